@@ -1,0 +1,116 @@
+"""Typed settings: a YAML file, then `--set a.b=c`, checked whole before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError
+
+from . import plugins
+from .errors import ConfigError, UsageError
+
+_HERE = Path(__file__).parent
+# An installed wheel carries configs/ and prompts/ inside the package; in a checkout they lie beside it.
+PACKAGED = _HERE / "_data" if (_HERE / "_data").is_dir() else _HERE.parent
+
+
+class Section(plugins.BaseOptions):
+    """Which implementation a room uses: its `name`, and the options of that implementation beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = "auto"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Settings(plugins.BaseOptions):
+    """Everything that a library or a run can be told. Field names are the YAML keys."""
+
+    model: Section = Field(Section(), description="retrieval model; 'auto' takes the best that is on this machine")
+    keyimages: Section = Field(Section(name="disparity"), description="how key images are chosen")
+    index: Section = Field(Section(), description="vector index; 'auto' takes flat, and faiss for large collections")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+
+    def checked(self, source: str = "settings") -> Settings:
+        """These settings, after every section has been held against its implementation's options."""
+        problems = []
+        for room, section in {"models": self.model, "keyimages": self.keyimages, "index": self.index}.items():
+            if section.name == "auto" and room != "keyimages":
+                if section.options:
+                    problems.append(f"{room}: 'auto' takes no options (got {', '.join(section.options)}); name one")
+                continue
+            try:
+                plugins.options(room, section.name, section.options)
+            except UsageError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError(source, problems)
+        return self
+
+
+def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Settings from a YAML file (or the defaults), changed by `a.b=c` overrides, checked.
+
+    Raises ConfigError with all problems at once, UsageError where the file is missing or no YAML.
+    """
+    source = str(path) if path else "settings"
+    values = _read(find("configs", path)) if path else {}
+    for override in overrides:
+        _apply(values, override)
+    return from_values(values, source)
+
+
+def from_values(values: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Settings from plain nested values, checked."""
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(source, plugins.explain(error, Settings)) from error
+    return settings.checked(source)
+
+
+def find(folder: str, name: str | Path) -> Path:
+    """A data file (a config, a question pool): the path itself, else in the working folder, else packaged."""
+    name = Path(name)
+    candidates = [name, Path.cwd() / folder / name, PACKAGED / folder / name]
+    if not name.suffix:
+        candidates += [candidate.with_suffix(".yaml") for candidate in candidates]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted(path.name for path in (PACKAGED / folder).glob("*.yaml"))
+    raise UsageError(f"{name}: no such file, and no packaged {folder} of that name (there are: {', '.join(known)})")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: the top of a settings file is a mapping, not {type(values).__name__}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key in place. The value is read as YAML, so 3, true and [1, 2] mean what they look like."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not all(dotted.split(".")):
+        raise UsageError(f"--set takes key=value, for example keyimages.count=8, not {override!r}")
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--set {override}: {parent!r} is a value, not a section")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is no YAML: {' '.join(str(error).split())}") from error

@@ -1,0 +1,37 @@
+"""Where tensors live. Nothing here runs at import; torch is loaded at the first question."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve(name: str = "auto") -> torch.device:
+    """The torch device of a name; 'auto' is the first of cuda, mps, cpu that works here."""
+    import torch
+
+    if name == "auto":
+        name = available()[0]
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps") from error
+    if device.type not in available():
+        raise UsageError(f"device {name!r} is not available here; there is: {', '.join(available())}")
+    return device
+
+
+def available() -> tuple[str, ...]:
+    """Device types of this machine, best first; 'cpu' is always the last."""
+    import torch
+
+    found = []
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return (*found, "cpu")

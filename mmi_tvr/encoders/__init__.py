@@ -1,0 +1,1 @@
+"""Pretrained towers that models are built from."""

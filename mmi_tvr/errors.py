@@ -1,0 +1,71 @@
+"""Every error that the package raises on purpose.
+
+    MmiTvrError                 one clear line: what is wrong, and what to do
+    ├── UsageError              a wrong name, option, setting or argument (exit code 2)
+    │   └── ConfigError         several of them in one settings file, shown together
+    ├── MediaError              a file that cannot be used as a video, with the reason
+    ├── MissingExtra            an optional dependency is not installed; carries the pip command
+    ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
+    ├── IndexMismatch           vectors of different makers would be mixed
+    ├── LibraryBusy             another process is writing to the library
+    └── MetricsError            numbers that cannot be ranked (NaN, empty ground truth)
+
+The command line prints the message of an `MmiTvrError` as one line; anything else is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MmiTvrError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class UsageError(MmiTvrError):
+    """A name, option or argument that does not exist or does not fit."""
+
+
+class ConfigError(UsageError):
+    """All that is wrong with a settings file, shown at once."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{source}: " + "; ".join(self.problems))
+
+
+class MediaError(MmiTvrError):
+    """A file that cannot be used as a video. `reason` is a short phrase that a person understands."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
+        return type(self), (self.path, self.reason)  # crosses process borders whole
+
+
+class MissingExtra(MmiTvrError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        self.module = module
+        self.extra = extra
+        super().__init__(f"{module} is not installed: pip install 'mmi-tvr[{extra}]'")
+
+
+class ModelNotFound(MmiTvrError):
+    """A checkpoint is neither a folder nor in the local cache, and downloading was not asked for."""
+
+
+class IndexMismatch(MmiTvrError):
+    """Vectors made by one model, adapter or setting would be mixed with those of another."""
+
+
+class LibraryBusy(MmiTvrError):
+    """Another process holds the writer's lock of a library."""
+
+
+class MetricsError(MmiTvrError):
+    """Similarities or ground truth that cannot be ranked honestly."""

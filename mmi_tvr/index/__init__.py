@@ -1,0 +1,1 @@
+"""Vector indexes behind one protocol (`mmi_tvr.protocols.Index`). One file per index."""

@@ -1,0 +1,1 @@
+"""Retrieval models (`mmi_tvr.protocols.Model`). One file per system."""

@@ -1,0 +1,150 @@
+"""The frozen records that cross from one room to the next. Times are seconds from the start of the video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["video", "moment"]
+FloatArray = NDArray[np.floating[Any]]
+IdArray = NDArray[np.int64]
+Pixels = NDArray[np.uint8]  # (H, W, 3), RGB, rotation applied
+
+MOMENT_BITS = 12
+MAX_MOMENTS = (1 << MOMENT_BITS) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video file, or a span of one (`start`, `end` in seconds; `end=None` is the end of the file)."""
+
+    path: Path
+    start: float = 0.0
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Decoded frames in order of time: `times` (N,) seconds, `pixels` (N, H, W, 3)."""
+
+    times: NDArray[np.float64]
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyImage:
+    """The picture that stands for the stretch [start, end) of a video; it was on screen at `time`."""
+
+    start: float
+    end: float
+    time: float
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One annotated video of a dataset's split; `captions` may be several."""
+
+    id: str
+    video: Video
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which vectors a search may return: one kind, and only these videos (None: no restriction)."""
+
+    kind: Kind | None = None
+    videos: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a person asks for."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a vision tower said about the key images of one video, before any query, adapter or head.
+
+    `segments` is (K, 3): start, end, time of each key image. `arrays` maps a name chosen by the model to an
+    array whose first axis is K.
+    """
+
+    segments: NDArray[np.float64]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The unit vectors of one video: `video` (D,), `moments` (K, D), and `segments` (K, 3) as in Features."""
+
+    video: NDArray[np.float32]
+    moments: NDArray[np.float32]
+    segments: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How the cosines of a video become its score (the model says; search and evaluation both obey).
+
+    score = (1 - moments) * cos(q, video) + moments * mean of the `top` largest cos(q, moment).
+    """
+
+    moments: float = 0.0
+    top: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer: the best moment of a video.
+
+    `score` is the model's own, comparable within one query; `relevance` is in 0..1 and comparable across
+    queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `also` lists copies of the file.
+    """
+
+    path: Path
+    start: float
+    end: float
+    time: float
+    score: float
+    relevance: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    also: tuple[Path, ...] = ()
+
+
+def row_ids(video: int, moments: int) -> IdArray:
+    """Ids of one video's vectors in an index: the video's own first, then its key images'. Shape (1 + moments,).
+
+    The id carries video and key image (decision), so an index needs no second table and an upsert is idempotent.
+
+    >>> row_ids(3, 2)
+    array([12288, 12289, 12290])
+    """
+    if not 0 <= moments < MAX_MOMENTS:
+        raise ValueError(f"a video may have at most {MAX_MOMENTS - 1} key images, not {moments}")
+    return (np.int64(video) << MOMENT_BITS) + np.arange(moments + 1, dtype=np.int64)
+
+
+def video_of(ids: IdArray) -> IdArray:
+    """The video number inside each id."""
+    return ids >> MOMENT_BITS
+
+
+def moment_of(ids: IdArray) -> IdArray:
+    """The key image number inside each id; -1 for the vector of the whole video.
+
+    >>> moment_of(np.array([12288, 12289, 12290]))
+    array([-1,  0,  1])
+    """
+    return (ids & MAX_MOMENTS) - 1

@@ -1,0 +1,32 @@
+"""Measure each stage against a named alternative in the same run: `python scripts/bench.py [PART ...] [--clips DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import benches
+
+
+def main() -> None:
+    parts = [part.name for part in pkgutil.iter_modules(benches.__path__) if part.name != "timing"]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which to run: {', '.join(parts)} (default: all)")
+    parser.add_argument("--clips", type=Path, help="a folder of videos for the decoding parts (default: the demo's)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds per comparison")
+    parser.add_argument("--small", action="store_true", help="small sizes, to see that a part runs")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(parts):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are: {', '.join(parts)}")
+    for part in args.parts or parts:
+        for line in importlib.import_module(f"benches.{part}").run(args):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Paired timing: every contender runs once a round, in turn, so that a slow minute hits all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def rounds(contenders: Mapping[str, Callable[[], object]], repeats: int, warm_up: bool = True) -> dict[str, list[float]]:
+    """Seconds of each contender in each round; the order rotates from round to round."""
+    names = list(contenders)
+    if warm_up:
+        for name in names:
+            contenders[name]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(repeats):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            started = time.perf_counter()
+            contenders[name]()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratios(seconds: Mapping[str, list[float]], ours: str) -> dict[str, tuple[float, float, float]]:
+    """How many times longer each other contender took than `ours`, per round: (min, median, max); > 1: ours is faster."""
+    found = {}
+    for name, times in seconds.items():
+        if name != ours:
+            each = [other / own for other, own in zip(times, seconds[ours], strict=True)]
+            found[name] = (min(each), statistics.median(each), max(each))
+    return found
+
+
+def table(title: str, seconds: Mapping[str, list[float]], ours: str) -> list[str]:
+    """A title line, then a line per contender: median milliseconds, and the ratio to ours as median [min, max]."""
+    lines = [f"{title} ({len(seconds[ours])} rounds; ratio = time / {ours}, above 1: {ours} is faster)"]
+    found = ratios(seconds, ours)
+    for name, times in seconds.items():
+        line = f"  {name:<28} {statistics.median(times) * 1000:10.2f} ms"
+        if name in found:
+            low, middle, high = found[name]
+            line += f"   {middle:7.2f}x [{low:.2f}, {high:.2f}]"
+        lines.append(line)
+    return lines
