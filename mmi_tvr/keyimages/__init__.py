@@ -1,1 +1,27 @@
-"""Key image methods: frames -> the K pictures that stand for a video. One file per method."""
+"""Key images: the few pictures, each with its stretch of time, that stand for a video."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..media.video import MediaInfo, open_video
+from ..protocols import KeyImageMethod
+from ..types import Frames, KeyImage, Video
+
+
+def from_video(video: Video, method: KeyImageMethod, size: int) -> tuple[MediaInfo, list[KeyImage]]:
+    """Probe a video, or a span of one, and choose its key images, with one open of the file.
+
+    `size` is the shorter side of the pictures in pixels (never enlarged). Times are those of the file, and the
+    segments tile the span. Raises MediaError with the reason where the file cannot be used.
+    """
+    with open_video(video.path) as opened:
+        frames = opened.sample(method.fps, method.max_frames, size, video.start, video.end)
+        info = opened.info
+    end = info.duration if video.end is None else min(video.end, info.duration)
+    # A frame that is on screen at the start of a span may have come up before it.
+    inside = Frames((frames.times - video.start).clip(min=0.0), frames.pixels)
+    return info, [
+        replace(image, start=image.start + video.start, end=image.end + video.start, time=image.time + video.start)
+        for image in method.choose(inside, end - video.start)
+    ]

@@ -1,1 +1,50 @@
 """Retrieval models (`mmi_tvr.protocols.Model`). One file per system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .. import device as devices
+from .. import plugins
+from ..config import Section
+from ..errors import UsageError
+from ..protocols import Model
+
+VARIABLE = "MMI_TVR_MODEL"
+FALLBACK = "label_bridge"
+
+
+def section(text: str) -> Section:
+    """What `--model TEXT` means: NAME, NAME:CHECKPOINT, or a CLIP-layout checkpoint alone (a folder or hub name).
+
+    >>> section("clip4clip:openai/clip-vit-base-patch32").options
+    {'checkpoint': 'openai/clip-vit-base-patch32'}
+    """
+    name, colon, checkpoint = text.partition(":")
+    if text == "auto" or name in plugins.names("models"):
+        return Section(name=name, **({"checkpoint": checkpoint} if colon else {}))
+    if "/" in text or Path(text).is_dir():
+        return Section(name="clip4clip", checkpoint=text)
+    known = ", ".join(plugins.names("models"))
+    raise UsageError(f"no model is called {text!r}; there are: {known}, auto, or a checkpoint's folder or hub name")
+
+
+def resolve(chosen: Section) -> Section:
+    """`auto` made concrete, without loading weights: $MMI_TVR_MODEL, else the largest CLIP-layout checkpoint in the
+    local cache, else the label bridge."""
+    if chosen.name != "auto":
+        return chosen
+    if configured := os.environ.get(VARIABLE):
+        return section(configured)
+    from ..encoders import clip, hub
+
+    found = hub.cached(clip.MODEL_TYPES)
+    return Section(name="clip4clip", checkpoint=found[0].name) if found else Section(name=FALLBACK)
+
+
+def make(chosen: Section, device: str = "auto") -> Model:
+    """Load a model. ModelNotFound where its checkpoint is not on this machine: nothing is ever fetched here."""
+    concrete = resolve(chosen)
+    model: Model = plugins.build("models", concrete.name, concrete.options, device=devices.resolve(device))
+    return model

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 
-def rounds(contenders: Mapping[str, Callable[[], object]], repeats: int, warm_up: bool = True) -> dict[str, list[float]]:
+def rounds(
+    contenders: Mapping[str, Callable[[], object]], repeats: int, warm_up: bool = True
+) -> dict[str, list[float]]:
     """Seconds of each contender in each round; the order rotates from round to round."""
     names = list(contenders)
     if warm_up:
@@ -41,5 +43,18 @@ def table(title: str, seconds: Mapping[str, list[float]], ours: str) -> list[str
         if name in found:
             low, middle, high = found[name]
             line += f"   {middle:7.2f}x [{low:.2f}, {high:.2f}]"
+        lines.append(line)
+    return lines
+
+
+def pooled(title: str, measured: Sequence[Mapping[str, list[float]]], ours: str) -> list[str]:
+    """Like `table`, over several inputs: seconds are summed over them (medians), ratios are of every input and round."""
+    lines = [f"{title}: {len(measured)} inputs; ratio = time / {ours}, above 1: {ours} is faster"]
+    for name in measured[0]:
+        total = sum(statistics.median(seconds[name]) for seconds in measured)
+        line = f"  {name:<30} {total * 1000:10.1f} ms"
+        if name != ours:
+            each = [own / mine for seconds in measured for own, mine in zip(seconds[name], seconds[ours], strict=True)]
+            line += f"   {statistics.median(each):7.2f}x [{min(each):.2f}, {max(each):.2f}]"
         lines.append(line)
     return lines

@@ -1,0 +1,43 @@
+"""Arrays that are computed once per machine: safetensors files in the user's cache folder, named by a fingerprint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def folder() -> Path:
+    """Where they lie: $MMI_TVR_CACHE, else the platform's cache folder."""
+    return Path(os.environ.get("MMI_TVR_CACHE") or platformdirs.user_cache_dir("mmi-tvr"))
+
+
+def arrays(name: str, fingerprint: str, compute: Callable[[], Arrays], shipped: Path | None = None) -> Arrays:
+    """The arrays `compute` returns, from a file of this fingerprint where one is there and whole.
+
+    `shipped` is a folder of files that came with the package; they are looked at before the user's own.
+    A cache that cannot be written (read-only home, full disk) costs the computation, never the result.
+    """
+    file = f"{name}-{fingerprint}.safetensors"
+    path = folder() / file
+    for candidate in (shipped / file, path) if shipped else (path,):
+        if candidate.is_file():
+            with contextlib.suppress(SafetensorError, OSError):
+                return load_file(candidate)
+    values = compute()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as draft:
+            save_file(dict(values), Path(draft) / file)
+            (Path(draft) / file).replace(path)
+    return values

@@ -1,0 +1,44 @@
+"""The command line: one thin function per command. Answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import MmiTvrError, UsageError
+from ._console import say
+
+app = typer.Typer(
+    name="mmi-tvr",
+    help="Describe a moment in a sentence; get the right video, at the right second.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
+    from . import demo, doctor, evaluation, searching
+
+    for module in (searching, evaluation, doctor, demo):
+        module.register(app)
+    try:
+        app()
+    except MmiTvrError as error:
+        say(f"[red]error:[/] {_safe(str(error))}")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        say("interrupted: nothing is lost; run the same command again to go on")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _safe(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

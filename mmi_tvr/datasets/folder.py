@@ -1,0 +1,202 @@
+"""A folder of videos with their captions in one table: the data set that anybody can make.
+
+`captions.tsv`: UTF-8, tab-separated, a header with `file`; other columns hold captions, in any language. Quotes are
+ordinary characters (decision: captions are full of apostrophes and quotes, and a caption holds no tab or line break).
+`captions.jsonl`: one object per line, {"file": ..., "caption": "..." or ["...", "..."]}.
+
+Several rows for one file are several captions; a caption repeated for the same file counts once. An empty cell is no
+caption, a file left without any is an error. A path may not leave the folder (links inside it are followed: who made
+them owns the folder).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .. import plugins
+from ..errors import UsageError
+from ..types import Sample, Video
+
+_NAMES = ("captions.tsv", "captions.jsonl")
+_SHOWN = 5
+
+
+class Options(plugins.BaseOptions):
+    root: Path = Field(description="the folder that holds the videos")
+    captions: Path | None = Field(
+        None, description="the table (.tsv or .jsonl); default: captions.tsv or .jsonl in root"
+    )
+    column: str | None = Field(
+        None,
+        description="which columns hold captions: one name, several with commas, or * for all; "
+        "default: caption (or caption1, caption2 ...), or the only one there is",
+    )
+    missing: Literal["error", "skip"] = Field("error", description="what to do about files that are not there")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The samples of a folder, in the order of its table; `skipped` are the files left out as missing."""
+
+    listed: tuple[Sample, ...]
+    skipped: tuple[str, ...] = ()
+
+    def samples(self) -> tuple[Sample, ...]:
+        return self.listed
+
+
+def build(options: Options) -> Folder:
+    """Read and check the table; no video is opened. A Sample's id is the file as the table writes it.
+
+    Raises UsageError for whatever is wrong with the table, and for missing files unless `missing` is skip.
+    """
+    root = options.root.expanduser().absolute()
+    if not root.is_dir():
+        raise UsageError(f"{options.root}: not a folder")
+    table = _table(options, root)
+    samples = _samples(table, root, options.column)
+    here = tuple(sample for sample in samples if sample.video.path.is_file())
+    found = {sample.id for sample in here}
+    gone = tuple(sample.id for sample in samples if sample.id not in found)
+    if gone and (options.missing == "error" or not here):
+        raise UsageError(
+            f"{table}: {len(gone)} of {len(samples)} files are not in {options.root}: {_some(gone)}; "
+            "put them there, correct the table, or set missing to skip"
+        )
+    return Folder(here, gone)
+
+
+def _table(options: Options, root: Path) -> Path:
+    """The table's path: as given, else inside the folder, else its usual names there."""
+    if options.captions is None:
+        candidates = [root / name for name in _NAMES]
+        wanted = f"{options.root} has no {' or '.join(_NAMES)}; make one, or name the table with captions"
+    else:
+        given = options.captions.expanduser()
+        candidates = [given, root / given]
+        wanted = f"{given}: no such file, neither as given nor in {options.root}"
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise UsageError(wanted)
+
+
+def _samples(table: Path, root: Path, column: str | None) -> list[Sample]:
+    ids: dict[Path, str] = {}
+    captions: dict[Path, dict[str, None]] = {}  # a dict keeps the order and drops repetitions
+    for line, file, texts in _rows(table, column):
+        path = _inside(root, file, f"{table}, line {line}")
+        ids.setdefault(path, file)
+        captions.setdefault(path, {}).update(dict.fromkeys(texts))
+    if not ids:
+        raise UsageError(f"{table}: it lists no file")
+    if bare := [ids[path] for path, texts in captions.items() if not texts]:
+        raise UsageError(f"{table}: {len(bare)} of {len(ids)} files have no caption: {_some(bare)}")
+    return [Sample(ids[path], Video(path), tuple(texts)) for path, texts in captions.items()]
+
+
+def _inside(root: Path, file: str, where: str) -> Path:
+    """The file's path in the folder; the check is of the written path, so links stay usable."""
+    path = Path(os.path.normpath(root / file))
+    if "\0" in file or not path.is_relative_to(os.path.normpath(root)):
+        raise UsageError(f"{where}: {file!r} leaves the folder; paths are relative to it")
+    return path
+
+
+def _rows(table: Path, column: str | None) -> Iterator[tuple[int, str, list[str]]]:
+    """Line number, file and captions of every row, whatever the format."""
+    readers = {".tsv": _read_tsv, ".jsonl": _read_jsonl}
+    if table.suffix.lower() not in readers:
+        raise UsageError(f"{table}: captions are read from .tsv or .jsonl, not from {table.suffix or 'a bare name'}")
+    try:
+        records = readers[table.suffix.lower()](table)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{table}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    names = list(dict.fromkeys(name for _, record in records for name in record))
+    if records and "file" not in names:
+        raise UsageError(f"{table}: no column is called 'file'; there are: {', '.join(names) or 'none'}")
+    wanted = _columns([name for name in names if name != "file"], column, table) if records else []
+    for line, record in records:
+        where = f"{table}, line {line}"
+        file = record.get("file")
+        if not isinstance(file, str) or not file.strip():
+            raise UsageError(f"{where}: the file's name is missing")
+        yield line, file.strip(), [text for name in wanted for text in _texts(record.get(name), name, where)]
+
+
+def _columns(there: list[str], column: str | None, table: Path) -> list[str]:
+    """Which columns hold captions. A guess among several would rank licences as captions, so it is asked for."""
+    listing = ", ".join(there) or "none"
+    if column is None:
+        found = [name for name in there if re.fullmatch(r"captions?[ _]?\d*", name, re.IGNORECASE)]
+        found = found or (there if len(there) == 1 else [])
+        if not found:
+            raise UsageError(f"{table}: which column holds the captions? Set column (there are: {listing})")
+        return found
+    if column.strip() == "*":
+        wanted = there
+    else:
+        wanted = [column] if column in there else [name.strip() for name in column.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in there]
+    if unknown or not wanted:
+        raise UsageError(f"{table}: no column {', '.join(map(repr, unknown)) or repr(column)}; there are: {listing}")
+    return wanted
+
+
+def _texts(value: Any, name: str, where: str) -> Iterator[str]:
+    for text in value if isinstance(value, list) else [value]:
+        if text is not None and not isinstance(text, str):
+            raise UsageError(f"{where}: {name} is text or a list of texts, not {text!r}")
+        if text and text.strip():
+            yield text.strip()
+
+
+def _read_tsv(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
+    records: list[tuple[int, Mapping[str, Any]]] = []
+    with table.open(encoding="utf-8-sig") as stream:  # takes a byte order mark, and any line ending
+        reader = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            if twice := sorted({name for name in header if header.count(name) > 1}):
+                raise UsageError(f"{table}: the header has {_some(twice)} more than once")
+            for cells in reader:
+                if len(cells) > len(header):
+                    raise UsageError(
+                        f"{table}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns; "
+                        "a caption holds no tab"
+                    )
+                if any(cell.strip() for cell in cells):
+                    records.append((reader.line_num, dict(zip_longest(header, cells, fillvalue=""))))
+        except csv.Error as error:
+            raise UsageError(f"{table}, line {reader.line_num}: {error}") from error
+    return records
+
+
+def _read_jsonl(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
+    records: list[tuple[int, Mapping[str, Any]]] = []
+    with table.open(encoding="utf-8-sig") as stream:
+        for line, text in enumerate(stream, start=1):
+            if not text.strip():
+                continue
+            try:
+                record = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise UsageError(f"{table}, line {line}: not JSON ({error.msg})") from error
+            if not isinstance(record, dict):
+                raise UsageError(f"{table}, line {line}: an object with 'file' and 'caption', not {text.strip()[:40]}")
+            records.append((line, record))
+    return records
+
+
+def _some(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

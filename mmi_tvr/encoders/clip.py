@@ -1,0 +1,82 @@
+"""Image and text towers of any Hugging Face checkpoint of the CLIP layout: CLIP, SigLIP, Chinese-CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import ModelNotFound
+from ..types import Pixels
+from .hub import checkpoint_digest
+
+MODEL_TYPES = frozenset({"clip", "siglip", "siglip2", "chinese_clip"})
+# Sigmoid models were trained on sentences padded to the full length, and read the last place (their model cards).
+_FULL_LENGTH = frozenset({"siglip", "siglip2"})
+
+
+class ClipTowers:
+    """Pictures and sentences -> unit vectors of one space.
+
+    Loads weights from safetensors only, and never runs code of the checkpoint.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, batch: int = 32) -> None:
+        from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            if config.model_type not in MODEL_TYPES:
+                known = ", ".join(sorted(MODEL_TYPES))
+                raise ModelNotFound(f"{folder}: a {config.model_type} checkpoint; this model loads: {known}")
+            self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+            self._processor = AutoImageProcessor.from_pretrained(folder)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {_line(error)}") from error
+        self._model.eval().to(device)
+        self._device = device
+        self._batch = batch
+        self._padding = "max_length" if config.model_type in _FULL_LENGTH else True
+        self._length = config.text_config.max_position_embeddings
+        self.image_size = int(config.vision_config.image_size)
+        self.digest = checkpoint_digest(folder)
+
+    @torch.inference_mode()
+    def images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Unit vectors (N, D) of N pictures of any size."""
+        parts = []
+        for start in range(0, len(images), self._batch):
+            inputs = self._processor(images=list(images[start : start + self._batch]), return_tensors="pt")
+            parts.append(self._model.get_image_features(**inputs.to(self._device)))
+        return _unit(parts)
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""
+        parts = []
+        for start in range(0, len(texts), self._batch):
+            inputs = self._tokenizer(
+                list(texts[start : start + self._batch]),
+                padding=self._padding,
+                truncation=True,
+                max_length=self._length,
+                return_tensors="pt",
+            )
+            parts.append(self._model.get_text_features(**inputs.to(self._device)))
+        return _unit(parts)
+
+
+def _unit(parts: list[Any]) -> NDArray[np.float32]:
+    # Depending on the architecture the projected features come bare or as an output's pooler_output.
+    tensors = [part if isinstance(part, torch.Tensor) else part.pooler_output for part in parts]
+    vectors = torch.nn.functional.normalize(torch.cat(tensors).float(), dim=-1)
+    return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

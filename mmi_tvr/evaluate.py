@@ -1,0 +1,188 @@
+"""How well captions find their videos, and videos their captions: exact ranks, intervals, and what was left out.
+
+Nothing here looks at the test queries together (no dual softmax, no query bank): every row is inductive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import metrics
+from .errors import MediaError, MetricsError, UsageError
+from .metrics import Metrics
+from .protocols import Model
+from .scoring import Gallery
+from .types import Embeddings, FloatArray, Query, Sample, Scoring, Video
+
+ROUNDING = 1e-6  # decision: scores of unit vectors in float32 that are closer than this are ties
+MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
+Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of one evaluation.
+
+    `n` captions were ranked against `videos` videos. `failures` maps the ids of unreadable videos to the reason, and
+    `left_out` counts their captions: neither took part. `fingerprint` is of all that made the vectors.
+    """
+
+    n: int
+    videos: int
+    t2v: Metrics
+    v2t: Metrics
+    model: str = ""
+    fingerprint: str = ""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; recalls in percent, ranks 1-based."""
+        return {
+            "n": self.n,
+            "videos": self.videos,
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "protocol": dict(metrics.PROTOCOL),
+            "inductive": True,
+            "t2v": self.t2v.as_dict(),
+            "v2t": self.v2t.as_dict(),
+            "SumR": metrics.sum_of_recalls(self.t2v, self.v2t),
+            "left_out": {"captions": self.left_out, "videos": dict(self.failures)},
+        }
+
+    def table(self) -> str:
+        """The report as aligned plain text, with n and a 95 % interval for every number."""
+        sides = [("text-to-video", "t2v", self.t2v), ("video-to-text", "v2t", self.v2t)]
+        rows = [["", "n", *metrics.NAMES]]
+        for title, key, side in sides:
+            bounds = {name: f"[{low:.1f}, {high:.1f}]" for name, (low, high) in side.ci95.items()}
+            cells = [f"{value:.1f} {bounds[name]}" for name, value in side.values().items()]
+            rows.append([f"{title} ({metrics.PROTOCOL[key]})", str(side.n), *cells])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+        title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos, inductive"
+        return "\n".join([title, *lines, *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
+        if self.failures:
+            yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
+            yield from (f"  {name}: {reason}" for name, reason in self.failures.items())
+
+
+def evaluate(
+    samples: Sequence[Sample],
+    embeddings: Sequence[Embeddings | MediaError],
+    query_vectors: FloatArray,
+    scoring: Scoring,
+    block: int = 256,
+    *,
+    model: str = "",
+    fingerprint: str = "",
+    max_unreadable: float = MAX_UNREADABLE,
+) -> Report:
+    """Rank every caption among all videos, and every video among all captions (`metrics.PROTOCOL`).
+
+    samples: the test set. embeddings: one for each sample, or the MediaError that says why there is none; such a
+    sample and its captions are left out and reported. query_vectors: (captions of all samples in order, D).
+    block: captions scored at once; memory is a few times block x videos numbers. A sample without captions is a
+    distractor. Samples of the same stretch of the same file are right answers to each other's captions.
+    Raises UsageError where the three do not fit together, MetricsError where more than `max_unreadable` (a share of
+    the samples) are unreadable, or nothing is left to rank.
+    """
+    owners = [number for number, sample in enumerate(samples) for _ in sample.captions]
+    if len(embeddings) != len(samples) or len(query_vectors) != len(owners):
+        raise UsageError(
+            f"{len(samples)} samples with {len(owners)} captions need as many embeddings and query vectors, "
+            f"not {len(embeddings)} and {len(query_vectors)}"
+        )
+    failures = _failures(samples, embeddings, max_unreadable)
+    kept = [sample for sample in samples if sample.id not in failures]
+    asked = [row for row, owner in enumerate(owners) if samples[owner].id not in failures]
+    if not asked:
+        raise MetricsError("no caption of a readable video is left: there is nothing to rank")
+    gallery = Gallery.pack([each for each in embeddings if not isinstance(each, MediaError)])
+
+    def blocks() -> Iterator[FloatArray]:
+        for start in range(0, len(asked), block):
+            yield gallery.score(query_vectors[asked[start : start + block]], scoring)
+
+    right: dict[Video, list[int]] = {}
+    for column, sample in enumerate(kept):
+        right.setdefault(sample.video, []).append(column)
+    videos = [samples[owners[row]].video for row in asked]
+    found = metrics.both_directions(blocks, [right[video] for video in videos], ROUNDING)
+    return Report(
+        n=len(asked),
+        videos=len(kept),
+        t2v=metrics.summary(found.rows, groups=videos),
+        v2t=metrics.summary(found.columns, groups=[kept[column].video for column in found.asked]),
+        model=model,
+        fingerprint=fingerprint,
+        failures=failures,
+        left_out=len(owners) - len(asked),
+    )
+
+
+def evaluate_model(
+    model: Model,
+    samples: Sequence[Sample],
+    embed: Embed,
+    block: int = 256,
+    *,
+    failures: Mapping[str, str] | None = None,
+    fingerprint: str | None = None,
+    max_unreadable: float = MAX_UNREADABLE,
+) -> Report:
+    """Embed a test set with a model and evaluate it.
+
+    embed: videos -> one Embeddings each, in order, or the MediaError of a video that cannot be read.
+    failures: reasons by sample id of videos known to be unreadable (a library's quarantine); they are not handed to
+    `embed`. fingerprint: of all that made the vectors, where `embed` has choices of its own (key images); None takes
+    the model's. Otherwise as `evaluate`.
+    """
+    known = failures or {}
+    if unknown := sorted(set(known) - {sample.id for sample in samples}):
+        raise UsageError(f"{len(unknown)} failures are of no sample, the first: {unknown[0]}")
+    wanted = [sample.video for sample in samples if sample.id not in known]
+    made = list(embed(wanted)) if wanted else []
+    if len(made) != len(wanted):
+        raise UsageError(f"embed gave {len(made)} results for {len(wanted)} videos: each video gets one, in order")
+    results = iter(made)
+    embeddings = [
+        MediaError(sample.video.path, known[sample.id]) if sample.id in known else next(results) for sample in samples
+    ]
+    captions = [caption for sample in samples for caption in sample.captions]
+    return evaluate(
+        samples,
+        embeddings,
+        np.asarray(model.embed_queries([Query(caption) for caption in captions])),
+        model.scoring,
+        block,
+        model=model.name,
+        fingerprint=model.fingerprint() if fingerprint is None else fingerprint,
+        max_unreadable=max_unreadable,
+    )
+
+
+def _failures(
+    samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaError], max_unreadable: float
+) -> dict[str, str]:
+    if len({sample.id for sample in samples}) < len(samples):
+        raise UsageError("several samples have one id: the report could not say which one failed")
+    failures = {
+        sample.id: each.reason for sample, each in zip(samples, embeddings, strict=True) if isinstance(each, MediaError)
+    }
+    if len(failures) > max_unreadable * len(samples):
+        first, reason = next(iter(failures.items()))
+        raise MetricsError(
+            f"{len(failures)} of {len(samples)} videos are unreadable, more than {max_unreadable:.0%} "
+            f"(the first: {first}: {reason}); repair them, take them out of the test set, "
+            "or allow a larger share with max_unreadable"
+        )
+    return failures

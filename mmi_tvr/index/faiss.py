@@ -1,0 +1,158 @@
+"""Approximate search for large collections on one machine: an HNSW graph over the store of the flat index.
+
+Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small
+World graphs", TPAMI 2020, as implemented by faiss. The flat store stays the truth, so a flat index upgrades in
+place, and back. The graph covers the first rows of one generation of the store; the rows behind it are searched
+exactly, and so is whatever a filter makes too rare for the graph. A flush brings the graph up to date.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..plugins import BaseOptions
+from ..types import Filter, FloatArray, IdArray
+from . import _exact
+from ._common import checked_limit, checked_vectors, merge, nothing_found
+from ._store import publish
+from .flat import FlatIndex
+
+_EXACT_ROWS = 8_192  # so few allowed rows are searched exactly in about a millisecond
+_MAX_EF = 4_096  # a wider beam costs more than exact search
+_TAIL_SHARE = 0.05  # rows behind the graph, as a share of it, that are worth writing the graph file again
+_ADD = 10_000  # rows inserted between two chances to interrupt
+
+
+class Options(BaseOptions):
+    """Settings of the graph; see the paper for what they trade."""
+
+    m: int = Field(32, ge=4, le=128, description="links per vector and layer: memory against recall")
+    ef_construction: int = Field(200, ge=8, description="beam width while building: building time against recall")
+    ef_search: int = Field(256, ge=8, description="beam width while searching: search time against recall")
+    threads: int | None = Field(None, ge=1, description="OpenMP threads, for the whole process (default: faiss's own)")
+    graph_from: int = Field(10_000, ge=1, description="fewer vectors than this are searched exactly, without a graph")
+
+
+def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> FaissIndex:
+    """Open the index in the folder `path`, or make it there; UsageError if it is absent and `create` is false."""
+    return FaissIndex(options, Path(path), dim, fingerprint, create)
+
+
+class FaissIndex(FlatIndex):
+    """A flat index with a graph. Scores are exact; which rows are found is approximate."""
+
+    def __init__(self, options: Options, path: Path, dim: int, fingerprint: str, create: bool = True) -> None:
+        super().__init__(path, dim, fingerprint, create)
+        self.options = options
+        self._graph: Any = None  # faiss.IndexHNSWFlat whose labels are rows of the store
+        self._graph_path: Path | None = None  # where it was looked for or written to
+        self._growable = False  # a graph on a memory map is open at once and costs no memory, but cannot grow
+
+    def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
+        store, allowed = self.store, self.allowed(where)
+        graph = self._read_graph()
+        covered = min(graph.ntotal, store.rows) if graph is not None else 0
+        inside = covered if allowed is None else int(np.count_nonzero(allowed[:covered]))
+        # Of a beam of ef nodes about ef * inside / covered are allowed.
+        beam = int(max(self.options.ef_search, 2 * limit) * covered / max(inside, 1))
+        if inside <= _EXACT_ROWS or beam > _MAX_EF:
+            return _exact.search(store.vectors, store.ids, queries, limit, allowed)
+        best = self._walk(graph, queries, limit, beam, _head(allowed, covered, graph.ntotal))
+        short = np.flatnonzero(best[1][:, min(limit, inside) - 1] < 0)
+        if len(short):  # the walk got stuck among rows that are barred
+            head = None if allowed is None else allowed[:covered]
+            best[0][short], best[1][short] = _exact.search(
+                store.vectors[:covered], store.ids[:covered], queries[short], limit, head
+            )
+        tail = None if allowed is None else allowed[covered:]
+        rest = _exact.search(store.vectors[covered:], store.ids[covered:], queries, limit, tail)
+        return merge(best, np.repeat(np.arange(len(queries)), limit), rest[0].ravel(), rest[1].ravel())
+
+    def flush(self) -> None:
+        """Commit the store, then build or extend the graph where enough rows are behind it (minutes per million)."""
+        super().flush()
+        store = self.store
+        if store.rows < self.options.graph_from:
+            return
+        graph = self._read_graph()
+        covered = graph.ntotal if graph is not None else 0
+        if store.rows - covered > max(_EXACT_ROWS, _TAIL_SHARE * covered) or not covered:
+            self._extend(graph)
+
+    def close(self) -> None:
+        """Commit the store and let go of the files. The graph is built by `flush` alone, as it takes long."""
+        super().flush()
+        self.store.forget()
+        self._graph = self._graph_path = None
+
+    def _walk(
+        self, graph: Any, queries: FloatArray, limit: int, beam: int, allowed: NDArray[np.bool_] | None
+    ) -> tuple[FloatArray, IdArray]:
+        """The graph's answer (N, limit), scored exactly."""
+        faiss, store = self._faiss(), self.store
+        # A selector keeps no bitmap of its own: `bits` must outlive the search.
+        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        found = graph.search(queries, limit, params=faiss.SearchParametersHNSW(efSearch=beam, sel=selector))[1]
+        owner, place = np.nonzero(found >= 0)
+        rows = found[owner, place]
+        scores = _exact.dots(store.vectors, rows, queries, owner)
+        return merge(nothing_found(len(queries), limit), owner, scores, store.ids[rows])
+
+    def _extend(self, graph: Any) -> None:
+        faiss, store = self._faiss(), self.store
+        if graph is None:
+            graph = faiss.IndexHNSWFlat(self.dim, self.options.m, faiss.METRIC_INNER_PRODUCT)
+            graph.hnsw.efConstruction = self.options.ef_construction
+        elif not self._growable:
+            graph = faiss.read_index(str(self._path()))
+        for first in range(graph.ntotal, store.rows, _ADD):
+            graph.add(np.ascontiguousarray(store.vectors[first : first + _ADD]))
+        path = self._path()
+        draft = path.with_name(path.name + ".tmp")
+        faiss.write_index(graph, str(draft))
+        publish(draft, path)
+        for old in store.folder.glob("graph-*.faiss"):
+            if old != path:
+                with suppress(PermissionError):  # Windows, while a reader has it open
+                    old.unlink(missing_ok=True)
+        self._graph, self._graph_path, self._growable = graph, path, True
+
+    def _read_graph(self) -> Any:
+        """The graph of the store's present generation, from memory or disk; None if there is none."""
+        path = self._path()
+        if self._graph_path != path:
+            self._graph = None
+            if path.exists():
+                # One that cannot be read is as good as none: it can always be built again from the store.
+                with suppress(RuntimeError):
+                    faiss = self._faiss()
+                    self._graph = faiss.read_index(str(path), getattr(faiss, "IO_FLAG_MMAP_IFC", 0))
+            self._graph_path, self._growable = path, False
+        return self._graph
+
+    def _path(self) -> Path:
+        """A graph of another generation, or built otherwise, has another name."""
+        chosen = f"{self.store.generation}-m{self.options.m}-ef{self.options.ef_construction}"
+        return self.store.folder / f"graph-{chosen}.faiss"
+
+    def _faiss(self) -> Any:
+        import faiss  # at use: a collection below `graph_from` never needs it
+
+        if self.options.threads:
+            faiss.omp_set_num_threads(self.options.threads)
+        return faiss
+
+
+def _head(allowed: NDArray[np.bool_] | None, covered: int, nodes: int) -> NDArray[np.bool_] | None:
+    """Mask of the graph's nodes; another process may have grown the graph beyond the rows that we opened."""
+    if allowed is None:
+        return None if nodes == covered else np.ones(covered, bool)
+    return allowed[:covered]

@@ -1,0 +1,14 @@
+"""A library: one directory that holds a catalogue of videos, their features and their vectors.
+
+>>> import tempfile
+>>> Library(tempfile.mkdtemp()).exists
+False
+"""
+
+from __future__ import annotations
+
+from .core import Library
+from .report import IndexReport, Status
+from .scan import VIDEO_SUFFIXES
+
+__all__ = ["VIDEO_SUFFIXES", "IndexReport", "Library", "Status"]

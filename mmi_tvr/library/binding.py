@@ -1,0 +1,173 @@
+"""What a library is bound to: its settings, one model and the vectors that this model made.
+
+All of it stands in the catalogue's meta table: `settings` (model, key images, index), `fingerprint` and `model` (of
+what made the vectors; absent until the first embedding), `dim`, `vectors` (the folder of the present index) and
+`rebuilding` (the fingerprint that an unfinished rebuild goes to).
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .. import plugins
+from ..config import Section, Settings
+from ..embed import embedding_fingerprint
+from ..errors import IndexMismatch
+from ..protocols import Index, KeyImageMethod, Model
+from .catalogue import Catalogue
+
+_BOUND = ("model", "keyimages", "index")
+
+
+class Binding:
+    """Decides which settings hold, makes the model when it is first needed, and opens the index."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue, settings: Settings, model: Model | Section | None) -> None:
+        self.folder = folder
+        self.catalogue = catalogue
+        self.device = settings.device
+        self._given = None if model is None or isinstance(model, Section) else model
+        self._wanted = _wanted(settings, model)
+        self._stored = {key: Section(**values) for key, values in catalogue.meta("settings", {}).items()}
+        self.loaded: tuple[Model, KeyImageMethod, str] | None = None  # once somebody needed the model
+
+    def section(self, key: str) -> Section:
+        """The settings that hold: what was asked for by name, else the library's own, else the defaults."""
+        asked = self._wanted.get(key)
+        if asked is not None and (asked.name != "auto" or key not in self._stored):
+            return asked
+        return self._stored.get(key) or getattr(Settings(), key)
+
+    def settle(self, rebuild: bool) -> None:
+        """Before writing: keep the settings of a new library, refuse or carry out a change to those of an old one.
+
+        Raises IndexMismatch where the vectors that are there were made otherwise, unless `rebuild`.
+        """
+        if rebuild and self._stored:
+            self._rebuild()
+            return
+        self._name_model()
+        changed = [key for key in _BOUND if self.section(key) != self._stored.get(key)]
+        if self._stored and "index" in changed:
+            raise IndexMismatch(self._mismatch("its index is", self._stored["index"].name, self.section("index").name))
+        if self._stored and (changed or self._given is not None):
+            self.load()  # another name may still mean the same numbers; if not, this refuses
+        if changed:
+            self._keep()
+
+    def load(self) -> tuple[Model, KeyImageMethod, str]:
+        """The model, the key image method and the fingerprint of both, held against what made the vectors."""
+        if self.loaded is None:
+            self.loaded = self._make()
+        model, _, fingerprint = self.loaded
+        maker = self.catalogue.meta("fingerprint")
+        if maker not in (None, fingerprint):
+            name = self.catalogue.meta("model", "another model")
+            raise IndexMismatch(
+                self._mismatch("its vectors were made by", f"{name} ({maker})", f"{model.name} ({fingerprint})")
+            )
+        return self.loaded
+
+    def open_index(self, create: bool, dim: int | None = None) -> Index | None:
+        """The index of the present vectors; None where there are none yet and `dim` is not given.
+
+        Who writes may `create` it (also where its folder was lost); who reads may not.
+        """
+        from .. import index
+
+        known = self.catalogue.meta("dim")
+        if known is None and dim is None:
+            return None
+        if known is None:
+            model, _, fingerprint = self.load()
+            with self.catalogue.change():
+                self.catalogue.set_meta(dim=dim, fingerprint=fingerprint, model=model.name)
+        section = self.section("index")
+        return index.open_index(
+            section.name,
+            section.options,
+            path=self.vectors / self.catalogue.meta("vectors"),
+            dim=self.catalogue.meta("dim"),
+            fingerprint=self.catalogue.meta("fingerprint"),
+            create=create,
+        )
+
+    @property
+    def vectors(self) -> Path:
+        return self.folder / "vectors"
+
+    def sweep(self) -> None:
+        """Remove the vectors that a rebuild has left behind."""
+        for old in self.vectors.glob("*"):
+            if old.is_dir() and old.name != self.catalogue.meta("vectors"):
+                shutil.rmtree(old, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Every video is embedded: a rebuild, if there was one, is over."""
+        if self.catalogue.meta("rebuilding") is not None:
+            with self.catalogue.change():
+                self.catalogue.set_meta(rebuilding=None)
+
+    def _rebuild(self) -> None:
+        """Bind the library to the present settings and have everything embedded again, in one transaction.
+
+        After a kill the same command goes on instead of starting over.
+        """
+        self.loaded = self._make()
+        fingerprint = self.loaded[2]
+        unchanged = all(self.section(key) == self._stored[key] for key in _BOUND)
+        if unchanged and self.catalogue.meta("rebuilding") == fingerprint:
+            return
+        with self.catalogue.change():
+            self._store_settings()
+            self.catalogue.set_meta(
+                fingerprint=None, model=None, dim=None, vectors=secrets.token_hex(4), rebuilding=fingerprint
+            )
+            self.catalogue.set_pending()
+
+    def _keep(self) -> None:
+        with self.catalogue.change():
+            self._store_settings()
+            if self.catalogue.meta("vectors") is None:
+                self.catalogue.set_meta(vectors=secrets.token_hex(4))
+
+    def _store_settings(self) -> None:
+        self._stored = {key: self.section(key) for key in _BOUND}
+        self.catalogue.set_meta(settings={key: section.model_dump() for key, section in self._stored.items()})
+
+    def _make(self) -> tuple[Model, KeyImageMethod, str]:
+        keyimages = self.section("keyimages")
+        method: KeyImageMethod = plugins.build("keyimages", keyimages.name, keyimages.options)
+        if self._given is not None:
+            model = self._given
+        else:
+            from .. import models
+
+            self._name_model()
+            model = models.make(self.section("model"), self.device)
+        return model, method, embedding_fingerprint(model, method)
+
+    def _name_model(self) -> None:
+        """Turn "auto" into a model by name, so that the library keeps the one that it began with."""
+        if self.section("model").name == "auto":
+            from .. import models
+
+            self._wanted["model"] = models.resolve(self.section("model"))
+
+    def _mismatch(self, what: str, stored: str, asked: str) -> str:
+        name = self.section("model").name
+        fix = f"mmi-tvr index DIR... --library {self.folder} --model {name} --rebuild"
+        return f"{self.folder}: {what} {stored}, not {asked}; to make them again: {fix}"
+
+
+def _wanted(settings: Settings, model: Any) -> dict[str, Section]:
+    """The sections that somebody set; defaults do not count as a wish to change a library."""
+    wanted = {key: getattr(settings, key) for key in _BOUND if key in settings.model_fields_set}
+    if isinstance(model, Section):
+        wanted["model"] = model
+    elif model is not None:
+        wanted["model"] = Section(name=model.name)
+    return wanted

@@ -1,0 +1,237 @@
+"""`Library`: the object that people hold. Opening one costs nothing; a model is loaded when it is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from ..config import Section, Settings
+from ..embed import Progress, Silent
+from ..errors import LibraryBusy, UsageError
+from ..protocols import Index, Model
+from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
+from ..types import Query
+from .binding import Binding
+from .catalogue import Catalogue
+from .indexing import Indexing
+from .lock import HOLDER, LOCK, holder, writing
+from .report import IndexReport, Status
+from .scan import real_path
+
+CATALOGUE = "catalogue.sqlite"
+_OWN = (CATALOGUE, LOCK, HOLDER, "features", "vectors")
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+ModelLike = Model | Section | str | None
+Calibrate = Callable[[Model, Index], Relevance]
+
+
+class Library:
+    """A searchable collection of videos in one directory.
+
+    >>> Library("/none").search("a dog runs")
+    Traceback (most recent call last):
+    mmi_tvr.errors.UsageError: /none: no library is here; make one: mmi-tvr index DIR --library /none
+
+    One object is for one thread. Any number of processes may search a library while one writes to it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model: ModelLike = None,
+        settings: Settings | None = None,
+        relevance: Calibrate | None = None,
+    ) -> None:
+        """`model` is a name, a settings section or a ready model; without one, the library's own is used.
+
+        Of `settings`, what was set explicitly counts; all else is as the library was made. `relevance` makes the
+        calibration of scores (None: the package's own).
+        """
+        self.path = Path(path)
+        self._settings = settings or Settings()
+        self._model = model
+        self._calibrate = relevance or calibrated
+        self._catalogue: Catalogue | None = None
+        self._searcher: Searcher | None = None
+        self._kept: tuple[Model, str] | None = None  # the model that was loaded last, and the fingerprint it goes with
+        self._seen = -1  # the catalogue's version that the searcher was made for
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / CATALOGUE).is_file()
+
+    def index(
+        self,
+        paths: Paths = (),
+        *,
+        model: ModelLike = None,
+        exclude: Sequence[str] | None = None,
+        retry: bool = False,
+        rebuild: bool = False,
+        wait: float = 60.0,
+        progress: Progress | None = None,
+    ) -> IndexReport:
+        """Bring the library up to date with these folders and files; without any, with all that it knows.
+
+        `exclude` replaces the glob patterns that are remembered for these folders; None keeps them. `retry` tries
+        quarantined files again. `rebuild` embeds everything again, with the model and settings given now. While
+        another process writes, wait up to `wait` seconds.
+
+        Raises UsageError (no such path), IndexMismatch (another model, without `rebuild`), LibraryBusy, and what the
+        model raises. An interrupted or killed run is taken up by the next one.
+        """
+        progress = progress or Silent()
+        with self._writer(model, wait, progress, create=True) as (indexing, binding):
+            binding.settle(rebuild)
+            return indexing.run([Path(path) for path in _listed(paths)], exclude, retry)
+
+    def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
+        """Forget these files, and all that is below these folders; returns what was forgotten.
+
+        The files themselves are left alone. UsageError where the library knows nothing of a path.
+        """
+        progress = progress or Silent()
+        given = [real_path(Path(path)) for path in _listed(paths)]
+        with self._writer(None, wait, progress, create=False) as (indexing, _):
+            indexing.reconcile()
+            return indexing.remove(given)
+
+    def search(
+        self, query: str | Query, top: int = 5, min_score: float | None = None, progress: Progress | None = None
+    ) -> SearchResult:
+        """The best moments of the `top` best videos whose relevance (0..1) is at least `min_score`, best first."""
+        query = checked_query(query)
+        catalogue = self._open()
+        for attempt in ("first", "again"):
+            searcher = self._current_searcher(catalogue)
+            counts = catalogue.counts()
+            coverage = Coverage(counts["indexed"], counts["pending"], counts["quarantined"])
+            if searcher is None:
+                return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
+            try:
+                result = searcher.search(query, top, min_score)
+            except (KeyError, FileNotFoundError):
+                # A writer replaced rows or files between our look at the index and our look at the catalogue.
+                self._drop_searcher()
+                if attempt == "again":
+                    raise
+                continue
+            return SearchResult(result.hits, result.query, result.model, result.seconds, coverage)
+        raise AssertionError("unreachable")
+
+    def status(self) -> Status:
+        """What is in the library. Loads no model."""
+        catalogue = self._open()
+        counts = catalogue.counts()
+        binding = self._bind(catalogue, None)
+        return Status(
+            path=self.path,
+            model=catalogue.meta("model"),
+            fingerprint=catalogue.meta("fingerprint"),
+            index=binding.section("index").name,
+            videos=counts["indexed"],
+            moments=counts["moments"],
+            pending=counts["pending"],
+            files=counts["files"],
+            duration=catalogue.duration(),
+            size=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            roots=tuple(catalogue.roots()),
+            quarantined=tuple(catalogue.quarantined()),
+            writer=self._writer_now(),
+        )
+
+    def close(self) -> None:
+        """Let go of files and of the model. The object can be used again."""
+        self._drop_searcher()
+        self._kept = None
+        if self._catalogue is not None:
+            self._catalogue.close()
+            self._catalogue = None
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Parts
+
+    def _open(self, create: bool = False) -> Catalogue:
+        if self._catalogue is None:
+            self._catalogue = Catalogue(self.path / CATALOGUE, create)
+        return self._catalogue
+
+    def _bind(self, catalogue: Catalogue, model: ModelLike) -> Binding:
+        wanted = self._model if model is None else model
+        return Binding(
+            self.path, catalogue, self._settings, Section(name=wanted) if isinstance(wanted, str) else wanted
+        )
+
+    @contextmanager
+    def _writer(
+        self, model: ModelLike, wait: float, progress: Progress, create: bool
+    ) -> Iterator[tuple[Indexing, Binding]]:
+        if create:
+            self._make_folder()
+        elif not self.exists:
+            self._open()  # says that there is no library
+        self._drop_searcher()
+        with writing(self.path, wait, progress.say):
+            catalogue = self._open(create)
+            binding = self._bind(catalogue, model)
+            indexing = Indexing(self.path, catalogue, binding, progress)
+            try:
+                yield indexing, binding
+            finally:
+                indexing.close()
+                if binding.loaded is not None:
+                    self._kept = binding.loaded[0], binding.loaded[2]
+
+    def _make_folder(self) -> None:
+        if not self.exists and self.path.is_dir():
+            foreign = [name for name in sorted(os.listdir(self.path)) if not name.lstrip(".").startswith(_OWN)]
+            if foreign:
+                raise UsageError(
+                    f"{self.path}: not a library, and not empty ({foreign[0]}); name a new or empty folder"
+                )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be made into a library ({error.strerror})") from error
+
+    def _current_searcher(self, catalogue: Catalogue) -> Searcher | None:
+        """A searcher for the library's present state; None while nothing is indexed."""
+        version = catalogue.version()
+        if self._searcher is None or self._seen != version:
+            self._drop_searcher()
+            self._seen = version
+            kept = self._kept[0] if self._kept and self._kept[1] == catalogue.meta("fingerprint") else None
+            binding = self._bind(catalogue, kept)
+            index = binding.open_index(create=False) if catalogue.counts()["indexed"] else None
+            if index is not None:
+                model, _, fingerprint = binding.load()
+                self._kept = model, fingerprint
+                self._searcher = Searcher(model, index, catalogue.entries, self._calibrate(model, index))
+        return self._searcher
+
+    def _drop_searcher(self) -> None:
+        if self._searcher is not None:
+            self._searcher.index.close()
+            self._searcher = None
+
+    def _writer_now(self) -> str | None:
+        try:
+            with writing(self.path, 0.0, lambda message: None):
+                return None
+        except LibraryBusy:
+            return holder(self.path)
+
+
+def _listed(paths: Paths) -> list[str | os.PathLike[str]]:
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)

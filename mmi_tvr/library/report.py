@@ -1,0 +1,56 @@
+"""What a library says about itself and about a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .scan import Root
+
+Reasons = tuple[tuple[Path, str], ...]  # (path, reason), by path
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What an indexing run found and did. Every file that was looked at is in exactly one of the counts
+    `added`, `unchanged`, `moved`, `changed`, `copies` and in `quarantined`.
+
+    - `added`: files that can be searched from now on; `copies`: new files whose bytes are in the library already;
+      `moved`: known bytes under a new path while the old one is gone; `changed`: known paths with new bytes.
+    - `removed`: files that are gone from indexed folders, or excluded now, and were forgotten.
+    - `quarantined`: files that cannot be used, also those that were quarantined before.
+    - `unreadable`: folders that could not be looked into; nothing of theirs was forgotten.
+    """
+
+    added: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    changed: int = 0
+    copies: int = 0
+    removed: tuple[Path, ...] = ()
+    quarantined: Reasons = ()
+    unreadable: Reasons = ()
+    embedded: int = 0  # videos that were embedded in this run
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A library at a glance. `videos` are different contents that can be searched; copies count once.
+
+    `model` and `fingerprint` are None before anything was embedded; `writer` says who is writing at present.
+    """
+
+    path: Path
+    model: str | None
+    fingerprint: str | None
+    index: str
+    videos: int
+    moments: int
+    pending: int
+    files: int
+    duration: float  # seconds of video that can be searched
+    size: int  # bytes on disk
+    roots: tuple[Root, ...]
+    quarantined: Reasons
+    writer: str | None

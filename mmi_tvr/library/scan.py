@@ -1,0 +1,148 @@
+"""Which files a folder offers: video suffixes, nothing hidden, nothing excluded, every real folder once."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+_SUFFIXES = "3g2 3gp asf avi dv f4v flv m2ts m2v m4v mkv mov mp4 mpeg mpg mts mxf ogm ogv rm rmvb ts vob webm wmv y4m"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
+_SOURCE_CODE = frozenset((".ts", ".mts"))  # TypeScript has these suffixes, too
+# What file systems and appliances keep to themselves, beside all names that begin with a dot.
+HIDDEN = frozenset(
+    ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
+)
+UNREADABLE = (-1, -1)  # the stamp of a file whose stat fails
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """An indexed folder (real path) and the glob patterns of what is left out below it.
+
+    A pattern without a slash is held against every name on the way down, one with a slash against the path from
+    the root (`*` crosses slashes).
+    """
+
+    path: Path
+    exclude: tuple[str, ...] = ()
+
+    def excludes(self, path: Path) -> bool:
+        if not self.exclude:
+            return False
+        below = PurePosixPath(path.relative_to(self.path).as_posix())
+        return any(
+            fnmatch.fnmatch(str(below) if "/" in pattern else below.name, pattern.strip("/"))
+            for pattern in self.exclude
+        )
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was seen: files with their stamps (size, mtime_ns), and what could not be looked at, with the reason."""
+
+    files: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    refused: dict[Path, str] = field(default_factory=dict)  # files, also in `files` with the stamp UNREADABLE
+    unreadable: dict[Path, str] = field(default_factory=dict)  # folders
+
+    def look(self, path: Path) -> None:
+        """Take note of one file. Raises FileNotFoundError where there is none."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            if not path.is_symlink():
+                raise
+            self._refuse(path, "a link that points to nothing")
+        except OSError as error:
+            self._refuse(path, error.strerror or str(error))
+        else:
+            if stat.S_ISREG(found.st_mode):
+                self.files[path] = (found.st_size, found.st_mtime_ns)
+            else:
+                self._refuse(path, "not a regular file")
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        self.files[path] = UNREADABLE
+        self.refused[path] = reason
+
+
+def real_path(path: Path) -> Path:
+    """An absolute path whose folders are resolved; a file that is itself a link keeps its own name.
+
+    So one file has one name whichever way its folder was reached.
+    """
+    path = Path(os.path.abspath(path))
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def owner(path: Path, roots: Collection[Path]) -> Path | None:
+    """The root that a path belongs to: the deepest one at or above it."""
+    return next((above for above in (path, *path.parents) if above in roots), None)
+
+
+def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None = None) -> Scan:
+    """Every video file below these roots; a walk stops at folders of `known` (roots of their own) and at `skip`.
+
+    Each real folder is walked once, so overlapping roots and loops of links are harmless. Links to folders come last
+    and are followed only out of the known roots: what has a name of its own there is walked by that name.
+    """
+    found = Scan()
+    visited: set[tuple[int, int]] = set()
+    own = {*known, *(root.path for root in roots)}
+    linked: deque[tuple[Path, Root]] = deque()
+    waiting = deque((root.path, root) for root in roots)
+    while waiting or linked:
+        folder, root = waiting.popleft() if waiting else linked.popleft()
+        if folder.is_symlink() and owner(folder.resolve(), own) is not None:
+            continue
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            found.unreadable[folder] = error.strerror or str(error)
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith(".") or entry.name in HIDDEN or root.excludes(path):
+                continue
+            if _is_folder(entry):
+                if entry.is_symlink():
+                    linked.append((path, root))
+                elif path not in own and path != skip:
+                    waiting.append((path, root))
+            elif path.suffix.lower() in VIDEO_SUFFIXES:
+                _look(found, path)
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that runs in a circle, or into a folder that is closed to us
+        return False
+
+
+def _look(found: Scan, path: Path) -> None:
+    try:
+        if path.suffix.lower() not in _SOURCE_CODE or _is_transport_stream(path):
+            found.look(path)
+    except FileNotFoundError:
+        return  # it vanished between the listing and now
+
+
+def _is_transport_stream(path: Path) -> bool:
+    """Whether a file starts like MPEG-TS: its sync byte stands first, or behind a 4-byte time code."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(5)
+    except OSError:
+        return True  # let the look at the file itself find the reason
+    return start[:1] == b"G" or start[4:5] == b"G"

@@ -1,0 +1,221 @@
+"""Videos as data: what a file holds (`probe`), evenly sampled frames (`sample`), and the frame at a time (`frames_at`).
+
+Each call opens and closes the file; `open_video` keeps it open for several. All pictures are RGB, upright (the
+stream's rotation is applied) and of square pixels. Times are the stream's own presentation times, in seconds from
+the stream's start. A file that cannot be used raises MediaError with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from ..errors import MediaError, UsageError
+from ..types import Frames, Pixels, Video
+from ._reader import Reader
+
+_SANE_ASPECT = (0.2, 5.0)  # of a pixel; a damaged header says anything
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a video file holds. `duration` is in seconds; `width` and `height` are as displayed (rotation and pixel
+    aspect applied); `rotation` is in degrees counter-clockwise (0, 90, 180, 270), already applied to every picture;
+    `fps` is the average rate, 0.0 where unknown; `frames` is an estimate; `streams` says one phrase per stream."""
+
+    path: Path
+    duration: float
+    width: int
+    height: int
+    rotation: int
+    fps: float
+    codec: str
+    frames: int | None
+    audio: bool
+    streams: tuple[str, ...]
+
+
+@contextmanager
+def open_video(path: str | Path) -> Iterator[OpenVideo]:
+    """A video file, open for several calls. Raises MediaError with the reason where it is not usable."""
+    video = OpenVideo(Path(path))
+    try:
+        yield video
+    finally:
+        video.close()
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """What a file holds; its first frame is decoded, so a file that passes has at least one. Raises MediaError."""
+    with open_video(path) as video:
+        return video.info
+
+
+def sample(video: Video, fps: float, max_frames: int, size: int) -> Frames:
+    """Evenly spread frames of a video or of a span of one: see `OpenVideo.sample`."""
+    with open_video(video.path) as opened:
+        return opened.sample(fps, max_frames, size, video.start, video.end)
+
+
+def frames_at(path: str | Path, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
+    """The frames on screen at these times: see `OpenVideo.frames_at`."""
+    with open_video(path) as opened:
+        return opened.frames_at(times, size, exact)
+
+
+class OpenVideo:
+    """A video file held open. Use it through `open_video`, which closes it.
+
+    `info.duration` is what the header says until a sampling finds less (a file that was cut off), then what is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._reader = Reader(path)
+        self._reformatter = VideoReformatter()
+        try:
+            self.info = self._describe()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def sample(self, fps: float, max_frames: int, size: int, start: float = 0.0, end: float | None = None) -> Frames:
+        """Frames at `fps` a second, at most `max_frames`, from the middles of equal slices of [start, end).
+
+        The shorter side of the pictures is `size` pixels, or as it is where the video is smaller (decision: never
+        enlarged). Decision: a sample may lie up to a quarter of a step beside its slice's middle where a key frame
+        stands there, and takes the last reference frame before that middle, because the others cost decoding and no
+        sample needs them. Times ascend strictly: a frame that stays on screen for several slices comes once.
+
+        Raises UsageError where the numbers make no sense, MediaError where the span lies outside the video.
+        """
+        if fps <= 0 or max_frames < 1 or size < 1:
+            raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
+        wanted = self._targets(fps, max_frames, start, end)
+        pictures = self._sampled(wanted, size)
+        if pictures.times[-1] < wanted[-1] - _step(wanted) and self._shorten():
+            wanted = self._targets(fps, max_frames, start, end)
+            pictures = self._sampled(wanted, size)
+        return Frames(np.array(pictures.times), np.stack(pictures.pixels))
+
+    def frames_at(self, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
+        """One frame for each of `times` (seconds, any order): the one on screen then, of any size unless `size` is
+        given (shorter side, never enlarged). The result's times are the frames' own. Before the first frame that is
+        the first, after the last the last. Not `exact`: a reference frame shortly before will do, which is quicker.
+        """
+        if len(times) == 0:
+            raise UsageError("frames_at needs at least one time")
+        order = np.argsort(np.asarray(times, dtype=np.float64), kind="stable")
+        wanted = [min(max(0.0, times[place]), self.info.duration) for place in order]
+        pictures = self._collect(wanted, size, skip=not exact)
+        which = np.array(pictures.of)[np.argsort(order)]
+        return Frames(np.array(pictures.times)[which], np.stack(pictures.pixels)[which])
+
+    def _targets(self, fps: float, max_frames: int, start: float, end: float | None) -> list[float]:
+        duration = self.info.duration
+        if end is not None and end <= start:
+            raise UsageError(f"a span ends after it starts, not {start:g}-{end:g} s")
+        if start < 0 or (start > 0 and start >= duration):
+            raise MediaError(self.info.path, f"has no second {start:g}: it is {duration:.2f} s long")
+        length = (duration if end is None else min(end, duration)) - start
+        count = min(max(1, round(length * fps)), max_frames)
+        return [start + (number + 0.5) * length / count for number in range(count)]
+
+    def _sampled(self, wanted: list[float], size: int) -> _Pictures:
+        """Pictures near the wanted times; without skipping where skipping leaves too little to choose from."""
+        step = _step(wanted)
+        pictures = self._collect(wanted, size, step / 4, skip=True)
+        last = pictures.times[-1]
+        ages = [target - pictures.times[of] for target, of in zip(wanted, pictures.of, strict=True) if target < last]
+        if any(age > step for age in ages):
+            pictures = self._collect(wanted, size, step / 4)
+        return pictures
+
+    def _collect(self, wanted: list[float], size: int | None, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
+        """The distinct pictures at ascending times, converted as they come, so that no decoded frame is held."""
+        pictures = _Pictures()
+        for time, frame in self._reader.walk(wanted, tolerance, skip):
+            if not pictures.times or time > pictures.times[-1]:
+                pictures.times.append(time)
+                pictures.pixels.append(self._convert(frame, size))
+            pictures.of.append(len(pictures.times) - 1)
+        if not pictures.times:
+            raise MediaError(self.info.path, "none of its frames can be decoded (damaged or cut off)")
+        return pictures
+
+    def _convert(self, frame: VideoFrame, size: int | None) -> Pixels:
+        """Scale in the decoder's pixel format's own converter, then turn upright."""
+        width, height = self.info.width, self.info.height
+        if size is not None and size < min(width, height):
+            shorter = min(width, height)
+            width, height = round(width * size / shorter), round(height * size / shorter)
+        if self.info.rotation % 180:
+            width, height = height, width
+        picture = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC)
+        return np.rot90(picture.to_ndarray(), self.info.rotation // 90)
+
+    def _shorten(self) -> bool:
+        """Correct the duration of a file that ends before its header says; False where it does not."""
+        measured = self._reader.measure()
+        if not 0 < measured < self.info.duration:
+            return False
+        self.info = replace(self.info, duration=measured)
+        return True
+
+    def _describe(self) -> MediaInfo:
+        reader, stream, first = self._reader, self._reader.stream, self._reader.first
+        rotation = round(first.rotation / 90) * 90 % 360
+        width, height = first.width, first.height
+        aspect = float(stream.sample_aspect_ratio or 1)
+        if _SANE_ASPECT[0] <= aspect <= _SANE_ASPECT[1]:
+            width = max(1, round(width * aspect))
+        if rotation % 180:
+            width, height = height, width
+        duration = reader.header_duration() or reader.measure() or (1 / reader.rate if reader.rate else 0.0)
+        container = reader.container
+        return MediaInfo(
+            path=reader.path,
+            duration=duration,
+            width=width,
+            height=height,
+            rotation=rotation,
+            fps=reader.rate,
+            codec=stream.codec_context.name,
+            frames=stream.frames or round(duration * reader.rate) or None,
+            audio=bool(container.streams.audio),
+            streams=tuple(_phrase(each) for each in container.streams),
+        )
+
+
+@dataclass
+class _Pictures:
+    """Pictures as they are gathered: `of` says for each wanted time which of them it got."""
+
+    times: list[float] = field(default_factory=list)
+    pixels: list[Pixels] = field(default_factory=list)
+    of: list[int] = field(default_factory=list)
+
+
+def _step(wanted: Sequence[float]) -> float:
+    """Seconds between evenly spread times; a single one stands for itself."""
+    return wanted[1] - wanted[0] if len(wanted) > 1 else 0.0
+
+
+def _phrase(stream: Stream) -> str:
+    """A stream in a few words, such as "video h264 1280x720"."""
+    context = stream.codec_context
+    words = [stream.type, context.name if context else "of unknown codec"]
+    if context and stream.type == "video":
+        words.append(f"{context.width}x{context.height}")
+    elif context and stream.type == "audio":
+        words.append(f"{context.sample_rate} Hz")
+    return " ".join(words)

@@ -1,0 +1,68 @@
+"""CLIP4Clip without training: a video is the mean of its key images' CLIP embeddings.
+
+Source: Luo et al., "CLIP4Clip: An Empirical Study of CLIP for End to End Video Clip Retrieval", 2021, the
+parameter-free similarity (mean pooling). The frames are key images instead of uniform ones (decision).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..encoders import hub
+from ..encoders.clip import ClipTowers
+from ..fingerprint import digest
+from ..plugins import BaseOptions
+from ..types import Embeddings, Features, Pixels, Query, Scoring
+
+
+class Options(BaseOptions):
+    """Options of the zero-shot CLIP baseline."""
+
+    checkpoint: str = Field(description="a folder, or a hub name, of a CLIP, SigLIP or Chinese-CLIP checkpoint")
+    batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
+    moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
+    top: int = Field(1, ge=1, description="how many best key images")
+
+
+def build(options: Options, *, device: torch.device) -> Clip4Clip:
+    return Clip4Clip(options, ClipTowers(hub.locate(options.checkpoint), device, options.batch))
+
+
+class Clip4Clip:
+    """Mean of the key images' unit vectors, made a unit vector again."""
+
+    name = "clip4clip"
+
+    def __init__(self, options: Options, towers: ClipTowers) -> None:
+        self.scoring = Scoring(moments=options.moments, top=options.top)
+        self.image_size = towers.image_size
+        self._towers = towers
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """{"image": (N, D)}, unit vectors, float32."""
+        return {"image": self._towers.images(images)}
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        """Unit vectors (D,) of each video and (K, D) of its key images."""
+        found = []
+        for each in features:
+            moments = each.arrays["image"]
+            mean = moments.mean(axis=0)
+            found.append(Embeddings(mean / np.linalg.norm(mean), moments, each.segments))
+        return found
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Unit vectors (N, D)."""
+        return self._towers.texts([query.text for query in queries])
+
+    def vision_fingerprint(self) -> str:
+        return digest(self.name, self._towers.digest)
+
+    def fingerprint(self) -> str:
+        return digest(self.name, self.vision_fingerprint(), [self.scoring.moments, self.scoring.top])

@@ -1,0 +1,134 @@
+"""The offline default: an ImageNet classifier and a sentence encoder, bridged by the classes' texts.
+
+Source: Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings", ICLR 2014: a picture's
+place in a sentence space is the mean of its classes' sentence vectors, weighted by their probabilities. No part has
+ever seen a video or a caption, so it is weak on people and actions, and needs no download.
+
+Decisions, each with its reason:
+- A class is two texts, "a video of a NAME" and "NAME: DESCRIPTION" (Menon and Vondrick, ICLR 2023: descriptions carry
+  the surroundings that captions mention).
+- Video frames are not ImageNet photos and the classifier is too sure of itself there: probabilities are taken at
+  temperature 3, and the 50 most likely classes speak.
+- Two views of the same evidence, with equal weight. In sentence space (384): the weighted mean of class vectors against
+  the query vector. In class space (1,000): the root of the probabilities against how much each class has to do with
+  the query. The second can be calibrated class by class: a hub, whose text is near to every caption, is measured
+  against its mean nearness to background sentences (`mmi_tvr.background`).
+- A query is centred on the mean background sentence of the language it is nearest to, which takes away what all
+  captions of a language share, and so the language itself.
+- A video scores half by the mean of its key images, half by its two best ones: an event may be short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from .. import background, cache
+from ..encoders import e5, efficientnet
+from ..fingerprint import digest
+from ..plugins import BaseOptions
+from ..types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+
+TEMPLATES = ("a video of a {name}", "{name}: {description}")
+SHIPPED = Path(__file__).parent / "_label_bridge"  # made by scripts/make_class_vectors.py
+_VERSION = 1  # of the arithmetic below: raise it when vectors change
+
+
+class Options(BaseOptions):
+    """Options of the label bridge; the defaults were chosen by reasoning and cross-validation."""
+
+    temperature: float = Field(3.0, gt=0, description="softens the classifier's probabilities")
+    classes: int = Field(50, ge=1, le=1000, description="how many of the likeliest classes speak for a picture")
+    sharpness: float = Field(3.0, gt=0, description="exponent on the classes' nearness to a query")
+    moments: float = Field(0.5, ge=0, le=1, description="share of the best key images in a video's score")
+    top: int = Field(2, ge=1, description="how many best key images")
+
+
+def build(options: Options, *, device: torch.device) -> LabelBridge:
+    return LabelBridge(options, device)
+
+
+class LabelBridge:
+    """EfficientNet-Lite0 and multilingual E5, joined by the texts of the ImageNet classes. Vectors are 1,384 wide."""
+
+    name = "label_bridge"
+    image_size = 256
+
+    def __init__(self, options: Options, device: torch.device) -> None:
+        self.scoring = Scoring(moments=options.moments, top=options.top)
+        self._options = options
+        self._classifier = efficientnet.EfficientNetLite0(device)
+        known = cache.arrays("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
+        # (L, 384) the mean background sentence of each language; (2, 1000, 384) unit vectors of each template
+        self._languages, self._texts = (known[name].astype(np.float32) for name in ("languages", "texts"))
+        centred = _unit(self._texts - self._texts.mean(axis=1, keepdims=True))
+        self._classes = _unit(centred.sum(axis=0))  # (1000, 384)
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """{"logits": (N, 2, 1000)}, float16: two views of each picture."""
+        return {"logits": self._classifier.logits(images).astype(np.float16)}
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        """Unit vectors (1384,) of each video and (K, 1384) of its key images."""
+        found = []
+        for each in features:
+            likely = _softmax(each.arrays["logits"].astype(np.float32)).mean(axis=1)  # (K, 1000)
+            found.append(Embeddings(self._bridge(likely.mean(axis=0)), self._bridge(likely), each.segments))
+        return found
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Unit vectors (N, 1384)."""
+        vectors = e5.encode([query.text for query in queries])  # (N, 384)
+        nearest = (vectors @ _unit(self._languages).T).argmax(axis=1)
+        vectors = vectors - self._languages[nearest]
+        nearness = sum(_standardised(vectors @ texts.T) for texts in self._texts)  # (N, 1000)
+        weights = np.maximum(_standardised(nearness), 0) ** self._options.sharpness
+        return np.hstack([_unit(vectors), _unit(weights)]).astype(np.float32) / np.float32(np.sqrt(2))
+
+    def vision_fingerprint(self) -> str:
+        return digest(self._classifier.name, efficientnet.SIZE, "centre+whole", "float16")
+
+    def fingerprint(self) -> str:
+        return digest(self.name, _VERSION, self.vision_fingerprint(), text_fingerprint(), self._options.model_dump())
+
+    def _bridge(self, likely: FloatArray) -> NDArray[np.float32]:
+        """Probabilities (..., 1000) -> unit vectors (..., 384 + 1000)."""
+        weights = likely ** (1 / self._options.temperature)
+        least = np.partition(weights, -self._options.classes, axis=-1)[..., [-self._options.classes]]
+        weights = np.where(weights >= least, weights, 0)
+        halves = np.concatenate([_unit(weights @ self._classes), _unit(weights)], axis=-1)
+        return halves.astype(np.float32) / np.float32(np.sqrt(2))
+
+
+def text_fingerprint() -> str:
+    """Hash of all that changes `class_texts`."""
+    return digest(e5.NAME, TEMPLATES, efficientnet.classes(), background.sentences())
+
+
+def class_texts() -> Mapping[str, NDArray[np.float16]]:
+    """Sentence vectors of classes and languages. A minute's work, so the package ships them (SHIPPED)."""
+    languages = np.stack([e5.encode(texts).mean(axis=0) for texts in background.sentences().values()])
+    texts = [
+        e5.encode([template.format(name=name, description=text) for name, text in efficientnet.classes()])
+        for template in TEMPLATES
+    ]
+    return {"languages": languages.astype(np.float16), "texts": np.stack(texts).astype(np.float16)}
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _standardised(rows: FloatArray) -> FloatArray:
+    return (rows - rows.mean(axis=1, keepdims=True)) / np.maximum(rows.std(axis=1, keepdims=True), 1e-12)
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

@@ -1,0 +1,69 @@
+"""One self-contained HTML page for the hits of a search: pictures inside the file, videos linked at their moment."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image
+
+from ..errors import MediaError
+from ..media.video import frames_at
+from ..search import SearchResult
+from ..types import Hit
+
+_SIDE = 270  # pixels, the shorter side of a thumbnail
+_QUALITY = 82
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the template shows of one hit; `thumbnail` is a data URI, or empty where `trouble` says why."""
+
+    hit: Hit
+    moment: str
+    link: str
+    thumbnail: str
+    trouble: str
+
+
+def search_page(result: SearchResult) -> str:
+    """The page as text. A video that can no longer be read keeps its place, with the reason instead of a picture."""
+    environment = Environment(loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True)
+    cards = [_card(hit) for hit in ([*result] or ([result.closest] if result.closest else []))]
+    return environment.get_template("search.html.j2").render(result=result, cards=cards)
+
+
+def thumbnail(hit: Hit) -> str:
+    """The picture at the hit's time as a data URI. MediaError where the file cannot be read."""
+    pixels = frames_at(hit.path, [hit.time], size=_SIDE, exact=False).pixels[0]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def moment(hit: Hit) -> str:
+    """The hit's time range as m:ss-m:ss."""
+    return f"{clock(hit.start)}-{clock(hit.end)}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on.
+
+    >>> clock(75.4), clock(3661)
+    ('1:15', '1:01:01')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _card(hit: Hit) -> Card:
+    # A media fragment (W3C): the browser starts at the moment and stops at its end.
+    link = f"{hit.path.absolute().as_uri()}#t={hit.start:.2f},{hit.end:.2f}"
+    try:
+        return Card(hit, moment(hit), link, thumbnail(hit), "")
+    except MediaError as error:
+        return Card(hit, moment(hit), link, "", error.reason)

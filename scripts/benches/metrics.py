@@ -1,0 +1,98 @@
+"""Ranks of 10,000 captions among 10,000 videos, both directions: from blocks, against argsort of the full matrix.
+
+Every run is a process of its own; its memory is its peak over what it held with the inputs loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benches import timing
+from mmi_tvr import metrics
+
+OURS = "blocks"
+CONTENDERS = (OURS, "blocks + intervals", "full-matrix argsort")
+WIDTH = 512
+BLOCK = 256
+
+
+def run(args: argparse.Namespace) -> Iterator[str]:
+    count = 1000 if args.small else 10_000
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    memory: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    means = set()
+    for number in range(args.repeats):
+        turn = number % len(CONTENDERS)
+        for name in CONTENDERS[turn:] + CONTENDERS[:turn]:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                took, peak, found = pool.apply(_measure, (name, count))
+            seconds[name].append(took)
+            memory[name].append(peak)
+            means.add(found)
+    if len(means) != 1:
+        raise SystemExit(f"the contenders disagree about the mean ranks: {sorted(means)}")
+    yield from timing.table(f"metrics: ranks of {count} x {count}, {WIDTH}-d, both directions", seconds, OURS)
+    for name in CONTENDERS:
+        low, middle, high = min(memory[name]), statistics.median(memory[name]), max(memory[name])
+        yield f"  {name:<28} {middle:10.0f} MB over the inputs [{low:.0f}, {high:.0f}]"
+
+
+def _inputs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of videos, and of captions near them; made in place, so that nothing but them sets the peak."""
+    rng = np.random.default_rng(0)
+    videos = rng.standard_normal((count, WIDTH), dtype=np.float32)
+    captions = rng.standard_normal((count, WIDTH), dtype=np.float32)
+    captions *= 5
+    captions += videos
+    for vectors in (videos, captions):
+        vectors /= np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+    return captions, videos
+
+
+def _from_blocks(captions: np.ndarray, videos: np.ndarray, intervals: bool) -> tuple[float, float]:
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(captions), BLOCK):
+            yield captions[start : start + BLOCK] @ videos.T
+
+    found = metrics.both_directions(blocks, [{place} for place in range(len(captions))])
+    resamples = 1000 if intervals else 0
+    sides = [metrics.summary(side, resamples=resamples) for side in (found.rows, found.columns)]
+    return sides[0].mnr, sides[1].mnr
+
+
+def _by_argsort(captions: np.ndarray, videos: np.ndarray) -> tuple[float, float]:
+    scores = captions @ videos.T
+    return _argsort_ranks(scores), _argsort_ranks(scores.T)
+
+
+def _argsort_ranks(scores: np.ndarray) -> float:
+    order = np.argsort(-scores, axis=1)
+    return float((np.argmax(order == np.arange(len(scores))[:, None], axis=1) + 1).mean())
+
+
+def _peak() -> float:
+    """Peak memory of this process in MB. Linux keeps it per program; ru_maxrss there includes the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _measure(name: str, count: int) -> tuple[float, float, tuple[float, float]]:
+    """Seconds, MB over the inputs, and the mean ranks of one contender."""
+    inputs = _inputs(count)
+    before = _peak()
+    started = time.perf_counter()
+    found = _by_argsort(*inputs) if name == CONTENDERS[-1] else _from_blocks(*inputs, intervals="intervals" in name)
+    return time.perf_counter() - started, _peak() - before, found

@@ -1,0 +1,137 @@
+"""Small stand-ins that behave: a model that knows colours, videos in those colours, and ears for progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from mmi_tvr.fingerprint import digest
+from mmi_tvr.scoring import Gallery
+from mmi_tvr.types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+
+COLOURS = {
+    "black": (0, 0, 0),
+    "blue": (0, 0, 255),
+    "cyan": (0, 255, 255),
+    "green": (0, 255, 0),
+    "magenta": (255, 0, 255),
+    "red": (255, 0, 0),
+    "white": (255, 255, 255),
+    "yellow": (255, 255, 0),
+}
+
+
+def unit(vectors: FloatArray) -> NDArray[np.float32]:
+    """Rows of length 1."""
+    found = np.asarray(vectors, dtype=np.float32)
+    return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-6)
+
+
+class FakeModel:
+    """Sees nothing but colour, and understands nothing but the names in COLOURS. Deterministic; loads nothing.
+
+    `seen` counts the pictures that went through the "vision tower"; `head` and `vision` change its fingerprints;
+    `delay` is slept for each call of `encode_images`.
+    """
+
+    image_size = 32
+
+    def __init__(
+        self,
+        name: str = "fake",
+        scoring: Scoring = Scoring(moments=0.5),  # noqa: B008 (frozen)
+        head: int = 0,
+        vision: int = 0,
+        delay: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.scoring = scoring
+        self.head = head
+        self.vision = vision
+        self.delay = delay
+        self.seen = 0
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        time.sleep(self.delay)
+        self.seen += len(images)
+        return {"mean": np.stack([image.mean(axis=(0, 1)) for image in images]).astype(np.float32)}
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        found = []
+        for each in features:
+            moments = self._embed(each.arrays["mean"])
+            found.append(Embeddings(unit(moments.mean(axis=0)), moments, each.segments))
+        return found
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[Any]:
+        return self._embed(np.array([self._meant(query.text) for query in queries]))
+
+    def _meant(self, text: str) -> FloatArray:
+        """The mean of the colours that are named; where none is, some colour that the text alone decides."""
+        named = [COLOURS[word] for word in text.split() if word in COLOURS]
+        return np.mean(named or [np.random.default_rng(int(digest(text), 16)).uniform(0, 255, 3)], axis=0)
+
+    def _embed(self, colours: FloatArray) -> NDArray[np.float32]:
+        """(N, 3) colours of 0..255 -> (N, 4 + head) unit vectors; opposite colours are opposite vectors."""
+        centred = np.asarray(colours, dtype=np.float32) / 127.5 - 1
+        padding = np.full((len(centred), 1 + self.head), 0.1)
+        return unit(np.concatenate([centred, padding], axis=1))
+
+    def vision_fingerprint(self) -> str:
+        return digest("fake", self.vision)
+
+    def fingerprint(self) -> str:
+        return digest(self.vision_fingerprint(), self.head)
+
+
+class ClippedScore:
+    """Relevance that is the score itself, cut to 0..1."""
+
+    def of(self, gallery: Gallery, scores: FloatArray) -> FloatArray:
+        return np.clip(scores, 0, 1)
+
+
+def clipped(model: object, index: object) -> ClippedScore:
+    """What `Library(relevance=...)` takes."""
+    return ClippedScore()
+
+
+class Ear:
+    """A progress that remembers all it heard."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.steps: list[int] = []
+        self.messages: list[str] = []
+
+    def begin(self, stage: str, total: int) -> None:
+        self.stages.append((stage, total))
+        self.steps.append(0)
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps[-1] += steps
+
+    def say(self, message: str) -> None:
+        self.messages.append(message)
+
+
+def colour_video(path: Path, *colours: str, seconds: float = 2.0, fps: int = 8, size: int = 48) -> Path:
+    """An H.264 file that shows each colour for so many seconds. Its comment makes equal colours differ in bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        container.metadata["comment"] = path.stem
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for colour in colours or ("red",):
+            picture = np.full((size, size, 3), COLOURS[colour], dtype=np.uint8)
+            for _ in range(int(seconds * fps)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path

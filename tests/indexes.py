@@ -1,0 +1,47 @@
+"""What the tests of the indexes share: data, opening, and search in a dictionary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmi_tvr import plugins
+from mmi_tvr.types import moment_of, row_ids, video_of
+
+DIM = 16
+OPTIONS = {"faiss": {"graph_from": 1}}  # so that small data uses the graph
+
+
+def unit(rows, dim=DIM, seed=0):
+    found = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def collection(videos, moments=4):
+    return np.concatenate([row_ids(video, moments) for video in range(videos)])
+
+
+def opened(name, path, dim=DIM, fingerprint="made-by-a", create=True, **options):
+    values = {**OPTIONS.get(name, {}), **options}
+    return plugins.build("index", name, values, path=path, dim=dim, fingerprint=fingerprint, create=create)
+
+
+def naive(stored, queries, limit, where=None):
+    """Scores and ids of every allowed vector, from a dictionary, fully sorted."""
+
+    def fits(id_):
+        kind = "video" if moment_of(np.int64(id_)) < 0 else "moment"
+        return where is None or (
+            where.kind in (None, kind) and (where.videos is None or int(video_of(np.int64(id_))) in where.videos)
+        )
+
+    rows = []
+    for query in queries.astype(np.float64):
+        scored = [(-np.float32(query @ vector.astype(np.float64)), id_) for id_, vector in stored.items() if fits(id_)]
+        best = sorted(scored)[:limit] + [(np.inf, -1)] * limit
+        rows.append(best[:limit])
+    found = np.array(rows, np.float64).reshape(len(queries), limit, 2)
+    return -found[..., 0], found[..., 1].astype(np.int64)
+
+
+def recall(found, expected):
+    return np.mean([len(np.intersect1d(f[f >= 0], e)) / np.sum(e >= 0) for f, e in zip(found, expected, strict=True)])

@@ -1,0 +1,201 @@
+"""Evaluation from embeddings and from a model: right numbers, and nothing that vanishes silently."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmi_tvr import metrics
+from mmi_tvr.errors import MediaError, MetricsError, UsageError
+from mmi_tvr.evaluate import evaluate, evaluate_model
+from mmi_tvr.types import Embeddings, Sample, Scoring, Video
+
+WIDTH = 8
+
+
+def unit(rng, *shape):
+    vectors = rng.standard_normal(shape).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def samples_of(counts):
+    """A sample per entry, with so many captions."""
+    return [
+        Sample(f"{place}.mp4", Video(Path(f"{place}.mp4")), tuple(f"caption {place} {each}" for each in range(count)))
+        for place, count in enumerate(counts)
+    ]
+
+
+def world(counts, seed=0, noise=1.0):
+    """Samples, embeddings and query vectors that agree with their videos up to noise."""
+    rng = np.random.default_rng(seed)
+    samples = samples_of(counts)
+    made = [Embeddings(unit(rng, WIDTH), unit(rng, 3, WIDTH), np.zeros((3, 3))) for _ in samples]
+    queries = [
+        each.video + noise * unit(rng, WIDTH) for each, count in zip(made, counts, strict=True) for _ in range(count)
+    ]
+    queries = np.array(queries, dtype=np.float32).reshape(-1, WIDTH)
+    return samples, made, queries / np.linalg.norm(queries, axis=1, keepdims=True)
+
+
+def by_hand(samples, made, queries, weight):
+    """Ranks in both directions from the full matrix, one caption and one video at a time (no ties here)."""
+    owner = np.array([place for place, sample in enumerate(samples) for _ in sample.captions])
+    cosines = np.array([(each.moments @ queries.T).max(axis=0) for each in made]).T
+    full = (1 - weight) * queries @ np.array([each.video for each in made]).T + weight * cosines
+    t2v = [1 + sum(row > row[owner[place]]) for place, row in enumerate(full)]
+    v2t = [1 + sum(column > column[owner == place].max()) for place, column in enumerate(full.T) if place in owner]
+    return t2v, v2t
+
+
+@pytest.mark.parametrize("counts", [[1] * 20, [1, 3, 2, 5, 1, 1, 4], [2, 0, 1, 0, 3]])
+@pytest.mark.parametrize("block", [1, 4, 256])
+def test_numbers_equal_the_full_matrix(counts, block):
+    samples, made, queries = world(counts)
+    report = evaluate(samples, made, queries, Scoring(0.4, 1), block)
+    t2v, v2t = by_hand(samples, made, queries, 0.4)
+    assert (report.n, report.videos) == (sum(counts), len(counts))
+    owner = [place for place, count in enumerate(counts) for _ in range(count)]
+    assert report.t2v == metrics.summary(t2v, groups=owner)
+    assert report.v2t == metrics.summary(v2t)
+    assert report.v2t.n == sum(count > 0 for count in counts)
+
+
+def test_the_contract_of_the_command_line():
+    samples, made, queries = world([1, 2, 1])
+    plain = json.loads(
+        json.dumps(evaluate(samples, made, queries, Scoring(), model="tiny", fingerprint="ab").as_dict())
+    )
+    assert plain["n"] == 4
+    assert plain["videos"] == 3
+    assert (plain["model"], plain["fingerprint"], plain["inductive"]) == ("tiny", "ab", True)
+    assert plain["protocol"] == {"t2v": "every caption", "v2t": "best caption"}
+    assert plain["left_out"] == {"captions": 0, "videos": {}}
+    for side in ("t2v", "v2t"):
+        assert list(plain[side]) == ["R@1", "R@5", "R@10", "MdR", "MnR", "ci95"]
+        assert plain[side]["R@10"] == 100.0
+    assert plain["SumR"] == pytest.approx(sum(plain[side][f"R@{k}"] for side in ("t2v", "v2t") for k in (1, 5, 10)))
+
+
+def test_the_table_shows_n_and_an_interval_for_every_number():
+    samples, made, queries = world([1] * 30)
+    title, header, t2v, v2t, note = evaluate(samples, made, queries, Scoring(), model="tiny").table().split("\n")
+    assert title == "tiny: 30 captions, 30 videos, inductive"
+    assert header.split() == ["n", "R@1", "R@5", "R@10", "MdR", "MnR"]
+    assert t2v.startswith("text-to-video (every caption)")
+    assert v2t.startswith("video-to-text (best caption)")
+    assert t2v.count("[") == v2t.count("[") == 5
+    assert len(header) == len(t2v) == len(v2t)
+    assert "95 % bootstrap over videos" in note
+
+
+def test_two_samples_of_one_video_are_right_answers_to_each_other():
+    samples, made, queries = world([1, 1], noise=0.0)
+    twins = [samples[0], Sample("copy", samples[0].video, ("again",))]
+    report = evaluate(twins, [made[0], made[0]], queries[[0, 0]], Scoring())
+    assert report.t2v.r1 == report.v2t.r1 == 100.0
+    apart = evaluate(samples, [made[0], made[0]], queries[[0, 0]], Scoring())
+    assert apart.t2v.r1 == apart.v2t.r1 == 0.0
+
+
+def test_copies_tie_in_spite_of_rounding():
+    """The same product differs in its last bits with its place in a matrix; a copy is a copy all the same."""
+    samples, made, queries = world([1] * 10, noise=0.0)
+    hair = np.nextafter(made[0].video, np.float32(0))
+    made[-1], queries[-1] = Embeddings(hair, made[0].moments, made[0].segments), hair
+    assert queries[0] @ made[0].video > queries[0] @ hair
+    report = evaluate(samples, made, queries, Scoring(0.0))
+    assert report.t2v.r1 == report.v2t.r1 == pytest.approx(80.0)
+
+
+def test_unreadable_videos_are_left_out_counted_and_named():
+    samples, made, queries = world([1, 2, 1, 1])
+    broken = [made[0], MediaError("1.mp4", "no video stream"), *made[2:]]
+    report = evaluate(samples, broken, queries, Scoring(), max_unreadable=0.25)
+    rest = evaluate([samples[0], *samples[2:]], [made[0], *made[2:]], queries[[0, 3, 4]], Scoring())
+    assert (report.n, report.videos, report.left_out) == (3, 3, 2)
+    assert (report.t2v, report.v2t) == (rest.t2v, rest.v2t)
+    assert report.as_dict()["left_out"] == {"captions": 2, "videos": {"1.mp4": "no video stream"}}
+    assert report.table().endswith("left out: 1 unreadable videos and their 2 captions\n  1.mp4: no video stream")
+
+
+def test_more_than_two_in_a_hundred_unreadable_is_an_error():
+    samples, made, queries = world([1] * 100)
+    two = [MediaError("x", "empty"), MediaError("y", "empty"), *made[2:]]
+    assert evaluate(samples, two, queries, Scoring()).videos == 98
+    with pytest.raises(MetricsError, match=r"3 of 100 videos are unreadable, more than 2% \(the first: 0.mp4: empty\)"):
+        evaluate(samples, [*two[:2], MediaError("z", "empty"), *made[3:]], queries, Scoring())
+    with pytest.raises(MetricsError, match="nothing to rank"):
+        evaluate(samples, [MediaError("x", "empty")] * 100, queries, Scoring(), max_unreadable=1.0)
+
+
+def test_what_does_not_fit_together_is_refused():
+    samples, made, queries = world([1, 2])
+    with pytest.raises(UsageError, match=r"2 samples with 3 captions .* not 1 and 3"):
+        evaluate(samples, made[:1], queries, Scoring())
+    with pytest.raises(UsageError, match="not 2 and 2"):
+        evaluate(samples, made, queries[:2], Scoring())
+    with pytest.raises(UsageError, match="several samples have one id"):
+        evaluate([samples[0], samples[0]], made, queries[:2], Scoring())
+    queries[1, 0] = np.nan
+    with pytest.raises(MetricsError, match="query 1, candidate 0: the similarity is NaN"):
+        evaluate(samples, made, queries, Scoring())
+
+
+class Lookup:
+    """A model that knows each caption's vector."""
+
+    name = "lookup"
+    image_size = 1
+    scoring = Scoring(0.4, 1)
+
+    def __init__(self, samples, queries):
+        captions = [caption for sample in samples for caption in sample.captions]
+        self.vectors = dict(zip(captions, queries, strict=True))
+
+    def embed_queries(self, queries):
+        return np.array([self.vectors[query.text] for query in queries])
+
+    def fingerprint(self):
+        return "f00d"
+
+
+def test_a_model_is_evaluated_like_its_vectors():
+    samples, made, queries = world([1, 3, 2])
+    of = {sample.video: each for sample, each in zip(samples, made, strict=True)}
+    report = evaluate_model(Lookup(samples, queries), samples, lambda videos: [of[video] for video in videos])
+    assert report == evaluate(samples, made, queries, Lookup.scoring, model="lookup", fingerprint="f00d")
+
+
+def test_known_failures_are_not_embedded_and_new_ones_are_added():
+    samples, made, queries = world([1, 1, 1, 1])
+    asked = []
+
+    def embed(videos):
+        asked.extend(str(video.path) for video in videos)
+        return [made[0], MediaError(videos[1].path, "truncated"), made[3]]
+
+    report = evaluate_model(
+        Lookup(samples, queries),
+        samples,
+        embed,
+        failures={"2.mp4": "audio only"},
+        fingerprint="model and method",
+        max_unreadable=0.5,
+    )
+    assert report.fingerprint == "model and method"
+    assert asked == ["0.mp4", "1.mp4", "3.mp4"]
+    assert report.failures == {"1.mp4": "truncated", "2.mp4": "audio only"}
+    assert (report.n, report.left_out) == (2, 2)
+
+
+def test_an_embedder_or_a_list_of_failures_that_does_not_fit_is_refused():
+    samples, made, queries = world([1, 1])
+    model = Lookup(samples, queries)
+    with pytest.raises(UsageError, match="embed gave 1 results for 2 videos"):
+        evaluate_model(model, samples, lambda videos: made[:1])
+    with pytest.raises(UsageError, match=r"1 failures are of no sample, the first: 9.mp4"):
+        evaluate_model(model, samples, lambda videos: made, failures={"9.mp4": "empty"})

@@ -1,0 +1,251 @@
+"""The feature cache against a dictionary, with damage; decoding ahead; embedding with and without a cache."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import COLOURS, Ear, FakeModel, colour_video
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mmi_tvr import plugins
+from mmi_tvr.embed import Embedder, embed_all, embedding_fingerprint
+from mmi_tvr.errors import MediaError
+from mmi_tvr.features import (
+    BATCH_VIDEOS,
+    MANIFEST,
+    FeatureCache,
+    Source,
+    _ahead,
+    _batches,
+    extract,
+    feature_key,
+    sampling_fingerprint,
+    stamp_of,
+)
+from mmi_tvr.types import Embeddings, Features, Video
+
+METHOD = plugins.build("keyimages", "disparity")
+
+
+def features(seed: int, count: int = 3) -> Features:
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "tokens": rng.random((count, 2, 5)).astype(np.float16),
+        "pooled": rng.random((count, 4)).astype(np.float32),
+    }
+    return Features(rng.random((count, 3)), arrays)
+
+
+def same(left: Features | None, right: Features) -> bool:
+    return (
+        left is not None
+        and np.array_equal(left.segments, right.segments)
+        and left.arrays.keys() == right.arrays.keys()
+        and all(np.array_equal(left.arrays[name], right.arrays[name]) for name in right.arrays)
+        and all(left.arrays[name].dtype == right.arrays[name].dtype for name in right.arrays)
+    )
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Whatever is put, forgotten, torn and reopened, in any order: the cache is the dictionary."""
+
+    keys = st.sampled_from("abcdefgh")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = Path(self.folder.name)
+        self.cache = FeatureCache(self.root)
+        self.model: dict[str, Features] = {}
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    @rule(batch=st.lists(keys, min_size=1, max_size=4, unique=True), seed=st.integers(0, 99))
+    def put(self, batch: list[str], seed: int) -> None:
+        made = {key: features(seed + at, count=at) for at, key in enumerate(batch)}
+        self.cache.put(made)
+        self.model = {**made, **self.model}  # what is there stays
+
+    @rule(gone=st.lists(keys, max_size=4))
+    def discard(self, gone: list[str]) -> None:
+        assert self.cache.discard(gone) == len(self.model.keys() & set(gone))
+        for key in gone:
+            self.model.pop(key, None)
+
+    @rule()
+    def reopen(self) -> None:
+        self.cache = FeatureCache(self.root)
+
+    @rule(cut=st.integers(0, 400))
+    def tear_the_manifest(self, cut: int) -> None:
+        manifest = self.root / MANIFEST
+        if manifest.exists():
+            manifest.write_bytes(manifest.read_bytes()[:-cut] if cut else b"\x00\xff")
+        self.reopen()
+
+    @rule()
+    def lose_the_manifest(self) -> None:
+        (self.root / MANIFEST).unlink(missing_ok=True)
+        self.reopen()
+
+    @invariant()
+    def agrees(self) -> None:
+        assert sorted(self.cache) == sorted(self.model)
+        assert all(same(self.cache.get(key), found) for key, found in self.model.items())
+        assert all(self.cache.get(key) is None for key in "abcdefgh" if key not in self.model)
+        assert not list(self.root.glob(".*"))
+
+
+TestCache = CacheMachine.TestCase
+TestCache.settings = settings(
+    max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def test_a_kill_between_the_two_shards_of_a_discard_doubles_nothing(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1), "b": features(2)})
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
+    cache.discard(["a"])
+    for name, content in before.items():  # as if the old shard had not been removed yet
+        (tmp_path / name).write_bytes(content)
+    again = FeatureCache(tmp_path)
+    assert sorted(again) == ["a", "b"]
+    assert same(again.get("b"), features(2))
+    again.discard(["a", "b"])
+    assert list(FeatureCache(tmp_path)) == []
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_damaged_shard_reads_as_not_there_and_can_be_replaced(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1)})
+    cache.put({"b": features(2)})
+    [shard] = {
+        entry["shard"]
+        for line in (tmp_path / MANIFEST).read_text().splitlines()
+        if "a" in (entry := json.loads(line))["keys"]
+    }
+    whole = (tmp_path / shard).read_bytes()
+    (tmp_path / shard).write_bytes(whole[: len(whole) // 2])
+    cache = FeatureCache(tmp_path)
+    assert cache.get("a") is None
+    assert same(cache.get("b"), features(2))
+    cache.put({"a": features(1)})
+    assert same(FeatureCache(tmp_path).get("a"), features(1))
+
+
+def test_a_shard_that_is_gone_reads_as_not_there(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1)})
+    other = FeatureCache(tmp_path)
+    cache.discard(["a"])
+    assert "a" in other
+    assert other.get("a") is None
+    assert "a" not in other
+
+
+def test_work_runs_ahead_by_so_much_and_no_more():
+    taken = []
+
+    def items():
+        for item in range(50):
+            taken.append(item)
+            yield item
+
+    results = _ahead(lambda item: item * item, items(), ahead=4)
+    for expected in range(20):
+        assert next(results) == expected**2
+        assert len(taken) <= expected + 1 + 4
+    assert list(results) == [item**2 for item in range(20, 50)]
+
+
+def test_an_error_in_ahead_work_reaches_the_consumer():
+    with pytest.raises(ZeroDivisionError):
+        list(_ahead(lambda item: 1 // item, [1, 0, 1], ahead=2))
+
+
+def test_batches_close_when_full_or_when_time_is_up():
+    assert list(_batches(range(5), size=2, seconds=60)) == [[0, 1], [2, 3], [4]]
+    assert list(_batches(range(3), size=2, seconds=0)) == [[0], [1], [2]]
+
+
+def test_every_video_gets_features_or_the_reason_in_its_place(tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"this is no video")
+    names = [*sorted(COLOURS), *sorted(COLOURS)][: BATCH_VIDEOS + 3]
+    sources = [Source(Video(colour_video(tmp_path / f"{at}.mp4", name))) for at, name in enumerate(names)]
+    sources[4:4] = [Source(Video(bad)), Source(Video(tmp_path / "missing.mp4"))]
+    batches = list(extract(sources, FakeModel(), METHOD))
+    assert [len(batch) for batch in batches] == [BATCH_VIDEOS, 5]
+    results = dict(entry for batch in batches for entry in batch)
+    assert list(results) == list(range(len(sources)))
+    assert [at for at, found in results.items() if isinstance(found, MediaError)] == [4, 5]
+    good = [found for found in results.values() if isinstance(found, Features)]
+    for name, found in zip(names, good, strict=True):
+        assert len(found.segments) == len(found.arrays["mean"])
+        assert np.allclose(found.arrays["mean"], COLOURS[name], atol=16)
+
+
+def test_a_file_that_changed_since_it_was_hashed_is_refused(tmp_path):
+    path = colour_video(tmp_path / "a.mp4", "red")
+    [[(_, fine)]] = extract([Source(Video(path), "hash", stamp_of(path))], FakeModel(), METHOD)
+    assert isinstance(fine, Features)
+    [[(_, found)]] = extract([Source(Video(path), "hash", (1, 2))], FakeModel(), METHOD)
+    assert isinstance(found, MediaError)
+    assert "changed" in found.reason
+
+
+def test_embedding_with_a_cache_gives_the_same_and_looks_once(tmp_path):
+    videos = [Video(colour_video(tmp_path / f"{name}.mp4", name, "black")) for name in sorted(COLOURS)]
+    videos.append(Video(tmp_path / "missing.mp4"))
+    videos.append(Video(videos[0].path, 0.0, 2.0))
+    plain = embed_all(videos, FakeModel(), METHOD)
+    model, ear = FakeModel(), Ear()
+    first = embed_all(videos, model, METHOD, FeatureCache(tmp_path / "cache"), ear)
+    looked = model.seen
+    second = embed_all(videos, model, METHOD, FeatureCache(tmp_path / "cache"))
+    assert looked == model.seen > 0
+    assert ear.stages == [("embedding", len(videos))]
+    assert ear.steps == [len(videos)]
+    for one, two, three in zip(plain, first, second, strict=True):
+        if isinstance(one, MediaError):
+            assert isinstance(two, MediaError)
+            assert isinstance(three, MediaError)
+        else:
+            assert np.array_equal(one.video, two.video)
+            assert np.array_equal(one.moments, three.moments)
+            assert np.array_equal(one.segments, three.segments)
+    assert isinstance(second[-2], MediaError)
+    assert second[-1].segments[-1, 1] == pytest.approx(2.0, abs=0.2)  # the span is not the whole video
+
+
+def test_another_head_reads_the_cache_and_another_tower_does_not(tmp_path):
+    videos = [Video(colour_video(tmp_path / "a.mp4", "red", "blue"))]
+    cache = FeatureCache(tmp_path / "cache")
+    first, head, tower = FakeModel(), FakeModel(head=3), FakeModel(vision=1)
+    for model in (first, head, tower):
+        embed_all(videos, model, METHOD, cache)
+    assert (head.seen, tower.seen) == (0, first.seen)
+    assert len({embedding_fingerprint(model, METHOD) for model in (first, head, tower)}) == 3
+    assert sampling_fingerprint(first, METHOD) == sampling_fingerprint(head, METHOD)
+
+
+def test_features_that_are_lost_under_way_are_computed_again(tmp_path):
+    paths = [colour_video(tmp_path / f"{name}.mp4", name) for name in ("red", "blue")]
+    sources = [Source(Video(path), path.stem) for path in paths]
+    cache = FeatureCache(tmp_path / "cache")
+    embedder = Embedder(FakeModel(), METHOD, cache)
+    assert sum(len(batch) for batch in embedder.batches(sources)) == 2
+    key = feature_key(sources[0], sampling_fingerprint(embedder.model, METHOD))
+    FeatureCache(tmp_path / "cache").discard([key])  # another process
+    results = [result for batch in embedder.batches(sources) for result in batch]
+    assert sorted(at for at, _ in results) == [0, 1]
+    assert all(isinstance(found, Embeddings) for _, found in results)

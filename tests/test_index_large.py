@@ -1,0 +1,242 @@
+"""The indexes for large collections, faiss and milvus, held to flat."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from indexes import DIM, collection, naive, opened, recall, unit
+
+from mmi_tvr.errors import MmiTvrError, UsageError
+from mmi_tvr.index import faiss as faiss_index
+from mmi_tvr.types import Filter
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """12,000 clustered vectors of 3,000 videos in a flat index and a faiss index, with deletes and upserts."""
+    rng = np.random.default_rng(5)
+    centres = unit(200, 32, seed=6)
+    vectors = centres[rng.integers(0, 200, 12_000)] + 0.6 * unit(12_000, 32, seed=7)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = collection(3_000, 3)
+    pair = [opened(name, tmp_path_factory.mktemp(name), dim=32) for name in ("flat", "faiss")]
+    for each in pair:
+        each.add(ids[:11_000], vectors[:11_000])
+        each.flush()  # the graph covers these
+        each.delete(ids[::20])
+        each.upsert(ids[1:400:7], vectors[:57])
+        each.add(ids[11_000:11_900], vectors[11_000:11_900])
+        each.flush()  # and these stay behind it
+    queries = vectors[rng.integers(0, 11_900, 60)] + 0.1 * unit(60, 32, seed=8)
+    yield *pair, queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    for each in pair:
+        each.close()
+
+
+WIDE = frozenset(range(0, 3_000, 2))
+
+
+class TestFaissAgainstFlat:
+    @pytest.mark.parametrize("where", [None, Filter(kind="moment"), Filter(kind="video"), Filter(videos=WIDE)])
+    @pytest.mark.parametrize("exact_rows", [8_192, 50])
+    def test_recall(self, crowd, monkeypatch, where, exact_rows):
+        flat, faiss, queries = crowd
+        monkeypatch.setattr(faiss_index, "_EXACT_ROWS", exact_rows)
+        expected, found = flat.search(queries, 10, where), faiss.search(queries, 10, where)
+        assert recall(found[1], expected[1]) >= 0.95
+        same = found[1] == expected[1]
+        assert (found[0][same] == expected[0][same]).all()  # one score per pair, whoever finds it
+        assert (found[1] >= 0).all()
+
+    def test_the_graph_is_used(self, crowd, monkeypatch):
+        _, faiss, queries = crowd
+        walked = []
+        walk = faiss._walk
+        monkeypatch.setattr(faiss, "_walk", lambda *args: walked.append(1) or walk(*args))
+        faiss.search(queries, 10)
+        assert walked
+        assert faiss._read_graph().ntotal == 11_000
+
+    @pytest.mark.parametrize(
+        "where", [Filter(videos=frozenset({7})), Filter(kind="video", videos=frozenset({5, 2_974}))]
+    )
+    def test_narrow_filters_are_exact(self, crowd, monkeypatch, where):
+        flat, faiss, queries = crowd
+        monkeypatch.setattr(faiss_index, "_EXACT_ROWS", 0)
+        for ours, theirs in zip(faiss.search(queries, 10, where), flat.search(queries, 10, where), strict=True):
+            assert (ours == theirs).all()
+
+    def test_a_stuck_walk_falls_back(self, crowd, monkeypatch):
+        """With the widest beam that may be taken too small for the filter, nothing may be missing."""
+        flat, faiss, queries = crowd
+        monkeypatch.setattr(faiss_index, "_EXACT_ROWS", 0)
+        monkeypatch.setattr(faiss_index, "_MAX_EF", 10**9)
+        where = Filter(videos=frozenset(range(100)))
+        assert ((faiss.search(queries, 200, where)[1] >= 0) == (flat.search(queries, 200, where)[1] >= 0)).all()
+
+    def test_reopens_with_its_graph(self, crowd):
+        _, faiss, queries = crowd
+        again = opened("faiss", faiss.store.folder, dim=32, create=False)
+        assert (again.search(queries, 10)[1] == faiss.search(queries, 10)[1]).all()
+        again.close()
+
+    def test_flat_reads_what_faiss_wrote(self, crowd):
+        flat, faiss, queries = crowd
+        same = opened("flat", faiss.store.folder, dim=32, create=False)
+        assert (same.search(queries, 10)[1] == flat.search(queries, 10)[1]).all()
+        same.close()
+
+
+class TestFaissGraph:
+    def test_compaction_rebuilds_it(self, tmp_path):
+        vectors = unit(6_000, seed=3)
+        made = opened("faiss", tmp_path)
+        made.add(np.arange(6_000), vectors)
+        made.flush()
+        before = list(tmp_path.glob("graph-*"))
+        made.delete(np.arange(0, 6_000, 2))
+        made.flush()
+        after = list(tmp_path.glob("graph-*"))
+        assert len(before) == len(after) == 1
+        assert before != after
+        assert made._read_graph().ntotal == made.store.rows == 3_000
+        assert made.search(vectors[1:2], 1)[1].tolist() == [[1]]
+        made.close()
+
+    def test_grows_when_opened_again(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(faiss_index, "_EXACT_ROWS", 10)
+        for first in (0, 300, 600):
+            made = opened("faiss", tmp_path)
+            made.add(np.arange(first, first + 300), unit(300, seed=first))
+            assert made.search(unit(300, seed=first), 1)[1].ravel().tolist() == list(range(first, first + 300))
+            made.flush()
+            assert made._read_graph().ntotal == first + 300
+            made.close()
+
+    def test_a_broken_graph_file_costs_speed_alone(self, tmp_path):
+        made = opened("faiss", tmp_path)
+        made.add(np.arange(50), unit(50))
+        made.flush()
+        made.close()
+        (graph,) = tmp_path.glob("graph-*")
+        graph.write_bytes(graph.read_bytes()[:100])
+        again = opened("faiss", tmp_path)
+        assert again.search(unit(50), 1)[1].ravel().tolist() == list(range(50))
+        again.flush()
+        assert again._read_graph().ntotal == 50
+        again.close()
+
+    def test_a_grown_graph_does_not_confuse_a_reader(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(faiss_index, "_EXACT_ROWS", 10)
+        writer = opened("faiss", tmp_path)
+        writer.add(np.arange(500), unit(500))
+        writer.flush()
+        reader = opened("faiss", tmp_path, create=False)
+        writer.add(np.arange(500, 1_000), unit(500, seed=1))
+        writer.flush()
+        assert reader.search(unit(500, seed=1), 5)[1].max() < 500
+        assert reader.search(unit(500), 1)[1].ravel().tolist() == list(range(500))
+        for each in (reader, writer):
+            each.close()
+
+    def test_options_are_checked(self, tmp_path):
+        with pytest.raises(UsageError, match="unknown option 'mm'"):
+            opened("faiss", tmp_path, mm=3)
+
+    @pytest.mark.parametrize("order", ["torch, faiss", "faiss, torch"])
+    def test_shares_a_process_with_torch(self, order):
+        code = f"import {order}, numpy as np\nx = np.eye(64, dtype='f4')\ni = faiss.IndexFlatIP(64); i.add(x)\n"
+        code += "assert (i.search(x, 1)[1].ravel() == range(64)).all() and torch.eye(64).mm(torch.eye(64)).sum() == 64"
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+class TestMilvus:
+    def test_against_flat(self, tmp_path):
+        ids, vectors, queries = collection(150), unit(750, seed=2), unit(5, seed=3)
+        flat, milvus = opened("flat", tmp_path / "flat"), opened("milvus", tmp_path / "milvus")
+        for each in (flat, milvus):
+            each.add(ids, vectors)
+            each.delete(ids[::9])
+            each.upsert(ids[5:50], vectors[:45])
+        for where in (
+            None,
+            Filter(kind="video"),
+            Filter(videos=frozenset({3, 11})),
+            Filter(videos=frozenset(range(80))),
+        ):
+            expected, found = flat.search(queries, 10, where), milvus.search(queries, 10, where)
+            np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+            assert (found[1] == expected[1]).all()
+            assert milvus.count(where) == flat.count(where)
+        assert (milvus.ids() == flat.ids()).all()
+        for each in (flat, milvus):
+            each.close()
+
+    def test_graph_never_returns_fewer_than_there_are(self, tmp_path):
+        made = opened("milvus", tmp_path, index_type="HNSW", ef_search=8)
+        ids, vectors = collection(200), unit(1_000)
+        made.add(ids, vectors)
+        made.flush()
+        where = Filter(videos=frozenset({3, 50, 199}))
+        expected = naive(dict(zip(ids, vectors, strict=True)), unit(2, seed=1), 15, where)
+        assert (made.search(unit(2, seed=1), 15, where)[1] == expected[1]).all()
+        assert (
+            recall(made.search(vectors[:50], 10)[1], naive(dict(zip(ids, vectors, strict=True)), vectors[:50], 10)[1])
+            > 0.95
+        )
+        made.close()
+
+    def test_second_process_is_told_who_holds_it(self, tmp_path):
+        made = opened("milvus", tmp_path)
+        code = (
+            "import sys; from mmi_tvr import plugins; from mmi_tvr.errors import LibraryBusy\n"
+            "try: plugins.build('index', 'milvus', path=sys.argv[1], dim=16, fingerprint='made-by-a').close()\n"
+            "except LibraryBusy as error: print('busy:', error)\n"
+            "else: print('open')"
+        )
+        run = [sys.executable, "-c", code, str(tmp_path)]
+        held = subprocess.run(run, check=True, capture_output=True, text=True, timeout=120)
+        assert held.stdout.startswith("busy:")
+        assert "another process" in held.stdout
+        assert held.stdout.count("\n") == 1
+        assert "Traceback" not in held.stderr
+        made.close()
+        assert subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout == "open\n"
+
+    def test_no_server_is_one_line(self, tmp_path):
+        with pytest.raises(MmiTvrError, match=r"http://127.0.0.1:1: Milvus says: ") as caught:
+            opened("milvus", tmp_path, uri="http://127.0.0.1:1", timeout=0.5)
+        assert "\n" not in str(caught.value)
+
+    def test_wrong_uri(self, tmp_path):
+        with pytest.raises(UsageError, match=r"http:// or https://, or is a path that ends in .db"):
+            opened("milvus", tmp_path, uri="ftp://somewhere")
+
+    def test_someone_elses_collection(self, tmp_path):
+        from pymilvus import MilvusClient
+
+        made = opened("milvus", tmp_path)
+        client = MilvusClient(made.uri)
+        client.create_collection("other", dimension=DIM)
+        with pytest.raises(UsageError, match="collection other is not one of ours"):
+            opened("milvus", tmp_path, collection="other")
+        client.close()
+        made.close()
+
+    def test_pages_beyond_a_window(self, tmp_path, monkeypatch):
+        from mmi_tvr.index import milvus
+
+        monkeypatch.setattr(milvus, "_WINDOW", 40)
+        monkeypatch.setattr(milvus, "_PAGE", 30)
+        made = opened("milvus", tmp_path)
+        ids, vectors = collection(25), unit(125)
+        made.add(ids, vectors)
+        assert (made.ids() == ids).all()
+        assert (made.get(ids) == vectors).all()
+        assert (
+            made.search(vectors[:2], 100)[1] == naive(dict(zip(ids, vectors, strict=True)), vectors[:2], 100)[1]
+        ).all()
+        made.close()

@@ -1,0 +1,250 @@
+"""Ranks from blocks against a naive full-matrix reference; recalls, intervals and every refusal."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmi_tvr import metrics
+from mmi_tvr.errors import MetricsError
+
+
+def naive_rank(scores, right):
+    """Sort with the wrong ones first at a tie; the place of the first right one among wrong ones."""
+    order = sorted(range(len(scores)), key=lambda each: (-scores[each], each in right))
+    first = next(place for place, each in enumerate(order) if each in right)
+    return 1 + sum(each not in right for each in order[:first])
+
+
+def cut(matrix, heights):
+    """The matrix in consecutive blocks of the given heights, over and over."""
+    start, number = 0, 0
+    while start < len(matrix):
+        height = heights[number % len(heights)]
+        yield matrix[start : start + height]
+        start, number = start + height, number + 1
+
+
+# Few distinct values, so that ties are everywhere.
+VALUES = st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 1.0, np.inf])
+
+
+@st.composite
+def tasks(draw):
+    rows, columns = draw(st.integers(1, 9)), draw(st.integers(1, 7))
+    line = st.lists(VALUES, min_size=columns, max_size=columns)
+    matrix = np.array(draw(st.lists(line, min_size=rows, max_size=rows)))
+    if draw(st.booleans()):
+        matrix[:, -1] = matrix[:, 0]  # two copies of one candidate
+    right = st.sets(st.integers(0, columns - 1), min_size=1, max_size=3)
+    truth = draw(st.lists(right, min_size=rows, max_size=rows))
+    kind = draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    return matrix.astype(kind), truth, draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+
+
+@given(tasks())
+def test_rows_equal_the_naive_reference(task):
+    matrix, truth, heights = task
+    expected = [naive_rank(list(row), right) for row, right in zip(matrix, truth, strict=True)]
+    assert metrics.ranks(cut(matrix, heights), truth).tolist() == expected
+
+
+@given(tasks())
+def test_both_directions_equal_the_naive_reference(task):
+    matrix, truth, heights = task
+    found = metrics.both_directions(lambda: cut(matrix, heights), truth)
+    assert found.rows.tolist() == metrics.ranks([matrix], truth).tolist()
+    owners = {column: {row for row, right in enumerate(truth) if column in right} for column in range(matrix.shape[1])}
+    asked = [column for column, rows in owners.items() if rows]
+    assert found.asked.tolist() == asked
+    assert found.columns.tolist() == [naive_rank(list(matrix[:, column]), owners[column]) for column in asked]
+
+
+@settings(max_examples=30)
+@given(tasks())
+def test_transposed_blocks_give_the_column_ranks_too(task):
+    matrix, truth, heights = task
+    found = metrics.both_directions(lambda: cut(matrix, heights), truth)
+    owners = [{row for row, right in enumerate(truth) if column in right} for column in found.asked]
+    assert metrics.ranks(cut(matrix.T[found.asked], heights), owners).tolist() == found.columns.tolist()
+
+
+def test_equal_scores_count_against_us_but_right_ones_never():
+    assert metrics.ranks([np.ones((1, 5))], [{2}]).tolist() == [5]
+    assert metrics.ranks([np.ones((1, 5))], [{1, 2, 3}]).tolist() == [3]
+
+
+def test_infinities_are_ordinary_numbers_in_the_order():
+    inf = np.inf
+    assert metrics.ranks([np.array([[inf, inf, 0.0], [-inf, -inf, 0.0], [-inf, -inf, -inf]])], [{0}] * 3).tolist() == [
+        2,
+        3,
+        3,
+    ]
+
+
+def test_several_captions_take_the_best_ranked_in_video_to_text():
+    # Rows: captions 0 and 1 of video 0, caption 2 of video 1.
+    scores = np.array([[0.9, 0.3], [0.1, 0.2], [0.5, 0.4]])
+    found = metrics.both_directions(lambda: [scores], [{0}, {0}, {1}])
+    assert found.rows.tolist() == [1, 2, 2]
+    assert found.columns.tolist() == [1, 1]
+
+
+@given(tasks())
+def test_tolerance_widens_the_ties(task):
+    matrix, truth, heights = task
+    found = metrics.both_directions(lambda: cut(matrix, heights), truth, tolerance=0.5)
+    owners = {column: {row for row, right in enumerate(truth) if column in right} for column in found.asked.tolist()}
+
+    def rank(scores, right):
+        best = max(scores[each] for each in right)
+        return 1 + sum(score >= best - 0.5 for each, score in enumerate(scores) if each not in right)
+
+    assert found.rows.tolist() == [rank(row, right) for row, right in zip(matrix.tolist(), truth, strict=True)]
+    assert found.columns.tolist() == [rank(matrix[:, column].tolist(), rows) for column, rows in owners.items()]
+    assert metrics.ranks(cut(matrix, heights), truth, tolerance=0.5).tolist() == found.rows.tolist()
+
+
+def test_a_large_block_is_looked_at_in_slices(monkeypatch):
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((50, 20)).round(1)
+    truth = [{int(column)} for column in rng.integers(0, 20, 50)]
+    whole = metrics.both_directions(lambda: [scores], truth)
+    monkeypatch.setattr(metrics, "_CELLS", 60)
+    for one, other in zip(metrics.both_directions(lambda: [scores], truth), whole, strict=True):
+        assert one.tolist() == other.tolist()
+
+
+def test_memory_stays_far_below_the_full_matrix():
+    count = 4000
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, count, 8), dtype=np.float32)
+    tracemalloc.start()
+    metrics.both_directions(
+        lambda: (left[start : start + 100] @ right.T for start in range(0, count, 100)),
+        [{each} for each in range(count)],
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < count * count * 4 / 4
+
+
+REFUSED = [
+    ([np.array([[0.0, 1.0], [0.5, np.nan]])], [{0}, {0}], "query 1, candidate 1: the similarity is NaN"),
+    ([np.zeros((1, 2))], [set()], "query 0 has no right candidate"),
+    ([np.zeros((2, 2))], [{0}, {2}], "query 1: candidate 2 does not exist, there are 2"),
+    ([np.zeros((1, 2))], [{-1}], "candidate -1 does not exist"),
+    ([np.zeros((1, 2))], [{0}, {1}], "the blocks have 1 rows and 2 queries"),
+    ([np.zeros((3, 2))], [{0}, {1}], "more rows than the 2 queries"),
+    ([np.zeros((1, 2)), np.zeros((1, 3))], [{0}, {1}], "blocks of 2 and of 3 candidates"),
+    ([np.zeros(2)], [{0}], "a block is a matrix"),
+    ([np.zeros((1, 2), dtype=complex)], [{0}], "not 2-dimensional complex128"),
+    ([], [], "no queries"),
+]
+
+
+@pytest.mark.parametrize(("blocks", "truth", "message"), REFUSED)
+def test_what_cannot_be_ranked_is_refused(blocks, truth, message):
+    with pytest.raises(MetricsError, match=message):
+        metrics.ranks(blocks, truth)
+    with pytest.raises(MetricsError, match=message):
+        metrics.both_directions(lambda: blocks, truth)
+
+
+def test_an_exhausted_generator_is_noticed_in_the_second_pass():
+    once = iter([np.zeros((1, 2))])
+    with pytest.raises(MetricsError, match="the blocks have 0 rows"):
+        metrics.both_directions(lambda: once, [{0}])
+
+
+RANKS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
+
+
+@given(RANKS, st.randoms(use_true_random=False))
+def test_summary_equals_numpy_on_the_ranks(found, random):
+    random.shuffle(found)
+    got = metrics.summary(found, resamples=20)
+    values = np.array(found)
+    for name, depth in (("R@1", 1), ("R@5", 5), ("R@10", 10)):
+        assert got.values()[name] == pytest.approx(100 * (values <= depth).mean())
+    assert got.mdr == np.median(values)
+    assert got.mnr == pytest.approx(values.mean())
+    assert got.n == len(found)
+    assert all(low <= high for low, high in got.ci95.values())
+
+
+@settings(max_examples=30)
+@given(RANKS, st.integers(0, 5))
+def test_intervals_equal_a_naive_bootstrap(found, seed):
+    """The same draws, taken one at a time with lists."""
+    groups = [each % 7 for each in range(len(found))]
+    members = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(found[place])
+    pools = list(members.values())
+    draws = np.random.default_rng(seed).integers(len(pools), size=(50, len(pools)))
+    drawn = [[rank for group in draw for rank in pools[group]] for draw in draws]
+    naive = {
+        "R@5": [100 * np.mean(np.array(each) <= 5) for each in drawn],
+        "MdR": [np.median(each) for each in drawn],
+        "MnR": [np.mean(each) for each in drawn],
+    }
+    got = metrics.summary(found, groups, resamples=50, seed=seed).ci95
+    for name, values in naive.items():
+        assert got[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+
+
+def test_intervals_do_not_depend_on_how_resamples_are_blocked(monkeypatch):
+    found = np.random.default_rng(0).integers(1, 40, size=30)
+    whole = metrics.summary(found)
+    monkeypatch.setattr(metrics, "_CELLS", 8 * 100)
+    assert metrics.summary(found).ci95 == whole.ci95
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for seed in range(200):
+        low, high = metrics.summary(rng.choice([1, 20], size=200, p=[0.4, 0.6]), resamples=300, seed=seed).ci95["R@1"]
+        covered += low <= 40 <= high
+    assert 180 <= covered <= 199
+
+
+def test_captions_of_one_video_widen_the_interval():
+    """20 captions that rise and fall together are one observation, not 20."""
+    found = np.repeat([1, 30] * 10, 20)
+    alone = metrics.summary(found).ci95["R@1"]
+    together = metrics.summary(found, groups=np.repeat(np.arange(20), 20).tolist()).ci95["R@1"]
+    assert together[1] - together[0] > 3 * (alone[1] - alone[0])
+
+
+def test_groups_of_unequal_size_weigh_by_their_queries():
+    assert metrics.summary([1, 1, 1, 50], groups=["a", "a", "a", "b"]).r1 == 75.0
+
+
+def test_as_dict_has_the_contract_s_names():
+    plain = metrics.summary([1, 2, 30]).as_dict()
+    assert list(plain) == ["R@1", "R@5", "R@10", "MdR", "MnR", "ci95"]
+    assert list(plain["ci95"]) == ["R@1", "R@5", "R@10", "MdR", "MnR"]
+    assert all(len(interval) == 2 and type(interval) is list for interval in plain["ci95"].values())
+    assert metrics.summary([1, 2], resamples=0).ci95 == {}
+
+
+def test_sum_of_recalls():
+    assert metrics.sum_of_recalls(metrics.summary([1]), metrics.summary([7])) == 400.0
+
+
+@pytest.mark.parametrize("found", [[], [0, 1], [1.5], [[1, 2]]])
+def test_ranks_that_are_none_are_refused(found):
+    with pytest.raises(MetricsError):
+        metrics.summary(found)
+
+
+def test_groups_must_match_the_ranks():
+    with pytest.raises(MetricsError, match="2 groups for 1 ranks"):
+        metrics.summary([1], groups=["a", "b"])

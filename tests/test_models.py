@@ -1,0 +1,302 @@
+"""The contract that every model keeps, and what is special about each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertTokenizer,
+    ChineseCLIPConfig,
+    ChineseCLIPModel,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
+    SiglipConfig,
+    SiglipModel,
+)
+
+from mmi_tvr import background, cache, models, plugins
+from mmi_tvr.config import Section
+from mmi_tvr.encoders import e5, efficientnet, hub
+from mmi_tvr.errors import ModelNotFound, UsageError
+from mmi_tvr.models import label_bridge
+from mmi_tvr.protocols import Model
+from mmi_tvr.types import Features, Query
+
+VISION = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
+    "patch_size": 8,
+}  # fmt: skip
+TEXT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+WORDS = ["a", "dog", "cat", "runs", "sleeps", "red", "man", "一", "只", "狗"]
+
+
+def _image_processor(folder: Path, kind: str) -> None:
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "image_processor_type": kind,
+                "do_resize": True,
+                "size": {"height": 32, "width": 32} if "Siglip" in kind else {"shortest_edge": 32},
+                "do_center_crop": "Siglip" not in kind,
+                "crop_size": {"height": 32, "width": 32},
+                "do_rescale": True,
+                "rescale_factor": 1 / 255,
+                "do_normalize": True,
+                "image_mean": [0.5, 0.5, 0.5],
+                "image_std": [0.5, 0.5, 0.5],
+            }
+        )
+    )
+
+
+def _bert_tokenizer(folder: Path) -> None:
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+def _clip(folder: Path) -> None:
+    letters = sorted({letter for word in WORDS if word.isascii() for letter in word})
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    CLIPTokenizer(vocab=vocab, merges=[]).save_pretrained(folder)
+    ends = {"bos_token_id": vocab["<|startoftext|>"], "eos_token_id": vocab["<|endoftext|>"]}
+    text = {**TEXT, "vocab_size": len(vocab), "max_position_embeddings": 16, **ends}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)).save_pretrained(folder)
+    _image_processor(folder, "CLIPImageProcessor")
+
+
+def _siglip(folder: Path) -> None:
+    _bert_tokenizer(folder)
+    text = {**TEXT, "vocab_size": 64, "max_position_embeddings": 16, "projection_size": 32}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)).save_pretrained(folder)
+    _image_processor(folder, "SiglipImageProcessor")
+
+
+def _chinese_clip(folder: Path) -> None:
+    _bert_tokenizer(folder)
+    text = {**TEXT, "vocab_size": 64, "max_position_embeddings": 24}
+    config = ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=24)
+    ChineseCLIPModel(config).save_pretrained(folder)
+    _image_processor(folder, "ChineseCLIPImageProcessor")
+
+
+LAYOUTS = {"clip": _clip, "siglip": _siglip, "chinese_clip": _chinese_clip}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small random checkpoints of the real layouts."""
+    torch.manual_seed(0)
+    made = {}
+    for name, make in LAYOUTS.items():
+        made[name] = tmp_path_factory.mktemp(name)
+        make(made[name])
+    return made
+
+
+@pytest.fixture(scope="module")
+def every(checkpoints: dict[str, Path]) -> dict[str, Model]:
+    made = {name: models.make(Section(name="clip4clip", checkpoint=str(path))) for name, path in checkpoints.items()}
+    return {**made, "label_bridge": models.make(Section(name="label_bridge"))}
+
+
+def test_every_model_is_tried() -> None:
+    assert set(plugins.names("models")) == {"clip4clip", "label_bridge"}, "give the new model a place in `every`"
+
+
+@pytest.fixture(params=[*LAYOUTS, "label_bridge"])
+def model(request: pytest.FixtureRequest, every: dict[str, Model]) -> Model:
+    return every[request.param]
+
+
+def pictures(count: int, seed: int = 0, size: tuple[int, int] = (40, 56)) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def features(model: Model, count: int, seed: int = 0) -> Features:
+    edges = np.arange(count + 1.0)
+    segments = np.stack([edges[:-1], edges[1:], edges[:-1] + 0.5], axis=1)
+    return Features(segments, model.encode_images(pictures(count, seed)))
+
+
+def test_model_offers_the_protocol(model: Model) -> None:
+    assert isinstance(model, Model)
+    assert model.image_size > 0
+    assert 0 <= model.scoring.moments <= 1
+
+
+def test_features_have_one_row_per_picture_and_do_not_depend_on_the_batch(model: Model) -> None:
+    whole = model.encode_images(pictures(5))
+    single = model.encode_images(pictures(5)[3:4])
+    for name, array in whole.items():
+        assert len(array) == 5
+        np.testing.assert_allclose(array[3], single[name][0], rtol=2e-2, atol=2e-3)
+
+
+def test_embeddings_are_unit_vectors_of_one_space(model: Model) -> None:
+    first, second = model.embed_videos([features(model, 4), features(model, 1, seed=1)])
+    queries = model.embed_queries([Query("a dog runs"), Query("一只狗"), Query("a cat sleeps " * 200)])
+    assert first.moments.shape == (4, queries.shape[1])
+    assert second.moments.shape == (1, queries.shape[1])
+    for vectors in (first.video[None], first.moments, second.video[None], queries):
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(first.segments[:, 0], [0, 1, 2, 3])
+
+
+def test_same_input_gives_same_vectors(model: Model) -> None:
+    one, two = (model.embed_videos([features(model, 3)])[0] for _ in range(2))
+    np.testing.assert_array_equal(one.moments, two.moments)
+    np.testing.assert_array_equal(*(model.embed_queries([Query("a red dog")]) for _ in range(2)))
+
+
+def test_a_video_of_one_key_image_is_that_key_image(model: Model) -> None:
+    video = model.embed_videos([features(model, 1)])[0]
+    np.testing.assert_allclose(video.video, video.moments[0], atol=1e-6)
+
+
+def test_fingerprints_tell_models_apart(every: dict[str, Model]) -> None:
+    assert len({model.fingerprint() for model in every.values()}) == len(every)
+    assert len({model.vision_fingerprint() for model in every.values()}) == len(every)
+
+
+def test_clip4clip_is_the_mean_of_what_transformers_says(checkpoints: dict[str, Path]) -> None:
+    from transformers import AutoImageProcessor, AutoModel
+
+    ours = models.make(models.section(f"clip4clip:{checkpoints['clip']}"))
+    video = ours.embed_videos([features(ours, 3)])[0]
+    inputs = AutoImageProcessor.from_pretrained(checkpoints["clip"])(images=pictures(3), return_tensors="pt")
+    with torch.inference_mode():
+        theirs = AutoModel.from_pretrained(checkpoints["clip"]).get_image_features(**inputs).pooler_output
+    rows = torch.nn.functional.normalize(theirs, dim=-1)
+    mean = torch.nn.functional.normalize(rows.mean(0), dim=-1).numpy()
+    np.testing.assert_allclose(video.video, mean, atol=1e-5)
+
+
+def test_siglip_pads_sentences_to_full_length_and_clip_does_not(every: dict[str, Model]) -> None:
+    assert every["siglip"]._towers._padding == "max_length"
+    assert every["clip"]._towers._padding is True
+
+
+def test_weights_that_differ_anywhere_have_another_fingerprint(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    twin = shutil.copytree(checkpoints["clip"], tmp_path / "twin")
+    assert hub.checkpoint_digest(twin) == hub.checkpoint_digest(checkpoints["clip"])
+    weights = twin / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-7] ^= 1
+    weights.write_bytes(content)
+    assert hub.checkpoint_digest(twin) != hub.checkpoint_digest(checkpoints["clip"])
+
+
+@pytest.mark.parametrize("name", ["owner/nothing-here", "/no/such/folder", "not a name/at all/ever"])
+def test_a_checkpoint_that_is_not_here_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelNotFound) as caught:
+        models.make(Section(name="clip4clip", checkpoint=name))
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="not a checkpoint"):
+        models.make(Section(name="clip4clip", checkpoint=str(tmp_path)))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelNotFound, match="a bert checkpoint"):
+        models.make(Section(name="clip4clip", checkpoint=str(tmp_path)))
+
+
+def test_model_names_on_the_command_line(tmp_path: Path) -> None:
+    assert models.section("label_bridge") == Section(name="label_bridge")
+    assert models.section(str(tmp_path)) == Section(name="clip4clip", checkpoint=str(tmp_path))
+    assert models.section("openai/clip").options == {"checkpoint": "openai/clip"}
+    with pytest.raises(UsageError, match="label_bridge"):
+        models.section("label-bridge")
+
+
+def _cached(home: Path, repository: str, checkpoint: Path) -> None:
+    """A repository as the hub client lays it out in its cache."""
+    folder = home / f"models--{repository.replace('/', '--')}"
+    shutil.copytree(checkpoint, folder / "snapshots" / "0123456789abcdef")
+    (folder / "blobs").mkdir()
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0123456789abcdef")
+
+
+def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv(models.VARIABLE, raising=False)
+    assert models.resolve(Section()).name == models.FALLBACK
+    _cached(tmp_path, "someone/tiny-clip", checkpoints["clip"])
+    assert models.resolve(Section()) == Section(name="clip4clip", checkpoint="someone/tiny-clip")
+    monkeypatch.setenv(models.VARIABLE, "label_bridge")
+    assert models.resolve(Section()).name == "label_bridge"
+
+
+def test_shipped_class_vectors_are_current_and_right() -> None:
+    path = label_bridge.SHIPPED / f"label-bridge-{label_bridge.text_fingerprint()}.safetensors"
+    assert path.is_file(), "run scripts/make_class_vectors.py"
+    shipped = cache.arrays("label-bridge", label_bridge.text_fingerprint(), dict, shipped=label_bridge.SHIPPED)
+    for number in (0, 500, 999):
+        name, description = efficientnet.classes()[number]
+        texts = [template.format(name=name, description=description) for template in label_bridge.TEMPLATES]
+        np.testing.assert_allclose(shipped["texts"][:, number], e5.encode(texts), atol=2e-3)
+
+
+def test_bridge_matches_the_formula_written_out(every: dict[str, Model]) -> None:
+    """Norouzi et al.'s convex combination and its twin in class space, one number after the other."""
+    model = every["label_bridge"]
+    seen = features(model, 2)
+    logits = seen.arrays["logits"].astype(np.float64)  # (2, 2, 1000)
+    likely = np.zeros(1000)
+    for picture in logits:
+        for view in picture:
+            likely += np.exp(view) / np.exp(view).sum() / 4
+    order = np.argsort(-likely)[:50]
+    weights = np.zeros(1000)
+    weights[order] = likely[order] ** (1 / 3)
+    sentence = sum(weight * vector for weight, vector in zip(weights, model._classes, strict=True))
+    expected = np.concatenate([sentence / np.linalg.norm(sentence), weights / np.linalg.norm(weights)]) / np.sqrt(2)
+    np.testing.assert_allclose(model.embed_videos([seen])[0].video, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [("a dog", "dog"), ("一只猫", "cat"), ("someone plays the guitar", "guitar"), ("骑自行车", "bike")],
+)
+def test_queries_are_near_to_their_classes(every: dict[str, Model], query: str, wanted: str) -> None:
+    nearness = every["label_bridge"].embed_queries([Query(query)])[0, e5.WIDTH :]
+    best = [efficientnet.classes()[number][0] for number in np.argsort(-nearness)[:25]]
+    assert any(wanted in name for name in best), best
+
+
+def test_background_sentences_differ_and_come_in_pairs() -> None:
+    said = background.sentences()
+    assert len(set(said["en"])) > 0.9 * len(said["en"])
+    assert len(said["en"]) == len(said["zh"])
+    assert all(any("一" <= letter <= "鿿" for letter in text) for text in said["zh"])
+
+
+def test_a_broken_cache_file_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
+    calls = []
+
+    def compute() -> dict[str, np.ndarray]:
+        calls.append(1)
+        return {"x": np.arange(3.0)}
+
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
+    assert len(calls) == 1
+    next(tmp_path.glob("thing-*")).write_bytes(b"torn")
+    np.testing.assert_array_equal(cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
+    assert len(calls) == 2

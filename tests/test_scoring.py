@@ -1,0 +1,106 @@
+"""Block scores against a plain loop over queries, videos and moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmi_tvr import scoring
+from mmi_tvr.errors import UsageError
+from mmi_tvr.scoring import Gallery
+from mmi_tvr.types import Embeddings, Scoring
+
+
+def unit(rng, *shape):
+    vectors = rng.standard_normal(shape).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def embeddings(rng, lengths, width=6):
+    return [Embeddings(unit(rng, width), unit(rng, length, width), np.zeros((length, 3))) for length in lengths]
+
+
+def naive(queries, made, rule):
+    scores = np.empty((len(queries), len(made)))
+    for row, query in enumerate(queries.astype(np.float64)):
+        for column, each in enumerate(made):
+            cosines = sorted((float(query @ moment) for moment in each.moments), reverse=True)
+            best = np.mean(cosines[: rule.top]) if rule.moments else 0.0
+            scores[row, column] = (1 - rule.moments) * (query @ each.video) + rule.moments * best
+    return scores
+
+
+LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
+
+
+@given(LENGTHS, st.integers(1, 5), st.sampled_from([0.0, 0.3, 1.0]), st.integers(1, 4), st.integers(0, 9))
+def test_scores_equal_the_plain_loop(lengths, count, weight, top, seed):
+    rng = np.random.default_rng(seed)
+    made, queries, rule = embeddings(rng, lengths), unit(rng, count, 6), Scoring(weight, top)
+    scores = Gallery.pack(made).score(queries, rule)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, naive(queries, made, rule), atol=1e-6)
+
+
+@settings(max_examples=20)
+@given(LENGTHS, st.integers(1, 3))
+def test_small_steps_give_the_same_scores(lengths, top):
+    rng = np.random.default_rng(0)
+    made, queries, rule = embeddings(rng, lengths), unit(rng, 4, 6), Scoring(0.5, top)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "_CELLS", 1)
+        scores = Gallery.pack(made).score(queries, rule)
+    np.testing.assert_allclose(scores, naive(queries, made, rule), atol=1e-6)
+
+
+def test_half_precision_is_scored_in_single():
+    rng = np.random.default_rng(0)
+    gallery = Gallery.pack(embeddings(rng, [2, 3]))
+    queries = unit(rng, 3, 6).astype(np.float16)
+    halves = [part.astype(np.float16) for part in (gallery.videos, gallery.moments)]
+    scores = scoring.score_block(queries, *halves, gallery.offsets, Scoring(0.5))
+    assert scores.dtype == np.float32
+    singles = [part.astype(np.float32) for part in halves]
+    np.testing.assert_array_equal(
+        scores, scoring.score_block(queries.astype(np.float32), *singles, gallery.offsets, Scoring(0.5))
+    )
+
+
+def test_nan_reaches_the_score_so_that_ranking_can_refuse_it():
+    rng = np.random.default_rng(0)
+    gallery = Gallery.pack(embeddings(rng, [4, 4]))
+    gallery.moments[5] = np.nan
+    for top in (1, 2):
+        assert np.isnan(gallery.score(unit(rng, 1, 6), Scoring(1.0, top))).tolist() == [[False, True]]
+
+
+def test_a_video_without_moments_is_refused_only_where_moments_count():
+    rng = np.random.default_rng(0)
+    gallery = Gallery.pack(embeddings(rng, [2, 0]))
+    assert gallery.score(unit(rng, 1, 6), Scoring(0.0)).shape == (1, 2)
+    with pytest.raises(UsageError, match="video 1 has no moments"):
+        gallery.score(unit(rng, 1, 6), Scoring(0.5))
+
+
+def test_vectors_that_do_not_fit_are_refused():
+    rng = np.random.default_rng(0)
+    gallery = Gallery.pack(embeddings(rng, [2]))
+    with pytest.raises(UsageError, match="5, 6 and 6 numbers each"):
+        gallery.score(unit(rng, 1, 5), Scoring())
+    with pytest.raises(UsageError, match="at least 1, not 0"):
+        gallery.score(unit(rng, 1, 6), Scoring(top=0))
+    with pytest.raises(UsageError, match="these have 6 and 7"):
+        Gallery.pack(embeddings(rng, [1]) + embeddings(rng, [1], width=7))
+    with pytest.raises(UsageError, match="none"):
+        Gallery.pack([])
+
+
+def test_a_gallery_keeps_order_and_lengths():
+    made = embeddings(np.random.default_rng(0), [2, 5, 1])
+    gallery = Gallery.pack(made)
+    assert len(gallery) == 3
+    assert gallery.offsets.tolist() == [0, 2, 7, 8]
+    np.testing.assert_array_equal(gallery.moments[2:7], made[1].moments)
+    np.testing.assert_array_equal(gallery.videos[2], made[2].video)
