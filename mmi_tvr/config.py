@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from . import plugins
 from .errors import ConfigError, UsageError
@@ -36,6 +36,16 @@ class Settings(plugins.BaseOptions):
     keyimages: Section = Field(Section(name="disparity"), description="how key images are chosen")
     index: Section = Field(Section(), description="vector index; 'auto' takes flat, and faiss for large collections")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_names(cls, values: Any) -> Any:
+        """A section that names no implementation means the default one: `{keyimages: {count: 8}}` is disparity's."""
+        if isinstance(values, dict):
+            for key, field in cls.model_fields.items():
+                if isinstance(field.default, Section) and isinstance(values.get(key), dict):
+                    values = {**values, key: {"name": field.default.name, **values[key]}}
+        return values
 
     def checked(self, source: str = "settings") -> Settings:
         """These settings, after every section has been held against its implementation's options."""

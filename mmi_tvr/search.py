@@ -33,8 +33,8 @@ Lookup = Callable[[Iterable[int]], Mapping[int, Entry]]
 class Relevance(Protocol):
     """Makes scores comparable across queries; `mmi_tvr.relevance.Relevance` is the one that a library uses."""
 
-    def of(self, gallery: Gallery, scores: FloatArray) -> FloatArray:
-        """Relevance (M,) in 0..1 of the gallery's M videos for one query's scores (M,)."""
+    def of(self, scores: FloatArray) -> FloatArray:
+        """Relevance in 0..1 of scores (M,)."""
         ...
 
 
@@ -49,13 +49,17 @@ class Coverage:
 
 @dataclass(frozen=True)
 class SearchResult(Sequence[Hit]):
-    """The hits, best first, and what else is worth knowing. An empty result is an answer, too."""
+    """The hits, best first, and what else is worth knowing. An empty result is an answer, too.
+
+    `closest` is the best video of all where none was good enough to be a hit.
+    """
 
     hits: tuple[Hit, ...]
     query: Query
     model: str
     seconds: Mapping[str, float]  # by stage, and "total"
     coverage: Coverage = Coverage()
+    closest: Hit | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -85,8 +89,10 @@ class Searcher:
     def search(
         self, query: str | Query, top: int = 5, min_score: float | None = None, videos: frozenset[int] | None = None
     ) -> SearchResult:
-        """The `top` videos whose relevance is at least `min_score` (None: whatever it is), among `videos` if given.
+        """The `top` best videos, among `videos` if given.
 
+        With `min_score` each hit has at least that relevance. Without, the best one has the relevance from which the
+        model's hits are to be believed (`Scoring.found`), or nothing is found.
         Equal scores are ordered by video number. Raises UsageError for an empty query, `top` below 1 or
         `min_score` outside 0..1.
         """
@@ -107,14 +113,18 @@ class Searcher:
                 ranking = ranking.sorted(self.reranker.rerank(query, ranking.numbers, ranking.scores))
         with clock.stage("relevance"):
             hits = self._hits(ranking.first(top), vector[0])
-        kept = tuple(hit for hit in hits if min_score is None or hit.relevance >= min_score)
-        return SearchResult(kept, query, self.model.name, clock.seconds())
+        if min_score is not None:
+            kept = tuple(hit for hit in hits if hit.relevance >= min_score)
+        else:
+            kept = tuple(hits) if hits and hits[0].relevance >= self.model.scoring.found else ()
+        closest = hits[0] if hits and not kept else None
+        return SearchResult(kept, query, self.model.name, clock.seconds(), closest=closest)
 
     def _candidates(self, vector: FloatArray, limit: int, videos: frozenset[int] | None) -> list[int]:
         """Numbers of the videos that may be among the best, from the kinds of vectors that count for the score."""
         weight = self.model.scoring.moments
-        kinds: list[Kind] = [*(["video"] if weight < 1 else []), *(["moment"] if weight > 0 else [])]
-        ids = [self.index.search(vector, limit, Filter(kind, videos))[1][0] for kind in kinds]
+        counts: tuple[tuple[Kind, bool], ...] = (("video", weight < 1), ("moment", weight > 0))
+        ids = [self.index.search(vector, limit, Filter(kind, videos))[1][0] for kind, used in counts if used]
         found = np.concatenate(ids)
         return [int(number) for number in np.unique(video_of(found[found >= 0]))]
 
@@ -139,7 +149,7 @@ class Searcher:
         """One hit a video: its best moment."""
         if not len(ranking.numbers):
             return []
-        found = self.calibration.of(Gallery.pack(ranking.vectors), ranking.scores)
+        found = self.calibration.of(ranking.scores)
         hits = []
         for at, vectors in enumerate(ranking.vectors):
             cosines = vectors.moments @ query

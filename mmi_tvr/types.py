@@ -99,10 +99,12 @@ class Scoring:
     """How the cosines of a video become its score (the model says; search and evaluation both obey).
 
     score = (1 - moments) * cos(q, video) + moments * mean of the `top` largest cos(q, moment).
+    A search whose best hit has a relevance below `found` has found nothing (calibrated per model).
     """
 
     moments: float = 0.0
     top: int = 1
+    found: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +135,14 @@ def row_ids(video: int, moments: int) -> IdArray:
     """
     if not 0 <= moments < MAX_MOMENTS:
         raise ValueError(f"a video may have at most {MAX_MOMENTS - 1} key images, not {moments}")
-    return (np.int64(video) << MOMENT_BITS) + np.arange(moments + 1, dtype=np.int64)
+    ids: IdArray = (np.int64(video) << MOMENT_BITS) + np.arange(moments + 1, dtype=np.int64)
+    return ids
 
 
 def video_of(ids: IdArray) -> IdArray:
     """The video number inside each id."""
-    return ids >> MOMENT_BITS
+    numbers: IdArray = ids >> MOMENT_BITS
+    return numbers
 
 
 def moment_of(ids: IdArray) -> IdArray:
@@ -147,4 +151,5 @@ def moment_of(ids: IdArray) -> IdArray:
     >>> moment_of(np.array([12288, 12289, 12290]))
     array([-1,  0,  1])
     """
-    return (ids & MAX_MOMENTS) - 1
+    moments: IdArray = (ids & MAX_MOMENTS) - 1
+    return moments

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmi_tvr.fingerprint import digest
-from mmi_tvr.scoring import Gallery
 from mmi_tvr.types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
 
 COLOURS = {
@@ -93,7 +92,7 @@ class FakeModel:
 class ClippedScore:
     """Relevance that is the score itself, cut to 0..1."""
 
-    def of(self, gallery: Gallery, scores: FloatArray) -> FloatArray:
+    def of(self, scores: FloatArray) -> FloatArray:
         return np.clip(scores, 0, 1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from indexes import DIM, collection, naive, opened, recall, unit
 
-from mmi_tvr.errors import MmiTvrError, UsageError
+from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
 from mmi_tvr.index import faiss as faiss_index
 from mmi_tvr.types import Filter
 
@@ -205,6 +205,28 @@ class TestMilvus:
         assert "Traceback" not in held.stderr
         made.close()
         assert subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout == "open\n"
+
+    def test_a_server(self, tmp_path, monkeypatch):
+        """Milvus Lite speaks a server's protocol; asked over http, it is one for us."""
+        from milvus_lite.server_manager import server_manager_instance as server
+
+        uri = server.start_and_get_uri(str(tmp_path / "server.db"))
+        monkeypatch.setenv("MILVUS_TOKEN", "someone:secret")
+        made = opened("milvus", tmp_path / "library", uri=uri, collection="films")
+        ids, vectors = collection(40), unit(200)
+        made.add(ids, vectors)
+        made.flush()
+        made.close()
+        again = opened("milvus", tmp_path / "elsewhere", uri=uri, collection="films", create=False)
+        assert again.search(vectors[:20], 1)[1].ravel().tolist() == ids[:20].tolist()
+        assert again.count() == 200
+        again.close()
+        with pytest.raises(IndexMismatch, match=r"collection films: .* or name another collection"):
+            opened("milvus", tmp_path, uri=uri, collection="films", fingerprint="made-by-b")
+        with pytest.raises(UsageError, match="no vector index is here"):
+            opened("milvus", tmp_path, uri=uri, collection="others", create=False)
+        assert not (tmp_path / "library" / "milvus.db").exists()
+        server.release_server(str(tmp_path / "server.db"))
 
     def test_no_server_is_one_line(self, tmp_path):
         with pytest.raises(MmiTvrError, match=r"http://127.0.0.1:1: Milvus says: ") as caught:

@@ -1,14 +1,15 @@
-"""An indexing process is killed at any moment, again and again; the next run finds everything, once."""
+"""An indexing process is killed at any step, again and again; the next run finds everything, once."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,17 @@ from fakes import COLOURS, FakeModel, clipped, colour_video
 
 from mmi_tvr.features import FeatureCache
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import Catalogue
-from mmi_tvr.types import video_of
 
-# The child counts its file operations and SQL statements, and kills itself before the one that it was told. (Killing
-# it from outside after a random time would hit the same few slow places again and again.)
-CHILD = """
-import os, signal, sqlite3, sys
+# Forks a process for each indexing run. That one counts its file operations and SQL statements, and kills itself before
+# the one that it was told. (Killing it from outside after a random time would hit the same few slow places again.)
+DRIVER = """
+import json, os, signal, sqlite3, sys
 from fakes import FakeModel
+from mmi_tvr import keyimages
+from mmi_tvr.index import faiss
 from mmi_tvr.library import Library
 
-folder, library, vision, fatal, rebuild = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
-count = 0
+count = fatal = 0
 
 def step(event="sql", arguments=()):
     global count
@@ -45,90 +45,118 @@ class Counting(sqlite3.Connection):
         step()
         return super().executemany(*arguments)
 
-connect = sqlite3.connect
-sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Counting, **options)
-sys.addaudithook(step)
-with Library(library, model=FakeModel(vision=vision)) as opened:
-    opened.index(folder, rebuild=bool(rebuild))
-print(count)
+def work(library, folder, vision, rebuild):
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Counting, **options)
+    sys.addaudithook(step)
+    with Library(library, model=FakeModel(vision=vision)) as opened:
+        opened.index(folder, rebuild=rebuild)
+    print(count, flush=True)
+
+for line in sys.stdin:
+    fatal, *job = json.loads(line)
+    child = os.fork()
+    if not child:
+        work(*job)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        print("killed" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else "failed", flush=True)
 """
 
+Run = Callable[..., int | None]
 
-def child(library: Path, folder: Path, vision: int = 0, fatal: int = 0, rebuild: bool = False) -> int | None:
-    """Index in a process of its own; the number of its file operations, or None where it was killed."""
+
+@pytest.fixture(scope="module")
+def run():
+    """Index in a process of its own: the number of its steps, or None where it was killed (before step `fatal`)."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    arguments = [str(folder), str(library), str(vision), str(fatal), str(int(rebuild))]
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *arguments], env=environment, capture_output=True, text=True, timeout=60
-    )
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    command = [sys.executable, "-c", DRIVER]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as driver:
 
+        def index(library: Path, folder: Path, fatal: int = 0, vision: int = 0, rebuild: bool = False) -> int | None:
+            print(json.dumps([fatal, str(library), str(folder), vision, rebuild]), file=driver.stdin, flush=True)
+            answer = driver.stdout.readline().strip()
+            return None if answer == "killed" else int(answer)
 
-def check(path: Path, expected: dict[str, str], vision: int = 0) -> None:
-    """Everything exactly once, in the catalogue, the index and the features; everything found; nothing to do."""
-    with Library(path, model=FakeModel(vision=vision), relevance=clipped) as library:
-        status = library.status()
-        assert (status.videos, status.files, status.pending) == (len(expected), len(expected), 0)
-        assert status.quarantined == ()
-        for name, colour in expected.items():
-            assert library.search(colour, top=1)[0].path.name == name
-        index = library._current_searcher(library._open()).index
-        catalogue = Catalogue(path / "catalogue.sqlite")
-        assert index.ids().tolist() == catalogue.expected_ids().tolist()
-        assert len(set(video_of(index.ids()).tolist())) == len(expected)
-        sha = Counter(key.partition("-")[0] for key in FeatureCache(path / "features"))
-        assert set(sha) == catalogue.hashes()
-        assert len(catalogue.hashes()) == len(expected)
-        catalogue.close()
-        report = library.index()
-        assert (report.unchanged, report.embedded, report.removed) == (len(expected), 0, ())
-    assert not list(path.glob("*.tmp")) + list(path.glob(".*"))
+        yield index
+        driver.stdin.close()
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return make(tmp_path / "videos")
-
-
-def make(folder: Path) -> Path:
     for colour in sorted(COLOURS):
-        colour_video(folder / f"{colour}.mp4", colour, seconds=1)
-    return folder
+        colour_video(tmp_path / "videos" / f"{colour}.mp4", colour, seconds=0.5)
+    return tmp_path / "videos"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_again_and_again_while_the_folder_changes(tmp_path, folder, seed):
+def check(path: Path, folder: Path, vision: int = 0) -> None:
+    """All of the folder is there exactly once, in catalogue, index and features; it is found; nothing is left to do.
+
+    The files of the folder are named after their colours.
+    """
+    names = sorted(file.name for file in folder.iterdir())
+    with Library(path, model=FakeModel(vision=vision), relevance=clipped) as library:
+        status = library.status()
+        assert (status.videos, status.files, status.pending) == (len(names), len(names), 0)
+        assert status.quarantined == ()
+        for name in names:
+            assert library.search(name.partition(".")[0], top=1)[0].path.name == name
+        catalogue = library._open()
+        index = library._current_searcher(catalogue).index
+        assert index.ids().tolist() == catalogue.expected_ids().tolist()
+        assert len(catalogue.hashes()) == len(names)
+        features = Counter(key.partition("-")[0] for key in FeatureCache(path / "features"))
+        assert features.keys() == catalogue.hashes()
+        assert vision or set(features.values()) == {1}
+        report = library.index()
+        assert (report.unchanged, report.embedded, report.removed) == (len(names), 0, ())
+    assert len(list((path / "vectors").iterdir())) == 1
+    assert sorted(file.name for file in path.iterdir()) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+
+
+def test_killed_at_every_few_steps_of_a_first_run(tmp_path, folder, run: Run):
+    steps = run(tmp_path / "measured", folder)
+    assert steps > 100
+    kills = 0
+    for fatal in range(1, steps, 9):
+        library = tmp_path / f"killed at {fatal}"
+        kills += run(library, folder, fatal) is None
+        assert run(library, folder) is not None
+        check(library, folder)
+    assert kills > 10
+
+
+def test_killed_at_every_few_steps_of_a_rebuild(tmp_path, folder, run: Run):
+    run(tmp_path / "library", folder)
+    shutil.copytree(tmp_path / "library", tmp_path / "measured")
+    steps = run(tmp_path / "measured", folder, vision=1, rebuild=True)
+    kills = 0
+    for fatal in range(1, steps, 9):
+        library = shutil.copytree(tmp_path / "library", tmp_path / f"killed at {fatal}")
+        kills += run(library, folder, fatal, vision=1, rebuild=True) is None
+        assert run(library, folder, vision=1, rebuild=True) is not None
+        check(library, folder, vision=1)
+    assert kills > 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_again_and_again_while_the_folder_changes(tmp_path, folder, run: Run, seed):
     chance = random.Random(seed)
-    library = tmp_path / "library"
-    total = child(tmp_path / "measured", folder)
-    assert total > 100
-    kills = sum(child(library, folder, fatal=chance.randrange(1, total)) is None for _ in range(4))
-    expected = {f"{colour}.mp4": colour for colour in sorted(COLOURS)}
-    assert child(library, folder) is not None
-    assert kills >= 2
-    check(library, expected)
-
-    (folder / "red.mp4").unlink()
-    (folder / "blue.mp4").rename(folder / "sea.mp4")
-    shutil.move(colour_video(tmp_path / "new.mp4", "magenta", "red", seconds=1), folder / "magenta.mp4")
-    changes = child(shutil.copytree(library, tmp_path / "copied"), folder)
-    kills = sum(child(library, folder, fatal=chance.randrange(1, changes)) is None for _ in range(3))
-    assert kills >= 1
-    assert child(library, folder) is not None
-    del expected["red.mp4"], expected["blue.mp4"]
-    expected |= {"sea.mp4": "blue", "magenta.mp4": "magenta red"}
-    check(library, expected)
-
-
-def test_killed_while_rebuilding(tmp_path, folder):
-    chance = random.Random(7)
-    library = tmp_path / "library"
-    child(library, folder)
-    total = child(shutil.copytree(library, tmp_path / "copied"), folder, vision=1, rebuild=True)
-    kills = sum(child(library, folder, 1, chance.randrange(1, total), rebuild=True) is None for _ in range(4))
-    assert kills >= 2
-    assert child(library, folder, vision=1, rebuild=True) is not None
-    check(library, {f"{colour}.mp4": colour for colour in sorted(COLOURS)}, vision=1)
+    library, aside = tmp_path / "library", tmp_path / "aside"
+    aside.mkdir()
+    kills = 0
+    for _ in range(20):
+        kills += run(library, folder, fatal=chance.randrange(1, 180)) is None
+        here, there = sorted(folder.iterdir()), sorted(aside.iterdir())
+        if there and chance.random() < 0.5:
+            chosen = chance.choice(there)
+            chosen.rename(folder / chosen.name)
+        elif len(here) > 2:
+            chosen = chance.choice(here)
+            chosen.rename(aside / chosen.name)
+        renamed = chance.choice(sorted(folder.iterdir()))
+        renamed.rename(folder / f"{renamed.name.partition('.')[0]}.{chance.randrange(9)}.mp4")
+    assert kills >= 5
+    assert run(library, folder) is not None
+    check(library, folder)

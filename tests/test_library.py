@@ -7,12 +7,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import COLOURS, ClippedScore, Ear, FakeModel, clipped, colour_video
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, LibraryBusy, MmiTvrError, UsageError
@@ -157,6 +162,101 @@ def test_remove_forgets_files_and_folders(folder, library):
     assert (folder / "part0" / "red.mp4").exists()
 
 
+POOL = tuple(sorted(COLOURS))
+
+
+class FolderMachine(RuleBasedStateMachine):
+    """Whatever happens to a folder between two runs: the library says what is in it, each content once."""
+
+    names = st.sampled_from(["a.mp4", "b.mp4", "sub/c.mp4", "sub/d.mp4", "sub/deep/e.mkv"])
+    colours = st.sampled_from(POOL[:4])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = tempfile.TemporaryDirectory()
+        self.root = Path(self.place.name).resolve() / "videos"
+        self.root.mkdir()
+        (self.root / "sub").mkdir()
+        self.model = FakeModel()
+        self.library = Library(Path(self.place.name) / "library", model=self.model, relevance=clipped)
+        self.folder: dict[str, str] = {}
+        self.indexed: dict[str, str] = {}
+        self.clock = 0
+        self.write("keep.mp4", "white")  # a folder of which nothing is left counts as unplugged
+
+    def teardown(self) -> None:
+        self.library.close()
+        self.place.cleanup()
+
+    @rule(name=names, colour=colours)
+    def write(self, name: str, colour: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pool(colour))
+        self.touch(name)
+        self.folder[name] = colour
+
+    @rule(name=names)
+    def touch(self, name: str) -> None:
+        self.clock += 1
+        if (self.root / name).exists():
+            os.utime(self.root / name, ns=(self.clock, self.clock))
+
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+        self.folder.pop(name, None)
+
+    @rule(old=names, new=names)
+    def rename(self, old: str, new: str) -> None:
+        if old in self.folder:
+            (self.root / new).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / old).rename(self.root / new)
+            self.folder[new] = self.folder.pop(old)
+
+    @rule(reopen=st.booleans())
+    def index(self, reopen: bool) -> None:
+        if reopen:
+            self.library.close()
+        before, known = self.indexed, set(self.indexed.values())
+        report = self.library.index(self.root)
+        fresh = set(self.folder.values()) - known
+        assert report.embedded == len(fresh)
+        assert report.quarantined == report.unreadable == ()
+        found = report.added + report.unchanged + report.moved + report.changed + report.copies
+        assert found == len(self.folder)
+        assert report.changed == sum(before.get(name, colour) != colour for name, colour in self.folder.items())
+        assert report.moved + len(report.removed) == len(before.keys() - self.folder.keys())
+        self.indexed = dict(self.folder)
+        catalogue = self.library._open()
+        assert len(catalogue.hashes()) == self.library.status().videos == len(set(self.folder.values()))
+        assert self.library._current_searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
+
+    @rule(colour=colours)
+    def search(self, colour: str) -> None:
+        if not self.indexed:
+            return
+        hits = self.library.search(colour, top=9)
+        assert len(hits) == len(set(self.indexed.values()))
+        names = {hit.path.relative_to(self.root).as_posix() for hit in hits}
+        names |= {path.relative_to(self.root).as_posix() for hit in hits for path in hit.also}
+        assert names == set(self.indexed)
+        if colour in self.indexed.values():
+            assert self.indexed[hits[0].path.relative_to(self.root).as_posix()] == colour
+
+
+TestFolder = FolderMachine.TestCase
+TestFolder.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@cache
+def pool(colour: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return colour_video(Path(folder) / f"{colour}.mp4", colour, seconds=0.5).read_bytes()
+
+
 # Bad files
 
 
@@ -197,6 +297,22 @@ def test_a_file_that_cannot_be_read_is_quarantined(folder, library):
     report = library.index(folder)
     assert [path.name for path, _ in report.quarantined] == ["unreadable.mp4"]
     assert counts(library.index(folder)) == {"unchanged": 4, "quarantined": 1}
+
+
+def test_a_file_that_changes_under_our_hands_waits_for_the_next_run(folder, library):
+    class Meddling(Ear):
+        def begin(self, stage, total):
+            super().begin(stage, total)
+            if stage == "embedding":
+                rewrite(folder / "part0" / "red.mp4", "white")
+
+    report = library.index(folder, progress=Meddling())
+    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1}
+    assert "changed while" in report.quarantined[0][1]
+    assert library.search("red", top=9).coverage.pending == 1
+    assert counts(library.index(folder)) == {"unchanged": 3, "changed": 1, "embedded": 1}
+    assert best(library, "white") == "red"
+    assert library.status().pending == 0
 
 
 # Folders
@@ -285,6 +401,9 @@ def test_opening_wrong_folders(tmp_path, folder):
         Library(tmp_path / "none").status()
     with pytest.raises(UsageError, match="no library is here"):
         Library(tmp_path / "none").remove(folder)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(UsageError, match="no such file or folder"):
+        Library(tmp_path / "none", model=FakeModel()).index(tmp_path / "typo")
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError, match="not a library, and not empty"):
         Library(folder, model=FakeModel()).index(folder)

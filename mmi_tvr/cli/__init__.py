@@ -9,6 +9,8 @@ import typer
 from ..errors import MmiTvrError, UsageError
 from ._console import say
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     name="mmi-tvr",
     help="Describe a moment in a sentence; get the right video, at the right second.",
@@ -30,12 +32,10 @@ def main() -> None:
     except MmiTvrError as error:
         say(f"[red]error:[/] {_safe(str(error))}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
-        say("interrupted: nothing is lost; run the same command again to go on")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            say("interrupted: nothing is lost; run the same command again to go on")
+        raise
 
 
 def _safe(text: str) -> str:

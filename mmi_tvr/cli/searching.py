@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from .. import config
 from ..config import Section
@@ -210,17 +209,10 @@ def _print_hits(result: SearchResult) -> None:
             where = f"{escape(str(best.path))} {moment(best)}"
             say(f"closest: {where}, relevance {best.relevance:.2f}; --min-score 0 shows what there is")
         return
-    table = Table(box=None, pad_edge=False)
-    for name, how in (
-        ("", "right"),
-        ("moment", "right"),
-        ("relevance", "right"),
-        ("score", "right"),
-        ("video", "left"),
-    ):
-        table.add_column(name, justify=how, no_wrap=True)
+    width = max(len(moment(hit)) for hit in result)
+    out.print(f"   {'moment':>{width}}  relevance  score  video", style="dim")
     for rank, hit in enumerate(result, 1):
         also = f"  (+{len(hit.also)} copies)" if hit.also else ""
-        table.add_row(str(rank), moment(hit), f"{hit.relevance:.2f}", f"{hit.score:.3f}", escape(str(hit.path)) + also)
-    out.print(table)
+        line = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {hit.path}{also}"
+        out.print(line, markup=False)
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")

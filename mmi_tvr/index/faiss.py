@@ -33,7 +33,7 @@ class Options(BaseOptions):
     """Settings of the graph; see the paper for what they trade."""
 
     m: int = Field(32, ge=4, le=128, description="links per vector and layer: memory against recall")
-    ef_construction: int = Field(200, ge=8, description="beam width while building: building time against recall")
+    ef_construction: int = Field(120, ge=8, description="beam width while building: building time against recall")
     ef_search: int = Field(256, ge=8, description="beam width while searching: search time against recall")
     threads: int | None = Field(None, ge=1, description="OpenMP threads, for the whole process (default: faiss's own)")
     graph_from: int = Field(10_000, ge=1, description="fewer vectors than this are searched exactly, without a graph")

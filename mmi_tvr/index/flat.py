@@ -81,7 +81,7 @@ class FlatIndex:
         mask = matches(ids, where)
         if not self.store.dead:
             return mask
-        alive = ids != DEAD
+        alive: NDArray[np.bool_] = ids != DEAD
         return alive if mask is None else alive & mask
 
     def _write(self, ids: IdArray, vectors: FloatArray, replacing: bool) -> None:

@@ -205,7 +205,7 @@ class MilvusIndex:
         kind = self.options.index_type
         if kind == "auto":
             kind = "HNSW" if self.options.remote else "FLAT"
-        build = {"M": 32, "efConstruction": 200} if kind == "HNSW" else {}
+        build = {"M": 32, "efConstruction": 120} if kind == "HNSW" else {}
         index.add_index("vector", index_type=kind, metric_type="IP", params=build)
         self._client.create_collection(
             self.collection,
@@ -217,14 +217,15 @@ class MilvusIndex:
 
     def _check_maker(self) -> None:
         found = self._client.describe_collection(self.collection)
-        written = found.get("description", "")
-        made_by = found.get("properties", {}).get(_PROPERTY) or written.removeprefix(f"{_PROPERTY}=")
+        _, ours, written = found.get("description", "").partition(f"{_PROPERTY}=")
+        made_by = found.get("properties", {}).get(_PROPERTY) or (ours and written)
         dims = [field["params"].get("dim") for field in found["fields"] if field["name"] == "vector"]
         if not made_by or not dims:
             raise UsageError(f"{self.uri}: collection {self.collection} is not one of ours; choose another name")
-        refuse_foreign(
-            f"{self.uri}, collection {self.collection}", (made_by, int(dims[0])), (self.fingerprint, self.dim)
-        )
+        place, asked = f"{self.uri}, collection {self.collection}", (self.fingerprint, self.dim)
+        if self.options.remote:  # a rebuilt library has new folders, but a server keeps its collections
+            refuse_foreign(place, (made_by, int(dims[0])), asked, fix="name another collection (index.collection)")
+        refuse_foreign(place, (made_by, int(dims[0])), asked)
 
     def _send(self, ids: IdArray, vectors: FloatArray) -> None:
         height = max(1, min(_PAGE, _SEND_BYTES // (4 * self.dim)))

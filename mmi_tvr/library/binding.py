@@ -71,27 +71,33 @@ class Binding:
             )
         return self.loaded
 
-    def open_index(self, create: bool, dim: int | None = None) -> Index | None:
-        """The index of the present vectors; None where there are none yet and `dim` is not given.
-
-        Who writes may `create` it (also where its folder was lost); who reads may not.
-        """
-        from .. import index
-
-        known = self.catalogue.meta("dim")
-        if known is None and dim is None:
-            return None
-        if known is None:
+    def make_index(self, dim: int) -> Index:
+        """The index, made for vectors of this width where there is none."""
+        if self.catalogue.meta("dim") is None:
             model, _, fingerprint = self.load()
             with self.catalogue.change():
                 self.catalogue.set_meta(dim=dim, fingerprint=fingerprint, model=model.name)
+        made = self.open_index(create=True)
+        assert made is not None
+        return made
+
+    def open_index(self, create: bool) -> Index | None:
+        """The index of the present vectors; None before the first embedding.
+
+        Who writes may `create` it where its folder was lost; who reads may not.
+        """
+        from .. import index
+
+        meta = self.catalogue.metas()
+        if meta.get("dim") is None:
+            return None
         section = self.section("index")
         return index.open_index(
             section.name,
             section.options,
-            path=self.vectors / self.catalogue.meta("vectors"),
-            dim=self.catalogue.meta("dim"),
-            fingerprint=self.catalogue.meta("fingerprint"),
+            path=self.vectors / meta["vectors"],
+            dim=meta["dim"],
+            fingerprint=meta["fingerprint"],
             create=create,
         )
 
@@ -158,7 +164,9 @@ class Binding:
             self._wanted["model"] = models.resolve(self.section("model"))
 
     def _mismatch(self, what: str, stored: str, asked: str) -> str:
-        name = self.section("model").name
+        section = self.section("model")
+        checkpoint = section.options.get("checkpoint")
+        name = f"{section.name}:{checkpoint}" if checkpoint else section.name
         fix = f"mmi-tvr index DIR... --library {self.folder} --model {name} --rebuild"
         return f"{self.folder}: {what} {stored}, not {asked}; to make them again: {fix}"
 

@@ -87,12 +87,21 @@ class Catalogue:
             raise UsageError(f"{path.parent}: no library is here; make one: mmi-tvr index DIR --library {path.parent}")
         try:
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing; a power cut the last commits
             self._db.execute("PRAGMA foreign_keys = ON")
             self._migrate()
-        except sqlite3.Error as error:
-            raise MmiTvrError(f"{path}: not usable as the catalogue of a library ({error})") from error
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._unusable(error) from error
+            raise
+
+    def _unusable(self, error: sqlite3.Error) -> MmiTvrError:
+        return MmiTvrError(f"{self.path}: not usable as the catalogue of a library ({error})")
 
     def close(self) -> None:
         self._db.close()
@@ -123,8 +132,11 @@ class Catalogue:
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
+        except BaseException as error:
+            if self._db.in_transaction:  # SQLite has left it already where the disk was full
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise MmiTvrError(f"{self.path}: cannot be written ({error})") from error
             raise
 
     def version(self) -> int:
@@ -133,9 +145,12 @@ class Catalogue:
 
     # Settings and roots
 
+    def metas(self) -> dict[str, Any]:
+        """All that is kept under a name, as of one moment."""
+        return {key: json.loads(text) for key, text in self._db.execute("SELECT key, value FROM meta")}
+
     def meta(self, key: str, default: Any = None) -> Any:
-        text = self._one("SELECT value FROM meta WHERE key = ?", key)
-        return default if text is None else json.loads(text)
+        return self.metas().get(key, default)
 
     def set_meta(self, **values: Any) -> None:
         rows = [(key, json.dumps(value)) for key, value in values.items()]

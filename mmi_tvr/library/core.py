@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from ..config import Section, Settings
 from ..embed import Progress, Silent
-from ..errors import LibraryBusy, UsageError
+from ..errors import UsageError
 from ..protocols import Index, Model
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
 from ..types import Query
 from .binding import Binding
 from .catalogue import Catalogue
 from .indexing import Indexing
-from .lock import HOLDER, LOCK, holder, writing
+from .lock import HOLDER, LOCK, writer, writing
 from .report import IndexReport, Status
 from .scan import real_path
 
@@ -46,7 +47,7 @@ class Library:
         settings: Settings | None = None,
         relevance: Calibrate | None = None,
     ) -> None:
-        """`model` is a name, a settings section or a ready model; without one, the library's own is used.
+        """`model` is a name (`models.section`), a settings section or a ready model; None: the library's own.
 
         Of `settings`, what was set explicitly counts; all else is as the library was made. `relevance` makes the
         calibration of scores (None: the package's own).
@@ -85,9 +86,12 @@ class Library:
         model raises. An interrupted or killed run is taken up by the next one.
         """
         progress = progress or Silent()
+        given = [Path(path) for path in _listed(paths)]
+        if not self.exists and (missing := [path for path in given if not os.path.lexists(path)]):
+            raise UsageError(f"{missing[0]}: no such file or folder")
         with self._writer(model, wait, progress, create=True) as (indexing, binding):
             binding.settle(rebuild)
-            return indexing.run([Path(path) for path in _listed(paths)], exclude, retry)
+            return indexing.run(given, exclude, retry)
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
         """Forget these files, and all that is below these folders; returns what was forgotten.
@@ -100,28 +104,19 @@ class Library:
             indexing.reconcile()
             return indexing.remove(given)
 
-    def search(
-        self, query: str | Query, top: int = 5, min_score: float | None = None, progress: Progress | None = None
-    ) -> SearchResult:
-        """The best moments of the `top` best videos whose relevance (0..1) is at least `min_score`, best first."""
+    def search(self, query: str | Query, top: int = 5, min_score: float | None = None) -> SearchResult:
+        """The best moments of the `top` best videos, best first; `min_score` is a relevance (0..1, see `Searcher`)."""
         query = checked_query(query)
-        catalogue = self._open()
-        for attempt in ("first", "again"):
-            searcher = self._current_searcher(catalogue)
-            counts = catalogue.counts()
-            coverage = Coverage(counts["indexed"], counts["pending"], counts["quarantined"])
-            if searcher is None:
-                return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
+        attempts = 3
+        while True:
+            attempts -= 1
             try:
-                result = searcher.search(query, top, min_score)
-            except (KeyError, FileNotFoundError):
-                # A writer replaced rows or files between our look at the index and our look at the catalogue.
+                return self._search(query, top, min_score)
+            except (KeyError, FileNotFoundError, UsageError):
+                # A writer may have replaced rows or files between our looks at the catalogue and at the index.
                 self._drop_searcher()
-                if attempt == "again":
+                if not attempts:
                     raise
-                continue
-            return SearchResult(result.hits, result.query, result.model, result.seconds, coverage)
-        raise AssertionError("unreachable")
 
     def status(self) -> Status:
         """What is in the library. Loads no model."""
@@ -138,10 +133,10 @@ class Library:
             pending=counts["pending"],
             files=counts["files"],
             duration=catalogue.duration(),
-            size=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            size=_size(self.path),
             roots=tuple(catalogue.roots()),
             quarantined=tuple(catalogue.quarantined()),
-            writer=self._writer_now(),
+            writer=writer(self.path),
         )
 
     def close(self) -> None:
@@ -162,6 +157,15 @@ class Library:
 
     # Parts
 
+    def _search(self, query: Query, top: int, min_score: float | None) -> SearchResult:
+        catalogue = self._open()
+        searcher = self._current_searcher(catalogue)
+        counts = catalogue.counts()
+        coverage = Coverage(counts["indexed"], counts["pending"], counts["quarantined"] + counts["unread"])
+        if searcher is None:
+            return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
+        return replace(searcher.search(query, top, min_score), coverage=coverage)
+
     def _open(self, create: bool = False) -> Catalogue:
         if self._catalogue is None:
             self._catalogue = Catalogue(self.path / CATALOGUE, create)
@@ -169,9 +173,11 @@ class Library:
 
     def _bind(self, catalogue: Catalogue, model: ModelLike) -> Binding:
         wanted = self._model if model is None else model
-        return Binding(
-            self.path, catalogue, self._settings, Section(name=wanted) if isinstance(wanted, str) else wanted
-        )
+        if isinstance(wanted, str):
+            from .. import models
+
+            wanted = models.section(wanted)
+        return Binding(self.path, catalogue, self._settings, wanted)
 
     @contextmanager
     def _writer(
@@ -195,7 +201,7 @@ class Library:
 
     def _make_folder(self) -> None:
         if not self.exists and self.path.is_dir():
-            foreign = [name for name in sorted(os.listdir(self.path)) if not name.lstrip(".").startswith(_OWN)]
+            foreign = [name for name in sorted(os.listdir(self.path)) if not name.startswith(_OWN)]
             if foreign:
                 raise UsageError(
                     f"{self.path}: not a library, and not empty ({foreign[0]}); name a new or empty folder"
@@ -225,13 +231,16 @@ class Library:
             self._searcher.index.close()
             self._searcher = None
 
-    def _writer_now(self) -> str | None:
-        try:
-            with writing(self.path, 0.0, lambda message: None):
-                return None
-        except LibraryBusy:
-            return holder(self.path)
-
 
 def _listed(paths: Paths) -> list[str | os.PathLike[str]]:
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below a folder in which another process may be at work."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total

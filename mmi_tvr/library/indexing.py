@@ -18,7 +18,7 @@ import numpy as np
 
 from ..embed import Embedder, Progress, Result
 from ..errors import MediaError, UsageError
-from ..features import FeatureCache, Source
+from ..features import FeatureCache, Source, stamp_of
 from ..fingerprint import file_digest
 from ..protocols import Index
 from ..types import Embeddings, Video, row_ids, video_of
@@ -27,6 +27,7 @@ from .catalogue import Catalogue, Content, File
 from .report import IndexReport
 from .scan import UNREADABLE, Root, Scan, owner, real_path, scan
 
+_UNFINISHED = "changed while it was being read; index it again"
 Tag = Literal["added", "unchanged", "moved", "changed", "copies"]
 
 
@@ -58,6 +59,8 @@ class Indexing:
         """Bring the library up to date with these files and folders (none: all that it knows)."""
         started = time.monotonic()
         plan = self.look(paths, exclude)
+        if plan.found.files and self.catalogue.meta("fingerprint") is None:
+            self.binding.load()  # a model that cannot be had should say so before hours of hashing
         self.reconcile()
         if retry:
             with self.catalogue.change():
@@ -140,7 +143,7 @@ class Indexing:
             with self.catalogue.change():
                 number = None if content is None else self.catalogue.content(content)
                 self.catalogue.put_file(path, found.files[path], number, reason)
-                if path in files and states.get(number) == "quarantined":
+                if number is not None and path in files and states.get(number) == "quarantined":
                     self.catalogue.set_pending([number])  # written again with the same bytes: worth another look
             tags[path] = _tag(files.get(path), number, number in states)
             if number is not None:
@@ -150,13 +153,15 @@ class Indexing:
 
     def forget(self, vanished: Sequence[Path], tags: dict[Path, Tag]) -> list[Path]:
         """Drop files that are gone. Where their bytes turned up under a new path, that one was moved, not copied."""
+        if not vanished:
+            return []
         files = self.catalogue.files()
         arrived = defaultdict(list)
         for path, tag in tags.items():
             if tag == "copies":
                 arrived[files[path].content].append(path)
         removed = []
-        for path in vanished:
+        for path in dict.fromkeys(vanished):
             if new := arrived[files[path].content]:
                 tags[new.pop()] = "moved"
             else:
@@ -169,9 +174,10 @@ class Indexing:
 
     def embed(self) -> int:
         """Embed every pending content, a batch at a time; returns how many can be searched for it."""
-        files = self.catalogue.files()
+        pending = self.catalogue.pending()
+        files = self.catalogue.files() if pending else {}
         waiting, sources = [], []
-        for content in self.catalogue.pending():
+        for content in pending:
             # Without a file at hand (its disk is away) a content goes on waiting.
             if path := next((path for path in content.paths if path.exists()), None):
                 waiting.append(content)
@@ -182,7 +188,7 @@ class Indexing:
         self.progress.begin("embedding", len(waiting))
         done = 0
         for batch in Embedder(model, method, self.cache).batches(sources):
-            done += self._commit(waiting, batch)
+            done += self._commit(waiting, [(at, found) for at, found in batch if _final(sources[at], found)])
             self.progress.advance(len(batch))
         return done
 
@@ -205,30 +211,26 @@ class Indexing:
 
     def _commit(self, waiting: Sequence[Content], batch: Sequence[Result]) -> int:
         good = [(waiting[at].number, found) for at, found in batch if isinstance(found, Embeddings)]
+        bad = [(waiting[at].number, found) for at, found in batch if isinstance(found, MediaError)]
         if good:
             vectors = np.concatenate([np.vstack([found.video[None], found.moments]) for _, found in good])
-            index = self._open_index(vectors.shape[1])
-            index.upsert(np.concatenate([row_ids(number, len(found.moments)) for number, found in good]), vectors)
-            index.flush()
+            if self._index is None:
+                self._index = self.binding.make_index(vectors.shape[1])
+            self._index.upsert(np.concatenate([row_ids(number, len(found.moments)) for number, found in good]), vectors)
+            self._index.flush()
         with self.catalogue.change():
             for number, found in good:
                 self.catalogue.set_indexed(number, found)
-            for at, found in batch:
-                if isinstance(found, MediaError):
-                    self.catalogue.set_quarantined(waiting[at].number, found.reason)
+            for number, error in bad:
+                self.catalogue.set_quarantined(number, error.reason)
         return len(good)
-
-    def _open_index(self, dim: int | None = None) -> Index | None:
-        if self._index is None:
-            self._index = self.binding.open_index(create=True, dim=dim)
-        return self._index
 
     # Order
 
     def reconcile(self) -> None:
         """Make catalogue and index agree after a kill: the catalogue says what should be there."""
         self.binding.sweep()
-        index = self._open_index()
+        index = self._index = self.binding.open_index(create=True)
         stored = np.empty(0, np.int64) if index is None else index.ids()
         lost = np.setdiff1d(self.catalogue.expected_ids(), stored)
         if len(lost):
@@ -240,14 +242,13 @@ class Indexing:
             index.flush()
 
     def prune(self) -> None:
-        """Forget contents to which no file leads: vectors first, then features, then the catalogue."""
+        """Forget contents to which no file leads: their vectors, then they themselves, then their features."""
         orphans = self.catalogue.orphans()
         if orphans:
-            index = self._open_index()
-            if index is not None:
+            if self._index is not None:
                 stored = self.catalogue.expected_ids()
-                index.delete(stored[np.isin(video_of(stored), orphans)])
-                index.flush()
+                self._index.delete(stored[np.isin(video_of(stored), orphans)])
+                self._index.flush()
             with self.catalogue.change():
                 self.catalogue.drop_contents(orphans)
         alive = self.catalogue.hashes()
@@ -262,8 +263,10 @@ class Indexing:
         embedded: int,
         started: float,
     ) -> IndexReport:
+        files, states = self.catalogue.files(), self.catalogue.states()
         bad = {path: reason for path, reason in self.catalogue.quarantined() if path in tags}
-        files = self.catalogue.files()
+        pending = {number for number, state in states.items() if state == "pending"}
+        bad |= {path: _UNFINISHED for path in tags if files[path].content in pending}
         counts: Counter[str] = Counter()
         for path, tag in tags.items():
             if path in bad:
@@ -273,7 +276,7 @@ class Indexing:
         return IndexReport(
             **counts,
             removed=tuple(sorted(removed)),
-            quarantined=tuple(bad.items()),
+            quarantined=tuple(sorted(bad.items())),
             unreadable=tuple(sorted(found.unreadable.items())),
             embedded=embedded,
             seconds=time.monotonic() - started,
@@ -288,6 +291,16 @@ def _hash(path: Path, found: Scan) -> tuple[str | None, str | None]:
         return file_digest(path), None
     except OSError as error:
         return None, error.strerror or str(error)
+
+
+def _final(source: Source, found: Embeddings | MediaError) -> bool:
+    """Whether a result is about the bytes that were hashed; if not, their content goes on waiting."""
+    if isinstance(found, Embeddings):
+        return True
+    try:
+        return stamp_of(source.video.path) == source.stamp
+    except OSError:
+        return False
 
 
 def _tag(before: File | None, number: int | None, known: bool) -> Tag:

@@ -14,7 +14,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import LibraryBusy
-from ..features import replace
 
 LOCK = "writer.lock"
 HOLDER = "writer.json"  # who holds the lock; left over after a kill, so it means something only while the lock is held
@@ -43,7 +42,7 @@ def writing(folder: Path, wait: float, say: Callable[[str], None]) -> Iterator[N
             "command": Path(sys.argv[0]).name or "python",
             "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
-        replace(folder / HOLDER, json.dumps(me).encode())
+        (folder / HOLDER).write_text(json.dumps(me), encoding="utf-8")
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)
@@ -55,5 +54,16 @@ def holder(folder: Path) -> str:
     try:
         who = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process"  # it has only just taken the lock
+
+
+def writer(folder: Path) -> str | None:
+    """Who is writing at present, if anybody."""
+    if not (folder / HOLDER).exists():  # the usual case: nobody, and nothing is touched to find out
+        return None
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return None
+    except Timeout:
+        return holder(folder)

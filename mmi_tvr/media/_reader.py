@@ -97,6 +97,8 @@ class Reader:
             raise
 
     def close(self) -> None:
+        # The generator refers to this object: without letting go of it the decoder would live until a collection.
+        self._frames = self._shown = self._ahead = None
         self.container.close()
 
     def _open(self) -> None:
@@ -106,6 +108,7 @@ class Reader:
         self.stream.thread_type = "AUTO"
         self._base = self.stream.time_base or Fraction(1, av.time_base)
         self._origin = self.stream.start_time or 0
+        self.reached = 0.0  # the time of the last packet that was read
         self._lag = 0  # an index of decoding times runs ahead of presentation times by this
         # Where decoding stands: `_frames` go on behind `_ahead`, and `_shown` is the frame before it. Where a key
         # frame was decoded alone there is only `_shown`, and nothing to go on with.
@@ -113,7 +116,7 @@ class Reader:
         self._shown: Timed | None = None
         self._ahead: Timed | None = None
 
-    def _start(self) -> Iterable[Packet]:
+    def _start(self) -> Iterable[Packet[VideoStream]]:
         """All packets, after a look at the index and at how its first entry relates to the first packet."""
         if "matroska" in self.container.format.name and self.container.duration:
             self._seek(self.container.duration / av.time_base)  # Matroska reads its index at the first seek only
@@ -210,20 +213,21 @@ class Reader:
                     return
             back = max(1.0, 2 * back)
 
-    def _read_on(self, packets: Iterable[Packet]) -> None:
+    def _read_on(self, packets: Iterable[Packet[VideoStream]]) -> None:
         self._frames = self._decoded(packets)
         self._shown, self._ahead = None, next(self._frames, None)
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
         """The stream's packets from where the file stands; a read error ends them as the end of the file does."""
         try:
             for packet in self.container.demux(self.stream):
                 if packet.size:
+                    self.reached = self._time(packet)
                     yield packet
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, IndexError):  # PyAV's IndexError: a damaged file grew a stream while it was read
             return
 
-    def _decoded(self, packets: Iterable[Packet]) -> Iterator[Timed]:
+    def _decoded(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Timed]:
         """Decoded frames with their times; what is damaged is passed over.
 
         Containers that know decoding times only (AVI) let the guessed times of neighbours swap: a time never falls.

@@ -100,11 +100,11 @@ class OpenVideo:
         """
         if fps <= 0 or max_frames < 1 or size < 1:
             raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
-        wanted = self._targets(fps, max_frames, start, end)
-        pictures = self._sampled(wanted, size)
-        if pictures.times[-1] < wanted[-1] - _step(wanted) and self._shorten():
-            wanted = self._targets(fps, max_frames, start, end)
-            pictures = self._sampled(wanted, size)
+        wanted, step = self._targets(fps, max_frames, start, end)
+        pictures = self._sampled(wanted, step, size)
+        if pictures.times[-1] < wanted[-1] - step and self._shorten():
+            wanted, step = self._targets(fps, max_frames, start, end)
+            pictures = self._sampled(wanted, step, size)
         return Frames(np.array(pictures.times), np.stack(pictures.pixels))
 
     def frames_at(self, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
@@ -120,7 +120,8 @@ class OpenVideo:
         which = np.array(pictures.of)[np.argsort(order)]
         return Frames(np.array(pictures.times)[which], np.stack(pictures.pixels)[which])
 
-    def _targets(self, fps: float, max_frames: int, start: float, end: float | None) -> list[float]:
+    def _targets(self, fps: float, max_frames: int, start: float, end: float | None) -> tuple[list[float], float]:
+        """The middles of equal slices of a span, and the length of a slice (seconds)."""
         duration = self.info.duration
         if end is not None and end <= start:
             raise UsageError(f"a span ends after it starts, not {start:g}-{end:g} s")
@@ -128,14 +129,13 @@ class OpenVideo:
             raise MediaError(self.info.path, f"has no second {start:g}: it is {duration:.2f} s long")
         length = (duration if end is None else min(end, duration)) - start
         count = min(max(1, round(length * fps)), max_frames)
-        return [start + (number + 0.5) * length / count for number in range(count)]
+        return [start + (number + 0.5) * length / count for number in range(count)], length / count
 
-    def _sampled(self, wanted: list[float], size: int) -> _Pictures:
+    def _sampled(self, wanted: list[float], step: float, size: int) -> _Pictures:
         """Pictures near the wanted times; without skipping where skipping leaves too little to choose from."""
-        step = _step(wanted)
         pictures = self._collect(wanted, size, step / 4, skip=True)
-        last = pictures.times[-1]
-        ages = [target - pictures.times[of] for target, of in zip(wanted, pictures.of, strict=True) if target < last]
+        last = self._reader.reached  # behind it there is nothing to choose from
+        ages = [target - pictures.times[of] for target, of in zip(wanted, pictures.of, strict=True) if target <= last]
         if any(age > step for age in ages):
             pictures = self._collect(wanted, size, step / 4)
         return pictures
@@ -153,14 +153,14 @@ class OpenVideo:
         return pictures
 
     def _convert(self, frame: VideoFrame, size: int | None) -> Pixels:
-        """Scale in the decoder's pixel format's own converter, then turn upright."""
+        """Scale and convert in one step of swscale (area averaging: no aliasing, and cheap), then turn upright."""
         width, height = self.info.width, self.info.height
         if size is not None and size < min(width, height):
             shorter = min(width, height)
             width, height = round(width * size / shorter), round(height * size / shorter)
         if self.info.rotation % 180:
             width, height = height, width
-        picture = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC)
+        picture = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
         return np.rot90(picture.to_ndarray(), self.info.rotation // 90)
 
     def _shorten(self) -> bool:
@@ -203,11 +203,6 @@ class _Pictures:
     times: list[float] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
     of: list[int] = field(default_factory=list)
-
-
-def _step(wanted: Sequence[float]) -> float:
-    """Seconds between evenly spread times; a single one stands for itself."""
-    return wanted[1] - wanted[0] if len(wanted) > 1 else 0.0
 
 
 def _phrase(stream: Stream) -> str:

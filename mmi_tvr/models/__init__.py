@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .. import device as devices
 from .. import plugins
 from ..config import Section
 from ..errors import UsageError
@@ -46,5 +45,5 @@ def resolve(chosen: Section) -> Section:
 def make(chosen: Section, device: str = "auto") -> Model:
     """Load a model. ModelNotFound where its checkpoint is not on this machine: nothing is ever fetched here."""
     concrete = resolve(chosen)
-    model: Model = plugins.build("models", concrete.name, concrete.options, device=devices.resolve(device))
+    model: Model = plugins.build("models", concrete.name, concrete.options, device=device)
     return model

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -28,9 +27,10 @@ class Options(BaseOptions):
     batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
     moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top: int = Field(1, ge=1, description="how many best key images")
+    found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
-def build(options: Options, *, device: torch.device) -> Clip4Clip:
+def build(options: Options, *, device: str) -> Clip4Clip:
     return Clip4Clip(options, ClipTowers(hub.locate(options.checkpoint), device, options.batch))
 
 
@@ -40,7 +40,7 @@ class Clip4Clip:
     name = "clip4clip"
 
     def __init__(self, options: Options, towers: ClipTowers) -> None:
-        self.scoring = Scoring(moments=options.moments, top=options.top)
+        self.scoring = Scoring(options.moments, options.top, options.found)
         self.image_size = towers.image_size
         self._towers = towers
 

@@ -21,11 +21,11 @@ Decisions, each with its reason:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -48,9 +48,10 @@ class Options(BaseOptions):
     sharpness: float = Field(3.0, gt=0, description="exponent on the classes' nearness to a query")
     moments: float = Field(0.5, ge=0, le=1, description="share of the best key images in a video's score")
     top: int = Field(2, ge=1, description="how many best key images")
+    found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
-def build(options: Options, *, device: torch.device) -> LabelBridge:
+def build(options: Options, *, device: str) -> LabelBridge:
     return LabelBridge(options, device)
 
 
@@ -60,15 +61,19 @@ class LabelBridge:
     name = "label_bridge"
     image_size = 256
 
-    def __init__(self, options: Options, device: torch.device) -> None:
-        self.scoring = Scoring(moments=options.moments, top=options.top)
+    def __init__(self, options: Options, device: str) -> None:
+        self.scoring = Scoring(options.moments, options.top, options.found)
         self._options = options
-        self._classifier = efficientnet.EfficientNetLite0(device)
+        self._device = device
         known = cache.arrays("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
         # (L, 384) the mean background sentence of each language; (2, 1000, 384) unit vectors of each template
         self._languages, self._texts = (known[name].astype(np.float32) for name in ("languages", "texts"))
         centred = _unit(self._texts - self._texts.mean(axis=1, keepdims=True))
         self._classes = _unit(centred.sum(axis=0))  # (1000, 384)
+
+    @cached_property
+    def _classifier(self) -> efficientnet.EfficientNetLite0:
+        return efficientnet.EfficientNetLite0(self._device)  # at the first picture: a search needs none
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         """{"logits": (N, 2, 1000)}, float16: two views of each picture."""
@@ -92,7 +97,7 @@ class LabelBridge:
         return np.hstack([_unit(vectors), _unit(weights)]).astype(np.float32) / np.float32(np.sqrt(2))
 
     def vision_fingerprint(self) -> str:
-        return digest(self._classifier.name, efficientnet.SIZE, "centre+whole", "float16")
+        return digest(efficientnet.EfficientNetLite0.name, efficientnet.SIZE, "centre+whole", "float16")
 
     def fingerprint(self) -> str:
         return digest(self.name, _VERSION, self.vision_fingerprint(), text_fingerprint(), self._options.model_dump())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader
@@ -45,8 +46,8 @@ def thumbnail(hit: Hit) -> str:
 
 
 def moment(hit: Hit) -> str:
-    """The hit's time range as m:ss-m:ss."""
-    return f"{clock(hit.start)}-{clock(hit.end)}"
+    """The hit's time range as m:ss-m:ss, in whole seconds that contain it."""
+    return f"{clock(hit.start)}-{clock(math.ceil(hit.end))}"
 
 
 def clock(seconds: float) -> str:

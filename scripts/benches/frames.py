@@ -50,7 +50,7 @@ def _speed(paths: list[Path], repeats: int) -> Iterator[str]:
         group = f"clips of {LONG:g} s and more" if length >= LONG else f"clips under {LONG:g} s"
         groups.setdefault(group, []).append(rounds(_contenders(path), repeats))
     for group, measured in sorted(groups.items()):
-        yield from pooled(f"{group} ({len(measured)})", measured, "ours")
+        yield from pooled(group, measured, "ours")
 
 
 def _contenders(path: Path) -> dict[str, Callable[[], int]]:
@@ -67,8 +67,8 @@ def _contenders(path: Path) -> dict[str, Callable[[], int]]:
 
 
 def _ffmpeg(path: Path, rate: float, width: int, height: int) -> int:
-    filters = f"fps={rate:.6f},scale={width}:{height}"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-vf", filters]
+    filters = f"fps={rate:.6f},scale={width}:{height}:flags=area"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-an", "-vf", filters]
     raw = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=True).stdout
     return len(np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3))
 
@@ -116,7 +116,8 @@ def _memory(path: Path, opens: int) -> Iterator[str]:
     for _ in range(opens):
         once()
     after = _resident()
-    yield f"  {opens} opens of {path.name}: {before:.1f} -> {after:.1f} MB resident, {files} -> {_descriptors()} descriptors"
+    memory = f"{before:.1f} -> {after:.1f} MB resident, {files} -> {_descriptors()} descriptors"
+    yield f"{opens} opens of {path.name}: {memory}"
 
 
 def _resident() -> float:

@@ -25,7 +25,7 @@ def rounds(
 
 
 def ratios(seconds: Mapping[str, list[float]], ours: str) -> dict[str, tuple[float, float, float]]:
-    """How many times longer each other contender took than `ours`, per round: (min, median, max); > 1: ours is faster."""
+    """How many times longer each other contender took than `ours`, per round: min, median, max; > 1: ours is faster."""
     found = {}
     for name, times in seconds.items():
         if name != ours:
@@ -48,13 +48,17 @@ def table(title: str, seconds: Mapping[str, list[float]], ours: str) -> list[str
 
 
 def pooled(title: str, measured: Sequence[Mapping[str, list[float]]], ours: str) -> list[str]:
-    """Like `table`, over several inputs: seconds are summed over them (medians), ratios are of every input and round."""
-    lines = [f"{title}: {len(measured)} inputs; ratio = time / {ours}, above 1: {ours} is faster"]
-    for name in measured[0]:
-        total = sum(statistics.median(seconds[name]) for seconds in measured)
+    """Like `table`, over several inputs: the ratio of the summed medians, then that of every input and round."""
+    lines = [f"{title}: {len(measured)} inputs; ratio = time / {ours}, above 1: {ours} is faster; total, then each"]
+    totals = {name: sum(statistics.median(seconds[name]) for seconds in measured) for name in measured[0]}
+    for name, total in totals.items():
         line = f"  {name:<30} {total * 1000:10.1f} ms"
         if name != ours:
-            each = [own / mine for seconds in measured for own, mine in zip(seconds[name], seconds[ours], strict=True)]
-            line += f"   {statistics.median(each):7.2f}x [{min(each):.2f}, {max(each):.2f}]"
+            each = [
+                other / own for seconds in measured for other, own in zip(seconds[name], seconds[ours], strict=True)
+            ]
+            line += (
+                f"   {total / totals[ours]:6.2f}x   {statistics.median(each):6.2f}x [{min(each):.2f}, {max(each):.2f}]"
+            )
         lines.append(line)
     return lines

