@@ -1,4 +1,4 @@
-"""Measure each stage against a named alternative in the same run: `python scripts/bench.py [PART ...] [--clips DIR]`."""
+"""Measure each stage against a named alternative in the same run."""
 
 from __future__ import annotations
 

@@ -115,6 +115,14 @@ def check(path: Path, folder: Path, vision: int = 0) -> None:
     assert sorted(file.name for file in path.iterdir()) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
 
 
+def check_search(path: Path) -> None:
+    """What a kill leaves behind can be searched at once, as far as it goes."""
+    with Library(path, model=FakeModel(), relevance=clipped) as library:
+        if library.exists:
+            result = library.search("red", top=99)
+            assert len(result) == result.coverage.searched
+
+
 def test_killed_at_every_few_steps_of_a_first_run(tmp_path, folder, run: Run):
     steps = run(tmp_path / "measured", folder)
     assert steps > 100
@@ -122,6 +130,7 @@ def test_killed_at_every_few_steps_of_a_first_run(tmp_path, folder, run: Run):
     for fatal in range(1, steps, 9):
         library = tmp_path / f"killed at {fatal}"
         kills += run(library, folder, fatal) is None
+        check_search(library)
         assert run(library, folder) is not None
         check(library, folder)
     assert kills > 10
@@ -148,6 +157,7 @@ def test_killed_again_and_again_while_the_folder_changes(tmp_path, folder, run: 
     kills = 0
     for _ in range(20):
         kills += run(library, folder, fatal=chance.randrange(1, 180)) is None
+        check_search(library)
         here, there = sorted(folder.iterdir()), sorted(aside.iterdir())
         if there and chance.random() < 0.5:
             chosen = chance.choice(there)
