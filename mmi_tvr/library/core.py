@@ -52,7 +52,7 @@ class Library:
         Of `settings`, what was set explicitly counts; all else is as the library was made. `relevance` makes the
         calibration of scores (None: the package's own).
         """
-        self.path = Path(path)
+        self.path = Path(os.path.expanduser(path))
         self._settings = settings or Settings()
         self._model = model
         self._calibrate = relevance or calibrated
@@ -86,7 +86,7 @@ class Library:
         model raises. An interrupted or killed run is taken up by the next one.
         """
         progress = progress or Silent()
-        given = [Path(path) for path in _listed(paths)]
+        given = _listed(paths)
         if not self.exists and (missing := [path for path in given if not os.path.lexists(path)]):
             raise UsageError(f"{missing[0]}: no such file or folder")
         with self._writer(model, wait, progress, create=True) as (indexing, binding):
@@ -99,7 +99,7 @@ class Library:
         The files themselves are left alone. UsageError where the library knows nothing of a path.
         """
         progress = progress or Silent()
-        given = [real_path(Path(path)) for path in _listed(paths)]
+        given = [real_path(path) for path in _listed(paths)]
         with self._writer(None, wait, progress, create=False) as (indexing, _):
             indexing.reconcile()
             return indexing.remove(given)
@@ -232,8 +232,9 @@ class Library:
             self._searcher = None
 
 
-def _listed(paths: Paths) -> list[str | os.PathLike[str]]:
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+def _listed(paths: Paths) -> list[Path]:
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [Path(os.path.expanduser(path)) for path in several]
 
 
 def _size(folder: Path) -> int:

@@ -137,7 +137,8 @@ class Indexing:
             if before is not None and before.stamp == stamp and not (retry and before.content is None):
                 tags[path] = "unchanged"
         fresh = [path for path in found.files if path not in tags]
-        self.progress.begin("reading", len(fresh))
+        if fresh:
+            self.progress.begin("reading", len(fresh))
         for path in fresh:
             content, reason = _hash(path, found)
             with self.catalogue.change():
