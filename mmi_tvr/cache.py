@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from typing import Any
 import platformdirs
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
+
+from .files import write_atomically
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -37,7 +38,5 @@ def arrays(name: str, fingerprint: str, compute: Callable[[], Arrays], shipped: 
     values = compute()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as draft:
-            save_file(dict(values), Path(draft) / file)
-            (Path(draft) / file).replace(path)
+        write_atomically(path, save(dict(values)))
     return values

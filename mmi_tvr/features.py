@@ -23,6 +23,7 @@ from safetensors.numpy import save
 
 from . import keyimages
 from .errors import MediaError
+from .files import write_atomically
 from .fingerprint import digest
 from .protocols import KeyImageMethod, Model
 from .types import Features, KeyImage, Video
@@ -129,7 +130,7 @@ class FeatureCache:
             for name, array in features.arrays.items():
                 tensors[f"{key}/arrays/{name}"] = np.ascontiguousarray(array)
         shard = f"{digest(*sorted(batch))}.safetensors"
-        replace(self.root / shard, save(tensors, metadata={"keys": json.dumps(list(batch))}))
+        write_atomically(self.root / shard, save(tensors, metadata={"keys": json.dumps(list(batch))}))
         with (self.root / MANIFEST).open("a", encoding="utf-8") as manifest:
             manifest.write(_line(shard, list(batch)))
         self._shards.update(dict.fromkeys(batch, shard))
@@ -147,7 +148,7 @@ class FeatureCache:
             (self.root / shard).unlink(missing_ok=True)
             del held[shard]
         if held != listed:
-            replace(self.root / MANIFEST, "".join(_line(*entry) for entry in held.items()).encode())
+            write_atomically(self.root / MANIFEST, "".join(_line(*entry) for entry in held.items()).encode())
         for leftover in self.root.glob(".*.tmp"):
             if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
                 leftover.unlink(missing_ok=True)
@@ -159,19 +160,6 @@ class FeatureCache:
                 return list(json.loads(stored.metadata()["keys"]))
         except (SafetensorError, FileNotFoundError, KeyError, TypeError, ValueError):
             return []
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file so that, at any moment and after a power cut, it is the old one or the new one, whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _line(shard: str, keys: list[str]) -> str:

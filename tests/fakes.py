@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+from media_files import make_video
 from numpy.typing import NDArray
 
 from mmi_tvr.fingerprint import digest
+from mmi_tvr.library import IndexReport, Library
 from mmi_tvr.types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
 
 COLOURS = {
@@ -120,17 +121,21 @@ class Ear:
         self.messages.append(message)
 
 
-def colour_video(path: Path, *colours: str, seconds: float = 2.0, fps: int = 8, size: int = 48) -> Path:
-    """An H.264 file that shows each colour for so many seconds. Its comment makes equal colours differ in bytes."""
+def colour_video(path: Path, *colours: str, seconds: float = 2.0, fps: int = 8) -> Path:
+    """A small H.264 file that shows each colour for so many seconds. Equal videos have equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format="mp4") as container:
-        container.metadata["comment"] = path.stem
-        stream = container.add_stream("libx264", rate=fps)
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
-        for colour in colours or ("red",):
-            picture = np.full((size, size, 3), COLOURS[colour], dtype=np.uint8)
-            for _ in range(int(seconds * fps)):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
+    shown = [np.full((48, 48, 3), COLOURS[colour], np.uint8) for colour in colours or ("red",)]
+    return make_video(path, fps=fps, pictures=[picture for picture in shown for _ in range(int(seconds * fps))])
+
+
+def counts(report: IndexReport) -> dict[str, int]:
+    """What is not zero."""
+    names = ("added", "unchanged", "moved", "changed", "copies", "embedded")
+    found = {name: getattr(report, name) for name in names}
+    found |= {name: len(getattr(report, name)) for name in ("removed", "quarantined", "unreadable")}
+    return {name: count for name, count in found.items() if count}
+
+
+def best(library: Library, text: str) -> str:
+    """The name, without suffix, of the first hit."""
+    return library.search(text, top=1)[0].path.stem

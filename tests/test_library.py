@@ -1,4 +1,4 @@
-"""A library as people use it: index, change the folder, index again, search; locks, models, wild folders."""
+"""A library as people use it: index, change something, index again; bad files, models, several processes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,20 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, ClippedScore, Ear, FakeModel, clipped, colour_video
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from fakes import Ear, FakeModel, best, clipped, colour_video, counts
 
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, LibraryBusy, MmiTvrError, UsageError
 from mmi_tvr.index import open_index
-from mmi_tvr.library import IndexReport, Library
+from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import MIGRATIONS, Catalogue
 from mmi_tvr.library.lock import writing
-from mmi_tvr.library.scan import Root, scan
-from mmi_tvr.search import Searcher
-from mmi_tvr.types import Embeddings, Query, Scoring, row_ids
+from mmi_tvr.types import Query, row_ids
 
 NAMES = ("blue", "green", "red", "yellow")
 
@@ -44,18 +37,6 @@ def folder(tmp_path):
 def library(tmp_path):
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
         yield opened
-
-
-def counts(report: IndexReport) -> dict[str, int]:
-    """What is not zero."""
-    names = ("added", "unchanged", "moved", "changed", "copies", "embedded")
-    found = {name: getattr(report, name) for name in names}
-    found |= {name: len(getattr(report, name)) for name in ("removed", "quarantined", "unreadable")}
-    return {name: count for name, count in found.items() if count}
-
-
-def best(library: Library, text: str) -> str:
-    return library.search(text, top=1)[0].path.stem
 
 
 def rewrite(path: Path, *colours: str) -> None:
@@ -162,101 +143,6 @@ def test_remove_forgets_files_and_folders(folder, library):
     assert (folder / "part0" / "red.mp4").exists()
 
 
-POOL = tuple(sorted(COLOURS))
-
-
-class FolderMachine(RuleBasedStateMachine):
-    """Whatever happens to a folder between two runs: the library says what is in it, each content once."""
-
-    names = st.sampled_from(["a.mp4", "b.mp4", "sub/c.mp4", "sub/d.mp4", "sub/deep/e.mkv"])
-    colours = st.sampled_from(POOL[:4])
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.place = tempfile.TemporaryDirectory()
-        self.root = Path(self.place.name).resolve() / "videos"
-        self.root.mkdir()
-        (self.root / "sub").mkdir()
-        self.model = FakeModel()
-        self.library = Library(Path(self.place.name) / "library", model=self.model, relevance=clipped)
-        self.folder: dict[str, str] = {}
-        self.indexed: dict[str, str] = {}
-        self.clock = 0
-        self.write("keep.mp4", "white")  # a folder of which nothing is left counts as unplugged
-
-    def teardown(self) -> None:
-        self.library.close()
-        self.place.cleanup()
-
-    @rule(name=names, colour=colours)
-    def write(self, name: str, colour: str) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pool(colour))
-        self.touch(name)
-        self.folder[name] = colour
-
-    @rule(name=names)
-    def touch(self, name: str) -> None:
-        self.clock += 1
-        if (self.root / name).exists():
-            os.utime(self.root / name, ns=(self.clock, self.clock))
-
-    @rule(name=names)
-    def delete(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
-        self.folder.pop(name, None)
-
-    @rule(old=names, new=names)
-    def rename(self, old: str, new: str) -> None:
-        if old in self.folder:
-            (self.root / new).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / old).rename(self.root / new)
-            self.folder[new] = self.folder.pop(old)
-
-    @rule(reopen=st.booleans())
-    def index(self, reopen: bool) -> None:
-        if reopen:
-            self.library.close()
-        before, known = self.indexed, set(self.indexed.values())
-        report = self.library.index(self.root)
-        fresh = set(self.folder.values()) - known
-        assert report.embedded == len(fresh)
-        assert report.quarantined == report.unreadable == ()
-        found = report.added + report.unchanged + report.moved + report.changed + report.copies
-        assert found == len(self.folder)
-        assert report.changed == sum(before.get(name, colour) != colour for name, colour in self.folder.items())
-        assert report.moved + len(report.removed) == len(before.keys() - self.folder.keys())
-        self.indexed = dict(self.folder)
-        catalogue = self.library._open()
-        assert len(catalogue.hashes()) == self.library.status().videos == len(set(self.folder.values()))
-        assert self.library._current_searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
-
-    @rule(colour=colours)
-    def search(self, colour: str) -> None:
-        if not self.indexed:
-            return
-        hits = self.library.search(colour, top=9)
-        assert len(hits) == len(set(self.indexed.values()))
-        names = {hit.path.relative_to(self.root).as_posix() for hit in hits}
-        names |= {path.relative_to(self.root).as_posix() for hit in hits for path in hit.also}
-        assert names == set(self.indexed)
-        if colour in self.indexed.values():
-            assert self.indexed[hits[0].path.relative_to(self.root).as_posix()] == colour
-
-
-TestFolder = FolderMachine.TestCase
-TestFolder.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-
-
-@cache
-def pool(colour: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        return colour_video(Path(folder) / f"{colour}.mp4", colour, seconds=0.5).read_bytes()
-
-
 # Bad files
 
 
@@ -313,82 +199,6 @@ def test_a_file_that_changes_under_our_hands_waits_for_the_next_run(folder, libr
     assert counts(library.index(folder)) == {"unchanged": 3, "changed": 1, "embedded": 1}
     assert best(library, "white") == "red"
     assert library.status().pending == 0
-
-
-# Folders
-
-
-def test_hidden_excluded_and_foreign_files_are_passed_over(folder, library):
-    for name in (".hidden.mp4", "@eaDir/x.mp4", ".trash/x.mp4", "drafts/x.mp4", "keep/drafts/x.mp4", "keep/a.part.mp4"):
-        colour_video(folder / name, "cyan")
-    (folder / "notes.txt").write_text("text")
-    (folder / "code.ts").write_text("export const x = 1;")
-    report = library.index(folder, exclude=["drafts", "keep/*.part.mp4"])
-    assert counts(report) == {"added": 4, "embedded": 4}
-    assert counts(library.index(folder)) == {"unchanged": 4}  # the patterns are remembered
-    report = library.index(folder, exclude=["keep", "part0"])
-    assert counts(report) == {"unchanged": 2, "added": 1, "embedded": 1, "removed": 2}
-    assert counts(library.index(folder, exclude=[]))["unchanged"] == 3
-
-
-def test_explicit_files_are_always_tried(tmp_path, library):
-    odd = colour_video(tmp_path / "x.mp4", "red").rename(tmp_path / "odd.name")
-    hidden = colour_video(tmp_path / ".hidden.mp4", "blue")
-    assert counts(library.index([odd, hidden])) == {"added": 2, "embedded": 2}
-    odd.unlink()
-    assert counts(library.index()) == {"unchanged": 1, "removed": 1}
-    with pytest.raises(UsageError, match="no such file or folder"):
-        library.index(odd)
-
-
-def test_overlapping_folders_and_loops_of_links_count_once(folder, library):
-    (folder / "part0" / "loop").symlink_to(folder)
-    (folder / "self").symlink_to(folder / "self")
-    (folder / "a first name").symlink_to(folder / "part1")
-    other = folder.parent / "elsewhere"
-    colour_video(other / "cyan.mp4", "cyan")
-    (folder / "linked").symlink_to(other)
-    report = library.index([folder, folder / "part0", folder.parent / "videos" / ".." / "videos"])
-    assert counts(report) == {"added": 5, "embedded": 5}
-    assert best(library, "cyan") == "cyan"
-    paths = {hit.path for hit in library.search("red", top=9)}
-    assert (folder / "part1" / "yellow.mp4").resolve() in paths  # by its own name, not by the link's
-    assert counts(library.index()) == {"unchanged": 5}
-    assert counts(library.index(folder / "part0")) == {"unchanged": 2}
-
-
-def test_an_unplugged_folder_loses_nothing(folder, library):
-    library.index([folder / "part0", folder / "part1"])
-    away = folder / "away"
-    (folder / "part0").rename(away)
-    report = library.index()
-    assert counts(report) == {"unchanged": 2, "unreadable": 1}
-    (folder / "part0").mkdir()  # an empty mount point
-    report = library.index(folder / "part0")
-    assert counts(report) == {"unreadable": 1}
-    assert "nothing of it is there" in report.unreadable[0][1]
-    assert library.status().videos == 4
-    (folder / "part0").rmdir()
-    away.rename(folder / "part0")
-    assert counts(library.index()) == {"unchanged": 4}
-
-
-def test_names_that_are_no_text(folder, library):
-    raw = os.fsencode(folder) + b"/caf\xe9 \n.mp4"
-    os.rename(colour_video(folder / "x.mp4", "cyan"), raw)
-    assert counts(library.index(folder))["added"] == 5
-    assert os.fsencode(library.search("cyan", top=1)[0].path) == os.path.realpath(raw)
-    assert counts(library.index(folder)) == {"unchanged": 5}
-
-
-def test_a_large_folder_is_walked_quickly(tmp_path):
-    for part in range(20):
-        (tmp_path / str(part)).mkdir()
-        for at in range(100):
-            (tmp_path / str(part) / f"{at}.mp4").touch()
-    started = time.monotonic()
-    assert len(scan([Root(tmp_path, ("*.part",))]).files) == 2000
-    assert time.monotonic() - started < 5
 
 
 # The library's own folder
@@ -504,6 +314,17 @@ def test_settings_are_kept_and_a_change_is_refused(folder, library):
     assert counts(changed.index(folder, rebuild=True))["embedded"] == 4
     assert changed.status().index == "faiss"
     assert best(changed, "green") == "green"
+    auto = Library(library.path, model=FakeModel(), settings=Settings(index=Section(name="auto")), relevance=clipped)
+    assert counts(auto.index(folder, rebuild=True))["embedded"] == 4
+    assert auto.status().index == "auto"
+
+
+def test_auto_keeps_the_library_s_own_model(folder, library):
+    library.index(folder)
+    for settings in (Settings(), Settings(model=Section(name="auto"))):
+        assert counts(Library(library.path, settings=settings).index(folder)) == {"unchanged": 4}
+    with pytest.raises(UsageError, match="no models is called 'fake'"):
+        Library(library.path).search("red")
 
 
 def test_the_same_model_under_another_name_is_the_same(folder, library):
@@ -583,115 +404,3 @@ def test_rows_that_disagree_with_the_catalogue_are_put_right(folder, library):
     index = open_index("flat", path=vectors, dim=len(stray[0]), fingerprint=index.fingerprint)
     assert 99 not in set((index.ids() >> 12).tolist())
     index.close()
-
-
-# Search
-
-
-def gallery(seed: int, videos: int, dim: int = 12) -> dict[int, Embeddings]:
-    rng = np.random.default_rng(seed)
-
-    def unit(*shape: int) -> np.ndarray:
-        rows = rng.normal(size=shape).astype(np.float32)
-        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-    made = {}
-    for number in range(1, videos + 1):
-        count = int(rng.integers(1, 5))
-        edges = np.linspace(0, 10, count + 1)
-        segments = np.stack([edges[:-1], edges[1:], (edges[:-1] + edges[1:]) / 2], axis=1)
-        made[number] = Embeddings(unit(dim), unit(count, dim), segments)
-    made[videos] = made[1]  # a tie
-    return made
-
-
-class OneVector(FakeModel):
-    """Every query is this vector."""
-
-    def __init__(self, vector: np.ndarray, scoring: Scoring) -> None:
-        super().__init__(scoring=scoring)
-        self.vector = vector
-
-    def embed_queries(self, queries):
-        return np.stack([self.vector for _ in queries])
-
-
-@pytest.mark.parametrize("scoring", [Scoring(), Scoring(moments=1.0), Scoring(moments=0.4, top=2)])
-def test_search_equals_a_naive_loop(tmp_path, scoring):
-    stored = gallery(seed=3, videos=40)
-    index = open_index("flat", path=tmp_path, dim=12, fingerprint="f")
-    for number, found in stored.items():
-        index.upsert(row_ids(number, len(found.moments)), np.vstack([found.video[None], found.moments]))
-    index.flush()
-    for seed in range(5):
-        query = gallery(seed=100 + seed, videos=1)[1].video
-        model = OneVector(query, scoring)
-        searcher = Searcher(
-            model,
-            index,
-            lambda numbers: {n: ((Path(f"{n}.mp4"),), stored[n].segments) for n in numbers},
-            ClippedScore(),
-        )
-        naive = {}
-        for number, found in stored.items():
-            cosines = sorted((float(moment @ query) for moment in found.moments), reverse=True)[: scoring.top]
-            naive[number] = (1 - scoring.moments) * float(found.video @ query) + scoring.moments * float(
-                np.mean(cosines)
-            )
-        expected = sorted(naive, key=lambda number: (-round(naive[number], 6), number))[:8]
-        result = searcher.search("anything", top=8)
-        assert [int(hit.path.stem) for hit in result] == expected
-        assert [hit.score for hit in result] == pytest.approx([naive[number] for number in expected], abs=1e-6)
-        for hit in result:
-            found = stored[int(hit.path.stem)]
-            assert (hit.start, hit.end, hit.time) == tuple(found.segments[int(np.argmax(found.moments @ query))])
-        few = searcher.search("anything", top=8, videos=frozenset(expected[3:5]))
-        assert [int(hit.path.stem) for hit in few] == expected[3:5]
-        sure = searcher.search("anything", top=8, min_score=max(0.0, result[2].relevance))
-        assert [hit.path for hit in sure] == [hit.path for hit in result if hit.relevance >= result[2].relevance]
-        assert set(result.seconds) == {"embed", "search", "score", "relevance", "total"}
-    index.close()
-
-
-def test_a_reranker_reorders_and_invents_nothing(folder, library):
-    class Backwards:
-        def rerank(self, query, candidates, scores):
-            return -scores
-
-    library.index(folder)
-    plain = library.search("red", top=9)
-    searcher = library._current_searcher(library._open())
-    searcher.reranker = Backwards()
-    turned = library.search("red", top=9)
-    assert [hit.path for hit in turned] == [hit.path for hit in plain][::-1]
-    assert "rerank" in turned.seconds
-
-
-def test_strange_queries(folder, library):
-    library.index(folder)
-    for text in ("", "  \n", "\0"):
-        with pytest.raises(UsageError, match="query is empty"):
-            library.search(text)
-    for text in ("red\0", "红色", "\ud83d", "red " * 5000, *COLOURS):
-        assert len(library.search(text, top=2)) == 2
-    with pytest.raises(UsageError, match="at least 1 hit"):
-        library.search("red", top=0)
-    with pytest.raises(UsageError, match="between 0 and 1"):
-        library.search("red", min_score=float("nan"))
-
-
-def test_nothing_found_is_an_answer(folder, library):
-    library.index(folder)
-    assert [hit.path.stem for hit in library.search("red", top=9, min_score=0.8)] == ["red"]
-    result = library.search("cyan", min_score=0.99)
-    assert list(result) == []
-    assert (result.model, result.coverage.searched) == ("fake", 4)
-    assert len(library.search("red", top=100)) == 4
-
-
-def test_the_default_calibration_ranks_present_above_absent(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
-    with Library(tmp_path / "library", model=FakeModel()) as library:
-        library.index(folder)
-        present, absent = library.search("red", top=1)[0], library.search("magenta cyan", top=1)[0]
-        assert 0 <= absent.relevance < present.relevance <= 1

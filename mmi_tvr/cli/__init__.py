@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -30,15 +31,17 @@ def main() -> None:
     try:
         app()
     except MmiTvrError as error:
-        say(f"[red]error:[/] {_safe(str(error))}")
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             say("interrupted: nothing is lost; run the same command again to go on")
         raise
 
 
-def _safe(text: str) -> str:
+def _fail(message: str, code: int) -> NoReturn:
     from rich.markup import escape
 
-    return escape(text)
+    say(f"[red]error:[/] {escape(message)}")
+    sys.exit(code)

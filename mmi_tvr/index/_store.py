@@ -13,7 +13,6 @@ for its tombstone, so readers may have the files open meanwhile: they keep the s
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import LibraryBusy
+from ..files import sync, write_atomically
 from ..types import FloatArray, IdArray
 from ._common import damaged, nothing_there, refuse_foreign, refuse_other_kind
 
@@ -141,7 +141,7 @@ class Store:
             self._compact()
             return
         for name in ("vectors", "ids"):
-            _sync(self._file(name))
+            sync(self._file(name))
         fresh = replace(self.manifest, count=self.rows, serial=self.manifest.serial + 1)
         fresh.write(self.folder)
         self.manifest = fresh
@@ -199,7 +199,7 @@ class Store:
             if len(run):
                 _write_at(self._file("ids"), int(run[0]) * 8, np.full(len(run), DEAD, "<i8").tobytes())
         if len(graves):
-            _sync(self._file("ids"))
+            sync(self._file("ids"))
         self._graves = []
 
     def _compact(self) -> None:
@@ -225,34 +225,10 @@ def _write_rows(folder: Path, generation: str, ids: IdArray, vectors: FloatArray
             stream.write(vectors[rows[first : first + _BLOCK]].astype("<f4", copy=False).tobytes())
     _file(folder, "ids", generation).write_bytes(ids[rows].astype("<i8", copy=False).tobytes())
     for name in ("vectors", "ids"):
-        _sync(_file(folder, name, generation))
+        sync(_file(folder, name, generation))
 
 
 def _write_at(path: Path, offset: int, content: bytes) -> None:
     with path.open("r+b") as stream:
         stream.seek(offset)
         stream.write(content)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file (or a folder's list of names) is on the disk."""
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that it is the old or the new one, whole, whatever is killed when."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_bytes(content)
-    publish(draft, path)
-
-
-def publish(draft: Path, path: Path) -> None:
-    """Give a finished draft its name, durably."""
-    _sync(draft)
-    os.replace(draft, path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        _sync(path.parent)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ..files import publish
 from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
 from . import _exact
 from ._common import checked_limit, checked_vectors, merge, nothing_found
-from ._store import publish
 from .flat import FlatIndex
 
 _EXACT_ROWS = 8_192  # so few allowed rows are searched exactly in about a millisecond

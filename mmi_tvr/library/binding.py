@@ -36,10 +36,10 @@ class Binding:
 
     def section(self, key: str) -> Section:
         """The settings that hold: what was asked for by name, else the library's own, else the defaults."""
-        asked = self._wanted.get(key)
-        if asked is not None and (asked.name != "auto" or key not in self._stored):
-            return asked
-        return self._stored.get(key) or getattr(Settings(), key)
+        asked, stored = self._wanted.get(key), self._stored.get(key)
+        if key == "model" and asked is not None and asked.name == "auto" and stored is not None:
+            return stored  # the best model may be another one by now, but this library has its own
+        return asked or stored or getattr(Settings(), key)
 
     def settle(self, rebuild: bool) -> None:
         """Before writing: keep the settings of a new library, refuse or carry out a change to those of an old one.
@@ -49,7 +49,7 @@ class Binding:
         if rebuild and self._stored:
             self._rebuild()
             return
-        self._name_model()
+        self._wanted["model"] = _concrete(self.section("model"))
         changed = [key for key in _BOUND if self.section(key) != self._stored.get(key)]
         if self._stored and "index" in changed:
             raise IndexMismatch(self._mismatch("its index is", self._stored["index"].name, self.section("index").name))
@@ -122,6 +122,8 @@ class Binding:
 
         After a kill the same command goes on instead of starting over.
         """
+        if (asked := self._wanted.get("model")) is not None:
+            self._wanted["model"] = _concrete(asked)
         self.loaded = self._make()
         fingerprint = self.loaded[2]
         unchanged = all(self.section(key) == self._stored[key] for key in _BOUND)
@@ -152,16 +154,8 @@ class Binding:
         else:
             from .. import models
 
-            self._name_model()
             model = models.make(self.section("model"), self.device)
         return model, method, embedding_fingerprint(model, method)
-
-    def _name_model(self) -> None:
-        """Turn "auto" into a model by name, so that the library keeps the one that it began with."""
-        if self.section("model").name == "auto":
-            from .. import models
-
-            self._wanted["model"] = models.resolve(self.section("model"))
 
     def _mismatch(self, what: str, stored: str, asked: str) -> str:
         section = self.section("model")
@@ -179,3 +173,12 @@ def _wanted(settings: Settings, model: Any) -> dict[str, Section]:
     elif model is not None:
         wanted["model"] = Section(name=model.name)
     return wanted
+
+
+def _concrete(section: Section) -> Section:
+    """A model by name instead of "auto", so that a library keeps the one that it began with. Loads no weights."""
+    if section.name != "auto":
+        return section
+    from .. import models
+
+    return models.resolve(section)

@@ -16,9 +16,9 @@ Decisions, each with its reason:
 - A query is centred on the mean background sentence of the language it is nearest to, which takes away what all
   captions of a language share, and so the language itself.
 - A video scores half by the mean of its key images, half by its two best ones: an event may be short.
-- A search has found nothing when its best hit is less relevant than 0.3: of 114 captions of 38 real clips, 81 % of those
-  that the right clip answers first stay answered, and about half of absent queries are told so. The model is weak, so a
-  search that is wrongly silent costs more than a weak hit.
+- A search has found nothing when its best hit is less relevant than 0.3: of 114 captions of 38 real clips, 81 % of the
+  ones that the right clip answers first stay answered, and about half of absent queries are told so. The model is weak,
+  so a search that is wrongly silent costs more than a weak hit.
 """
 
 from __future__ import annotations

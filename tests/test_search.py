@@ -1,0 +1,140 @@
+"""Search against a naive loop; re-ranking, strange queries, and nothing found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import COLOURS, ClippedScore, FakeModel, clipped, colour_video
+
+from mmi_tvr.errors import UsageError
+from mmi_tvr.index import open_index
+from mmi_tvr.library import Library
+from mmi_tvr.search import Searcher
+from mmi_tvr.types import Embeddings, Scoring, row_ids
+
+NAMES = ("blue", "green", "red", "yellow")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four videos of one colour each, in two folders."""
+    for at, name in enumerate(NAMES):
+        colour_video(tmp_path / "videos" / f"part{at % 2}" / f"{name}.mp4", name)
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def library(tmp_path):
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
+        yield opened
+
+
+def gallery(seed: int, videos: int, dim: int = 12) -> dict[int, Embeddings]:
+    rng = np.random.default_rng(seed)
+
+    def unit(*shape: int) -> np.ndarray:
+        rows = rng.normal(size=shape).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+    made = {}
+    for number in range(1, videos + 1):
+        count = int(rng.integers(1, 5))
+        edges = np.linspace(0, 10, count + 1)
+        segments = np.stack([edges[:-1], edges[1:], (edges[:-1] + edges[1:]) / 2], axis=1)
+        made[number] = Embeddings(unit(dim), unit(count, dim), segments)
+    made[videos] = made[1]  # a tie
+    return made
+
+
+class OneVector(FakeModel):
+    """Every query is this vector."""
+
+    def __init__(self, vector: np.ndarray, scoring: Scoring) -> None:
+        super().__init__(scoring=scoring)
+        self.vector = vector
+
+    def embed_queries(self, queries):
+        return np.stack([self.vector for _ in queries])
+
+
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring(moments=1.0), Scoring(moments=0.4, top=2)])
+def test_search_equals_a_naive_loop(tmp_path, scoring):
+    stored = gallery(seed=3, videos=40)
+    index = open_index("flat", path=tmp_path, dim=12, fingerprint="f")
+    for number, found in stored.items():
+        index.upsert(row_ids(number, len(found.moments)), np.vstack([found.video[None], found.moments]))
+    index.flush()
+    for seed in range(5):
+        query = gallery(seed=100 + seed, videos=1)[1].video
+        model = OneVector(query, scoring)
+        searcher = Searcher(
+            model,
+            index,
+            lambda numbers: {n: ((Path(f"{n}.mp4"),), stored[n].segments) for n in numbers},
+            ClippedScore(),
+        )
+        naive = {}
+        for number, found in stored.items():
+            cosines = sorted((float(moment @ query) for moment in found.moments), reverse=True)[: scoring.top]
+            naive[number] = (1 - scoring.moments) * float(found.video @ query) + scoring.moments * float(
+                np.mean(cosines)
+            )
+        expected = sorted(naive, key=lambda number: (-round(naive[number], 6), number))[:8]
+        result = searcher.search("anything", top=8)
+        assert [int(hit.path.stem) for hit in result] == expected
+        assert [hit.score for hit in result] == pytest.approx([naive[number] for number in expected], abs=1e-6)
+        for hit in result:
+            found = stored[int(hit.path.stem)]
+            assert (hit.start, hit.end, hit.time) == tuple(found.segments[int(np.argmax(found.moments @ query))])
+        few = searcher.search("anything", top=8, videos=frozenset(expected[3:5]))
+        assert [int(hit.path.stem) for hit in few] == expected[3:5]
+        sure = searcher.search("anything", top=8, min_score=max(0.0, result[2].relevance))
+        assert [hit.path for hit in sure] == [hit.path for hit in result if hit.relevance >= result[2].relevance]
+        assert set(result.seconds) == {"embed", "search", "score", "relevance", "total"}
+    index.close()
+
+
+def test_a_reranker_reorders_and_invents_nothing(folder, library):
+    class Backwards:
+        def rerank(self, query, candidates, scores):
+            return -scores
+
+    library.index(folder)
+    plain = library.search("red", top=9)
+    searcher = library._current_searcher(library._open())
+    searcher.reranker = Backwards()
+    turned = library.search("red", top=9)
+    assert [hit.path for hit in turned] == [hit.path for hit in plain][::-1]
+    assert "rerank" in turned.seconds
+
+
+def test_strange_queries(folder, library):
+    library.index(folder)
+    for text in ("", "  \n", "\0"):
+        with pytest.raises(UsageError, match="query is empty"):
+            library.search(text)
+    for text in ("red\0", "红色", "\ud83d", "red " * 5000, *COLOURS):
+        assert len(library.search(text, top=2)) == 2
+    with pytest.raises(UsageError, match="at least 1 hit"):
+        library.search("red", top=0)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        library.search("red", min_score=float("nan"))
+
+
+def test_nothing_found_is_an_answer(folder, library):
+    library.index(folder)
+    assert [hit.path.stem for hit in library.search("red", top=9, min_score=0.8)] == ["red"]
+    result = library.search("cyan", min_score=0.99)
+    assert list(result) == []
+    assert (result.model, result.coverage.searched) == ("fake", 4)
+    assert len(library.search("red", top=100)) == 4
+
+
+def test_the_default_calibration_ranks_present_above_absent(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
+    with Library(tmp_path / "library", model=FakeModel()) as library:
+        library.index(folder)
+        present, absent = library.search("red", top=1)[0], library.search("magenta cyan", top=1)[0]
+        assert 0 <= absent.relevance < present.relevance <= 1
