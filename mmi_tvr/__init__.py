@@ -1,8 +1,11 @@
 """Text-video retrieval: describe a moment in a sentence, get the right video at the right second.
 
-    from mmi_tvr import Library
-    Library("holidays").index("Videos")
-    Library("holidays").search("a dog runs on the beach", top=5)
+```python
+from mmi_tvr import Library
+
+Library("holidays").index("Videos")
+Library("holidays").search("a dog runs on the beach", top=5)
+```
 """
 
 from __future__ import annotations
