@@ -92,8 +92,8 @@ def evaluate(
     sample and its captions are left out and reported. query_vectors: (captions of all samples in order, D).
     block: captions scored at once; memory is a few times block x videos numbers. A sample without captions is a
     distractor. Samples of the same stretch of the same file are right answers to each other's captions.
-    Raises UsageError where the three do not fit together, MetricsError where more than `max_unreadable` (a share of
-    the samples) are unreadable, or nothing is left to rank.
+    Raises UsageError where the three do not fit together, MetricsError where more than one sample and more than
+    `max_unreadable` (a share of the samples) are unreadable, or nothing is left to rank.
     """
     owners = [number for number, sample in enumerate(samples) for _ in sample.captions]
     if len(embeddings) != len(samples) or len(query_vectors) != len(owners):
@@ -178,7 +178,7 @@ def _failures(
     failures = {
         sample.id: each.reason for sample, each in zip(samples, embeddings, strict=True) if isinstance(each, MediaError)
     }
-    if len(failures) > max_unreadable * len(samples):
+    if len(failures) > max(1, max_unreadable * len(samples)):  # one bad file of a few dozen is no other test
         first, reason = next(iter(failures.items()))
         raise MetricsError(
             f"{len(failures)} of {len(samples)} videos are unreadable, more than {max_unreadable:.0%} "

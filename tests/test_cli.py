@@ -195,6 +195,9 @@ def test_evaluate_prints_the_contract(shell: Shell) -> None:
         assert report[side]["R@5"] == 100.0
     assert report["t2v"]["R@1"] == 100.0
     assert "text-to-video" in shell(*words).stdout
+    table.write_text(table.read_text() + "gone.mp4\tsomething\n")
+    assert "gone.mp4" in shell(*words, code=2).stderr
+    assert shell.json(*words, "--skip-missing")["n"] == 3
     wrong = shell("evaluate", shell.folder / "videos", "--captions", table, "--column", "german", code=2)
     assert "english" in wrong.stderr
 

@@ -9,7 +9,7 @@ import typer
 
 from .. import cache, config, models, plugins
 from ..evaluate import MAX_UNREADABLE, evaluate_model
-from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json
+from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json, say
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +22,7 @@ def evaluate(
     column: Annotated[str | None, typer.Option(help="which column holds the captions; * for all")] = None,
     model: ModelOption = None,
     download: DownloadOption = False,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
     max_unreadable: Annotated[float, typer.Option(help="share of videos that may be unreadable")] = MAX_UNREADABLE,
     settings: Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")] = None,
@@ -31,8 +32,11 @@ def evaluate(
     from ..embed import embed_all, embedding_fingerprint
     from ..features import FeatureCache
 
-    values = {"root": folder, "captions": captions, "column": column}
-    dataset = plugins.build("datasets", "folder", {name: value for name, value in values.items() if value is not None})
+    missing = "skip" if skip_missing else "error"
+    values = {"root": folder, "captions": captions, "column": column, "missing": missing}
+    dataset = plugins.build("datasets", "folder", values)
+    if dataset.skipped:
+        say(f"left out {len(dataset.skipped)} files that are not in {folder}")
     wanted = config.load(settings, set_ or ())
     made = models.make(chosen_model(model, download) or wanted.model, wanted.device)
     method = plugins.build("keyimages", wanted.keyimages.name, wanted.keyimages.options)
