@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
@@ -35,3 +36,12 @@ def available() -> tuple[str, ...]:
     if torch.backends.mps.is_available():
         found.append("mps")
     return (*found, "cpu")
+
+
+def calm_threads() -> None:
+    """Let idle OpenMP threads sleep, in libraries that are loaded from now on and unless the user has said otherwise.
+
+    By default they spin. On a machine that does something else besides, a query of 10 ms then waits seconds for its
+    turn, and indexing 38 clips took 16 to 71 s where it takes 19 to 25 s with threads that sleep.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

