@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import ModelNotFound
 from ..fingerprint import digest
 
-# What a checkpoint needs: weights without pickles, settings, tokenizer files.
-_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+# What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
+_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _BLOCKS, _BLOCK = 64, 1 << 16
 _TIMEOUT = 10.0  # seconds to ask the hub for a size
 

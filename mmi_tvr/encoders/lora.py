@@ -1,0 +1,94 @@
+"""Low-rank adapters on the language model of a LLaVA: attach, save, load, merge."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import plugins
+from ..errors import ModelNotFound, UsageError
+from .options import LoraOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PROJECTOR = "multi_modal_projector"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+def pattern(targets: tuple[str, ...]) -> str:
+    """The regular expression of the layers to adapt.
+
+    A list of names would also hit the vision tower, whose attention has q_proj, k_proj and v_proj too.
+
+    >>> bool(re.fullmatch(pattern(("q_proj",)), "model.language_model.layers.0.self_attn.q_proj"))
+    True
+    >>> bool(re.fullmatch(pattern(("q_proj",)), "model.vision_tower.encoder.layers.0.self_attn.q_proj"))
+    False
+    """
+    return rf".*\blanguage_model\.(?:.*\.)?(?:{'|'.join(map(re.escape, targets))})"
+
+
+def attach(model: nn.Module, options: LoraOptions) -> Any:
+    """Freeze `model`, and add a new adapter that changes nothing yet. Returns the PeftModel around it.
+
+    A model on the meta device stays there, so parameters can be counted without memory. UsageError where a target is
+    no layer of the language model: peft would ignore it as long as another one exists.
+    """
+    peft = plugins.require("peft", "train")
+    names = [name for name, _ in model.named_modules()]
+    for target in options.targets:
+        if not any(re.fullmatch(pattern((target,)), name) for name in names):
+            raise UsageError(f"lora.targets: the language model has no layer called {target!r}")
+    config = peft.LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=pattern(options.targets),
+        modules_to_save=[PROJECTOR] if options.projector else None,
+    )
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    return _in_float32(peft.get_peft_model(model, config, low_cpu_mem_usage=on_meta))
+
+
+def load(model: nn.Module, folder: Path, *, trainable: bool = False) -> Any:
+    """Put a saved adapter, and its projector, onto `model`. Returns the PeftModel around it.
+
+    ModelNotFound where the folder holds no adapter in safetensors (pickled ones are not read).
+    """
+    peft = plugins.require("peft", "train")
+    if not (folder / _WEIGHTS).is_file():
+        raise ModelNotFound(f"{folder}: no adapter here ({_WEIGHTS} is missing)")
+    return _in_float32(peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable))
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write the adapter and the trained projector, in safetensors. The embeddings are never trained, so not written."""
+    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+
+
+def merge(model: Any) -> nn.Module:
+    """The plain model with the adapter added into its weights and the trained projector in its place."""
+    plain: nn.Module = model.merge_and_unload(safe_merge=True)
+    return plain
+
+
+def trainable(model: nn.Module) -> dict[str, int]:
+    """How many numbers training changes, in the adapter and in the projector."""
+    counts = {"lora": 0, "projector": 0}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            counts["projector" if PROJECTOR in name else "lora"] += parameter.numel()
+    return counts
+
+
+def _in_float32(model: Any) -> Any:
+    """Trained parameters in float32 whatever the base is: a step of 1e-5 is lost in bfloat16's 8 bits.
+
+    peft does so for the adapter, not for the projector.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or f"{PROJECTOR}.modules_to_save" in name:
+            parameter.data = parameter.data.float()
+    return model

@@ -1,0 +1,106 @@
+"""The CLIP towers that a LLaVA was built on: one look at a picture feeds CLIP, the regions and the language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelNotFound, UsageError
+from ..fingerprint import digest
+from ..types import Pixels
+from . import hub
+from .clip import ClipTowers
+from .options import LlavaOptions
+
+
+class LlavaTowers(ClipTowers):
+    """Pictures -> everything that the method reads from a vision tower. Sentences as in ClipTowers.
+
+    Decisions. The regions of a picture are the patch tokens of the last layer, taken into CLIP's space by CLIP's own
+    last norm and projection (as MaskCLIP does: Zhou et al., ECCV 2022), and averaged over the cells of a grid. The
+    language model's tokens are averaged over cells before LLaVA's projector, from the layer that LLaVA reads.
+    """
+
+    def __init__(self, folder: Path, device: str, *, layers: Sequence[int], tokens: int, regions: int) -> None:
+        super().__init__(folder, device)
+        vision = self._model.config.vision_config
+        if self._model.config.model_type != "clip":
+            raise ModelNotFound(f"{folder}: a {self._model.config.model_type} checkpoint; a LLaVA is built on CLIP")
+        self._side = vision.image_size // vision.patch_size
+        self._layers = tuple(layers)
+        self._tokens = self._fits(tokens, "tokens")
+        self._regions = self._fits(regions, "regions")
+        self.width = int(self._model.config.projection_dim)
+
+    @property
+    def vision(self) -> Any:
+        """The vision tower (transformers' CLIPVisionModel), float32."""
+        return self._model.vision_model
+
+    def look(self, pixels: Any) -> dict[str, Any]:
+        """Tensors of N preprocessed pictures (N, 3, H, W); D is CLIP's width, d_v the width that LLaVA reads.
+
+        image (N, D) and regions (N, regions**2, D), unit vectors; patches (N, tokens**2, d_v); row by row.
+        """
+        import torch
+        from torch.nn.functional import normalize
+
+        seen = self.vision(pixels, output_hidden_states=True)
+        tokens = self.vision.post_layernorm(seen.last_hidden_state[:, 1:])
+        regions = self._pooled(self._model.visual_projection(tokens), self._regions)
+        read = torch.cat([seen.hidden_states[layer][:, 1:] for layer in self._layers], dim=-1)
+        return {
+            "image": normalize(self._model.visual_projection(seen.pooler_output), dim=-1),
+            "regions": normalize(regions, dim=-1),
+            "patches": self._pooled(read, self._tokens),
+        }
+
+    def see(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """`look` at pictures of any size, as arrays: image in float32, the others in float16 (they are cached)."""
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for batch in self._batches(images):
+                pixels = self._processor(images=list(batch), return_tensors="pt")["pixel_values"]
+                parts.append(self.look(pixels.to(self._device)))
+        kinds = {"image": np.float32, "regions": np.float16, "patches": np.float16}
+        return {name: torch.cat([part[name] for part in parts]).cpu().numpy().astype(kinds[name]) for name in kinds}
+
+    def vision_fingerprint(self) -> str:
+        """Hash of all that changes `see`."""
+        return digest("llava towers", self.digest, self._layers, self._tokens, self._regions, "float16")
+
+    def _pooled(self, tokens: Any, grid: int) -> Any:
+        """Patch tokens (N, side**2, d) -> their means over the cells of a grid (N, grid**2, d)."""
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        square = tokens.transpose(1, 2).unflatten(2, (self._side, self._side))
+        return adaptive_avg_pool2d(square, grid).flatten(2).transpose(1, 2)
+
+    def _fits(self, grid: int, what: str) -> int:
+        if grid > self._side:
+            raise UsageError(f"a picture has {self._side} x {self._side} patches: too few for {grid} x {grid} {what}")
+        return grid
+
+
+def load(options: LlavaOptions, *, regions: int, device: str = "auto") -> LlavaTowers:
+    """The towers of a LLaVA; of the LLaVA itself only the settings are read. `regions` is the spatial head's grid."""
+    from transformers import AutoConfig
+
+    folder = hub.locate(options.checkpoint)
+    clip = hub.locate(options.clip) if options.clip else folder / "clip"
+    if not clip.is_dir():
+        raise ModelNotFound(
+            f"{folder}: has no folder `clip`; name the CLIP checkpoint that it was built on (clip: ...)"
+        )
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type != "llava" or config.vision_feature_select_strategy != "default":
+        raise ModelNotFound(f"{folder}: not a LLaVA that reads CLIP's patch tokens ({config.model_type})")
+    layers = config.vision_feature_layer
+    layers = [layers] if isinstance(layers, int) else layers
+    return LlavaTowers(clip, device, layers=layers, tokens=options.grid, regions=regions)

@@ -1,0 +1,22 @@
+"""Options of the heads. Kept apart from the modules, so that a settings file is checked without loading torch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..plugins import BaseOptions
+
+
+class HeadOptions(BaseOptions):
+    """Switches and sizes; the switches are the rows of the paper's table 3 that need no knowledge module."""
+
+    temporal: bool = Field(True, description="temporal attention over the key images (eq. 1)")
+    spatial: bool = Field(True, description="spatial attention over the regions of a key image (eq. 2)")
+    plain: bool = Field(False, description="plain self-attention: H and G are left out, and nothing else changes")
+    changes: bool = Field(True, description="add what changed since the last key image to the temporal head's input")
+    key_images: int = Field(12, ge=1, description="most key images of a video (the size of H)")
+    grid: int = Field(3, ge=1, description="regions of a key image form a grid x grid square (G is grid**2 wide)")
+    heads: int = Field(8, ge=1, description="attention heads; must divide the embedding width")
+    layers: int = Field(2, ge=1, description="attention layers of each head module")
+    expansion: int = Field(2, ge=1, description="hidden width of the feed-forward parts, in embedding widths")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the heads while training")

@@ -1,0 +1,85 @@
+"""Attention-weighted sums: frames -> key images -> video (section 4.1 of the paper), exact means until trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis where `mask` is true; exactly 0 elsewhere, also where a row holds nothing at all."""
+    lowest = torch.finfo(scores.dtype).min
+    return scores.masked_fill(~mask, lowest).softmax(dim=-1) * mask
+
+
+class NearIdentity(nn.Module):
+    """A linear map W = I + C whose correction C starts at zero.
+
+    Decision: the projections W_I and W_V have no stated start. They start as the identity, so that the untrained model
+    is CLIP, and only the correction is a parameter, so that weight decay pulls towards CLIP and not towards nothing.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.correction = zero_linear(width, width, bias=False)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return vectors + self.correction(vectors)
+
+
+class SegmentPooling(nn.Module):
+    """Key image k = sum_i alpha_i (W_I g(F_i)), alpha = softmax over the frames i of segment k.
+
+    Decision: alpha is the softmax of a learned linear score of the frame, which starts at zero: an untrained key image
+    is the mean of its segment. The regions of a frame share W_I and the frame's weight.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = NearIdentity(width)  # W_I
+        self.score = zero_linear(width, 1, bias=False)
+
+    def forward(
+        self, frames: Tensor, segments: Tensor, count: int, regions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Key images (B, K, D), their mask (B, K), and their regions (B, K, R, D) if any.
+
+        `frames` (B, F, D); `segments` (B, F) the number 0 .. K-1 of each frame's segment, -1 for padding; `count` is K;
+        `regions` (B, F, R, D). A segment without frames is padding: false in the mask, and zeros.
+        """
+        members = segments[:, None, :] == torch.arange(count, device=segments.device)[:, None]  # (B, K, F)
+        real = segments >= 0
+        projected = self.project(blank(frames, real))  # (B, F, D)
+        alpha = masked_softmax(self.score(projected).transpose(1, 2), members)  # (B, K, F)
+        if regions is not None:
+            regions = torch.einsum("bkf,bfrd->bkrd", alpha, self.project(blank(regions, real)))
+        return alpha @ projected, members.any(dim=-1), regions
+
+
+class VideoPooling(nn.Module):
+    """h_v0 = sum_k beta_k (W_V h_Ik), beta = softmax over the key images; starts as their mean (as SegmentPooling)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = NearIdentity(width)  # W_V
+        self.score = zero_linear(width, 1, bias=False)
+
+    def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Key images (B, K, D), mask (B, K) -> h_v0 (B, D) and beta (B, K)."""
+        images = blank(images, mask)
+        beta = masked_softmax(self.score(images).squeeze(-1), mask)
+        return (beta[:, None] @ self.project(images)).squeeze(1), beta
+
+
+def blank(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Zeros where the mask (B, K) is false, whatever stood there (NaN included); `vectors` is (B, K, ...)."""
+    return vectors.masked_fill(~mask.reshape(mask.shape + (1,) * (vectors.dim() - 2)), 0)
+
+
+def zero_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """A linear layer that starts at zero: a branch that ends in one adds nothing until it is trained."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer

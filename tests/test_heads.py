@@ -1,0 +1,295 @@
+"""The heads: parity with the paper's equations as loops, what padding cannot do, what the untrained model is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mmi_tvr.errors import UsageError
+from mmi_tvr.heads.attention import RelatedAttention, cosines, kernel
+from mmi_tvr.heads.options import HeadOptions
+from mmi_tvr.heads.pooling import SegmentPooling, VideoPooling
+from mmi_tvr.heads.spatial import SpatialHead
+from mmi_tvr.heads.temporal import TemporalHead, changes
+from mmi_tvr.heads.video import VideoHead, in_order
+
+WIDTH, HEADS, GRID = 16, 4, 2
+OPTIONS = HeadOptions(key_images=6, grid=GRID, heads=HEADS, layers=2, expansion=2, dropout=0.0)
+ABLATIONS = {
+    "full": {},
+    "no temporal": {"temporal": False},
+    "no spatial": {"spatial": False},
+    "no heads": {"temporal": False, "spatial": False},
+    "plain": {"plain": True},
+    "no changes": {"changes": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def shaken(module: torch.nn.Module) -> torch.nn.Module:
+    """The module in float64 with every parameter away from its start, so that nothing is hidden by a zero."""
+    with torch.no_grad():
+        for parameter in module.double().parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return module.eval()
+
+
+def some_videos(lengths: list[int], frames: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit frame vectors (B, F, D), regions (B, F, R, D) and mask (B, F) of videos with so many frames, float64."""
+    frames = frames or max(lengths)
+    mask = torch.arange(frames) < torch.tensor(lengths)[:, None]
+    vectors = torch.randn(len(lengths), frames, 1 + GRID**2, WIDTH, dtype=torch.float64)
+    vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    return vectors[:, :, 0], vectors[:, :, 1:], mask
+
+
+def softmax(scores: list[float]) -> list[float]:
+    powers = [math.exp(score) for score in scores]
+    return [power / sum(powers) for power in powers]
+
+
+def naive_attention(head: RelatedAttention, asking: Tensor, asked: Tensor, places: Tensor) -> Tensor:
+    """Eq. 1 / eq. 2 for one video without padding, one number at a time. (Q, D), (L, D) -> (Q, D)."""
+    length, width = len(asked), WIDTH // HEADS
+    out = torch.zeros(len(asking), WIDTH, dtype=torch.float64)
+    for h in range(HEADS):
+        rows = slice(h * width, (h + 1) * width)
+
+        def apply(layer: torch.nn.Linear, vector: Tensor, rows: slice = rows) -> Tensor:
+            return layer.weight[rows] @ vector + layer.bias[rows]
+
+        keys = [apply(head.key, vector) for vector in asked]
+        values = [apply(head.value, vector) for vector in asked]
+        mixed = list(keys)
+        for i in range(0 if head.plain else length):
+            near = [math.exp(-math.dist(places[i].tolist(), place.tolist())) for place in places]
+            total = torch.zeros(width, dtype=torch.float64)
+            for j in range(length):
+                similar = asked[i] @ asked[j] / (asked[i].norm() * asked[j].norm())
+                position = near[j] / sum(near) + head.correction[h, i, j]
+                total += (position + head.similarity[h] * similar) * keys[j]
+            mixed[i] = total
+        for q, vector in enumerate(asking):
+            query = apply(head.query, vector)
+            weights = softmax([float(query @ key) / math.sqrt(width) for key in mixed])
+            out[q, rows] = sum(weight * value for weight, value in zip(weights, values, strict=True))
+    return out @ head.output.weight.T + head.output.bias
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(
+    "places", [torch.arange(5)[:, None], torch.cartesian_prod(torch.arange(3), torch.arange(3))], ids=["H", "G"]
+)
+@torch.no_grad()
+def test_attention_is_the_equation(plain: bool, places: Tensor) -> None:
+    near = None if plain else kernel(places.double())
+    head = shaken(RelatedAttention(WIDTH, HEADS, near, 0.0))
+    asking, asked = torch.randn(2, 3, WIDTH).double(), torch.randn(2, len(places), WIDTH).double()
+    everything = torch.ones(2, len(places), dtype=torch.bool)
+    got = head(asking, asked, cosines(asked), everything)
+    for video in range(2):
+        wanted = naive_attention(head, asking[video], asked[video], places)
+        torch.testing.assert_close(got[video], wanted, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_pooling_is_the_equation() -> None:
+    segments, videos = SegmentPooling(WIDTH), VideoPooling(WIDTH)
+    shaken(segments), shaken(videos)
+    frames, regions, _ = some_videos([7, 4])
+    belongs = torch.tensor([[0, 0, 1, 1, 1, 2, 2], [0, 1, 1, 1, -1, -1, -1]])
+    images, real, seen = segments(frames, belongs, 3, regions)
+    video, beta = videos(images, real)
+    w_i = torch.eye(WIDTH) + segments.project.correction.weight
+    w_v = torch.eye(WIDTH) + videos.project.correction.weight
+    for b, count in enumerate([3, 2]):
+        for k in range(count):
+            inside = [i for i in range(7) if belongs[b, i] == k]
+            alpha = softmax([float(segments.score.weight[0] @ w_i @ frames[b, i]) for i in inside])
+            wanted = sum(a * (w_i @ frames[b, i]) for a, i in zip(alpha, inside, strict=True))
+            torch.testing.assert_close(images[b, k], wanted, atol=1e-6, rtol=0)
+            wanted = sum(a * (regions[b, i] @ w_i.T) for a, i in zip(alpha, inside, strict=True))
+            torch.testing.assert_close(seen[b, k], wanted, atol=1e-6, rtol=0)
+        weights = softmax([float(videos.score.weight[0] @ images[b, k]) for k in range(count)])
+        wanted = sum(weight * (w_v @ images[b, k]) for k, weight in enumerate(weights))
+        torch.testing.assert_close(video[b], wanted, atol=1e-6, rtol=0)
+        torch.testing.assert_close(beta[b, :count], torch.tensor(weights).double(), atol=1e-6, rtol=0)
+    assert real.tolist() == [[True, True, True], [True, True, False]]
+    assert beta[1, 2] == 0
+    assert not images[1, 2].any()
+
+
+@pytest.mark.parametrize("switches", ABLATIONS.values(), ids=ABLATIONS.keys())
+@torch.no_grad()
+def test_untrained_is_the_mean_of_the_key_images(switches: dict[str, bool]) -> None:
+    frames, regions, mask = some_videos([6, 3, 1])
+    frames, regions = frames.float(), regions.float()
+    head = VideoHead(WIDTH, OPTIONS.model_copy(update=switches)).eval()
+    seen = head(frames, regions, in_order(mask))
+    for b, count in enumerate([6, 3, 1]):
+        torch.testing.assert_close(seen.video[b], frames[b, :count].mean(dim=0), atol=1e-6, rtol=0)
+        torch.testing.assert_close(seen.images[b, :count], frames[b, :count], atol=1e-6, rtol=0)
+    segments = torch.tensor([[0, 0, 0, 1, 1, 2], [0, 0, 1, -1, -1, -1], [0, -1, -1, -1, -1, -1]])
+    wanted = torch.stack([frames[0, :3].mean(dim=0), frames[0, 3:5].mean(dim=0), frames[0, 5]]).mean(dim=0)
+    torch.testing.assert_close(head(frames, regions, segments).video[0], wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("switches", ABLATIONS.values(), ids=ABLATIONS.keys())
+@settings(max_examples=8, deadline=None)
+@given(length=st.integers(1, 6), extra=st.integers(1, 4), rubbish=st.sampled_from([0.0, 1e6, math.inf, math.nan]))
+def test_padding_changes_nothing(switches: dict[str, bool], length: int, extra: int, rubbish: float) -> None:
+    """Alone, and as the shorter video of a batch whose padding holds rubbish: the same vectors, no gradient to it."""
+    torch.manual_seed(length)
+    head = shaken(VideoHead(WIDTH, OPTIONS.model_copy(update={**switches, "key_images": 10})))
+    frames, regions, mask = some_videos([length, length + extra])
+    alone = head(frames[:1, :length], regions[:1, :length], in_order(mask[:1, :length]))
+    frames[~mask], regions[~mask] = rubbish, rubbish
+    frames.requires_grad_(), regions.requires_grad_()
+    both = head(frames, regions, in_order(mask))
+    torch.testing.assert_close(both.video[:1], alone.video, atol=1e-9, rtol=0)
+    torch.testing.assert_close(both.images[:1, :length], alone.images, atol=1e-9, rtol=0)
+    assert not both.weights[~mask].any()
+    both.video.square().sum().backward()
+    assert not frames.grad[~mask].any()
+    assert frames.grad.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
+    if switches.get("spatial", True):
+        assert not regions.grad[~mask].any()
+        assert regions.grad[mask].any()
+
+
+def test_each_head_by_itself_is_safe_from_padding() -> None:
+    frames, regions, mask = some_videos([4, 2])
+    heads = [shaken(head) for head in (TemporalHead(WIDTH, OPTIONS), SpatialHead(WIDTH, OPTIONS), VideoPooling(WIDTH))]
+    found = []
+    for rubbish in (0.0, math.nan):
+        frames[~mask], regions[~mask] = rubbish, rubbish
+        found.append([heads[0](frames, mask), heads[1](regions, mask), heads[2](frames, mask)[0]])
+    assert all(torch.equal(clean, dirty) for clean, dirty in zip(*found, strict=True))
+    assert not found[0][1][1, 2:].any()
+    sum(said.sum() for said in found[1]).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for head in heads for p in head.parameters())
+
+
+@torch.no_grad()
+def test_a_row_of_padding_alone_gives_numbers() -> None:
+    head = VideoHead(WIDTH, OPTIONS).double().eval()
+    frames, regions, mask = some_videos([3, 0])
+    seen = head(frames, regions, in_order(mask))
+    assert seen.video.isfinite().all()
+    assert not seen.weights[1].any()
+
+
+@torch.no_grad()
+def test_padding_is_not_in_the_keys_of_others() -> None:
+    """H with columns left in would pass this by the mask of the softmax alone: the relation itself is looked at."""
+    head = shaken(RelatedAttention(WIDTH, HEADS, kernel(torch.arange(4.0).double()[:, None]), 0.0))
+    frames, _, mask = some_videos([4, 2])
+    relation = head.relation(cosines(frames), mask)
+    assert not relation[1, :, :, 2:].any()
+    assert relation[0].all()
+
+
+@pytest.mark.parametrize("switches", [{}, {"plain": True}, {"changes": False}], ids=["H", "plain", "no changes"])
+@torch.no_grad()
+def test_the_temporal_head_sees_order_and_the_untrained_whole_does_not(switches: dict[str, bool]) -> None:
+    options = OPTIONS.model_copy(update=switches)
+    frames, regions, mask = some_videos([6])
+    turned = frames.flip(1), regions.flip(1)
+    head = TemporalHead(WIDTH, options).double().eval()
+    assert (head(frames, mask) - head(turned[0], mask)).abs().max() > 1e-3
+    whole = VideoHead(WIDTH, options).double().eval()
+    same = whole(frames, regions, in_order(mask)).video, whole(*turned, in_order(mask)).video
+    torch.testing.assert_close(*same, atol=1e-9, rtol=0)
+
+
+@torch.no_grad()
+def test_the_spatial_head_sees_where_things_are() -> None:
+    head = SpatialHead(WIDTH, OPTIONS).double().eval()
+    _, regions, mask = some_videos([2])
+    mirrored = regions.unflatten(2, (GRID, GRID)).flip(3).flatten(2, 3)
+    assert (head(regions, mask) - head(mirrored, mask)).abs().max() > 1e-3
+    torch.testing.assert_close(head(regions, mask)[:, :1], head(regions[:, :1], mask[:, :1]))
+
+
+def test_plain_differs_in_the_relation_alone() -> None:
+    related = {name for name, _ in TemporalHead(WIDTH, OPTIONS).named_parameters()}
+    plain = {name for name, _ in TemporalHead(WIDTH, OPTIONS.model_copy(update={"plain": True})).named_parameters()}
+    assert plain < related
+    assert {name.rpartition(".")[2] for name in related - plain} == {"correction", "similarity"}
+
+
+def test_kernel_and_changes() -> None:
+    near = kernel(torch.arange(3.0)[:, None])
+    assert torch.allclose(near.sum(dim=1), torch.ones(3))
+    assert near[0, 0] > near[0, 1] > near[0, 2]
+    frames, _, _ = some_videos([3])
+    assert not changes(frames)[:, 0].any()
+    torch.testing.assert_close(changes(frames)[:, 1:], frames[:, 1:] - frames[:, :-1])
+
+
+@pytest.mark.parametrize("switches", [{}, {"plain": True}], ids=["H", "plain"])
+def test_the_heads_learn_order_that_no_mean_can_tell(switches: dict[str, bool]) -> None:
+    """Two events in both orders: the mean is the same; past the zero layer the gradient must reach the heads."""
+    options = OPTIONS.model_copy(update={**switches, "spatial": False, "layers": 1})
+    head = VideoHead(WIDTH, options)
+    reading = torch.nn.Linear(WIDTH, 1)
+    optimiser = torch.optim.AdamW([*head.parameters(), *reading.parameters()], lr=3e-3)
+    still, first, second = torch.nn.functional.normalize(torch.randn(3, WIDTH), dim=-1)
+
+    def batch() -> tuple[Tensor, Tensor]:
+        order = torch.rand(64) < 0.5
+        base = still + 0.1 * torch.randn(64, 6, WIDTH)
+        events = torch.where(order[:, None, None], torch.stack([first, second]), torch.stack([second, first]))
+        base[:, 1], base[:, 4] = base[:, 1] + events[:, 0], base[:, 4] + events[:, 1]
+        return base, order.float()
+
+    everything = torch.ones(64, 6, dtype=torch.bool)
+    for _ in range(100):
+        frames, order = batch()
+        said = reading(head(frames, None, in_order(everything)).video).squeeze(-1)
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(said, order).backward()
+        optimiser.step()
+    frames, order = batch()
+    said = reading(head.eval()(frames, None, in_order(everything)).video).squeeze(-1)
+    assert ((said > 0) == order.bool()).float().mean() > 0.95
+
+
+def test_every_parameter_can_learn() -> None:
+    """After one step away from the zero layer, each parameter has a gradient."""
+    head = shaken(VideoHead(WIDTH, OPTIONS))
+    frames, regions, mask = some_videos([6, 4])
+    segments = torch.where(mask, in_order(mask) // 2, -1)  # two frames per key image, so that alpha has a say
+    head(frames, regions, segments).video.square().sum().backward()
+    idle = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+
+
+def test_bfloat16_stays_bfloat16() -> None:
+    frames, regions, mask = some_videos([3, 2])
+    seen = VideoHead(WIDTH, OPTIONS).bfloat16()(frames.bfloat16(), regions.bfloat16(), in_order(mask))
+    assert seen.video.dtype == torch.bfloat16
+    assert seen.video.isfinite().all()
+
+
+def test_wrong_shapes_are_one_line() -> None:
+    frames, regions, mask = some_videos([7])
+    head = VideoHead(WIDTH, OPTIONS).double()
+    with pytest.raises(UsageError, match="built for 6 positions and got 7"):
+        head(frames, regions, in_order(mask))
+    with pytest.raises(UsageError, match="needs 4 regions per frame and got 3"):
+        head(frames[:, :2], regions[:, :2, :3], in_order(mask[:, :2]))
+    with pytest.raises(UsageError, match="got none"):
+        head(frames[:, :2], None, in_order(mask[:, :2]))
+    with pytest.raises(UsageError, match="5 attention heads do not divide the embedding width 16"):
+        VideoHead(WIDTH, OPTIONS.model_copy(update={"heads": 5}))
