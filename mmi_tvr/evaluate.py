@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import metrics
 from .errors import MediaError, MetricsError, UsageError
@@ -168,6 +169,25 @@ def evaluate_model(
         fingerprint=model.fingerprint() if fingerprint is None else fingerprint,
         max_unreadable=max_unreadable,
     )
+
+
+def pair_scores(model: Model, samples: Sequence[Sample], embed: Embed) -> NDArray[np.float32]:
+    """Scores (n, 2, 2) of the first captions of samples 2i and 2i + 1 with the videos of both, [caption, video].
+
+    For contrast sets, whose pairs differ in one thing. Raises the MediaError of an unreadable video: half a pair says
+    nothing.
+    """
+    made = []
+    for each in embed([sample.video for sample in samples]):
+        if isinstance(each, MediaError):
+            raise each
+        made.append(each)
+    queries = np.asarray(model.embed_queries([Query(sample.captions[0]) for sample in samples]))
+    pairs = [
+        Gallery.pack(made[first : first + 2]).score(queries[first : first + 2], model.scoring)
+        for first in range(0, len(samples) - 1, 2)
+    ]
+    return np.stack(pairs)
 
 
 def _failures(

@@ -14,9 +14,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -67,10 +67,23 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> list[str]:
     for found in error.errors():
         where = ".".join(str(part) for part in found["loc"])
         if found["type"] == "extra_forbidden":
-            phrases.append(f"unknown option {where!r} (there are: {', '.join(kind.model_fields) or 'none'})")
+            known = ", ".join(_fields(kind, found["loc"][:-1])) or "none"
+            phrases.append(f"unknown option {where!r} (there are: {known})")
         else:
             phrases.append(f"{where or 'options'}: {found['msg']}, not {found['input']!r}")
     return phrases
+
+
+def _fields(kind: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+    """The options that a (nested) model has at a place; none where a list or a mapping lies between."""
+    for part in path:
+        annotation = kind.model_fields[str(part)].annotation if str(part) in kind.model_fields else None
+        models = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
+        found = next((each for each in models if issubclass(each, BaseModel)), None)
+        if found is None:
+            return ()
+        kind = found
+    return kind.model_fields
 
 
 def installed(module: str) -> bool:

@@ -25,10 +25,10 @@ app = typer.Typer(
 
 def main() -> None:
     """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
-    from . import demo, doctor, evaluation, searching
+    from . import data, demo, doctor, evaluation, searching
 
     calm_threads()
-    for module in (searching, evaluation, doctor, demo):
+    for module in (searching, evaluation, data, doctor, demo):
         module.register(app)
     try:
         app()

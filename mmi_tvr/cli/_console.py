@@ -25,7 +25,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from .. import models
-from ..config import Section
+from ..config import Section, Settings
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -57,19 +57,23 @@ def print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
-def chosen_model(text: str | None, download: bool) -> Section | None:
-    """The section that --model means. With --download its checkpoint is fetched, and named with its size before."""
-    if text is None:
-        if download:
-            raise typer.BadParameter("--download goes with --model NAME: it says what to fetch")
+def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
+    """What --model means, else the settings' model, else None. With --download its checkpoints are fetched, and each
+    is named with its size before."""
+    if text is not None:
+        section = models.resolve(models.section(text))
+    elif settings.model != Section():
+        section = settings.model
+    elif download:
+        raise typer.BadParameter("--download goes with --model or --config: they say what to fetch")
+    else:
         return None
-    section = models.resolve(models.section(text))
-    checkpoint = section.options.get("checkpoint")
-    if download and checkpoint:
+    if download:
         from ..encoders import hub
 
-        say(f"fetching {checkpoint} ({hub.describe(checkpoint)})")
-        hub.fetch(checkpoint)
+        for checkpoint in models.checkpoints(section):
+            say(f"fetching {checkpoint} ({hub.describe(checkpoint)})")
+            hub.fetch(checkpoint)
     return section
 
 

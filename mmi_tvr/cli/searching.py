@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 
 from .. import config
-from ..config import Section
 from ..library import IndexReport, Library
 from ..report import clock, moment, search_page
 from ..search import SearchResult
@@ -58,7 +57,7 @@ def index(
     with Library(library, settings=wanted) as held, Watch() as watch:
         report = held.index(
             folders or (),
-            model=chosen_model(model, download) or (wanted.model if wanted.model != Section() else None),
+            model=chosen_model(model, wanted, download),
             exclude=exclude,
             retry=retry,
             rebuild=rebuild,

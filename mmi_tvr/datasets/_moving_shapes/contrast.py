@@ -1,0 +1,55 @@
+"""Contrast sets: pairs of videos that differ in one thing, and the share of captions that prefer their own video."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import MetricsError, UsageError
+from ...types import FloatArray
+from .captions import captions
+from .generate import contrast_specs
+from .world import Spec
+
+PAIRS = 250
+_Z = 1.959964  # 97.5 % of a normal distribution lie below
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """`accuracy` is the percentage of captions that prefer their own video, over `n` pairs with two captions each."""
+
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"n": self.n, "accuracy": self.accuracy, "ci95": list(self.ci95)}
+
+
+def contrast_pairs(kind: str, count: int = PAIRS) -> list[tuple[Spec, str, Spec, str]]:
+    """Pairs that differ in one thing (`generate.KINDS`): spec and caption of one, spec and caption of the other."""
+    return [(one, captions(one)[0], other, captions(other)[0]) for one, other in contrast_specs(kind, count)]
+
+
+def contrast_accuracy(scores: FloatArray) -> Contrast:
+    """How often a caption scores higher with its own video than with the twin's; a tie counts as wrong.
+
+    scores: (n, 2, 2), scores[i, c, v] of caption c and video v of pair i; caption c belongs to video c.
+    The interval is Wilson's (1927), with the pairs as the sample size (decision: the two captions of a pair are not
+    independent, so this is the cautious one). Raises UsageError for another shape or no pair, MetricsError for NaN.
+    """
+    scores = np.asarray(scores)
+    if scores.ndim != 3 or scores.shape[1:] != (2, 2) or not len(scores):
+        raise UsageError(f"contrast scores have the shape (pairs, 2 captions, 2 videos), not {scores.shape}")
+    if np.isnan(scores).any():
+        raise MetricsError(f"{np.isnan(scores).any(axis=(1, 2)).sum()} of {len(scores)} pairs have a score that is NaN")
+    own = np.stack([scores[:, 0, 0] > scores[:, 0, 1], scores[:, 1, 1] > scores[:, 1, 0]])
+    share, n = float(own.mean()), len(scores)
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    spread = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
+    return Contrast(n, 100 * share, (100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)))

@@ -1,0 +1,108 @@
+"""Many videos to disk, and a whole split as a folder in MSR-VTT's layout."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError
+from ...files import write_atomically
+from ...types import Sample
+from .video import encode
+from .world import Spec
+
+_FEW = 64  # files that are made sooner than processes start
+_ANIMATION = 8  # among MSR-VTT's categories
+
+Job = tuple[Spec, Path]
+
+
+def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advance: Callable[[], object]) -> None:
+    """Make the files of all jobs, in several processes where there are many; their folders must exist.
+
+    `advance` is called after each file. Files are complete at any moment: stop and call again for the rest.
+    """
+    count = min(workers or _processors(), -(-len(jobs) // _FEW))
+    if count <= 1:
+        for spec, path in jobs:
+            _render(spec, path, size, fps)
+            advance()
+        return
+    # Started afresh, not forked: a fork of a process whose threads hold locks (torch has some) may hang.
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running = [pool.submit(_render, spec, path, size, fps) for spec, path in jobs]
+        try:
+            for done in as_completed(running):
+                done.result()
+                advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _render(spec: Spec, path: Path, size: int, fps: int) -> None:
+    write_atomically(path, encode(spec, size, fps))
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, version: str) -> bytes:
+    """MSR-VTT's videodatainfo.json for these samples; the same bytes everywhere."""
+    part = {"train": "train", "val": "validate"}.get(split, "test")
+    videos = [
+        {
+            "category": _ANIMATION,
+            "url": "",
+            "video_id": sample.id,
+            "start time": 0.0,
+            "end time": spec.duration / 1000,
+            "split": part,
+            "id": number,
+        }
+        for number, (sample, spec) in enumerate(zip(samples, specs, strict=True))
+    ]
+    told = [(sample.id, caption) for sample in samples for caption in sample.captions]
+    document = {
+        "info": {
+            "contributor": "mmi_tvr",
+            "data_created": "",
+            "version": version,
+            "description": f"moving shapes, {split}",
+            "year": "",
+        },
+        "videos": videos,
+        "sentences": [
+            {"sen_id": number, "video_id": name, "caption": caption} for number, (name, caption) in enumerate(told)
+        ],
+    }
+    return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def table(samples: Sequence[Sample], folder: str) -> bytes:
+    """captions.tsv, as `datasets.folder` reads it."""
+    rows = [f"{folder}/{sample.id}.mp4\t{caption}" for sample in samples for caption in sample.captions]
+    return "\n".join(["file\tcaption", *rows, ""]).encode()
+
+
+def check(path: Path, version: str) -> None:
+    """Refuse a folder that holds another split, or the same one of another size or version."""
+    others = [other for other in path.parent.glob("*_videodatainfo.json") if other != path]
+    if others or (path.is_file() and _version(path) != version):
+        raise UsageError(
+            f"{path.parent} holds other videos ({others[0].name if others else path.name}): name a new folder"
+        )
+
+
+def _version(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["info"]["version"]
+    except (ValueError, KeyError, TypeError):
+        return None

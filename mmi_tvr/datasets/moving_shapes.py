@@ -1,0 +1,202 @@
+"""Moving shapes: a generated corpus in which it is known exactly what happens.
+
+One to three coloured shapes on a textured ground, one to three short events in a long stillness, 20 captions a video
+(15 English, 5 Chinese), all true and complete. `train`, `val` and `test` share no description; within val and within
+test no caption is true of another video, so R@1 can reach 100 %, and half of their videos have a twin that differs in
+one thing. The contrast sets (`order`, `direction`, `relation`, `colour`, `shape`, `count`) are pairs of such twins.
+
+Specs and captions are the same on every machine, to the bit. Files are rendered on demand (`materialise`) into a
+cache; `render_frames` gives the same pictures without a codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from pydantic import Field, model_validator
+
+from .. import cache, plugins
+from ..files import write_atomically
+from ..fingerprint import digest
+from ..types import Sample, Video
+from ._moving_shapes import files
+from ._moving_shapes.captions import CAPTIONS, captions
+from ._moving_shapes.contrast import PAIRS, Contrast, contrast_accuracy, contrast_pairs
+from ._moving_shapes.generate import KINDS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_kinds
+from ._moving_shapes.picture import render_frames
+from ._moving_shapes.questions import QUESTION_KINDS, Question, questions
+from ._moving_shapes.stills import stills
+from ._moving_shapes.world import Spec
+
+__all__ = [
+    "KINDS",
+    "QUESTION_KINDS",
+    "Contrast",
+    "MovingShapes",
+    "Options",
+    "Question",
+    "Spec",
+    "build",
+    "captions",
+    "contrast_accuracy",
+    "contrast_pairs",
+    "questions",
+    "render_frames",
+    "stills",
+    "twin",
+    "twin_kinds",
+]
+
+SplitName = Literal["train", "val", "test", "order", "direction", "relation", "colour", "shape", "count"]
+_PICTURES = 1  # version of the pictures: other pixels need another number
+
+
+class Options(plugins.BaseOptions):
+    split: SplitName = Field("test", description="train, val, test, or a contrast set by its kind")
+    count: int | None = Field(None, ge=1, description="the first so many videos; default: the whole split")
+    twins: int = Field(1, ge=0, le=len(KINDS), description="train: twins of each video, of different kinds")
+    captions: int = Field(CAPTIONS, ge=1, le=CAPTIONS, description="captions per video: English first, then Chinese")
+    root: Path | None = Field(None, description="folder of the files; default: in the cache ($MMI_TVR_CACHE)")
+    size: int = Field(96, ge=32, le=1024, multiple_of=2, description="width and height of the files, in pixels")
+    fps: int = Field(10, ge=1, le=60, description="frames per second of the files")
+
+    @model_validator(mode="after")
+    def _not_more_than_there_are(self) -> Options:
+        if self.split != "train" and self.count is not None and self.count > _size(self.split):
+            raise ValueError(f"{self.split} has {_size(self.split)} videos")
+        return self
+
+
+def build(options: Options) -> MovingShapes:
+    """The split that the options name. Nothing is rendered yet."""
+    return MovingShapes(options)
+
+
+class MovingShapes:
+    """One split: samples, specs and groups run parallel."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """Spec, group and kind of every video."""
+        name, count = self.options.split, self.options.count or _size(self.options.split)
+        if name in SIZES:
+            return split(name, count, self.options.twins if name == "train" else 1)
+        pairs = contrast_specs(name, -(-count // 2))
+        items = [
+            Item(spec, at, kind) for at, (one, other) in enumerate(pairs) for spec, kind in ((one, ""), (other, name))
+        ]
+        return tuple(items[:count])
+
+    def specs(self) -> tuple[Spec, ...]:
+        return tuple(item.spec for item in self.items)
+
+    def samples(self) -> Sequence[Sample]:
+        """The samples, made when they are looked at. Their files exist after `materialise`."""
+        return _Samples(self)
+
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the samples that are twins of each other; a lone one is a group of its own."""
+        numbered = enumerate(item.group for item in self.items)
+        return tuple(tuple(number for number, _ in group) for _, group in groupby(numbered, key=lambda pair: pair[1]))
+
+    def missing(self, limit: int | None = None) -> list[int]:
+        """Numbers of the samples, among the first `limit`, whose file is not there."""
+        return [number for number in range(len(self.items[:limit])) if not self.path(number).is_file()]
+
+    def materialise(
+        self,
+        limit: int | None = None,
+        workers: int | None = None,
+        advance: Callable[[], object] = lambda: None,
+    ) -> int:
+        """Render the files that are missing among the first `limit` samples, and say how many that were.
+
+        workers: processes; None takes one for each processor. advance: called after each file. A file is there whole
+        or not at all: interrupt it, and call it again for the rest.
+        """
+        jobs = [(self.items[number].spec, self.path(number)) for number in self.missing(limit)]
+        self._root.mkdir(parents=True, exist_ok=True)
+        files.render(jobs, self.options.size, self.options.fps, workers, advance)
+        return len(jobs)
+
+    def sample(self, number: int) -> Sample:
+        told = captions(self.items[number].spec)[: self.options.captions]
+        return Sample(self._id(number), Video(self.path(number)), told)
+
+    def path(self, number: int) -> Path:
+        """Where a sample's file lies. Its name carries a hash of all that is in it, so a cached file is never stale."""
+        shown = digest(repr(self.items[number].spec), self.options.size, self.options.fps, _PICTURES)
+        return self._root / f"{self._id(number)}-{shown}.mp4"
+
+    def export(
+        self,
+        folder: Path,
+        limit: int | None = None,
+        workers: int | None = None,
+        begin: Callable[[int], object] = lambda total: None,
+        advance: Callable[[], object] = lambda: None,
+    ) -> int:
+        """Write the first `limit` samples as a folder, and say how many files were made (the others were there).
+
+        The folder gets `videos/<id>.mp4`, `<split>_videodatainfo.json` in MSR-VTT's layout and, when all videos are
+        there, `captions.tsv` for `datasets.folder`. Call it again after an interruption, or with a larger limit, for
+        the rest. Raises UsageError where the folder holds another split, size or version.
+        """
+        told = [self.sample(number) for number in range(len(self.items[:limit]))]
+        version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps"
+        videos = folder / "videos"
+        note = folder / f"{self.options.split}_videodatainfo.json"
+        files.check(note, version)
+        videos.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, files.annotation(told, self.specs()[: len(told)], self.options.split, version))
+        targets = [
+            (item.spec, videos / f"{sample.id}.mp4") for item, sample in zip(self.items[: len(told)], told, strict=True)
+        ]
+        jobs = [job for job in targets if not job[1].is_file()]
+        begin(len(jobs))
+        files.render(jobs, self.options.size, self.options.fps, workers, advance)
+        write_atomically(folder / "captions.tsv", files.table(told, videos.name))
+        return len(jobs)
+
+    def _id(self, number: int) -> str:
+        return f"{self.options.split}{number:05d}"
+
+    @property
+    def _root(self) -> Path:
+        return self.options.root or cache.folder() / "moving_shapes"
+
+
+class _Samples(Sequence[Sample]):
+    """Samples by number; captions of a whole training split would take ten seconds that nobody asked for."""
+
+    def __init__(self, dataset: MovingShapes) -> None:
+        self._dataset = dataset
+        self._made: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self._dataset.items)
+
+    @overload
+    def __getitem__(self, number: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Sample]: ...
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        at = range(len(self))[number]
+        if at not in self._made:
+            self._made[at] = self._dataset.sample(at)
+        return self._made[at]
+
+
+def _size(name: str) -> int:
+    return SIZES.get(name, 2 * PAIRS)

@@ -1,0 +1,432 @@
+"""Moving shapes: the same everywhere, no leak, nothing but the truth in words, pictures and files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from mmi_tvr import plugins
+from mmi_tvr.cli import data
+from mmi_tvr.datasets._moving_shapes.captions import _VERBS, NUMBERS
+from mmi_tvr.datasets._moving_shapes.dice import Dice
+from mmi_tvr.datasets._moving_shapes.generate import contrast_specs, draw, split
+from mmi_tvr.datasets._moving_shapes.motion import Motion
+from mmi_tvr.datasets._moving_shapes.world import PASSING, Event, Spec, Thing, describes, key, split_of
+from mmi_tvr.datasets.moving_shapes import (
+    KINDS,
+    QUESTION_KINDS,
+    captions,
+    contrast_accuracy,
+    contrast_pairs,
+    questions,
+    render_frames,
+    stills,
+    twin,
+    twin_kinds,
+)
+from mmi_tvr.errors import MetricsError, UsageError
+from mmi_tvr.media import video
+from mmi_tvr.protocols import Dataset
+
+SPECS = st.integers(0, 2**63).map(lambda seed: draw(Dice(seed)))
+SEEN = np.arange(0, 10, 0.1)
+
+
+def spec(*events, things=(("red", "ring", 1), ("blue", "cross", 1)), relation="left", told=True) -> Spec:
+    """A scene of our own: events are (actor, action) or (actor, "chases", other)."""
+    starts = tuple(1000 + 2500 * place for place in range(len(events)))
+    made = tuple(Thing(*name, across=500, down=500, size=500) for name in things)
+    happens = tuple(Event(*event) for event in events)
+    return Spec(made, relation, told, happens, starts, 1500, 9000, 0, "plain", (0, 0, 0), 7)
+
+
+def made(**options):
+    return plugins.build("datasets", "moving_shapes", options)
+
+
+def test_specs_and_words_are_the_same_on_every_machine():
+    program = (
+        "import hashlib; from mmi_tvr.datasets._moving_shapes.generate import split, contrast_specs\n"
+        "from mmi_tvr.datasets.moving_shapes import captions, questions, stills\n"
+        "specs = [item.spec for name in ('train', 'val', 'test') for item in split(name, 60)]\n"
+        "specs += [each for pair in contrast_specs('order', 10) for each in pair]\n"
+        "told = [(each, captions(each), questions(each), stills(each, 2.0)) for each in specs]\n"
+        "print(hashlib.sha256(repr(told).encode()).hexdigest())"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout.decode()
+        for seed in ("1", "2")
+    }
+    assert runs == {"046bd2f113c91c32cd1d1e8940831770b1185a07e251712feec84301bc190c08\n"}
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_the_first_videos_are_the_same_however_many_are_asked_for(name):
+    assert split(name, 300)[:37] == split(name, 37)
+
+
+def test_no_description_is_in_two_splits():
+    keys = {name: {key(item.spec) for item in split(name, 1000)} for name in ("val", "test")}
+    keys |= {kind: {key(each) for pair in contrast_specs(kind, 50) for each in pair} for kind in KINDS}
+    train = {key(item.spec) for item in split("train", 6000)}
+    assert len(train) == 6000
+    assert len(keys["val"]) == len(keys["test"]) == 1000
+    assert all(train.isdisjoint(keys[name]) for name in keys)
+    assert all(keys["val"].isdisjoint(keys[name]) for name in keys if name != "val")
+
+
+@settings(max_examples=50)
+@given(SPECS)
+def test_twins_stay_in_their_split_and_differ_in_one_thing(one):
+    changed = {
+        "order": lambda other: (
+            replace(other, events=one.events) == one and Counter(other.events) == Counter(one.events)
+        ),
+        "direction": lambda other: sum(a != b for a, b in zip(one.events, other.events, strict=True)) == 1,
+        "relation": lambda other: replace(other, relation=one.relation) == one,
+        "colour": lambda other: [t.shape for t in other.things] == [t.shape for t in one.things],
+        "shape": lambda other: [t.colour for t in other.things] == [t.colour for t in one.things],
+        "count": lambda other: [t.name[:2] for t in other.things] == [t.name[:2] for t in one.things],
+    }
+    for kind in twin_kinds(one):
+        for number in range(3):
+            other = twin(one, kind, number)
+            assert split_of(other) == split_of(one)
+            assert changed[kind](other)
+            assert key(other) != key(one)
+            assert set(captions(other)).isdisjoint(captions(one))
+            fields = [name for name in Spec.__dataclass_fields__ if getattr(one, name) != getattr(other, name)]
+            assert len(fields) == 1
+    for kind in set(KINDS).difference(twin_kinds(one)):
+        with pytest.raises(UsageError, match=f"no twin by {kind}; it has: "):
+            twin(one, kind)
+
+
+def test_a_kind_that_there_is_not():
+    with pytest.raises(UsageError, match="'color'; there are: order, direction"):
+        twin(spec((0, "left")), "color")
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_no_caption_is_true_of_another_video(name):
+    specs = [item.spec for item in split(name, 1000)]
+    assert not any(describes(one, other) for one in specs for other in specs if one is not other)
+    assert all(describes(one, one) for one in specs)
+
+
+def test_half_of_the_test_videos_are_twins_of_all_kinds():
+    items = split("test", 1000)
+    sizes = Counter(item.group for item in items)
+    assert sum(sizes[item.group] == 2 for item in items) == 500
+    kinds = Counter(item.kind for item in items)
+    assert all(41 <= kinds[kind] <= 42 for kind in KINDS)
+    everything = Counter(event.action for item in items for event in item.spec.events)
+    assert len(everything) == 14
+    assert min(everything.values()) >= 50
+
+
+@pytest.mark.parametrize(
+    ("caption", "shown", "true"),
+    [
+        (spec((0, "left")), spec((0, "left"), (1, "grows")), True),  # more may happen
+        (spec((0, "left"), (1, "grows")), spec((1, "grows"), (0, "left")), False),
+        (spec((0, "left")), spec((0, "right")), False),
+        (spec((0, "left")), spec((1, "left")), False),
+        (spec((0, "grows")), spec((0, "swells")), True),
+        (spec((0, "swells")), spec((0, "grows")), False),
+        (spec((0, "hides")), spec((0, "blinks")), True),
+        (spec((1, "right")), spec((0, "chases", 1)), True),
+        (spec((0, "chases", 1)), spec((0, "chases", 1), told=False), True),
+        (spec((0, "chases", 1)), spec((1, "chases", 0)), False),
+        (spec((0, "left")), spec((0, "left"), relation="right"), False),
+        (spec((0, "left"), told=False), spec((0, "left"), relation="right"), True),
+        (
+            spec((0, "left")),
+            spec((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right"),
+            True,
+        ),
+        (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 2), ("blue", "cross", 1)]), False),
+        (spec((0, "left"), things=[("red", "ring", 1)], relation="", told=False), spec((0, "left")), True),
+        (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 1)], relation="", told=False), False),
+    ],
+)
+def test_when_a_description_is_true(caption, shown, true):
+    assert describes(caption, shown) is true
+
+
+def test_the_key_forgets_the_order_of_mention():
+    turned = spec((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right")
+    assert key(spec((0, "left"))) == key(turned)
+
+
+@settings(max_examples=80)
+@given(SPECS)
+def test_captions_are_different_and_whole(one):
+    told = captions(one)
+    assert len(set(told)) == 20
+    assert sum(caption.isascii() for caption in told[:15]) == 15
+    assert not any(character.isascii() and character.isalpha() for caption in told[15:] for character in caption)
+    for caption in told[:15]:
+        words = caption.lower()
+        assert not set("{}|_").intersection(words)
+        for thing in one.things:
+            assert f"{thing.colour} {thing.shape}" in words
+            assert thing.count == 1 or NUMBERS[thing.count] in words or "both" in words
+        for event in one.events:
+            forms = [form.split(" {")[0] for synonyms in _VERBS[event.action] for form in synonyms]
+            assert any(form in words for form in forms), (event, caption)
+        told_relation = any(word in words for word in (" left of", " right of", "above", "below", "over ", "under "))
+        assert told_relation == one.told
+
+
+def test_order_is_told_in_order():
+    one = spec((0, "spins"), (1, "bounces"), things=[("red", "square", 1), ("blue", "cross", 1)])
+    for caption in captions(one)[:15]:
+        words = caption.lower()
+        spins = min(place for synonym in _VERBS["spins"] if (place := words.find(synonym[0])) >= 0)
+        bounces = min(place for synonym in _VERBS["bounces"] if (place := words.find(synonym[0])) >= 0)
+        between = words[min(spins, bounces) : max(spins, bounces)]
+        assert (bounces < spins) == bool(re.search(" after (?!that)", between)), caption
+
+
+def test_stills_say_what_is_seen_at_that_moment():
+    one = spec((0, "flashes"), (1, "hides"))
+    assert "a red ring to the left of a blue cross" in stills(one, 0.5)
+    assert "a white ring to the left of a blue cross" in stills(one, 1.75)
+    assert "a blue cross to the right of a red ring" in stills(one, 3.0)
+    assert not any("cross" in text for text in stills(one, 6.0))
+    gone = spec((0, "hides"), things=[("red", "ring", 1)], relation="", told=False)
+    assert stills(gone, 5.0)[0] == "an empty picture"
+    grows = spec((0, "grows"), (0, "spins"), things=[("orange", "star", 1)], relation="", told=False)
+    assert "a small orange star" in stills(grows, 0.0)
+    assert "a large orange star" in stills(grows, 3.0)
+    assert any("a large turned orange star" in stills(grows, time) for time in np.arange(3.5, 5.0, 0.1))
+
+
+@settings(max_examples=60)
+@given(SPECS)
+def test_questions_have_one_answer(one):
+    asked = questions(one)
+    assert len(asked) >= 8
+    answers = {}
+    for question in asked:
+        assert question.kind in QUESTION_KINDS
+        assert question.text.endswith("?")
+        assert question.answer
+        assert answers.setdefault(question.text, question.answer) == question.answer
+    assert answers["How many shapes are there altogether?"] == NUMBERS[sum(thing.count for thing in one.things)]
+
+
+def test_questions_on_a_scene():
+    one = spec((0, "left"), (1, "grows"))
+    answers = {question.text: question.answer for question in questions(one)}
+    assert {question.kind for question in questions(one)} == set(QUESTION_KINDS)
+    assert answers["What colour is the ring?"] == "red"
+    assert answers["What does the blue cross do?"] == "grows"
+    assert answers["What is to the left of the blue cross?"] == "the red ring"
+    assert answers["What happens first?"] == "the red ring moves left"
+    turned = {question.text: question.answer for question in questions(twin(one, "order"))}
+    assert turned["What happens first?"] == "the blue cross grows"
+
+
+@settings(max_examples=60)
+@given(SPECS)
+def test_what_moves_does_as_told_and_stays_in_the_picture(one):
+    motion = Motion(one)
+    for time in SEEN:
+        poses = motion.at(time)
+        for pose in poses:
+            for x, y in pose.centres:
+                assert pose.radius <= min(x, y, 1 - x, 1 - y)
+        if one.relation:
+            (x, y), (there_x, there_y) = poses[0].centre, poses[1].centre
+            gap = {"left": there_x - x, "right": x - there_x, "above": there_y - y, "below": y - there_y}[one.relation]
+            assert gap >= poses[0].radius + poses[1].radius
+    for event, start in zip(one.events, one.starts, strict=True):
+        before, after = (motion.at(start / 1000 + more)[event.actor] for more in (0, one.length / 1000))
+        (x, y), (new_x, new_y) = before.centre, after.centre
+        moved = {"left": x - new_x, "right": new_x - x, "up": y - new_y, "down": new_y - y}
+        if event.action in moved:
+            assert moved[event.action] > 0.1
+        if event.action in PASSING:
+            assert before == after
+        if event.action in ("grows", "shrinks"):
+            assert (after.radius > before.radius) == (event.action == "grows")
+        if event.action in ("appears", "hides"):
+            assert (before.visible, after.visible) == ((event.action == "hides"), (event.action == "appears"))
+
+
+@given(SPECS)
+def test_events_are_short_in_a_long_stillness(one):
+    ends = [0, *(start + one.length for start in one.starts)]
+    assert all(start - end >= 800 for start, end in zip([*one.starts, one.duration], ends, strict=True))
+    assert 6000 <= one.duration <= 10000
+    assert 1200 <= one.length <= 1800
+
+
+def test_pictures_show_the_colours_where_things_are():
+    one = spec((0, "flashes"), (1, "hides"), things=[("red", "circle", 1), ("blue", "square", 1)])
+    poses = Motion(one).at(0.0)
+    pictures = render_frames(one, [0.0, 1.75, 6.0], 96)
+    assert (pictures.shape, pictures.dtype) == ((3, 96, 96, 3), np.uint8)
+    (x, y), (there_x, there_y) = ((int(96 * at) for at in pose.centre) for pose in poses)
+    there_x, y = int(96 * poses[1].centre[0]), int(96 * poses[0].centre[1])
+    assert pictures[0, y, x].tolist() == [214, 34, 40]
+    assert pictures[1, y, x].tolist() == [255, 255, 255]
+    assert pictures[0, there_y, there_x].tolist() == [35, 75, 220]
+    assert pictures[2, there_y, there_x].tolist() == pictures[2, 1, 1].tolist()  # gone: the ground
+    assert render_frames(one, [], 96).shape == (0, 96, 96, 3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SPECS)
+def test_pictures_of_two_sizes_are_the_same_picture(one):
+    times = [0.3, one.starts[0] / 1000 + 0.6, one.duration / 1000 - 0.1]
+    large, small = render_frames(one, times, 96).astype(float), render_frames(one, times, 48).astype(float)
+    halved = large.reshape(3, 48, 2, 48, 2, 3).mean(axis=(2, 4))
+    assert np.abs(halved - small).mean() < 1.5
+
+
+def test_order_contrast_shows_the_same_pictures_at_other_times():
+    for one, other in contrast_specs("order", 30):
+        ticks = [tick / 10 for tick in range(one.duration // 100)]
+        seen = [[picture.tobytes() for picture in render_frames(each, ticks, 32)] for each in (one, other)]
+        assert Counter(seen[0]) == Counter(seen[1])
+        assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_contrast_pairs_are_true_of_their_own_video_alone(kind):
+    pairs = contrast_pairs(kind)
+    assert len(pairs) == 250
+    assert len({key(each) for one, _, other, _ in pairs for each in (one, other)}) == 500
+    for one, caption, other, other_caption in pairs:
+        assert split_of(one) == split_of(other) == "test"
+        assert caption in captions(one)
+        assert other_caption in captions(other)
+        assert not describes(one, other)
+        assert not describes(other, one)
+
+
+def test_contrast_accuracy_counts_captions_and_ties_are_wrong():
+    right, wrong, tie, half = [[2, 1], [1, 2]], [[1, 2], [2, 1]], [[1, 1], [1, 1]], [[2, 1], [2, 1]]
+    found = contrast_accuracy(np.array([right, wrong, tie, half]))
+    assert (found.n, found.accuracy) == (4, 37.5)
+    assert found.ci95[0] < 37.5 < found.ci95[1]
+    assert contrast_accuracy(np.array([right] * 250)).ci95 == pytest.approx((98.4867, 100), abs=1e-3)
+    assert contrast_accuracy(np.array([right, wrong] * 50)).ci95 == pytest.approx((40.383, 59.617), abs=1e-3)
+
+
+def test_contrast_accuracy_refuses_what_it_cannot_rank():
+    with pytest.raises(UsageError, match=r"not \(3, 2\)"):
+        contrast_accuracy(np.zeros((3, 2)))
+    with pytest.raises(UsageError, match=r"not \(0, 2, 2\)"):
+        contrast_accuracy(np.zeros((0, 2, 2)))
+    with pytest.raises(MetricsError, match="1 of 2 pairs"):
+        contrast_accuracy(np.array([np.zeros((2, 2)), np.full((2, 2), np.nan)]))
+
+
+def test_the_dataset_lists_samples_and_groups(tmp_path):
+    dataset = made(split="train", count=90, twins=2, captions=3, root=tmp_path)
+    assert isinstance(dataset, Dataset)
+    samples = dataset.samples()
+    assert (
+        len(samples) == len({sample.id for sample in samples}) == len({sample.video.path for sample in samples}) == 90
+    )
+    assert [len(sample.captions) for sample in samples[:4]] == [3] * 4
+    assert samples[-1] == samples[89] == list(samples)[-1]
+    assert dataset.groups()[:2] == ((0, 1, 2), (3, 4, 5))
+    assert [number for group in dataset.groups() for number in group] == list(range(90))
+    specs = dataset.specs()
+    assert specs[1] in [twin(specs[0], dataset.items[1].kind, number) for number in range(20)]
+    order = made(split="order", root=tmp_path)
+    assert len(order.samples()) == 500
+    assert set(map(len, order.groups())) == {2}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "tset"}, "split: .*'train', 'val', 'test'"),
+        ({"split": "val", "count": 1001}, "val has 1000 videos"),
+        ({"size": 33}, "size: .*multiple of 2"),
+        ({"captions": 21}, "captions: "),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(UsageError, match=message):
+        made(**options)
+
+
+def test_files_show_the_pictures_and_are_made_once(tmp_path):
+    dataset = made(count=6, root=tmp_path, fps=5)
+    ticks = []
+    assert dataset.materialise(limit=4, advance=lambda: ticks.append(1)) == len(ticks) == 4
+    assert dataset.missing() == [4, 5]
+    assert dataset.materialise() == 2
+    assert dataset.materialise() == 0
+    sample, one = dataset.samples()[0], dataset.specs()[0]
+    info = video.probe(sample.video.path)
+    assert (info.codec, info.width, info.height, info.fps) == ("h264", 96, 96, 5)
+    assert info.duration == pytest.approx(one.duration / 1000, abs=0.21)
+    frames = video.frames_at(sample.video.path, [0.4, one.starts[0] / 1000 + 0.8, one.duration / 1000 - 0.4])
+    assert np.abs(frames.pixels.astype(float) - render_frames(one, frames.times, 96)).mean() < 4
+    other = made(count=6, root=tmp_path, fps=4)
+    assert other.missing() == list(range(6))  # another file, never a stale one
+
+
+def test_many_files_are_made_by_several_processes(tmp_path):
+    dataset = made(count=70, root=tmp_path, fps=1, size=32)
+    assert dataset.materialise(workers=2) == 70
+    assert dataset.missing() == []
+    alone = made(count=1, root=tmp_path / "alone", fps=1, size=32)
+    alone.materialise(workers=1)
+    assert alone.path(0).read_bytes() == dataset.path(0).read_bytes()
+
+
+def command(*words):
+    app = typer.Typer()
+    data.register(app)
+    return CliRunner().invoke(app, ["data", "make", "moving_shapes", *map(str, words)])
+
+
+def test_data_make_writes_msrvtts_layout_and_goes_on(tmp_path):
+    root = tmp_path / "shapes"
+    assert command(root, "--limit", 5, "--fps", 2).exit_code == 0
+    document = json.loads((root / "test_videodatainfo.json").read_text(encoding="utf-8"))
+    assert [each["video_id"] for each in document["videos"]] == [f"test{number:05d}" for number in range(5)]
+    assert {each["split"] for each in document["videos"]} == {"test"}
+    assert set(document["videos"][0]) == {"category", "url", "video_id", "start time", "end time", "split", "id"}
+    assert [each["sen_id"] for each in document["sentences"]] == list(range(100))
+    samples = plugins.build("datasets", "folder", {"root": root}).samples()
+    assert [sample.captions for sample in samples] == [captions(item.spec) for item in split("test", 5)]
+    bytes_of = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    (root / "videos" / "test00003.mp4").unlink()
+    (root / "captions.tsv").unlink()
+    assert "(1 new)" in command(root, "--limit", 5, "--fps", 2).output
+    assert bytes_of == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    digest = hashlib.sha256(bytes_of[root / "test_videodatainfo.json"]).hexdigest()
+    assert digest == "64892d8e7b10b2d8abfd21e41e339a07c14bbed2f64bd8a78575d7b0138f3f3f"  # on every machine
+
+
+def test_data_make_never_mixes_two_sets(tmp_path):
+    assert command(tmp_path, "--limit", 1, "--fps", 2).exit_code == 0
+    for words in (["--fps", 3], ["--split", "val"]):
+        done = command(tmp_path, "--limit", 1, *words)
+        assert isinstance(done.exception, UsageError)
+        assert "holds other videos (test_videodatainfo.json): name a new folder" in str(done.exception)
