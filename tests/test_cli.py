@@ -202,9 +202,23 @@ def test_evaluate_prints_the_contract(shell: Shell) -> None:
     assert "english" in wrong.stderr
 
 
+def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
+    folder = shell.folder / "shapes"
+    done = shell("data", "make", "moving_shapes", folder, "--split", "test", "--limit", 3)
+    assert "3 videos" in done.stderr
+    assert len(list((folder / "videos").glob("*.mp4"))) == 3
+    assert shell.json("evaluate", folder, "--column", "*")["n"] == 60
+    report = shell.json("evaluate", "moving_shapes", "--split", "test", "--limit", 3)
+    assert (report["n"], report["videos"]) == (3, 3)
+    contrast = shell.json("evaluate", "moving_shapes", "--contrast", "colour", "--limit", 4)
+    assert set(contrast) == {"contrast", "n", "accuracy", "ci95"}
+    assert (contrast["contrast"], contrast["n"]) == ("colour", 2)
+    assert 0 <= contrast["ci95"][0] <= contrast["accuracy"] <= contrast["ci95"][1] <= 100
+
+
 def test_models_and_doctor(shell: Shell) -> None:
     found = shell.json("models")
-    assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge"}
+    assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge", "mmi"}
     assert found["auto"]["name"] == "label_bridge"
     assert "label_bridge" in shell("models").stdout
     checks = {check["name"]: check for check in shell.json("doctor")["checks"]}
@@ -229,6 +243,8 @@ def test_models_and_doctor(shell: Shell) -> None:
         (("index", "videos", "--library", "library", "--set", "keyimages.cuont=3"), 2, "count"),
         (("index", "videos", "--library", "library", "--config", "no.yaml"), 2, "no.yaml"),
         (("remove", "never-seen.mp4", "--library", "library"), 2, "never-seen.mp4"),
+        (("evaluate", "videos", "--contrast", "order"), 2, "moving_shapes"),
+        (("evaluate", "moving_shapes", "--contrast", "smell"), 2, "direction"),
         (("frobnicate",), 2, "frobnicate"),
     ],
 )

@@ -70,6 +70,11 @@ def test_the_shipped_default_is_the_default() -> None:
     )
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs").glob("*.yaml")))
+def test_every_shipped_config_is_valid(name: str) -> None:
+    assert config.load(name).model.name in {"auto", *plugins.names("models")}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_llava
 import torch
 from transformers import (
     BertTokenizer,
@@ -102,16 +103,18 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def every(checkpoints: dict[str, Path]) -> dict[str, Model]:
+def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     made = {name: models.make(Section(name="clip4clip", checkpoint=str(path))) for name, path in checkpoints.items()}
+    llava = {"checkpoint": str(tiny_llava.make(tmp_path_factory.mktemp("llava"))), "grid": 1}
+    made["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
     return {**made, "label_bridge": models.make(Section(name="label_bridge"))}
 
 
 def test_every_model_is_tried() -> None:
-    assert set(plugins.names("models")) == {"clip4clip", "label_bridge"}, "give the new model a place in `every`"
+    assert set(plugins.names("models")) == {"clip4clip", "label_bridge", "mmi"}, "give the new model a place in `every`"
 
 
-@pytest.fixture(params=[*LAYOUTS, "label_bridge"])
+@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi"])
 def model(request: pytest.FixtureRequest, every: dict[str, Model]) -> Model:
     return every[request.param]
 

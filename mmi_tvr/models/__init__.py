@@ -42,6 +42,16 @@ def resolve(chosen: Section) -> Section:
     return Section(name="clip4clip", checkpoint=found[0].name) if found else Section(name=FALLBACK)
 
 
+def checkpoints(chosen: Section) -> list[str]:
+    """The checkpoints that a model is loaded from: folders, or hub names.
+
+    >>> checkpoints(Section(name="mmi", llava={"checkpoint": "llava-hf/llava-1.5-7b-hf", "clip": "openai/clip"}))
+    ['llava-hf/llava-1.5-7b-hf', 'openai/clip']
+    """
+    places = (chosen.options, chosen.options.get("llava") or {})
+    return [str(place[key]) for place in places for key in ("checkpoint", "clip") if place.get(key)]
+
+
 def make(chosen: Section, device: str = "auto") -> Model:
     """Load a model. ModelNotFound where its checkpoint is not on this machine: nothing is ever fetched here."""
     concrete = resolve(chosen)

@@ -1,0 +1,172 @@
+"""MMI-TVR: CLIP and a LoRA-tuned LLaVA read key images; temporal and spatial heads reason over them.
+
+Source: Li et al., "Multi-Modal Inductive Framework for Text-Video Retrieval", ACM MM 2024, sections 4.1 and 4.3.
+Until it is trained, this model is the mean of the key images' CLIP embeddings: every branch starts at zero (decision).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..encoders.options import LlavaOptions
+from ..errors import ModelNotFound
+from ..files import write_atomically
+from ..fingerprint import digest, file_digest
+from ..heads.options import HeadOptions
+from ..plugins import BaseOptions
+from ..types import Embeddings, Features, Pixels, Query, Scoring
+
+if TYPE_CHECKING:
+    from ..encoders.towers import LlavaTowers
+    from ._mmi import MmiNetwork
+
+HEADS, ADAPTER, SETTINGS = "heads.safetensors", "adapter", "mmi.json"
+_BATCH = 32
+
+
+class Options(BaseOptions):
+    """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3."""
+
+    llava: LlavaOptions = Field(description="the large vision-language model, and its towers")
+    heads: HeadOptions = Field(HeadOptions(), description="temporal and spatial attention")
+    lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
+    inductive: bool = Field(True, description="use the heads; false: key images are averaged")
+    weights: Path | None = Field(None, description="a folder that `save` wrote; default: untrained")
+    moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
+    top: int = Field(1, ge=1, description="how many best key images")
+    found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+
+
+def build(options: Options, *, device: str) -> Mmi:
+    return Mmi(options, device)
+
+
+class Mmi:
+    """The model behind the protocol. Weights are loaded at the first picture or query."""
+
+    name = "mmi"
+
+    def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
+        self.scoring = Scoring(options.moments, options.top, options.found)
+        self.options = options
+        self._device = device
+        self._trainable = trainable
+
+    @cached_property
+    def towers(self) -> LlavaTowers:
+        from ..encoders import towers
+
+        return towers.load(self.options.llava, regions=self.options.heads.grid, device=self._device)
+
+    @cached_property
+    def network(self) -> MmiNetwork:
+        """The trained part; `train` changes it in place."""
+        from ..device import resolve
+        from ..encoders import llava
+        from ..heads.video import VideoHead
+        from ._mmi import MmiNetwork
+
+        options, folder = self.options, self.options.weights
+        large = None
+        if options.lvlm:
+            adapter = folder / ADAPTER if folder and (folder / ADAPTER).is_dir() else None
+            large = llava.load(options.llava, device=self._device, adapter=adapter, trainable=self._trainable)
+            large.share(self.towers)
+        switches = {} if options.inductive else {"temporal": False, "spatial": False}
+        head = VideoHead(self.towers.width, options.heads.model_copy(update=switches))
+        network = MmiNetwork(self.towers.width, head, large).to(resolve(self._device))
+        if folder:
+            _load_heads(network, folder)
+        return network.eval()
+
+    @property
+    def image_size(self) -> int:
+        return self.towers.image_size
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """{"image": (N, D), "regions": (N, R, D), "patches": (N, T, d_v)}: all that later stages need to see."""
+        return self.towers.see(images)
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        """Unit vectors (D,) of each video, h_v, and (K, D) of its key images, h_I."""
+        import torch
+
+        from ._mmi import pack, unit
+
+        found = []
+        for start in range(0, len(features), _BATCH):
+            batch = features[start : start + _BATCH]
+            with torch.inference_mode():
+                seen = self.network.videos(pack(batch, self.network.temperature.log_scale.device))
+            videos, images = unit(seen.video), unit(seen.images)
+            for each, video, own in zip(batch, videos, images, strict=True):
+                found.append(Embeddings(video, own[: len(each.segments)], each.segments))
+        return found
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Unit vectors h_T (N, D)."""
+        import torch
+
+        from ._mmi import unit
+
+        texts = [query.text for query in queries]
+        clip = torch.from_numpy(self.towers.texts(texts)).to(self.network.temperature.log_scale.device)
+        parts = []
+        for start in range(0, len(texts), _BATCH):
+            with torch.inference_mode():
+                parts.append(unit(self.network.texts(clip[start : start + _BATCH], texts[start : start + _BATCH])))
+        return np.concatenate(parts) if parts else np.zeros((0, self.towers.width), np.float32)
+
+    def vision_fingerprint(self) -> str:
+        return self.towers.vision_fingerprint()
+
+    def fingerprint(self) -> str:
+        made = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
+        large = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"}) if made["lvlm"] else None
+        folder = self.options.weights
+        trained = {str(path.relative_to(folder)): file_digest(path) for path in _weights(folder)} if folder else {}
+        return digest(self.name, self.vision_fingerprint(), made, large, trained)
+
+    def save(self, folder: Path) -> None:
+        """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made."""
+        from safetensors.torch import save
+
+        from ..encoders import lora
+
+        folder.mkdir(parents=True, exist_ok=True)
+        network = self.network
+        heads = {
+            name: each.contiguous() for name, each in network.state_dict().items() if not name.startswith("llava.")
+        }
+        write_atomically(folder / HEADS, save({name: each.cpu() for name, each in heads.items()}))
+        if network.llava is not None and hasattr(network.llava.model, "get_base_model"):
+            lora.save(network.llava.model, folder / ADAPTER)
+        settings = self.options.model_dump(mode="json", exclude={"weights"})
+        write_atomically(folder / SETTINGS, json.dumps(settings, indent=1).encode())
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def _load_heads(network: MmiNetwork, folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    if not (folder / HEADS).is_file():
+        raise ModelNotFound(f"{folder}: no trained heads here ({HEADS} is missing)")
+    tensors = load_file(folder / HEADS)
+    own = {name for name in network.state_dict() if not name.startswith("llava.")}
+    if wrong := sorted(own ^ tensors.keys()):
+        raise ModelNotFound(f"{folder}: trained with other switches; {len(wrong)} tensors differ, first {wrong[0]}")
+    try:
+        network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ModelNotFound(f"{folder}: of another size: {' '.join(str(error).split())[:200]}") from error

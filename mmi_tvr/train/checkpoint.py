@@ -1,0 +1,174 @@
+"""Checkpoints: one folder each, whole or absent, with nothing pickled.
+
+    checkpoints/step-00000500/
+        trained.safetensors   every parameter that is trained and every persistent buffer, under the model's own names
+        loop.safetensors      what only resuming needs: optimiser moments, temperature, each process's generators
+        state.json            step, place in the data, best validation, settings, fingerprints, where it came from
+
+A folder is written under another name and renamed when everything in it is on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
+from torch import Tensor, nn
+
+from .. import files
+from ..errors import UsageError
+from ..fingerprint import file_digest
+
+_FORMAT = 1
+TRAINED, LOOP, STATE = "trained.safetensors", "loop.safetensors", "state.json"
+
+
+def save(
+    root: Path, step: int, trained: Mapping[str, Tensor], loop: Mapping[str, Tensor], state: dict[str, Any]
+) -> Path:
+    """Write the checkpoint of a step below `root`, replacing one of the same step. Returns its folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    for stale in root.glob(".step-*"):  # what a kill left behind
+        shutil.rmtree(stale)
+    final = root / f"step-{step:08d}"
+    draft = root / f".{final.name}.{os.getpid()}.tmp"
+    draft.mkdir()
+    for name, tensors in ((TRAINED, trained), (LOOP, loop)):
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        files.write_atomically(draft / name, serialised(plain))
+    record = {"format": _FORMAT, "step": step, **state, "weights": file_digest(draft / TRAINED), "origin": origin()}
+    files.write_atomically(draft / STATE, json.dumps(record, indent=1, ensure_ascii=False).encode())
+    if final.exists():
+        os.replace(final, root / f".{final.name}.old")
+    files.publish(draft, final)
+    shutil.rmtree(root / f".{final.name}.old", ignore_errors=True)
+    return final
+
+
+def saved(root: Path) -> list[Path]:
+    """The checkpoints below `root`, oldest step first."""
+    return sorted(path for path in root.glob("step-*") if (path / STATE).is_file())
+
+
+def prune(root: Path, keep: int, best: int | None) -> None:
+    """Remove all but the `keep` newest checkpoints and the one of step `best`."""
+    for path in saved(root)[:-keep]:
+        if path.name != f"step-{best or 0:08d}":
+            hidden = path.with_name(f".{path.name}.old")
+            os.replace(path, hidden)  # a kill in the middle leaves no half checkpoint that looks whole
+            shutil.rmtree(hidden)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What `state.json` says. UsageError where it is no checkpoint of this format."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder}: not a checkpoint ({STATE} is missing or unreadable)") from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise UsageError(f"{folder}: a checkpoint of another format; this version reads format {_FORMAT}")
+    return state
+
+
+def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    """All tensors of one file of a checkpoint, on the CPU."""
+    try:
+        tensors: dict[str, Tensor] = load_file(folder / name)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{folder / name}: missing or damaged; take another checkpoint") from error
+    return tensors
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """The trained state of a model: parameters that require a gradient, and persistent buffers. Not copied."""
+    persistent = model.state_dict().keys()
+    tensors = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {**tensors, **{name: buffer for name, buffer in model.named_buffers() if name in persistent}}
+
+
+def load_trained(model: nn.Module, folder: Path) -> None:
+    """Put a checkpoint's trained state into a model of the same architecture, in place.
+
+    UsageError where the weights are not the ones that were written, or names or shapes differ; the model is then as
+    it was.
+    """
+    if file_digest(folder / TRAINED) != read_state(folder).get("weights"):
+        raise UsageError(f"{folder / TRAINED}: not what was saved (its hash differs); take another checkpoint")
+    tensors, own = read_tensors(folder, TRAINED), trained(model)
+    wrong = sorted(set(tensors) ^ set(own)) or [name for name in own if own[name].shape != tensors[name].shape]
+    if wrong:
+        raise UsageError(f"{folder}: of another architecture; {len(wrong)} tensors do not fit: {', '.join(wrong[:4])}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
+    """The optimiser's state as tensors named `KEY/PARAMETER`."""
+    found = {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            found[f"{key}/{names[parameter]}"] = torch.as_tensor(value)
+    return found
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` took. Learning rates and the like come from the settings."""
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for place, tensor in tensors.items():
+        key, _, name = place.partition("/")
+        state.setdefault(order.index(name), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names at which two nested settings differ.
+
+    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0})
+    ['a.c: 2 -> 3', 'd: None -> 0']
+    """
+    found = []
+    for key in dict.fromkeys((*old, *new)):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return found
+
+
+def origin() -> dict[str, Any]:
+    """Where a file came from: commit, command, versions, time."""
+    return {
+        "git": _git("rev-parse", "HEAD"),
+        "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "command": shlex.join(sys.orig_argv),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says about the checkout that this package lies in; None where it lies in none."""
+    command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), *arguments)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,80 @@
+"""Options of a training run. Kept apart from the loop, so that a settings file is checked without loading torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ..plugins import BaseOptions
+
+CONTRASTIVE = "contrastive"  # the one term that the room computes itself, from `embed_batch`
+
+
+class Stage(BaseOptions):
+    """A stretch of training with objectives of its own. Learning rates warm up and decay anew in each (decision)."""
+
+    name: str = Field(description="shown in progress and logs")
+    steps: int = Field(ge=1, description="optimiser steps")
+    weights: dict[str, float] = Field(min_length=1, description="loss terms by name, each with its weight")
+
+    @field_validator("weights")
+    @classmethod
+    def _positive(cls, weights: dict[str, float]) -> dict[str, float]:
+        if wrong := [name for name, weight in weights.items() if not 0 < weight < float("inf")]:
+            raise ValueError(f"weights are above 0 (leave a term out instead): {', '.join(wrong)}")
+        return weights
+
+
+class TrainOptions(BaseOptions):
+    """How a model is trained. The defaults are the published setting where there is one."""
+
+    stages: tuple[Stage, ...] = Field(
+        (
+            Stage(name="masked", steps=1000, weights={"caption": 1.0, "masked": 1.0}),
+            Stage(name="joint", steps=4000, weights={CONTRASTIVE: 0.6, "skeleton": 0.3}),
+        ),
+        min_length=1,
+        description="in order: masked prediction (L_m), then the joint objective (L_r, L_s)",
+    )
+    learning_rates: dict[str, float] = Field(
+        {"lora": 3e-5, "heads": 1e-3, "temperature": 1e-3}, description="peak learning rate of each parameter group"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decay of matrices; biases, norms, scalars have none")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW's moving averages (CLIP's)")
+    warmup: float = Field(0.1, ge=0, le=1, description="share of a stage's steps in which the learning rate rises")
+    floor: float = Field(0.0, ge=0, le=1, description="share of the peak learning rate at which the cosine ends")
+    clip: float = Field(1.0, gt=0, description="largest norm of the whole gradient")
+    temperature: float = Field(0.07, gt=0, description="where the contrastive temperature starts (0.01: CLIP's end)")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one step")
+    chunk: int | None = Field(None, ge=1, description="gradient caching: pairs held in memory at once (None: all)")
+    precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast, parameters stay as they are")
+    seed: int = Field(0, ge=0, description="of dropout and of every other draw; each process has its own stream")
+    log_every: int = Field(10, ge=1, description="steps between two entries of the trackers")
+    save_every: int = Field(500, ge=1, description="steps between two checkpoints")
+    validate_every: int = Field(500, ge=1, description="steps between two validations")
+    keep: int = Field(2, ge=1, description="newest checkpoints that stay, besides the best one")
+    trackers: tuple[Literal["jsonl", "tensorboard"], ...] = Field(("jsonl",), description="where numbers are written")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def at(self, step: int) -> tuple[Stage, int]:
+        """The stage that the step (counted from 0 over the whole run) belongs to, and its number inside that stage.
+
+        >>> options = TrainOptions()
+        >>> options.at(0)[0].name, options.at(1000)[0].name, options.at(1000)[1]
+        ('masked', 'joint', 0)
+        """
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise IndexError(f"the run has {self.steps} steps")
+
+    def terms(self) -> Iterable[str]:
+        """Every loss term that any stage asks for, once, in order."""
+        return dict.fromkeys(name for stage in self.stages for name in stage.weights)

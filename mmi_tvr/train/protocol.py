@@ -1,0 +1,67 @@
+"""What the loop needs from a model and from data, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+# Every value is a tensor, an array or a list whose first axis is the B pairs of the batch, or a mapping of such values
+# (`chunks` cuts them all). "ids" names the pairs, for people.
+Batch = Mapping[str, Any]
+
+
+class Trainable(Protocol):
+    """A model that can be trained: a `torch.nn.Module` with three more methods.
+
+    Its trained state is every parameter that requires a gradient and every persistent buffer.
+    """
+
+    def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Every parameter that requires a gradient, each in one group. A group's name is a key of `learning_rates`."""
+        ...
+
+    def embed_batch(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Texts (B, D), videos (B, D), and groups (B,) int64: the number of each pair's video in the whole data set.
+
+        A pair's vectors must not depend on the other pairs of the batch: gradient caching embeds in chunks.
+        """
+        ...
+
+    def loss_terms(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
+        """The further loss terms of these names, each a scalar that is a mean over the batch."""
+        ...
+
+
+class Batches(Protocol):
+    """Data in a fixed order, so that a run can go on where it stopped. `feed.Feed` makes it from a torch Dataset.
+
+    Every process gets batches of its own, as many in an epoch, and as large, as every other process.
+    """
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """This process's batches of one epoch, without the first `skip`, which are not loaded."""
+        ...
+
+
+def size(batch: Batch) -> int:
+    """How many pairs a batch holds."""
+    return len(batch["ids"])
+
+
+def chunks(batch: Batch, most: int | None) -> list[Batch]:
+    """The batch in pieces of at most `most` pairs (None: in one piece).
+
+    >>> chunks({"ids": ["a", "b", "c"], "nested": {"x": [0, 1, 2]}}, 2)[1]
+    {'ids': ['c'], 'nested': {'x': [2]}}
+    """
+    if most is None or size(batch) <= most:
+        return [batch]
+    return [_cut(batch, slice(start, start + most)) for start in range(0, size(batch), most)]
+
+
+def _cut(value: Any, rows: slice) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _cut(inner, rows) for name, inner in value.items()}
+    return value[rows]

@@ -1,0 +1,69 @@
+"""Where a run's numbers are written. A tracker that is opened at a step forgets what was logged after it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import plugins
+from ..files import write_atomically
+
+
+class Tracker(Protocol):
+    """Takes numbers by name."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def make(name: str, folder: Path, step: int) -> Tracker:
+    """The tracker of this name, writing below a run's folder, going on after `step` (0: from nothing)."""
+    kinds: dict[str, type[JsonLines] | type[TensorBoard]] = {"jsonl": JsonLines, "tensorboard": TensorBoard}
+    return kinds[name](folder, step)
+
+
+class JsonLines:
+    """`metrics.jsonl`: one object a line, `step` first. A value that is no number is null."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        path = folder / "metrics.jsonl"
+        if path.exists():  # a killed run has logged steps that the resumed one makes again
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+            write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """Event files in `tensorboard/`."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        plugins.require("tensorboard", "train")
+        writers = plugins.require("torch.utils.tensorboard", "train")
+        self._writer: Any = writers.SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _step(line: str) -> float:
+    """The step of a line; a line that a kill cut short is after every step."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -1,0 +1,519 @@
+"""The train room: losses against naive loops, gradients across processes, caching, resuming, stopping."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import train_toy
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmi_tvr import losses, processes
+from mmi_tvr.errors import MetricsError, MmiTvrError, UsageError
+from mmi_tvr.train import checkpoint, gradcache, optimizer, rng, schedule
+from mmi_tvr.train.feed import Feed
+from mmi_tvr.train.loop import Best, Progress
+from mmi_tvr.train.objective import Objective
+from mmi_tvr.train.options import Stage, TrainOptions
+from mmi_tvr.train.protocol import chunks
+
+
+@pytest.fixture(autouse=True)
+def _one_process() -> None:
+    """Whatever other tests told accelerate about this process is forgotten."""
+    from accelerate import PartialState
+
+    PartialState._reset_state()
+
+
+def two_processes(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a check in two processes that form a group; what fails there fails here.
+
+    They are spawned: a fork (accelerate's debug_launcher) inherits the locks of threads that earlier tests started.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_joined, (f"{folder}/meeting", function, arguments), nprocs=2)
+
+
+def _joined(process: int, meeting: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    from accelerate import PartialState
+
+    faulthandler.dump_traceback_later(60, exit=True)  # a deadlock ends, and shows where
+    os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=process, world_size=2)
+    torch.set_num_threads(1)
+    PartialState(cpu=True)
+    assert processes.world() == 2
+    function(*arguments)
+    processes.leave()
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------
+
+
+def naive_contrastive(text: Tensor, video: Tensor, scale: float, groups: list[int]) -> float:
+    """Every positive of a row against that row's negatives, in loops."""
+    text, video = functional.normalize(text, dim=1), functional.normalize(video, dim=1)
+    sides = []
+    for rows, columns in ((text, video), (video, text)):
+        each_row = []
+        for i, row in enumerate(rows):
+            score = [scale * float(row @ column) for column in columns]
+            negatives = sum(math.exp(s) for j, s in enumerate(score) if groups[j] != groups[i])
+            positives = [math.exp(s) for j, s in enumerate(score) if groups[j] == groups[i]]
+            each_row.append(sum(-math.log(p / (p + negatives)) for p in positives) / len(positives))
+        sides.append(sum(each_row) / len(each_row))
+    return sum(sides) / 2
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4], [7, 7, 2, 2, 2], [1, 0, 1, 3, 0]])
+def test_contrastive_is_the_naive_loop(groups: list[int]) -> None:
+    text, video = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    found = losses.contrastive(text, video, torch.tensor(5.0), torch.tensor(groups))
+    assert float(found) == pytest.approx(naive_contrastive(text, video, 5.0, groups), rel=1e-5)
+
+
+def test_contrastive_without_groups_is_plain_info_nce() -> None:
+    text, video = functional.normalize(torch.randn(2, 6, 4), dim=-1)
+    logits = 9 * text @ video.T
+    plain = (
+        functional.cross_entropy(logits, torch.arange(6)) + functional.cross_entropy(logits.T, torch.arange(6))
+    ) / 2
+    torch.testing.assert_close(losses.contrastive(text, video, torch.tensor(9.0)), plain)
+
+
+def test_captions_of_one_video_alone_teach_nothing_and_break_nothing() -> None:
+    text = torch.randn(3, 4, requires_grad=True)
+    loss = losses.contrastive(text, torch.randn(3, 4), torch.tensor(100.0), torch.zeros(3, dtype=torch.int64))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert text.grad is not None
+    assert text.grad.abs().max() == 0
+
+
+def test_masked_prediction_is_the_naive_loop() -> None:
+    generator = torch.Generator().manual_seed(3)
+    states, keys = torch.randn(2, 3, 4, 5, generator=generator)
+    keys[1, 2] = 2 * keys[1, 0]  # a still stretch: the same picture twice
+    valid = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 0, 0, 0]], dtype=torch.bool)
+    masked = torch.tensor([[0, 1, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=torch.bool)
+    each = []
+    for i, k in masked.nonzero().tolist():
+        state = functional.normalize(states[i, k], dim=0)
+        scores = {}
+        for j, m in valid.nonzero().tolist():
+            is_copy = functional.cosine_similarity(keys[j, m], keys[i, k], dim=0) > 0.999
+            if (j, m) == (i, k) or not is_copy:
+                scores[j, m] = math.exp(3 * float(state @ functional.normalize(keys[j, m], dim=0)))
+        each.append(-math.log(scores[i, k] / sum(scores.values())))
+    found = losses.masked_prediction(states, keys, masked, valid, torch.tensor(3.0))
+    assert float(found) == pytest.approx(sum(each) / len(each), rel=1e-5)
+    with pytest.raises(ValueError, match="padded"):
+        losses.masked_prediction(states, keys, ~valid, valid, torch.tensor(3.0))
+
+
+def test_next_token_shifts_and_skips_what_is_no_target() -> None:
+    logits = torch.randn(2, 4, 7)
+    labels = torch.tensor([[losses.IGNORED, 3, 1, 6], [losses.IGNORED, losses.IGNORED, 2, losses.IGNORED]])
+    wanted = [-logits[row, at - 1].log_softmax(0)[labels[row, at]] for row, at in ((0, 1), (0, 2), (0, 3), (1, 2))]
+    torch.testing.assert_close(losses.next_token(logits, labels), torch.stack(wanted).mean())
+    assert float(losses.next_token(logits, torch.full((2, 4), losses.IGNORED))) == 0
+
+
+def test_skeleton_is_cross_entropy_of_yes_among_yes_and_no() -> None:
+    yes, no = torch.randn(2, 5)
+    match = torch.tensor([True, False, True, True, False])
+    p = yes.exp() / (yes.exp() + no.exp())
+    torch.testing.assert_close(losses.skeleton(yes, no, match), functional.binary_cross_entropy(p, match.float()))
+
+
+def test_temperature_comes_back_from_beyond_its_limit() -> None:
+    temperature = losses.Temperature(0.01)
+    step = torch.optim.SGD(temperature.parameters(), lr=1.0)
+    (-temperature()).backward()
+    step.step()
+    temperature.clamp_()
+    assert float(temperature().detach()) == pytest.approx(100)
+    step.zero_grad()
+    temperature().backward()
+    assert float(temperature.log_scale.grad) > 0  # the limit is no trap
+
+
+def test_a_weight_without_its_term_is_told() -> None:
+    with pytest.raises(UsageError, match="no loss called caption; it gave: masked"):
+        losses.weighted({"masked": torch.tensor(1.0)}, {"masked": 1.0, "caption": 1.0})
+
+
+# ---- gradients across processes and in chunks ------------------------------------------------------------------
+
+
+class Linears(nn.Module):
+    """Text and video side for the gradient checks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.text, self.video = nn.Linear(6, 4), nn.Linear(6, 4)
+        self.temperature = losses.Temperature()
+
+    def forward(self, text: Tensor, video: Tensor, groups: Tensor) -> Tensor:
+        states, keys = self.text(video).view(-1, 1, 4), self.video(video).view(-1, 1, 4)
+        every = torch.ones(len(text), 1, dtype=torch.bool)
+        masked = losses.masked_prediction(states, keys, groups[:, None] % 2 == 0, every, self.temperature())
+        return masked + losses.contrastive(self.text(text), self.video(video), self.temperature(), groups)
+
+
+def check_full_batch_gradient(wanted: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
+    own = [slice(0, 3), slice(3, 8)][processes.rank()]  # batches of different sizes
+    model = Linears()
+    value = model(text[own], video[own], groups[own])
+    value.backward()
+    processes.average_gradients(list(model.parameters()))
+    wrapped = Linears()
+    wrapper = nn.parallel.DistributedDataParallel(wrapped)  # torch's own averaging agrees
+    wrapper(text[own], video[own], groups[own]).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(wrapped.get_parameter(name).grad, wanted[name], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(processes.total(value) / 2, wanted["loss"])
+    unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    used.grad = torch.ones(2) if processes.rank() else None
+    processes.average_gradients([unused, used])
+    assert unused.grad is None
+    assert used.grad.tolist() == [0.5, 0.5]
+
+
+def test_two_processes_have_the_full_batchs_gradient() -> None:
+    generator = torch.Generator().manual_seed(5)
+    text, video = torch.randn(2, 8, 6, generator=generator)
+    groups = torch.tensor([0, 1, 2, 0, 3, 4, 5, 1])
+    model = Linears()
+    value = model(text, video, groups)
+    value.backward()
+    wanted = {name: parameter.grad for name, parameter in model.named_parameters()}
+    two_processes(check_full_batch_gradient, {**wanted, "loss": value.detach()}, text, video, groups)
+
+
+def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
+    """The cached gradient is that of the same chunks held in memory together."""
+    batch = train_toy.collate([train_toy.ToyPairs()[i] for i in range(processes.rank(), 22, processes.world())])
+    grown: list[dict[str, Tensor]] = []
+    for chunk in (4, None):
+        model, temperature = train_toy.ToyModel(dropout), losses.Temperature()
+        make = Objective(model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"))
+        rng.seed(11 + processes.rank())
+        if chunk:
+            make.backward(batch, {"contrastive": 0.6})
+            after = torch.rand(1)
+        else:  # the reference: the same pieces and draws, all their graphs in memory
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                parts = [model.embed_batch(piece) for piece in chunks(batch, 4)]
+            assert torch.equal(torch.rand(1), after)  # and the generators end where they would have
+            text, video, groups = (torch.cat(column) for column in zip(*parts, strict=True))
+            (0.6 * losses.contrastive(text, video, temperature(), groups)).backward()
+        parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
+        processes.average_gradients([p for p in parameters.values() if p.requires_grad])
+        grown.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
+    assert grown[0].keys() == grown[1].keys()
+    assert {"scale", "text.0.weight", "video.3.bias"} <= grown[0].keys()
+    for name, wanted in grown[1].items():
+        worst = float((grown[0][name] - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3))
+        assert worst < (2e-2 if bf16 else 1e-5), (name, worst)
+
+
+def check_cached_gradients() -> None:
+    check_cached_gradient(dropout=0.0)
+    check_cached_gradient(dropout=0.3)
+
+
+@pytest.mark.parametrize(("dropout", "bf16"), [(0.0, False), (0.3, False), (0.3, True)])
+def test_cached_gradient_is_the_plain_one(dropout: float, bf16: bool) -> None:
+    check_cached_gradient(dropout, bf16)
+
+
+def test_cached_gradient_is_the_plain_one_in_two_processes() -> None:
+    two_processes(check_cached_gradients)
+
+
+def test_gradient_caching_holds_one_chunks_graph() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    waiting = most = calls = 0
+
+    def embed(batch: Any) -> tuple[Tensor]:
+        nonlocal waiting, most, calls
+        out = batch["x"] * weight
+        calls += 1
+        if out.requires_grad:
+            waiting += 1
+            most = max(most, waiting)
+            out.register_hook(done)
+        return (out,)
+
+    def done(_: Tensor) -> None:
+        nonlocal waiting
+        waiting -= 1
+
+    batch = {"ids": list("abcdefgh"), "x": torch.randn(8, 3)}
+    gradcache.backward(embed, chunks(batch, 2), lambda each: losses.contrastive(each, -each, torch.tensor(1.0)))
+    assert (most, waiting, calls) == (1, 0, 8)
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The tensors of the newest checkpoint, bit for bit: weights, moments, temperature, generators."""
+    newest = checkpoint.saved(folder / "checkpoints")[-1]
+    return {name: (newest / name).read_bytes() for name in (checkpoint.TRAINED, checkpoint.LOOP)}
+
+
+def place(folder: Path) -> tuple[int, int, int]:
+    state = checkpoint.read_state(checkpoint.saved(folder / "checkpoints")[-1])
+    return state["step"], state["epoch"], state["taken"]
+
+
+CHANGES: dict[str, Any] = {"accumulate": 2, "validate_every": 2}
+
+
+def validate(model: nn.Module) -> float:
+    """Draws random numbers, which must not matter, and is best at step 4."""
+    torch.rand(3)
+    assert not model.training
+    return -abs(float(model.calls) - 4 * 20)
+
+
+def terminate_at(step: int) -> Callable[[Progress], None]:
+    """A progress callback that ends this process, as an operator would, after a step."""
+
+    def progress(now: Progress) -> None:
+        if now.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
+
+
+def check_resume(folder: Path) -> None:
+    straight = train_toy.trainer(folder / "straight", CHANGES, validate=validate).run()
+    assert straight.finished
+    first = train_toy.trainer(folder / "halves", CHANGES, validate=validate).run(until=5)
+    assert (first.step, first.finished) == (5, False)
+    second = train_toy.trainer(folder / "halves", CHANGES, validate=validate, resume=True).run()
+    assert (second.step, second.best) == (10, straight.best)
+    stopped = train_toy.trainer(folder / "stopped", CHANGES, progress=terminate_at(3), validate=validate).run()
+    assert (stopped.step, stopped.finished) == (4, False)  # in every process, although only the first was told
+    train_toy.trainer(folder / "stopped", CHANGES, validate=validate, resume=True).run()
+    for other in ("halves", "stopped"):
+        assert contents(folder / other) == contents(folder / "straight")
+        assert place(folder / other) == place(folder / "straight") == (10, 3, 5)
+
+
+def test_ten_steps_are_five_and_five_more(tmp_path: Path) -> None:
+    check_resume(tmp_path)
+    lines = [(tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in ("straight", "halves")]
+    straight, halves = ([{**json.loads(line), "seconds": 0} for line in run] for run in lines)
+    assert straight == halves
+    assert [line["step"] for line in straight] == list(range(1, 11))
+
+
+def test_ten_steps_are_five_and_five_more_in_two_processes(tmp_path: Path) -> None:
+    two_processes(check_resume, tmp_path)
+    assert {
+        name.partition("/")[2][0]
+        for name in checkpoint.read_tensors(
+            checkpoint.saved(tmp_path / "straight" / "checkpoints")[-1], checkpoint.LOOP
+        )
+        if name.startswith("rng/")
+    } == {"0", "1"}
+
+
+def test_torchrun_trains_the_script(tmp_path: Path) -> None:
+    """As a person starts it; two processes see the batches that one process would, in halves."""
+    script = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [*script, train_toy.__file__, str(tmp_path / "run"), "--until", "2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert place(tmp_path / "run") == (2, 0, 2)
+    state = checkpoint.read_state(checkpoint.saved(tmp_path / "run" / "checkpoints")[-1])
+    assert state["settings"]["processes"] == 2
+    assert state["origin"]["command"].endswith("train_toy.py " + " ".join(command[-3:]))
+
+
+def test_a_run_learns_and_keeps_the_best_of_its_checkpoints(tmp_path: Path) -> None:
+    joint = Stage(name="joint", steps=60, weights={"contrastive": 1.0})
+    changes = {
+        "stages": [joint],
+        "validate_every": 10,
+        "save_every": 10,
+        "keep": 1,
+        "trackers": ["jsonl", "tensorboard"],
+    }
+    numbers = iter([1.0, 5.0, 2.0, 5.0, 3.0, 4.0])
+    seen: list[Progress] = []
+    outcome = train_toy.trainer(tmp_path, changes, validate=lambda _: next(numbers), progress=seen.append).run()
+    assert outcome.best == Best(20, 5.0)
+    assert [path.name for path in checkpoint.saved(tmp_path / "checkpoints")] == ["step-00000020", "step-00000060"]
+    assert json.loads((tmp_path / "best.json").read_text())["checkpoint"] == "checkpoints/step-00000020"
+    losses_seen = [each.values["loss"] for each in seen]
+    assert sum(losses_seen[-5:]) < 0.5 * sum(losses_seen[:5])
+    assert [each.step for each in seen] == list(range(1, 61))
+    assert any((tmp_path / "tensorboard").iterdir())
+    model = train_toy.ToyModel(seed=9)  # other weights, the same frozen base
+    checkpoint.load_trained(model, outcome.checkpoint)
+    assert int(model.calls) > 0
+    pairs = train_toy.collate([train_toy.ToyPairs()[i] for i in range(0, 48, 2)])
+    text, video, _ = model.eval().embed_batch(pairs)
+    right = (functional.normalize(text, dim=1) @ functional.normalize(video, dim=1).T).argmax(dim=1)
+    assert (right == torch.arange(24)).float().mean() > 0.5
+
+
+def test_a_stage_trains_what_it_asks_for_and_no_more(tmp_path: Path) -> None:
+    before = {name: value.clone() for name, value in train_toy.ToyModel().state_dict().items()}
+    outcome = train_toy.trainer(tmp_path).run(until=3)
+    after = checkpoint.read_tensors(outcome.checkpoint, checkpoint.TRAINED)
+    assert not any(name.startswith("frozen") for name in after)
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"judge.1.weight", "judge.1.bias"}
+
+
+def check_not_finite(folder: Path) -> None:
+    with pytest.raises(MmiTvrError) as caught:
+        train_toy.trainer(folder, {"stages": [Stage(name="s", steps=9, weights={"contrastive": 1.0})]}, {7, 30}).run()
+    message = str(caught.value)
+    assert message.startswith("step ")
+    assert "contrastive nan" in message
+    assert set(message.rpartition(": ")[2].split(", ")) <= {"pair07", "pair30"}  # not the pairs beside them
+    with pytest.raises(MmiTvrError, match=r"skeleton nan.*pair"):  # no vectors to look at: every pair of the step
+        train_toy.trainer(folder / "other", poisoned={7, 30}).run()
+
+
+def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
+    check_not_finite(tmp_path)
+
+
+def test_what_is_not_finite_stops_every_process(tmp_path: Path) -> None:
+    two_processes(check_not_finite, tmp_path)
+
+
+def test_nan_from_validation_is_no_choice(tmp_path: Path) -> None:
+    with pytest.raises(MetricsError, match="step 2: validation gave NaN"):
+        train_toy.trainer(tmp_path, {"validate_every": 2}, validate=lambda _: math.nan).run()
+
+
+def test_refusals(tmp_path: Path) -> None:
+    train_toy.trainer(tmp_path / "run").run(until=2)
+    with pytest.raises(UsageError, match="resume it, or take another folder"):
+        train_toy.trainer(tmp_path / "run")
+    with pytest.raises(UsageError, match=r"train.seed: 0 -> 1; config.frames: None -> \[8\]"):
+        train_toy.trainer(tmp_path / "run", {"seed": 1}, resume=True, config={"frames": (8,)})
+    with pytest.raises(UsageError, match="learning_rates are for heads, and the model's groups are heads, lora, temp"):
+        train_toy.trainer(tmp_path / "other", {"learning_rates": {"heads": 1.0}})
+    with pytest.raises(ValidationError, match="weights are above 0"):
+        Stage(name="s", steps=1, weights={"caption": 0.0})
+    model = train_toy.ToyModel()
+    groups = model.parameter_groups()
+    wrong = {"lora": groups["lora"][1:], "heads": [*groups["heads"], groups["heads"][0], model.frozen.weight]}
+    with pytest.raises(UsageError, match=r"no group: text.0.weight; in a group, but frozen.*: frozen.weight; in two"):
+        optimizer.check_groups(model, wrong)
+
+
+def test_no_batches_is_an_error_not_an_endless_loop(tmp_path: Path) -> None:
+    run = train_toy.trainer(tmp_path)
+    run._data = Feed(train_toy.ToyPairs(), Empty(), train_toy.collate)
+    with pytest.raises(UsageError, match="hold no batch"):
+        run.run()
+
+
+class Empty:
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+
+def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    train_toy.trainer(tmp_path).run(until=2)
+    root = tmp_path / "checkpoints"
+    half = root / ".step-00000003.99.tmp"
+    half.mkdir()
+    (half / checkpoint.TRAINED).write_bytes(b"half")
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')  # logged, and lost with the process
+    outcome = train_toy.trainer(tmp_path, resume=True).run(until=4)
+    assert outcome.step == 4
+    assert not half.exists()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    folder = train_toy.trainer(tmp_path).run(until=1).checkpoint
+    other = nn.Linear(2, 2)
+    with pytest.raises(UsageError, match="of another architecture"):
+        checkpoint.load_trained(other, folder)
+    content = (folder / checkpoint.TRAINED).read_bytes()
+    (folder / checkpoint.TRAINED).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    model = train_toy.ToyModel()
+    with pytest.raises(UsageError, match="its hash differs"):
+        checkpoint.load_trained(model, folder)
+    assert torch.equal(model.text[0].weight, train_toy.ToyModel().text[0].weight)
+    (folder / checkpoint.STATE).write_text("{}")
+    with pytest.raises(UsageError, match="another format"):
+        checkpoint.read_state(folder)
+
+
+def test_generators_come_back() -> None:
+    import random
+
+    import numpy as np
+
+    rng.seed(4)
+    random.gauss(0, 1), np.random.standard_normal()  # both keep a second number for the next call
+    state = rng.capture()
+    drawn = [(random.gauss(0, 1), random.random(), np.random.standard_normal(2).tolist(), torch.rand(2).tolist())]
+    rng.restore(state)
+    drawn += [(random.gauss(0, 1), random.random(), np.random.standard_normal(2).tolist(), torch.rand(2).tolist())]
+    assert drawn[0] == drawn[1]
+
+
+def test_rates_rise_to_the_peak_and_fall_to_the_floor() -> None:
+    factors = [schedule.factor(step, 100, warmup=0.1, floor=0.2) for step in range(100)]
+    assert factors[9] == factors[10] == 1.0
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[0] == 0.1
+    assert 0.2 < factors[-1] < 0.201
+    assert schedule.factor(0, 1, warmup=0.1) == 1.0
+
+
+def test_the_defaults_are_the_published_stages() -> None:
+    defaults = TrainOptions()
+    assert list(defaults.terms()) == ["caption", "masked", "contrastive", "skeleton"]
+    with pytest.raises(IndexError):
+        defaults.at(defaults.steps)
+
+
+def test_modules_import_without_the_train_extra() -> None:
+    code = (
+        "import sys; sys.modules['accelerate'] = sys.modules['tensorboard'] = None\n"
+        "from mmi_tvr.train import loop, options\n"
+        "from mmi_tvr.errors import MissingExtra\n"
+        "try: loop.Trainer(None, None, options.TrainOptions(), '.')\n"
+        "except MissingExtra as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "accelerate is not installed: pip install 'mmi-tvr[train]'"

@@ -1,0 +1,139 @@
+"""A small model, data and run for the tests of train/; also a script for `torchrun` and `accelerate launch`.
+
+torchrun --nproc_per_node 2 tests/train_toy.py FOLDER [--resume] [--until N]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmi_tvr import processes
+from mmi_tvr.losses import skeleton
+from mmi_tvr.train.feed import Feed
+from mmi_tvr.train.loop import Outcome, Trainer
+from mmi_tvr.train.options import Stage, TrainOptions
+
+VIDEOS, CAPTIONS, WIDTH = 24, 2, 6
+
+
+class ToyModel(nn.Module):
+    """Two towers with dropout, a matching head that the first stage trains alone, and a buffer that counts calls."""
+
+    def __init__(self, dropout: float = 0.3, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(100)
+        self.frozen = nn.Linear(WIDTH, 16).requires_grad_(False)
+        torch.manual_seed(seed)
+        self.text = nn.Sequential(nn.Linear(16, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 8))
+        self.video = nn.Sequential(nn.Linear(WIDTH, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 8))
+        self.judge = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * WIDTH, 2))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
+        return {
+            "lora": list(self.text.parameters()),
+            "heads": [*self.video.parameters(), *self.judge.parameters()],
+        }
+
+    def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        self.calls += 1
+        return self.text(self.frozen(batch["text"])), self.video(batch["video"]["features"]), batch["group"]
+
+    def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
+        right = torch.cat([batch["text"], batch["video"]["features"]], dim=1)
+        wrong = torch.cat([batch["text"], batch["video"]["features"].roll(1, dims=0)], dim=1)
+        yes, no = self.judge(torch.cat([right, wrong])).unbind(dim=1)
+        match = torch.arange(len(yes), device=yes.device) < len(right)
+        return {"skeleton": skeleton(yes, no, match)}
+
+
+class ToyPairs:
+    """Captions of videos; `poisoned` items hold NaN."""
+
+    def __init__(self, poisoned: Collection[int] = ()) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.video = torch.randn(VIDEOS, WIDTH, generator=generator)
+        noise = torch.randn(VIDEOS, CAPTIONS, WIDTH, generator=generator)
+        self.text = (self.video.flip(-1)[:, None] + 0.1 * noise).flatten(0, 1)
+        self.text[list(poisoned)] = torch.nan
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        video = item // CAPTIONS
+        return {"id": f"pair{item:02d}", "text": self.text[item], "video": self.video[video], "group": video}
+
+    def __len__(self) -> int:
+        return VIDEOS * CAPTIONS
+
+
+class ToySampler:
+    """This process's share of shuffled batches."""
+
+    def __init__(self, batch: int, process: int, processes: int) -> None:
+        self.batch, self.process, self.processes, self.set = batch, process, processes, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.set = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(VIDEOS * CAPTIONS, generator=torch.Generator().manual_seed(self.set)).tolist()
+        for start in range(0, len(order), self.batch * self.processes):
+            yield order[start : start + self.batch * self.processes][self.process :: self.processes]
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "ids": [item["id"] for item in items],
+        "text": torch.stack([item["text"] for item in items]),
+        "video": {"features": torch.stack([item["video"] for item in items])},
+        "group": torch.tensor([item["group"] for item in items]),
+    }
+
+
+def options(**changes: Any) -> TrainOptions:
+    values: dict[str, Any] = {
+        "stages": [
+            Stage(name="judge", steps=3, weights={"skeleton": 1.0}),
+            Stage(name="joint", steps=7, weights={"contrastive": 0.6, "skeleton": 0.3}),
+        ],
+        "learning_rates": {"lora": 1e-2, "heads": 1e-2, "temperature": 1e-2},
+        "log_every": 1,
+        "save_every": 100,
+        "validate_every": 100,
+        "chunk": 3,
+    }
+    return TrainOptions(**{**values, **changes})
+
+
+def trainer(
+    folder: Path, changes: Mapping[str, Any] | None = None, poisoned: Collection[int] = (), **more: Any
+) -> Trainer:
+    """A run of 10 steps, with chunks of 3 pairs, dropout and two stages; 5 global batches an epoch, the last short."""
+    from accelerate import PartialState
+
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    sampler = ToySampler(10 // state.num_processes, state.process_index, state.num_processes)
+    feed = Feed(ToyPairs(poisoned), sampler, collate)
+    # Every process starts from other weights: those of the first must win.
+    return Trainer(ToyModel(seed=processes.rank()), feed, options(**(changes or {})), folder, cpu=True, **more)
+
+
+def main() -> Outcome:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--until", type=int)
+    arguments = parser.parse_args()
+    outcome = trainer(arguments.folder, resume=arguments.resume).run(arguments.until)
+    processes.leave()
+    return outcome
+
+
+if __name__ == "__main__":
+    main()
