@@ -1,12 +1,17 @@
-"""Tests keep out of the user's cache: they have one of their own, shared by a run and its processes."""
+"""What tests share. They keep out of the user's cache: a run and its processes have one of their own."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from fakes import FakeModel, clipped, colour_video
+
+from mmi_tvr.library import Library
 
 _CACHE = pytest.StashKey[str]()
 
@@ -17,3 +22,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four videos of one colour each, in two folders."""
+    for at, name in enumerate(("blue", "green", "red", "yellow")):
+        colour_video(tmp_path / "videos" / f"part{at % 2}" / f"{name}.mp4", name)
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """A new library with the model that knows colours."""
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
+        yield opened

@@ -150,7 +150,7 @@ class TestFaissGraph:
     def test_shares_a_process_with_torch(self, order):
         code = f"import {order}, numpy as np\nx = np.eye(64, dtype='f4')\ni = faiss.IndexFlatIP(64); i.add(x)\n"
         code += "assert (i.search(x, 1)[1].ravel() == range(64)).all() and torch.eye(64).mm(torch.eye(64)).sum() == 64"
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+        assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
 
 
 class TestMilvus:

@@ -25,20 +25,6 @@ from mmi_tvr.types import Query, row_ids
 NAMES = ("blue", "green", "red", "yellow")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Four videos of one colour each, in two folders."""
-    for at, name in enumerate(NAMES):
-        colour_video(tmp_path / "videos" / f"part{at % 2}" / f"{name}.mp4", name)
-    return tmp_path / "videos"
-
-
-@pytest.fixture
-def library(tmp_path):
-    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
-        yield opened
-
-
 def rewrite(path: Path, *colours: str) -> None:
     """Other bytes, certainly another stamp."""
     colour_video(path, *colours)

@@ -18,22 +18,6 @@ from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.library.scan import Root, scan
 
-NAMES = ("blue", "green", "red", "yellow")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Four videos of one colour each, in two folders."""
-    for at, name in enumerate(NAMES):
-        colour_video(tmp_path / "videos" / f"part{at % 2}" / f"{name}.mp4", name)
-    return tmp_path / "videos"
-
-
-@pytest.fixture
-def library(tmp_path):
-    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
-        yield opened
-
 
 def test_hidden_excluded_and_foreign_files_are_passed_over(folder, library):
     for name in (".hidden.mp4", "@eaDir/x.mp4", ".trash/x.mp4", "drafts/x.mp4", "keep/drafts/x.mp4", "keep/a.part.mp4"):

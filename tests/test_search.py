@@ -6,29 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, ClippedScore, FakeModel, clipped, colour_video
+from fakes import COLOURS, ClippedScore, FakeModel
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
 from mmi_tvr.search import Searcher
 from mmi_tvr.types import Embeddings, Scoring, row_ids
-
-NAMES = ("blue", "green", "red", "yellow")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Four videos of one colour each, in two folders."""
-    for at, name in enumerate(NAMES):
-        colour_video(tmp_path / "videos" / f"part{at % 2}" / f"{name}.mp4", name)
-    return tmp_path / "videos"
-
-
-@pytest.fixture
-def library(tmp_path):
-    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
-        yield opened
 
 
 def gallery(seed: int, videos: int, dim: int = 12) -> dict[int, Embeddings]:
