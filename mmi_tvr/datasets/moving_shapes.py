@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 SplitName = Literal["train", "val", "test", "order", "direction", "relation", "colour", "shape", "count"]
-_PICTURES = 1  # version of the pictures: other pixels need another number
+_PICTURES = 2  # version of the pictures: other pixels need another number
 
 
 class Options(plugins.BaseOptions):

@@ -69,7 +69,7 @@ class Motion:
         (x, y), radius = track.start, track.radius
         angle, opacity, white = 0.0, 1.0, 0.0
         for action, start in track.events:
-            part = min(1.0, max(0.0, (time - start) / self._length))
+            part = round(min(1.0, max(0.0, (time - start) / self._length)), 9)  # exactly 1 at the event's end
             if action in ("left", "right"):
                 x += track.far[0] * _ease(part)
             elif action in ("up", "down"):
@@ -81,7 +81,7 @@ class Motion:
             elif action == "spins":
                 angle = 2 * math.pi * _ease(part)
             elif action == "bounces":
-                y -= _HOP * abs(math.sin(3 * math.pi * part))  # three hops: at the middle it is in the air
+                y -= _HOP * abs(math.sin(3 * math.pi * (part % 1)))  # three hops, and exactly back at the end
             elif action == "flashes":
                 white = _hump(part, _SUDDEN)
             else:
