@@ -241,6 +241,15 @@ def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(
     assert models.resolve(Section()).name == models.FALLBACK
     _cached(tmp_path, "someone/tiny-clip", checkpoints["clip"])
     assert models.resolve(Section()) == Section(name="clip4clip", checkpoint="someone/tiny-clip")
+    for name, content in (("config.json", "{torn"), ("preprocessor_config.json", None)):
+        broken = tmp_path / "models--someone--tiny-clip" / "snapshots" / "0123456789abcdef" / name
+        whole = broken.read_text()
+        broken.unlink()
+        if content:
+            broken.write_text(content)
+        assert models.resolve(Section()).name == models.FALLBACK, "part of a checkpoint is none"
+        broken.write_text(whole)
+    assert models.resolve(Section()).name == "clip4clip"
     monkeypatch.setenv(models.VARIABLE, "label_bridge")
     assert models.resolve(Section()).name == "label_bridge"
 

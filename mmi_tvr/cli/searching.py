@@ -96,7 +96,7 @@ def search(
         print_json(_search_document(result))
     else:
         announce(result.model)
-        _print_hits(result)
+        print_hits(result)
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -201,7 +201,8 @@ def _hit_document(hit: Hit) -> dict[str, object]:
     }
 
 
-def _print_hits(result: SearchResult) -> None:
+def print_hits(result: SearchResult) -> None:
+    """A line a hit on stdout; where there is none, that, and the closest video on stderr."""
     if not result:
         out.print(f"nothing found for {escape(repr(result.query.text))}")
         if best := result.closest:

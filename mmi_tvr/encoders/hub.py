@@ -85,14 +85,26 @@ def cached(model_types: frozenset[str]) -> list[Cached]:
         return []
     found = []
     for repository in repositories:
-        for revision in repository.revisions:
-            config = revision.snapshot_path / "config.json"
-            if repository.repo_type != "model" or not config.is_file():
-                continue
-            kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-            if kind in model_types and any(revision.snapshot_path.glob("*.safetensors")):
+        for revision in repository.revisions if repository.repo_type == "model" else ():
+            kind = _whole(revision.snapshot_path)
+            if kind in model_types:
                 found.append(Cached(repository.repo_id, kind, revision.snapshot_path, revision.size_on_disk))
     return sorted(found, key=lambda each: (-each.size, each.name))
+
+
+def _whole(folder: Path) -> str | None:
+    """The model type of a checkpoint that has weights, tokenizer and picture settings; None where something is missing.
+
+    A cache often holds parts: another program may have wanted the tokenizer alone.
+    """
+    needed = ("*.safetensors", "preprocessor_config.json", "tokenizer_config.json")
+    if not all(any(folder.glob(pattern)) for pattern in needed):
+        return None
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def checkpoint_digest(folder: Path) -> str:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..encoders.llava import Llava
-from ..encoders.lora import PROJECTOR
 from ..heads.pooling import zero_linear
 from ..heads.video import Seen, VideoHead, in_order
 from ..losses import IGNORED, Temperature, masked_prediction, next_token, skeleton
@@ -74,7 +73,7 @@ class MmiNetwork(nn.Module):
         groups: dict[str, list[nn.Parameter]] = {"lora": [], "heads": []}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                groups["lora" if name.startswith("llava.") or PROJECTOR in name else "heads"].append(parameter)
+                groups["lora" if name.startswith("llava.") else "heads"].append(parameter)
         return groups
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
