@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -13,6 +13,7 @@ from . import plugins
 from .errors import ConfigError, UsageError
 
 _HERE = Path(__file__).parent
+Options = TypeVar("Options", bound=plugins.BaseOptions)
 # An installed wheel carries configs/ and prompts/ inside the package; in a checkout they lie beside it.
 PACKAGED = _HERE / "_data" if (_HERE / "_data").is_dir() else _HERE.parent
 
@@ -36,6 +37,8 @@ class Settings(plugins.BaseOptions):
     keyimages: Section = Field(Section(name="disparity"), description="how key images are chosen")
     index: Section = Field(Section(), description="vector index; 'auto' takes flat, and faiss for large collections")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
+    train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
 
     @model_validator(mode="before")
     @classmethod
@@ -69,11 +72,16 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Setti
 
     Raises ConfigError with all problems at once, UsageError where the file is missing or no YAML.
     """
-    source = str(path) if path else "settings"
-    values = _read(find("configs", path)) if path else {}
-    for override in overrides:
-        _apply(values, override)
-    return from_values(values, source)
+    return from_values(_values(path, overrides), str(path) if path else "settings")
+
+
+def read(kind: type[Options], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Options:
+    """As `load`, for other options than Settings: a YAML file changed by overrides, every problem in one error."""
+    values = _values(path, overrides)
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigError(str(path) if path else "options", plugins.explain(error, kind)) from error
 
 
 def from_values(values: Mapping[str, Any], source: str = "settings") -> Settings:
@@ -96,6 +104,13 @@ def find(folder: str, name: str | Path) -> Path:
             return candidate
     known = sorted(path.name for path in (PACKAGED / folder).glob("*.yaml"))
     raise UsageError(f"{name}: no such file, and no packaged {folder} of that name (there are: {', '.join(known)})")
+
+
+def _values(path: str | Path | None, overrides: Iterable[str]) -> dict[str, Any]:
+    values = _read(find("configs", path)) if path else {}
+    for override in overrides:
+        _apply(values, override)
+    return values
 
 
 def _read(path: Path) -> dict[str, Any]:

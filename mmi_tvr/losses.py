@@ -7,7 +7,9 @@ batch's gradient; the mean of the values over processes is the loss. Arithmetic 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch.nn import functional
 from .errors import UsageError
 from .processes import gather, rank, sizes, total, world
 
+T = TypeVar("T", bound=Callable[..., Tensor])
 IGNORED = -100  # a label that is no target, as in transformers
 MAX_SCALE = 100.0
 
@@ -42,6 +45,18 @@ class Temperature(nn.Module):
         self.log_scale.clamp_(0.0, math.log(MAX_SCALE))
 
 
+def in_float32(loss: T) -> T:
+    """Leave autocast for a loss: in bfloat16 cosines keep two digits, and a temperature of 0.01 multiplies the rest."""
+
+    @wraps(loss)
+    def calm(first: Tensor, *rest: Any, **named: Any) -> Tensor:
+        with torch.autocast(first.device.type, enabled=False):
+            return loss(first, *rest, **named)
+
+    return cast(T, calm)
+
+
+@in_float32
 def contrastive(text: Tensor, video: Tensor, scale: Tensor, groups: Tensor | None = None) -> Tensor:
     """L_r: symmetric InfoNCE over the global batch (Oord et al. 2018; eq. 8, decision).
 
@@ -62,6 +77,7 @@ def contrastive(text: Tensor, video: Tensor, scale: Tensor, groups: Tensor | Non
     return (to_video + to_text) / 2 * world() / sum(lengths)
 
 
+@in_float32
 def masked_prediction(
     states: Tensor, keys: Tensor, masked: Tensor, valid: Tensor, scale: Tensor, copy: float = 0.999
 ) -> Tensor:

@@ -92,6 +92,12 @@ def objects(value: Any) -> list[Any]:
     return found
 
 
+def wait() -> None:
+    """Until every process is here."""
+    if _together():
+        dist.barrier()
+
+
 def leave() -> None:
     """Wait for the other processes and leave the group: the last thing that a script does.
 

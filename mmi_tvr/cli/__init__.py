@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
-
 import typer
 
 from ..device import calm_threads
-from ..errors import MmiTvrError, UsageError
-from ._console import say
-
-_INTERRUPTED = 130  # what typer makes of Ctrl-C
+from ._console import one_line_errors
 
 app = typer.Typer(
     name="mmi-tvr",
@@ -30,20 +24,5 @@ def main() -> None:
     calm_threads()
     for module in (searching, evaluation, data, doctor, demo):
         module.register(app)
-    try:
+    with one_line_errors():
         app()
-    except MmiTvrError as error:
-        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
-    except OSError as error:  # a full disk, a folder that may not be written
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
-    except SystemExit as stop:
-        if stop.code == _INTERRUPTED:
-            say("interrupted: nothing is lost; run the same command again to go on")
-        raise
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    from rich.markup import escape
-
-    say(f"[red]error:[/] {escape(message)}")
-    sys.exit(code)

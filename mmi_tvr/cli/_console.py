@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import platformdirs
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,7 +28,10 @@ from rich.text import Text
 
 from .. import models
 from ..config import Section, Settings
+from ..errors import MmiTvrError, UsageError
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C, too
+_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
@@ -50,6 +55,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON documen
 def say(message: str) -> None:
     """A line for the person, on stderr; rich markup."""
     _err.print(message)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What goes wrong inside is one line on stderr, and an exit code: 1 failed, 2 wrong use, 130 interrupted."""
+    try:
+        yield
+    except MmiTvrError as error:
+        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except KeyboardInterrupt:
+        say(_TO_GO_ON)
+        sys.exit(_INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            say(_TO_GO_ON)
+        raise
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    say(f"[red]error:[/] {escape(message)}")
+    sys.exit(code)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

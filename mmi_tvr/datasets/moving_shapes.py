@@ -29,7 +29,7 @@ from ._moving_shapes.contrast import PAIRS, Contrast, contrast_accuracy, contras
 from ._moving_shapes.generate import KINDS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_kinds
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, Question, questions
-from ._moving_shapes.stills import stills
+from ._moving_shapes.stills import seen, stills
 from ._moving_shapes.world import Spec
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "contrast_pairs",
     "questions",
     "render_frames",
+    "seen",
     "stills",
     "twin",
     "twin_kinds",

@@ -11,6 +11,7 @@ from ..fingerprint import digest
 
 # What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+BUNDLED = Path(__file__).parents[1] / "_bundled"  # what the package carries: trained models, a folder each
 _BLOCKS, _BLOCK = 64, 1 << 16
 _TIMEOUT = 10.0  # seconds to ask the hub for a size
 
@@ -26,9 +27,13 @@ class Cached:
 
 
 def locate(name: str) -> Path:
-    """The folder of a checkpoint: a path, or a repository in the local cache. ModelNotFound where it is neither."""
-    if Path(name).is_dir():
-        return Path(name)
+    """The folder of a checkpoint: a path, a bundled one (moving-shapes/base), or a repository in the local cache.
+
+    ModelNotFound where it is none of them.
+    """
+    for folder in (Path(name), BUNDLED / name):
+        if folder.is_dir():
+            return folder
     if Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1:
         raise ModelNotFound(f"{name}: no such folder; a checkpoint is a folder, or a hub name such as 'owner/model'")
     from huggingface_hub import snapshot_download

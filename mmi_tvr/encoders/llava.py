@@ -82,13 +82,18 @@ class Llava(nn.Module):
         tokens = self.tokenizer(texts, return_tensors="pt", padding=True, padding_side=side)
         if tokens["input_ids"].shape[1] > self.context:
             raise UsageError(f"a text has {tokens['input_ids'].shape[1]} tokens; the model reads {self.context}")
-        embedding = self.base.get_input_embeddings()
-        ids, mask = (tokens[name].to(embedding.weight.device) for name in ("input_ids", "attention_mask"))
-        embeds = embedding(ids)
+        device = self.base.get_input_embeddings().weight.device
+        ids, mask = (tokens[name].to(device) for name in ("input_ids", "attention_mask"))
+        return Inputs(ids, self.embed(ids, visual), mask)
+
+    def embed(self, ids: Tensor, visual: Tensor | None = None) -> Tensor:
+        """Token embeddings of ids (B, L) with visual tokens (N, tokens_per_image, d_lm) at the image tokens' places,
+        which must be as many. (B, L, d_lm)."""
+        embeds = self.base.get_input_embeddings()(ids)
         if visual is not None:
             places = (ids == self.base.config.image_token_id)[..., None]
             embeds = embeds.masked_scatter(places, visual.to(embeds))
-        return Inputs(ids, embeds, mask)
+        return embeds
 
     def quote(self, text: str, limit: int) -> str:
         """A person's text as part of a prompt: at most `limit` tokens, and no special token can be written in it."""

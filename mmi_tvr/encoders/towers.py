@@ -16,6 +16,8 @@ from . import hub
 from .clip import ClipTowers
 from .options import LlavaOptions
 
+_SAMPLED = 1024  # values of a weight that its hash looks at
+
 
 class LlavaTowers(ClipTowers):
     """Pictures -> everything that the method reads from a vision tower. Sentences as in ClipTowers.
@@ -72,8 +74,10 @@ class LlavaTowers(ClipTowers):
         return {name: torch.cat([part[name] for part in parts]).cpu().numpy().astype(kinds[name]) for name in kinds}
 
     def vision_fingerprint(self) -> str:
-        """Hash of all that changes `see`."""
-        return digest("llava towers", self.digest, self._layers, self._tokens, self._regions, "float16")
+        """Hash of all that changes `see`; the text tower does not."""
+        modules = (self.vision, self._model.visual_projection)
+        weights = [_sampled(name, each) for module in modules for name, each in module.state_dict().items()]
+        return digest("llava towers", weights, self._layers, self._tokens, self._regions, "float16")
 
     def _pooled(self, tokens: Any, grid: int) -> Any:
         """Patch tokens (N, side**2, d) -> their means over the cells of a grid (N, grid**2, d)."""
@@ -86,6 +90,12 @@ class LlavaTowers(ClipTowers):
         if grid > self._side:
             raise UsageError(f"a picture has {self._side} x {self._side} patches: too few for {grid} x {grid} {what}")
         return grid
+
+
+def _sampled(name: str, weight: Any) -> tuple[str, list[int], str]:
+    """Name, shape and evenly spread values of a weight: training changes them all (as `hub.checkpoint_digest`)."""
+    flat = weight.detach().float().cpu().flatten()
+    return name, list(weight.shape), flat[:: max(1, len(flat) // _SAMPLED)].numpy().tobytes().hex()
 
 
 def load(options: LlavaOptions, *, regions: int, device: str = "auto") -> LlavaTowers:

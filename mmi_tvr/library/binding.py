@@ -39,7 +39,18 @@ class Binding:
         asked, stored = self._wanted.get(key), self._stored.get(key)
         if key == "model" and asked is not None and asked.name == "auto" and stored is not None:
             return stored  # the best model may be another one by now, but this library has its own
+        if key == "keyimages" and asked is None:
+            return self._key_images(stored)
         return asked or stored or getattr(Settings(), key)
+
+    def _key_images(self, stored: Section | None) -> Section:
+        """What somebody once asked for; else those that the model was trained on, else the defaults."""
+        from .. import models
+
+        default, before = Settings().keyimages, self._stored.get("model")
+        if stored not in (None, default, models.key_images(before) if before else None):
+            return stored
+        return models.key_images(self.section("model")) or default
 
     def settle(self, rebuild: bool) -> None:
         """Before writing: keep the settings of a new library, refuse or carry out a change to those of an old one.

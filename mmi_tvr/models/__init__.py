@@ -15,17 +15,23 @@ FALLBACK = "label_bridge"
 
 
 def section(text: str) -> Section:
-    """What `--model TEXT` means: NAME, NAME:CHECKPOINT, or a CLIP-layout checkpoint alone (a folder or hub name).
+    """What `--model TEXT` means: NAME, NAME:CHECKPOINT, or a checkpoint alone.
+
+    A checkpoint is a bundled model's name, a folder that training wrote, or a CLIP-layout one (folder or hub name).
 
     >>> section("clip4clip:openai/clip-vit-base-patch32").options
     {'checkpoint': 'openai/clip-vit-base-patch32'}
+    >>> section("moving-shapes").options
+    {'weights': 'moving-shapes'}
     """
     name, colon, checkpoint = text.partition(":")
     if text == "auto" or name in plugins.names("models"):
-        return Section(name=name, **({"checkpoint": checkpoint} if colon else {}))
+        return Section(name=name, **({"weights" if name == "mmi" else "checkpoint": checkpoint} if colon else {}))
+    if text in bundled() or (Path(text) / "mmi.json").is_file():
+        return Section(name="mmi", weights=text)
     if "/" in text or Path(text).is_dir():
         return Section(name="clip4clip", checkpoint=text)
-    known = ", ".join(plugins.names("models"))
+    known = ", ".join((*plugins.names("models"), *bundled()))
     raise UsageError(f"no model is called {text!r}; there are: {known}, auto, or a checkpoint's folder or hub name")
 
 
@@ -40,6 +46,22 @@ def resolve(chosen: Section) -> Section:
 
     found = hub.cached(clip.MODEL_TYPES)
     return Section(name="clip4clip", checkpoint=found[0].name) if found else Section(name=FALLBACK)
+
+
+def bundled() -> tuple[str, ...]:
+    """Names of the trained models that the package carries."""
+    from ..encoders import hub
+
+    return tuple(sorted(path.parent.name for path in hub.BUNDLED.glob("*/mmi.json")))
+
+
+def key_images(chosen: Section) -> Section | None:
+    """The key images that a model was trained on, as a settings section; None where it takes any."""
+    if chosen.name == "auto":
+        return None
+    wanted = getattr(plugins.load("models", chosen.name), "key_images", None)
+    found = wanted(chosen.options) if wanted else None
+    return Section(**found) if found else None
 
 
 def checkpoints(chosen: Section) -> list[str]:

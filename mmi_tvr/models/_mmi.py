@@ -115,7 +115,7 @@ class MmiNetwork(nn.Module):
         at_images = inputs.ids == llava.base.config.image_token_id
         states = llava.states(inputs)[at_images].unflatten(0, (-1, llava.tokens_per_image)).mean(dim=1)  # (N, d_lm)
         guesses = batch["video"]["image"].new_zeros(batch["video"]["image"].shape)
-        guesses = guesses.masked_scatter(mask[..., None], self.guess(states.to(guesses)))
+        guesses = guesses.masked_scatter(mask[..., None], self.guess(states.to(guesses)).to(guesses))
         return masked_prediction(guesses, batch["video"]["image"], masked, mask, self.temperature())
 
     def skeleton_loss(self, batch: Mapping[str, Any]) -> Tensor:

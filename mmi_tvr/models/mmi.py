@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..encoders import hub
 from ..encoders.options import LlavaOptions
 from ..errors import ModelNotFound
 from ..files import write_atomically
@@ -33,20 +34,53 @@ _BATCH = 32
 
 
 class Options(BaseOptions):
-    """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3."""
+    """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3.
+
+    With `weights`, all that is not said here is as it was trained.
+    """
 
     llava: LlavaOptions = Field(description="the large vision-language model, and its towers")
     heads: HeadOptions = Field(HeadOptions(), description="temporal and spatial attention")
     lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
     inductive: bool = Field(True, description="use the heads; false: key images are averaged")
-    weights: Path | None = Field(None, description="a folder that `save` wrote; default: untrained")
+    weights: str | None = Field(
+        None, description="a folder that `save` wrote, or the name of a bundled model; default: untrained"
+    )
     moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top: int = Field(1, ge=1, description="how many best key images")
     found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_trained(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("weights"):
+            return values
+        return _over(_trained(folder_of(str(values["weights"])))["options"], values)
+
+
 def build(options: Options, *, device: str) -> Mmi:
     return Mmi(options, device)
+
+
+def trainable(options: Options, *, device: str) -> Mmi:
+    """The model with what training changes: a new adapter, or that of `weights`."""
+    return Mmi(options, device, trainable=True)
+
+
+def folder_of(weights: str) -> Path:
+    """The folder of trained weights: a path, or the name of a bundled model. ModelNotFound where it is neither."""
+    for folder in (Path(weights), hub.BUNDLED / weights):
+        if (folder / SETTINGS).is_file():
+            return folder
+    raise ModelNotFound(f"{weights}: no trained model here ({SETTINGS} is missing), and none is bundled of that name")
+
+
+def key_images(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How the key images were chosen that the weights were trained on; None where nothing was trained."""
+    weights = options.get("weights")
+    found: dict[str, Any] | None = _trained(folder_of(str(weights)))["keyimages"] if weights else None
+    return found
 
 
 class Mmi:
@@ -59,6 +93,10 @@ class Mmi:
         self.options = options
         self._device = device
         self._trainable = trainable
+
+    @property
+    def _folder(self) -> Path | None:
+        return folder_of(self.options.weights) if self.options.weights else None
 
     @cached_property
     def towers(self) -> LlavaTowers:
@@ -74,7 +112,7 @@ class Mmi:
         from ..heads.video import VideoHead
         from ._mmi import MmiNetwork
 
-        options, folder = self.options, self.options.weights
+        options, folder = self.options, self._folder
         large = None
         if options.lvlm:
             adapter = folder / ADAPTER if folder and (folder / ADAPTER).is_dir() else None
@@ -130,13 +168,35 @@ class Mmi:
 
     def fingerprint(self) -> str:
         made = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
-        large = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"}) if made["lvlm"] else None
-        folder = self.options.weights
+        large = None
+        if self.options.lvlm:
+            read = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"})
+            large = (read, hub.checkpoint_digest(hub.locate(self.options.llava.checkpoint)))
+        folder = self._folder
         trained = {str(path.relative_to(folder)): file_digest(path) for path in _weights(folder)} if folder else {}
-        return digest(self.name, self.vision_fingerprint(), made, large, trained)
+        return digest(self.name, self.vision_fingerprint(), self.towers.digest, made, large, trained)
 
-    def save(self, folder: Path) -> None:
-        """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made."""
+    def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
+        """What `network` trains on: B texts with the features of their videos; pairs of one video share its number."""
+        import torch
+
+        from ._mmi import pack
+
+        return {
+            "texts": list(texts),
+            "clip": torch.from_numpy(self.towers.texts(texts)),
+            "video": pack(features),
+            "groups": torch.tensor(numbers),
+        }
+
+    def save(
+        self, folder: Path, keyimages: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made.
+
+        keyimages: the settings section of the key images that it was trained on. origin: whatever should be known
+        about the training; plain values.
+        """
         from safetensors.torch import save
 
         from ..encoders import lora
@@ -149,12 +209,41 @@ class Mmi:
         write_atomically(folder / HEADS, save({name: each.cpu() for name, each in heads.items()}))
         if network.llava is not None and hasattr(network.llava.model, "get_base_model"):
             lora.save(network.llava.model, folder / ADAPTER)
-        settings = self.options.model_dump(mode="json", exclude={"weights"})
+        options = self.options.model_dump(mode="json", exclude={"weights"})
+        for key in ("checkpoint", "clip"):  # so that the folder works from anywhere
+            if (place := options["llava"][key]) and Path(place).is_dir():
+                options["llava"][key] = str(Path(place).absolute())
+        settings = {
+            "options": options,
+            "keyimages": dict(keyimages) if keyimages else None,
+            "origin": dict(origin or {}),
+        }
         write_atomically(folder / SETTINGS, json.dumps(settings, indent=1).encode())
 
 
+def _trained(folder: Path) -> dict[str, Any]:
+    """What `save` noted."""
+    try:
+        found: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        found["options"] = dict(found["options"])
+        found.setdefault("keyimages", None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelNotFound(f"{folder / SETTINGS}: not what a training run wrote") from error
+    return found
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with those of `above` instead of those of `below`, key by key."""
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            merged[key] = _over(below[key], above[key])
+    return merged
+
+
 def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.safetensors"))
+    """The files of trained tensors; a bundled base may lie beside them."""
+    return [folder / HEADS, *sorted((folder / ADAPTER).glob("*.safetensors"))]
 
 
 def _load_heads(network: MmiNetwork, folder: Path) -> None:

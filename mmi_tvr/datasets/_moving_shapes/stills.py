@@ -28,17 +28,31 @@ def stills(spec: Spec, time: float) -> tuple[str, ...]:
     seen from each other, where they stand in the picture, or how large they are and whether they are turned. What
     follows from a threshold (half faded, between large and small) is told by the thresholds above.
     """
-    seen = [_seen(*both) for both in zip(spec.things, Motion(spec).at(time), strict=True) if both[1].visible]
-    if not seen:
+    there = _visible(spec, time)
+    if not there:
         return _EMPTY
     plain = [
-        listed([indefinite(thing) for thing, _ in seen]),
-        listed([f"{indefinite(thing)} {_position(pose)}" for thing, pose in seen]),
-        listed([_looks(thing, pose) for thing, pose in seen]),
+        listed([indefinite(thing) for thing, _ in there]),
+        listed([f"{indefinite(thing)} {_position(pose)}" for thing, pose in there]),
+        listed([_looks(thing, pose) for thing, pose in there]),
     ]
-    related = [_related(seen, one, other) for one in range(len(seen)) for other in range(len(seen)) if one != other]
-    words = listed([chinese.name(thing, number_too=True) for thing, _ in seen], "、", "和")
+    related = [_related(there, one, other) for one in range(len(there)) for other in range(len(there)) if one != other]
+    words = listed([chinese.name(thing, number_too=True) for thing, _ in there], "、", "和")
     return tuple(dict.fromkeys([*related, *plain, words]))
+
+
+def seen(spec: Spec, time: float) -> tuple[tuple[str, tuple[float, float]], ...]:
+    """The name ("a red ring") and the centre (shares of the picture's width and height) of every single shape that is
+    visible at a time (seconds); a row of three is three of them."""
+    return tuple(
+        (indefinite(replace(thing, count=1)), centre)
+        for thing, pose in _visible(spec, time)
+        for centre in pose.centres
+    )
+
+
+def _visible(spec: Spec, time: float) -> list[_Seen]:
+    return [_seen(*both) for both in zip(spec.things, Motion(spec).at(time), strict=True) if both[1].visible]
 
 
 def _seen(thing: Thing, pose: Pose) -> _Seen:

@@ -1,0 +1,9 @@
+"""A small LLaVA from nothing: towers, projector, language model and tokenizers, learned on moving shapes.
+
+layout    its architecture and its files, as published checkpoints have them
+data      batches: single pictures with exact descriptions, cached key images with captions and questions
+frames    stage 1: vision and text tower, contrastively, on single pictures
+clips     stage 2: the text tower learns events, on cached features
+language  stage 3: projector and language model, by captions and answers
+run       the stages in order, each a run of the train room
+"""

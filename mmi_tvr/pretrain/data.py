@@ -1,0 +1,168 @@
+"""Batches for the stages. What is drawn hangs on seed, epoch, batch and process alone, so a run can be taken up again.
+
+Twins share a batch everywhere (`train.batches`): they are what makes a model look at order, direction and the like.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import processes
+from ..datasets.moving_shapes import MovingShapes, Spec, captions, questions, render_frames, seen, stills
+from ..models._mmi import pack
+from ..train.batches import TwinSampler
+from ..train.protocol import Batch
+from ..types import Features
+from .layout import IMAGE_SIZE
+
+_NOISE = 3.0  # grey levels: about what H.264 does to a picture of this size
+_BUSY = 0.6  # share of the pictures that are taken from within an event
+_GRID = 3  # regions of a picture, as the spatial head sees them
+
+
+class FrameBatches:
+    """One picture of each video at a random time, with an exact description, and the name of one thing in it."""
+
+    def __init__(self, dataset: MovingShapes, batch: int, seed: int) -> None:
+        self._specs = dataset.specs()
+        self._sampler = _sampler(dataset, batch, seed)
+        self._seed = seed
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """pixels (B, 3, H, W), texts, names, cells (B,) the region that the named thing is in, groups (B,)."""
+        for at, rows in enumerate(self._sampler.batches(number, skip), skip):
+            dice = _dice(self._seed, number, at)
+            yield self.batch(rows, dice)
+
+    def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        specs = [self._specs[row] for row in rows]
+        times = [_moment(spec, dice) for spec in specs]
+        pictures = np.stack(
+            [render_frames(spec, [time], IMAGE_SIZE)[0] for spec, time in zip(specs, times, strict=True)]
+        )
+        texts = [_any(stills(spec, time), dice) for spec, time in zip(specs, times, strict=True)]
+        named = [_named(spec, time, dice) for spec, time in zip(specs, times, strict=True)]
+        noisy = pictures.astype(np.float32) + dice.normal(0, _NOISE, pictures.shape).astype(np.float32)
+        pixels = torch.from_numpy(noisy.clip(0, 255) / 127.5 - 1).permute(0, 3, 1, 2).contiguous()
+        return {
+            "ids": list(rows),
+            "pixels": pixels,
+            "texts": texts,
+            "groups": same(texts),
+            "names": [name for name, _ in named],
+            "cells": torch.tensor([cell for _, cell in named]),
+        }
+
+
+class ClipBatches:
+    """Cached key images of each video, one of its captions, and a description of one of the key images."""
+
+    def __init__(self, dataset: MovingShapes, features: Sequence[Features], batch: int, seed: int) -> None:
+        self._specs, self._features = dataset.specs(), features
+        self._sampler = _sampler(dataset, batch, seed)
+        self._seed = seed
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """video (`models.mmi.pack`), texts, stills and the key image (B,) that each of them describes."""
+        for at, rows in enumerate(self._sampler.batches(number, skip), skip):
+            dice = _dice(self._seed, number, at)
+            yield self.batch(rows, dice)
+
+    def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        specs = [self._specs[row] for row in rows]
+        features = [self._features[row] for row in rows]
+        places = [int(dice.integers(len(each.segments))) for each in features]
+        times = [float(each.segments[place, 2]) for each, place in zip(features, places, strict=True)]
+        return {
+            "ids": list(rows),
+            "video": pack(features),
+            "texts": [_any(captions(spec), dice) for spec in specs],
+            "stills": [_any(stills(spec, time), dice) for spec, time in zip(specs, times, strict=True)],
+            "places": torch.tensor(places),
+        }
+
+
+class TalkBatches:
+    """Cached key images or a caption of each video, and what is to be said about them: a caption, or answers."""
+
+    def __init__(self, dataset: MovingShapes, features: Sequence[Features], batch: int, seed: int) -> None:
+        self._specs, self._features = dataset.specs(), features
+        self._sampler = _sampler(dataset, batch, seed)
+        self._seed = seed
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """video, looks (B,) whether the key images are shown, context, and turns: lists of (what is said, reply)."""
+        for at, rows in enumerate(self._sampler.batches(number, skip), skip):
+            dice = _dice(self._seed, number, at)
+            yield self.batch(rows, dice)
+
+    def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        talks = [talk(self._specs[row], dice) for row in rows]
+        return {
+            "ids": list(rows),
+            "video": pack([self._features[row] for row in rows]),
+            "looks": torch.tensor([not context for context, _ in talks]),
+            "contexts": [context for context, _ in talks],
+            "turns": [turns for _, turns in talks],
+        }
+
+
+def talk(spec: Spec, dice: np.random.Generator, most: int = 4) -> tuple[str, list[tuple[str, str]]]:
+    """A text to read instead of the video ("" to look at it), and turns of a prompt and the reply to it."""
+    kind = dice.random()
+    if kind < 0.25:
+        return "", [(" Describe this video:", _any(captions(spec), dice))]
+    known = questions(spec)
+    chosen = dice.permutation(len(known))[:most]
+    turns = [(f" Question: {known[at].text} Answer:", known[at].answer) for at in chosen]
+    return (_any(captions(spec), dice) if kind > 0.6 else ""), turns
+
+
+def same(texts: Sequence[str]) -> Tensor:
+    """A number for each text; equal texts have the same, in every process. (B,) int64."""
+    return torch.tensor([zlib.crc32(text.encode()) for text in texts])
+
+
+def corpus(specs: Sequence[Spec]) -> Iterator[str]:
+    """Everything that is said about these videos, for the tokenizers."""
+    for spec in specs:
+        yield from captions(spec)
+        yield from stills(spec, spec.starts[0] / 1000)
+        for question in questions(spec):
+            yield from (question.text, question.answer)
+
+
+def _sampler(dataset: MovingShapes, batch: int, seed: int) -> TwinSampler:
+    return TwinSampler(dataset.groups(), batch, seed, processes.rank(), processes.world())
+
+
+def _dice(seed: int, epoch: int, batch: int) -> np.random.Generator:
+    return np.random.default_rng([seed, epoch, batch, processes.rank()])
+
+
+def _any(options: Sequence[str], dice: np.random.Generator) -> str:
+    return options[int(dice.integers(len(options)))]
+
+
+def _moment(spec: Spec, dice: np.random.Generator) -> float:
+    """A time in seconds, rather within an event than between two."""
+    if dice.random() < _BUSY:
+        start = spec.starts[int(dice.integers(len(spec.starts)))]
+        return float(start + dice.random() * spec.length) / 1000
+    return float(dice.random() * spec.duration) / 1000
+
+
+def _named(spec: Spec, time: float, dice: np.random.Generator) -> tuple[str, int]:
+    """The name of a single shape that is visible, and the number of the region that its centre is in."""
+    there: Sequence[tuple[str, tuple[float, float]]] = seen(spec, time)
+    if not there:
+        return "nothing", int(dice.integers(_GRID**2))
+    name, (x, y) = there[int(dice.integers(len(there)))]
+    column, row = (min(_GRID - 1, int(place * _GRID)) for place in (x, y))
+    return name, row * _GRID + column

@@ -1,0 +1,56 @@
+"""Captions and cached features as batches, twins together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import processes
+from ..types import Features, Sample
+from .batches import TwinSampler
+from .protocol import Batch
+
+
+class Packer(Protocol):
+    """What a model makes of texts and features, so that its network can read them (`models.mmi.Mmi.batch`)."""
+
+    def batch(
+        self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]
+    ) -> Mapping[str, Any]: ...
+
+
+class PairBatches:
+    """Batches of (caption, video): every video once an epoch, with one of its captions (decision).
+
+    kept: numbers of the samples that take part. groups: twins among all samples (`MovingShapes.groups`); None: no two
+    are. The captions drawn hang on seed, epoch, batch and process alone.
+    """
+
+    def __init__(
+        self,
+        model: Packer,
+        samples: Sequence[Sample],
+        features: Sequence[Features],
+        kept: Sequence[int],
+        groups: Sequence[Sequence[int]] | None,
+        *,
+        batch: int,
+        seed: int,
+    ) -> None:
+        self._model, self._samples, self._features, self._seed = model, samples, features, seed
+        here = set(kept)
+        together = [[each for each in group if each in here] for group in groups or [(number,) for number in kept]]
+        self._sampler = TwinSampler(
+            [group for group in together if group], batch, seed, processes.rank(), processes.world()
+        )
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """This process's batches of one epoch, without the first `skip`, which are not loaded."""
+        for at, rows in enumerate(self._sampler.batches(number, skip), skip):
+            dice = np.random.default_rng([self._seed, number, at, processes.rank()])
+            chosen = [self._samples[row] for row in rows]
+            texts = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in chosen]
+            made = self._model.batch(texts, [self._features[row] for row in rows], rows)
+            yield {"ids": [sample.id for sample in chosen], **made}

@@ -1,0 +1,155 @@
+"""A whole run from a settings file: features once, then the loop, then the best checkpoint as a model folder.
+
+    FOLDER/checkpoints/   to resume from (`checkpoint`)
+    FOLDER/metrics.jsonl  every logged number (`trackers`)
+    FOLDER/best.json      the best validation
+    FOLDER/model/         the trained weights, as `--model FOLDER/model` reads them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import device, evaluate, metrics, plugins, processes
+from ..embed import Progress, Silent
+from ..errors import MediaError, UsageError
+from ..features import FeatureCache, Stored, stored
+from ..types import Embeddings, Query, Sample
+from . import checkpoint
+from .loop import Outcome, Trainer
+from .loop import Progress as Step
+from .pairs import PairBatches
+from .settings import DataOptions, RunSettings
+
+MODEL = "model"
+_TOLD = ("loss", "validation")
+
+
+def run(
+    settings: RunSettings,
+    folder: Path,
+    *,
+    cache: Path,
+    resume: bool = False,
+    cpu: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train the model of `settings`, in as many processes as were started; every process calls this.
+
+    cache: a folder for vision features, shared by all runs. resume: go on from the newest checkpoint in `folder`.
+    Raises UsageError where the model cannot be trained, or more videos are unreadable than `data.unreadable` allows.
+    """
+    progress = progress if progress is not None and not processes.rank() else Silent()
+    place = plugins.require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
+    torch.manual_seed(settings.train.seed)
+    model = _model(settings, "cpu" if cpu else str(place))
+    samples, features, kept, groups = _data(settings, settings.data.train, model, cache, progress)
+    data = PairBatches(model, samples, features, kept, groups, batch=settings.data.batch, seed=settings.train.seed)
+    held = settings.data.validation and _data(settings, settings.data.validation, model, cache, progress)
+
+    def validate(_: Any) -> float:
+        """SumR on the validation split; process 0's counts, so the others do not work for it."""
+        if held is None or processes.rank():
+            return 0.0
+        report = evaluated(model, held[0], held[1])
+        return metrics.sum_of_recalls(report.t2v, report.v2t)
+
+    def step(now: Step) -> None:
+        progress.advance()
+        if "validation" in now.values:
+            told = ", ".join(f"{name} {now.values[name]:.3f}" for name in _TOLD)
+            progress.say(f"step {now.step} ({now.stage}): {told}")
+
+    progress.begin("training", settings.train.steps)
+    trainer = Trainer(
+        model.network,
+        data,
+        settings.train,
+        folder,
+        validate=validate if held else None,
+        progress=step,
+        config={**settings.model_dump(mode="json", exclude={"train", "device"}), "fingerprint": model.fingerprint()},
+        resume=resume,
+        cpu=cpu,
+    )
+    progress.advance(trainer.step)
+    outcome = trainer.run()
+    if outcome.finished and not processes.rank():
+        _export(model, settings, folder, outcome)
+    return outcome
+
+
+def evaluated(model: Any, samples: Sequence[Sample], features: Stored) -> evaluate.Report:
+    """The model's report on samples whose features are there."""
+    able = [number for number in range(len(samples)) if number not in features.failures]
+    made = iter(model.embed_videos([features[number] for number in able]))
+    embeddings: list[Embeddings | MediaError] = [
+        features.failures[number] if number in features.failures else next(made) for number in range(len(samples))
+    ]
+    captions = [Query(caption) for sample in samples for caption in sample.captions]
+    vectors = model.embed_queries(captions)
+    return evaluate.evaluate(samples, embeddings, vectors, model.scoring, model=model.name, max_unreadable=1.0)
+
+
+def _model(settings: RunSettings, place: str) -> Any:
+    """The model, with an adapter that can be trained."""
+    module = plugins.load("models", settings.model.name)
+    make = getattr(module, "trainable", None)
+    if make is None:
+        raise UsageError(f"model {settings.model.name} has nothing to train")
+    options = plugins.options("models", settings.model.name, settings.model.options)
+    return make(options, device=place if place != "cpu" else str(device.resolve("cpu")))
+
+
+def _data(
+    settings: RunSettings, section: Any, model: Any, cache: Path, progress: Progress
+) -> tuple[Sequence[Sample], Stored, list[int], Sequence[Sequence[int]] | None]:
+    """Samples, their features, the numbers of those that can be used, and the groups of twins if there are any.
+
+    Every process makes its share of the missing features, and then reads those of all.
+    """
+    dataset = plugins.build("datasets", section.name, section.options)
+    if hasattr(dataset, "materialise") and not processes.rank() and (missing := len(dataset.missing())):
+        progress.begin("rendering", missing)
+        dataset.materialise(advance=progress.advance)
+    processes.wait()
+    samples = dataset.samples()
+    videos = [samples[number].video for number in range(len(samples))]
+    method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
+    mine = videos[processes.rank() :: processes.world()]
+    progress.begin("features", len(mine))
+    stored(mine, model, method, FeatureCache(cache), progress.advance)
+    processes.wait()
+    features = stored(videos, model, method, FeatureCache(cache))
+    _check(section, samples, features.failures, settings.data)
+    if progress_lines := features.failures:
+        progress.say(f"{len(progress_lines)} videos are left out; the first: {next(iter(progress_lines.values()))}")
+    groups = dataset.groups() if hasattr(dataset, "groups") else None
+    return samples, features, [n for n in range(len(samples)) if n not in features.failures], groups
+
+
+def _check(section: Any, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:
+    if len(failures) > data.unreadable * len(samples):
+        raise UsageError(
+            f"{section.name}: {len(failures)} of {len(samples)} videos cannot be used, more than {data.unreadable:.0%} "
+            f"(the first: {next(iter(failures.values()))}); repair them, or allow more with data.unreadable"
+        )
+
+
+def _export(model: Any, settings: RunSettings, folder: Path, outcome: Outcome) -> None:
+    """The best checkpoint's weights (the last ones', where nothing was validated) as a model folder."""
+    best = outcome.best
+    step = best.step if best else outcome.step
+    checkpoint.load_trained(model.network, folder / "checkpoints" / f"step-{step:08d}")
+    origin = {
+        **checkpoint.origin(),
+        "step": step,
+        "validation": asdict(best) if best else None,
+        "settings": settings.model_dump(mode="json"),
+    }
+    model.save(folder / MODEL, settings.keyimages.model_dump(mode="json"), origin)

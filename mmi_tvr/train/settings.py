@@ -1,0 +1,49 @@
+"""A training run's settings file: what an index needs (`config.Settings`), and data and stages besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field
+
+from .. import config, plugins
+from ..config import Section, Settings
+from ..errors import ConfigError, UsageError
+from .options import TrainOptions
+
+
+class DataOptions(plugins.BaseOptions):
+    """What a run trains and validates on."""
+
+    train: Section = Field(description="the data set to train on; one caption of each video is drawn anew every time")
+    validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")
+    batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
+    unreadable: float = Field(0.02, ge=0, le=1, description="largest share of videos that may be left out")
+
+
+class RunSettings(Settings):
+    """Settings with everything that training needs."""
+
+    data: DataOptions = Field(description="data sets and batch size")  # type: ignore[assignment]
+    train: TrainOptions = Field(TrainOptions(), description="stages, learning rates, checkpoints")  # type: ignore[assignment]
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
+    """A run's settings, checked whole: UsageError, or ConfigError with every problem, before anything is loaded."""
+    found = config.read(RunSettings, path, overrides)
+    problems = []
+    for section in (found.data.train, found.data.validation):
+        if section is not None:
+            try:
+                plugins.options("datasets", section.name, section.options)
+            except UsageError as error:
+                problems.append(str(error))
+    if found.model.name == "auto":
+        problems.append("model: name the model that is trained")
+    if found.data.validation == found.data.train:
+        problems.append("data.validation: the training data themselves; name another split")
+    if problems:
+        raise ConfigError(str(path), problems)
+    found.checked(str(path))
+    return found

@@ -1,0 +1,31 @@
+"""Make the base of the bundled model from nothing: `pretrain_tiny.py FOLDER`. Run it again to go on after a stop."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmi_tvr import cache, config
+from mmi_tvr.cli._console import Watch
+from mmi_tvr.pretrain.options import PretrainOptions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where runs and the checkpoint `base` go")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one option")
+    parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
+    args = parser.parse_args()
+    options = config.read(PretrainOptions, None, args.set)
+    from mmi_tvr import processes
+    from mmi_tvr.pretrain.run import pretrain
+
+    with Watch() as watch:
+        found = pretrain(args.folder, options, cache=cache.folder() / "features", progress=watch, cpu=args.cpu)
+    print(json.dumps(found))
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main()
