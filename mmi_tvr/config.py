@@ -93,6 +93,19 @@ def from_values(values: Mapping[str, Any], source: str = "settings") -> Settings
     return settings.checked(source)
 
 
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with those of `above` instead of those of `below`, key by key.
+
+    >>> over({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4})
+    {'a': {'b': 3, 'c': 2}, 'd': 4}
+    """
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            merged[key] = over(below[key], above[key])
+    return merged
+
+
 def find(folder: str, name: str | Path) -> Path:
     """A data file (a config, a question pool): the path itself, else in the working folder, else packaged."""
     name = Path(name)

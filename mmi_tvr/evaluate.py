@@ -1,11 +1,11 @@
 """How well captions find their videos, and videos their captions: exact ranks, intervals, and what was left out.
 
-Nothing here looks at the test queries together (no dual softmax, no query bank): every row is inductive.
+Nothing looks at the test queries together unless it is asked for (`transductive`), and then in columns of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,40 @@ from .errors import MediaError, MetricsError, UsageError
 from .metrics import Metrics
 from .protocols import Model
 from .scoring import Gallery
-from .types import Embeddings, FloatArray, Query, Sample, Scoring, Video
+from .transductive import METHODS, MakeBlocks
+from .types import Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
 
 ROUNDING = 1e-6  # decision: scores of unit vectors in float32 that are closer than this are ties
 MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
 Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a report's numbers rest on, query by query.
+
+    `captions` are (sample id, caption) of the text queries with their ranks `t2v`; `asked` the sample ids of the video
+    queries with their ranks `v2t`; `samples`, `gallery` and `queries` (n, D) are what was ranked; `right` holds the
+    right samples' numbers of each text query.
+    """
+
+    captions: Sequence[tuple[str, str]]
+    t2v: IdArray
+    asked: Sequence[str]
+    v2t: IdArray
+    samples: Sequence[Sample]
+    gallery: Gallery
+    queries: FloatArray
+    right: Sequence[Collection[int]]
+    scoring: Scoring
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: every query with its rank (`compare` reads them)."""
+        texts = zip(self.captions, self.t2v.tolist(), strict=True)
+        return {
+            "t2v": [{"id": name, "caption": caption, "rank": rank} for (name, caption), rank in texts],
+            "v2t": [{"id": name, "rank": rank} for name, rank in zip(self.asked, self.v2t.tolist(), strict=True)],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +59,7 @@ class Report:
 
     `n` captions were ranked against `videos` videos. `failures` maps the ids of unreadable videos to the reason, and
     `left_out` counts their captions: neither took part. `fingerprint` is of all that made the vectors.
+    `transductive` holds both directions under the name of each normalisation that was asked for.
     """
 
     n: int
@@ -40,6 +70,8 @@ class Report:
     fingerprint: str = ""
     failures: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
+    transductive: Mapping[str, tuple[Metrics, Metrics]] = field(default_factory=dict)
+    details: Details | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; recalls in percent, ranks 1-based."""
@@ -53,12 +85,17 @@ class Report:
             "t2v": self.t2v.as_dict(),
             "v2t": self.v2t.as_dict(),
             "SumR": metrics.sum_of_recalls(self.t2v, self.v2t),
+            "transductive": {
+                name: {"t2v": t2v.as_dict(), "v2t": v2t.as_dict()} for name, (t2v, v2t) in self.transductive.items()
+            },
             "left_out": {"captions": self.left_out, "videos": dict(self.failures)},
         }
 
     def table(self) -> str:
         """The report as aligned plain text, with n and a 95 % interval for every number."""
         sides = [("text-to-video", "t2v", self.t2v), ("video-to-text", "v2t", self.v2t)]
+        for name, (t2v, v2t) in self.transductive.items():
+            sides += [(f"text-to-video, {name} *", "t2v", t2v), (f"video-to-text, {name} *", "v2t", v2t)]
         rows = [["", "n", *metrics.NAMES]]
         for title, key, side in sides:
             bounds = {name: f"[{low:.1f}, {high:.1f}]" for name, (low, high) in side.ci95.items()}
@@ -71,6 +108,8 @@ class Report:
 
     def _notes(self) -> Iterator[str]:
         yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
+        if self.transductive:
+            yield "* transductive: looks at all test queries together; not what a single search does"
         if self.failures:
             yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
             yield from (f"  {name}: {reason}" for name, reason in self.failures.items())
@@ -86,6 +125,7 @@ def evaluate(
     model: str = "",
     fingerprint: str = "",
     max_unreadable: float = MAX_UNREADABLE,
+    transductive: Collection[str] = (),
 ) -> Report:
     """Rank every caption among all videos, and every video among all captions (`metrics.PROTOCOL`).
 
@@ -93,6 +133,7 @@ def evaluate(
     sample and its captions are left out and reported. query_vectors: (captions of all samples in order, D).
     block: captions scored at once; memory is a few times block x videos numbers. A sample without captions is a
     distractor. Samples of the same stretch of the same file are right answers to each other's captions.
+    transductive: names of `transductive.METHODS` to show beside.
     Raises UsageError where the three do not fit together, MetricsError where more than one sample and more than
     `max_unreadable` (a share of the samples) are unreadable, or nothing is left to rank.
     """
@@ -117,17 +158,44 @@ def evaluate(
     for column, sample in enumerate(kept):
         right.setdefault(sample.video, []).append(column)
     videos = [samples[owners[row]].video for row in asked]
-    found = metrics.both_directions(blocks, [right[video] for video in videos], ROUNDING)
+    truth = [right[video] for video in videos]
+    found = metrics.both_directions(blocks, truth, ROUNDING)
+    sources = [kept[column].video for column in found.asked]
+    told = [caption for sample in samples for caption in sample.captions]
     return Report(
         n=len(asked),
         videos=len(kept),
         t2v=metrics.summary(found.rows, groups=videos),
-        v2t=metrics.summary(found.columns, groups=[kept[column].video for column in found.asked]),
+        v2t=metrics.summary(found.columns, groups=sources),
         model=model,
         fingerprint=fingerprint,
         failures=failures,
         left_out=len(owners) - len(asked),
+        transductive={name: _together(name, blocks, truth, videos, sources) for name in transductive},
+        details=Details(
+            [(samples[owners[row]].id, told[row]) for row in asked],
+            found.rows,
+            [kept[column].id for column in found.asked],
+            found.columns,
+            kept,
+            gallery,
+            query_vectors[asked],
+            truth,
+            scoring,
+        ),
     )
+
+
+def _together(
+    name: str, blocks: MakeBlocks, truth: metrics.Truth, videos: Sequence[Video], sources: Sequence[Video]
+) -> tuple[Metrics, Metrics]:
+    """Both directions under one normalisation over all test queries."""
+    if name not in METHODS:
+        raise UsageError(f"no normalisation is called {name!r}; there are: {', '.join(METHODS)}")
+    made = METHODS[name](blocks)
+    rows = metrics.ranks(made.t2v(), truth)
+    columns = metrics.both_directions(made.v2t, truth).columns
+    return metrics.summary(rows, groups=videos), metrics.summary(columns, groups=sources)
 
 
 def evaluate_model(
@@ -139,6 +207,7 @@ def evaluate_model(
     failures: Mapping[str, str] | None = None,
     fingerprint: str | None = None,
     max_unreadable: float = MAX_UNREADABLE,
+    transductive: Collection[str] = (),
 ) -> Report:
     """Embed a test set with a model and evaluate it.
 
@@ -168,6 +237,7 @@ def evaluate_model(
         model=model.name,
         fingerprint=model.fingerprint() if fingerprint is None else fingerprint,
         max_unreadable=max_unreadable,
+        transductive=transductive,
     )
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from mmi_tvr import cache, config
-from mmi_tvr.cli._console import Watch
+from mmi_tvr.cli._console import Watch, command
 from mmi_tvr.pretrain.options import PretrainOptions
 
 
@@ -28,4 +28,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command():
+        main()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mmi_tvr import cache
-from mmi_tvr.cli._console import Watch, one_line_errors
+from mmi_tvr.cli._console import Watch, command
 from mmi_tvr.train import settings
 
 
@@ -41,5 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with command():
         main()

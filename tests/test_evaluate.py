@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mmi_tvr import metrics
+from mmi_tvr.compare import compare
 from mmi_tvr.errors import MediaError, MetricsError, UsageError
 from mmi_tvr.evaluate import evaluate, evaluate_model
+from mmi_tvr.report import evaluation_page, heat_map
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
 WIDTH = 8
@@ -199,3 +201,108 @@ def test_an_embedder_or_a_list_of_failures_that_does_not_fit_is_refused():
         evaluate_model(model, samples, lambda videos: made[:1])
     with pytest.raises(UsageError, match=r"1 failures are of no sample, the first: 9.mp4"):
         evaluate_model(model, samples, lambda videos: made, failures={"9.mp4": "empty"})
+
+
+def test_details_hold_every_query_with_its_rank():
+    samples, made, queries = world([1, 3, 2])
+    report = evaluate(samples, made, queries, Scoring(0.4, 1))
+    t2v, v2t = by_hand(samples, made, queries, 0.4)
+    told = report.details.as_dict()
+    assert [row["rank"] for row in told["t2v"]] == t2v
+    assert [row["rank"] for row in told["v2t"]] == v2t
+    captions = [(sample.id, caption) for sample in samples for caption in sample.captions]
+    assert [(row["id"], row["caption"]) for row in told["t2v"]] == captions
+    assert [row["id"] for row in told["v2t"]] == [sample.id for sample in samples]
+
+
+def naive_transductive(name, scores, side):
+    """Both normalisations from the full matrix, as their papers write them."""
+    axis = 0 if side == "t2v" else 1
+    if name == "dual-softmax":
+        powers = np.exp(100.0 * scores)
+        return scores * powers / powers.sum(axis=axis, keepdims=True)
+    powers = np.exp(20.0 * scores)
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+@pytest.mark.parametrize("name", ["dual-softmax", "query-bank"])
+def test_transductive_columns_equal_the_full_matrix(name):
+    samples, made, queries = world([1] * 24, noise=2.0)
+    report = evaluate(samples, made, queries, Scoring(), block=5, transductive=[name])
+    full = queries.astype(np.float64) @ np.array([each.video for each in made], dtype=np.float64).T
+    t2v, v2t = report.transductive[name]
+    rows, columns = naive_transductive(name, full, "t2v"), naive_transductive(name, full, "v2t")
+    assert t2v == metrics.summary([1 + int((row > row[at]).sum()) for at, row in enumerate(rows)])
+    assert v2t == metrics.summary([1 + int((column > column[at]).sum()) for at, column in enumerate(columns.T)])
+    plain = evaluate(samples, made, queries, Scoring())
+    assert (report.t2v, report.v2t) == (plain.t2v, plain.v2t)  # the other columns stay as they are
+    assert report.table().count(f"{name} *") == 2
+    assert "looks at all test queries" in report.table()
+    assert list(report.as_dict()["transductive"]) == [name]
+    assert not plain.as_dict()["transductive"]
+
+
+def test_an_unknown_normalisation_names_those_there_are():
+    samples, made, queries = world([1, 1])
+    with pytest.raises(UsageError, match="there are: dual-softmax, query-bank"):
+        evaluate(samples, made, queries, Scoring(), transductive=["softmax"])
+
+
+def saved(folder, noise, counts=(1, 2, 1, 3, 1, 1, 2, 1)):
+    samples, made, queries = world(list(counts), seed=3, noise=noise)
+    report = evaluate(samples, made, queries, Scoring(), model="tiny")
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps({**report.as_dict(), "queries": report.details.as_dict()}))
+    return report
+
+
+def test_comparing_runs_pairs_their_queries(tmp_path):
+    good, bad = saved(tmp_path / "good", 0.1), saved(tmp_path / "bad", 30.0)
+    found = compare(tmp_path / "bad", tmp_path / "good" / "report.json")
+    gap = found.differences["t2v"]["R@1"]
+    assert gap.value == pytest.approx(good.t2v.r1 - bad.t2v.r1)
+    assert gap.low <= gap.value <= gap.high
+    assert gap.p < 0.05
+    assert found.n == {"t2v": 12, "v2t": 8}
+    assert found.table().splitlines()[0].startswith("good minus bad")
+    same = compare(tmp_path / "good", tmp_path / "good")
+    assert all(tuple(each) == (0, 0, 0, 1) for each in same.differences["v2t"].values())
+    turned = compare(tmp_path / "good", tmp_path / "bad").differences["t2v"]["R@1"]
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-gap.value, -gap.high, -gap.low))
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_only_runs_of_the_same_queries_are_compared(tmp_path):
+    saved(tmp_path / "one", 1.0)
+    saved(tmp_path / "other", 1.0, counts=(1, 1, 1))
+    with pytest.raises(UsageError, match="not of the same queries: 9 differ"):
+        compare(tmp_path / "one", tmp_path / "other")
+    with pytest.raises(UsageError, match="not a saved evaluation"):
+        compare(tmp_path / "one", tmp_path / "nothing")
+
+
+def test_a_paired_interval_is_narrower_than_two_of_its_own():
+    """Queries that are hard for both runs move both alike; pairing takes that out."""
+    rng = np.random.default_rng(0)
+    one = np.where(rng.random(400) < 0.5, 1, 9)
+    other = np.where(rng.random(400) < 0.02, 9, one)
+    gap = metrics.paired(one, other)["R@1"]
+    sides = [metrics.summary(each).ci95["R@1"] for each in (one, other)]
+    assert gap.high - gap.low < 0.5 * min(high - low for low, high in sides)
+    with pytest.raises(MetricsError, match="the same queries"):
+        metrics.paired([1, 2], [1])
+
+
+def test_the_page_shows_failures_and_reads_no_script_from_captions(tmp_path):
+    samples, made, queries = world([1] * 5, noise=30.0)
+    samples[0] = Sample("0.mp4", samples[0].video, ("<script>alert(1)</script>",))
+    report = evaluate(samples, made, queries, Scoring(), model="tiny", transductive=["query-bank"])
+    page = evaluation_page(report, {"model": {"name": "tiny"}})
+    wrong = int((report.details.t2v > 1).sum())
+    assert wrong > 0
+    assert page.count('class="failure"') == wrong
+    assert page.count('figure class="wanted"') == wrong
+    assert "<script>" not in page
+    assert f"{wrong} of 5 captions" in page
+    assert "query-bank *" in page
+    assert heat_map(report).startswith(b"\x89PNG")

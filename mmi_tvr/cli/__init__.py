@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ..device import calm_threads
-from ._console import one_line_errors
+from ._console import command
 
 app = typer.Typer(
     name="mmi-tvr",
@@ -21,8 +20,7 @@ def main() -> None:
     """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
     from . import data, demo, doctor, evaluation, searching
 
-    calm_threads()
     for module in (searching, evaluation, data, doctor, demo):
         module.register(app)
-    with one_line_errors():
+    with command():
         app()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ from rich.text import Text
 
 from .. import models
 from ..config import Section, Settings
+from ..device import calm_threads
 from ..errors import MmiTvrError, UsageError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C, too
@@ -52,14 +55,26 @@ DownloadOption = Annotated[bool, typer.Option("--download", help="fetch the mode
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
 
 
+def quiet_libraries() -> None:
+    """Keep the libraries' own bars and notes off the screen; called before any of them is loaded."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if "--download" not in sys.argv:  # a download's bars are wanted
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
 def say(message: str) -> None:
     """A line for the person, on stderr; rich markup."""
     _err.print(message)
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """What goes wrong inside is one line on stderr, and an exit code: 1 failed, 2 wrong use, 130 interrupted."""
+def command() -> Iterator[None]:
+    """A command: what goes wrong inside is one line on stderr, and an exit code: 1 failed, 2 wrong use, 130
+    interrupted."""
+    quiet_libraries()
+    calm_threads()
     try:
         yield
     except MmiTvrError as error:

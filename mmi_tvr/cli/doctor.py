@@ -85,6 +85,10 @@ def _models() -> Iterator[dict[str, Any]]:
         "clip4clip": "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download",
         "mmi": "a LLaVA checkpoint and its CLIP, named in a settings file: --config FILE (configs/llava7b.yaml)",
     }
+    for name in rooms.bundled():
+        missing = [] if plugins.installed("peft") else ["peft"]
+        detail = "pip install 'mmi-tvr[train]'" if missing else "bundled; knows coloured shapes that move, nothing else"
+        yield {"name": name, "ready": not missing, "detail": detail}
     for name in plugins.names("models"):
         if name == "clip4clip" and cached:
             for each in cached:

@@ -1,8 +1,11 @@
-"""`evaluate`: how well captions find their videos."""
+"""`evaluate` and `compare`: how well captions find their videos, and whether one run is better than another."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +13,24 @@ import typer
 
 from .. import cache, config, models, plugins
 from ..errors import MediaError, UsageError
-from ..evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
+from ..evaluate import MAX_UNREADABLE, Report, evaluate_model, pair_scores
+from ..files import write_atomically
 from ..types import Embeddings, Video
 from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json, say
 
 _GENERATED = "moving_shapes"
 
 
+class Normalisation(str, Enum):
+    """Scores that look at all test queries together."""
+
+    dual_softmax = "dual-softmax"
+    query_bank = "query-bank"
+
+
 def register(app: typer.Typer) -> None:
     app.command()(evaluate)
+    app.command()(compare)
 
 
 def evaluate(
@@ -33,7 +45,16 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="of a data set: the first so many videos")] = None,
     model: ModelOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
+    ] = None,
     download: DownloadOption = False,
+    transductive: Annotated[
+        list[Normalisation] | None, typer.Option(help="show this normalisation beside; may be repeated")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
+    ] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
     max_unreadable: Annotated[float, typer.Option(help="share of videos that may be unreadable")] = MAX_UNREADABLE,
     settings: Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")] = None,
@@ -55,7 +76,10 @@ def evaluate(
             raise UsageError(f"--contrast goes with a data set that has such pairs: {_GENERATED}")
         else:
             dataset = _folder(Path(target), captions, column, skip_missing)
-        made = models.make(chosen_model(model, wanted, download) or wanted.model, wanted.device)
+        section = _section(model, checkpoint, wanted, download)
+        made = models.make(section, wanted.device)
+        images = models.key_images(section) if "keyimages" not in wanted.model_fields_set else None
+        wanted = wanted.model_copy(update={"model": section, "keyimages": images or wanted.keyimages})
         method = plugins.build("keyimages", wanted.keyimages.name, wanted.keyimages.options)
 
         def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
@@ -67,14 +91,65 @@ def evaluate(
         else:
             fingerprint = embedding_fingerprint(made, method)
             report = evaluate_model(
-                made, dataset.samples(), embed, fingerprint=fingerprint, max_unreadable=max_unreadable
+                made,
+                dataset.samples(),
+                embed,
+                fingerprint=fingerprint,
+                max_unreadable=max_unreadable,
+                transductive=[each.value for each in transductive or ()],
             )
-            document, text = report.as_dict(), report.table()
+            report = replace(report, model=models.spelled(section))
+            about = {"target": target, "split": split, **wanted.model_dump(mode="json", exclude={"data", "train"})}
+            document, text = {**report.as_dict(), "config": about}, report.table()
+            if output:
+                _write(output, report, document)
     if as_json:
         print_json(document)
     else:
         announce(made.name)
         out.print(text, markup=False)
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="what `evaluate --output A` wrote")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="the same of another model, on the same queries")],
+    as_json: JsonOption = False,
+) -> None:
+    """By how much B is better than A, with intervals and p-values of a paired bootstrap."""
+    from ..compare import compare as compared
+
+    found = compared(one, other)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        out.print(found.table(), markup=False)
+
+
+def _section(model: str | None, checkpoint: Path | None, wanted: config.Settings, download: bool) -> config.Section:
+    """The model that is meant, by name."""
+    if checkpoint is not None:
+        if model is not None:
+            raise UsageError("--model and --checkpoint both name the model: give one of them")
+        return config.Section(name="mmi", weights=str(checkpoint))
+    return models.resolve(chosen_model(model, wanted, download) or wanted.model)
+
+
+def _write(folder: Path, report: Report, document: dict[str, Any]) -> None:
+    """report.json with every query's rank, report.html with failures to look at, heatmap.png."""
+    from ..compare import REPORT
+    from ..report import evaluation_page, heat_map
+
+    assert report.details is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    page = evaluation_page(report, document["config"], f"{document['model']} on {document['config']['target']}")
+    files = {
+        REPORT: json.dumps({**document, "queries": report.details.as_dict()}, ensure_ascii=False, indent=1).encode(),
+        "report.html": page.encode(),
+        "heatmap.png": heat_map(report),
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    say(f"report: {folder / 'report.html'}")
 
 
 def _folder(folder: Path, captions: Path | None, column: str | None, skip_missing: bool) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from .towers import LlavaTowers
 
 # bitsandbytes matches these from the start of a module's name, or as its end. Only the language model is quantised.
 _NOT_QUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
+_TOGETHER = 64  # texts that are read at once
 _COPIED = {".json", ".txt", ".model", ".jinja"}
 _LARGEST_DIFFERENCE = 0.02  # of two towers' weights, relative; bfloat16 rounds by 0.004 at most
 
@@ -119,6 +121,23 @@ class Llava(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         """The state of the last real token of each text, (B, d_lm)."""
         return at_last(self.states(inputs), inputs.mask)
+
+    def read(self, texts: Sequence[str], visual: Tensor | None = None) -> Tensor:
+        """`forward` of any number of texts, (B, d_lm); texts of like length go together, so that little is padding."""
+        images = [text.count(self.image_token) for text in texts]
+        tokens = self.tokenizer(list(texts))["input_ids"]
+        lengths = [len(ids) + (self.tokens_per_image - 1) * own for ids, own in zip(tokens, images, strict=True)]
+        starts = [0, *accumulate(images)]
+        order = sorted(range(len(texts)), key=lambda row: lengths[row])
+        parts = []
+        for first in range(0, len(order), _TOGETHER):
+            rows = order[first : first + _TOGETHER]
+            seen = None
+            if visual is not None:
+                seen = torch.cat([visual[starts[row] : starts[row + 1]] for row in rows])
+            parts.append(self(self.inputs([texts[row] for row in rows], seen)))
+        back = torch.tensor(order, device=parts[0].device).argsort()
+        return torch.cat(parts)[back]
 
     def share(self, towers: LlavaTowers) -> None:
         """Keep one vision tower in memory: CLIP's, after a check that LLaVA was built on that one (UsageError).

@@ -169,9 +169,9 @@ class Binding:
         return model, method, embedding_fingerprint(model, method)
 
     def _mismatch(self, what: str, stored: str, asked: str) -> str:
-        section = self.section("model")
-        checkpoint = section.options.get("checkpoint")
-        name = f"{section.name}:{checkpoint}" if checkpoint else section.name
+        from .. import models
+
+        name = models.spelled(self.section("model"))
         fix = f"mmi-tvr index DIR... --library {self.folder} --model {name} --rebuild"
         return f"{self.folder}: {what} {stored}, not {asked}; to make them again: {fix}"
 

@@ -48,6 +48,16 @@ def resolve(chosen: Section) -> Section:
     return Section(name="clip4clip", checkpoint=found[0].name) if found else Section(name=FALLBACK)
 
 
+def spelled(chosen: Section) -> str:
+    """What to write after --model to mean this one.
+
+    >>> spelled(section("moving-shapes")), spelled(section("clip4clip:openai/clip-vit-base-patch32"))
+    ('moving-shapes', 'clip4clip:openai/clip-vit-base-patch32')
+    """
+    place = chosen.options.get("weights") or chosen.options.get("checkpoint")
+    return str(place) if place in bundled() else f"{chosen.name}:{place}" if place else chosen.name
+
+
 def bundled() -> tuple[str, ...]:
     """Names of the trained models that the package carries."""
     from ..encoders import hub
@@ -57,7 +67,7 @@ def bundled() -> tuple[str, ...]:
 
 def key_images(chosen: Section) -> Section | None:
     """The key images that a model was trained on, as a settings section; None where it takes any."""
-    if chosen.name == "auto":
+    if chosen.name not in plugins.names("models"):  # auto, or a model that somebody made
         return None
     wanted = getattr(plugins.load("models", chosen.name), "key_images", None)
     found = wanted(chosen.options) if wanted else None

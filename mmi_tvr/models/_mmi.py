@@ -26,6 +26,7 @@ SCORE_PROMPT = (
     'Skeleton "{video}" are describing a scene. Answer yes or no:'
 )
 ANSWERS = ("yes", "no")
+PROMPTS = (TEXT_PROMPT, VIDEO_PROMPT, CAPTION_PROMPT, MASKED_PROMPT, SCORE_PROMPT)
 _QUOTED = 64  # tokens of a person's text that a prompt carries
 _MASKED = 0.15  # share of key images that are masked
 
@@ -56,7 +57,7 @@ class MmiNetwork(nn.Module):
         if self.llava is None:
             return found
         texts = [VIDEO_PROMPT.format(images=self._places(row)) for row in mask]
-        said = self.llava(self.llava.inputs(texts, self.llava.project(seen["patches"][mask])))
+        said = self.llava.read(texts, self.llava.project(seen["patches"][mask]))
         return found._replace(video=found.video + self.video_residual(said.to(found.video)))
 
     def texts(self, clip: Tensor, texts: Sequence[str]) -> Tensor:
@@ -64,7 +65,7 @@ class MmiNetwork(nn.Module):
         if self.llava is None:
             return clip
         prompts = [TEXT_PROMPT.format(text=self.llava.quote(text, _QUOTED)) for text in texts]
-        return clip + self.text_residual(self.llava(self.llava.inputs(prompts)).to(clip))
+        return clip + self.text_residual(self.llava.read(prompts).to(clip))
 
     # What the train room asks for
 

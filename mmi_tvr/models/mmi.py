@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from .. import config
 from ..encoders import hub
 from ..encoders.options import LlavaOptions
 from ..errors import ModelNotFound
@@ -56,7 +57,7 @@ class Options(BaseOptions):
     def _as_trained(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not values.get("weights"):
             return values
-        return _over(_trained(folder_of(str(values["weights"])))["options"], values)
+        return config.over(_trained(folder_of(str(values["weights"])))["options"], values)
 
 
 def build(options: Options, *, device: str) -> Mmi:
@@ -230,15 +231,6 @@ def _trained(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotFound(f"{folder / SETTINGS}: not what a training run wrote") from error
     return found
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values with those of `above` instead of those of `below`, key by key."""
-    merged = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            merged[key] = _over(below[key], above[key])
-    return merged
 
 
 def _weights(folder: Path) -> list[Path]:

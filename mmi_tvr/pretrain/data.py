@@ -19,6 +19,7 @@ from ..models._mmi import pack
 from ..train.batches import TwinSampler
 from ..train.protocol import Batch
 from ..types import Features
+from .language import DESCRIBE, QUESTION
 from .layout import IMAGE_SIZE
 
 _NOISE = 3.0  # grey levels: about what H.264 does to a picture of this size
@@ -117,10 +118,10 @@ def talk(spec: Spec, dice: np.random.Generator, most: int = 4) -> tuple[str, lis
     """A text to read instead of the video ("" to look at it), and turns of a prompt and the reply to it."""
     kind = dice.random()
     if kind < 0.25:
-        return "", [(" Describe this video:", _any(captions(spec), dice))]
+        return "", [(DESCRIBE, _any(captions(spec), dice))]
     known = questions(spec)
     chosen = dice.permutation(len(known))[:most]
-    turns = [(f" Question: {known[at].text} Answer:", known[at].answer) for at in chosen]
+    turns = [(QUESTION.format(question=known[at].text), known[at].answer) for at in chosen]
     return (_any(captions(spec), dice) if kind > 0.6 else ""), turns
 
 

@@ -16,6 +16,8 @@ from ..encoders.llava import Inputs, Llava
 from ..losses import IGNORED, next_token
 
 TEXT = "Text: {text}"
+QUESTION = " Question: {question} Answer:"
+DESCRIBE = " Describe this video:"
 
 Turns = Sequence[tuple[str, str]]
 

@@ -16,6 +16,7 @@ from ..datasets.moving_shapes import MovingShapes
 from ..embed import Progress, Silent
 from ..encoders.llava import Llava
 from ..features import FeatureCache, stored
+from ..models._mmi import PROMPTS
 from ..train.loop import Progress as Step
 from ..train.loop import Trainer
 from ..train.options import Stage, TrainOptions
@@ -24,7 +25,7 @@ from . import layout
 from .clips import ClipReader
 from .data import ClipBatches, FrameBatches, TalkBatches, corpus
 from .frames import FrameTowers
-from .language import Speaker, right_replies
+from .language import QUESTION, TEXT, Speaker, right_replies
 from .options import PretrainOptions, StageOptions
 
 # How a file's key images are chosen; what is trained on the features must be used with the same (`models.mmi`).
@@ -64,7 +65,8 @@ class _Run:
         self.val = _split("val", min(_WATCHED, options.videos))
         texts = list(corpus(self.train.specs()[:_WORDS]))
         self._clip_words = layout.clip_tokenizer(texts)
-        self._words = layout.language_tokenizer(f" {text}" for text in texts)
+        prompts = [*PROMPTS, TEXT, QUESTION] * _WORDS  # so often that their words are learned whole
+        self._words = layout.language_tokenizer(f" {text}" for text in (*texts, *prompts))
         torch.manual_seed(options.seed)
         self._clip = layout.new_clip(self._clip_words)
         self._llava = layout.new_llava(self._clip, self._words)

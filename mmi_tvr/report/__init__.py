@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .evaluation import evaluation_page, heat_map
 from .page import clock, moment, search_page
 
-__all__ = ["clock", "moment", "search_page"]
+__all__ = ["clock", "evaluation_page", "heat_map", "moment", "search_page"]

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 from PIL import Image
@@ -37,9 +38,9 @@ def search_page(result: SearchResult) -> str:
     return environment.get_template("search.html.j2").render(result=result, cards=cards)
 
 
-def thumbnail(hit: Hit) -> str:
-    """The picture at the hit's time as a data URI. MediaError where the file cannot be read."""
-    pixels = frames_at(hit.path, [hit.time], size=_SIDE, exact=False).pixels[0]
+def picture(path: Path, time: float) -> str:
+    """What a video shows at a time (seconds), as a data URI. MediaError where the file cannot be read."""
+    pixels = frames_at(path, [time], size=_SIDE, exact=False).pixels[0]
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -65,6 +66,6 @@ def _card(hit: Hit) -> Card:
     # A media fragment (W3C): the browser starts at the moment and stops at its end.
     link = f"{hit.path.absolute().as_uri()}#t={hit.start:.2f},{hit.end:.2f}"
     try:
-        return Card(hit, moment(hit), link, thumbnail(hit), "")
+        return Card(hit, moment(hit), link, picture(hit.path, hit.time), "")
     except MediaError as error:
         return Card(hit, moment(hit), link, "", error.reason)

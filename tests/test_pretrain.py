@@ -1,0 +1,167 @@
+"""A small LLaVA from nothing: its files, its data, and the three stages from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
+
+from mmi_tvr import plugins
+from mmi_tvr.datasets.moving_shapes import MovingShapes, captions, questions, seen, stills
+from mmi_tvr.encoders.llava import Llava
+from mmi_tvr.models._mmi import SCORE_PROMPT
+from mmi_tvr.pretrain import layout
+from mmi_tvr.pretrain.data import ClipBatches, FrameBatches, TalkBatches, corpus, same, talk
+from mmi_tvr.pretrain.language import Speaker, right_replies
+from mmi_tvr.pretrain.options import PretrainOptions
+from mmi_tvr.pretrain.run import pretrain
+from mmi_tvr.types import Features
+
+VIDEOS = 16
+SHORT = {"steps": 2, "batch": 8, "rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> MovingShapes:
+    made = plugins.build("datasets", "moving_shapes", {"split": "train", "count": VIDEOS})
+    assert isinstance(made, MovingShapes)
+    return made
+
+
+@pytest.fixture(scope="module")
+def words(dataset: MovingShapes) -> tuple[Any, Any]:
+    texts = list(corpus(dataset.specs()))
+    return layout.clip_tokenizer(texts), layout.language_tokenizer(f" {text}" for text in [*texts, SCORE_PROMPT])
+
+
+def features(count: int) -> list[Features]:
+    random = np.random.default_rng(0)
+    sizes = random.integers(2, 6, count)
+    found = []
+    for size in sizes:
+        edges = np.arange(size + 1.0)
+        arrays = {
+            "image": random.normal(size=(size, 192)).astype(np.float32),
+            "regions": random.normal(size=(size, 9, 192)).astype(np.float16),
+            "patches": random.normal(size=(size, 4, 192)).astype(np.float16),
+        }
+        found.append(Features(np.stack([edges[:-1], edges[1:], edges[:-1] + 0.5], axis=1), arrays))
+    return found
+
+
+def test_any_text_comes_back_from_the_tokenizers(words: tuple[Any, Any], dataset: MovingShapes) -> None:
+    """Byte level: also what was never seen. CLIP's lowers the case and separates words, as CLIP's does."""
+    for text in (*captions(dataset.specs()[0]), "a zebra, 斑马 🦓"):
+        ids = words[1].encode(text, add_special_tokens=False)
+        assert words[1].decode(ids) == text
+        assert words[0].unk_token_id not in words[0].encode(text, add_special_tokens=False)
+    assert words[1].encode("red")[0] == words[1].bos_token_id
+    assert len(words[1]) <= layout.VOCABULARY
+
+
+def test_saved_files_load_in_plain_transformers(words: tuple[Any, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    clip = layout.new_clip(words[0])
+    llava = layout.new_llava(clip, words[1])
+    layout.save(tmp_path, clip, words[0], llava, words[1])
+    again = LlavaForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32)
+    towers = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32)
+    for name, weight in llava.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weight, atol=1e-3, rtol=1e-3)  # stored in float16
+    for name, weight in towers.vision_model.state_dict().items():
+        assert torch.equal(again.model.vision_tower.state_dict()[name], weight)
+    assert again.get_output_embeddings().weight is again.get_input_embeddings().weight
+    text = "a red ring grows"
+    for place, tokenizer in ((tmp_path, words[1]), (tmp_path / "clip", words[0])):
+        assert AutoTokenizer.from_pretrained(place)(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 12.5e6
+
+
+def test_frame_batches_say_what_is_shown(dataset: MovingShapes) -> None:
+    data = FrameBatches(dataset, 8, seed=3)
+    first, again = (next(data.epoch(0)) for _ in range(2))
+    torch.testing.assert_close(first["pixels"], again["pixels"])
+    assert first["texts"] == again["texts"]
+    assert [each["texts"] for each in data.epoch(0, skip=1)] == [each["texts"] for each in list(data.epoch(0))[1:]]
+    assert first["pixels"].shape == (8, 3, layout.IMAGE_SIZE, layout.IMAGE_SIZE)
+    assert first["pixels"].abs().max() <= 1
+    for row, name, cell in zip(first["ids"], first["names"], first["cells"].tolist(), strict=True):
+        spec = dataset.specs()[row]
+        cells = {
+            (shown, min(2, int(3 * y)) * 3 + min(2, int(3 * x)))
+            for time in np.arange(0, spec.duration / 1000, 0.02)
+            for shown, (x, y) in seen(spec, float(time))
+        }
+        assert (name, cell) in cells or name == "nothing"
+
+
+def test_clip_batches_describe_their_key_image(dataset: MovingShapes) -> None:
+    made = features(VIDEOS)
+    batch = next(ClipBatches(dataset, made, 8, seed=0).epoch(0))
+    for at, row in enumerate(batch["ids"]):
+        spec = dataset.specs()[row]
+        assert batch["texts"][at] in captions(spec)
+        time = float(made[row].segments[batch["places"][at], 2])
+        assert batch["stills"][at] in stills(spec, time)
+    assert batch["video"]["image"].shape[0] == 8
+
+
+def test_talks_are_true(dataset: MovingShapes) -> None:
+    dice = np.random.default_rng(0)
+    contexts = 0
+    for spec in dataset.specs() * 4:
+        context, turns = talk(spec, dice)
+        contexts += bool(context)
+        known = {f" Question: {each.text} Answer:": each.answer for each in questions(spec)}
+        for prompt, reply in turns:
+            assert known.get(prompt) == reply or (prompt == " Describe this video:" and reply in captions(spec))
+    assert 10 < contexts < 54
+
+
+def test_equal_texts_have_equal_numbers() -> None:
+    assert same(["a", "b", "a"])[0] == same(["a", "b", "a"])[2] != same(["b"])[0]
+
+
+def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes) -> None:
+    """Labels are the replies' tokens and ends alone; a model that knows them all is 100 % right."""
+    torch.manual_seed(0)
+    clip = layout.new_clip(words[0])
+    speaker = Speaker(Llava(layout.new_llava(clip, words[1]), words[1], 2))
+    batch = next(TalkBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
+    logits, labels = speaker.said(batch)
+    tokenizer = words[1]
+    for row, turns in zip(labels, batch["turns"], strict=True):
+        told = tokenizer.decode(row[row >= 0])
+        assert told == "".join(f" {reply}</s>" for _, reply in turns)
+    assert right_replies(speaker, batch) < 50
+
+    def knows(_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        perfect = torch.zeros_like(logits)
+        following = labels[:, 1:].clamp(min=0)
+        perfect[:, :-1].scatter_(2, following[..., None], 1.0)
+        return perfect, labels
+
+    speaker.said = knows  # type: ignore[method-assign]
+    assert right_replies(speaker, batch) == 100
+
+
+def test_three_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
+    options = PretrainOptions(videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, precision="float32")
+    found = pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True)
+    assert set(found) == {"frames", "clips", "language"}
+    assert all(0 <= value <= 100 for value in found.values())
+    weights = tmp_path / "run" / "base" / "model.safetensors"
+    before = weights.read_bytes()
+    assert pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True) == found
+    assert weights.read_bytes() == before
+    values = {"llava": {"checkpoint": str(tmp_path / "run" / "base"), "attention": "eager"}, "heads": {"heads": 6}}
+    model = plugins.build("models", "mmi", values, device="cpu")
+    seen_by = model.encode_images([np.zeros((48, 48, 3), np.uint8)])
+    assert {name: array.shape for name, array in seen_by.items()} == {
+        "image": (1, 192), "regions": (1, 9, 192), "patches": (1, 4, 192),
+    }  # fmt: skip

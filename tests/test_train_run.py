@@ -1,0 +1,262 @@
+"""Whole runs from settings files: checks before anything is loaded, features once, export, resuming, the ablation."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from mmi_tvr import ablate, models, plugins
+from mmi_tvr.config import Section
+from mmi_tvr.encoders import lora
+from mmi_tvr.encoders.options import LlavaOptions
+from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.train import checkpoint
+from mmi_tvr.train.pairs import PairBatches
+from mmi_tvr.train.run import run
+from mmi_tvr.train.settings import load
+from mmi_tvr.types import Query, Sample, Video
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "configs" / "moving_shapes.yaml"
+TRAINED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if "\ntrain:" in path.read_text(encoding="utf-8"))
+STAGES = (
+    "[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}}, "
+    "{name: joint, steps: 3, weights: {contrastive: 1.0}}]"
+)
+SMALL = (
+    "data.train.count=16",
+    "data.validation.count=8",
+    "data.batch=8",
+    f"train.stages={STAGES}",
+    "train.validate_every=2",
+    "train.precision=float32",
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="module")
+def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    outcome = run(load(CONFIG, SMALL), folder, cache=cache, cpu=True)
+    assert outcome.finished
+    return folder
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_every_training_config_is_valid_and_says_how_to_run_it(path: Path) -> None:
+    found = load(path)
+    assert found.data.validation != found.data.train
+    text = path.read_text(encoding="utf-8")
+    assert re.search(r"# +accelerate launch .*scripts/train.py --config configs/" + path.name, text)
+    assert "emory" in text
+
+
+def test_the_published_setting_is_the_papers() -> None:
+    found = load(ROOT / "configs" / "paper.yaml")
+    assert "13b" in found.model.options["llava"]["checkpoint"]
+    assert found.data.batch == 512
+    assert found.train.learning_rates["lora"] == 3e-5
+    assert found.train.stages[-1].weights["contrastive"] == 0.6
+    assert found.model.options["llava"]["lora"]["dropout"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "adapter"),
+    [
+        ("llava7b-qlora", {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}, 39_976_960),
+        ("llava7b-8xgpu", {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}, 39_976_960),
+        ("paper", {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40}, 62_586_880),
+    ],
+)
+def test_big_models_are_built_without_memory(name: str, language: dict[str, int], adapter: int) -> None:
+    """LLaVA-1.5's sizes on the meta device: what is trained is the adapter and the projector, and no more."""
+    options = LlavaOptions(**load(ROOT / "configs" / f"{name}.yaml").model.options["llava"])
+    heads = language["hidden_size"] // 128
+    text = LlamaConfig(**language, num_attention_heads=heads, vocab_size=32064)
+    vision = CLIPVisionConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16,
+        image_size=336, patch_size=14, projection_dim=768,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text))
+    assert options.lora is not None
+    wide = language["hidden_size"]
+    projector = 1024 * wide + wide + wide * wide + wide
+    assert lora.trainable(lora.attach(model, options.lora)) == {"lora": adapter, "projector": projector}
+
+
+def test_what_is_wrong_is_said_at_once_and_together(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(
+        "model: {name: mmi, llava: {checkpoint: x, gird: 2}}\n"
+        "data: {train: {name: moving_shapes, split: trian}, validation: {name: nothing}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    text = str(caught.value)
+    assert "trian" in text
+    assert "no datasets is called 'nothing'" in text
+    with pytest.raises(ConfigError, match="another split"):
+        load(CONFIG, ["data.validation={name: moving_shapes, split: train}"])
+    with pytest.raises(ConfigError, match=r"unknown option 'train\.stepps'"):
+        load(CONFIG, ["train.stepps=3"])
+    with pytest.raises(UsageError, match="nothing to train"):
+        run(load(CONFIG, [*SMALL, "model={name: label_bridge}"]), tmp_path / "run", cache=tmp_path, cpu=True)
+
+
+def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, cache: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss/caption", "loss/masked"} <= set(lines[0]) or len(lines) == 2
+    best = json.loads((finished / "best.json").read_text())
+    known = json.loads((finished / "model" / "mmi.json").read_text())
+    assert known["origin"]["step"] == best["step"]
+    assert known["keyimages"]["fps"] == 4
+    section = models.section(str(finished / "model"))
+    assert section == Section(name="mmi", weights=str(finished / "model"))
+    images = models.key_images(section)
+    assert images is not None
+    assert images.options["floor"] == 0.001
+    model = models.make(section, "cpu")
+    kept = checkpoint.read_tensors(finished / best["checkpoint"], checkpoint.TRAINED)
+    state = model.network.state_dict()  # type: ignore[attr-defined]
+    for name, tensor in kept.items():
+        torch.testing.assert_close(state[name], tensor)
+    assert model.embed_queries([Query("a red ring")]).shape == (1, 192)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:
+    settings = load(CONFIG, SMALL)
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from mmi_tvr.train import loop, run, settings\n"
+        "plain = loop.Trainer._after\n"
+        "def after(self, *rest, **named):\n"
+        "    plain(self, *rest, **named)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM) if self.step == 1 else None\n"
+        "loop.Trainer._after = after\n"
+        f"wanted = settings.load({str(CONFIG)!r}, {SMALL!r})\n"
+        f"outcome = run.run(wanted, Path({str(tmp_path / 'run')!r}), cache=Path({str(cache)!r}), cpu=True)\n"
+        "print(outcome.step, outcome.finished)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split() == ["2", "False"], done.stderr
+    with pytest.raises(UsageError, match="resume it"):
+        run(settings, tmp_path / "run", cache=cache, cpu=True)
+    assert run(settings, tmp_path / "run", cache=cache, cpu=True, resume=True).finished
+    for name in ("heads.safetensors", "adapter/adapter_model.safetensors"):
+        assert (tmp_path / "run" / "model" / name).read_bytes() == (finished / "model" / name).read_bytes()
+
+
+def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    changes = [word for change in SMALL for word in ("--set", change)]
+    words = [*launcher, "scripts/train.py", "--cpu", "--config", str(CONFIG), "--output", str(tmp_path / "run"), *changes]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MMI_TVR_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 steps" in done.stdout
+    assert (tmp_path / "run" / "model" / "mmi.json").is_file()
+    state = checkpoint.read_state(checkpoint.saved(tmp_path / "run" / "checkpoints")[-1])
+    assert state["settings"]["processes"] == 2
+
+
+def test_too_many_unreadable_videos_stop_a_run(cache: Path, tmp_path: Path) -> None:
+    table = ["file\tcaption"]
+    for number in range(3):
+        (tmp_path / f"{number}.mp4").write_bytes(b"nothing")
+        table.append(f"{number}.mp4\ta red ring {number}")
+    (tmp_path / "captions.tsv").write_text("\n".join([*table, ""]))
+    wanted = [f"data.train={{name: folder, root: {tmp_path}}}", "data.validation=null", *SMALL[2:]]
+    with pytest.raises(UsageError, match=r"3 of 3 videos cannot be used.*0\.mp4"):
+        run(load(CONFIG, wanted), tmp_path / "run", cache=cache, cpu=True)
+
+
+class _Packer:
+    def batch(self, texts: Any, features: Any, numbers: Any) -> dict[str, Any]:
+        return {"texts": list(texts), "features": list(features), "numbers": list(numbers)}
+
+
+def test_pairs_keep_twins_together_and_leave_out_what_is_not_kept() -> None:
+    samples = [Sample(str(n), Video(Path(str(n))), (f"{n} a", f"{n} b")) for n in range(12)]
+    groups = [(n, n + 1) for n in range(0, 12, 2)]
+    kept = [n for n in range(12) if n != 3]
+    data = PairBatches(_Packer(), samples, list(range(12)), kept, groups, batch=4, seed=1)  # type: ignore[arg-type]
+    told = set()
+    for number in range(20):
+        batches = list(data.epoch(number))
+        assert list(data.epoch(number, skip=1)) == batches[1:]
+        for batch in batches:
+            assert batch["features"] == batch["numbers"] == [int(each) for each in batch["ids"]]
+            assert all(text[: len(name)] == name for text, name in zip(batch["texts"], batch["ids"], strict=True))
+            told.update(batch["texts"])
+        seen = [number for batch in batches for number in batch["numbers"]]
+        assert 3 not in seen
+        assert len(seen) == len(set(seen)) == 8
+    assert len(told) == 22  # both captions of every video that is kept
+
+
+def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> None:
+    made = ablate.ablate(
+        CONFIG, tmp_path, seeds=1, variants=("full", "no-lvlm", "clip4clip"), overrides=SMALL, limit=6, cache=cache,
+        cpu=True,
+    )  # fmt: skip
+    rows = made.splitlines()
+    assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 13
+    assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
+        ablate.VARIANTS[name].title for name in ("full", "no-lvlm", "clip4clip")
+    ]
+    assert (tmp_path / "ablation.md").read_text() == made + "\n"
+    steps = {
+        name: checkpoint.saved(tmp_path / name / "seed-0" / "checkpoints")[-1].name for name in ("full", "no-lvlm")
+    }
+    assert steps == {"full": "step-00000004", "no-lvlm": "step-00000003"}  # L_m is the large model's own
+    stamp = (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns
+    assert ablate.ablate(
+        CONFIG, tmp_path, seeds=1, variants=("full", "no-lvlm", "clip4clip"), overrides=SMALL, limit=6, cache=cache,
+        cpu=True,
+    ) == made  # fmt: skip
+    assert (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UsageError, match="no variant"):
+        ablate.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
+
+
+def test_ablation_rows_pool_seeds_by_video() -> None:
+    def found(ranks: list[int]) -> dict[str, Any]:
+        return {"t2v": ranks, "v2t": ranks, "videos": ["a", "b", "c", "d"], "contrast": dict.fromkeys(ablate.KINDS, 50.0)}
+
+    results = {"full": [found([1, 1, 1, 2]), found([1, 1, 2, 2])], "no-lvlm": [found([2, 2, 2, 2])] * 2}
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in ablate.table(results).splitlines()]
+    assert rows[2][1].startswith("62.5 [")
+    assert rows[2][2] == f"{np.std([75, 50], ddof=1):.1f}"
+    assert rows[3][1].startswith("0.0 [")
+    assert rows[3][3].startswith("-62.5 [")
+
+
+@pytest.mark.parametrize("name", [name for name in ablate.VARIANTS if name not in ("full", "clip4clip")])
+def test_each_variant_is_one_switch(name: str) -> None:
+    base = load(CONFIG)
+    made = ablate.changed(base, name, 2)
+    assert made.train.seed == 2
+    assert made.data == base.data
+    full, other = (
+        plugins.options("models", "mmi", each.model.options).model_dump() for each in (ablate.changed(base, "full", 2), made)
+    )
+    changed = checkpoint.differences(full, other)
+    assert len(changed) == 1
