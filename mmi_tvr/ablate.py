@@ -195,4 +195,3 @@ def _dataset(split: str, limit: int | None) -> Any:
 def _write(folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     write_atomically(folder / "ablation.json", json.dumps(results).encode())
     write_atomically(folder / "ablation.md", (table(results) + "\n").encode())
-

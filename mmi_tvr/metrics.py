@@ -22,7 +22,6 @@ from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import MetricsError
 from .types import FloatArray, IdArray

@@ -11,11 +11,21 @@ import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
 from mmi_tvr import plugins
-from mmi_tvr.datasets.moving_shapes import MovingShapes, captions, questions, seen, stills
+from mmi_tvr.datasets.moving_shapes import (
+    ACTIONS,
+    COLOURS,
+    SHAPES,
+    MovingShapes,
+    captions,
+    questions,
+    seen,
+    stills,
+)
 from mmi_tvr.encoders.llava import Llava
 from mmi_tvr.models._mmi import SCORE_PROMPT
 from mmi_tvr.pretrain import layout
 from mmi_tvr.pretrain.data import ClipBatches, FrameBatches, TalkBatches, corpus, same, talk
+from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, places
 from mmi_tvr.pretrain.language import Speaker, right_replies
 from mmi_tvr.pretrain.options import PretrainOptions
 from mmi_tvr.pretrain.run import pretrain
@@ -92,9 +102,9 @@ def test_frame_batches_say_what_is_shown(dataset: MovingShapes) -> None:
     for row, name, cell in zip(first["ids"], first["names"], first["cells"].tolist(), strict=True):
         spec = dataset.specs()[row]
         cells = {
-            (shown, min(2, int(3 * y)) * 3 + min(2, int(3 * x)))
+            (shown.name, min(2, int(3 * shown.centre[1])) * 3 + min(2, int(3 * shown.centre[0])))
             for time in np.arange(0, spec.duration / 1000, 0.02)
-            for shown, (x, y) in seen(spec, float(time))
+            for shown in seen(spec, float(time))
         }
         assert (name, cell) in cells or name == "nothing"
 
@@ -120,6 +130,53 @@ def test_talks_are_true(dataset: MovingShapes) -> None:
         for prompt, reply in turns:
             assert known.get(prompt) == reply or (prompt == " Describe this video:" and reply in captions(spec))
     assert 10 < contexts < 54
+
+
+def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
+    """Told again from the class numbers, and compared with what the captions say."""
+    for spec in dataset.specs():
+        told, shown = (facts([spec], told=each)[0].tolist() for each in (True, False))
+        assert len(told) == len(SIZES)
+        assert all(own in range(size) or own == -100 for own, size in zip(told, SIZES, strict=True))
+        for at, event in enumerate(spec.events):
+            action, colour, shape = told[3 * at : 3 * at + 3]
+            actor = spec.things[event.actor]
+            assert (ACTIONS[action], COLOURS[colour], SHAPES[shape]) == (event.action, actor.colour, actor.shape)
+        assert told[3 * len(spec.events) : 9] == [len(ACTIONS), len(COLOURS), len(SHAPES)] * (3 - len(spec.events))
+        if spec.relation:
+            axis, colour, shape = shown[-5:-2]
+            first = f"{COLOURS[colour]} {SHAPES[shape]}"
+            two = [f"{thing.colour} {thing.shape}" for thing in spec.things[:2]]
+            assert first == two[spec.relation in ("right", "below")]
+            assert axis == (spec.relation in ("above", "below"))
+        assert told[-5:] == (shown[-5:] if spec.told else [-100] * 5)
+
+
+def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) -> None:
+    torch.manual_seed(0)
+    wanted = facts(dataset.specs(), told=True)
+    vectors = torch.nn.functional.one_hot(torch.arange(len(wanted)), 192).float()
+    reader = FactReader(192)
+    optimiser = torch.optim.Adam(reader.parameters(), lr=0.1)
+    first = reader(vectors, wanted).item()
+    for _ in range(60):
+        optimiser.zero_grad()
+        reader(vectors, wanted).backward()
+        optimiser.step()
+    assert reader(vectors, wanted).item() < 0.02 * first
+
+
+def test_places_are_the_means_of_what_is_visible(dataset: MovingShapes) -> None:
+    for spec in dataset.specs():
+        time = spec.starts[0] / 1000
+        found = places(spec, time)
+        for row, word in enumerate((*COLOURS, *SHAPES)):
+            centres = [each.centre for each in seen(spec, time) if word in (each.colour, each.shape)]
+            assert bool(found[row, 0]) == bool(centres)
+            if centres:
+                np.testing.assert_allclose(found[row, 1:], np.mean(centres, axis=0), atol=1e-6)
+    reader = PlaceReader(192)
+    assert reader(torch.zeros(4, 192), torch.stack([found] * 4)).isfinite()
 
 
 def test_equal_texts_have_equal_numbers() -> None:

@@ -16,13 +16,35 @@ from test_models import LAYOUTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {"README.md": README, **{path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}}
 COMMANDS = [
-    line.partition("  #")[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    (page, line.partition("  #")[0].strip())
+    for page, text in sorted(PAGES.items())
+    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     for line in block.splitlines()
     if line.strip()
 ]
-NEEDS_A_NETWORK = [command for command in COMMANDS if "--download" in command]
+NEEDS_A_NETWORK = [command for _, command in COMMANDS if "--download" in command]
+STEPS = (
+    "[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}}, "
+    "{name: joint, steps: 1, weights: {contrastive: 1.0}}]"
+)
+FEW = ("data.train.count=16", "data.validation.count=8", "data.batch=8", f"train.stages={STEPS}")
+STAGE = "{steps: 2, batch: 8, rate: 0.001}"
+# What takes minutes or hours is run with a few videos and steps.
+SHORTER: dict[str, tuple[str, ...]] = {
+    "scripts/train.py": tuple(word for change in FEW for word in ("--set", change)),
+    "scripts/ablate.py": (
+        *("--limit", "4", "--seeds", "1", "--variants", "full", "clip4clip"),
+        *(word for change in FEW for word in ("--set", change)),
+    ),
+    "scripts/pretrain_tiny.py": tuple(
+        word
+        for change in ("videos=16", f"frames={STAGE}", f"clips={STAGE}", f"language={STAGE}")
+        for word in ("--set", change)
+    ),
+    "scripts/bundle.py": ("--limit", "4", "--output", "bundled"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "captions.tsv").write_text("file\tcaption\n" + "".join(f"{file}\t{text}\n" for file, text in rows))
     (here / "path" / "to" / "checkpoint").mkdir(parents=True)
     LAYOUTS["clip"](here / "path" / "to" / "checkpoint")
-    (here / "configs").symlink_to(ROOT / "configs")
+    for name in ("configs", "scripts"):
+        (here / name).symlink_to(ROOT / name)
     return here
 
 
@@ -46,18 +69,28 @@ def test_only_downloading_needs_a_network() -> None:
     assert len(COMMANDS) > 10
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in NEEDS_A_NETWORK])
-def test_command(folder: Path, command: str) -> None:
-    words = shlex.split(command)
+def shortened(words: list[str]) -> list[str]:
+    """The command as a test can run it: this interpreter's programs, few videos, few steps."""
     if words[:2] == ["bash", "scripts/test.sh"]:
-        words.append("--version")  # the tests are what runs now
-    cwd = ROOT  # the checkout's own scripts belong to its own .venv
-    if words[0] == "mmi-tvr":
-        cwd = folder
-        words[:1] = [sys.executable, "-m", "mmi_tvr.cli"]
-    if words[0] == ".venv/bin/python":
-        words[0] = sys.executable
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "MMI_TVR_MODEL": "label_bridge"}
+        return [*words, "--version"]  # the tests are what runs now
+    if words[:3] == ["mmi-tvr", "evaluate", "moving_shapes"] and "--limit" not in words:
+        words = [*words, "--limit", "4"]
+    for script, more in SHORTER.items():
+        if script in words:
+            words = [*words, *more]
+    programs = {
+        "mmi-tvr": [sys.executable, "-m", "mmi_tvr.cli"],
+        "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
+        ".venv/bin/python": [sys.executable],
+    }
+    return [*programs.get(words[0], words[:1]), *words[1:]]
+
+
+@pytest.mark.parametrize(("page", "command"), [each for each in COMMANDS if each[1] not in NEEDS_A_NETWORK])
+def test_command(folder: Path, page: str, command: str) -> None:
+    words = shortened(shlex.split(command))
+    cwd = ROOT if words[0] == "bash" else folder  # the checkout's own scripts belong to its own .venv
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "MMI_TVR_MODEL": "label_bridge", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

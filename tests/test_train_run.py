@@ -165,11 +165,18 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
 def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     changes = [word for change in SMALL for word in ("--set", change)]
-    words = [*launcher, "scripts/train.py", "--cpu", "--config", str(CONFIG), "--output", str(tmp_path / "run"), *changes]
+    words = [
+        *launcher,
+        "scripts/train.py",
+        "--cpu",
+        "--config",
+        str(CONFIG),
+        "--output",
+        str(tmp_path / "run"),
+        *changes,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MMI_TVR_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert "4 steps" in done.stdout
     assert (tmp_path / "run" / "model" / "mmi.json").is_file()
@@ -239,7 +246,12 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
 
 def test_ablation_rows_pool_seeds_by_video() -> None:
     def found(ranks: list[int]) -> dict[str, Any]:
-        return {"t2v": ranks, "v2t": ranks, "videos": ["a", "b", "c", "d"], "contrast": dict.fromkeys(ablate.KINDS, 50.0)}
+        return {
+            "t2v": ranks,
+            "v2t": ranks,
+            "videos": ["a", "b", "c", "d"],
+            "contrast": dict.fromkeys(ablate.KINDS, 50.0),
+        }
 
     results = {"full": [found([1, 1, 1, 2]), found([1, 1, 2, 2])], "no-lvlm": [found([2, 2, 2, 2])] * 2}
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in ablate.table(results).splitlines()]
@@ -256,7 +268,8 @@ def test_each_variant_is_one_switch(name: str) -> None:
     assert made.train.seed == 2
     assert made.data == base.data
     full, other = (
-        plugins.options("models", "mmi", each.model.options).model_dump() for each in (ablate.changed(base, "full", 2), made)
+        plugins.options("models", "mmi", each.model.options).model_dump()
+        for each in (ablate.changed(base, "full", 2), made)
     )
     changed = checkpoint.differences(full, other)
     assert len(changed) == 1

@@ -26,15 +26,20 @@ from ..types import Sample, Video
 from ._moving_shapes import files
 from ._moving_shapes.captions import CAPTIONS, captions
 from ._moving_shapes.contrast import PAIRS, Contrast, contrast_accuracy, contrast_pairs
+from ._moving_shapes.example import example
 from ._moving_shapes.generate import KINDS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_kinds
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, Question, questions
 from ._moving_shapes.stills import seen, stills
-from ._moving_shapes.world import Spec
+from ._moving_shapes.video import encode
+from ._moving_shapes.world import ACTIONS, COLOURS, SHAPES, Spec
 
 __all__ = [
+    "ACTIONS",
+    "COLOURS",
     "KINDS",
     "QUESTION_KINDS",
+    "SHAPES",
     "Contrast",
     "MovingShapes",
     "Options",
@@ -44,6 +49,8 @@ __all__ = [
     "captions",
     "contrast_accuracy",
     "contrast_pairs",
+    "encode",
+    "example",
     "questions",
     "render_frames",
     "seen",

@@ -48,6 +48,9 @@ class Binding:
         from .. import models
 
         default, before = Settings().keyimages, self._stored.get("model")
+        if self._given is not None:
+            own = getattr(self._given, "key_images", None)
+            return Section(**own) if own else stored or default
         if stored not in (None, default, models.key_images(before) if before else None):
             return stored
         return models.key_images(self.section("model")) or default

@@ -51,7 +51,6 @@ class Options(BaseOptions):
     top: int = Field(1, ge=1, description="how many best key images")
     found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
-
     @model_validator(mode="before")
     @classmethod
     def _as_trained(cls, values: Any) -> Any:
@@ -94,6 +93,11 @@ class Mmi:
         self.options = options
         self._device = device
         self._trainable = trainable
+
+    @property
+    def key_images(self) -> dict[str, Any] | None:
+        """The settings section of the key images that the weights were trained on."""
+        return key_images({"weights": self.options.weights})
 
     @property
     def _folder(self) -> Path | None:

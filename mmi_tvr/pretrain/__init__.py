@@ -6,4 +6,5 @@ frames    stage 1: vision and text tower, contrastively, on single pictures
 clips     stage 2: the text tower learns events, on cached features
 language  stage 3: projector and language model, by captions and answers
 run       the stages in order, each a run of the train room
+bundle    what they made, as the model that the package carries
 """

@@ -1,9 +1,10 @@
 """Stage 2: the text tower learns what happens over time, on cached key images.
 
-A CLIP that has only ever read descriptions of single pictures has no words for "moves" or "then". The video side is a
-reader of the same kind as the model's own heads, thrown away afterwards: it gives the text tower something to agree
-with. Descriptions of single key images, and the plain mean of the key images, stay in the objective, so that the tower
-still answers for them.
+A CLIP that has only ever read descriptions of single pictures has no words for "moves" or "then". First it learns what
+captions say (`facts`); then its vectors and those of videos are brought together. The video side is a reader of the
+same kind as the model's own heads, thrown away afterwards: it gives the text tower something to agree with.
+Descriptions of single key images, and the plain mean of the key images, stay in the objective, so that the tower still
+answers for them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from ..heads.options import HeadOptions
 from ..heads.video import VideoHead, in_order
 from ..losses import Temperature, contrastive
 from .data import same
+from .facts import FactReader
 from .frames import GRID, encode
 
 
 class ClipReader(nn.Module):
-    """The text tower in training beside a reader of key images; terms `videos`, `means` and `stills`."""
+    """The text tower in training beside a reader of key images; terms `videos`, `means`, `stills`, `facts` of captions
+    and `shown`, the facts of videos."""
 
     def __init__(self, clip: Any, tokenizer: Any, width: int) -> None:
         super().__init__()
@@ -31,7 +34,8 @@ class ClipReader(nn.Module):
         self.clip.text_model.requires_grad_(True)
         self.clip.text_projection.requires_grad_(True)
         self.reader = VideoHead(width, HeadOptions(grid=GRID, layers=2, heads=6, dropout=0.0))
-        self.temperatures = nn.ModuleDict({name: Temperature() for name in ("videos", "means", "stills")})
+        self.facts, self.shown = FactReader(width), FactReader(width)
+        self.temperatures = nn.ModuleDict({name: Temperature(0.03) for name in ("videos", "means", "stills")})
         self._tokenizer = tokenizer
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
@@ -39,16 +43,18 @@ class ClipReader(nn.Module):
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         seen = batch["video"]
-        video, mean = self.videos(seen)
         texts = self.texts(batch["texts"])
-        image = seen["image"][torch.arange(len(texts)), batch["places"]]
-        shown = same(batch["stills"]).to(image.device)
         scale = {name: each() for name, each in self.temperatures.items()}
-        return {
-            "videos": contrastive(texts, video, scale["videos"]),
-            "means": contrastive(texts, mean, scale["means"]),
-            "stills": contrastive(self.texts(batch["stills"]), image, scale["stills"], shown),
-        }
+        terms = {"facts": self.facts(texts, batch["facts"])}
+        if set(names) - set(terms):
+            image = seen["image"][torch.arange(len(texts)), batch["places"]]
+            alike = same(batch["stills"]).to(image.device)
+            terms["stills"] = contrastive(self.texts(batch["stills"]), image, scale["stills"], alike)
+            video, mean = self.videos(seen)
+            terms["videos"] = contrastive(texts, video, scale["videos"])
+            terms["means"] = contrastive(texts, mean, scale["means"])
+            terms["shown"] = self.shown(video, batch["shown"])
+        return terms
 
     def videos(self, seen: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Key images of B videos -> the reader's vectors (B, D), and their means (B, D)."""

@@ -6,8 +6,8 @@ Twins share a batch everywhere (`train.batches`): they are what makes a model lo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ from ..models._mmi import pack
 from ..train.batches import TwinSampler
 from ..train.protocol import Batch
 from ..types import Features
+from .facts import facts, places
 from .language import DESCRIBE, QUESTION
 from .layout import IMAGE_SIZE
 
 _NOISE = 3.0  # grey levels: about what H.264 does to a picture of this size
 _BUSY = 0.6  # share of the pictures that are taken from within an event
+_captions = lru_cache(maxsize=None)(captions)  # telling one takes longer than reading it
 _GRID = 3  # regions of a picture, as the spatial head sees them
 
 
@@ -36,7 +38,8 @@ class FrameBatches:
         self._seed = seed
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """pixels (B, 3, H, W), texts, names, cells (B,) the region that the named thing is in, groups (B,)."""
+        """pixels (B, 3, H, W), texts, names, cells (B,) the region that the named thing is in, groups (B,),
+        and the places of colours and shapes (`facts.places`)."""
         for at, rows in enumerate(self._sampler.batches(number, skip), skip):
             dice = _dice(self._seed, number, at)
             yield self.batch(rows, dice)
@@ -58,6 +61,7 @@ class FrameBatches:
             "groups": same(texts),
             "names": [name for name, _ in named],
             "cells": torch.tensor([cell for _, cell in named]),
+            "places": torch.stack([places(spec, time) for spec, time in zip(specs, times, strict=True)]),
         }
 
 
@@ -70,7 +74,8 @@ class ClipBatches:
         self._seed = seed
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """video (`models.mmi.pack`), texts, stills and the key image (B,) that each of them describes."""
+        """video (`models.mmi.pack`), texts, stills and the key image (B,) that each of them describes; facts of the
+        captions and of what is shown (B, F)."""
         for at, rows in enumerate(self._sampler.batches(number, skip), skip):
             dice = _dice(self._seed, number, at)
             yield self.batch(rows, dice)
@@ -83,7 +88,9 @@ class ClipBatches:
         return {
             "ids": list(rows),
             "video": pack(features),
-            "texts": [_any(captions(spec), dice) for spec in specs],
+            "texts": [_any(_captions(spec), dice) for spec in specs],
+            "facts": facts(specs, told=True),
+            "shown": facts(specs, told=False),
             "stills": [_any(stills(spec, time), dice) for spec, time in zip(specs, times, strict=True)],
             "places": torch.tensor(places),
         }
@@ -118,11 +125,11 @@ def talk(spec: Spec, dice: np.random.Generator, most: int = 4) -> tuple[str, lis
     """A text to read instead of the video ("" to look at it), and turns of a prompt and the reply to it."""
     kind = dice.random()
     if kind < 0.25:
-        return "", [(DESCRIBE, _any(captions(spec), dice))]
+        return "", [(DESCRIBE, _any(_captions(spec), dice))]
     known = questions(spec)
     chosen = dice.permutation(len(known))[:most]
     turns = [(QUESTION.format(question=known[at].text), known[at].answer) for at in chosen]
-    return (_any(captions(spec), dice) if kind > 0.6 else ""), turns
+    return (_any(_captions(spec), dice) if kind > 0.6 else ""), turns
 
 
 def same(texts: Sequence[str]) -> Tensor:
@@ -161,9 +168,9 @@ def _moment(spec: Spec, dice: np.random.Generator) -> float:
 
 def _named(spec: Spec, time: float, dice: np.random.Generator) -> tuple[str, int]:
     """The name of a single shape that is visible, and the number of the region that its centre is in."""
-    there: Sequence[tuple[str, tuple[float, float]]] = seen(spec, time)
+    there = seen(spec, time)
     if not there:
         return "nothing", int(dice.integers(_GRID**2))
-    name, (x, y) = there[int(dice.integers(len(there)))]
-    column, row = (min(_GRID - 1, int(place * _GRID)) for place in (x, y))
-    return name, row * _GRID + column
+    chosen = there[int(dice.integers(len(there)))]
+    column, row = (min(_GRID - 1, int(place * _GRID)) for place in chosen.centre)
+    return chosen.name, row * _GRID + column

@@ -16,18 +16,21 @@ from torch.nn import functional
 
 from ..losses import Temperature, contrastive
 from .data import same
+from .facts import PlaceReader
 from .layout import padded
 
 GRID = 3
+_TOGETHER = 64  # sentences that are read at once
 
 
 class FrameTowers(nn.Module):
-    """A CLIP in training (`train.protocol.Trainable`); terms `pictures` and `regions`."""
+    """A CLIP in training (`train.protocol.Trainable`); terms `pictures`, `regions` and `places`."""
 
     def __init__(self, clip: Any, tokenizer: Any) -> None:
         super().__init__()
         self.clip = clip
         self.temperature, self.region_temperature = Temperature(), Temperature()
+        self.places = PlaceReader(clip.config.projection_dim)
         self.clip.logit_scale.requires_grad_(False)  # the temperature above stands for it
         self._tokenizer = tokenizer
 
@@ -40,6 +43,7 @@ class FrameTowers(nn.Module):
         named = self.texts(batch["names"])
         return {
             "pictures": contrastive(self.texts(batch["texts"]), image, self.temperature(), batch["groups"]),
+            "places": self.places(image, batch["places"]),
             "regions": contrastive(named, there, self.region_temperature(), same(batch["names"]).to(there.device)),
         }
 
@@ -58,9 +62,13 @@ class FrameTowers(nn.Module):
 
 
 def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:
-    """Sentences -> vectors in CLIP's space, with gradients. (B, D)."""
+    """Sentences -> vectors in CLIP's space, with gradients. (B, D). Sentences of like length go together."""
     model = clip.text_model
-    inputs = padded(tokenizer, texts, model.config.max_position_embeddings)
-    said = model(**{name: each.to(clip.device) for name, each in inputs.items()})
-    projected: Tensor = clip.text_projection(said.pooler_output)
-    return projected
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    parts = []
+    for first in range(0, len(order), _TOGETHER):
+        some = [texts[row] for row in order[first : first + _TOGETHER]]
+        inputs = padded(tokenizer, some, model.config.max_position_embeddings)
+        said = model(**{name: each.to(clip.device) for name, each in inputs.items()})
+        parts.append(clip.text_projection(said.pooler_output))
+    return torch.cat(parts)[torch.tensor(order, device=clip.device).argsort()]

@@ -6,6 +6,7 @@ turns follow each other in one sequence. Some talks are about a caption instead 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,6 @@ def right_replies(speaker: Speaker, batch: Mapping[str, Any]) -> float:
     right = total = 0
     for row, places in zip(upto, ends, strict=True):
         sums = [0, *row[places].tolist()]
-        right += sum(after == before for before, after in zip(sums, sums[1:], strict=False))
+        right += sum(after == before for before, after in itertools.pairwise(sums))
         total += len(sums) - 1
     return 100 * right / max(1, total)

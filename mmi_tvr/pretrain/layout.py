@@ -96,9 +96,7 @@ def new_clip(tokenizer: Any) -> Any:
 
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = {**_TEXT, **ends, "pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
-    config = CLIPConfig(
-        text_config=text, vision_config=_VISION, projection_dim=WIDTH, attn_implementation="eager"
-    )
+    config = CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=WIDTH, attn_implementation="eager")
     return CLIPModel(config)
 
 

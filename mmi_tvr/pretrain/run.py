@@ -33,10 +33,17 @@ KEY_IMAGES = {"name": "disparity", "fps": 4.0, "min_length": 0.5, "floor": 0.001
 TOKENS, REGIONS = 2, 3  # grids: visual tokens of a key image, regions of the spatial head
 _WORDS = 2000  # videos whose texts the tokenizers learn from
 _WATCHED = 500  # videos of the val split that a stage is measured on
-_WEIGHTS = {
-    "frames": {"pictures": 1.0, "regions": 1.0},
-    "clips": {"videos": 1.0, "means": 0.3, "stills": 0.5},
-    "language": {"replies": 1.0},
+# Of each stage: the share of its steps, and the loss terms.
+_PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
+    "frames": (
+        ("frames", 0.7576, {"pictures": 1.0, "regions": 1.0}),
+        ("places", 0.2424, {"pictures": 1.0, "regions": 1.0, "places": 3.0}),
+    ),
+    "clips": (
+        ("texts", 0.7, {"facts": 3.0}),
+        ("clips", 0.3, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "shown": 3.0}),
+    ),
+    "language": (("language", 1.0, {"replies": 1.0}),),
 }
 
 
@@ -137,18 +144,21 @@ class _Run:
     ) -> float:
         group = next(iter(model.parameter_groups()))  # type: ignore[operator]
         options = TrainOptions(
-            stages=(Stage(name=name, steps=stage.steps, weights=_WEIGHTS[name]),),
+            stages=tuple(
+                Stage(name=part, steps=max(1, round(share * stage.steps)), weights=weights)
+                for part, share, weights in _PARTS[name]
+            ),
             learning_rates={group: stage.rate, "temperature": stage.rate},
             weight_decay=0.05,
             warmup=0.05,
             precision=self._options.precision,
             seed=self._options.seed,
-            validate_every=max(1, stage.steps // 10),
-            save_every=max(1, stage.steps // 10),
+            validate_every=max(1, stage.steps // 8),
+            save_every=max(1, stage.steps // 8),
             log_every=10,
             keep=1,
         )
-        self._progress.begin(name, stage.steps)
+        self._progress.begin(name, options.steps)
 
         def step(now: Step) -> None:
             self._progress.advance()
@@ -162,7 +172,7 @@ class _Run:
             self._folder / name,
             validate=measure,
             progress=step,
-            config=self._options.model_dump(mode="json"),
+            config={"seed": self._options.seed, "videos": self._options.videos, name: stage.model_dump(mode="json")},
             resume=True,
             cpu=self._cpu,
         )

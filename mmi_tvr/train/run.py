@@ -1,9 +1,9 @@
 """A whole run from a settings file: features once, then the loop, then the best checkpoint as a model folder.
 
-    FOLDER/checkpoints/   to resume from (`checkpoint`)
-    FOLDER/metrics.jsonl  every logged number (`trackers`)
-    FOLDER/best.json      the best validation
-    FOLDER/model/         the trained weights, as `--model FOLDER/model` reads them
+FOLDER/checkpoints/   to resume from (`checkpoint`)
+FOLDER/metrics.jsonl  every logged number (`trackers`)
+FOLDER/best.json      the best validation
+FOLDER/model/         the trained weights, as `--model FOLDER/model` reads them
 """
 
 from __future__ import annotations

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -79,20 +76,10 @@ def _argsort_ranks(scores: np.ndarray) -> float:
     return float((np.argmax(order == np.arange(len(scores))[:, None], axis=1) + 1).mean())
 
 
-def _peak() -> float:
-    """Peak memory of this process in MB. Linux keeps it per program; ru_maxrss there includes the parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def _measure(name: str, count: int) -> tuple[float, float, tuple[float, float]]:
     """Seconds, MB over the inputs, and the mean ranks of one contender."""
     inputs = _inputs(count)
-    before = _peak()
+    before = timing.peak()
     started = time.perf_counter()
     found = _by_argsort(*inputs) if name == CONTENDERS[-1] else _from_blocks(*inputs, intervals="intervals" in name)
-    return time.perf_counter() - started, _peak() - before, found
+    return time.perf_counter() - started, timing.peak() - before, found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 
 def rounds(
@@ -62,3 +65,13 @@ def pooled(title: str, measured: Sequence[Mapping[str, list[float]]], ours: str)
             )
         lines.append(line)
     return lines
+
+
+def peak() -> float:
+    """Peak memory of this process in MB. Linux keeps it per program; ru_maxrss there includes the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

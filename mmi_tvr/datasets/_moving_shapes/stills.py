@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from . import chinese
 from .captions import beside, indefinite, noun
@@ -19,6 +20,15 @@ _STEEP = 2.0  # so many times higher than wide is "above"; less is "to the upper
 _EMPTY = ("an empty picture", "nothing but the background", "画面里什么都没有")
 
 _Seen = tuple[Thing, Pose]
+
+
+class Shown(NamedTuple):
+    """A single shape that is visible: "a red ring", "red", "ring", and its centre in shares of width and height."""
+
+    name: str
+    colour: str
+    shape: str
+    centre: tuple[float, float]
 
 
 def stills(spec: Spec, time: float) -> tuple[str, ...]:
@@ -41,11 +51,10 @@ def stills(spec: Spec, time: float) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*related, *plain, words]))
 
 
-def seen(spec: Spec, time: float) -> tuple[tuple[str, tuple[float, float]], ...]:
-    """The name ("a red ring") and the centre (shares of the picture's width and height) of every single shape that is
-    visible at a time (seconds); a row of three is three of them."""
+def seen(spec: Spec, time: float) -> tuple[Shown, ...]:
+    """Every single shape that is visible at a time (seconds); a row of three is three of them."""
     return tuple(
-        (indefinite(replace(thing, count=1)), centre)
+        Shown(indefinite(replace(thing, count=1)), thing.colour, thing.shape, centre)
         for thing, pose in _visible(spec, time)
         for centre in pose.centres
     )

@@ -1,0 +1,106 @@
+"""What is true of a video as class numbers, and a linear reading of them from a vector.
+
+Twins alone teach order and relations late: while their vectors are equal, the contrast between them has next to no
+gradient. Asking a vector plainly what happens first, and who does it, has one from the first step. The questions are
+those of `datasets.moving_shapes.questions` on entities, attributes, counts, actions, relations and order; the answers
+are classes instead of words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..datasets.moving_shapes import ACTIONS, COLOURS, SHAPES, Spec, seen
+from ..losses import IGNORED
+
+MOST = 3  # things, and events
+_NUMBERS = (1, 2, 3)
+_EVENT = (len(ACTIONS), len(COLOURS), len(SHAPES))
+_THING = (len(COLOURS), len(SHAPES), len(_NUMBERS))
+_PLACED = (2, len(COLOURS), len(SHAPES), len(COLOURS), len(SHAPES))  # the axis, and who stands where on it
+_SPREAD = 1 / 6  # the variance of x and y of a point that is anywhere in the picture, added up
+# An event or thing has one class more, the last: there is none.
+SIZES = (*(size + 1 for size in (*_EVENT * MOST, *_THING * MOST)), *_PLACED)
+
+
+def facts(specs: Sequence[Spec], told: bool) -> Tensor:
+    """Classes (B, F) of each spec: events in order, things by name, and who stands on the left (or above) of whom.
+
+    told: what captions say, so that a relation which none of them mentions is IGNORED; else what pictures show.
+    """
+    return torch.tensor([_facts(spec, told) for spec in specs])
+
+
+class FactReader(nn.Module):
+    """Linear classifiers of every fact on one vector."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, sum(SIZES))
+
+    def forward(self, vectors: Tensor, wanted: Tensor) -> Tensor:
+        """Mean cross-entropy of (B, D) vectors and (B, F) classes."""
+        parts = self.read(vectors).float().split(SIZES, dim=-1)
+        losses = [
+            functional.cross_entropy(part, own, ignore_index=IGNORED, reduction="sum") / max(1, int((own >= 0).sum()))
+            for part, own in zip(parts, wanted.T, strict=True)
+        ]
+        placed = torch.stack(losses[-len(_PLACED) :])  # few facts, and the slowest to be learned
+        return torch.stack(losses).mean() + placed.mean()
+
+
+def places(spec: Spec, time: float) -> Tensor:
+    """Of every colour and shape at a time (seconds): whether it is visible, and the mean x and y of what has it, in
+    shares of the picture. (8 colours + 6 shapes, 3)."""
+    there = seen(spec, time)
+    rows = []
+    for index, words in ((1, COLOURS), (2, SHAPES)):
+        for word in words:
+            centres = [each.centre for each in there if each[index] == word]
+            means = [sum(axis) / len(centres) for axis in zip(*centres, strict=True)] if centres else [0.5, 0.5]
+            rows.append([float(bool(centres)), *means])
+    return torch.tensor(rows)
+
+
+class PlaceReader(nn.Module):
+    """A linear reading of `places` from a picture's vector.
+
+    Descriptions among random others hardly ever ask where a thing stands, and a tower that is not asked does not say:
+    without this, a linear map explained 6 % of the variance of a lone shape's place from the vector of its picture,
+    and neither the direction of a motion nor a relation could be learned from key images.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, 3 * (len(COLOURS) + len(SHAPES)))
+
+    def forward(self, vectors: Tensor, wanted: Tensor) -> Tensor:
+        """Loss of (B, D) vectors and (B, C, 3) places: visible or not, and the squared error of the visible ones'
+        places as a share of the variance of a place that is anywhere."""
+        said = self.read(vectors).float().view_as(wanted)
+        visible = wanted[..., 0]
+        there = functional.binary_cross_entropy_with_logits(said[..., 0], visible)
+        error = ((said[..., 1:] - wanted[..., 1:]) ** 2).sum(dim=-1)
+        return there + (error * visible).sum() / visible.sum().clamp(min=1) / _SPREAD
+
+
+def _facts(spec: Spec, told: bool) -> list[int]:
+    found: list[int] = []
+    for event in spec.events:
+        actor = spec.things[event.actor]
+        found += [ACTIONS.index(event.action), COLOURS.index(actor.colour), SHAPES.index(actor.shape)]
+    found += list(_EVENT) * (MOST - len(spec.events))
+    for thing in sorted(spec.things, key=lambda thing: thing.name):
+        found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), _NUMBERS.index(thing.count)]
+    found += list(_THING) * (MOST - len(spec.things))
+    if not spec.relation or (told and not spec.told):
+        return [*found, *[IGNORED] * len(_PLACED)]
+    first, second = spec.things[:2] if spec.relation in ("left", "above") else spec.things[1::-1]
+    found.append(int(spec.relation in ("above", "below")))
+    for thing in (first, second):
+        found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape)]
+    return found

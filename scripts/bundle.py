@@ -1,0 +1,30 @@
+"""Make the package's own model from a base and a trained run: `bundle.py RUN/base RUN/model`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmi_tvr.cli._console import Watch, command
+from mmi_tvr.encoders import hub
+
+NAME = "moving-shapes"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base", type=Path, help="the checkpoint that pretrain_tiny.py made")
+    parser.add_argument("trained", type=Path, help="the model folder that train.py made from it")
+    parser.add_argument("--output", type=Path, default=hub.BUNDLED / NAME, help="another folder than the package's")
+    parser.add_argument("--limit", type=int, help="measure only the first so many videos of each split")
+    args = parser.parse_args()
+    from mmi_tvr.pretrain.bundle import bundle
+
+    with Watch() as watch:
+        size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, progress=watch)
+    print(f"{args.output} ({size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    with command():
+        main()
