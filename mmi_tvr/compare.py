@@ -57,10 +57,10 @@ def compare(one: Path, other: Path) -> Comparison:
             apart = len(rows[0].keys() ^ rows[1].keys())
             raise UsageError(f"{one} and {other} are not of the same queries: {apart} differ ({_SIDES[side]})")
         order = list(rows[0])
-        ranks = [[each[query]["rank"] for query in order] for each in rows]
+        before, after = ([each[query]["rank"] for query in order] for each in rows)
         counts[side] = len(order)
-        differences[side] = metrics.paired(*ranks, groups=[query[0] for query in order])
-    return Comparison(*(_name(path) for path in (one, other)), counts, differences)
+        differences[side] = metrics.paired(before, after, [query[0] for query in order])
+    return Comparison(_name(one), _name(other), counts, differences)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -216,9 +216,49 @@ def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     assert 0 <= contrast["ci95"][0] <= contrast["accuracy"] <= contrast["ci95"][1] <= 100
 
 
+def test_the_bundled_model_is_evaluated_kept_and_compared(shell: Shell) -> None:
+    words = ("evaluate", "moving_shapes", "--limit", 12)
+    ours = shell.json(*words, "--model", "moving-shapes", "--output", "runs/ours", "--transductive", "dual-softmax")
+    assert ours["model"] == "moving-shapes"
+    assert ours["config"]["keyimages"]["fps"] == 4  # the key images that it was trained on
+    assert list(ours["transductive"]) == ["dual-softmax"]
+    assert {path.name for path in (shell.folder / "runs" / "ours").iterdir()} == {
+        "report.json", "report.html", "heatmap.png",
+    }  # fmt: skip
+    shell(*words, "--output", "runs/bridge", "--model", "label_bridge")
+    found = shell.json("compare", "runs/bridge", "runs/ours")
+    gap = found["t2v"]["R@1"]
+    assert found["t2v"]["n"] == 12
+    assert gap["low"] <= gap["value"] <= gap["high"]
+    assert gap["value"] > 50  # one knows moving shapes, the other does not
+    assert "ours minus bridge" in shell("compare", "runs/bridge", "runs/ours").stdout
+    both = shell(*words, "--model", "moving-shapes", "--checkpoint", "somewhere", code=2)
+    assert "give one of them" in both.stderr
+    none = shell(*words, "--checkpoint", "somewhere", code=1)
+    assert "somewhere: no trained model here" in none.stderr
+
+
+def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_path: Path) -> None:
+    clips = tmp_path / "shapes"
+    shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 4)
+    library = tmp_path / "library"
+    shell("index", clips / "videos", "--library", library, "--model", "moving-shapes")
+    told = (clips / "captions.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")
+    hits = shell.json("search", told[1], "--library", library, "--min-score", 0)["hits"]
+    assert hits[0]["path"].endswith(told[0])
+    shell("index", "--library", library)  # nothing is said about the model: it stays
+    shell("index", "--library", library, "--model", "label_bridge", code=1)
+    shell("index", "--library", library, "--model", "label_bridge", "--rebuild")
+    assert shell.json("status", "--library", library)["model"] == "label_bridge"
+    moments = shell.json("status", "--library", library)["key_images"]
+    fresh = tmp_path / "fresh"
+    shell("index", clips / "videos", "--library", fresh, "--model", "label_bridge")
+    assert shell.json("status", "--library", fresh)["key_images"] == moments  # its own key images, not the other's
+
+
 def test_models_and_doctor(shell: Shell) -> None:
     found = shell.json("models")
-    assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge", "mmi"}
+    assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge", "mmi", "moving-shapes"}
     assert found["auto"]["name"] == "label_bridge"
     assert "label_bridge" in shell("models").stdout
     checks = {check["name"]: check for check in shell.json("doctor")["checks"]}

@@ -217,9 +217,28 @@ def test_saved_weights_come_back_exactly(checkpoint: Path, tmp_path: Path) -> No
 def test_weights_of_other_switches_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     trainable(checkpoint, inductive=False).save(tmp_path / "run")
     with pytest.raises(ModelNotFound, match="other switches"):
-        _ = mmi.Mmi(options(checkpoint, weights=str(tmp_path / "run")), "cpu").network
+        _ = mmi.Mmi(options(checkpoint, weights=str(tmp_path / "run"), inductive=True), "cpu").network
+    with pytest.raises(ModelNotFound, match="no trained model here"):
+        options(checkpoint, weights=str(tmp_path))
+    (tmp_path / "run" / mmi.HEADS).unlink()
     with pytest.raises(ModelNotFound, match="no trained heads"):
-        _ = mmi.Mmi(options(checkpoint, weights=str(tmp_path)), "cpu").network
+        _ = mmi.Mmi(options(checkpoint, weights=str(tmp_path / "run")), "cpu").network
+
+
+def test_weights_alone_say_everything(checkpoint: Path, tmp_path: Path) -> None:
+    """All that is not said with `weights` is as it was trained; key images travel along."""
+    images = {"name": "uniform", "count": 3}
+    model = stirred(trainable(checkpoint, inductive=False))
+    model.network.eval()
+    model.save(tmp_path / "run", images, {"step": 3})
+    section = Section(name="mmi", weights=str(tmp_path / "run"))
+    again = models.make(section, "cpu")
+    assert isinstance(again, mmi.Mmi)
+    assert not again.options.inductive
+    assert models.key_images(section) == Section(**images)
+    assert again.key_images == images
+    query = [Query(TEXTS[0])]
+    np.testing.assert_allclose(again.embed_queries(query), model.embed_queries(query), atol=1e-6)
 
 
 def test_wrong_options_say_what_is_wrong(checkpoint: Path) -> None:

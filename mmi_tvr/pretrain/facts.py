@@ -49,8 +49,7 @@ class FactReader(nn.Module):
             functional.cross_entropy(part, own, ignore_index=IGNORED, reduction="sum") / max(1, int((own >= 0).sum()))
             for part, own in zip(parts, wanted.T, strict=True)
         ]
-        placed = torch.stack(losses[-len(_PLACED) :])  # few facts, and the slowest to be learned
-        return torch.stack(losses).mean() + placed.mean()
+        return torch.stack(losses).mean()
 
 
 def places(spec: Spec, time: float) -> Tensor:

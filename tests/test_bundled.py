@@ -1,0 +1,84 @@
+"""The model that the package carries: its files, what it knows, and that plain transformers loads it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
+
+from mmi_tvr import cache, models, plugins
+from mmi_tvr.datasets.moving_shapes import contrast_accuracy
+from mmi_tvr.embed import embed_all
+from mmi_tvr.encoders import hub, llava
+from mmi_tvr.encoders.options import LlavaOptions
+from mmi_tvr.evaluate import evaluate_model, pair_scores
+from mmi_tvr.features import FeatureCache
+
+FOLDER = hub.BUNDLED / "moving-shapes"
+
+
+@pytest.fixture(scope="module")
+def setup():
+    section = models.section("moving-shapes")
+    images = models.key_images(section)
+    assert images is not None
+    model = models.make(section, "cpu")
+    return model, plugins.build("keyimages", images.name, images.options)
+
+
+def embedder(setup):
+    model, method = setup
+    return lambda videos: embed_all(videos, model, method, FeatureCache(cache.folder() / "features"))
+
+
+def samples(split: str, count: int):
+    dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": count})
+    dataset.materialise()
+    return dataset.samples()
+
+
+def test_it_is_small_and_has_a_card() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 15e6
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md", ".txt", ".jinja"}
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for word in ("24,000", "seed", "T2V R@1", "Limits", "knows nothing else"):
+        assert word in card
+    known = (FOLDER / "mmi.json").read_text(encoding="utf-8")
+    assert not re.search(r'"/|\.\./', known), "a path of some machine"
+    assert json.loads(known)["options"]["llava"]["checkpoint"] == "moving-shapes/base"
+
+
+def test_plain_transformers_loads_it() -> None:
+    base = FOLDER / "base"
+    model = LlavaForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
+    towers = CLIPModel.from_pretrained(base / "clip", dtype=torch.float32)
+    for name, weight in towers.vision_model.state_dict().items():
+        assert torch.equal(model.model.vision_tower.state_dict()[name], weight)
+    assert AutoTokenizer.from_pretrained(base).convert_tokens_to_ids("<image>") == model.config.image_token_id
+
+
+def test_it_merges_into_a_plain_llava(tmp_path) -> None:
+    options = LlavaOptions(checkpoint="moving-shapes/base", attention="eager")
+    llava.merge(options, FOLDER / "adapter", tmp_path / "merged")
+    tuned = llava.load(options, device="cpu", adapter=FOLDER / "adapter")
+    plain = llava.load(options.model_copy(update={"checkpoint": str(tmp_path / "merged")}), device="cpu")
+    texts = ["a red ring moves left", "红色圆环向左移动"]
+    with torch.no_grad():
+        torch.testing.assert_close(plain.read(texts), tuned.read(texts), atol=1e-4, rtol=1e-4)
+
+
+def test_captions_find_their_videos(setup) -> None:
+    """The card says what is measured on everything; here on a part, with room for that."""
+    report = evaluate_model(setup[0], samples("test", 100), embedder(setup))
+    assert report.t2v.r1 >= 80
+    assert report.v2t.r1 >= 80
+
+
+@pytest.mark.parametrize(("kind", "least"), [("colour", 95), ("shape", 95), ("count", 90)])
+def test_twins_are_told_apart(setup, kind: str, least: float) -> None:
+    found = contrast_accuracy(pair_scores(setup[0], samples(kind, 60), embedder(setup)))
+    assert found.accuracy >= least
