@@ -6,6 +6,7 @@ Twins share a batch everywhere (`train.batches`): they are what makes a model lo
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -29,22 +30,30 @@ _captions = lru_cache(maxsize=None)(captions)  # telling one takes longer than r
 _GRID = 3  # regions of a picture, as the spatial head sees them
 
 
-class FrameBatches:
-    """One picture of each video at a random time, with an exact description, and the name of one thing in it."""
+class _Drawn(ABC):
+    """Batches of a split's videos, twins together (`train.protocol.Batches`)."""
 
     def __init__(self, dataset: MovingShapes, batch: int, seed: int) -> None:
         self._specs = dataset.specs()
-        self._sampler = _sampler(dataset, batch, seed)
+        self._sampler = TwinSampler(dataset.groups(), batch, seed, processes.rank(), processes.world())
         self._seed = seed
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """pixels (B, 3, H, W), texts, names, cells (B,) the region that the named thing is in, groups (B,),
-        and the places of colours and shapes (`facts.places`)."""
+        """This process's batches of one epoch, without the first `skip`."""
         for at, rows in enumerate(self._sampler.batches(number, skip), skip):
-            dice = _dice(self._seed, number, at)
-            yield self.batch(rows, dice)
+            yield self.batch(rows, np.random.default_rng([self._seed, number, at, processes.rank()]))
+
+    @abstractmethod
+    def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        """One batch of these videos."""
+
+
+class FrameBatches(_Drawn):
+    """One picture of each video at a random time, with an exact description, and the name of one thing in it."""
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        """pixels (B, 3, H, W), texts, names, cells (B,) the region that the named thing is in, groups (B,),
+        and the places of colours and shapes (`facts.places`)."""
         specs = [self._specs[row] for row in rows]
         times = [_moment(spec, dice) for spec in specs]
         pictures = np.stack(
@@ -65,26 +74,24 @@ class FrameBatches:
         }
 
 
-class ClipBatches:
-    """Cached key images of each video, one of its captions, and a description of one of the key images."""
+class _Seen(_Drawn):
+    """Batches of videos whose key images are cached."""
 
     def __init__(self, dataset: MovingShapes, features: Sequence[Features], batch: int, seed: int) -> None:
-        self._specs, self._features = dataset.specs(), features
-        self._sampler = _sampler(dataset, batch, seed)
-        self._seed = seed
+        super().__init__(dataset, batch, seed)
+        self._features = features
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """video (`models.mmi.pack`), texts, stills and the key image (B,) that each of them describes; facts of the
-        captions and of what is shown (B, F)."""
-        for at, rows in enumerate(self._sampler.batches(number, skip), skip):
-            dice = _dice(self._seed, number, at)
-            yield self.batch(rows, dice)
+
+class ClipBatches(_Seen):
+    """Cached key images of each video, one of its captions, and a description of one of the key images."""
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        """video (`models.mmi.pack`), texts, stills and the key image (B,) that each of them describes; facts of the
+        captions and of what is shown (B, F)."""
         specs = [self._specs[row] for row in rows]
         features = [self._features[row] for row in rows]
-        places = [int(dice.integers(len(each.segments))) for each in features]
-        times = [float(each.segments[place, 2]) for each, place in zip(features, places, strict=True)]
+        chosen = [int(dice.integers(len(each.segments))) for each in features]
+        times = [float(each.segments[place, 2]) for each, place in zip(features, chosen, strict=True)]
         return {
             "ids": list(rows),
             "video": pack(features),
@@ -92,25 +99,15 @@ class ClipBatches:
             "facts": facts(specs, told=True),
             "shown": facts(specs, told=False),
             "stills": [_any(stills(spec, time), dice) for spec, time in zip(specs, times, strict=True)],
-            "places": torch.tensor(places),
+            "places": torch.tensor(chosen),
         }
 
 
-class TalkBatches:
+class TalkBatches(_Seen):
     """Cached key images or a caption of each video, and what is to be said about them: a caption, or answers."""
 
-    def __init__(self, dataset: MovingShapes, features: Sequence[Features], batch: int, seed: int) -> None:
-        self._specs, self._features = dataset.specs(), features
-        self._sampler = _sampler(dataset, batch, seed)
-        self._seed = seed
-
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """video, looks (B,) whether the key images are shown, context, and turns: lists of (what is said, reply)."""
-        for at, rows in enumerate(self._sampler.batches(number, skip), skip):
-            dice = _dice(self._seed, number, at)
-            yield self.batch(rows, dice)
-
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
+        """video, looks (B,) whether the key images are shown, context, and turns: lists of (what is said, reply)."""
         talks = [talk(self._specs[row], dice) for row in rows]
         return {
             "ids": list(rows),
@@ -144,14 +141,6 @@ def corpus(specs: Sequence[Spec]) -> Iterator[str]:
         yield from stills(spec, spec.starts[0] / 1000)
         for question in questions(spec):
             yield from (question.text, question.answer)
-
-
-def _sampler(dataset: MovingShapes, batch: int, seed: int) -> TwinSampler:
-    return TwinSampler(dataset.groups(), batch, seed, processes.rank(), processes.world())
-
-
-def _dice(seed: int, epoch: int, batch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch, batch, processes.rank()])
 
 
 def _any(options: Sequence[str], dice: np.random.Generator) -> str:
