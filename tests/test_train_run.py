@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from mmi_tvr import ablate, models, plugins
@@ -158,8 +159,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
     with pytest.raises(UsageError, match="resume it"):
         run(settings, tmp_path / "run", cache=cache, cpu=True)
     assert run(settings, tmp_path / "run", cache=cache, cpu=True, resume=True).finished
+    # To rounding: two processes may lay their memory out differently. tests/test_train.py holds the loop to the bit.
     for name in ("heads.safetensors", "adapter/adapter_model.safetensors"):
-        assert (tmp_path / "run" / "model" / name).read_bytes() == (finished / "model" / name).read_bytes()
+        once, twice = (load_file(folder / "model" / name) for folder in (finished, tmp_path / "run"))
+        torch.testing.assert_close(twice, once, atol=1e-5, rtol=1e-4)
 
 
 def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: Path) -> None:
