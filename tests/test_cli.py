@@ -309,8 +309,9 @@ def test_ctrl_c_leaves_a_library_that_goes_on(shell: Shell, tmp_path: Path) -> N
     time.sleep(0.5)
     run.send_signal(signal.SIGINT)
     said = run.communicate(timeout=60)[1]
-    assert run.returncode in {0, 130}  # a quick machine may have been done
-    if run.returncode:
+    # A quick machine may have been done, or on its way out, where Python itself ends by the signal.
+    assert run.returncode in {0, 130, -signal.SIGINT}
+    if run.returncode == 130:
         assert "run the same command again" in said
         assert "Traceback" not in said
     shell("index", videos, "--library", library)

@@ -162,7 +162,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
     # To rounding: two processes may lay their memory out differently. tests/test_train.py holds the loop to the bit.
     for name in ("heads.safetensors", "adapter/adapter_model.safetensors"):
         once, twice = (load_file(folder / "model" / name) for folder in (finished, tmp_path / "run"))
-        torch.testing.assert_close(twice, once, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(twice, once, atol=1e-4, rtol=1e-3)
 
 
 def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: Path) -> None:
