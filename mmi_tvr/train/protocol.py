@@ -25,7 +25,8 @@ class Trainable(Protocol):
     def embed_batch(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Texts (B, D), videos (B, D), and groups (B,) int64: the number of each pair's video in the whole data set.
 
-        A pair's vectors must not depend on the other pairs of the batch: gradient caching embeds in chunks.
+        Asked for where a stage weighs `contrastive`. A pair's vectors must not depend on the other pairs of the batch:
+        gradient caching embeds in chunks.
         """
         ...
 

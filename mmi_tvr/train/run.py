@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .. import device, evaluate, metrics, plugins, processes
+from .. import evaluate, metrics, plugins, processes
 from ..embed import Progress, Silent
 from ..errors import MediaError, UsageError
 from ..features import FeatureCache, Stored, stored
@@ -103,7 +103,7 @@ def _model(settings: RunSettings, place: str) -> Any:
     if make is None:
         raise UsageError(f"model {settings.model.name} has nothing to train")
     options = plugins.options("models", settings.model.name, settings.model.options)
-    return make(options, device=place if place != "cpu" else str(device.resolve("cpu")))
+    return make(options, device=place)
 
 
 def _data(
@@ -127,8 +127,8 @@ def _data(
     processes.wait()
     features = stored(videos, model, method, FeatureCache(cache))
     _check(section, samples, features.failures, settings.data)
-    if progress_lines := features.failures:
-        progress.say(f"{len(progress_lines)} videos are left out; the first: {next(iter(progress_lines.values()))}")
+    if failures := features.failures:
+        progress.say(f"{len(failures)} videos are left out; the first: {next(iter(failures.values()))}")
     groups = dataset.groups() if hasattr(dataset, "groups") else None
     return samples, features, [n for n in range(len(samples)) if n not in features.failures], groups
 
