@@ -8,6 +8,7 @@
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
     ├── IndexMismatch           vectors of different makers would be mixed
     ├── LibraryBusy             another process is writing to the library
+    ├── AnswerError             a question that got no answer, with the reason
     └── MetricsError            numbers that cannot be ranked (NaN, empty ground truth)
 
 The command line prints the message of an `MmiTvrError` as one line; anything else is a bug of ours.
@@ -65,6 +66,10 @@ class IndexMismatch(MmiTvrError):
 
 class LibraryBusy(MmiTvrError):
     """Another process holds the writer's lock of a library."""
+
+
+class AnswerError(MmiTvrError):
+    """A question that got no answer. The others of its batch have theirs."""
 
 
 class MetricsError(MmiTvrError):

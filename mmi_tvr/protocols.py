@@ -10,12 +10,27 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from .types import Embeddings, Features, Filter, FloatArray, Frames, IdArray, KeyImage, Pixels, Query, Sample, Scoring
+from .errors import AnswerError
+from .types import (
+    Ask,
+    Embeddings,
+    Explanation,
+    Features,
+    Filter,
+    FloatArray,
+    Frames,
+    IdArray,
+    KeyImage,
+    Pixels,
+    Query,
+    Sample,
+    Scoring,
+)
 
 
 @runtime_checkable
@@ -111,7 +126,45 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
-class Reranker(Protocol):
-    """Scores a query and a video together; may reorder hits, never invents one."""
+class Answerer(Protocol):
+    """Answers questions about texts and about key images."""
 
-    def rerank(self, query: Query, candidates: IdArray, scores: FloatArray) -> FloatArray: ...
+    name: str
+    sees: Literal["features", "pictures"]  # what an `Ask` about a video must carry
+
+    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+        """An answer to each question, in the order of the questions; `advance` is called once for each.
+
+        A question that cannot be answered gives the AnswerError that says why, and the rest goes on. Any other error
+        is raised: the answerer cannot work at all.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of all that changes an answer."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Says how likely it is that skeletons describe one scene."""
+
+    def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
+        """p in 0..1 (N,) of one text skeleton with each of N video skeletons, all as plain text."""
+        ...
+
+    def fingerprint(self) -> str: ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores a query and videos together; may reorder hits, never invents one."""
+
+    depth: int  # how many of the best candidates it wants to see
+
+    def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> Sequence[Explanation]:
+        """An explanation of each candidate (video numbers, best first, at most `depth`), in the order given.
+
+        Those with a joint score are put in its order, among the places that they held together; the others keep theirs.
+        """
+        ...

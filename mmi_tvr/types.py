@@ -108,11 +108,56 @@ class Scoring:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A question about a `text`, or about the key images of a video.
+
+    Of a video, `features` are for answerers that share the vision tower, `pictures` (one a key image) for all others
+    (`protocols.Answerer.sees`).
+    """
+
+    question: str
+    text: str | None = None
+    features: Features | None = None
+    pictures: tuple[Pixels, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One line of a skeleton: a question of a pool (`question` is its id, `asked` its words) and its answer.
+
+    `times` are those of the key images that were looked at; `error` says why there is no answer, where there is none.
+    """
+
+    question: str
+    asked: str
+    text: str
+    times: tuple[float, ...] = ()
+    error: str | None = None
+
+
+Skeleton = tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a hit stands where it does: what was said of the query and of the video, the probability that both describe
+    one scene, the cosine, and the joint score of the two; or why there is no joint score (`missing`)."""
+
+    text: Skeleton
+    video: Skeleton
+    probability: float | None
+    cosine: float
+    joint: float | None
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer: the best moment of a video.
 
     `score` is the model's own, comparable within one query; `relevance` is in 0..1 and comparable across
-    queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `also` lists copies of the file.
+    queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `also` lists copies of the file;
+    `explanation` is there after a re-ranking. `score` is that of the search, re-ranked or not.
     """
 
     path: Path
@@ -123,6 +168,7 @@ class Hit:
     relevance: float
     scores: Mapping[str, float] = field(default_factory=dict)
     also: tuple[Path, ...] = ()
+    explanation: Explanation | None = None
 
 
 def row_ids(video: int, moments: int) -> IdArray:

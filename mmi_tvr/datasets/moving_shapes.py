@@ -24,7 +24,7 @@ from ..files import write_atomically
 from ..fingerprint import digest
 from ..types import Sample, Video
 from ._moving_shapes import files
-from ._moving_shapes.captions import CAPTIONS, captions
+from ._moving_shapes.captions import CAPTIONS, captions, related
 from ._moving_shapes.contrast import PAIRS, Contrast, contrast_accuracy, contrast_pairs
 from ._moving_shapes.example import example
 from ._moving_shapes.generate import KINDS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_kinds
@@ -32,12 +32,13 @@ from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, Question, questions
 from ._moving_shapes.stills import seen, stills
 from ._moving_shapes.video import encode
-from ._moving_shapes.world import ACTIONS, COLOURS, SHAPES, Spec
+from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec
 
 __all__ = [
     "ACTIONS",
     "COLOURS",
     "KINDS",
+    "OPPOSITE",
     "QUESTION_KINDS",
     "SHAPES",
     "Contrast",
@@ -52,6 +53,7 @@ __all__ = [
     "encode",
     "example",
     "questions",
+    "related",
     "render_frames",
     "seen",
     "stills",

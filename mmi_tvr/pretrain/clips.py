@@ -1,10 +1,11 @@
 """Stage 2: the text tower learns what happens over time, on cached key images.
 
 A CLIP that has only ever read descriptions of single pictures has no words for "moves" or "then". First it learns what
-captions say (`facts`); then its vectors and those of videos are brought together. The video side is a reader of the
-same kind as the model's own heads, thrown away afterwards: it gives the text tower something to agree with.
-Descriptions of single key images, and the plain mean of the key images, stay in the objective, so that the tower still
-answers for them.
+captions say (`facts`), and what is said by sentences that tell a relation and nothing else, each beside its opposite
+(`clauses`): whole captions alone left relations at chance, with these they are read within 200 steps. Then its vectors
+and those of videos are brought together. The video side is a reader of the same kind as the model's own heads, thrown
+away afterwards: it gives the text tower something to agree with. Descriptions of single key images, and the plain mean
+of the key images, stay in the objective, so that the tower still answers for them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from .frames import GRID, encode
 
 
 class ClipReader(nn.Module):
-    """The text tower in training beside a reader of key images; terms `videos`, `means`, `stills`, `facts` of captions
-    and `shown`, the facts of videos."""
+    """The text tower in training beside a reader of key images; terms `videos`, `means`, `stills`, `facts` of captions,
+    `clauses` of relations alone, and `shown`, the facts of videos."""
 
     def __init__(self, clip: Any, tokenizer: Any, width: int) -> None:
         super().__init__()
@@ -46,6 +47,7 @@ class ClipReader(nn.Module):
         texts = self.texts(batch["texts"])
         scale = {name: each() for name, each in self.temperatures.items()}
         terms = {"facts": self.facts(texts, batch["facts"])}
+        terms["clauses"] = self.facts(self.texts(batch["clauses"]), batch["placed"])
         if set(names) - set(terms):
             image = seen["image"][torch.arange(len(texts)), batch["places"]]
             alike = same(batch["stills"]).to(image.device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,12 +16,22 @@ import torch
 from torch import Tensor
 
 from .. import processes
-from ..datasets.moving_shapes import MovingShapes, Spec, captions, questions, render_frames, seen, stills
+from ..datasets.moving_shapes import (
+    OPPOSITE,
+    MovingShapes,
+    Spec,
+    captions,
+    questions,
+    related,
+    render_frames,
+    seen,
+    stills,
+)
 from ..models._mmi import pack
 from ..train.batches import TwinSampler
 from ..train.protocol import Batch
 from ..types import Features
-from .facts import facts, places
+from .facts import facts, places, relation_facts
 from .language import DESCRIBE, QUESTION
 from .layout import IMAGE_SIZE
 
@@ -87,8 +98,10 @@ class ClipBatches(_Seen):
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
         """video (`models.mmi.pack`), texts, stills and the key image (B,) that each of them describes; facts of the
-        captions and of what is shown (B, F)."""
+        captions and of what is shown (B, F). clauses: relations alone, each beside its opposite, and their facts."""
         specs = [self._specs[row] for row in rows]
+        placed = [spec for spec in specs if spec.relation][: len(specs) // 4 + 1]
+        placed += [replace(spec, relation=OPPOSITE[spec.relation]) for spec in placed]
         features = [self._features[row] for row in rows]
         chosen = [int(dice.integers(len(each.segments))) for each in features]
         times = [float(each.segments[place, 2]) for each, place in zip(features, chosen, strict=True)]
@@ -100,6 +113,8 @@ class ClipBatches(_Seen):
             "shown": facts(specs, told=False),
             "stills": [_any(stills(spec, time), dice) for spec, time in zip(specs, times, strict=True)],
             "places": torch.tensor(chosen),
+            "clauses": [_any(related(spec), dice) for spec in placed],
+            "placed": relation_facts(placed),
         }
 
 

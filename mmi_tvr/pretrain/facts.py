@@ -35,6 +35,13 @@ def facts(specs: Sequence[Spec], told: bool) -> Tensor:
     return torch.tensor([_facts(spec, told) for spec in specs])
 
 
+def relation_facts(specs: Sequence[Spec]) -> Tensor:
+    """As `facts`, of a text that tells the relation alone: all else is IGNORED."""
+    found = facts(specs, told=False)
+    found[:, : -len(_PLACED)] = IGNORED
+    return found
+
+
 class FactReader(nn.Module):
     """Linear classifiers of every fact on one vector."""
 

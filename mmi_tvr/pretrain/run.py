@@ -40,8 +40,8 @@ _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
         ("places", 0.2424, {"pictures": 1.0, "regions": 1.0, "places": 3.0}),
     ),
     "clips": (
-        ("texts", 0.7, {"facts": 3.0}),
-        ("clips", 0.3, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "shown": 3.0}),
+        ("texts", 0.5, {"facts": 3.0, "clauses": 3.0}),
+        ("clips", 0.5, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
     ),
     "language": (("language", 1.0, {"replies": 1.0}),),
 }

@@ -115,6 +115,24 @@ def captions(spec: Spec) -> tuple[str, ...]:
     return (*english, *different(lambda: chinese.caption(spec, dice), CHINESE))
 
 
+def related(spec: Spec) -> tuple[str, ...]:
+    """The relation of the first two things in every wording, and nothing else: English, then Chinese."""
+    if not spec.relation:
+        return ()
+    one, other = spec.things[:2]
+    sides = (one, other, spec.relation), (other, one, OPPOSITE[spec.relation])
+    english = [
+        text
+        for first, second, relation in sides
+        for words in _BESIDE[relation]
+        for text in (
+            f"{indefinite(first)} {words} {indefinite(second)}",
+            f"{definite(first)} {'is' if first.count == 1 else 'are'} {words} {definite(second)}",
+        )
+    ]
+    return (*english, *(text for side in sides for text in chinese.related(*side)))
+
+
 def different(make: Callable[[], str], count: int) -> tuple[str, ...]:
     """The first `count` different texts that `make` comes up with."""
     found: dict[str, None] = {}

@@ -86,6 +86,11 @@ def name(thing: Thing, number_too: bool = False) -> str:
     return (f"{_NUMBERS[thing.count]}个" if number_too else "") + _COLOURS[thing.colour] + _SHAPES[thing.shape]
 
 
+def related(first: Thing, second: Thing, relation: str) -> list[str]:
+    """Where the first thing is as seen from the second, in every wording."""
+    return [f"{name(first, True)}在{name(second, True)}的{side}" for side in _SIDES[relation]]
+
+
 def _scene(spec: Spec, dice: Dice) -> str:
     words = [name(thing, number_too=True) for thing in spec.things]
     start = dice.below(len(words))
