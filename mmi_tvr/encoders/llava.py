@@ -98,13 +98,19 @@ class Llava(nn.Module):
         return embeds
 
     def quote(self, text: str, limit: int) -> str:
-        """A person's text as part of a prompt: at most `limit` tokens, and no special token can be written in it."""
+        """A person's text as part of a prompt: at most `limit` tokens, in which neither a special token nor the end of
+        a quotation can be written."""
+        text = text.replace('"', "'")
         for special in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
             text = text.replace(special, f"{special[0]} {special[1:]}")
         cut = self.tokenizer(
             text, add_special_tokens=False, truncation=True, max_length=limit, return_offsets_mapping=True
         )
         return text[: cut["offset_mapping"][-1][1]] if cut["offset_mapping"] else ""
+
+    def first_token(self, word: str) -> int:
+        """The id of the token that a reply begins with which is this word."""
+        return int(self.tokenizer.encode(f" {word}", add_special_tokens=False)[-1])
 
     def states(self, inputs: Inputs) -> Tensor:
         """Hidden states behind the final norm, (B, L, d_lm)."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from .. import templates
 from ..encoders.llava import Llava
 from ..heads.pooling import zero_linear
 from ..heads.video import Seen, VideoHead, in_order
@@ -20,13 +21,7 @@ TEXT_PROMPT = "Represent this text in detail: {text}"
 VIDEO_PROMPT = "{images} Represent this video in detail."
 CAPTION_PROMPT = "{images} Describe this video: {text}"
 MASKED_PROMPT = "Text: {text} Video: {images}"
-# Section 4 of the paper; the skeletons are data, so they stand in quotation marks.
-SCORE_PROMPT = (
-    'Given a probability value of [0,1], evaluate the probability that the Textual Skeleton "{text}" and Video '
-    'Skeleton "{video}" are describing a scene. Answer yes or no:'
-)
-ANSWERS = ("yes", "no")
-PROMPTS = (TEXT_PROMPT, VIDEO_PROMPT, CAPTION_PROMPT, MASKED_PROMPT, SCORE_PROMPT)
+PROMPTS = (TEXT_PROMPT, VIDEO_PROMPT, CAPTION_PROMPT, MASKED_PROMPT)
 _QUOTED = 64  # tokens of a person's text that a prompt carries
 _MASKED = 0.15  # share of key images that are masked
 
@@ -126,14 +121,17 @@ class MmiNetwork(nn.Module):
         return skeleton(yes, no, pairs["match"])
 
     def answers(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Logits (N,) of "yes" and of "no" at the answer token; p = P(yes) / (P(yes) + P(no)) (decision)."""
-        llava = self._llava()
+        """Logits (N,) of "yes" and of "no" behind the question of prompts/score.yaml; p = P(yes) / (P(yes) + P(no))
+        (decision)."""
+        llava, template = self._llava(), templates.score()
         prompts = [
-            SCORE_PROMPT.format(text=llava.quote(text, _QUOTED), video=llava.quote(video, _QUOTED))
+            template.prompt.format(
+                text=llava.quote(text, template.quoted), video=llava.quote(video, template.quoted)
+            )
             for text, video in zip(texts, videos, strict=True)
         ]
         logits = llava.logits(llava(llava.inputs(prompts)))
-        yes, no = (llava.tokenizer.encode(f" {word}", add_special_tokens=False)[-1] for word in ANSWERS)
+        yes, no = (llava.first_token(word) for word in (template.positive, template.negative))
         return logits[:, yes], logits[:, no]
 
     def _places(self, row: Tensor) -> str:
