@@ -14,11 +14,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import typer
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from mmi_tvr import plugins
+from mmi_tvr import config, plugins
 from mmi_tvr.cli import data
 from mmi_tvr.datasets._moving_shapes.captions import _VERBS, NUMBERS
 from mmi_tvr.datasets._moving_shapes.dice import Dice
@@ -27,13 +28,16 @@ from mmi_tvr.datasets._moving_shapes.motion import Motion
 from mmi_tvr.datasets._moving_shapes.world import PASSING, Event, Spec, Thing, describes, key, split_of
 from mmi_tvr.datasets.moving_shapes import (
     KINDS,
+    OPPOSITE,
     QUESTION_KINDS,
+    answerable,
     captions,
     contrast_accuracy,
     contrast_pairs,
     questions,
     render_frames,
     stills,
+    truth,
     twin,
     twin_kinds,
 )
@@ -430,3 +434,52 @@ def test_data_make_never_mixes_two_sets(tmp_path):
         done = command(tmp_path, "--limit", 1, *words)
         assert isinstance(done.exception, UsageError)
         assert "holds other videos (test_videodatainfo.json): name a new folder" in str(done.exception)
+
+
+def test_pool_questions_have_true_answers() -> None:
+    """Told of one scene by hand; and the packaged pools ask them."""
+    things = (("red", "ring", 1), ("blue", "cross", 2))
+    seen_of = spec((0, "chases", 1), (1, "swells"), things=things)
+    expected = {
+        "What key concepts are mentioned in this text?": "two blue crosses and a red ring",
+        "In which order do the events take place?": (
+            "the red ring chases the two blue crosses to the right, then the two blue crosses swell and shrink back"
+        ),
+        "Where are the things in relation to each other?": "the two blue crosses are to the right of the red ring",
+        "What is above or below something else?": "unknown",
+        "Who or what follows or chases whom?": "the red ring chases the two blue crosses to the right",
+        "What gets bigger or smaller?": "the two blue crosses",
+        "What turns, spins or rolls?": "none",
+        "How many of each kind of thing are there?": "two blue crosses and one red ring",
+        "What mood or feeling does the text convey?": "unknown",
+    }
+    assert {question: truth(question, "text")(seen_of, True) for question in expected} == expected
+    silent = replace(seen_of, told=False)
+    assert truth("Where are the things in relation to each other?", "text")(silent, True) == "unknown"
+    seen_by = truth("What are the relationships of these entities in this video?", "video")
+    assert seen_by(silent, False) == "the two blue crosses are to the right of the red ring"
+    for about in ("text", "video"):
+        pool = yaml.safe_load(config.find("prompts", about).read_text(encoding="utf-8"))
+        assert set(answerable(about)) <= {each["text"] for each in pool["questions"]}
+        assert len(answerable(about)) == len(set(answerable(about))) > 25
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_twins_have_other_answers(kind: str) -> None:
+    """What a twin changes shows in the answers about the video; the order of the things in a spec does not."""
+    for item in split("val", 60, 1):
+        one = item.spec
+        if len(one.things) == 2:
+            events = (replace(event, actor=1 - event.actor, other=_other(event.other)) for event in one.events)
+            turned = replace(one, things=one.things[::-1], relation=OPPOSITE[one.relation], events=tuple(events))
+            assert _told(one) == _told(turned)
+        if kind in twin_kinds(one):
+            assert _told(one) != _told(twin(one, kind))
+
+
+def _other(number: int) -> int:
+    return 1 - number if number >= 0 else number
+
+
+def _told(one: Spec) -> list[str]:
+    return [truth(question, "video")(one, False) for question in answerable("video")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
-from mmi_tvr import plugins
+from mmi_tvr import plugins, templates
 from mmi_tvr.datasets.moving_shapes import (
     ACTIONS,
     COLOURS,
@@ -20,13 +21,23 @@ from mmi_tvr.datasets.moving_shapes import (
     questions,
     seen,
     stills,
+    truth,
 )
 from mmi_tvr.encoders.llava import Llava
-from mmi_tvr.models._mmi import SCORE_PROMPT
 from mmi_tvr.pretrain import layout
-from mmi_tvr.pretrain.data import ClipBatches, FrameBatches, TalkBatches, corpus, same, talk
+from mmi_tvr.pretrain.data import (
+    ClipBatches,
+    FrameBatches,
+    TalkBatches,
+    answers,
+    corpus,
+    judge,
+    look,
+    read,
+    same,
+)
 from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, places
-from mmi_tvr.pretrain.language import Speaker, right_replies
+from mmi_tvr.pretrain.language import DESCRIBE, Speaker, right_replies
 from mmi_tvr.pretrain.options import PretrainOptions
 from mmi_tvr.pretrain.run import pretrain
 from mmi_tvr.types import Features
@@ -45,7 +56,8 @@ def dataset() -> MovingShapes:
 @pytest.fixture(scope="module")
 def words(dataset: MovingShapes) -> tuple[Any, Any]:
     texts = list(corpus(dataset.specs()))
-    return layout.clip_tokenizer(texts), layout.language_tokenizer(f" {text}" for text in [*texts, SCORE_PROMPT])
+    said = [*texts, *answers(dataset.specs()), templates.score().prompt]
+    return layout.clip_tokenizer(texts), layout.language_tokenizer(f" {text}" for text in said)
 
 
 def features(count: int) -> list[Features]:
@@ -120,16 +132,74 @@ def test_clip_batches_describe_their_key_image(dataset: MovingShapes) -> None:
     assert batch["video"]["image"].shape[0] == 8
 
 
+def test_clauses_tell_a_relation_and_its_opposite(dataset: MovingShapes) -> None:
+    batch = next(ClipBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
+    half = len(batch["clauses"]) // 2
+    assert half
+    placed = batch["placed"]
+    assert (placed[:, :-5] == -100).all()
+    assert (placed[:half, -4:-2] == placed[half:, -2:]).all()  # who was on the left is on the right
+    for text, (*_, axis, colour, shape, other_colour, other_shape) in zip(
+        batch["clauses"], placed.tolist(), strict=True
+    ):
+        if text.isascii():
+            one, other = f"{COLOURS[colour]} {SHAPES[shape]}", f"{COLOURS[other_colour]} {SHAPES[other_shape]}"
+            ways = (("above", "over"), ("below", "under")) if axis else (("left",), ("right",))
+            forwards = text.index(one) < text.index(other)
+            assert any(way in text for way in ways[0 if forwards else 1])
+
+
 def test_talks_are_true(dataset: MovingShapes) -> None:
     dice = np.random.default_rng(0)
-    contexts = 0
-    for spec in dataset.specs() * 4:
-        context, turns = talk(spec, dice)
-        contexts += bool(context)
-        known = {f" Question: {each.text} Answer:": each.answer for each in questions(spec)}
-        for prompt, reply in turns:
-            assert known.get(prompt) == reply or (prompt == " Describe this video:" and reply in captions(spec))
-    assert 10 < contexts < 54
+    for spec in dataset.specs():
+        own = {each.text: each.answer for each in questions(spec)}
+        for about, talk in (("video", look(spec, dice)), ("text", read(spec, dice))):
+            looks = about == "video"
+            assert talk.looks == looks
+            assert looks or talk.context[len('Text: "') : -1] in captions(spec)
+            for prompt, reply in talk.turns:
+                if prompt == DESCRIBE:
+                    assert reply in captions(spec)
+                    continue
+                question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
+                assert reply == own.get(question, truth(question, about)(spec, not looks))
+                assert looks or spec.told or "left of" not in reply  # a caption that says nothing is not asked
+
+
+def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes) -> None:
+    dice = np.random.default_rng(0)
+    specs = dataset.specs()
+    for spec, other in itertools.pairwise(specs):
+        talk = judge(spec, other, dice)
+        replies = sorted(reply for _, reply in talk.turns)
+        assert replies in (["no", "yes"], ["yes", "yes"])  # the latter where both have the same answers
+    assert judge(specs[0], specs[0], dice).turns[0][1] == "yes"
+
+
+def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShapes) -> None:
+    """A question among others gets the states that it gets alone, in the words of the template."""
+    torch.manual_seed(0)
+    llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
+    batch = TalkBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
+    states, _labels, ends = Speaker(llava).read(batch)
+    template = templates.answer()
+    compared = {"text": 0, "video": 0}
+    for at, talk in enumerate(batch["talks"]):
+        images = int(batch["video"]["mask"][at].sum()) if talk.looks else 0
+        visual = llava.project(batch["video"]["patches"][at, :images]) if talk.looks else None
+        place = int(ends[at])
+        for prompt, reply in talk.turns:
+            said = len(words[1].encode(prompt, add_special_tokens=False))
+            replied = len(words[1].encode(f" {reply}", add_special_tokens=False)) + 1
+            question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
+            whole = f"{llava.image_token * images if talk.looks else talk.context}{prompt}"
+            if talk.looks and prompt != DESCRIBE:
+                assert whole == template.video.format(images=llava.image_token * images, question=question)
+            alone = llava(llava.inputs([whole], visual))
+            torch.testing.assert_close(states[at, place + said][None], alone, atol=1e-5, rtol=1e-4)
+            place += said + replied
+            compared["video" if talk.looks else "text"] += 1
+    assert min(compared.values()) > 3
 
 
 def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
@@ -189,20 +259,20 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
     clip = layout.new_clip(words[0])
     speaker = Speaker(Llava(layout.new_llava(clip, words[1]), words[1], 2))
     batch = next(TalkBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
-    logits, labels = speaker.said(batch)
+    _, labels, _ = speaker.read(batch)
     tokenizer = words[1]
-    for row, turns in zip(labels, batch["turns"], strict=True):
+    for row, talk in zip(labels, batch["talks"], strict=True):
         told = tokenizer.decode(row[row >= 0])
-        assert told == "".join(f" {reply}</s>" for _, reply in turns)
+        assert told == "".join(f" {reply}</s>" for _, reply in talk.turns)
     assert right_replies(speaker, batch) < 50
 
-    def knows(_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        perfect = torch.zeros_like(logits)
+    def knows(states: torch.Tensor) -> torch.Tensor:
+        perfect = torch.zeros(*states.shape[:2], len(tokenizer))
         following = labels[:, 1:].clamp(min=0)
         perfect[:, :-1].scatter_(2, following[..., None], 1.0)
-        return perfect, labels
+        return perfect
 
-    speaker.said = knows  # type: ignore[method-assign]
+    speaker.llava.logits = knows  # type: ignore[method-assign]
     assert right_replies(speaker, batch) == 100
 
 

@@ -31,6 +31,7 @@ from ._moving_shapes.generate import KINDS, SIZES, VERSION, Item, contrast_specs
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, Question, questions
 from ._moving_shapes.stills import seen, stills
+from ._moving_shapes.truth import answerable, truth
 from ._moving_shapes.video import encode
 from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec
 
@@ -46,6 +47,7 @@ __all__ = [
     "Options",
     "Question",
     "Spec",
+    "answerable",
     "build",
     "captions",
     "contrast_accuracy",
@@ -57,6 +59,7 @@ __all__ = [
     "render_frames",
     "seen",
     "stills",
+    "truth",
     "twin",
     "twin_kinds",
 ]

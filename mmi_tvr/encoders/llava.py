@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
 
     ids: Tensor  # (B, L)
     embeds: Tensor  # (B, L, d_lm), visual tokens in their places
-    mask: Tensor  # (B, L) 1 where there is a token
+    mask: Tensor  # (B, L) 1 where there is a token; or what each token sees (`Llava.states`)
 
 
 class Llava(nn.Module):
@@ -108,15 +108,30 @@ class Llava(nn.Module):
         )
         return text[: cut["offset_mapping"][-1][1]] if cut["offset_mapping"] else ""
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, those of its pictures included."""
+        tokens = self.tokenizer(list(texts))["input_ids"] if texts else []
+        per_image = self.tokens_per_image - 1
+        return [len(ids) + per_image * text.count(self.image_token) for ids, text in zip(tokens, texts, strict=True)]
+
     def first_token(self, word: str) -> int:
         """The id of the token that a reply begins with which is this word."""
         return int(self.tokenizer.encode(f" {word}", add_special_tokens=False)[-1])
 
-    def states(self, inputs: Inputs) -> Tensor:
-        """Hidden states behind the final norm, (B, L, d_lm)."""
-        positions = (inputs.mask.cumsum(dim=1) - 1).clamp(min=0)
+    def states(self, inputs: Inputs, positions: Tensor | None = None) -> Tensor:
+        """Hidden states behind the final norm, (B, L, d_lm).
+
+        A mask may also be (B, 1, L, L), true where a token (third axis) sees another; `positions` (B, L) go with it.
+        """
+        mask = inputs.mask
+        if positions is None:
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        else:
+            mask = torch.zeros_like(mask, dtype=inputs.embeds.dtype).masked_fill(
+                ~mask, torch.finfo(inputs.embeds.dtype).min
+            )
         said = self.base.model(
-            inputs_embeds=inputs.embeds, attention_mask=inputs.mask, position_ids=positions, use_cache=False
+            inputs_embeds=inputs.embeds, attention_mask=mask, position_ids=positions, use_cache=False
         )
         return said.last_hidden_state
 
@@ -130,10 +145,8 @@ class Llava(nn.Module):
 
     def read(self, texts: Sequence[str], visual: Tensor | None = None) -> Tensor:
         """`forward` of any number of texts, (B, d_lm); texts of like length go together, so that little is padding."""
-        images = [text.count(self.image_token) for text in texts]
-        tokens = self.tokenizer(list(texts))["input_ids"]
-        lengths = [len(ids) + (self.tokens_per_image - 1) * own for ids, own in zip(tokens, images, strict=True)]
-        starts = [0, *accumulate(images)]
+        lengths = self.lengths(texts)
+        starts = [0, *accumulate(text.count(self.image_token) for text in texts)]
         order = sorted(range(len(texts)), key=lambda row: lengths[row])
         parts = []
         for first in range(0, len(order), _TOGETHER):
@@ -144,6 +157,35 @@ class Llava(nn.Module):
             parts.append(self(self.inputs([texts[row] for row in rows], seen)))
         back = torch.tensor(order, device=parts[0].device).argsort()
         return torch.cat(parts)[back]
+
+    @torch.inference_mode()
+    def generate(self, texts: Sequence[str], visual: Tensor | None, max_tokens: int) -> list[str]:
+        """What follows each of B texts: always the likeliest token, up to an end token or `max_tokens` of them.
+
+        `visual` as in `inputs`. transformers' own `generate` would obey what a checkpoint says of penalties and beams.
+        """
+        embeds, mask = self.inputs(texts, visual, side="left")[1:]
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        ends = mask.new_tensor(self._ends())
+        going = torch.ones(len(texts), dtype=torch.bool, device=mask.device)
+        written: list[Tensor] = []
+        cache = None
+        while len(written) < max_tokens and going.any():
+            said = self.base.model(
+                inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
+            tokens = self.logits(said.last_hidden_state[:, -1]).argmax(dim=-1).where(going, ends[0])  # (B,)
+            going = going & ~torch.isin(tokens, ends)
+            written.append(tokens)
+            cache, embeds, positions = said.past_key_values, self.embed(tokens[:, None]), positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        return list(self.tokenizer.batch_decode(torch.stack(written, dim=1), skip_special_tokens=True))
+
+    def _ends(self) -> list[int]:
+        """The tokens that end a reply."""
+        ends = self.base.generation_config.eos_token_id
+        ends = self.tokenizer.eos_token_id if ends is None else ends
+        return ends if isinstance(ends, list) else [ends]
 
     def share(self, towers: LlavaTowers) -> None:
         """Keep one vision tower in memory: CLIP's, after a check that LLaVA was built on that one (UsageError).

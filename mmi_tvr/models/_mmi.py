@@ -125,9 +125,7 @@ class MmiNetwork(nn.Module):
         (decision)."""
         llava, template = self._llava(), templates.score()
         prompts = [
-            template.prompt.format(
-                text=llava.quote(text, template.quoted), video=llava.quote(video, template.quoted)
-            )
+            template.prompt.format(text=llava.quote(text, template.quoted), video=llava.quote(video, template.quoted))
             for text, video in zip(texts, videos, strict=True)
         ]
         logits = llava.logits(llava(llava.inputs(prompts)))

@@ -10,34 +10,46 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
-from .. import processes
+from .. import config, processes, templates
 from ..datasets.moving_shapes import (
     OPPOSITE,
     MovingShapes,
     Spec,
+    answerable,
     captions,
     questions,
     related,
     render_frames,
     seen,
     stills,
+    truth,
 )
+from ..losses import IGNORED
 from ..models._mmi import pack
 from ..train.batches import TwinSampler
 from ..train.protocol import Batch
 from ..types import Features
 from .facts import facts, places, relation_facts
-from .language import DESCRIBE, QUESTION
+from .language import DESCRIBE, Talk, about_text, asked
 from .layout import IMAGE_SIZE
 
+About = Literal["text", "video"]
+_ABOUT: tuple[About, ...] = ("text", "video")
 _NOISE = 3.0  # grey levels: about what H.264 does to a picture of this size
 _BUSY = 0.6  # share of the pictures that are taken from within an event
 _captions = lru_cache(maxsize=None)(captions)  # telling one takes longer than reading it
+_LOOKING, _READING = 0.45, 0.3  # shares of the talks; in the rest skeletons are judged
+_DESCRIBED = 0.3  # share of the videos that are described
+_QUESTIONS = 6  # in one talk
+_TWIN = 0.6  # share of the wrong skeletons that are the twin's
+_UNKNOWN = 0.5  # share of the talks with a question that has no answer here
 _GRID = 3  # regions of a picture, as the spatial head sees them
 
 
@@ -119,29 +131,73 @@ class ClipBatches(_Seen):
 
 
 class TalkBatches(_Seen):
-    """Cached key images or a caption of each video, and what is to be said about them: a caption, or answers."""
+    """Cached key images or a caption of each video, and what is to be said about them; or skeletons to be judged."""
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
-        """video, looks (B,) whether the key images are shown, context, and turns: lists of (what is said, reply)."""
-        talks = [talk(self._specs[row], dice) for row in rows]
-        return {
-            "ids": list(rows),
-            "video": pack([self._features[row] for row in rows]),
-            "looks": torch.tensor([not context for context, _ in talks]),
-            "contexts": [context for context, _ in talks],
-            "turns": [turns for _, turns in talks],
-        }
+        """video (`models.mmi.pack`), talks, and the facts (B, F) of what each of them is about."""
+        talks, known = [], []
+        for at, row in enumerate(rows):
+            spec, kind = self._specs[row], dice.random()
+            if kind < _LOOKING:
+                talks.append(look(spec, dice))
+                known.append(facts([spec], told=False))
+            elif kind < _LOOKING + _READING:
+                talks.append(read(spec, dice))
+                known.append(facts([spec], told=True))
+            else:
+                other = rows[at ^ 1] if dice.random() < _TWIN and at ^ 1 < len(rows) else rows[dice.integers(len(rows))]
+                talks.append(judge(spec, self._specs[other], dice))
+                known.append(torch.full_like(facts([spec], told=True), IGNORED))
+        video = pack([self._features[row] for row in rows])
+        return {"ids": list(rows), "video": video, "talks": talks, "facts": torch.cat(known)}
 
 
-def talk(spec: Spec, dice: np.random.Generator, most: int = 4) -> tuple[str, list[tuple[str, str]]]:
-    """A text to read instead of the video ("" to look at it), and turns of a prompt and the reply to it."""
-    kind = dice.random()
-    if kind < 0.25:
-        return "", [(DESCRIBE, _any(_captions(spec), dice))]
+def look(spec: Spec, dice: np.random.Generator) -> Talk:
+    """Key images are described, or questions about them answered."""
+    turns = [(DESCRIBE, _any(_captions(spec), dice))] if dice.random() < _DESCRIBED else []
+    return Talk("", True, [*turns, *_asked(spec, "video", dice, _QUESTIONS - 2 * len(turns))])
+
+
+def read(spec: Spec, dice: np.random.Generator) -> Talk:
+    """Questions about a caption are answered."""
+    return Talk(about_text(_any(_captions(spec), dice)), False, _asked(spec, "text", dice, _QUESTIONS))
+
+
+def judge(spec: Spec, other: Spec, dice: np.random.Generator) -> Talk:
+    """Skeletons of a caption and of a video are compared: of this video, and of another one."""
+    template, turns = templates.score(), []
+    for own in dice.permutation([True, False]):
+        asked_of = {about: _some(answerable(about), int(dice.integers(3, 8)), dice) for about in _ABOUT}
+        said, shown, wanted = (
+            "; ".join(truth(question, about)(each, about == "text") for question in asked_of[about])
+            for each, about in ((spec, "text"), (spec if own else other, "video"), (spec, "video"))
+        )
+        prompt = template.prompt.format(text=said, video=shown)
+        turns.append((prompt, template.positive if shown == wanted else template.negative))
+    return Talk("", False, turns)
+
+
+def _asked(spec: Spec, about: About, dice: np.random.Generator, count: int) -> list[tuple[str, str]]:
+    """So many questions and answers: of the pool, and one that is about this video alone."""
+    looks = about == "video"
     known = questions(spec)
-    chosen = dice.permutation(len(known))[:most]
-    turns = [(QUESTION.format(question=known[at].text), known[at].answer) for at in chosen]
-    return (_any(_captions(spec), dice) if kind > 0.6 else ""), turns
+    special = known[int(dice.integers(len(known)))]
+    turns = [(asked(special.text, looks), special.answer)] if looks or special.kind != "relations" or spec.told else []
+    pool = _some(answerable(about), count - len(turns), dice)
+    if dice.random() < _UNKNOWN:
+        pool[:1] = _some(_unknowable(about), 1, dice)
+    return [*turns, *((asked(text, looks), truth(text, about)(spec, not looks)) for text in pool)]
+
+
+@lru_cache
+def _unknowable(about: About) -> tuple[str, ...]:
+    """Questions of the packaged pool that nothing in this world answers."""
+    pool = yaml.safe_load(config.find("prompts", about).read_text(encoding="utf-8"))
+    return tuple(each["text"] for each in pool["questions"] if each["text"] not in answerable(about))
+
+
+def _some(texts: Sequence[str], count: int, dice: np.random.Generator) -> list[str]:
+    return [texts[at] for at in dice.permutation(len(texts))[:count]]
 
 
 def same(texts: Sequence[str]) -> Tensor:
@@ -150,12 +206,20 @@ def same(texts: Sequence[str]) -> Tensor:
 
 
 def corpus(specs: Sequence[Spec]) -> Iterator[str]:
-    """Everything that is said about these videos, for the tokenizers."""
+    """Captions, descriptions and their own questions of these videos, for the tokenizers."""
     for spec in specs:
         yield from captions(spec)
         yield from stills(spec, spec.starts[0] / 1000)
         for question in questions(spec):
             yield from (question.text, question.answer)
+
+
+def answers(specs: Sequence[Spec]) -> Iterator[str]:
+    """The pools' questions and their answers, for the language model's tokenizer."""
+    for spec in specs:
+        for about in _ABOUT:
+            for text in (*answerable(about), *_unknowable(about)):
+                yield from (text, truth(text, about)(spec, about == "text"))
 
 
 def _any(options: Sequence[str], dice: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from .. import metrics, plugins
+from .. import metrics, plugins, templates
 from ..datasets.moving_shapes import MovingShapes
 from ..embed import Progress, Silent
 from ..encoders.llava import Llava
@@ -23,9 +23,9 @@ from ..train.options import Stage, TrainOptions
 from ..types import Features
 from . import layout
 from .clips import ClipReader
-from .data import ClipBatches, FrameBatches, TalkBatches, corpus
+from .data import ClipBatches, FrameBatches, TalkBatches, answers, corpus
 from .frames import FrameTowers
-from .language import QUESTION, TEXT, Speaker, right_replies
+from .language import DESCRIBE, Speaker, right_replies
 from .options import PretrainOptions, StageOptions
 
 # How a file's key images are chosen; what is trained on the features must be used with the same (`models.mmi`).
@@ -43,7 +43,7 @@ _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
         ("texts", 0.5, {"facts": 3.0, "clauses": 3.0}),
         ("clips", 0.5, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
     ),
-    "language": (("language", 1.0, {"replies": 1.0}),),
+    "language": (("language", 1.0, {"replies": 1.0, "facts": 1.0}),),
 }
 
 
@@ -70,10 +70,13 @@ class _Run:
         self.base = folder / "base"
         self.train = _split("train", options.videos)
         self.val = _split("val", min(_WATCHED, options.videos))
-        texts = list(corpus(self.train.specs()[:_WORDS]))
-        self._clip_words = layout.clip_tokenizer(texts)
-        prompts = [*PROMPTS, TEXT, QUESTION] * _WORDS  # so often that their words are learned whole
-        self._words = layout.language_tokenizer(f" {text}" for text in (*texts, *prompts))
+        specs = self.train.specs()[:_WORDS]
+        self._clip_words = layout.clip_tokenizer(corpus(specs))
+        answer, score = templates.answer(), templates.score()
+        asked = (answer.text, answer.video, score.prompt, DESCRIBE, score.positive, score.negative)
+        prompts = [*PROMPTS, *asked] * _WORDS  # so often that their words are learned whole
+        texts = (*corpus(specs), *answers(specs), *prompts)
+        self._words = layout.language_tokenizer(f" {text}" for text in texts)
         torch.manual_seed(options.seed)
         self._clip = layout.new_clip(self._clip_words)
         self._llava = layout.new_llava(self._clip, self._words)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from .captions import NUMBERS, beside, definite, direction, indefinite, noun, plural, verb
+from .captions import NUMBERS, beside, definite, indefinite, noun, plural
 from .dice import Dice
+from .truth import deed, sentence
 from .words import listed
-from .world import COLOURS, OPPOSITE, SHAPES, Event, Spec, facts, relations
+from .world import COLOURS, OPPOSITE, SHAPES, Spec, facts, relations
 
 QUESTION_KINDS = ("entities", "attributes", "counts", "actions", "relations", "order")
 
@@ -68,11 +69,11 @@ def _actions(spec: Spec) -> _Answers:
             yield f"What {does} {definite(thing)} do?", "nothing"
         for place, event in enumerate([] if hunted else own):
             when = "" if len(own) == 1 else (" first", " second", " third")[place]
-            yield f"What {does} {definite(thing)} do{when}?", _deed(spec, event)
+            yield f"What {does} {definite(thing)} do{when}?", deed(spec, event)
     for event in spec.events:
         doers = {fact[0] for other in spec.events for fact in facts(spec, other) if fact[1] == event.action}
         if doers == {event.actor}:
-            yield f"What {_deed(spec, event, singular=True)}?", definite(spec.things[event.actor])
+            yield f"What {deed(spec, event, singular=True)}?", definite(spec.things[event.actor])
 
 
 def _relations(spec: Spec) -> _Answers:
@@ -88,7 +89,7 @@ def _relations(spec: Spec) -> _Answers:
 
 
 def _order(spec: Spec) -> _Answers:
-    told = [_sentence(spec, event) for event in spec.events]
+    told = [sentence(spec, event) for event in spec.events]
     if len(told) < 2:
         return
     yield "What happens first?", told[0]
@@ -99,14 +100,3 @@ def _order(spec: Spec) -> _Answers:
     turned = Dice(spec.seed, 3).chance(50)
     one, other = (told[1], told[0]) if turned else (told[0], told[1])
     yield f"Which comes first: {one}, or {other}?", told[0]
-
-
-def _sentence(spec: Spec, event: Event) -> str:
-    return f"{definite(spec.things[event.actor])} {_deed(spec, event)}"
-
-
-def _deed(spec: Spec, event: Event, singular: bool = False) -> str:
-    words = verb(event.action, plural=spec.things[event.actor].count > 1 and not singular)
-    if event.other < 0:
-        return words
-    return words.format(other=definite(spec.things[event.other]), way=direction(spec, event))
