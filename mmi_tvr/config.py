@@ -30,12 +30,16 @@ class Section(plugins.BaseOptions):
         return dict(self.model_extra or {})
 
 
+RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
+
+
 class Settings(plugins.BaseOptions):
     """Everything that a library or a run can be told. Field names are the YAML keys."""
 
     model: Section = Field(Section(), description="retrieval model; 'auto' takes the best that is on this machine")
     keyimages: Section = Field(Section(name="disparity"), description="how key images are chosen")
     index: Section = Field(Section(), description="vector index; 'auto' takes flat, and faiss for large collections")
+    rerank: Section | None = Field(None, description="re-ranking of every search; default: only where one asks for it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
     train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
@@ -46,15 +50,19 @@ class Settings(plugins.BaseOptions):
         """A section that names no implementation means the default one: `{keyimages: {count: 8}}` is disparity's."""
         if isinstance(values, dict):
             for key, field in cls.model_fields.items():
-                if isinstance(field.default, Section) and isinstance(values.get(key), dict):
-                    values = {**values, key: {"name": field.default.name, **values[key]}}
+                default = RERANK if key == "rerank" else field.default
+                if isinstance(default, Section) and isinstance(values.get(key), dict):
+                    values = {**values, key: {"name": default.name, **values[key]}}
         return values
 
     def checked(self, source: str = "settings") -> Settings:
         """These settings, after every section has been held against its implementation's options."""
         problems = []
-        for room, section in {"models": self.model, "keyimages": self.keyimages, "index": self.index}.items():
-            if section.name == "auto" and room != "keyimages":
+        sections = {"models": self.model, "keyimages": self.keyimages, "index": self.index}
+        if self.rerank is not None:
+            sections["rerank"] = self.rerank
+        for room, section in sections.items():
+            if section.name == "auto" and room in ("models", "index"):
                 if section.options:
                     problems.append(f"{room}: 'auto' takes no options (got {', '.join(section.options)}); name one")
                 continue

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from . import metrics
 from .errors import MediaError, MetricsError, UsageError
-from .metrics import Metrics
+from .metrics import Difference, Metrics
 from .protocols import Model
 from .scoring import Gallery
-from .transductive import METHODS, MakeBlocks
+from .transductive import METHODS, Directions, MakeBlocks
 from .types import Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
 
 ROUNDING = 1e-6  # decision: scores of unit vectors in float32 that are closer than this are ties
 MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
 Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
+# Blocks of scores, the caption of each row and the sample of each column -> what to rank instead.
+Rerank = Callable[[MakeBlocks, Sequence[str], Sequence[Sample]], Directions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Report:
 
     `n` captions were ranked against `videos` videos. `failures` maps the ids of unreadable videos to the reason, and
     `left_out` counts their captions: neither took part. `fingerprint` is of all that made the vectors.
-    `transductive` holds both directions under the name of each normalisation that was asked for.
+    `transductive` holds both directions under the name of each normalisation that was asked for; `searched` those of
+    the search alone, where the others are re-ranked, and `gains` what the re-ranking added (paired bootstrap).
     """
 
     n: int
@@ -71,6 +74,8 @@ class Report:
     failures: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
     transductive: Mapping[str, tuple[Metrics, Metrics]] = field(default_factory=dict)
+    searched: tuple[Metrics, Metrics] | None = None
+    gains: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     details: Details | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,11 +94,23 @@ class Report:
                 name: {"t2v": t2v.as_dict(), "v2t": v2t.as_dict()} for name, (t2v, v2t) in self.transductive.items()
             },
             "left_out": {"captions": self.left_out, "videos": dict(self.failures)},
+            **({"rerank": self._reranking()} if self.searched else {}),
         }
+
+    def _reranking(self) -> dict[str, Any]:
+        assert self.searched is not None
+        gains = {
+            side: {name: each._asdict() for name, each in found.items() if name.startswith("R@")}
+            for side, found in self.gains.items()
+        }
+        return {"searched": {"t2v": self.searched[0].as_dict(), "v2t": self.searched[1].as_dict()}, "gains": gains}
 
     def table(self) -> str:
         """The report as aligned plain text, with n and a 95 % interval for every number."""
         sides = [("text-to-video", "t2v", self.t2v), ("video-to-text", "v2t", self.v2t)]
+        if self.searched:
+            sides = [(f"{title}, re-ranked", key, side) for title, key, side in sides]
+            sides += [("text-to-video", "t2v", self.searched[0]), ("video-to-text", "v2t", self.searched[1])]
         for name, (t2v, v2t) in self.transductive.items():
             sides += [(f"text-to-video, {name} *", "t2v", t2v), (f"video-to-text, {name} *", "v2t", v2t)]
         rows = [["", "n", *metrics.NAMES]]
@@ -108,6 +125,10 @@ class Report:
 
     def _notes(self) -> Iterator[str]:
         yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
+        for side, found in self.gains.items():
+            gain = found["R@1"]
+            interval = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}], p {gain.p:.4f}"
+            yield f"re-ranking adds to R@1, {side}: {interval} (paired bootstrap)"
         if self.transductive:
             yield "* transductive: looks at all test queries together; not what a single search does"
         if self.failures:
@@ -126,6 +147,7 @@ def evaluate(
     fingerprint: str = "",
     max_unreadable: float = MAX_UNREADABLE,
     transductive: Collection[str] = (),
+    rerank: Rerank | None = None,
 ) -> Report:
     """Rank every caption among all videos, and every video among all captions (`metrics.PROTOCOL`).
 
@@ -133,7 +155,8 @@ def evaluate(
     sample and its captions are left out and reported. query_vectors: (captions of all samples in order, D).
     block: captions scored at once; memory is a few times block x videos numbers. A sample without captions is a
     distractor. Samples of the same stretch of the same file are right answers to each other's captions.
-    transductive: names of `transductive.METHODS` to show beside.
+    transductive: names of `transductive.METHODS` to show beside. rerank: makes the ranks that are reported; those of
+    the search alone stand beside them.
     Raises UsageError where the three do not fit together, MetricsError where more than one sample and more than
     `max_unreadable` (a share of the samples) are unreadable, or nothing is left to rank.
     """
@@ -162,11 +185,17 @@ def evaluate(
     found = metrics.both_directions(blocks, truth, ROUNDING)
     sources = [kept[column].video for column in found.asked]
     told = [caption for sample in samples for caption in sample.captions]
+    rows, columns, beside = found.rows, found.columns, {}
+    if rerank is not None:
+        made = rerank(blocks, [told[row] for row in asked], kept)
+        rows = metrics.ranks(made.t2v(), truth, ROUNDING)
+        columns = metrics.both_directions(made.v2t, truth, ROUNDING).columns
+        beside = _beside(found, rows, columns, videos, sources)
     return Report(
         n=len(asked),
         videos=len(kept),
-        t2v=metrics.summary(found.rows, groups=videos),
-        v2t=metrics.summary(found.columns, groups=sources),
+        t2v=metrics.summary(rows, groups=videos),
+        v2t=metrics.summary(columns, groups=sources),
         model=model,
         fingerprint=fingerprint,
         failures=failures,
@@ -174,16 +203,30 @@ def evaluate(
         transductive={name: _together(name, blocks, truth, videos, sources) for name in transductive},
         details=Details(
             [(samples[owners[row]].id, told[row]) for row in asked],
-            found.rows,
+            rows,
             [kept[column].id for column in found.asked],
-            found.columns,
+            columns,
             kept,
             gallery,
             query_vectors[asked],
             truth,
             scoring,
         ),
+        **beside,
     )
+
+
+def _beside(
+    found: metrics.BothRanks, rows: IdArray, columns: IdArray, videos: Sequence[Video], sources: Sequence[Video]
+) -> dict[str, Any]:
+    """The search alone, and what the re-ranked rows and columns gain over it."""
+    return {
+        "searched": (metrics.summary(found.rows, groups=videos), metrics.summary(found.columns, groups=sources)),
+        "gains": {
+            "t2v": metrics.paired(found.rows, rows, videos),
+            "v2t": metrics.paired(found.columns, columns, sources),
+        },
+    }
 
 
 def _together(
@@ -208,6 +251,7 @@ def evaluate_model(
     fingerprint: str | None = None,
     max_unreadable: float = MAX_UNREADABLE,
     transductive: Collection[str] = (),
+    rerank: Rerank | None = None,
 ) -> Report:
     """Embed a test set with a model and evaluate it.
 
@@ -238,6 +282,7 @@ def evaluate_model(
         fingerprint=model.fingerprint() if fingerprint is None else fingerprint,
         max_unreadable=max_unreadable,
         transductive=transductive,
+        rerank=rerank,
     )
 
 

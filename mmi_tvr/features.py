@@ -242,6 +242,10 @@ class Stored(Sequence[Features]):
     def __len__(self) -> int:
         return len(self._keys)
 
+    def key(self, number: int) -> str:
+        """What the features are stored under: a hash of the file's content, its span and how it was sampled."""
+        return self._keys[number]
+
     @overload
     def __getitem__(self, number: int) -> Features: ...
 

@@ -161,6 +161,7 @@ class Reranker(Protocol):
     """Scores a query and videos together; may reorder hits, never invents one."""
 
     depth: int  # how many of the best candidates it wants to see
+    seconds: Mapping[str, float]  # that the parts of the last call took
 
     def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> Sequence[Explanation]:
         """An explanation of each candidate (video numbers, best first, at most `depth`), in the order given.

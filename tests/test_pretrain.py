@@ -181,13 +181,15 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
     torch.manual_seed(0)
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
     batch = TalkBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
-    states, _labels, ends = Speaker(llava).read(batch)
+    parts = Speaker(llava).read(batch)
+    assert sorted(row for part in parts for row in part.rows) == [*range(12)]
+    found = {row: (part.states[at], int(part.ends[at])) for part in parts for at, row in enumerate(part.rows)}
     template = templates.answer()
     compared = {"text": 0, "video": 0}
     for at, talk in enumerate(batch["talks"]):
         images = int(batch["video"]["mask"][at].sum()) if talk.looks else 0
         visual = llava.project(batch["video"]["patches"][at, :images]) if talk.looks else None
-        place = int(ends[at])
+        states, place = found[at]
         for prompt, reply in talk.turns:
             said = len(words[1].encode(prompt, add_special_tokens=False))
             replied = len(words[1].encode(f" {reply}", add_special_tokens=False)) + 1
@@ -196,7 +198,7 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
             if talk.looks and prompt != DESCRIBE:
                 assert whole == template.video.format(images=llava.image_token * images, question=question)
             alone = llava(llava.inputs([whole], visual))
-            torch.testing.assert_close(states[at, place + said][None], alone, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(states[place + said][None], alone, atol=1e-5, rtol=1e-4)
             place += said + replied
             compared["video" if talk.looks else "text"] += 1
     assert min(compared.values()) > 3
@@ -259,16 +261,18 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
     clip = layout.new_clip(words[0])
     speaker = Speaker(Llava(layout.new_llava(clip, words[1]), words[1], 2))
     batch = next(TalkBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
-    _, labels, _ = speaker.read(batch)
+    parts = speaker.read(batch)
     tokenizer = words[1]
-    for row, talk in zip(labels, batch["talks"], strict=True):
-        told = tokenizer.decode(row[row >= 0])
-        assert told == "".join(f" {reply}</s>" for _, reply in talk.turns)
+    for part in parts:
+        for row, labels in zip(part.rows, part.labels, strict=True):
+            told = tokenizer.decode(labels[labels >= 0])
+            assert told == "".join(f" {reply}</s>" for _, reply in batch["talks"][row].turns)
     assert right_replies(speaker, batch) < 50
+    labels_of = iter([part.labels for part in parts])
 
     def knows(states: torch.Tensor) -> torch.Tensor:
         perfect = torch.zeros(*states.shape[:2], len(tokenizer))
-        following = labels[:, 1:].clamp(min=0)
+        following = next(labels_of)[:, 1:].clamp(min=0)
         perfect[:, :-1].scatter_(2, following[..., None], 1.0)
         return perfect
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from mmi_tvr.errors import UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
 from mmi_tvr.search import Searcher
-from mmi_tvr.types import Embeddings, Scoring, row_ids
+from mmi_tvr.types import Embeddings, Explanation, Scoring, row_ids
 
 
 def gallery(seed: int, videos: int, dim: int = 12) -> dict[int, Embeddings]:
@@ -82,16 +83,26 @@ def test_search_equals_a_naive_loop(tmp_path, scoring):
 
 def test_a_reranker_reorders_and_invents_nothing(folder, library):
     class Backwards:
-        def rerank(self, query, candidates, scores):
-            return -scores
+        depth, seconds = 3, {"answer": 1.0}
+
+        def rerank(self, query, candidates, cosines):
+            assert len(candidates) == 3
+            return [Explanation((), (), 0.5, float(cosine), -float(cosine)) for cosine in cosines]
 
     library.index(folder)
-    plain = library.search("red", top=9)
     searcher = library._current_searcher(library._open())
-    searcher.reranker = Backwards()
-    turned = library.search("red", top=9)
-    assert [hit.path for hit in turned] == [hit.path for hit in plain][::-1]
-    assert "rerank" in turned.seconds
+    plain = searcher.search("red", top=9)
+    turned = searcher.search("red", top=9, reranker=Backwards())
+    assert [hit.path for hit in turned] == [plain[at].path for at in (2, 1, 0, 3)]
+    assert [hit.score for hit in turned] == [plain[at].score for at in (2, 1, 0, 3)]
+    assert [hit.explanation is None for hit in turned] == [False, False, False, True]
+    assert turned[0].scores["joint"] == -turned[0].scores["cosine"]
+    assert turned.seconds["rerank.answer"] == 1.0 > turned.seconds["rerank"]
+    # Whether something is found is decided by the search's own best, here and there.
+    searcher.model.scoring = replace(searcher.model.scoring, found=plain[0].relevance)
+    assert [hit.path for hit in searcher.search("red", top=1, reranker=Backwards())] == [plain[2].path]
+    searcher.model.scoring = replace(searcher.model.scoring, found=plain[0].relevance + 0.01)
+    assert not searcher.search("red", top=9, reranker=Backwards())
 
 
 def test_strange_queries(folder, library):

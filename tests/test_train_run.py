@@ -25,6 +25,7 @@ from mmi_tvr.train import checkpoint
 from mmi_tvr.train.pairs import PairBatches
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
+from mmi_tvr.train.skeletons import SkeletonPairs
 from mmi_tvr.types import Query, Sample, Video
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +139,34 @@ def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, cache: Pa
     for name, tensor in kept.items():
         torch.testing.assert_close(state[name], tensor)
     assert model.embed_queries([Query("a red ring")]).shape == (1, 192)
+
+
+def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
+    """L_s beside L_r: pairs from the run's own answers, hard negatives from its own search."""
+    stages = "[{name: joint, steps: 2, weights: {contrastive: 0.6, skeleton: 0.3}}]"
+    answerer = "{name: fake}"
+    options = [
+        *SMALL,
+        f"train.stages={stages}",
+        f"rerank={{answerer: {answerer}}}",
+        "data.skeletons={videos: 8, near: 3}",
+    ]
+    outcome = run(load(CONFIG, options), tmp_path / "run", cache=cache, cpu=True)
+    assert outcome.finished
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["loss/skeleton"] > 0 for line in lines)
+    assert (tmp_path / "run" / "skeletons.sqlite").is_file()
+
+
+def test_half_of_the_skeleton_pairs_match() -> None:
+    texts, videos = [f"t{at}" for at in range(6)], ["a", "b", "c", "d", "e", "a"]
+    near = np.array([[5], [2], [3], [4], [1], [0]])
+    drawn = SkeletonPairs(texts, videos, near).draw(400, np.random.default_rng(0))
+    assert 0.4 < drawn["match"].float().mean() < 0.8
+    for text, video, match in zip(drawn["text"], drawn["video"], drawn["match"].tolist(), strict=True):
+        own = int(text[1:])
+        assert video in (videos[own], videos[near[own, 0]])  # its own, or the hard negative's
+        assert match == (video == videos[own])  # videos that answer alike match
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ..errors import MediaError, UsageError
 from ..evaluate import MAX_UNREADABLE, Report, evaluate_model, pair_scores
 from ..files import write_atomically
 from ..types import Embeddings, Video
+from . import _knowledge
 from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json, say
 
 _GENERATED = "moving_shapes"
@@ -52,6 +53,12 @@ def evaluate(
     transductive: Annotated[
         list[Normalisation] | None, typer.Option(help="show this normalisation beside; may be repeated")
     ] = None,
+    rerank: Annotated[
+        bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
+    ] = False,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="of a data set: how often questions are answered right, by kind")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
     ] = None,
@@ -64,6 +71,7 @@ def evaluate(
     """Rank every caption among all videos and every video among all captions, with 95 % intervals.
 
     With --contrast: the share of captions that prefer their own video to one that differs in one thing.
+    With --answers: every question of the pools that has a true answer, put to each video and to its caption.
     """
     from ..embed import embed_all, embedding_fingerprint
     from ..features import FeatureCache
@@ -72,8 +80,10 @@ def evaluate(
     with Watch() as watch:
         if target == _GENERATED and not Path(target).is_dir():
             dataset = _generated(contrast or split, limit, watch)
-        elif contrast:
-            raise UsageError(f"--contrast goes with a data set that has such pairs: {_GENERATED}")
+        elif contrast or answers:
+            wanted_of = "such pairs" if contrast else "true answers"
+            option = "--contrast" if contrast else "--answers"
+            raise UsageError(f"{option} goes with a data set that has {wanted_of}: {_GENERATED}")
         else:
             dataset = _folder(Path(target), captions, column, skip_missing)
         section = _section(model, checkpoint, wanted, download)
@@ -85,7 +95,9 @@ def evaluate(
         def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
             return embed_all(videos, made, method, FeatureCache(cache.folder() / "features"), watch)
 
-        if contrast:
+        if answers:
+            document, text = _knowledge.answers(wanted, dataset, made, method, watch)
+        elif contrast:
             document = _contrast(contrast, pair_scores(made, dataset.samples(), embed))
             text = f"{contrast}: {document['accuracy']:.1f} {document['ci95']} of {document['n']} pairs"
         else:
@@ -97,6 +109,7 @@ def evaluate(
                 fingerprint=fingerprint,
                 max_unreadable=max_unreadable,
                 transductive=[each.value for each in transductive or ()],
+                rerank=_knowledge.reranking(wanted, made, method, watch) if rerank else None,
             )
             report = replace(report, model=models.spelled(section))
             about = {"target": target, "split": split, **wanted.model_dump(mode="json", exclude={"data", "train"})}

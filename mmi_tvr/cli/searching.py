@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from .. import config
-from ..library import IndexReport, Library
-from ..report import clock, moment, search_page
+from ..library import DescribeReport, IndexReport, Library
+from ..report import aligned, clock, moment, search_page, times, verdict
 from ..search import SearchResult
-from ..types import Hit
+from ..types import Answer, Explanation, Hit
 from ._console import (
     DownloadOption,
     JsonOption,
@@ -27,6 +30,9 @@ from ._console import (
 )
 
 _SHOWN = 20  # quarantined files listed by name
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,29 +53,40 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="embed everything again, with the model given now")
     ] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
+    ] = False,
     wait: Annotated[float, typer.Option(help="seconds to wait while another process writes")] = 60.0,
-    settings: Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")] = None,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make DIR... searchable, or bring the library up to date. Only new and changed files cost work."""
     wanted = config.load(settings, set_ or ())
-    with Library(library, settings=wanted) as held, Watch() as watch:
-        report = held.index(
-            folders or (),
-            model=chosen_model(model, wanted, download),
-            exclude=exclude,
-            retry=retry,
-            rebuild=rebuild,
-            wait=wait,
-            progress=watch,
-        )
-    with Library(library) as held:
+    described = None
+    with Library(library, settings=wanted) as held:
+        with Watch() as watch:
+            report = held.index(
+                folders or (),
+                model=chosen_model(model, wanted, download),
+                exclude=exclude,
+                retry=retry,
+                rebuild=rebuild,
+                wait=wait,
+                progress=watch,
+            )
         state = held.status()
+        announce(state.model or "")
+        _say_report(report, state.videos, library)
+        if describe:
+            with Watch() as watch:
+                described = held.describe(wait=wait, progress=watch)
     if as_json:
-        print_json(_index_document(library, state.model, report))
-    announce(state.model or "")
-    _say_report(report, state.videos, library)
+        print_json(_index_document(library, state.model, report, described))
+    if described:
+        say(f"{described.videos} videos described, {described.answers} new answers in {described.seconds:.1f} s")
+        for path, reason in described.incomplete[:1]:
+            say(f"[yellow]{len(described.incomplete)} lack an answer[/], first {escape(str(path))}: {escape(reason)}")
 
 
 def search(
@@ -81,12 +98,23 @@ def search(
         float | None,
         typer.Option(help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing"),
     ] = None,
+    rerank: Annotated[
+        bool | None,
+        typer.Option(
+            "--rerank/--no-rerank", help="order the best by what they and TEXT answer; default: as the library says"
+        ),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="show these answers (re-ranks)")] = False,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the moment that TEXT describes."""
-    with Library(library) as held:
-        result = held.search(text, top=top, min_score=min_score)
+    if explain and rerank is False:
+        raise typer.BadParameter("--explain shows what --rerank found; leave out --no-rerank")
+    with Library(library, settings=config.load(settings, set_ or ())) as held:
+        result = held.search(text, top=top, min_score=min_score, rerank=True if explain else rerank)
     if result.coverage.pending:
         say(f"{result.coverage.pending} videos are not indexed yet: mmi-tvr index --library {library} goes on")
     if html:
@@ -96,7 +124,7 @@ def search(
         print_json(_search_document(result))
     else:
         announce(result.model)
-        print_hits(result)
+        print_hits(result, explain)
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -149,8 +177,10 @@ def remove(
     say(f"forgot {len(gone)} files; they come back if a folder that is indexed still holds them: use --exclude then")
 
 
-def _index_document(library: Path, model: str | None, report: IndexReport) -> dict[str, object]:
-    return {
+def _index_document(
+    library: Path, model: str | None, report: IndexReport, described: DescribeReport | None
+) -> dict[str, object]:
+    document: dict[str, object] = {
         "library": str(library),
         "model": model,
         **{name: getattr(report, name) for name in ("added", "unchanged", "moved", "changed", "copies", "embedded")},
@@ -159,6 +189,14 @@ def _index_document(library: Path, model: str | None, report: IndexReport) -> di
         "unreadable": [{"path": str(path), "reason": reason} for path, reason in report.unreadable],
         "seconds": report.seconds,
     }
+    if described:
+        document["described"] = {
+            "videos": described.videos,
+            "answers": described.answers,
+            "incomplete": [{"path": str(path), "reason": reason} for path, reason in described.incomplete],
+            "seconds": described.seconds,
+        }
+    return document
 
 
 def _say_report(report: IndexReport, videos: int, library: Path) -> None:
@@ -189,7 +227,7 @@ def _search_document(result: SearchResult) -> dict[str, object]:
 
 
 def _hit_document(hit: Hit) -> dict[str, object]:
-    return {
+    document: dict[str, object] = {
         "path": str(hit.path),
         "start": round(hit.start, 3),
         "end": round(hit.end, 3),
@@ -199,10 +237,29 @@ def _hit_document(hit: Hit) -> dict[str, object]:
         "scores": dict(hit.scores),
         "also": [str(path) for path in hit.also],
     }
+    if hit.explanation:
+        document["skeleton"] = _explanation_document(hit.explanation)
+    return document
 
 
-def print_hits(result: SearchResult) -> None:
-    """A line a hit on stdout; where there is none, that, and the closest video on stderr."""
+def _explanation_document(why: Explanation) -> dict[str, object]:
+    return {
+        "text": [_line_document(line) for line in why.text],
+        "video": [_line_document(line) | {"times": list(line.times)} for line in why.video],
+        "probability": why.probability,
+        "cosine": why.cosine,
+        "joint": why.joint,
+        "missing": why.missing,
+    }
+
+
+def _line_document(line: Answer) -> dict[str, object]:
+    return {"question": line.asked, "answer": line.text, **({"error": line.error} if line.error else {})}
+
+
+def print_hits(result: SearchResult, explain: bool = False) -> None:
+    """A line a hit on stdout, each with its explanation if wanted; where there is none, that, and the closest video on
+    stderr."""
     if not result:
         out.print(f"nothing found for {escape(repr(result.query.text))}")
         if best := result.closest:
@@ -210,9 +267,33 @@ def print_hits(result: SearchResult) -> None:
             say(f"closest: {where}, relevance {best.relevance:.2f}; --min-score 0 shows what there is")
         return
     width = max(len(moment(hit)) for hit in result)
-    out.print(f"   {'moment':>{width}}  relevance  score  video", style="dim")
+    joint = any(hit.explanation for hit in result)
+    out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if joint else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
         also = f"  (+{len(hit.also)} copies)" if hit.also else ""
-        line = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {hit.path}{also}"
+        told = f"{_joint(hit):>5}  " if joint else ""
+        line = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {told}{hit.path}{also}"
         out.print(line, markup=False)
+        if explain and hit.explanation:
+            _print_explanation(hit.explanation)
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")
+
+
+def _joint(hit: Hit) -> str:
+    return "-" if hit.explanation is None or hit.explanation.joint is None else f"{hit.explanation.joint:.3f}"
+
+
+def _print_explanation(why: Explanation) -> None:
+    """The verdict, both skeletons side by side, and where the video was looked at."""
+    titles, rows = aligned(why)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # as it is: answers are data, not markup
+    seen = ", ".join(f"{time:.1f}" for time in times(why))
+    out.print(f"   {verdict(why)}", markup=False)
+    if rows:
+        out.print(Padding(table, (0, 0, 0, 3)), soft_wrap=False)
+    if seen:
+        out.print(f"   key images at {seen} s", style="dim")

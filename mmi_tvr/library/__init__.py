@@ -8,7 +8,7 @@ False
 from __future__ import annotations
 
 from .core import Library
-from .report import IndexReport, Status
+from .report import DescribeReport, IndexReport, Status
 from .scan import VIDEO_SUFFIXES
 
-__all__ = ["VIDEO_SUFFIXES", "IndexReport", "Library", "Status"]
+__all__ = ["VIDEO_SUFFIXES", "DescribeReport", "IndexReport", "Library", "Status"]

@@ -2,7 +2,7 @@
 
 All of it stands in the catalogue's meta table: `settings` (model, key images, index), `fingerprint` and `model` (of
 what made the vectors; absent until the first embedding), `dim`, `vectors` (the folder of the present index) and
-`rebuilding` (the fingerprint that an unfinished rebuild goes to).
+`rebuilding` (the fingerprint that an unfinished rebuild goes to), and `rerank`, which can change at any time.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Binding:
         self._given = None if model is None or isinstance(model, Section) else model
         self._wanted = _wanted(settings, model)
         self._stored = {key: Section(**values) for key, values in catalogue.meta("settings", {}).items()}
+        self._rerank_asked = "rerank" in settings.model_fields_set
+        self._rerank = settings.rerank
         self.loaded: tuple[Model, KeyImageMethod, str] | None = None  # once somebody needed the model
 
     def section(self, key: str) -> Section:
@@ -42,6 +44,13 @@ class Binding:
         if key == "keyimages" and asked is None:
             return self._key_images(stored)
         return asked or stored or getattr(Settings(), key)
+
+    def rerank(self) -> Section | None:
+        """The re-ranking of every search: as was asked for, else the library's own; None where there is none."""
+        if self._rerank_asked:
+            return self._rerank
+        kept = self.catalogue.meta("rerank")
+        return Section(**kept) if kept else None
 
     def _key_images(self, stored: Section | None) -> Section:
         """What somebody once asked for; else those that the model was trained on, else the defaults."""
@@ -60,6 +69,9 @@ class Binding:
 
         Raises IndexMismatch where the vectors that are there were made otherwise, unless `rebuild`.
         """
+        if self._rerank_asked:
+            with self.catalogue.change():
+                self.catalogue.set_meta(rerank=self._rerank.model_dump() if self._rerank else None)
         if rebuild and self._stored:
             self._rebuild()
             return

@@ -257,6 +257,16 @@ class Catalogue:
         self._db.execute("COMMIT")
         return {number: (tuple(paths[number]), np.array(segments[number])) for number in paths if number in segments}
 
+    def contents(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Number -> SHA-256 of these contents."""
+        sql = "SELECT id, sha256 FROM contents WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._db.execute(sql, (json.dumps([int(number) for number in numbers]),)).fetchall())
+
+    def indexed(self) -> list[int]:
+        """Numbers of the contents that can be searched, ascending."""
+        sql = "SELECT id FROM contents WHERE state = 'indexed' AND id IN (SELECT content FROM files) ORDER BY id"
+        return [number for (number,) in self._db.execute(sql)]
+
     def quarantined(self) -> list[tuple[Path, str]]:
         """Every file that cannot be used, with the reason, by path."""
         rows = self._db.execute(

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from ..config import Section, Settings
+from .. import plugins
+from ..config import RERANK, Section, Settings
 from ..embed import Progress, Silent
 from ..errors import UsageError
-from ..protocols import Index, Model
+from ..knowledge.skeletons import FILE, Store
+from ..protocols import Index, KeyImageMethod, Model, Reranker
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
 from ..types import Query
 from .binding import Binding
 from .catalogue import Catalogue
-from .indexing import Indexing
+from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writer, writing
-from .report import IndexReport, Status
+from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
+from .views import Views
 
 CATALOGUE = "catalogue.sqlite"
-_OWN = (CATALOGUE, LOCK, HOLDER, "features", "vectors")
+_OWN = (CATALOGUE, LOCK, HOLDER, FILE, FEATURES, "vectors")
+_DESCRIBED = 64  # videos that are looked up together
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 ModelLike = Model | Section | str | None
@@ -59,6 +64,8 @@ class Library:
         self._catalogue: Catalogue | None = None
         self._searcher: Searcher | None = None
         self._kept: tuple[Model, str] | None = None  # the model that was loaded last, and the fingerprint it goes with
+        self._reranker: tuple[Section, Model, Reranker] | None = None  # the last one, and what it was made from
+        self._store: Store | None = None
         self._seen = -1  # the catalogue's version that the searcher was made for
 
     @property
@@ -104,14 +111,53 @@ class Library:
             indexing.reconcile()
             return indexing.remove(given)
 
-    def search(self, query: str | Query, top: int = 5, min_score: float | None = None) -> SearchResult:
-        """The best moments of the `top` best videos, best first; `min_score` is a relevance (0..1, see `Searcher`)."""
+    def describe(self, *, wait: float = 60.0, progress: Progress | None = None) -> DescribeReport:
+        """Ask every indexed video the chosen questions, so that no re-ranked search has to wait for it.
+
+        What was answered before is not asked again. An interrupted or killed run is taken up by the next one. Raises
+        UsageError where the library's model or settings cannot answer, and what the answerer raises.
+        """
+        from ..rerank import skeleton
+
+        started, progress = time.monotonic(), progress or Silent()
+        with self._writer(self._kept_model(self._open()), wait, progress, create=False) as (_, binding):
+            section = binding.rerank() or RERANK
+            options = plugins.options("rerank", section.name, section.options)
+            if not isinstance(options, skeleton.Options):
+                raise UsageError(f"re-ranking by {section.name} needs no descriptions of videos")
+            model, method, _ = binding.load()
+            store = self._open_store()
+            describer = skeleton.describer(options, model=model, store=store, device=binding.device)
+            views, before = self._views(model, method), store.count()
+            numbers = self._open().indexed()
+            progress.begin("describing", len(numbers))
+            incomplete = []
+            for first in range(0, len(numbers), _DESCRIBED):
+                found = views(numbers[first : first + _DESCRIBED])
+                for number, lines in zip(found, describer.of([*found.values()], progress.advance), strict=True):
+                    if reason := next((line.error for line in lines if line.error), None):
+                        incomplete.append((self._open().entries([number])[number][0][0], reason))
+            return DescribeReport(
+                videos=len(numbers) - len(incomplete),
+                answers=store.count() - before,
+                incomplete=tuple(sorted(incomplete)),
+                seconds=time.monotonic() - started,
+            )
+
+    def search(
+        self, query: str | Query, top: int = 5, min_score: float | None = None, rerank: bool | None = None
+    ) -> SearchResult:
+        """The best moments of the `top` best videos, best first; `min_score` is a relevance (0..1, see `Searcher`).
+
+        With `rerank` the best are put in the order of their joint scores, and explained; None: if the library's
+        settings say how. UsageError where its model or pools do not allow it.
+        """
         query = checked_query(query)
         attempts = 3
         while True:
             attempts -= 1
             try:
-                return self._search(query, top, min_score)
+                return self._search(query, top, min_score, rerank)
             except (KeyError, FileNotFoundError, UsageError):
                 # A writer may have replaced rows or files between our looks at the catalogue and at the index.
                 self._drop_searcher()
@@ -142,7 +188,10 @@ class Library:
     def close(self) -> None:
         """Let go of files and of the model. The object can be used again."""
         self._drop_searcher()
-        self._kept = None
+        self._kept = self._reranker = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
         if self._catalogue is not None:
             self._catalogue.close()
             self._catalogue = None
@@ -157,14 +206,40 @@ class Library:
 
     # Parts
 
-    def _search(self, query: Query, top: int, min_score: float | None) -> SearchResult:
+    def _search(self, query: Query, top: int, min_score: float | None, rerank: bool | None) -> SearchResult:
         catalogue = self._open()
         searcher = self._current_searcher(catalogue)
         counts = catalogue.counts()
         coverage = Coverage(counts["indexed"], counts["pending"], counts["quarantined"] + counts["unread"])
         if searcher is None:
             return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
-        return replace(searcher.search(query, top, min_score), coverage=coverage)
+        reranker = self._current_reranker(catalogue, searcher.model, rerank)
+        return replace(searcher.search(query, top, min_score, reranker=reranker), coverage=coverage)
+
+    def _current_reranker(self, catalogue: Catalogue, model: Model, wanted: bool | None) -> Reranker | None:
+        """What this library re-ranks with; None where that is not wanted."""
+        if wanted is False:
+            return None
+        binding = self._bind(catalogue, model)
+        section = binding.rerank() or (RERANK if wanted else None)
+        if section is None:
+            return None
+        if self._reranker is None or self._reranker[:2] != (section, model):
+            _, method, _ = binding.load()
+            views, store = self._views(model, method), self._open_store()
+            made = plugins.build(
+                "rerank", section.name, section.options, model=model, views=views, store=store, device=binding.device
+            )
+            self._reranker = section, model, made
+        return self._reranker[2]
+
+    def _views(self, model: Model, method: KeyImageMethod) -> Views:
+        return Views(self.path / FEATURES, self._open, model, method)
+
+    def _open_store(self) -> Store:
+        if self._store is None:
+            self._store = Store(self.path / FILE)
+        return self._store
 
     def _open(self, create: bool = False) -> Catalogue:
         if self._catalogue is None:
@@ -217,14 +292,17 @@ class Library:
         if self._searcher is None or self._seen != version:
             self._drop_searcher()
             self._seen = version
-            kept = self._kept[0] if self._kept and self._kept[1] == catalogue.meta("fingerprint") else None
-            binding = self._bind(catalogue, kept)
+            binding = self._bind(catalogue, self._kept_model(catalogue))
             index = binding.open_index(create=False) if catalogue.counts()["indexed"] else None
             if index is not None:
                 model, _, fingerprint = binding.load()
                 self._kept = model, fingerprint
                 self._searcher = Searcher(model, index, catalogue.entries, self._calibrate(model, index))
         return self._searcher
+
+    def _kept_model(self, catalogue: Catalogue) -> Model | None:
+        """The model that was loaded last, if it is still the library's."""
+        return self._kept[0] if self._kept and self._kept[1] == catalogue.meta("fingerprint") else None
 
     def _drop_searcher(self) -> None:
         if self._searcher is not None:

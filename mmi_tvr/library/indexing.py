@@ -20,6 +20,7 @@ from ..embed import Embedder, Progress, Result
 from ..errors import MediaError, UsageError
 from ..features import FeatureCache, Source, stamp_of
 from ..fingerprint import file_digest
+from ..knowledge import skeletons
 from ..protocols import Index
 from ..types import Embeddings, Video, row_ids, video_of
 from .binding import Binding
@@ -27,6 +28,7 @@ from .catalogue import Catalogue, Content, File
 from .report import IndexReport
 from .scan import UNREADABLE, Root, Scan, owner, real_path, scan
 
+FEATURES = "features"
 _UNFINISHED = "changed while it was being read; index it again"
 Tag = Literal["added", "unchanged", "moved", "changed", "copies"]
 
@@ -48,7 +50,7 @@ class Indexing:
         self.catalogue = catalogue
         self.binding = binding
         self.progress = progress
-        self.cache = FeatureCache(folder / "features")
+        self.cache = FeatureCache(folder / FEATURES)
         self._index: Index | None = None
 
     def close(self) -> None:
@@ -243,7 +245,7 @@ class Indexing:
             index.flush()
 
     def prune(self) -> None:
-        """Forget contents to which no file leads: their vectors, then they themselves, then their features."""
+        """Forget contents to which no file leads: their vectors, they themselves, their skeletons, their features."""
         orphans = self.catalogue.orphans()
         if orphans:
             if self._index is not None:
@@ -253,6 +255,9 @@ class Indexing:
             with self.catalogue.change():
                 self.catalogue.drop_contents(orphans)
         alive = self.catalogue.hashes()
+        if (self.folder / skeletons.FILE).is_file():
+            with skeletons.Store(self.folder / skeletons.FILE) as store:
+                store.keep(alive)
         self.cache.discard([key for key in self.cache if key.partition("-")[0] not in alive])
 
     def _report(

@@ -35,6 +35,17 @@ class IndexReport:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeReport:
+    """What `Library.describe` found and did. `videos` have their whole skeletons now, of which `answers` are new;
+    `incomplete` are those that lack an answer, with the first reason."""
+
+    videos: int = 0
+    answers: int = 0
+    incomplete: Reasons = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A library at a glance. `videos` are different contents that can be searched; copies count once.
 

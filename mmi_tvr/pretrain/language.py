@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .. import templates
 from ..encoders.llava import Inputs, Llava
-from ..losses import IGNORED, next_token
+from ..losses import IGNORED
 from .facts import FactReader
 
 DESCRIBE = " Describe this video:"
+_PARTS = 4  # of a batch, so that little is padding
 
 
 class Talk(NamedTuple):
@@ -30,6 +32,26 @@ class Talk(NamedTuple):
     context: str
     looks: bool
     turns: Sequence[tuple[str, str]]
+
+
+class Row(NamedTuple):
+    """The tokens of one talk: their ids, labels (the replies' own, IGNORED elsewhere), the number of the turn that each
+    belongs to (0: what the talk is about), and positions, which go on behind that in every turn."""
+
+    ids: Any
+    labels: Any
+    turns: Any
+    positions: Any
+
+
+class Part(NamedTuple):
+    """Talks of like length, by their `rows` in the batch: `states` (B, L, d), `labels` (B, L), and the places `ends`
+    (B,) of the last token of what each talk is about."""
+
+    rows: Sequence[int]
+    states: Tensor
+    labels: Tensor
+    ends: Tensor
 
 
 def about_text(text: str) -> str:
@@ -63,34 +85,43 @@ class Speaker(nn.Module):
         return {"language": [each for each in self.parameters() if each.requires_grad]}
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        states, labels, ends = self.read(batch)
-        behind = states[torch.arange(len(ends), device=ends.device), ends]
+        parts = self.read(batch)
+        said = torch.cat([part.states[:, :-1][part.labels[:, 1:] != IGNORED] for part in parts])
+        wanted = torch.cat([part.labels[:, 1:][part.labels[:, 1:] != IGNORED] for part in parts])
+        behind = torch.cat([part.states[torch.arange(len(part.ends)), part.ends] for part in parts])
+        rows = [row for part in parts for row in part.rows]
         return {
-            "replies": next_token(self.llava.logits(states), labels),
-            "facts": self.facts(behind.float(), batch["facts"]),
+            "replies": functional.cross_entropy(self.llava.logits(said).float(), wanted),
+            "facts": self.facts(behind.float(), batch["facts"][rows]),
         }
 
-    def read(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """States (B, L, d), labels (B, L), which are the replies' tokens and IGNORED elsewhere, and the place (B,) of
-        the last token of what each talk is about."""
+    def read(self, batch: Mapping[str, Any]) -> list[Part]:
+        """The states of all talks, those of like length together."""
         talks: Sequence[Talk] = batch["talks"]
-        device = batch["video"]["mask"].device
-        looks = torch.tensor([talk.looks for talk in talks], device=device)
-        mask = batch["video"]["mask"] & looks[:, None]
-        visual = self.llava.project(batch["video"]["patches"][mask]) if mask.any() else None
-        rows = [self._row(talk, int(seen.sum())) for talk, seen in zip(talks, mask, strict=True)]
-        length = max(len(row[0]) for row in rows)
-        fill = (self.llava.tokenizer.pad_token_id, IGNORED, -1, 0)
+        counts = batch["video"]["mask"].sum(dim=1).tolist()
+        made = [self._row(talk, count if talk.looks else 0) for talk, count in zip(talks, counts, strict=True)]
+        order = sorted(range(len(talks)), key=lambda row: len(made[row].ids))
+        size = -(-len(order) // _PARTS)
+        return [
+            self._read(order[first : first + size], made, talks, batch["video"]) for first in range(0, len(order), size)
+        ]
+
+    def _read(
+        self, rows: Sequence[int], made: Sequence[Row], talks: Sequence[Talk], video: Mapping[str, Tensor]
+    ) -> Part:
+        device = video["mask"].device
+        mask = video["mask"][rows] & torch.tensor([talks[row].looks for row in rows], device=device)[:, None]
+        visual = self.llava.project(video["patches"][rows][mask]) if mask.any() else None
+        length = max(len(made[row].ids) for row in rows)
+        fill = Row(self.llava.tokenizer.pad_token_id, IGNORED, -1, 0)
         ids, labels, turns, positions = (
-            torch.tensor([[*row[at], *[fill[at]] * (length - len(row[at]))] for row in rows], device=device)
-            for at in range(4)
+            torch.tensor([[*made[row][at], *[fill[at]] * (length - len(made[row][at]))] for row in rows], device=device)
+            for at in range(len(fill))
         )
         inputs = Inputs(ids, self.llava.embed(ids, visual), _visible(turns))
-        return self.llava.states(inputs, positions), labels, (turns == 0).sum(dim=1) - 1
+        return Part(rows, self.llava.states(inputs, positions), labels, (turns == 0).sum(dim=1) - 1)
 
-    def _row(self, talk: Talk, images: int) -> tuple[list[int], list[int], list[int], list[int]]:
-        """Of one talk: token ids, labels, the number of the turn that each token belongs to (0: what it is about), and
-        positions, which go on behind that in every turn."""
+    def _row(self, talk: Talk, images: int) -> Row:
         words = self.llava.tokenizer
         picture = words.convert_tokens_to_ids(self.llava.image_token)
         ids = [words.bos_token_id, *[picture] * (images * self.llava.tokens_per_image)]
@@ -104,7 +135,7 @@ class Speaker(nn.Module):
             labels += [IGNORED] * len(said) + replied
             turns += [number] * (len(said) + len(replied))
             positions += range(start, start + len(said) + len(replied))
-        return ids, labels, turns, positions
+        return Row(ids, labels, turns, positions)
 
 
 def _visible(turns: Tensor) -> Tensor:
@@ -118,15 +149,14 @@ def _visible(turns: Tensor) -> Tensor:
 @torch.no_grad()
 def right_replies(speaker: Speaker, batch: Mapping[str, Any]) -> float:
     """Percentage of replies of which every token is the likeliest one, given those before it."""
-    states, labels, _ = speaker.read(batch)
-    wanted = labels[:, 1:]
-    wrong = (speaker.llava.logits(states)[:, :-1].argmax(dim=-1) != wanted) & (wanted != IGNORED)
-    ends = wanted == speaker.llava.tokenizer.eos_token_id
-    # Mistakes up to each reply's end, less those up to the end before it.
-    upto = wrong.cumsum(dim=1)
     right = total = 0
-    for row, places in zip(upto, ends, strict=True):
-        sums = [0, *row[places].tolist()]
-        right += sum(after == before for before, after in itertools.pairwise(sums))
-        total += len(sums) - 1
+    for part in speaker.read(batch):
+        wanted = part.labels[:, 1:]
+        wrong = (speaker.llava.logits(part.states)[:, :-1].argmax(dim=-1) != wanted) & (wanted != IGNORED)
+        ends = wanted == speaker.llava.tokenizer.eos_token_id
+        # Mistakes up to each reply's end, less those up to the end before it.
+        for row, places in zip(wrong.cumsum(dim=1), ends, strict=True):
+            sums = [0, *row[places].tolist()]
+            right += sum(after == before for before, after in itertools.pairwise(sums))
+            total += len(sums) - 1
     return 100 * right / max(1, total)

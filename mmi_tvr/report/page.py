@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from PIL import Image
 from ..errors import MediaError
 from ..media.video import frames_at
 from ..search import SearchResult
-from ..types import Hit
+from ..types import Explanation, Hit, Pixels
+from .explanation import Row, aligned, times, verdict
 
 _SIDE = 270  # pixels, the shorter side of a thumbnail
+_SMALL = 96  # the same, of the key images below an explanation
 _QUALITY = 82
 
 
@@ -29,6 +32,17 @@ class Card:
     link: str
     thumbnail: str
     trouble: str
+    why: Why | None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What the template shows of an explanation; `images` are (time, data URI) of key images that can be read."""
+
+    verdict: str
+    titles: Row
+    rows: Sequence[Row]
+    images: Sequence[tuple[float, str]]
 
 
 def search_page(result: SearchResult) -> str:
@@ -40,10 +54,7 @@ def search_page(result: SearchResult) -> str:
 
 def picture(path: Path, time: float) -> str:
     """What a video shows at a time (seconds), as a data URI. MediaError where the file cannot be read."""
-    pixels = frames_at(path, [time], size=_SIDE, exact=False).pixels[0]
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _data_uri(frames_at(path, [time], size=_SIDE, exact=False).pixels[0])
 
 
 def moment(hit: Hit) -> str:
@@ -62,10 +73,27 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def _data_uri(pixels: Pixels) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def _card(hit: Hit) -> Card:
     # A media fragment (W3C): the browser starts at the moment and stops at its end.
     link = f"{hit.path.absolute().as_uri()}#t={hit.start:.2f},{hit.end:.2f}"
     try:
-        return Card(hit, moment(hit), link, picture(hit.path, hit.time), "")
+        shown, trouble = picture(hit.path, hit.time), ""
     except MediaError as error:
-        return Card(hit, moment(hit), link, "", error.reason)
+        shown, trouble = "", error.reason
+    return Card(hit, moment(hit), link, shown, trouble, _why(hit.path, hit.explanation) if hit.explanation else None)
+
+
+def _why(path: Path, why: Explanation) -> Why:
+    seconds = times(why)
+    try:
+        pictures = frames_at(path, seconds, size=_SMALL, exact=False).pixels if seconds else ()
+    except MediaError:  # the card says so already
+        pictures = ()
+    images = [(time, _data_uri(pixels)) for time, pixels in zip(seconds, pictures, strict=False)]
+    return Why(verdict(why), *aligned(why), images)

@@ -11,6 +11,7 @@ from .. import processes
 from ..types import Features, Sample
 from .batches import TwinSampler
 from .protocol import Batch
+from .skeletons import SkeletonPairs
 
 
 class Packer(Protocol):
@@ -25,7 +26,8 @@ class PairBatches:
     """Batches of (caption, video): every video once an epoch, with one of its captions (decision).
 
     kept: numbers of the samples that take part. groups: twins among all samples (`MovingShapes.groups`); None: no two
-    are. The captions drawn hang on seed, epoch, batch and process alone.
+    are. The captions drawn hang on seed, epoch, batch and process alone. skeletons: pairs for L_s, drawn apart from
+    these, as many in a batch as there are videos.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class PairBatches:
         *,
         batch: int,
         seed: int,
+        skeletons: SkeletonPairs | None = None,
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
+        self._skeletons = skeletons
         here = set(kept)
         together = [[each for each in group if each in here] for group in groups or [(number,) for number in kept]]
         self._sampler = TwinSampler(
@@ -53,4 +57,5 @@ class PairBatches:
             chosen = [self._samples[row] for row in rows]
             texts = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in chosen]
             made = self._model.batch(texts, [self._features[row] for row in rows], rows)
-            yield {"ids": [sample.id for sample in chosen], **made}
+            judged = {"skeletons": self._skeletons.draw(len(rows), dice)} if self._skeletons else {}
+            yield {"ids": [sample.id for sample in chosen], **made, **judged}

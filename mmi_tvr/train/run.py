@@ -11,20 +11,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from .. import evaluate, metrics, plugins, processes
+from ..config import RERANK
 from ..embed import Progress, Silent
 from ..errors import MediaError, UsageError
-from ..features import FeatureCache, Stored, stored
+from ..features import FeatureCache, Stored, sampling_fingerprint, stored
+from ..knowledge.skeletons import FILE, Store
+from ..rerank import skeleton as rerank
 from ..types import Embeddings, Query, Sample
-from . import checkpoint
+from . import checkpoint, skeletons
 from .loop import Outcome, Trainer
 from .loop import Progress as Step
 from .pairs import PairBatches
 from .settings import DataOptions, RunSettings
+from .skeletons import SkeletonPairs
 
 MODEL = "model"
 _TOLD = ("loss", "validation")
@@ -49,7 +53,16 @@ def run(
     torch.manual_seed(settings.train.seed)
     model = _model(settings, "cpu" if cpu else str(place))
     samples, features, kept, groups = _data(settings, settings.data.train, model, cache, progress)
-    data = PairBatches(model, samples, features, kept, groups, batch=settings.data.batch, seed=settings.train.seed)
+    data = PairBatches(
+        model,
+        samples,
+        features,
+        kept,
+        groups,
+        batch=settings.data.batch,
+        seed=settings.train.seed,
+        skeletons=_skeletons(settings, model, samples, features, kept, folder, progress),
+    )
     held = settings.data.validation and _data(settings, settings.data.validation, model, cache, progress)
 
     def validate(_: Any) -> float:
@@ -131,6 +144,39 @@ def _data(
         progress.say(f"{len(failures)} videos are left out; the first: {next(iter(failures.values()))}")
     groups = dataset.groups() if hasattr(dataset, "groups") else None
     return samples, features, [n for n in range(len(samples)) if n not in features.failures], groups
+
+
+def _skeletons(
+    settings: RunSettings,
+    model: Any,
+    samples: Sequence[Sample],
+    features: Stored,
+    kept: Sequence[int],
+    folder: Path,
+    progress: Progress,
+) -> SkeletonPairs | None:
+    """Pairs for L_s, where a stage weighs it; the same in every process. What videos answer is kept in the folder."""
+    if not any("skeleton" in stage.weights for stage in settings.train.stages):
+        return None
+    section = settings.rerank or RERANK
+    options = plugins.options("rerank", section.name, section.options)
+    assert isinstance(options, rerank.Options)
+    folder.mkdir(parents=True, exist_ok=True)
+    method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
+    made = None
+    if not processes.rank():
+        made = skeletons.make(
+            model,
+            rerank.describer(options, model=model, store=Store(folder / FILE), device=settings.device),
+            samples,
+            features,
+            kept[: settings.data.skeletons.videos],
+            sampling=sampling_fingerprint(model, method),
+            near=settings.data.skeletons.near,
+            seed=settings.train.seed,
+            progress=progress,
+        )
+    return cast("SkeletonPairs", processes.objects(made)[0])
 
 
 def _check(section: Any, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:

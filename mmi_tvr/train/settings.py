@@ -13,12 +13,20 @@ from ..errors import ConfigError, UsageError
 from .options import TrainOptions
 
 
+class SkeletonOptions(plugins.BaseOptions):
+    """Pairs of skeletons for the term `skeleton`; the questions and who answers are those of the section `rerank`."""
+
+    videos: int = Field(2000, ge=2, description="the first so many training videos are described")
+    near: int = Field(10, ge=1, description="hard negatives of each: the best other videos of the model's own search")
+
+
 class DataOptions(plugins.BaseOptions):
     """What a run trains and validates on."""
 
     train: Section = Field(description="the data set to train on; one caption of each video is drawn anew every time")
     validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")
     batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
+    skeletons: SkeletonOptions = Field(SkeletonOptions(), description="of stages that weigh `skeleton`")
     unreadable: float = Field(0.02, ge=0, le=1, description="largest share of videos that may be left out")
 
 

@@ -1,0 +1,113 @@
+"""What answerers share that have the vision features read by a LLaVA of ours: whose it is, and what it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from .. import plugins
+from ..errors import AnswerError, UsageError
+from ..fingerprint import digest
+from ..models.mmi import Mmi
+from ..protocols import Model
+from ..types import Ask
+from ._common import AskingOptions, unanswerable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..encoders.llava import Llava
+
+
+class ReadingOptions(AskingOptions):
+    """Options of answerers that read features."""
+
+    weights: str | None = Field(
+        None, description="a folder that training wrote, or a bundled model; default: the model that searches"
+    )
+
+
+class Reading:
+    """Questions as the LLaVA inside an Mmi reads them. Its weights are loaded at the first question, if they are not.
+
+    UsageError where there is no LLaVA to ask, or its tower is not the one that makes the features.
+    """
+
+    def __init__(self, options: ReadingOptions, device: str, model: Model | None) -> None:
+        self.options = options
+        self._device = device
+        self._given = model
+
+    @cached_property
+    def mmi(self) -> Mmi:
+        weights, given = self.options.weights, self._given
+        own: Mmi | None = given if isinstance(given, Mmi) else None
+        if own is None and weights is None:
+            there = f"{given.name} has no language model" if given else "no model was given"
+            raise UsageError(f"nobody to ask: {there}; name weights, for example moving-shapes, or another answerer")
+        if own is None or weights not in (None, own.options.weights):
+            made: Mmi = plugins.build("models", "mmi", {"weights": weights}, device=self._device)
+            if given is not None and made.vision_fingerprint() != given.vision_fingerprint():
+                raise UsageError(f"{weights} has another vision tower than the model that makes the features")
+            own = made
+        if not own.options.lvlm:
+            raise UsageError("nobody to ask: the large model is switched off (lvlm: false)")
+        return own
+
+    @cached_property
+    def llava(self) -> Llava:
+        found = self.mmi.network.llava
+        assert found is not None  # lvlm is on
+        return found
+
+    def prompts(self, asks: Sequence[Ask], context: int | None = None) -> list[str | AnswerError]:
+        """The prompt of each, an image token a key image; an error where it cannot be asked or is too long.
+
+        `context` is how many tokens can be read, those of the answer included; default: as the LLaVA's settings say.
+        """
+        errors = [unanswerable(ask, "features") for ask in asks]
+        texts = [self._prompt(ask) if error is None else "" for ask, error in zip(asks, errors, strict=True)]
+        most = (context or self.llava.context) - self.options.words.max_tokens
+        return [
+            error
+            or (text if length <= most else AnswerError(f"too long: the model reads {most} tokens before it speaks"))
+            for text, length, error in zip(texts, self.llava.lengths(texts), errors, strict=True)
+        ]
+
+    def visual(self, asks: Sequence[Ask]) -> Tensor | None:
+        """The visual tokens (N, tokens_per_image, d_lm) of all key images, in order; None where there are none."""
+        import torch
+
+        seen = [self._patches(ask) for ask in asks if ask.text is None]
+        if not seen:
+            return None
+        with torch.inference_mode():
+            return self.llava.project(torch.from_numpy(np.concatenate(seen)))
+
+    def fingerprint(self, *more: object) -> str:
+        """Hash of the model, the words, and whatever else changes an answer."""
+        return digest(self.mmi.fingerprint(), self.options.words.model_dump(), *more)
+
+    def _prompt(self, ask: Ask) -> str:
+        """Question and text are data: nothing in them is a special token, or ends a quotation. A question is never cut
+        (decision): half of one is another one."""
+        words, llava = self.options.words, self.llava
+        question = llava.quote(ask.question.strip(), llava.context)
+        if ask.text is not None:
+            return words.text.format(text=llava.quote(ask.text, words.quoted), question=question)
+        images = llava.image_token * len(ask.features.segments) if ask.features else ""
+        return words.video.format(images=images, question=question)
+
+    def _patches(self, ask: Ask) -> np.ndarray:
+        """(K, tokens_per_image, d_v) of one video."""
+        found = ask.features.arrays.get("patches") if ask.features else None
+        if found is None:
+            raise UsageError("these features hold no visual tokens ('patches'); the model mmi makes them")
+        wanted = (self.llava.tokens_per_image, self.llava.base.model.multi_modal_projector.linear_1.in_features)
+        if found.shape[1:] != wanted:
+            raise UsageError(f"visual tokens of another model: {found.shape[1:]} a key image instead of {wanted}")
+        return np.asarray(found, dtype=np.float32)

@@ -1,0 +1,68 @@
+"""Answers that are known beforehand, and failures on demand: for tests, and for trying what stands behind answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pydantic import Field
+
+from ..errors import AnswerError, MmiTvrError
+from ..fingerprint import digest
+from ..plugins import BaseOptions
+from ..protocols import Model
+from ..types import Ask
+from ._common import Sees, said, unanswerable
+
+
+class Options(BaseOptions):
+    """Options of answers that are made up."""
+
+    sees: Sees = Field("features", description="what a question about a video must carry")
+    answers: dict[str, str] = Field({}, description="answers by question; any other question gets the rule's")
+    rule: str = Field(
+        "{about}", description="the answer to other questions; {about}: the text, or how many key images; {question}"
+    )
+    fail: tuple[str, ...] = Field((), description="questions that get no answer")
+    late: tuple[str, ...] = Field((), description="questions that get none in time")
+    delay: float = Field(0.0, ge=0, description="seconds before each answer")
+    dies: int | None = Field(None, ge=0, description="after so many answers it can work no more")
+
+
+def build(options: Options, *, device: str = "auto", model: Model | None = None) -> FakeAnswerer:
+    return FakeAnswerer(options)
+
+
+class FakeAnswerer:
+    """Deterministic. Loads nothing, and knows nothing. `asked` is what it was asked, for tests to look at."""
+
+    name = "fake"
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.sees: Sees = options.sees
+        self.asked: list[Ask] = []
+
+    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+        found: list[str | AnswerError] = []
+        for ask in asks:
+            if self.options.dies is not None and len(self.asked) >= self.options.dies:
+                raise MmiTvrError(f"the fake answerer died after {self.options.dies} answers, as it was told to")
+            time.sleep(self.options.delay)
+            self.asked.append(ask)
+            found.append(unanswerable(ask, self.sees) or self._answer(ask))
+            advance()
+        return found
+
+    def fingerprint(self) -> str:
+        return digest(self.name, self.options.model_dump(mode="json", exclude={"delay", "dies"}))
+
+    def _answer(self, ask: Ask) -> str | AnswerError:
+        if ask.question in self.options.late:
+            return AnswerError("no answer in time, as it was told")
+        if ask.question in self.options.fail:
+            return AnswerError("no answer, as it was told")
+        seen = len(ask.features.segments) if ask.features else len(ask.pictures)
+        about = f"{seen} key images" if ask.text is None else ask.text
+        rule = self.options.rule.replace("{question}", ask.question).replace("{about}", about)
+        return said(self.options.answers.get(ask.question, rule))

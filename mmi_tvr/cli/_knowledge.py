@@ -1,0 +1,101 @@
+"""What `evaluate --rerank` and `--answers` need: skeletons of a whole data set, and true answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import cache, plugins
+from ..config import RERANK, Settings
+from ..errors import UsageError
+from ..evaluate import Rerank
+from ..features import FeatureCache, Stored, sampling_fingerprint, stored
+from ..protocols import KeyImageMethod, Model
+from ..transductive import Directions, MakeBlocks
+from ..types import Ask, Sample
+from ._console import Watch
+
+
+def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: Watch) -> Rerank:
+    """Re-ranks a test set as the settings' section `rerank` says; answers about videos are kept in the cache."""
+    from ..knowledge import corpus
+    from ..knowledge.skeletons import FILE, Store
+    from ..rerank import skeleton
+    from ..rerank._blocks import reranked
+
+    section = settings.rerank or RERANK
+    options = plugins.options("rerank", section.name, section.options)
+    assert isinstance(options, skeleton.Options)
+    cache.folder().mkdir(parents=True, exist_ok=True)
+    store = Store(cache.folder() / FILE)
+    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
+
+    def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> Directions:
+        seen = corpus.views(samples, _features(samples, model, method, watch), sampling_fingerprint(model, method))
+        texts, videos = corpus.describe(ranker.describer, captions, seen, watch.begin, watch.advance)
+        return reranked(
+            blocks,
+            corpus.Corpus(texts, videos, ranker.judge).probabilities,
+            depth=options.depth,
+            lambda_r=options.lambda_r,
+            lambda_s=options.lambda_s,
+            begin=lambda count: watch.begin("judging", count),
+            advance=watch.advance,
+        )
+
+    return rerank
+
+
+def answers(
+    settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, watch: Watch
+) -> tuple[dict[str, Any], str]:
+    """Every question of both pools that has a true answer, put to every video and to its first caption: the document
+    and the table."""
+    from ..datasets.moving_shapes import answerable, truth
+    from ..knowledge import accuracy, corpus, pool
+    from ..rerank import skeleton
+
+    section = settings.rerank or RERANK
+    options = plugins.options("rerank", section.name, section.options)
+    assert isinstance(options, skeleton.Options)
+    answerer = plugins.build(
+        "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
+    )
+    specs, samples = dataset.specs(), dataset.samples()
+    seen = corpus.views(samples, _features(samples, model, method, watch), sampling_fingerprint(model, method))
+
+    def about_text(question: str, number: int) -> Ask:
+        return Ask(question, text=samples[number].captions[0])
+
+    def about_video(question: str, number: int) -> Ask:
+        if answerer.sees == "features":
+            return Ask(question, features=seen[number].features())
+        return Ask(question, pictures=tuple(seen[number].pictures()))
+
+    found = {}
+    for name, make in (("text", about_text), ("video", about_video)):
+        asked = pool.load(getattr(options, name))
+        if asked.about != name:
+            raise UsageError(f"{asked.path}: a pool about {asked.about}, where one about {name} is wanted")
+        known = set(answerable(asked.about))
+        watch.begin(f"answers, {name}", len(samples))
+        found[name] = accuracy.accuracy(
+            answerer,
+            [question for question in asked.enabled if question.text in known],
+            len(samples),
+            make,
+            lambda question, number, about=asked.about: truth(question, about)(specs[number], about == "text"),
+            watch.advance,
+        )
+    document = {
+        "answerer": answerer.name,
+        "videos": len(samples),
+        "answers": {name: {kind: each.as_dict() for kind, each in kinds.items()} for name, kinds in found.items()},
+    }
+    return document, accuracy.table(found)
+
+
+def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, watch: Watch) -> Stored:
+    watch.begin("features", len(samples))
+    videos = [sample.video for sample in samples]
+    return stored(videos, model, method, FeatureCache(cache.folder() / "features"), watch.advance)

@@ -1,0 +1,134 @@
+"""A chat server on this machine that behaves as a word in the question says: good, busy, ill, slow, nonsense."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+REPLIES: dict[str, bytes] = {
+    "garbage": b"<html>this is no JSON</html>",
+    "nochoices": b'{"choices": []}',
+    "alist": b"[1, 2]",
+    "null": b'{"choices": [{"message": {"content": null}}]}',
+    "silence": b'{"choices": [{"message": {"content": " \\n"}}]}',
+}
+
+
+class ChatServer:
+    """`with ChatServer() as server`: `server.url`; `requests` (method, path, key, body) as they came.
+
+    A good answer is "about " and the texts of the message. A question with the word `busy` is turned away once (429),
+    with `ill` always (500), with `bad` refused (400, the key repeated), with `cut` cut off once, with `slow` answered
+    after `slow` seconds; with `last` it is answered, and is the last one. It lists `models`, and wants the `key`.
+    """
+
+    def __init__(self, models: tuple[str, ...] = ("tiny",), key: str = "", slow: float = 0.5) -> None:
+        self.models, self.key, self.slow = models, key, slow
+        self.requests: list[tuple[str, str, str, Any]] = []
+        self.most = 0  # requests under way at once
+        self.retry_after = "0"
+        self._seen: Counter[str] = Counter()
+        self._under_way = 0
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.heard(self, None)
+                if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
+                    return server.reply(self, 401, b'{"error": {"message": "who are you?"}}')
+                return server.reply(self, 200, json.dumps({"data": [{"id": name} for name in server.models]}).encode())
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server.heard(self, body)
+                with server.counted():
+                    server.chat(self, body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # who asked has gone: that is what some tests are about
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    def __enter__(self) -> ChatServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """From now on nobody is there; what is under way is finished."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def asked(self, word: str) -> int:
+        """How often a question with this word came."""
+        return sum(word in told(body) for method, _, _, body in self.requests if method == "POST")
+
+    def heard(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
+        key = handler.headers.get("Authorization", "")
+        with self._lock:
+            self.requests.append((handler.command, handler.path, key, body))
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        with self._lock:
+            self._under_way += 1
+            self.most = max(self.most, self._under_way)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def chat(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
+        text = told(body)
+        with self._lock:
+            self._seen[text] += 1
+            first = self._seen[text] == 1
+        for word, reply in REPLIES.items():
+            if word in text:
+                return self.reply(handler, 200, reply)
+        if "busy" in text and first:
+            return self.reply(handler, 429, b"{}", {"Retry-After": self.retry_after})
+        if "ill" in text:
+            return self.reply(handler, 500, b"out of order")
+        if "bad" in text:
+            key = handler.headers.get("Authorization", "")
+            return self.reply(handler, 400, json.dumps({"error": {"message": f"bad request by {key}"}}).encode())
+        if "cut" in text and first:
+            handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{")
+            return None
+        if "slow" in text:
+            time.sleep(self.slow)
+        if "last" in text:
+            self.stop()
+        return self.reply(
+            handler, 200, json.dumps({"choices": [{"message": {"content": f" about {text}\n"}}]}).encode()
+        )
+
+    @staticmethod
+    def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+def told(body: Any) -> str:
+    """The words of a request."""
+    return "".join(part["text"] for part in body["messages"][0]["content"] if part["type"] == "text")

@@ -1,0 +1,46 @@
+"""Question pools with their choice made, in a folder of their own; and videos to ask about that are never decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmi_tvr.errors import MediaError
+from mmi_tvr.knowledge import choice, pool
+from mmi_tvr.knowledge.pool import Question
+from mmi_tvr.knowledge.skeletons import View
+from mmi_tvr.types import Features
+
+
+def questions(*texts: str) -> tuple[Question, ...]:
+    return tuple(Question(f"q{at}", text, "entities") for at, text in enumerate(texts))
+
+
+def pools(folder: Path, texts: Sequence[str], videos: Sequence[str]) -> dict[str, str]:
+    """Two pools, all of whose questions are chosen: options of `rerank.skeleton`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for about, asked in (("text", texts), ("video", videos)):
+        lines = (f"- {{id: {about}{at}, kind: entities, text: '{text}'}}\n" for at, text in enumerate(asked))
+        (folder / f"{about}.yaml").write_text(f"about: {about}\nquestions:\n{''.join(lines)}", encoding="utf-8")
+        found = pool.load(folder / f"{about}.yaml")
+        groups = tuple(choice.Group(question.id, {question.id: 0.0}) for question in found.enabled)
+        made = choice.Choice(
+            about=found.about, pool=found.digest(), model="none", fingerprint="none", rule="closest", k=len(groups),
+            seed=0, stability=1.0, silhouettes={}, clusters=groups,
+        )  # fmt: skip
+        choice.write(made, found)
+    return {about: str(folder / f"{about}.yaml") for about in ("text", "video")}
+
+
+def view(content: str, key_images: int = 2, gone: bool = False) -> View:
+    """A video with so many key images, one a second; a `gone` one cannot be looked at."""
+
+    def features() -> Features:
+        if gone:
+            raise MediaError(f"{content}.mp4", "the file is gone")
+        return Features(np.zeros((key_images, 3)), {})
+
+    times = tuple(map(float, range(key_images)))
+    return View(times, features, lambda: [np.zeros((4, 4, 3), np.uint8)] * key_images, content, "how")

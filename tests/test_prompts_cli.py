@@ -1,0 +1,273 @@
+"""`mmi-tvr prompts`: every command, in a folder of its own, with a model that knows colours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from fakes import FakeModel, colour_video
+from typer.testing import CliRunner
+
+from mmi_tvr import config, models
+from mmi_tvr.cli import prompts
+from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
+from mmi_tvr.knowledge import choice, pool
+
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+class Shell:
+    """Runs `prompts` in this process; an error of ours is raised as the program's `main` would get it."""
+
+    def __init__(self) -> None:
+        self.app = typer.Typer()
+        prompts.register(self.app)
+        self.app.command("other")(lambda: None)  # so that `prompts` stays a word of its own
+
+    def __call__(self, *words: object, code: int = 0) -> str:
+        done = CliRunner().invoke(self.app, ["prompts", *map(str, words)])
+        if isinstance(done.exception, MmiTvrError):
+            raise done.exception
+        assert done.exit_code == code, f"{words}: {done.output}{done.exception!r}"
+        return done.stdout
+
+    def json(self, *words: object, code: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self(*words, "--json", code=code))
+        return found
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """In an empty folder, with the colour model behind every name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel())
+    monkeypatch.setenv(models.VARIABLE, "label_bridge")
+    for name in ("EDITOR", "VISUAL"):
+        monkeypatch.delenv(name, raising=False)
+    return Shell()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data set of four videos of one colour each."""
+    rows = ["file\tcaption"]
+    for colour in COLOURS:
+        colour_video(tmp_path / "data" / f"{colour}.mp4", colour, seconds=0.5)
+        rows.append(f"{colour}.mp4\tsomething {colour}")
+    (tmp_path / "data" / "captions.tsv").write_text("\n".join(rows))
+    return tmp_path / "data"
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **variables}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=env, check=False, timeout=120)
+
+
+def test_list(shell: Shell) -> None:
+    found = shell.json("list")
+    assert {name: sum(each["enabled"] for each in own) for name, own in found.items()} == {"text": 50, "video": 50}
+    assert set(found["text"][0]) >= {"id", "text", "kind", "language", "enabled", "note", "provenance", "chosen"}
+    (own,) = shell.json("list", "--about", "video", "--kind", "counts").values()
+    assert {each["kind"] for each in own} == {"counts"}
+    chosen = [each.id for each in choice.questions(pool.load("text"))]
+    assert sorted(each["id"] for each in shell.json("list", "--chosen")["text"]) == sorted(chosen)
+    assert f"* {chosen[0]} " in shell("list", "--about", "text")
+
+
+def test_a_question_comes_changes_and_goes(shell: Shell, tmp_path: Path) -> None:
+    packaged = (config.PACKAGED / "prompts" / "text.yaml").read_bytes()
+    added = shell.json("add", "Which door is open?", "--about", "text", "--kind", "places", "--note", "often")
+    assert added["pool"] == str(tmp_path / "prompts" / "text.yaml")
+    assert [each["id"] for each in added["added"]] == ["t51"]
+    assert (config.PACKAGED / "prompts" / "text.yaml").read_bytes() == packaged
+    assert "Which door is open?" in shell("show", "t51")
+    (edited,) = shell.json("edit", "t51", "--text", "Which doors are open?", "--note", "")["changed"]
+    assert (edited["text"], edited["note"]) == ("Which doors are open?", "")
+    assert {each["pool"]: each["enabled"] for each in shell.json("disable", "t51", "v03")["pools"]} == {
+        str(tmp_path / "prompts" / f"{name}.yaml"): count for name, count in (("text", 50), ("video", 49))
+    }
+    shell("enable", "v03")
+    assert shell.json("show", "v03")["enabled"]
+    shell("remove", "t51")
+    assert (tmp_path / "prompts" / "text.yaml").read_bytes() == packaged
+    assert b"Which doors" in (tmp_path / "prompts" / "text.yaml.bak").read_bytes()
+
+
+def test_an_unknown_id_stops_all_before_anything_is_written(shell: Shell, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no question has the id 't99'"):
+        shell("disable", "t01", "t99")
+    assert not (tmp_path / "prompts").exists()
+    for words, said in [
+        (("add", "Who?"), "--about text or --about video"),
+        (("add", "Who?", "--about", "text"), "--kind"),
+        (("edit", "t01"), "no editor is set"),
+        (("preview",), "--text TEXT, --video FILE"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            shell(*words)
+
+
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """$EDITOR is a program that rewrites the draft."""
+    script = tmp_path / "editor.py"
+    script.write_text(f"import pathlib, sys\npath = pathlib.Path(sys.argv[1])\ntext = path.read_text()\n{change}\n")
+    monkeypatch.setenv("EDITOR", f"'{sys.executable}' '{script}'")
+
+
+def test_edit_in_an_editor(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(tmp_path, monkeypatch, "path.write_text(text.replace('Which colours', 'Which hues'))")
+    (changed,) = shell.json("edit", "t08")["changed"]
+    assert changed["text"] == "Which hues are mentioned?"
+    assert "# What they are like" in (tmp_path / "prompts" / "text.yaml").read_text()
+    assert shell.json("edit", "t09")["changed"] == []
+    before = (tmp_path / "prompts" / "text.yaml").read_bytes()
+    for change, kind in [("path.write_text('id: [')", UsageError), ("path.write_text('id: t08')", ConfigError)]:
+        editor(tmp_path, monkeypatch, change)
+        with pytest.raises(kind):
+            shell("edit", "t08")
+    editor(tmp_path, monkeypatch, "sys.exit(3)")
+    with pytest.raises(UsageError, match="ended with 3"):
+        shell("edit", "t08")
+    assert (tmp_path / "prompts" / "text.yaml").read_bytes() == before
+
+
+def test_check_is_content_with_what_ships(shell: Shell) -> None:
+    found = shell.json("check", "--no-similar")
+    assert found["ok"]
+    assert [(each["about"], each["enabled"], each["problems"]) for each in found["pools"]] == [
+        ("text", 50, []), ("video", 50, []),
+    ]  # fmt: skip
+
+
+def test_check_says_what_is_wrong(shell: Shell, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        "about: text\nquestions:\n  - {id: a, text: Who, kind: sorts}\n  - {id: a, text: Whom, kind: mood}\n"
+    )
+    found = shell.json("check", bad, "nowhere.yaml", code=1)
+    assert not found["ok"]
+    assert [each.partition(":")[0] for each in found["pools"][0]["problems"]] == ["line 3", "line 4"]
+    assert "no such file" in found["pools"][1]["problems"][0]
+    assert "line 4: the id 'a' is taken" in shell("check", bad, code=1)
+
+
+def test_check_points_out_what_means_nearly_the_same_and_a_stale_choice(shell: Shell, tmp_path: Path) -> None:
+    lines = ["about: text", "questions:"]
+    for at, text in enumerate(("is red here", "was red there", "is blue here", "is green here", "is black here")):
+        lines.append(f"  - {{id: q{at}, text: {text}, kind: mood}}")
+    (tmp_path / "own.yaml").write_text("\n".join(lines))
+    (found,) = shell.json("check", "own.yaml", "--similar", "0.95")["pools"]
+    assert "mmi-tvr prompts choose --pool own.yaml" in found["warnings"][0]
+    assert [each[:9] for each in found["warnings"][1:]] == ["q0 and q1"]
+    shell("choose", "--pool", "own.yaml", "-k", "2")
+    assert not any("choose" in each for each in shell.json("check", "own.yaml")["pools"][0]["warnings"])
+    shell("disable", "q3", "--pool", "own.yaml")
+    assert "have changed" in shell.json("check", "own.yaml")["pools"][0]["warnings"][0]
+
+
+def test_cluster_shows_and_choose_writes(shell: Shell, tmp_path: Path) -> None:
+    shown = shell.json("cluster", "--about", "text", "-k", "5")
+    assert not (tmp_path / "prompts").exists()
+    made = shell.json("choose", "-k", "5")
+    assert {key: made["text"][key] for key in shown["text"]} == shown["text"]
+    for name in pool.ABOUT:
+        found = pool.load(name)
+        assert made[name]["lock"] == str(found.path.with_name(f"{name}.lock.yaml"))
+        lock = choice.read(found)
+        assert lock is not None
+        assert (lock.k, len(lock.chosen), lock.model, lock.rule) == (5, 5, "label_bridge", "closest")
+        assert all(group.chosen == next(iter(group.questions)) for group in lock.clusters)
+        assert choice.stale(lock, found, FakeModel().fingerprint()) is None
+    with pytest.raises(UsageError, match="51 clusters cannot be made of 50 questions"):
+        shell("cluster", "-k", "51")
+
+
+@pytest.mark.parametrize("rule", ["first_satisfying", "argmin"])
+def test_choose_by_trying(shell: Shell, data: Path, tmp_path: Path, rule: str) -> None:
+    words = ("--about", "text", "-k", "3", "--rule", rule, "--answerer", "fake", "--data", data)
+    made = shell.json("choose", *words, "--answerer-set", "rule=unknown", "--report", "tried.json")["text"]
+    assert made["rule"] == rule
+    assert [each["question"] for each in made["tried"] if each["chosen"]] == [
+        group["chosen"] for group in made["clusters"]
+    ]
+    assert {each["hedged"] for each in made["tried"]} == {1.0}
+    assert len(made["tried"][0]["demonstrations"]) == 4
+    assert json.loads((tmp_path / "tried.json").read_text())["text"] == made
+    assert sum(line.startswith("*") for line in (tmp_path / "tried.json.txt").read_text().splitlines()) == 3
+    with pytest.raises(ConfigError, match="unknown option 'length'"):
+        shell("choose", *words, "--set", "length=3")
+    with pytest.raises(UsageError, match="no answerers is called 'nobody'"):
+        shell("choose", "--rule", rule, "--answerer", "nobody")
+
+
+def test_generate(shell: Shell, data: Path, tmp_path: Path) -> None:
+    words = ("--about", "video", "-n", "3", "--answerer", "fake", "--data", data)
+    made = shell.json("generate", *words, "--answerer-set", "rule=Is a cat there?", "--similar", "1")
+    assert (made["proposed"], len(made["kept"]), len(made["dropped"])) == (3, 1, 2)
+    (kept,) = made["kept"]
+    found = pool.load("video")[kept["id"]]
+    assert (found.id, found.text, found.enabled) == ("v51", "Is a cat there?", False)
+    assert found.provenance["model"] == "fake"
+    assert found.provenance["template"] == "generate"
+
+
+def test_preview(shell: Shell, data: Path, tmp_path: Path) -> None:
+    words = ("preview", "--text", "something [red]", "--video", data / "red.mp4", "--answerer", "fake")
+    made = shell.json(*words)
+    for name in pool.ABOUT:
+        assert [line["question"] for line in made[name]] == [each.id for each in choice.questions(pool.load(name))]
+    assert {line["text"] for line in made["text"]} == {"something [red]"}
+    assert {line["text"] for line in made["video"]} == {f"{len(made['video'][0]['times'])} key images"}
+    assert "something [red]" in shell(*words)
+    failing = shell.json(*words[:3], "--answerer", "fake", "--answerer-set", f"fail=['{made['text'][0]['asked']}']")
+    assert failing["text"][0]["error"] == "no answer, as it was told"
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_plot(shell: Shell, tmp_path: Path, method: str) -> None:
+    pytest.importorskip("matplotlib")
+    shell("choose", "--about", "text", "-k", "12")
+    made = shell.json("plot", "text.png", "--about", "text", "--method", method)
+    assert (made["questions"], made["clusters"]) == (50, 12)
+    assert (tmp_path / "text.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_score(shell: Shell, data: Path) -> None:
+    words = ("score", "--about", "text", "--answerer", "fake", "--data", data)
+    made = shell.json(*words)["text"]
+    asked = [each.id for each in choice.questions(pool.load("text"))]
+    assert [each["question"] for each in made["questions"]] == asked
+    assert (made["n"], made["r1"]) == (4, 100.0)
+    assert {each["drop"] for each in made["questions"]} == {0.0}
+    assert len(shell.json(*words, "--all")["text"]["questions"]) == 50
+    assert "R@1 100.0" in shell(*words)
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("about: text\nquestions:\n\t- {}")
+    done = run("-m", "mmi_tvr.cli", "prompts", "check", "--no-similar", str(tmp_path / "bad.yaml"))
+    assert done.returncode == 1
+    assert "line 3: not readable as YAML: a tab: indent with spaces" in done.stdout
+    done = run("-m", "mmi_tvr.cli", "prompts", "show", "t99")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no question has the id 't99'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_looking_at_pools_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from mmi_tvr.cli import app, prompts; from mmi_tvr.knowledge import proposals, demonstrations;"
+        "from mmi_tvr.knowledge import contribution, plots; prompts.register(app);"
+        "app(['prompts', 'list', '--json'], standalone_mode=False);"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "[]"
+    assert set(json.loads(done.stdout)) == {"text", "video"}

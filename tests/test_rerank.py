@@ -1,0 +1,291 @@
+"""Re-ranking: who moves, who stays and why; and a library that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chosen import pools, questions, view
+from fakes import ClippedScore, FakeModel, colour_video
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmi_tvr import config, models, plugins
+from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
+from mmi_tvr.knowledge import skeletons
+from mmi_tvr.knowledge.skeletons import Describer, Store
+from mmi_tvr.library import Library
+from mmi_tvr.protocols import Reranker
+from mmi_tvr.rerank import permutation
+from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
+from mmi_tvr.types import Query
+
+COSINES = np.array([0.8, 0.7, 0.6, 0.5])
+WHAT, WHERE = "What is there?", "Where is it?"
+
+
+class FakeJudge:
+    """p by video skeleton; raises what it is given."""
+
+    def __init__(self, *found: float, error: Exception | None = None) -> None:
+        self.found, self.error = found, error
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
+        self.asked.append((text, [*videos]))
+        if self.error:
+            raise self.error
+        return np.array(self.found[: len(videos)])
+
+    def fingerprint(self) -> str:
+        return "fake"
+
+
+def reranker(judge: FakeJudge, answerer: dict[str, Any] | None = None, gone: set[int] = frozenset(), **options: Any):
+    made = plugins.build("answerers", "fake", {"rule": "a dog", **(answerer or {})})
+    describer = Describer(questions(WHAT), questions(WHAT, WHERE), made)
+    looked = {number: view(str(number), gone=number in gone) for number in (1, 2, 3, 4)}
+    return SkeletonReranker(Options(**options), describer, judge, lambda numbers: looked)
+
+
+def explained(one: SkeletonReranker):
+    return one.rerank(Query("a dog runs"), np.array([1, 2, 3, 4]), COSINES)
+
+
+@given(st.lists(st.none() | st.floats(-1, 2), max_size=12))
+def test_a_permutation_moves_scored_candidates_among_their_places(joint: list[float | None]) -> None:
+    order = permutation(joint)
+    assert sorted(order) == list(range(len(joint)))
+    assert all(order[at] == at for at, score in enumerate(joint) if score is None)
+    scores = [joint[at] for at in order if joint[at] is not None]
+    assert scores == sorted(scores, reverse=True)
+    assert permutation([0.5] * len(joint)) == list(range(len(joint)))
+
+
+def test_the_joint_score_is_the_weighted_sum() -> None:
+    judge = FakeJudge(0.1, 0.9, 0.5, 0.0)
+    one = reranker(judge)
+    found = explained(one)
+    assert isinstance(one, Reranker)
+    assert [each.probability for each in found] == [0.1, 0.9, 0.5, 0.0]
+    assert [each.joint for each in found] == pytest.approx(0.6 * COSINES + 0.3 * np.array([0.1, 0.9, 0.5, 0.0]))
+    assert [each.cosine for each in found] == COSINES.tolist()
+    assert judge.asked == [("a dog", ["a dog; a dog"] * 4)]
+    assert [(line.asked, line.times) for line in found[0].video] == [(WHAT, (0, 1)), (WHERE, (0, 1))]
+    assert set(one.seconds) == {"answer", "judge"}
+    found = explained(reranker(FakeJudge(0.1, 0.9, 0.5, 0.0), lambda_r=0.0, lambda_s=2.0))
+    assert [each.joint for each in found] == pytest.approx([0.2, 1.8, 1.0, 0.0])
+
+
+def test_a_candidate_without_a_skeleton_keeps_its_place_and_says_why() -> None:
+    judge = FakeJudge(0.0, 0.5, 1.0)
+    found = explained(reranker(judge, gone={2}))
+    assert len(judge.asked[0][1]) == 3
+    assert "the file is gone" in (found[1].missing or "")
+    assert (found[1].joint, found[1].cosine) == (None, 0.7)
+    assert permutation([each.joint for each in found]) == [3, 1, 2, 0]
+
+
+def test_a_video_that_left_the_library_meanwhile() -> None:
+    one = reranker(FakeJudge(0.5, 0.5, 0.5))
+    one.views = lambda numbers: {number: view(str(number)) for number in numbers if number != 3}
+    found = explained(one)
+    assert [each.missing is None for each in found] == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("answerer", "says"),
+    [
+        ({"fail": (WHAT,)}, "the query has no skeleton: no answer, as it was told"),
+        ({"late": (WHAT,)}, "the query has no skeleton: no answer in time"),
+        ({"dies": 0}, "the query has no skeleton: the fake answerer died"),
+        ({"rule": " "}, "the query has no skeleton: the model said nothing"),
+        ({"dies": 1}, "the fake answerer died after 1 answers"),
+        ({"dies": 4}, "the fake answerer died after 4 answers"),
+    ],
+)
+def test_an_answerer_that_fails_moves_nothing(answerer: dict[str, Any], says: str) -> None:
+    judge = FakeJudge(0.0, 0.3, 0.6, 1.0)
+    found = explained(reranker(judge, answerer))
+    assert [each.joint for each in found] == [None] * 4
+    assert all(says in (each.missing or "") for each in found)
+    assert judge.asked == []
+
+
+def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
+    store = Store(tmp_path / skeletons.FILE)
+    one = reranker(FakeJudge(0.2, 0.9))
+    one.describer.store = store
+    one.describer.of([view("1"), view("4")])
+    one.describer.answerer.options = one.describer.answerer.options.model_copy(update={"dies": 5})  # after the query
+    found = explained(one)
+    store.close()
+    assert [each.joint is None for each in found] == [False, True, True, False]
+    assert "died" in (found[1].missing or "")
+    assert permutation([each.joint for each in found]) == [3, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        (FakeJudge(error=UsageError("too long")), "not judged: too long"),
+        (FakeJudge(error=RuntimeError("out of\nmemory")), "not judged: out of memory"),
+        (FakeJudge(float("nan"), float("nan"), float("inf"), float("nan")), "the judge gave no number"),
+    ],
+)
+def test_a_judge_that_fails_moves_nothing(judge: FakeJudge, says: str) -> None:
+    found = explained(reranker(judge))
+    assert [(each.joint, each.missing) for each in found] == [(None, says)] * 4
+    assert found[0].video[0].text == "a dog"
+
+
+def test_a_bug_is_not_hidden() -> None:
+    with pytest.raises(TypeError):
+        explained(reranker(FakeJudge(error=TypeError("ours"))))
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("rerank.dpeth=3", "unknown option 'dpeth'.*depth"),
+        ("rerank.depth=0", "rerank.skeleton: depth"),
+        ("rerank.answerer.name=oracle", "no answerers is called 'oracle'.*fake"),
+        ("rerank.answerer.btach=3", "unknown option 'btach'"),
+        ("rerank.name=magic", "no rerank is called 'magic'; there are: skeleton"),
+    ],
+)
+def test_wrong_settings_are_one_line(override: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        config.load(None, [override])
+
+
+def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:
+    made = pools(tmp_path, [WHAT], [WHERE])
+    with pytest.raises(UsageError, match=r"fake has no language model to re-rank with.*--model moving-shapes"):
+        plugins.build("rerank", "skeleton", made, model=FakeModel(), views=dict)
+    swapped = {"text": made["video"], "answerer": {"name": "fake"}, "weights": "moving-shapes"}
+    with pytest.raises(UsageError, match=r"video\.yaml: its questions are about a video"):
+        plugins.build("rerank", "skeleton", swapped, model=FakeModel(), views=dict)
+
+
+# In a library
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for name in ("red", "green", "blue"):
+        colour_video(folder / f"{name}.mp4", name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.make(models.section("moving-shapes"), "cpu")
+
+
+def settings(folder: Path, texts: Sequence[str], asked: Sequence[str], **answerer: Any) -> config.Settings:
+    section = {"answerer": {"name": "fake", **answerer}, **pools(folder, texts, asked)}
+    return config.from_values({"rerank": section, "device": "cpu"})
+
+
+def opened(tmp_path: Path, model: Any, wanted: config.Settings | None) -> Library:
+    return Library(tmp_path / "library", model, settings=wanted, relevance=lambda model, index: ClippedScore())
+
+
+def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Path, model: Any) -> None:
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, WHERE])) as library:
+        library.index(videos)
+    with opened(tmp_path, model, None) as library:
+        plain = library.search("a red circle", min_score=0, rerank=False)
+        found = library.search("a red circle", min_score=0)  # the library's own settings say so
+        assert library.search("a red circle", min_score=0, rerank=True).hits == found.hits
+    assert [hit.explanation for hit in plain] == [None] * 3
+    assert {hit.path: (hit.score, hit.relevance) for hit in plain} == {
+        hit.path: (hit.score, hit.relevance) for hit in found
+    }
+    for hit in found:
+        why = hit.explanation
+        assert why is not None
+        assert why.missing is None
+        assert [line.text for line in why.text] == ["a red circle"]
+        assert [line.asked for line in why.video] == [WHAT, WHERE]
+        assert why.video[0].times
+        assert all(0 <= time <= 2 for time in why.video[0].times)
+        assert why.joint == pytest.approx(0.6 * hit.score + 0.3 * why.probability)
+        assert (hit.scores["joint"], hit.scores["probability"], hit.scores["cosine"]) == (
+            why.joint, why.probability, why.cosine,
+        )  # fmt: skip
+    joint = [hit.scores["joint"] for hit in found]
+    assert joint == sorted(joint, reverse=True)
+    assert {"rerank", "rerank.answer", "rerank.judge"} <= set(found.seconds)
+
+
+def test_only_the_best_are_looked_at(tmp_path: Path, videos: Path, model: Any) -> None:
+    wanted = settings(tmp_path, [WHAT], [WHAT])
+    section = wanted.rerank.model_copy(update={"depth": 2}) if wanted.rerank else None
+    with opened(tmp_path, model, wanted.model_copy(update={"rerank": section})) as library:
+        library.index(videos)
+        plain = library.search("a red circle", min_score=0, rerank=False)
+        found = library.search("a red circle", min_score=0, rerank=True)
+    assert [hit.explanation is None for hit in found] == [False, False, True]
+    assert found[2].path == plain[2].path
+
+
+def test_describing_is_done_once_and_resumed(tmp_path: Path, videos: Path, model: Any) -> None:
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, WHERE])) as library:
+        library.index(videos)
+        first = library.describe()
+        assert (first.videos, first.answers, first.incomplete) == (3, 6, ())
+        assert library.describe().answers == 0
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, "Who is there?"])) as library:
+        assert library.describe().answers == 3  # the edited question alone
+        library.remove(videos / "red.mp4")
+    with Store(tmp_path / "library" / skeletons.FILE) as store:
+        assert store.count() == 6  # of the two that are left, the old question's, too
+    with (
+        opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], dies=0, rule="other")) as library,
+        pytest.raises(MmiTvrError, match="died after 0"),
+    ):
+        library.describe()
+
+
+def test_features_that_were_lost_are_made_again(tmp_path: Path, videos: Path, model: Any) -> None:
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT])) as library:
+        library.index(videos)
+        for shard in (tmp_path / "library" / "features").glob("*.safetensors"):
+            shard.unlink()
+        found = library.search("a red circle", min_score=0, rerank=True)
+        assert all(hit.explanation and hit.explanation.missing is None for hit in found)
+
+
+def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path, model: Any) -> None:
+    files = [colour_video(tmp_path / "videos" / f"{name}.mp4", name) for name in ("red", "green", "blue")]
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], sees="pictures")) as library:
+        library.index(tmp_path / "videos")
+        before = library.search("a red circle", min_score=0, rerank=False)
+        for file in files:
+            file.unlink()
+        found = library.search("a red circle", min_score=0, rerank=True)
+    assert [hit.path for hit in found] == [hit.path for hit in before]
+    assert all(hit.explanation and str(hit.path.name) in (hit.explanation.missing or "") for hit in found)
+
+
+def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: Any) -> None:
+    class Hopeless:
+        def of(self, scores: np.ndarray) -> np.ndarray:
+            return np.zeros(len(scores))
+
+    wanted = settings(tmp_path, [WHAT], [WHAT])
+    with Library(tmp_path / "library", model, settings=wanted, relevance=lambda model, index: Hopeless()) as library:
+        library.index(videos)
+        found = library.search("a red circle", rerank=True)
+    assert not found.hits
+    assert found.closest is not None
+    assert found.closest.explanation is not None

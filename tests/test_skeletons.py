@@ -1,0 +1,193 @@
+"""Skeletons: who is asked what, what is kept, and what happens where an answer cannot be had."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from chosen import questions, view
+from fakes import colour_video
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmi_tvr import plugins
+from mmi_tvr.errors import AnswerError, MediaError, MmiTvrError
+from mmi_tvr.knowledge import skeletons
+from mmi_tvr.knowledge.skeletons import Describer, Store, View, pictures_at, plain, text_skeleton, video_skeleton
+from mmi_tvr.types import Answer
+
+WHAT, WHERE, WHEN = "What is there?", "Where is it?", "When is it?"
+
+
+def fake(**options: Any) -> Any:
+    return plugins.build("answerers", "fake", options)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store(tmp_path / skeletons.FILE) as opened:
+        yield opened
+
+
+def describer(answerer: Any, store: Store | None, *asked: str) -> Describer:
+    return Describer(questions(*asked), questions(*asked), answerer, store)
+
+
+def test_a_skeleton_has_a_line_for_each_question() -> None:
+    answerer = fake(answers={WHERE: "in  a\nfield"}, fail=(WHEN,))
+    text = text_skeleton("a dog runs", questions(WHAT, WHERE, WHEN), answerer)
+    assert text == (
+        Answer("q0", WHAT, "a dog runs"),
+        Answer("q1", WHERE, "in a field"),
+        Answer("q2", WHEN, "", error="no answer, as it was told"),
+    )
+    assert [ask.text for ask in answerer.asked] == ["a dog runs"] * 3
+    video = video_skeleton(view("a", key_images=3), questions(WHAT, WHEN), answerer)
+    assert [(line.text, line.times) for line in video] == [("3 key images", (0, 1, 2)), ("", (0, 1, 2))]
+    assert plain(text) == "a dog runs; in a field"
+    assert plain(()) == ""
+
+
+def test_who_sees_pictures_gets_pictures() -> None:
+    answerer = fake(sees="pictures")
+    video_skeleton(view("a", key_images=3), questions(WHAT), answerer)
+    [ask] = answerer.asked
+    assert (len(ask.pictures), ask.features) == (3, None)
+
+
+def test_a_video_is_asked_once_and_looked_at_once(store: Store) -> None:
+    looks = []
+
+    def features():
+        looks.append(1)
+        return view("a").features()
+
+    answerer = fake()
+    once = View((0.0, 1.0), features, list, "a", "how")
+    first = describer(answerer, store, WHAT, WHERE).of([once])
+    assert describer(answerer, store, WHAT, WHERE).of([once]) == first
+    assert (len(looks), len(answerer.asked), store.count()) == (1, 2, 2)
+
+
+def test_only_what_changed_is_asked_again(store: Store) -> None:
+    views = [view("a"), view("b")]
+    describer(fake(), store, WHAT, WHERE).of(views)
+
+    def asked(view_: list[View], *texts: str, **options: Any) -> list[str]:
+        answerer = fake(**options)
+        describer(answerer, store, *texts).of(view_)
+        return [ask.question for ask in answerer.asked]
+
+    assert asked(views, WHAT, WHEN) == [WHEN, WHEN]  # one question was edited
+    assert asked(views, WHERE, WHAT) == []  # the answers of the old ones are still there, in any order
+    assert asked([*views, view("c")], WHAT) == [WHAT]
+    assert asked(views, WHAT, rule="another answerer") == [WHAT, WHAT]
+    other = view("a")
+    assert asked([View(other.times, other.features, other.pictures, "a", "other key images")], WHAT) == [WHAT]
+
+
+def test_errors_are_not_kept(store: Store) -> None:
+    [first] = describer(fake(fail=(WHERE,), rule="one"), store, WHAT, WHERE).of([view("a")])
+    assert [line.error for line in first] == [None, "no answer, as it was told"]
+    assert store.count() == 1
+    answerer = SimpleNamespace(
+        name="healed", sees="features", fingerprint=fake(fail=(WHERE,), rule="one").fingerprint,
+        answer=lambda asks: ["here"] * len(asks),
+    )  # fmt: skip
+    [second] = describer(answerer, store, WHAT, WHERE).of([view("a")])
+    assert [line.text for line in second] == ["one", "here"]
+
+
+def test_a_video_that_is_gone_does_not_stop_the_others(store: Store) -> None:
+    found = describer(fake(), store, WHAT).of([view("a", gone=True), view("b")])
+    assert "the file is gone" in (found[0][0].error or "")
+    assert found[1][0].text == "2 key images"
+    kept = describer(fake(), store, WHAT).of([view("b", gone=True)])
+    assert kept[0][0].text == "2 key images"
+
+
+def test_a_dead_answerer_costs_one_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skeletons, "_TOGETHER", 4)
+    views = [view(str(number)) for number in range(10)]
+    done = []
+    with pytest.raises(MmiTvrError, match="died after 13"):
+        describer(fake(dies=13), store, WHAT, WHERE).of(views, done.append)
+    assert done == [4]
+    assert store.count() == 8
+    known = describer(fake(), store, WHAT, WHERE).known(views, "it died")
+    assert [plain(lines) != "" for lines in known] == [True] * 4 + [False] * 6
+    assert {line.error for lines in known[4:] for line in lines} == {"it died"}
+    answerer = fake()
+    describer(answerer, store, WHAT, WHERE).of(views, done.append)
+    assert len(answerer.asked) == 12
+    assert done == [4, 4, 4, 2]
+
+
+def test_nonsense_is_no_answer() -> None:
+    answerer = SimpleNamespace(name="mad", sees="features", fingerprint=lambda: "mad", answer=lambda asks: [None, 3])
+    assert [line.error for line in text_skeleton("a", questions(WHAT, WHERE), answerer)] == [
+        "no answer, but NoneType",
+        "no answer, but int",
+    ]
+    with pytest.raises(AnswerError, match="mad gave 2 answers to 1 questions"):
+        text_skeleton("a", questions(WHAT), answerer)
+    raving = SimpleNamespace(name="mad", sees="features", fingerprint=lambda: "", answer=lambda asks: ["x " * 10**5])
+    assert len(text_skeleton("a", questions(WHAT), raving)[0].text) <= 2000
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_answer_is_one_line_that_can_be_written(text: str) -> None:
+    answerer = SimpleNamespace(name="any", sees="features", fingerprint=lambda: "any", answer=lambda asks: [text])
+    [line] = text_skeleton("a", questions(WHAT), answerer)
+    assert line.text.encode().decode() == line.text
+    assert "\0" not in line.text
+    assert len(line.text.splitlines()) <= 1
+
+
+def test_what_was_kept_reads_as_what_was_said(store: Store) -> None:
+    said = {WHAT: '红色; "quoted" \N{PILE OF POO}', WHERE: "a ' b -- ); DROP TABLE answers"}
+    asked = describer(fake(answers=said), store, WHAT, WHERE)
+    assert asked.of([view("a")]) == asked.known([view("a")], "")
+
+
+def test_queries_are_remembered_unless_something_failed() -> None:
+    answerer = fake()
+    asked = describer(answerer, None, WHAT)
+    assert asked.text("a dog") is asked.text("a dog")
+    assert len(answerer.asked) == 1
+    answerer = fake(late=(WHAT,))
+    asked = describer(answerer, None, WHAT)
+    assert asked.text("a dog") == asked.text("a dog")
+    assert len(answerer.asked) == 2
+
+
+def test_readers_beside_a_writer(tmp_path: Path) -> None:
+    one, other = Store(tmp_path / "s.sqlite"), Store(tmp_path / "s.sqlite")
+    one.put([("a", "k", "first")])
+    writing = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
+    writing.execute("BEGIN IMMEDIATE")
+    writing.execute("INSERT INTO answers VALUES ('b', 'k', 'not yet')")
+    assert other.get(["a", "b"], ["k"]) == {("a", "k"): "first"}
+    writing.execute("COMMIT")
+    assert other.get(["a", "b"], ["k"])[("b", "k")] == "not yet"
+    other.keep(["b"])
+    assert one.count() == 1
+    for each in (one, other, writing):
+        each.close()
+
+
+def test_a_store_that_is_none_says_so(tmp_path: Path) -> None:
+    (tmp_path / "s.sqlite").write_bytes(b"not a database, not at all" * 99)
+    with pytest.raises(MmiTvrError, match=r"s\.sqlite: not usable as a store of answers"):
+        Store(tmp_path / "s.sqlite")
+
+
+def test_pictures_come_from_a_file_that_is_left(tmp_path: Path) -> None:
+    here = colour_video(tmp_path / "here.mp4", "red")
+    found = pictures_at([tmp_path / "gone.mp4", here], (0.0, 1.0))
+    assert [picture.shape for picture in found] == [(48, 48, 3)] * 2
+    with pytest.raises(MediaError, match=r"gone\.mp4"):
+        pictures_at([tmp_path / "gone.mp4"], (0.0,))
