@@ -72,7 +72,7 @@ def test_the_published_setting_is_the_papers() -> None:
     assert "13b" in found.model.options["llava"]["checkpoint"]
     assert found.data.batch == 512
     assert found.train.learning_rates["lora"] == 3e-5
-    assert found.train.stages[-1].weights["contrastive"] == 0.6
+    assert found.train.stages[-1].weights == {"contrastive": 0.6, "skeleton": 0.3}
     assert found.model.options["llava"]["lora"]["dropout"] == 0.1
 
 

@@ -30,7 +30,8 @@ class MmiNetwork(nn.Module):
     """Sections 1 to 4 of the method on tensors (`pack` makes them); a `Trainable` of the train room.
 
     h_v = heads(key images) + W_V LVLM_last(key images), h_T = CLIP_text(T) + W_T LVLM_last(T). Decision: W_V and W_T
-    start at zero, so that the untrained network is CLIP's mean of key images. `llava` is None where the large model is
+    start at zero, so that the untrained network is CLIP's mean of key images, and read unit vectors: states of length
+    sqrt(d_lm) made the first steps so large that they undid what CLIP knows. `llava` is None where the large model is
     switched off.
     """
 
@@ -53,14 +54,14 @@ class MmiNetwork(nn.Module):
             return found
         texts = [VIDEO_PROMPT.format(images=self._places(row)) for row in mask]
         said = self.llava.read(texts, self.llava.project(seen["patches"][mask]))
-        return found._replace(video=found.video + self.video_residual(said.to(found.video)))
+        return found._replace(video=found.video + self.video_residual(normalize(said.to(found.video), dim=-1)))
 
     def texts(self, clip: Tensor, texts: Sequence[str]) -> Tensor:
         """h_T (B, D) from CLIP's vectors (B, D) of the same texts."""
         if self.llava is None:
             return clip
         prompts = [TEXT_PROMPT.format(text=self.llava.quote(text, _QUOTED)) for text in texts]
-        return clip + self.text_residual(self.llava.read(prompts).to(clip))
+        return clip + self.text_residual(normalize(self.llava.read(prompts).to(clip), dim=-1))
 
     # What the train room asks for
 

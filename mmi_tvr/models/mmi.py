@@ -112,6 +112,12 @@ class Mmi:
     @cached_property
     def network(self) -> MmiNetwork:
         """The trained part; `train` changes it in place."""
+        import torch
+
+        with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
+            return self._load()
+
+    def _load(self) -> MmiNetwork:
         from ..device import resolve
         from ..encoders import llava
         from ..heads.video import VideoHead

@@ -1,0 +1,119 @@
+"""How often answers are right, by kind of question; skeletons of a whole data set."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chosen import questions, view
+
+from mmi_tvr import plugins
+from mmi_tvr.datasets.moving_shapes import answerable, truth
+from mmi_tvr.errors import AnswerError, UsageError
+from mmi_tvr.knowledge import accuracy, corpus, pool
+from mmi_tvr.knowledge.skeletons import Describer
+from mmi_tvr.types import Ask
+
+VIDEOS = 40
+
+
+class Knows:
+    """Answers with what is true, but for one question, and fails at another."""
+
+    name, sees = "knows", "features"
+
+    def __init__(self, wrong: str, dead: str) -> None:
+        self.wrong, self.dead = wrong, dead
+        self.specs = plugins.build("datasets", "moving_shapes", {"split": "val", "count": VIDEOS}).specs()
+
+    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+        return [self._one(ask) for ask in asks]
+
+    def _one(self, ask: Ask) -> str | AnswerError:
+        assert ask.text is not None
+        if ask.question == self.dead:
+            return AnswerError("timed out")
+        if ask.question == self.wrong:
+            return "a purple elephant"
+        return f" {truth(ask.question, 'text')(self.specs[int(ask.text)], True).upper()}. "
+
+    def fingerprint(self) -> str:
+        return "knows"
+
+
+def test_answers_are_counted_by_kind() -> None:
+    asked = [question for question in pool.load("text").enabled if question.text in answerable("text")]
+    of_order = [question for question in asked if question.kind == "order"]
+    one = Knows("What happens first?", "What happens last?")
+    done: list[int] = []
+    found = accuracy.accuracy(
+        one,
+        asked,
+        VIDEOS,
+        lambda question, number: Ask(question, text=str(number)),
+        lambda question, number: truth(question, "text")(one.specs[number], True),
+        done.append,
+    )
+    assert sum(done) == VIDEOS
+    assert found["entities"].percent == 100
+    assert found["order"].n == VIDEOS * len(of_order)
+    assert found["order"].right == VIDEOS * (len(of_order) - 2)
+    assert found["order"].failed == VIDEOS
+    low, high = found["order"].ci95
+    assert 0 < low < found["order"].percent < high < 100
+    assert found["all"].n == sum(each.n for kind, each in found.items() if kind != "all")
+    lines = accuracy.table({"text": found}).splitlines()
+    assert lines[-1].startswith("all")
+    assert f"of {found['order'].n}" in next(line for line in lines if line.startswith("order"))
+
+
+def test_unknown_truths_are_said() -> None:
+    with pytest.raises(UsageError, match="the true answer is known"):
+        accuracy.accuracy(Knows("", ""), questions("Who?"), 2, lambda q, n: Ask(q, text="0"), lambda q, n: None)
+
+
+def test_pairs_without_skeletons_have_no_probability() -> None:
+    class Judge:
+        def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
+            return np.array([float(text == video) for video in videos])
+
+        def fingerprint(self) -> str:
+            return "equal"
+
+    answerer = plugins.build("answerers", "fake", {"rule": "a dog"})
+    describer = Describer(questions("What?"), questions("What?"), answerer)
+    texts, videos = corpus.describe(
+        describer, ["a", "b"], [view("1"), view("2", gone=True)], lambda what, count: None, lambda count: None
+    )
+    made = corpus.Corpus(texts, videos, Judge())
+    np.testing.assert_array_equal(made.probabilities(0, [0, 1]), [1.0, np.nan])
+
+
+@pytest.mark.parametrize("option", ["--answers", "--rerank"])
+def test_the_command(option: str, tmp_path: Path) -> None:
+    """With answers that are the text itself, or the number of key images: some p, and no answer right."""
+    words = ["evaluate", "moving_shapes", "--model", "moving-shapes", "--limit", "6", option, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mmi_tvr.cli", *words, "--set", "rerank.answerer.name=fake"],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    if option == "--answers":
+        assert document["videos"] == 6
+        assert document["answers"]["video"]["order"]["n"] > 6
+        assert set(document["answers"]["text"]["all"]) == {"n", "accuracy", "ci95", "failed"}
+    else:
+        assert set(document["rerank"]["gains"]) == {"t2v", "v2t"}
+        assert document["rerank"]["searched"]["t2v"]["R@1"] >= 0
