@@ -17,11 +17,12 @@ def main() -> None:
     parser.add_argument("trained", type=Path, help="the model folder that train.py made from it")
     parser.add_argument("--output", type=Path, default=hub.BUNDLED / NAME, help="another folder than the package's")
     parser.add_argument("--limit", type=int, help="measure only the first so many videos of each split")
+    parser.add_argument("--note", default="", help="a sentence for the model card about how this copy was made")
     args = parser.parse_args()
     from mmi_tvr.pretrain.bundle import bundle
 
     with Watch() as watch:
-        size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, progress=watch)
+        size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, note=args.note, progress=watch)
     print(f"{args.output} ({size / 1e6:.1f} MB)")
 
 

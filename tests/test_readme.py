@@ -43,6 +43,7 @@ SHORTER: dict[str, tuple[str, ...]] = {
         for change in ("videos=16", f"frames={STAGE}", f"clips={STAGE}", f"language={STAGE}")
         for word in ("--set", change)
     ),
+    "scripts/ablate_knowledge.py": ("--limit", "4", "--seeds", "1", "--set", "rerank.depth=3"),
     "scripts/bundle.py": ("--limit", "4", "--output", "bundled"),
 }
 

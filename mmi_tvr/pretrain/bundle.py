@@ -28,12 +28,14 @@ def bundle(
     name: str,
     *,
     limit: int | None = None,
+    note: str = "",
     progress: Progress | None = None,
 ) -> int:
     """Write `folder` (replacing it) from a checkpoint that `pretrain` made and a model folder that training wrote.
 
     name: what the bundled model is called, which is the folder's name below hub.BUNDLED. limit: videos of each split
-    that the card measures; None takes all. Returns the folder's bytes.
+    that the card measures; None takes all. note: what the card should say about how this copy was made. Returns the
+    folder's bytes.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / ADAPTER).mkdir(parents=True)
@@ -49,7 +51,7 @@ def bundle(
     known["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
     known["origin"]["train"] = origin["settings"]["train"]
     _write(folder / SETTINGS, known)
-    card = _card(folder, known, limit, progress or Silent())
+    card = _card(folder, known, limit, note, progress or Silent())
     write_atomically(folder / CARD, card.encode())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -64,7 +66,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _card(folder: Path, known: Mapping[str, Any], limit: int | None, progress: Progress) -> str:
+def _card(folder: Path, known: Mapping[str, Any], limit: int | None, note: str, progress: Progress) -> str:
     section = Section(name="mmi", weights=str(folder), llava={"checkpoint": str(folder / BASE)})
     model = models.make(section)
     images = models.key_images(section)
@@ -95,6 +97,7 @@ def _card(folder: Path, known: Mapping[str, Any], limit: int | None, progress: P
         chinese=_row(in_chinese),
         contrasts="\n".join(rows),
         n=report.n,
+        note=f"\n- {note}" if note else "",
     )
 
 
@@ -118,7 +121,7 @@ videos of coloured shapes, and **knows nothing else**: real videos are noise to 
 - Base: `scripts/pretrain_tiny.py` (seed 0; towers on single pictures, text tower on events, language model on captions
   and answers). Then `scripts/train.py --config configs/moving_shapes.yaml` (seed 0): step {steps}, chosen
   by SumR on the validation split ({validation:.1f} of 600).
-- Hardware: two processor cores.
+- Hardware: two processor cores, no GPU.{note}
 
 ## Measured
 

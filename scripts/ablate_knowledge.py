@@ -1,0 +1,94 @@
+"""What the questions add: `ablate_knowledge.py --model moving-shapes --output runs/knowledge`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mmi_tvr import ablate_knowledge, cache, config, models, plugins
+from mmi_tvr.cli._console import Watch, command
+from mmi_tvr.errors import UsageError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="a bundled model, or a model folder that training wrote")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the table, the numbers and the curve")
+    parser.add_argument("--split", default="test", help="of moving shapes")
+    parser.add_argument("--limit", type=int, help="only the first so many videos")
+    parser.add_argument("--seeds", type=int, default=3, help="draws of random questions")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting")
+    parser.add_argument(
+        "--pools",
+        action="append",
+        default=[],
+        metavar="NAME=TEXT.yaml,VIDEO.yaml",
+        help="two other pools, whose questions are all asked; may be repeated",
+    )
+    args = parser.parse_args()
+    others = [_named(text) for text in args.pools]
+    with Watch() as watch:
+        found = _run(args, others, watch)
+    ablate_knowledge.curve(found, args.output / "knowledge.png")
+    print(ablate_knowledge.table(found))
+
+
+def _run(args: argparse.Namespace, others: list[tuple[str, str, str]], watch: Watch) -> dict[str, object]:
+    from mmi_tvr.features import FeatureCache, sampling_fingerprint, stored
+    from mmi_tvr.knowledge import corpus, pool
+    from mmi_tvr.knowledge.skeletons import FILE, Store
+    from mmi_tvr.rerank import skeleton
+    from mmi_tvr.types import Query
+
+    wanted = config.load(None, args.set)
+    section = models.section(args.model)
+    images = models.key_images(section) or wanted.keyimages
+    model = models.make(section, wanted.device)
+    method = plugins.build("keyimages", images.name, images.options)
+    rerank = wanted.rerank or config.RERANK
+    options = skeleton.Options(**rerank.options)
+    dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
+    watch.begin("rendering", len(dataset.missing()))
+    dataset.materialise(advance=watch.advance)
+    samples = dataset.samples()
+    watch.begin("features", len(samples))
+    features = stored(
+        [sample.video for sample in samples], model, method, FeatureCache(cache.folder() / "features"), watch.advance
+    )
+    args.output.mkdir(parents=True, exist_ok=True)
+    store = Store(args.output / FILE)
+    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=wanted.device)
+    setting = ablate_knowledge.Setting(
+        model=model,
+        samples=samples,
+        embeddings=model.embed_videos(features[:]),
+        queries=np.asarray(model.embed_queries([Query(sample.captions[0]) for sample in samples])),
+        seen=corpus.views(samples, features, sampling_fingerprint(model, method)),
+        answerer=ranker.describer.answerer,
+        judge=ranker.judge,
+        options=options,
+        store=store,
+    )
+    rows = ablate_knowledge.cases(
+        pool.load(options.text),
+        pool.load(options.video),
+        model,
+        seeds=args.seeds,
+        others={name: (pool.load(text), pool.load(video)) for name, text, video in others},
+    )
+    return ablate_knowledge.ablate(setting, rows, args.output, watch)
+
+
+def _named(text: str) -> tuple[str, str, str]:
+    name, _, files = text.partition("=")
+    pair = files.split(",")
+    if not name or len(pair) != 2:
+        raise UsageError(f"--pools takes NAME=TEXT.yaml,VIDEO.yaml, not {text!r}")
+    return name, pair[0], pair[1]
+
+
+if __name__ == "__main__":
+    with command():
+        main()

@@ -1,0 +1,117 @@
+"""What questions add, in a world where it is known: colours tell all videos apart, shapes none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chosen import pools, view
+from fakes import FakeModel
+from PIL import Image
+
+from mmi_tvr import ablate_knowledge
+from mmi_tvr.errors import AnswerError, UsageError
+from mmi_tvr.knowledge import pool
+from mmi_tvr.knowledge.pool import Question
+from mmi_tvr.knowledge.skeletons import Store
+from mmi_tvr.rerank.skeleton import Options
+from mmi_tvr.types import Ask, Embeddings, Sample, Video
+
+COUNT = 8
+COLOURS, SHAPES = "Which colours?", "Which shapes?"
+
+
+class Sees:
+    """Knows the colour of a caption, and of a video by how many key images it has; every shape is a ring."""
+
+    name, sees = "sees", "features"
+
+    def __init__(self) -> None:
+        self.texts: list[Any] = []
+
+    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+        return [self._one(ask) for ask in asks]
+
+    def _one(self, ask: Ask) -> str:
+        if ask.text is not None:
+            self.texts.append((ask.question, ask.text))
+        if ask.question != COLOURS:
+            return "ring"
+        if ask.text is not None:
+            return ask.text.split()[-1]
+        assert ask.features is not None
+        return f"colour{len(ask.features.segments)}"
+
+    def fingerprint(self) -> str:
+        return "sees"
+
+
+class Compares:
+    def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
+        return np.array([float(video.split("; ")[0] in text) for video in videos])
+
+    def fingerprint(self) -> str:
+        return "compares"
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> ablate_knowledge.Setting:
+    """Each caption is nearer to the next video than to its own."""
+    eye = np.eye(COUNT, dtype=np.float32)
+    return ablate_knowledge.Setting(
+        model=FakeModel(),
+        samples=[Sample(f"v{at}", Video(tmp_path / f"{at}.mp4"), (f"a colour{at + 1}",)) for at in range(COUNT)],
+        embeddings=[Embeddings(row, row[None], np.array([[0.0, 1.0, 0.5]])) for row in eye],
+        queries=0.6 * eye + 0.8 * np.roll(eye, 1, axis=1),
+        seen=[view(str(at), key_images=at + 1) for at in range(COUNT)],
+        answerer=Sees(),
+        judge=Compares(),
+        options=Options(depth=3, answerer={"name": "fake"}),
+        store=Store(tmp_path / "skeletons.sqlite"),
+    )
+
+
+def test_questions_that_tell_videos_apart_add_and_others_do_not(
+    setting: ablate_knowledge.Setting, tmp_path: Path
+) -> None:
+    colours, shapes = Question("c", COLOURS, "attributes"), Question("s", SHAPES, "attributes")
+    rows = [
+        ablate_knowledge.Case("full", "full knowledge", [colours], [colours]),
+        ablate_knowledge.Case("no-textual", "no textual", (), [colours]),
+        ablate_knowledge.Case("no-visual", "no visual", [colours], ()),
+        ablate_knowledge.Case("videos-1", "one question", [colours], [shapes]),
+        ablate_knowledge.Case("videos-2", "two questions", [colours], [colours, shapes]),
+    ]
+    found = ablate_knowledge.ablate(setting, rows, tmp_path / "out")
+    r1 = {name: each["reranked"]["t2v"]["R@1"] for name, each in found.items()}
+    assert r1 == {"full": 100, "no-textual": 100, "no-visual": 0, "videos-1": 0, "videos-2": 100}
+    assert all(each["searched"]["t2v"]["R@1"] == 0 for each in found.values())
+    assert found["full"]["gains"]["v2t"]["low"] == 100
+    assert isinstance(setting.answerer, Sees)
+    assert len(setting.answerer.texts) == COUNT  # each caption is asked about its colour once, whatever the cases
+    table = (tmp_path / "out" / "knowledge.md").read_text(encoding="utf-8")
+    assert "| full knowledge | 1, 1 | 100.0 [100.0, 100.0] | +100.0 [+100.0, +100.0] |" in table
+    assert "52.4 / 51.2" in table
+    ablate_knowledge.curve(found, tmp_path / "curve.png")
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size[0] > 500
+    with pytest.raises(UsageError, match="one name"):
+        ablate_knowledge.ablate(setting, [rows[0], rows[0]])
+
+
+def test_the_cases_of_the_paper(tmp_path: Path) -> None:
+    words = ("Who", "What", "Where", "When", "Why", "How", "Which")
+    made = pools(tmp_path, [f"{word} is it?" for word in words], [f"{word} was that?" for word in words])
+    texts, videos = pool.load(made["text"]), pool.load(made["video"])
+    rows = ablate_knowledge.cases(texts, videos, FakeModel(), seeds=2, others={"generated": (texts, videos)})
+    by_name = {case.name: case for case in rows}
+    assert len(by_name["full"].texts) == 7
+    assert not by_name["no-textual"].texts
+    assert not by_name["no-visual"].videos
+    assert by_name["no-clustering-0"].videos != by_name["no-clustering-1"].videos
+    counts = [len(by_name[f"videos-{count}"].videos) for count in range(1, 8)]
+    assert counts == [1, 2, 3, 4, 5, 6, 7]
+    assert by_name["generated"].videos == videos.enabled
