@@ -67,13 +67,16 @@ def feature_key(source: Source, sampling: str) -> str:
 
 
 class FeatureCache:
-    """Features by key in a folder that is made on demand. Damaged or lost shards read as "not there"."""
+    """Features by key in a folder that is made on demand. Damaged or lost shards read as "not there".
 
-    def __init__(self, root: str | Path) -> None:
+    tidy: remove what a kill left over, and set the manifest right; a reader beside a writer leaves both alone.
+    """
+
+    def __init__(self, root: str | Path, tidy: bool = True) -> None:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self._shards: dict[str, str] = {}  # key -> the shard that holds it
-        self._open()
+        self._open(tidy)
 
     def __contains__(self, key: str) -> bool:
         return key in self._shards
@@ -135,7 +138,7 @@ class FeatureCache:
             manifest.write(_line(shard, list(batch)))
         self._shards.update(dict.fromkeys(batch, shard))
 
-    def _open(self) -> None:
+    def _open(self, tidy: bool) -> None:
         """Read the manifest and hold it against the shards that are really there."""
         listed = _read_manifest(self.root / MANIFEST)
         present = sorted(path.name for path in self.root.glob("*.safetensors"))
@@ -143,6 +146,8 @@ class FeatureCache:
         for shard, keys in held.items():
             for key in keys:
                 self._shards.setdefault(key, shard)
+        if not tidy:
+            return
         used = set(self._shards.values())
         for shard in [shard for shard in held if shard not in used]:  # damaged, or left over from a kill
             (self.root / shard).unlink(missing_ok=True)

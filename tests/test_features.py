@@ -124,6 +124,19 @@ def test_a_kill_between_the_two_shards_of_a_discard_doubles_nothing(tmp_path):
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+def test_a_reader_beside_a_writer_removes_nothing(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1), "b": features(2)})
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
+    cache.discard(["a"])
+    for name, content in before.items():  # the writer is in the middle of it
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / MANIFEST).unlink()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert same(FeatureCache(tmp_path, tidy=False).get("b"), features(2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+
+
 def test_a_damaged_shard_reads_as_not_there_and_can_be_replaced(tmp_path):
     cache = FeatureCache(tmp_path)
     cache.put({"a": features(1)})

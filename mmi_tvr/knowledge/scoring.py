@@ -70,9 +70,10 @@ class LlavaJudge:
     def _tokens(self, text: str, videos: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask (N, L) of whole prompts. Decision: they are cut into what is shared and what is not as tokens,
         never as text, because a tokenizer may join what stands at a cut."""
-        llava, template = self._llava, templates.score()
-        quoted = llava.quote(text, template.quoted)
-        prompts = [template.prompt.format(text=quoted, video=llava.quote(video, template.quoted)) for video in videos]
+        from ..models._mmi import score_prompts
+
+        llava = self._llava
+        prompts = score_prompts(llava, [text] * len(videos), videos)
         made = llava.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="right")
         if made["input_ids"].shape[1] > llava.context:
             raise UsageError(

@@ -31,7 +31,7 @@ class Views:
         cache: list[FeatureCache] = []  # opened when the first features are asked for
 
         def opened() -> FeatureCache:
-            cache[:] = cache or [FeatureCache(self._folder)]
+            cache[:] = cache or [FeatureCache(self._folder, tidy=False)]
             return cache[0]
 
         return {

@@ -125,11 +125,7 @@ class MmiNetwork(nn.Module):
         """Logits (N,) of "yes" and of "no" behind the question of prompts/score.yaml; p = P(yes) / (P(yes) + P(no))
         (decision)."""
         llava, template = self._llava(), templates.score()
-        prompts = [
-            template.prompt.format(text=llava.quote(text, template.quoted), video=llava.quote(video, template.quoted))
-            for text, video in zip(texts, videos, strict=True)
-        ]
-        logits = llava.logits(llava(llava.inputs(prompts)))
+        logits = llava.logits(llava(llava.inputs(score_prompts(llava, texts, videos))))
         yes, no = (llava.first_token(word) for word in (template.positive, template.negative))
         return logits[:, yes], logits[:, no]
 
@@ -140,6 +136,14 @@ class MmiNetwork(nn.Module):
         if self.llava is None:
             raise ValueError("the large model is switched off (lvlm: false); leave L_m and L_s out of the stages")
         return self.llava
+
+
+def score_prompts(llava: Llava, texts: Sequence[str], videos: Sequence[str]) -> list[str]:
+    """The question of prompts/score.yaml about each pair of plain skeletons, which are quoted."""
+    template = templates.score()
+    pairs = zip(texts, videos, strict=True)
+    texts, videos = zip(*((llava.quote(each, template.quoted) for each in pair) for pair in pairs), strict=True)
+    return [template.prompt.format(text=text, video=video) for text, video in zip(texts, videos, strict=True)]
 
 
 def pack(features: Sequence[Features], device: torch.device | str = "cpu") -> dict[str, Tensor]:
