@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -15,30 +16,37 @@ from .errors import ConfigError, UsageError
 T = TypeVar("T", bound="_Template")
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What stands in braces in a template."""
+
+    names: frozenset[str]
+
+
+def _holding(*names: str) -> _Places:
+    return _Places(frozenset(names))
+
+
 class _Template(plugins.BaseOptions):
     @model_validator(mode="after")
     def _places(self) -> _Template:
         """Every place that is to be filled is there, and no other."""
         for name, field in type(self).model_fields.items():
-            wanted = (field.json_schema_extra or {}).get("places") if isinstance(field.json_schema_extra, dict) else None
-            if wanted is None:
+            wanted = [each.names for each in field.metadata if isinstance(each, _Places)]
+            if not wanted:
                 continue
             found = {place for _, place, _, _ in string.Formatter().parse(getattr(self, name)) if place is not None}
-            if found != set(wanted):  # type: ignore[arg-type]
-                there = ", ".join(f"{{{place}}}" for place in sorted(wanted))  # type: ignore[arg-type, type-var]
+            if found != wanted[0]:
+                there = ", ".join(f"{{{place}}}" for place in sorted(wanted[0]))
                 raise ValueError(f"{name} must hold {there}, each of them and nothing else in braces")
         return self
-
-
-def _text(*places: str, **more: str) -> str:
-    return Field(json_schema_extra={"places": list(places)}, **more)  # type: ignore[no-any-return, arg-type]
 
 
 class AnswerTemplate(_Template):
     """A question about a text or about key images."""
 
-    text: str = _text("text", "question", description="a question about a text")
-    video: str = _text("images", "question", description="a question about key images")
+    text: Annotated[str, _holding("text", "question")] = Field(description="a question about a text")
+    video: Annotated[str, _holding("images", "question")] = Field(description="a question about key images")
     max_tokens: int = Field(ge=1, le=512, description="tokens of an answer")
     quoted: int = Field(ge=1, description="tokens of a text that are read")
 
@@ -46,7 +54,7 @@ class AnswerTemplate(_Template):
 class ScoreTemplate(_Template):
     """The joint score's question and its two answers."""
 
-    prompt: str = _text("text", "video", description="the question about two skeletons")
+    prompt: Annotated[str, _holding("text", "video")] = Field(description="the question about two skeletons")
     positive: str = Field("yes", min_length=1, description="the answer that counts for the pair")
     negative: str = Field("no", min_length=1, description="the answer that counts against it")
     quoted: int = Field(ge=1, description="tokens of a skeleton that are read")
@@ -67,8 +75,8 @@ class ScoreTemplate(_Template):
 class GenerateTemplate(_Template):
     """A request for new questions."""
 
-    text: str = _text("texts", description="from captions")
-    video: str = _text("images", description="from key images")
+    text: Annotated[str, _holding("texts")] = Field(description="from captions")
+    video: Annotated[str, _holding("images")] = Field(description="from key images")
     samples: int = Field(ge=1, description="captions, or key images, that are shown")
     max_tokens: int = Field(ge=1, le=512, description="tokens of a question")
 

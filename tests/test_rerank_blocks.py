@@ -14,8 +14,6 @@ from mmi_tvr.rerank._blocks import reranked
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
 SIZES = st.tuples(*(st.integers(1, most) for most in (9, 9, 12, 4)), st.integers(0, 2**32 - 1))
-    st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32 - 1)
-)
 
 
 def one_by_one(cosines: np.ndarray, p: np.ndarray, depth: int) -> list[list[int]]:

@@ -1,0 +1,59 @@
+"""The words in which the language model is spoken to: what is wrong with a file is said at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmi_tvr import templates
+from mmi_tvr.errors import ConfigError, UsageError
+
+
+def test_the_packaged_templates_can_be_used() -> None:
+    answer, score, generate = templates.answer(), templates.score(), templates.generate()
+    assert answer.text.format(text="a ring", question="Who?") == 'Text: "a ring" Question: Who? Answer:'
+    assert "<image>" in answer.video.format(images="<image>", question="Who?")
+    before, behind = score.halves
+    assert before + "{video}" + behind == score.prompt
+    assert '"{text}"' in before
+    assert before.endswith('"')
+    assert behind.startswith('"')
+    assert (score.positive, score.negative) == ("yes", "no")
+    assert "{texts}" in generate.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "text: '{text} Answer:'\nvideo: '{images} {question}'\nmax_tokens: 8\nquoted: 8\n",
+            "must hold {question}",
+        ),
+        (
+            "text: '{text} {question} {answer}'\nvideo: '{images} {question}'\nmax_tokens: 8\nquoted: 8\n",
+            "nothing else",
+        ),
+        ("text: '{text} {question}'\nvideo: '{images} {question}'\nmax_tokens: 0\nquoted: 8\n", "max_tokens"),
+        ("text: '{text} {question}'\nvideo: '{images} {question}'\nmax_tokens: 8\nquotes: 8\n", "quotes"),
+    ],
+)
+def test_what_is_wrong_with_a_template_is_said(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        templates.answer(str(tmp_path / "own.yaml"))
+    assert said in str(caught.value)
+
+
+def test_the_text_comes_before_the_video(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("prompt: '{video} {text}'\nquoted: 8\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="before"):
+        templates.score(str(tmp_path / "own.yaml"))
+
+
+def test_no_mapping_and_no_file(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("yes: no\n", encoding="utf-8")  # YAML reads a truth value as the key
+    with pytest.raises(UsageError, match="not readable"):
+        templates.score(str(tmp_path / "own.yaml"))
+    with pytest.raises(UsageError, match="no such file"):
+        templates.score(str(tmp_path / "missing.yaml"))
