@@ -48,8 +48,7 @@ class ChatServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.heard(self, body)
-                with server.counted():
-                    server.chat(self, body)
+                server.chat(self, body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -112,7 +111,8 @@ class ChatServer:
             handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{")
             return None
         if "slow" in text:
-            time.sleep(self.slow)
+            with self.counted():  # over before the reply: who has it may ask the next
+                time.sleep(self.slow)
         if "last" in text:
             self.stop()
         return self.reply(
