@@ -189,10 +189,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
     with pytest.raises(UsageError, match="resume it"):
         run(settings, tmp_path / "run", cache=cache, cpu=True)
     assert run(settings, tmp_path / "run", cache=cache, cpu=True, resume=True).finished
-    # To rounding: two processes may lay their memory out differently. tests/test_train.py holds the loop to the bit.
+    # To rounding: two processes may lay their memory out differently, and Adam moves a weight whose gradient is next to
+    # nothing either way, so tensors are compared as wholes. tests/test_train.py holds the loop to the bit.
     for name in ("heads.safetensors", "adapter/adapter_model.safetensors"):
         once, twice = (load_file(folder / "model" / name) for folder in (finished, tmp_path / "run"))
-        torch.testing.assert_close(twice, once, atol=1e-4, rtol=1e-3)
+        assert once.keys() == twice.keys()
+        for key, tensor in once.items():
+            assert (twice[key] - tensor).norm() <= 2e-3 * tensor.norm() + 1e-6, key
 
 
 def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: Path) -> None:
