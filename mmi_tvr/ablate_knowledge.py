@@ -171,16 +171,8 @@ def _report(setting: Setting, case: Case, shared: Answerer, progress: Progress) 
         texts, videos = corpus.describe(describer, captions, setting.seen, progress.begin, progress.advance)
         if not case.texts:
             texts = [_itself(caption) for caption in captions]
-        options = setting.options
-        return reranked(
-            blocks,
-            corpus.Corpus(texts, videos, setting.judge).probabilities,
-            depth=options.depth,
-            lambda_r=options.lambda_r,
-            lambda_s=options.lambda_s,
-            begin=lambda count: progress.begin("judging", count),
-            advance=progress.advance,
-        )
+        judged = corpus.Corpus(texts, videos, setting.judge).probabilities
+        return reranked(blocks, judged, setting.options, progress)
 
     made: Rerank = rerank
     return evaluate(setting.samples, setting.embeddings, setting.queries, setting.model.scoring, rerank=made)

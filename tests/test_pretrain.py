@@ -36,7 +36,7 @@ from mmi_tvr.pretrain.data import (
     read,
     same,
 )
-from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, places
+from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
 from mmi_tvr.pretrain.language import DESCRIBE, Speaker, right_replies
 from mmi_tvr.pretrain.options import PretrainOptions
 from mmi_tvr.pretrain.run import pretrain
@@ -224,6 +224,37 @@ def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
         assert told[-5:] == (shown[-5:] if spec.told else [-100] * 5)
 
 
+def test_the_latest_event_is_the_one_that_began_last(dataset: MovingShapes) -> None:
+    for spec in dataset.specs():
+        before, *rows = latest(spec, [0.0, *(start / 1000 + 0.3 * spec.length / 1000 for start in spec.starts)])
+        assert before == [len(ACTIONS), len(COLOURS), len(SHAPES), 0]
+        told = facts([spec], told=True)[0].tolist()
+        assert rows == [[*told[3 * at : 3 * at + 3], at + 1] for at in range(len(spec.events))]
+
+
+def test_events_are_read_behind_each_key_image(words: tuple[Any, Any], dataset: MovingShapes) -> None:
+    """The reader sees no state but that of a key image's last token, in the rows that are shown any."""
+    torch.manual_seed(0)
+    speaker = Speaker(Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2), events=True)
+    batch = TalkBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+    assert speaker.events is not None
+    speaker.events.register_forward_hook(lambda _, inputs, __: asked.append(inputs))
+    terms = speaker.loss_terms(batch, ("replies", "facts", "events"))
+    assert set(terms) == {"replies", "facts", "events"}
+    looking = [at for at, talk in enumerate(batch["talks"]) if talk.looks]
+    images = sum(int(batch["video"]["mask"][at].sum()) for at in looking)
+    (states, told) = asked[0]
+    assert len(states) == len(told) == images > 0
+    found = {row: part.states[at] for part in speaker.read(batch) for at, row in enumerate(part.rows)}
+    first = found[looking[0]]
+    picture = words[1].convert_tokens_to_ids("<image>")
+    ids = torch.tensor(speaker._row(batch["talks"][looking[0]], int(batch["video"]["mask"][looking[0]].sum())).ids)
+    last = (ids == picture).nonzero()[:, 0][speaker.llava.tokens_per_image - 1 :: speaker.llava.tokens_per_image]
+    assert any(torch.allclose(first[last[0]], state, atol=1e-6) for state in states)
+    assert len(last) == int(batch["video"]["mask"][looking[0]].sum())
+
+
 def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) -> None:
     torch.manual_seed(0)
     wanted = facts(dataset.specs(), told=True)
@@ -280,11 +311,11 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
     assert right_replies(speaker, batch) == 100
 
 
-def test_three_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
-    options = PretrainOptions(videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, precision="float32")
+    options = PretrainOptions(videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, events=SHORT, precision="float32")
     found = pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True)
-    assert set(found) == {"frames", "clips", "language"}
+    assert set(found) == {"frames", "clips", "language", "events"}
     assert all(0 <= value <= 100 for value in found.values())
     weights = tmp_path / "run" / "base" / "model.safetensors"
     before = weights.read_bytes()

@@ -33,15 +33,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: W
     def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> Directions:
         seen = corpus.views(samples, _features(samples, model, method, watch), sampling_fingerprint(model, method))
         texts, videos = corpus.describe(ranker.describer, captions, seen, watch.begin, watch.advance)
-        return reranked(
-            blocks,
-            corpus.Corpus(texts, videos, ranker.judge).probabilities,
-            depth=options.depth,
-            lambda_r=options.lambda_r,
-            lambda_s=options.lambda_s,
-            begin=lambda count: watch.begin("judging", count),
-            advance=watch.advance,
-        )
+        return reranked(blocks, corpus.Corpus(texts, videos, ranker.judge).probabilities, options, watch)
 
     return rerank
 

@@ -36,7 +36,7 @@ from ..models._mmi import pack
 from ..train.batches import TwinSampler
 from ..train.protocol import Batch
 from ..types import Features
-from .facts import facts, places, relation_facts
+from .facts import facts, latest, places, relation_facts
 from .language import DESCRIBE, Talk, about_text, asked
 from .layout import IMAGE_SIZE
 
@@ -134,7 +134,8 @@ class TalkBatches(_Seen):
     """Cached key images or a caption of each video, and what is to be said about them; or skeletons to be judged."""
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
-        """video (`models.mmi.pack`), talks, and the facts (B, F) of what each of them is about."""
+        """video (`models.mmi.pack`), talks, the facts (B, F) of what each of them is about, and the latest events of
+        each video, (K, E) of its key images."""
         talks, known = [], []
         for at, row in enumerate(rows):
             spec, kind = self._specs[row], dice.random()
@@ -148,8 +149,18 @@ class TalkBatches(_Seen):
                 other = rows[at ^ 1] if dice.random() < _TWIN and at ^ 1 < len(rows) else rows[dice.integers(len(rows))]
                 talks.append(judge(spec, self._specs[other], dice))
                 known.append(torch.full_like(facts([spec], told=True), IGNORED))
-        video = pack([self._features[row] for row in rows])
-        return {"ids": list(rows), "video": video, "talks": talks, "facts": torch.cat(known)}
+        features = [self._features[row] for row in rows]
+        events = [
+            torch.tensor(latest(self._specs[row], each.segments[:, 2].tolist()))
+            for row, each in zip(rows, features, strict=True)
+        ]
+        return {
+            "ids": list(rows),
+            "video": pack(features),
+            "talks": talks,
+            "facts": torch.cat(known),
+            "latest": events,
+        }
 
 
 def look(spec: Spec, dice: np.random.Generator) -> Talk:

@@ -25,6 +25,8 @@ _PLACED = (2, len(COLOURS), len(SHAPES), len(COLOURS), len(SHAPES))  # the axis,
 _SPREAD = 1 / 6  # the variance of x and y of a point that is anywhere in the picture, added up
 # An event or thing has one class more, the last: there is none.
 SIZES = (*(size + 1 for size in (*_EVENT * MOST, *_THING * MOST)), *_PLACED)
+LATEST = (*(size + 1 for size in _EVENT), MOST + 1)  # what `latest` tells of each key image
+_BEGUN = 0.25  # share of an event that has to be over before a picture shows it
 
 
 def facts(specs: Sequence[Spec], told: bool) -> Tensor:
@@ -42,16 +44,26 @@ def relation_facts(specs: Sequence[Spec]) -> Tensor:
     return found
 
 
-class FactReader(nn.Module):
-    """Linear classifiers of every fact on one vector."""
+def latest(spec: Spec, times: Sequence[float]) -> list[list[int]]:
+    """At each of these times (seconds): action, colour and shape of the event that began last, and how many began."""
+    rows = []
+    for time in times:
+        begun = sum(time >= (start + _BEGUN * spec.length) / 1000 for start in spec.starts)
+        rows.append([*(_event(spec, begun - 1) if begun else _EVENT), begun])
+    return rows
 
-    def __init__(self, width: int) -> None:
+
+class FactReader(nn.Module):
+    """Linear classifiers of every fact on one vector; `sizes` are the numbers of classes."""
+
+    def __init__(self, width: int, sizes: Sequence[int] = SIZES) -> None:
         super().__init__()
-        self.read = nn.Linear(width, sum(SIZES))
+        self.sizes = list(sizes)
+        self.read = nn.Linear(width, sum(sizes))
 
     def forward(self, vectors: Tensor, wanted: Tensor) -> Tensor:
         """Mean cross-entropy of (B, D) vectors and (B, F) classes."""
-        parts = self.read(vectors).float().split(SIZES, dim=-1)
+        parts = self.read(vectors).float().split(self.sizes, dim=-1)
         losses = [
             functional.cross_entropy(part, own, ignore_index=IGNORED, reduction="sum") / max(1, int((own >= 0).sum()))
             for part, own in zip(parts, wanted.T, strict=True)
@@ -96,9 +108,8 @@ class PlaceReader(nn.Module):
 
 def _facts(spec: Spec, told: bool) -> list[int]:
     found: list[int] = []
-    for event in spec.events:
-        actor = spec.things[event.actor]
-        found += [ACTIONS.index(event.action), COLOURS.index(actor.colour), SHAPES.index(actor.shape)]
+    for number in range(len(spec.events)):
+        found += _event(spec, number)
     found += list(_EVENT) * (MOST - len(spec.events))
     for thing in sorted(spec.things, key=lambda thing: thing.name):
         found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), _NUMBERS.index(thing.count)]
@@ -110,3 +121,9 @@ def _facts(spec: Spec, told: bool) -> list[int]:
     for thing in (first, second):
         found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape)]
     return found
+
+
+def _event(spec: Spec, number: int) -> tuple[int, int, int]:
+    event = spec.events[number]
+    actor = spec.things[event.actor]
+    return ACTIONS.index(event.action), COLOURS.index(actor.colour), SHAPES.index(actor.shape)

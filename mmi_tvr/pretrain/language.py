@@ -4,7 +4,9 @@ and to say whether two skeletons describe one scene.
 Source: LLaVA (Liu et al. 2023): next-token prediction of the replies alone; every reply ends with </s>. Decision: all
 turns of a talk lie in one sequence behind what they are about, and none sees another, so that the pictures are read
 once and no answer can be copied from the turn before. What is true is also read linearly from the state behind the
-pictures or the text (`facts`): that gives order and relations a gradient from the first step.
+pictures or the text (`facts`): that gives order and relations a gradient from the first step. Later, what has happened
+so far is read behind every single key image (`events`): a language model that is only asked at the end learns which
+events there were, and hardly in what order.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from torch.nn import functional
 from .. import templates
 from ..encoders.llava import Inputs, Llava
 from ..losses import IGNORED
-from .facts import FactReader
+from .facts import LATEST, FactReader
 
 DESCRIBE = " Describe this video:"
 _PARTS = 4  # of a batch, so that little is padding
@@ -45,13 +47,14 @@ class Row(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Talks of like length, by their `rows` in the batch: `states` (B, L, d), `labels` (B, L), and the places `ends`
-    (B,) of the last token of what each talk is about."""
+    """Talks of like length, by their `rows` in the batch: `states` (B, L, d), `labels` (B, L), the places `ends` (B,)
+    of the last token of what each talk is about, and how many key `images` each is shown."""
 
     rows: Sequence[int]
     states: Tensor
     labels: Tensor
     ends: Tensor
+    images: Sequence[int]
 
 
 def about_text(text: str) -> str:
@@ -72,12 +75,14 @@ def _halves(template: str, place: str) -> tuple[str, str]:
 
 
 class Speaker(nn.Module):
-    """A LLaVA in training, its vision tower aside; terms `replies`, and `facts` of what the talk is about."""
+    """A LLaVA in training, its vision tower aside; terms `replies`, `facts` of what the talk is about, and `events`,
+    the latest one behind each key image. facts: a reader that is trained already."""
 
-    def __init__(self, llava: Llava) -> None:
+    def __init__(self, llava: Llava, facts: FactReader | None = None, *, events: bool = False) -> None:
         super().__init__()
         self.llava = llava
-        self.facts = FactReader(llava.width)
+        self.facts = facts or FactReader(llava.width)
+        self.events = FactReader(llava.width, LATEST) if events else None
         llava.base.requires_grad_(True)
         llava.base.model.vision_tower.requires_grad_(False)
 
@@ -90,10 +95,24 @@ class Speaker(nn.Module):
         wanted = torch.cat([part.labels[:, 1:][part.labels[:, 1:] != IGNORED] for part in parts])
         behind = torch.cat([part.states[torch.arange(len(part.ends)), part.ends] for part in parts])
         rows = [row for part in parts for row in part.rows]
-        return {
+        terms = {
             "replies": functional.cross_entropy(self.llava.logits(said).float(), wanted),
             "facts": self.facts(behind.float(), batch["facts"][rows]),
         }
+        if self.events is not None:
+            states = torch.cat([self._behind_images(part) for part in parts])
+            told = [
+                batch["latest"][row][:count]
+                for part in parts
+                for row, count in zip(part.rows, part.images, strict=True)
+            ]
+            terms["events"] = self.events(states.float(), torch.cat(told))
+        return terms
+
+    def _behind_images(self, part: Part) -> Tensor:
+        """The state at the last token of each key image, (N, d); <s> stands before the first."""
+        size = self.llava.tokens_per_image
+        return torch.cat([part.states[row, size : size * count + 1 : size] for row, count in enumerate(part.images)])
 
     def read(self, batch: Mapping[str, Any]) -> list[Part]:
         """The states of all talks, those of like length together."""
@@ -119,7 +138,9 @@ class Speaker(nn.Module):
             for at in range(len(fill))
         )
         inputs = Inputs(ids, self.llava.embed(ids, visual), _visible(turns))
-        return Part(rows, self.llava.states(inputs, positions), labels, (turns == 0).sum(dim=1) - 1)
+        return Part(
+            rows, self.llava.states(inputs, positions), labels, (turns == 0).sum(dim=1) - 1, mask.sum(dim=1).tolist()
+        )
 
     def _row(self, talk: Talk, images: int) -> Row:
         words = self.llava.tokenizer

@@ -44,6 +44,7 @@ _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
         ("clips", 0.5, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
     ),
     "language": (("language", 1.0, {"replies": 1.0, "facts": 1.0}),),
+    "events": (("events", 1.0, {"replies": 1.0, "facts": 1.0, "events": 1.0}),),
 }
 
 
@@ -61,7 +62,7 @@ def pretrain(
     moving shapes' files; those that are missing are rendered first.
     """
     run = _Run(folder, options, cache, progress or Silent(), cpu)
-    return {"frames": run.frames(), "clips": run.clips(), "language": run.language()}
+    return {"frames": run.frames(), "clips": run.clips(), **run.language()}
 
 
 class _Run:
@@ -110,10 +111,15 @@ class _Run:
         self._save()
         return found
 
-    def language(self) -> float:
-        """Percentage of replies about videos of val that are right to the last token."""
-        stage, seed = self._options.language, self._options.seed
-        model = Speaker(Llava(self._llava, self._words, TOKENS))
+    def language(self) -> dict[str, float]:
+        """Percentage of replies about videos of val that are right to the last token, after both halves."""
+        first = Speaker(Llava(self._llava, self._words, TOKENS))
+        found = {"language": self._talks("language", first, self._options.language)}
+        second = Speaker(first.llava, first.facts, events=True)
+        return {**found, "events": self._talks("events", second, self._options.events)}
+
+    def _talks(self, name: str, model: Speaker, stage: StageOptions) -> float:
+        seed = self._options.seed
         held = TalkBatches(self.val, self.features(self.val), 2, seed)
         batch = held.batch(range(len(self.val.items)), np.random.default_rng(seed))
 
@@ -121,7 +127,7 @@ class _Run:
             return right_replies(model, batch)
 
         data = TalkBatches(self.train, self.features(self.train), stage.batch, seed)
-        found = self._stage("language", model, data, stage, measure)
+        found = self._stage(name, model, data, stage, measure)
         self._save()
         return found
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..embed import Progress, Silent
 from ..transductive import Directions, MakeBlocks
 from ..types import FloatArray
 from . import permutation
+from .skeleton import Options
 
 # The number of a caption, and those of videos -> p of each pair; NaN where there is none.
 Probabilities = Callable[[int, Sequence[int]], FloatArray]
@@ -20,38 +22,31 @@ Pairs = Mapping[int, Mapping[int, float]]  # row -> column -> value
 
 
 def reranked(
-    blocks: MakeBlocks,
-    probabilities: Probabilities,
-    *,
-    depth: int,
-    lambda_r: float,
-    lambda_s: float,
-    begin: Callable[[int], object] = lambda captions: None,
-    advance: Callable[[], object] = lambda: None,
+    blocks: MakeBlocks, probabilities: Probabilities, options: Options, progress: Progress | None = None
 ) -> Directions:
     """Blocks of cosines (captions x videos), and what to rank instead of them, text-to-video and video-to-text.
 
     The `depth` best of a caption (a video) swap their cosines so that these follow the joint scores
-    lambda_r cos + lambda_s p; a pair without p keeps its own. begin, advance: captions whose pairs are judged, once for
-    each. Memory: depth x (captions + videos) pairs.
+    lambda_r cos + lambda_s p; a pair without p keeps its own. Memory: depth x (captions + videos) pairs.
     """
-    of_rows, of_columns = _best(blocks, depth)
+    progress = progress or Silent()
+    of_rows, of_columns = _best(blocks, options.depth)
     wanted: dict[int, set[int]] = defaultdict(set)
     for row, found in of_rows.items():
         wanted[row].update(found)
     for column, found in of_columns.items():
         for row in found:
             wanted[row].add(column)
-    begin(len(wanted))
+    progress.begin("judging", len(wanted))  # captions
     judged: dict[int, dict[int, float]] = {}
     for row, columns in sorted(wanted.items()):
         line = sorted(columns)
         judged[row] = dict(zip(line, probabilities(row, line), strict=True))
-        advance()
+        progress.advance()
 
     def joint(row: int, column: int, cosine: float) -> float | None:
         p = judged[row][column]
-        return None if np.isnan(p) else lambda_r * cosine + lambda_s * p
+        return None if np.isnan(p) else options.lambda_r * cosine + options.lambda_s * p
 
     rows: dict[int, dict[int, float]] = {}
     for row, found in of_rows.items():
