@@ -180,13 +180,7 @@ def choose(
             "tried": demonstrations.as_dict(trials),
         }
     if report:
-        tables = [
-            f"{found.path}\n{demonstrations.table(trials) if trials else _listing(found, lock)}\n"
-            for found, lock, trials in chosen
-        ]
-        write_atomically(report, json.dumps(documents, ensure_ascii=False, indent=1).encode())
-        write_atomically(report.with_name(f"{report.name}.txt"), "\n".join(tables).encode())
-        say(f"report: {escape(str(report))} and {escape(report.name)}.txt")
+        _report(report, documents, chosen)
     if as_json:
         print_json(documents)
         return
@@ -194,6 +188,21 @@ def choose(
         say(f"{escape(documents[found.about]['lock'])}: {lock.k} clusters by {lock.model}, chosen by {lock.rule}")
         for group in lock.clusters:
             out.print(f"{group.chosen:<5} of {len(group.questions):>2}: {found[group.chosen].text}", markup=False)
+
+
+def _report(
+    path: Path, documents: Mapping[str, Any], chosen: Sequence[tuple[Pool, choice.Choice, Sequence[Trial]]]
+) -> None:
+    """What was tried and why one was taken, as JSON and, beside it, as tables."""
+    from ..knowledge import demonstrations
+
+    tables = [
+        f"{found.path}\n{demonstrations.table(trials) if trials else _listing(found, lock)}\n"
+        for found, lock, trials in chosen
+    ]
+    write_atomically(path, json.dumps(documents, ensure_ascii=False, indent=1).encode())
+    write_atomically(path.with_name(f"{path.name}.txt"), "\n".join(tables).encode())
+    say(f"report: {escape(str(path))} and {escape(path.name)}.txt")
 
 
 def preview(
