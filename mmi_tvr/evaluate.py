@@ -22,6 +22,7 @@ from .types import Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Vide
 
 ROUNDING = 1e-6  # decision: scores of unit vectors in float32 that are closer than this are ties
 MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
+_MISSING_SHOWN = 10
 Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
 # Blocks of scores, the caption of each row and the sample of each column -> what to rank instead.
 Rerank = Callable[[MakeBlocks, Sequence[str], Sequence[Sample]], Directions]
@@ -60,7 +61,8 @@ class Report:
     """The result of one evaluation.
 
     `n` captions were ranked against `videos` videos. `failures` maps the ids of unreadable videos to the reason, and
-    `left_out` counts their captions: neither took part. `fingerprint` is of all that made the vectors.
+    `left_out` counts their captions: neither took part. `missing` are the ids of annotated videos that are not there,
+    `remarks` what else a reader should know of the data. `fingerprint` is of all that made the vectors.
     `transductive` holds both directions under the name of each normalisation that was asked for; `searched` those of
     the search alone, where the others are re-ranked, and `gains` what the re-ranking added (paired bootstrap).
     """
@@ -73,6 +75,8 @@ class Report:
     fingerprint: str = ""
     failures: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
+    missing: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     transductive: Mapping[str, tuple[Metrics, Metrics]] = field(default_factory=dict)
     searched: tuple[Metrics, Metrics] | None = None
     gains: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
@@ -94,6 +98,8 @@ class Report:
                 name: {"t2v": t2v.as_dict(), "v2t": v2t.as_dict()} for name, (t2v, v2t) in self.transductive.items()
             },
             "left_out": {"captions": self.left_out, "videos": dict(self.failures)},
+            "missing": list(self.missing),
+            "remarks": list(self.remarks),
             **({"rerank": self._reranking()} if self.searched else {}),
         }
 
@@ -118,10 +124,10 @@ class Report:
             bounds = {name: f"[{low:.1f}, {high:.1f}]" for name, (low, high) in side.ci95.items()}
             cells = [f"{value:.1f} {bounds[name]}" for name, value in side.values().items()]
             rows.append([f"{title} ({metrics.PROTOCOL[key]})", str(side.n), *cells])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-        title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos, inductive"
-        return "\n".join([title, *lines, *self._notes()])
+        listed = self.videos + len(self.failures) + len(self.missing)
+        gone = f" (missing: {len(self.missing)} of {listed})" if self.missing else ""
+        title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos{gone}, inductive"
+        return "\n".join([title, *aligned(rows), *self._notes()])
 
     def _notes(self) -> Iterator[str]:
         yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
@@ -131,9 +137,19 @@ class Report:
             yield f"re-ranking adds to R@1, {side}: {interval} (paired bootstrap)"
         if self.transductive:
             yield "* transductive: looks at all test queries together; not what a single search does"
+        yield from self.remarks
+        if self.missing:
+            more = ", ..." if len(self.missing) > _MISSING_SHOWN else ""
+            yield f"missing, with all their captions: {', '.join(self.missing[:_MISSING_SHOWN])}{more}"
         if self.failures:
             yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
             yield from (f"  {name}: {reason}" for name, reason in self.failures.items())
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of plain text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""`evaluate` and `compare`: how well captions find their videos, and whether one run is better than another."""
+"""`evaluate`, `compare` and `table`: how well captions find their videos, and which of several runs does it better."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..files import write_atomically
 from ..types import Embeddings, Video
 from . import _knowledge
 from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json, say
+from .data import AnnotationsOption, DataOption, RootOption, benchmark, benchmark_values
 
 _GENERATED = "moving_shapes"
 
@@ -32,12 +33,16 @@ class Normalisation(str, Enum):
 def register(app: typer.Typer) -> None:
     app.command()(evaluate)
     app.command()(compare)
+    app.command()(table)
 
 
 def evaluate(
     target: Annotated[
-        str, typer.Argument(metavar="DIR|moving_shapes", help="folder of videos with captions, or a data set")
+        str, typer.Argument(metavar="DIR|NAME", help="folder of videos with captions; moving_shapes; or a benchmark")
     ],
+    root: RootOption = None,
+    annotations: AnnotationsOption = None,
+    option: DataOption = None,
     captions: Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")] = None,
     column: Annotated[str | None, typer.Option(help="which column holds the captions; * for all")] = None,
     split: Annotated[str, typer.Option(help="of a data set: val, test")] = "test",
@@ -78,14 +83,21 @@ def evaluate(
 
     wanted = config.load(settings, set_ or ())
     with Watch() as watch:
-        if target == _GENERATED and not Path(target).is_dir():
-            dataset = _generated(contrast or split, limit, watch)
-        elif contrast or answers:
-            wanted_of = "such pairs" if contrast else "true answers"
-            option = "--contrast" if contrast else "--answers"
-            raise UsageError(f"{option} goes with a data set that has {wanted_of}: {_GENERATED}")
-        else:
+        if (contrast or answers) and target != _GENERATED:
+            needed, of = ("--contrast", "such pairs") if contrast else ("--answers", "true answers")
+            raise UsageError(f"{needed} goes with a data set that has {of}: {_GENERATED}")
+        told: dict[str, Any] = {}
+        if root or annotations or option or not (Path(target).is_dir() or target == _GENERATED):
+            if captions or column:
+                raise UsageError("--captions and --column go with a folder; a benchmark has annotations of its own")
+            told = _benchmark_options(target, root, annotations, option, split, limit, skip_missing)
+            dataset = plugins.build("datasets", target, told)
+            gone = dataset.missing
+        elif Path(target).is_dir():
             dataset = _folder(Path(target), captions, column, skip_missing)
+            gone = dataset.skipped
+        else:
+            dataset, gone = _generated(contrast or split, limit, watch), ()
         section = _section(model, checkpoint, wanted, download)
         made = models.make(section, wanted.device)
         images = models.key_images(section) if "keyimages" not in wanted.model_fields_set else None
@@ -111,8 +123,11 @@ def evaluate(
                 transductive=[each.value for each in transductive or ()],
                 rerank=_knowledge.reranking(wanted, made, method, watch) if rerank else None,
             )
-            report = replace(report, model=models.spelled(section))
-            about = {"target": target, "split": split, **wanted.model_dump(mode="json", exclude={"data", "train"})}
+            report = replace(report, model=models.spelled(section), missing=gone, remarks=getattr(dataset, "notes", ()))
+            about = {
+                **{"target": target, "split": split, "dataset": {key: str(value) for key, value in told.items()}},
+                **wanted.model_dump(mode="json", exclude={"data", "train"}),
+            }
             document, text = {**report.as_dict(), "config": about}, report.table()
             if output:
                 _write(output, report, document)
@@ -136,6 +151,26 @@ def compare(
         print_json(found.as_dict())
     else:
         out.print(found.table(), markup=False)
+
+
+def table(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DIR]...", help="what `evaluate --output DIR` wrote, on one test set"),
+    ] = None,
+    quoted: Annotated[
+        str | None, typer.Option(metavar="NAME", help="published numbers of a benchmark below, marked as quoted")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Several evaluations of one test set in one table (Markdown), with published numbers to hold against them."""
+    from .. import published
+
+    rows = published.measured(runs or []) + (published.quoted(quoted) if quoted else [])
+    if as_json:
+        print_json({"rows": [row.as_dict() for row in rows]})
+    else:
+        out.print(published.table(rows), markup=False)
 
 
 def _section(model: str | None, checkpoint: Path | None, wanted: config.Settings, download: bool) -> config.Section:
@@ -172,6 +207,25 @@ def _folder(folder: Path, captions: Path | None, column: str | None, skip_missin
     if dataset.skipped:
         say(f"left out {len(dataset.skipped)} files that are not in {folder}")
     return dataset
+
+
+def _benchmark_options(
+    name: str,
+    root: Path | None,
+    annotations: Path | None,
+    option: list[str] | None,
+    split: str,
+    limit: int | None,
+    skip_missing: bool,
+) -> dict[str, Any]:
+    """A benchmark's options, as the command line gives them."""
+    if "/" in name or (root is None and name not in plugins.names("datasets")):
+        raise UsageError(f"{name}: neither a folder nor a data set; a benchmark's videos are named with --root DIR")
+    name = benchmark(name)
+    if root is None:
+        raise UsageError(f"{name}: where are its videos? --root DIR, and --annotations DIR for its annotation files")
+    values = {**benchmark_values(root, annotations, option), "split": split}
+    return {**values, **({"limit": limit} if limit else {}), **({"allowed": 1.0} if skip_missing else {})}
 
 
 def _generated(split: str, limit: int | None, watch: Watch) -> Any:

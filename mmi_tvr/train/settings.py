@@ -44,7 +44,9 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
     for section in (found.data.train, found.data.validation):
         if section is not None:
             try:
-                plugins.options("datasets", section.name, section.options)
+                options = plugins.options("datasets", section.name, section.options)
+                if getattr(options, "split", "") == "test":
+                    problems.append(f"data: {section.name}'s test split is for evaluation alone; set split")
             except UsageError as error:
                 problems.append(str(error))
     if found.model.name == "auto":

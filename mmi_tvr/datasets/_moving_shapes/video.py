@@ -12,14 +12,18 @@ from .world import Spec
 _CHUNK = 64  # pictures held at once
 # The same bytes every time: on pictures below 96 pixels these two features of x264 let leftover memory into the result.
 _QUALITY = {"crf": "18", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
+_LOSSLESS = {**_QUALITY, "crf": "0"}
 
 
-def encode(spec: Spec, size: int, fps: int) -> bytes:
-    """The whole video as an MP4 file of size x size pixels; `size` is even. A key frame every two seconds."""
+def encode(spec: Spec, size: int, fps: int, lossless: bool = False) -> bytes:
+    """The whole video as an MP4 file of size x size pixels; `size` is even. A key frame every two seconds.
+
+    `lossless` gives the same pictures whatever the version of the encoder, in a file that is about 1.4 times as large.
+    """
     count = spec.duration * fps // 1000
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as output:
-        stream = output.add_stream("libx264", rate=fps, options=_QUALITY)
+        stream = output.add_stream("libx264", rate=fps, options=_LOSSLESS if lossless else _QUALITY)
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = 2 * fps

@@ -1,0 +1,66 @@
+"""Finding a benchmark's videos: one walk through the folder, then every look-up is by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import UsageError
+from ...media.names import VIDEO_SUFFIXES
+from ...types import Video
+from .records import Record
+
+
+class VideoFolder:
+    """The video files below a folder, by name and by name without suffix.
+
+    Of several files with one name the one nearest to the top counts, then the first by path. Files without a suffix
+    count too (DiDeMo has some). Links to folders are followed, each real folder once.
+    """
+
+    def __init__(self, root: Path) -> None:
+        root = root.expanduser().absolute()
+        if not root.is_dir():
+            raise UsageError(f"{root}: not a folder")
+        self.names: dict[str, Path] = {}
+        self._stems: dict[str, Path] = {}
+        for path in sorted(_files(root), key=lambda path: (len(path.parts), path)):
+            self.names.setdefault(path.name, path)
+            self._stems.setdefault(stem(path.name), path)
+
+    def find(self, record: Record) -> Video | None:
+        """The video of the first of its places that is there."""
+        for place in record.places:
+            path = self.path(place.name)
+            if path is not None:
+                return Video(path, place.start, place.end)
+        return None
+
+    def path(self, name: str) -> Path | None:
+        """The file of this name; else one that differs in its suffix alone (a converted copy)."""
+        return self.names.get(name) or self._stems.get(name) or self._stems.get(stem(name))
+
+
+def stem(name: str) -> str:
+    """A file's name without a video suffix; other dots stay (LSMDC's names are full of them).
+
+    >>> stem("v_abc.mp4"), stem("1_Film_00.01.02.003-00.01.04.000"), stem("35034348999@N01_6060447507_dc.")
+    ('v_abc', '1_Film_00.01.02.003-00.01.04.000', '35034348999@N01_6060447507_dc')
+    """
+    root, dot, suffix = name.rpartition(".")
+    return root if root and dot and (not suffix or f".{suffix.lower()}" in VIDEO_SUFFIXES) else name
+
+
+def _files(root: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and (stem(name) != name or "." not in name):
+                yield Path(folder, name)

@@ -1,0 +1,81 @@
+"""DiDeMo (Hendricks et al., ICCV 2017): about 10,500 Flickr videos, of which the first 30 s are used, with several
+descriptions of moments each.
+
+Annotation: `train_data.json`, `val_data.json`, `test_data.json`, and the lists of the videos that retrieval papers use
+(`ce_train_list.txt` ... of collaborative-experts, or `train_list.txt` ...).
+Videos: under the name in the annotation, with its own suffix or another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ._benchmarks import Annotations, Benchmark, BenchmarkOptions, Facts, Listing, Place, Record, Size, listing, make
+
+SECONDS = 30.0  # of each video; one segment of the annotation is 5 s
+_SEGMENT = 5.0
+FACTS = Facts(
+    title="DiDeMo",
+    protocol="paragraph: a video's descriptions, joined, are one query for its first 30 s; "
+    "moment: each description is a query for its own span among all spans of the split",
+    validation="the benchmark's own 1,065 videos",
+    variants={"paragraph": {"unit": "paragraph"}, "moment": {"unit": "moment"}},
+)
+_VIDEOS = {"train": 8_392, "val": 1_065, "test": 1_004}
+_MOMENTS = {"train": None, "val": 4_109, "test": 3_932}
+_DESCRIPTIONS = {"train": None, "val": 4_180, "test": 4_021}
+
+
+class Options(BenchmarkOptions):
+    unit: Literal["paragraph", "moment"] = Field("paragraph", description="what is searched for: videos, or moments")
+
+
+def build(options: Options) -> Benchmark:
+    return make(options, FACTS, read)
+
+
+def read(options: Options, annotations: Annotations) -> Listing:
+    """The split as the annotation has it."""
+    split = options.split
+    told: dict[str, list[Mapping[str, Any]]] = {}
+    found = annotations.json(f"{split}_data.json", official=_DESCRIPTIONS[split])
+    with annotations.shaped("a list of descriptions with video, description and times"):
+        for each in found:
+            told.setdefault(each["video"], []).append(each)
+    ids, size = list(told), Size(None, None)
+    notes: list[str] = []
+    lists = (f"ce_{split}_list.txt", f"{split}_list.txt")
+    if annotations.has(*lists):
+        ids, size = annotations.lines(*lists, official=_VIDEOS[split]), _size(options)
+    else:
+        notes = [f"no {lists[0]}: all {len(ids):,} videos of the annotation, where papers use {_VIDEOS[split]:,}"]
+    make_records = _paragraph if options.unit == "paragraph" else _moments
+    with annotations.shaped("a list of descriptions with video, description and times"):
+        records = [record for name in ids for record in make_records(name, told.get(name, ()))]
+    return listing(records, size, annotations, notes)
+
+
+def _size(options: Options) -> Size:
+    count = _VIDEOS[options.split] if options.unit == "paragraph" else _MOMENTS[options.split]
+    return Size(count, count)
+
+
+def _paragraph(name: str, told: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Descriptions in the order of the annotation."""
+    text = " ".join(" ".join(each["description"].split()) for each in told)
+    return [Record(name, (text,) if text else (), (Place(name, 0.0, SECONDS),))]
+
+
+def _moments(name: str, told: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Of the spans that annotators gave, the most frequent one, and of equally frequent ones the first (decision)."""
+    records = []
+    for each in told:
+        first, last = Counter(tuple(span) for span in each["times"]).most_common(1)[0][0]
+        place = Place(name, first * _SEGMENT, (last + 1) * _SEGMENT)
+        text = " ".join(each["description"].split())
+        records.append(Record(f"{name}#{each['annotation_id']}", (text,) if text else (), (place,)))
+    return records

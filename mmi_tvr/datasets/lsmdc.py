@@ -1,0 +1,41 @@
+"""LSMDC (Rohrbach et al., IJCV 2017): clips of 4 to 5 s from 202 films, one sentence of a script or of audio
+description each.
+
+Annotation: `LSMDC16_annos_training.csv`, `LSMDC16_annos_val.csv`, `LSMDC16_challenge_1000_publictect.csv` (the name is
+the release's own). Videos: `<clip id>.avi`, as distributed in a folder for each film.
+"""
+
+from __future__ import annotations
+
+from ._benchmarks import Annotations, Benchmark, BenchmarkOptions, Facts, Listing, Place, Record, Size, listing, make
+
+FACTS = Facts(
+    title="LSMDC",
+    protocol="one sentence for each of the 1,000 clips of the public test",
+    validation="the release's own 7,408 sentences",
+)
+_FILES = {
+    "train": ("LSMDC16_annos_training.csv", Size(None, 101_079)),
+    "val": ("LSMDC16_annos_val.csv", Size(None, 7_408)),
+    "test": ("LSMDC16_challenge_1000_publictect.csv", Size(1_000, 1_000)),
+}
+
+
+class Options(BenchmarkOptions):
+    """Names of persons are SOMEONE in every sentence; they stay so."""
+
+
+def build(options: Options) -> Benchmark:
+    return make(options, FACTS, read)
+
+
+def read(options: Options, annotations: Annotations) -> Listing:
+    """The split as the annotation has it; sentences of one clip are its captions."""
+    name, size = _FILES[options.split]
+    captions: dict[str, list[str]] = {}
+    rows = annotations.tabbed(name, official=size.captions)
+    with annotations.shaped("clip id, four times and a sentence, with tabs between"):
+        for clip, _, _, _, _, sentence in rows:
+            captions.setdefault(clip.strip(), []).append(sentence.strip())
+    records = [Record(clip, tuple(filter(None, told)), (Place(clip),)) for clip, told in captions.items()]
+    return listing(records, size, annotations)

@@ -1,0 +1,83 @@
+"""MSVD (Chen and Dolan, ACL 2011): 1,970 YouTube clips of a few seconds, about 41 English sentences each, and the
+Chinese ones of MSVD-CN.
+
+Annotation: `train_list.txt`, `val_list.txt`, `test_list.txt`; English sentences in `captions_msvd.json` or
+`raw-captions.pkl`, Chinese ones in `msvd_cn_captions_release_utf8.csv` with `youtube_mapping.txt`.
+Videos: `<YouTube id>_<start>_<end>.avi` in any folder; else the whole YouTube video under its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from ._benchmarks import (
+    Annotations,
+    Benchmark,
+    BenchmarkOptions,
+    Facts,
+    Listing,
+    Record,
+    Size,
+    clip_of_youtube,
+    listing,
+    make,
+)
+
+FACTS = Facts(
+    title="MSVD",
+    protocol="every sentence is a query of its own (the test split has 27,763 for 670 videos, repetitions included); "
+    "video-to-text takes the best-ranked of a video's own sentences",
+    validation="the benchmark's own 100 videos",
+    variants={"en": {"language": "en"}, "zh": {"language": "zh"}},
+)
+_VIDEOS = {"train": 1200, "val": 100, "test": 670}
+_CAPTIONS = {
+    "en": {"train": 48_774, "val": 4_290, "test": 27_763},
+    "zh": {"train": 7_194, "val": 584, "test": 3_980},
+}
+_CLIPS = 1970
+_CHINESE = 11_758
+
+
+class Options(BenchmarkOptions):
+    language: Literal["en", "zh"] = Field("en", description="English, or the Chinese sentences of MSVD-CN")
+
+
+def build(options: Options) -> Benchmark:
+    return make(options, FACTS, read)
+
+
+def read(options: Options, annotations: Annotations) -> Listing:
+    """The split as the annotation has it."""
+    ids = annotations.lines(f"{options.split}_list.txt", official=_VIDEOS[options.split])
+    captions = _english(annotations) if options.language == "en" else _chinese(annotations)
+    records = [Record(name, tuple(captions.get(name, ())), clip_of_youtube(name)) for name in ids]
+    size = Size(_VIDEOS[options.split], _CAPTIONS[options.language][options.split])
+    return listing(records, size, annotations)
+
+
+def _english(annotations: Annotations) -> dict[str, Sequence[str]]:
+    if annotations.has("captions_msvd.json") or not annotations.has("raw-captions.pkl"):
+        found = annotations.json("captions_msvd.json", official=_CLIPS)
+        with annotations.shaped("a list of sentences for each video"):
+            return {name: [text.strip() for text in texts if text.strip()] for name, texts in found.items()}
+    found = annotations.plain_pickle("raw-captions.pkl", official=_CLIPS)
+    with annotations.shaped("lists of words for each video"):
+        return {name: [" ".join(words) for words in texts if words] for name, texts in found.items()}
+
+
+def _chinese(annotations: Annotations) -> dict[str, Sequence[str]]:
+    """MSVD-CN names its videos by number; the mapping says which is which."""
+    mapping = annotations.lines("youtube_mapping.txt", official=_CLIPS)
+    with annotations.shaped("an id and a name, with a blank between"):
+        names = {number: name for name, number in (line.split() for line in mapping)}
+    rows = annotations.rows("msvd_cn_captions_release_utf8.csv", official=_CHINESE)
+    captions: dict[str, list[str]] = {}
+    with annotations.shaped("columns video_id and sentence, and videos of the mapping"):
+        for row in rows:
+            if text := row["sentence"].strip():
+                captions.setdefault(names[row["video_id"].rpartition(".")[0]], []).append(text)
+    return {**captions}

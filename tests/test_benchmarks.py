@@ -1,0 +1,394 @@
+"""The benchmarks' adapters: official formats, official sizes, no leaks, and videos found or missed by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import benchmark_files as files
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmi_tvr import plugins
+from mmi_tvr.datasets import _benchmarks, msrvtt, msvd
+from mmi_tvr.datasets._benchmarks import Annotations, Record, Size, carve, clip_of_youtube
+from mmi_tvr.datasets._benchmarks.videos import VideoFolder
+from mmi_tvr.errors import UsageError
+from mmi_tvr.types import Video
+
+NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
+
+
+def read(name: str, folder: Path, **options: Any) -> _benchmarks.Listing:
+    """What the annotation says, before videos are looked for."""
+    module = plugins.load("datasets", name)
+    return module.read(plugins.options("datasets", name, {"root": folder, **options}), Annotations(folder))
+
+
+def failure(name: str, folder: Path, split: str) -> str:
+    """What is wrong with a split; empty where nothing is."""
+    try:
+        read(name, folder, split=split)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def ids(found: _benchmarks.Listing) -> list[str]:
+    return [record.id for record in found.records]
+
+
+def place(folder: Path, *names: str) -> Path:
+    """Empty files: an adapter opens none."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_the_benchmarks_are_found_by_their_files() -> None:
+    assert set(_benchmarks.benchmarks()) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_states_its_protocol_and_where_validation_comes_from(name: str, tmp_path: Path) -> None:
+    facts = plugins.load("datasets", name).FACTS
+    assert facts.title
+    assert facts.protocol
+    assert facts.validation
+    for options in facts.variants.values():
+        plugins.options("datasets", name, {"root": tmp_path, **options})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_splits_share_no_video(name: str, tmp_path: Path) -> None:
+    folder = getattr(files, name)(tmp_path)
+    facts = plugins.load("datasets", name).FACTS
+    for options in facts.variants.values():
+        splits = {split: set(ids(read(name, folder, split=split, **options))) for split in ("train", "val", "test")}
+        assert all(splits.values())
+        assert not splits["train"] & splits["val"]
+        assert not splits["train"] & splits["test"]
+        assert not splits["val"] & splits["test"]
+
+
+def test_msrvtt_splits(tmp_path: Path) -> None:
+    folder = files.msrvtt(tmp_path)
+
+    def numbers(**options: Any) -> list[int]:
+        return [int(each[5:]) for each in ids(read("msrvtt", folder, **options))]
+
+    assert numbers(split="train") == [0, 1, 2, 3, 4, 6, 7]
+    assert numbers(split="train", hold_out=False) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert numbers(split="train", protocol="7k") == [0, 1, 2, 3, 4]
+    assert numbers(split="train", protocol="full") == [0, 1, 2, 3, 4]
+    assert numbers(split="val") == numbers(split="val", protocol="full") == [5]
+    assert numbers(split="test") == [9, 8]  # the table's order
+    assert numbers(split="test", protocol="full") == [6, 7, 8, 9]
+    assert read("msrvtt", folder, split="train").records[0].captions == ("clip 0, one", "clip 0, two")
+    assert read("msrvtt", folder, split="test").records[0].captions == ("clip 9, one",)
+
+
+def test_msrvtt_1ka_needs_no_more_than_its_table(tmp_path: Path) -> None:
+    (files.msrvtt(tmp_path) / "MSRVTT_data.json").unlink()
+    assert ids(read("msrvtt", tmp_path)) == ["video9", "video8"]
+    with pytest.raises(UsageError, match=r"MSRVTT_data\.json"):
+        read("msrvtt", tmp_path, split="train")
+
+
+def test_msrvtt_is_read_from_the_zips_of_the_release(tmp_path: Path) -> None:
+    whole = json.loads((files.msrvtt(tmp_path / "plain") / "MSRVTT_data.json").read_text(encoding="utf-8"))
+    folder = tmp_path / "zipped"
+    folder.mkdir()
+    for zipped, inside, parts in (
+        ("train_val_annotation.zip", "train_val_videodatainfo.json", ("train", "validate")),
+        ("test_videodatainfo.json.zip", "test_videodatainfo.json", ("test",)),
+    ):
+        videos = [video for video in whole["videos"] if video["split"] in parts]
+        names = {video["video_id"] for video in videos}
+        told = [sentence for sentence in whole["sentences"] if sentence["video_id"] in names]
+        with zipfile.ZipFile(folder / zipped, "w") as archive:
+            archive.writestr(f"annotation/{inside}", json.dumps({"videos": videos, "sentences": told}))
+    for split in ("train", "val", "test"):
+        zipped = read("msrvtt", folder, split=split, protocol="full")
+        assert zipped.records == read("msrvtt", tmp_path / "plain", split=split, protocol="full").records
+
+
+def test_validation_is_not_to_be_had_when_it_is_trained_on(tmp_path: Path) -> None:
+    for name in ("msrvtt", "activitynet"):
+        with pytest.raises(UsageError, match="no val split"):
+            plugins.options("datasets", name, {"root": tmp_path, "split": "val", "hold_out": False})
+
+
+def test_msvd_in_both_languages_and_formats(tmp_path: Path) -> None:
+    folder = files.msvd(tmp_path / "json")
+    test = read("msvd", folder)
+    assert ids(test) == files.MSVD_IDS["test"]
+    assert test.records[1].captions == ("-i_2_5 runs", "-i_2_5 runs", "-i_2_5 eats")  # each is a query, as published
+    assert read("msvd", files.msvd_pickle(tmp_path / "pickle")).records == test.records
+    assert read("msvd", folder, language="zh").records[0].captions == ("第4个人",)
+
+
+def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    folder = files.msvd_pickle(tmp_path / "msvd")
+    (folder / "raw-captions.pkl").write_bytes(pickle.dumps({"gh_10_12": Evil()}))
+    with pytest.raises(UsageError, match=r"raw-captions\.pkl.*mkdir"):
+        read("msvd", folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_vatex_in_both_languages_and_formats(tmp_path: Path) -> None:
+    folder = files.vatex(tmp_path)
+    test = read("vatex", folder)
+    assert test.records[0].captions == ("te_t_000003_000013 one", "te_t_000003_000013 two")
+    assert read("vatex", folder, language="zh").records[0].captions[1] == "te_t_000003_000013 二"
+    told = {record["videoID"]: record for record in json.loads((folder / "vatex_validation_v1.0.json").read_text())}
+    (folder / "vatex_validation_v1.0.json").unlink()
+    files.document(folder / "vatex_data.json", told)
+    assert read("vatex", folder).records == test.records
+
+
+def test_lsmdc_joins_sentences_of_one_clip_and_keeps_quotes(tmp_path: Path) -> None:
+    folder = files.lsmdc(tmp_path)
+    train = read("lsmdc", folder, split="train")
+    assert ids(train) == files.LSMDC_CLIPS["training"][:1]
+    assert train.records[0].captions == ('SOMEONE says "0".', 'SOMEONE says "1".')
+    assert read("lsmdc", folder).records[0].id == files.LSMDC_CLIPS["test"][0]
+
+
+def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
+    folder = files.didemo(tmp_path)
+    test = read("didemo", folder)
+    assert ids(test) == ["3@N_d.avi", "3@N_e.3gp"]  # as the list has them
+    assert test.records[0].captions == ("a dog jumps. it sits",)
+    assert (test.records[0].places[0].start, test.records[0].places[0].end) == (0.0, 30.0)
+    moments = read("didemo", folder, unit="moment").records
+    assert [(each.captions[0], each.places[0].start, each.places[0].end) for each in moments[:2]] == [
+        ("a dog jumps.", 10.0, 15.0),  # two of three annotators
+        ("it sits", 25.0, 30.0),
+    ]
+    (folder / "ce_test_list.txt").unlink()
+    unlisted = read("didemo", folder)
+    assert len(unlisted.records) == 3
+    assert "no ce_test_list.txt" in unlisted.notes[-1]
+
+
+def test_activitynet_paragraphs_moments_and_both_writings(tmp_path: Path) -> None:
+    folder = files.activitynet(tmp_path)
+    test = read("activitynet", folder)
+    assert ids(test) == files.ACTIVITY["val_1"]
+    assert test.records[0].captions == ("v_test0 begins. It ends. Nothing.",)
+    assert ids(read("activitynet", folder, annotator=2)) == files.ACTIVITY["val_2"]
+    moments = read("activitynet", folder, unit="moment").records
+    spans = [(each.places[1].name, each.places[1].start, each.places[1].end) for each in moments[:2]]
+    assert spans == [("test0", 0.0, 10.5), ("test0", 20.0, 30.0)]
+    assert len(moments) == 4  # a span of no length is none
+    whole = ids(read("activitynet", folder, split="train", hold_out=False))
+    parts = [ids(read("activitynet", folder, split=split)) for split in ("train", "val")]
+    assert sorted(parts[0] + parts[1]) == sorted(whole)
+    assert len(parts[1]) == 1
+
+
+@given(st.lists(st.text(max_size=5), min_size=2, unique=True), st.floats(0, 1), st.integers(0, 9), st.randoms())
+def test_a_carved_part_hangs_on_ids_and_seed_alone(names: list[str], share: float, seed: int, dice: Any) -> None:
+    part = carve(names, share, seed)
+    shuffled = dice.sample(names, len(names))
+    assert part == carve(shuffled, share, seed)
+    assert part < set(names)
+    assert part
+
+
+@given(st.text(min_size=1, max_size=12), st.integers(0, 10**6), st.integers(1, 10**6))
+def test_a_clip_of_youtube_names_its_span(source: str, start: int, length: int) -> None:
+    name = f"{source}_{start}_{start + length}"
+    own, span = clip_of_youtube(name)
+    assert (own.name, own.start, own.end) == (name, 0.0, None)
+    assert (span.name, span.start, span.end) == (source, float(start), float(start + length))
+
+
+# Sizes
+
+
+def test_a_cut_file_is_used_and_said_to_be_cut(tmp_path: Path) -> None:
+    found = read("msvd", files.msvd(tmp_path))
+    assert [note for note in found.notes if "captions_msvd.json is cut: 5 of 1,970" in note]
+    assert [note for note in found.notes if "test_list.txt is cut: 2 of 670" in note]
+
+
+@pytest.fixture
+def official(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world in which MSVD is as small as the fixture."""
+    monkeypatch.setattr(msvd, "_CLIPS", 5)
+    monkeypatch.setattr(msvd, "_VIDEOS", {split: len(names) for split, names in files.MSVD_IDS.items()})
+    monkeypatch.setitem(msvd._CAPTIONS, "en", {split: 3 * len(names) for split, names in files.MSVD_IDS.items()})
+
+
+@pytest.mark.usefixtures("official")
+def test_whole_files_must_give_the_official_size(tmp_path: Path) -> None:
+    folder = files.msvd(tmp_path)
+    found = read("msvd", folder)
+    assert (found.official, found.notes) == (Size(2, 6), ())
+    told = json.loads((folder / "captions_msvd.json").read_text())
+    for texts, says in (([], "1 videos, and the official one 2"), (["one"], "4 captions, and the official one 6")):
+        files.document(folder / "captions_msvd.json", {**told, "gh_10_12": texts})
+        with pytest.raises(UsageError, match=says):
+            read("msvd", folder)
+
+
+@pytest.mark.usefixtures("official")
+def test_more_than_the_official_file_has_is_another_file(tmp_path: Path) -> None:
+    folder = files.msvd(tmp_path)
+    files.lines(folder / "test_list.txt", [*files.MSVD_IDS["test"], "more_1_2"])
+    with pytest.raises(UsageError, match="3 entries, and the official file has 2"):
+        read("msvd", folder)
+
+
+def test_official_sizes_are_those_of_the_benchmarks() -> None:
+    assert msrvtt._TRAIN == {"9k": 9000, "7k": 7010, "full": 6513}
+    assert sum(msvd._VIDEOS.values()) == msvd._CLIPS == 1970
+    assert sum(msvd._CAPTIONS["en"].values()) == 80_827
+    assert sum(msvd._CAPTIONS["zh"].values()) == msvd._CHINESE
+    assert sum(size for size, _ in msrvtt._PARTS.values()) == 10_000
+
+
+# Broken annotations
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+_KEYS = st.sampled_from(["videos", "sentences", "video", "videoID", "enCap", "times", "timestamps", "description"])
+_MISSHAPEN = _JSON | st.dictionaries(_KEYS, _JSON, max_size=3) | st.lists(st.dictionaries(_KEYS, _JSON, max_size=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "split"),
+    [
+        ("msrvtt", "MSRVTT_data.json", "train"),
+        ("msvd", "captions_msvd.json", "test"),
+        ("vatex", "vatex_validation_v1.0.json", "test"),
+        ("didemo", "test_data.json", "test"),
+        ("activitynet", "val_1.json", "test"),
+    ],
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=_MISSHAPEN)
+def test_misshapen_json_is_one_clear_error(name: str, file: str, split: str, content: Any, tmp_path: Path) -> None:
+    folder = getattr(files, name)(tmp_path)
+    files.document(folder / file, content)
+    with pytest.raises(UsageError, match=file.replace(".", r"\.")):
+        read(name, folder, split=split)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60), at=st.integers(0, 9))
+def test_damaged_files_are_usage_errors(name: str, content: bytes, at: int, tmp_path: Path) -> None:
+    folder = getattr(files, name)(tmp_path)
+    paths = sorted(folder.iterdir())
+    paths[at % len(paths)].write_bytes(content)
+    said = [failure(name, folder, split) for split in ("train", "val", "test")]
+    assert all(str(folder) in message for message in said if message)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"PK nonsense"), lambda path: path.unlink()])
+def test_a_missing_or_damaged_zip_names_itself(tmp_path: Path, damage: Callable[[Path], Any]) -> None:
+    (files.msrvtt(tmp_path) / "MSRVTT_data.json").unlink()
+    with zipfile.ZipFile(tmp_path / "train_val_annotation.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing else")
+    damage(tmp_path / "train_val_annotation.zip")
+    with pytest.raises(UsageError, match=r"train_val_annotation\.zip|MSRVTT_data\.json"):
+        read("msrvtt", tmp_path, split="val")
+
+
+# Videos
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there"),
+    [
+        ("video7", "deep/er/video7.mp4"),
+        ("video7", "video7.WEBM"),
+        ("3011_BLIND_00.00.01.000-00.00.02.500", "3011_BLIND/3011_BLIND_00.00.01.000-00.00.02.500.avi"),
+        ("1@N_a.mov", "1@N_a.mov"),
+        ("1@N_a.mov", "converted/1@N_a.mp4"),
+        ("1@N_a.mov", "1@N_a.mov.mp4"),
+        ("2@N_c.", "2@N_c."),
+        ("2@N_c.", "2@N_c.mp4"),
+        ("2@N_c.", "2@N_c"),
+    ],
+)
+def test_a_video_is_found_whatever_its_suffix_and_folder(tmp_path: Path, wanted: str, there: str) -> None:
+    place(tmp_path, there, "other.mp4", "video7.json", ".video7.mp4", ".hidden/video7.mp4")
+    record = Record("id", ("text",), (_benchmarks.Place(wanted, 1.0, 2.0),))
+    assert VideoFolder(tmp_path).find(record) == Video(tmp_path / there, 1.0, 2.0)
+
+
+def test_the_own_file_is_taken_before_a_span_of_the_whole_one(tmp_path: Path) -> None:
+    files.msvd(tmp_path / "annotations")
+    place(tmp_path, "clips/gh_10_12.avi", "gh.mp4", "-i.mkv")
+    found = plugins.build("datasets", "msvd", {"root": tmp_path})
+    assert [sample.video for sample in found.samples()] == [
+        Video(tmp_path / "clips" / "gh_10_12.avi"),
+        Video(tmp_path / "-i.mkv", 2.0, 5.0),
+    ]
+
+
+def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
+    place(tmp_path / "videos", "video7.mp4")
+    (tmp_path / "videos" / "again").symlink_to(tmp_path / "videos", target_is_directory=True)
+    place(tmp_path / "elsewhere", "video8.mp4")
+    (tmp_path / "videos" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert sorted(VideoFolder(tmp_path / "videos").names) == ["video7.mp4", "video8.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("videos", "options", "missing"),
+    [
+        ((0, 1, 2, 3, 4), {}, []),
+        ((0, 1, 2, 3), {}, ["video4"]),
+        ((0, 1, 2), {}, None),
+        ((0, 1, 2), {"allowed": 0.5}, ["video3", "video4"]),
+        ((0, 1, 2, 3), {"missing": "error"}, None),
+        ((), {"allowed": 1.0}, None),
+        ((0, 1), {"limit": 2}, []),
+    ],
+)
+def test_missing_videos_are_named_and_more_than_a_few_are_an_error(
+    tmp_path: Path, videos: tuple[int, ...], options: dict[str, Any], missing: list[str] | None
+) -> None:
+    files.msrvtt(tmp_path / "annotations")
+    place(tmp_path, *(f"video{number}.mp4" for number in videos))
+    values = {"root": tmp_path, "split": "train", "protocol": "7k", **options}
+    if missing is None:
+        with pytest.raises(UsageError, match=r"of 5 videos are not in .*: video"):
+            plugins.build("datasets", "msrvtt", values)
+        return
+    found = plugins.build("datasets", "msrvtt", values)
+    assert list(found.missing) == missing
+    assert [sample.id for sample in found.samples()] == [f"video{number}" for number in videos]
+    assert any("only the first 2 of 5" in note for note in found.notes) == ("limit" in options)
+
+
+def test_annotations_lie_where_one_says_or_beside_the_videos(tmp_path: Path) -> None:
+    place(tmp_path / "videos", "video8.mp4", "video9.mp4")
+    values = {"root": tmp_path / "videos"}
+    with pytest.raises(UsageError, match=r"no MSRVTT_JSFUSION_test\.csv"):
+        plugins.build("datasets", "msrvtt", values)
+    with pytest.raises(UsageError, match="nowhere: no such folder"):
+        plugins.build("datasets", "msrvtt", {**values, "annotations": tmp_path / "nowhere"})
+    files.msrvtt(tmp_path / "elsewhere")
+    assert len(plugins.build("datasets", "msrvtt", {**values, "annotations": tmp_path / "elsewhere"}).samples()) == 2
+    files.msrvtt(tmp_path / "videos")
+    assert len(plugins.build("datasets", "msrvtt", values).samples()) == 2

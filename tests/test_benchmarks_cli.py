@@ -1,0 +1,257 @@
+"""Benchmarks from the command line: what is there, evaluation, training, and the table with quoted rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import benchmark_files as files
+import pytest
+import typer
+from fakes import COLOURS, colour_video
+from typer.testing import CliRunner
+
+from mmi_tvr import plugins, published
+from mmi_tvr.cli import data, evaluation
+from mmi_tvr.encoders import hub
+from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.train.run import run
+from mmi_tvr.train.settings import load
+
+ROOT = Path(__file__).parent.parent
+BASE = "clip4clip:moving-shapes/base/clip"
+NAMES = sorted(COLOURS)
+
+
+def call(*words: object) -> str:
+    """What a command prints on stdout; what goes wrong is raised."""
+    app = typer.Typer()
+    evaluation.register(app)
+    data.register(app)
+    return CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False, standalone_mode=False).stdout
+
+
+@pytest.fixture(scope="module")
+def msrvtt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MSR-VTT of ten clips, of which the third is not there and the fifth is no video."""
+    folder = tmp_path_factory.mktemp("msrvtt")
+    told = {f"video{at}": (f"all {NAMES[at % 8]}", f"then {NAMES[(at + 3) % 8]}") for at in range(10)}
+    files.msrvtt(folder / "annotations", told)
+    for at in {*range(10)} - {2, 4}:
+        colour_video(folder / "videos" / f"video{at}.mp4", NAMES[at % 8], NAMES[(at + 3) % 8], seconds=1.0)
+    (folder / "videos" / "video4.mp4").write_text("no video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def where(msrvtt: Path) -> tuple[object, ...]:
+    return "--root", msrvtt / "videos", "--annotations", msrvtt / "annotations"
+
+
+def test_check_counts_missing_unreadable_and_overlapping(where: tuple[object, ...]) -> None:
+    found = json.loads(call("data", "check", "msrvtt", *where, "--json"))
+    assert (found["files"], found["probed"]) == (9, 9)
+    splits = {(each["variant"], each["split"]): each for each in found["splits"]}
+    assert len(splits) == 9
+    train = splits["9k", "train"]
+    assert (train["videos"], train["captions"], train["missing"]) == (7, 14, ["video2"])
+    assert train["official"] == {"videos": 8503, "captions": 170060}
+    assert list(train["unreadable"]) == ["video4"]
+    assert splits["9k", "test"]["missing"] == []
+    (overlap,) = [each for each in found["overlaps"] if each["variant"] == "9k"]
+    assert (overlap["one"], overlap["other"]) == ("test", "train")
+    assert (overlap["ids"], overlap["sources"], overlap["stretches"]) == (0, 2, 1)
+
+
+def test_check_fits_on_a_screen(where: tuple[object, ...]) -> None:
+    shown = call("data", "check", "msrvtt", *where, "--option", "protocol=9k", "--no-probe")
+    assert len(shown.splitlines()) <= 24
+    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.startswith(("train", "test"))}
+    assert rows["train"] == ["7", "8,503", "14", "170,060", "1", "-"]
+    assert "note: MSRVTT_data.json is cut: 30 of 210,000 entries (train, val)" in shown
+    assert "missing: video2" in shown
+    assert "0 videos of test are in train, too; 2 are cut from a video that train uses, 1 share a stretch" in shown
+    assert "validation: " in shown
+
+
+def test_check_tells_of_a_split_without_annotation(tmp_path: Path) -> None:
+    (files.didemo(tmp_path) / "train_data.json").unlink()
+    shown = call("data", "check", "didemo", "--root", tmp_path)
+    assert "there is no train_data.json; it comes with the data set (train)" in shown
+    with pytest.raises(UsageError, match="there are: activitynet, didemo"):
+        call("data", "check", "folder", "--root", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def evaluated(where: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The full protocol's training split under both baselines, with what is missing in the header."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = ("evaluate", "msrvtt", *where, "--split", "train", "-o", "protocol=full", "--model", BASE)
+    for name in ("uniform", "disparity"):
+        shown = call(*words, "--output", folder / name, "--set", f"keyimages={{name: {name}, count: 12}}")
+        (folder / f"{name}.txt").write_text(shown)
+    return folder
+
+
+def test_missing_videos_are_in_the_header_and_listed(evaluated: Path) -> None:
+    shown = (evaluated / "uniform.txt").read_text()
+    assert "6 captions, 3 videos (missing: 1 of 5), inductive" in shown
+    assert "missing, with all their captions: video2" in shown
+    assert "video4: " in shown.partition("left out: 1 unreadable videos and their 2 captions")[2]
+    assert "MSRVTT_data.json is cut" in shown
+    document = json.loads((evaluated / "uniform" / "report.json").read_text())
+    assert document["missing"] == ["video2"]
+    assert document["config"]["dataset"]["protocol"] == "full"
+
+
+def test_one_table_of_measured_and_quoted_rows(evaluated: Path) -> None:
+    shown = call("table", evaluated / "uniform", evaluated / "disparity", "--quoted", "msrvtt")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines() if line[0] == "|"]
+    head, measured, quoted = rows[0], rows[2:4], rows[4:]
+    assert [row[0] for row in measured] == [f"{BASE}, uniform 12", f"{BASE}, disparity 12"]
+    document = json.loads((evaluated / "uniform" / "report.json").read_text())
+    assert measured[0][head.index("T2V R@1")].startswith(f"{document['t2v']['R@1']:.1f} [")
+    assert measured[0][-1].startswith("measured: n = 6; 2 videos left out")
+    assert "against the first row" in measured[1][-1]
+    assert all(row[-1].startswith("quoted: ") for row in quoted)
+    (paper,) = [row for row in quoted if row[0] == "MMI-TVR"]
+    assert paper[1:4] == ["52.4", "78.0", "87.6"]
+    starred = {row[0]: row[head.index("T2V R@1 *")] for row in quoted}
+    assert starred["CLIP4Clip"] == "-"
+    transductive = next(row for row in quoted if row[head.index("T2V R@1 *")] == "62.8")
+    assert transductive[head.index("T2V R@1")] == "-"
+
+
+def test_runs_of_other_queries_are_not_put_into_one_table(evaluated: Path, tmp_path: Path) -> None:
+    document = json.loads((evaluated / "uniform" / "report.json").read_text())
+    document["queries"]["t2v"][0]["caption"] = "something else"
+    other = files.document(tmp_path / "report.json", document)
+    with pytest.raises(UsageError, match="not of the same queries"):
+        call("table", evaluated / "uniform", other)
+    with pytest.raises(UsageError, match="not a saved evaluation"):
+        call("table", tmp_path / "nothing")
+    with pytest.raises(UsageError, match="empty table"):
+        call("table")
+    with pytest.raises(UsageError, match="no published numbers of 'vatex'"):
+        call("table", "--quoted", "vatex")
+
+
+def test_quoted_rows_have_a_source_and_numbers_that_can_be() -> None:
+    for name in published.names():
+        rows = published.quoted(name)
+        assert len({(row.system, row.note) for row in rows}) == len(rows)
+        for row in rows:
+            assert row.source
+            recalls = [row.t2v[depth] for depth in ("R@1", "R@5", "R@10") if depth in row.t2v]
+            numbers = [value for value in recalls if isinstance(value, float)]
+            assert numbers == sorted(numbers)
+            assert all(0 < value < 100 for value in numbers)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("nowhere",), "neither a folder nor a data set"),
+        (("msrvtt",), "--root DIR"),
+        (("msrvtt", "--root", "."), "MSRVTT_JSFUSION_test.csv"),
+        (("msrvtt", "--root", ".", "--column", "x"), "go with a folder"),
+        (("msrvtt", "--root", ".", "-o", "protocol=10k"), "protocol"),
+        (("moving_shapes", "--root", "."), "no benchmark is called 'moving_shapes'"),
+        (("msrvtt", "--root", ".", "--contrast", "order"), "moving_shapes"),
+    ],
+)
+def test_wrong_use_says_what_to_do(
+    words: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=says):
+        call("evaluate", *words)
+
+
+def section(split: str, folder: Path, **more: object) -> str:
+    told = {"name": "msrvtt", "root": str(folder / "videos"), "annotations": str(folder / "annotations"), **more}
+    return json.dumps({**told, "split": split})
+
+
+def test_a_model_is_trained_on_a_benchmark(msrvtt: Path, tmp_path: Path) -> None:
+    settings = load(
+        ROOT / "configs" / "moving_shapes.yaml",
+        [
+            f"data.train={section('train', msrvtt, protocol='9k')}",
+            f"data.validation={section('val', msrvtt)}",
+            "data.unreadable=0.5",
+            "data.batch=2",
+            "train.stages=[{name: joint, steps: 2, weights: {contrastive: 1.0}}]",
+            "train.validate_every=1",
+            "train.precision=float32",
+        ],
+    )
+    outcome = run(settings, tmp_path / "run", cache=tmp_path / "cache", cpu=True)
+    assert outcome.finished
+    assert outcome.best is not None
+    assert (tmp_path / "run" / "model" / "mmi.json").is_file()
+
+
+@pytest.mark.parametrize("key", ["train", "validation"])
+def test_no_run_trains_or_validates_on_a_test_split(msrvtt: Path, key: str) -> None:
+    config = ROOT / "configs" / "moving_shapes.yaml"
+    with pytest.raises(ConfigError, match="msrvtt's test split is for evaluation alone"):
+        load(config, [f"data.{key}={section('test', msrvtt)}"])
+    with pytest.raises(ConfigError, match="moving_shapes's test split"):
+        load(config, [f"data.{key}={{name: moving_shapes}}"])  # test is what it means by itself
+
+
+LAUNCHER = """#!/usr/bin/env bash
+printf '%s\\n' "$@" > "$LAUNCHED"
+while [ "$1" != --output ]; do shift; done
+mkdir -p "$2"
+ln -s "$TRAINED" "$2/model"
+"""
+
+
+def test_a_script_goes_from_videos_to_the_table(msrvtt: Path, where: tuple[object, ...], tmp_path: Path) -> None:
+    """Check, training, evaluation, table. The launcher notes what it is told and has a trained model ready, because a
+    training is the test above; rows that are there already are not made anew."""
+    for name in ("uniform", "keyimages"):
+        call("evaluate", "msrvtt", *where, "--model", BASE, "--output", tmp_path / "run" / name)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "accelerate").write_text(LAUNCHER)
+    (tmp_path / "bin" / "accelerate").chmod(0o755)
+    config = ROOT / "configs" / "moving_shapes.yaml"
+    env = {
+        **os.environ,
+        **{"CONFIG": str(config), "TRAIN": "--cpu --set data.batch=2", "CLIP": "not-looked-at"},
+        **{"LAUNCHED": str(tmp_path / "launched"), "TRAINED": str(hub.BUNDLED / "moving-shapes")},
+        "PATH": os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HF_HUB_OFFLINE": "1",
+    }
+    script = ["bash", ROOT / "scripts" / "msrvtt.sh", msrvtt / "videos", msrvtt / "annotations", tmp_path / "run"]
+    done = subprocess.run([*map(str, script)], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "MSR-VTT: 9 files, 9 opened" in done.stdout
+    words = (tmp_path / "launched").read_text().splitlines()
+    assert words[:4] == ["launch", str(ROOT / "scripts" / "train.py"), "--config", str(config)]
+    settings = load(config, [value for word, value in pairwise(words) if word == "--set"])
+    expected = {"root": str(msrvtt / "videos"), "annotations": str(msrvtt / "annotations"), "protocol": "9k"}
+    assert settings.data.train.options == {**expected, "split": "train"}
+    assert settings.data.validation is not None
+    assert settings.data.validation.options == {**expected, "split": "val"}
+    table = (tmp_path / "run" / "table.md").read_text()
+    assert table.count("measured: ") == table.count("n = 2; ") == 3
+    assert "| MMI-TVR " in table
+
+
+@pytest.mark.parametrize("name", ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex"])
+def test_every_benchmark_has_its_script(name: str, tmp_path: Path) -> None:
+    """The options that it names are the data set's."""
+    words = shlex.split((ROOT / "scripts" / f"{name}.sh").read_text().splitlines()[-1])
+    assert words[:4] == ["exec", "bash", "$(dirname $0)/benchmark.sh", name]
+    options = dict(word.split("=") for word in words[7:])
+    facts = plugins.load("datasets", name).FACTS
+    plugins.options("datasets", name, {"root": tmp_path, **options})
+    assert options in [dict(each) for each in facts.variants.values()]
