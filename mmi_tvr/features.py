@@ -8,7 +8,6 @@ shard at the start: a torn line, a lost manifest or a shard that never reached i
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from . import keyimages
 from .errors import MediaError, MmiTvrError
 from .files import write_atomically
 from .fingerprint import digest, file_digest
+from .media.guarded import Decoders, limits
 from .protocols import KeyImageMethod, Model
 from .types import Features, KeyImage, Video
 
@@ -54,6 +54,15 @@ def stamp_of(path: Path) -> tuple[int, int]:
     """Size in bytes and time of modification in nanoseconds: a file with the same stamp is taken to be unchanged."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns
+
+
+def source_of(video: Video) -> Source | MediaError:
+    """A video and the hash of its file, or why it cannot be read."""
+    try:
+        stamp = stamp_of(video.path)  # first: a change while the file is hashed shows later
+        return Source(video, file_digest(video.path), stamp)
+    except OSError as error:
+        return MediaError(video.path, error.strerror or str(error))
 
 
 def sampling_fingerprint(model: Model, method: KeyImageMethod) -> str:
@@ -188,15 +197,17 @@ def extract(
 ) -> Iterator[list[tuple[int, Features | MediaError]]]:
     """Decode and encode: batches of (position in `sources`, features or why there are none), in order, none missing.
 
-    Threads decode the videos that come next while the model works on these; at most two batches of pictures are
-    held at a time.
+    Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
+    batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
     """
+    decoders = Decoders(limits())
 
     def decode(source: Source) -> list[KeyImage] | MediaError:
-        return _decode(source, method, model.image_size)
+        return _decode(source, method, model.image_size, decoders.sample)
 
     position = 0
-    for batch in _batches(_ahead(decode, sources, BATCH_VIDEOS), BATCH_VIDEOS, BATCH_SECONDS):
+    ahead = _ahead(decode, sources, BATCH_VIDEOS, decoders.limits.workers, decoders.stop)
+    for batch in _batches(ahead, BATCH_VIDEOS, BATCH_SECONDS):
         yield list(enumerate(_encode(batch, model), start=position))
         position += len(batch)
 
@@ -216,10 +227,11 @@ def stored(
     sources: dict[int, Source] = {}
     failures: dict[int, MediaError] = {}
     for at, video in enumerate(videos):
-        try:
-            sources[at] = Source(video, file_digest(video.path), stamp_of(video.path))
-        except OSError as error:
-            failures[at] = MediaError(video.path, error.strerror or str(error))
+        source = source_of(video)
+        if isinstance(source, MediaError):
+            failures[at] = source
+        else:
+            sources[at] = source
     keys = {at: feature_key(source, sampling) for at, source in sources.items()}
     missing = [at for at, key in keys.items() if key not in cache]
     advance(len(videos) - len(missing))
@@ -275,10 +287,10 @@ class Stored(Sequence[Features]):
         return found
 
 
-def _decode(source: Source, method: KeyImageMethod, size: int) -> list[KeyImage] | MediaError:
+def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages.Sample) -> list[KeyImage] | MediaError:
     path = source.video.path
     try:
-        _, images = keyimages.from_video(source.video, method, size)
+        _, images = keyimages.from_video(source.video, method, size, sample)
         if source.stamp is not None and stamp_of(path) != source.stamp:
             return MediaError(path, "the file changed while it was being read")
     except OSError as error:
@@ -305,9 +317,18 @@ def _encode(batch: Sequence[list[KeyImage] | MediaError], model: Model) -> list[
     return results
 
 
-def _ahead(work: Callable[[In], Out], items: Iterable[In], ahead: int) -> Iterator[Out]:
-    """Results in order, from threads that run at most `ahead` items in front of the one that is asked for."""
-    pool = ThreadPoolExecutor(max_workers=min(4, max(1, (os.cpu_count() or 2) // 2)), thread_name_prefix="decode")
+def _ahead(
+    work: Callable[[In], Out],
+    items: Iterable[In],
+    ahead: int,
+    threads: int = 1,
+    stop: Callable[[], object] = lambda: None,
+) -> Iterator[Out]:
+    """Results in order, from threads that run at most `ahead` items in front of the one that is asked for.
+
+    `stop` is called at the end, also at an early one; it may cut short what still runs.
+    """
+    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="decode")
     waiting: deque[Future[Out]] = deque()
     try:
         for item in items:
@@ -317,6 +338,7 @@ def _ahead(work: Callable[[In], Out], items: Iterable[In], ahead: int) -> Iterat
         while waiting:
             yield waiting.popleft().result()
     finally:  # also when the consumer stops early or Ctrl-C arrives
+        stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

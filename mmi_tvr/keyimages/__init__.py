@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from ..media.video import MediaInfo, open_video
+from ..media.video import MediaInfo, sample_with_info
 from ..protocols import KeyImageMethod
 from ..types import Frames, KeyImage, Video
 
+Sample = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
 
-def from_video(video: Video, method: KeyImageMethod, size: int) -> tuple[MediaInfo, list[KeyImage]]:
+
+def from_video(
+    video: Video, method: KeyImageMethod, size: int, sample: Sample = sample_with_info
+) -> tuple[MediaInfo, list[KeyImage]]:
     """Probe a video, or a span of one, and choose its key images, with one open of the file.
 
     `size` is the shorter side of the pictures in pixels (never enlarged). Times are those of the file, and the
-    segments tile the span. Raises MediaError with the reason where the file cannot be used.
+    segments tile the span. Raises MediaError with the reason where the file cannot be used. `sample` may be that of
+    `media.guarded.Decoders`, which decodes in another process.
     """
-    with open_video(video.path) as opened:
-        frames = opened.sample(method.fps, method.max_frames, size, video.start, video.end)
-        info = opened.info
+    info, frames = sample(video, method.fps, method.max_frames, size)
     end = info.duration if video.end is None else min(video.end, info.duration)
     # A frame that is on screen at the start of a span may have come up before it.
     inside = Frames((frames.times - video.start).clip(min=0.0), frames.pixels)

@@ -33,6 +33,8 @@ def open_container(path: Path) -> InputContainer:
     if not path.exists():
         raise MediaError(path, "no such file")
     try:
+        if not path.is_file():  # opening a pipe would wait for a writer
+            raise MediaError(path, "is not a regular file")
         if path.stat().st_size == 0:
             raise MediaError(path, "is empty (0 bytes)")
         # Only local files: a playlist must not make us fetch what it names.

@@ -22,6 +22,7 @@ from ..types import Frames, Pixels, Video
 from ._reader import Reader
 
 _SANE_ASPECT = (0.2, 5.0)  # of a pixel; a damaged header says anything
+_LONGEST = 16  # times the wanted shorter side is the longer side of a picture at most, which bounds its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,14 @@ def probe(path: str | Path) -> MediaInfo:
 
 def sample(video: Video, fps: float, max_frames: int, size: int) -> Frames:
     """Evenly spread frames of a video or of a span of one: see `OpenVideo.sample`."""
+    return sample_with_info(video, fps, max_frames, size)[1]
+
+
+def sample_with_info(video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
+    """The same, and what the file holds, with one open of it."""
     with open_video(video.path) as opened:
-        return opened.sample(fps, max_frames, size, video.start, video.end)
+        frames = opened.sample(fps, max_frames, size, video.start, video.end)
+        return opened.info, frames
 
 
 def frames_at(path: str | Path, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
@@ -92,9 +99,10 @@ class OpenVideo:
         """Frames at `fps` a second, at most `max_frames`, from the middles of equal slices of [start, end).
 
         The shorter side of the pictures is `size` pixels, or as it is where the video is smaller (decision: never
-        enlarged). Decision: a sample may lie up to a quarter of a step beside its slice's middle where a key frame
-        stands there, and takes the last reference frame before that middle, because the others cost decoding and no
-        sample needs them. Times ascend strictly: a frame that stays on screen for several slices comes once.
+        enlarged; the longer side is at most 16 times `size`). Decision: a sample may lie up to a quarter of a step
+        beside its slice's middle where a key frame stands there, and takes the last reference frame before that middle,
+        because the others cost decoding and no sample needs them. Times ascend strictly: a frame that stays on screen
+        for several slices comes once.
 
         Raises UsageError where the numbers make no sense, MediaError where the span lies outside the video.
         """
@@ -158,6 +166,8 @@ class OpenVideo:
         if size is not None and size < min(width, height):
             shorter = min(width, height)
             width, height = round(width * size / shorter), round(height * size / shorter)
+        if size is not None and max(width, height) > _LONGEST * size:
+            width, height = (max(1, round(side * _LONGEST * size / max(width, height))) for side in (width, height))
         if self.info.rotation % 180:
             width, height = height, width
         picture = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)

@@ -1,0 +1,6 @@
+"""Which file names mean a video."""
+
+from __future__ import annotations
+
+_SUFFIXES = "3g2 3gp asf avi dv f4v flv m2ts m2v m4v mkv mov mp4 mpeg mpg mts mxf ogm ogv rm rmvb ts vob webm wmv y4m"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
