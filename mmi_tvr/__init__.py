@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .encode import Encoder
     from .errors import (
         IndexMismatch,
         LibraryBusy,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Encoder",
     "Hit",
     "IndexMismatch",
     "IndexReport",
@@ -48,6 +50,7 @@ __all__ = [
 
 # Where each name lives; all others are errors. Nothing is imported before it is used: `import mmi_tvr` costs nothing.
 _HOMES = {
+    "encode": {"Encoder"},
     "library": {"Library", "IndexReport", "Status"},
     "search": {"SearchResult"},
     "types": {"Hit", "Query", "Video"},

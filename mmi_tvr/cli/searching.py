@@ -147,6 +147,7 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
                 "folders": [str(root.path) for root in state.roots],
                 "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
                 "writer": state.writer,
+                "rebuilding": state.rebuilding,
             }
         )
         return
@@ -159,6 +160,10 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
     }
+    if state.rebuilding is not None:
+        rows["rebuilding"] = (
+            f"{state.rebuilding} videos to go (mmi-tvr index goes on); until then, searches find the old"
+        )
     for name, value in rows.items():
         out.print(f"{name:<12} {escape(value)}")
     if state.quarantined:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .. import plugins
-from ..config import Section
+from ..config import Section, over
 from ..errors import UsageError
 from ..protocols import Model
 
@@ -17,7 +19,8 @@ FALLBACK = "label_bridge"
 def section(text: str) -> Section:
     """What `--model TEXT` means: NAME, NAME:CHECKPOINT, or a checkpoint alone.
 
-    A checkpoint is a bundled model's name, a folder that training wrote, or a CLIP-layout one (folder or hub name).
+    A checkpoint is a bundled model's name, a folder that training wrote (or its hub name, once it is in the local
+    cache), or a CLIP-layout one (folder or hub name).
 
     >>> section("clip4clip:openai/clip-vit-base-patch32").options
     {'checkpoint': 'openai/clip-vit-base-patch32'}
@@ -27,7 +30,7 @@ def section(text: str) -> Section:
     name, colon, checkpoint = text.partition(":")
     if text == "auto" or name in plugins.names("models"):
         return Section(name=name, **({"weights" if name == "mmi" else "checkpoint": checkpoint} if colon else {}))
-    if text in bundled() or (Path(text) / "mmi.json").is_file():
+    if text in bundled() or (Path(text) / "mmi.json").is_file() or _trained_in_cache(text):
         return Section(name="mmi", weights=text)
     if "/" in text or Path(text).is_dir():
         return Section(name="clip4clip", checkpoint=text)
@@ -58,6 +61,19 @@ def spelled(chosen: Section) -> str:
     return str(place) if place in bundled() else f"{chosen.name}:{place}" if place else chosen.name
 
 
+def _trained_in_cache(name: str) -> bool:
+    """Whether this is the hub name of a model that `mmi` saved, and in the local cache. Asks no network."""
+    if name.count("/") != 1:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "mmi.json"), str)
+    except HFValidationError:
+        return False
+
+
 def bundled() -> tuple[str, ...]:
     """Names of the trained models that the package carries."""
     from ..encoders import hub
@@ -74,14 +90,27 @@ def key_images(chosen: Section) -> Section | None:
     return Section(**found) if found else None
 
 
-def checkpoints(chosen: Section) -> list[str]:
-    """The checkpoints that a model is loaded from: folders, or hub names.
+def checkpoints(chosen: Section) -> Iterator[str]:
+    """The checkpoints that a model is loaded from: folders, or hub names; what the package carries is left out.
 
-    >>> checkpoints(Section(name="mmi", llava={"checkpoint": "llava-hf/llava-1.5-7b-hf", "clip": "openai/clip"}))
+    Trained weights come before the base that they refer to, and must be there when the next one is asked for.
+
+    >>> list(checkpoints(Section(name="mmi", llava={"checkpoint": "llava-hf/llava-1.5-7b-hf", "clip": "openai/clip"})))
     ['llava-hf/llava-1.5-7b-hf', 'openai/clip']
+    >>> list(checkpoints(section("moving-shapes")))
+    []
     """
-    places = (chosen.options, chosen.options.get("llava") or {})
-    return [str(place[key]) for place in places for key in ("checkpoint", "clip") if place.get(key)]
+    from ..encoders import hub
+
+    options: dict[str, Any] = chosen.options
+    if weights := options.get("weights"):
+        mmi = plugins.load("models", "mmi")
+        if not Path(weights).is_dir() and weights not in bundled():
+            yield str(weights)
+        options = over(mmi.settings(mmi.folder_of(str(weights)), whole=True)["options"], options)
+    places = (options, options.get("llava") or {})
+    found = [str(place[key]) for place in places for key in ("checkpoint", "clip") if place.get(key)]
+    yield from (name for name in found if not (hub.BUNDLED / name).is_dir())
 
 
 def make(chosen: Section, device: str = "auto") -> Model:

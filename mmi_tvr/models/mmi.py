@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._mmi import MmiNetwork
 
 HEADS, ADAPTER, SETTINGS = "heads.safetensors", "adapter", "mmi.json"
+INSIDE = {"checkpoint": "base", "clip": "clip"}  # where checkpoints lie that travel with a trained model
 _BATCH = 32
 
 
@@ -45,7 +46,8 @@ class Options(BaseOptions):
     lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
     inductive: bool = Field(True, description="use the heads; false: key images are averaged")
     weights: str | None = Field(
-        None, description="a folder that `save` wrote, or the name of a bundled model; default: untrained"
+        None,
+        description="a folder that `save` wrote, its name on the hub, or a bundled model's name; default: untrained",
     )
     moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top: int = Field(1, ge=1, description="how many best key images")
@@ -56,7 +58,7 @@ class Options(BaseOptions):
     def _as_trained(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not values.get("weights"):
             return values
-        return config.over(_trained(folder_of(str(values["weights"])))["options"], values)
+        return config.over(settings(folder_of(str(values["weights"])), whole=True)["options"], values)
 
 
 def build(options: Options, *, device: str) -> Mmi:
@@ -69,8 +71,15 @@ def trainable(options: Options, *, device: str) -> Mmi:
 
 
 def folder_of(weights: str) -> Path:
-    """The folder of trained weights: a path, or the name of a bundled model. ModelNotFound where it is neither."""
+    """The folder of trained weights: a path, a bundled model's name, or a hub name in the local cache.
+
+    ModelNotFound where it is none of them.
+    """
     for folder in (Path(weights), hub.BUNDLED / weights):
+        if (folder / SETTINGS).is_file():
+            return folder
+    if weights.count("/") == 1 and not Path(weights).exists() and not Path(weights).is_absolute():
+        folder = hub.locate(weights)
         if (folder / SETTINGS).is_file():
             return folder
     raise ModelNotFound(f"{weights}: no trained model here ({SETTINGS} is missing), and none is bundled of that name")
@@ -79,7 +88,7 @@ def folder_of(weights: str) -> Path:
 def key_images(options: Mapping[str, Any]) -> dict[str, Any] | None:
     """How the key images were chosen that the weights were trained on; None where nothing was trained."""
     weights = options.get("weights")
-    found: dict[str, Any] | None = _trained(folder_of(str(weights)))["keyimages"] if weights else None
+    found: dict[str, Any] | None = settings(folder_of(str(weights)))["keyimages"] if weights else None
     return found
 
 
@@ -232,14 +241,18 @@ class Mmi:
         write_atomically(folder / SETTINGS, json.dumps(settings, indent=1).encode())
 
 
-def _trained(folder: Path) -> dict[str, Any]:
-    """What `save` noted."""
+def settings(folder: Path, whole: bool = False) -> dict[str, Any]:
+    """What `save` noted. `whole`: with the places of checkpoints that lie in the folder itself as absolute paths."""
     try:
         found: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         found["options"] = dict(found["options"])
         found.setdefault("keyimages", None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotFound(f"{folder / SETTINGS}: not what a training run wrote") from error
+    llava = found["options"].get("llava")
+    if whole and isinstance(llava, dict):
+        own = {key: folder.absolute() / place for key, place in INSIDE.items() if llava.get(key) == place}
+        found["options"]["llava"] = llava | {key: str(place) for key, place in own.items() if place.is_dir()}
     return found
 
 

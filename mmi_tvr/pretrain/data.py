@@ -45,7 +45,6 @@ _ABOUT: tuple[About, ...] = ("text", "video")
 _NOISE = 3.0  # grey levels: about what H.264 does to a picture of this size
 _BUSY = 0.6  # share of the pictures that are taken from within an event
 _captions = lru_cache(maxsize=None)(captions)  # telling one takes longer than reading it
-_LOOKING, _READING = 0.45, 0.3  # shares of the talks; in the rest skeletons are judged
 _DESCRIBED = 0.3  # share of the videos that are described
 _QUESTIONS = 6  # in one talk
 _TWIN = 0.6  # share of the wrong skeletons that are the twin's
@@ -131,7 +130,23 @@ class ClipBatches(_Seen):
 
 
 class TalkBatches(_Seen):
-    """Cached key images or a caption of each video, and what is to be said about them; or skeletons to be judged."""
+    """Cached key images or a caption of each video, and what is to be said about them; or skeletons to be judged.
+
+    looking, reading: shares of the talks about key images, and about captions.
+    """
+
+    def __init__(
+        self,
+        dataset: MovingShapes,
+        features: Sequence[Features],
+        batch: int,
+        seed: int,
+        *,
+        looking: float = 0.45,
+        reading: float = 0.3,
+    ) -> None:
+        super().__init__(dataset, features, batch, seed)
+        self._looking, self._reading = looking, reading
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
         """video (`models.mmi.pack`), talks, the facts (B, F) of what each of them is about, and the latest events of
@@ -139,10 +154,10 @@ class TalkBatches(_Seen):
         talks, known = [], []
         for at, row in enumerate(rows):
             spec, kind = self._specs[row], dice.random()
-            if kind < _LOOKING:
+            if kind < self._looking:
                 talks.append(look(spec, dice))
                 known.append(facts([spec], told=False))
-            elif kind < _LOOKING + _READING:
+            elif kind < self._looking + self._reading:
                 talks.append(read(spec, dice))
                 known.append(facts([spec], told=True))
             else:

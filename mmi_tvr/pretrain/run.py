@@ -33,6 +33,8 @@ KEY_IMAGES = {"name": "disparity", "fps": 4.0, "min_length": 0.5, "floor": 0.001
 TOKENS, REGIONS = 2, 3  # grids: visual tokens of a key image, regions of the spatial head
 _WORDS = 2000  # videos whose texts the tokenizers learn from
 _WATCHED = 500  # videos of the val split that a stage is measured on
+# Of the talks. Captions are learned in a third of the time, so in the second half most talks are about pictures.
+_SHARES = {"language": {"looking": 0.45, "reading": 0.3}, "events": {"looking": 0.7, "reading": 0.2}}
 # Of each stage: the share of its steps, and the loss terms.
 _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
     "frames": (
@@ -126,7 +128,7 @@ class _Run:
         def measure(_: nn.Module) -> float:
             return right_replies(model, batch)
 
-        data = TalkBatches(self.train, self.features(self.train), stage.batch, seed)
+        data = TalkBatches(self.train, self.features(self.train), stage.batch, seed, **_SHARES[name])
         found = self._stage(name, model, data, stage, measure)
         self._save()
         return found

@@ -1,0 +1,189 @@
+"""A model folder made ready for others: no path of this machine in it, and nothing that it needs left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import models, plugins
+from ..compare import REPORT
+from ..config import Section
+from ..embed import embedding_fingerprint
+from ..encoders import hub
+from ..errors import UsageError
+from ..files import write_atomically
+from ..models import mmi
+from . import card
+
+_CARRIED = {".safetensors", ".json", ".txt", ".model", ".jinja"}  # of a base: nothing pickled
+_KEPT = ("git", "python", "torch", "saved", "step", "validation", "train", "data")  # of what is known of the training
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A folder as it will be on the hub: `card` is the text of its README.md, `files` are (name, bytes), by name."""
+
+    folder: Path
+    repository: str
+    card: str
+    files: tuple[tuple[str, int], ...]
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.files)
+
+
+def prepare(
+    weights: str | Path,
+    repository: str,
+    folder: Path,
+    *,
+    reports: Sequence[Path] = (),
+    base: str | None = None,
+    license: str | None = None,
+    note: str = "",
+    text: str | None = None,
+) -> Prepared:
+    """Write the trained model `weights` (a folder, or a bundled model's name) into the new `folder`, with its card.
+
+    reports: what `evaluate --output` wrote; each must be of this very model (UsageError). base: the hub name under
+    which others find the base checkpoint, where it is a folder of this machine and shall not go along. license: as the
+    hub spells it, such as apache-2.0. note: a sentence for the card. text: a card to use instead of the generated one.
+    """
+    check_name(repository)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: not empty; what goes to the hub is written to a folder of its own")
+    source = mmi.folder_of(str(weights))
+    known = mmi.settings(source, whole=True)
+    measured = [(_read(path), path) for path in reports]
+    for document, path in measured:
+        _check_report(document, path, source)
+    inside, revision = _bases(known, base)
+    known["origin"] = _shareable(known.get("origin") or {})
+    if text is None:
+        documents = [document for document, _ in measured]
+        text = card.render(repository, known, documents, revision=revision, license=license, note=note)
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy(source, known, folder, inside)
+    write_atomically(folder / "README.md", text.encode())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sizes = tuple((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
+    return Prepared(folder, repository, text, sizes)
+
+
+def check_name(repository: str) -> None:
+    """UsageError where it is no OWNER/NAME that the hub would take."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repository)
+        if repository.count("/") != 1:
+            raise HFValidationError("the owner is missing")
+    except HFValidationError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{repository!r}: not a name on the hub, which is OWNER/NAME ({reason})") from error
+
+
+def _bases(known: dict[str, Any], name: str | None) -> tuple[dict[str, Path], str | None]:
+    """Have the settings name the bases as others find them.
+
+    Returns which folders go along, by the name that they get, and the revision of the base that is referred to, where
+    this machine has it in its cache.
+    """
+    llava, inside = known["options"]["llava"], {}
+    if name is not None:
+        check_name(name)
+        llava["checkpoint"] = name
+    for key, place in mmi.INSIDE.items():
+        if not (found := llava.get(key)):
+            continue
+        own = next((path for path in (Path(found), hub.BUNDLED / found) if path.is_dir()), None)
+        if own is not None and (cached := _cached_name(own)):
+            llava[key] = cached
+        elif own is not None:
+            inside[place], llava[key] = own, place
+        elif Path(found).is_absolute() or found.startswith("."):
+            raise UsageError(f"{found}: the model's base was here and is gone; say where others find it: --base")
+    referred = [] if "base" in inside else [llava["checkpoint"]]
+    return inside, next((_revision(each) for each in referred), None)
+
+
+def _cached_name(folder: Path) -> str | None:
+    """The hub name of a snapshot in a Hugging Face cache: .../models--OWNER--NAME/snapshots/REVISION."""
+    kind, _, name = folder.parent.parent.name.partition("--")
+    return name.replace("--", "/") if folder.parent.name == "snapshots" and kind == "models" else None
+
+
+def _revision(name: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
+def _shareable(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What others should know of the training: no commands, and no paths of this machine (decision)."""
+    settings = origin.get("settings") or {}
+    told = {**{key: settings[key] for key in ("train", "data") if key in settings}, **origin}
+    return {key: _without_paths(told[key]) for key in _KEPT if key in told}
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_paths(each) for key, each in value.items() if not _is_path(each)}
+    return [_without_paths(each) for each in value if not _is_path(each)] if isinstance(value, list) else value
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and any(mark in value for mark in "/\\")
+
+
+def _copy(source: Path, known: Mapping[str, Any], folder: Path, inside: Mapping[str, Path]) -> None:
+    def foreign(parent: str, names: list[str]) -> list[str]:
+        return [name for name in names if not (Path(parent, name).is_dir() or Path(name).suffix in _CARRIED)]
+
+    shutil.copyfile(source / mmi.HEADS, folder / mmi.HEADS)
+    write_atomically(folder / mmi.SETTINGS, json.dumps(known, indent=1, sort_keys=True).encode())
+    if (source / mmi.ADAPTER).is_dir():
+        shutil.copytree(source / mmi.ADAPTER, folder / mmi.ADAPTER, ignore=foreign)
+        path = folder / mmi.ADAPTER / "adapter_config.json"
+        adapter = json.loads(path.read_text(encoding="utf-8"))
+        adapter["base_model_name_or_path"] = known["options"]["llava"]["checkpoint"]
+        write_atomically(path, json.dumps(adapter, indent=1, sort_keys=True).encode())
+    for name, base in inside.items():
+        shutil.copytree(base, folder / name, ignore=foreign)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A saved evaluation. UsageError where it is none."""
+    path = path / REPORT if path.is_dir() else path
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        _ = [found[side][name] for side in ("t2v", "v2t") for name in ("R@1", "R@5", "R@10", "ci95")]
+        _ = found["n"], found["videos"], found["fingerprint"], found["config"]["target"], found["config"]["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not a saved evaluation; make one: mmi-tvr evaluate ... --output DIR") from error
+    return dict(found)
+
+
+def _check_report(document: Mapping[str, Any], path: Path, source: Path) -> None:
+    """A card never shows numbers that another model made: the report's fingerprint is made again, from these files."""
+    told = {**document["config"]["model"], "weights": os.fspath(source)}
+    if told.pop("name") != "mmi":
+        raise UsageError(
+            f"{path}: an evaluation of {document['config']['model']['name']}, not of the model in {source}"
+        )
+    images = Section(**document["config"]["keyimages"])
+    method = plugins.build("keyimages", images.name, images.options)
+    found = embedding_fingerprint(models.make(Section(name="mmi", **told), "cpu"), method)
+    if found != document["fingerprint"]:
+        raise UsageError(
+            f"{path}: an evaluation of another model ({document['fingerprint']}) than the one in {source} ({found}); "
+            f"evaluate this one: mmi-tvr evaluate ... --checkpoint {source} --output DIR"
+        )

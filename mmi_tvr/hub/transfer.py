@@ -1,0 +1,59 @@
+"""To the hub and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import models
+from ..config import Section
+from ..embed import Progress, Silent
+from ..encoders import hub
+from ..errors import MmiTvrError
+from .folder import Prepared
+
+
+def push(prepared: Prepared, *, private: bool = False, token: str | None = None) -> str:
+    """Upload a prepared folder as one commit, into a repository that is made where there is none. Returns its address.
+
+    `private` holds for a new repository; one that is there keeps what it is. `token`: None takes the one of
+    `hf auth login` or $HF_TOKEN. MmiTvrError where the hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token, library_name="mmi-tvr")
+    try:
+        made = api.create_repo(prepared.repository, repo_type="model", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=made.repo_id,
+            repo_type="model",
+            folder_path=prepared.folder,
+            commit_message="Upload a model of mmi-tvr",
+        )
+    except Exception as error:  # the transport's errors have no common base
+        reason = " ".join(str(error).split())[:300]
+        raise MmiTvrError(
+            f"{prepared.repository}: could not be pushed: {reason}; to log in: hf auth login, or set HF_TOKEN"
+        ) from error
+    return str(made)
+
+
+def resolve(name: str, *, download: bool = False, progress: Progress | None = None) -> Section:
+    """The model that a name means (`models.section`; also a repository of a trained model), as a settings section.
+
+    With `download`, the repository and the base that it refers to are fetched into the Hugging Face cache, or brought
+    up to date there. Without, nothing is fetched; what is missing is a ModelNotFound once the model is made.
+    """
+    progress = progress or Silent()
+
+    def fetch(repository: str) -> None:
+        progress.say(f"fetching {repository} ({hub.describe(repository)})")
+        hub.fetch(repository)
+
+    if download and "/" in name and ":" not in name and not Path(name).exists():
+        fetch(name)
+    section = models.section(name)
+    if download:
+        for checkpoint in models.checkpoints(section):
+            if checkpoint != name:
+                fetch(checkpoint)
+    return section

@@ -1,0 +1,69 @@
+"""A library behind a thread of its own, and its hits as the plain values that documents of other frameworks carry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..library import Library
+from ..library.core import ModelLike
+from ..report.explanation import answer
+from ..types import Hit
+
+
+class Shelf:
+    """Searches a library from any thread, or event loop.
+
+    A Library belongs to one thread, and these frameworks search from whichever they like: one worker thread opens it,
+    searches, and closes it.
+    """
+
+    def __init__(self, library: str | os.PathLike[str], model: ModelLike, options: Mapping[str, Any]) -> None:
+        """`model` as for a Library; `options` are what `Library.search` takes besides the query."""
+        path = Path(os.path.expanduser(library))
+        if not Library(path).exists:
+            raise UsageError(f"{path}: no library is here; make one: mmi-tvr index DIR --library {path}")
+        self._options = dict(options)
+        self._library = Library(path, model=model)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
+
+    def submit(self, query: str) -> Future[Sequence[Hit]]:
+        """The hits, once they are there."""
+        return self._worker.submit(lambda: self._library.search(query, **self._options).hits)
+
+    def close(self) -> None:
+        """Let go of the library. Nothing can be searched afterwards."""
+        self._worker.submit(self._library.close)
+        self._worker.shutdown()
+
+
+def content(hit: Hit) -> str:
+    """What a language model is to read of a hit: which seconds of which video, and what was said of it, if anything."""
+    lines = [f"{hit.path.name}, {hit.start:.1f} s to {hit.end:.1f} s"]
+    if hit.explanation is not None:
+        lines += [f"{line.asked} {answer(line)}" for line in hit.explanation.video if line.error is None]
+    return "\n".join(lines)
+
+
+def metadata(hit: Hit) -> dict[str, Any]:
+    """Everything that is known of a hit, as values that JSON can carry; `explanation` is None without re-ranking."""
+    return {
+        "path": str(hit.path),
+        "start": hit.start,
+        "end": hit.end,
+        "time": hit.time,
+        "score": hit.score,
+        "relevance": hit.relevance,
+        "also": [str(path) for path in hit.also],
+        "explanation": asdict(hit.explanation) if hit.explanation else None,
+    }
+
+
+def identity(hit: Hit) -> str:
+    """The same for the same moment of the same file."""
+    return f"{hit.path.absolute().as_uri()}#t={hit.start:.3f},{hit.end:.3f}"
