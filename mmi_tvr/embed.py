@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import MediaError
-from .features import FeatureCache, Source, extract, feature_key, sampling_fingerprint, stamp_of
-from .fingerprint import digest, file_digest
+from .features import FeatureCache, Source, extract, feature_key, sampling_fingerprint, source_of
+from .fingerprint import digest
 from .protocols import KeyImageMethod, Model
 from .types import Embeddings, Features, Video
 
@@ -115,10 +115,6 @@ def embed_all(
 def _source(video: Video, hashes: dict[Path, Source | MediaError]) -> Source | MediaError:
     """The source of a video; a file of which several spans are used is hashed once."""
     if video.path not in hashes:
-        try:
-            stamp = stamp_of(video.path)
-            hashes[video.path] = Source(video, file_digest(video.path), stamp)
-        except OSError as error:
-            hashes[video.path] = MediaError(video.path, error.strerror or str(error))
+        hashes[video.path] = source_of(video)
     known = hashes[video.path]
     return known if isinstance(known, MediaError) else Source(video, known.content, known.stamp)

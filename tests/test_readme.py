@@ -17,13 +17,17 @@ from test_models import LAYOUTS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {"README.md": README, **{path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}}
-COMMANDS = [
+ALL = [
     (page, line.partition("  #")[0].strip())
     for page, text in sorted(PAGES.items())
     for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     for line in block.splitlines()
     if line.strip()
 ]
+FIRST: dict[str, str] = {}  # what several pages say is run once
+for _page, _command in ALL:
+    FIRST.setdefault(_command, _page)
+COMMANDS = [(page, command) for command, page in FIRST.items()]
 NEEDS_A_NETWORK = [command for _, command in COMMANDS if "--download" in command]
 STEPS = (
     "[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}}, "
@@ -40,7 +44,7 @@ SHORTER: dict[str, tuple[str, ...]] = {
     ),
     "scripts/pretrain_tiny.py": tuple(
         word
-        for change in ("videos=16", f"frames={STAGE}", f"clips={STAGE}", f"language={STAGE}")
+        for change in ("videos=16", *(f"{stage}={STAGE}" for stage in ("frames", "clips", "language", "events")))
         for word in ("--set", change)
     ),
     "scripts/ablate_knowledge.py": ("--limit", "4", "--seeds", "1", "--set", "rerank.depth=3"),

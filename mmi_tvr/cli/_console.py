@@ -31,6 +31,7 @@ from rich.text import Text
 from .. import models
 from ..config import Section, Settings
 from ..device import calm_threads
+from ..embed import Silent
 from ..errors import MmiTvrError, UsageError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C, too
@@ -104,20 +105,29 @@ def chosen_model(text: str | None, settings: Settings, download: bool) -> Sectio
     """What --model means, else the settings' model, else None. With --download its checkpoints are fetched, and each
     is named with its size before."""
     if text is not None:
-        section = models.resolve(models.section(text))
-    elif settings.model != Section():
-        section = settings.model
-    elif download:
-        raise typer.BadParameter("--download goes with --model or --config: they say what to fetch")
-    else:
+        if not download:
+            return models.resolve(models.section(text))
+        from ..hub import resolve
+
+        return models.resolve(resolve(text, download=True, progress=_Said()))
+    if settings.model == Section():
+        if download:
+            raise typer.BadParameter("--download goes with --model or --config: they say what to fetch")
         return None
     if download:
         from ..encoders import hub
 
-        for checkpoint in models.checkpoints(section):
+        for checkpoint in models.checkpoints(settings.model):
             say(f"fetching {checkpoint} ({hub.describe(checkpoint)})")
             hub.fetch(checkpoint)
-    return section
+    return settings.model
+
+
+class _Said(Silent):
+    """The progress of a command that draws no bar yet."""
+
+    def say(self, message: str) -> None:
+        say(message)
 
 
 def announce(model: str) -> None:

@@ -7,8 +7,8 @@ False
 
 from __future__ import annotations
 
+from ..media.names import VIDEO_SUFFIXES
 from .core import Library
 from .report import DescribeReport, IndexReport, Status
-from .scan import VIDEO_SUFFIXES
 
 __all__ = ["VIDEO_SUFFIXES", "DescribeReport", "IndexReport", "Library", "Status"]

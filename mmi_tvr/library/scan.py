@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-_SUFFIXES = "3g2 3gp asf avi dv f4v flv m2ts m2v m4v mkv mov mp4 mpeg mpg mts mxf ogm ogv rm rmvb ts vob webm wmv y4m"
-VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
+from ..media.names import VIDEO_SUFFIXES
+
 _SOURCE_CODE = frozenset((".ts", ".mts"))  # TypeScript has these suffixes, too
 # What file systems and appliances keep to themselves, beside all names that begin with a dot.
 HIDDEN = frozenset(
