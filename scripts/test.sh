@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh dev
-exec .venv/bin/python -m pytest "$@"
+export OMP_NUM_THREADS=1 # a worker a processor; the tests of one file stay together
+exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"
