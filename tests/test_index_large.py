@@ -1,4 +1,4 @@
-"""The indexes for large collections, faiss and milvus, held to flat."""
+"""The index for large collections on one machine, faiss, held to flat."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from indexes import DIM, collection, naive, opened, recall, unit
+from indexes import collection, opened, recall, unit
 
-from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
+from mmi_tvr.errors import UsageError
 from mmi_tvr.index import faiss as faiss_index
 from mmi_tvr.types import Filter
 
@@ -151,114 +151,3 @@ class TestFaissGraph:
         code = f"import {order}, numpy as np\nx = np.eye(64, dtype='f4')\ni = faiss.IndexFlatIP(64); i.add(x)\n"
         code += "assert (i.search(x, 1)[1].ravel() == range(64)).all() and torch.eye(64).mm(torch.eye(64)).sum() == 64"
         assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
-
-
-class TestMilvus:
-    def test_against_flat(self, tmp_path):
-        ids, vectors, queries = collection(150), unit(750, seed=2), unit(5, seed=3)
-        flat, milvus = opened("flat", tmp_path / "flat"), opened("milvus", tmp_path / "milvus")
-        for each in (flat, milvus):
-            each.add(ids, vectors)
-            each.delete(ids[::9])
-            each.upsert(ids[5:50], vectors[:45])
-        for where in (
-            None,
-            Filter(kind="video"),
-            Filter(videos=frozenset({3, 11})),
-            Filter(videos=frozenset(range(80))),
-        ):
-            expected, found = flat.search(queries, 10, where), milvus.search(queries, 10, where)
-            np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
-            assert (found[1] == expected[1]).all()
-            assert milvus.count(where) == flat.count(where)
-        assert (milvus.ids() == flat.ids()).all()
-        for each in (flat, milvus):
-            each.close()
-
-    def test_graph_never_returns_fewer_than_there_are(self, tmp_path):
-        made = opened("milvus", tmp_path, index_type="HNSW", ef_search=8)
-        ids, vectors = collection(200), unit(1_000)
-        made.add(ids, vectors)
-        made.flush()
-        where = Filter(videos=frozenset({3, 50, 199}))
-        expected = naive(dict(zip(ids, vectors, strict=True)), unit(2, seed=1), 15, where)
-        assert (made.search(unit(2, seed=1), 15, where)[1] == expected[1]).all()
-        assert (
-            recall(made.search(vectors[:50], 10)[1], naive(dict(zip(ids, vectors, strict=True)), vectors[:50], 10)[1])
-            > 0.95
-        )
-        made.close()
-
-    def test_second_process_is_told_who_holds_it(self, tmp_path):
-        made = opened("milvus", tmp_path)
-        code = (
-            "import sys; from mmi_tvr import plugins; from mmi_tvr.errors import LibraryBusy\n"
-            "try: plugins.build('index', 'milvus', path=sys.argv[1], dim=16, fingerprint='made-by-a').close()\n"
-            "except LibraryBusy as error: print('busy:', error)\n"
-            "else: print('open')"
-        )
-        run = [sys.executable, "-c", code, str(tmp_path)]
-        held = subprocess.run(run, check=True, capture_output=True, text=True, timeout=120)
-        assert held.stdout.startswith("busy:")
-        assert "another process" in held.stdout
-        assert held.stdout.count("\n") == 1
-        assert "Traceback" not in held.stderr
-        made.close()
-        assert subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout == "open\n"
-
-    def test_a_server(self, tmp_path, monkeypatch):
-        """Milvus Lite speaks a server's protocol; asked over http, it is one for us."""
-        from milvus_lite.server_manager import server_manager_instance as server
-
-        uri = server.start_and_get_uri(str(tmp_path / "server.db"))
-        monkeypatch.setenv("MILVUS_TOKEN", "someone:secret")
-        made = opened("milvus", tmp_path / "library", uri=uri, collection="films")
-        ids, vectors = collection(40), unit(200)
-        made.add(ids, vectors)
-        made.flush()
-        made.close()
-        again = opened("milvus", tmp_path / "elsewhere", uri=uri, collection="films", create=False)
-        assert again.search(vectors[:20], 1)[1].ravel().tolist() == ids[:20].tolist()
-        assert again.count() == 200
-        again.close()
-        with pytest.raises(IndexMismatch, match=r"collection films: .* or name another collection"):
-            opened("milvus", tmp_path, uri=uri, collection="films", fingerprint="made-by-b")
-        with pytest.raises(UsageError, match="no vector index is here"):
-            opened("milvus", tmp_path, uri=uri, collection="others", create=False)
-        assert not (tmp_path / "library" / "milvus.db").exists()
-        server.release_server(str(tmp_path / "server.db"))
-
-    def test_no_server_is_one_line(self, tmp_path):
-        with pytest.raises(MmiTvrError, match=r"http://127.0.0.1:1: Milvus says: ") as caught:
-            opened("milvus", tmp_path, uri="http://127.0.0.1:1", timeout=0.5)
-        assert "\n" not in str(caught.value)
-
-    def test_wrong_uri(self, tmp_path):
-        with pytest.raises(UsageError, match=r"http:// or https://, or is a path that ends in .db"):
-            opened("milvus", tmp_path, uri="ftp://somewhere")
-
-    def test_someone_elses_collection(self, tmp_path):
-        from pymilvus import MilvusClient
-
-        made = opened("milvus", tmp_path)
-        client = MilvusClient(made.uri)
-        client.create_collection("other", dimension=DIM)
-        with pytest.raises(UsageError, match="collection other is not one of ours"):
-            opened("milvus", tmp_path, collection="other")
-        client.close()
-        made.close()
-
-    def test_pages_beyond_a_window(self, tmp_path, monkeypatch):
-        from mmi_tvr.index import milvus
-
-        monkeypatch.setattr(milvus, "_WINDOW", 40)
-        monkeypatch.setattr(milvus, "_PAGE", 30)
-        made = opened("milvus", tmp_path)
-        ids, vectors = collection(25), unit(125)
-        made.add(ids, vectors)
-        assert (made.ids() == ids).all()
-        assert (made.get(ids) == vectors).all()
-        assert (
-            made.search(vectors[:2], 100)[1] == naive(dict(zip(ids, vectors, strict=True)), vectors[:2], 100)[1]
-        ).all()
-        made.close()

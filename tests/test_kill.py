@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 
+from mmi_tvr.errors import IndexMismatch
 from mmi_tvr.features import FeatureCache
 from mmi_tvr.library import Library
 
@@ -123,6 +125,15 @@ def check_search(path: Path) -> None:
             assert len(result) == result.coverage.searched
 
 
+def check_answers(path: Path, folder: Path) -> None:
+    """Whatever was killed, all is found: by the old model, or by the new one if the rebuild was as good as done."""
+    found = None
+    for vision in (0, 1):
+        with Library(path, model=FakeModel(vision=vision), relevance=clipped) as library, suppress(IndexMismatch):
+            found = {hit.path.name for hit in library.search("red", top=99, min_score=0)}
+    assert found == {file.name for file in folder.iterdir()}
+
+
 def test_killed_at_every_few_steps_of_a_first_run(tmp_path, folder, run: Run):
     steps = run(tmp_path / "measured", folder)
     assert steps > 100
@@ -144,6 +155,7 @@ def test_killed_at_every_few_steps_of_a_rebuild(tmp_path, folder, run: Run):
     for fatal in range(1, steps, 9):
         library = shutil.copytree(tmp_path / "library", tmp_path / f"killed at {fatal}")
         kills += run(library, folder, fatal, vision=1, rebuild=True) is None
+        check_answers(library, folder)
         assert run(library, folder, vision=1, rebuild=True) is not None
         check(library, folder, vision=1)
     assert kills > 5

@@ -275,15 +275,61 @@ def test_a_rebuild_that_was_interrupted_goes_on(folder, library):
     rewritten._model.left = 0
     with pytest.raises(KeyboardInterrupt):
         rewritten.index(folder, rebuild=True)
-    assert rewritten.status().pending == 4
-    result = rewritten.search("red")
-    assert (list(result), result.coverage.searched, result.coverage.pending) == ([], 0, 4)
+    state = rewritten.status()
+    assert (state.videos, state.pending, state.rebuilding) == (2, 0, 4)
+    assert [best(library, name) for name in ("blue", "red")] == ["blue", "red"]  # what was there still answers
     model = FakeModel(vision=1)
     assert counts(Library(library.path, model=model).index(folder, rebuild=True))["embedded"] == 4
     assert model.seen == 0  # the features of the interrupted run were kept
     again = Library(library.path, model=FakeModel(vision=1), relevance=clipped)
+    assert again.status().rebuilding is None
     assert counts(again.index(folder)) == {"unchanged": 4}
     assert best(again, "red") == "red"
+
+
+def test_what_was_there_answers_until_a_rebuild_is_done(folder, library):
+    """A reader in the middle of a rebuild finds everything as before, and the new state right after it."""
+
+    class Asks(FakeModel):
+        def embed_videos(self, features):
+            seen.append([best(reader, name) for name in NAMES])
+            return super().embed_videos(features)
+
+    seen: list[list[str]] = []
+    library.index(folder)
+    reader = Library(library.path, relevance=clipped, model=FakeModel())
+    changed = Library(library.path, model=Asks(vision=1), relevance=clipped)
+    assert counts(changed.index(folder, rebuild=True))["embedded"] == 4
+    assert seen
+    assert all(names == list(NAMES) for names in seen)
+    with pytest.raises(IndexMismatch):
+        reader.search("red")
+    assert best(changed, "red") == "red"
+    assert len(list((library.path / "vectors").iterdir())) == 1
+
+
+def test_files_are_forgotten_at_once_in_the_middle_of_a_rebuild(folder, library):
+    class Stops(FakeModel):
+        def embed_videos(self, features):
+            raise KeyboardInterrupt
+
+    library.index(folder)
+    with pytest.raises(KeyboardInterrupt):
+        Library(library.path, model=Stops(vision=1)).index(rebuild=True)
+    assert len(library.remove(folder / "part0")) == 2
+    assert library.status().rebuilding == 2
+    assert len(library.search("red", top=9, min_score=0)) == 2
+    rebuilt = Library(library.path, model=FakeModel(vision=1), relevance=clipped)
+    rebuilt.index(folder / "part1", rebuild=True)
+    assert len(rebuilt.search("red", top=9, min_score=0)) == 2
+
+
+def test_a_rebuild_that_cannot_begin_leaves_nothing(folder, library):
+    library.index(folder)
+    with pytest.raises(UsageError, match="no model is called 'none'"):
+        library.index(model="none", rebuild=True)
+    assert library.status().rebuilding is None
+    assert best(library, "red") == "red"
 
 
 def test_settings_are_kept_and_a_change_is_refused(folder, library):

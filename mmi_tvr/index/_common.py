@@ -11,7 +11,8 @@ from ..errors import IndexMismatch, UsageError
 from ..types import Filter, FloatArray, IdArray, Kind, moment_of, video_of
 
 UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
-_MARKS = {"flat or faiss": "manifest.json", "milvus": "milvus.db"}  # the file that tells whose folder it is
+# The file that tells whose folder it is.
+_MARKS = {"manifest.json": "flat or faiss", "milvus.db": "milvus", "milvus.json": "milvus on a server"}
 _REBUILD = "mmi-tvr index DIR... --library LIB --rebuild"
 
 
@@ -103,14 +104,12 @@ def merge(
     return scores[kept].reshape(queries, limit), ids[kept].reshape(queries, limit)
 
 
-def refuse_foreign(
-    path: Path | str, made_by: tuple[str, int], asked: tuple[str, int], fix: str = f"make them again: {_REBUILD}"
-) -> None:
+def refuse_foreign(path: Path | str, made_by: tuple[str, int], asked: tuple[str, int]) -> None:
     """Raise IndexMismatch unless (fingerprint, dim) of what is stored and of what is asked for are the same."""
     if made_by != asked:
         raise IndexMismatch(
             f"{path}: its vectors were made by {made_by[0]} ({made_by[1]}-d), not by {asked[0]} ({asked[1]}-d); "
-            f"use the model and settings that made them, or {fix}"
+            f"use the model and settings that made them, or make them again: {_REBUILD}"
         )
 
 
@@ -120,7 +119,7 @@ def in_use(id_: int) -> UsageError:
 
 def refuse_other_kind(folder: Path, own: str) -> None:
     """Raise IndexMismatch where the folder holds an index of another kind than that of the file `own`."""
-    for kind, mark in _MARKS.items():
+    for mark, kind in _MARKS.items():
         if mark != own and (folder / mark).exists():
             raise IndexMismatch(
                 f"{folder}: its vectors are in an index of {kind}; name that in the settings (index.name), "

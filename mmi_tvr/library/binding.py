@@ -8,7 +8,6 @@ what made the vectors; absent until the first embedding), `dim`, `vectors` (the 
 from __future__ import annotations
 
 import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +129,6 @@ class Binding:
     @property
     def vectors(self) -> Path:
         return self.folder / "vectors"
-
-    def sweep(self) -> None:
-        """Remove the vectors that a rebuild has left behind."""
-        for old in self.vectors.glob("*"):
-            if old.is_dir() and old.name != self.catalogue.meta("vectors"):
-                shutil.rmtree(old, ignore_errors=True)
-
-    def finish(self) -> None:
-        """Every video is embedded: a rebuild, if there was one, is over."""
-        if self.catalogue.meta("rebuilding") is not None:
-            with self.catalogue.change():
-                self.catalogue.set_meta(rebuilding=None)
 
     def _rebuild(self) -> None:
         """Bind the library to the present settings and have everything embedded again, in one transaction.

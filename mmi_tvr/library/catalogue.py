@@ -139,6 +139,26 @@ class Catalogue:
                 raise MmiTvrError(f"{self.path}: cannot be written ({error})") from error
             raise
 
+    def copy(self, path: Path) -> None:
+        """Write this state to another file, which is whole or not there."""
+        draft = path.with_name(path.name + ".tmp")
+        draft.unlink(missing_ok=True)
+        other = sqlite3.connect(draft)
+        try:
+            self._db.backup(other)
+        finally:
+            other.close()
+        for log in ("-wal", "-shm"):  # of an earlier file of that name
+            path.with_name(path.name + log).unlink(missing_ok=True)
+        os.replace(draft, path)
+
+    def take_over(self, other: Catalogue) -> None:
+        """Have the state of another catalogue, in one transaction."""
+        try:
+            other._db.backup(self._db)
+        except sqlite3.Error as error:
+            raise MmiTvrError(f"{self.path}: cannot be written ({error})") from error
+
     def version(self) -> int:
         """A number that changes when another process commits."""
         return int(self._one("PRAGMA data_version"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from ..knowledge.skeletons import FILE, Store
 from ..protocols import Index, KeyImageMethod, Model, Reranker
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
 from ..types import Query
+from . import draft
 from .binding import Binding
 from .catalogue import Catalogue
 from .indexing import FEATURES, Indexing
@@ -27,7 +28,7 @@ from .scan import real_path
 from .views import Views
 
 CATALOGUE = "catalogue.sqlite"
-_OWN = (CATALOGUE, LOCK, HOLDER, FILE, FEATURES, "vectors")
+_OWN = (CATALOGUE, LOCK, HOLDER, FILE, FEATURES, draft.DRAFT, "vectors")
 _DESCRIBED = 64  # videos that are looked up together
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -86,8 +87,8 @@ class Library:
         """Bring the library up to date with these folders and files; without any, with all that it knows.
 
         `exclude` replaces the glob patterns that are remembered for these folders; None keeps them. `retry` tries
-        quarantined files again. `rebuild` embeds everything again, with the model and settings given now. While
-        another process writes, wait up to `wait` seconds.
+        quarantined files again. `rebuild` embeds everything again, with the model and settings given now; until that
+        is done, searches find what was there before. While another process writes, wait up to `wait` seconds.
 
         Raises UsageError (no such path), IndexMismatch (another model, without `rebuild`), LibraryBusy, and what the
         model raises. An interrupted or killed run is taken up by the next one.
@@ -96,7 +97,11 @@ class Library:
         given = _listed(paths)
         if not self.exists and (missing := [path for path in given if not os.path.lexists(path)]):
             raise UsageError(f"{missing[0]}: no such file or folder")
-        with self._writer(model, wait, progress, create=True) as (indexing, binding):
+        with (
+            self._writing(wait, progress, create=True) as catalogue,
+            draft.target(self.path, catalogue, rebuild) as target,
+            self._indexing(target, model, progress) as (indexing, binding),
+        ):
             binding.settle(rebuild)
             return indexing.run(given, exclude, retry)
 
@@ -107,9 +112,12 @@ class Library:
         """
         progress = progress or Silent()
         given = [real_path(path) for path in _listed(paths)]
-        with self._writer(None, wait, progress, create=False) as (indexing, _):
-            indexing.reconcile()
-            return indexing.remove(given)
+        with self._writing(wait, progress) as catalogue:
+            gone = self._remove(catalogue, given, progress)
+            if (rebuilt := draft.unfinished(self.path)) is not None:
+                with closing(rebuilt), suppress(UsageError):  # it may know nothing of them any more
+                    self._remove(rebuilt, given, progress)
+        return gone
 
     def describe(self, *, wait: float = 60.0, progress: Progress | None = None) -> DescribeReport:
         """Ask every indexed video the chosen questions, so that no re-ranked search has to wait for it.
@@ -120,7 +128,10 @@ class Library:
         from ..rerank import skeleton
 
         started, progress = time.monotonic(), progress or Silent()
-        with self._writer(self._kept_model(self._open()), wait, progress, create=False) as (_, binding):
+        with (
+            self._writing(wait, progress) as catalogue,
+            self._indexing(catalogue, self._kept_model(catalogue), progress) as (_, binding),
+        ):
             section = binding.rerank() or RERANK
             options = plugins.options("rerank", section.name, section.options)
             if not isinstance(options, skeleton.Options):
@@ -183,6 +194,7 @@ class Library:
             roots=tuple(catalogue.roots()),
             quarantined=tuple(catalogue.quarantined()),
             writer=writer(self.path),
+            rebuilding=draft.pending(self.path),
         )
 
     def close(self) -> None:
@@ -255,9 +267,8 @@ class Library:
         return Binding(self.path, catalogue, self._settings, wanted)
 
     @contextmanager
-    def _writer(
-        self, model: ModelLike, wait: float, progress: Progress, create: bool
-    ) -> Iterator[tuple[Indexing, Binding]]:
+    def _writing(self, wait: float, progress: Progress, create: bool = False) -> Iterator[Catalogue]:
+        """The catalogue, while nobody else writes."""
         if create:
             self._make_folder()
         elif not self.exists:
@@ -265,14 +276,26 @@ class Library:
         self._drop_searcher()
         with writing(self.path, wait, progress.say):
             catalogue = self._open(create)
-            binding = self._bind(catalogue, model)
-            indexing = Indexing(self.path, catalogue, binding, progress)
-            try:
-                yield indexing, binding
-            finally:
-                indexing.close()
-                if binding.loaded is not None:
-                    self._kept = binding.loaded[0], binding.loaded[2]
+            yield catalogue
+            draft.sweep(self.path, catalogue)
+
+    @contextmanager
+    def _indexing(
+        self, catalogue: Catalogue, model: ModelLike, progress: Progress
+    ) -> Iterator[tuple[Indexing, Binding]]:
+        binding = self._bind(catalogue, model)
+        indexing = Indexing(self.path, catalogue, binding, progress)
+        try:
+            yield indexing, binding
+        finally:
+            indexing.close()
+            if binding.loaded is not None:
+                self._kept = binding.loaded[0], binding.loaded[2]
+
+    def _remove(self, catalogue: Catalogue, paths: Sequence[Path], progress: Progress) -> tuple[Path, ...]:
+        with self._indexing(catalogue, None, progress) as (indexing, _):
+            indexing.reconcile()
+            return indexing.remove(paths)
 
     def _make_folder(self) -> None:
         if not self.exists and self.path.is_dir():

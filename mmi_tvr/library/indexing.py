@@ -20,6 +20,7 @@ from ..embed import Embedder, Progress, Result
 from ..errors import MediaError, UsageError
 from ..features import FeatureCache, Source, stamp_of
 from ..fingerprint import file_digest
+from ..index import publish
 from ..knowledge import skeletons
 from ..protocols import Index
 from ..types import Embeddings, Video, row_ids, video_of
@@ -72,7 +73,8 @@ class Indexing:
         removed = self.forget(plan.vanished, tags)
         self.prune()
         embedded = self.embed()
-        self.binding.finish()
+        if self._index is not None:
+            publish(self._index)
         return self._report(plan.found, tags, waiting, removed, embedded, started)
 
     # What is there
@@ -232,7 +234,6 @@ class Indexing:
 
     def reconcile(self) -> None:
         """Make catalogue and index agree after a kill: the catalogue says what should be there."""
-        self.binding.sweep()
         index = self._index = self.binding.open_index(create=True)
         stored = np.empty(0, np.int64) if index is None else index.ids()
         lost = np.setdiff1d(self.catalogue.expected_ids(), stored)

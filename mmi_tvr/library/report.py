@@ -49,7 +49,9 @@ class DescribeReport:
 class Status:
     """A library at a glance. `videos` are different contents that can be searched; copies count once.
 
-    `model` and `fingerprint` are None before anything was embedded; `writer` says who is writing at present.
+    `model` and `fingerprint` are None before anything was embedded; `writer` says who is writing at present;
+    `rebuilding` counts what an unfinished rebuild has yet to embed (None: there is no such), and the rest is about what
+    can be found until then.
     """
 
     path: Path
@@ -65,3 +67,4 @@ class Status:
     roots: tuple[Root, ...]
     quarantined: Reasons
     writer: str | None
+    rebuilding: int | None = None

@@ -1,0 +1,55 @@
+"""What 1,000 to a billion videos take: `python scripts/simulate_scale.py`; see docs/scale.md.
+
+`--check` builds and searches indexes at three sizes here, and prints what the model had said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from mmi_tvr import config, scale
+from mmi_tvr.cli._console import command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    sizes = [10**power for power in range(3, 10)]
+    parser.add_argument("videos", nargs="*", type=lambda text: int(float(text)), help="sizes, such as 2e6")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"change the collection: {', '.join(name for name in scale.Collection.model_fields if name != 'videos')}",
+    )
+    parser.add_argument(
+        "--rate", action="append", default=[], metavar="NAME=VALUE", help="change a rate (see --sources)"
+    )
+    parser.add_argument("--sources", action="store_true", help="print the rates, and how each is known")
+    parser.add_argument("--check", action="store_true", help="hold the model against measured runs at three sizes")
+    parser.add_argument("--small", action="store_true", help="small sizes, to see that --check runs")
+    parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
+    args = parser.parse_args()
+    if args.sources:
+        print(*scale.sources(), sep="\n")
+        return
+    if args.check:
+        print(
+            *scale.comparisons(scale.check((500, 1_000, 2_000), probes=(200, 400)) if args.small else scale.check()),
+            sep="\n",
+        )
+        return
+    rates = scale.rates(args.rate)
+    wanted = [config.read(scale.Collection, None, [*args.set, f"videos={size}"]) for size in args.videos or sizes]
+    found = [scale.predict(each, rates) for each in wanted]
+    if args.json:
+        print(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        print(*scale.tables(found), sep="\n")
+
+
+if __name__ == "__main__":
+    with command():
+        main()
