@@ -72,7 +72,12 @@ Run = Callable[..., int | None]
 @pytest.fixture(scope="module")
 def run():
     """Index in a process of its own: the number of its steps, or None where it was killed (before step `fatal`)."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "MMI_TVR_DECODE_WORKERS": "0",
+    }  # a worker a run takes long to start
     command = [sys.executable, "-c", DRIVER]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as driver:
 
