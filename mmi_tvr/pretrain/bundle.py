@@ -119,8 +119,8 @@ videos of coloured shapes, and **knows nothing else**: real videos are noise to 
 - Data: `datasets.moving_shapes`, 24,000 training videos, 15 English and 5 Chinese captions each. No description of the
   validation or test split is in the training split.
 - Base: `scripts/pretrain_tiny.py` (seed 0; towers on single pictures, text tower on events, language model on captions
-  and answers). Then `scripts/train.py --config configs/moving_shapes.yaml` (seed 0): step {steps}, chosen
-  by SumR on the validation split ({validation:.1f} of 600).
+  and answers). Then `scripts/train.py --config configs/moving_shapes.yaml` (seed 0): step {steps}, with
+  a SumR of {validation:.1f} (of 600) on the validation split.
 - Hardware: two processor cores, no GPU.{note}
 
 ## Measured
