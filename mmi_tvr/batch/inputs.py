@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import plugins
 from ..config import Section
+from ..datasets.folder import read_jsonl
 from ..errors import UsageError
 from ..library.scan import Root, scan
 
@@ -159,18 +159,8 @@ def _separated(table: Path) -> Iterator[Row]:
 
 
 def _objects(table: Path) -> Iterator[Row]:
-    with table.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            where = f"{table}, line {number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UsageError(f"{where}: not JSON ({error.msg})") from error
-            if not isinstance(row, dict):
-                raise UsageError(f"{where}: an object, not {line.strip()[:40]}")
-            yield where, row
+    for number, row in read_jsonl(table):
+        yield f"{table}, line {number}", row
 
 
 def _parquet(table: Path) -> Iterator[Row]:

@@ -183,7 +183,12 @@ def _read_tsv(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
 
 
 def _read_jsonl(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    records: list[tuple[int, Mapping[str, Any]]] = []
+    return list(read_jsonl(table, "an object with 'file' and 'caption'"))
+
+
+def read_jsonl(table: Path, wanted: str = "an object") -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file with one on each line, and the numbers of their lines. UsageError, which says what is
+    `wanted`, where one is none."""
     with table.open(encoding="utf-8-sig") as stream:
         for line, text in enumerate(stream, start=1):
             if not text.strip():
@@ -193,9 +198,8 @@ def _read_jsonl(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
             except json.JSONDecodeError as error:
                 raise UsageError(f"{table}, line {line}: not JSON ({error.msg})") from error
             if not isinstance(record, dict):
-                raise UsageError(f"{table}, line {line}: an object with 'file' and 'caption', not {text.strip()[:40]}")
-            records.append((line, record))
-    return records
+                raise UsageError(f"{table}, line {line}: {wanted}, not {text.strip()[:40]}")
+            yield line, record
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:
