@@ -193,11 +193,8 @@ def evaluate(
         for start in range(0, len(asked), block):
             yield gallery.score(query_vectors[asked[start : start + block]], scoring)
 
-    right: dict[Video, list[int]] = {}
-    for column, sample in enumerate(kept):
-        right.setdefault(sample.video, []).append(column)
     videos = [samples[owners[row]].video for row in asked]
-    truth = [right[video] for video in videos]
+    truth = _right(kept, videos)
     found = metrics.both_directions(blocks, truth, ROUNDING)
     sources = [kept[column].video for column in found.asked]
     told = [caption for sample in samples for caption in sample.captions]
@@ -230,6 +227,14 @@ def evaluate(
         ),
         **beside,
     )
+
+
+def _right(kept: Sequence[Sample], videos: Sequence[Video]) -> list[list[int]]:
+    """The columns that are right for each caption, by the video it belongs to."""
+    columns: dict[Video, list[int]] = {}
+    for column, sample in enumerate(kept):
+        columns.setdefault(sample.video, []).append(column)
+    return [columns[video] for video in videos]
 
 
 def _beside(

@@ -493,4 +493,5 @@ def test_the_examples_of_the_page_run(code: str, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), ids=["openai", "vllm"])
 def test_the_settings_of_the_page_are_options(text: str) -> None:
     values = yaml.safe_load(text)
-    plugins.options("answerers", values.pop("name"), values)
+    found = plugins.options("answerers", values.pop("name"), values)
+    assert values.keys() <= found.model_fields_set

@@ -18,7 +18,7 @@ class StageOptions(BaseOptions):
 
 
 class PretrainOptions(BaseOptions):
-    """The defaults made the bundled model."""
+    """The defaults are the stages of the bundled model; its card says where that copy was made otherwise."""
 
     seed: int = Field(0, ge=0, description="of weights and data")
     videos: int = Field(24_000, ge=8, description="videos of the train split")
