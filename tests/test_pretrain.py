@@ -235,10 +235,12 @@ def test_the_latest_event_is_the_one_that_began_last(dataset: MovingShapes) -> N
 def test_events_are_read_behind_each_key_image(words: tuple[Any, Any], dataset: MovingShapes) -> None:
     """The reader sees no state but that of a key image's last token, in the rows that are shown any."""
     torch.manual_seed(0)
-    speaker = Speaker(Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2), events=True)
+    speaker = Speaker(Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2))
     batch = TalkBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
     asked: list[tuple[torch.Tensor, torch.Tensor]] = []
-    assert speaker.events is not None
+    grouped = speaker.parameter_groups()
+    assert {each.ndim for each in grouped["layers"]} == {2}
+    assert len(grouped["layers"]) == 4 * 7 + 2  # of each block: four of attention, three of the feed-forward part
     speaker.events.register_forward_hook(lambda _, inputs, __: asked.append(inputs))
     terms = speaker.loss_terms(batch, ("replies", "facts", "events"))
     assert set(terms) == {"replies", "facts", "events"}
@@ -274,10 +276,11 @@ def test_places_are_the_means_of_what_is_visible(dataset: MovingShapes) -> None:
         time = spec.starts[0] / 1000
         found = places(spec, time)
         for row, word in enumerate((*COLOURS, *SHAPES)):
-            centres = [each.centre for each in seen(spec, time) if word in (each.colour, each.shape)]
-            assert bool(found[row, 0]) == bool(centres)
-            if centres:
-                np.testing.assert_allclose(found[row, 1:], np.mean(centres, axis=0), atol=1e-6)
+            shown = [each for each in seen(spec, time) if word in (each.colour, each.shape)]
+            assert bool(found[row, 0]) == bool(shown)
+            if shown:
+                wanted = [(*each.centre, each.radius, each.turned) for each in shown]
+                np.testing.assert_allclose(found[row, 1:], np.mean(wanted, axis=0), atol=1e-6)
     reader = PlaceReader(192)
     assert reader(torch.zeros(4, 192), torch.stack([found] * 4)).isfinite()
 
@@ -314,10 +317,10 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
 def test_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
     options = PretrainOptions(
-        videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, events=SHORT, precision="float32"
+        videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, precision="float32"
     )
     found = pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True)
-    assert set(found) == {"frames", "clips", "language", "events"}
+    assert set(found) == {"frames", "clips", "language"}
     assert all(0 <= value <= 100 for value in found.values())
     weights = tmp_path / "run" / "base" / "model.safetensors"
     before = weights.read_bytes()

@@ -233,6 +233,33 @@ def test_ten_steps_are_five_and_five_more(tmp_path: Path) -> None:
     assert [line["step"] for line in straight] == list(range(1, 11))
 
 
+def test_ten_steps_are_five_and_five_more_with_muon(tmp_path: Path) -> None:
+    changes = {**CHANGES, "muon": ["heads"]}
+    train_toy.trainer(tmp_path / "straight", changes, validate=validate).run()
+    train_toy.trainer(tmp_path / "halves", changes, validate=validate).run(until=5)
+    train_toy.trainer(tmp_path / "halves", changes, validate=validate, resume=True).run()
+    assert contents(tmp_path / "halves") == contents(tmp_path / "straight")
+
+
+def test_muon_has_the_matrices_of_its_groups() -> None:
+    """Its updates are as large as AdamW's, whatever the gradient's size, and of full rank."""
+    model = train_toy.ToyModel()
+    groups = {**model.parameter_groups(), "temperature": []}
+    adamw, muon = optimizer.build(groups, train_toy.options(muon=["heads"], weight_decay=0.0))
+    held = [parameter for group in muon.param_groups for parameter in group["params"]]
+    assert held == [parameter for parameter in groups["heads"] if parameter.ndim == 2]
+    assert len(held) + sum(len(group["params"]) for group in adamw.param_groups) == sum(map(len, groups.values()))
+    matrix, before = model.video[0].weight, model.video[0].weight.detach().clone()
+    matrix.grad = 1e-3 * torch.outer(torch.arange(1.0, 17), torch.ones(train_toy.WIDTH)) + 1e-4 * torch.randn(16, 6)
+    muon.step()
+    change = (before - matrix).detach()
+    assert 0.1 < float(change.square().mean().sqrt()) / 1e-2 < 0.5
+    values = torch.linalg.svdvals(change)
+    assert float(values[-1] / values[0]) > 0.3 > float(torch.linalg.svdvals(matrix.grad)[-1])
+    with pytest.raises(UsageError, match="muon: the model's groups are heads, lora, temperature, not layers"):
+        optimizer.build(groups, train_toy.options(muon=["layers"]))
+
+
 def test_ten_steps_are_five_and_five_more_in_two_processes(tmp_path: Path) -> None:
     two_processes(check_resume, tmp_path)
     assert {

@@ -21,7 +21,8 @@ from ..heads.video import VideoHead, in_order
 from ..losses import Temperature, contrastive
 from .data import same
 from .facts import FactReader
-from .frames import GRID, encode
+from .frames import encode
+from .layout import REGIONS
 
 
 class ClipReader(nn.Module):
@@ -34,7 +35,7 @@ class ClipReader(nn.Module):
         self.clip.requires_grad_(False)
         self.clip.text_model.requires_grad_(True)
         self.clip.text_projection.requires_grad_(True)
-        self.reader = VideoHead(width, HeadOptions(grid=GRID, layers=2, heads=6, dropout=0.0))
+        self.reader = VideoHead(width, HeadOptions(grid=REGIONS, layers=2, heads=6, dropout=0.0))
         self.facts, self.shown = FactReader(width), FactReader(width)
         self.temperatures = nn.ModuleDict({name: Temperature(0.03) for name in ("videos", "means", "stills")})
         self._tokenizer = tokenizer

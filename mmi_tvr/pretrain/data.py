@@ -38,7 +38,7 @@ from ..train.protocol import Batch
 from ..types import Features
 from .facts import facts, latest, places, relation_facts
 from .language import DESCRIBE, Talk, about_text, asked
-from .layout import IMAGE_SIZE
+from .layout import IMAGE_SIZE, REGIONS
 
 About = Literal["text", "video"]
 _ABOUT: tuple[About, ...] = ("text", "video")
@@ -49,7 +49,6 @@ _DESCRIBED = 0.3  # share of the videos that are described
 _QUESTIONS = 6  # in one talk
 _TWIN = 0.6  # share of the wrong skeletons that are the twin's
 _UNKNOWN = 0.5  # share of the talks with a question that has no answer here
-_GRID = 3  # regions of a picture, as the spatial head sees them
 
 
 class _Drawn(ABC):
@@ -142,8 +141,8 @@ class TalkBatches(_Seen):
         batch: int,
         seed: int,
         *,
-        looking: float = 0.45,
-        reading: float = 0.3,
+        looking: float = 0.55,
+        reading: float = 0.28,
     ) -> None:
         super().__init__(dataset, features, batch, seed)
         self._looking, self._reading = looking, reading
@@ -255,7 +254,9 @@ def _any(options: Sequence[str], dice: np.random.Generator) -> str:
 def _moment(spec: Spec, dice: np.random.Generator) -> float:
     """A time in seconds, rather within an event than between two."""
     if dice.random() < _BUSY:
-        start = spec.starts[int(dice.integers(len(spec.starts)))]
+        spins = [start for start, event in zip(spec.starts, spec.events, strict=True) if event.action == "spins"]
+        starts = spins or spec.starts  # an angle is the hardest thing to see
+        start = starts[int(dice.integers(len(starts)))]
         return float(start + dice.random() * spec.length) / 1000
     return float(dice.random() * spec.duration) / 1000
 
@@ -264,7 +265,7 @@ def _named(spec: Spec, time: float, dice: np.random.Generator) -> tuple[str, int
     """The name of a single shape that is visible, and the number of the region that its centre is in."""
     there = seen(spec, time)
     if not there:
-        return "nothing", int(dice.integers(_GRID**2))
+        return "nothing", int(dice.integers(REGIONS**2))
     chosen = there[int(dice.integers(len(there)))]
-    column, row = (min(_GRID - 1, int(place * _GRID)) for place in chosen.centre)
-    return chosen.name, row * _GRID + column
+    column, row = (min(REGIONS - 1, int(place * REGIONS)) for place in chosen.centre)
+    return chosen.name, row * REGIONS + column

@@ -4,9 +4,9 @@ and to say whether two skeletons describe one scene.
 Source: LLaVA (Liu et al. 2023): next-token prediction of the replies alone; every reply ends with </s>. Decision: all
 turns of a talk lie in one sequence behind what they are about, and none sees another, so that the pictures are read
 once and no answer can be copied from the turn before. What is true is also read linearly from the state behind the
-pictures or the text (`facts`): that gives order and relations a gradient from the first step. Later, what has happened
-so far is read behind every single key image (`events`): a language model that is only asked at the end learns which
-events there were, and hardly in what order.
+pictures or the text (`facts`): that gives order and relations a gradient from the first step. And what has happened so
+far is read behind every single key image (`events`): a language model that is only asked at the end learns which events
+there were, and hardly in what order.
 """
 
 from __future__ import annotations
@@ -76,18 +76,22 @@ def _halves(template: str, place: str) -> tuple[str, str]:
 
 class Speaker(nn.Module):
     """A LLaVA in training, its vision tower aside; terms `replies`, `facts` of what the talk is about, and `events`,
-    the latest one behind each key image. facts: a reader that is trained already."""
+    the latest one behind each key image."""
 
-    def __init__(self, llava: Llava, facts: FactReader | None = None, *, events: bool = False) -> None:
+    def __init__(self, llava: Llava) -> None:
         super().__init__()
         self.llava = llava
-        self.facts = facts or FactReader(llava.width)
-        self.events = FactReader(llava.width, LATEST) if events else None
+        self.facts, self.events = FactReader(llava.width), FactReader(llava.width, LATEST)
         llava.base.requires_grad_(True)
         llava.base.model.vision_tower.requires_grad_(False)
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {"language": [each for each in self.parameters() if each.requires_grad]}
+        """The hidden matrices are `layers`; words, readers, biases and norms are `words`."""
+        model = self.llava.base.model
+        inside = (*model.language_model.layers.parameters(), *model.multi_modal_projector.parameters())
+        hidden = {each for each in inside if each.ndim == 2}
+        rest = [each for each in self.parameters() if each.requires_grad and each not in hidden]
+        return {"layers": [each for each in inside if each in hidden], "words": rest}
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         parts = self.read(batch)
@@ -95,19 +99,14 @@ class Speaker(nn.Module):
         wanted = torch.cat([part.labels[:, 1:][part.labels[:, 1:] != IGNORED] for part in parts])
         behind = torch.cat([part.states[torch.arange(len(part.ends)), part.ends] for part in parts])
         rows = [row for part in parts for row in part.rows]
-        terms = {
+        told = [
+            batch["latest"][row][:count] for part in parts for row, count in zip(part.rows, part.images, strict=True)
+        ]
+        return {
             "replies": functional.cross_entropy(self.llava.logits(said).float(), wanted),
             "facts": self.facts(behind.float(), batch["facts"][rows]),
+            "events": self.events(torch.cat([self._behind_images(part) for part in parts]).float(), torch.cat(told)),
         }
-        if self.events is not None:
-            states = torch.cat([self._behind_images(part) for part in parts])
-            told = [
-                batch["latest"][row][:count]
-                for part in parts
-                for row, count in zip(part.rows, part.images, strict=True)
-            ]
-            terms["events"] = self.events(states.float(), torch.cat(told))
-        return terms
 
     def _behind_images(self, part: Part) -> Tensor:
         """The state at the last token of each key image, (N, d); <s> stands before the first."""

@@ -19,6 +19,8 @@ from ..files import write_atomically
 IMAGE_SIZE, PATCH = 48, 8
 WIDTH = 192  # D, of the space that pictures and texts share
 VOCABULARY = 1024
+TOKENS, REGIONS = 2, 3  # grids: visual tokens of a key image, regions of the spatial head
+READ = -2  # the layer of the vision tower that visual tokens are taken from, as in LLaVA
 _VISION = {
     **{"hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 4, "num_attention_heads": 3},
     **{"image_size": IMAGE_SIZE, "patch_size": PATCH, "hidden_act": "gelu", "projection_dim": WIDTH},
@@ -107,6 +109,7 @@ def new_llava(clip: Any, tokenizer: Any) -> Any:
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     config = LlavaConfig(
         vision_config=clip.vision_model.config,
+        vision_feature_layer=READ,
         text_config=LlamaConfig(**_LANGUAGE, **ids, vocab_size=len(tokenizer)),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(IMAGE_SIZE // PATCH) ** 2,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from .. import metrics, plugins, templates
+from .. import metrics, plugins, processes, templates
 from ..datasets.moving_shapes import MovingShapes
 from ..embed import Progress, Silent
 from ..encoders.llava import Llava
@@ -30,23 +30,19 @@ from .options import PretrainOptions, StageOptions
 
 # How a file's key images are chosen; what is trained on the features must be used with the same (`models.mmi`).
 KEY_IMAGES = {"name": "disparity", "fps": 4.0, "min_length": 0.5, "floor": 0.001, "count": 12}
-TOKENS, REGIONS = 2, 3  # grids: visual tokens of a key image, regions of the spatial head
 _WORDS = 2000  # videos whose texts the tokenizers learn from
 _WATCHED = 500  # videos of the val split that a stage is measured on
-# Of the talks. Captions are learned in a third of the time, so in the second half most talks are about pictures.
-_SHARES = {"language": {"looking": 0.45, "reading": 0.3}, "events": {"looking": 0.7, "reading": 0.2}}
 # Of each stage: the share of its steps, and the loss terms.
 _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
     "frames": (
-        ("frames", 0.7576, {"pictures": 1.0, "regions": 1.0}),
-        ("places", 0.2424, {"pictures": 1.0, "regions": 1.0, "places": 3.0}),
+        ("frames", 0.5, {"pictures": 1.0, "regions": 1.0, "places": 1.0}),
+        ("places", 0.5, {"pictures": 1.0, "regions": 1.0, "places": 2.0}),
     ),
     "clips": (
         ("texts", 0.5, {"facts": 3.0, "clauses": 3.0}),
         ("clips", 0.5, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
     ),
-    "language": (("language", 1.0, {"replies": 1.0, "facts": 1.0}),),
-    "events": (("events", 1.0, {"replies": 1.0, "facts": 1.0, "events": 1.0}),),
+    "language": (("language", 1.0, {"replies": 1.0, "facts": 1.0, "events": 1.0}),),
 }
 
 
@@ -64,7 +60,7 @@ def pretrain(
     moving shapes' files; those that are missing are rendered first.
     """
     run = _Run(folder, options, cache, progress or Silent(), cpu)
-    return {"frames": run.frames(), "clips": run.clips(), **run.language()}
+    return {"frames": run.frames(), "clips": run.clips(), "language": run.language()}
 
 
 class _Run:
@@ -91,7 +87,7 @@ class _Run:
         held = FrameBatches(self.val, 2, seed).batch(range(len(self.val.items)), np.random.default_rng(seed))
 
         def measure(_: nn.Module) -> float:
-            return _recall(model.texts(held["texts"]), model.pictures(held["pixels"])[0])
+            return _recall(model.texts(held["texts"]), model.pictures(held["pixels"]))
 
         found = self._stage("frames", model, FrameBatches(self.train, stage.batch, seed), stage, measure)
         self._llava.model.vision_tower.load_state_dict(self._clip.vision_model.state_dict())
@@ -113,23 +109,18 @@ class _Run:
         self._save()
         return found
 
-    def language(self) -> dict[str, float]:
-        """Percentage of replies about videos of val that are right to the last token, after both halves."""
-        first = Speaker(Llava(self._llava, self._words, TOKENS))
-        found = {"language": self._talks("language", first, self._options.language)}
-        second = Speaker(first.llava, first.facts, events=True)
-        return {**found, "events": self._talks("events", second, self._options.events)}
-
-    def _talks(self, name: str, model: Speaker, stage: StageOptions) -> float:
-        seed = self._options.seed
+    def language(self) -> float:
+        """Percentage of replies about videos of val that are right to the last token."""
+        stage, seed = self._options.language, self._options.seed
+        model = Speaker(Llava(self._llava, self._words, layout.TOKENS))
         held = TalkBatches(self.val, self.features(self.val), 2, seed)
         batch = held.batch(range(len(self.val.items)), np.random.default_rng(seed))
 
         def measure(_: nn.Module) -> float:
             return right_replies(model, batch)
 
-        data = TalkBatches(self.train, self.features(self.train), stage.batch, seed, **_SHARES[name])
-        found = self._stage(name, model, data, stage, measure)
+        data = TalkBatches(self.train, self.features(self.train), stage.batch, seed)
+        found = self._stage("language", model, data, stage, measure)
         self._save()
         return found
 
@@ -143,23 +134,30 @@ class _Run:
         model = plugins.build(
             "models",
             "mmi",
-            {"llava": {"checkpoint": str(self.base), "grid": TOKENS}, "heads": {"grid": REGIONS}},
+            {"llava": {"checkpoint": str(self.base), "grid": layout.TOKENS}, "heads": {"grid": layout.REGIONS}},
             device="cpu" if self._cpu else "auto",
         )
         videos = [dataset.sample(number).video for number in range(len(dataset.items))]
+        cache = FeatureCache(self._cache)
+        if processes.world() > 1:
+            own = videos[processes.rank() :: processes.world()]
+            self._progress.begin("features", len(own))
+            stored(own, model, method, cache, self._progress.advance)
+            processes.wait()
         self._progress.begin("features", len(videos))
-        return stored(videos, model, method, FeatureCache(self._cache), self._progress.advance)
+        return stored(videos, model, method, cache, self._progress.advance)
 
     def _stage(
         self, name: str, model: nn.Module, data: Any, stage: StageOptions, measure: Callable[[nn.Module], float]
     ) -> float:
-        group = next(iter(model.parameter_groups()))  # type: ignore[operator]
+        groups = tuple(model.parameter_groups())  # type: ignore[operator]
         options = TrainOptions(
             stages=tuple(
                 Stage(name=part, steps=max(1, round(share * stage.steps)), weights=weights)
                 for part, share, weights in _PARTS[name]
             ),
-            learning_rates={group: stage.rate, "temperature": stage.rate},
+            learning_rates=dict.fromkeys((*groups, "temperature"), stage.rate),
+            muon=tuple({"layers"}.intersection(groups)),  # half as many steps again are needed without it
             weight_decay=0.05,
             warmup=0.05,
             precision=self._options.precision,
@@ -216,4 +214,4 @@ def _told(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if name.startswith(("loss", "valid")))
 
 
-__all__ = ["KEY_IMAGES", "REGIONS", "TOKENS", "pretrain"]
+__all__ = ["KEY_IMAGES", "pretrain"]

@@ -17,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -116,25 +116,28 @@ def load_trained(model: nn.Module, folder: Path) -> None:
             tensor.copy_(tensors[name])
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """The optimiser's state as tensors named `KEY/PARAMETER`."""
+def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> dict[str, Tensor]:
+    """The optimisers' states as tensors named `KEY/PARAMETER`."""
     found = {}
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            found[f"{key}/{names[parameter]}"] = torch.as_tensor(value)
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                found[f"{key}/{names[parameter]}"] = torch.as_tensor(value)
     return found
 
 
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
+def load_optimizers(
+    optimizers: Iterable[torch.optim.Optimizer], names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
     """Put back what `optimizer_tensors` took. Learning rates and the like come from the settings."""
-    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for place, tensor in tensors.items():
-        key, _, name = place.partition("/")
-        state.setdefault(order.index(name), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for optimizer in optimizers:
+        order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+        places = {name: place for place, name in enumerate(order)}
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, _, name, tensor in ((*entry.partition("/"), tensor) for entry, tensor in tensors.items()):
+            if name in places:
+                state.setdefault(places[name], {})[key] = tensor
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -101,7 +101,7 @@ class Trainer:
         groups = {name: list(parameters) for name, parameters in model.parameter_groups().items()}
         optimizer.check_groups(model, groups)
         groups["temperature"] = list(self._temperature.parameters())
-        self._optimizer = optimizer.build(groups, options)
+        self._optimizers = optimizer.build(groups, options)
         self._parameters = [parameter for group in groups.values() for parameter in group]
         self._names: dict[Tensor, str] = {parameter: f"model.{name}" for name, parameter in model.named_parameters()}
         self._names[self._temperature.log_scale] = "temperature.log_scale"
@@ -145,9 +145,10 @@ class Trainer:
         stage, at = self._options.at(self._step)
         self._model.train()
         optimizer.set_rates(
-            self._optimizer, schedule.factor(at, stage.steps, self._options.warmup, self._options.floor)
+            self._optimizers, schedule.factor(at, stage.steps, self._options.warmup, self._options.floor)
         )
-        self._optimizer.zero_grad(set_to_none=True)
+        for each in self._optimizers:
+            each.zero_grad(set_to_none=True)
         share = 1 / self._options.accumulate
         pushed = []
         for _ in range(self._options.accumulate):
@@ -158,13 +159,14 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._options.clip))
         if not all(map(math.isfinite, (*means.values(), norm))):
             raise self._not_finite({**means, "gradient": norm}, pushed)
-        self._optimizer.step()
+        for each in self._optimizers:
+            each.step()
         for temperature in self._temperatures:
             temperature.clamp_()
         self._step += 1
         loss = sum(weight * means[name] for name, weight in stage.weights.items())
         values = {"loss": loss, **{f"loss/{name}": mean for name, mean in means.items()}, "norm": norm}
-        rates = {f"lr/{group['name']}": group["lr"] for group in self._optimizer.param_groups}
+        rates = {f"lr/{name}": rate for name, rate in optimizer.rates(self._optimizers).items()}
         return stage.name, {**values, "scale": float(self._temperature().detach()), **rates}, stop
 
     def _everywhere(
@@ -247,7 +249,7 @@ class Trainer:
         """A checkpoint of this moment, and best.json; older ones go. Returns, in every process, when it is there."""
         states = processes.objects(rng.capture())
         if processes.rank() == 0:
-            loop = {f"optimizer/{k}": t for k, t in checkpoint.optimizer_tensors(self._optimizer, self._names).items()}
+            loop = {f"optimizer/{k}": t for k, t in checkpoint.optimizer_tensors(self._optimizers, self._names).items()}
             loop["temperature"] = self._temperature.log_scale
             for process, state in enumerate(states):
                 loop |= {f"rng/{process}/{name}": torch.from_numpy(array) for name, array in state.items()}
@@ -292,7 +294,7 @@ class Trainer:
             raise UsageError(f"{folder}: made with other settings, so it cannot be resumed: {'; '.join(changed)}")
         checkpoint.load_trained(self._model, folder)
         loop = checkpoint.read_tensors(folder, checkpoint.LOOP)
-        checkpoint.load_optimizer(self._optimizer, self._names, _below(loop, "optimizer/"))
+        checkpoint.load_optimizers(self._optimizers, self._names, _below(loop, "optimizer/"))
         with torch.no_grad():
             self._temperature.log_scale.copy_(loop["temperature"])
         rng.restore({name: tensor.numpy() for name, tensor in _below(loop, f"rng/{processes.rank()}/").items()})

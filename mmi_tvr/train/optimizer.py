@@ -1,8 +1,10 @@
-"""AdamW over named parameter groups, each with a learning rate of its own."""
+"""AdamW, and Muon where it is asked for, over named parameter groups, each with a learning rate of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,31 +13,37 @@ from ..errors import UsageError
 from .options import TrainOptions
 
 
-def build(groups: Mapping[str, Iterable[nn.Parameter]], options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with the `name` and the `peak` learning rate beside each group's `lr`.
+def build(groups: Mapping[str, Iterable[nn.Parameter]], options: TrainOptions) -> list[torch.optim.Optimizer]:
+    """AdamW (Loshchilov and Hutter 2019) with the `name` and the `peak` learning rate beside each group's `lr`; and
+    Muon (Jordan et al. 2024, scaled to AdamW's updates as in Liu et al. 2025) for the matrices of the groups in `muon`.
 
     Matrices decay; biases, norms and scalars (fewer than two axes) do not. Raises UsageError where the groups and
-    `learning_rates` do not name the same things.
+    `learning_rates` do not name the same things, and where `muon` names another one.
     """
     rates = options.learning_rates
     if set(groups) != set(rates):
         raise UsageError(
             f"learning_rates are for {', '.join(sorted(rates))}, and the model's groups are {', '.join(sorted(groups))}"
         )
-    made = []
+    if unknown := set(options.muon) - set(groups):
+        raise UsageError(f"muon: the model's groups are {', '.join(sorted(groups))}, not {', '.join(sorted(unknown))}")
+    made: dict[bool, list[dict[str, Any]]] = {True: [], False: []}  # by whether Muon has them
     for name, parameters in groups.items():
         several = list(parameters)
-        for decay, part in (
-            (options.weight_decay, [p for p in several if p.ndim >= 2]),
-            (0.0, [p for p in several if p.ndim < 2]),
-        ):
+        matrices, rest = [p for p in several if p.ndim >= 2], [p for p in several if p.ndim < 2]
+        for muon, decay, part in ((name in options.muon, options.weight_decay, matrices), (False, 0.0, rest)):
             if part:
-                made.append(
+                made[muon].append(
                     {"name": name, "params": part, "lr": rates[name], "peak": rates[name], "weight_decay": decay}
                 )
-    if not made:
+    found: list[torch.optim.Optimizer] = []
+    if made[False]:
+        found.append(torch.optim.AdamW(made[False], betas=options.betas))
+    if made[True]:
+        found.append(torch.optim.Muon(made[True], adjust_lr_fn="match_rms_adamw"))
+    if not found:
         raise UsageError("the model has nothing to train: no parameter group holds a parameter")
-    return torch.optim.AdamW(made, betas=options.betas)
+    return found
 
 
 def check_groups(model: nn.Module, groups: Mapping[str, Iterable[nn.Parameter]]) -> None:
@@ -55,7 +63,12 @@ def check_groups(model: nn.Module, groups: Mapping[str, Iterable[nn.Parameter]])
         raise UsageError("parameter_groups: " + "; ".join(found))
 
 
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+def rates(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, float]:
+    """The learning rate of each group by name."""
+    return {group["name"]: group["lr"] for group in chain.from_iterable(each.param_groups for each in optimizers)}
+
+
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
     """Bring every group to this share of its peak."""
-    for group in optimizer.param_groups:
+    for group in chain.from_iterable(each.param_groups for each in optimizers):
         group["lr"] = group["peak"] * factor

@@ -41,7 +41,10 @@ class TrainOptions(BaseOptions):
     learning_rates: dict[str, float] = Field(
         {"lora": 3e-5, "heads": 1e-3, "temperature": 1e-3}, description="peak learning rate of each parameter group"
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's decay of matrices; biases, norms, scalars have none")
+    muon: tuple[str, ...] = Field(
+        (), description="parameter groups whose matrices Muon trains instead of AdamW: of hidden layers, from nothing"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="decay of matrices; biases, norms, scalars have none")
     betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW's moving averages (CLIP's)")
     warmup: float = Field(0.1, ge=0, le=1, description="share of a stage's steps in which the learning rate rises")
     floor: float = Field(0.0, ge=0, le=1, description="share of the peak learning rate at which the cosine ends")

@@ -23,12 +23,16 @@ _Seen = tuple[Thing, Pose]
 
 
 class Shown(NamedTuple):
-    """A single shape that is visible: "a red ring", "red", "ring", and its centre in shares of width and height."""
+    """A single shape that is visible: "a red ring", "red", "ring", its centre in shares of width and height, its
+    radius in shares of the width, and how far it is turned (0: as if it were upright, 1: half way to the next such
+    angle)."""
 
     name: str
     colour: str
     shape: str
     centre: tuple[float, float]
+    radius: float
+    turned: float
 
 
 def stills(spec: Spec, time: float) -> tuple[str, ...]:
@@ -54,7 +58,14 @@ def stills(spec: Spec, time: float) -> tuple[str, ...]:
 def seen(spec: Spec, time: float) -> tuple[Shown, ...]:
     """Every single shape that is visible at a time (seconds); a row of three is three of them."""
     return tuple(
-        Shown(indefinite(replace(thing, count=1)), thing.colour, thing.shape, centre)
+        Shown(
+            indefinite(replace(thing, count=1)),
+            thing.colour,
+            thing.shape,
+            centre,
+            pose.radius,
+            _turned(thing.shape, pose.angle),
+        )
         for thing, pose in _visible(spec, time)
         for centre in pose.centres
     )
@@ -96,6 +107,10 @@ def _looks(thing: Thing, pose: Pose) -> str:
     words = " ".join(word for word in (size, turned, noun(thing)) if word)
     article = indefinite(thing).split()[0] if thing.count > 1 else "an" if words.startswith("orange") else "a"
     return f"{article} {words}"
+
+
+def _turned(shape: str, angle: float) -> float:
+    return 0.0 if shape in ROUND else (1 - math.cos(_SYMMETRY[shape] * angle)) / 2
 
 
 def _upright(shape: str, angle: float) -> bool:
