@@ -332,6 +332,13 @@ def check_not_finite(folder: Path) -> None:
         train_toy.trainer(folder / "other", poisoned={7, 30}).run()
 
 
+def test_the_best_is_of_the_last_stage(tmp_path: Path) -> None:
+    """Which alone has seen every term."""
+    numbers = iter([9.0, 1.0, 3.0, 2.0, 2.5])
+    outcome = train_toy.trainer(tmp_path, {"validate_every": 2}, validate=lambda _: next(numbers)).run()
+    assert outcome.best == Best(6, 3.0)  # the first stage ends with step 3
+
+
 def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
     check_not_finite(tmp_path)
 

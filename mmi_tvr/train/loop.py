@@ -195,14 +195,16 @@ class Trainer:
         return self._step % every == 0 or self._step == self._options.steps
 
     def _validated(self) -> tuple[float, bool]:
-        """The validation's number, and whether it is the best so far."""
+        """The validation's number, and whether it is the best so far of the last stage: before that, a model has not
+        been trained on all that is asked of it."""
         assert self._validate is not None
         self._model.eval()
         with rng.kept(), torch.no_grad():
             value = processes.objects(float(self._validate(self._model)))[0]
         if math.isnan(value):
             raise MetricsError(f"step {self._step}: validation gave NaN, by which no checkpoint can be chosen")
-        improved = self._best is None or value > self._best.value
+        last = self._step > self._options.steps - self._options.stages[-1].steps
+        improved = last and (self._best is None or value > self._best.value)
         if improved:
             self._best = Best(self._step, value)
         return value, improved

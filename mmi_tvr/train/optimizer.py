@@ -29,9 +29,12 @@ def build(groups: Mapping[str, Iterable[nn.Parameter]], options: TrainOptions) -
         raise UsageError(f"muon: the model's groups are {', '.join(sorted(groups))}, not {', '.join(sorted(unknown))}")
     made: dict[bool, list[dict[str, Any]]] = {True: [], False: []}  # by whether Muon has them
     for name, parameters in groups.items():
-        several = list(parameters)
-        matrices, rest = [p for p in several if p.ndim >= 2], [p for p in several if p.ndim < 2]
-        for muon, decay, part in ((name in options.muon, options.weight_decay, matrices), (False, 0.0, rest)):
+        several, muons = list(parameters), name in options.muon
+        for muon, decay, part in (
+            (True, options.weight_decay, [p for p in several if muons and p.ndim == 2]),
+            (False, options.weight_decay, [p for p in several if p.ndim > 2 or (p.ndim == 2 and not muons)]),
+            (False, 0.0, [p for p in several if p.ndim < 2]),
+        ):
             if part:
                 made[muon].append(
                     {"name": name, "params": part, "lr": rates[name], "peak": rates[name], "weight_decay": decay}
