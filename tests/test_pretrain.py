@@ -316,9 +316,7 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
 
 def test_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
-    options = PretrainOptions(
-        videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, precision="float32"
-    )
+    options = PretrainOptions(videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, precision="float32")
     found = pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True)
     assert set(found) == {"frames", "clips", "language"}
     assert all(0 <= value <= 100 for value in found.values())
