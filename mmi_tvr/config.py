@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from . import plugins
 from .errors import ConfigError, UsageError
@@ -84,10 +84,15 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Setti
 
 
 def read(kind: type[Options], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Options:
-    """As `load`, for other options than Settings: a YAML file changed by overrides, every problem in one error."""
+    """As `load`, for other options than Settings: a YAML file changed by overrides, every problem in one error.
+
+    What is not said of a section keeps the section's own default.
+    """
     values = _values(path, overrides)
+    sections = {name: field.default for name, field in kind.model_fields.items() if name in values}
+    below = {name: each.model_dump() for name, each in sections.items() if isinstance(each, BaseModel)}
     try:
-        return kind(**values)
+        return kind(**over(below, values))
     except ValidationError as error:
         raise ConfigError(str(path) if path else "options", plugins.explain(error, kind)) from error
 

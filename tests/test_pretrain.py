@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
-from mmi_tvr import plugins, templates
+from mmi_tvr import config, plugins, templates
 from mmi_tvr.datasets.moving_shapes import (
     ACTIONS,
     COLOURS,
@@ -330,3 +330,9 @@ def test_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypat
     assert {name: array.shape for name, array in seen_by.items()} == {
         "image": (1, 192), "regions": (1, 9, 192), "patches": (1, 4, 192),
     }  # fmt: skip
+
+
+def test_one_number_of_a_stage_is_changed_alone() -> None:
+    options = config.read(PretrainOptions, None, ["language.steps=5", "seed=3"])
+    assert options.language == PretrainOptions().language.model_copy(update={"steps": 5})
+    assert (options.seed, options.frames) == (3, PretrainOptions().frames)

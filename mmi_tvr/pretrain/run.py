@@ -194,7 +194,9 @@ class _Run:
             return measure(model)
 
     def _save(self) -> None:
-        layout.save(self.base, self._clip, self._clip_words, self._llava, self._words)
+        if processes.rank() == 0:
+            layout.save(self.base, self._clip, self._clip_words, self._llava, self._words)
+        processes.wait()
 
 
 def _split(name: str, count: int) -> MovingShapes:
