@@ -1,4 +1,7 @@
-"""Make the base of the bundled model from nothing: `pretrain_tiny.py FOLDER`. Run it again to go on after a stop."""
+"""Make the base of the bundled model from nothing: `pretrain_tiny.py FOLDER`. Run it again to go on after a stop.
+
+Under `torchrun --nproc_per_node 2` two processes share every batch, and the making of the features.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def main() -> None:
 
     with Watch() as watch:
         found = pretrain(args.folder, options, cache=cache.folder() / "features", progress=watch, cpu=args.cpu)
-    print(json.dumps(found))
+    if processes.rank() == 0:
+        print(json.dumps(found))
     processes.leave()
 
 
