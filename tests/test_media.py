@@ -290,7 +290,7 @@ def test_many_opens_leak_neither_memory_nor_descriptors(tmp_path: Path) -> None:
 
     before, files_before = opens(60)
     after, files_after = opens(300)
-    assert files_after == files_before
+    assert files_after <= files_before
     assert after - before < 6e6  # 20 kB an open would be a leak
 
 

@@ -44,7 +44,7 @@ SHORTER: dict[str, tuple[str, ...]] = {
     ),
     "scripts/pretrain_tiny.py": tuple(
         word
-        for change in ("videos=16", *(f"{stage}={STAGE}" for stage in ("frames", "clips", "language", "events")))
+        for change in ("videos=16", *(f"{stage}={STAGE}" for stage in ("frames", "clips", "language")))
         for word in ("--set", change)
     ),
     "scripts/ablate_knowledge.py": ("--limit", "4", "--seeds", "1", "--set", "rerank.depth=3"),
