@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -79,6 +79,15 @@ class GenerateTemplate(_Template):
     video: Annotated[str, _holding("images")] = Field(description="from key images")
     samples: int = Field(ge=1, description="captions, or key images, that are shown")
     max_tokens: int = Field(ge=1, le=512, description="tokens of a question")
+
+    @property
+    def before(self) -> str:
+        """What stands before the captions: part of the text that is asked about."""
+        return self.text.partition("{texts}")[0].strip()
+
+    def asked(self, about: Literal["text", "video"]) -> str:
+        """The request itself, as a question (`AnswerTemplate`) about captions or about key images."""
+        return (self.text.partition("{texts}")[2] if about == "text" else self.video.replace("{images}", "")).strip()
 
 
 @cache

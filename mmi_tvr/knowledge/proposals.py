@@ -123,11 +123,11 @@ def _ask(
     """Captions are data: together with the words before them they are the text that is asked about, and what stands
     behind them in the template is the question."""
     if pool.about == "text":
-        before, _, question = template.text.partition("{texts}")
         drawn = chance.sample(list(examples), min(template.samples, len(examples)))
-        return Ask(question.strip(), text=f"{before.strip()} " + "; ".join(example.caption for example in drawn))
+        captions = "; ".join(example.caption for example in drawn)
+        return Ask(template.asked("text"), text=f"{template.before} {captions}")
     view = chance.choice(list(examples)).view
-    question = template.video.replace("{images}", "").strip()
+    question = template.asked("video")
     if answerer.sees == "features":
         return Ask(question, features=view.features())
     return Ask(question, pictures=tuple(view.pictures())[: template.samples])

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from .. import config, processes, templates
 from ..datasets.moving_shapes import (
+    ACTIONS,
     OPPOSITE,
+    QUESTION_KINDS,
     MovingShapes,
     Spec,
     answerable,
@@ -49,6 +51,8 @@ _DESCRIBED = 0.3  # share of the videos that are described
 _QUESTIONS = 6  # in one talk
 _TWIN = 0.6  # share of the wrong skeletons that are the twin's
 _UNKNOWN = 0.5  # share of the talks with a question that has no answer here
+_PROPOSED = 0.1  # share of the talks about videos, and about captions, in which a question is to be proposed
+_SAMPLES = 3  # captions that a question is proposed from
 
 
 class _Drawn(ABC):
@@ -141,8 +145,8 @@ class TalkBatches(_Seen):
         batch: int,
         seed: int,
         *,
-        looking: float = 0.55,
-        reading: float = 0.28,
+        looking: float = 0.65,
+        reading: float = 0.2,
     ) -> None:
         super().__init__(dataset, features, batch, seed)
         self._looking, self._reading = looking, reading
@@ -157,7 +161,11 @@ class TalkBatches(_Seen):
                 talks.append(look(spec, dice))
                 known.append(facts([spec], told=False))
             elif kind < self._looking + self._reading:
-                talks.append(read(spec, dice))
+                if dice.random() < _PROPOSED:
+                    others = dice.integers(len(rows), size=_SAMPLES - 1)
+                    talks.append(propose([spec, *(self._specs[rows[other]] for other in others)], dice))
+                else:
+                    talks.append(read(spec, dice))
                 known.append(facts([spec], told=True))
             else:
                 other = rows[at ^ 1] if dice.random() < _TWIN and at ^ 1 < len(rows) else rows[dice.integers(len(rows))]
@@ -180,12 +188,30 @@ class TalkBatches(_Seen):
 def look(spec: Spec, dice: np.random.Generator) -> Talk:
     """Key images are described, or questions about them answered."""
     turns = [(DESCRIBE, _any(_captions(spec), dice))] if dice.random() < _DESCRIBED else []
+    if dice.random() < _PROPOSED:
+        turns.append((asked(templates.generate().asked("video"), True), proposal(spec)))
     return Talk("", True, [*turns, *_asked(spec, "video", dice, _QUESTIONS - 2 * len(turns))])
 
 
 def read(spec: Spec, dice: np.random.Generator) -> Talk:
     """Questions about a caption are answered."""
     return Talk(about_text(_any(_captions(spec), dice)), False, _asked(spec, "text", dice, _QUESTIONS))
+
+
+def propose(specs: Sequence[Spec], dice: np.random.Generator) -> Talk:
+    """A question is proposed from captions, about the first of them."""
+    template = templates.generate()
+    said = "; ".join(_any(_captions(spec), dice) for spec in specs)
+    turn = (asked(template.asked("text"), False), proposal(specs[0]))
+    return Talk(about_text(f"{template.before} {said}"), False, [turn])
+
+
+def proposal(spec: Spec) -> str:
+    """The question that somebody who has seen this video might think of. Decision: its first action says which kind
+    of question it is, so that other videos give other questions though the likeliest words are always taken."""
+    kind = QUESTION_KINDS[ACTIONS.index(spec.events[0].action) % len(QUESTION_KINDS)]
+    known = questions(spec)
+    return next((question.text for question in known if question.kind == kind), known[0].text)
 
 
 def judge(spec: Spec, other: Spec, dice: np.random.Generator) -> Talk:
