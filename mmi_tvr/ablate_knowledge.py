@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,19 @@ MOST = 10  # video questions of the curve
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row: the questions that are asked. No text questions: the caption speaks for itself; no video questions: one
-    plain question (`PLAIN`) is asked instead (decision)."""
+    plain question (`PLAIN`) is asked instead (decision). lambda_s: another weight of p than the options'."""
 
     name: str
     title: str
     texts: Sequence[Question]
     videos: Sequence[Question]
+    lambda_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What all cases share: a test set with one caption a video, its embeddings, views and query vectors, who answers
-    and who judges."""
+    and who judges. `model` is the one that searches."""
 
     model: Model
     samples: Sequence[Sample]
@@ -73,12 +74,23 @@ class Setting:
 
 
 def cases(
-    texts: Pool, videos: Pool, model: Model, *, seeds: int = 3, others: Mapping[str, tuple[Pool, Pool]] | None = None
+    texts: Pool,
+    videos: Pool,
+    model: Model,
+    *,
+    seeds: int = 3,
+    others: Mapping[str, tuple[Pool, Pool]] | None = None,
+    weights: Sequence[float] = (),
 ) -> list[Case]:
-    """The rows: everything, without either side, random questions (as many, `seeds` times), 1 to 10 video questions by
-    clusters, and other pools under their names (figure 3a), all of whose questions are asked."""
+    """The rows: everything, with other weights lambda_s of the probability, without either side, random questions (as
+    many, `seeds` times), 1 to 10 video questions by clusters, and other pools under their names (figure 3a), all of
+    whose questions are asked."""
     text, video = choice.questions(texts), choice.questions(videos)
+    weighed = [
+        Case(f"lambda_s-{weight:g}", f"full knowledge, lambda_s {weight:g}", text, video, weight) for weight in weights
+    ]
     found = [
+        *weighed,
         Case(FULL, "full knowledge", text, video),
         Case("no-textual", "no textual knowledge", (), video),
         Case("no-visual", "no visual knowledge", text, ()),
@@ -110,11 +122,11 @@ def ablate(
     if len({case.name for case in rows}) < len(rows):
         raise UsageError("two cases have one name")
     progress = progress or Silent()
-    shared = _Remembering(setting.answerer)
+    setting = replace(setting, answerer=_Remembering(setting.answerer), judge=_Judged(setting.judge))
     results: dict[str, Any] = {}
     for case in rows:
         progress.say(case.title)
-        results[case.name] = _result(case, _report(setting, case, shared, progress))
+        results[case.name] = _result(case, _report(setting, case, progress))
         if folder is not None:
             write(folder, results)
     return results
@@ -164,15 +176,18 @@ def curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _report(setting: Setting, case: Case, shared: Answerer, progress: Progress) -> Report:
-    describer = Describer(case.texts, case.videos or (PLAIN,), shared, setting.store)
+def _report(setting: Setting, case: Case, progress: Progress) -> Report:
+    describer = Describer(case.texts, case.videos or (PLAIN,), setting.answerer, setting.store)
+    options = setting.options
+    if case.lambda_s is not None:
+        options = options.model_copy(update={"lambda_s": case.lambda_s})
 
     def rerank(blocks: MakeBlocks, captions: Sequence[str], kept: Sequence[Sample]) -> Directions:
         texts, videos = corpus.describe(describer, captions, setting.seen, progress.begin, progress.advance)
         if not case.texts:
             texts = [_itself(caption) for caption in captions]
         judged = corpus.Corpus(texts, videos, setting.judge).probabilities
-        return reranked(blocks, judged, setting.options, progress)
+        return reranked(blocks, judged, options, progress)
 
     made: Rerank = rerank
     return evaluate(setting.samples, setting.embeddings, setting.queries, setting.model.scoring, rerank=made)
@@ -232,3 +247,20 @@ class _Remembering:
 
     def fingerprint(self) -> str:
         return self._answerer.fingerprint()
+
+
+class _Judged:
+    """A judge that is asked about each pair of skeletons once."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._known: dict[tuple[str, str], float] = {}
+
+    def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
+        fresh = [video for video in dict.fromkeys(videos) if (text, video) not in self._known]
+        for video, p in zip(fresh, self._judge.probabilities(text, fresh), strict=True):
+            self._known[text, video] = float(p)
+        return np.array([self._known[text, video] for video in videos], dtype=np.float32)
+
+    def fingerprint(self) -> str:
+        return self._judge.fingerprint()

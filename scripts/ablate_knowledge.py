@@ -19,6 +19,8 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="of moving shapes")
     parser.add_argument("--limit", type=int, help="only the first so many videos")
     parser.add_argument("--seeds", type=int, default=3, help="draws of random questions")
+    parser.add_argument("--weights", default="", metavar="A,B", help="also these weights lambda_s of the probability")
+    parser.add_argument("--mean", action="store_true", help="search by the mean of key images: the model's own CLIP")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting")
     parser.add_argument(
         "--pools",
@@ -29,16 +31,20 @@ def main() -> None:
     )
     args = parser.parse_args()
     others = [_named(text) for text in args.pools]
+    weights = [_weight(text) for text in args.weights.split(",") if text]
     with Watch() as watch:
-        found = _run(args, others, watch)
+        found = _run(args, others, weights, watch)
     ablate_knowledge.curve(found, args.output / "knowledge.png")
     print(ablate_knowledge.table(found))
 
 
-def _run(args: argparse.Namespace, others: list[tuple[str, str, str]], watch: Watch) -> dict[str, object]:
+def _run(
+    args: argparse.Namespace, others: list[tuple[str, str, str]], weights: list[float], watch: Watch
+) -> dict[str, object]:
     from mmi_tvr.features import FeatureCache, sampling_fingerprint, stored
     from mmi_tvr.knowledge import corpus, pool
     from mmi_tvr.knowledge.skeletons import FILE, Store
+    from mmi_tvr.models import clip4clip
     from mmi_tvr.rerank import skeleton
     from mmi_tvr.types import Query
 
@@ -60,11 +66,12 @@ def _run(args: argparse.Namespace, others: list[tuple[str, str, str]], watch: Wa
     args.output.mkdir(parents=True, exist_ok=True)
     store = Store(args.output / FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=wanted.device)
+    searching = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
     setting = ablate_knowledge.Setting(
-        model=model,
+        model=searching,
         samples=samples,
-        embeddings=model.embed_videos(features[:]),
-        queries=np.asarray(model.embed_queries([Query(sample.captions[0]) for sample in samples])),
+        embeddings=searching.embed_videos(features[:]),
+        queries=np.asarray(searching.embed_queries([Query(sample.captions[0]) for sample in samples])),
         seen=corpus.views(samples, features, sampling_fingerprint(model, method)),
         answerer=ranker.describer.answerer,
         judge=ranker.judge,
@@ -77,8 +84,16 @@ def _run(args: argparse.Namespace, others: list[tuple[str, str, str]], watch: Wa
         model,
         seeds=args.seeds,
         others={name: (pool.load(text), pool.load(video)) for name, text, video in others},
+        weights=weights,
     )
     return ablate_knowledge.ablate(setting, rows, args.output, watch)
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--weights takes numbers with commas between them, not {text!r}") from None
 
 
 def _named(text: str) -> tuple[str, str, str]:

@@ -50,7 +50,11 @@ class Sees:
 
 
 class Compares:
+    def __init__(self) -> None:
+        self.pairs: list[tuple[str, str]] = []
+
     def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
+        self.pairs += [(text, video) for video in videos]
         return np.array([float(video.split("; ")[0] in text) for video in videos])
 
     def fingerprint(self) -> str:
@@ -102,13 +106,26 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
         ablate_knowledge.ablate(setting, [rows[0], rows[0]])
 
 
+def test_weights_of_the_probability_judge_no_pair_again(setting: ablate_knowledge.Setting) -> None:
+    colours = [Question("c", COLOURS, "attributes")]
+    rows = [ablate_knowledge.Case(str(weight), "", colours, colours, weight) for weight in (0.0, 0.01, 1.0)]
+    found = ablate_knowledge.ablate(setting, rows)
+    assert [each["reranked"]["t2v"]["R@1"] for each in found.values()] == [0, 0, 100]
+    assert isinstance(setting.judge, Compares)
+    assert len(set(setting.judge.pairs)) == len(setting.judge.pairs) > 0
+
+
 def test_the_cases_of_the_paper(tmp_path: Path) -> None:
     words = ("Who", "What", "Where", "When", "Why", "How", "Which")
     made = pools(tmp_path, [f"{word} is it?" for word in words], [f"{word} was that?" for word in words])
     texts, videos = pool.load(made["text"]), pool.load(made["video"])
-    rows = ablate_knowledge.cases(texts, videos, FakeModel(), seeds=2, others={"generated": (texts, videos)})
+    rows = ablate_knowledge.cases(
+        texts, videos, FakeModel(), seeds=2, others={"generated": (texts, videos)}, weights=[0.05]
+    )
     by_name = {case.name: case for case in rows}
     assert len(by_name["full"].texts) == 7
+    assert by_name["lambda_s-0.05"].lambda_s == 0.05
+    assert by_name["lambda_s-0.05"].videos == by_name["full"].videos
     assert not by_name["no-textual"].texts
     assert not by_name["no-visual"].videos
     assert by_name["no-clustering-0"].videos != by_name["no-clustering-1"].videos
