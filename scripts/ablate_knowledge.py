@@ -45,6 +45,7 @@ def _run(
     from mmi_tvr.knowledge import corpus, pool
     from mmi_tvr.knowledge.skeletons import FILE, Store
     from mmi_tvr.models import clip4clip
+    from mmi_tvr.rerank import section as reranking
     from mmi_tvr.rerank import skeleton
     from mmi_tvr.types import Query
 
@@ -53,8 +54,7 @@ def _run(
     images = models.key_images(section) or wanted.keyimages
     model = models.make(section, wanted.device)
     method = plugins.build("keyimages", images.name, images.options)
-    rerank = wanted.rerank or config.RERANK
-    options = skeleton.Options(**rerank.options)
+    options = skeleton.Options(**reranking(wanted.rerank, model).options)
     dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
     watch.begin("rendering", len(dataset.missing()))
     dataset.materialise(advance=watch.advance)

@@ -226,17 +226,19 @@ def test_weights_of_other_switches_are_refused(checkpoint: Path, tmp_path: Path)
 
 
 def test_weights_alone_say_everything(checkpoint: Path, tmp_path: Path) -> None:
-    """All that is not said with `weights` is as it was trained; key images travel along."""
-    images = {"name": "uniform", "count": 3}
+    """All that is not said with `weights` is as it was trained; key images and re-ranking travel along."""
+    images, rerank = {"name": "uniform", "count": 3}, {"name": "skeleton", "lambda_s": 0.05}
     model = stirred(trainable(checkpoint, inductive=False))
     model.network.eval()
-    model.save(tmp_path / "run", images, {"step": 3})
+    model.save(tmp_path / "run", images, {"step": 3}, rerank)
     section = Section(name="mmi", weights=str(tmp_path / "run"))
     again = models.make(section, "cpu")
     assert isinstance(again, mmi.Mmi)
     assert not again.options.inductive
     assert models.key_images(section) == Section(**images)
     assert again.key_images == images
+    assert again.reranking == rerank
+    assert model.reranking is None  # it was not loaded from there
     query = [Query(TEXTS[0])]
     np.testing.assert_allclose(again.embed_queries(query), model.embed_queries(query), atol=1e-6)
 

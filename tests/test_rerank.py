@@ -19,7 +19,7 @@ from mmi_tvr.knowledge import skeletons
 from mmi_tvr.knowledge.skeletons import Describer, Store
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Reranker
-from mmi_tvr.rerank import permutation
+from mmi_tvr.rerank import permutation, section
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.types import Query
 
@@ -165,6 +165,18 @@ def test_wrong_settings_are_one_line(override: str, says: str) -> None:
         config.load(None, [override])
 
 
+def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
+    model = FakeModel()
+    assert section(None, model) == config.RERANK
+    model.reranking = {"name": "skeleton", "lambda_s": 0.05, "answerer": {"name": "fake", "rule": "a dog"}}
+    assert section(None, model).options["lambda_s"] == 0.05
+    wanted = config.Section(name="skeleton", depth=50, answerer={"rule": "a cat"})
+    options = Options(**section(wanted, model).options)
+    assert (options.depth, options.lambda_s, options.answerer.options) == (50, 0.05, {"rule": "a cat"})
+    assert section(config.Section(name="skeleton", lambda_s=0.2), model).options["lambda_s"] == 0.2
+    assert section(config.Section(name="another"), model).options == {}  # a model's options are of its own re-ranker
+
+
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:
     made = pools(tmp_path, [WHAT], [WHERE])
     with pytest.raises(UsageError, match=r"fake has no language model to re-rank with.*--model moving-shapes"):
@@ -191,8 +203,8 @@ def model():
 
 
 def settings(folder: Path, texts: Sequence[str], asked: Sequence[str], **answerer: Any) -> config.Settings:
-    section = {"answerer": {"name": "fake", **answerer}, **pools(folder, texts, asked)}
-    return config.from_values({"rerank": section, "device": "cpu"})
+    wanted = {"answerer": {"name": "fake", **answerer}, "lambda_s": 0.3, **pools(folder, texts, asked)}
+    return config.from_values({"rerank": wanted, "device": "cpu"})
 
 
 def opened(tmp_path: Path, model: Any, wanted: config.Settings | None) -> Library:

@@ -148,7 +148,7 @@ def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
     options = [
         *SMALL,
         f"train.stages={stages}",
-        f"rerank={{answerer: {answerer}}}",
+        f"rerank={{answerer: {answerer}, lambda_s: 0.05}}",
         "data.skeletons={videos: 8, near: 3}",
     ]
     outcome = run(load(CONFIG, options), tmp_path / "run", cache=cache, cpu=True)
@@ -156,6 +156,8 @@ def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(line["loss/skeleton"] > 0 for line in lines)
     assert (tmp_path / "run" / "skeletons.sqlite").is_file()
+    trained = models.make(models.section(str(tmp_path / "run" / "model")), "cpu")
+    assert trained.reranking == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
 
 
 def test_half_of_the_skeleton_pairs_match() -> None:

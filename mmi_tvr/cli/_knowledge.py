@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import cache, plugins
-from ..config import RERANK, Settings
+from ..config import Settings
 from ..errors import UsageError
 from ..evaluate import Rerank
 from ..features import FeatureCache, Stored, sampling_fingerprint, stored
@@ -20,11 +20,11 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: W
     """Re-ranks a test set as the settings' section `rerank` says; answers about videos are kept in the cache."""
     from ..knowledge import corpus
     from ..knowledge.skeletons import FILE, Store
-    from ..rerank import skeleton
+    from ..rerank import section, skeleton
     from ..rerank._blocks import reranked
 
-    section = settings.rerank or RERANK
-    options = plugins.options("rerank", section.name, section.options)
+    chosen = section(settings.rerank, model)
+    options = plugins.options("rerank", chosen.name, chosen.options)
     assert isinstance(options, skeleton.Options)
     cache.folder().mkdir(parents=True, exist_ok=True)
     store = Store(cache.folder() / FILE)
@@ -45,10 +45,10 @@ def answers(
     and the table."""
     from ..datasets.moving_shapes import answerable, truth
     from ..knowledge import accuracy, corpus, pool
-    from ..rerank import skeleton
+    from ..rerank import section, skeleton
 
-    section = settings.rerank or RERANK
-    options = plugins.options("rerank", section.name, section.options)
+    chosen = section(settings.rerank, model)
+    options = plugins.options("rerank", chosen.name, chosen.options)
     assert isinstance(options, skeleton.Options)
     answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model

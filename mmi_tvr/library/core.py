@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 
 from .. import plugins
-from ..config import RERANK, Section, Settings
+from ..config import Section, Settings
 from ..embed import Progress, Silent
 from ..errors import UsageError
 from ..knowledge.skeletons import FILE, Store
 from ..protocols import Index, KeyImageMethod, Model, Reranker
+from ..rerank import section as reranking
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
 from ..types import Query
 from . import draft
@@ -132,11 +133,11 @@ class Library:
             self._writing(wait, progress) as catalogue,
             self._indexing(catalogue, self._kept_model(catalogue), progress) as (_, binding),
         ):
-            section = binding.rerank() or RERANK
+            model, method, _ = binding.load()
+            section = reranking(binding.rerank(), model)
             options = plugins.options("rerank", section.name, section.options)
             if not isinstance(options, skeleton.Options):
                 raise UsageError(f"re-ranking by {section.name} needs no descriptions of videos")
-            model, method, _ = binding.load()
             store = self._open_store()
             describer = skeleton.describer(options, model=model, store=store, device=binding.device)
             views, before = self._views(model, method), store.count()
@@ -233,9 +234,10 @@ class Library:
         if wanted is False:
             return None
         binding = self._bind(catalogue, model)
-        section = binding.rerank() or (RERANK if wanted else None)
-        if section is None:
+        given = binding.rerank()
+        if given is None and not wanted:
             return None
+        section = reranking(given, model)
         if self._reranker is None or self._reranker[:2] != (section, model):
             _, method, _ = binding.load()
             views, store = self._views(model, method), self._open_store()

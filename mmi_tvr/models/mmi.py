@@ -92,6 +92,13 @@ def key_images(options: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
+def reranking(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How the trained model re-ranks, as a settings section; None where its training said nothing of it."""
+    weights = options.get("weights")
+    found: dict[str, Any] | None = settings(folder_of(str(weights)))["rerank"] if weights else None
+    return found
+
+
 class Mmi:
     """The model behind the protocol. Weights are loaded at the first picture or query."""
 
@@ -107,6 +114,11 @@ class Mmi:
     def key_images(self) -> dict[str, Any] | None:
         """The settings section of the key images that the weights were trained on."""
         return key_images({"weights": self.options.weights})
+
+    @property
+    def reranking(self) -> dict[str, Any] | None:
+        """The settings section of re-ranking that the weights came with (`rerank.section`)."""
+        return reranking({"weights": self.options.weights})
 
     @property
     def _folder(self) -> Path | None:
@@ -210,12 +222,16 @@ class Mmi:
         }
 
     def save(
-        self, folder: Path, keyimages: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        keyimages: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        rerank: Mapping[str, Any] | None = None,
     ) -> None:
         """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made.
 
         keyimages: the settings section of the key images that it was trained on. origin: whatever should be known
-        about the training; plain values.
+        about the training; plain values. rerank: the settings section of re-ranking that goes with it.
         """
         from safetensors.torch import save
 
@@ -236,6 +252,7 @@ class Mmi:
         settings = {
             "options": options,
             "keyimages": dict(keyimages) if keyimages else None,
+            "rerank": dict(rerank) if rerank else None,
             "origin": dict(origin or {}),
         }
         write_atomically(folder / SETTINGS, json.dumps(settings, indent=1).encode())
@@ -246,7 +263,8 @@ def settings(folder: Path, whole: bool = False) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         found["options"] = dict(found["options"])
-        found.setdefault("keyimages", None)
+        for section in ("keyimages", "rerank"):
+            found.setdefault(section, None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelNotFound(f"{folder / SETTINGS}: not what a training run wrote") from error
     llava = found["options"].get("llava")

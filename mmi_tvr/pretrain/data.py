@@ -145,8 +145,8 @@ class TalkBatches(_Seen):
         batch: int,
         seed: int,
         *,
-        looking: float = 0.65,
-        reading: float = 0.2,
+        looking: float = 0.75,
+        reading: float = 0.15,
     ) -> None:
         super().__init__(dataset, features, batch, seed)
         self._looking, self._reading = looking, reading

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import config
+from ..config import RERANK, Section
+from ..protocols import Model
+
+
+def section(wanted: Section | None, model: Model) -> Section:
+    """How to re-rank: as the settings want it, and where they leave something open, as the model came (`Mmi.save`)."""
+    own = getattr(model, "reranking", None)
+    below = Section(**own) if own else RERANK
+    if wanted is None or wanted.name != below.name:
+        return wanted or below
+    return Section(**config.over(below.model_dump(), wanted.model_dump()))
+
 
 def permutation(joint: Sequence[float | None]) -> list[int]:
     """Positions of candidates, best first, after a re-ranking, from their joint scores in the order before.

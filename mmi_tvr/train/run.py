@@ -16,11 +16,11 @@ from typing import Any, cast
 import torch
 
 from .. import evaluate, metrics, plugins, processes
-from ..config import RERANK
 from ..embed import Progress, Silent
 from ..errors import MediaError, UsageError
 from ..features import FeatureCache, Stored, sampling_fingerprint, stored
 from ..knowledge.skeletons import FILE, Store
+from ..rerank import section as reranking
 from ..rerank import skeleton as rerank
 from ..types import Embeddings, Query, Sample
 from . import checkpoint, skeletons
@@ -158,7 +158,7 @@ def _skeletons(
     """Pairs for L_s, where a stage weighs it; the same in every process. What videos answer is kept in the folder."""
     if not any("skeleton" in stage.weights for stage in settings.train.stages):
         return None
-    section = settings.rerank or RERANK
+    section = reranking(settings.rerank, model)
     options = plugins.options("rerank", section.name, section.options)
     assert isinstance(options, rerank.Options)
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,4 +198,5 @@ def _export(model: Any, settings: RunSettings, folder: Path, outcome: Outcome) -
         "validation": asdict(best) if best else None,
         "settings": settings.model_dump(mode="json"),
     }
-    model.save(folder / MODEL, settings.keyimages.model_dump(mode="json"), origin)
+    given = settings.rerank.model_dump(mode="json") if settings.rerank else None
+    model.save(folder / MODEL, settings.keyimages.model_dump(mode="json"), origin, given)
