@@ -83,8 +83,8 @@ def cases(
     weights: Sequence[float] = (),
 ) -> list[Case]:
     """The rows: everything, with other weights lambda_s of the probability, without either side, random questions (as
-    many, `seeds` times), 1 to 10 video questions by clusters, and other pools under their names (figure 3a), all of
-    whose questions are asked."""
+    many, `seeds` times), 1 to 10 video questions by clusters, and other pools under their names (figure 3a): their
+    chosen questions, all of them where none are chosen."""
     text, video = choice.questions(texts), choice.questions(videos)
     weighed = [
         Case(f"lambda_s-{weight:g}", f"full knowledge, lambda_s {weight:g}", text, video, weight) for weight in weights
@@ -108,8 +108,12 @@ def cases(
         few = [videos.enabled[members[0]] for members in groups]
         found.append(Case(f"videos-{count}", f"{count} video questions", text, few))
     for name, (one, other) in (others or {}).items():
-        found.append(Case(name, name, one.enabled or one.questions, other.enabled or other.questions))
+        found.append(Case(name, name, _asked(one), _asked(other)))
     return found
+
+
+def _asked(pool: Pool) -> Sequence[Question]:
+    return choice.questions(pool) if choice.read(pool) else pool.enabled or pool.questions
 
 
 def ablate(

@@ -27,7 +27,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME=TEXT.yaml,VIDEO.yaml",
-        help="two other pools, whose questions are all asked; may be repeated",
+        help="two other pools, and their chosen questions if any are chosen; may be repeated",
     )
     args = parser.parse_args()
     others = [_named(text) for text in args.pools]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmi_tvr import ablate_knowledge
 from mmi_tvr.errors import AnswerError, UsageError
-from mmi_tvr.knowledge import pool
+from mmi_tvr.knowledge import choice, pool
 from mmi_tvr.knowledge.pool import Question
 from mmi_tvr.knowledge.skeletons import Store
 from mmi_tvr.rerank.skeleton import Options
@@ -131,4 +131,17 @@ def test_the_cases_of_the_paper(tmp_path: Path) -> None:
     assert by_name["no-clustering-0"].videos != by_name["no-clustering-1"].videos
     counts = [len(by_name[f"videos-{count}"].videos) for count in range(1, 8)]
     assert counts == [1, 2, 3, 4, 5, 6, 7]
-    assert by_name["generated"].videos == videos.enabled
+    assert by_name["generated"].videos == videos.enabled  # all of them are chosen
+
+
+def test_of_another_pool_the_chosen_questions_are_asked_or_all(tmp_path: Path) -> None:
+    made = pools(tmp_path, ["Who is it?"], ["Who was that?"])
+    texts, videos = pool.load(made["text"]), pool.load(made["video"])
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        videos.path.read_text().replace("Who was", "What was") + "- {id: more, kind: order, text: Then?}\n"
+    )
+    other_videos = pool.load(other)
+    rows = ablate_knowledge.cases(texts, videos, FakeModel(), others={"other": (texts, other_videos)})
+    assert [question.text for question in rows[-1].videos] == ["What was that?", "Then?"]
+    assert rows[-1].texts == choice.questions(texts)
