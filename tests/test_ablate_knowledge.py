@@ -138,9 +138,8 @@ def test_of_another_pool_the_chosen_questions_are_asked_or_all(tmp_path: Path) -
     made = pools(tmp_path, ["Who is it?"], ["Who was that?"])
     texts, videos = pool.load(made["text"]), pool.load(made["video"])
     other = tmp_path / "other.yaml"
-    other.write_text(
-        videos.path.read_text().replace("Who was", "What was") + "- {id: more, kind: order, text: Then?}\n"
-    )
+    more = "- {id: more, kind: order, text: 'Then?'}\n"
+    other.write_text(videos.path.read_text().replace("Who was", "What was") + more)
     other_videos = pool.load(other)
     rows = ablate_knowledge.cases(texts, videos, FakeModel(), others={"other": (texts, other_videos)})
     assert [question.text for question in rows[-1].videos] == ["What was that?", "Then?"]
