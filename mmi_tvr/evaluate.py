@@ -188,22 +188,25 @@ def evaluate(
     if not asked:
         raise MetricsError("no caption of a readable video is left: there is nothing to rank")
     gallery = Gallery.pack([each for each in embeddings if not isinstance(each, MediaError)])
+    queries = query_vectors[asked]
 
     def blocks() -> Iterator[FloatArray]:
-        for start in range(0, len(asked), block):
-            yield gallery.score(query_vectors[asked[start : start + block]], scoring)
+        for start in range(0, len(queries), block):
+            yield gallery.score(queries[start : start + block], scoring)
 
     videos = [samples[owners[row]].video for row in asked]
     truth = _right(kept, videos)
     found = metrics.both_directions(blocks, truth, ROUNDING)
     sources = [kept[column].video for column in found.asked]
-    told = [caption for sample in samples for caption in sample.captions]
+    told = [caption for sample in kept for caption in sample.captions]
     rows, columns, beside = found.rows, found.columns, {}
     if rerank is not None:
-        made = rerank(blocks, [told[row] for row in asked], kept)
+        made = rerank(blocks, told, kept)
         rows = metrics.ranks(made.t2v(), truth, ROUNDING)
         columns = metrics.both_directions(made.v2t, truth, ROUNDING).columns
         beside = _beside(found, rows, columns, videos, sources)
+    names = [samples[owners[row]].id for row in asked]
+    heard = [kept[column].id for column in found.asked]
     return Report(
         n=len(asked),
         videos=len(kept),
@@ -214,17 +217,7 @@ def evaluate(
         failures=failures,
         left_out=len(owners) - len(asked),
         transductive={name: _together(name, blocks, truth, videos, sources) for name in transductive},
-        details=Details(
-            [(samples[owners[row]].id, told[row]) for row in asked],
-            rows,
-            [kept[column].id for column in found.asked],
-            columns,
-            kept,
-            gallery,
-            query_vectors[asked],
-            truth,
-            scoring,
-        ),
+        details=Details([*zip(names, told, strict=True)], rows, heard, columns, kept, gallery, queries, truth, scoring),
         **beside,
     )
 
