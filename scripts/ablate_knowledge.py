@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first so many videos")
     parser.add_argument("--seeds", type=int, default=3, help="draws of random questions")
     parser.add_argument("--weights", default="", metavar="A,B", help="also these weights lambda_s of the probability")
+    parser.add_argument("--only", default="", metavar="A,B", help="only rows whose names begin so, such as lambda_s")
     parser.add_argument("--mean", action="store_true", help="search by the mean of key images: the model's own CLIP")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting")
     parser.add_argument(
@@ -34,7 +35,8 @@ def main() -> None:
     weights = [_weight(text) for text in args.weights.split(",") if text]
     with Watch() as watch:
         found = _run(args, others, weights, watch)
-    ablate_knowledge.curve(found, args.output / "knowledge.png")
+    if any(name.startswith("videos-") for name in found):
+        ablate_knowledge.curve(found, args.output / "knowledge.png")
     print(ablate_knowledge.table(found))
 
 
@@ -86,7 +88,11 @@ def _run(
         others={name: (pool.load(text), pool.load(video)) for name, text, video in others},
         weights=weights,
     )
-    return ablate_knowledge.ablate(setting, rows, args.output, watch)
+    wanted = tuple(args.only.split(","))
+    chosen = [case for case in rows if case.name.startswith(wanted)]
+    if not chosen:
+        raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in rows)}")
+    return ablate_knowledge.ablate(setting, chosen, args.output, watch)
 
 
 def _weight(text: str) -> float:
