@@ -88,8 +88,8 @@ def _run(
         others={name: (pool.load(text), pool.load(video)) for name, text, video in others},
         weights=weights,
     )
-    wanted = tuple(args.only.split(","))
-    chosen = [case for case in rows if case.name.startswith(wanted)]
+    begins = tuple(args.only.split(","))
+    chosen = [case for case in rows if case.name.startswith(begins)]
     if not chosen:
         raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in rows)}")
     return ablate_knowledge.ablate(setting, chosen, args.output, watch)
