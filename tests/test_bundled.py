@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
-from mmi_tvr import cache, models, plugins
+from mmi_tvr import cache, config, models, plugins
+from mmi_tvr.cli import _knowledge
 from mmi_tvr.datasets.moving_shapes import contrast_accuracy
-from mmi_tvr.embed import embed_all
+from mmi_tvr.embed import Silent, embed_all
 from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.evaluate import evaluate_model, pair_scores
@@ -34,10 +35,14 @@ def embedder(setup):
     return lambda videos: embed_all(videos, model, method, FeatureCache(cache.folder() / "features"))
 
 
-def samples(split: str, count: int):
+def shapes(split: str, count: int):
     dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": count})
     dataset.materialise()
-    return dataset.samples()
+    return dataset
+
+
+def samples(split: str, count: int):
+    return shapes(split, count).samples()
 
 
 def test_it_is_small_and_has_a_card() -> None:
@@ -85,3 +90,16 @@ def test_captions_find_their_videos(setup) -> None:
 def test_twins_are_told_apart(setup, kind: str, least: float) -> None:
     found = contrast_accuracy(pair_scores(setup[0], samples(kind, 60), embedder(setup)))
     assert found.accuracy >= least
+
+
+def test_questions_are_answered_as_they_are_true(setup) -> None:
+    model, method = setup
+    document, _ = _knowledge.answers(config.Settings(device="cpu"), shapes("test", 40), model, method, Silent())
+    right = {
+        about: {kind: each["accuracy"] for kind, each in kinds.items()} for about, kinds in document["answers"].items()
+    }
+    assert right["text"]["all"] >= 92
+    assert right["video"]["all"] >= 85
+    assert min(right["text"]["order"], right["video"]["order"]) >= 85
+    assert right["video"]["entities"] >= 80
+    assert right["video"]["relations"] >= 75

@@ -26,7 +26,7 @@ class PretrainOptions(BaseOptions):
         StageOptions(steps=3300, batch=256, rate=1e-3), description="towers on single pictures"
     )
     clips: StageOptions = Field(StageOptions(steps=2000, batch=256, rate=2e-3), description="text tower on events")
-    language: StageOptions = Field(StageOptions(steps=3200, batch=64, rate=2e-3), description="captions and answers")
+    language: StageOptions = Field(StageOptions(steps=5400, batch=64, rate=2e-3), description="captions and answers")
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="bf16 is three times as fast where the processor multiplies it in hardware"
     )
