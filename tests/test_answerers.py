@@ -31,9 +31,10 @@ from mmi_tvr.encoders import llava, towers
 from mmi_tvr.encoders.llava import Llava
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import AnswerError, MissingExtra, MmiTvrError, UsageError
+from mmi_tvr.models import mmi
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.protocols import Answerer
-from mmi_tvr.types import Ask, Features, Pixels
+from mmi_tvr.types import Ask, Features, Pixels, Query
 
 HEADS = {"heads": 2, "layers": 1, "expansion": 2, "grid": 2, "dropout": 0.0}
 GRID = 2
@@ -250,6 +251,29 @@ def test_features_of_another_model_are_refused(model: Mmi) -> None:
 def test_the_model_is_shared(model: Mmi) -> None:
     found = transformers(model)
     assert found._reading.llava is model.network.llava  # type: ignore[attr-defined]
+
+
+def test_without_its_adapter_a_trained_model_answers_as_the_base_does(
+    model: Mmi, checkpoint: Path, tmp_path: Path
+) -> None:
+    lora = {"rank": 4, "alpha": 8, "targets": ["q_proj", "down_proj"]}
+    values = {"llava": {"checkpoint": str(checkpoint), "grid": GRID, "lora": lora}, "heads": HEADS}
+    training = mmi.trainable(plugins.options("models", "mmi", values), device="cpu")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in training.network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    training.save(tmp_path)
+    trained = plugins.build("models", "mmi", {"weights": str(tmp_path)}, device="cpu")
+    asked, query = asks(model), [Query("a red circle")]
+    before = trained.embed_queries(query)
+    as_base, as_trained = transformers(trained, adapter=False), transformers(trained)
+    said = readable(as_base.answer(asked))
+    assert said == readable(transformers(model).answer(asked))
+    assert said != readable(as_trained.answer(asked))
+    assert as_base.fingerprint() != as_trained.fingerprint()
+    np.testing.assert_array_equal(trained.embed_queries(query), before)  # which is adapted, as ever
 
 
 def test_the_fingerprint_follows_words_and_model(model: Mmi, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class ReadingOptions(AskingOptions):
     weights: str | None = Field(
         None, description="a folder that training wrote, or a bundled model; default: the model that searches"
     )
+    adapter: bool = Field(True, description="answer with the adapter attached; false: as the base does without it")
 
 
 class Reading:
@@ -64,6 +66,10 @@ class Reading:
         assert found is not None  # lvlm is on
         return found
 
+    def speaking(self) -> AbstractContextManager[None]:
+        """Inside, the LLaVA is as it answers."""
+        return nullcontext() if self.options.adapter else self.llava.unadapted()
+
     def prompts(self, asks: Sequence[Ask], context: int | None = None) -> list[str | AnswerError]:
         """The prompt of each, an image token a key image; an error where it cannot be asked or is too long.
 
@@ -90,7 +96,7 @@ class Reading:
 
     def fingerprint(self, *more: object) -> str:
         """Hash of the model, the words, and whatever else changes an answer."""
-        return digest(self.mmi.fingerprint(), self.options.words.model_dump(), *more)
+        return digest(self.mmi.fingerprint(), self.options.words.model_dump(), self.options.adapter, *more)
 
     def _prompt(self, ask: Ask) -> str:
         """Question and text are data: nothing in them is a special token, or ends a quotation. A question is never cut

@@ -1,4 +1,4 @@
-"""The model that searches also answers, in this process: adapter attached, looking at the features of the cache."""
+"""The model that searches also answers, in this process, looking at the features of the cache."""
 
 from __future__ import annotations
 
@@ -46,8 +46,10 @@ class TransformersAnswerer:
         order = sorted(prompts, key=lambda row: lengths[row])
         for first in range(0, len(order), self.options.batch):
             rows = order[first : first + self.options.batch]
-            visual = self._reading.visual([asks[row] for row in rows])
-            for row, reply in zip(rows, llava.generate([prompts[row] for row in rows], visual, limit), strict=True):
+            with self._reading.speaking():
+                visual = self._reading.visual([asks[row] for row in rows])
+                replies = llava.generate([prompts[row] for row in rows], visual, limit)
+            for row, reply in zip(rows, replies, strict=True):
                 found[row] = said(reply)
                 advance()
         return found

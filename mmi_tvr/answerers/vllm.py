@@ -81,7 +81,8 @@ class VllmAnswerer:
 
     def inputs(self, prompts: Sequence[str], asks: Sequence[Ask]) -> list[dict[str, Any]]:
         """What vLLM reads: ids with one image token a key image, and the visual tokens (K, T, d_lm) beside them."""
-        visual = self._reading.visual(asks)
+        with self._reading.speaking():
+            visual = self._reading.visual(asks)
         tokenized = self._reading.llava.tokenizer(list(prompts))["input_ids"]
         found, first = [], 0
         for ids, ask in zip(tokenized, asks, strict=True):
@@ -95,8 +96,8 @@ class VllmAnswerer:
     @cached_property
     def _adapter(self) -> Path | None:
         """The trained adapter, where it is not merged into the checkpoint."""
-        weights = self._reading.mmi.options.weights
-        folder = mmi.folder_of(weights) / mmi.ADAPTER if weights and not self.options.checkpoint else None
+        weights, wanted = self._reading.mmi.options.weights, self.options.adapter and not self.options.checkpoint
+        folder = mmi.folder_of(weights) / mmi.ADAPTER if weights and wanted else None
         return folder if folder and folder.is_dir() else None
 
     @cached_property

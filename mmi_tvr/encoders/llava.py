@@ -6,7 +6,8 @@ Source: Liu et al., "Improved Baselines with Visual Instruction Tuning", CVPR 20
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,12 @@ class Llava(nn.Module):
     def base(self) -> Any:
         """transformers' LlavaForConditionalGeneration, adapter inside it or not."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @contextmanager
+    def unadapted(self) -> Iterator[None]:
+        """Inside, this is the base: without its adapter, and with the projector as it was before training."""
+        with self.model.disable_adapter() if hasattr(self.model, "disable_adapter") else nullcontext():
+            yield
 
     def project(self, patches: Tensor) -> Tensor:
         """Pooled vision features (N, tokens_per_image, d_v) -> visual tokens (N, tokens_per_image, d_lm).
