@@ -174,6 +174,8 @@ def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
     options = Options(**section(wanted, model).options)
     assert (options.depth, options.lambda_s, options.answerer.options) == (50, 0.05, {"rule": "a cat"})
     assert section(config.Section(name="skeleton", lambda_s=0.2), model).options["lambda_s"] == 0.2
+    wanted = config.Section(name="skeleton", answerer={"name": "transformers", "batch": 8})
+    assert section(wanted, model).options == {"lambda_s": 0.05, "answerer": {"name": "transformers", "batch": 8}}
     assert section(config.Section(name="another"), model).options == {}  # a model's options are of its own re-ranker
 
 

@@ -22,6 +22,7 @@ from ..files import write_atomically
 from ..knowledge import choice, editing
 from ..knowledge.pool import Pool, Question
 from ..protocols import Answerer, KeyImageMethod, Model
+from ..rerank import ANSWERER
 from ..rerank import section as reranking
 from ..types import Sample, Skeleton, Video
 from ._console import DownloadOption, JsonOption, ModelOption, Watch, chosen_model, out, print_json, say
@@ -368,7 +369,7 @@ def _asking(
         if name in module.Options.model_fields and name not in options.model_fields_set
     }
     section, made = _model(model, download)
-    carried = {"name": "transformers", **reranking(None, made).options.get("answerer", {})}
+    carried = {"name": ANSWERER, **reranking(None, made).options.get("answerer", {})}
     if carried.pop("name") == answerer:  # what nobody changed is as the model came
         options = module.Options(**config.over(carried, options.model_dump(exclude_unset=True)))
     built: Answerer = module.build(options.model_copy(update=own), device=Settings().device, model=made)

@@ -22,6 +22,7 @@ from ..models.mmi import Mmi
 from ..plugins import BaseOptions
 from ..protocols import Answerer, Judge, Model
 from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
+from . import ANSWERER
 
 # What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
 _BROKEN = (MmiTvrError, OSError, RuntimeError)
@@ -35,7 +36,7 @@ class Options(BaseOptions):
     depth: int = Field(20, ge=1, description="how many of the best candidates are looked at, M")
     lambda_r: float = Field(0.6, ge=0, description="weight of the cosine")
     lambda_s: float = Field(0.3, ge=0, description="weight of the probability that both describe one scene")
-    answerer: Section = Field(Section(name="transformers"), description="who answers the questions, and its options")
+    answerer: Section = Field(Section(name=ANSWERER), description="who answers the questions, and its options")
     text: str = Field("text", description="pool of the questions about the query: a file, or a name in prompts/")
     video: str = Field("video", description="pool of the questions about the videos")
     weights: str | None = Field(
