@@ -262,7 +262,7 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
     shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 3)
     made = pools(tmp_path / "pools", ["What is there?", "What happens?"], ["What is there?", "What moves?"])
     config = tmp_path / "settings.yaml"
-    config.write_text(json.dumps({"rerank": {"answerer": {"name": "fake"}, **made}}))
+    config.write_text(json.dumps({"rerank": {"answerer": {"name": "fake"}, "lambda_s": 0.3, **made}}))
     words = ("index", clips / "videos", "--library", library, "--model", "moving-shapes", "--config", config)
     described = shell.json(*words, "--describe")["described"]
     assert (described["videos"], described["answers"], described["incomplete"]) == (3, 6, [])
