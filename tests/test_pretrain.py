@@ -33,11 +33,13 @@ from mmi_tvr.pretrain.data import (
     corpus,
     judge,
     look,
+    proposal,
+    propose,
     read,
     same,
 )
 from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
-from mmi_tvr.pretrain.language import DESCRIBE, Speaker, right_replies
+from mmi_tvr.pretrain.language import DESCRIBE, Speaker, asked, right_replies
 from mmi_tvr.pretrain.options import PretrainOptions
 from mmi_tvr.pretrain.run import pretrain
 from mmi_tvr.types import Features
@@ -161,9 +163,26 @@ def test_talks_are_true(dataset: MovingShapes) -> None:
                 if prompt == DESCRIBE:
                     assert reply in captions(spec)
                     continue
+                if prompt == asked(templates.generate().asked("video"), True):
+                    assert reply in own
+                    continue
                 question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
                 assert reply == own.get(question, truth(question, about)(spec, not looks))
                 assert looks or spec.told or "left of" not in reply  # a caption that says nothing is not asked
+
+
+def test_questions_are_proposed_in_the_words_that_ask_for_them(dataset: MovingShapes) -> None:
+    """What is trained is the prompt of `prompts generate`: captions as a text, the request as a question about it."""
+    specs, template = dataset.specs()[:3], templates.generate()
+    talk = propose(specs, np.random.default_rng(0))
+    ((request, reply),) = talk.turns
+    said = talk.context.removeprefix(f'Text: "{template.before} ').removesuffix('"')
+    assert said in {"; ".join(each) for each in itertools.product(*map(captions, specs))}
+    question = template.text.partition("{texts}")[2].strip()
+    text = f"{template.before} {said}"
+    assert talk.context + request == templates.answer().text.format(text=text, question=question)
+    assert reply in [each.text for each in questions(specs[0])]
+    assert len({proposal(spec) for spec in dataset.specs()}) > 1  # other videos, other questions
 
 
 def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes) -> None:

@@ -120,6 +120,9 @@ def test_vllm_gets_the_adapter_without_the_projector(engine: list[Engine]) -> No
     merged = plugins.build("answerers", "vllm", {**values, "checkpoint": "moving-shapes/base"}, device="cpu")
     merged.answer(texts("no"))
     assert engine[1].adapters == [None]
+    plugins.build("answerers", "vllm", {**values, "adapter": False}, device="cpu").answer(texts("no"))
+    assert engine[2].adapters == [None]
+    assert "enable_lora" not in engine[2].arguments
 
 
 # For real. The model is random, so that what it says hangs on every bit of what it sees.

@@ -6,8 +6,8 @@ Source: Liu et al., "Improved Baselines with Visual Instruction Tuning", CVPR 20
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,11 +63,9 @@ class Llava(nn.Module):
         """transformers' LlavaForConditionalGeneration, adapter inside it or not."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
-    @contextmanager
-    def unadapted(self) -> Iterator[None]:
+    def unadapted(self) -> AbstractContextManager[None]:
         """Inside, this is the base: without its adapter, and with the projector as it was before training."""
-        with self.model.disable_adapter() if hasattr(self.model, "disable_adapter") else nullcontext():
-            yield
+        return self.model.disable_adapter() if hasattr(self.model, "disable_adapter") else nullcontext()
 
     def project(self, patches: Tensor) -> Tensor:
         """Pooled vision features (N, tokens_per_image, d_v) -> visual tokens (N, tokens_per_image, d_lm).

@@ -92,13 +92,6 @@ def key_images(options: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def reranking(options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How the trained model re-ranks, as a settings section; None where its training said nothing of it."""
-    weights = options.get("weights")
-    found: dict[str, Any] | None = settings(folder_of(str(weights)))["rerank"] if weights else None
-    return found
-
-
 class Mmi:
     """The model behind the protocol. Weights are loaded at the first picture or query."""
 
@@ -115,10 +108,11 @@ class Mmi:
         """The settings section of the key images that the weights were trained on."""
         return key_images({"weights": self.options.weights})
 
-    @property
+    @cached_property
     def reranking(self) -> dict[str, Any] | None:
         """The settings section of re-ranking that the weights came with (`rerank.section`)."""
-        return reranking({"weights": self.options.weights})
+        found: dict[str, Any] | None = settings(self._folder)["rerank"] if self._folder else None
+        return found
 
     @property
     def _folder(self) -> Path | None:
