@@ -286,13 +286,13 @@ def test_many_opens_leak_neither_memory_nor_descriptors(tmp_path: Path) -> None:
     def opens(count: int) -> tuple[float, int]:
         for _ in range(count):
             sample(Video(path), 2, 4, 32)
-        gc.collect()  # descriptors that earlier tests left to it are not this test's
+        gc.collect()
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
         return resident, len(list(Path("/proc/self/fd").iterdir()))
 
     before, files_before = opens(60)
     after, files_after = opens(300)
-    assert files_after == files_before
+    assert files_after <= files_before  # fewer: earlier tests of this process left some open, closed by now
     assert after - before < 6e6  # 20 kB an open would be a leak
 
 
