@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
 from mmi_tvr import cache, config, models, plugins
 from mmi_tvr.cli import _knowledge
-from mmi_tvr.datasets.moving_shapes import contrast_accuracy
+from mmi_tvr.datasets.moving_shapes import contrast_accuracy, truth
 from mmi_tvr.embed import Silent, embed_all
 from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.evaluate import evaluate_model, pair_scores
 from mmi_tvr.features import FeatureCache
+from mmi_tvr.knowledge import choice, pool
+from mmi_tvr.knowledge.scoring import LlavaJudge
 
 FOLDER = hub.BUNDLED / "moving-shapes"
 
@@ -103,3 +107,24 @@ def test_questions_are_answered_as_they_are_true(setup) -> None:
     assert min(right["text"]["order"], right["video"]["order"]) >= 85
     assert right["video"]["entities"] >= 80
     assert right["video"]["relations"] >= 75
+
+
+@pytest.mark.parametrize(("kind", "least"), [("direction", 90), ("shape", 90), ("colour", 90)])
+def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> None:
+    """What is true of a caption, beside what is true of its own video and of its twin, asked the chosen questions."""
+    dataset = plugins.build("datasets", "moving_shapes", {"split": kind, "count": 60})
+    skeletons = {
+        about: [
+            "; ".join(truth(each.text, about)(spec, about == "text") for each in choice.questions(pool.load(about)))
+            for spec in dataset.specs()
+        ]
+        for about in ("text", "video")
+    }
+    judge = LlavaJudge(setup[0])
+    own_first = [
+        bool(np.greater(*judge.probabilities(skeletons["text"][own], [skeletons["video"][at] for at in (own, twin)])))
+        for pair in dataset.groups()
+        for own, twin in itertools.permutations(pair)
+    ]
+    assert len(own_first) == 60
+    assert 100 * np.mean(own_first) >= least

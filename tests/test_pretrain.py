@@ -39,7 +39,15 @@ from mmi_tvr.pretrain.data import (
     same,
 )
 from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
-from mmi_tvr.pretrain.language import DESCRIBE, Speaker, asked, right_replies
+from mmi_tvr.pretrain.language import (
+    DESCRIBE,
+    Speaker,
+    Talk,
+    about_skeleton,
+    asked,
+    compared,
+    right_replies,
+)
 from mmi_tvr.pretrain.options import PretrainOptions
 from mmi_tvr.pretrain.run import pretrain
 from mmi_tvr.types import Features
@@ -185,26 +193,65 @@ def test_questions_are_proposed_in_the_words_that_ask_for_them(dataset: MovingSh
     assert len({proposal(spec) for spec in dataset.specs()}) > 1  # other videos, other questions
 
 
-def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes) -> None:
+def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmi_tvr.pretrain.data._MISTAKEN", 0)
     dice = np.random.default_rng(0)
     specs = dataset.specs()
+    replies = []
     for spec, other in itertools.pairwise(specs):
-        talk = judge(spec, other, dice)
-        replies = sorted(reply for _, reply in talk.turns)
-        assert replies in (["no", "yes"], ["yes", "yes"])  # the latter where both have the same answers
-    assert judge(specs[0], specs[0], dice).turns[0][1] == "yes"
+        talk = judge(spec, [other] * 3 + [spec], dice)
+        *_, own = talk.turns
+        assert own[1] == "yes"  # whichever of the two equal ones is taken
+        said = talk.context.partition('"')[2].removesuffix('"')
+        for prompt, reply in talk.turns:
+            shown = prompt.partition('"')[2].partition('"')[0]
+            assert talk.context + prompt == templates.score().prompt.format(text=said, video=shown)
+            replies.append(reply)
+    assert {"yes", "no"} == set(replies)
+
+
+def test_skeletons_hold_mistakes_that_do_not_change_what_is_right(
+    dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = dataset.specs()
+
+    def replies(mistaken: float) -> tuple[list[str], list[str]]:
+        monkeypatch.setattr("mmi_tvr.pretrain.data._MISTAKEN", mistaken)
+        talks = [judge(spec, [other], np.random.default_rng(7)) for spec, other in itertools.pairwise(specs)]
+        return [talk.turns[0][1] for talk in talks], [talk.turns[0][0] for talk in talks]
+
+    right, clean = replies(0)
+    still_right, mistaken = replies(1)
+    assert right == still_right
+    assert clean != mistaken
+
+
+def test_answers_of_a_skeleton_agree_up_to_the_first_token_that_does_not(words: tuple[Any, Any]) -> None:
+    prompt, reply, spans = compared(["a red ring", "two"], ["a red star", "two"], same=False)
+    assert reply == templates.score().negative
+    assert [prompt[span.start : span.end] for span in spans] == ["a red ring;", 'two"']
+    assert [prompt[span.start : span.agreed] for span in spans] == ["a red ", 'two"']
+    llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
+    video = {"mask": torch.zeros(1, 1, dtype=torch.bool), "patches": torch.zeros(1, 1, llava.tokens_per_image, 1)}
+    talk = Talk(about_skeleton("a red star"), False, [(prompt, reply)], [spans])
+    (part,) = Speaker(llava).read({"talks": [talk], "video": video})
+    ids = words[1].encode(talk.context + prompt)
+    for known, text in ((1, 'a red two"'), (0, "ring;")):
+        places = (part.agrees[0] == known).nonzero().flatten().tolist()
+        assert "".join(words[1].decode(ids[place]) for place in places).strip() == text
 
 
 def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShapes) -> None:
     """A question among others gets the states that it gets alone, in the words of the template."""
     torch.manual_seed(0)
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
-    batch = TalkBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
+    data = TalkBatches(dataset, features(VIDEOS), 8, seed=0, looking=0.4, reading=0.3)
+    batch = data.batch(range(12), np.random.default_rng(1))
     parts = Speaker(llava).read(batch)
     assert sorted(row for part in parts for row in part.rows) == [*range(12)]
     found = {row: (part.states[at], int(part.ends[at])) for part in parts for at, row in enumerate(part.rows)}
     template = templates.answer()
-    compared = {"text": 0, "video": 0}
+    compared = {"text": 0, "video": 0, "judged": 0}
     for at, talk in enumerate(batch["talks"]):
         images = int(batch["video"]["mask"][at].sum()) if talk.looks else 0
         visual = llava.project(batch["video"]["patches"][at, :images]) if talk.looks else None
@@ -219,7 +266,7 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
             alone = llava(llava.inputs([whole], visual))
             torch.testing.assert_close(states[place + said][None], alone, atol=1e-5, rtol=1e-4)
             place += said + replied
-            compared["video" if talk.looks else "text"] += 1
+            compared["video" if talk.looks else "judged" if talk.answers else "text"] += 1
     assert min(compared.values()) > 3
 
 
@@ -261,8 +308,8 @@ def test_events_are_read_behind_each_key_image(words: tuple[Any, Any], dataset: 
     assert {each.ndim for each in grouped["layers"]} == {2}
     assert len(grouped["layers"]) == 4 * 7 + 2  # of each block: four of attention, three of the feed-forward part
     speaker.events.register_forward_hook(lambda _, inputs, __: asked.append(inputs))
-    terms = speaker.loss_terms(batch, ("replies", "facts", "events"))
-    assert set(terms) == {"replies", "facts", "events"}
+    terms = speaker.loss_terms(batch, ("replies", "judged", "agrees", "facts", "events"))
+    assert set(terms) == {"replies", "judged", "agrees", "facts", "events"}
     looking = [at for at, talk in enumerate(batch["talks"]) if talk.looks]
     images = sum(int(batch["video"]["mask"][at].sum()) for at in looking)
     (states, told) = asked[0]

@@ -37,8 +37,8 @@ class Options(plugins.BaseOptions):
     question: int = Field(16, ge=1, description="first_satisfying: longest question")
     answer: int = Field(12, ge=1, description="first_satisfying: longest answer, on average")
     hedged: float = Field(0.25, ge=0, le=1, description="first_satisfying: largest share of answers that tell nothing")
-    question_bucket: int = Field(8, ge=1, description="argmin: questions whose lengths differ by less are equally long")
-    answer_bucket: int = Field(8, ge=1, description="argmin: the same of answers")
+    question_bucket: int = Field(16, ge=1, description="argmin: lengths of questions that differ by less are equal")
+    answer_bucket: int = Field(16, ge=1, description="argmin: the same of answers")
     hedged_bucket: float = Field(0.25, gt=0, le=1, description="argmin: the same of the share that tells nothing")
     nabla: tuple[str, ...] = Field(HEDGES, description="terms of an answer that tells nothing")
 
@@ -89,7 +89,9 @@ def choose(
 
     argmin (eq. 7): the smallest (answers that tell nothing, length of the question, length of the answers), compared in
     this order after buckets; then the better rank, then the smaller distance. Decision: what tells nothing comes first.
-    "unknown" is the shortest answer there is, and would win wherever lengths go before it.
+    "unknown" is the shortest answer there is, and would win wherever lengths go before it. Decision: the buckets are
+    wide. With 8 words, "What comes directly after the first event?" (7) wins over "In which order do the events take
+    place?" (8, and its answers find the video), and the text skeleton is without what the video skeletons tell.
 
     `advance` hears how many more answers there are. UsageError where there are no examples.
     """

@@ -33,13 +33,15 @@ from ..datasets.moving_shapes import (
     stills,
     truth,
 )
+from ..knowledge import choice
+from ..knowledge.pool import load as load_pool
 from ..losses import IGNORED
 from ..models._mmi import pack
 from ..train.batches import TwinSampler
 from ..train.protocol import Batch
 from ..types import Features
 from .facts import facts, latest, places, relation_facts
-from .language import DESCRIBE, Talk, about_text, asked
+from .language import DESCRIBE, Talk, about_skeleton, about_text, asked, compared
 from .layout import IMAGE_SIZE, REGIONS
 
 About = Literal["text", "video"]
@@ -49,7 +51,11 @@ _BUSY = 0.6  # share of the pictures that are taken from within an event
 _captions = lru_cache(maxsize=None)(captions)  # telling one takes longer than reading it
 _DESCRIBED = 0.3  # share of the videos that are described
 _QUESTIONS = 6  # in one talk
-_TWIN = 0.6  # share of the wrong skeletons that are the twin's
+_JUDGED = 4  # skeletons of videos in one talk
+_CHOSEN = 0.3  # share of the talks about skeletons that have the chosen questions
+_MORE = 5  # in the others, fewer than so many questions beside those that matter
+_TWIN = 0.8  # share of the wrong ones that are the twin's
+_MISTAKEN = 0.05  # share of the answers in a skeleton that are another video's
 _UNKNOWN = 0.5  # share of the talks with a question that has no answer here
 _PROPOSED = 0.1  # share of the talks about videos, and about captions, in which a question is to be proposed
 _SAMPLES = 3  # captions that a question is proposed from
@@ -145,7 +151,7 @@ class TalkBatches(_Seen):
         batch: int,
         seed: int,
         *,
-        looking: float = 0.75,
+        looking: float = 0.6,
         reading: float = 0.15,
     ) -> None:
         super().__init__(dataset, features, batch, seed)
@@ -168,8 +174,9 @@ class TalkBatches(_Seen):
                     talks.append(read(spec, dice))
                 known.append(facts([spec], told=True))
             else:
-                other = rows[at ^ 1] if dice.random() < _TWIN and at ^ 1 < len(rows) else rows[dice.integers(len(rows))]
-                talks.append(judge(spec, self._specs[other], dice))
+                twin = at ^ 1 if at ^ 1 < len(rows) else at
+                others = [twin if dice.random() < _TWIN else dice.integers(len(rows)) for _ in range(_JUDGED)]
+                talks.append(judge(spec, [self._specs[rows[other]] for other in others], dice))
                 known.append(torch.full_like(facts([spec], told=True), IGNORED))
         features = [self._features[row] for row in rows]
         events = [
@@ -214,18 +221,46 @@ def proposal(spec: Spec) -> str:
     return next((question.text for question in known if question.kind == kind), known[0].text)
 
 
-def judge(spec: Spec, other: Spec, dice: np.random.Generator) -> Talk:
-    """Skeletons of a caption and of a video are compared: of this video, and of another one."""
-    template, turns = templates.score(), []
-    for own in dice.permutation([True, False]):
-        asked_of = {about: _some(answerable(about), int(dice.integers(3, 8)), dice) for about in _ABOUT}
-        said, shown, wanted = (
-            "; ".join(truth(question, about)(each, about == "text") for question in asked_of[about])
-            for each, about in ((spec, "text"), (spec if own else other, "video"), (spec, "video"))
-        )
-        prompt = template.prompt.format(text=said, video=shown)
-        turns.append((prompt, template.positive if shown == wanted else template.negative))
-    return Talk("", False, turns)
+def judge(spec: Spec, others: Sequence[Spec], dice: np.random.Generator) -> Talk:
+    """The skeleton of a caption is compared with skeletons of videos, one for each of the `others`: half of them are
+    of its own video, half of the other. Some of their answers are mistaken, as those of real skeletons are."""
+    told, seen_of = _questions_of_skeletons(spec, others[0], dice)
+    said = (truth(text, "text")(spec, True) for text in told)
+    asked_of = [truth(text, "video") for text in seen_of]
+    expected = [answer(spec, False) for answer in asked_of]
+    talked = []
+    for other in others:
+        shown, stray = (spec, other) if dice.random() < 0.5 else (other, spec)
+        clean = [answer(shown, False) for answer in asked_of]
+        answers = [
+            answer(stray, False) if dice.random() < _MISTAKEN else right
+            for answer, right in zip(asked_of, clean, strict=True)
+        ]
+        talked.append(compared(answers, expected, clean == expected))
+    turns = [(prompt, reply) for prompt, reply, _ in talked]
+    return Talk(about_skeleton("; ".join(said)), False, turns, [spans for *_, spans in talked])
+
+
+def _questions_of_skeletons(spec: Spec, other: Spec, dice: np.random.Generator) -> tuple[Sequence[str], Sequence[str]]:
+    """What a caption and videos are asked: the chosen questions, or a few. Decision: one of these few is answered
+    otherwise by another video, and the caption tells mostly what the videos are asked. With unrelated questions, or
+    always with as many as are chosen, things were compared and never what they do: order stayed at chance."""
+    if dice.random() < _CHOSEN:
+        return _chosen("text"), _chosen("video")
+    expected = {text: truth(text, "video")(spec, False) for text in answerable("video")}
+    telling = [text for text, answer in expected.items() if truth(text, "video")(other, False) != answer]
+    videos = _some(telling, 1, dice) + _some(list(expected), int(dice.integers(_MORE)), dice)
+    texts = _some(answerable("text"), int(dice.integers(_MORE)), dice)
+    for video in videos:
+        alike = [text for text in answerable("text") if truth(text, "text")(spec, True) == expected[video]]
+        texts += _some(alike, 1, dice)
+    return _some(texts, len(texts), dice) or _chosen("text"), _some(videos, len(videos), dice) or _chosen("video")
+
+
+@lru_cache
+def _chosen(about: About) -> tuple[str, ...]:
+    """The questions of the packaged pool that searches ask, as far as something in this world answers them."""
+    return tuple(each.text for each in choice.questions(load_pool(about)) if each.text in answerable(about))
 
 
 def _asked(spec: Spec, about: About, dice: np.random.Generator, count: int) -> list[tuple[str, str]]:

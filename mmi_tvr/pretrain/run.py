@@ -42,7 +42,7 @@ _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
         ("texts", 0.5, {"facts": 3.0, "clauses": 3.0}),
         ("clips", 0.5, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
     ),
-    "language": (("language", 1.0, {"replies": 1.0, "facts": 1.0, "events": 1.0}),),
+    "language": (("language", 1.0, {"replies": 1.0, "judged": 1.0, "agrees": 1.0, "facts": 1.0, "events": 1.0}),),
 }
 
 
