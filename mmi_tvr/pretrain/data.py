@@ -14,10 +14,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
-from .. import config, processes, templates
+from .. import processes, templates
 from ..datasets.moving_shapes import (
     ACTIONS,
     OPPOSITE,
@@ -244,16 +243,16 @@ def judge(spec: Spec, others: Sequence[Spec], dice: np.random.Generator) -> Talk
 def _questions_of_skeletons(spec: Spec, other: Spec, dice: np.random.Generator) -> tuple[Sequence[str], Sequence[str]]:
     """What a caption and videos are asked: the chosen questions, or a few. Decision: one of these few is answered
     otherwise by another video, and the caption tells mostly what the videos are asked. With unrelated questions, or
-    always with as many as are chosen, things were compared and never what they do: order stayed at chance."""
+    always with as many as are chosen, things were compared and never what they do: events stayed at chance."""
     if dice.random() < _CHOSEN:
         return _chosen("text"), _chosen("video")
+    told = {text: truth(text, "text")(spec, True) for text in answerable("text")}
     expected = {text: truth(text, "video")(spec, False) for text in answerable("video")}
     telling = [text for text, answer in expected.items() if truth(text, "video")(other, False) != answer]
     videos = _some(telling, 1, dice) + _some(list(expected), int(dice.integers(_MORE)), dice)
-    texts = _some(answerable("text"), int(dice.integers(_MORE)), dice)
+    texts = _some(list(told), int(dice.integers(_MORE)), dice)
     for video in videos:
-        alike = [text for text in answerable("text") if truth(text, "text")(spec, True) == expected[video]]
-        texts += _some(alike, 1, dice)
+        texts += _some([text for text, answer in told.items() if answer == expected[video]], 1, dice)
     return _some(texts, len(texts), dice) or _chosen("text"), _some(videos, len(videos), dice) or _chosen("video")
 
 
@@ -278,8 +277,7 @@ def _asked(spec: Spec, about: About, dice: np.random.Generator, count: int) -> l
 @lru_cache
 def _unknowable(about: About) -> tuple[str, ...]:
     """Questions of the packaged pool that nothing in this world answers."""
-    pool = yaml.safe_load(config.find("prompts", about).read_text(encoding="utf-8"))
-    return tuple(each["text"] for each in pool["questions"] if each["text"] not in answerable(about))
+    return tuple(each.text for each in load_pool(about).questions if each.text not in answerable(about))
 
 
 def _some(texts: Sequence[str], count: int, dice: np.random.Generator) -> list[str]:

@@ -109,8 +109,8 @@ def _halves(template: str, place: str) -> tuple[str, str]:
 class Speaker(nn.Module):
     """A LLaVA in training, its vision tower aside; terms `replies`, `judged` (the replies that are judgements: a word
     each, which would be lost among the others), `agrees` (which answers of a skeleton are as expected: from the
-    judgements alone, nothing was learned of twins), `facts` of what the talk is about, and `events`, the latest one
-    behind each key image."""
+    judgements alone, nothing was learned of what things do), `facts` of what the talk is about, and `events`, the
+    latest one behind each key image."""
 
     def __init__(self, llava: Llava) -> None:
         super().__init__()
