@@ -36,6 +36,7 @@ from mmi_tvr.pretrain.data import (
     proposal,
     propose,
     read,
+    rival,
     same,
 )
 from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
@@ -224,6 +225,18 @@ def test_skeletons_hold_mistakes_that_do_not_change_what_is_right(
     still_right, mistaken = replies(1)
     assert right == still_right
     assert clean != mistaken
+
+
+def test_rivals_do_the_same_the_other_way_round(dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmi_tvr.pretrain.data._REORDERED", 1)
+    anyone, twin = dataset.specs()[:2]
+    found = [rival(spec, twin, anyone, np.random.default_rng(0)) for spec in dataset.specs()]
+    for spec, other in zip(dataset.specs(), found, strict=True):
+        if len(spec.events) == 1:
+            assert other in (twin, anyone)
+        else:
+            assert (other.things, other.events) == (spec.things, spec.events[::-1])
+    assert {len(spec.events) == 1 for spec in dataset.specs()} == {True, False}
 
 
 def test_answers_of_a_skeleton_agree_up_to_the_first_token_that_does_not(words: tuple[Any, Any]) -> None:

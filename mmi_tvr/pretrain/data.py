@@ -53,7 +53,8 @@ _QUESTIONS = 6  # in one talk
 _JUDGED = 4  # skeletons of videos in one talk
 _CHOSEN = 0.3  # share of the talks about skeletons that have the chosen questions
 _MORE = 5  # in the others, fewer than so many questions beside those that matter
-_TWIN = 0.8  # share of the wrong ones that are the twin's
+_TWIN = 0.5  # share of the wrong ones that are the twin's
+_REORDERED = 0.3  # share of them in which the same events come the other way round
 _MISTAKEN = 0.05  # share of the answers in a skeleton that are another video's
 _UNKNOWN = 0.5  # share of the talks with a question that has no answer here
 _PROPOSED = 0.1  # share of the talks about videos, and about captions, in which a question is to be proposed
@@ -174,8 +175,8 @@ class TalkBatches(_Seen):
                 known.append(facts([spec], told=True))
             else:
                 twin = at ^ 1 if at ^ 1 < len(rows) else at
-                others = [twin if dice.random() < _TWIN else dice.integers(len(rows)) for _ in range(_JUDGED)]
-                talks.append(judge(spec, [self._specs[rows[other]] for other in others], dice))
+                other, anyone = self._specs[rows[twin]], self._specs[rows[int(dice.integers(len(rows)))]]
+                talks.append(judge(spec, [rival(spec, other, anyone, dice) for _ in range(_JUDGED)], dice))
                 known.append(torch.full_like(facts([spec], told=True), IGNORED))
         features = [self._features[row] for row in rows]
         events = [
@@ -218,6 +219,15 @@ def proposal(spec: Spec) -> str:
     kind = QUESTION_KINDS[ACTIONS.index(spec.events[0].action) % len(QUESTION_KINDS)]
     known = questions(spec)
     return next((question.text for question in known if question.kind == kind), known[0].text)
+
+
+def rival(spec: Spec, twin: Spec, anyone: Spec, dice: np.random.Generator) -> Spec:
+    """A video that is not this one. Nothing is rendered, so it can be one that no split has: twins of order are too
+    few for a judge to learn from."""
+    kind = dice.random()
+    if kind < _REORDERED and len(spec.events) > 1:
+        return replace(spec, events=spec.events[::-1])
+    return twin if kind < _REORDERED + _TWIN else anyone
 
 
 def judge(spec: Spec, others: Sequence[Spec], dice: np.random.Generator) -> Talk:
