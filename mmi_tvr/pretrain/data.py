@@ -222,8 +222,8 @@ def proposal(spec: Spec) -> str:
 
 
 def rival(spec: Spec, twin: Spec, anyone: Spec, dice: np.random.Generator) -> Spec:
-    """A video that is not this one. Nothing is rendered, so it can be one that no split has: twins of order are too
-    few for a judge to learn from."""
+    """A video that is not this one. Nothing is rendered, so it can be one that no split has (twins of order are too
+    few for a judge to learn from), or that cannot be: a thing that acts before it appears is wrong all the same."""
     kind = dice.random()
     if kind < _REORDERED and len(spec.events) > 1:
         return replace(spec, events=spec.events[::-1])
