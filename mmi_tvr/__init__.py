@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .encode import Encoder
+    from .encoder import Encoder
     from .errors import (
         IndexMismatch,
         LibraryBusy,
@@ -50,7 +50,7 @@ __all__ = [
 
 # Where each name lives; all others are errors. Nothing is imported before it is used: `import mmi_tvr` costs nothing.
 _HOMES = {
-    "encode": {"Encoder"},
+    "encoder": {"Encoder"},
     "library": {"Library", "IndexReport", "Status"},
     "search": {"SearchResult"},
     "types": {"Hit", "Query", "Video"},

@@ -4,7 +4,7 @@ Conventions
 - Every embedding is a float32 unit vector; the score of two is their dot product; larger is better.
 - Who batches: the caller hands over as much as it holds; the implementation cuts it to what its memory allows.
 - Ids are int64 and carry video and key image (`types.row_ids`); the id space belongs to the caller.
-- A fingerprint is a short hash of everything that changes the numbers (`fingerprint.digest`).
+- A fingerprint is a short hash of everything that changes the numbers (`utils.hashing.digest`).
 - "Can embed" (Model) and "can score a pair" (Reranker) are different abilities, with different verbs.
 """
 

@@ -16,10 +16,11 @@ from typing import Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import relevance, rerank
+from . import rerank
 from .errors import UsageError
 from .protocols import Index, Model, Reranker
-from .scoring import Gallery
+from .scoring import relevance
+from .scoring.similarity import Gallery
 from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Kind, Query, moment_of, row_ids, video_of
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
@@ -31,7 +32,7 @@ Lookup = Callable[[Iterable[int]], Mapping[int, Entry]]
 
 
 class Relevance(Protocol):
-    """Makes scores comparable across queries; `mmi_tvr.relevance.Relevance` is the one that a library uses."""
+    """Makes scores comparable across queries; `scoring.relevance.Relevance` is the one that a library uses."""
 
     def of(self, scores: FloatArray) -> FloatArray:
         """Relevance in 0..1 of scores (M,)."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmi_tvr import ablate, cache
 from mmi_tvr.cli._console import Watch, command
+from mmi_tvr.experiments import component_ablation
+from mmi_tvr.utils import array_cache
 
 
 def main() -> None:
@@ -14,20 +15,22 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="training settings, the same for all variants")
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="*", default=list(ablate.VARIANTS), help=", ".join(ablate.VARIANTS))
+    parser.add_argument(
+        "--variants", nargs="*", default=list(component_ablation.VARIANTS), help=", ".join(component_ablation.VARIANTS)
+    )
     parser.add_argument("--limit", type=int, help="only the first so many test videos")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting for all")
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
     with Watch() as watch:
-        table = ablate.ablate(
+        table = component_ablation.ablate(
             args.config,
             args.output,
             seeds=args.seeds,
             variants=args.variants,
             overrides=args.set,
             limit=args.limit,
-            cache=cache.folder() / "features",
+            cache=array_cache.folder() / "features",
             cpu=args.cpu,
             progress=watch,
         )

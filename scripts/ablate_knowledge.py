@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mmi_tvr import ablate_knowledge, cache, config, models, plugins
+from mmi_tvr import config, models, plugins
 from mmi_tvr.cli._console import Watch, command
 from mmi_tvr.errors import UsageError
+from mmi_tvr.experiments import question_ablation
+from mmi_tvr.utils import array_cache
 
 
 def main() -> None:
@@ -36,19 +38,20 @@ def main() -> None:
     with Watch() as watch:
         found = _run(args, others, weights, watch)
     if any(name.startswith("videos-") for name in found):
-        ablate_knowledge.curve(found, args.output / "knowledge.png")
-    print(ablate_knowledge.table(found))
+        question_ablation.curve(found, args.output / "knowledge.png")
+    print(question_ablation.table(found))
 
 
 def _run(
     args: argparse.Namespace, others: list[tuple[str, str, str]], weights: list[float], watch: Watch
 ) -> dict[str, object]:
-    from mmi_tvr.features import FeatureCache, sampling_fingerprint, stored
-    from mmi_tvr.knowledge import corpus, pool
-    from mmi_tvr.knowledge.skeletons import FILE, Store
+    from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint, stored
     from mmi_tvr.models import clip4clip
+    from mmi_tvr.questions import pool
     from mmi_tvr.rerank import section as reranking
     from mmi_tvr.rerank import skeleton
+    from mmi_tvr.skeletons import dataset as skeleton_dataset
+    from mmi_tvr.skeletons.skeletons import FILE, Store
     from mmi_tvr.types import Query
 
     wanted = config.load(None, args.set)
@@ -63,24 +66,28 @@ def _run(
     samples = dataset.samples()
     watch.begin("features", len(samples))
     features = stored(
-        [sample.video for sample in samples], model, method, FeatureCache(cache.folder() / "features"), watch.advance
+        [sample.video for sample in samples],
+        model,
+        method,
+        FeatureCache(array_cache.folder() / "features"),
+        watch.advance,
     )
     args.output.mkdir(parents=True, exist_ok=True)
     store = Store(args.output / FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=wanted.device)
     searching = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
-    setting = ablate_knowledge.Setting(
+    setting = question_ablation.Setting(
         model=searching,
         samples=samples,
         embeddings=searching.embed_videos(features[:]),
         queries=np.asarray(searching.embed_queries([Query(sample.captions[0]) for sample in samples])),
-        seen=corpus.views(samples, features, sampling_fingerprint(model, method)),
+        seen=skeleton_dataset.views(samples, features, sampling_fingerprint(model, method)),
         answerer=ranker.describer.answerer,
         judge=ranker.judge,
         options=options,
         store=store,
     )
-    rows = ablate_knowledge.cases(
+    rows = question_ablation.cases(
         pool.load(options.text),
         pool.load(options.video),
         model,
@@ -92,7 +99,7 @@ def _run(
     chosen = [case for case in rows if case.name.startswith(begins)]
     if not chosen:
         raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in rows)}")
-    return ablate_knowledge.ablate(setting, chosen, args.output, watch)
+    return question_ablation.ablate(setting, chosen, args.output, watch)
 
 
 def _weight(text: str) -> float:

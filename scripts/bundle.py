@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="measure only the first so many videos of each split")
     parser.add_argument("--note", default="", help="a sentence for the model card about how this copy was made")
     args = parser.parse_args()
-    from mmi_tvr.pretrain.bundle import bundle
+    from mmi_tvr.experiments.pretrain.bundle import bundle
 
     with Watch() as watch:
         size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, note=args.note, progress=watch)

@@ -9,9 +9,10 @@ import argparse
 import json
 from pathlib import Path
 
-from mmi_tvr import cache, config
+from mmi_tvr import config
 from mmi_tvr.cli._console import Watch, command
-from mmi_tvr.pretrain.options import PretrainOptions
+from mmi_tvr.experiments.pretrain.options import PretrainOptions
+from mmi_tvr.utils import array_cache
 
 
 def main() -> None:
@@ -21,14 +22,14 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
     options = config.read(PretrainOptions, None, args.set)
-    from mmi_tvr import processes
-    from mmi_tvr.pretrain.run import pretrain
+    from mmi_tvr.experiments.pretrain.run import pretrain
+    from mmi_tvr.utils import distributed
 
     with Watch() as watch:
-        found = pretrain(args.folder, options, cache=cache.folder() / "features", progress=watch, cpu=args.cpu)
-    if processes.rank() == 0:
+        found = pretrain(args.folder, options, cache=array_cache.folder() / "features", progress=watch, cpu=args.cpu)
+    if distributed.rank() == 0:
         print(json.dumps(found))
-    processes.leave()
+    distributed.leave()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import argparse
 import json
 from dataclasses import asdict
 
-from mmi_tvr import config, scale
+from mmi_tvr import config
 from mmi_tvr.cli._console import command
+from mmi_tvr.experiments import capacity
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"change the collection: {', '.join(name for name in scale.Collection.model_fields if name != 'videos')}",
+        help=f"change the collection: {', '.join(name for name in capacity.Collection.model_fields if name != 'videos')}",
     )
     parser.add_argument(
         "--rate", action="append", default=[], metavar="NAME=VALUE", help="change a rate (see --sources)"
@@ -33,21 +34,23 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
     args = parser.parse_args()
     if args.sources:
-        print(*scale.sources(), sep="\n")
+        print(*capacity.sources(), sep="\n")
         return
     if args.check:
         print(
-            *scale.comparisons(scale.check((500, 1_000, 2_000), probes=(200, 400)) if args.small else scale.check()),
+            *capacity.comparisons(
+                capacity.check((500, 1_000, 2_000), probes=(200, 400)) if args.small else capacity.check()
+            ),
             sep="\n",
         )
         return
-    rates = scale.rates(args.rate)
-    wanted = [config.read(scale.Collection, None, [*args.set, f"videos={size}"]) for size in args.videos or sizes]
-    found = [scale.predict(each, rates) for each in wanted]
+    rates = capacity.rates(args.rate)
+    wanted = [config.read(capacity.Collection, None, [*args.set, f"videos={size}"]) for size in args.videos or sizes]
+    found = [capacity.predict(each, rates) for each in wanted]
     if args.json:
         print(json.dumps([asdict(each) for each in found], indent=1))
     else:
-        print(*scale.tables(found), sep="\n")
+        print(*capacity.tables(found), sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmi_tvr import cache
 from mmi_tvr.cli._console import Watch, command
 from mmi_tvr.train import settings
+from mmi_tvr.utils import array_cache
 
 
 def main() -> None:
@@ -20,14 +20,14 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
     wanted = settings.load(args.config, args.set)
-    from mmi_tvr import processes
     from mmi_tvr.train.run import run
+    from mmi_tvr.utils import distributed
 
     with Watch() as watch:
         outcome = run(
             wanted,
             args.output,
-            cache=cache.folder() / "features",
+            cache=array_cache.folder() / "features",
             resume=args.resume,
             cpu=args.cpu,
             progress=watch,
@@ -37,7 +37,7 @@ def main() -> None:
         print(f"{outcome.step} steps{best}; try: mmi-tvr evaluate moving_shapes --model {args.output / 'model'}")
     else:
         print(f"stopped at step {outcome.step}; go on with --resume", file=sys.stderr)
-    processes.leave()
+    distributed.leave()
 
 
 if __name__ == "__main__":

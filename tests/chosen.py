@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mmi_tvr.errors import MediaError
-from mmi_tvr.knowledge import choice, pool
-from mmi_tvr.knowledge.pool import Question
-from mmi_tvr.knowledge.skeletons import View
+from mmi_tvr.questions import pool, selection
+from mmi_tvr.questions.pool import Question
+from mmi_tvr.skeletons.skeletons import View
 from mmi_tvr.types import Features
 
 
@@ -25,12 +25,12 @@ def pools(folder: Path, texts: Sequence[str], videos: Sequence[str]) -> dict[str
         lines = (f"- {{id: {about}{at}, kind: entities, text: '{text}'}}\n" for at, text in enumerate(asked))
         (folder / f"{about}.yaml").write_text(f"about: {about}\nquestions:\n{''.join(lines)}", encoding="utf-8")
         found = pool.load(folder / f"{about}.yaml")
-        groups = tuple(choice.Group(question.id, {question.id: 0.0}) for question in found.enabled)
-        made = choice.Choice(
+        groups = tuple(selection.Group(question.id, {question.id: 0.0}) for question in found.enabled)
+        made = selection.Choice(
             about=found.about, pool=found.digest(), model="none", fingerprint="none", rule="closest", k=len(groups),
             seed=0, stability=1.0, silhouettes={}, clusters=groups,
         )  # fmt: skip
-        choice.write(made, found)
+        selection.write(made, found)
     return {about: str(folder / f"{about}.yaml") for about in ("text", "video")}
 
 

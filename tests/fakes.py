@@ -11,9 +11,9 @@ import numpy as np
 from media_files import make_video
 from numpy.typing import NDArray
 
-from mmi_tvr.fingerprint import digest
 from mmi_tvr.library import IndexReport, Library
 from mmi_tvr.types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+from mmi_tvr.utils.hashing import digest
 
 COLOURS = {
     "black": (0, 0, 0),

@@ -12,12 +12,12 @@ from chosen import pools, view
 from fakes import FakeModel
 from PIL import Image
 
-from mmi_tvr import ablate_knowledge
 from mmi_tvr.errors import AnswerError, UsageError
-from mmi_tvr.knowledge import choice, pool
-from mmi_tvr.knowledge.pool import Question
-from mmi_tvr.knowledge.skeletons import Store
+from mmi_tvr.experiments import question_ablation
+from mmi_tvr.questions import pool, selection
+from mmi_tvr.questions.pool import Question
 from mmi_tvr.rerank.skeleton import Options
+from mmi_tvr.skeletons.skeletons import Store
 from mmi_tvr.types import Ask, Embeddings, Sample, Video
 
 COUNT = 8
@@ -62,10 +62,10 @@ class Compares:
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> ablate_knowledge.Setting:
+def setting(tmp_path: Path) -> question_ablation.Setting:
     """Each caption is nearer to the next video than to its own."""
     eye = np.eye(COUNT, dtype=np.float32)
-    return ablate_knowledge.Setting(
+    return question_ablation.Setting(
         model=FakeModel(),
         samples=[Sample(f"v{at}", Video(tmp_path / f"{at}.mp4"), (f"a colour{at + 1}",)) for at in range(COUNT)],
         embeddings=[Embeddings(row, row[None], np.array([[0.0, 1.0, 0.5]])) for row in eye],
@@ -79,17 +79,17 @@ def setting(tmp_path: Path) -> ablate_knowledge.Setting:
 
 
 def test_questions_that_tell_videos_apart_add_and_others_do_not(
-    setting: ablate_knowledge.Setting, tmp_path: Path
+    setting: question_ablation.Setting, tmp_path: Path
 ) -> None:
     colours, shapes = Question("c", COLOURS, "attributes"), Question("s", SHAPES, "attributes")
     rows = [
-        ablate_knowledge.Case("full", "full knowledge", [colours], [colours]),
-        ablate_knowledge.Case("no-textual", "no textual", (), [colours]),
-        ablate_knowledge.Case("no-visual", "no visual", [colours], ()),
-        ablate_knowledge.Case("videos-1", "one question", [colours], [shapes]),
-        ablate_knowledge.Case("videos-2", "two questions", [colours], [colours, shapes]),
+        question_ablation.Case("full", "full knowledge", [colours], [colours]),
+        question_ablation.Case("no-textual", "no textual", (), [colours]),
+        question_ablation.Case("no-visual", "no visual", [colours], ()),
+        question_ablation.Case("videos-1", "one question", [colours], [shapes]),
+        question_ablation.Case("videos-2", "two questions", [colours], [colours, shapes]),
     ]
-    found = ablate_knowledge.ablate(setting, rows, tmp_path / "out")
+    found = question_ablation.ablate(setting, rows, tmp_path / "out")
     r1 = {name: each["reranked"]["t2v"]["R@1"] for name, each in found.items()}
     assert r1 == {"full": 100, "no-textual": 100, "no-visual": 0, "videos-1": 0, "videos-2": 100}
     assert all(each["searched"]["t2v"]["R@1"] == 0 for each in found.values())
@@ -99,17 +99,17 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
     table = (tmp_path / "out" / "knowledge.md").read_text(encoding="utf-8")
     assert "| full knowledge | 1, 1 | 100.0 [100.0, 100.0] | +100.0 [+100.0, +100.0] |" in table
     assert "52.4 / 51.2" in table
-    ablate_knowledge.curve(found, tmp_path / "curve.png")
+    question_ablation.curve(found, tmp_path / "curve.png")
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.size[0] > 500
     with pytest.raises(UsageError, match="one name"):
-        ablate_knowledge.ablate(setting, [rows[0], rows[0]])
+        question_ablation.ablate(setting, [rows[0], rows[0]])
 
 
-def test_weights_of_the_probability_judge_no_pair_again(setting: ablate_knowledge.Setting) -> None:
+def test_weights_of_the_probability_judge_no_pair_again(setting: question_ablation.Setting) -> None:
     colours = [Question("c", COLOURS, "attributes")]
-    rows = [ablate_knowledge.Case(str(weight), "", colours, colours, weight) for weight in (0.0, 0.01, 1.0)]
-    found = ablate_knowledge.ablate(setting, rows)
+    rows = [question_ablation.Case(str(weight), "", colours, colours, weight) for weight in (0.0, 0.01, 1.0)]
+    found = question_ablation.ablate(setting, rows)
     assert [each["reranked"]["t2v"]["R@1"] for each in found.values()] == [0, 0, 100]
     assert isinstance(setting.judge, Compares)
     assert len(set(setting.judge.pairs)) == len(setting.judge.pairs) > 0
@@ -119,7 +119,7 @@ def test_the_cases_of_the_paper(tmp_path: Path) -> None:
     words = ("Who", "What", "Where", "When", "Why", "How", "Which")
     made = pools(tmp_path, [f"{word} is it?" for word in words], [f"{word} was that?" for word in words])
     texts, videos = pool.load(made["text"]), pool.load(made["video"])
-    rows = ablate_knowledge.cases(
+    rows = question_ablation.cases(
         texts, videos, FakeModel(), seeds=2, others={"generated": (texts, videos)}, weights=[0.05]
     )
     by_name = {case.name: case for case in rows}
@@ -141,6 +141,6 @@ def test_of_another_pool_the_chosen_questions_are_asked_or_all(tmp_path: Path) -
     more = "- {id: more, kind: order, text: 'Then?'}\n"
     other.write_text(videos.path.read_text().replace("Who was", "What was") + more)
     other_videos = pool.load(other)
-    rows = ablate_knowledge.cases(texts, videos, FakeModel(), others={"other": (texts, other_videos)})
+    rows = question_ablation.cases(texts, videos, FakeModel(), others={"other": (texts, other_videos)})
     assert [question.text for question in rows[-1].videos] == ["What was that?", "Then?"]
-    assert rows[-1].texts == choice.questions(texts)
+    assert rows[-1].texts == selection.questions(texts)

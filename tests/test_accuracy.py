@@ -16,8 +16,9 @@ from chosen import questions, view
 from mmi_tvr import plugins
 from mmi_tvr.datasets.moving_shapes import answerable, truth
 from mmi_tvr.errors import AnswerError, UsageError
-from mmi_tvr.knowledge import accuracy, corpus, pool
-from mmi_tvr.knowledge.skeletons import Describer
+from mmi_tvr.questions import answer_accuracy, pool
+from mmi_tvr.skeletons import dataset
+from mmi_tvr.skeletons.skeletons import Describer
 from mmi_tvr.types import Ask
 
 VIDEOS = 40
@@ -52,7 +53,7 @@ def test_answers_are_counted_by_kind() -> None:
     of_order = [question for question in asked if question.kind == "order"]
     one = Knows("What happens first?", "What happens last?")
     done: list[int] = []
-    found = accuracy.accuracy(
+    found = answer_accuracy.accuracy(
         one,
         asked,
         VIDEOS,
@@ -68,14 +69,14 @@ def test_answers_are_counted_by_kind() -> None:
     low, high = found["order"].ci95
     assert 0 < low < found["order"].percent < high < 100
     assert found["all"].n == sum(each.n for kind, each in found.items() if kind != "all")
-    lines = accuracy.table({"text": found}).splitlines()
+    lines = answer_accuracy.table({"text": found}).splitlines()
     assert lines[-1].startswith("all")
     assert f"of {found['order'].n}" in next(line for line in lines if line.startswith("order"))
 
 
 def test_unknown_truths_are_said() -> None:
     with pytest.raises(UsageError, match="the true answer is known"):
-        accuracy.accuracy(Knows("", ""), questions("Who?"), 2, lambda q, n: Ask(q, text="0"), lambda q, n: None)
+        answer_accuracy.accuracy(Knows("", ""), questions("Who?"), 2, lambda q, n: Ask(q, text="0"), lambda q, n: None)
 
 
 def test_pairs_without_skeletons_have_no_probability() -> None:
@@ -88,10 +89,10 @@ def test_pairs_without_skeletons_have_no_probability() -> None:
 
     answerer = plugins.build("answerers", "fake", {"rule": "a dog"})
     describer = Describer(questions("What?"), questions("What?"), answerer)
-    texts, videos = corpus.describe(
+    texts, videos = dataset.describe(
         describer, ["a", "b"], [view("1"), view("2", gone=True)], lambda what, count: None, lambda count: None
     )
-    made = corpus.Corpus(texts, videos, Judge())
+    made = dataset.Corpus(texts, videos, Judge())
     np.testing.assert_array_equal(made.probabilities(0, [0, 1]), [1.0, np.nan])
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
-from mmi_tvr import plugins, templates
+from mmi_tvr import plugins, prompt_templates
 from mmi_tvr.answerers import _http, openai, vllm
 from mmi_tvr.encoders import llava, towers
 from mmi_tvr.encoders.llava import Llava
@@ -184,14 +184,16 @@ def test_a_question_too_long_fails_alone(model: Mmi) -> None:
     assert {str(found[1]), str(found[2])} == {"too long: the model reads 122 tokens before it speaks"}
     room = tiny_llava.LANGUAGE["max_position_embeddings"]
     just = Ask("red " * 60, text="a")
-    length = model.network.llava.lengths([templates.answer().text.format(question="red " * 59 + "red", text="a")])[0]
+    length = model.network.llava.lengths(
+        [prompt_templates.answer().text.format(question="red " * 59 + "red", text="a")]
+    )[0]
     fits, fails = (transformers(model, max_tokens=room - length + more).answer([just])[0] for more in (0, 1))
     assert isinstance(fits, str)
     assert isinstance(fails, AnswerError)
 
 
 def test_a_long_text_is_cut(model: Mmi) -> None:
-    words = templates.answer()
+    words = prompt_templates.answer()
     one, other = ("red " * words.quoted, "red " * words.quoted + "blue " * 5000)
     found = transformers(model, max_tokens=1).answer([Ask("no", text=one), Ask("no", text=other)])
     assert str(found[0]) == str(found[1])

@@ -27,7 +27,7 @@ from mmi_tvr.batch.folder import DIED, Folder, Journal
 from mmi_tvr.batch.leases import Leases
 from mmi_tvr.batch.worker import Worker, WorkerFailed
 from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
-from mmi_tvr.features import FeatureCache
+from mmi_tvr.features.cache import FeatureCache
 
 WORKER = [sys.executable, str(Path(batch_jobs.__file__))]
 BEAT = {"beat": 0.05, "stale": 0.4}

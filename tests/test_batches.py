@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmi_tvr.errors import UsageError
-from mmi_tvr.train.batches import TwinSampler
+from mmi_tvr.train.sampler import TwinSampler
 
 
 def grouped(sizes):

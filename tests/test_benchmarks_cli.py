@@ -16,10 +16,11 @@ import typer
 from fakes import COLOURS, colour_video
 from typer.testing import CliRunner
 
-from mmi_tvr import plugins, published
+from mmi_tvr import plugins
 from mmi_tvr.cli import data, evaluation
 from mmi_tvr.encoders import hub
 from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.evaluation import published
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
 

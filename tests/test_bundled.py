@@ -11,16 +11,17 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
-from mmi_tvr import cache, config, models, plugins
+from mmi_tvr import config, models, plugins
 from mmi_tvr.cli import _knowledge
 from mmi_tvr.datasets.moving_shapes import contrast_accuracy, truth
-from mmi_tvr.embed import Silent, embed_all
 from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions
-from mmi_tvr.evaluate import evaluate_model, pair_scores
-from mmi_tvr.features import FeatureCache
-from mmi_tvr.knowledge import choice, pool
-from mmi_tvr.knowledge.scoring import LlavaJudge
+from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
+from mmi_tvr.features.cache import FeatureCache
+from mmi_tvr.features.embed import Silent, embed_all
+from mmi_tvr.questions import pool, selection
+from mmi_tvr.skeletons.judge import LlavaJudge
+from mmi_tvr.utils import array_cache
 
 FOLDER = hub.BUNDLED / "moving-shapes"
 
@@ -36,7 +37,7 @@ def setup():
 
 def embedder(setup):
     model, method = setup
-    return lambda videos: embed_all(videos, model, method, FeatureCache(cache.folder() / "features"))
+    return lambda videos: embed_all(videos, model, method, FeatureCache(array_cache.folder() / "features"))
 
 
 def shapes(split: str, count: int):
@@ -115,7 +116,7 @@ def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> 
     dataset = plugins.build("datasets", "moving_shapes", {"split": kind, "count": 60})
     skeletons = {
         about: [
-            "; ".join(truth(each.text, about)(spec, about == "text") for each in choice.questions(pool.load(about)))
+            "; ".join(truth(each.text, about)(spec, about == "text") for each in selection.questions(pool.load(about)))
             for spec in dataset.specs()
         ]
         for about in ("text", "video")

@@ -11,13 +11,13 @@ from fakes import COLOURS, FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmi_tvr import plugins, templates
+from mmi_tvr import plugins, prompt_templates
 from mmi_tvr.answerers.fake import FakeAnswerer
 from mmi_tvr.errors import AnswerError, UsageError
-from mmi_tvr.knowledge import clustering, contribution, demonstrations, examples, proposals
-from mmi_tvr.knowledge.examples import Example
-from mmi_tvr.knowledge.pool import Pool, Question
-from mmi_tvr.knowledge.skeletons import View
+from mmi_tvr.questions import clustering, examples, leave_one_out, proposals, trials
+from mmi_tvr.questions.examples import Example
+from mmi_tvr.questions.pool import Pool, Question
+from mmi_tvr.skeletons.skeletons import View
 from mmi_tvr.types import Features, Query
 
 SHOWN = ("red", "green", "blue", "yellow")
@@ -117,58 +117,58 @@ def grouped(found: Pool, labels: Sequence[int], distances: Sequence[float]) -> c
 
 
 def choose(
-    found: Pool, clusters: clustering.Clustering, who: FakeAnswerer, rule: demonstrations.Rule, **options: object
-) -> list[demonstrations.Trial]:
-    limits = demonstrations.Options(**options)  # type: ignore[arg-type]
-    return demonstrations.choose(found, clusters, EXAMPLES, who, FakeModel(), rule, limits)
+    found: Pool, clusters: clustering.Clustering, who: FakeAnswerer, rule: trials.Rule, **options: object
+) -> list[trials.Trial]:
+    limits = trials.Options(**options)  # type: ignore[arg-type]
+    return trials.choose(found, clusters, EXAMPLES, who, FakeModel(), rule, limits)
 
 
 def test_the_answer_finds_its_video_and_hedges_do_not() -> None:
     found = pool_of("What is it?", "Who is it?", "Which door?")
     who = answerer(answers={"Who is it?": "Not visible."}, fail=["Which door?"])
-    trials = choose(found, grouped(found, [0, 0, 0], [3, 2, 1]), who, "argmin")
-    assert [trial.question.id for trial in trials] == ["t03", "t02", "t01"]
-    failed, hedged, good = trials
+    results = choose(found, grouped(found, [0, 0, 0], [3, 2, 1]), who, "argmin")
+    assert [trial.question.id for trial in results] == ["t03", "t02", "t01"]
+    failed, hedged, good = results
     assert [each.rank for each in good.demonstrations] == [1, 1, 1, 1]
     assert [each.example for each in good.demonstrations] == list(SHOWN)
     assert (good.hedged, good.answer_length, good.chosen) == (0.0, 2.0, True)
     assert (hedged.hedged, hedged.chosen, hedged.verdict) == (1.0, False, "t01: tells more")
     assert [each.rank for each in failed.demonstrations] == [4, 4, 4, 4]
     assert failed.demonstrations[0].error == "no answer, as it was told"
-    assert demonstrations.chosen(trials) == ["t01"]
+    assert trials.chosen(results) == ["t01"]
 
 
 def test_argmin_goes_by_length_then_rank_then_distance() -> None:
     long = "What, if you were asked by somebody who cannot see it, would you say is there?"
     found = pool_of(long, "What is it?", "Who is it?", "Why is it?")
     who = answerer(answers={"Who is it?": "red", "Why is it?": "red"})
-    trials = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), who, "argmin")
-    assert {trial.question.id: trial.verdict for trial in trials} == {
+    results = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), who, "argmin")
+    assert {trial.question.id: trial.verdict for trial in results} == {
         "t01": "t02: shorter question",
         "t03": "t02: better rank",
         "t04": "t02: better rank",
         "t02": "the smallest of its cluster",
     }
-    told = demonstrations.table(trials)
+    told = trials.table(results)
     assert [line.split()[1] for line in told.splitlines() if line.startswith("*")] == ["t02"]
     closest = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), answerer(rule="red"), "argmin")
-    assert demonstrations.chosen(closest) == ["t03"]
+    assert trials.chosen(closest) == ["t03"]
 
 
 def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
     found = pool_of("One?", "Two?", "Three?", "Four?", "Five?", "Six?")
     who = answerer(answers={"One?": "unknown", "Two?": "word " * 13, "Five?": "none", "Six?": "none"})
     clusters = grouped(found, [0, 0, 0, 0, 1, 1], [1, 2, 3, 4, 1, 2])
-    trials = choose(found, clusters, who, "first_satisfying")
-    assert demonstrations.chosen(trials) == ["t03", "t05"]
+    results = choose(found, clusters, who, "first_satisfying")
+    assert trials.chosen(results) == ["t03", "t05"]
     assert "Four?" not in {ask.question for ask in who.asked}
-    verdicts = {trial.question.id: trial.verdict for trial in trials}
+    verdicts = {trial.question.id: trial.verdict for trial in results}
     assert verdicts["t01"] == "more than 25% of the answers tell nothing"
     assert verdicts["t02"] == "the answers have more than 12 words"
     assert verdicts["t03"] == "the first that satisfies"
     assert verdicts["t05"].startswith("the closest: none satisfies")
     lenient = choose(found, clusters, who, "first_satisfying", nabla=["door"], answer=20)
-    assert demonstrations.chosen(lenient) == ["t01", "t05"]
+    assert trials.chosen(lenient) == ["t01", "t05"]
 
 
 def test_video_questions_are_about_the_video() -> None:
@@ -178,13 +178,13 @@ def test_video_questions_are_about_the_video() -> None:
     assert trial.demonstrations[0].answer == "1 key images"
     assert all(ask.features is not None and ask.text is None for ask in who.asked)
     with pytest.raises(UsageError, match="no examples"):
-        demonstrations.choose(found, grouped(found, [0], [1]), [], who, FakeModel(), "argmin", demonstrations.Options())
+        trials.choose(found, grouped(found, [0], [1]), [], who, FakeModel(), "argmin", trials.Options())
 
 
 def test_leaving_out_the_one_that_tells() -> None:
     questions = pool_of("What is it?", "Who is it?", "Where is it?").questions
     who = answerer(answers={"Who is it?": "unknown"}, fail=["Where is it?"])
-    found = contribution.leave_one_out(EXAMPLES, questions, "text", who, FakeModel())
+    found = leave_one_out.leave_one_out(EXAMPLES, questions, "text", who, FakeModel())
     what, whom, where = found.questions
     assert found.n == 4
     assert what.drop == found.r1 - whom.alone > 0
@@ -194,10 +194,10 @@ def test_leaving_out_the_one_that_tells() -> None:
     assert whom.hedged == 1.0
     assert (where.drop, where.alone, where.hedged) == (0.0, 0.0, 1.0)
     with pytest.raises(UsageError, match="at least 2"):
-        contribution.leave_one_out(EXAMPLES, questions[:1], "text", who, FakeModel())
+        leave_one_out.leave_one_out(EXAMPLES, questions[:1], "text", who, FakeModel())
     silent = answerer(fail=[question.text for question in questions])
     with pytest.raises(UsageError, match="answered none"):
-        contribution.leave_one_out(EXAMPLES, questions, "text", silent, FakeModel())
+        leave_one_out.leave_one_out(EXAMPLES, questions, "text", silent, FakeModel())
 
 
 def test_no_answer_finds_nothing() -> None:
@@ -207,7 +207,7 @@ def test_no_answer_finds_nothing() -> None:
 
 
 def generate(found: Pool, who: FakeAnswerer, count: int = 3) -> proposals.Proposals:
-    words = templates.generate()
+    words = prompt_templates.generate()
     return proposals.generate(found, EXAMPLES, who, FakeModel(), words, count, origin="fake", similar=0.99)
 
 
@@ -229,7 +229,7 @@ def test_proposals_that_are_there_already_or_nearly() -> None:
     assert near.kept == ()
     assert near.dropped[0][1].startswith("nearly the same as t02")
     assert generate(found, answerer(rule="x" * 900), 1).dropped[0][1].startswith("the question has 900 characters")
-    words = templates.generate()
+    words = prompt_templates.generate()
     with pytest.raises(AnswerError, match="nothing was proposed"):
         generate(found, answerer(fail=[words.text.partition("{texts}")[2].strip()]))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmi_tvr import metrics
-from mmi_tvr.compare import compare
 from mmi_tvr.errors import MediaError, MetricsError, UsageError
-from mmi_tvr.evaluate import evaluate, evaluate_model
+from mmi_tvr.evaluation import metrics
+from mmi_tvr.evaluation.compare import compare
+from mmi_tvr.evaluation.evaluate import evaluate, evaluate_model
 from mmi_tvr.report import evaluation_page, heat_map
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mmi_tvr import plugins
-from mmi_tvr.embed import Embedder, embed_all, embedding_fingerprint
 from mmi_tvr.errors import MediaError
-from mmi_tvr.features import (
+from mmi_tvr.features.cache import (
     BATCH_VIDEOS,
     MANIFEST,
     FeatureCache,
@@ -28,6 +27,7 @@ from mmi_tvr.features import (
     sampling_fingerprint,
     stamp_of,
 )
+from mmi_tvr.features.embed import Embedder, embed_all, embedding_fingerprint
 from mmi_tvr.types import Embeddings, Features, Video
 
 METHOD = plugins.build("keyimages", "disparity")

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import mmi_tvr
-from mmi_tvr import config, device, fingerprint, plugins, relevance
+from mmi_tvr import config, plugins
 from mmi_tvr.errors import ConfigError, MissingExtra, MmiTvrError, UsageError
-from mmi_tvr.scoring import Gallery
+from mmi_tvr.scoring import relevance
+from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.types import Query, Scoring, moment_of, row_ids, video_of
+from mmi_tvr.utils import device, hashing
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("keyimages", "models", "index", "datasets")
@@ -119,13 +121,13 @@ def test_devices() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=8))
 def test_digest_depends_on_the_value_alone(value: object) -> None:
-    assert fingerprint.digest(value) == fingerprint.digest(value)
-    assert fingerprint.digest(value) != fingerprint.digest(value, None)
+    assert hashing.digest(value) == hashing.digest(value)
+    assert hashing.digest(value) != hashing.digest(value, None)
 
 
 def test_digest_refuses_what_it_cannot_tell_apart() -> None:
     with pytest.raises(TypeError):
-        fingerprint.digest(object())
+        hashing.digest(object())
 
 
 @given(st.integers(0, 2**50), st.integers(0, 500))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmi_tvr.errors import UsageError
-from mmi_tvr.heads.attention import RelatedAttention, cosines, kernel
-from mmi_tvr.heads.options import HeadOptions
-from mmi_tvr.heads.pooling import SegmentPooling, VideoPooling
-from mmi_tvr.heads.spatial import SpatialHead
-from mmi_tvr.heads.temporal import TemporalHead, changes
-from mmi_tvr.heads.video import VideoHead, in_order
+from mmi_tvr.nn.attention import RelatedAttention, cosines, kernel
+from mmi_tvr.nn.options import HeadOptions
+from mmi_tvr.nn.pooling import SegmentPooling, VideoPooling
+from mmi_tvr.nn.spatial import SpatialHead
+from mmi_tvr.nn.temporal import TemporalHead, changes
+from mmi_tvr.nn.video import VideoHead, in_order
 
 WIDTH, HEADS, GRID = 16, 4, 2
 OPTIONS = HeadOptions(key_images=6, grid=GRID, heads=HEADS, layers=2, expansion=2, dropout=0.0)

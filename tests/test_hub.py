@@ -21,11 +21,11 @@ import mmi_tvr
 from mmi_tvr import hub, models, plugins
 from mmi_tvr.cli import hub as commands
 from mmi_tvr.config import Section
-from mmi_tvr.embed import embed_all, embedding_fingerprint
-from mmi_tvr.encode import Encoder
+from mmi_tvr.encoder import Encoder
 from mmi_tvr.encoders import hub as checkpoints
 from mmi_tvr.errors import MediaError, MmiTvrError, ModelNotFound, UsageError
-from mmi_tvr.evaluate import evaluate_model
+from mmi_tvr.evaluation.evaluate import evaluate_model
+from mmi_tvr.features.embed import embed_all, embedding_fingerprint
 from mmi_tvr.models import mmi
 from mmi_tvr.types import Sample, Scoring, Video
 

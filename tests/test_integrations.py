@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from fakes import FakeModel
 
-from mmi_tvr import export, plugins
-from mmi_tvr.encode import Encoder
+from mmi_tvr import plugins
+from mmi_tvr.encoder import Encoder
 from mmi_tvr.errors import MediaError, MissingExtra, UsageError
-from mmi_tvr.integrations import _shelf
+from mmi_tvr.integrations import _documents
+from mmi_tvr.integrations import datasets as exports
 from mmi_tvr.library import Library
 from mmi_tvr.types import Answer, Explanation, Hit, Sample, Video
 
@@ -149,8 +150,8 @@ def test_an_explanation_is_text_for_a_language_model_and_data_for_a_program() ->
     )
     why = Explanation((Answer("t1", "What?", "circle"),), lines, 0.9, 0.5, 0.57)
     hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, also=(Path("/films/b.mp4"),), explanation=why)
-    assert _shelf.content(hit) == "a.mp4, 1.0 s to 2.5 s\nWhat moves? a red circle"
-    found = json.loads(json.dumps(_shelf.metadata(hit)))
+    assert _documents.content(hit) == "a.mp4, 1.0 s to 2.5 s\nWhat moves? a red circle"
+    found = json.loads(json.dumps(_documents.metadata(hit)))
     assert found["also"] == ["/films/b.mp4"]
     assert (found["explanation"]["probability"], found["explanation"]["joint"]) == (0.9, 0.57)
     assert found["explanation"]["video"][0] == {
@@ -172,7 +173,7 @@ def encoder() -> Encoder:
 
 def test_a_library_as_a_dataset(shelf: Path, encoder: Encoder) -> None:
     pytest.importorskip("datasets")
-    found = export.of_library(shelf, moments=True).with_format("numpy")
+    found = exports.of_library(shelf, moments=True).with_format("numpy")
     assert sorted(Path(path).stem for path in found["path"]) == ["blue", "green", "red", "yellow"]
     paths = [Path(path) for path in found["path"]]
     np.testing.assert_allclose(np.stack(found["embedding"][:]), encoder.encode_video(paths), atol=1e-6)
@@ -183,14 +184,14 @@ def test_a_library_as_a_dataset(shelf: Path, encoder: Encoder) -> None:
         assert (row["start"], row["end"]) == (0.0, one.segments[-1, 1])
     about = json.loads(found.info.description)
     assert about == {"model": "fake", "fingerprint": encoder.fingerprint}
-    assert "moments" not in export.of_library(shelf).column_names
+    assert "moments" not in exports.of_library(shelf).column_names
 
 
 def test_a_large_library_is_made_in_blocks(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("datasets")
-    whole = export.of_library(shelf)
-    monkeypatch.setattr(export, "_BLOCK", 3)
-    parts = export.of_library(shelf)
+    whole = exports.of_library(shelf)
+    monkeypatch.setattr(exports, "_BLOCK", 3)
+    parts = exports.of_library(shelf)
     assert parts.to_list() == whole.to_list()
     assert parts.info.description == whole.info.description
 
@@ -202,7 +203,7 @@ def test_a_dataset_of_a_data_set_survives_the_disk(shelf: Path, encoder: Encoder
         Sample("one", Video(videos / "red.mp4"), ("red", "a red picture")),
         Sample("two", Video(videos / "blue.mp4", 0.5, 1.5), ("蓝色",)),
     ]
-    export.of_samples(samples, encoder).save_to_disk(str(tmp_path / "saved"))
+    exports.of_samples(samples, encoder).save_to_disk(str(tmp_path / "saved"))
     found = datasets.load_from_disk(str(tmp_path / "saved"))
     assert found["id"][:] == ["one", "two"]
     assert found["captions"][:] == [["red", "a red picture"], ["蓝色"]]
@@ -217,19 +218,19 @@ def test_unreadable_samples_raise_or_are_named(shelf: Path, encoder: Encoder) ->
     videos = shelf.parent / "videos"
     samples = [Sample(name, Video(videos / f"{name}.mp4"), (name,)) for name in ("broken", "red")]
     with pytest.raises(MediaError, match=r"broken\.mp4"):
-        export.of_samples(samples, encoder)
-    found = export.of_samples(samples, encoder, skip_unreadable=True)
+        exports.of_samples(samples, encoder)
+    found = exports.of_samples(samples, encoder, skip_unreadable=True)
     assert found["id"][:] == ["red"]
     assert list(json.loads(found.info.description)["unreadable"]) == ["broken"]
     with pytest.raises(UsageError, match="no video"):
-        export.of_samples(samples[:1], encoder, skip_unreadable=True)
+        exports.of_samples(samples[:1], encoder, skip_unreadable=True)
 
 
 def test_nothing_to_export_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no library is here"):
-        export.of_library(tmp_path / "none")
+        exports.of_library(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with Library(tmp_path / "library", model=FakeModel()) as library:
         library.index(tmp_path / "empty")
     with pytest.raises(UsageError, match="nothing is indexed"):
-        export.of_library(tmp_path / "library")
+        exports.of_library(tmp_path / "library")

@@ -17,7 +17,7 @@ import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 
 from mmi_tvr.errors import IndexMismatch
-from mmi_tvr.features import FeatureCache
+from mmi_tvr.features.cache import FeatureCache
 from mmi_tvr.library import Library
 
 # Forks a process for each indexing run. That one counts its file operations and SQL statements, and kills itself before

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmi_tvr import losses
 from mmi_tvr.errors import UsageError
+from mmi_tvr.nn import losses
 
 
 def naive_contrastive(text: Tensor, video: Tensor, scale: float, groups: list[int]) -> float:

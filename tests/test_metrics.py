@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmi_tvr import metrics
 from mmi_tvr.errors import MetricsError
+from mmi_tvr.evaluation import metrics
 
 
 def naive_rank(scores, right):

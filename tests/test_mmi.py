@@ -15,7 +15,7 @@ from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import mmi
-from mmi_tvr.models._mmi import pack
+from mmi_tvr.models.mmi.network import pack
 from mmi_tvr.protocols import Model
 from mmi_tvr.types import Features, Query
 

@@ -21,13 +21,15 @@ from transformers import (
     SiglipModel,
 )
 
-from mmi_tvr import background, cache, models, plugins
+from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
 from mmi_tvr.encoders import e5, efficientnet, hub
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import label_bridge
 from mmi_tvr.protocols import Model
+from mmi_tvr.scoring import background_sentences
 from mmi_tvr.types import Features, Query
+from mmi_tvr.utils import array_cache
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
@@ -257,7 +259,7 @@ def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(
 def test_shipped_class_vectors_are_current_and_right() -> None:
     path = label_bridge.SHIPPED / f"label-bridge-{label_bridge.text_fingerprint()}.safetensors"
     assert path.is_file(), "run scripts/make_class_vectors.py"
-    shipped = cache.arrays("label-bridge", label_bridge.text_fingerprint(), dict, shipped=label_bridge.SHIPPED)
+    shipped = array_cache.arrays("label-bridge", label_bridge.text_fingerprint(), dict, shipped=label_bridge.SHIPPED)
     for number in (0, 500, 999):
         name, description = efficientnet.classes()[number]
         texts = [template.format(name=name, description=description) for template in label_bridge.TEMPLATES]
@@ -292,7 +294,7 @@ def test_queries_are_near_to_their_classes(every: dict[str, Model], query: str, 
 
 
 def test_background_sentences_differ_and_come_in_pairs() -> None:
-    said = background.sentences()
+    said = background_sentences.sentences()
     assert len(set(said["en"])) > 0.9 * len(said["en"])
     assert len(said["en"]) == len(said["zh"])
     assert all(any("一" <= letter <= "鿿" for letter in text) for text in said["zh"])
@@ -307,8 +309,8 @@ def test_a_broken_cache_file_is_computed_again(tmp_path: Path, monkeypatch: pyte
         return {"x": np.arange(3.0)}
 
     for _ in range(2):
-        np.testing.assert_array_equal(cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
+        np.testing.assert_array_equal(array_cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
     assert len(calls) == 1
     next(tmp_path.glob("thing-*")).write_bytes(b"torn")
-    np.testing.assert_array_equal(cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
+    np.testing.assert_array_equal(array_cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
     assert len(calls) == 2

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mmi_tvr import config
 from mmi_tvr.errors import ConfigError, UsageError
-from mmi_tvr.knowledge import choice, clustering, editing, pool
-from mmi_tvr.knowledge.pool import Pool, Question
+from mmi_tvr.questions import clustering, editing, pool, selection
+from mmi_tvr.questions.pool import Pool, Question
 
 SMALL = """\
 # head, by hand
@@ -67,10 +67,10 @@ def test_shipped_pools(about: pool.About) -> None:
     assert [each.id for each in found.enabled] == [f"{about[0]}{number:02d}" for number in range(1, 51)]
     assert {each.kind for each in found.questions} == set(pool.KINDS)
     assert all(each.text[-1] in "?." and len(each.text) < 100 for each in found.questions)
-    assert choice.questions(found)
-    lock = choice.read(found)
+    assert selection.questions(found)
+    lock = selection.read(found)
     assert lock is not None
-    assert choice.stale(lock, found) is None
+    assert selection.stale(lock, found) is None
     assert sorted(id for group in lock.clusters for id in group.questions) == [each.id for each in found.enabled]
 
 
@@ -257,48 +257,48 @@ def test_a_packaged_pool_is_copied_with_its_choice(tmp_path: Path, monkeypatch: 
     path, copied = editing.own(packaged)
     assert (path, copied) == (tmp_path / "prompts" / "text.yaml", True)
     assert path.read_bytes() == packaged.read_bytes()
-    assert choice.questions(pool.load("text")) == choice.questions(pool.load(packaged))
+    assert selection.questions(pool.load("text")) == selection.questions(pool.load(packaged))
     assert pool.load("text").path == path
     assert editing.own(pool.load("text").path) == (path, False)
     monkeypatch.chdir(config.PACKAGED)
     assert editing.own(packaged) == (packaged, False)
 
 
-def made_choice(found: Pool, k: int = 2) -> choice.Choice:
+def made_choice(found: Pool, k: int = 2) -> selection.Choice:
     points = np.eye(len(found.enabled))
-    return choice.make(found, clustering.cluster(points, k), model="m", fingerprint="f")
+    return selection.make(found, clustering.cluster(points, k), model="m", fingerprint="f")
 
 
 def test_a_choice_is_kept_and_goes_out_of_date(small: Path) -> None:
     found = pool.load(small)
-    assert choice.read(found) is None
+    assert selection.read(found) is None
     with pytest.raises(UsageError, match=f"run: mmi-tvr prompts choose --pool {re.escape(str(small))}"):
-        choice.questions(found)
+        selection.questions(found)
     lock = made_choice(found)
-    choice.write(lock, found)
-    assert choice.read(found) == lock
-    assert [each.id for each in choice.questions(found)] == list(lock.chosen) == ["t01", "t02"]
-    assert choice.stale(lock, found) is None
-    assert choice.stale(lock, found, "f") is None
-    assert "another model (m)" in str(choice.stale(lock, found, "g"))
+    selection.write(lock, found)
+    assert selection.read(found) == lock
+    assert [each.id for each in selection.questions(found)] == list(lock.chosen) == ["t01", "t02"]
+    assert selection.stale(lock, found) is None
+    assert selection.stale(lock, found, "f") is None
+    assert "another model (m)" in str(selection.stale(lock, found, "g"))
 
     changed = editing.change(small, ["t01"], {"enabled": False})
-    assert "have changed" in str(choice.stale(lock, changed))
-    assert [each.id for each in choice.questions(changed)] == ["t02"]
+    assert "have changed" in str(selection.stale(lock, changed))
+    assert [each.id for each in selection.questions(changed)] == ["t02"]
     editing.change(small, ["t03"], {"enabled": True})
     with pytest.raises(UsageError, match="none of the chosen questions is enabled"):
-        choice.questions(editing.change(small, ["t02"], {"enabled": False}))
+        selection.questions(editing.change(small, ["t02"], {"enabled": False}))
 
 
 @pytest.mark.parametrize("text", ["", "k: 3", "[", "<<<<<<< ours", "about: text\npool: [1]"])
 def test_a_damaged_lock_says_how_to_make_it_again(small: Path, text: str) -> None:
-    choice.path_of(small).write_text(text)
+    selection.path_of(small).write_text(text)
     with pytest.raises(ConfigError, match="make it again: mmi-tvr prompts choose"):
-        choice.read(pool.load(small))
+        selection.read(pool.load(small))
 
 
 def test_a_lock_of_the_other_pool(small: Path) -> None:
     found = pool.load(small)
-    choice.write(made_choice(Pool(small, "video", found.questions)), found)
+    selection.write(made_choice(Pool(small, "video", found.questions)), found)
     with pytest.raises(ConfigError, match="about video"):
-        choice.read(found)
+        selection.read(found)

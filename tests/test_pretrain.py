@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
-from mmi_tvr import config, plugins, templates
+from mmi_tvr import config, plugins, prompt_templates
 from mmi_tvr.datasets.moving_shapes import (
     ACTIONS,
     COLOURS,
@@ -24,8 +24,8 @@ from mmi_tvr.datasets.moving_shapes import (
     truth,
 )
 from mmi_tvr.encoders.llava import Llava
-from mmi_tvr.pretrain import layout
-from mmi_tvr.pretrain.data import (
+from mmi_tvr.experiments.pretrain import layout
+from mmi_tvr.experiments.pretrain.data import (
     ClipBatches,
     FrameBatches,
     TalkBatches,
@@ -39,8 +39,8 @@ from mmi_tvr.pretrain.data import (
     rival,
     same,
 )
-from mmi_tvr.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
-from mmi_tvr.pretrain.language import (
+from mmi_tvr.experiments.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
+from mmi_tvr.experiments.pretrain.language import (
     DESCRIBE,
     Speaker,
     Talk,
@@ -49,8 +49,8 @@ from mmi_tvr.pretrain.language import (
     compared,
     right_replies,
 )
-from mmi_tvr.pretrain.options import PretrainOptions
-from mmi_tvr.pretrain.run import pretrain
+from mmi_tvr.experiments.pretrain.options import PretrainOptions
+from mmi_tvr.experiments.pretrain.run import pretrain
 from mmi_tvr.types import Features
 
 VIDEOS = 16
@@ -67,7 +67,7 @@ def dataset() -> MovingShapes:
 @pytest.fixture(scope="module")
 def words(dataset: MovingShapes) -> tuple[Any, Any]:
     texts = list(corpus(dataset.specs()))
-    said = [*texts, *answers(dataset.specs()), templates.score().prompt]
+    said = [*texts, *answers(dataset.specs()), prompt_templates.judge().prompt]
     return layout.clip_tokenizer(texts), layout.language_tokenizer(f" {text}" for text in said)
 
 
@@ -172,7 +172,7 @@ def test_talks_are_true(dataset: MovingShapes) -> None:
                 if prompt == DESCRIBE:
                     assert reply in captions(spec)
                     continue
-                if prompt == asked(templates.generate().asked("video"), True):
+                if prompt == asked(prompt_templates.generate().asked("video"), True):
                     assert reply in own
                     continue
                 question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
@@ -182,20 +182,20 @@ def test_talks_are_true(dataset: MovingShapes) -> None:
 
 def test_questions_are_proposed_in_the_words_that_ask_for_them(dataset: MovingShapes) -> None:
     """What is trained is the prompt of `prompts generate`: captions as a text, the request as a question about it."""
-    specs, template = dataset.specs()[:3], templates.generate()
+    specs, template = dataset.specs()[:3], prompt_templates.generate()
     talk = propose(specs, np.random.default_rng(0))
     ((request, reply),) = talk.turns
     said = talk.context.removeprefix(f'Text: "{template.before} ').removesuffix('"')
     assert said in {"; ".join(each) for each in itertools.product(*map(captions, specs))}
     question = template.text.partition("{texts}")[2].strip()
     text = f"{template.before} {said}"
-    assert talk.context + request == templates.answer().text.format(text=text, question=question)
+    assert talk.context + request == prompt_templates.answer().text.format(text=text, question=question)
     assert reply in [each.text for each in questions(specs[0])]
     assert len({proposal(spec) for spec in dataset.specs()}) > 1  # other videos, other questions
 
 
 def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmi_tvr.pretrain.data._MISTAKEN", 0)
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.data._MISTAKEN", 0)
     dice = np.random.default_rng(0)
     specs = dataset.specs()
     replies = []
@@ -206,7 +206,7 @@ def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes, monkeypatch
         said = talk.context.partition('"')[2].removesuffix('"')
         for prompt, reply in talk.turns:
             shown = prompt.partition('"')[2].partition('"')[0]
-            assert talk.context + prompt == templates.score().prompt.format(text=said, video=shown)
+            assert talk.context + prompt == prompt_templates.judge().prompt.format(text=said, video=shown)
             replies.append(reply)
     assert {"yes", "no"} == set(replies)
 
@@ -217,7 +217,7 @@ def test_skeletons_hold_mistakes_that_do_not_change_what_is_right(
     specs = dataset.specs()
 
     def replies(mistaken: float) -> tuple[list[str], list[str]]:
-        monkeypatch.setattr("mmi_tvr.pretrain.data._MISTAKEN", mistaken)
+        monkeypatch.setattr("mmi_tvr.experiments.pretrain.data._MISTAKEN", mistaken)
         talks = [judge(spec, [other], np.random.default_rng(7)) for spec, other in itertools.pairwise(specs)]
         return [talk.turns[0][1] for talk in talks], [talk.turns[0][0] for talk in talks]
 
@@ -228,7 +228,7 @@ def test_skeletons_hold_mistakes_that_do_not_change_what_is_right(
 
 
 def test_rivals_do_the_same_the_other_way_round(dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmi_tvr.pretrain.data._REORDERED", 1)
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.data._REORDERED", 1)
     anyone, twin = dataset.specs()[:2]
     found = [rival(spec, twin, anyone, np.random.default_rng(0)) for spec in dataset.specs()]
     for spec, other in zip(dataset.specs(), found, strict=True):
@@ -241,7 +241,7 @@ def test_rivals_do_the_same_the_other_way_round(dataset: MovingShapes, monkeypat
 
 def test_answers_of_a_skeleton_agree_up_to_the_first_token_that_does_not(words: tuple[Any, Any]) -> None:
     prompt, reply, spans = compared(["a red ring", "two"], ["a red star", "two"], same=False)
-    assert reply == templates.score().negative
+    assert reply == prompt_templates.judge().negative
     assert [prompt[span.start : span.end] for span in spans] == ["a red ring;", 'two"']
     assert [prompt[span.start : span.agreed] for span in spans] == ["a red ", 'two"']
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
@@ -263,7 +263,7 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
     parts = Speaker(llava).read(batch)
     assert sorted(row for part in parts for row in part.rows) == [*range(12)]
     found = {row: (part.states[at], int(part.ends[at])) for part in parts for at, row in enumerate(part.rows)}
-    template = templates.answer()
+    template = prompt_templates.answer()
     compared = {"text": 0, "video": 0, "judged": 0}
     for at, talk in enumerate(batch["talks"]):
         images = int(batch["video"]["mask"][at].sum()) if talk.looks else 0

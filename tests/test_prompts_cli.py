@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from mmi_tvr import config, models
 from mmi_tvr.cli import prompts
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
-from mmi_tvr.knowledge import choice, pool
+from mmi_tvr.questions import pool, selection
 
 COLOURS = ("red", "green", "blue", "yellow")
 
@@ -75,7 +75,7 @@ def test_list(shell: Shell) -> None:
     assert set(found["text"][0]) >= {"id", "text", "kind", "language", "enabled", "note", "provenance", "chosen"}
     (own,) = shell.json("list", "--about", "video", "--kind", "counts").values()
     assert {each["kind"] for each in own} == {"counts"}
-    chosen = [each.id for each in choice.questions(pool.load("text"))]
+    chosen = [each.id for each in selection.questions(pool.load("text"))]
     assert sorted(each["id"] for each in shell.json("list", "--chosen")["text"]) == sorted(chosen)
     assert f"* {chosen[0]} " in shell("list", "--about", "text")
 
@@ -179,11 +179,11 @@ def test_cluster_shows_and_choose_writes(shell: Shell, tmp_path: Path) -> None:
     for name in pool.ABOUT:
         found = pool.load(name)
         assert made[name]["lock"] == str(found.path.with_name(f"{name}.lock.yaml"))
-        lock = choice.read(found)
+        lock = selection.read(found)
         assert lock is not None
         assert (lock.k, len(lock.chosen), lock.model, lock.rule) == (5, 5, "label_bridge", "closest")
         assert all(group.chosen == next(iter(group.questions)) for group in lock.clusters)
-        assert choice.stale(lock, found, FakeModel().fingerprint()) is None
+        assert selection.stale(lock, found, FakeModel().fingerprint()) is None
     with pytest.raises(UsageError, match="51 clusters cannot be made of 50 questions"):
         shell("cluster", "-k", "51")
 
@@ -221,7 +221,7 @@ def test_preview(shell: Shell, data: Path, tmp_path: Path) -> None:
     words = ("preview", "--text", "something [red]", "--video", data / "red.mp4", "--answerer", "fake")
     made = shell.json(*words)
     for name in pool.ABOUT:
-        assert [line["question"] for line in made[name]] == [each.id for each in choice.questions(pool.load(name))]
+        assert [line["question"] for line in made[name]] == [each.id for each in selection.questions(pool.load(name))]
     assert {line["text"] for line in made["text"]} == {"something [red]"}
     assert {line["text"] for line in made["video"]} == {f"{len(made['video'][0]['times'])} key images"}
     assert "something [red]" in shell(*words)
@@ -241,7 +241,7 @@ def test_plot(shell: Shell, tmp_path: Path, method: str) -> None:
 def test_score(shell: Shell, data: Path) -> None:
     words = ("score", "--about", "text", "--answerer", "fake", "--data", data)
     made = shell.json(*words)["text"]
-    asked = [each.id for each in choice.questions(pool.load("text"))]
+    asked = [each.id for each in selection.questions(pool.load("text"))]
     assert [each["question"] for each in made["questions"]] == asked
     assert (made["n"], made["r1"]) == (4, 100.0)
     assert {each["drop"] for each in made["questions"]} == {0.0}
@@ -262,8 +262,8 @@ def test_as_a_program(tmp_path: Path) -> None:
 
 def test_looking_at_pools_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from mmi_tvr.cli import app, prompts; from mmi_tvr.knowledge import proposals, demonstrations;"
-        "from mmi_tvr.knowledge import contribution, plots; prompts.register(app);"
+        "import sys; from mmi_tvr.cli import app, prompts; from mmi_tvr.questions import proposals, trials;"
+        "from mmi_tvr.questions import leave_one_out, plots; prompts.register(app);"
         "app(['prompts', 'list', '--json'], standalone_mode=False);"
         "print(sorted({'torch', 'transformers', 'sklearn', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
     )

@@ -1,6 +1,6 @@
 """Numbers that may not move: hand-derived answers to small matrices, and the golden run of the bundled model.
 
-`data/golden.json` is written by `scripts/make_golden.py`, after the bundled model was made anew.
+`data/golden.json` is written by `tests/golden.py`, after the bundled model was made anew.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import golden
 import numpy as np
 import pytest
 
-from mmi_tvr import golden, metrics
 from mmi_tvr.errors import UsageError
-from mmi_tvr.evaluate import ROUNDING, evaluate
+from mmi_tvr.evaluation import metrics
+from mmi_tvr.evaluation.evaluate import ROUNDING, evaluate
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
 DATA = Path(__file__).parent / "data"

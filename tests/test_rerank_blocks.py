@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmi_tvr.evaluate import evaluate
+from mmi_tvr.evaluation.evaluate import evaluate
+from mmi_tvr.evaluation.rerank import reranked
 from mmi_tvr.rerank import permutation
-from mmi_tvr.rerank._blocks import reranked
 from mmi_tvr.rerank.skeleton import Options
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 

@@ -22,7 +22,7 @@ from odd_media import corpus, outcomes
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import MediaError, MmiTvrError, UsageError
-from mmi_tvr.features import Source, extract
+from mmi_tvr.features.cache import Source, extract
 from mmi_tvr.library import Library
 from mmi_tvr.media import guarded
 from mmi_tvr.media.guarded import SECONDS, WORKERS, Decoders, Limits, limits

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmi_tvr import scale
 from mmi_tvr.errors import UsageError
+from mmi_tvr.experiments import capacity
 
 ROOT = Path(__file__).parent.parent
 
 
-def predicted(videos: int, rates: tuple[str, ...] = (), **more: object) -> scale.Prediction:
-    return scale.predict(scale.Collection(videos=videos, **more), scale.rates(rates))
+def predicted(videos: int, rates: tuple[str, ...] = (), **more: object) -> capacity.Prediction:
+    return capacity.predict(capacity.Collection(videos=videos, **more), capacity.rates(rates))
 
 
 def test_by_hand() -> None:
@@ -78,23 +78,23 @@ def test_larger_segments_search_faster() -> None:
 @pytest.mark.parametrize(("override", "message"), [("speed=1", "unknown option 'speed'"), ("images=0", "images: ")])
 def test_wrong_rates(override, message) -> None:
     with pytest.raises(UsageError, match=message):
-        scale.rates([override])
+        capacity.rates([override])
 
 
 def test_check_predicts_files_and_measures_times() -> None:
-    found = scale.check((400, 800), dim=32, probes=(100, 200), queries=3)
+    found = capacity.check((400, 800), dim=32, probes=(100, 200), queries=3)
     assert len(found) == 10
     for each in found:
         assert each.measured > 0
         if each.unit == "MB on disk":
             assert each.ratio == pytest.approx(1, abs=0.1)
-    line = next(line for line in scale.comparisons(found) if "graph bytes | 800" in line)
+    line = next(line for line in capacity.comparisons(found) if "graph bytes | 800" in line)
     assert line.endswith("|")
 
 
 def test_every_rate_is_told_with_its_source() -> None:
-    lines = scale.sources()
-    assert len(lines) == 2 + len(scale.RATES)
+    lines = capacity.sources()
+    assert len(lines) == 2 + len(capacity.RATES)
     assert (
         sum("| assumed |" in line for line in lines) + sum("| measured |" in line for line in lines) == len(lines) - 2
     )

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmi_tvr import scoring
 from mmi_tvr.errors import UsageError
-from mmi_tvr.scoring import Gallery
+from mmi_tvr.scoring import similarity
+from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.types import Embeddings, Scoring
 
 
@@ -50,7 +50,7 @@ def test_small_steps_give_the_same_scores(lengths, top):
     rng = np.random.default_rng(0)
     made, queries, rule = embeddings(rng, lengths), unit(rng, 4, 6), Scoring(0.5, top)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "_CELLS", 1)
+        patch.setattr(similarity, "_CELLS", 1)
         scores = Gallery.pack(made).score(queries, rule)
     np.testing.assert_allclose(scores, naive(queries, made, rule), atol=1e-6)
 
@@ -60,11 +60,11 @@ def test_half_precision_is_scored_in_single():
     gallery = Gallery.pack(embeddings(rng, [2, 3]))
     queries = unit(rng, 3, 6).astype(np.float16)
     halves = [part.astype(np.float16) for part in (gallery.videos, gallery.moments)]
-    scores = scoring.score_block(queries, *halves, gallery.offsets, Scoring(0.5))
+    scores = similarity.score_block(queries, *halves, gallery.offsets, Scoring(0.5))
     assert scores.dtype == np.float32
     singles = [part.astype(np.float32) for part in halves]
     np.testing.assert_array_equal(
-        scores, scoring.score_block(queries.astype(np.float32), *singles, gallery.offsets, Scoring(0.5))
+        scores, similarity.score_block(queries.astype(np.float32), *singles, gallery.offsets, Scoring(0.5))
     )
 
 

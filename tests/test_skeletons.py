@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import AnswerError, MediaError, MmiTvrError
-from mmi_tvr.knowledge import skeletons
-from mmi_tvr.knowledge.skeletons import Describer, Store, View, pictures_at, plain, text_skeleton, video_skeleton
+from mmi_tvr.skeletons import skeletons
+from mmi_tvr.skeletons.skeletons import Describer, Store, View, pictures_at, plain, text_skeleton, video_skeleton
 from mmi_tvr.types import Answer
 
 WHAT, WHERE, WHEN = "What is there?", "Where is it?", "When is it?"

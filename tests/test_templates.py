@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mmi_tvr import templates
+from mmi_tvr import prompt_templates
 from mmi_tvr.errors import ConfigError, UsageError
 
 
 def test_the_packaged_templates_can_be_used() -> None:
-    answer, score, generate = templates.answer(), templates.score(), templates.generate()
+    answer, score, generate = prompt_templates.answer(), prompt_templates.judge(), prompt_templates.generate()
     assert answer.text.format(text="a ring", question="Who?") == 'Text: "a ring" Question: Who? Answer:'
     assert "<image>" in answer.video.format(images="<image>", question="Who?")
     before, behind = score.halves
@@ -41,19 +41,19 @@ def test_the_packaged_templates_can_be_used() -> None:
 def test_what_is_wrong_with_a_template_is_said(content: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        templates.answer(str(tmp_path / "own.yaml"))
+        prompt_templates.answer(str(tmp_path / "own.yaml"))
     assert said in str(caught.value)
 
 
 def test_the_text_comes_before_the_video(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("prompt: '{video} {text}'\nquoted: 8\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="before"):
-        templates.score(str(tmp_path / "own.yaml"))
+        prompt_templates.judge(str(tmp_path / "own.yaml"))
 
 
 def test_no_mapping_and_no_file(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("yes: no\n", encoding="utf-8")  # YAML reads a truth value as the key
     with pytest.raises(UsageError, match="not readable"):
-        templates.score(str(tmp_path / "own.yaml"))
+        prompt_templates.judge(str(tmp_path / "own.yaml"))
     with pytest.raises(UsageError, match="no such file"):
-        templates.score(str(tmp_path / "missing.yaml"))
+        prompt_templates.judge(str(tmp_path / "missing.yaml"))

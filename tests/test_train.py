@@ -21,14 +21,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmi_tvr import losses, processes
 from mmi_tvr.errors import MetricsError, MmiTvrError, UsageError
+from mmi_tvr.nn import losses
 from mmi_tvr.train import checkpoint, gradcache, optimizer, rng, schedule
-from mmi_tvr.train.feed import Feed
+from mmi_tvr.train.dataloader import Feed
 from mmi_tvr.train.loop import Best, Progress
 from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.options import Stage, TrainOptions
 from mmi_tvr.train.protocol import chunks
+from mmi_tvr.utils import distributed
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +58,9 @@ def _joined(process: int, meeting: str, function: Callable[..., None], arguments
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=process, world_size=2)
     torch.set_num_threads(1)
     PartialState(cpu=True)
-    assert processes.world() == 2
+    assert distributed.world() == 2
     function(*arguments)
-    processes.leave()
+    distributed.leave()
 
 
 # ---- gradients across processes and in chunks ------------------------------------------------------------------
@@ -82,21 +83,21 @@ class Linears(nn.Module):
 
 
 def check_full_batch_gradient(wanted: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
-    own = [slice(0, 3), slice(3, 8)][processes.rank()]  # batches of different sizes
+    own = [slice(0, 3), slice(3, 8)][distributed.rank()]  # batches of different sizes
     model = Linears()
     value = model(text[own], video[own], groups[own])
     value.backward()
-    processes.average_gradients(list(model.parameters()))
+    distributed.average_gradients(list(model.parameters()))
     wrapped = Linears()
     wrapper = nn.parallel.DistributedDataParallel(wrapped)  # torch's own averaging agrees
     wrapper(text[own], video[own], groups[own]).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(wrapped.get_parameter(name).grad, wanted[name], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(processes.total(value) / 2, wanted["loss"])
+    torch.testing.assert_close(distributed.total(value) / 2, wanted["loss"])
     unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    used.grad = torch.ones(2) if processes.rank() else None
-    processes.average_gradients([unused, used])
+    used.grad = torch.ones(2) if distributed.rank() else None
+    distributed.average_gradients([unused, used])
     assert unused.grad is None
     assert used.grad.tolist() == [0.5, 0.5]
 
@@ -114,12 +115,12 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
 
 def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
     """The cached gradient is that of the same chunks held in memory together."""
-    batch = train_toy.collate([train_toy.ToyPairs()[i] for i in range(processes.rank(), 22, processes.world())])
+    batch = train_toy.collate([train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world())])
     grown: list[dict[str, Tensor]] = []
     for chunk in (4, None):
         model, temperature = train_toy.ToyModel(dropout), losses.Temperature()
         make = Objective(model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"))
-        rng.seed(11 + processes.rank())
+        rng.seed(11 + distributed.rank())
         if chunk:
             make.backward(batch, {"contrastive": 0.6})
             after = torch.rand(1)
@@ -130,7 +131,7 @@ def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
             text, video, groups = (torch.cat(column) for column in zip(*parts, strict=True))
             (0.6 * losses.contrastive(text, video, temperature(), groups)).backward()
         parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
-        processes.average_gradients([p for p in parameters.values() if p.requires_grad])
+        distributed.average_gradients([p for p in parameters.values() if p.requires_grad])
         grown.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
     assert grown[0].keys() == grown[1].keys()
     assert {"scale", "text.0.weight", "video.3.bias"} <= grown[0].keys()

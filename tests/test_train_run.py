@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from mmi_tvr import ablate, models, plugins
+from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
 from mmi_tvr.encoders import lora
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.experiments import component_ablation
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.pairs import PairBatches
 from mmi_tvr.train.run import run
@@ -258,14 +259,14 @@ def test_pairs_keep_twins_together_and_leave_out_what_is_not_kept() -> None:
 
 
 def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> None:
-    made = ablate.ablate(
+    made = component_ablation.ablate(
         CONFIG, tmp_path, seeds=1, variants=("full", "no-lvlm", "clip4clip"), overrides=SMALL, limit=6, cache=cache,
         cpu=True,
     )  # fmt: skip
     rows = made.splitlines()
     assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 13
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
-        ablate.VARIANTS[name].title for name in ("full", "no-lvlm", "clip4clip")
+        component_ablation.VARIANTS[name].title for name in ("full", "no-lvlm", "clip4clip")
     ]
     assert (tmp_path / "ablation.md").read_text() == made + "\n"
     steps = {
@@ -273,13 +274,13 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
     }
     assert steps == {"full": "step-00000004", "no-lvlm": "step-00000003"}  # L_m is the large model's own
     stamp = (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns
-    assert ablate.ablate(
+    assert component_ablation.ablate(
         CONFIG, tmp_path, seeds=1, variants=("full", "no-lvlm", "clip4clip"), overrides=SMALL, limit=6, cache=cache,
         cpu=True,
     ) == made  # fmt: skip
     assert (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns == stamp
     with pytest.raises(UsageError, match="no variant"):
-        ablate.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
+        component_ablation.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
 
 
 def test_ablation_rows_pool_seeds_by_video() -> None:
@@ -288,26 +289,28 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
             "t2v": ranks,
             "v2t": ranks,
             "videos": ["a", "b", "c", "d"],
-            "contrast": dict.fromkeys(ablate.KINDS, 50.0),
+            "contrast": dict.fromkeys(component_ablation.KINDS, 50.0),
         }
 
     results = {"full": [found([1, 1, 1, 2]), found([1, 1, 2, 2])], "no-lvlm": [found([2, 2, 2, 2])] * 2}
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in ablate.table(results).splitlines()]
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in component_ablation.table(results).splitlines()
+    ]
     assert rows[2][1].startswith("62.5 [")
     assert rows[2][2] == f"{np.std([75, 50], ddof=1):.1f}"
     assert rows[3][1].startswith("0.0 [")
     assert rows[3][3].startswith("-62.5 [")
 
 
-@pytest.mark.parametrize("name", [name for name in ablate.VARIANTS if name not in ("full", "clip4clip")])
+@pytest.mark.parametrize("name", [name for name in component_ablation.VARIANTS if name not in ("full", "clip4clip")])
 def test_each_variant_is_one_switch(name: str) -> None:
     base = load(CONFIG)
-    made = ablate.changed(base, name, 2)
+    made = component_ablation.changed(base, name, 2)
     assert made.train.seed == 2
     assert made.data == base.data
     full, other = (
         plugins.options("models", "mmi", each.model.options).model_dump()
-        for each in (ablate.changed(base, "full", 2), made)
+        for each in (component_ablation.changed(base, "full", 2), made)
     )
     changed = checkpoint.differences(full, other)
     assert len(changed) == 1

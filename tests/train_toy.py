@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmi_tvr import processes
-from mmi_tvr.losses import skeleton
-from mmi_tvr.train.feed import Feed
+from mmi_tvr.nn.losses import skeleton
+from mmi_tvr.train.dataloader import Feed
 from mmi_tvr.train.loop import Outcome, Trainer
 from mmi_tvr.train.options import Stage, TrainOptions
+from mmi_tvr.utils import distributed
 
 VIDEOS, CAPTIONS, WIDTH = 24, 2, 6
 
@@ -121,7 +121,7 @@ def trainer(
     sampler = ToySampler(10 // state.num_processes, state.process_index, state.num_processes)
     feed = Feed(ToyPairs(poisoned), sampler, collate)
     # Every process starts from other weights: those of the first must win.
-    return Trainer(ToyModel(seed=processes.rank()), feed, options(**(changes or {})), folder, cpu=True, **more)
+    return Trainer(ToyModel(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **more)
 
 
 def main() -> Outcome:
@@ -131,7 +131,7 @@ def main() -> Outcome:
     parser.add_argument("--until", type=int)
     arguments = parser.parse_args()
     outcome = trainer(arguments.folder, resume=arguments.resume).run(arguments.until)
-    processes.leave()
+    distributed.leave()
     return outcome
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from .. import templates
+from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
-from ..templates import AnswerTemplate
+from ..prompt_templates import AnswerTemplate
 from ..types import Ask
 
 Sees = Literal["features", "pictures"]
@@ -24,7 +24,7 @@ class AskingOptions(BaseOptions):
     @property
     def words(self) -> AnswerTemplate:
         """The template, read at use. UsageError or ConfigError where it cannot be used."""
-        found = templates.answer(self.template)
+        found = prompt_templates.answer(self.template)
         return found.model_copy(update={"max_tokens": self.max_tokens}) if self.max_tokens else found
 
 

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from .. import plugins
 from ..errors import AnswerError, UsageError
-from ..fingerprint import digest
 from ..models.mmi import Mmi
 from ..protocols import Model
 from ..types import Ask
+from ..utils.hashing import digest
 from ._common import AskingOptions, unanswerable
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pydantic import Field
 
 from ..errors import AnswerError, MmiTvrError
-from ..fingerprint import digest
 from ..plugins import BaseOptions
 from ..protocols import Model
 from ..types import Ask
+from ..utils.hashing import digest
 from ._common import Sees, said, unanswerable
 
 

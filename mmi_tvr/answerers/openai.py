@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..errors import AnswerError, MmiTvrError, UsageError
-from ..fingerprint import digest
 from ..protocols import Model
 from ..types import Ask, Pixels
+from ..utils.hashing import digest
 from ._common import AskingOptions, Sees, said, unanswerable
 from ._http import Server, ServerOptions
 

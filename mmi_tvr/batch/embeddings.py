@@ -53,7 +53,7 @@ class Collection:
 
         Its hits are known by number alone (`item_of`), since spans of one file share a path.
         """
-        from .. import embed
+        from ..features import embed
 
         model = make(self.settings.model, device)
         if (found := embed.embedding_fingerprint(model, self.settings.method())) != self.fingerprint:

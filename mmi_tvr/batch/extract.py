@@ -22,13 +22,13 @@ from safetensors.numpy import save
 
 from .. import config, models, plugins
 from ..config import Section
-from ..embed import Embedder, embedding_fingerprint
 from ..errors import MediaError, MmiTvrError, UsageError
-from ..features import FeatureCache, Source, feature_key, sampling_fingerprint, source_of, stored
-from ..files import write_atomically
+from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of, stored
+from ..features.embed import Embedder, embedding_fingerprint
 from ..protocols import KeyImageMethod, Model
-from ..scoring import Gallery
+from ..scoring.similarity import Gallery
 from ..types import Embeddings, Features, Video
+from ..utils.files import write_atomically
 from .folder import Folder, Outcome
 from .inputs import Item, samples, videos
 

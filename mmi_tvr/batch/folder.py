@@ -26,7 +26,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from ..errors import IndexMismatch, UsageError
-from ..files import write_atomically
+from ..utils.files import write_atomically
 from .inputs import Item
 from .leases import LOCK_SECONDS
 

@@ -20,12 +20,13 @@ from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
-from .. import config, files, models, plugins
+from .. import config, models, plugins
 from ..errors import UsageError
-from ..fingerprint import digest
 from ..library import Library
 from ..search import SearchResult
 from ..types import Query
+from ..utils import files
+from ..utils.hashing import digest
 from .embeddings import Collection
 from .extract import Make
 from .folder import MANIFEST, Folder, Outcome, json_line

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from ..files import write_atomically
+from ..utils.files import write_atomically
 
 BEAT = 10.0  # seconds between two touches
 STALE = 90.0  # seconds without a touch after which a holder counts as dead; file attributes may be cached for 60

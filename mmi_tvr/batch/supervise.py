@@ -14,9 +14,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..device import available
-from ..embed import Progress
 from ..errors import MmiTvrError
+from ..features.embed import Progress
+from ..utils.device import available
 from . import stopping
 from .folder import Folder
 

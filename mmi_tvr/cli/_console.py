@@ -30,9 +30,9 @@ from rich.text import Text
 
 from .. import models
 from ..config import Section, Settings
-from ..device import calm_threads
-from ..embed import Silent
 from ..errors import MmiTvrError, UsageError
+from ..features.embed import Silent
+from ..utils.device import calm_threads
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C, too
 _TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
@@ -146,7 +146,7 @@ class _Rate(ProgressColumn):
 
 
 class Watch:
-    """Draws the stages of long work as bars with rate and remaining time (`mmi_tvr.embed.Progress`)."""
+    """Draws the stages of long work as bars with rate and remaining time (`utils.progress.Progress`)."""
 
     def __init__(self) -> None:
         self._bars = Bars(

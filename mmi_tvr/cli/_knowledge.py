@@ -5,35 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import cache, plugins
+from .. import plugins
 from ..config import Settings
 from ..errors import UsageError
-from ..evaluate import Rerank
-from ..features import FeatureCache, Stored, sampling_fingerprint, stored
+from ..evaluation.evaluate import Rerank
+from ..evaluation.transductive import Directions, MakeBlocks
+from ..features.cache import FeatureCache, Stored, sampling_fingerprint, stored
 from ..protocols import KeyImageMethod, Model
-from ..transductive import Directions, MakeBlocks
 from ..types import Ask, Sample
+from ..utils import array_cache
 from ._console import Watch
 
 
 def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: Watch) -> Rerank:
     """Re-ranks a test set as the settings' section `rerank` says; answers about videos are kept in the cache."""
-    from ..knowledge import corpus
-    from ..knowledge.skeletons import FILE, Store
+    from ..evaluation.rerank import reranked
     from ..rerank import section, skeleton
-    from ..rerank._blocks import reranked
+    from ..skeletons import dataset as skeleton_dataset
+    from ..skeletons.skeletons import FILE, Store
 
     chosen = section(settings.rerank, model)
     options = plugins.options("rerank", chosen.name, chosen.options)
     assert isinstance(options, skeleton.Options)
-    cache.folder().mkdir(parents=True, exist_ok=True)
-    store = Store(cache.folder() / FILE)
+    array_cache.folder().mkdir(parents=True, exist_ok=True)
+    store = Store(array_cache.folder() / FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
 
     def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> Directions:
-        seen = corpus.views(samples, _features(samples, model, method, watch), sampling_fingerprint(model, method))
-        texts, videos = corpus.describe(ranker.describer, captions, seen, watch.begin, watch.advance)
-        return reranked(blocks, corpus.Corpus(texts, videos, ranker.judge).probabilities, options, watch)
+        seen = skeleton_dataset.views(
+            samples, _features(samples, model, method, watch), sampling_fingerprint(model, method)
+        )
+        texts, videos = skeleton_dataset.describe(ranker.describer, captions, seen, watch.begin, watch.advance)
+        return reranked(blocks, skeleton_dataset.Corpus(texts, videos, ranker.judge).probabilities, options, watch)
 
     return rerank
 
@@ -44,8 +47,9 @@ def answers(
     """Every question of both pools that has a true answer, put to every video and to its first caption: the document
     and the table."""
     from ..datasets.moving_shapes import answerable, truth
-    from ..knowledge import accuracy, corpus, pool
+    from ..questions import answer_accuracy, pool
     from ..rerank import section, skeleton
+    from ..skeletons import dataset as skeleton_dataset
 
     chosen = section(settings.rerank, model)
     options = plugins.options("rerank", chosen.name, chosen.options)
@@ -54,7 +58,9 @@ def answers(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
     )
     specs, samples = dataset.specs(), dataset.samples()
-    seen = corpus.views(samples, _features(samples, model, method, watch), sampling_fingerprint(model, method))
+    seen = skeleton_dataset.views(
+        samples, _features(samples, model, method, watch), sampling_fingerprint(model, method)
+    )
 
     def about_text(question: str, number: int) -> Ask:
         return Ask(question, text=samples[number].captions[0])
@@ -71,7 +77,7 @@ def answers(
             raise UsageError(f"{asked.path}: a pool about {asked.about}, where one about {name} is wanted")
         known = set(answerable(asked.about))
         watch.begin(f"answers, {name}", len(samples))
-        found[name] = accuracy.accuracy(
+        found[name] = answer_accuracy.accuracy(
             answerer,
             [question for question in asked.enabled if question.text in known],
             len(samples),
@@ -84,10 +90,10 @@ def answers(
         "videos": len(samples),
         "answers": {name: {kind: each.as_dict() for kind, each in kinds.items()} for name, kinds in found.items()},
     }
-    return document, accuracy.table(found)
+    return document, answer_accuracy.table(found)
 
 
 def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, watch: Watch) -> Stored:
     watch.begin("features", len(samples))
     videos = [sample.video for sample in samples]
-    return stored(videos, model, method, FeatureCache(cache.folder() / "features"), watch.advance)
+    return stored(videos, model, method, FeatureCache(array_cache.folder() / "features"), watch.advance)

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from .. import config, plugins
 from ..errors import UsageError
-from ..evaluate import aligned
+from ..evaluation.evaluate import aligned
 from ._console import JsonOption, Watch, out, print_json, say
 
 group = typer.Typer(help="Data sets as files.", no_args_is_help=True)

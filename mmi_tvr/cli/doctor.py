@@ -66,7 +66,7 @@ def _check(name: str, ok: bool, detail: str | None, advice: str) -> dict[str, An
 
 
 def _devices() -> dict[str, Any]:
-    from ..device import available
+    from ..utils.device import available
 
     try:
         found = available()

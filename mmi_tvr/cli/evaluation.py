@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import cache, config, models, plugins
+from .. import config, models, plugins
 from ..errors import MediaError, UsageError
-from ..evaluate import MAX_UNREADABLE, Report, evaluate_model, pair_scores
-from ..files import write_atomically
+from ..evaluation.evaluate import MAX_UNREADABLE, Report, evaluate_model, pair_scores
 from ..types import Embeddings, Video
+from ..utils import array_cache
+from ..utils.files import write_atomically
 from . import _knowledge
 from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json, say
 from .data import AnnotationsOption, DataOption, RootOption, benchmark, benchmark_values
@@ -78,8 +79,8 @@ def evaluate(
     With --contrast: the share of captions that prefer their own video to one that differs in one thing.
     With --answers: every question of the pools that has a true answer, put to each video and to its caption.
     """
-    from ..embed import embed_all, embedding_fingerprint
-    from ..features import FeatureCache
+    from ..features.cache import FeatureCache
+    from ..features.embed import embed_all, embedding_fingerprint
 
     wanted = config.load(settings, set_ or ())
     with Watch() as watch:
@@ -105,7 +106,7 @@ def evaluate(
         method = plugins.build("keyimages", wanted.keyimages.name, wanted.keyimages.options)
 
         def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
-            return embed_all(videos, made, method, FeatureCache(cache.folder() / "features"), watch)
+            return embed_all(videos, made, method, FeatureCache(array_cache.folder() / "features"), watch)
 
         if answers:
             document, text = _knowledge.answers(wanted, dataset, made, method, watch)
@@ -144,7 +145,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """By how much B is better than A, with intervals and p-values of a paired bootstrap."""
-    from ..compare import compare as compared
+    from ..evaluation.compare import compare as compared
 
     found = compared(one, other)
     if as_json:
@@ -164,7 +165,7 @@ def table(
     as_json: JsonOption = False,
 ) -> None:
     """Several evaluations of one test set in one table (Markdown), with published numbers to hold against them."""
-    from .. import published
+    from ..evaluation import published
 
     rows = published.measured(runs or []) + (published.quoted(quoted) if quoted else [])
     if as_json:
@@ -184,7 +185,7 @@ def _section(model: str | None, checkpoint: Path | None, wanted: config.Settings
 
 def _write(folder: Path, report: Report, document: dict[str, Any]) -> None:
     """report.json with every query's rank, report.html with failures to look at, heatmap.png."""
-    from ..compare import REPORT
+    from ..evaluation.compare import REPORT
     from ..report import evaluation_page, heat_map
 
     assert report.details is not None

@@ -17,8 +17,8 @@ import typer
 from rich.markup import escape
 
 from ..errors import ConfigError, MmiTvrError, UsageError
-from ..knowledge import choice, editing, pool
-from ..knowledge.pool import Pool, Question
+from ..questions import editing, pool, selection
+from ..questions.pool import Pool, Question
 from ._console import JsonOption, ModelOption, out, print_json, say
 
 _SHOWN = 10  # pairs of like questions
@@ -297,13 +297,13 @@ def _document(question: Question, chosen: Sequence[str]) -> dict[str, Any]:
 
 def _chosen(found: Pool) -> tuple[str, ...]:
     """The ids that are asked now; none where nothing was chosen."""
-    lock = choice.read(found)
+    lock = selection.read(found)
     return tuple(id for id in lock.chosen if id in found and found[id].enabled) if lock else ()
 
 
 def _outdated(found: Pool) -> str | None:
-    lock = choice.read(found)
-    return choice.stale(lock, found) if lock else f"no questions are chosen yet; run: {choice.command(found)}"
+    lock = selection.read(found)
+    return selection.stale(lock, found) if lock else f"no questions are chosen yet; run: {selection.command(found)}"
 
 
 def _comparing(model: str | None) -> Any:
@@ -318,7 +318,7 @@ def _alike(found: Pool, model: Any, threshold: float) -> list[str]:
     """Pairs of enabled questions that mean nearly the same."""
     import numpy as np
 
-    from ..knowledge.clustering import alike
+    from ..questions.clustering import alike
     from ..types import Query
 
     asked = found.enabled

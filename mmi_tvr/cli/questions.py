@@ -15,23 +15,24 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .. import cache, config, models, plugins, templates
+from .. import config, models, plugins, prompt_templates
 from ..config import Section, Settings
 from ..errors import UsageError
-from ..files import write_atomically
-from ..knowledge import choice, editing
-from ..knowledge.pool import Pool, Question
 from ..protocols import Answerer, KeyImageMethod, Model
+from ..questions import editing, selection
+from ..questions.pool import Pool, Question
 from ..rerank import ANSWERER
 from ..rerank import section as reranking
 from ..types import Sample, Skeleton, Video
+from ..utils import array_cache
+from ..utils.files import write_atomically
 from ._console import DownloadOption, JsonOption, ModelOption, Watch, chosen_model, out, print_json, say
 from .prompts import About, AboutOption, PoolOption, pools, writable
 
 if TYPE_CHECKING:
-    from ..knowledge.clustering import Clustering
-    from ..knowledge.demonstrations import Trial
-    from ..knowledge.examples import Example
+    from ..questions.clustering import Clustering
+    from ..questions.examples import Example
+    from ..questions.trials import Trial
 
 _GENERATED = "moving_shapes"
 _SHOWN = 100  # characters of a proposal that was dropped
@@ -81,10 +82,10 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Let a language model propose questions from captions (text) or key images (video). They arrive disabled."""
-    from ..knowledge import proposals
+    from ..questions import proposals
 
     (found,) = pools(about, file)
-    words = templates.generate(template)
+    words = prompt_templates.generate(template)
     with Watch() as watch:
         asking = _asking(model, download, answerer, answerer_set, {"max_tokens": words.max_tokens})
         examples = asking.examples(_samples(data, "train", limit, watch), watch)
@@ -123,7 +124,7 @@ def cluster(
     documents = {}
     for found in pools(about, file):
         grouped = _clustered(found, made, clusters, seed)
-        documents[found.about] = choice.make(found, grouped, **_maker(section, made), seed=seed)
+        documents[found.about] = selection.make(found, grouped, **_maker(section, made), seed=seed)
         if not as_json:
             _print_clusters(found, documents[found.about])
     if as_json:
@@ -151,11 +152,11 @@ def choose(
     as_json: JsonOption = False,
 ) -> None:
     """Choose one question of each cluster, and write that beside the pool (text.lock.yaml)."""
-    from ..knowledge import demonstrations
+    from ..questions import trials
 
-    limits = config.read(demonstrations.Options, None, set_ or ())
+    limits = config.read(trials.Options, None, set_ or ())
     asked = pools(about, file)
-    chosen: list[tuple[Pool, choice.Choice, list[Trial]]] = []
+    chosen: list[tuple[Pool, selection.Choice, list[Trial]]] = []
     with Watch() as watch:
         if rule is Rule.closest:
             section, made = _model(model, download)
@@ -165,21 +166,21 @@ def choose(
             examples = asking.examples(_samples(data, "train", limit, watch), watch)
         for found in asked:
             grouped = _clustered(found, made, clusters, seed)
-            trials: list[Trial] = []
+            outcomes: list[Trial] = []
             if rule is not Rule.closest:
                 watch.begin(found.about, len(found.enabled) * len(examples))
-                trials = demonstrations.choose(
+                outcomes = trials.choose(
                     found, grouped, examples, asking.answerer, made, rule.value, limits, watch.advance
                 )
-            ids = demonstrations.chosen(trials) or None
-            lock = choice.make(found, grouped, ids, **_maker(section, made), rule=rule.value, seed=seed)
-            chosen.append((found, lock, trials))
+            ids = trials.chosen(outcomes) or None
+            lock = selection.make(found, grouped, ids, **_maker(section, made), rule=rule.value, seed=seed)
+            chosen.append((found, lock, outcomes))
     documents = {}
-    for found, lock, trials in chosen:
+    for found, lock, outcomes in chosen:
         documents[found.about] = {
             **asdict(lock),
-            "lock": str(choice.write(lock, writable(found))),
-            "tried": demonstrations.as_dict(trials),
+            "lock": str(selection.write(lock, writable(found))),
+            "tried": trials.as_dict(outcomes),
         }
     if report:
         _report(report, documents, chosen)
@@ -193,14 +194,14 @@ def choose(
 
 
 def _report(
-    path: Path, documents: Mapping[str, Any], chosen: Sequence[tuple[Pool, choice.Choice, Sequence[Trial]]]
+    path: Path, documents: Mapping[str, Any], chosen: Sequence[tuple[Pool, selection.Choice, Sequence[Trial]]]
 ) -> None:
     """What was tried and why one was taken, as JSON and, beside it, as tables."""
-    from ..knowledge import demonstrations
+    from ..questions import trials
 
     tables = [
-        f"{found.path}\n{demonstrations.table(trials) if trials else _listing(found, lock)}\n"
-        for found, lock, trials in chosen
+        f"{found.path}\n{trials.table(outcomes) if outcomes else _listing(found, lock)}\n"
+        for found, lock, outcomes in chosen
     ]
     write_atomically(path, json.dumps(documents, ensure_ascii=False, indent=1).encode())
     write_atomically(path.with_name(f"{path.name}.txt"), "\n".join(tables).encode())
@@ -219,7 +220,7 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the chosen questions of a text and of a video, and show the answers side by side."""
-    from ..knowledge.skeletons import text_skeleton, video_skeleton
+    from ..skeletons.skeletons import text_skeleton, video_skeleton
 
     if text is None and video is None:
         raise UsageError("say what is asked: --text TEXT, --video FILE, or both")
@@ -256,15 +257,15 @@ def plot(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the questions in two dimensions, coloured by cluster, the chosen ones marked; needs the extra plots."""
-    from ..knowledge import clustering, plots
+    from ..questions import clustering, plots
 
     plugins.require("matplotlib", "plots")
     (found,) = pools(about if file is None else None, file)
-    lock = choice.read(found)
+    lock = selection.read(found)
     if lock is None:
-        raise UsageError(f"{found.path}: no questions are chosen yet; run: {choice.command(found)}")
+        raise UsageError(f"{found.path}: no questions are chosen yet; run: {selection.command(found)}")
     _, made = _model(model or lock.model, download)
-    if reason := choice.stale(lock, found, made.fingerprint()):
+    if reason := selection.stale(lock, found, made.fingerprint()):
         say(f"[yellow]{escape(reason)}[/]")
     points = clustering.vectors([question.text for question in found.enabled], made)
     write_atomically(target, plots.png(found, lock, points, method.value))
@@ -291,7 +292,7 @@ def score(
     The mean of the answers' vectors is the query, and the videos of a validation split are ranked by it. A drop is
     R@1 with all questions minus R@1 without this one, in points, with a 95 % bootstrap interval over videos.
     """
-    from ..knowledge.contribution import leave_one_out
+    from ..questions.leave_one_out import leave_one_out
 
     asked = [(found, found.enabled if every else _chosen(found)) for found in pools(about, file)]
     with Watch() as watch:
@@ -333,11 +334,13 @@ class _Asking:
         return f"{self.answerer.name}: {own}" if own else self.answerer.name
 
     def examples(self, samples: Sequence[Sample], watch: Watch) -> list[Example]:
-        from ..features import FeatureCache
-        from ..knowledge.examples import prepare
+        from ..features.cache import FeatureCache
+        from ..questions.examples import prepare
 
         watch.begin("videos", len(samples))
-        found = prepare(samples, self.model, self._method(), FeatureCache(cache.folder() / "features"), watch.advance)
+        found = prepare(
+            samples, self.model, self._method(), FeatureCache(array_cache.folder() / "features"), watch.advance
+        )
         if len(found) < len(samples):
             watch.say(f"{len(samples) - len(found)} of {len(samples)} videos cannot be used and are left out")
         return found
@@ -389,7 +392,7 @@ def _samples(data: str, split: str, limit: int, watch: Watch) -> list[Sample]:
 
 
 def _clustered(found: Pool, model: Model, k: int | None, seed: int) -> Clustering:
-    from ..knowledge import clustering
+    from ..questions import clustering
 
     return clustering.cluster(clustering.vectors([question.text for question in found.enabled], model), k, seed)
 
@@ -400,14 +403,14 @@ def _maker(section: Section, model: Model) -> dict[str, str]:
 
 def _chosen(found: Pool) -> tuple[Question, ...]:
     """The questions that are asked, and a word where they should be chosen anew."""
-    asked = choice.questions(found)
-    lock = choice.read(found)
-    if lock is not None and (reason := choice.stale(lock, found)):
+    asked = selection.questions(found)
+    lock = selection.read(found)
+    if lock is not None and (reason := selection.stale(lock, found)):
         say(f"[yellow]{escape(reason)}[/]")
     return asked
 
 
-def _print_clusters(found: Pool, made: choice.Choice) -> None:
+def _print_clusters(found: Pool, made: selection.Choice) -> None:
     tried = ", ".join(f"{k}: {value:.3f}" for k, value in made.silhouettes.items())
     out.print(f"{found.path}: {made.k} clusters by {made.model}", markup=False, style="bold")
     out.print(f"adjusted Rand index over seeds {made.stability:.2f}", markup=False, style="dim")
@@ -416,7 +419,7 @@ def _print_clusters(found: Pool, made: choice.Choice) -> None:
     out.print(_listing(found, made), markup=False)
 
 
-def _listing(found: Pool, made: choice.Choice) -> str:
+def _listing(found: Pool, made: selection.Choice) -> str:
     """Clusters with their questions, the closest to the centre first."""
     lines = []
     for number, group in enumerate(made.clusters, 1):

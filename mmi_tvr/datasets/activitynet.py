@@ -11,19 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ._benchmarks import (
-    Annotations,
-    Benchmark,
-    Facts,
-    HeldOut,
-    Listing,
-    Place,
-    Record,
-    Size,
-    carve,
-    listing,
-    make,
-)
+from ._benchmarks import Annotations, Benchmark, Facts, HeldOut, Listing, Place, Record, Size, carve, listing, make
 
 FACTS = Facts(
     title="ActivityNet Captions",

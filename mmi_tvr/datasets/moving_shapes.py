@@ -19,10 +19,11 @@ from typing import Any, Literal, overload
 
 from pydantic import Field, model_validator
 
-from .. import cache, plugins
-from ..files import write_atomically
-from ..fingerprint import digest
+from .. import plugins
 from ..types import Sample, Video
+from ..utils import array_cache
+from ..utils.files import write_atomically
+from ..utils.hashing import digest
 from ._moving_shapes import files
 from ._moving_shapes.captions import CAPTIONS, captions, related
 from ._moving_shapes.contrast import PAIRS, Contrast, contrast_accuracy, contrast_pairs
@@ -183,7 +184,7 @@ class MovingShapes:
 
     @property
     def _root(self) -> Path:
-        return self.options.root or cache.folder() / "moving_shapes"
+        return self.options.root or array_cache.folder() / "moving_shapes"
 
 
 class _Samples(Sequence[Sample]):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import resolve
 from ..errors import ModelNotFound
 from ..types import Pixels
+from ..utils.device import resolve
 from .hub import checkpoint_digest
 
 MODEL_TYPES = frozenset({"clip", "siglip", "siglip2", "chinese_clip"})

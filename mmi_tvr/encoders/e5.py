@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import calm_threads
+from ..utils.device import calm_threads
 
 NAME = "multilingual-e5-small-q4"
 WIDTH = 384

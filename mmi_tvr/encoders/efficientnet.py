@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..device import resolve
 from ..types import Pixels
+from ..utils.device import resolve
 
 SIZE = 224
 _MEAN, _SCALE = 127.0, 128.0

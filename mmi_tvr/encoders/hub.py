@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelNotFound
-from ..fingerprint import digest
+from ..utils.hashing import digest
 
 # What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import plugins
-from ..device import resolve
 from ..errors import ModelNotFound, UsageError
+from ..utils.device import resolve
 from . import hub, lora
 from .options import LlavaOptions
 from .towers import LlavaTowers

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelNotFound, UsageError
-from ..fingerprint import digest
 from ..types import Pixels
+from ..utils.hashing import digest
 from . import hub
 from .clip import ClipTowers
 from .options import LlavaOptions

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import models, plugins
-from ..compare import REPORT
 from ..config import Section
-from ..embed import embedding_fingerprint
 from ..encoders import hub
 from ..errors import UsageError
-from ..files import write_atomically
+from ..evaluation.compare import REPORT
+from ..features.embed import embedding_fingerprint
 from ..models import mmi
+from ..utils.files import write_atomically
 from . import card
 
 _CARRIED = {".safetensors", ".json", ".txt", ".model", ".jinja"}  # of a base: nothing pickled

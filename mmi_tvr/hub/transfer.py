@@ -6,9 +6,9 @@ from pathlib import Path
 
 from .. import models
 from ..config import Section
-from ..embed import Progress, Silent
 from ..encoders import hub
 from ..errors import MmiTvrError
+from ..features.embed import Progress, Silent
 from .folder import Prepared
 
 

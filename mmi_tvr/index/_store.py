@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import LibraryBusy
-from ..files import sync, write_atomically
 from ..types import FloatArray, IdArray
+from ..utils.files import sync, write_atomically
 from ._common import damaged, nothing_there, refuse_foreign, refuse_other_kind
 
 DEAD = -1

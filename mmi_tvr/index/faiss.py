@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..files import publish
 from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
+from ..utils.files import publish
 from . import _exact
 from ._common import checked_limit, checked_vectors, merge, nothing_found
 from .flat import FlatIndex

@@ -22,9 +22,9 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ..errors import MmiTvrError, UsageError
-from ..files import write_atomically
 from ..plugins import BaseOptions, require
 from ..types import Filter, FloatArray, IdArray, moment_of, video_of
+from ..utils.files import write_atomically
 from . import _exact
 from ._common import (
     checked_ids,

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from .. import plugins
-from ._shelf import Shelf, content, identity, metadata
+from ._documents import Shelf, content, identity, metadata
 
 _NAME = "VideoRetriever"
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import plugins
 from ..types import Hit
-from ._shelf import Shelf, content, identity, metadata
+from ._documents import Shelf, content, identity, metadata
 
 _NAME = "VideoRetriever"
 _LONG = ["explanation", "also"]  # for programs: a language model reads the answers in the text

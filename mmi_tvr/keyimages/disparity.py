@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from ..fingerprint import digest
 from ..types import Frames, KeyImage
+from ..utils.hashing import digest
 from ._common import SamplingOptions, check, tile
 
 _SIDE = 16  # pixels of a thumbnail

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..fingerprint import digest
 from ..types import Frames, KeyImage
+from ..utils.hashing import digest
 from ._common import SamplingOptions, check, tile
 
 

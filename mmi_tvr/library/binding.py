@@ -13,8 +13,8 @@ from typing import Any
 
 from .. import plugins
 from ..config import Section, Settings
-from ..embed import embedding_fingerprint
 from ..errors import IndexMismatch
+from ..features.embed import embedding_fingerprint
 from ..protocols import Index, KeyImageMethod, Model
 from .catalogue import Catalogue
 

@@ -12,12 +12,12 @@ from types import TracebackType
 
 from .. import plugins
 from ..config import Section, Settings
-from ..embed import Progress, Silent
 from ..errors import UsageError
-from ..knowledge.skeletons import FILE, Store
+from ..features.embed import Progress, Silent
 from ..protocols import Index, KeyImageMethod, Model, Reranker
 from ..rerank import section as reranking
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
+from ..skeletons.skeletons import FILE, Store
 from ..types import Query
 from . import draft
 from .binding import Binding

@@ -16,14 +16,14 @@ from typing import Literal
 
 import numpy as np
 
-from ..embed import Embedder, Progress, Result
 from ..errors import MediaError, UsageError
-from ..features import FeatureCache, Source, stamp_of
-from ..fingerprint import file_digest
+from ..features.cache import FeatureCache, Source, stamp_of
+from ..features.embed import Embedder, Progress, Result
 from ..index import publish
-from ..knowledge import skeletons
 from ..protocols import Index
+from ..skeletons import skeletons
 from ..types import Embeddings, Video, row_ids, video_of
+from ..utils.hashing import file_digest
 from .binding import Binding
 from .catalogue import Catalogue, Content, File
 from .report import IndexReport

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import MediaError
-from ..features import FeatureCache, Source, extract, feature_key, sampling_fingerprint
-from ..knowledge.skeletons import View, pictures_at
+from ..features.cache import FeatureCache, Source, extract, feature_key, sampling_fingerprint
 from ..protocols import KeyImageMethod, Model
+from ..skeletons.skeletons import View, pictures_at
 from ..types import Features, Video
 from .catalogue import Catalogue
 

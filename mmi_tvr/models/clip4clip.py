@@ -15,9 +15,9 @@ from pydantic import Field
 
 from ..encoders import hub
 from ..encoders.clip import ClipTowers
-from ..fingerprint import digest
 from ..plugins import BaseOptions
 from ..types import Embeddings, Features, Pixels, Query, Scoring
+from ..utils.hashing import digest
 
 
 class Options(BaseOptions):

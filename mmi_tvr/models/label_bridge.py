@@ -12,7 +12,7 @@ Decisions, each with its reason:
 - Two views of the same evidence, with equal weight. In sentence space (384): the weighted mean of class vectors against
   the query vector. In class space (1,000): the root of the probabilities against how much each class has to do with
   the query. The second can be calibrated class by class: a hub, whose text is near to every caption, is measured
-  against its mean nearness to background sentences (`mmi_tvr.background`).
+  against its mean nearness to background sentences (`scoring.background_sentences`).
 - A query is centred on the mean background sentence of the language it is nearest to, which takes away what all
   captions of a language share, and so the language itself.
 - A video scores half by the mean of its key images, half by its two best ones: an event may be short.
@@ -32,11 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from .. import background, cache
 from ..encoders import e5, efficientnet
-from ..fingerprint import digest
 from ..plugins import BaseOptions
+from ..scoring import background_sentences
 from ..types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+from ..utils import array_cache
+from ..utils.hashing import digest
 
 TEMPLATES = ("a video of a {name}", "{name}: {description}")
 SHIPPED = Path(__file__).parent / "_label_bridge"  # made by scripts/make_class_vectors.py
@@ -69,7 +70,7 @@ class LabelBridge:
         self.scoring = Scoring(options.moments, options.top, options.found)
         self._options = options
         self._device = device
-        known = cache.arrays("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
+        known = array_cache.arrays("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
         # (L, 384) the mean background sentence of each language; (2, 1000, 384) unit vectors of each template
         self._languages, self._texts = (known[name].astype(np.float32) for name in ("languages", "texts"))
         centred = _unit(self._texts - self._texts.mean(axis=1, keepdims=True))
@@ -123,12 +124,12 @@ class LabelBridge:
 
 def text_fingerprint() -> str:
     """Hash of all that changes `class_texts`."""
-    return digest(e5.NAME, TEMPLATES, efficientnet.classes(), background.sentences())
+    return digest(e5.NAME, TEMPLATES, efficientnet.classes(), background_sentences.sentences())
 
 
 def class_texts() -> Mapping[str, NDArray[np.float16]]:
     """Sentence vectors of classes and languages. A minute's work, so the package ships them (SHIPPED)."""
-    languages = np.stack([e5.encode(texts).mean(axis=0) for texts in background.sentences().values()])
+    languages = np.stack([e5.encode(texts).mean(axis=0) for texts in background_sentences.sentences().values()])
     texts = [
         e5.encode([template.format(name=name, description=text) for name, text in efficientnet.classes()])
         for template in TEMPLATES

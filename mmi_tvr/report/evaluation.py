@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
-from .. import metrics, plugins
+from .. import plugins
 from ..errors import MediaError, UsageError
-from ..evaluate import Details, Report
+from ..evaluation import metrics
+from ..evaluation.evaluate import Details, Report
 from ..media.video import probe
 from ..types import Sample
 from .page import picture

@@ -16,11 +16,11 @@ from pydantic import Field, model_validator
 from .. import models, plugins
 from ..config import Section
 from ..errors import MmiTvrError, UsageError
-from ..knowledge.scoring import LlavaJudge
-from ..knowledge.skeletons import Describer, Store, View, plain
 from ..models.mmi import Mmi
 from ..plugins import BaseOptions
 from ..protocols import Answerer, Judge, Model
+from ..skeletons.judge import LlavaJudge
+from ..skeletons.skeletons import Describer, Store, View, plain
 from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
 from . import ANSWERER
 
@@ -74,7 +74,7 @@ def build(
 
 def describer(options: Options, *, model: Model, store: Store | None = None, device: str = "auto") -> Describer:
     """Who makes the skeletons. Errors as `build`."""
-    from ..knowledge import choice, pool
+    from ..questions import pool, selection
 
     answerer: Answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=device, model=model
@@ -84,7 +84,7 @@ def describer(options: Options, *, model: Model, store: Store | None = None, dev
     for about, found in pools.items():
         if found.about != about:
             raise UsageError(f"{found.path}: its questions are about a {found.about}, where a {about} is to be asked")
-    texts, videos = (choice.questions(found) for found in pools.values())
+    texts, videos = (selection.questions(found) for found in pools.values())
     return Describer(texts, videos, answerer, store)
 
 

@@ -28,9 +28,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
-from .. import files
 from ..errors import UsageError
-from ..fingerprint import file_digest
+from ..utils import files
+from ..utils.hashing import file_digest
 
 _FORMAT = 1
 TRAINED, LOOP, STATE = "trained.safetensors", "loop.safetensors", "state.json"

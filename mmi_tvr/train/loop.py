@@ -23,10 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import files, plugins, processes
+from .. import plugins
 from ..errors import MetricsError, MmiTvrError, UsageError
-from ..fingerprint import digest
-from ..losses import Temperature
+from ..nn.losses import Temperature
+from ..utils import distributed, files
+from ..utils.hashing import digest
 from . import checkpoint, optimizer, rng, schedule, trackers
 from .objective import Objective, Pushed
 from .options import TrainOptions
@@ -109,7 +110,7 @@ class Trainer:
             model, self._temperature, chunk=options.chunk, bf16=options.precision == "bf16", device=self._device
         )
         settings = {"train": options.model_dump(mode="json", exclude=_FREE), "config": dict(config or {})}
-        self._settings = json.loads(json.dumps({**settings, "processes": processes.world()}))
+        self._settings = json.loads(json.dumps({**settings, "processes": distributed.world()}))
         self._step, self._epoch, self._taken = 0, 0, 0
         self._best: Best | None = None
         self._newest = self._start(resume)
@@ -155,7 +156,7 @@ class Trainer:
             batch = next(batches)
             pushed.append((batch["ids"], self._objective.backward(self._moved(batch), stage.weights, share)))
         means, stop = self._everywhere([done.terms for _, done in pushed], asked)
-        processes.average_gradients(self._parameters)
+        distributed.average_gradients(self._parameters)
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._options.clip))
         if not all(map(math.isfinite, (*means.values(), norm))):
             raise self._not_finite({**means, "gradient": norm}, pushed)
@@ -173,9 +174,9 @@ class Trainer:
         self, terms: Sequence[Mapping[str, Tensor]], asked: threading.Event
     ) -> tuple[dict[str, float], bool]:
         """Every term's mean over batches and processes, and whether any process was asked to stop. One message."""
-        own = [torch.stack([each[name].float() for each in terms]).mean() / processes.world() for name in terms[0]]
+        own = [torch.stack([each[name].float() for each in terms]).mean() / distributed.world() for name in terms[0]]
         flag = torch.tensor(float(asked.is_set()), device=self._device)
-        *means, stop = processes.total(torch.stack([*own, flag])).tolist()
+        *means, stop = distributed.total(torch.stack([*own, flag])).tolist()
         return dict(zip(terms[0], means, strict=True)), stop > 0
 
     def _after(self, stage: str, values: dict[str, float], logs: Sequence[trackers.Tracker], save: bool) -> None:
@@ -188,7 +189,7 @@ class Trainer:
         if self._due(self._options.log_every) or "validation" in values:
             for log in logs:
                 log.log(self._step, values)
-        if self._progress and processes.rank() == 0:
+        if self._progress and distributed.rank() == 0:
             self._progress(Progress(self._step, self._options.steps, stage, values))
 
     def _due(self, every: int) -> bool:
@@ -200,7 +201,7 @@ class Trainer:
         assert self._validate is not None
         self._model.eval()
         with rng.kept(), torch.no_grad():
-            value = processes.objects(float(self._validate(self._model)))[0]
+            value = distributed.objects(float(self._validate(self._model)))[0]
         if math.isnan(value):
             raise MetricsError(f"step {self._step}: validation gave NaN, by which no checkpoint can be chosen")
         last = self._step > self._options.steps - self._options.stages[-1].steps
@@ -216,7 +217,7 @@ class Trainer:
         for ids, done in pushed:
             if done.finite is not None:
                 guilty += [str(each) for each, finite in zip(ids, done.finite.tolist(), strict=True) if not finite]
-        everyone = processes.objects((guilty, whole))
+        everyone = distributed.objects((guilty, whole))
         named = [each for found, _ in everyone for each in found] or [each for _, found in everyone for each in found]
         wrong = ", ".join(f"{name} {value}" for name, value in values.items() if not math.isfinite(value))
         return MmiTvrError(
@@ -239,7 +240,7 @@ class Trainer:
         return moved
 
     def _trackers(self) -> list[trackers.Tracker]:
-        if processes.rank():
+        if distributed.rank():
             return []
         return [trackers.make(name, self._folder, self._step) for name in self._options.trackers]
 
@@ -249,8 +250,8 @@ class Trainer:
 
     def _save(self) -> None:
         """A checkpoint of this moment, and best.json; older ones go. Returns, in every process, when it is there."""
-        states = processes.objects(rng.capture())
-        if processes.rank() == 0:
+        states = distributed.objects(rng.capture())
+        if distributed.rank() == 0:
             loop = {f"optimizer/{k}": t for k, t in checkpoint.optimizer_tensors(self._optimizers, self._names).items()}
             loop["temperature"] = self._temperature.log_scale
             for process, state in enumerate(states):
@@ -274,20 +275,20 @@ class Trainer:
                 record = {**best, "checkpoint": f"checkpoints/step-{best['step']:08d}"}
                 files.write_atomically(self._folder / "best.json", json.dumps(record).encode())
             checkpoint.prune(self._root, self._options.keep, best["step"] if best else None)
-        self._newest = Path(processes.objects(str(self._root / f"step-{self._step:08d}"))[0])
+        self._newest = Path(distributed.objects(str(self._root / f"step-{self._step:08d}"))[0])
 
     def _start(self, resume: bool) -> Path | None:
         """Begin from nothing, or where the newest checkpoint stands; returns that one's folder."""
-        found = processes.objects([str(path) for path in checkpoint.saved(self._root)])[0]
+        found = distributed.objects([str(path) for path in checkpoint.saved(self._root)])[0]
         if found and not resume:
             raise UsageError(f"{self._folder} holds a run's checkpoints: resume it, or take another folder")
         if found:
             self._resume(Path(found[-1]))
             return Path(found[-1])
-        if processes.rank() == 0:
+        if distributed.rank() == 0:
             self._folder.mkdir(parents=True, exist_ok=True)
-        processes.copy_from_first(checkpoint.trained(self._model).values())
-        rng.seed(self._options.seed * 65_536 + processes.rank())
+        distributed.copy_from_first(checkpoint.trained(self._model).values())
+        rng.seed(self._options.seed * 65_536 + distributed.rank())
         return None
 
     def _resume(self, folder: Path) -> None:
@@ -299,7 +300,7 @@ class Trainer:
         checkpoint.load_optimizers(self._optimizers, self._names, _below(loop, "optimizer/"))
         with torch.no_grad():
             self._temperature.log_scale.copy_(loop["temperature"])
-        rng.restore({name: tensor.numpy() for name, tensor in _below(loop, f"rng/{processes.rank()}/").items()})
+        rng.restore({name: tensor.numpy() for name, tensor in _below(loop, f"rng/{distributed.rank()}/").items()})
         self._step, self._epoch, self._taken = state["step"], state["epoch"], state["taken"]
         self._best = Best(**state["best"]) if state["best"] else None
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import losses
+from ..nn import losses
 from . import gradcache
 from .options import CONTRASTIVE
 from .protocol import Batch, Trainable, chunks, size

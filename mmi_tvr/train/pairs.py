@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import processes
 from ..types import Features, Sample
-from .batches import TwinSampler
+from ..utils import distributed
 from .protocol import Batch
+from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
 
 
@@ -47,13 +47,13 @@ class PairBatches:
         here = set(kept)
         together = [[each for each in group if each in here] for group in groups or [(number,) for number in kept]]
         self._sampler = TwinSampler(
-            [group for group in together if group], batch, seed, processes.rank(), processes.world()
+            [group for group in together if group], batch, seed, distributed.rank(), distributed.world()
         )
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """This process's batches of one epoch, without the first `skip`, which are not loaded."""
         for at, rows in enumerate(self._sampler.batches(number, skip), skip):
-            dice = np.random.default_rng([self._seed, number, at, processes.rank()])
+            dice = np.random.default_rng([self._seed, number, at, distributed.rank()])
             chosen = [self._samples[row] for row in rows]
             texts = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in chosen]
             made = self._model.batch(texts, [self._features[row] for row in rows], rows)

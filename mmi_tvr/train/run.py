@@ -15,14 +15,16 @@ from typing import Any, cast
 
 import torch
 
-from .. import evaluate, metrics, plugins, processes
-from ..embed import Progress, Silent
+from .. import plugins
 from ..errors import MediaError, UsageError
-from ..features import FeatureCache, Stored, sampling_fingerprint, stored
-from ..knowledge.skeletons import FILE, Store
+from ..evaluation import evaluate, metrics
+from ..features.cache import FeatureCache, Stored, sampling_fingerprint, stored
+from ..features.embed import Progress, Silent
 from ..rerank import section as reranking
 from ..rerank import skeleton as rerank
+from ..skeletons.skeletons import FILE, Store
 from ..types import Embeddings, Query, Sample
+from ..utils import distributed
 from . import checkpoint, skeletons
 from .loop import Outcome, Trainer
 from .loop import Progress as Step
@@ -48,7 +50,7 @@ def run(
     cache: a folder for vision features, shared by all runs. resume: go on from the newest checkpoint in `folder`.
     Raises UsageError where the model cannot be trained, or more videos are unreadable than `data.unreadable` allows.
     """
-    progress = progress if progress is not None and not processes.rank() else Silent()
+    progress = progress if progress is not None and not distributed.rank() else Silent()
     place = plugins.require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
     torch.manual_seed(settings.train.seed)
     model = _model(settings, "cpu" if cpu else str(place))
@@ -67,7 +69,7 @@ def run(
 
     def validate(_: Any) -> float:
         """SumR on the validation split; process 0's counts, so the others do not work for it."""
-        if held is None or processes.rank():
+        if held is None or distributed.rank():
             return 0.0
         report = evaluated(model, held[0], held[1])
         return metrics.sum_of_recalls(report.t2v, report.v2t)
@@ -92,7 +94,7 @@ def run(
     )
     progress.advance(trainer.step)
     outcome = trainer.run()
-    if outcome.finished and not processes.rank():
+    if outcome.finished and not distributed.rank():
         _export(model, settings, folder, outcome)
     return outcome
 
@@ -127,17 +129,17 @@ def _data(
     Every process makes its share of the missing features, and then reads those of all.
     """
     dataset = plugins.build("datasets", section.name, section.options)
-    if hasattr(dataset, "materialise") and not processes.rank() and (missing := len(dataset.missing())):
+    if hasattr(dataset, "materialise") and not distributed.rank() and (missing := len(dataset.missing())):
         progress.begin("rendering", missing)
         dataset.materialise(advance=progress.advance)
-    processes.wait()
+    distributed.wait()
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
     method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
-    mine = videos[processes.rank() :: processes.world()]
+    mine = videos[distributed.rank() :: distributed.world()]
     progress.begin("features", len(mine))
     stored(mine, model, method, FeatureCache(cache), progress.advance)
-    processes.wait()
+    distributed.wait()
     features = stored(videos, model, method, FeatureCache(cache))
     _check(section, samples, features.failures, settings.data)
     if failures := features.failures:
@@ -164,7 +166,7 @@ def _skeletons(
     folder.mkdir(parents=True, exist_ok=True)
     method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
     made = None
-    if not processes.rank():
+    if not distributed.rank():
         made = skeletons.make(
             model,
             rerank.describer(options, model=model, store=Store(folder / FILE), device=settings.device),
@@ -176,7 +178,7 @@ def _skeletons(
             seed=settings.train.seed,
             progress=progress,
         )
-    return cast("SkeletonPairs", processes.objects(made)[0])
+    return cast("SkeletonPairs", distributed.objects(made)[0])
 
 
 def _check(section: Any, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..embed import Progress
-from ..features import Stored
-from ..knowledge import corpus
-from ..knowledge.skeletons import Describer, plain
+from ..features.cache import Stored
+from ..features.embed import Progress
 from ..protocols import Model
-from ..scoring import Gallery
+from ..scoring.similarity import Gallery
+from ..skeletons import dataset
+from ..skeletons.skeletons import Describer, plain
 from ..types import IdArray, Query, Sample
 
 
@@ -61,8 +61,8 @@ def make(
     dice = np.random.default_rng(seed)
     chosen = [samples[number] for number in numbers]
     captions = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in chosen]
-    seen = corpus.views(samples, features, sampling, numbers)
-    texts, videos = corpus.describe(describer, captions, seen, progress.begin, progress.advance)
+    seen = dataset.views(samples, features, sampling, numbers)
+    texts, videos = dataset.describe(describer, captions, seen, progress.begin, progress.advance)
     kept = [at for at in range(len(numbers)) if plain(texts[at]) and plain(videos[at])]
     gallery = Gallery.pack(model.embed_videos([features[numbers[at]] for at in kept]))
     vectors = np.asarray(model.embed_queries([Query(captions[at]) for at in kept]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import plugins
-from ..files import write_atomically
+from ..utils.files import write_atomically
 
 
 class Tracker(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benches import timing
-from mmi_tvr import metrics
+from mmi_tvr.evaluation import metrics
 
 OURS = "blocks"
 CONTENDERS = (OURS, "blocks + intervals", "full-matrix argsort")

@@ -17,9 +17,9 @@ import torch
 
 from mmi_tvr import models, plugins
 from mmi_tvr.datasets._moving_shapes.truth import truth
-from mmi_tvr.knowledge import choice, pool
-from mmi_tvr.knowledge.scoring import LlavaJudge
 from mmi_tvr.library import Library
+from mmi_tvr.questions import pool, selection
+from mmi_tvr.skeletons.judge import LlavaJudge
 
 from .timing import rounds, table
 
@@ -60,7 +60,7 @@ def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
 def _skeletons(videos: int) -> list[str]:
     """The text skeleton of a caption, then those of so many videos."""
     specs = plugins.build("datasets", "moving_shapes", {"count": videos}).specs()
-    asked = {about: choice.questions(pool.load(about)) for about in ("text", "video")}
+    asked = {about: selection.questions(pool.load(about)) for about in ("text", "video")}
 
     def said(about: str, number: int) -> str:
         told = about == "text"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import UsageError
-from ...fingerprint import digest
+from ...utils.hashing import digest
 from .annotations import Annotations
 
 

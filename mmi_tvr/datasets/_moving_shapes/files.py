@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ...files import write_atomically
 from ...types import Sample
+from ...utils.files import write_atomically
 from .video import encode
 from .world import Spec
 

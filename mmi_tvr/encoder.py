@@ -1,0 +1,196 @@
+"""`Encoder`: sentences and videos to vectors, for programs that keep their own index.
+
+    encoder = Encoder.from_pretrained("moving-shapes")
+    queries = encoder.encode_query(["the red circle moves left"])       # (1, D)
+    videos = encoder.encode_video(["a.mp4", "b.mp4"])                   # (2, D)
+    encoder.similarity(queries, videos)                                 # (1, 2)
+
+Rows are float32 and of length 1. Query and video are different verbs, because a model may treat them differently.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import config, hub, models, plugins
+from .config import Section
+from .errors import MediaError, UsageError
+from .features.cache import FeatureCache
+from .features.embed import Progress, Silent, embed_all, embedding_fingerprint
+from .protocols import KeyImageMethod, Model
+from .scoring.similarity import Gallery
+from .search import checked_query
+from .types import Embeddings, FloatArray, Video
+
+PathLike = str | os.PathLike[str]
+Unreadable = Literal["raise", "none"]
+
+
+class Encoder:
+    """A model with the key images that go with it.
+
+    `cache` is a folder in which what the vision tower said of a file is kept, so that the same file costs nothing
+    again; None keeps nothing.
+    """
+
+    def __init__(self, model: Model, keyimages: KeyImageMethod, cache: PathLike | None = None) -> None:
+        self.model = model
+        self.keyimages = keyimages
+        self._cache = Path(cache) if cache is not None else None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: PathLike,
+        *,
+        download: bool = False,
+        device: str = "auto",
+        keyimages: Mapping[str, Any] | None = None,
+        cache: PathLike | None = None,
+    ) -> Encoder:
+        """The encoder that a name means: one that `--model` takes, or a trained model's repository on the hub.
+
+        A folder, a bundled model, or what is in the local Hugging Face cache. `download` fetches what is not there
+        (the base checkpoint, too); without it nothing is ever fetched, and ModelNotFound says what is missing.
+        keyimages: a settings section ({"name": "uniform", "count": 12}); None takes those that the model was trained
+        on, else the package's defaults.
+        """
+        section = models.resolve(hub.resolve(os.fspath(name), download=download))
+        images = Section(**keyimages) if keyimages else models.key_images(section) or config.from_values({}).keyimages
+        method = plugins.build("keyimages", images.name, images.options)
+        return cls(models.make(section, device), method, cache)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that changes a vector. Vectors of different fingerprints say nothing about each other."""
+        return embedding_fingerprint(self.model, self.keyimages)
+
+    def encode_query(self, queries: str | Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence."""
+        several = [queries] if isinstance(queries, str) else list(queries)
+        asked = [checked_query(text) for text in several]
+        if not asked:
+            return np.zeros((0, self._width()), np.float32)
+        made = np.asarray(self.model.embed_queries(asked), dtype=np.float32)
+        return made[0] if isinstance(queries, str) else made
+
+    @overload
+    def encode_video(
+        self, videos: Sequence[PathLike | Video], *, progress: bool | Progress = ..., unreadable: Literal["raise"] = ...
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode_video(
+        self, videos: Sequence[PathLike | Video], *, progress: bool | Progress = ..., unreadable: Literal["none"]
+    ) -> list[NDArray[np.float32] | None]: ...
+
+    def encode_video(
+        self,
+        videos: Sequence[PathLike | Video],
+        *,
+        progress: bool | Progress = False,
+        unreadable: Unreadable = "raise",
+    ) -> NDArray[np.float32] | list[NDArray[np.float32] | None]:
+        """Unit vectors (N, D) of N files, or of spans of files (`types.Video`).
+
+        progress: True draws a bar on stderr; or an object that hears of it. unreadable: "raise" raises the MediaError
+        of the first video that cannot be used; "none" returns a list of vectors (D,) with None in such a place.
+        """
+        if unreadable not in ("raise", "none"):
+            raise UsageError(f"unreadable is 'raise' or 'none', not {unreadable!r}")
+        found = self.embed(videos, progress=progress)
+        if unreadable == "none":
+            return [None if isinstance(each, MediaError) else each.video for each in found]
+        return np.stack(readable(found)).astype(np.float32) if found else np.zeros((0, self._width()), np.float32)
+
+    def embed(
+        self, videos: Sequence[PathLike | Video], *, progress: bool | Progress = False
+    ) -> list[Embeddings | MediaError]:
+        """All vectors of each video: the whole, its key images and their times; or why there are none."""
+        if isinstance(videos, str | os.PathLike | Video):
+            raise UsageError("encode a list of videos, also where it is one: encode_video([path])")
+        wanted = [each if isinstance(each, Video) else Video(Path(each)) for each in videos]
+        kept = FeatureCache(self._cache) if self._cache is not None else None
+        with _watched(progress) as watch:
+            return embed_all(wanted, self.model, self.keyimages, kept, watch)
+
+    def similarity(
+        self, queries: FloatArray, videos: FloatArray | Sequence[Embeddings | MediaError]
+    ) -> NDArray[np.float32]:
+        """(N, M): cosines of unit rows (N, D) and (M, D).
+
+        Of what `embed` gave, the scores by which a search ranks: some models also weigh the best key images
+        (`types.Scoring`). MediaError where one of those videos could not be used.
+        """
+        asked = np.atleast_2d(np.asarray(queries, dtype=np.float32))
+        if isinstance(videos, np.ndarray):
+            found: NDArray[np.float32] = asked @ np.atleast_2d(videos).astype(np.float32, copy=False).T
+            return found
+        readable(videos)
+        return Gallery.pack([each for each in videos if isinstance(each, Embeddings)]).score(asked, self.model.scoring)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, **more: Any) -> str:
+        """Upload the trained model with its card (`hub.prepare` takes `more`: reports, base, license, note).
+
+        Returns its address. UsageError where this model has no trained weights of its own.
+        """
+        weights = getattr(getattr(self.model, "options", None), "weights", None)
+        if not weights:
+            raise UsageError(f"{self.model.name}: nothing was trained, so there is nothing to push")
+        with tempfile.TemporaryDirectory() as folder:
+            return hub.push(hub.prepare(weights, repository, Path(folder) / "model", **more), private=private)
+
+    def _width(self) -> int:
+        return int(self.encode_query(["width"]).shape[1])
+
+
+def readable(found: Sequence[Embeddings | MediaError]) -> list[NDArray[np.float32]]:
+    """The videos' vectors. Raises the first MediaError among them."""
+    for each in found:
+        if isinstance(each, MediaError):
+            raise each
+    return [each.video for each in found if isinstance(each, Embeddings)]
+
+
+def _watched(progress: bool | Progress) -> Any:
+    """A context that gives what hears of the work."""
+    if progress is True:
+        return _Bar()
+    return nullcontext(Silent() if progress is False else progress)
+
+
+class _Bar:
+    """tqdm's bar as an `utils.progress.Progress`."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def begin(self, stage: str, total: int) -> None:
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+        self._close()
+        self._bar = tqdm(total=total, desc=stage)
+
+    def advance(self, steps: int = 1) -> None:
+        self._bar.update(steps)
+
+    def say(self, message: str) -> None:
+        self._bar.write(message)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._close()

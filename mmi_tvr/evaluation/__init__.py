@@ -1,0 +1,1 @@
+"""Ranks, intervals, tables and comparisons. Imports no model."""

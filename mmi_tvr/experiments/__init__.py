@@ -1,0 +1,1 @@
+"""Studies around the models: ablations, capacity planning, pretraining."""

@@ -1,0 +1,93 @@
+"""Stage 1: both towers learn single pictures, by contrast with exact descriptions.
+
+Source: CLIP (Radford et al. 2021); the second term is RegionCLIP's idea (Zhong et al., CVPR 2022): the patch tokens of
+a region, taken into CLIP's space, are held against the name of what stands there. Without it the tokens of so short a
+training would say little about their own place, and both the spatial head and the language model read them. The third
+term asks both of what goes on to later stages, the picture's vector and the tokens, where each thing stands and how it
+looks (`facts.places`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...nn.losses import Temperature, contrastive
+from .data import same
+from .facts import PlaceReader
+from .layout import READ, REGIONS, TOKENS, padded
+
+_TOGETHER = 64  # sentences that are read at once
+
+
+class FrameTowers(nn.Module):
+    """A CLIP in training (`train.protocol.Trainable`); terms `pictures`, `regions` and `places`."""
+
+    def __init__(self, clip: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.clip = clip
+        self.temperature, self.region_temperature = Temperature(), Temperature()
+        self.places = PlaceReader(clip.config.projection_dim)
+        self.token_places = PlaceReader(TOKENS**2 * clip.config.vision_config.hidden_size)
+        self.clip.logit_scale.requires_grad_(False)  # the temperature above stands for it
+        self._tokenizer = tokenizer
+
+    def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        return {"towers": [each for each in self.parameters() if each.requires_grad]}
+
+    def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
+        seen = self.clip.vision_model(batch["pixels"], output_hidden_states=True)
+        image, regions = self._vector(seen), self._regions(seen)
+        there = regions[torch.arange(len(regions)), batch["cells"]]
+        named = self.texts(batch["names"])
+        return {
+            "pictures": contrastive(self.texts(batch["texts"]), image, self.temperature(), batch["groups"]),
+            "places": self.places(image, batch["places"]) + self.token_places(_tokens(seen), batch["places"]),
+            "regions": contrastive(named, there, self.region_temperature(), same(batch["names"]).to(there.device)),
+        }
+
+    def pictures(self, pixels: Tensor) -> Tensor:
+        """Preprocessed pictures (B, 3, H, W) -> vectors (B, D), not normalised."""
+        return self._vector(self.clip.vision_model(pixels))
+
+    def texts(self, texts: list[str]) -> Tensor:
+        """(B, D), not normalised."""
+        return encode(self.clip, self._tokenizer, texts)
+
+    def _vector(self, seen: Any) -> Tensor:
+        vectors: Tensor = self.clip.visual_projection(seen.pooler_output)
+        return vectors
+
+    def _regions(self, seen: Any) -> Tensor:
+        """Vectors of the regions, (B, REGIONS**2, D)."""
+        tokens = self.clip.visual_projection(self.clip.vision_model.post_layernorm(seen.last_hidden_state[:, 1:]))
+        return _pooled(tokens, REGIONS)
+
+
+def _tokens(seen: Any) -> Tensor:
+    """What a language model is shown of each picture before its projector, in one vector (B, TOKENS**2 * d)."""
+    return _pooled(seen.hidden_states[READ][:, 1:], TOKENS).flatten(1)
+
+
+def _pooled(tokens: Tensor, grid: int) -> Tensor:
+    """(B, side**2, d) -> (B, grid**2, d)."""
+    side = int(tokens.shape[1] ** 0.5)
+    square = tokens.transpose(1, 2).unflatten(2, (side, side))
+    return functional.adaptive_avg_pool2d(square.float(), grid).flatten(2).transpose(1, 2)
+
+
+def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:
+    """Sentences -> vectors in CLIP's space, with gradients. (B, D). Sentences of like length go together."""
+    model = clip.text_model
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    parts = []
+    for first in range(0, len(order), _TOGETHER):
+        some = [texts[row] for row in order[first : first + _TOGETHER]]
+        inputs = padded(tokenizer, some, model.config.max_position_embeddings)
+        said = model(**{name: each.to(clip.device) for name, each in inputs.items()})
+        parts.append(clip.text_projection(said.pooler_output))
+    return torch.cat(parts)[torch.tensor(order, device=clip.device).argsort()]

@@ -1,0 +1,1 @@
+"""Videos -> cached vision features -> embeddings."""

@@ -1,0 +1,1 @@
+"""How vectors become scores, and scores relevance. No model is loaded here."""

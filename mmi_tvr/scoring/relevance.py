@@ -1,0 +1,68 @@
+"""Relevance: a number in 0..1 that says how surely a hit is about the query, comparable across queries.
+
+A score alone does not tell: every query has a best video, also one about something that is not there. What tells is
+how well unrelated sentences do on the same collection. Decision, from extreme value theory:
+
+1. Background sentences (`scoring.background_sentences`), which know nothing of the collection, are searched like any query. The
+   best score that each of them gets follows a Gumbel law. It is fitted on at most 2,000 videos and moved by
+   beta * ln(M / m) to the collection's size M: the more videos, the better the best of the unrelated.
+2. relevance = the share of unrelated sentences whose best hit here is worse: exp(-exp(-(score - mu) / beta)).
+
+So 0.5 means: half of all unrelated sentences find something at least as good here. Within one query relevance has the
+order of the scores. Normalising each video by its own background scores as well was tried; it told absent queries apart
+no better, and broke that order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocols import Model
+from ..types import FloatArray, Query
+from ..utils import array_cache
+from . import background_sentences
+from .similarity import Gallery
+
+SAMPLE = 2000  # videos that the law is fitted on
+_SENTENCES = 128  # background sentences of each language
+_EULER = 0.5772156649015329
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """The law of unrelated sentences on one collection: a Gumbel distribution at `mu` with scale `beta`."""
+
+    mu: float
+    beta: float
+
+    def of(self, scores: FloatArray) -> NDArray[np.float64]:
+        """Relevance of scores, in 0..1, elementwise.
+
+        >>> Relevance(mu=0.2, beta=0.05).of(np.array([0.0, 0.2, 0.4])).round(2)
+        array([0.  , 0.37, 0.98])
+        """
+        distance = np.clip((np.asarray(scores, np.float64) - self.mu) / self.beta, -30, 30)
+        relevance: NDArray[np.float64] = np.exp(-np.exp(-distance))
+        return relevance
+
+
+def calibrate(model: Model, sample: Gallery, size: int) -> Relevance:
+    """The law for a collection of `size` videos, of which `sample` (at most SAMPLE) are looked at."""
+    best = sample.score(_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
+    beta = max(best.std() * math.sqrt(6) / math.pi, _FLOOR)
+    return Relevance(best.mean() - _EULER * beta + beta * math.log(max(size, 1) / len(sample)), beta)
+
+
+def _vectors(model: Model) -> FloatArray:
+    """Background sentences as this model sees them, computed once per machine and model. Shape (S, D)."""
+    texts = [text for each in background_sentences.sentences().values() for text in each[:: len(each) // _SENTENCES]]
+    return array_cache.arrays(
+        f"background-{model.name}",
+        model.fingerprint(),
+        lambda: {"vectors": model.embed_queries([Query(text) for text in texts])},
+    )["vectors"]

@@ -1,0 +1,97 @@
+"""A model's score for every query and every video, from their unit vectors (`types.Scoring`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..types import Embeddings, FloatArray, IdArray, Scoring
+
+_CELLS = 1 << 22  # numbers held at once while moments are scored
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The vectors of M videos, packed: videos (M, D), moments (S, D), and offsets (M + 1,).
+
+    The moments of video j are moments[offsets[j]:offsets[j + 1]].
+    """
+
+    videos: NDArray[np.float32]
+    moments: NDArray[np.float32]
+    offsets: IdArray
+
+    @classmethod
+    def pack(cls, embeddings: Sequence[Embeddings]) -> Gallery:
+        """One copy of every vector, in the given order. No video, or videos of different widths: UsageError."""
+        widths = {each.video.shape[-1] for each in embeddings} | {each.moments.shape[-1] for each in embeddings}
+        if len(widths) != 1:
+            found = " and ".join(map(str, sorted(widths))) or "none"
+            raise UsageError(f"a gallery needs videos whose vectors have one width; these have {found}")
+        offsets = np.cumsum([0, *(len(each.moments) for each in embeddings)], dtype=np.int64)
+        videos = np.stack([each.video for each in embeddings]).astype(np.float32, copy=False)
+        moments = np.concatenate([each.moments for each in embeddings]).astype(np.float32, copy=False)
+        return cls(videos, moments, offsets)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def score(self, queries: FloatArray, scoring: Scoring) -> NDArray[np.float32]:
+        """Scores (N, M) of queries (N, D); see `score_block`."""
+        return score_block(queries, self.videos, self.moments, self.offsets, scoring)
+
+
+def score_block(
+    queries: FloatArray, videos: FloatArray, moments: FloatArray, offsets: IdArray, scoring: Scoring
+) -> NDArray[np.float32]:
+    """(1 - w) * q.v + w * mean of the `top` largest q.m over the video's moments, for w = scoring.moments.
+
+    queries (N, D), videos (M, D), moments (S, D), offsets (M + 1,) as in `Gallery`. Returns (N, M) float32.
+    A video with fewer than `top` moments uses those it has; one without any is a UsageError where w > 0, and so
+    are vectors of another width. Memory: the result, and some tens of megabytes.
+    """
+    if not queries.shape[1] == videos.shape[1] == moments.shape[1]:
+        widths = f"{queries.shape[1]}, {videos.shape[1]} and {moments.shape[1]}"
+        raise UsageError(f"queries, videos and moments have {widths} numbers each: they are of different models")
+    if scoring.top < 1:
+        raise UsageError(f"scoring.top is the number of moments to average, at least 1, not {scoring.top}")
+    asked = np.asarray(queries, dtype=np.float32)
+    scores: NDArray[np.float32] = asked @ np.asarray(videos, dtype=np.float32).T
+    if scoring.moments:
+        scores *= np.float32(1 - scoring.moments)
+        _add_moments(scores, asked, moments, offsets, scoring)
+    return scores
+
+
+def _add_moments(
+    scores: NDArray[np.float32], asked: NDArray[np.float32], moments: FloatArray, offsets: IdArray, scoring: Scoring
+) -> None:
+    """Add the moments' share in place. Videos with equally many moments go together, so nothing is padded."""
+    lengths = np.diff(offsets)
+    weight = np.float32(scoring.moments)
+    for length in np.unique(lengths):
+        alike = np.flatnonzero(lengths == length)
+        if not length:
+            raise UsageError(f"video {alike[0]} has no moments, and this model's score needs them: embed it again")
+        per_video = int(length) * max(len(asked), asked.shape[1])
+        step = max(1, _CELLS // max(1, per_video))
+        for first in range(0, len(alike), step):
+            some = alike[first : first + step]
+            rows = (offsets[some, None] + np.arange(length)).ravel()
+            # Queries lie innermost, (m, K, N): the reduction over K then runs along whole rows of memory.
+            cosines = (moments[rows].astype(np.float32, copy=False) @ asked.T).reshape(len(some), length, len(asked))
+            scores[:, some] += weight * _top_mean(cosines, min(scoring.top, int(length))).T
+
+
+def _top_mean(cosines: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+    """Mean over the `top` largest of axis 1: (m, K, N) -> (m, N)."""
+    if top == 1:
+        best: NDArray[np.float32] = cosines.max(axis=1)
+        return best
+    first = cosines.shape[1] - top
+    mean: NDArray[np.float32] = np.partition(cosines, first, axis=1)[:, first:].mean(axis=1)
+    return mean

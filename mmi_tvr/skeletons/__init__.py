@@ -1,0 +1,1 @@
+"""What queries and videos answer to the chosen questions, kept and judged."""

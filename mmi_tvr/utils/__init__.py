@@ -1,0 +1,1 @@
+"""Helpers that know nothing of retrieval: processes, files, hashes, devices, progress."""
