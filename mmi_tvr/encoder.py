@@ -24,11 +24,12 @@ from . import config, hub, models, plugins
 from .config import Section
 from .errors import MediaError, UsageError
 from .features.cache import FeatureCache
-from .features.embed import Progress, Silent, embed_all, embedding_fingerprint
+from .features.embed import embed_all, embedding_fingerprint
 from .protocols import KeyImageMethod, Model
 from .scoring.similarity import Gallery
 from .search import checked_query
 from .types import Embeddings, FloatArray, Video
+from .utils.progress import Progress, Silent
 
 PathLike = str | os.PathLike[str]
 Unreadable = Literal["raise", "none"]

@@ -16,10 +16,10 @@ from typing import Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import rerank
 from .errors import UsageError
 from .protocols import Index, Model, Reranker
 from .scoring import relevance
+from .scoring.joint import permutation
 from .scoring.similarity import Gallery
 from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Kind, Query, moment_of, row_ids, video_of
 
@@ -188,7 +188,7 @@ class _Ranking:
     def reordered(self, explanations: Sequence[Explanation]) -> _Ranking:
         """The first ones, which are explained, in the order that this means; behind them the rest."""
         count = len(explanations)
-        first = rerank.permutation([each.joint for each in explanations])
+        first = permutation([each.joint for each in explanations])
         order = np.array([*first, *range(count, len(self.numbers))], dtype=np.intp)
         why = {int(number): each for number, each in zip(self.numbers[:count], explanations, strict=True)}
         return replace(self, why=why)._take(order, self.scores)

@@ -45,13 +45,14 @@ def main() -> None:
 def _run(
     args: argparse.Namespace, others: list[tuple[str, str, str]], weights: list[float], watch: Watch
 ) -> dict[str, object]:
-    from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint, stored
+    from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
+    from mmi_tvr.features.lazy import stored
     from mmi_tvr.models import clip4clip
     from mmi_tvr.questions import pool
     from mmi_tvr.rerank import section as reranking
     from mmi_tvr.rerank import skeleton
     from mmi_tvr.skeletons import dataset as skeleton_dataset
-    from mmi_tvr.skeletons.skeletons import FILE, Store
+    from mmi_tvr.skeletons.store import FILE, Store
     from mmi_tvr.types import Query
 
     wanted = config.load(None, args.set)

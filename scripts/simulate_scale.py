@@ -18,12 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     sizes = [10**power for power in range(3, 10)]
     parser.add_argument("videos", nargs="*", type=lambda text: int(float(text)), help="sizes, such as 2e6")
+    fields = ", ".join(name for name in capacity.Collection.model_fields if name != "videos")
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"change the collection: {', '.join(name for name in capacity.Collection.model_fields if name != 'videos')}",
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"change the collection: {fields}"
     )
     parser.add_argument(
         "--rate", action="append", default=[], metavar="NAME=VALUE", help="change a rate (see --sources)"

@@ -31,7 +31,8 @@ from mmi_tvr.datasets import moving_shapes
 from mmi_tvr.encoders import hub
 from mmi_tvr.errors import MediaError, UsageError
 from mmi_tvr.evaluation import metrics
-from mmi_tvr.features.cache import Source, extract
+from mmi_tvr.features.cache import Source
+from mmi_tvr.features.extract import extract
 from mmi_tvr.protocols import KeyImageMethod, Model
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.types import Embeddings, Features, FloatArray, Query, Sample, Video

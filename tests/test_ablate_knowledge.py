@@ -17,7 +17,7 @@ from mmi_tvr.experiments import question_ablation
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.questions.pool import Question
 from mmi_tvr.rerank.skeleton import Options
-from mmi_tvr.skeletons.skeletons import Store
+from mmi_tvr.skeletons.store import Store
 from mmi_tvr.types import Ask, Embeddings, Sample, Video
 
 COUNT = 8

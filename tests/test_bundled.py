@@ -18,10 +18,11 @@ from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
 from mmi_tvr.features.cache import FeatureCache
-from mmi_tvr.features.embed import Silent, embed_all
+from mmi_tvr.features.embed import embed_all
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.skeletons.judge import LlavaJudge
 from mmi_tvr.utils import array_cache
+from mmi_tvr.utils.progress import Silent
 
 FOLDER = hub.BUNDLED / "moving-shapes"
 

@@ -16,18 +16,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mmi_tvr import plugins
 from mmi_tvr.errors import MediaError
 from mmi_tvr.features.cache import (
-    BATCH_VIDEOS,
     MANIFEST,
     FeatureCache,
     Source,
     _ahead,
     _batches,
-    extract,
     feature_key,
     sampling_fingerprint,
     stamp_of,
 )
 from mmi_tvr.features.embed import Embedder, embed_all, embedding_fingerprint
+from mmi_tvr.features.extract import BATCH_VIDEOS, extract
 from mmi_tvr.types import Embeddings, Features, Video
 
 METHOD = plugins.build("keyimages", "disparity")

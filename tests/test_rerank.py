@@ -17,10 +17,12 @@ from mmi_tvr import config, models, plugins
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Reranker
-from mmi_tvr.rerank import permutation, section
+from mmi_tvr.rerank import section
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
+from mmi_tvr.scoring.joint import permutation
 from mmi_tvr.skeletons import skeletons
-from mmi_tvr.skeletons.skeletons import Describer, Store
+from mmi_tvr.skeletons.skeletons import Describer
+from mmi_tvr.skeletons.store import Store
 from mmi_tvr.types import Query
 
 COSINES = np.array([0.8, 0.7, 0.6, 0.5])

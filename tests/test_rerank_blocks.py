@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mmi_tvr.evaluation.evaluate import evaluate
 from mmi_tvr.evaluation.rerank import reranked
-from mmi_tvr.rerank import permutation
 from mmi_tvr.rerank.skeleton import Options
+from mmi_tvr.scoring.joint import permutation
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
 SIZES = st.tuples(*(st.integers(1, most) for most in (9, 9, 12, 4)), st.integers(0, 2**32 - 1))
@@ -45,7 +45,7 @@ def test_blocks_are_ranked_as_each_query_by_itself(sizes: tuple[int, int, int, i
     made = reranked(
         lambda: (cosines[first : first + block] for first in range(0, rows, block)),
         probabilities,
-        Options(depth=depth),
+        Options(depth=depth).joint_score,
     )
     t2v, v2t = (np.concatenate(list(side())) for side in made)
     assert [np.argsort(-line, kind="stable").tolist() for line in t2v] == one_by_one(cosines, p, depth)
@@ -68,7 +68,7 @@ def test_a_report_says_what_re_ranking_adds(tmp_path: Path) -> None:
         return reranked(
             blocks,
             lambda row, columns: np.array([float(column == row) for column in columns]),
-            Options(depth=3),
+            Options(depth=3).joint_score,
         )
 
     report = evaluate(samples, vectors, queries, Scoring(), rerank=rerank)

@@ -22,7 +22,8 @@ from odd_media import corpus, outcomes
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import MediaError, MmiTvrError, UsageError
-from mmi_tvr.features.cache import Source, extract
+from mmi_tvr.features.cache import Source
+from mmi_tvr.features.extract import extract
 from mmi_tvr.library import Library
 from mmi_tvr.media import guarded
 from mmi_tvr.media.guarded import SECONDS, WORKERS, Decoders, Limits, limits

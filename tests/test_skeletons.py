@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from mmi_tvr import plugins
 from mmi_tvr.errors import AnswerError, MediaError, MmiTvrError
 from mmi_tvr.skeletons import skeletons
-from mmi_tvr.skeletons.skeletons import Describer, Store, View, pictures_at, plain, text_skeleton, video_skeleton
+from mmi_tvr.skeletons.skeletons import Describer, View, pictures_at, plain, text_skeleton, video_skeleton
+from mmi_tvr.skeletons.store import Store
 from mmi_tvr.types import Answer
 
 WHAT, WHERE, WHEN = "What is there?", "Where is it?", "When is it?"

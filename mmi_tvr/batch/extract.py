@@ -23,8 +23,9 @@ from safetensors.numpy import save
 from .. import config, models, plugins
 from ..config import Section
 from ..errors import MediaError, MmiTvrError, UsageError
-from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of, stored
+from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of
 from ..features.embed import Embedder, embedding_fingerprint
+from ..features.lazy import stored
 from ..protocols import KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Features, Video

@@ -13,7 +13,7 @@ import yaml
 from .. import plugins
 from ..config import Section
 from ..errors import UsageError
-from ..features.embed import Progress, Silent
+from ..utils.progress import Progress, Silent
 from . import extract, infer, ray_engine, stopping
 from .folder import Folder, State
 from .supervise import FAILED, STOPPED, Place, Told, supervise, watch_parent

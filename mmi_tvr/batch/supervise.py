@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import MmiTvrError
-from ..features.embed import Progress
 from ..utils.device import available
+from ..utils.progress import Progress
 from . import stopping
 from .folder import Folder
 

@@ -31,8 +31,8 @@ from rich.text import Text
 from .. import models
 from ..config import Section, Settings
 from ..errors import MmiTvrError, UsageError
-from ..features.embed import Silent
 from ..utils.device import calm_threads
+from ..utils.progress import Silent
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C, too
 _TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"

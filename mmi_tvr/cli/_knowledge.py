@@ -10,7 +10,8 @@ from ..config import Settings
 from ..errors import UsageError
 from ..evaluation.evaluate import Rerank
 from ..evaluation.transductive import Directions, MakeBlocks
-from ..features.cache import FeatureCache, Stored, sampling_fingerprint, stored
+from ..features.cache import FeatureCache, sampling_fingerprint
+from ..features.lazy import Stored, stored
 from ..protocols import KeyImageMethod, Model
 from ..types import Ask, Sample
 from ..utils import array_cache
@@ -22,7 +23,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: W
     from ..evaluation.rerank import reranked
     from ..rerank import section, skeleton
     from ..skeletons import dataset as skeleton_dataset
-    from ..skeletons.skeletons import FILE, Store
+    from ..skeletons.store import FILE, Store
 
     chosen = section(settings.rerank, model)
     options = plugins.options("rerank", chosen.name, chosen.options)
@@ -36,7 +37,9 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: W
             samples, _features(samples, model, method, watch), sampling_fingerprint(model, method)
         )
         texts, videos = skeleton_dataset.describe(ranker.describer, captions, seen, watch.begin, watch.advance)
-        return reranked(blocks, skeleton_dataset.Corpus(texts, videos, ranker.judge).probabilities, options, watch)
+        return reranked(
+            blocks, skeleton_dataset.Corpus(texts, videos, ranker.judge).probabilities, options.joint_score, watch
+        )
 
     return rerank
 

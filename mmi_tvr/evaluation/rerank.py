@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..features.embed import Progress, Silent
-from ..rerank import permutation
-from ..rerank.skeleton import Options
+from ..scoring.joint import JointScore, permutation
 from ..types import FloatArray
+from ..utils.progress import Progress, Silent
 from .transductive import Directions, MakeBlocks
 
 # The number of a caption, and those of videos -> p of each pair; NaN where there is none.
@@ -22,15 +21,18 @@ Pairs = Mapping[int, Mapping[int, float]]  # row -> column -> value
 
 
 def reranked(
-    blocks: MakeBlocks, probabilities: Probabilities, options: Options, progress: Progress | None = None
+    blocks: MakeBlocks,
+    probabilities: Probabilities,
+    scoring: JointScore,
+    progress: Progress | None = None,
 ) -> Directions:
     """Blocks of cosines (captions x videos), and what to rank instead of them, text-to-video and video-to-text.
 
-    The `depth` best of a caption (a video) swap their cosines so that these follow the joint scores
+    The `scoring.depth` best of a caption (a video) swap their cosines so that these follow the joint scores
     lambda_r cos + lambda_s p; a pair without p keeps its own. Memory: depth x (captions + videos) pairs.
     """
     progress = progress or Silent()
-    of_rows, of_columns = _best(blocks, options.depth)
+    of_rows, of_columns = _best(blocks, scoring.depth)
     wanted: dict[int, set[int]] = defaultdict(set)
     for row, found in of_rows.items():
         wanted[row].update(found)
@@ -46,7 +48,7 @@ def reranked(
 
     def joint(row: int, column: int, cosine: float) -> float | None:
         p = judged[row][column]
-        return None if np.isnan(p) else options.lambda_r * cosine + options.lambda_s * p
+        return None if np.isnan(p) else scoring.of(cosine, p)
 
     rows: dict[int, dict[int, float]] = {}
     for row, found in of_rows.items():

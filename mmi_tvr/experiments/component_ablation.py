@@ -26,11 +26,12 @@ from ..evaluation import metrics
 from ..evaluation.evaluate import evaluate_model, pair_scores
 from ..evaluation.metrics import Metrics
 from ..features.cache import FeatureCache
-from ..features.embed import Progress, Silent, embed_all
+from ..features.embed import embed_all
 from ..train import settings as train_settings
 from ..train.run import MODEL, run
 from ..train.settings import RunSettings
 from ..utils.files import write_atomically
+from ..utils.progress import Progress, Silent
 
 FULL, BASELINE = "full", "clip4clip"
 _NO_LVLM = ("caption", "masked", "skeleton")  # terms that only the large model has

@@ -23,15 +23,16 @@ from ..errors import AnswerError, UsageError
 from ..evaluation.evaluate import Report, Rerank, evaluate
 from ..evaluation.rerank import reranked
 from ..evaluation.transductive import Directions, MakeBlocks
-from ..features.embed import Progress, Silent
 from ..protocols import Answerer, Judge, Model
 from ..questions import clustering, selection
 from ..questions.pool import Pool, Question
 from ..rerank.skeleton import Options
 from ..skeletons import dataset
-from ..skeletons.skeletons import Describer, Store, View
+from ..skeletons.skeletons import Describer, View
+from ..skeletons.store import Store
 from ..types import Answer, Ask, Embeddings, FloatArray, Sample, Skeleton
 from ..utils.files import write_atomically
+from ..utils.progress import Progress, Silent
 
 BASE, FULL = "no-knowledge", "full"
 # Published, text-to-video and video-to-text R@1 on MSR-VTT (table 3).
@@ -192,7 +193,7 @@ def _report(setting: Setting, case: Case, progress: Progress) -> Report:
         if not case.texts:
             texts = [_itself(caption) for caption in captions]
         judged = dataset.Corpus(texts, videos, setting.judge).probabilities
-        return reranked(blocks, judged, options, progress)
+        return reranked(blocks, judged, options.joint_score, progress)
 
     made: Rerank = rerank
     return evaluate(setting.samples, setting.embeddings, setting.queries, setting.model.scoring, rerank=made)

@@ -9,31 +9,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, overload
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .. import keyimages
-from ..errors import MediaError, MmiTvrError
-from ..media.guarded import Decoders, limits
+from ..errors import MediaError
 from ..protocols import KeyImageMethod, Model
-from ..types import Features, KeyImage, Video
+from ..types import Features, Video
 from ..utils.files import write_atomically
 from ..utils.hashing import digest, file_digest
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
 MANIFEST = "manifest.jsonl"
-BATCH_VIDEOS = 8  # videos encoded and committed together
-BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may cost
 _STALE_SECONDS = 3600.0  # a file written aside that is older than this belongs to no living process
 
 
@@ -190,166 +181,3 @@ def _read_manifest(path: Path) -> dict[str, list[str]]:
         except (ValueError, KeyError, TypeError):
             continue
     return entries
-
-
-def extract(
-    sources: Sequence[Source], model: Model, method: KeyImageMethod
-) -> Iterator[list[tuple[int, Features | MediaError]]]:
-    """Decode and encode: batches of (position in `sources`, features or why there are none), in order, none missing.
-
-    Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
-    batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
-    """
-    decoders = Decoders(limits())
-
-    def decode(source: Source) -> list[KeyImage] | MediaError:
-        return _decode(source, method, model.image_size, decoders.sample)
-
-    position = 0
-    ahead = _ahead(decode, sources, BATCH_VIDEOS, decoders.limits.workers, decoders.stop)
-    for batch in _batches(ahead, BATCH_VIDEOS, BATCH_SECONDS):
-        yield list(enumerate(_encode(batch, model), start=position))
-        position += len(batch)
-
-
-def stored(
-    videos: Sequence[Video],
-    model: Model,
-    method: KeyImageMethod,
-    cache: FeatureCache,
-    advance: Callable[[int], object] = lambda steps: None,
-) -> Stored:
-    """The features of every video, made where the cache does not have them; durable batch by batch.
-
-    `advance` hears how many more are done. A video that cannot be used is among the `failures` of the result.
-    """
-    sampling = sampling_fingerprint(model, method)
-    sources: dict[int, Source] = {}
-    failures: dict[int, MediaError] = {}
-    for at, video in enumerate(videos):
-        source = source_of(video)
-        if isinstance(source, MediaError):
-            failures[at] = source
-        else:
-            sources[at] = source
-    keys = {at: feature_key(source, sampling) for at, source in sources.items()}
-    missing = [at for at, key in keys.items() if key not in cache]
-    advance(len(videos) - len(missing))
-    for batch in extract([sources[at] for at in missing], model, method):
-        made = {missing[position]: found for position, found in batch}
-        failures |= {at: found for at, found in made.items() if isinstance(found, MediaError)}
-        cache.put({keys[at]: found for at, found in made.items() if isinstance(found, Features)})
-        advance(len(batch))
-    return Stored(cache, [keys.get(at, "") for at in range(len(videos))], failures)
-
-
-class Stored(Sequence[Features]):
-    """Features by number, read from the cache when they are asked for, and kept while there is room.
-
-    A thousand videos of CLIP ViT-L with twelve key images take about half a gigabyte; `room` is in bytes.
-    """
-
-    def __init__(
-        self, cache: FeatureCache, keys: Sequence[str], failures: Mapping[int, MediaError], room: int = 4 << 30
-    ) -> None:
-        self.failures = failures  # by number; asking for one of them raises it
-        self._cache, self._keys, self._room = cache, keys, room
-        self._held: dict[int, Features] = {}
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def key(self, number: int) -> str:
-        """What the features are stored under: a hash of the file's content, its span and how it was sampled."""
-        return self._keys[number]
-
-    @overload
-    def __getitem__(self, number: int) -> Features: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[Features]: ...
-
-    def __getitem__(self, number: int | slice) -> Features | list[Features]:
-        if isinstance(number, slice):
-            return [self[each] for each in range(len(self))[number]]
-        at = range(len(self))[number]
-        if at in self._held:
-            return self._held[at]
-        if at in self.failures:
-            raise self.failures[at]
-        found = self._cache.get(self._keys[at])
-        if found is None:
-            raise MmiTvrError(f"{self._cache.root}: features that were there are gone; run the same command again")
-        size = sum(array.nbytes for array in found.arrays.values())
-        if size <= self._room:
-            self._room -= size
-            self._held[at] = found
-        return found
-
-
-def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages.Sample) -> list[KeyImage] | MediaError:
-    path = source.video.path
-    try:
-        _, images = keyimages.from_video(source.video, method, size, sample)
-        if source.stamp is not None and stamp_of(path) != source.stamp:
-            return MediaError(path, "the file changed while it was being read")
-    except OSError as error:
-        return MediaError(path, error.strerror or str(error))
-    except MediaError as error:
-        return error
-    return images or MediaError(path, "no picture could be decoded")
-
-
-def _encode(batch: Sequence[list[KeyImage] | MediaError], model: Model) -> list[Features | MediaError]:
-    """One call to the model for all pictures of the batch, cut back into videos."""
-    pictures = [image.pixels for images in batch if not isinstance(images, MediaError) for image in images]
-    arrays = {name: np.asarray(array) for name, array in model.encode_images(pictures).items()} if pictures else {}
-    results: list[Features | MediaError] = []
-    first = 0
-    for images in batch:
-        if isinstance(images, MediaError):
-            results.append(images)
-            continue
-        last = first + len(images)
-        segments = np.array([(image.start, image.end, image.time) for image in images], dtype=np.float64)  # (K, 3)
-        results.append(Features(segments, {name: array[first:last] for name, array in arrays.items()}))
-        first = last
-    return results
-
-
-def _ahead(
-    work: Callable[[In], Out],
-    items: Iterable[In],
-    ahead: int,
-    threads: int = 1,
-    stop: Callable[[], object] = lambda: None,
-) -> Iterator[Out]:
-    """Results in order, from threads that run at most `ahead` items in front of the one that is asked for.
-
-    `stop` is called at the end, also at an early one; it may cut short what still runs.
-    """
-    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="decode")
-    waiting: deque[Future[Out]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # also when the consumer stops early or Ctrl-C arrives
-        stop()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _batches(items: Iterable[Out], size: int, seconds: float) -> Iterator[list[Out]]:
-    """Lists of at most `size` items; a list is closed early once it has been open for `seconds`."""
-    batch: list[Out] = []
-    opened = time.monotonic()
-    for item in items:
-        batch.append(item)
-        if len(batch) >= size or time.monotonic() - opened >= seconds:
-            yield batch
-            batch, opened = [], time.monotonic()
-    if batch:
-        yield batch

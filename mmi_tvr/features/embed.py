@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import MediaError
 from ..protocols import KeyImageMethod, Model
 from ..types import Embeddings, Features, Video
 from ..utils.hashing import digest
-from .cache import FeatureCache, Source, extract, feature_key, sampling_fingerprint, source_of
+from ..utils.progress import Progress, Silent
+from .cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of
+from .extract import extract
 
 Result = tuple[int, Embeddings | MediaError]  # position in the list of sources, and what became of it
 
 _CACHED_TOGETHER = 64  # videos whose cached features are embedded in one go
-
-
-class Progress(Protocol):
-    """Hears how long work goes on; whoever draws bars implements it. All three are called from one thread."""
-
-    def begin(self, stage: str, total: int) -> None:
-        """A stage of `total` steps starts; the one before it has ended."""
-        ...
-
-    def advance(self, steps: int = 1) -> None: ...
-
-    def say(self, message: str) -> None:
-        """A line that a person should see: who is waited for, what is being skipped."""
-        ...
-
-
-class Silent:
-    """The progress that nobody watches."""
-
-    def begin(self, stage: str, total: int) -> None: ...
-
-    def advance(self, steps: int = 1) -> None: ...
-
-    def say(self, message: str) -> None: ...
 
 
 def embedding_fingerprint(model: Model, method: KeyImageMethod) -> str:

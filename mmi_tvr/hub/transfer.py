@@ -8,7 +8,7 @@ from .. import models
 from ..config import Section
 from ..encoders import hub
 from ..errors import MmiTvrError
-from ..features.embed import Progress, Silent
+from ..utils.progress import Progress, Silent
 from .folder import Prepared
 
 

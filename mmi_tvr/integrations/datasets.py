@@ -18,13 +18,13 @@ import numpy as np
 from .. import config, plugins
 from ..encoder import Encoder
 from ..errors import LibraryBusy, MediaError, UsageError
-from ..features.embed import Progress
 from ..library.binding import Binding
 from ..library.catalogue import Catalogue
 from ..library.core import CATALOGUE
 from ..protocols import Index
 from ..search import gallery_of
 from ..types import Embeddings, Sample, row_ids
+from ..utils.progress import Progress
 
 _EXTRA = "export"
 _BLOCK = 1024  # videos that are read together

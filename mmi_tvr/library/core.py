@@ -13,12 +13,12 @@ from types import TracebackType
 from .. import plugins
 from ..config import Section, Settings
 from ..errors import UsageError
-from ..features.embed import Progress, Silent
 from ..protocols import Index, KeyImageMethod, Model, Reranker
 from ..rerank import section as reranking
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
-from ..skeletons.skeletons import FILE, Store
+from ..skeletons.store import FILE, Store
 from ..types import Query
+from ..utils.progress import Progress, Silent
 from . import draft
 from .binding import Binding
 from .catalogue import Catalogue

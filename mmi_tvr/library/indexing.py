@@ -18,12 +18,13 @@ import numpy as np
 
 from ..errors import MediaError, UsageError
 from ..features.cache import FeatureCache, Source, stamp_of
-from ..features.embed import Embedder, Progress, Result
+from ..features.embed import Embedder, Result
 from ..index import publish
 from ..protocols import Index
 from ..skeletons import skeletons
 from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
+from ..utils.progress import Progress
 from .binding import Binding
 from .catalogue import Catalogue, Content, File
 from .report import IndexReport

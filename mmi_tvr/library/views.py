@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import MediaError
-from ..features.cache import FeatureCache, Source, extract, feature_key, sampling_fingerprint
+from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint
+from ..features.extract import extract
 from ..protocols import KeyImageMethod, Model
 from ..skeletons.skeletons import View, pictures_at
 from ..types import Features, Video

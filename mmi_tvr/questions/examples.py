@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import MediaError, UsageError
 from ..evaluation import metrics
-from ..features.cache import FeatureCache, stored
+from ..features.cache import FeatureCache
+from ..features.lazy import stored
 from ..protocols import Answerer, KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..skeletons.skeletons import Describer, Question, View, pictures_at, text_skeleton

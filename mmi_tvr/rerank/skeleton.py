@@ -19,8 +19,10 @@ from ..errors import MmiTvrError, UsageError
 from ..models.mmi import Mmi
 from ..plugins import BaseOptions
 from ..protocols import Answerer, Judge, Model
+from ..scoring.joint import JointScore
 from ..skeletons.judge import LlavaJudge
-from ..skeletons.skeletons import Describer, Store, View, plain
+from ..skeletons.skeletons import Describer, View, plain
+from ..skeletons.store import Store
 from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
 from . import ANSWERER
 
@@ -42,6 +44,10 @@ class Options(BaseOptions):
     weights: str | None = Field(
         None, description="model that judges: a folder of trained weights, or a bundled one; default: the searching one"
     )
+
+    @property
+    def joint_score(self) -> JointScore:
+        return JointScore(self.depth, self.lambda_r, self.lambda_s)
 
     @model_validator(mode="before")
     @classmethod
@@ -161,7 +167,8 @@ class SkeletonReranker:
     def _explained(self, text: Skeleton, video: Skeleton, cosine: float, found: float | str) -> Explanation:
         if isinstance(found, str):
             return Explanation(text, video, None, cosine, None, found)
-        return Explanation(text, video, found, cosine, self.options.lambda_r * cosine + self.options.lambda_s * found)
+        joint = self.options.joint_score.of(cosine, found)
+        return Explanation(text, video, found, cosine, joint)
 
 
 def _judge(options: Options, model: Model, device: str) -> LlavaJudge:

@@ -3,7 +3,7 @@
 A score alone does not tell: every query has a best video, also one about something that is not there. What tells is
 how well unrelated sentences do on the same collection. Decision, from extreme value theory:
 
-1. Background sentences (`scoring.background_sentences`), which know nothing of the collection, are searched like any query. The
+1. Background sentences (`background_sentences`), which know nothing of the collection, are searched like any query. The
    best score that each of them gets follows a Gumbel law. It is fitted on at most 2,000 videos and moved by
    beta * ln(M / m) to the collection's size M: the more videos, the better the best of the unrelated.
 2. relevance = the share of unrelated sentences whose best hit here is worse: exp(-exp(-(score - mu) / beta)).

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..features.cache import Stored
+from ..features.lazy import Stored
 from ..protocols import Judge
 from ..types import Features, FloatArray, Pixels, Sample, Skeleton
 from .skeletons import Describer, View, pictures_at, plain, text_skeletons

@@ -18,13 +18,14 @@ import torch
 from .. import plugins
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
-from ..features.cache import FeatureCache, Stored, sampling_fingerprint, stored
-from ..features.embed import Progress, Silent
+from ..features.cache import FeatureCache, sampling_fingerprint
+from ..features.lazy import Stored, stored
 from ..rerank import section as reranking
 from ..rerank import skeleton as rerank
-from ..skeletons.skeletons import FILE, Store
+from ..skeletons.store import FILE, Store
 from ..types import Embeddings, Query, Sample
 from ..utils import distributed
+from ..utils.progress import Progress, Silent
 from . import checkpoint, skeletons
 from .loop import Outcome, Trainer
 from .loop import Progress as Step

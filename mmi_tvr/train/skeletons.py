@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..features.cache import Stored
-from ..features.embed import Progress
+from ..features.lazy import Stored
 from ..protocols import Model
 from ..scoring.similarity import Gallery
 from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, plain
 from ..types import IdArray, Query, Sample
+from ..utils.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from unittest.mock import patch
 import numpy as np
 
 from mmi_tvr import plugins
-from mmi_tvr.features.cache import Source, extract
+from mmi_tvr.features.cache import Source
+from mmi_tvr.features.extract import extract
 from mmi_tvr.library import Library
 from mmi_tvr.media.guarded import WORKERS
 from mmi_tvr.types import Video

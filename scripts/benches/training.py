@@ -46,7 +46,8 @@ def _steps(cache: Path, batch: int, chunk: int, repeats: int) -> Iterator[str]:
 
 def _features(cache: Path, videos: int, repeats: int) -> Iterator[str]:
     """An epoch's features: read from the cache, or decoded and encoded again; then embeddings from features."""
-    from mmi_tvr.features.cache import FeatureCache, stored
+    from mmi_tvr.features.cache import FeatureCache
+    from mmi_tvr.features.lazy import stored
 
     model, paths, method, _ = _parts(videos)
     made = stored(paths, model, method, FeatureCache(cache))
@@ -85,7 +86,8 @@ def _step(cache: Path, batch: int, chunk: int | None) -> tuple[float, float]:
     """Seconds of the second step, and the peak memory over what was there before the first."""
     import torch
 
-    from mmi_tvr.features.cache import FeatureCache, stored
+    from mmi_tvr.features.cache import FeatureCache
+    from mmi_tvr.features.lazy import stored
     from mmi_tvr.nn.losses import Temperature
     from mmi_tvr.train.objective import Objective
     from mmi_tvr.train.pairs import PairBatches

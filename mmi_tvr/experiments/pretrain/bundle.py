@@ -14,10 +14,11 @@ from ...config import Section
 from ...datasets.moving_shapes import KINDS, contrast_accuracy
 from ...evaluation.evaluate import Report, evaluate_model, pair_scores
 from ...features.cache import FeatureCache
-from ...features.embed import Progress, Silent, embed_all
+from ...features.embed import embed_all
 from ...models.mmi import ADAPTER, HEADS, SETTINGS
 from ...utils import array_cache
 from ...utils.files import write_atomically
+from ...utils.progress import Progress, Silent
 
 BASE, CARD = "base", "README.md"
 

@@ -15,14 +15,15 @@ from ... import plugins, prompt_templates
 from ...datasets.moving_shapes import MovingShapes
 from ...encoders.llava import Llava
 from ...evaluation import metrics
-from ...features.cache import FeatureCache, stored
-from ...features.embed import Progress, Silent
+from ...features.cache import FeatureCache
+from ...features.lazy import stored
 from ...models.mmi.network import PROMPTS
 from ...train.loop import Progress as Step
 from ...train.loop import Trainer
 from ...train.options import Stage, TrainOptions
 from ...types import Features
 from ...utils import distributed
+from ...utils.progress import Progress, Silent
 from . import layout
 from .clips import ClipReader
 from .data import ClipBatches, FrameBatches, TalkBatches, answers, corpus

@@ -1,32 +1,22 @@
-"""What a collection of any size takes: storage, decoding, GPU hours, vectors, memory, queries a second, money.
-
-A model of sizes times rates. Each rate is measured by this project or assumed from a public source, and says which
-(`RATES`). The part that a machine without a GPU can measure, building and searching indexes, is held against runs at
-three sizes by `check`. docs/scale.md prints both.
-"""
+"""Rates, the collection, and what it takes: sizes times rates."""
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import ceil, log2
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from pydantic import Field, create_model
 
-from .. import config, plugins
-from ..index import Plan, choose, plan
-from ..plugins import BaseOptions
-from ..types import FloatArray
+from ... import config
+from ...index import Plan, choose
+from ...plugins import BaseOptions
 
 _HOUR, _GB, _TB = 3600.0, 1e9, 1e12
-_ID = 8  # bytes
+ID_BYTES = 8  # bytes
 _HOURS_OF_A_MONTH = 730
-_GRAPH, _GRAPH_DIM = 100_000, 192  # the graph that the rates are about
+GRAPH_VECTORS, GRAPH_DIM = 100_000, 192  # the graph that the rates are about
 
 
 class Rate(NamedTuple):
@@ -180,13 +170,13 @@ def exact_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> float:
 
 def graph_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> float:
     """Core seconds of one query in a graph: steps as the logarithm of its size, each as wide as a vector."""
-    return rate["graph_search"] * log2(max(2.0, vectors)) / log2(_GRAPH) * dim / _GRAPH_DIM
+    return rate["graph_search"] * log2(max(2.0, vectors)) / log2(GRAPH_VECTORS) * dim / GRAPH_DIM
 
 
 def graph_build_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> float:
     """Core seconds of building a graph."""
-    size: float = (vectors / _GRAPH) ** rate["graph_growth"]
-    return rate["graph_build"] * size * dim / _GRAPH_DIM
+    size: float = (vectors / GRAPH_VECTORS) ** rate["graph_growth"]
+    return rate["graph_build"] * size * dim / GRAPH_DIM
 
 
 def search_seconds(chosen: Plan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
@@ -212,155 +202,3 @@ def _build_seconds(chosen: Plan, vectors: int, dim: int, segments: int, rate: Ma
 
 
 # The model against measured runs
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One quantity at one size. `ratio` is measured / predicted."""
-
-    what: str
-    unit: str
-    vectors: int
-    predicted: float
-    measured: float
-
-    @property
-    def ratio(self) -> float:
-        return self.measured / self.predicted
-
-
-def check(
-    sizes: Sequence[int] = (160_000, 240_000, 320_000),
-    dim: int = _GRAPH_DIM,
-    probes: tuple[int, int] = (50_000, 100_000),
-    queries: int = 20,
-) -> list[Comparison]:
-    """Build and search indexes of these sizes, and compare with what runs at two smaller ones predict for them.
-
-    Times are of all cores together, so that whatever else runs on the machine counts little. Vectors are random units
-    around one centre per 500. The bytes on disk are predicted without any run.
-    """
-    low, high = probes
-    before, first = (_measure(probe, dim, queries) for probe in probes)
-    growth = log2(first["graph build"] / before["graph build"]) / log2(high / low)
-    rate = {
-        "scan": high * dim * 4 / first["exact search"],
-        "graph_growth": growth,
-        "graph_build": first["graph build"] * (_GRAPH / high) ** growth * _GRAPH_DIM / dim,
-        "graph_search": first["graph search"] * log2(_GRAPH) / log2(high) * _GRAPH_DIM / dim,
-    }
-    graph = plan("HNSW", 0, dim).memory - plan("FLAT", 0, dim).memory  # the links alone
-    formulas: dict[str, tuple[str, Callable[[int], float]]] = {
-        "exact search": ("core s per query", lambda size: exact_seconds(size, dim, rate)),
-        "graph build": ("core s", lambda size: graph_build_seconds(size, dim, rate)),
-        "graph search": ("core s per query", lambda size: graph_seconds(size, dim, rate)),
-        "exact bytes": ("MB on disk", lambda size: size * (4 * dim + _ID) / 1e6),
-        "graph bytes": ("MB on disk", lambda size: size * (2 * 4 * dim + _ID + graph) / 1e6),  # vectors in both files
-    }
-    found = []
-    for size in sizes:
-        measured = _measure(size, dim, queries)
-        found += [
-            Comparison(what, unit, size, formula(size), measured[what]) for what, (unit, formula) in formulas.items()
-        ]
-    return found
-
-
-def _measure(size: int, dim: int, queries: int) -> dict[str, float]:
-    rng = np.random.default_rng(size)
-    centres = rng.standard_normal((size // 500 + 1, dim), dtype=np.float32)
-    vectors = _unit(centres[rng.integers(0, len(centres), size)] + rng.standard_normal((size, dim), dtype=np.float32))
-    asked = _unit(vectors[:queries] + rng.standard_normal((queries, dim), dtype=np.float32) / np.float32(dim) ** 0.5)
-    found = {}
-    for name, index, options in (("exact", "flat", {}), ("graph", "faiss", {"graph_from": 1})):
-        with tempfile.TemporaryDirectory() as folder:
-            made = plugins.build("index", index, options, path=Path(folder) / index, dim=dim, fingerprint="scale")
-            made.add(np.arange(size), vectors)
-            started = time.process_time()
-            made.flush()
-            found[f"{name} build"] = time.process_time() - started
-            made.search(asked[:1], 10)
-            started = time.process_time()
-            for query in asked:
-                made.search(query[None], 10)
-            found[f"{name} search"] = (time.process_time() - started) / queries
-            made.close()
-            found[f"{name} bytes"] = (
-                sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
-            )
-    return found
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
-
-
-# Tables
-
-
-def tables(predictions: Sequence[Prediction]) -> list[str]:
-    """Two tables in Markdown: what is done once, and what searching takes."""
-    once = {
-        "videos": "videos",
-        "hours of video": "video_hours",
-        "videos TB": "source_tb",
-        "decoding, core h": "decode_core_hours",
-        "encoding, GPU h": "encode_gpu_hours",
-        "describing, GPU h": "describe_gpu_hours",
-        "features GB": "features_gb",
-        "once $": "once",
-    }
-    searching = {
-        "videos": "videos",
-        "vectors": "vectors",
-        "raw GB": "raw_gb",
-        "index": "index",
-        "building, core h": "build_core_hours",
-        "memory GB": "memory_gb",
-        "disk GB": "disk_gb",
-        "queries/s per core": "queries_per_core",
-        "cores": "cores",
-        "month $": "monthly",
-        "first year's largest part": "driver",
-    }
-    lines = []
-    for columns in (once, searching):
-        lines += [_row(columns), "|" + "---|" * len(columns)]
-        lines += [_row([_number(asdict(each)[field]) for field in columns.values()]) for each in predictions]
-        lines.append("")
-    return lines[:-1]
-
-
-def sources() -> list[str]:
-    """A table in Markdown of every rate, and how it is known."""
-    lines = [_row(["rate", "value", "unit", "known", "from"]), "|---|---|---|---|---|"]
-    return lines + [
-        _row([name, f"{rate.value:.4g}", rate.unit, "measured" if rate.measured else "assumed", rate.source])
-        for name, rate in RATES.items()
-    ]
-
-
-def comparisons(found: Sequence[Comparison]) -> list[str]:
-    """A table in Markdown of predictions and measurements."""
-    lines = [_row(["what", "vectors", "predicted", "measured", "unit", "ratio"]), "|---|---|---|---|---|---|"]
-    for each in sorted(found, key=lambda each: (each.what, each.vectors)):
-        numbers = [f"{each.predicted:.4g}", f"{each.measured:.4g}", each.unit, f"{each.ratio:.2f}"]
-        lines.append(_row([each.what, f"{each.vectors:,}", *numbers]))
-    return lines
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _number(value: float | str) -> str:
-    """Short: three digits, thousands apart.
-
-    >>> [_number(value) for value in (1_234_567, 12.34, 0.0123, "HNSW")]
-    ['1,230,000', '12.3', '0.0123', 'HNSW']
-    """
-    if isinstance(value, str):
-        return value
-    short = float(f"{value:.3g}")
-    return f"{short:,.0f}" if abs(short) >= 100 else f"{short:.3g}"

@@ -1,0 +1,76 @@
+"""Predictions, rates and measurements as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from .measurement import Comparison
+from .model import RATES, Prediction
+
+
+def tables(predictions: Sequence[Prediction]) -> list[str]:
+    """Two tables in Markdown: what is done once, and what searching takes."""
+    once = {
+        "videos": "videos",
+        "hours of video": "video_hours",
+        "videos TB": "source_tb",
+        "decoding, core h": "decode_core_hours",
+        "encoding, GPU h": "encode_gpu_hours",
+        "describing, GPU h": "describe_gpu_hours",
+        "features GB": "features_gb",
+        "once $": "once",
+    }
+    searching = {
+        "videos": "videos",
+        "vectors": "vectors",
+        "raw GB": "raw_gb",
+        "index": "index",
+        "building, core h": "build_core_hours",
+        "memory GB": "memory_gb",
+        "disk GB": "disk_gb",
+        "queries/s per core": "queries_per_core",
+        "cores": "cores",
+        "month $": "monthly",
+        "first year's largest part": "driver",
+    }
+    lines = []
+    for columns in (once, searching):
+        lines += [_row(columns), "|" + "---|" * len(columns)]
+        lines += [_row([_number(asdict(each)[field]) for field in columns.values()]) for each in predictions]
+        lines.append("")
+    return lines[:-1]
+
+
+def sources() -> list[str]:
+    """A table in Markdown of every rate, and how it is known."""
+    lines = [_row(["rate", "value", "unit", "known", "from"]), "|---|---|---|---|---|"]
+    return lines + [
+        _row([name, f"{rate.value:.4g}", rate.unit, "measured" if rate.measured else "assumed", rate.source])
+        for name, rate in RATES.items()
+    ]
+
+
+def comparisons(found: Sequence[Comparison]) -> list[str]:
+    """A table in Markdown of predictions and measurements."""
+    lines = [_row(["what", "vectors", "predicted", "measured", "unit", "ratio"]), "|---|---|---|---|---|---|"]
+    for each in sorted(found, key=lambda each: (each.what, each.vectors)):
+        numbers = [f"{each.predicted:.4g}", f"{each.measured:.4g}", each.unit, f"{each.ratio:.2f}"]
+        lines.append(_row([each.what, f"{each.vectors:,}", *numbers]))
+    return lines
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: float | str) -> str:
+    """Short: three digits, thousands apart.
+
+    >>> [_number(value) for value in (1_234_567, 12.34, 0.0123, "HNSW")]
+    ['1,230,000', '12.3', '0.0123', 'HNSW']
+    """
+    if isinstance(value, str):
+        return value
+    short = float(f"{value:.3g}")
+    return f"{short:,.0f}" if abs(short) >= 100 else f"{short:.3g}"

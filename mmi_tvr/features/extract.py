@@ -1,0 +1,112 @@
+"""Decoding and encoding: worker processes decode the next videos while the model encodes these."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from .. import keyimages
+from ..errors import MediaError
+from ..media.guarded import Decoders, limits
+from ..protocols import KeyImageMethod, Model
+from ..types import Features, KeyImage
+from .cache import Source, stamp_of
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+BATCH_VIDEOS = 8  # videos encoded and committed together
+BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may cost
+
+
+def extract(
+    sources: Sequence[Source], model: Model, method: KeyImageMethod
+) -> Iterator[list[tuple[int, Features | MediaError]]]:
+    """Decode and encode: batches of (position in `sources`, features or why there are none), in order, none missing.
+
+    Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
+    batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
+    """
+    decoders = Decoders(limits())
+
+    def decode(source: Source) -> list[KeyImage] | MediaError:
+        return _decode(source, method, model.image_size, decoders.sample)
+
+    position = 0
+    ahead = _ahead(decode, sources, BATCH_VIDEOS, decoders.limits.workers, decoders.stop)
+    for batch in _batches(ahead, BATCH_VIDEOS, BATCH_SECONDS):
+        yield list(enumerate(_encode(batch, model), start=position))
+        position += len(batch)
+
+
+def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages.Sample) -> list[KeyImage] | MediaError:
+    path = source.video.path
+    try:
+        _, images = keyimages.from_video(source.video, method, size, sample)
+        if source.stamp is not None and stamp_of(path) != source.stamp:
+            return MediaError(path, "the file changed while it was being read")
+    except OSError as error:
+        return MediaError(path, error.strerror or str(error))
+    except MediaError as error:
+        return error
+    return images or MediaError(path, "no picture could be decoded")
+
+
+def _encode(batch: Sequence[list[KeyImage] | MediaError], model: Model) -> list[Features | MediaError]:
+    """One call to the model for all pictures of the batch, cut back into videos."""
+    pictures = [image.pixels for images in batch if not isinstance(images, MediaError) for image in images]
+    arrays = {name: np.asarray(array) for name, array in model.encode_images(pictures).items()} if pictures else {}
+    results: list[Features | MediaError] = []
+    first = 0
+    for images in batch:
+        if isinstance(images, MediaError):
+            results.append(images)
+            continue
+        last = first + len(images)
+        segments = np.array([(image.start, image.end, image.time) for image in images], dtype=np.float64)  # (K, 3)
+        results.append(Features(segments, {name: array[first:last] for name, array in arrays.items()}))
+        first = last
+    return results
+
+
+def _ahead(
+    work: Callable[[In], Out],
+    items: Iterable[In],
+    ahead: int,
+    threads: int = 1,
+    stop: Callable[[], object] = lambda: None,
+) -> Iterator[Out]:
+    """Results in order, from threads that run at most `ahead` items in front of the one that is asked for.
+
+    `stop` is called at the end, also at an early one; it may cut short what still runs.
+    """
+    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="decode")
+    waiting: deque[Future[Out]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also when the consumer stops early or Ctrl-C arrives
+        stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _batches(items: Iterable[Out], size: int, seconds: float) -> Iterator[list[Out]]:
+    """Lists of at most `size` items; a list is closed early once it has been open for `seconds`."""
+    batch: list[Out] = []
+    opened = time.monotonic()
+    for item in items:
+        batch.append(item)
+        if len(batch) >= size or time.monotonic() - opened >= seconds:
+            yield batch
+            batch, opened = [], time.monotonic()
+    if batch:
+        yield batch
