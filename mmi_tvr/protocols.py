@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import AnswerError
 from .types import (
-    Ask,
+    AnswerRequest,
     Embeddings,
     Explanation,
     Features,
@@ -130,9 +130,11 @@ class Answerer(Protocol):
     """Answers questions about texts and about key images."""
 
     name: str
-    sees: Literal["features", "pictures"]  # what an `Ask` about a video must carry
+    sees: Literal["features", "pictures"]  # what an `AnswerRequest` about a video must carry
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         """An answer to each question, in the order of the questions; `advance` is called once for each.
 
         A question that cannot be answered gives the AnswerError that says why, and the rest goes on. Any other error

@@ -21,7 +21,7 @@ from .protocols import Index, Model, Reranker
 from .scoring import relevance
 from .scoring.joint import permutation
 from .scoring.similarity import Gallery
-from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Kind, Query, moment_of, row_ids, video_of
+from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Level, Query, moment_of, row_ids, video_of
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
@@ -88,23 +88,23 @@ class Searcher:
         self,
         query: str | Query,
         top: int = 5,
-        min_score: float | None = None,
+        min_relevance: float | None = None,
         videos: frozenset[int] | None = None,
         reranker: Reranker | None = None,
     ) -> SearchResult:
         """The `top` best videos, among `videos` if given, in the order of the `reranker` if given.
 
-        With `min_score` each hit has at least that relevance. Without, the best one has the relevance from which the
-        model's hits are to be believed (`Scoring.found`), or nothing is found; re-ranking does not change that
-        (decision): the relevance is that of the search's own score.
+        With `min_relevance` each hit has at least that relevance. Without, the best one has the relevance from which
+        the model's hits are to be believed (`Scoring.min_relevance`), or nothing is found; re-ranking does not change
+        that (decision): the relevance is that of the search's own score.
         Equal scores are ordered by video number. Raises UsageError for an empty query, `top` below 1 or
-        `min_score` outside 0..1.
+        `min_relevance` outside 0..1.
         """
         query = checked_query(query)
         if top < 1:
             raise UsageError(f"a search returns at least 1 hit, not {top}")
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise UsageError(f"the smallest relevance (min score) lies between 0 and 1, not {min_score}")
+        if min_relevance is not None and not 0 <= min_relevance <= 1:
+            raise UsageError(f"min_relevance lies between 0 and 1, not {min_relevance}")
         clock = _Clock()
         with clock.stage("embed"):
             vector = np.asarray(self.model.embed_queries([query]), dtype=np.float32)  # (1, D)
@@ -120,9 +120,9 @@ class Searcher:
             clock.add("rerank", reranker.seconds)
         with clock.stage("relevance"):
             hits = self._hits(ranking.first(top), vector[0])
-            believed = bool((self.calibration.of(found_score) >= self.model.scoring.found).any())
-        if min_score is not None:
-            kept = tuple(hit for hit in hits if hit.relevance >= min_score)
+            believed = bool((self.calibration.of(found_score) >= self.model.scoring.min_relevance).any())
+        if min_relevance is not None:
+            kept = tuple(hit for hit in hits if hit.relevance >= min_relevance)
         else:
             kept = tuple(hits) if believed else ()
         closest = hits[0] if hits and not kept else None
@@ -130,9 +130,9 @@ class Searcher:
 
     def _candidates(self, vector: FloatArray, limit: int, videos: frozenset[int] | None) -> list[int]:
         """Numbers of the videos that may be among the best, from the kinds of vectors that count for the score."""
-        weight = self.model.scoring.moments
-        counts: tuple[tuple[Kind, bool], ...] = (("video", weight < 1), ("moment", weight > 0))
-        ids = [self.index.search(vector, limit, Filter(kind, videos))[1][0] for kind, used in counts if used]
+        weight = self.model.scoring.moment_weight
+        counts: tuple[tuple[Level, bool], ...] = (("video", weight < 1), ("moment", weight > 0))
+        ids = [self.index.search(vector, limit, Filter(level, videos))[1][0] for level, used in counts if used]
         found = np.concatenate(ids)
         return [int(number) for number in np.unique(video_of(found[found >= 0]))]
 
@@ -188,7 +188,7 @@ class _Ranking:
     def reordered(self, explanations: Sequence[Explanation]) -> _Ranking:
         """The first ones, which are explained, in the order that this means; behind them the rest."""
         count = len(explanations)
-        first = permutation([each.joint for each in explanations])
+        first = permutation([each.joint_score for each in explanations])
         order = np.array([*first, *range(count, len(self.numbers))], dtype=np.intp)
         why = {int(number): each for number, each in zip(self.numbers[:count], explanations, strict=True)}
         return replace(self, why=why)._take(order, self.scores)
@@ -232,7 +232,7 @@ def checked_query(query: str | Query) -> Query:
 
 
 def _parts(why: Explanation) -> dict[str, float]:
-    named = {"cosine": why.cosine, "probability": why.probability, "joint": why.joint}
+    named = {"cosine": why.cosine, "probability": why.probability, "joint": why.joint_score}
     return {name: value for name, value in named.items() if value is not None}
 
 

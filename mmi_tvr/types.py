@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["video", "moment"]
+Level = Literal["video", "moment"]  # what a vector of an index stands for
 FloatArray = NDArray[np.floating[Any]]
 IdArray = NDArray[np.int64]
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB, rotation applied
@@ -60,9 +60,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which vectors a search may return: one kind, and only these videos (None: no restriction)."""
+    """Which vectors a search may return: of one level, and only these videos (None: no restriction)."""
 
-    kind: Kind | None = None
+    level: Level | None = None
     videos: frozenset[int] | None = None
 
 
@@ -98,18 +98,18 @@ class Embeddings:
 class Scoring:
     """How the cosines of a video become its score (the model says; search and evaluation both obey).
 
-    score = (1 - moments) * cos(q, video) + moments * mean of the `top` largest cos(q, moment).
-    A search whose best hit has a relevance below `found` has found nothing (calibrated per model).
+    score = (1 - moment_weight) * cos(q, video) + moment_weight * mean of the `top_moments` largest cos(q, moment).
+    A search whose best hit has a relevance below `min_relevance` has found nothing (calibrated per model).
     """
 
-    moments: float = 0.0
-    top: int = 1
-    found: float = 0.0
+    moment_weight: float = 0.0
+    top_moments: int = 1
+    min_relevance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A question about a `text`, or about the key images of a video.
+class AnswerRequest:
+    """What an answerer gets: a question about a `text`, or about the key images of a video.
 
     Of a video, `features` are for answerers that share the vision tower, `pictures` (one a key image) for all others
     (`protocols.Answerer.sees`).
@@ -123,13 +123,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One line of a skeleton: a question of a pool (`question` is its id, `asked` its words) and its answer.
+    """One line of a skeleton: a question of a pool (its id, its words) and the `text` of its answer.
 
-    `times` are those of the key images that were looked at; `error` says why there is no answer, where there is none.
+    `times` are those of the key images that were shown; `error` says why there is no answer, where there is none.
     """
 
+    question_id: str
     question: str
-    asked: str
     text: str
     times: tuple[float, ...] = ()
     error: str | None = None
@@ -140,15 +140,15 @@ Skeleton = tuple[Answer, ...]
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a hit stands where it does: what was said of the query and of the video, the probability that both describe
-    one scene, the cosine, and the joint score of the two; or why there is no joint score (`missing`)."""
+    """Why a hit has its rank: the skeletons of query and video, the probability that both describe one scene, the
+    cosine, and the joint score of the two; or why there is no joint score (`failure`)."""
 
-    text: Skeleton
-    video: Skeleton
+    text_skeleton: Skeleton
+    video_skeleton: Skeleton
     probability: float | None
     cosine: float
-    joint: float | None
-    missing: str | None = None
+    joint_score: float | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class Hit:
     """One answer: the best moment of a video.
 
     `score` is the model's own, comparable within one query; `relevance` is in 0..1 and comparable across
-    queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `also` lists copies of the file;
-    `explanation` is there after a re-ranking. `score` is that of the search, re-ranked or not.
+    queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `copies` are further paths of the same
+    content; `explanation` is there after a re-ranking. `score` is that of the search, re-ranked or not.
     """
 
     path: Path
@@ -167,7 +167,7 @@ class Hit:
     score: float
     relevance: float
     scores: Mapping[str, float] = field(default_factory=dict)
-    also: tuple[Path, ...] = ()
+    copies: tuple[Path, ...] = ()
     explanation: Explanation | None = None
 
 

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("queries", type=Path, help="txt (one a line), csv, tsv, jsonl or parquet")
     parser.add_argument("source", type=Path, help="a library, or what extract_features.py wrote")
     parser.add_argument("--top", type=int, default=10, help="hits of each query")
-    parser.add_argument("--min-score", type=float, default=0.0, help="drop hits of smaller relevance (0..1)")
+    parser.add_argument("--min-relevance", type=float, default=0.0, help="drop hits of smaller relevance (0..1)")
     parser.add_argument("--rerank", action="store_true", help="re-rank the best, as the library does")
     parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl")
     parser.add_argument("--trec", type=Path, metavar="FILE", help="write a TREC run, too")
@@ -33,7 +33,7 @@ def main() -> None:
         column=args.column,
         ids=args.id_column,
         top=args.top,
-        min_score=args.min_score,
+        min_relevance=args.min_relevance,
         rerank=args.rerank,
         form=args.format,
         settings=config.load(args.config, args.set),

@@ -45,7 +45,7 @@ class FakeModel:
     def __init__(
         self,
         name: str = "fake",
-        scoring: Scoring = Scoring(moments=0.5),  # noqa: B008 (frozen)
+        scoring: Scoring = Scoring(moment_weight=0.5),  # noqa: B008 (frozen)
         head: int = 0,
         vision: int = 0,
         delay: float = 0.0,

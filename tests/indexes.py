@@ -29,9 +29,9 @@ def naive(stored, queries, limit, where=None):
     """Scores and ids of every allowed vector, from a dictionary, fully sorted."""
 
     def fits(id_):
-        kind = "video" if moment_of(np.int64(id_)) < 0 else "moment"
+        level = "video" if moment_of(np.int64(id_)) < 0 else "moment"
         return where is None or (
-            where.kind in (None, kind) and (where.videos is None or int(video_of(np.int64(id_))) in where.videos)
+            where.level in (None, level) and (where.videos is None or int(video_of(np.int64(id_))) in where.videos)
         )
 
     rows = []

@@ -18,7 +18,7 @@ from mmi_tvr.questions import pool, selection
 from mmi_tvr.questions.pool import Question
 from mmi_tvr.rerank.skeleton import Options
 from mmi_tvr.skeletons.store import Store
-from mmi_tvr.types import Ask, Embeddings, Sample, Video
+from mmi_tvr.types import AnswerRequest, Embeddings, Sample, Video
 
 COUNT = 8
 COLOURS, SHAPES = "Which colours?", "Which shapes?"
@@ -32,10 +32,12 @@ class Sees:
     def __init__(self) -> None:
         self.texts: list[Any] = []
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         return [self._one(ask) for ask in asks]
 
-    def _one(self, ask: Ask) -> str:
+    def _one(self, ask: AnswerRequest) -> str:
         if ask.text is not None:
             self.texts.append((ask.question, ask.text))
         if ask.question != COLOURS:

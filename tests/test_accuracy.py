@@ -19,7 +19,7 @@ from mmi_tvr.errors import AnswerError, UsageError
 from mmi_tvr.questions import answer_accuracy, pool
 from mmi_tvr.skeletons import dataset
 from mmi_tvr.skeletons.skeletons import Describer
-from mmi_tvr.types import Ask
+from mmi_tvr.types import AnswerRequest
 
 VIDEOS = 40
 
@@ -33,10 +33,12 @@ class Knows:
         self.wrong, self.dead = wrong, dead
         self.specs = plugins.build("datasets", "moving_shapes", {"split": "val", "count": VIDEOS}).specs()
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         return [self._one(ask) for ask in asks]
 
-    def _one(self, ask: Ask) -> str | AnswerError:
+    def _one(self, ask: AnswerRequest) -> str | AnswerError:
         assert ask.text is not None
         if ask.question == self.dead:
             return AnswerError("timed out")
@@ -57,7 +59,7 @@ def test_answers_are_counted_by_kind() -> None:
         one,
         asked,
         VIDEOS,
-        lambda question, number: Ask(question, text=str(number)),
+        lambda question, number: AnswerRequest(question, text=str(number)),
         lambda question, number: truth(question, "text")(one.specs[number], True),
         done.append,
     )
@@ -76,7 +78,9 @@ def test_answers_are_counted_by_kind() -> None:
 
 def test_unknown_truths_are_said() -> None:
     with pytest.raises(UsageError, match="the true answer is known"):
-        answer_accuracy.accuracy(Knows("", ""), questions("Who?"), 2, lambda q, n: Ask(q, text="0"), lambda q, n: None)
+        answer_accuracy.accuracy(
+            Knows("", ""), questions("Who?"), 2, lambda q, n: AnswerRequest(q, text="0"), lambda q, n: None
+        )
 
 
 def test_pairs_without_skeletons_have_no_probability() -> None:

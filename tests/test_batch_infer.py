@@ -100,7 +100,7 @@ def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: p
                 "relevance": pytest.approx(hit.relevance),
             }
             for row in ROWS
-            for rank, hit in enumerate(library.search(row["query"], top=3, min_score=0), start=1)
+            for rank, hit in enumerate(library.search(row["query"], top=3, min_relevance=0), start=1)
         ]
     assert len(expected) == 9
     vectors = extracted(tmp_path / "vectors", videos)

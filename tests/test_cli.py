@@ -119,7 +119,7 @@ def test_search_for_people_prints_times_and_scores(shell: Shell) -> None:
 
 
 def test_nothing_found_is_an_answer(shell: Shell) -> None:
-    words = ("search", "a rocket lifts off from its launch pad", "--library", shell.library, "--min-score", "0.999")
+    words = ("search", "a rocket lifts off from its launch pad", "--library", shell.library, "--min-relevance", "0.999")
     assert "nothing found" in shell(*words).stdout
     answer = shell.json(*words)
     assert answer["hits"] == []
@@ -130,7 +130,7 @@ def test_nothing_found_is_an_answer(shell: Shell) -> None:
 def test_html_page_is_self_contained_and_keeps_its_place_for_a_lost_file(shell: Shell) -> None:
     page = shell.folder / "page.html"
     query = "a <b>man</b> & a car"
-    shell("search", query, "--library", shell.library, "--min-score", 0, "--html", page)
+    shell("search", query, "--library", shell.library, "--min-relevance", 0, "--html", page)
     text = page.read_text()
     assert "a &lt;b&gt;man&lt;/b&gt; &amp; a car" in text
     assert "<b>man" not in text
@@ -245,7 +245,7 @@ def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_p
     library = tmp_path / "library"
     shell("index", clips / "videos", "--library", library, "--model", "moving-shapes")
     told = (clips / "captions.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")
-    hits = shell.json("search", told[1], "--library", library, "--min-score", 0)["hits"]
+    hits = shell.json("search", told[1], "--library", library, "--min-relevance", 0)["hits"]
     assert hits[0]["path"].endswith(told[0])
     shell("index", "--library", library)  # nothing is said about the model: it stays
     shell("index", "--library", library, "--model", "label_bridge", code=1)
@@ -266,7 +266,7 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
     words = ("index", clips / "videos", "--library", library, "--model", "moving-shapes", "--config", config)
     described = shell.json(*words, "--describe")["described"]
     assert (described["videos"], described["answers"], described["incomplete"]) == (3, 6, [])
-    words = ("search", "a [red] circle", "--library", library, "--min-score", 0)
+    words = ("search", "a [red] circle", "--library", library, "--min-relevance", 0)
     assert all("skeleton" not in hit for hit in shell.json(*words, "--no-rerank")["hits"])
     page = tmp_path / "page.html"
     found = shell.json(*words, "--rerank", "--html", page)
@@ -310,7 +310,7 @@ def test_models_and_doctor(shell: Shell) -> None:
         (("search", "a dog", "--library", "nowhere"), 2, "mmi-tvr index"),
         (("search", "  ", "--library", "library"), 2, "empty"),
         (("search", "a dog", "--library", "library", "--top", "0"), 2, "at least 1"),
-        (("search", "a dog", "--library", "library", "--min-score", "7"), 2, "between 0 and 1"),
+        (("search", "a dog", "--library", "library", "--min-relevance", "7"), 2, "between 0 and 1"),
         (("search", "a dog", "--library", "library", "--rerank"), 2, "no language model to re-rank with"),
         (("search", "a dog", "--library", "library", "--set", "rerank.depth=0"), 2, "depth"),
         (("index", "no-such-folder", "--library", "library"), 2, "no-such-folder"),

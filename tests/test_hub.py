@@ -349,7 +349,7 @@ def test_pull_says_what_to_write_after_model(trained: Path, remote: Hub, tmp_pat
 
 @pytest.fixture
 def encoder() -> Encoder:
-    return Encoder(FakeModel(scoring=Scoring(moments=0.5)), plugins.build("keyimages", "uniform", {"count": 2}))
+    return Encoder(FakeModel(scoring=Scoring(moment_weight=0.5)), plugins.build("keyimages", "uniform", {"count": 2}))
 
 
 def test_rows_are_unit_vectors_that_find_their_videos(encoder: Encoder, colours: list[Path]) -> None:

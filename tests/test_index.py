@@ -65,10 +65,10 @@ class TestContract:
         "where",
         [
             Filter(),
-            Filter(kind="video"),
-            Filter(kind="moment"),
+            Filter(level="video"),
+            Filter(level="moment"),
             Filter(videos=frozenset({1, 4})),
-            Filter(kind="video", videos=frozenset({3, 99})),
+            Filter(level="video", videos=frozenset({3, 99})),
             Filter(videos=frozenset()),
         ],
     )
@@ -165,7 +165,7 @@ class TestContract:
         with pytest.raises(UsageError, match="not 1: normalise"):
             fresh.search(unit(1) * 2, 1)
         with pytest.raises(UsageError, match="kind is 'video' or 'moment'"):
-            fresh.search(unit(1), 1, Filter(kind="clip"))
+            fresh.search(unit(1), 1, Filter(level="clip"))
 
     def test_takes_what_models_hand_over(self, fresh):
         half = unit(4).astype(np.float16)

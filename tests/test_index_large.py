@@ -40,7 +40,7 @@ WIDE = frozenset(range(0, 3_000, 2))
 
 
 class TestFaissAgainstFlat:
-    @pytest.mark.parametrize("where", [None, Filter(kind="moment"), Filter(kind="video"), Filter(videos=WIDE)])
+    @pytest.mark.parametrize("where", [None, Filter(level="moment"), Filter(level="video"), Filter(videos=WIDE)])
     @pytest.mark.parametrize("exact_rows", [8_192, 50])
     def test_recall(self, crowd, monkeypatch, where, exact_rows):
         flat, faiss, queries = crowd
@@ -61,7 +61,7 @@ class TestFaissAgainstFlat:
         assert faiss._read_graph().ntotal == 11_000
 
     @pytest.mark.parametrize(
-        "where", [Filter(videos=frozenset({7})), Filter(kind="video", videos=frozenset({5, 2_974}))]
+        "where", [Filter(videos=frozenset({7})), Filter(level="video", videos=frozenset({5, 2_974}))]
     )
     def test_narrow_filters_are_exact(self, crowd, monkeypatch, where):
         flat, faiss, queries = crowd

@@ -49,21 +49,21 @@ def module(name: str) -> ModuleType:
 
 @pytest.fixture
 def lang(shelf: Path) -> Iterator[Any]:
-    made = module("langchain").VideoRetriever(library=str(shelf), model=FakeModel(), top=2, min_score=0.0)
+    made = module("langchain").VideoRetriever(library=str(shelf), model=FakeModel(), top=2, min_relevance=0.0)
     yield made
     made.close()
 
 
 @pytest.fixture
 def llama(shelf: Path) -> Iterator[Any]:
-    made = module("llamaindex").VideoRetriever(shelf, model=FakeModel(), top=2, min_score=0.0)
+    made = module("llamaindex").VideoRetriever(shelf, model=FakeModel(), top=2, min_relevance=0.0)
     yield made
     made.close()
 
 
 def expected(shelf: Path, text: str) -> list[Hit]:
     with Library(shelf, model=FakeModel()) as library:
-        return list(library.search(text, top=2, min_score=0.0).hits)
+        return list(library.search(text, top=2, min_relevance=0.0).hits)
 
 
 def test_langchain_gives_the_hits_of_the_library(shelf: Path, lang: Any) -> None:
@@ -149,7 +149,7 @@ def test_an_explanation_is_text_for_a_language_model_and_data_for_a_program() ->
         Answer("v2", "Where?", "", (), "no answer came"),
     )
     why = Explanation((Answer("t1", "What?", "circle"),), lines, 0.9, 0.5, 0.57)
-    hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, also=(Path("/films/b.mp4"),), explanation=why)
+    hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, copies=(Path("/films/b.mp4"),), explanation=why)
     assert _documents.content(hit) == "a.mp4, 1.0 s to 2.5 s\nWhat moves? a red circle"
     found = json.loads(json.dumps(_documents.metadata(hit)))
     assert found["also"] == ["/films/b.mp4"]

@@ -135,7 +135,7 @@ def check_answers(path: Path, folder: Path) -> None:
     found = None
     for vision in (0, 1):
         with Library(path, model=FakeModel(vision=vision), relevance=clipped) as library, suppress(IndexMismatch):
-            found = {hit.path.name for hit in library.search("red", top=99, min_score=0)}
+            found = {hit.path.name for hit in library.search("red", top=99, min_relevance=0)}
     assert found == {file.name for file in folder.iterdir()}
 
 

@@ -73,7 +73,7 @@ def test_renamed_changed_vanished_copied_and_new(folder, library):
     assert best(library, "white") == "green"
     hits = library.search("yellow", top=9)
     assert len(hits) == 4  # blue, white, cyan, and yellow once
-    assert {hits[0].path.name, *(path.name for path in hits[0].also)} == {"sun.mp4", "yellow.mp4"}
+    assert {hits[0].path.name, *(path.name for path in hits[0].copies)} == {"sun.mp4", "yellow.mp4"}
     assert counts(library.index()) == {"unchanged": 5}
 
 
@@ -96,7 +96,7 @@ def test_two_copies_of_which_one_goes(folder, library):
     assert counts(library.index(folder)) == {"added": 4, "copies": 1, "embedded": 4}
     (folder / "again.mp4").unlink()
     assert counts(library.index(folder)) == {"unchanged": 4, "removed": 1}
-    assert library.search("red", top=1)[0].also == ()
+    assert library.search("red", top=1)[0].copies == ()
     (folder / "part0" / "red.mp4").unlink()
     library.index(folder)
     assert library.status().videos == 3
@@ -318,10 +318,10 @@ def test_files_are_forgotten_at_once_in_the_middle_of_a_rebuild(folder, library)
         Library(library.path, model=Stops(vision=1)).index(rebuild=True)
     assert len(library.remove(folder / "part0")) == 2
     assert library.status().rebuilding == 2
-    assert len(library.search("red", top=9, min_score=0)) == 2
+    assert len(library.search("red", top=9, min_relevance=0)) == 2
     rebuilt = Library(library.path, model=FakeModel(vision=1), relevance=clipped)
     rebuilt.index(folder / "part1", rebuild=True)
-    assert len(rebuilt.search("red", top=9, min_score=0)) == 2
+    assert len(rebuilt.search("red", top=9, min_relevance=0)) == 2
 
 
 def test_a_rebuild_that_cannot_begin_leaves_nothing(folder, library):

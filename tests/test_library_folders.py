@@ -169,7 +169,7 @@ class FolderMachine(RuleBasedStateMachine):
         hits = self.library.search(colour, top=9)
         assert len(hits) == len(set(self.indexed.values()))
         names = {hit.path.relative_to(self.root).as_posix() for hit in hits}
-        names |= {path.relative_to(self.root).as_posix() for hit in hits for path in hit.also}
+        names |= {path.relative_to(self.root).as_posix() for hit in hits for path in hit.copies}
         assert names == set(self.indexed)
         if colour in self.indexed.values():
             assert self.indexed[hits[0].path.relative_to(self.root).as_posix()] == colour

@@ -64,7 +64,7 @@ class TestServer:
             each.delete(ids[::9])
             each.upsert(ids[5:50], vectors[:45])
         server.publish()
-        for where in (None, Filter(kind="video"), Filter(videos=frozenset({3, 11}))):
+        for where in (None, Filter(level="video"), Filter(videos=frozenset({3, 11}))):
             expected, found = flat.search(queries, 10, where), server.search(queries, 10, where)
             np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
             assert (found[1] == expected[1]).all()
@@ -212,7 +212,7 @@ class TestLite:
             each.upsert(ids[5:50], vectors[:45])
         for where in (
             None,
-            Filter(kind="video"),
+            Filter(level="video"),
             Filter(videos=frozenset({3, 11})),
             Filter(videos=frozenset(range(80))),
         ):

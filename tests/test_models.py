@@ -135,7 +135,7 @@ def features(model: Model, count: int, seed: int = 0) -> Features:
 def test_model_offers_the_protocol(model: Model) -> None:
     assert isinstance(model, Model)
     assert model.image_size > 0
-    assert 0 <= model.scoring.moments <= 1
+    assert 0 <= model.scoring.moment_weight <= 1
 
 
 def test_features_have_one_row_per_picture_and_do_not_depend_on_the_batch(model: Model) -> None:

@@ -151,7 +151,7 @@ def other_pooling(model: Any, patch: pytest.MonkeyPatch) -> Iterator[None]:
 @contextmanager
 def other_prompt(model: Any, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """One word less in what the language model is told of a sentence."""
-    patch.setattr("mmi_tvr.models._mmi.TEXT_PROMPT", "Represent this text: {text}")
+    patch.setattr("mmi_tvr.models.mmi.network.TEXT_PROMPT", "Represent this text: {text}")
     yield
 
 

@@ -20,9 +20,8 @@ from mmi_tvr.protocols import Reranker
 from mmi_tvr.rerank import section
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.scoring.joint import permutation
-from mmi_tvr.skeletons import skeletons
 from mmi_tvr.skeletons.skeletons import Describer
-from mmi_tvr.skeletons.store import Store
+from mmi_tvr.skeletons.store import FILE, Store
 from mmi_tvr.types import Query
 
 COSINES = np.array([0.8, 0.7, 0.6, 0.5])
@@ -73,29 +72,29 @@ def test_the_joint_score_is_the_weighted_sum() -> None:
     found = explained(one)
     assert isinstance(one, Reranker)
     assert [each.probability for each in found] == [0.1, 0.9, 0.5, 0.0]
-    assert [each.joint for each in found] == pytest.approx(0.6 * COSINES + 0.3 * np.array([0.1, 0.9, 0.5, 0.0]))
+    assert [each.joint_score for each in found] == pytest.approx(0.6 * COSINES + 0.3 * np.array([0.1, 0.9, 0.5, 0.0]))
     assert [each.cosine for each in found] == COSINES.tolist()
     assert judge.asked == [("a dog", ["a dog; a dog"] * 4)]
-    assert [(line.asked, line.times) for line in found[0].video] == [(WHAT, (0, 1)), (WHERE, (0, 1))]
+    assert [(line.question, line.times) for line in found[0].video_skeleton] == [(WHAT, (0, 1)), (WHERE, (0, 1))]
     assert set(one.seconds) == {"answer", "judge"}
     found = explained(reranker(FakeJudge(0.1, 0.9, 0.5, 0.0), lambda_r=0.0, lambda_s=2.0))
-    assert [each.joint for each in found] == pytest.approx([0.2, 1.8, 1.0, 0.0])
+    assert [each.joint_score for each in found] == pytest.approx([0.2, 1.8, 1.0, 0.0])
 
 
 def test_a_candidate_without_a_skeleton_keeps_its_place_and_says_why() -> None:
     judge = FakeJudge(0.0, 0.5, 1.0)
     found = explained(reranker(judge, gone={2}))
     assert len(judge.asked[0][1]) == 3
-    assert "the file is gone" in (found[1].missing or "")
-    assert (found[1].joint, found[1].cosine) == (None, 0.7)
-    assert permutation([each.joint for each in found]) == [3, 1, 2, 0]
+    assert "the file is gone" in (found[1].failure or "")
+    assert (found[1].joint_score, found[1].cosine) == (None, 0.7)
+    assert permutation([each.joint_score for each in found]) == [3, 1, 2, 0]
 
 
 def test_a_video_that_left_the_library_meanwhile() -> None:
     one = reranker(FakeJudge(0.5, 0.5, 0.5))
     one.views = lambda numbers: {number: view(str(number)) for number in numbers if number != 3}
     found = explained(one)
-    assert [each.missing is None for each in found] == [True, True, False, True]
+    assert [each.failure is None for each in found] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -112,22 +111,22 @@ def test_a_video_that_left_the_library_meanwhile() -> None:
 def test_an_answerer_that_fails_moves_nothing(answerer: dict[str, Any], says: str) -> None:
     judge = FakeJudge(0.0, 0.3, 0.6, 1.0)
     found = explained(reranker(judge, answerer))
-    assert [each.joint for each in found] == [None] * 4
-    assert all(says in (each.missing or "") for each in found)
+    assert [each.joint_score for each in found] == [None] * 4
+    assert all(says in (each.failure or "") for each in found)
     assert judge.asked == []
 
 
 def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
-    store = Store(tmp_path / skeletons.FILE)
+    store = Store(tmp_path / FILE)
     one = reranker(FakeJudge(0.2, 0.9))
     one.describer.store = store
     one.describer.of([view("1"), view("4")])
     one.describer.answerer.options = one.describer.answerer.options.model_copy(update={"dies": 5})  # after the query
     found = explained(one)
     store.close()
-    assert [each.joint is None for each in found] == [False, True, True, False]
-    assert "died" in (found[1].missing or "")
-    assert permutation([each.joint for each in found]) == [3, 1, 2, 0]
+    assert [each.joint_score is None for each in found] == [False, True, True, False]
+    assert "died" in (found[1].failure or "")
+    assert permutation([each.joint_score for each in found]) == [3, 1, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +139,8 @@ def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
 )
 def test_a_judge_that_fails_moves_nothing(judge: FakeJudge, says: str) -> None:
     found = explained(reranker(judge))
-    assert [(each.joint, each.missing) for each in found] == [(None, says)] * 4
-    assert found[0].video[0].text == "a dog"
+    assert [(each.joint_score, each.failure) for each in found] == [(None, says)] * 4
+    assert found[0].video_skeleton[0].text == "a dog"
 
 
 def test_a_bug_is_not_hidden() -> None:
@@ -219,9 +218,9 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
     with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, WHERE])) as library:
         library.index(videos)
     with opened(tmp_path, model, None) as library:
-        plain = library.search("a red circle", min_score=0, rerank=False)
-        found = library.search("a red circle", min_score=0)  # the library's own settings say so
-        assert library.search("a red circle", min_score=0, rerank=True).hits == found.hits
+        plain = library.search("a red circle", min_relevance=0, rerank=False)
+        found = library.search("a red circle", min_relevance=0)  # the library's own settings say so
+        assert library.search("a red circle", min_relevance=0, rerank=True).hits == found.hits
     assert [hit.explanation for hit in plain] == [None] * 3
     assert {hit.path: (hit.score, hit.relevance) for hit in plain} == {
         hit.path: (hit.score, hit.relevance) for hit in found
@@ -229,14 +228,14 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
     for hit in found:
         why = hit.explanation
         assert why is not None
-        assert why.missing is None
-        assert [line.text for line in why.text] == ["a red circle"]
-        assert [line.asked for line in why.video] == [WHAT, WHERE]
-        assert why.video[0].times
-        assert all(0 <= time <= 2 for time in why.video[0].times)
-        assert why.joint == pytest.approx(0.6 * hit.score + 0.3 * why.probability)
+        assert why.failure is None
+        assert [line.text for line in why.text_skeleton] == ["a red circle"]
+        assert [line.question for line in why.video_skeleton] == [WHAT, WHERE]
+        assert why.video_skeleton[0].times
+        assert all(0 <= time <= 2 for time in why.video_skeleton[0].times)
+        assert why.joint_score == pytest.approx(0.6 * hit.score + 0.3 * why.probability)
         assert (hit.scores["joint"], hit.scores["probability"], hit.scores["cosine"]) == (
-            why.joint, why.probability, why.cosine,
+            why.joint_score, why.probability, why.cosine,
         )  # fmt: skip
     joint = [hit.scores["joint"] for hit in found]
     assert joint == sorted(joint, reverse=True)
@@ -248,8 +247,8 @@ def test_only_the_best_are_looked_at(tmp_path: Path, videos: Path, model: Any) -
     section = wanted.rerank.model_copy(update={"depth": 2}) if wanted.rerank else None
     with opened(tmp_path, model, wanted.model_copy(update={"rerank": section})) as library:
         library.index(videos)
-        plain = library.search("a red circle", min_score=0, rerank=False)
-        found = library.search("a red circle", min_score=0, rerank=True)
+        plain = library.search("a red circle", min_relevance=0, rerank=False)
+        found = library.search("a red circle", min_relevance=0, rerank=True)
     assert [hit.explanation is None for hit in found] == [False, False, True]
     assert found[2].path == plain[2].path
 
@@ -263,7 +262,7 @@ def test_describing_is_done_once_and_resumed(tmp_path: Path, videos: Path, model
     with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, "Who is there?"])) as library:
         assert library.describe().answers == 3  # the edited question alone
         library.remove(videos / "red.mp4")
-    with Store(tmp_path / "library" / skeletons.FILE) as store:
+    with Store(tmp_path / "library" / FILE) as store:
         assert store.count() == 6  # of the two that are left, the old question's, too
     with (
         opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], dies=0, rule="other")) as library,
@@ -277,20 +276,20 @@ def test_features_that_were_lost_are_made_again(tmp_path: Path, videos: Path, mo
         library.index(videos)
         for shard in (tmp_path / "library" / "features").glob("*.safetensors"):
             shard.unlink()
-        found = library.search("a red circle", min_score=0, rerank=True)
-        assert all(hit.explanation and hit.explanation.missing is None for hit in found)
+        found = library.search("a red circle", min_relevance=0, rerank=True)
+        assert all(hit.explanation and hit.explanation.failure is None for hit in found)
 
 
 def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path, model: Any) -> None:
     files = [colour_video(tmp_path / "videos" / f"{name}.mp4", name) for name in ("red", "green", "blue")]
     with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], sees="pictures")) as library:
         library.index(tmp_path / "videos")
-        before = library.search("a red circle", min_score=0, rerank=False)
+        before = library.search("a red circle", min_relevance=0, rerank=False)
         for file in files:
             file.unlink()
-        found = library.search("a red circle", min_score=0, rerank=True)
+        found = library.search("a red circle", min_relevance=0, rerank=True)
     assert [hit.path for hit in found] == [hit.path for hit in before]
-    assert all(hit.explanation and str(hit.path.name) in (hit.explanation.missing or "") for hit in found)
+    assert all(hit.explanation and str(hit.path.name) in (hit.explanation.failure or "") for hit in found)
 
 
 def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: Any) -> None:

@@ -27,8 +27,8 @@ def naive(queries, made, rule):
     for row, query in enumerate(queries.astype(np.float64)):
         for column, each in enumerate(made):
             cosines = sorted((float(query @ moment) for moment in each.moments), reverse=True)
-            best = np.mean(cosines[: rule.top]) if rule.moments else 0.0
-            scores[row, column] = (1 - rule.moments) * (query @ each.video) + rule.moments * best
+            best = np.mean(cosines[: rule.top_moments]) if rule.moment_weight else 0.0
+            scores[row, column] = (1 - rule.moment_weight) * (query @ each.video) + rule.moment_weight * best
     return scores
 
 
@@ -90,7 +90,7 @@ def test_vectors_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match="5, 6 and 6 numbers each"):
         gallery.score(unit(rng, 1, 5), Scoring())
     with pytest.raises(UsageError, match="at least 1, not 0"):
-        gallery.score(unit(rng, 1, 6), Scoring(top=0))
+        gallery.score(unit(rng, 1, 6), Scoring(top_moments=0))
     with pytest.raises(UsageError, match="these have 6 and 7"):
         Gallery.pack(embeddings(rng, [1]) + embeddings(rng, [1], width=7))
     with pytest.raises(UsageError, match="none"):

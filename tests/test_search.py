@@ -44,7 +44,7 @@ class OneVector(FakeModel):
         return np.stack([self.vector for _ in queries])
 
 
-@pytest.mark.parametrize("scoring", [Scoring(), Scoring(moments=1.0), Scoring(moments=0.4, top=2)])
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring(moment_weight=1.0), Scoring(moment_weight=0.4, top_moments=2)])
 def test_search_equals_a_naive_loop(tmp_path, scoring):
     stored = gallery(seed=3, videos=40)
     index = open_index("flat", path=tmp_path, dim=12, fingerprint="f")
@@ -62,8 +62,8 @@ def test_search_equals_a_naive_loop(tmp_path, scoring):
         )
         naive = {}
         for number, found in stored.items():
-            cosines = sorted((float(moment @ query) for moment in found.moments), reverse=True)[: scoring.top]
-            naive[number] = (1 - scoring.moments) * float(found.video @ query) + scoring.moments * float(
+            cosines = sorted((float(moment @ query) for moment in found.moments), reverse=True)[: scoring.top_moments]
+            naive[number] = (1 - scoring.moment_weight) * float(found.video @ query) + scoring.moment_weight * float(
                 np.mean(cosines)
             )
         expected = sorted(naive, key=lambda number: (-round(naive[number], 6), number))[:8]
@@ -75,7 +75,7 @@ def test_search_equals_a_naive_loop(tmp_path, scoring):
             assert (hit.start, hit.end, hit.time) == tuple(found.segments[int(np.argmax(found.moments @ query))])
         few = searcher.search("anything", top=8, videos=frozenset(expected[3:5]))
         assert [int(hit.path.stem) for hit in few] == expected[3:5]
-        sure = searcher.search("anything", top=8, min_score=max(0.0, result[2].relevance))
+        sure = searcher.search("anything", top=8, min_relevance=max(0.0, result[2].relevance))
         assert [hit.path for hit in sure] == [hit.path for hit in result if hit.relevance >= result[2].relevance]
         assert set(result.seconds) == {"embed", "search", "score", "relevance", "total"}
     index.close()
@@ -115,13 +115,13 @@ def test_strange_queries(folder, library):
     with pytest.raises(UsageError, match="at least 1 hit"):
         library.search("red", top=0)
     with pytest.raises(UsageError, match="between 0 and 1"):
-        library.search("red", min_score=float("nan"))
+        library.search("red", min_relevance=float("nan"))
 
 
 def test_nothing_found_is_an_answer(folder, library):
     library.index(folder)
-    assert [hit.path.stem for hit in library.search("red", top=9, min_score=0.8)] == ["red"]
-    result = library.search("cyan", min_score=0.99)
+    assert [hit.path.stem for hit in library.search("red", top=9, min_relevance=0.8)] == ["red"]
+    result = library.search("cyan", min_relevance=0.99)
     assert list(result) == []
     assert (result.model, result.coverage.searched) == ("fake", 4)
     assert len(library.search("red", top=100)) == 4

@@ -17,7 +17,7 @@ from mmi_tvr import plugins
 from mmi_tvr.errors import AnswerError, MediaError, MmiTvrError
 from mmi_tvr.skeletons import skeletons
 from mmi_tvr.skeletons.skeletons import Describer, View, pictures_at, plain, text_skeleton, video_skeleton
-from mmi_tvr.skeletons.store import Store
+from mmi_tvr.skeletons.store import FILE, Store
 from mmi_tvr.types import Answer
 
 WHAT, WHERE, WHEN = "What is there?", "Where is it?", "When is it?"
@@ -29,7 +29,7 @@ def fake(**options: Any) -> Any:
 
 @pytest.fixture
 def store(tmp_path: Path):
-    with Store(tmp_path / skeletons.FILE) as opened:
+    with Store(tmp_path / FILE) as opened:
         yield opened
 
 

@@ -30,7 +30,7 @@ from mmi_tvr.encoders import llava
 from mmi_tvr.errors import AnswerError, MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.models import mmi
 from mmi_tvr.models.mmi import Mmi, folder_of
-from mmi_tvr.types import Ask, Features
+from mmi_tvr.types import AnswerRequest, Features
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def sorted_names(folder: Path) -> list[str]:
 def test_vllm_is_given_what_the_model_reads(model: Mmi, engine: list[Engine]) -> None:
     given = asks(model)
     found = vllm.build(vllm.Options(max_tokens=MOST, batch=3, engine={"block_size": 32}), device="cpu", model=model)
-    said = found.answer([*given, Ask("red " * 2500, text="a")])
+    said = found.answer([*given, AnswerRequest("red " * 2500, text="a")])
     assert isinstance(said[-1], AnswerError)
     (made,) = engine
     assert made.arguments["model"] == model.options.llava.checkpoint
@@ -198,20 +198,24 @@ def answers(values: dict[str, Any]) -> bool:
     return True
 
 
-def questions(model: Mmi) -> list[Ask]:
+def questions(model: Mmi) -> list[AnswerRequest]:
     """About texts, and about 1 to 3 key images each, of the size that the vision tower reads."""
-    found = [Ask(question, text=text) for text in ("a red circle moves", 'a "blue" </s> square') for question in ASKED]
+    found = [
+        AnswerRequest(question, text=text)
+        for text in ("a red circle moves", 'a "blue" </s> square')
+        for question in ASKED
+    ]
     random = np.random.default_rng(0)
     for question in ASKED:
         for count in (1, 2, 3):
             shown = random.integers(0, 256, (count, model.image_size, model.image_size, 3), dtype=np.uint8)
             segments = np.zeros((count, 3))
             features = Features(segments, model.encode_images(list(shown)))
-            found.append(Ask(question, features=features, pictures=tuple(shown)))
+            found.append(AnswerRequest(question, features=features, pictures=tuple(shown)))
     return found
 
 
-def untrained(model: Mmi, given: Sequence[Ask]) -> list[str]:
+def untrained(model: Mmi, given: Sequence[AnswerRequest]) -> list[str]:
     """What the base says, without adapter."""
     base = Mmi(model.options.model_copy(update={"weights": None}), "cpu")
     return list(map(str, plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=base).answer(given)))
@@ -236,7 +240,7 @@ def test_a_server_refuses_one_question_and_answers_the_rest(url: str, whole: Mmi
     given = questions(whole)[:3]
     values = {"base_url": url, "max_tokens": MOST, "timeout": 300}
     alone = plugins.build("answerers", "openai", values).answer(given)
-    found = plugins.build("answerers", "openai", values).answer([Ask("red " * 2500, text="a"), *given])
+    found = plugins.build("answerers", "openai", values).answer([AnswerRequest("red " * 2500, text="a"), *given])
     assert str(found[0]).startswith("the server says 400: ")
     assert list(map(str, found[1:])) == list(map(str, alone))
 

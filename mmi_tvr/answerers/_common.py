@@ -10,7 +10,7 @@ from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..prompt_templates import AnswerTemplate
-from ..types import Ask
+from ..types import AnswerRequest
 
 Sees = Literal["features", "pictures"]
 
@@ -28,7 +28,7 @@ class AskingOptions(BaseOptions):
         return found.model_copy(update={"max_tokens": self.max_tokens}) if self.max_tokens else found
 
 
-def unanswerable(ask: Ask, sees: Sees) -> AnswerError | None:
+def unanswerable(ask: AnswerRequest, sees: Sees) -> AnswerError | None:
     """Why this cannot be asked; None where it can."""
     if not ask.question.strip():
         return AnswerError("the question is empty")

@@ -14,7 +14,7 @@ from .. import plugins
 from ..errors import AnswerError, UsageError
 from ..models.mmi import Mmi
 from ..protocols import Model
-from ..types import Ask
+from ..types import AnswerRequest
 from ..utils.hashing import digest
 from ._common import AskingOptions, unanswerable
 
@@ -70,7 +70,7 @@ class Reading:
         """Inside, the LLaVA is as it answers."""
         return nullcontext() if self.options.adapter else self.llava.unadapted()
 
-    def prompts(self, asks: Sequence[Ask], context: int | None = None) -> list[str | AnswerError]:
+    def prompts(self, asks: Sequence[AnswerRequest], context: int | None = None) -> list[str | AnswerError]:
         """The prompt of each, an image token a key image; an error where it cannot be asked or is too long.
 
         `context` is how many tokens can be read, those of the answer included; default: as the LLaVA's settings say.
@@ -84,7 +84,7 @@ class Reading:
             for text, length, error in zip(texts, self.llava.lengths(texts), errors, strict=True)
         ]
 
-    def visual(self, asks: Sequence[Ask]) -> Tensor | None:
+    def visual(self, asks: Sequence[AnswerRequest]) -> Tensor | None:
         """The visual tokens (N, tokens_per_image, d_lm) of all key images, in order; None where there are none."""
         import torch
 
@@ -98,7 +98,7 @@ class Reading:
         """Hash of the model, the words, and whatever else changes an answer."""
         return digest(self.mmi.fingerprint(), self.options.words.model_dump(), self.options.adapter, *more)
 
-    def _prompt(self, ask: Ask) -> str:
+    def _prompt(self, ask: AnswerRequest) -> str:
         """Question and text are data: nothing in them is a special token, or ends a quotation. A question is never cut
         (decision): half of one is another one."""
         words, llava = self.options.words, self.llava
@@ -108,7 +108,7 @@ class Reading:
         images = llava.image_token * len(ask.features.segments) if ask.features else ""
         return words.video.format(images=images, question=question)
 
-    def _patches(self, ask: Ask) -> np.ndarray:
+    def _patches(self, ask: AnswerRequest) -> np.ndarray:
         """(K, tokens_per_image, d_v) of one video."""
         found = ask.features.arrays.get("patches") if ask.features else None
         if found is None:

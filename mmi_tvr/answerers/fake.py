@@ -10,7 +10,7 @@ from pydantic import Field
 from ..errors import AnswerError, MmiTvrError
 from ..plugins import BaseOptions
 from ..protocols import Model
-from ..types import Ask
+from ..types import AnswerRequest
 from ..utils.hashing import digest
 from ._common import Sees, said, unanswerable
 
@@ -41,9 +41,11 @@ class FakeAnswerer:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.sees: Sees = options.sees
-        self.asked: list[Ask] = []
+        self.asked: list[AnswerRequest] = []
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         found: list[str | AnswerError] = []
         for ask in asks:
             if self.options.dies is not None and len(self.asked) >= self.options.dies:
@@ -57,7 +59,7 @@ class FakeAnswerer:
     def fingerprint(self) -> str:
         return digest(self.name, self.options.model_dump(mode="json", exclude={"delay", "dies"}))
 
-    def _answer(self, ask: Ask) -> str | AnswerError:
+    def _answer(self, ask: AnswerRequest) -> str | AnswerError:
         if ask.question in self.options.late:
             return AnswerError("no answer in time, as it was told")
         if ask.question in self.options.fail:

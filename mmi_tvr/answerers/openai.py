@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..errors import AnswerError, MmiTvrError, UsageError
 from ..protocols import Model
-from ..types import Ask, Pixels
+from ..types import AnswerRequest, Pixels
 from ..utils.hashing import digest
 from ._common import AskingOptions, Sees, said, unanswerable
 from ._http import Server, ServerOptions
@@ -49,7 +49,9 @@ class OpenaiAnswerer:
         self.options = options
         self._model = ""
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         found: list[str | AnswerError] = [unanswerable(ask, self.sees) or "" for ask in asks]
         rows = [row for row, error in enumerate(found) if error == ""]
         for _ in range(len(found) - len(rows)):
@@ -95,7 +97,7 @@ class OpenaiAnswerer:
             self._model = names[0]
         return self._model
 
-    def _answer(self, server: Server, ask: Ask) -> str | AnswerError:
+    def _answer(self, server: Server, ask: AnswerRequest) -> str | AnswerError:
         message = {"role": "user", "content": content(ask, self.options)}
         limit = self.options.words.max_tokens
         body = {"model": self._model, "messages": [message], "temperature": 0, "max_tokens": limit}
@@ -112,7 +114,7 @@ class OpenaiAnswerer:
         return said(text) if isinstance(text, str) else AnswerError("the server's reply holds no text")
 
 
-def content(ask: Ask, options: Options) -> list[dict[str, Any]]:
+def content(ask: AnswerRequest, options: Options) -> list[dict[str, Any]]:
     """The parts of a message: the template's words around quoted data, and the key images where it says {images}."""
     words = options.words
     question = quote(ask.question.strip())

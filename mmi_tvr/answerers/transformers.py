@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..errors import AnswerError
 from ..protocols import Model
-from ..types import Ask
+from ..types import AnswerRequest
 from ._common import Sees, said
 from ._reading import Reading, ReadingOptions
 
@@ -36,7 +36,9 @@ class TransformersAnswerer:
         self.options = options
         self._reading = reading
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         llava, limit = self._reading.llava, self.options.words.max_tokens
         found = self._reading.prompts(asks)
         prompts = {row: prompt for row, prompt in enumerate(found) if isinstance(prompt, str)}

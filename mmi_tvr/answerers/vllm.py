@@ -22,7 +22,7 @@ from ..encoders import hub
 from ..errors import AnswerError, ModelNotFound
 from ..models import mmi
 from ..protocols import Model
-from ..types import Ask
+from ..types import AnswerRequest
 from ._common import Sees, said
 from ._reading import Reading, ReadingOptions
 
@@ -59,7 +59,9 @@ class VllmAnswerer:
         self.options = options
         self._reading = reading
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         vllm = plugins.require("vllm", "vllm")
         greedy = vllm.SamplingParams(temperature=0.0, max_tokens=self.options.words.max_tokens)
         found = self._reading.prompts(asks, self.options.max_model_len)
@@ -79,7 +81,7 @@ class VllmAnswerer:
         merged = hub.checkpoint_digest(hub.locate(self.options.checkpoint)) if self.options.checkpoint else None
         return self._reading.fingerprint(self.name, merged, self.options.dtype)
 
-    def inputs(self, prompts: Sequence[str], asks: Sequence[Ask]) -> list[dict[str, Any]]:
+    def inputs(self, prompts: Sequence[str], asks: Sequence[AnswerRequest]) -> list[dict[str, Any]]:
         """What vLLM reads: ids with one image token a key image, and the visual tokens (K, T, d_lm) beside them."""
         with self._reading.speaking():
             visual = self._reading.visual(asks)

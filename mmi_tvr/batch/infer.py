@@ -44,7 +44,7 @@ class Settings(plugins.BaseOptions):
     source: Path
     embeddings: bool = Field(description="whether the source is a directory of embeddings, else a library")
     top: int = Field(10, ge=1)
-    min_score: float = Field(0.0, ge=0, le=1)
+    min_relevance: float = Field(0.0, ge=0, le=1)
     rerank: bool = False
     format: Literal["jsonl", "parquet"] = "jsonl"
     settings: dict[str, Any] = Field({}, description="of the library's search, as a settings file has them")
@@ -58,7 +58,7 @@ def create(
     column: str | None = None,
     ids: str | None = None,
     top: int = 10,
-    min_score: float = 0.0,
+    min_relevance: float = 0.0,
     rerank: bool = False,
     form: str = "jsonl",
     settings: config.Settings | None = None,
@@ -74,7 +74,7 @@ def create(
     values: dict[str, Any] = {
         "source": str(source.absolute()),
         "top": top,
-        "min_score": min_score,
+        "min_relevance": min_relevance,
         "rerank": rerank,
         "format": form,
         "settings": wanted,
@@ -176,7 +176,7 @@ class Infer:
         self._close = searcher.index.close
 
         def search(query: Query) -> list[dict[str, Any]]:
-            result = searcher.search(query, self.settings.top, self.settings.min_score)
+            result = searcher.search(query, self.settings.top, self.settings.min_relevance)
             items = [collection.item_of(hit) for hit in result]
             return _rows(result, [(item["id"], item["path"]) for item in items])
 
@@ -192,7 +192,7 @@ class Infer:
         self._close = library.close
 
         def search(query: Query) -> list[dict[str, Any]]:
-            result = library.search(query, self.settings.top, self.settings.min_score, rerank=self.settings.rerank)
+            result = library.search(query, self.settings.top, self.settings.min_relevance, rerank=self.settings.rerank)
             return _rows(result, [(str(hit.path), str(hit.path)) for hit in result])
 
         self._search = search

@@ -13,7 +13,7 @@ from ..evaluation.transductive import Directions, MakeBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import Stored, stored
 from ..protocols import KeyImageMethod, Model
-from ..types import Ask, Sample
+from ..types import AnswerRequest, Sample
 from ..utils import array_cache
 from ._console import Watch
 
@@ -65,13 +65,13 @@ def answers(
         samples, _features(samples, model, method, watch), sampling_fingerprint(model, method)
     )
 
-    def about_text(question: str, number: int) -> Ask:
-        return Ask(question, text=samples[number].captions[0])
+    def about_text(question: str, number: int) -> AnswerRequest:
+        return AnswerRequest(question, text=samples[number].captions[0])
 
-    def about_video(question: str, number: int) -> Ask:
+    def about_video(question: str, number: int) -> AnswerRequest:
         if answerer.sees == "features":
-            return Ask(question, features=seen[number].features())
-        return Ask(question, pictures=tuple(seen[number].pictures()))
+            return AnswerRequest(question, features=seen[number].features())
+        return AnswerRequest(question, pictures=tuple(seen[number].pictures()))
 
     found = {}
     for name, make in (("text", about_text), ("video", about_video)):

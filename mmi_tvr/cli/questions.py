@@ -242,7 +242,7 @@ def preview(
         table.add_column(f"{name} question", style="dim", overflow="fold")
         table.add_column(name, overflow="fold")
     for lines in zip_longest(*skeletons.values()):
-        cells = [(line.asked, line.text or f"({line.error})") if line else ("", "") for line in lines]
+        cells = [(line.question, line.text or f"({line.error})") if line else ("", "") for line in lines]
         table.add_row(*(Text(word) for cell in cells for word in cell))
     out.print(table, soft_wrap=False)
 

@@ -94,10 +94,11 @@ def search(
     *,
     library: LibraryOption,
     top: Annotated[int, typer.Option(help="at most so many videos")] = 5,
-    min_score: Annotated[
+    min_relevance: Annotated[
         float | None,
         typer.Option(help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing"),
     ] = None,
+    min_score: Annotated[float | None, typer.Option(hidden=True, help="former name of --min-relevance")] = None,
     rerank: Annotated[
         bool | None,
         typer.Option(
@@ -113,8 +114,11 @@ def search(
     """Find the moment that TEXT describes."""
     if explain and rerank is False:
         raise typer.BadParameter("--explain shows what --rerank found; leave out --no-rerank")
+    if min_score is not None:
+        say("--min-score is called --min-relevance now; the former name goes with the next release")
+        min_relevance = min_score if min_relevance is None else min_relevance
     with Library(library, settings=config.load(settings, set_ or ())) as held:
-        result = held.search(text, top=top, min_score=min_score, rerank=True if explain else rerank)
+        result = held.search(text, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
     if result.coverage.pending:
         say(f"{result.coverage.pending} videos are not indexed yet: mmi-tvr index --library {library} goes on")
     if html:
@@ -240,7 +244,7 @@ def _hit_document(hit: Hit) -> dict[str, object]:
         "score": hit.score,
         "relevance": hit.relevance,
         "scores": dict(hit.scores),
-        "also": [str(path) for path in hit.also],
+        "also": [str(path) for path in hit.copies],
     }
     if hit.explanation:
         document["skeleton"] = _explanation_document(hit.explanation)
@@ -249,17 +253,17 @@ def _hit_document(hit: Hit) -> dict[str, object]:
 
 def _explanation_document(why: Explanation) -> dict[str, object]:
     return {
-        "text": [_line_document(line) for line in why.text],
-        "video": [_line_document(line) | {"times": list(line.times)} for line in why.video],
+        "text": [_line_document(line) for line in why.text_skeleton],
+        "video": [_line_document(line) | {"times": list(line.times)} for line in why.video_skeleton],
         "probability": why.probability,
         "cosine": why.cosine,
-        "joint": why.joint,
-        "missing": why.missing,
+        "joint": why.joint_score,
+        "missing": why.failure,
     }
 
 
 def _line_document(line: Answer) -> dict[str, object]:
-    return {"question": line.asked, "answer": line.text, **({"error": line.error} if line.error else {})}
+    return {"question": line.question, "answer": line.text, **({"error": line.error} if line.error else {})}
 
 
 def print_hits(result: SearchResult, explain: bool = False) -> None:
@@ -269,13 +273,13 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         out.print(f"nothing found for {escape(repr(result.query.text))}")
         if best := result.closest:
             where = f"{escape(str(best.path))} {moment(best)}"
-            say(f"closest: {where}, relevance {best.relevance:.2f}; --min-score 0 shows what there is")
+            say(f"closest: {where}, relevance {best.relevance:.2f}; --min-relevance 0 shows what there is")
         return
     width = max(len(moment(hit)) for hit in result)
     joint = any(hit.explanation for hit in result)
     out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if joint else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
-        also = f"  (+{len(hit.also)} copies)" if hit.also else ""
+        also = f"  (+{len(hit.copies)} copies)" if hit.copies else ""
         told = f"{_joint(hit):>5}  " if joint else ""
         line = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {told}{hit.path}{also}"
         out.print(line, markup=False)
@@ -285,7 +289,9 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
 
 
 def _joint(hit: Hit) -> str:
-    return "-" if hit.explanation is None or hit.explanation.joint is None else f"{hit.explanation.joint:.3f}"
+    return (
+        "-" if hit.explanation is None or hit.explanation.joint_score is None else f"{hit.explanation.joint_score:.3f}"
+    )
 
 
 def _print_explanation(why: Explanation) -> None:

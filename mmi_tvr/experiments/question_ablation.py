@@ -30,7 +30,7 @@ from ..rerank.skeleton import Options
 from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, View
 from ..skeletons.store import Store
-from ..types import Answer, Ask, Embeddings, FloatArray, Sample, Skeleton
+from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
 from ..utils.files import write_atomically
 from ..utils.progress import Progress, Silent
 
@@ -242,7 +242,9 @@ class _Remembering:
         self.name, self.sees = answerer.name, answerer.sees
         self._known: dict[tuple[str, str], str] = {}
 
-    def answer(self, asks: Sequence[Ask], advance: Callable[[], object] = lambda: None) -> list[str | AnswerError]:
+    def answer(
+        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+    ) -> list[str | AnswerError]:
         wanted = [at for at, ask in enumerate(asks) if ask.text is None or (ask.question, ask.text) not in self._known]
         given = dict(zip(wanted, self._answerer.answer([asks[at] for at in wanted], advance), strict=True))
         for at, found in given.items():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IndexMismatch, UsageError
-from ..types import Filter, FloatArray, IdArray, Kind, moment_of, video_of
+from ..types import Filter, FloatArray, IdArray, Level, moment_of, video_of
 
 UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
 # The file that tells whose folder it is.
@@ -60,19 +60,19 @@ def checked_limit(limit: int) -> int:
     return int(limit)
 
 
-def checked_kind(where: Filter) -> Kind | None:
-    if where.kind not in ("video", "moment", None):
-        raise UsageError(f"a filter's kind is 'video' or 'moment', not {where.kind!r}")
-    return where.kind
+def checked_level(where: Filter) -> Level | None:
+    if where.level not in ("video", "moment", None):
+        raise UsageError(f"a filter's level is 'video' or 'moment', not {where.level!r}")
+    return where.level
 
 
 def matches(ids: IdArray, where: Filter | None) -> NDArray[np.bool_] | None:
     """Which ids a filter lets through, as a mask; None where it lets all through."""
-    if where is None or (where.kind is None and where.videos is None):
+    if where is None or (where.level is None and where.videos is None):
         return None
     mask = np.ones(len(ids), bool)
-    if checked_kind(where) is not None:
-        mask &= (moment_of(ids) < 0) == (where.kind == "video")
+    if checked_level(where) is not None:
+        mask &= (moment_of(ids) < 0) == (where.level == "video")
     if where.videos is not None:
         mask &= np.isin(video_of(ids), np.fromiter(where.videos, np.int64, len(where.videos)))
     return mask

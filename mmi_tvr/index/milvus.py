@@ -28,7 +28,7 @@ from ..utils.files import write_atomically
 from . import _exact
 from ._common import (
     checked_ids,
-    checked_kind,
+    checked_level,
     checked_limit,
     checked_pairs,
     checked_vectors,
@@ -403,7 +403,7 @@ class MilvusIndex:
 def _expression(where: Filter | None) -> str:
     """A filter in the language of Milvus; empty for all."""
     parts = []
-    if where is not None and (kind := checked_kind(where)) is not None:
+    if where is not None and (kind := checked_level(where)) is not None:
         parts.append("moment < 0" if kind == "video" else "moment >= 0")
     if where is not None and where.videos is not None:
         parts.append(f"video in {sorted(where.videos)}")

@@ -46,7 +46,7 @@ def content(hit: Hit) -> str:
     """What a language model is to read of a hit: which seconds of which video, and what was said of it, if anything."""
     lines = [f"{hit.path.name}, {hit.start:.1f} s to {hit.end:.1f} s"]
     if hit.explanation is not None:
-        lines += [f"{line.asked} {answer(line)}" for line in hit.explanation.video if line.error is None]
+        lines += [f"{line.question} {answer(line)}" for line in hit.explanation.video_skeleton if line.error is None]
     return "\n".join(lines)
 
 
@@ -59,7 +59,7 @@ def metadata(hit: Hit) -> dict[str, Any]:
         "time": hit.time,
         "score": hit.score,
         "relevance": hit.relevance,
-        "also": [str(path) for path in hit.also],
+        "also": [str(path) for path in hit.copies],
         "explanation": asdict(hit.explanation) if hit.explanation else None,
     }
 

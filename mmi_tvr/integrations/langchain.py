@@ -34,19 +34,19 @@ def _made() -> type[Any]:
     class VideoRetriever(retrievers.BaseRetriever):  # type: ignore[misc, name-defined]
         """Documents of the best moments: path, start, end, score, relevance and explanation in their metadata.
 
-        library: its folder. model: None takes the library's own. top, min_score, rerank: as `Library.search`. An empty
-        list says that nothing was found. Safe to use from several threads, which wait for each other.
+        library: its folder. model: None takes the library's own. top, min_relevance, rerank: as `Library.search`. An
+        empty list says that nothing was found. Safe to use from several threads, which wait for each other.
         """
 
         library: str
         model: Any = None
         top: int = 5
-        min_score: float | None = None
+        min_relevance: float | None = None
         rerank: bool | None = None
         _shelf: Any = None
 
         def model_post_init(self, context: Any, /) -> None:
-            options = {"top": self.top, "min_score": self.min_score, "rerank": self.rerank}
+            options = {"top": self.top, "min_relevance": self.min_relevance, "rerank": self.rerank}
             self._shelf = Shelf(self.library, self.model, options)
 
         def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Any]:

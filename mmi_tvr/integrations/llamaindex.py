@@ -40,7 +40,7 @@ def _made() -> type[Any]:
         """Nodes of the best moments: path, start, end, score, relevance and explanation in their metadata.
 
         A node's own score is the relevance, which can be compared across queries. library: its folder. model: None
-        takes the library's own. top, min_score, rerank: as `Library.search`; `more` goes to BaseRetriever. An empty
+        takes the library's own. top, min_relevance, rerank: as `Library.search`; `more` goes to BaseRetriever. An empty
         list says that nothing was found. Safe to use from several threads, which wait for each other.
         """
 
@@ -50,12 +50,12 @@ def _made() -> type[Any]:
             *,
             model: Any = None,
             top: int = 5,
-            min_score: float | None = None,
+            min_relevance: float | None = None,
             rerank: bool | None = None,
             **more: Any,
         ) -> None:
             super().__init__(**more)
-            self._shelf = Shelf(library, model, {"top": top, "min_score": min_score, "rerank": rerank})
+            self._shelf = Shelf(library, model, {"top": top, "min_relevance": min_relevance, "rerank": rerank})
 
         def _retrieve(self, query_bundle: Any) -> list[Any]:
             return self._nodes(self._shelf.submit(query_bundle.query_str).result())

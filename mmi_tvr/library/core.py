@@ -157,9 +157,9 @@ class Library:
             )
 
     def search(
-        self, query: str | Query, top: int = 5, min_score: float | None = None, rerank: bool | None = None
+        self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
     ) -> SearchResult:
-        """The best moments of the `top` best videos, best first; `min_score` is a relevance (0..1, see `Searcher`).
+        """The best moments of the `top` best videos, best first; `min_relevance` is a relevance (0..1, see `Searcher`).
 
         With `rerank` the best are put in the order of their joint scores, and explained; None: if the library's
         settings say how. UsageError where its model or pools do not allow it.
@@ -169,7 +169,7 @@ class Library:
         while True:
             attempts -= 1
             try:
-                return self._search(query, top, min_score, rerank)
+                return self._search(query, top, min_relevance, rerank)
             except (KeyError, FileNotFoundError, UsageError):
                 # A writer may have replaced rows or files between our looks at the catalogue and at the index.
                 self._drop_searcher()
@@ -219,7 +219,7 @@ class Library:
 
     # Parts
 
-    def _search(self, query: Query, top: int, min_score: float | None, rerank: bool | None) -> SearchResult:
+    def _search(self, query: Query, top: int, min_relevance: float | None, rerank: bool | None) -> SearchResult:
         catalogue = self._open()
         searcher = self._current_searcher(catalogue)
         counts = catalogue.counts()
@@ -227,7 +227,7 @@ class Library:
         if searcher is None:
             return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
         reranker = self._current_reranker(catalogue, searcher.model, rerank)
-        return replace(searcher.search(query, top, min_score, reranker=reranker), coverage=coverage)
+        return replace(searcher.search(query, top, min_relevance, reranker=reranker), coverage=coverage)
 
     def _current_reranker(self, catalogue: Catalogue, model: Model, wanted: bool | None) -> Reranker | None:
         """What this library re-ranks with; None where that is not wanted."""

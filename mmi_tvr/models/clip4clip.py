@@ -25,9 +25,9 @@ class Options(BaseOptions):
 
     checkpoint: str = Field(description="a folder, or a hub name, of a CLIP, SigLIP or Chinese-CLIP checkpoint")
     batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
-    moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
-    top: int = Field(1, ge=1, description="how many best key images")
-    found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+    moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
+    top_moments: int = Field(1, ge=1, description="how many best key images")
+    min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
 def build(options: Options, *, device: str) -> Clip4Clip:
@@ -40,7 +40,7 @@ class Clip4Clip:
     name = "clip4clip"
 
     def __init__(self, options: Options, towers: ClipTowers) -> None:
-        self.scoring = Scoring(options.moments, options.top, options.found)
+        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
         self.image_size = towers.image_size
         self._towers = towers
 

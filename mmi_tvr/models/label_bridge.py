@@ -41,7 +41,11 @@ from ..utils.hashing import digest
 
 TEMPLATES = ("a video of a {name}", "{name}: {description}")
 SHIPPED = Path(__file__).parent / "_label_bridge"  # made by scripts/make_class_vectors.py
-_NOT_VECTORS = {"moments", "top", "found"}  # options that change how vectors are scored, not the vectors
+_SCORING_OPTIONS = {
+    "moment_weight",
+    "top_moments",
+    "min_relevance",
+}  # options that change how vectors are scored, not the vectors
 _VERSION = 1  # of the arithmetic below: raise it when vectors change
 
 
@@ -51,9 +55,9 @@ class Options(BaseOptions):
     temperature: float = Field(3.0, gt=0, description="softens the classifier's probabilities")
     classes: int = Field(50, ge=1, le=1000, description="how many of the likeliest classes speak for a picture")
     sharpness: float = Field(3.0, gt=0, description="exponent on the classes' nearness to a query")
-    moments: float = Field(0.5, ge=0, le=1, description="share of the best key images in a video's score")
-    top: int = Field(2, ge=1, description="how many best key images")
-    found: float = Field(0.3, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+    moment_weight: float = Field(0.5, ge=0, le=1, description="share of the best key images in a video's score")
+    top_moments: int = Field(2, ge=1, description="how many best key images")
+    min_relevance: float = Field(0.3, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
 def build(options: Options, *, device: str) -> LabelBridge:
@@ -67,7 +71,7 @@ class LabelBridge:
     image_size = 256
 
     def __init__(self, options: Options, device: str) -> None:
-        self.scoring = Scoring(options.moments, options.top, options.found)
+        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
         self._options = options
         self._device = device
         known = array_cache.arrays("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
@@ -110,7 +114,7 @@ class LabelBridge:
             _VERSION,
             self.vision_fingerprint(),
             text_fingerprint(),
-            self._options.model_dump(exclude=_NOT_VECTORS),
+            self._options.model_dump(exclude=_SCORING_OPTIONS),
         )
 
     def _bridge(self, likely: FloatArray) -> NDArray[np.float32]:

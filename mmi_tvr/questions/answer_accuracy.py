@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import AnswerError, UsageError
 from ..protocols import Answerer
-from ..types import Ask
+from ..types import AnswerRequest
 from .pool import Question
 
 _Z = 1.959964  # 97.5 % of a normal distribution lie below
@@ -18,7 +18,7 @@ _TOGETHER = 32  # videos whose questions are asked at once
 
 # (question's words, number of the video) -> the true answer; None where nobody knows.
 Truth = Callable[[str, int], str | None]
-Made = Callable[[str, int], Ask]  # the question about a video, or about its caption
+Made = Callable[[str, int], AnswerRequest]  # the question about a video, or about its caption
 
 
 @dataclass(frozen=True, slots=True)

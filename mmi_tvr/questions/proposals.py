@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import AnswerError
 from ..prompt_templates import GenerateTemplate
 from ..protocols import Answerer, Model
-from ..types import Ask, Query
+from ..types import AnswerRequest, Query
 from .clustering import alike
 from .editing import free_id
 from .examples import Example
@@ -119,18 +119,18 @@ def kind_of(text: str) -> str:
 
 def _ask(
     pool: Pool, examples: Sequence[Example], answerer: Answerer, template: GenerateTemplate, chance: random.Random
-) -> Ask:
+) -> AnswerRequest:
     """Captions are data: together with the words before them they are the text that is asked about, and what stands
     behind them in the template is the question."""
     if pool.about == "text":
         drawn = chance.sample(list(examples), min(template.samples, len(examples)))
         captions = "; ".join(example.caption for example in drawn)
-        return Ask(template.asked("text"), text=f"{template.before} {captions}")
+        return AnswerRequest(template.asked("text"), text=f"{template.before} {captions}")
     view = chance.choice(list(examples)).view
     question = template.asked("video")
     if answerer.sees == "features":
-        return Ask(question, features=view.features())
-    return Ask(question, pictures=tuple(view.pictures())[: template.samples])
+        return AnswerRequest(question, features=view.features())
+    return AnswerRequest(question, pictures=tuple(view.pictures())[: template.samples])
 
 
 def _unlike(

@@ -19,12 +19,14 @@ def aligned(why: Explanation) -> tuple[Row, list[Row]]:
     >>> aligned(Explanation(both, (Answer("v", "What?", "", (), "timed out"),), None, 0.5, None))
     (('query', 'video'), [('Who? a dog', 'What? no answer: timed out')])
     """
-    videos = {line.asked: line for line in why.video}
-    if why.text and {line.asked for line in why.text} == videos.keys():
-        rows: list[Row] = [(line.asked, answer(line), answer(videos[line.asked])) for line in why.text]
+    videos = {line.question: line for line in why.video_skeleton}
+    if why.text_skeleton and {line.question for line in why.text_skeleton} == videos.keys():
+        rows: list[Row] = [(line.question, answer(line), answer(videos[line.question])) for line in why.text_skeleton]
         return ("question", "query", "video"), rows
-    sides = zip_longest(why.text, why.video)
-    return ("query", "video"), [tuple(f"{each.asked} {answer(each)}" if each else "" for each in row) for row in sides]
+    sides = zip_longest(why.text_skeleton, why.video_skeleton)
+    return ("query", "video"), [
+        tuple(f"{each.question} {answer(each)}" if each else "" for each in row) for row in sides
+    ]
 
 
 def answer(line: Answer) -> str:
@@ -34,11 +36,11 @@ def answer(line: Answer) -> str:
 
 def times(why: Explanation) -> tuple[float, ...]:
     """Seconds of the key images that the video's answers came from."""
-    return tuple(sorted({time for line in why.video for time in line.times}))
+    return tuple(sorted({time for line in why.video_skeleton for time in line.times}))
 
 
 def verdict(why: Explanation) -> str:
     """The numbers in words, or why there are none."""
-    if why.missing is not None or why.probability is None or why.joint is None:
-        return f"not re-ranked: {why.missing or 'no joint score'}"
-    return f"joint {why.joint:.3f} from cosine {why.cosine:.3f} and probability {why.probability:.3f}"
+    if why.failure is not None or why.probability is None or why.joint_score is None:
+        return f"not re-ranked: {why.failure or 'no joint score'}"
+    return f"joint {why.joint_score:.3f} from cosine {why.cosine:.3f} and probability {why.probability:.3f}"

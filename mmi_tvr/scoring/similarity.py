@@ -48,7 +48,7 @@ class Gallery:
 def score_block(
     queries: FloatArray, videos: FloatArray, moments: FloatArray, offsets: IdArray, scoring: Scoring
 ) -> NDArray[np.float32]:
-    """(1 - w) * q.v + w * mean of the `top` largest q.m over the video's moments, for w = scoring.moments.
+    """(1 - w) * q.v + w * mean of the `top` largest q.m over the video's moments, for w = scoring.moment_weight.
 
     queries (N, D), videos (M, D), moments (S, D), offsets (M + 1,) as in `Gallery`. Returns (N, M) float32.
     A video with fewer than `top` moments uses those it has; one without any is a UsageError where w > 0, and so
@@ -57,12 +57,14 @@ def score_block(
     if not queries.shape[1] == videos.shape[1] == moments.shape[1]:
         widths = f"{queries.shape[1]}, {videos.shape[1]} and {moments.shape[1]}"
         raise UsageError(f"queries, videos and moments have {widths} numbers each: they are of different models")
-    if scoring.top < 1:
-        raise UsageError(f"scoring.top is the number of moments to average, at least 1, not {scoring.top}")
+    if scoring.top_moments < 1:
+        raise UsageError(
+            f"scoring.top_moments is the number of moments to average, at least 1, not {scoring.top_moments}"
+        )
     asked = np.asarray(queries, dtype=np.float32)
     scores: NDArray[np.float32] = asked @ np.asarray(videos, dtype=np.float32).T
-    if scoring.moments:
-        scores *= np.float32(1 - scoring.moments)
+    if scoring.moment_weight:
+        scores *= np.float32(1 - scoring.moment_weight)
         _add_moments(scores, asked, moments, offsets, scoring)
     return scores
 
@@ -72,7 +74,7 @@ def _add_moments(
 ) -> None:
     """Add the moments' share in place. Videos with equally many moments go together, so nothing is padded."""
     lengths = np.diff(offsets)
-    weight = np.float32(scoring.moments)
+    weight = np.float32(scoring.moment_weight)
     for length in np.unique(lengths):
         alike = np.flatnonzero(lengths == length)
         if not length:
@@ -84,7 +86,7 @@ def _add_moments(
             rows = (offsets[some, None] + np.arange(length)).ravel()
             # Queries lie innermost, (m, K, N): the reduction over K then runs along whole rows of memory.
             cosines = (moments[rows].astype(np.float32, copy=False) @ asked.T).reshape(len(some), length, len(asked))
-            scores[:, some] += weight * _top_mean(cosines, min(scoring.top, int(length))).T
+            scores[:, some] += weight * _top_mean(cosines, min(scoring.top_moments, int(length))).T
 
 
 def _top_mean(cosines: NDArray[np.float32], top: int) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from typing import Protocol
 from ..errors import AnswerError, MediaError
 from ..media.video import frames_at
 from ..protocols import Answerer
-from ..types import Answer, Ask, Features, Pixels, Skeleton
+from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton
 from ..utils.hashing import digest
 from .store import Store
 
@@ -69,7 +69,9 @@ def text_skeleton(text: str, questions: Sequence[Question], answerer: Answerer) 
 
 def text_skeletons(texts: Sequence[str], questions: Sequence[Question], answerer: Answerer) -> list[Skeleton]:
     """The answers of several texts, asked together."""
-    given = iter(_answers([Ask(question.text, text=text) for text in texts for question in questions], answerer))
+    given = iter(
+        _answers([AnswerRequest(question.text, text=text) for text in texts for question in questions], answerer)
+    )
     return [tuple(_line(question, next(given)) for question in questions) for _ in texts]
 
 
@@ -141,7 +143,7 @@ class Describer:
 
     def _batch(self, views: Sequence[View]) -> list[Skeleton]:
         lines = [list(skeleton) for skeleton in self.known(views, "was not asked")]
-        asks: list[tuple[int, int, Ask]] = []  # number of the view, of the question, what is asked
+        asks: list[tuple[int, int, AnswerRequest]] = []  # number of the view, of the question, what is asked
         for at, view in enumerate(views):
             wanted = [q for q, line in enumerate(lines[at]) if line.error]
             try:
@@ -157,15 +159,15 @@ class Describer:
             self.store.put((view.content, self._key(self.videos[q], view), line.text) for view, q, line in fresh)
         return [tuple(own) for own in lines]
 
-    def _asks(self, view: View, wanted: Sequence[int]) -> list[tuple[int, Ask]]:
+    def _asks(self, view: View, wanted: Sequence[int]) -> list[tuple[int, AnswerRequest]]:
         """Questions by their numbers, put to one video, which is looked at once. MediaError where it cannot be."""
         if not wanted:
             return []
         if self.answerer.sees == "features":
             features = view.features()
-            return [(q, Ask(self.videos[q].text, features=features)) for q in wanted]
+            return [(q, AnswerRequest(self.videos[q].text, features=features)) for q in wanted]
         pictures = tuple(view.pictures())
-        return [(q, Ask(self.videos[q].text, pictures=pictures)) for q in wanted]
+        return [(q, AnswerRequest(self.videos[q].text, pictures=pictures)) for q in wanted]
 
     def _key(self, question: Question, view: View) -> str:
         """Hash of all that changes the answer of a given content to one question; the answerer's own words are in its
@@ -177,7 +179,7 @@ class Describer:
         return self.answerer.fingerprint()
 
 
-def _answers(asks: Sequence[Ask], answerer: Answerer) -> Sequence[str | AnswerError]:
+def _answers(asks: Sequence[AnswerRequest], answerer: Answerer) -> Sequence[str | AnswerError]:
     """An answer or an error to each. AnswerError where the answerer did not even keep count."""
     given = answerer.answer(asks) if asks else []
     if len(given) != len(asks):

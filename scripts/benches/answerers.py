@@ -47,16 +47,18 @@ def _compare(about: str, count: int, repeats: int) -> Iterator[str]:
 
 
 def _asks(model: Any, about: str, count: int) -> list[Any]:
-    from mmi_tvr.types import Ask, Features
+    from mmi_tvr.types import AnswerRequest, Features
 
     random = np.random.default_rng(0)
     found = []
     for number in range(count):
         question = QUESTIONS[number % len(QUESTIONS)]
         if about == "texts":
-            found.append(Ask(question, text=SENTENCE * random.integers(1, 4)))
+            found.append(AnswerRequest(question, text=SENTENCE * random.integers(1, 4)))
             continue
         shown = int(random.integers(1, KEY_IMAGES + 1))
         pictures = random.integers(0, 256, (shown, model.image_size, model.image_size, 3), dtype=np.uint8)
-        found.append(Ask(question, features=Features(np.zeros((shown, 3)), model.encode_images(list(pictures)))))
+        found.append(
+            AnswerRequest(question, features=Features(np.zeros((shown, 3)), model.encode_images(list(pictures))))
+        )
     return found

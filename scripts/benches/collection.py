@@ -27,7 +27,7 @@ from .timing import peak
 
 TOP, MOMENTS = 10, 9  # hits of a search; key images of a video, so that each has ten vectors
 LIKE = 50  # videos around one centre, as there are of like things
-SCORING = Scoring(moments=0.5, top=1)
+SCORING = Scoring(moment_weight=0.5, top_moments=1)
 # Name -> index, its options, and at most so many vectors. What Milvus Lite can hold compares its kinds of index.
 ENGINES: dict[str, tuple[str, dict[str, Any], int]] = {
     "flat": ("flat", {}, 1_000_000),

@@ -81,7 +81,7 @@ def _search(folder: Path, model: object, videos: int, repeats: int) -> Iterator[
         stages: dict[str, dict[str, list[float]]] = {"plain": defaultdict(list), "re-ranked": defaultdict(list)}
 
         def search(name: str) -> None:
-            found = library.search(next(queries), min_score=0, rerank=name == "re-ranked")
+            found = library.search(next(queries), min_relevance=0, rerank=name == "re-ranked")
             for stage, seconds in found.seconds.items():
                 stages[name][stage].append(seconds)
 

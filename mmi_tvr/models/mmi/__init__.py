@@ -49,9 +49,9 @@ class Options(BaseOptions):
         None,
         description="a folder that `save` wrote, its name on the hub, or a bundled model's name; default: untrained",
     )
-    moments: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
-    top: int = Field(1, ge=1, description="how many best key images")
-    found: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+    moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
+    top_moments: int = Field(1, ge=1, description="how many best key images")
+    min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
     @model_validator(mode="before")
     @classmethod
@@ -98,7 +98,7 @@ class Mmi:
     name = "mmi"
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
-        self.scoring = Scoring(options.moments, options.top, options.found)
+        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
         self.options = options
         self._device = device
         self._trainable = trainable
