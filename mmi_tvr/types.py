@@ -134,6 +134,15 @@ class Answer:
     times: tuple[float, ...] = ()
     error: str | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; `times` and `error` only where there are any."""
+        values: dict[str, Any] = {"question": self.question, "answer": self.text}
+        if self.times:
+            values["times"] = list(self.times)
+        if self.error is not None:
+            values["error"] = self.error
+        return values
+
 
 Skeleton = tuple[Answer, ...]
 
@@ -149,6 +158,17 @@ class Explanation:
     cosine: float
     joint_score: float | None
     failure: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `skeleton` of a hit)."""
+        return {
+            "text": [answer.as_dict() for answer in self.text_skeleton],
+            "video": [{"times": [], **answer.as_dict()} for answer in self.video_skeleton],
+            "probability": self.probability,
+            "cosine": self.cosine,
+            "joint": self.joint_score,
+            "missing": self.failure,
+        }
 
 
 @dataclass(frozen=True, slots=True)

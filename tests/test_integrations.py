@@ -155,11 +155,9 @@ def test_an_explanation_is_text_for_a_language_model_and_data_for_a_program() ->
     assert found["also"] == ["/films/b.mp4"]
     assert (found["explanation"]["probability"], found["explanation"]["joint"]) == (0.9, 0.57)
     assert found["explanation"]["video"][0] == {
-        "question": "v1",
-        "asked": "What moves?",
-        "text": "a red circle",
+        "question": "What moves?",
+        "answer": "a red circle",
         "times": [1.0, 2.0],
-        "error": None,
     }
 
 

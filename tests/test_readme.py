@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "captions.tsv").write_text("file\tcaption\n" + "".join(f"{file}\t{text}\n" for file, text in rows))
     (here / "path" / "to" / "checkpoint").mkdir(parents=True)
     LAYOUTS["clip"](here / "path" / "to" / "checkpoint")
-    for name in ("configs", "scripts"):
+    for name in ("configs", "scripts", "tests"):
         (here / name).symlink_to(ROOT / name)
     return here
 

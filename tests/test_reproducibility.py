@@ -202,7 +202,7 @@ def test_ranks_that_change_are_named_unless_they_are_close(record: golden.Record
 def test_other_clips_and_other_weights_are_said(record: golden.Record, tmp_path: Path) -> None:
     assert "not on record" in golden.differences(record, {"clips": [{"id": "test00099"}]})[0]
     (tmp_path / "golden.json").write_text(golden.dumps({**record, "weights": "of-yesterday"}), encoding="utf-8")
-    with pytest.raises(UsageError, match=r"make_golden\.py"):
+    with pytest.raises(UsageError, match=r"tests/golden\.py"):
         golden.read(tmp_path / "golden.json")
 
 

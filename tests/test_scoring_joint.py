@@ -146,7 +146,7 @@ def test_a_skeleton_cannot_leave_its_quotation(bundled: LlavaJudge, text: str, v
 
 
 def test_too_much_to_read_is_one_line(tiny: LlavaJudge) -> None:
-    with pytest.raises(UsageError, match=r"the model reads 128: make `quoted` in prompts/score\.yaml smaller"):
+    with pytest.raises(UsageError, match=r"the model reads 128: make `quoted` in prompts/judge\.yaml smaller"):
         tiny.probabilities("red " * 90, ["blue " * 90])
 
 

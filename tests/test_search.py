@@ -99,9 +99,9 @@ def test_a_reranker_reorders_and_invents_nothing(folder, library):
     assert turned[0].scores["joint"] == -turned[0].scores["cosine"]
     assert turned.seconds["rerank.answer"] == 1.0 > turned.seconds["rerank"]
     # Whether something is found is decided by the search's own best, here and there.
-    searcher.model.scoring = replace(searcher.model.scoring, found=plain[0].relevance)
+    searcher.model.scoring = replace(searcher.model.scoring, min_relevance=plain[0].relevance)
     assert [hit.path for hit in searcher.search("red", top=1, reranker=Backwards())] == [plain[2].path]
-    searcher.model.scoring = replace(searcher.model.scoring, found=plain[0].relevance + 0.01)
+    searcher.model.scoring = replace(searcher.model.scoring, min_relevance=plain[0].relevance + 0.01)
     assert not searcher.search("red", top=9, reranker=Backwards())
 
 

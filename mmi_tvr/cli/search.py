@@ -15,7 +15,7 @@ from .. import config
 from ..library import DescribeReport, IndexReport, Library
 from ..report import aligned, clock, moment, search_page, times, verdict
 from ..search import SearchResult
-from ..types import Answer, Explanation, Hit
+from ..types import Explanation, Hit
 from ._console import (
     DownloadOption,
     JsonOption,
@@ -247,23 +247,8 @@ def _hit_document(hit: Hit) -> dict[str, object]:
         "also": [str(path) for path in hit.copies],
     }
     if hit.explanation:
-        document["skeleton"] = _explanation_document(hit.explanation)
+        document["skeleton"] = hit.explanation.as_dict()
     return document
-
-
-def _explanation_document(why: Explanation) -> dict[str, object]:
-    return {
-        "text": [_line_document(line) for line in why.text_skeleton],
-        "video": [_line_document(line) | {"times": list(line.times)} for line in why.video_skeleton],
-        "probability": why.probability,
-        "cosine": why.cosine,
-        "joint": why.joint_score,
-        "missing": why.failure,
-    }
-
-
-def _line_document(line: Answer) -> dict[str, object]:
-    return {"question": line.question, "answer": line.text, **({"error": line.error} if line.error else {})}
 
 
 def print_hits(result: SearchResult, explain: bool = False) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def metadata(hit: Hit) -> dict[str, Any]:
         "score": hit.score,
         "relevance": hit.relevance,
         "also": [str(path) for path in hit.copies],
-        "explanation": asdict(hit.explanation) if hit.explanation else None,
+        "explanation": hit.explanation.as_dict() if hit.explanation else None,
     }
 
 

@@ -203,7 +203,7 @@ def _truth(path: Path, count: int, width: int, queries: np.ndarray) -> tuple[np.
     for _, block in _blocks(path, count, width):
         cosines = (block @ queries.T).reshape(-1, MOMENTS + 1, len(queries))
         best = cosines[:, 1:].max(axis=1)
-        scores[0].append((1 - SCORING.moments) * cosines[:, 0] + SCORING.moments * best)
+        scores[0].append((1 - SCORING.moment_weight) * cosines[:, 0] + SCORING.moment_weight * best)
         scores[1].append(cosines[:, 0])
     ranked = [np.argsort(-np.concatenate(each), axis=0, kind="stable")[:TOP].T for each in scores]
     return ranked[0], ranked[1]
