@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmi_tvr import config, models, plugins
-from mmi_tvr.cli._console import Watch, command
+from mmi_tvr.cli._console import ProgressBars, command
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments import question_ablation
 from mmi_tvr.utils import array_cache
@@ -35,15 +35,15 @@ def main() -> None:
     args = parser.parse_args()
     others = [_named(text) for text in args.pools]
     weights = [_weight(text) for text in args.weights.split(",") if text]
-    with Watch() as watch:
-        found = _run(args, others, weights, watch)
+    with ProgressBars() as progress:
+        found = _run(args, others, weights, progress)
     if any(name.startswith("videos-") for name in found):
         question_ablation.curve(found, args.output / "knowledge.png")
     print(question_ablation.table(found))
 
 
 def _run(
-    args: argparse.Namespace, others: list[tuple[str, str, str]], weights: list[float], watch: Watch
+    args: argparse.Namespace, others: list[tuple[str, str, str]], weights: list[float], progress: ProgressBars
 ) -> dict[str, object]:
     from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
     from mmi_tvr.features.lazy import stored
@@ -62,16 +62,16 @@ def _run(
     method = plugins.build("keyimages", images.name, images.options)
     options = skeleton.Options(**reranking(wanted.rerank, model).options)
     dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
-    watch.begin("rendering", len(dataset.missing()))
-    dataset.materialise(advance=watch.advance)
+    progress.begin("rendering", len(dataset.missing()))
+    dataset.materialise(advance=progress.advance)
     samples = dataset.samples()
-    watch.begin("features", len(samples))
+    progress.begin("features", len(samples))
     features = stored(
         [sample.video for sample in samples],
         model,
         method,
         FeatureCache(array_cache.folder() / "features"),
-        watch.advance,
+        progress.advance,
     )
     args.output.mkdir(parents=True, exist_ok=True)
     store = Store(args.output / FILE)
@@ -100,7 +100,7 @@ def _run(
     chosen = [case for case in rows if case.name.startswith(begins)]
     if not chosen:
         raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in rows)}")
-    return question_ablation.ablate(setting, chosen, args.output, watch)
+    return question_ablation.ablate(setting, chosen, args.output, progress)
 
 
 def _weight(text: str) -> float:

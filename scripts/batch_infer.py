@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmi_tvr import config
 from mmi_tvr.batch import infer, program
-from mmi_tvr.cli._console import Watch, command, say
+from mmi_tvr.cli._console import ProgressBars, command, say
 
 
 def main() -> None:
@@ -39,8 +39,8 @@ def main() -> None:
         settings=config.load(args.config, args.set),
         shard=args.shard,
     )
-    with Watch() as watch:
-        state = program.run(folder, args, watch, args.trec)
+    with ProgressBars() as progress:
+        state = program.run(folder, args, progress, args.trec)
     if program.speaks():
         print(program.summary(folder, state))
 

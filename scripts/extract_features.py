@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmi_tvr import config, models
 from mmi_tvr.batch import extract, program
-from mmi_tvr.cli._console import Watch, command, say
+from mmi_tvr.cli._console import ProgressBars, command, say
 
 
 def main() -> None:
@@ -40,8 +40,8 @@ def main() -> None:
         features=args.features,
         shard=args.shard,
     )
-    with Watch() as watch:
-        state = program.run(folder, args, watch)
+    with ProgressBars() as progress:
+        state = program.run(folder, args, progress)
     if program.speaks():
         print(program.summary(folder, state))
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from mmi_tvr import config
-from mmi_tvr.cli._console import Watch, command
+from mmi_tvr.cli._console import ProgressBars, command
 from mmi_tvr.experiments.pretrain.options import PretrainOptions
 from mmi_tvr.utils import array_cache
 
@@ -25,8 +25,8 @@ def main() -> None:
     from mmi_tvr.experiments.pretrain.run import pretrain
     from mmi_tvr.utils import distributed
 
-    with Watch() as watch:
-        found = pretrain(args.folder, options, cache=array_cache.folder() / "features", progress=watch, cpu=args.cpu)
+    with ProgressBars() as progress:
+        found = pretrain(args.folder, options, cache=array_cache.folder() / "features", progress=progress, cpu=args.cpu)
     if distributed.rank() == 0:
         print(json.dumps(found))
     distributed.leave()

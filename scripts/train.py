@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmi_tvr.cli._console import Watch, command
+from mmi_tvr.cli._console import ProgressBars, command
 from mmi_tvr.train import settings
 from mmi_tvr.utils import array_cache
 
@@ -23,14 +23,14 @@ def main() -> None:
     from mmi_tvr.train.run import run
     from mmi_tvr.utils import distributed
 
-    with Watch() as watch:
+    with ProgressBars() as progress:
         outcome = run(
             wanted,
             args.output,
             cache=array_cache.folder() / "features",
             resume=args.resume,
             cpu=args.cpu,
-            progress=watch,
+            progress=progress,
         )
     if outcome.finished:
         best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""

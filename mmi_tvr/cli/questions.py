@@ -26,7 +26,7 @@ from ..rerank import section as reranking
 from ..types import Sample, Skeleton, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
-from ._console import DownloadOption, JsonOption, ModelOption, Watch, chosen_model, out, print_json, say
+from ._console import DownloadOption, JsonOption, ModelOption, ProgressBars, chosen_model, out, print_json, say
 from .prompts import About, AboutOption, PoolOption, pools, writable
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def generate(
 
     (found,) = pools(about, file)
     words = prompt_templates.generate(template)
-    with Watch() as watch:
+    with ProgressBars() as watch:
         asking = _asking(model, download, answerer, answerer_set, {"max_tokens": words.max_tokens})
         examples = asking.examples(_samples(data, "train", limit, watch), watch)
         watch.begin("asking", count)
@@ -157,7 +157,7 @@ def choose(
     limits = config.read(trials.Options, None, set_ or ())
     asked = pools(about, file)
     chosen: list[tuple[Pool, selection.Choice, list[Trial]]] = []
-    with Watch() as watch:
+    with ProgressBars() as watch:
         if rule is Rule.closest:
             section, made = _model(model, download)
         else:
@@ -227,7 +227,7 @@ def preview(
     wanted = [about for about, given in ((About.text, text), (About.video, video)) if given is not None]
     asked = {about.value: _chosen(pools(about, None)[0]) for about in wanted}
     skeletons: dict[str, Skeleton] = {}
-    with Watch() as watch:
+    with ProgressBars() as watch:
         asking = _asking(model, download, answerer, answerer_set)
         if text is not None:
             skeletons["text"] = text_skeleton(text, asked["text"], asking.answerer)
@@ -295,7 +295,7 @@ def score(
     from ..questions.leave_one_out import leave_one_out
 
     asked = [(found, found.enabled if every else _chosen(found)) for found in pools(about, file)]
-    with Watch() as watch:
+    with ProgressBars() as watch:
         asking = _asking(model, download, answerer, answerer_set)
         examples = asking.examples(_samples(data, "val", limit, watch), watch)
         scores = {}
@@ -333,7 +333,7 @@ class _Asking:
             own = options.weights or models.spelled(self.section)
         return f"{self.answerer.name}: {own}" if own else self.answerer.name
 
-    def examples(self, samples: Sequence[Sample], watch: Watch) -> list[Example]:
+    def examples(self, samples: Sequence[Sample], watch: ProgressBars) -> list[Example]:
         from ..features.cache import FeatureCache
         from ..questions.examples import prepare
 
@@ -379,7 +379,7 @@ def _asking(
     return _Asking(section, made, built)
 
 
-def _samples(data: str, split: str, limit: int, watch: Watch) -> list[Sample]:
+def _samples(data: str, split: str, limit: int, watch: ProgressBars) -> list[Sample]:
     """So many samples with a caption: the first of the generated split, or evenly spread over a folder's table."""
     if data == _GENERATED and not Path(data).is_dir():
         dataset = plugins.build("datasets", _GENERATED, {"split": split, "captions": 1, "count": limit})

@@ -21,7 +21,7 @@ from ._console import (
     JsonOption,
     LibraryOption,
     ModelOption,
-    Watch,
+    ProgressBars,
     announce,
     chosen_model,
     out,
@@ -65,7 +65,7 @@ def index(
     wanted = config.load(settings, set_ or ())
     described = None
     with Library(library, settings=wanted) as held:
-        with Watch() as watch:
+        with ProgressBars() as progress:
             report = held.index(
                 folders or (),
                 model=chosen_model(model, wanted, download),
@@ -73,14 +73,14 @@ def index(
                 retry=retry,
                 rebuild=rebuild,
                 wait=wait,
-                progress=watch,
+                progress=progress,
             )
         state = held.status()
         announce(state.model or "")
         _say_report(report, state.videos, library)
         if describe:
-            with Watch() as watch:
-                described = held.describe(wait=wait, progress=watch)
+            with ProgressBars() as progress:
+                described = held.describe(wait=wait, progress=progress)
     if as_json:
         print_json(_index_document(library, state.model, report, described))
     if described:
@@ -181,8 +181,8 @@ def remove(
     library: LibraryOption,
 ) -> None:
     """Forget files, or all below a folder. The files themselves are left alone."""
-    with Library(library) as held, Watch() as watch:
-        gone = held.remove([*paths], progress=watch)
+    with Library(library) as held, ProgressBars() as progress:
+        gone = held.remove([*paths], progress=progress)
     say(f"forgot {len(gone)} files; they come back if a folder that is indexed still holds them: use --exclude then")
 
 
