@@ -1,0 +1,50 @@
+"""What Ctrl-C and SIGTERM do, in one place.
+
+| where | Ctrl-C (SIGINT) | SIGTERM | what is lost |
+|---|---|---|---|
+| any command | KeyboardInterrupt at the line that runs; one message, exit code 130 | the process ends at once | \
+what was not yet committed: `index` goes on with the file it was at |
+| training, pretraining | as any command | the step is finished, a checkpoint is written, the run returns | \
+Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
+| batches (`batch.stopping`) | both wait for a place where nothing is half done, then exit code 130 | the same | \
+at most the shard that was being made |
+| decoder processes (`media`) | ignored: the process that asked decides | they end, and are started again | nothing |
+
+A loop that can stop between two steps asks `stop_event`, and says by `Interrupted` that its work is not done. With
+several processes, one of them may be told alone: the loop has to agree with the others about when to stop.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXIT_CODE = 130  # of a process that was interrupted, as shells have it
+
+
+class Interrupted(SystemExit):
+    """Raise it where work stopped on request, is saved, and goes on when it is started again. Exits with 130."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_CODE)
+
+
+@contextmanager
+def stop_event(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """Yield an event that these signals set, instead of ending the process; the former handlers come back behind.
+
+    Python runs signal handlers in the main thread alone, so in any other thread nothing changes and the event stays
+    unset.
+    """
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested
+        return
+    handlers = {number: signal.signal(number, lambda *_: requested.set()) for number in signals}
+    try:
+        yield requested
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
