@@ -62,8 +62,8 @@ def _run(
     method = plugins.build("keyimages", images.name, images.options)
     options = skeleton.Options(**reranking(wanted.rerank, model).options)
     dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
-    progress.begin("rendering", len(dataset.missing()))
-    dataset.materialise(advance=progress.advance)
+    progress.begin("rendering", len(dataset.pending()))
+    dataset.generate(advance=progress.advance)
     samples = dataset.samples()
     progress.begin("features", len(samples))
     features = stored(

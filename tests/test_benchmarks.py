@@ -180,7 +180,7 @@ def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
     (folder / "ce_test_list.txt").unlink()
     unlisted = read("didemo", folder)
     assert len(unlisted.records) == 3
-    assert "no ce_test_list.txt" in unlisted.notes[-1]
+    assert "no ce_test_list.txt" in unlisted.remarks[-1]
 
 
 def test_activitynet_paragraphs_moments_and_both_writings(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_a_clip_of_youtube_names_its_span(source: str, start: int, length: int) 
 
 def test_a_cut_file_is_used_and_said_to_be_cut(tmp_path: Path) -> None:
     found = read("msvd", files.msvd(tmp_path))
-    assert [note for note in found.notes if "captions_msvd.json is cut: 5 of 1,970" in note]
-    assert [note for note in found.notes if "test_list.txt is cut: 2 of 670" in note]
+    assert [remark for remark in found.remarks if "captions_msvd.json is cut: 5 of 1,970" in remark]
+    assert [remark for remark in found.remarks if "test_list.txt is cut: 2 of 670" in remark]
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def official(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whole_files_must_give_the_official_size(tmp_path: Path) -> None:
     folder = files.msvd(tmp_path)
     found = read("msvd", folder)
-    assert (found.official, found.notes) == (Size(2, 6), ())
+    assert (found.official, found.remarks) == (Size(2, 6), ())
     told = json.loads((folder / "captions_msvd.json").read_text())
     for texts, says in (([], "1 videos, and the official one 2"), (["one"], "4 captions, and the official one 6")):
         files.document(folder / "captions_msvd.json", {**told, "gh_10_12": texts})
@@ -378,7 +378,7 @@ def test_missing_videos_are_named_and_more_than_a_few_are_an_error(
     found = plugins.build("datasets", "msrvtt", values)
     assert list(found.missing) == missing
     assert [sample.id for sample in found.samples()] == [f"video{number}" for number in videos]
-    assert any("only the first 2 of 5" in note for note in found.notes) == ("limit" in options)
+    assert any("only the first 2 of 5" in remark for remark in found.remarks) == ("limit" in options)
 
 
 def test_annotations_lie_where_one_says_or_beside_the_videos(tmp_path: Path) -> None:

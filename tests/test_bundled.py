@@ -43,7 +43,7 @@ def embedder(setup):
 
 def shapes(split: str, count: int):
     dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": count})
-    dataset.materialise()
+    dataset.generate()
     return dataset
 
 

@@ -113,7 +113,7 @@ def test_missing_files_are_counted_and_named_or_skipped(root):
         listed(root)
     made = plugins.build("datasets", "folder", {"root": root, "missing": "skip"})
     assert [each.id for each in made.samples()] == ["a.mp4"]
-    assert made.skipped == ("x.mp4", "y.mp4")
+    assert made.missing == ("x.mp4", "y.mp4")
 
 
 def test_skipping_every_file_is_no_data_set(root):

@@ -380,10 +380,10 @@ def test_options_that_cannot_be(options, message):
 def test_files_show_the_pictures_and_are_made_once(tmp_path):
     dataset = made(count=6, root=tmp_path, fps=5)
     ticks = []
-    assert dataset.materialise(limit=4, advance=lambda: ticks.append(1)) == len(ticks) == 4
-    assert dataset.missing() == [4, 5]
-    assert dataset.materialise() == 2
-    assert dataset.materialise() == 0
+    assert dataset.generate(limit=4, advance=lambda: ticks.append(1)) == len(ticks) == 4
+    assert dataset.pending() == [4, 5]
+    assert dataset.generate() == 2
+    assert dataset.generate() == 0
     sample, one = dataset.samples()[0], dataset.specs()[0]
     info = video.probe(sample.video.path)
     assert (info.codec, info.width, info.height, info.fps) == ("h264", 96, 96, 5)
@@ -391,15 +391,15 @@ def test_files_show_the_pictures_and_are_made_once(tmp_path):
     frames = video.frames_at(sample.video.path, [0.4, one.starts[0] / 1000 + 0.8, one.duration / 1000 - 0.4])
     assert np.abs(frames.pixels.astype(float) - render_frames(one, frames.times, 96)).mean() < 4
     other = made(count=6, root=tmp_path, fps=4)
-    assert other.missing() == list(range(6))  # another file, never a stale one
+    assert other.pending() == list(range(6))  # another file, never a stale one
 
 
 def test_many_files_are_made_by_several_processes(tmp_path):
     dataset = made(count=70, root=tmp_path, fps=1, size=32)
-    assert dataset.materialise(workers=2) == 70
-    assert dataset.missing() == []
+    assert dataset.generate(workers=2) == 70
+    assert dataset.pending() == []
     alone = made(count=1, root=tmp_path / "alone", fps=1, size=32)
-    alone.materialise(workers=1)
+    alone.generate(workers=1)
     assert alone.path(0).read_bytes() == dataset.path(0).read_bytes()
 
 

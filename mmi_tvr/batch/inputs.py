@@ -56,8 +56,8 @@ def videos(source: Path, column: str | None = None, ids: str | None = None, root
 def samples(section: Section) -> list[Item]:
     """The videos of a data set's split. Generated ones are rendered first."""
     dataset = plugins.build("datasets", section.name, section.options)
-    if hasattr(dataset, "materialise"):
-        dataset.materialise()
+    if hasattr(dataset, "generate"):
+        dataset.generate()
     found = [dataset.samples()[at] for at in range(len(dataset.samples()))]
     return [_video(each.id, each.video.path.absolute(), each.video.start, each.video.end) for each in found]
 

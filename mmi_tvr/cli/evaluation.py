@@ -106,7 +106,7 @@ def evaluate(
             gone = dataset.missing
         elif Path(target).is_dir():
             dataset = _folder(Path(target), captions, column, skip_missing)
-            gone = dataset.skipped
+            gone = dataset.missing
         else:
             dataset, gone = _generated(contrast or split, limit, progress), ()
         section = _section(model, checkpoint, wanted, download)
@@ -134,7 +134,9 @@ def evaluate(
                 transductive=[each.value for each in transductive or ()],
                 rerank=_knowledge.reranking(wanted, made, method, progress) if rerank else None,
             )
-            report = replace(report, model=models.spelled(section), missing=gone, remarks=getattr(dataset, "notes", ()))
+            report = replace(
+                report, model=models.spelled(section), missing=gone, remarks=getattr(dataset, "remarks", ())
+            )
             about = {
                 **{"target": target, "split": split, "dataset": {key: str(value) for key, value in told.items()}},
                 **wanted.model_dump(mode="json", exclude={"data", "train"}),
@@ -215,8 +217,8 @@ def _folder(folder: Path, captions: Path | None, column: str | None, skip_missin
     missing = "skip" if skip_missing else "error"
     values = {"root": folder, "captions": captions, "column": column, "missing": missing}
     dataset = plugins.build("datasets", "folder", values)
-    if dataset.skipped:
-        say(f"left out {len(dataset.skipped)} files that are not in {folder}")
+    if dataset.missing:
+        say(f"left out {len(dataset.missing)} files that are not in {folder}")
     return dataset
 
 
@@ -242,9 +244,9 @@ def _benchmark_options(
 def _generated(split: str, limit: int | None, progress: ProgressBars) -> Any:
     """One query a video, so that n is the number of videos. Missing files are rendered into the cache first."""
     dataset = plugins.build("datasets", _GENERATED, {"split": split, "captions": 1, "count": limit})
-    if missing := len(dataset.missing()):
+    if missing := len(dataset.pending()):
         progress.begin("rendering", missing)
-        dataset.materialise(advance=progress.advance)
+        dataset.generate(advance=progress.advance)
     return dataset
 
 

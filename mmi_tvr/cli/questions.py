@@ -383,8 +383,8 @@ def _samples(data: str, split: str, limit: int, watch: ProgressBars) -> list[Sam
     """So many samples with a caption: the first of the generated split, or evenly spread over a folder's table."""
     if data == _GENERATED and not Path(data).is_dir():
         dataset = plugins.build("datasets", _GENERATED, {"split": split, "captions": 1, "count": limit})
-        watch.begin("rendering", len(dataset.missing()))
-        dataset.materialise(advance=watch.advance)
+        watch.begin("rendering", len(dataset.pending()))
+        dataset.generate(advance=watch.advance)
         return list(dataset.samples())
     listed = plugins.build("datasets", "folder", {"root": data}).samples()
     step = max(1, len(listed) // limit)

@@ -47,16 +47,16 @@ def read(options: Options, annotations: Annotations) -> Listing:
         for each in found:
             told.setdefault(each["video"], []).append(each)
     ids, size = list(told), Size(None, None)
-    notes: list[str] = []
+    remarks: list[str] = []
     lists = (f"ce_{split}_list.txt", f"{split}_list.txt")
     if annotations.has(*lists):
         ids, size = annotations.lines(*lists, official=_VIDEOS[split]), _size(options)
     else:
-        notes = [f"no {lists[0]}: all {len(ids):,} videos of the annotation, where papers use {_VIDEOS[split]:,}"]
+        remarks = [f"no {lists[0]}: all {len(ids):,} videos of the annotation, where papers use {_VIDEOS[split]:,}"]
     make_records = _paragraph if options.unit == "paragraph" else _moments
     with annotations.shaped("a list of descriptions with video, description and times"):
         records = [record for name in ids for record in make_records(name, told.get(name, ()))]
-    return listing(records, size, annotations, notes)
+    return listing(records, size, annotations, remarks)
 
 
 def _size(options: Options) -> Size:

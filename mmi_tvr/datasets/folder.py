@@ -45,17 +45,18 @@ class Options(plugins.BaseOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """The samples of a folder, in the order of its table; `skipped` are the files left out as missing."""
+class FolderDataset:
+    """The samples of a folder, in the order of its table; `missing` are the listed files that are not there."""
 
     listed: tuple[Sample, ...]
-    skipped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def samples(self) -> tuple[Sample, ...]:
         return self.listed
 
 
-def build(options: Options) -> Folder:
+def build(options: Options) -> FolderDataset:
     """Read and check the table; no video is opened. A Sample's id is the file as the table writes it.
 
     Raises UsageError for whatever is wrong with the table, and for missing files unless `missing` is skip.
@@ -73,7 +74,7 @@ def build(options: Options) -> Folder:
             f"{table}: {len(gone)} of {len(samples)} files are not in {options.root}: {_some(gone)}; "
             "put them there, correct the table, or set missing to skip"
         )
-    return Folder(here, gone)
+    return FolderDataset(here, gone)
 
 
 def _table(options: Options, root: Path) -> Path:

@@ -5,7 +5,7 @@ One to three coloured shapes on a textured ground, one to three short events in 
 test no caption is true of another video, so R@1 can reach 100 %, and half of their videos have a twin that differs in
 one thing. The contrast sets (`order`, `direction`, `relation`, `colour`, `shape`, `count`) are pairs of such twins.
 
-Specs and captions are the same on every machine, to the bit. Files are rendered on demand (`materialise`) into a
+Specs and captions are the same on every machine, to the bit. Files are rendered on demand (`generate`) into a
 cache; `render_frames` gives the same pictures without a codec.
 """
 
@@ -112,7 +112,7 @@ class MovingShapes:
         return tuple(item.spec for item in self.items)
 
     def samples(self) -> Sequence[Sample]:
-        """The samples, made when they are looked at. Their files exist after `materialise`."""
+        """The samples, made when they are looked at. Their files exist after `generate`."""
         return _Samples(self)
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -120,11 +120,11 @@ class MovingShapes:
         numbered = enumerate(item.group for item in self.items)
         return tuple(tuple(number for number, _ in group) for _, group in groupby(numbered, key=lambda pair: pair[1]))
 
-    def missing(self, limit: int | None = None) -> list[int]:
+    def pending(self, limit: int | None = None) -> list[int]:
         """Numbers of the samples, among the first `limit`, whose file is not there."""
         return [number for number in range(len(self.items[:limit])) if not self.path(number).is_file()]
 
-    def materialise(
+    def generate(
         self,
         limit: int | None = None,
         workers: int | None = None,
@@ -135,7 +135,7 @@ class MovingShapes:
         workers: processes; None takes one for each processor. advance: called after each file. A file is there whole
         or not at all: interrupt it, and call it again for the rest.
         """
-        jobs = [(self.items[number].spec, self.path(number)) for number in self.missing(limit)]
+        jobs = [(self.items[number].spec, self.path(number)) for number in self.pending(limit)]
         self._root.mkdir(parents=True, exist_ok=True)
         files.render(jobs, self.options.size, self.options.fps, workers, advance)
         return len(jobs)

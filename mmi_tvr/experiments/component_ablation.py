@@ -190,7 +190,7 @@ def _one(
 def _dataset(split: str, limit: int | None) -> Any:
     """One caption a video, so that n is the number of videos."""
     dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
-    dataset.materialise()
+    dataset.generate()
     return dataset.samples()
 
 

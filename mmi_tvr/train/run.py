@@ -130,9 +130,9 @@ def _data(
     Every process makes its share of the missing features, and then reads those of all.
     """
     dataset = plugins.build("datasets", section.name, section.options)
-    if hasattr(dataset, "materialise") and not distributed.rank() and (missing := len(dataset.missing())):
+    if hasattr(dataset, "generate") and not distributed.rank() and (missing := len(dataset.pending())):
         progress.begin("rendering", missing)
-        dataset.materialise(advance=progress.advance)
+        dataset.generate(advance=progress.advance)
     distributed.wait()
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]

@@ -71,7 +71,7 @@ def _skeletons(videos: int) -> list[str]:
 
 def _search(folder: Path, model: object, videos: int, repeats: int) -> Iterator[str]:
     dataset = plugins.build("datasets", "moving_shapes", {"count": videos, "root": folder})
-    dataset.materialise()
+    dataset.generate()
     queries = itertools.cycle(sample.captions[0] for sample in dataset.samples())
     with Library(folder / "library", model) as library:
         library.index([sample.video.path for sample in dataset.samples()])

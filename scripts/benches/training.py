@@ -75,7 +75,7 @@ def _parts(videos: int) -> tuple[Any, list[Any], Any, Any]:
 
     settings = load(CONFIG)
     dataset = plugins.build("datasets", "moving_shapes", {"split": "train", "count": videos})
-    dataset.materialise()
+    dataset.generate()
     options = plugins.options("models", "mmi", settings.model.options)
     model = plugins.load("models", "mmi").trainable(options, device="cpu")
     method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)

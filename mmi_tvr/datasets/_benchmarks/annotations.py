@@ -1,6 +1,6 @@
 """Reads official annotation files as they are distributed, plain or inside their zip, and notes which of them are cut.
 
-A file with fewer entries than the official one is cut: it is used, and `notes` says so. One with more is not the
+A file with fewer entries than the official one is cut: it is used, and `remarks` say so. One with more is not the
 official file, which is an error. What does not parse, or does not look as it should, is a UsageError with the file.
 """
 
@@ -33,11 +33,11 @@ class Annotations:
         self.used: list[str] = []  # of the split that is being read; `begin` forgets them
 
     def begin(self) -> None:
-        """Another split: `notes` and `whole` are about the files read from here on."""
+        """Another split: `remarks` and `whole` are about the files read from here on."""
         self.used = []
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def remarks(self) -> tuple[str, ...]:
         """A phrase for each cut file."""
         return tuple(self._cut[name] for name in dict.fromkeys(self.used) if name in self._cut)
 

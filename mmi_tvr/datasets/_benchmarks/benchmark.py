@@ -68,13 +68,13 @@ class Facts:
 class Benchmark:
     """Samples of one split in the order of the annotation; `missing` are the ids of those without a video.
 
-    `listed` counts both. `notes` say what a reader of results should know: cut annotations, a limit.
+    `listed` counts both. `remarks` say what a reader of results should know: cut annotations, a limit.
     """
 
     title: str
     present: tuple[Sample, ...]
     missing: tuple[str, ...]
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def listed(self) -> int:
@@ -102,8 +102,8 @@ def make(options: Any, facts: Facts, read: Callable[[Any, Annotations], Listing]
             f"{facts.title}, {options.split}: {len(missing):,} of {len(records):,} videos are not in {options.root}: "
             f"{names}; put them there, or allow a larger share to be left out with allowed (--skip-missing)"
         )
-    notes = found.notes
+    remarks = found.remarks
     if len(records) < len(found.records):
-        notes = (*notes, f"only the first {len(records):,} of {len(found.records):,} videos")
+        remarks = (*remarks, f"only the first {len(records):,} of {len(found.records):,} videos")
     present = tuple(Sample(record.id, video, record.captions) for record, video in placed if video is not None)
-    return Benchmark(facts.title, present, missing, notes)
+    return Benchmark(facts.title, present, missing, remarks)

@@ -132,7 +132,7 @@ def _split(
         official=found.official,
         missing=tuple(record.id for record, video in placed if video is None),
         unreadable={record.id: reasons[video.path] for record, video in placed if video and video.path in reasons},
-        notes=found.notes,
+        notes=found.remarks,
     )
 
 

@@ -43,25 +43,25 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A split as the annotation has it. `notes` say what is cut, or other than it should be."""
+    """A split as the annotation has it. `remarks` say what is cut, or other than it should be."""
 
     records: tuple[Record, ...]
     official: Size = field(default_factory=lambda: Size(None, None))
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def captions(self) -> int:
         return sum(len(record.captions) for record in self.records)
 
 
-def listing(records: Sequence[Record], official: Size, read: Annotations, notes: Sequence[str] = ()) -> Listing:
+def listing(records: Sequence[Record], official: Size, read: Annotations, remarks: Sequence[str] = ()) -> Listing:
     """A Listing of the records that have captions. `read` knows which files are whole.
 
     Raises UsageError where all files are whole and the split has another size than the official one, where it has
     more than that in any case, and where nothing is left.
     """
     told = tuple(record for record in records if record.captions)
-    found = Listing(told, official, (*read.notes, *notes))
+    found = Listing(told, official, (*read.remarks, *remarks))
     for count, wanted, unit in (
         (len(told), official.videos, "videos"),
         (found.captions, official.captions, "captions"),
@@ -72,9 +72,9 @@ def listing(records: Sequence[Record], official: Size, read: Annotations, notes:
                 f"a file is missing, or they do not belong together ({', '.join(dict.fromkeys(read.used))})"
             )
     if not told:
-        files = ", ".join(read.notes or dict.fromkeys(read.used))
+        files = ", ".join(read.remarks or dict.fromkeys(read.used))
         raise UsageError(f"{read.folder}: no video of the split has a caption ({files})")
-    if not found.notes and official.videos is not None and len(told) < official.videos:
+    if not found.remarks and official.videos is not None and len(told) < official.videos:
         return Listing(told, official, (f"cut: {len(told):,} of {official.videos:,} videos have captions",))
     return found
 

@@ -80,7 +80,7 @@ def _card(folder: Path, known: Mapping[str, Any], limit: int | None, note: str, 
 
     def samples(split: str) -> Any:
         dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
-        dataset.materialise()
+        dataset.generate()
         return dataset.samples()
 
     test = samples("test")

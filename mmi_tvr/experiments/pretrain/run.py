@@ -129,10 +129,10 @@ class _Run:
 
     def features(self, dataset: MovingShapes) -> Sequence[Features]:
         """Vision features of a split by the tower as it is saved; files that are missing are rendered."""
-        missing = len(dataset.missing())
+        missing = len(dataset.pending())
         if missing and distributed.rank() == 0:
             self._progress.begin("rendering", missing)
-            dataset.materialise(advance=self._progress.advance)
+            dataset.generate(advance=self._progress.advance)
         distributed.wait()
         method = plugins.build("keyimages", KEY_IMAGES["name"], {k: v for k, v in KEY_IMAGES.items() if k != "name"})
         model = plugins.build(
