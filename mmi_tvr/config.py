@@ -14,6 +14,7 @@ from .errors import ConfigError, UsageError
 
 _HERE = Path(__file__).parent
 Options = TypeVar("Options", bound=plugins.BaseOptions)
+AnySettings = TypeVar("AnySettings", bound="CommonSettings")
 # An installed wheel carries configs/ and prompts/ inside the package; in a checkout they lie beside it.
 PACKAGED = _HERE / "_data" if (_HERE / "_data").is_dir() else _HERE.parent
 
@@ -33,16 +34,14 @@ class Section(plugins.BaseOptions):
 RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
 
 
-class Settings(plugins.BaseOptions):
-    """Everything that a library or a run can be told. Field names are the YAML keys."""
+class CommonSettings(plugins.BaseOptions):
+    """The sections that a library and a training run share. Field names are the YAML keys."""
 
     model: Section = Field(Section(), description="retrieval model; 'auto' takes the best that is on this machine")
     keyimages: Section = Field(Section(name="disparity"), description="how key images are chosen")
     index: Section = Field(Section(), description="vector index; 'auto' takes flat, and faiss for large collections")
     rerank: Section | None = Field(None, description="re-ranking of every search; default: only where one asks for it")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
-    train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
 
     @model_validator(mode="before")
     @classmethod
@@ -55,8 +54,11 @@ class Settings(plugins.BaseOptions):
                     values = {**values, key: {"name": default.name, **values[key]}}
         return values
 
-    def checked(self, source: str = "settings") -> Settings:
-        """These settings, after every section has been held against its implementation's options."""
+    def checked(self: AnySettings, source: str = "settings") -> AnySettings:
+        """Return these settings, after every section has been held against its implementation's options.
+
+        Raises ConfigError with every problem; `source` is the file that it names.
+        """
         problems = []
         sections = {"models": self.model, "keyimages": self.keyimages, "index": self.index}
         if self.rerank is not None:
@@ -73,6 +75,14 @@ class Settings(plugins.BaseOptions):
         if problems:
             raise ConfigError(source, problems)
         return self
+
+
+class Settings(CommonSettings):
+    """Everything that a library can be told. A training run's file is read, too: its own two sections are passed over
+    here, and are typed in `train.settings.RunSettings`."""
+
+    data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
+    train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
 
 
 def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:

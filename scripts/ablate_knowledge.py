@@ -49,8 +49,7 @@ def _run(
     from mmi_tvr.features.lazy import stored
     from mmi_tvr.models import clip4clip
     from mmi_tvr.questions import pool
-    from mmi_tvr.rerank import section as reranking
-    from mmi_tvr.rerank import skeleton
+    from mmi_tvr.rerank import skeleton, skeleton_options
     from mmi_tvr.skeletons import dataset as skeleton_dataset
     from mmi_tvr.skeletons.store import FILE, Store
     from mmi_tvr.types import Query
@@ -60,7 +59,7 @@ def _run(
     images = models.key_images(section) or wanted.keyimages
     model = models.make(section, wanted.device)
     method = plugins.build("keyimages", images.name, images.options)
-    options = skeleton.Options(**reranking(wanted.rerank, model).options)
+    options = skeleton_options(wanted.rerank, model)
     dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
     progress.begin("rendering", len(dataset.pending()))
     dataset.generate(advance=progress.advance)

@@ -21,13 +21,11 @@ from ._console import ProgressBars
 def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: ProgressBars) -> Rerank:
     """Re-ranks a test set as the settings' section `rerank` says; answers about videos are kept in the cache."""
     from ..evaluation.rerank import reranked
-    from ..rerank import section, skeleton
+    from ..rerank import skeleton, skeleton_options
     from ..skeletons import dataset as skeleton_dataset
     from ..skeletons.store import FILE, Store
 
-    chosen = section(settings.rerank, model)
-    options = plugins.options("rerank", chosen.name, chosen.options)
-    assert isinstance(options, skeleton.Options)
+    options = skeleton_options(settings.rerank, model)
     array_cache.folder().mkdir(parents=True, exist_ok=True)
     store = Store(array_cache.folder() / FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
@@ -51,12 +49,10 @@ def answers(
     and the table."""
     from ..datasets.moving_shapes import answerable, truth
     from ..questions import answer_accuracy, pool
-    from ..rerank import section, skeleton
+    from ..rerank import skeleton_options
     from ..skeletons import dataset as skeleton_dataset
 
-    chosen = section(settings.rerank, model)
-    options = plugins.options("rerank", chosen.name, chosen.options)
-    assert isinstance(options, skeleton.Options)
+    options = skeleton_options(settings.rerank, model)
     answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
     )

@@ -15,6 +15,7 @@ from ..config import Section, Settings
 from ..errors import UsageError
 from ..protocols import Index, KeyImageMethod, Model, Reranker
 from ..rerank import section as reranking
+from ..rerank import skeleton_options
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
 from ..skeletons.store import FILE, Store
 from ..types import Query
@@ -134,10 +135,7 @@ class Library:
             self._indexing(catalogue, self._kept_model(catalogue), progress) as (_, binding),
         ):
             model, method, _ = binding.load()
-            section = reranking(binding.rerank(), model)
-            options = plugins.options("rerank", section.name, section.options)
-            if not isinstance(options, skeleton.Options):
-                raise UsageError(f"re-ranking by {section.name} needs no descriptions of videos")
+            options = skeleton_options(binding.rerank(), model)
             store = self._open_store()
             describer = skeleton.describer(options, model=model, store=store, device=binding.device)
             views, before = self._views(model, method), store.count()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from .. import config
+from typing import TYPE_CHECKING
+
+from .. import config, plugins
 from ..config import RERANK, Section
+from ..errors import UsageError
 from ..protocols import Model
+
+if TYPE_CHECKING:
+    from . import skeleton
 
 ANSWERER = "transformers"  # who answers where nothing else is said
 
@@ -21,3 +27,17 @@ def section(wanted: Section | None, model: Model) -> Section:
     if wanted.options.get("answerer", {}).get("name", usual) != usual:
         merged["answerer"] = wanted.options["answerer"]
     return Section(**merged)
+
+
+def skeleton_options(wanted: Section | None, model: Model) -> skeleton.Options:
+    """Return the options of re-ranking by skeletons, as `section` finds them for the settings' section and the model.
+
+    Raises UsageError where the settings re-rank by another method, which describes no videos.
+    """
+    from . import skeleton
+
+    chosen = section(wanted, model)
+    options = plugins.options("rerank", chosen.name, chosen.options)
+    if not isinstance(options, skeleton.Options):
+        raise UsageError(f"re-ranking by {chosen.name} needs no descriptions of videos")
+    return options

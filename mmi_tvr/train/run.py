@@ -20,8 +20,8 @@ from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import Stored, stored
-from ..rerank import section as reranking
 from ..rerank import skeleton as rerank
+from ..rerank import skeleton_options
 from ..skeletons.store import FILE, Store
 from ..types import Embeddings, Query, Sample
 from ..utils import distributed
@@ -161,9 +161,7 @@ def _skeletons(
     """Pairs for L_s, where a stage weighs it; the same in every process. What videos answer is kept in the folder."""
     if not any("skeleton" in stage.weights for stage in settings.train.stages):
         return None
-    section = reranking(settings.rerank, model)
-    options = plugins.options("rerank", section.name, section.options)
-    assert isinstance(options, rerank.Options)
+    options = skeleton_options(settings.rerank, model)
     folder.mkdir(parents=True, exist_ok=True)
     method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
     made = None

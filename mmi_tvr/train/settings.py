@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from .. import config, plugins
-from ..config import Section, Settings
+from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
 from .options import TrainOptions
 
@@ -30,11 +30,11 @@ class DataOptions(plugins.BaseOptions):
     unreadable: float = Field(0.02, ge=0, le=1, description="largest share of videos that may be left out")
 
 
-class RunSettings(Settings):
-    """Settings with everything that training needs."""
+class RunSettings(CommonSettings):
+    """Settings of a training run: those of an index, and what is trained, on what, and how."""
 
-    data: DataOptions = Field(description="data sets and batch size")  # type: ignore[assignment]
-    train: TrainOptions = Field(TrainOptions(), description="stages, learning rates, checkpoints")  # type: ignore[assignment]
+    data: DataOptions = Field(description="data sets and batch size")
+    train: TrainOptions = Field(TrainOptions(), description="stages, learning rates, checkpoints")
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
