@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from .. import config, plugins
 from ..errors import UsageError
-from ..evaluation.evaluate import aligned
+from ..utils.tables import text_table
 from ._console import JsonOption, ProgressBars, out, print_json, say
 
 group = typer.Typer(help="Data sets as files.", no_args_is_help=True)
@@ -124,7 +124,7 @@ def _screen(found: Any) -> Iterator[str]:
                 unreadable,
             ]
         )
-    yield from aligned(rows)
+    yield from text_table(rows)
     yield from _remarks(found.splits)
     for each in found.overlaps:
         where = f"{each.variant}: " if many else ""

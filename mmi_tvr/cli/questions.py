@@ -26,6 +26,7 @@ from ..rerank import section as reranking
 from ..types import Sample, Skeleton, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
+from ..utils.tables import bounds
 from ._console import DownloadOption, JsonOption, ModelOption, ProgressBars, chosen_model, out, print_json, say
 from .prompts import About, AboutOption, PoolOption, pools, writable
 
@@ -311,8 +312,7 @@ def score(
         out.print(f"[bold]{name}[/]: R@1 {each.r1:.1f} with all {len(each.questions)} questions, n = {each.n}")
         out.print("id     drop  [95 %]          alone  hedged  question", style="dim", markup=False)
         for one in sorted(each.questions, key=lambda one: -one.drop):
-            interval = f"[{one.low:.1f}, {one.high:.1f}]"
-            numbers = f"{one.drop:>5.1f}  {interval:<14} {one.alone:>6.1f}  {one.hedged:>6.0%}"
+            numbers = f"{one.drop:>5.1f}  {bounds(one.low, one.high):<14} {one.alone:>6.1f}  {one.hedged:>6.0%}"
             out.print(f"{one.question:<5} {numbers}  {one.text}", markup=False)
 
 

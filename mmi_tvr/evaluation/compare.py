@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..utils.tables import bounds
 from . import metrics
 from .metrics import Difference
 
@@ -40,9 +41,8 @@ class Comparison:
             lines.append(f"{_SIDES[side]}, n = {self.n[side]}")
             for name, each in found.items():
                 sure = " *" if each.p < 0.05 else ""
-                lines.append(
-                    f"  {name:<4} {each.value:+7.1f}  [{each.low:+.1f}, {each.high:+.1f}]  p = {each.p:.4f}{sure}"
-                )
+                ends = bounds(each.low, each.high, signed=True)
+                lines.append(f"  {name:<4} {each.value:+7.1f}  {ends}  p = {each.p:.4f}{sure}")
         return "\n".join([*lines, "* p < 0.05; for MdR and MnR less is better"])
 
 

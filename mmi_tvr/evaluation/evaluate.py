@@ -16,6 +16,7 @@ from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
+from ..utils.tables import interval, text_table
 from . import metrics
 from .metrics import Difference, Metrics
 from .transductive import METHODS, Directions, MakeBlocks
@@ -121,20 +122,19 @@ class Report:
             sides += [(f"text-to-video, {name} *", "t2v", t2v), (f"video-to-text, {name} *", "v2t", v2t)]
         rows = [["", "n", *metrics.NAMES]]
         for title, key, side in sides:
-            bounds = {name: f"[{low:.1f}, {high:.1f}]" for name, (low, high) in side.ci95.items()}
-            cells = [f"{value:.1f} {bounds[name]}" for name, value in side.values().items()]
+            cells = [interval(value, *side.ci95[name]) for name, value in side.values().items()]
             rows.append([f"{title} ({metrics.PROTOCOL[key]})", str(side.n), *cells])
         listed = self.videos + len(self.failures) + len(self.missing)
         gone = f" (missing: {len(self.missing)} of {listed})" if self.missing else ""
         title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos{gone}, inductive"
-        return "\n".join([title, *aligned(rows), *self._notes()])
+        return "\n".join([title, *text_table(rows), *self._notes()])
 
     def _notes(self) -> Iterator[str]:
         yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
         for side, found in self.gains.items():
             gain = found["R@1"]
-            interval = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}], p {gain.p:.4f}"
-            yield f"re-ranking adds to R@1, {side}: {interval} (paired bootstrap)"
+            difference = interval(gain.value, gain.low, gain.high, signed=True)
+            yield f"re-ranking adds to R@1, {side}: {difference}, p {gain.p:.4f} (paired bootstrap)"
         if self.transductive:
             yield "* transductive: looks at all test queries together; not what a single search does"
         yield from self.remarks
@@ -144,12 +144,6 @@ class Report:
         if self.failures:
             yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
             yield from (f"  {name}: {reason}" for name, reason in self.failures.items())
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines of plain text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
 def evaluate(

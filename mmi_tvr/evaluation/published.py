@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from ..errors import UsageError
+from ..utils.tables import interval, markdown_table
 from .compare import REPORT, compare
 
 _FILE = Path(__file__).with_name("published.yaml")
@@ -67,7 +68,7 @@ def measured(runs: Sequence[Path]) -> list[Row]:
         note = ""
         if at:
             gain = compare(runs[0], run).differences["t2v"]["R@1"]  # reads both, and says what is wrong with them
-            note = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] T2V R@1 against the first row"
+            note = f"{interval(*gain[:3], signed=True)} T2V R@1 against the first row"
         rows += _rows(_read(run), run, note)
     return rows
 
@@ -83,9 +84,7 @@ def table(rows: Sequence[Row]) -> str:
         [*head, "source"],
         *(_cells(row, together) for kind in ("measured", "quoted") for row in rows if row.kind == kind),
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    lines = markdown_table(cells, padded=True)
     if any(row.kind == "measured" for row in rows):
         lines.append("[low, high]: 95 % bootstrap over videos.")
     if any(row.kind == "quoted" for row in rows):
@@ -109,7 +108,7 @@ def _number(row: Row, side: str, name: str) -> str:
     if not isinstance(value, float | int):
         return value or "-"
     bounds = row.ci95.get(side) if name == "R@1" else None
-    return f"{value:.1f}" + (f" [{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds else "")
+    return interval(value, *bounds) if bounds else f"{value:.1f}"
 
 
 def _rows(document: Mapping[str, Any], run: Path, note: str) -> list[Row]:

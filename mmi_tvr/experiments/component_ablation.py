@@ -32,6 +32,7 @@ from ..train.run import MODEL, run
 from ..train.settings import RunSettings
 from ..utils.files import write_atomically
 from ..utils.progress import Progress, Silent
+from ..utils.tables import interval, markdown_table
 
 FULL, BASELINE = "full", "clip4clip"
 _NO_LVLM = ("caption", "masked", "skeleton")  # terms that only the large model has
@@ -109,16 +110,10 @@ def changed(base: RunSettings, name: str, seed: int) -> RunSettings:
 def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Rows as Markdown: ours with 95 % intervals over videos (all seeds of a video are drawn together) and the spread
     over seeds, the paired difference to the full model, the contrast sets, and the paper's numbers."""
-    lines = [
-        "| variant | T2V R@1 | sd over seeds | minus full | V2T R@1 | "
-        + " | ".join(KINDS)
-        + " | paper: T2V / V2T R@1 (MSR-VTT, quoted) |",
-        "|---" * (6 + len(KINDS)) + "|",
-    ]
-    for name, found in results.items():
-        if found:
-            lines.append("| " + " | ".join(_cells(name, found, results.get(FULL) or ())) + " |")
-    return "\n".join(lines)
+    paper = "paper: T2V / V2T R@1 (MSR-VTT, quoted)"
+    rows = [["variant", "T2V R@1", "sd over seeds", "minus full", "V2T R@1", *KINDS, paper]]
+    rows += [_cells(name, runs, results.get(FULL) or ()) for name, runs in results.items() if runs]
+    return "\n".join(markdown_table(rows))
 
 
 def _cells(name: str, found: Sequence[Mapping[str, Any]], full: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -130,11 +125,11 @@ def _cells(name: str, found: Sequence[Mapping[str, Any]], full: Sequence[Mapping
         ours = (list(found) * len(full))[: len(full)]  # the baseline has one seed: nothing is drawn
         whole, own = (np.concatenate([one["t2v"] for one in side]) for side in (full, ours))
         gap = metrics.paired(whole, own, [label for one in full for label in one["videos"]])["R@1"]
-        apart = f"{gap.value:+.1f} [{gap.low:+.1f}, {gap.high:+.1f}]"
+        apart = interval(gap.value, gap.low, gap.high, signed=True)
     contrasts = [f"{statistics.mean(one['contrast'][kind] for one in found):.1f}" for kind in KINDS]
     paper = VARIANTS[name].paper
     quoted = f"{paper[0]} / {paper[1]}" if paper else "-"
-    return [VARIANTS[name].title, _told(t2v), spread, apart, _told(v2t), *contrasts, quoted]
+    return [VARIANTS[name].title, _recall(t2v), spread, apart, _recall(v2t), *contrasts, quoted]
 
 
 def _pooled(found: Sequence[Mapping[str, Any]], side: str) -> Metrics:
@@ -142,9 +137,8 @@ def _pooled(found: Sequence[Mapping[str, Any]], side: str) -> Metrics:
     return metrics.summary(ranks, groups=[label for one in found for label in one["videos"]])
 
 
-def _told(side: Metrics) -> str:
-    low, high = side.ci95["R@1"]
-    return f"{side.r1:.1f} [{low:.1f}, {high:.1f}]"
+def _recall(side: Metrics) -> str:
+    return interval(side.r1, *side.ci95["R@1"])
 
 
 def _one(

@@ -33,6 +33,7 @@ from ..skeletons.store import Store
 from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
 from ..utils.files import write_atomically
 from ..utils.progress import Progress, Silent
+from ..utils.tables import interval, markdown_table
 
 BASE, FULL = "no-knowledge", "full"
 # Published, text-to-video and video-to-text R@1 on MSR-VTT (table 3).
@@ -140,18 +141,16 @@ def ablate(
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The rows as Markdown."""
-    lines = [
-        "| case | questions (text, video) | T2V R@1 | gain over none | V2T R@1 | gain | paper (MSR-VTT, quoted) |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    paper = "paper (MSR-VTT, quoted)"
+    rows = [["case", "questions (text, video)", "T2V R@1", "gain over none", "V2T R@1", "gain", paper]]
     first = next(iter(results.values()), None)
     if first is not None:
-        lines.append(_line("no knowledge: the search alone", "-", first["searched"], None, PAPER[BASE]))
-    for name, found in results.items():
-        asked = f"{found['questions']['text']}, {found['questions']['video']}"
-        paper = PAPER.get(name.rstrip("-0123456789"))
-        lines.append(_line(found["title"], asked, found["reranked"], found["gains"], paper))
-    return "\n".join(lines)
+        rows.append(_cells("no knowledge: the search alone", "-", first["searched"], None, PAPER[BASE]))
+    for name, result in results.items():
+        questions = f"{result['questions']['text']}, {result['questions']['video']}"
+        published = PAPER.get(name.rstrip("-0123456789"))
+        rows.append(_cells(result["title"], questions, result["reranked"], result["gains"], published))
+    return "\n".join(markdown_table(rows))
 
 
 def write(folder: Path, results: Mapping[str, Any]) -> None:
@@ -213,21 +212,20 @@ def _result(case: Case, report: Report) -> dict[str, Any]:
     }
 
 
-def _line(
+def _cells(
     title: str,
-    asked: str,
-    found: Mapping[str, Any],
+    questions: str,
+    sides: Mapping[str, Any],
     gains: Mapping[str, Mapping[str, float]] | None,
-    paper: tuple[float, float] | None,
-) -> str:
-    cells = [title, asked]
+    published: tuple[float, float] | None,
+) -> list[str]:
+    cells = [title, questions]
     for side in ("t2v", "v2t"):
-        low, high = found[side]["ci95"]["R@1"]
-        cells.append(f"{found[side]['R@1']:.1f} [{low:.1f}, {high:.1f}]")
+        cells.append(interval(sides[side]["R@1"], *sides[side]["ci95"]["R@1"]))
         gain = gains[side] if gains else None
-        cells.append(f"{gain['value']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}]" if gain else "-")
-    cells.append(f"{paper[0]} / {paper[1]}" if paper else "-")
-    return "| " + " | ".join(cells) + " |"
+        cells.append(interval(gain["value"], gain["low"], gain["high"], signed=True) if gain else "-")
+    cells.append(f"{published[0]} / {published[1]}" if published else "-")
+    return cells
 
 
 def _itself(caption: str) -> Skeleton:

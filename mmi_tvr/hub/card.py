@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from ..utils.tables import interval, markdown_row
+
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _TAGS = ["mmi-tvr", "text-video-retrieval", "video-retrieval", "video-search", "clip", "llava", "lora"]
 _TASKS = {"t2v": "text-to-video retrieval", "v2t": "video-to-text retrieval"}
@@ -83,10 +85,10 @@ def _rows(report: Mapping[str, Any]) -> Iterator[str]:
     """Lines of the card's table."""
     about = " ".join(filter(None, (_name(report), _split(report))))
     for side, more, numbers in _sides(report):
-        cells = [f"{numbers[key]:.1f} [{', '.join(f'{end:.1f}' for end in numbers['ci95'][key])}]" for key in _SHOWN]
-        cells += [f"{numbers['MdR']:.1f}", f"{numbers['MnR']:.1f}"]
+        recalls = [interval(numbers[key], *numbers["ci95"][key]) for key in _SHOWN]
         sizes = f"{report['n']} captions, {report['videos']} videos"
-        yield f"| {about} | {sizes} | {_TASKS[side]}{more} | {' | '.join(cells)} |"
+        cells = [about, sizes, _TASKS[side] + more, *recalls, f"{numbers['MdR']:.1f}", f"{numbers['MnR']:.1f}"]
+        yield markdown_row(cells)
 
 
 def _left_out(report: Mapping[str, Any]) -> Iterator[str]:

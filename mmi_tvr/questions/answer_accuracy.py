@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import AnswerError, UsageError
 from ..protocols import Answerer
 from ..types import AnswerRequest
+from ..utils.tables import interval, text_table
 from .pool import Question
 
 _Z = 1.959964  # 97.5 % of a normal distribution lie below
@@ -94,15 +95,12 @@ def table(found: Mapping[str, Mapping[str, Accuracy]]) -> str:
     """Rows by kind of question; a column for each thing that was asked about ("text", "video")."""
     kinds = list(dict.fromkeys(kind for column in found.values() for kind in column))
     kinds.sort(key=lambda kind: kind == "all")
-    lines = [f"{'answers right, %':<18}" + "".join(f"{about:>26}" for about in found)]
-    for kind in kinds:
-        cells = (_cell(column.get(kind)) for column in found.values())
-        lines.append(f"{kind:<18}" + "".join(f"{cell:>26}" for cell in cells))
-    return "\n".join(lines)
+    rows = [["answers right, %", *found]]
+    rows += [[kind, *(_cell(column.get(kind)) for column in found.values())] for kind in kinds]
+    return "\n".join(text_table(rows, widths=[18] + [24] * len(found)))
 
 
 def _cell(each: Accuracy | None) -> str:
     if each is None:
         return "-"
-    low, high = each.ci95
-    return f"{each.percent:.1f} [{low:.1f}, {high:.1f}] of {each.n}"
+    return f"{interval(each.percent, *each.ci95)} of {each.n}"

@@ -20,6 +20,7 @@ from pydantic import Field
 from .. import plugins
 from ..errors import UsageError
 from ..protocols import Answerer, Model
+from ..utils.tables import text_table
 from .clustering import Clustering, words
 from .examples import Example, ask, embed, ranks
 from .pool import Pool, Question
@@ -131,15 +132,7 @@ def table(trials: Sequence[Trial]) -> str:
         share = f"{each.hedged:.0%}"
         mark = "*" if each.chosen else ""
         rows.append([mark, each.question.id, *numbers, share, f"{each.rank:g}", each.verdict, each.question.text])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    right = {2, 3, 4, 5, 6, 7}
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if at in right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(text_table(rows, left=(0, 1, 8, 9)))
 
 
 class _Trier:

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of retrieval: processes, files, hashes, devices, progress."""
+"""Helpers that know nothing of retrieval: processes, files, hashes, caches, devices, progress, tables."""

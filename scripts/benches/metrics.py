@@ -15,6 +15,7 @@ import numpy as np
 
 from benches import timing
 from mmi_tvr.evaluation import metrics
+from mmi_tvr.utils.tables import bounds
 
 OURS = "blocks"
 CONTENDERS = (OURS, "blocks + intervals", "full-matrix argsort")
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     yield from timing.table(f"metrics: ranks of {count} x {count}, {WIDTH}-d, both directions", seconds, OURS)
     for name in CONTENDERS:
         low, middle, high = min(memory[name]), statistics.median(memory[name]), max(memory[name])
-        yield f"  {name:<28} {middle:10.0f} MB over the inputs [{low:.0f}, {high:.0f}]"
+        yield f"  {name:<28} {middle:10.0f} MB over the inputs {bounds(low, high, digits=0)}"
 
 
 def _inputs(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mmi_tvr.utils.tables import bounds
+
 
 def rounds(
     contenders: Mapping[str, Callable[[], object]], repeats: int, warm_up: bool = True
@@ -45,7 +47,7 @@ def table(title: str, seconds: Mapping[str, list[float]], ours: str) -> list[str
         line = f"  {name:<28} {statistics.median(times) * 1000:10.2f} ms"
         if name in found:
             low, middle, high = found[name]
-            line += f"   {middle:7.2f}x [{low:.2f}, {high:.2f}]"
+            line += f"   {middle:7.2f}x {bounds(low, high, digits=2)}"
         lines.append(line)
     return lines
 
@@ -60,9 +62,8 @@ def pooled(title: str, measured: Sequence[Mapping[str, list[float]]], ours: str)
             each = [
                 other / own for seconds in measured for other, own in zip(seconds[name], seconds[ours], strict=True)
             ]
-            line += (
-                f"   {total / totals[ours]:6.2f}x   {statistics.median(each):6.2f}x [{min(each):.2f}, {max(each):.2f}]"
-            )
+            spread = bounds(min(each), max(each), digits=2)
+            line += f"   {total / totals[ours]:6.2f}x   {statistics.median(each):6.2f}x {spread}"
         lines.append(line)
     return lines
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
+from ...utils.tables import markdown_table
 from .measurement import Comparison
 from .model import RATES, Prediction
 
@@ -34,34 +35,28 @@ def tables(predictions: Sequence[Prediction]) -> list[str]:
         "month $": "monthly",
         "first year's largest part": "driver",
     }
-    lines = []
+    lines: list[str] = []
     for columns in (once, searching):
-        lines += [_row(columns), "|" + "---|" * len(columns)]
-        lines += [_row([_number(asdict(each)[field]) for field in columns.values()]) for each in predictions]
-        lines.append("")
-    return lines[:-1]
+        rows = [[_number(asdict(prediction)[field]) for field in columns.values()] for prediction in predictions]
+        lines += ["", *markdown_table([[*columns], *rows])]
+    return lines[1:]
 
 
 def sources() -> list[str]:
     """A table in Markdown of every rate, and how it is known."""
-    lines = [_row(["rate", "value", "unit", "known", "from"]), "|---|---|---|---|---|"]
-    return lines + [
-        _row([name, f"{rate.value:.4g}", rate.unit, "measured" if rate.measured else "assumed", rate.source])
-        for name, rate in RATES.items()
-    ]
+    rows = [["rate", "value", "unit", "known", "from"]]
+    for name, rate in RATES.items():
+        rows.append([name, f"{rate.value:.4g}", rate.unit, "measured" if rate.measured else "assumed", rate.source])
+    return markdown_table(rows)
 
 
 def comparisons(found: Sequence[Comparison]) -> list[str]:
     """A table in Markdown of predictions and measurements."""
-    lines = [_row(["what", "vectors", "predicted", "measured", "unit", "ratio"]), "|---|---|---|---|---|---|"]
+    rows = [["what", "vectors", "predicted", "measured", "unit", "ratio"]]
     for each in sorted(found, key=lambda each: (each.what, each.vectors)):
         numbers = [f"{each.predicted:.4g}", f"{each.measured:.4g}", each.unit, f"{each.ratio:.2f}"]
-        lines.append(_row([each.what, f"{each.vectors:,}", *numbers]))
-    return lines
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        rows.append([each.what, f"{each.vectors:,}", *numbers])
+    return markdown_table(rows)
 
 
 def _number(value: float | str) -> str:

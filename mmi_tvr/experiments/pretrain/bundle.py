@@ -19,6 +19,7 @@ from ...models.mmi import ADAPTER, HEADS, SETTINGS
 from ...utils import array_cache
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
+from ...utils.tables import interval, markdown_row
 
 BASE, CARD = "base", "README.md"
 
@@ -89,27 +90,23 @@ def _card(folder: Path, known: Mapping[str, Any], limit: int | None, note: str, 
     chinese = [replace(each, captions=each.captions[-1:]) for each in told]  # the last caption is Chinese
     in_chinese = evaluate_model(model, chinese, embed)
     contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in KINDS]
-    rows = [f"| {kind} | {each.accuracy:.1f} [{each.ci95[0]:.1f}, {each.ci95[1]:.1f}] |" for kind, each in contrasts]
+    rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
     return _TEXT.format(
         size=size,
         steps=known["origin"]["step"],
         validation=known["origin"]["validation"]["value"],
-        english=_row(report),
-        chinese=_row(in_chinese),
+        english=markdown_row(["English", *_recalls(report)]),
+        chinese=markdown_row(["Chinese", *_recalls(in_chinese)]),
         contrasts="\n".join(rows),
         n=report.n,
         note=f"\n- {note}" if note else "",
     )
 
 
-def _row(report: Report) -> str:
-    cells = []
-    for side in (report.t2v, report.v2t):
-        for key in ("R@1", "R@5"):
-            low, high = side.ci95[key]
-            cells.append(f"{side.values()[key]:.1f} [{low:.1f}, {high:.1f}]")
-    return " | ".join(cells)
+def _recalls(report: Report) -> list[str]:
+    sides = (report.t2v, report.v2t)
+    return [interval(side.values()[key], *side.ci95[key]) for side in sides for key in ("R@1", "R@5")]
 
 
 _TEXT = """# moving-shapes: the small MMI-TVR that the package carries
@@ -132,8 +129,8 @@ bootstrap over videos, inductive.
 
 | captions | T2V R@1 | T2V R@5 | V2T R@1 | V2T R@5 |
 |---|---|---|---|---|
-| English | {english} |
-| Chinese | {chinese} |
+{english}
+{chinese}
 
 Contrast sets, 250 pairs of videos that differ in one thing: how many captions prefer their own video (chance 50).
 
