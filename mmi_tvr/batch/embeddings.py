@@ -31,12 +31,12 @@ class Collection:
     def __init__(self, path: Path) -> None:
         self.folder = Folder(path)
         if self.folder.manifest["job"] != JOB:
-            raise UsageError(f"{path}: not what extract_features wrote")
+            raise UsageError(f"{path}: not what batch extract wrote")
         self.settings = Settings(**self.folder.settings)
         if EMBEDDINGS not in self.settings.outputs:
             raise UsageError(f"{path}: it holds features, no embeddings; extract them without --only")
         if left := len(self.folder.open_shards()):
-            raise UsageError(f"{path}: {left} of its shards are missing; run extract_features again, it goes on")
+            raise UsageError(f"{path}: {left} of its shards are missing; run batch extract again, it goes on")
         self._files = sorted((path / EMBEDDINGS).glob("*.safetensors"))
         if not self._files:
             raise UsageError(f"{path}: none of its videos could be used, so there is nothing to search")

@@ -1,12 +1,12 @@
-"""What the scripts of this room share: their common options, which engine runs, and the words at the end."""
+"""What the commands of this room share: how a batch is run, which engine runs it, and the words at the end."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -20,20 +20,16 @@ from .supervise import FAILED, STOPPED, Place, Told, supervise, watch_parent
 from .worker import Task, Worker, WorkerFailed
 
 _SHOWN = 20  # quarantined items that are named
-_WORKER = "--worker"  # what a supervised worker's command line ends with
 
 
-def add_options(parser: argparse.ArgumentParser, shard: int) -> None:
-    """The options that do not say what is done, but how."""
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results, shared by all processes")
-    parser.add_argument("--column", help="which column of a list to read")
-    parser.add_argument("--id-column", help="which column holds the ids")
-    parser.add_argument("--shard", type=int, default=shard, help="items in a file of results")
-    parser.add_argument("--engine", choices=("processes", "ray"), default="processes")
-    parser.add_argument("--workers", type=int, help="of --engine ray: how many (default: one a GPU, else CPUs / 2)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--retry", action="store_true", help="try quarantined items again")
-    parser.add_argument(_WORKER, action="store_true", help=argparse.SUPPRESS)
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a batch is run, whatever it does."""
+
+    device: str = "auto"
+    retry: bool = False  # try quarantined items again
+    engine: Literal["processes", "ray"] = "processes"
+    workers: int | None = None  # of ray: how many; default: one a GPU, else CPUs / 2
 
 
 def task(folder: Folder, device: str, trec: Path | None = None) -> Task:
@@ -57,20 +53,38 @@ def work(path: Path, device: str, trec: Path | None, say: Callable[[str], None])
         raise SystemExit(STOPPED) from None
 
 
-def run(folder: Folder, args: argparse.Namespace, progress: Progress, trec: Path | None = None) -> State:
-    """Work on a folder by the engine that was asked for, until every shard is finished."""
+def run(
+    folder: Folder,
+    options: RunOptions,
+    progress: Progress,
+    worker_command: Sequence[str],
+    trec: Path | None = None,
+) -> State:
+    """Work on a folder by the engine of `options`, until every shard is finished.
+
+    Args:
+        folder: what is to be done.
+        options: how.
+        progress: hears how many items all processes together have finished.
+        worker_command: starts a process that calls `work` on this folder; the engine `processes` runs it.
+        trec: where a TREC run is written when all is done.
+
+    Returns:
+        The folder's state at the end.
+    """
     place = Place.here()
     if not speaks():
         progress = Silent()
-    task(folder, args.device, trec)  # what cannot work says so before anything is started
-    if args.retry and not place.rank:
+    task(folder, options.device, trec)  # what cannot work says so before anything is started
+    if options.retry and not place.rank:
         folder.reopen()
-    if args.engine == "ray":
-        make = partial(task, device=args.device)
-        ray_engine.run(folder, make, Told(folder, progress), args.workers, gpu=args.device in ("auto", "cuda"))
-        Worker(folder, task(folder, args.device, trec)).finish()
+    if options.engine == "ray":
+        make = partial(task, device=options.device)
+        gpu = options.device in ("auto", "cuda")
+        ray_engine.run(folder, make, Told(folder, progress), options.workers, gpu=gpu)
+        Worker(folder, task(folder, options.device, trec)).finish()
     else:
-        supervise(folder, [sys.executable, *sys.argv, _WORKER], progress)
+        supervise(folder, worker_command, progress)
     return folder.state()
 
 

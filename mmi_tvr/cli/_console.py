@@ -1,4 +1,4 @@
-"""What the commands share: where words go, progress bars, times as m:ss, and which model is meant."""
+"""What the commands share: where messages go, how a command ends, progress bars, options that many commands take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,6 +21,7 @@ from rich.progress import (
     MofNCompleteColumn,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -34,15 +35,25 @@ from ..errors import MmiTvrError, UsageError
 from ..utils.device import calm_threads
 from ..utils.progress import Silent
 
+LIBRARY_VARIABLE = "MMI_TVR_LIBRARY"
+_HUB_BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # the hub reads it when it is loaded, which is after the options are read
+_BARS_OFF = "true"  # how we spell it; a person's own setting is spelled otherwise or respected all the same
 _INTERRUPTED = 130  # what typer makes of Ctrl-C, too
-_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
+_HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 
 def default_library() -> Path:
-    """$MMI_TVR_LIBRARY, else one in the user's data folder."""
-    return Path(os.environ.get("MMI_TVR_LIBRARY") or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
+    """Return $MMI_TVR_LIBRARY, else a folder in the user's data folder."""
+    return Path(os.environ.get(LIBRARY_VARIABLE) or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
+
+
+def _show_download_bars(download: bool) -> bool:
+    """Let the hub draw its progress bars where --download is given, unless the user's environment forbids it."""
+    if download and os.environ.get(_HUB_BARS) == _BARS_OFF:
+        del os.environ[_HUB_BARS]
+    return download
 
 
 LibraryOption = Annotated[
@@ -52,28 +63,32 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="NAME, NAME:CHECKPOINT, or a checkpoint's folder or hub name; default: auto"),
 ]
-DownloadOption = Annotated[bool, typer.Option("--download", help="fetch the model's checkpoint if it is not here")]
+DownloadOption = Annotated[
+    bool,
+    typer.Option("--download", help="fetch the model's checkpoint if it is not here", callback=_show_download_bars),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
 
 
 def quiet_libraries() -> None:
     """Keep the libraries' own bars and notes off the screen; called before any of them is loaded."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if "--download" not in sys.argv:  # a download's bars are wanted
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault(_HUB_BARS, _BARS_OFF)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def say(message: str) -> None:
-    """A line for the person, on stderr; rich markup."""
+    """Print a line for the person on stderr; rich markup."""
     _err.print(message)
 
 
 @contextmanager
 def command() -> Iterator[None]:
-    """A command: what goes wrong inside is one line on stderr, and an exit code: 1 failed, 2 wrong use, 130
-    interrupted."""
+    """Run a command: an error inside becomes one line on stderr and an exit code: 1 failed, 2 wrong use, 130
+    interrupted (`utils.interruption` has what Ctrl-C and SIGTERM do)."""
     quiet_libraries()
     calm_threads()
     try:
@@ -83,12 +98,24 @@ def command() -> Iterator[None]:
     except OSError as error:  # a full disk, a folder that may not be written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except KeyboardInterrupt:
-        say(_TO_GO_ON)
+        say(_HOW_TO_GO_ON)
         sys.exit(_INTERRUPTED)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
-            say(_TO_GO_ON)
+            say(_HOW_TO_GO_ON)
         raise
+
+
+def run_alone(function: Callable[..., None]) -> None:
+    """Run one command as a program of its own; scripts/ are such programs."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command()(function)
+    with command():
+        app()
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -97,13 +124,16 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on stdout."""
     json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
-    """What --model means, else the settings' model, else None. With --download its checkpoints are fetched, and each
-    is named with its size before."""
+    """Return what --model means, else the settings' model, else None.
+
+    With --download the model's checkpoints are fetched, and before that each is named with its size.
+    """
     if text is not None:
         if not download:
             return models.resolve(models.section(text))
@@ -123,20 +153,20 @@ def chosen_model(text: str | None, settings: Settings, download: bool) -> Sectio
     return settings.model
 
 
-class MessageOnlyProgress(Silent):
-    """Prints the messages of a command that draws no bars yet."""
-
-    def say(self, message: str) -> None:
-        say(message)
-
-
 def announce(model: str) -> None:
-    """Where nothing better was chosen or found, say which model answers."""
+    """Say which model answers, where nothing better was chosen or is on this machine."""
     if model == models.FALLBACK:
         say(
             "[dim]model: label_bridge (offline: ImageNet classes and multilingual E5; weak on people and actions). "
             "A CLIP checkpoint is better: --model openai/clip-vit-base-patch32 --download[/]"
         )
+
+
+class MessageOnlyProgress(Silent):
+    """Prints the messages of a command that draws no bars yet."""
+
+    def say(self, message: str) -> None:
+        say(escape(message))
 
 
 class _Rate(ProgressColumn):
@@ -161,7 +191,7 @@ class ProgressBars:
             TimeRemainingColumn(),
             console=_err,
         )
-        self._task: Any = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> ProgressBars:
         self._bars.start()
@@ -171,11 +201,14 @@ class ProgressBars:
         self._bars.stop()
 
     def begin(self, stage: str, total: int) -> None:
+        """Start the bar of a stage of `total` steps."""
         self._task = self._bars.add_task(stage, total=total)
 
     def advance(self, steps: int = 1) -> None:
+        """Move the bar of the stage that began last."""
         if self._task is not None:
             self._bars.advance(self._task, steps)
 
     def say(self, message: str) -> None:
+        """Print a line above the bars, as it is."""
         self._bars.console.print(message, markup=False)

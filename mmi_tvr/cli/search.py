@@ -17,11 +17,13 @@ from ..report import aligned, clock, moment, search_page, times, verdict
 from ..search import SearchResult
 from ..types import Explanation, Hit
 from ._console import (
+    ConfigOption,
     DownloadOption,
     JsonOption,
     LibraryOption,
     ModelOption,
     ProgressBars,
+    SetOption,
     announce,
     chosen_model,
     out,
@@ -30,9 +32,6 @@ from ._console import (
 )
 
 _SHOWN = 20  # quarantined files listed by name
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")]
 
 
 def register(app: typer.Typer) -> None:
