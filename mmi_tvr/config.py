@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from . import plugins
-from .errors import ConfigError, UsageError
+from .errors import ConfigError, UsageError, one_line
 
 _HERE = Path(__file__).parent
 Options = TypeVar("Options", bound=plugins.BaseOptions)
@@ -153,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{path}: not readable as YAML: {one_line(error, limit=None)}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -174,4 +174,4 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {override}: the value is no YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"--set {override}: the value is no YAML: {one_line(error, limit=None)}") from error

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_MESSAGE_LENGTH = 200  # characters of a foreign error that are shown
+
 
 class MmiTvrError(Exception):
     """Base of every error that the package raises on purpose."""
@@ -74,3 +76,12 @@ class AnswerError(MmiTvrError):
 
 class MetricsError(MmiTvrError):
     """Similarities or ground truth that cannot be ranked honestly."""
+
+
+def one_line(error: BaseException, limit: int | None = _MESSAGE_LENGTH) -> str:
+    """Return an error's message as one line of at most `limit` characters (None: all); its type where it has none.
+
+    >>> one_line(ValueError("a message\\n  of two lines")), one_line(KeyboardInterrupt())
+    ('a message of two lines', 'KeyboardInterrupt')
+    """
+    return " ".join(str(error).split())[:limit] or type(error).__name__

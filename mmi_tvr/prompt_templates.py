@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from . import config, plugins
-from .errors import ConfigError, UsageError
+from .errors import ConfigError, UsageError, one_line
 
 T = TypeVar("T", bound="_Template")
 
@@ -111,6 +111,6 @@ def _read(kind: type[T], path: str) -> T:
     try:
         return kind(**(yaml.safe_load(found.read_text(encoding="utf-8")) or {}))
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise UsageError(f"{found}: not readable as YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{found}: not readable as YAML: {one_line(error, limit=None)}") from error
     except ValidationError as error:
         raise ConfigError(str(found), plugins.explain(error, kind)) from error

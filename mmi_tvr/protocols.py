@@ -130,10 +130,10 @@ class Answerer(Protocol):
     """Answers questions about texts and about key images."""
 
     name: str
-    sees: Literal["features", "pictures"]  # what an `AnswerRequest` about a video must carry
+    video_input: Literal["features", "pictures"]  # what an `AnswerRequest` about a video must carry
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
         """An answer to each question, in the order of the questions; `advance` is called once for each.
 

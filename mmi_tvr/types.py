@@ -112,7 +112,7 @@ class AnswerRequest:
     """What an answerer gets: a question about a `text`, or about the key images of a video.
 
     Of a video, `features` are for answerers that share the vision tower, `pictures` (one a key image) for all others
-    (`protocols.Answerer.sees`).
+    (`protocols.Answerer.video_input`).
     """
 
     question: str

@@ -51,7 +51,7 @@ def _run(
     from mmi_tvr.questions import pool
     from mmi_tvr.rerank import skeleton, skeleton_options
     from mmi_tvr.skeletons import dataset as skeleton_dataset
-    from mmi_tvr.skeletons.store import FILE, Store
+    from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
     from mmi_tvr.types import Query
 
     wanted = config.load(None, args.set)
@@ -73,7 +73,7 @@ def _run(
         progress.advance,
     )
     args.output.mkdir(parents=True, exist_ok=True)
-    store = Store(args.output / FILE)
+    store = SkeletonStore(args.output / SKELETONS_FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=wanted.device)
     searching = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
     setting = question_ablation.Setting(
@@ -81,7 +81,7 @@ def _run(
         samples=samples,
         embeddings=searching.embed_videos(features[:]),
         queries=np.asarray(searching.embed_queries([Query(sample.captions[0]) for sample in samples])),
-        seen=skeleton_dataset.views(samples, features, sampling_fingerprint(model, method)),
+        seen=skeleton_dataset.video_views(samples, features, sampling_fingerprint(model, method)),
         answerer=ranker.describer.answerer,
         judge=ranker.judge,
         options=options,

@@ -1,4 +1,4 @@
-"""Question pools with their choice made, in a folder of their own; and videos to ask about that are never decoded."""
+"""Question pools with their choice made, in a folder of their own; and videos that are never decoded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from mmi_tvr.errors import MediaError
 from mmi_tvr.questions import pool, selection
-from mmi_tvr.questions.pool import Question
-from mmi_tvr.skeletons.skeletons import View
+from mmi_tvr.questions.pool import PoolQuestion
+from mmi_tvr.skeletons.skeletons import VideoView
 from mmi_tvr.types import Features
 
 
-def questions(*texts: str) -> tuple[Question, ...]:
-    return tuple(Question(f"q{at}", text, "entities") for at, text in enumerate(texts))
+def questions(*texts: str) -> tuple[PoolQuestion, ...]:
+    return tuple(PoolQuestion(f"q{at}", text, "entities") for at, text in enumerate(texts))
 
 
 def pools(folder: Path, texts: Sequence[str], videos: Sequence[str]) -> dict[str, str]:
@@ -25,8 +25,8 @@ def pools(folder: Path, texts: Sequence[str], videos: Sequence[str]) -> dict[str
         lines = (f"- {{id: {about}{at}, kind: entities, text: '{text}'}}\n" for at, text in enumerate(asked))
         (folder / f"{about}.yaml").write_text(f"about: {about}\nquestions:\n{''.join(lines)}", encoding="utf-8")
         found = pool.load(folder / f"{about}.yaml")
-        groups = tuple(selection.Group(question.id, {question.id: 0.0}) for question in found.enabled)
-        made = selection.Choice(
+        groups = tuple(selection.QuestionCluster(question.id, {question.id: 0.0}) for question in found.enabled)
+        made = selection.Selection(
             about=found.about, pool=found.digest(), model="none", fingerprint="none", rule="closest", k=len(groups),
             seed=0, stability=1.0, silhouettes={}, clusters=groups,
         )  # fmt: skip
@@ -34,7 +34,7 @@ def pools(folder: Path, texts: Sequence[str], videos: Sequence[str]) -> dict[str
     return {about: str(folder / f"{about}.yaml") for about in ("text", "video")}
 
 
-def view(content: str, key_images: int = 2, gone: bool = False) -> View:
+def view(content: str, key_images: int = 2, gone: bool = False) -> VideoView:
     """A video with so many key images, one a second; a `gone` one cannot be looked at."""
 
     def features() -> Features:
@@ -43,4 +43,4 @@ def view(content: str, key_images: int = 2, gone: bool = False) -> View:
         return Features(np.zeros((key_images, 3)), {})
 
     times = tuple(map(float, range(key_images)))
-    return View(times, features, lambda: [np.zeros((4, 4, 3), np.uint8)] * key_images, content, "how")
+    return VideoView(times, features, lambda: [np.zeros((4, 4, 3), np.uint8)] * key_images, content, "how")

@@ -15,9 +15,9 @@ from PIL import Image
 from mmi_tvr.errors import AnswerError, UsageError
 from mmi_tvr.experiments import question_ablation
 from mmi_tvr.questions import pool, selection
-from mmi_tvr.questions.pool import Question
+from mmi_tvr.questions.pool import PoolQuestion
 from mmi_tvr.rerank.skeleton import Options
-from mmi_tvr.skeletons.store import Store
+from mmi_tvr.skeletons.store import SkeletonStore
 from mmi_tvr.types import AnswerRequest, Embeddings, Sample, Video
 
 COUNT = 8
@@ -33,19 +33,19 @@ class Sees:
         self.texts: list[Any] = []
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        return [self._one(ask) for ask in asks]
+        return [self._one(request) for request in requests]
 
-    def _one(self, ask: AnswerRequest) -> str:
-        if ask.text is not None:
-            self.texts.append((ask.question, ask.text))
-        if ask.question != COLOURS:
+    def _one(self, request: AnswerRequest) -> str:
+        if request.text is not None:
+            self.texts.append((request.question, request.text))
+        if request.question != COLOURS:
             return "ring"
-        if ask.text is not None:
-            return ask.text.split()[-1]
-        assert ask.features is not None
-        return f"colour{len(ask.features.segments)}"
+        if request.text is not None:
+            return request.text.split()[-1]
+        assert request.features is not None
+        return f"colour{len(request.features.segments)}"
 
     def fingerprint(self) -> str:
         return "sees"
@@ -76,14 +76,14 @@ def setting(tmp_path: Path) -> question_ablation.Setting:
         answerer=Sees(),
         judge=Compares(),
         options=Options(depth=3, answerer={"name": "fake"}),
-        store=Store(tmp_path / "skeletons.sqlite"),
+        store=SkeletonStore(tmp_path / "skeletons.sqlite"),
     )
 
 
 def test_questions_that_tell_videos_apart_add_and_others_do_not(
     setting: question_ablation.Setting, tmp_path: Path
 ) -> None:
-    colours, shapes = Question("c", COLOURS, "attributes"), Question("s", SHAPES, "attributes")
+    colours, shapes = PoolQuestion("c", COLOURS, "attributes"), PoolQuestion("s", SHAPES, "attributes")
     rows = [
         question_ablation.Case("full", "full knowledge", [colours], [colours]),
         question_ablation.Case("no-textual", "no textual", (), [colours]),
@@ -109,7 +109,7 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
 
 
 def test_weights_of_the_probability_judge_no_pair_again(setting: question_ablation.Setting) -> None:
-    colours = [Question("c", COLOURS, "attributes")]
+    colours = [PoolQuestion("c", COLOURS, "attributes")]
     rows = [question_ablation.Case(str(weight), "", colours, colours, weight) for weight in (0.0, 0.01, 1.0)]
     found = question_ablation.ablate(setting, rows)
     assert [each["reranked"]["t2v"]["R@1"] for each in found.values()] == [0, 0, 100]
@@ -145,4 +145,4 @@ def test_of_another_pool_the_chosen_questions_are_asked_or_all(tmp_path: Path) -
     other_videos = pool.load(other)
     rows = question_ablation.cases(texts, videos, FakeModel(), others={"other": (texts, other_videos)})
     assert [question.text for question in rows[-1].videos] == ["What was that?", "Then?"]
-    assert rows[-1].texts == selection.questions(texts)
+    assert rows[-1].texts == selection.selected_questions(texts)

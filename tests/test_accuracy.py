@@ -34,17 +34,17 @@ class Knows:
         self.specs = plugins.build("datasets", "moving_shapes", {"split": "val", "count": VIDEOS}).specs()
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        return [self._one(ask) for ask in asks]
+        return [self._one(request) for request in requests]
 
-    def _one(self, ask: AnswerRequest) -> str | AnswerError:
-        assert ask.text is not None
-        if ask.question == self.dead:
+    def _one(self, request: AnswerRequest) -> str | AnswerError:
+        assert request.text is not None
+        if request.question == self.dead:
             return AnswerError("timed out")
-        if ask.question == self.wrong:
+        if request.question == self.wrong:
             return "a purple elephant"
-        return f" {truth(ask.question, 'text')(self.specs[int(ask.text)], True).upper()}. "
+        return f" {truth(request.question, 'text')(self.specs[int(request.text)], True).upper()}. "
 
     def fingerprint(self) -> str:
         return "knows"
@@ -96,7 +96,7 @@ def test_pairs_without_skeletons_have_no_probability() -> None:
     texts, videos = dataset.describe(
         describer, ["a", "b"], [view("1"), view("2", gone=True)], lambda what, count: None, lambda count: None
     )
-    made = dataset.Corpus(texts, videos, Judge())
+    made = dataset.PairJudge(texts, videos, Judge())
     np.testing.assert_array_equal(made.probabilities(0, [0, 1]), [1.0, np.nan])
 
 

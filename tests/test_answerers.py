@@ -140,7 +140,9 @@ def test_every_question_has_its_answer_or_its_error_in_its_place(answerer: Answe
     assert len(steps) == len(mixed)
     assert found[0] == "! the question is empty"
     assert found[4] == "! the text that is asked about is empty"
-    assert found[5] == found[-1] == f"! a question about a video that comes without {answerer.sees} of key images"
+    assert (
+        found[5] == found[-1] == f"! a question about a video that comes without {answerer.video_input} of key images"
+    )
     alone = [readable(answerer.answer([ask]))[0] for ask in good]
     assert [*found[1:4], *found[6:-1]] == alone
     assert len(set(alone)) > 2, "different questions have different answers"

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration
 
 from mmi_tvr import config, models, plugins
-from mmi_tvr.cli import _knowledge
+from mmi_tvr.cli import _reranking
 from mmi_tvr.datasets.moving_shapes import contrast_accuracy, truth
 from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions
@@ -100,7 +100,7 @@ def test_twins_are_told_apart(setup, kind: str, least: float) -> None:
 
 def test_questions_are_answered_as_they_are_true(setup) -> None:
     model, method = setup
-    document, _ = _knowledge.answers(config.Settings(device="cpu"), shapes("test", 40), model, method, Silent())
+    document, _ = _reranking.answers(config.Settings(device="cpu"), shapes("test", 40), model, method, Silent())
     right = {
         about: {kind: each["accuracy"] for kind, each in kinds.items()} for about, kinds in document["answers"].items()
     }
@@ -117,7 +117,10 @@ def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> 
     dataset = plugins.build("datasets", "moving_shapes", {"split": kind, "count": 60})
     skeletons = {
         about: [
-            "; ".join(truth(each.text, about)(spec, about == "text") for each in selection.questions(pool.load(about)))
+            "; ".join(
+                truth(each.text, about)(spec, about == "text")
+                for each in selection.selected_questions(pool.load(about))
+            )
             for spec in dataset.specs()
         ]
         for about in ("text", "video")

@@ -16,8 +16,8 @@ from mmi_tvr.answerers.fake import FakeAnswerer
 from mmi_tvr.errors import AnswerError, UsageError
 from mmi_tvr.questions import clustering, examples, leave_one_out, proposals, trials
 from mmi_tvr.questions.examples import Example
-from mmi_tvr.questions.pool import Pool, Question
-from mmi_tvr.skeletons.skeletons import View
+from mmi_tvr.questions.pool import Pool, PoolQuestion
+from mmi_tvr.skeletons.skeletons import VideoView
 from mmi_tvr.types import Features, Query
 
 SHOWN = ("red", "green", "blue", "yellow")
@@ -38,7 +38,7 @@ class Counting(FakeModel):
 def example(colour: str) -> Example:
     features = Features(np.array([[0.0, 1.0, 0.5]]), {"mean": np.array([COLOURS[colour]], np.float32)})
     (embeddings,) = FakeModel().embed_videos([features])
-    return Example(colour, f"something {colour}", embeddings, View((0.5,), lambda: features, lambda: ()))
+    return Example(colour, f"something {colour}", embeddings, VideoView((0.5,), lambda: features, lambda: ()))
 
 
 EXAMPLES = [example(colour) for colour in SHOWN]
@@ -50,7 +50,7 @@ def answerer(**options: object) -> FakeAnswerer:
 
 
 def pool_of(*texts: str, about: str = "text") -> Pool:
-    questions = tuple(Question(f"t{at:02d}", text, "mood") for at, text in enumerate(texts, 1))
+    questions = tuple(PoolQuestion(f"t{at:02d}", text, "mood") for at, text in enumerate(texts, 1))
     return Pool(Path("text.yaml"), about, questions)  # type: ignore[arg-type]
 
 
@@ -119,8 +119,8 @@ def grouped(found: Pool, labels: Sequence[int], distances: Sequence[float]) -> c
 def choose(
     found: Pool, clusters: clustering.Clustering, who: FakeAnswerer, rule: trials.Rule, **options: object
 ) -> list[trials.Trial]:
-    limits = trials.Options(**options)  # type: ignore[arg-type]
-    return trials.choose(found, clusters, EXAMPLES, who, FakeModel(), rule, limits)
+    limits = trials.TrialOptions(**options)  # type: ignore[arg-type]
+    return trials.run_trials(found, clusters, EXAMPLES, who, FakeModel(), rule, limits)
 
 
 def test_the_answer_finds_its_video_and_hedges_do_not() -> None:
@@ -135,7 +135,7 @@ def test_the_answer_finds_its_video_and_hedges_do_not() -> None:
     assert (hedged.hedged, hedged.chosen, hedged.verdict) == (1.0, False, "t01: tells more")
     assert [each.rank for each in failed.demonstrations] == [4, 4, 4, 4]
     assert failed.demonstrations[0].error == "no answer, as it was told"
-    assert trials.chosen(results) == ["t01"]
+    assert trials.chosen_ids(results) == ["t01"]
 
 
 def test_argmin_goes_by_length_then_rank_then_distance() -> None:
@@ -152,7 +152,7 @@ def test_argmin_goes_by_length_then_rank_then_distance() -> None:
     told = trials.table(results)
     assert [line.split()[1] for line in told.splitlines() if line.startswith("*")] == ["t02"]
     closest = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), answerer(rule="red"), "argmin")
-    assert trials.chosen(closest) == ["t03"]
+    assert trials.chosen_ids(closest) == ["t03"]
 
 
 def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
@@ -160,7 +160,7 @@ def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
     who = answerer(answers={"One?": "unknown", "Two?": "word " * 13, "Five?": "none", "Six?": "none"})
     clusters = grouped(found, [0, 0, 0, 0, 1, 1], [1, 2, 3, 4, 1, 2])
     results = choose(found, clusters, who, "first_satisfying")
-    assert trials.chosen(results) == ["t03", "t05"]
+    assert trials.chosen_ids(results) == ["t03", "t05"]
     assert "Four?" not in {ask.question for ask in who.asked}
     verdicts = {trial.question.id: trial.verdict for trial in results}
     assert verdicts["t01"] == "more than 25% of the answers tell nothing"
@@ -168,7 +168,7 @@ def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
     assert verdicts["t03"] == "the first that satisfies"
     assert verdicts["t05"].startswith("the closest: none satisfies")
     lenient = choose(found, clusters, who, "first_satisfying", nabla=["door"], answer=20)
-    assert trials.chosen(lenient) == ["t01", "t05"]
+    assert trials.chosen_ids(lenient) == ["t01", "t05"]
 
 
 def test_video_questions_are_about_the_video() -> None:
@@ -178,7 +178,7 @@ def test_video_questions_are_about_the_video() -> None:
     assert trial.demonstrations[0].answer == "1 key images"
     assert all(ask.features is not None and ask.text is None for ask in who.asked)
     with pytest.raises(UsageError, match="no examples"):
-        trials.choose(found, grouped(found, [0], [1]), [], who, FakeModel(), "argmin", trials.Options())
+        trials.run_trials(found, grouped(found, [0], [1]), [], who, FakeModel(), "argmin", trials.TrialOptions())
 
 
 def test_leaving_out_the_one_that_tells() -> None:
@@ -201,9 +201,9 @@ def test_leaving_out_the_one_that_tells() -> None:
 
 
 def test_no_answer_finds_nothing() -> None:
-    vectors = examples.embed(["something red", "", "something blue", ""], FakeModel())
-    assert examples.ranks(vectors, EXAMPLES, FakeModel()).tolist() == [1, 4, 1, 4]
-    assert examples.embed(["", ""], FakeModel()).shape == (2, 0)
+    vectors = examples.embed_answers(["something red", "", "something blue", ""], FakeModel())
+    assert examples.video_ranks(vectors, EXAMPLES, FakeModel()).tolist() == [1, 4, 1, 4]
+    assert examples.embed_answers(["", ""], FakeModel()).shape == (2, 0)
 
 
 def generate(found: Pool, who: FakeAnswerer, count: int = 3) -> proposals.Proposals:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mmi_tvr import config
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.questions import clustering, editing, pool, selection
-from mmi_tvr.questions.pool import Pool, Question
+from mmi_tvr.questions.pool import Pool, PoolQuestion
 
 SMALL = """\
 # head, by hand
@@ -67,10 +67,10 @@ def test_shipped_pools(about: pool.About) -> None:
     assert [each.id for each in found.enabled] == [f"{about[0]}{number:02d}" for number in range(1, 51)]
     assert {each.kind for each in found.questions} == set(pool.KINDS)
     assert all(each.text[-1] in "?." and len(each.text) < 100 for each in found.questions)
-    assert selection.questions(found)
+    assert selection.selected_questions(found)
     lock = selection.read(found)
     assert lock is not None
-    assert selection.stale(lock, found) is None
+    assert selection.stale_reason(lock, found) is None
     assert sorted(id for group in lock.clusters for id in group.questions) == [each.id for each in found.enabled]
 
 
@@ -85,9 +85,9 @@ def test_the_papers_questions_are_there() -> None:
 def test_fields_and_defaults(small: Path) -> None:
     found = pool.load(small)
     assert found.questions == (
-        Question("t01", "What key concepts are mentioned?", "entities", note="keep me"),
-        Question("t02", "What happens first?", "order"),
-        Question("t03", "Is it: happy?", "mood", enabled=False, provenance={"model": "m", "date": "2026-01-02"}),
+        PoolQuestion("t01", "What key concepts are mentioned?", "entities", note="keep me"),
+        PoolQuestion("t02", "What happens first?", "order"),
+        PoolQuestion("t03", "Is it: happy?", "mood", enabled=False, provenance={"model": "m", "date": "2026-01-02"}),
     )
     assert [each.id for each in found.enabled] == ["t01", "t02"]
     with pytest.raises(UsageError, match="no question has the id 't99'"):
@@ -170,14 +170,14 @@ def test_any_file_is_a_pool_or_a_config_error(text: str) -> None:
         except ConfigError:
             continue
         assert found.enabled
-        assert all(pool.problem_of(question.text) is None for question in found.questions)
+        assert all(pool.text_problem(question.text) is None for question in found.questions)
 
 
 def test_digest_is_of_what_is_asked() -> None:
-    one, other = Question("t01", "Who?", "people"), Question("t02", "Where?", "places")
+    one, other = PoolQuestion("t01", "Who?", "people"), PoolQuestion("t02", "Where?", "places")
     base = Pool(Path("a"), "text", (one, other)).digest()
-    noted = Question("t01", "Who?", "mood", note="often", provenance={"model": "m"})
-    assert Pool(Path("b"), "text", (other, noted, Question("t03", "x?", "mood", enabled=False))).digest() == base
+    noted = PoolQuestion("t01", "Who?", "mood", note="often", provenance={"model": "m"})
+    assert Pool(Path("b"), "text", (other, noted, PoolQuestion("t03", "x?", "mood", enabled=False))).digest() == base
     assert Pool(Path("a"), "text", (one,)).digest() != base
     assert Pool(Path("a"), "video", (one, other)).digest() != base
 
@@ -204,7 +204,7 @@ def test_what_would_be_no_pool_is_not_written(small: Path) -> None:
     with pytest.raises(ConfigError, match="no question is enabled"):
         editing.change(small, ["t01", "t02"], {"enabled": False})
     with pytest.raises(ConfigError, match="the same question as in line 5"):
-        editing.add(small, [Question("t04", "what KEY concepts are mentioned", "mood")])
+        editing.add(small, [PoolQuestion("t04", "what KEY concepts are mentioned", "mood")])
     with pytest.raises(ConfigError, match="has 10,000 characters"):
         editing.change(small, ["t01"], {"text": "x" * 10_000})
     with pytest.raises(ConfigError, match="control character"):
@@ -238,7 +238,7 @@ def test_any_words_come_back_as_they_were_or_are_refused(
     path = tmp_path_factory.mktemp("pool") / "text.yaml"
     path.write_text(SMALL, encoding="utf-8")
     try:
-        found = editing.add(path, [Question("t04", text, "mood", note=note)])
+        found = editing.add(path, [PoolQuestion("t04", text, "mood", note=note)])
     except ConfigError:
         assert path.read_text(encoding="utf-8") == SMALL
         return
@@ -257,42 +257,42 @@ def test_a_packaged_pool_is_copied_with_its_choice(tmp_path: Path, monkeypatch: 
     path, copied = editing.own(packaged)
     assert (path, copied) == (tmp_path / "prompts" / "text.yaml", True)
     assert path.read_bytes() == packaged.read_bytes()
-    assert selection.questions(pool.load("text")) == selection.questions(pool.load(packaged))
+    assert selection.selected_questions(pool.load("text")) == selection.selected_questions(pool.load(packaged))
     assert pool.load("text").path == path
     assert editing.own(pool.load("text").path) == (path, False)
     monkeypatch.chdir(config.PACKAGED)
     assert editing.own(packaged) == (packaged, False)
 
 
-def made_choice(found: Pool, k: int = 2) -> selection.Choice:
+def made_choice(found: Pool, k: int = 2) -> selection.Selection:
     points = np.eye(len(found.enabled))
-    return selection.make(found, clustering.cluster(points, k), model="m", fingerprint="f")
+    return selection.from_clustering(found, clustering.cluster(points, k), model="m", fingerprint="f")
 
 
 def test_a_choice_is_kept_and_goes_out_of_date(small: Path) -> None:
     found = pool.load(small)
     assert selection.read(found) is None
     with pytest.raises(UsageError, match=f"run: mmi-tvr prompts choose --pool {re.escape(str(small))}"):
-        selection.questions(found)
+        selection.selected_questions(found)
     lock = made_choice(found)
     selection.write(lock, found)
     assert selection.read(found) == lock
-    assert [each.id for each in selection.questions(found)] == list(lock.chosen) == ["t01", "t02"]
-    assert selection.stale(lock, found) is None
-    assert selection.stale(lock, found, "f") is None
-    assert "another model (m)" in str(selection.stale(lock, found, "g"))
+    assert [each.id for each in selection.selected_questions(found)] == list(lock.chosen) == ["t01", "t02"]
+    assert selection.stale_reason(lock, found) is None
+    assert selection.stale_reason(lock, found, "f") is None
+    assert "another model (m)" in str(selection.stale_reason(lock, found, "g"))
 
     changed = editing.change(small, ["t01"], {"enabled": False})
-    assert "have changed" in str(selection.stale(lock, changed))
-    assert [each.id for each in selection.questions(changed)] == ["t02"]
+    assert "have changed" in str(selection.stale_reason(lock, changed))
+    assert [each.id for each in selection.selected_questions(changed)] == ["t02"]
     editing.change(small, ["t03"], {"enabled": True})
     with pytest.raises(UsageError, match="none of the chosen questions is enabled"):
-        selection.questions(editing.change(small, ["t02"], {"enabled": False}))
+        selection.selected_questions(editing.change(small, ["t02"], {"enabled": False}))
 
 
 @pytest.mark.parametrize("text", ["", "k: 3", "[", "<<<<<<< ours", "about: text\npool: [1]"])
 def test_a_damaged_lock_says_how_to_make_it_again(small: Path, text: str) -> None:
-    selection.path_of(small).write_text(text)
+    selection.lock_path(small).write_text(text)
     with pytest.raises(ConfigError, match="make it again: mmi-tvr prompts choose"):
         selection.read(pool.load(small))
 

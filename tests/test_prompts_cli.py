@@ -75,7 +75,7 @@ def test_list(shell: Shell) -> None:
     assert set(found["text"][0]) >= {"id", "text", "kind", "language", "enabled", "note", "provenance", "chosen"}
     (own,) = shell.json("list", "--about", "video", "--kind", "counts").values()
     assert {each["kind"] for each in own} == {"counts"}
-    chosen = [each.id for each in selection.questions(pool.load("text"))]
+    chosen = [each.id for each in selection.selected_questions(pool.load("text"))]
     assert sorted(each["id"] for each in shell.json("list", "--chosen")["text"]) == sorted(chosen)
     assert f"* {chosen[0]} " in shell("list", "--about", "text")
 
@@ -183,7 +183,7 @@ def test_cluster_shows_and_choose_writes(shell: Shell, tmp_path: Path) -> None:
         assert lock is not None
         assert (lock.k, len(lock.chosen), lock.model, lock.rule) == (5, 5, "label_bridge", "closest")
         assert all(group.chosen == next(iter(group.questions)) for group in lock.clusters)
-        assert selection.stale(lock, found, FakeModel().fingerprint()) is None
+        assert selection.stale_reason(lock, found, FakeModel().fingerprint()) is None
     with pytest.raises(UsageError, match="51 clusters cannot be made of 50 questions"):
         shell("cluster", "-k", "51")
 
@@ -221,7 +221,9 @@ def test_preview(shell: Shell, data: Path, tmp_path: Path) -> None:
     words = ("preview", "--text", "something [red]", "--video", data / "red.mp4", "--answerer", "fake")
     made = shell.json(*words)
     for name in pool.ABOUT:
-        assert [line["question"] for line in made[name]] == [each.id for each in selection.questions(pool.load(name))]
+        assert [line["question"] for line in made[name]] == [
+            each.id for each in selection.selected_questions(pool.load(name))
+        ]
     assert {line["text"] for line in made["text"]} == {"something [red]"}
     assert {line["text"] for line in made["video"]} == {f"{len(made['video'][0]['times'])} key images"}
     assert "something [red]" in shell(*words)
@@ -241,7 +243,7 @@ def test_plot(shell: Shell, tmp_path: Path, method: str) -> None:
 def test_score(shell: Shell, data: Path) -> None:
     words = ("score", "--about", "text", "--answerer", "fake", "--data", data)
     made = shell.json(*words)["text"]
-    asked = [each.id for each in selection.questions(pool.load("text"))]
+    asked = [each.id for each in selection.selected_questions(pool.load("text"))]
     assert [each["question"] for each in made["questions"]] == asked
     assert (made["n"], made["r1"]) == (4, 100.0)
     assert {each["drop"] for each in made["questions"]} == {0.0}

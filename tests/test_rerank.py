@@ -17,11 +17,11 @@ from mmi_tvr import config, models, plugins
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Reranker
-from mmi_tvr.rerank import section
+from mmi_tvr.rerank import rerank_section
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.scoring.joint import permutation
 from mmi_tvr.skeletons.skeletons import Describer
-from mmi_tvr.skeletons.store import FILE, Store
+from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
 from mmi_tvr.types import Query
 
 COSINES = np.array([0.8, 0.7, 0.6, 0.5])
@@ -117,10 +117,10 @@ def test_an_answerer_that_fails_moves_nothing(answerer: dict[str, Any], says: st
 
 
 def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
-    store = Store(tmp_path / FILE)
+    store = SkeletonStore(tmp_path / SKELETONS_FILE)
     one = reranker(FakeJudge(0.2, 0.9))
     one.describer.store = store
-    one.describer.of([view("1"), view("4")])
+    one.describer.video_skeletons([view("1"), view("4")])
     one.describer.answerer.options = one.describer.answerer.options.model_copy(update={"dies": 5})  # after the query
     found = explained(one)
     store.close()
@@ -168,16 +168,18 @@ def test_wrong_settings_are_one_line(override: str, says: str) -> None:
 
 def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
     model = FakeModel()
-    assert section(None, model) == config.RERANK
+    assert rerank_section(None, model) == config.RERANK
     model.reranking = {"name": "skeleton", "lambda_s": 0.05, "answerer": {"name": "fake", "rule": "a dog"}}
-    assert section(None, model).options["lambda_s"] == 0.05
+    assert rerank_section(None, model).options["lambda_s"] == 0.05
     wanted = config.Section(name="skeleton", depth=50, answerer={"rule": "a cat"})
-    options = Options(**section(wanted, model).options)
+    options = Options(**rerank_section(wanted, model).options)
     assert (options.depth, options.lambda_s, options.answerer.options) == (50, 0.05, {"rule": "a cat"})
-    assert section(config.Section(name="skeleton", lambda_s=0.2), model).options["lambda_s"] == 0.2
+    assert rerank_section(config.Section(name="skeleton", lambda_s=0.2), model).options["lambda_s"] == 0.2
     wanted = config.Section(name="skeleton", answerer={"name": "transformers", "batch": 8})
-    assert section(wanted, model).options == {"lambda_s": 0.05, "answerer": {"name": "transformers", "batch": 8}}
-    assert section(config.Section(name="another"), model).options == {}  # a model's options are of its own re-ranker
+    assert rerank_section(wanted, model).options == {"lambda_s": 0.05, "answerer": {"name": "transformers", "batch": 8}}
+    assert (
+        rerank_section(config.Section(name="another"), model).options == {}
+    )  # a model's options are of its own re-ranker
 
 
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_describing_is_done_once_and_resumed(tmp_path: Path, videos: Path, model
     with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, "Who is there?"])) as library:
         assert library.describe().answers == 3  # the edited question alone
         library.remove(videos / "red.mp4")
-    with Store(tmp_path / "library" / FILE) as store:
+    with SkeletonStore(tmp_path / "library" / SKELETONS_FILE) as store:
         assert store.count() == 6  # of the two that are left, the old question's, too
     with (
         opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], dies=0, rule="other")) as library,

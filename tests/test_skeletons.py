@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mmi_tvr import plugins
 from mmi_tvr.errors import AnswerError, MediaError, MmiTvrError
 from mmi_tvr.skeletons import skeletons
-from mmi_tvr.skeletons.skeletons import Describer, View, pictures_at, plain, text_skeleton, video_skeleton
-from mmi_tvr.skeletons.store import FILE, Store
+from mmi_tvr.skeletons.skeletons import Describer, VideoView, pictures_at, skeleton_text, text_skeleton, video_skeleton
+from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
 from mmi_tvr.types import Answer
 
 WHAT, WHERE, WHEN = "What is there?", "Where is it?", "When is it?"
@@ -29,11 +29,11 @@ def fake(**options: Any) -> Any:
 
 @pytest.fixture
 def store(tmp_path: Path):
-    with Store(tmp_path / FILE) as opened:
+    with SkeletonStore(tmp_path / SKELETONS_FILE) as opened:
         yield opened
 
 
-def describer(answerer: Any, store: Store | None, *asked: str) -> Describer:
+def describer(answerer: Any, store: SkeletonStore | None, *asked: str) -> Describer:
     return Describer(questions(*asked), questions(*asked), answerer, store)
 
 
@@ -48,8 +48,8 @@ def test_a_skeleton_has_a_line_for_each_question() -> None:
     assert [ask.text for ask in answerer.asked] == ["a dog runs"] * 3
     video = video_skeleton(view("a", key_images=3), questions(WHAT, WHEN), answerer)
     assert [(line.text, line.times) for line in video] == [("3 key images", (0, 1, 2)), ("", (0, 1, 2))]
-    assert plain(text) == "a dog runs; in a field"
-    assert plain(()) == ""
+    assert skeleton_text(text) == "a dog runs; in a field"
+    assert skeleton_text(()) == ""
 
 
 def test_who_sees_pictures_gets_pictures() -> None:
@@ -59,7 +59,7 @@ def test_who_sees_pictures_gets_pictures() -> None:
     assert (len(ask.pictures), ask.features) == (3, None)
 
 
-def test_a_video_is_asked_once_and_looked_at_once(store: Store) -> None:
+def test_a_video_is_asked_once_and_looked_at_once(store: SkeletonStore) -> None:
     looks = []
 
     def features():
@@ -67,19 +67,19 @@ def test_a_video_is_asked_once_and_looked_at_once(store: Store) -> None:
         return view("a").features()
 
     answerer = fake()
-    once = View((0.0, 1.0), features, list, "a", "how")
-    first = describer(answerer, store, WHAT, WHERE).of([once])
-    assert describer(answerer, store, WHAT, WHERE).of([once]) == first
+    once = VideoView((0.0, 1.0), features, list, "a", "how")
+    first = describer(answerer, store, WHAT, WHERE).video_skeletons([once])
+    assert describer(answerer, store, WHAT, WHERE).video_skeletons([once]) == first
     assert (len(looks), len(answerer.asked), store.count()) == (1, 2, 2)
 
 
-def test_only_what_changed_is_asked_again(store: Store) -> None:
+def test_only_what_changed_is_asked_again(store: SkeletonStore) -> None:
     views = [view("a"), view("b")]
-    describer(fake(), store, WHAT, WHERE).of(views)
+    describer(fake(), store, WHAT, WHERE).video_skeletons(views)
 
-    def asked(view_: list[View], *texts: str, **options: Any) -> list[str]:
+    def asked(view_: list[VideoView], *texts: str, **options: Any) -> list[str]:
         answerer = fake(**options)
-        describer(answerer, store, *texts).of(view_)
+        describer(answerer, store, *texts).video_skeletons(view_)
         return [ask.question for ask in answerer.asked]
 
     assert asked(views, WHAT, WHEN) == [WHEN, WHEN]  # one question was edited
@@ -87,86 +87,92 @@ def test_only_what_changed_is_asked_again(store: Store) -> None:
     assert asked([*views, view("c")], WHAT) == [WHAT]
     assert asked(views, WHAT, rule="another answerer") == [WHAT, WHAT]
     other = view("a")
-    assert asked([View(other.times, other.features, other.pictures, "a", "other key images")], WHAT) == [WHAT]
+    assert asked([VideoView(other.times, other.features, other.pictures, "a", "other key images")], WHAT) == [WHAT]
 
 
-def test_errors_are_not_kept(store: Store) -> None:
-    [first] = describer(fake(fail=(WHERE,), rule="one"), store, WHAT, WHERE).of([view("a")])
+def test_errors_are_not_kept(store: SkeletonStore) -> None:
+    [first] = describer(fake(fail=(WHERE,), rule="one"), store, WHAT, WHERE).video_skeletons([view("a")])
     assert [line.error for line in first] == [None, "no answer, as it was told"]
     assert store.count() == 1
     answerer = SimpleNamespace(
-        name="healed", sees="features", fingerprint=fake(fail=(WHERE,), rule="one").fingerprint,
-        answer=lambda asks: ["here"] * len(asks),
+        name="healed", video_input="features", fingerprint=fake(fail=(WHERE,), rule="one").fingerprint,
+        answer=lambda requests: ["here"] * len(requests),
     )  # fmt: skip
-    [second] = describer(answerer, store, WHAT, WHERE).of([view("a")])
+    [second] = describer(answerer, store, WHAT, WHERE).video_skeletons([view("a")])
     assert [line.text for line in second] == ["one", "here"]
 
 
-def test_a_video_that_is_gone_does_not_stop_the_others(store: Store) -> None:
-    found = describer(fake(), store, WHAT).of([view("a", gone=True), view("b")])
+def test_a_video_that_is_gone_does_not_stop_the_others(store: SkeletonStore) -> None:
+    found = describer(fake(), store, WHAT).video_skeletons([view("a", gone=True), view("b")])
     assert "the file is gone" in (found[0][0].error or "")
     assert found[1][0].text == "2 key images"
-    kept = describer(fake(), store, WHAT).of([view("b", gone=True)])
+    kept = describer(fake(), store, WHAT).video_skeletons([view("b", gone=True)])
     assert kept[0][0].text == "2 key images"
 
 
-def test_a_dead_answerer_costs_one_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skeletons, "_TOGETHER", 4)
+def test_a_dead_answerer_costs_one_batch(store: SkeletonStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skeletons, "_VIDEO_BATCH", 4)
     views = [view(str(number)) for number in range(10)]
     done = []
     with pytest.raises(MmiTvrError, match="died after 13"):
-        describer(fake(dies=13), store, WHAT, WHERE).of(views, done.append)
+        describer(fake(dies=13), store, WHAT, WHERE).video_skeletons(views, done.append)
     assert done == [4]
     assert store.count() == 8
-    known = describer(fake(), store, WHAT, WHERE).known(views, "it died")
-    assert [plain(lines) != "" for lines in known] == [True] * 4 + [False] * 6
+    known = describer(fake(), store, WHAT, WHERE).stored_skeletons(views, "it died")
+    assert [skeleton_text(lines) != "" for lines in known] == [True] * 4 + [False] * 6
     assert {line.error for lines in known[4:] for line in lines} == {"it died"}
     answerer = fake()
-    describer(answerer, store, WHAT, WHERE).of(views, done.append)
+    describer(answerer, store, WHAT, WHERE).video_skeletons(views, done.append)
     assert len(answerer.asked) == 12
     assert done == [4, 4, 4, 2]
 
 
 def test_nonsense_is_no_answer() -> None:
-    answerer = SimpleNamespace(name="mad", sees="features", fingerprint=lambda: "mad", answer=lambda asks: [None, 3])
+    answerer = SimpleNamespace(
+        name="mad", video_input="features", fingerprint=lambda: "mad", answer=lambda requests: [None, 3]
+    )
     assert [line.error for line in text_skeleton("a", questions(WHAT, WHERE), answerer)] == [
         "no answer, but NoneType",
         "no answer, but int",
     ]
     with pytest.raises(AnswerError, match="mad gave 2 answers to 1 questions"):
         text_skeleton("a", questions(WHAT), answerer)
-    raving = SimpleNamespace(name="mad", sees="features", fingerprint=lambda: "", answer=lambda asks: ["x " * 10**5])
+    raving = SimpleNamespace(
+        name="mad", video_input="features", fingerprint=lambda: "", answer=lambda requests: ["x " * 10**5]
+    )
     assert len(text_skeleton("a", questions(WHAT), raving)[0].text) <= 2000
 
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_answer_is_one_line_that_can_be_written(text: str) -> None:
-    answerer = SimpleNamespace(name="any", sees="features", fingerprint=lambda: "any", answer=lambda asks: [text])
+    answerer = SimpleNamespace(
+        name="any", video_input="features", fingerprint=lambda: "any", answer=lambda requests: [text]
+    )
     [line] = text_skeleton("a", questions(WHAT), answerer)
     assert line.text.encode().decode() == line.text
     assert "\0" not in line.text
     assert len(line.text.splitlines()) <= 1
 
 
-def test_what_was_kept_reads_as_what_was_said(store: Store) -> None:
+def test_what_was_kept_reads_as_what_was_said(store: SkeletonStore) -> None:
     said = {WHAT: '红色; "quoted" \N{PILE OF POO}', WHERE: "a ' b -- ); DROP TABLE answers"}
     asked = describer(fake(answers=said), store, WHAT, WHERE)
-    assert asked.of([view("a")]) == asked.known([view("a")], "")
+    assert asked.video_skeletons([view("a")]) == asked.stored_skeletons([view("a")], "")
 
 
 def test_queries_are_remembered_unless_something_failed() -> None:
     answerer = fake()
     asked = describer(answerer, None, WHAT)
-    assert asked.text("a dog") is asked.text("a dog")
+    assert asked.text_skeleton("a dog") is asked.text_skeleton("a dog")
     assert len(answerer.asked) == 1
     answerer = fake(late=(WHAT,))
     asked = describer(answerer, None, WHAT)
-    assert asked.text("a dog") == asked.text("a dog")
+    assert asked.text_skeleton("a dog") == asked.text_skeleton("a dog")
     assert len(answerer.asked) == 2
 
 
 def test_readers_beside_a_writer(tmp_path: Path) -> None:
-    one, other = Store(tmp_path / "s.sqlite"), Store(tmp_path / "s.sqlite")
+    one, other = SkeletonStore(tmp_path / "s.sqlite"), SkeletonStore(tmp_path / "s.sqlite")
     one.put([("a", "k", "first")])
     writing = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
     writing.execute("BEGIN IMMEDIATE")
@@ -183,7 +189,7 @@ def test_readers_beside_a_writer(tmp_path: Path) -> None:
 def test_a_store_that_is_none_says_so(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").write_bytes(b"not a database, not at all" * 99)
     with pytest.raises(MmiTvrError, match=r"s\.sqlite: not usable as a store of answers"):
-        Store(tmp_path / "s.sqlite")
+        SkeletonStore(tmp_path / "s.sqlite")
 
 
 def test_pictures_come_from_a_file_that_is_left(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ..plugins import BaseOptions
 from ..prompt_templates import AnswerTemplate
 from ..types import AnswerRequest
 
-Sees = Literal["features", "pictures"]
+VideoInput = Literal["features", "pictures"]
 
 
 class AskingOptions(BaseOptions):
@@ -28,13 +28,13 @@ class AskingOptions(BaseOptions):
         return found.model_copy(update={"max_tokens": self.max_tokens}) if self.max_tokens else found
 
 
-def unanswerable(ask: AnswerRequest, sees: Sees) -> AnswerError | None:
+def unanswerable(request: AnswerRequest, sees: VideoInput) -> AnswerError | None:
     """Why this cannot be asked; None where it can."""
-    if not ask.question.strip():
+    if not request.question.strip():
         return AnswerError("the question is empty")
-    if ask.text is not None:
-        return None if ask.text.strip() else AnswerError("the text that is asked about is empty")
-    given = len(ask.pictures) if sees == "pictures" else len(ask.features.segments) if ask.features else 0
+    if request.text is not None:
+        return None if request.text.strip() else AnswerError("the text that is asked about is empty")
+    given = len(request.pictures) if sees == "pictures" else len(request.features.segments) if request.features else 0
     return None if given else AnswerError(f"a question about a video that comes without {sees} of key images")
 
 

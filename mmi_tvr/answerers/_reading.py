@@ -70,13 +70,15 @@ class Reading:
         """Inside, the LLaVA is as it answers."""
         return nullcontext() if self.options.adapter else self.llava.unadapted()
 
-    def prompts(self, asks: Sequence[AnswerRequest], context: int | None = None) -> list[str | AnswerError]:
+    def prompts(self, requests: Sequence[AnswerRequest], context: int | None = None) -> list[str | AnswerError]:
         """The prompt of each, an image token a key image; an error where it cannot be asked or is too long.
 
         `context` is how many tokens can be read, those of the answer included; default: as the LLaVA's settings say.
         """
-        errors = [unanswerable(ask, "features") for ask in asks]
-        texts = [self._prompt(ask) if error is None else "" for ask, error in zip(asks, errors, strict=True)]
+        errors = [unanswerable(request, "features") for request in requests]
+        texts = [
+            self._prompt(request) if error is None else "" for request, error in zip(requests, errors, strict=True)
+        ]
         most = (context or self.llava.context) - self.options.words.max_tokens
         return [
             error
@@ -84,11 +86,11 @@ class Reading:
             for text, length, error in zip(texts, self.llava.lengths(texts), errors, strict=True)
         ]
 
-    def visual(self, asks: Sequence[AnswerRequest]) -> Tensor | None:
+    def visual(self, requests: Sequence[AnswerRequest]) -> Tensor | None:
         """The visual tokens (N, tokens_per_image, d_lm) of all key images, in order; None where there are none."""
         import torch
 
-        seen = [self._patches(ask) for ask in asks if ask.text is None]
+        seen = [self._patches(request) for request in requests if request.text is None]
         if not seen:
             return None
         with torch.inference_mode():
@@ -98,19 +100,19 @@ class Reading:
         """Hash of the model, the words, and whatever else changes an answer."""
         return digest(self.mmi.fingerprint(), self.options.words.model_dump(), self.options.adapter, *more)
 
-    def _prompt(self, ask: AnswerRequest) -> str:
+    def _prompt(self, request: AnswerRequest) -> str:
         """Question and text are data: nothing in them is a special token, or ends a quotation. A question is never cut
         (decision): half of one is another one."""
         words, llava = self.options.words, self.llava
-        question = llava.quote(ask.question.strip(), llava.context)
-        if ask.text is not None:
-            return words.text.format(text=llava.quote(ask.text, words.quoted), question=question)
-        images = llava.image_token * len(ask.features.segments) if ask.features else ""
+        question = llava.quote(request.question.strip(), llava.context)
+        if request.text is not None:
+            return words.text.format(text=llava.quote(request.text, words.quoted), question=question)
+        images = llava.image_token * len(request.features.segments) if request.features else ""
         return words.video.format(images=images, question=question)
 
-    def _patches(self, ask: AnswerRequest) -> np.ndarray:
+    def _patches(self, request: AnswerRequest) -> np.ndarray:
         """(K, tokens_per_image, d_v) of one video."""
-        found = ask.features.arrays.get("patches") if ask.features else None
+        found = request.features.arrays.get("patches") if request.features else None
         if found is None:
             raise UsageError("these features hold no visual tokens ('patches'); the model mmi makes them")
         wanted = (self.llava.tokens_per_image, self.llava.base.model.multi_modal_projector.linear_1.in_features)

@@ -12,13 +12,13 @@ from ..plugins import BaseOptions
 from ..protocols import Model
 from ..types import AnswerRequest
 from ..utils.hashing import digest
-from ._common import Sees, said, unanswerable
+from ._common import VideoInput, said, unanswerable
 
 
 class Options(BaseOptions):
     """Options of answers that are made up."""
 
-    sees: Sees = Field("features", description="what a question about a video must carry")
+    sees: VideoInput = Field("features", description="what a question about a video must carry")
     answers: dict[str, str] = Field({}, description="answers by question; any other question gets the rule's")
     rule: str = Field(
         "{about}", description="the answer to other questions; {about}: the text, or how many key images; {question}"
@@ -40,31 +40,31 @@ class FakeAnswerer:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.sees: Sees = options.sees
+        self.video_input: VideoInput = options.sees
         self.asked: list[AnswerRequest] = []
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
         found: list[str | AnswerError] = []
-        for ask in asks:
+        for request in requests:
             if self.options.dies is not None and len(self.asked) >= self.options.dies:
                 raise MmiTvrError(f"the fake answerer died after {self.options.dies} answers, as it was told to")
             time.sleep(self.options.delay)
-            self.asked.append(ask)
-            found.append(unanswerable(ask, self.sees) or self._answer(ask))
+            self.asked.append(request)
+            found.append(unanswerable(request, self.video_input) or self._answer(request))
             advance()
         return found
 
     def fingerprint(self) -> str:
         return digest(self.name, self.options.model_dump(mode="json", exclude={"delay", "dies"}))
 
-    def _answer(self, ask: AnswerRequest) -> str | AnswerError:
-        if ask.question in self.options.late:
+    def _answer(self, request: AnswerRequest) -> str | AnswerError:
+        if request.question in self.options.late:
             return AnswerError("no answer in time, as it was told")
-        if ask.question in self.options.fail:
+        if request.question in self.options.fail:
             return AnswerError("no answer, as it was told")
-        seen = len(ask.features.segments) if ask.features else len(ask.pictures)
-        about = f"{seen} key images" if ask.text is None else ask.text
-        rule = self.options.rule.replace("{question}", ask.question).replace("{about}", about)
-        return said(self.options.answers.get(ask.question, rule))
+        seen = len(request.features.segments) if request.features else len(request.pictures)
+        about = f"{seen} key images" if request.text is None else request.text
+        rule = self.options.rule.replace("{question}", request.question).replace("{about}", about)
+        return said(self.options.answers.get(request.question, rule))

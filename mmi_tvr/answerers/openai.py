@@ -15,7 +15,7 @@ from ..errors import AnswerError, MmiTvrError, UsageError
 from ..protocols import Model
 from ..types import AnswerRequest, Pixels
 from ..utils.hashing import digest
-from ._common import AskingOptions, Sees, said, unanswerable
+from ._common import AskingOptions, VideoInput, said, unanswerable
 from ._http import Server, ServerOptions
 
 _CHARACTERS = 4  # of a token, about: how much of a text is read cannot hang on a tokenizer that is elsewhere
@@ -43,16 +43,16 @@ class OpenaiAnswerer:
     """
 
     name = "openai"
-    sees: Sees = "pictures"
+    video_input: VideoInput = "pictures"
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._model = ""
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        found: list[str | AnswerError] = [unanswerable(ask, self.sees) or "" for ask in asks]
+        found: list[str | AnswerError] = [unanswerable(request, self.video_input) or "" for request in requests]
         rows = [row for row, error in enumerate(found) if error == ""]
         for _ in range(len(found) - len(rows)):
             advance()
@@ -62,7 +62,7 @@ class OpenaiAnswerer:
             self._known(server)
             pool = ThreadPoolExecutor(self.options.concurrency, thread_name_prefix="ask")
             try:
-                waiting = {pool.submit(self._answer, server, asks[row]): row for row in rows}
+                waiting = {pool.submit(self._answer, server, requests[row]): row for row in rows}
                 for done in as_completed(waiting):
                     found[waiting[done]] = done.result()
                     advance()
@@ -97,8 +97,8 @@ class OpenaiAnswerer:
             self._model = names[0]
         return self._model
 
-    def _answer(self, server: Server, ask: AnswerRequest) -> str | AnswerError:
-        message = {"role": "user", "content": content(ask, self.options)}
+    def _answer(self, server: Server, request: AnswerRequest) -> str | AnswerError:
+        message = {"role": "user", "content": content(request, self.options)}
         limit = self.options.words.max_tokens
         body = {"model": self._model, "messages": [message], "temperature": 0, "max_tokens": limit}
         try:
@@ -114,16 +114,16 @@ class OpenaiAnswerer:
         return said(text) if isinstance(text, str) else AnswerError("the server's reply holds no text")
 
 
-def content(ask: AnswerRequest, options: Options) -> list[dict[str, Any]]:
+def content(request: AnswerRequest, options: Options) -> list[dict[str, Any]]:
     """The parts of a message: the template's words around quoted data, and the key images where it says {images}."""
     words = options.words
-    question = quote(ask.question.strip())
-    if ask.text is not None:
-        text = quote(ask.text, words.quoted * _CHARACTERS)
+    question = quote(request.question.strip())
+    if request.text is not None:
+        text = quote(request.text, words.quoted * _CHARACTERS)
         return [{"type": "text", "text": words.text.format(text=text, question=question)}]
     before, _, behind = words.video.partition("{images}")
     told = [[{"type": "text", "text": part.format(question=question)}] if part else [] for part in (before, behind)]
-    shown = [{"type": "image_url", "image_url": {"url": data_url(each, options.pictures)}} for each in ask.pictures]
+    shown = [{"type": "image_url", "image_url": {"url": data_url(each, options.pictures)}} for each in request.pictures]
     return [*told[0], *shown, *told[1]]
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..errors import AnswerError
 from ..protocols import Model
 from ..types import AnswerRequest
-from ._common import Sees, said
+from ._common import VideoInput, said
 from ._reading import Reading, ReadingOptions
 
 
@@ -30,17 +30,17 @@ class TransformersAnswerer:
     """
 
     name = "transformers"
-    sees: Sees = "features"
+    video_input: VideoInput = "features"
 
     def __init__(self, options: Options, reading: Reading) -> None:
         self.options = options
         self._reading = reading
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
         llava, limit = self._reading.llava, self.options.words.max_tokens
-        found = self._reading.prompts(asks)
+        found = self._reading.prompts(requests)
         prompts = {row: prompt for row, prompt in enumerate(found) if isinstance(prompt, str)}
         for _ in range(len(found) - len(prompts)):
             advance()
@@ -49,7 +49,7 @@ class TransformersAnswerer:
         for first in range(0, len(order), self.options.batch):
             rows = order[first : first + self.options.batch]
             with self._reading.speaking():
-                visual = self._reading.visual([asks[row] for row in rows])
+                visual = self._reading.visual([requests[row] for row in rows])
                 replies = llava.generate([prompts[row] for row in rows], visual, limit)
             for row, reply in zip(rows, replies, strict=True):
                 found[row] = said(reply)

@@ -19,11 +19,11 @@ from pydantic import Field
 
 from .. import plugins
 from ..encoders import hub
-from ..errors import AnswerError, ModelNotFound
+from ..errors import AnswerError, ModelNotFound, one_line
 from ..models import mmi
 from ..protocols import Model
 from ..types import AnswerRequest
-from ._common import Sees, said
+from ._common import VideoInput, said
 from ._reading import Reading, ReadingOptions
 
 _SETTINGS = "adapter_config.json"
@@ -53,24 +53,24 @@ class VllmAnswerer:
     """
 
     name = "vllm"
-    sees: Sees = "features"
+    video_input: VideoInput = "features"
 
     def __init__(self, options: Options, reading: Reading) -> None:
         self.options = options
         self._reading = reading
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
         vllm = plugins.require("vllm", "vllm")
         greedy = vllm.SamplingParams(temperature=0.0, max_tokens=self.options.words.max_tokens)
-        found = self._reading.prompts(asks, self.options.max_model_len)
+        found = self._reading.prompts(requests, self.options.max_model_len)
         rows = [row for row, prompt in enumerate(found) if isinstance(prompt, str)]
         for _ in range(len(found) - len(rows)):
             advance()
         for first in range(0, len(rows), self.options.batch):
             own = rows[first : first + self.options.batch]
-            inputs = self.inputs([str(found[row]) for row in own], [asks[row] for row in own])
+            inputs = self.inputs([str(found[row]) for row in own], [requests[row] for row in own])
             replies = self._engine.generate(inputs, greedy, lora_request=self._lora, use_tqdm=False)
             for row, reply in zip(own, replies, strict=True):
                 found[row] = said(reply.outputs[0].text)
@@ -81,16 +81,16 @@ class VllmAnswerer:
         merged = hub.checkpoint_digest(hub.locate(self.options.checkpoint)) if self.options.checkpoint else None
         return self._reading.fingerprint(self.name, merged, self.options.dtype)
 
-    def inputs(self, prompts: Sequence[str], asks: Sequence[AnswerRequest]) -> list[dict[str, Any]]:
+    def inputs(self, prompts: Sequence[str], requests: Sequence[AnswerRequest]) -> list[dict[str, Any]]:
         """What vLLM reads: ids with one image token a key image, and the visual tokens (K, T, d_lm) beside them."""
         with self._reading.speaking():
-            visual = self._reading.visual(asks)
+            visual = self._reading.visual(requests)
         tokenized = self._reading.llava.tokenizer(list(prompts))["input_ids"]
         found, first = [], 0
-        for ids, ask in zip(tokenized, asks, strict=True):
+        for ids, request in zip(tokenized, requests, strict=True):
             found.append({"prompt_token_ids": ids})
-            if visual is not None and ask.text is None and ask.features:
-                last = first + len(ask.features.segments)
+            if visual is not None and request.text is None and request.features:
+                last = first + len(request.features.segments)
                 found[-1]["multi_modal_data"] = {"image": visual[first:last].float().cpu()}
                 first = last
         return found
@@ -121,7 +121,7 @@ class VllmAnswerer:
                 **more,
             )
         except Exception as error:  # vLLM's own kinds, and whatever a checkpoint that it cannot read makes it raise
-            why = " ".join(str(error).split())[:200]
+            why = one_line(error)
             raise ModelNotFound(f"{folder}: vLLM cannot load it; a merged model is loaded best ({why})") from error
 
     @cached_property

@@ -12,7 +12,7 @@ import yaml
 
 from .. import plugins
 from ..config import Section
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..utils.progress import Progress, Silent
 from . import extract, infer, ray_engine, stopping
 from .folder import Folder, State
@@ -104,7 +104,7 @@ def section(text: str | None) -> Section | None:
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--dataset {text}: no YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"--dataset {text}: no YAML: {one_line(error, limit=None)}") from error
     values = {"name": found} if isinstance(found, str) else found
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
         raise UsageError(f"--dataset takes a name, or {{name: NAME, OPTION: VALUE}}, not {text!r}")

@@ -17,7 +17,7 @@ from ..evaluation.evaluate import MAX_UNREADABLE, Report, evaluate_model, pair_s
 from ..types import Embeddings, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
-from . import _knowledge
+from . import _reranking
 from ._console import (
     DownloadOption,
     JsonOption,
@@ -119,7 +119,7 @@ def evaluate(
             return embed_all(videos, made, method, FeatureCache(array_cache.folder() / "features"), progress)
 
         if answers:
-            document, text = _knowledge.answers(wanted, dataset, made, method, progress)
+            document, text = _reranking.answers(wanted, dataset, made, method, progress)
         elif contrast:
             document = _contrast(contrast, pair_scores(made, dataset.samples(), embed))
             text = f"{contrast}: {document['accuracy']:.1f} {document['ci95']} of {document['n']} pairs"
@@ -132,7 +132,7 @@ def evaluate(
                 fingerprint=fingerprint,
                 max_unreadable=max_unreadable,
                 transductive=[each.value for each in transductive or ()],
-                rerank=_knowledge.reranking(wanted, made, method, progress) if rerank else None,
+                rerank=_reranking.reranking(wanted, made, method, progress) if rerank else None,
             )
             report = replace(
                 report, model=models.spelled(section), missing=gone, remarks=getattr(dataset, "remarks", ())

@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError, MmiTvrError, UsageError
 from ..questions import editing, pool, selection
-from ..questions.pool import Pool, Question
+from ..questions.pool import Pool, PoolQuestion
 from ._console import JsonOption, ModelOption, out, print_json, say
 
 _SHOWN = 10  # pairs of like questions
@@ -109,7 +109,7 @@ def add(
     if kind is None:
         raise UsageError(f"say what the question asks for: --kind, one of {', '.join(pool.KINDS)}")
     (found,) = pools(about, file)
-    question = Question(editing.free_id(found), text, kind.value, language or "en", note=note or "")
+    question = PoolQuestion(editing.free_id(found), text, kind.value, language or "en", note=note or "")
     changed = editing.add(_own(found), [question])
     _report(changed, [question.id], "added", as_json)
 
@@ -282,7 +282,7 @@ def _in_editor(found: Pool, id: str) -> Pool:
     if code:
         raise UsageError(f"EDITOR={editor} ended with {code}: nothing is changed")
     try:
-        text = pool.read(draft)
+        text = pool.read_text(draft)
         changed = found if text == editing.shown(found[id]) else editing.replace(_own(found), id, text)
     except MmiTvrError:
         say(f"nothing is changed; your draft is {escape(str(draft))}")
@@ -291,7 +291,7 @@ def _in_editor(found: Pool, id: str) -> Pool:
     return changed
 
 
-def _document(question: Question, chosen: Sequence[str]) -> dict[str, Any]:
+def _document(question: PoolQuestion, chosen: Sequence[str]) -> dict[str, Any]:
     return {**asdict(question), "chosen": question.id in chosen}
 
 
@@ -303,7 +303,11 @@ def _chosen(found: Pool) -> tuple[str, ...]:
 
 def _outdated(found: Pool) -> str | None:
     lock = selection.read(found)
-    return selection.stale(lock, found) if lock else f"no questions are chosen yet; run: {selection.command(found)}"
+    return (
+        selection.stale_reason(lock, found)
+        if lock
+        else f"no questions are chosen yet; run: {selection.choose_command(found)}"
+    )
 
 
 def _comparing(model: str | None) -> Any:

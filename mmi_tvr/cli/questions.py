@@ -20,10 +20,9 @@ from ..config import Section, Settings
 from ..errors import UsageError
 from ..protocols import Answerer, KeyImageMethod, Model
 from ..questions import editing, selection
-from ..questions.pool import Pool, Question
-from ..rerank import ANSWERER
-from ..rerank import section as reranking
-from ..types import Sample, Skeleton, Video
+from ..questions.pool import Pool, PoolQuestion
+from ..rerank import DEFAULT_ANSWERER, rerank_section
+from ..types import Answer, Sample, Skeleton, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.tables import bounds
@@ -125,7 +124,7 @@ def cluster(
     documents = {}
     for found in pools(about, file):
         grouped = _clustered(found, made, clusters, seed)
-        documents[found.about] = selection.make(found, grouped, **_maker(section, made), seed=seed)
+        documents[found.about] = selection.from_clustering(found, grouped, **_maker(section, made), seed=seed)
         if not as_json:
             _print_clusters(found, documents[found.about])
     if as_json:
@@ -155,9 +154,9 @@ def choose(
     """Choose one question of each cluster, and write that beside the pool (text.lock.yaml)."""
     from ..questions import trials
 
-    limits = config.read(trials.Options, None, set_ or ())
+    limits = config.read(trials.TrialOptions, None, set_ or ())
     asked = pools(about, file)
-    chosen: list[tuple[Pool, selection.Choice, list[Trial]]] = []
+    chosen: list[tuple[Pool, selection.Selection, list[Trial]]] = []
     with ProgressBars() as watch:
         if rule is Rule.closest:
             section, made = _model(model, download)
@@ -170,11 +169,11 @@ def choose(
             outcomes: list[Trial] = []
             if rule is not Rule.closest:
                 watch.begin(found.about, len(found.enabled) * len(examples))
-                outcomes = trials.choose(
+                outcomes = trials.run_trials(
                     found, grouped, examples, asking.answerer, made, rule.value, limits, watch.advance
                 )
-            ids = trials.chosen(outcomes) or None
-            lock = selection.make(found, grouped, ids, **_maker(section, made), rule=rule.value, seed=seed)
+            ids = trials.chosen_ids(outcomes) or None
+            lock = selection.from_clustering(found, grouped, ids, **_maker(section, made), rule=rule.value, seed=seed)
             chosen.append((found, lock, outcomes))
     documents = {}
     for found, lock, outcomes in chosen:
@@ -195,7 +194,7 @@ def choose(
 
 
 def _report(
-    path: Path, documents: Mapping[str, Any], chosen: Sequence[tuple[Pool, selection.Choice, Sequence[Trial]]]
+    path: Path, documents: Mapping[str, Any], chosen: Sequence[tuple[Pool, selection.Selection, Sequence[Trial]]]
 ) -> None:
     """What was tried and why one was taken, as JSON and, beside it, as tables."""
     from ..questions import trials
@@ -236,7 +235,7 @@ def preview(
             (example,) = asking.examples([Sample(str(video), Video(video.absolute()), ("",))], watch)
             skeletons["video"] = video_skeleton(example.view, asked["video"], asking.answerer)
     if as_json:
-        print_json({name: [asdict(line) for line in skeleton] for name, skeleton in skeletons.items()})
+        print_json({name: [_answer_json(answer) for answer in skeleton] for name, skeleton in skeletons.items()})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in skeletons:
@@ -246,6 +245,16 @@ def preview(
         cells = [(line.question, line.text or f"({line.error})") if line else ("", "") for line in lines]
         table.add_row(*(Text(word) for cell in cells for word in cell))
     out.print(table, soft_wrap=False)
+
+
+def _answer_json(answer: Answer) -> dict[str, Any]:
+    return {
+        "question": answer.question_id,
+        "asked": answer.question,
+        "text": answer.text,
+        "times": list(answer.times),
+        "error": answer.error,
+    }
 
 
 def plot(
@@ -264,9 +273,9 @@ def plot(
     (found,) = pools(about if file is None else None, file)
     lock = selection.read(found)
     if lock is None:
-        raise UsageError(f"{found.path}: no questions are chosen yet; run: {selection.command(found)}")
+        raise UsageError(f"{found.path}: no questions are chosen yet; run: {selection.choose_command(found)}")
     _, made = _model(model or lock.model, download)
-    if reason := selection.stale(lock, found, made.fingerprint()):
+    if reason := selection.stale_reason(lock, found, made.fingerprint()):
         say(f"[yellow]{escape(reason)}[/]")
     points = clustering.vectors([question.text for question in found.enabled], made)
     write_atomically(target, plots.png(found, lock, points, method.value))
@@ -335,10 +344,10 @@ class _Asking:
 
     def examples(self, samples: Sequence[Sample], watch: ProgressBars) -> list[Example]:
         from ..features.cache import FeatureCache
-        from ..questions.examples import prepare
+        from ..questions.examples import prepare_examples
 
         watch.begin("videos", len(samples))
-        found = prepare(
+        found = prepare_examples(
             samples, self.model, self._method(), FeatureCache(array_cache.folder() / "features"), watch.advance
         )
         if len(found) < len(samples):
@@ -372,7 +381,7 @@ def _asking(
         if name in module.Options.model_fields and name not in options.model_fields_set
     }
     section, made = _model(model, download)
-    carried = {"name": ANSWERER, **reranking(None, made).options.get("answerer", {})}
+    carried = {"name": DEFAULT_ANSWERER, **rerank_section(None, made).options.get("answerer", {})}
     if carried.pop("name") == answerer:  # what nobody changed is as the model came
         options = module.Options(**config.over(carried, options.model_dump(exclude_unset=True)))
     built: Answerer = module.build(options.model_copy(update=own), device=Settings().device, model=made)
@@ -401,16 +410,16 @@ def _maker(section: Section, model: Model) -> dict[str, str]:
     return {"model": models.spelled(section), "fingerprint": model.fingerprint()}
 
 
-def _chosen(found: Pool) -> tuple[Question, ...]:
+def _chosen(found: Pool) -> tuple[PoolQuestion, ...]:
     """The questions that are asked, and a word where they should be chosen anew."""
-    asked = selection.questions(found)
+    asked = selection.selected_questions(found)
     lock = selection.read(found)
-    if lock is not None and (reason := selection.stale(lock, found)):
+    if lock is not None and (reason := selection.stale_reason(lock, found)):
         say(f"[yellow]{escape(reason)}[/]")
     return asked
 
 
-def _print_clusters(found: Pool, made: selection.Choice) -> None:
+def _print_clusters(found: Pool, made: selection.Selection) -> None:
     tried = ", ".join(f"{k}: {value:.3f}" for k, value in made.silhouettes.items())
     out.print(f"{found.path}: {made.k} clusters by {made.model}", markup=False, style="bold")
     out.print(f"adjusted Rand index over seeds {made.stability:.2f}", markup=False, style="dim")
@@ -419,7 +428,7 @@ def _print_clusters(found: Pool, made: selection.Choice) -> None:
     out.print(_listing(found, made), markup=False)
 
 
-def _listing(found: Pool, made: selection.Choice) -> str:
+def _listing(found: Pool, made: selection.Selection) -> str:
     """Clusters with their questions, the closest to the centre first."""
     lines = []
     for number, group in enumerate(made.clusters, 1):

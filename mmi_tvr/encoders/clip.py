@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelNotFound
+from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
 from .hub import checkpoint_digest
@@ -38,7 +38,7 @@ class ClipTowers:
             self._processor = AutoImageProcessor.from_pretrained(folder)
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError) as error:
-            raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {_line(error)}") from error
+            raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
         self._device = resolve(device)
         self._model.eval().to(self._device)
         self._batch = batch
@@ -76,7 +76,3 @@ class ClipTowers:
                 parts.append(said if isinstance(said, torch.Tensor) else said.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ModelNotFound
+from ..errors import ModelNotFound, one_line
 from ..utils.hashing import digest
 
 # What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
@@ -77,7 +77,7 @@ def fetch(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_FILES))
     except Exception as error:  # as in `describe`: the transport's errors have no common base
-        raise ModelNotFound(f"{name} could not be fetched: {' '.join(str(error).split())[:200]}") from error
+        raise ModelNotFound(f"{name} could not be fetched: {one_line(error)}") from error
 
 
 def cached(model_types: frozenset[str]) -> list[Cached]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import plugins
-from ..errors import ModelNotFound, UsageError
+from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.device import resolve
 from . import hub, lora
 from .options import LlavaOptions
@@ -276,9 +276,9 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
             **extra,
         )
     except ImportError as error:
-        raise UsageError(f"attention {options.attention!r} is not there: {_line(error)}") from error
+        raise UsageError(f"attention {options.attention!r} is not there: {one_line(error)}") from error
     except (OSError, ValueError) as error:
-        raise ModelNotFound(f"{folder}: cannot be loaded as a LLaVA: {_line(error)}") from error
+        raise ModelNotFound(f"{folder}: cannot be loaded as a LLaVA: {one_line(error)}") from error
     if not options.bits:
         return model.to(place)
     _keep_gradients(model)
@@ -317,7 +317,3 @@ def _alike(one: Tensor, other: Tensor) -> bool:
         return False
     one, other = one.detach().float().cpu(), other.detach().float().cpu()
     return bool((one - other).norm() <= _LARGEST_DIFFERENCE * other.norm())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

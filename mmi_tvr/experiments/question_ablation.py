@@ -25,11 +25,11 @@ from ..evaluation.rerank import reranked
 from ..evaluation.transductive import Directions, MakeBlocks
 from ..protocols import Answerer, Judge, Model
 from ..questions import clustering, selection
-from ..questions.pool import Pool, Question
+from ..questions.pool import Pool, PoolQuestion
 from ..rerank.skeleton import Options
 from ..skeletons import dataset
-from ..skeletons.skeletons import Describer, View
-from ..skeletons.store import Store
+from ..skeletons.skeletons import Describer, VideoView
+from ..skeletons.store import SkeletonStore
 from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
 from ..utils.files import write_atomically
 from ..utils.progress import Progress, Silent
@@ -44,7 +44,7 @@ PAPER = {
     "no-visual": (52.2, 50.6),
     "no-clustering": (52.7, 50.8),
 }
-PLAIN = Question("plain", "What happens in this video?", "actions")
+PLAIN = PoolQuestion("plain", "What happens in this video?", "actions")
 MOST = 10  # video questions of the curve
 
 
@@ -55,8 +55,8 @@ class Case:
 
     name: str
     title: str
-    texts: Sequence[Question]
-    videos: Sequence[Question]
+    texts: Sequence[PoolQuestion]
+    videos: Sequence[PoolQuestion]
     lambda_s: float | None = None
 
 
@@ -69,11 +69,11 @@ class Setting:
     samples: Sequence[Sample]
     embeddings: Sequence[Embeddings]
     queries: FloatArray
-    seen: Sequence[View]
+    seen: Sequence[VideoView]
     answerer: Answerer
     judge: Judge
     options: Options
-    store: Store | None = None
+    store: SkeletonStore | None = None
 
 
 def cases(
@@ -88,7 +88,7 @@ def cases(
     """The rows: everything, with other weights lambda_s of the probability, without either side, random questions (as
     many, `seeds` times), 1 to 10 video questions by clusters, and other pools under their names (figure 3a): their
     chosen questions, all of them where none are chosen."""
-    text, video = selection.questions(texts), selection.questions(videos)
+    text, video = selection.selected_questions(texts), selection.selected_questions(videos)
     weighed = [
         Case(f"lambda_s-{weight:g}", f"full knowledge, lambda_s {weight:g}", text, video, weight) for weight in weights
     ]
@@ -115,8 +115,8 @@ def cases(
     return found
 
 
-def _asked(pool: Pool) -> Sequence[Question]:
-    return selection.questions(pool) if selection.read(pool) else pool.enabled or pool.questions
+def _asked(pool: Pool) -> Sequence[PoolQuestion]:
+    return selection.selected_questions(pool) if selection.read(pool) else pool.enabled or pool.questions
 
 
 def ablate(
@@ -191,7 +191,7 @@ def _report(setting: Setting, case: Case, progress: Progress) -> Report:
         texts, videos = dataset.describe(describer, captions, setting.seen, progress.begin, progress.advance)
         if not case.texts:
             texts = [_itself(caption) for caption in captions]
-        judged = dataset.Corpus(texts, videos, setting.judge).probabilities
+        judged = dataset.PairJudge(texts, videos, setting.judge).probabilities
         return reranked(blocks, judged, options.joint_score, progress)
 
     made: Rerank = rerank
@@ -237,19 +237,26 @@ class _Remembering:
 
     def __init__(self, answerer: Answerer) -> None:
         self._answerer = answerer
-        self.name, self.sees = answerer.name, answerer.sees
+        self.name, self.video_input = answerer.name, answerer.video_input
         self._known: dict[tuple[str, str], str] = {}
 
     def answer(
-        self, asks: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
+        self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        wanted = [at for at, ask in enumerate(asks) if ask.text is None or (ask.question, ask.text) not in self._known]
-        given = dict(zip(wanted, self._answerer.answer([asks[at] for at in wanted], advance), strict=True))
+        wanted = [
+            at
+            for at, request in enumerate(requests)
+            if request.text is None or (request.question, request.text) not in self._known
+        ]
+        given = dict(zip(wanted, self._answerer.answer([requests[at] for at in wanted], advance), strict=True))
         for at, found in given.items():
-            text = asks[at].text
+            text = requests[at].text
             if text is not None and isinstance(found, str):
-                self._known[asks[at].question, text] = found
-        return [given[at] if at in given else self._known[ask.question, str(ask.text)] for at, ask in enumerate(asks)]
+                self._known[requests[at].question, text] = found
+        return [
+            given[at] if at in given else self._known[request.question, str(request.text)]
+            for at, request in enumerate(requests)
+        ]
 
     def fingerprint(self) -> str:
         return self._answerer.fingerprint()

@@ -13,7 +13,7 @@ from typing import Any
 from .. import models, plugins
 from ..config import Section
 from ..encoders import hub
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..evaluation.compare import REPORT
 from ..features.embed import embedding_fingerprint
 from ..models import mmi
@@ -86,7 +86,7 @@ def check_name(repository: str) -> None:
         if repository.count("/") != 1:
             raise HFValidationError("the owner is missing")
     except HFValidationError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UsageError(f"{repository!r}: not a name on the hub, which is OWNER/NAME ({reason})") from error
 
 

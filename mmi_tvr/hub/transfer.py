@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import models
 from ..config import Section
 from ..encoders import hub
-from ..errors import MmiTvrError
+from ..errors import MmiTvrError, one_line
 from ..utils.progress import Progress, Silent
 from .folder import Prepared
 
@@ -30,7 +30,7 @@ def push(prepared: Prepared, *, private: bool = False, token: str | None = None)
             commit_message="Upload a model of mmi-tvr",
         )
     except Exception as error:  # the transport's errors have no common base
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, limit=300)
         raise MmiTvrError(
             f"{prepared.repository}: could not be pushed: {reason}; to log in: hf auth login, or set HF_TOKEN"
         ) from error

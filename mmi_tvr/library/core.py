@@ -14,10 +14,9 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import UsageError
 from ..protocols import Index, KeyImageMethod, Model, Reranker
-from ..rerank import section as reranking
-from ..rerank import skeleton_options
+from ..rerank import rerank_section, skeleton_options
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
-from ..skeletons.store import FILE, Store
+from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query
 from ..utils.progress import Progress, Silent
 from . import draft
@@ -30,7 +29,7 @@ from .scan import real_path
 from .views import Views
 
 CATALOGUE = "catalogue.sqlite"
-_OWN = (CATALOGUE, LOCK, HOLDER, FILE, FEATURES, draft.DRAFT, "vectors")
+_OWN = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, draft.DRAFT, "vectors")
 _DESCRIBED = 64  # videos that are looked up together
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -68,7 +67,7 @@ class Library:
         self._searcher: Searcher | None = None
         self._kept: tuple[Model, str] | None = None  # the model that was loaded last, and the fingerprint it goes with
         self._reranker: tuple[Section, Model, Reranker] | None = None  # the last one, and what it was made from
-        self._store: Store | None = None
+        self._store: SkeletonStore | None = None
         self._seen = -1  # the catalogue's version that the searcher was made for
 
     @property
@@ -144,7 +143,9 @@ class Library:
             incomplete = []
             for first in range(0, len(numbers), _DESCRIBED):
                 found = views(numbers[first : first + _DESCRIBED])
-                for number, lines in zip(found, describer.of([*found.values()], progress.advance), strict=True):
+                for number, lines in zip(
+                    found, describer.video_skeletons([*found.values()], progress.advance), strict=True
+                ):
                     if reason := next((line.error for line in lines if line.error), None):
                         incomplete.append((self._open().entries([number])[number][0][0], reason))
             return DescribeReport(
@@ -235,7 +236,7 @@ class Library:
         given = binding.rerank()
         if given is None and not wanted:
             return None
-        section = reranking(given, model)
+        section = rerank_section(given, model)
         if self._reranker is None or self._reranker[:2] != (section, model):
             _, method, _ = binding.load()
             views, store = self._views(model, method), self._open_store()
@@ -248,9 +249,9 @@ class Library:
     def _views(self, model: Model, method: KeyImageMethod) -> Views:
         return Views(self.path / FEATURES, self._open, model, method)
 
-    def _open_store(self) -> Store:
+    def _open_store(self) -> SkeletonStore:
         if self._store is None:
-            self._store = Store(self.path / FILE)
+            self._store = SkeletonStore(self.path / SKELETONS_FILE)
         return self._store
 
     def _open(self, create: bool = False) -> Catalogue:

@@ -21,7 +21,7 @@ from ..features.cache import FeatureCache, Source, stamp_of
 from ..features.embed import Embedder, Result
 from ..index import publish
 from ..protocols import Index
-from ..skeletons.store import FILE, Store
+from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
 from ..utils.progress import Progress
@@ -257,8 +257,8 @@ class Indexing:
             with self.catalogue.change():
                 self.catalogue.drop_contents(orphans)
         alive = self.catalogue.hashes()
-        if (self.folder / FILE).is_file():
-            with Store(self.folder / FILE) as store:
+        if (self.folder / SKELETONS_FILE).is_file():
+            with SkeletonStore(self.folder / SKELETONS_FILE) as store:
                 store.keep(alive)
         self.cache.discard([key for key in self.cache if key.partition("-")[0] not in alive])
 

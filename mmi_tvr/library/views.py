@@ -10,7 +10,7 @@ from ..errors import MediaError
 from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint
 from ..features.extract import extract
 from ..protocols import KeyImageMethod, Model
-from ..skeletons.skeletons import View, pictures_at
+from ..skeletons.skeletons import VideoView, pictures_at
 from ..types import Features, Video
 from .catalogue import Catalogue
 
@@ -24,7 +24,7 @@ class Views:
         self._model, self._method = model, method
         self._sampling = sampling_fingerprint(model, method)
 
-    def __call__(self, numbers: Iterable[int]) -> dict[int, View]:
+    def __call__(self, numbers: Iterable[int]) -> dict[int, VideoView]:
         """The videos of these numbers that are indexed and have a file."""
         catalogue = self._catalogue()
         found = catalogue.entries(numbers)
@@ -36,7 +36,7 @@ class Views:
             return cache[0]
 
         return {
-            number: View(
+            number: VideoView(
                 times=(times := tuple(segments[:, 2].tolist())),
                 features=partial(self._features, opened, contents[number], paths),
                 pictures=partial(pictures_at, paths, times),

@@ -12,7 +12,7 @@ from ..errors import AnswerError, UsageError
 from ..protocols import Answerer
 from ..types import AnswerRequest
 from ..utils.tables import interval, text_table
-from .pool import Question
+from .pool import PoolQuestion
 
 _Z = 1.959964  # 97.5 % of a normal distribution lie below
 _TOGETHER = 32  # videos whose questions are asked at once
@@ -48,7 +48,7 @@ class Accuracy:
 
 def accuracy(
     answerer: Answerer,
-    questions: Sequence[Question],
+    questions: Sequence[PoolQuestion],
     videos: int,
     make: Made,
     truth: Truth,

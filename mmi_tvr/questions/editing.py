@@ -18,11 +18,11 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
 
 from .. import config
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..utils.files import write_atomically
 from . import pool as pools
-from .pool import Pool, Question
-from .selection import path_of
+from .pool import Pool, PoolQuestion
+from .selection import lock_path
 
 BACKUP = ".bak"
 _ALWAYS = ("id", "text", "kind", "language", "enabled")  # what a new question has in the file, empty or not
@@ -41,13 +41,13 @@ def own(path: Path) -> tuple[Path, bool]:
     target.parent.mkdir(exist_ok=True)
     copied = not target.is_file()
     if copied:
-        for file in (path, path_of(path)):
+        for file in (path, lock_path(path)):
             if file.is_file():
                 write_atomically(target.with_name(file.name), file.read_bytes())
     return target, copied
 
 
-def add(path: Path, questions: Sequence[Question]) -> Pool:
+def add(path: Path, questions: Sequence[PoolQuestion]) -> Pool:
     """Append questions. Raises ConfigError, and leaves the file alone, where the result would be no pool; so do all."""
 
     def change(listed: CommentedSeq) -> None:
@@ -96,7 +96,7 @@ def replace(path: Path, id: str, text: str) -> Pool:
     try:
         values = _round_trip("").load(text)
     except YAMLError as error:
-        raise UsageError(f"not readable as YAML, nothing is changed: {' '.join(str(error).split())}") from error
+        raise UsageError(f"not readable as YAML, nothing is changed: {one_line(error, limit=None)}") from error
     if not isinstance(values, dict):
         raise UsageError("a question is a mapping with id, text and kind; nothing is changed")
 
@@ -111,7 +111,7 @@ def replace(path: Path, id: str, text: str) -> Pool:
     return _edit(path, change)
 
 
-def shown(question: Question) -> str:
+def shown(question: PoolQuestion) -> str:
     """One question as YAML."""
     stream = io.StringIO()
     _round_trip("").dump(_as_values(question), stream)
@@ -128,7 +128,7 @@ def free_id(pool: Pool, taken: Sequence[str] = ()) -> str:
 
 
 def _edit(path: Path, change: Callable[[CommentedSeq], None]) -> Pool:
-    old = pools.read(path)
+    old = pools.read_text(path)
     trip = _round_trip(old)
     try:
         document = trip.load(old.replace("\r\n", "\n"))
@@ -196,7 +196,7 @@ def _round_trip(text: str) -> YAML:
     return trip
 
 
-def _as_values(question: Question) -> dict[str, Any]:
+def _as_values(question: PoolQuestion) -> dict[str, Any]:
     values = {name: value for name, value in asdict(question).items() if value or name in _ALWAYS}
     return {
         name: _scalar(value)

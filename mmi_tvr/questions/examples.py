@@ -13,7 +13,7 @@ from ..features.cache import FeatureCache
 from ..features.lazy import stored
 from ..protocols import Answerer, KeyImageMethod, Model
 from ..scoring.similarity import Gallery
-from ..skeletons.skeletons import Describer, Question, View, pictures_at, text_skeleton
+from ..skeletons.skeletons import Describer, SkeletonQuestion, VideoView, pictures_at, text_skeleton
 from ..types import Embeddings, FloatArray, IdArray, Query, Sample, Skeleton
 from .pool import About
 
@@ -27,10 +27,10 @@ class Example:
     id: str
     caption: str
     embeddings: Embeddings
-    view: View
+    view: VideoView
 
 
-def prepare(
+def prepare_examples(
     samples: Sequence[Sample],
     model: Model,
     method: KeyImageMethod,
@@ -48,9 +48,9 @@ def prepare(
         raise UsageError(f"none of {len(samples)} videos can be used, the first because: {first}")
     made = model.embed_videos([features[at] for at in usable])
 
-    def view(at: int) -> View:
+    def view(at: int) -> VideoView:
         times = tuple(float(time) for time in features[at].segments[:, 2])
-        return View(times, lambda: features[at], lambda: pictures_at([samples[at].video.path], times))
+        return VideoView(times, lambda: features[at], lambda: pictures_at([samples[at].video.path], times))
 
     return [
         Example(samples[at].id, samples[at].captions[0], embeddings, view(at))
@@ -58,9 +58,9 @@ def prepare(
     ]
 
 
-def ask(
+def example_skeletons(
     examples: Sequence[Example],
-    questions: Sequence[Question],
+    questions: Sequence[SkeletonQuestion],
     about: About,
     answerer: Answerer,
     advance: Callable[[int], object] = lambda examples: None,
@@ -68,7 +68,7 @@ def ask(
     """What each example answers to the questions: its caption does where they are `about` text, else its video.
     `advance` hears how many more examples are done."""
     if about == "video":
-        return Describer((), questions, answerer).of([example.view for example in examples], advance)
+        return Describer((), questions, answerer).video_skeletons([example.view for example in examples], advance)
     skeletons = []
     for example in examples:
         skeletons.append(text_skeleton(example.caption, questions, answerer))
@@ -76,7 +76,7 @@ def ask(
     return skeletons
 
 
-def ranks(vectors: FloatArray, examples: Sequence[Example], model: Model) -> IdArray:
+def video_ranks(vectors: FloatArray, examples: Sequence[Example], model: Model) -> IdArray:
     """The rank (N,) of each example's own video among those of all, when searched with vectors (N, D); ties count
     against it."""
     gallery = Gallery.pack([example.embeddings for example in examples])
@@ -84,7 +84,7 @@ def ranks(vectors: FloatArray, examples: Sequence[Example], model: Model) -> IdA
     return metrics.ranks([scores], [{at} for at in range(len(examples))], _ROUNDING)
 
 
-def embed(texts: Sequence[str], model: Model) -> FloatArray:
+def embed_answers(texts: Sequence[str], model: Model) -> FloatArray:
     """Vectors (N, D) of answers as queries; zeros where there is no answer, so that it finds nothing."""
     known = sorted({text for text in texts if text})
     if not known:

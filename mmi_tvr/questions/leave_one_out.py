@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import UsageError
 from ..protocols import Answerer, Model
 from ..types import FloatArray
-from .examples import Example, ask, embed, ranks
-from .pool import About, Question
-from .trials import HEDGES, hedge
+from .examples import Example, embed_answers, example_skeletons, video_ranks
+from .pool import About, PoolQuestion
+from .trials import HEDGES, is_hedged
 
 _RESAMPLES = 1000
 
@@ -46,7 +46,7 @@ class Contributions:
 
 def leave_one_out(
     examples: Sequence[Example],
-    questions: Sequence[Question],
+    questions: Sequence[PoolQuestion],
     about: About,
     answerer: Answerer,
     model: Model,
@@ -63,11 +63,11 @@ def leave_one_out(
     """
     if len(questions) < 2:
         raise UsageError("to leave one out takes at least 2 questions; choose more clusters, or score all (--all)")
-    skeletons = ask(examples, questions, about, answerer, advance)
+    skeletons = example_skeletons(examples, questions, about, answerer, advance)
     answers = [[skeleton[at].text for skeleton in skeletons] for at in range(len(questions))]
     if not any(map(any, answers)):
         raise UsageError(f"{answerer.name} answered none of the questions: there is nothing to score")
-    flat = embed([answer for own in answers for answer in own], model)
+    flat = embed_answers([answer for own in answers for answer in own], model)
     vectors = flat.reshape(len(questions), len(examples), -1)  # (Q, N, D)
     whole = _hits(vectors.sum(axis=0), examples, model)
     drawn = np.random.default_rng(seed).integers(len(examples), size=(_RESAMPLES, len(examples)))
@@ -76,7 +76,7 @@ def leave_one_out(
         lost = whole - _hits(vectors.sum(axis=0) - vectors[at], examples, model)
         low, high = np.percentile(100 * lost[drawn].mean(axis=1), [2.5, 97.5])
         alone = 100 * float(_hits(vectors[at], examples, model).mean())
-        hedged = float(np.mean([hedge(answer, HEDGES) for answer in answers[at]]))
+        hedged = float(np.mean([is_hedged(answer, HEDGES) for answer in answers[at]]))
         drop = 100 * float(lost.mean())
         found.append(Contribution(question.id, question.text, drop, float(low), float(high), alone, hedged))
     return Contributions(len(examples), 100 * float(whole.mean()), tuple(found))
@@ -85,4 +85,4 @@ def leave_one_out(
 def _hits(vectors: FloatArray, examples: Sequence[Example], model: Model) -> FloatArray:
     """1.0 where the right video comes first (N,); the length of a sum of vectors changes no rank."""
     norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return np.asarray(ranks(vectors / norms, examples, model) == 1, dtype=np.float64)
+    return np.asarray(video_ranks(vectors / norms, examples, model) == 1, dtype=np.float64)

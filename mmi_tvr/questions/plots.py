@@ -14,7 +14,7 @@ from .. import plugins
 from ..errors import UsageError
 from ..types import FloatArray
 from .pool import Pool
-from .selection import Choice
+from .selection import Selection
 
 Method = Literal["pca", "tsne"]
 _WIDTH, _HEIGHT, _DPI = 11.0, 6.5, 120
@@ -37,7 +37,7 @@ def in_two_dimensions(points: FloatArray, method: Method = "pca", seed: int = 0)
     return np.asarray(found, dtype=np.float64)
 
 
-def png(pool: Pool, choice: Choice, points: FloatArray, method: Method = "pca") -> bytes:
+def png(pool: Pool, choice: Selection, points: FloatArray, method: Method = "pca") -> bytes:
     """A picture of the enabled questions, whose vectors `points` (N, D) are. Needs the extra `plots`."""
     plugins.require("matplotlib", "plots")
     from matplotlib.backends.backend_agg import FigureCanvasAgg

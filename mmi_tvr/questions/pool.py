@@ -16,7 +16,7 @@ from typing import Literal, cast
 import yaml
 
 from .. import config
-from ..errors import ConfigError, UsageError
+from ..errors import ConfigError, UsageError, one_line
 from ..utils.hashing import digest
 
 About = Literal["text", "video"]
@@ -33,7 +33,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PoolQuestion:
     """One question of a pool. `provenance` says who proposed it: model, template, date; empty where a person did."""
 
     id: str
@@ -51,13 +51,13 @@ class Pool:
 
     path: Path
     about: About
-    questions: tuple[Question, ...]
+    questions: tuple[PoolQuestion, ...]
 
     @property
-    def enabled(self) -> tuple[Question, ...]:
+    def enabled(self) -> tuple[PoolQuestion, ...]:
         return tuple(question for question in self.questions if question.enabled)
 
-    def __getitem__(self, id: str) -> Question:
+    def __getitem__(self, id: str) -> PoolQuestion:
         """The question of this id. UsageError where there is none."""
         for question in self.questions:
             if question.id == id:
@@ -78,10 +78,10 @@ def load(which: str | Path = "text") -> Pool:
     Raises UsageError where there is no such file, ConfigError with every problem and its line where it is no pool.
     """
     path = config.find("prompts", which)
-    return parse(read(path), path)
+    return parse(read_text(path), path)
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """A pool's file as text, line ends and all."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -102,18 +102,18 @@ def parse(text: str, path: Path) -> Pool:
     return pool
 
 
-def normal(text: str) -> str:
+def normalized_text(text: str) -> str:
     """What two questions share that differ in case, spaces and punctuation alone.
 
-    >>> normal("Which  COLOURS are there?") == normal("which colours are there")
+    >>> normalized_text("Which  COLOURS are there?") == normalized_text("which colours are there")
     True
     """
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
-def problem_of(text: str) -> str | None:
+def text_problem(text: str) -> str | None:
     """What is wrong with the words of a question (one line, as `parse` makes it); None where nothing is."""
-    if not normal(text):
+    if not normalized_text(text):
         return "the question is empty"
     if len(text) > MAX_LENGTH:
         return f"the question has {len(text):,} characters; at most {MAX_LENGTH} are asked: shorten it"
@@ -148,10 +148,10 @@ class _Checker:
         self._repeated(questions, [_line(each) for each in listed.value])
         return Pool(path, cast(About, about), tuple(questions))
 
-    def _question(self, node: yaml.Node) -> Question:
+    def _question(self, node: yaml.Node) -> PoolQuestion:
         if not isinstance(node, yaml.MappingNode):
             self._wrong(node, f"a question is a mapping with id, text and kind, not {_kind(node)}")
-            return Question("", "", "")
+            return PoolQuestion("", "", "")
         values = self._mapping(node, _FIELDS)
         for name in ("id", "text", "kind"):
             if name not in values:
@@ -161,9 +161,9 @@ class _Checker:
         self._unless(_ID.fullmatch, found, values, "id", "is a letter, then letters, digits, - or _, such as t51")
         self._unless(lambda kind: kind in KINDS, found, values, "kind", f"is one of {', '.join(KINDS)}")
         self._unless(_LANGUAGE.fullmatch, found, values, "language", "is a code such as en, zh or de")
-        if "text" in found and (problem := problem_of(found["text"])):
+        if "text" in found and (problem := text_problem(found["text"])):
             self._wrong(values["text"], problem)
-        return Question(
+        return PoolQuestion(
             id=found.get("id", ""),
             text=found.get("text", ""),
             kind=found.get("kind", ""),
@@ -204,13 +204,13 @@ class _Checker:
             return {}
         return {name: str(value.value) for name, value in self._mapping(node, None).items()}
 
-    def _repeated(self, questions: list[Question], lines: list[int]) -> None:
+    def _repeated(self, questions: list[PoolQuestion], lines: list[int]) -> None:
         ids: dict[str, int] = {}
         texts: dict[str, int] = {}
         for at, question in enumerate(questions):
             if question.id and (first := ids.setdefault(question.id, at)) != at:
                 self._note(lines[at], f"the id {question.id!r} is taken by the question in line {lines[first]}")
-            words = normal(question.text)
+            words = normalized_text(question.text)
             if words and (first := texts.setdefault(words, at)) != at:
                 self._note(lines[at], f"the same question as in line {lines[first]}: {question.text[:80]!r}")
 
@@ -250,7 +250,7 @@ def _syntax(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deep for a pool"
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or " ".join(str(error).split()))
+    said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or one_line(error, limit=None))
     if "'\\t'" in said:
         said = "a tab: indent with spaces"
     return f"line {mark.line + 1}: not readable as YAML: {said}" if mark else f"not readable as YAML: {said}"

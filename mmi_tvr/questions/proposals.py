@@ -21,7 +21,7 @@ from ..types import AnswerRequest, Query
 from .clustering import alike
 from .editing import free_id
 from .examples import Example
-from .pool import Pool, Question, normal, problem_of
+from .pool import Pool, PoolQuestion, normalized_text, text_problem
 
 SIMILAR = 0.7  # centred cosine (`clustering.alike`) from which two questions are nearly the same
 _KIND_WORDS = (  # what a question asks for, by its words; the first that fits
@@ -44,7 +44,7 @@ class Proposals:
     """What came of it: the kept ones, disabled and with ids that are free; and what was dropped, with the reason."""
 
     proposed: int
-    kept: tuple[Question, ...]
+    kept: tuple[PoolQuestion, ...]
     dropped: tuple[tuple[str, str], ...]
 
 
@@ -75,20 +75,20 @@ def generate(
     if errors and len(errors) == len(replies):
         raise AnswerError(f"nothing was proposed: {errors[0]}")
     provenance = {"model": origin, "template": words, "date": date.today().isoformat()}
-    kept: list[Question] = []
+    kept: list[PoolQuestion] = []
     dropped: list[tuple[str, str]] = []
-    there = {normal(question.text): question.id for question in pool.questions}
+    there = {normalized_text(question.text): question.id for question in pool.questions}
     for reply in replies:
         text = "" if isinstance(reply, AnswerError) else cleaned(reply)
-        problem = str(reply) if isinstance(reply, AnswerError) else problem_of(text)
-        if problem is None and normal(text) in there:
-            problem = f"the same as {there[normal(text)]}"
+        problem = str(reply) if isinstance(reply, AnswerError) else text_problem(text)
+        if problem is None and normalized_text(text) in there:
+            problem = f"the same as {there[normalized_text(text)]}"
         if problem is not None:
             dropped.append((text, problem))
             continue
         id = free_id(pool, [each.id for each in kept])
-        there[normal(text)] = "another proposal"
-        kept.append(Question(id, text, kind_of(text), "en", False, "", provenance))
+        there[normalized_text(text)] = "another proposal"
+        kept.append(PoolQuestion(id, text, kind_of(text), "en", False, "", provenance))
     fresh, near = _unlike(pool, kept, model, similar)
     return Proposals(len(replies), fresh, (*dropped, *near))
 
@@ -128,14 +128,14 @@ def _ask(
         return AnswerRequest(template.asked("text"), text=f"{template.before} {captions}")
     view = chance.choice(list(examples)).view
     question = template.asked("video")
-    if answerer.sees == "features":
+    if answerer.video_input == "features":
         return AnswerRequest(question, features=view.features())
     return AnswerRequest(question, pictures=tuple(view.pictures())[: template.samples])
 
 
 def _unlike(
-    pool: Pool, proposed: Sequence[Question], model: Model, similar: float
-) -> tuple[tuple[Question, ...], list[tuple[str, str]]]:
+    pool: Pool, proposed: Sequence[PoolQuestion], model: Model, similar: float
+) -> tuple[tuple[PoolQuestion, ...], list[tuple[str, str]]]:
     """The proposals that are nearly the same as no question before them, and the others with the reason."""
     both = [*pool.questions, *proposed]
     if not proposed:

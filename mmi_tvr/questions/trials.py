@@ -22,8 +22,8 @@ from ..errors import UsageError
 from ..protocols import Answerer, Model
 from ..utils.tables import text_table
 from .clustering import Clustering, words
-from .examples import Example, ask, embed, ranks
-from .pool import Pool, Question
+from .examples import Example, embed_answers, example_skeletons, video_ranks
+from .pool import Pool, PoolQuestion
 
 HEDGES = (
     "unknown", "not visible", "unclear", "none", "not sure", "not mentioned", "not specified", "not shown",
@@ -32,7 +32,7 @@ HEDGES = (
 Rule = Literal["first_satisfying", "argmin"]
 
 
-class Options(plugins.BaseOptions):
+class TrialOptions(plugins.BaseOptions):
     """What makes a good question; lengths in words."""
 
     question: int = Field(16, ge=1, description="first_satisfying: longest question")
@@ -60,7 +60,7 @@ class Trial:
     """A question that was tried. `place`: 1 is closest to the centre. `length`, `answer_length`: words, the latter on
     average; `hedged`: share of answers that tell nothing; `rank`: median. `verdict`: why it was taken, or was not."""
 
-    question: Question
+    question: PoolQuestion
     cluster: int
     place: int
     distance: float
@@ -73,14 +73,14 @@ class Trial:
     chosen: bool = False
 
 
-def choose(
+def run_trials(
     pool: Pool,
     found: Clustering,
     examples: Sequence[Example],
     answerer: Answerer,
     model: Model,
     rule: Rule,
-    options: Options,
+    options: TrialOptions,
     advance: Callable[[int], object] = lambda answers: None,
 ) -> list[Trial]:
     """Every question that was tried, cluster by cluster, in ascending distance to the centre; one a cluster is chosen.
@@ -104,15 +104,15 @@ def choose(
     return trier.outwards()
 
 
-def chosen(trials: Sequence[Trial]) -> list[str]:
+def chosen_ids(trials: Sequence[Trial]) -> list[str]:
     """The chosen id of each cluster, in their order."""
     return [trial.question.id for trial in sorted(trials, key=lambda trial: trial.cluster) if trial.chosen]
 
 
-def hedge(answer: str, nabla: Sequence[str] = HEDGES) -> bool:
+def is_hedged(answer: str, nabla: Sequence[str] = HEDGES) -> bool:
     """Whether an answer holds a term of nabla as whole words, or nothing at all.
 
-    >>> hedge("It is not visible."), hedge("a nun"), hedge("")
+    >>> is_hedged("It is not visible."), is_hedged("a nun"), is_hedged("")
     (True, False, True)
     """
     text = answer.casefold()
@@ -145,7 +145,7 @@ class _Trier:
         examples: Sequence[Example],
         answerer: Answerer,
         model: Model,
-        options: Options,
+        options: TrialOptions,
         advance: Callable[[int], object],
     ) -> None:
         self._pool, self._found, self._groups = pool, found, found.groups()
@@ -175,7 +175,7 @@ class _Trier:
     def _tried(self, places: Sequence[tuple[int, int]]) -> list[Trial]:
         numbers = [self._groups[group][place] for group, place in places]
         asked = [self._pool.enabled[number] for number in numbers]
-        skeletons = ask(self._examples, asked, self._pool.about, self._answerer, self._steps(len(asked)))
+        skeletons = example_skeletons(self._examples, asked, self._pool.about, self._answerer, self._steps(len(asked)))
         trials = []
         for at, ((group, place), number, question) in enumerate(zip(places, numbers, asked, strict=True)):
             lines = [skeleton[at] for skeleton in skeletons]
@@ -196,11 +196,11 @@ class _Trier:
         return trials
 
     def _demonstrations(self, answers: Sequence[str], errors: Sequence[str | None]) -> tuple[Demonstration, ...]:
-        vectors = embed(answers, self._model)
+        vectors = embed_answers(answers, self._model)
         last = len(self._examples)
-        found = ranks(vectors, self._examples, self._model) if vectors.shape[1] else np.full(last, last)
+        found = video_ranks(vectors, self._examples, self._model) if vectors.shape[1] else np.full(last, last)
         return tuple(
-            Demonstration(example.id, answer, hedge(answer, self._options.nabla), int(rank), error)
+            Demonstration(example.id, answer, is_hedged(answer, self._options.nabla), int(rank), error)
             for example, answer, rank, error in zip(self._examples, answers, found, errors, strict=True)
         )
 
@@ -208,7 +208,7 @@ class _Trier:
         return lambda examples: self._advance(examples * questions)
 
 
-def _missed(trial: Trial, options: Options) -> str:
+def _missed(trial: Trial, options: TrialOptions) -> str:
     """Which threshold a question misses; empty where it satisfies all."""
     if trial.length > options.question:
         return f"the question has more than {options.question} words"
@@ -219,7 +219,7 @@ def _missed(trial: Trial, options: Options) -> str:
     return ""
 
 
-def _argmin(trials: Sequence[Trial], options: Options) -> list[Trial]:
+def _argmin(trials: Sequence[Trial], options: TrialOptions) -> list[Trial]:
     def key(trial: Trial) -> tuple[float, ...]:
         hedged = int(trial.hedged / options.hedged_bucket + 1e-9)
         length, answer = trial.length // options.question_bucket, int(trial.answer_length // options.answer_bucket)

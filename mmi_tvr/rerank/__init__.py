@@ -12,32 +12,36 @@ from ..protocols import Model
 if TYPE_CHECKING:
     from . import skeleton
 
-ANSWERER = "transformers"  # who answers where nothing else is said
+DEFAULT_ANSWERER = "transformers"
 
 
-def section(wanted: Section | None, model: Model) -> Section:
-    """How to re-rank: as the settings want it, and where they leave something open, as the model came (`Mmi.save`).
-    Another answerer than the model's has options of its own."""
-    own = getattr(model, "reranking", None)
-    below = Section(**own) if own else RERANK
-    if wanted is None or wanted.name != below.name:
-        return wanted or below
-    merged = config.over(below.model_dump(), wanted.model_dump())
-    usual = below.options.get("answerer", {}).get("name", ANSWERER)
-    if wanted.options.get("answerer", {}).get("name", usual) != usual:
-        merged["answerer"] = wanted.options["answerer"]
+def rerank_section(requested: Section | None, model: Model) -> Section:
+    """Return how to re-rank: as the settings request it, and what they leave open as the model came (`Mmi.save`).
+
+    An answerer other than the model's has options of its own.
+    """
+    carried = getattr(model, "reranking", None)
+    default = Section(**carried) if carried else RERANK
+    if requested is None:
+        return default
+    if requested.name != default.name:
+        return requested
+    merged = config.over(default.model_dump(), requested.model_dump())
+    default_answerer = default.options.get("answerer", {}).get("name", DEFAULT_ANSWERER)
+    if requested.options.get("answerer", {}).get("name", default_answerer) != default_answerer:
+        merged["answerer"] = requested.options["answerer"]
     return Section(**merged)
 
 
-def skeleton_options(wanted: Section | None, model: Model) -> skeleton.Options:
-    """Return the options of re-ranking by skeletons, as `section` finds them for the settings' section and the model.
+def skeleton_options(requested: Section | None, model: Model) -> skeleton.Options:
+    """Return the options of re-ranking by skeletons, from the settings' section and the model (`rerank_section`).
 
     Raises UsageError where the settings re-rank by another method, which describes no videos.
     """
     from . import skeleton
 
-    chosen = section(wanted, model)
-    options = plugins.options("rerank", chosen.name, chosen.options)
+    section = rerank_section(requested, model)
+    options = plugins.options("rerank", section.name, section.options)
     if not isinstance(options, skeleton.Options):
-        raise UsageError(f"re-ranking by {chosen.name} needs no descriptions of videos")
+        raise UsageError(f"re-ranking by {section.name} needs no descriptions of videos")
     return options

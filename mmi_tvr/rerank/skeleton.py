@@ -15,21 +15,21 @@ from pydantic import Field, model_validator
 
 from .. import models, plugins
 from ..config import Section
-from ..errors import MmiTvrError, UsageError
+from ..errors import MmiTvrError, UsageError, one_line
 from ..models.mmi import Mmi
 from ..plugins import BaseOptions
 from ..protocols import Answerer, Judge, Model
 from ..scoring.joint import JointScore
 from ..skeletons.judge import LlavaJudge
-from ..skeletons.skeletons import Describer, View, plain
-from ..skeletons.store import Store
+from ..skeletons.skeletons import Describer, VideoView, skeleton_text
+from ..skeletons.store import SkeletonStore
 from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
-from . import ANSWERER
+from . import DEFAULT_ANSWERER
 
 # What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
 _BROKEN = (MmiTvrError, OSError, RuntimeError)
 
-Views = Callable[[Sequence[int]], Mapping[int, View]]  # video numbers -> those that can still be looked at
+Views = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be looked at
 
 
 class Options(BaseOptions):
@@ -38,7 +38,7 @@ class Options(BaseOptions):
     depth: int = Field(20, ge=1, description="how many of the best candidates are looked at, M")
     lambda_r: float = Field(0.6, ge=0, description="weight of the cosine")
     lambda_s: float = Field(0.3, ge=0, description="weight of the probability that both describe one scene")
-    answerer: Section = Field(Section(name=ANSWERER), description="who answers the questions, and its options")
+    answerer: Section = Field(Section(name=DEFAULT_ANSWERER), description="who answers the questions, and its options")
     text: str = Field("text", description="pool of the questions about the query: a file, or a name in prompts/")
     video: str = Field("video", description="pool of the questions about the videos")
     weights: str | None = Field(
@@ -68,7 +68,7 @@ class Options(BaseOptions):
 
 
 def build(
-    options: Options, *, model: Model, views: Views, store: Store | None = None, device: str = "auto"
+    options: Options, *, model: Model, views: Views, store: SkeletonStore | None = None, device: str = "auto"
 ) -> SkeletonReranker:
     """The re-ranker of a search by `model`, which answerer and judge share. What videos answer is kept in `store`.
 
@@ -78,7 +78,7 @@ def build(
     return SkeletonReranker(options, describer(options, model=model, store=store, device=device), judge, views)
 
 
-def describer(options: Options, *, model: Model, store: Store | None = None, device: str = "auto") -> Describer:
+def describer(options: Options, *, model: Model, store: SkeletonStore | None = None, device: str = "auto") -> Describer:
     """Who makes the skeletons. Errors as `build`."""
     from ..questions import pool, selection
 
@@ -90,7 +90,7 @@ def describer(options: Options, *, model: Model, store: Store | None = None, dev
     for about, found in pools.items():
         if found.about != about:
             raise UsageError(f"{found.path}: its questions are about a {found.about}, where a {about} is to be asked")
-    texts, videos = (selection.questions(found) for found in pools.values())
+    texts, videos = (selection.selected_questions(found) for found in pools.values())
     return Describer(texts, videos, answerer, store)
 
 
@@ -126,9 +126,9 @@ class SkeletonReranker:
     def _of_query(self, query: Query) -> tuple[Skeleton, str]:
         """The text skeleton, and why there is none to judge by, if so."""
         try:
-            text = self.describer.text(query.text)
+            text = self.describer.text_skeleton(query.text)
         except _BROKEN as error:
-            return (), f"the query has no skeleton: {_line(error)}"
+            return (), f"the query has no skeleton: {one_line(error)}"
         reason = self._why_not(text)
         return text, f"the query has no skeleton: {reason}" if reason else ""
 
@@ -137,31 +137,35 @@ class SkeletonReranker:
         there = [number for number in numbers if number in views]
         seen = [views[number] for number in there]
         try:
-            skeletons = self.describer.of(seen)
+            skeletons = self.describer.video_skeletons(seen)
         except _BROKEN as error:
-            skeletons = self._known(seen, _line(error))
+            skeletons = self._known(seen, one_line(error))
         found = dict(zip(there, skeletons, strict=True))
         return [found.get(number, ()) for number in numbers]
 
-    def _known(self, views: Sequence[View], reason: str) -> list[Skeleton]:
+    def _known(self, views: Sequence[VideoView], reason: str) -> list[Skeleton]:
         """What was answered before the answerer, or the store, broke."""
         try:
-            return self.describer.known(views, reason)
+            return self.describer.stored_skeletons(views, reason)
         except MmiTvrError:
             return [()] * len(views)
 
     def _why_not(self, skeleton: Skeleton) -> str:
         """Why a skeleton cannot be judged; empty where it can."""
-        if plain(skeleton):
+        if skeleton_text(skeleton):
             return ""
         return next((line.error for line in skeleton if line.error), "nothing was answered")
 
     def _judged(self, text: Skeleton, videos: Sequence[Skeleton]) -> Sequence[float | str]:
         """p of each video, or why there is none."""
         try:
-            found = self.judge.probabilities(plain(text), [plain(video) for video in videos]) if videos else ()
+            found = (
+                self.judge.probabilities(skeleton_text(text), [skeleton_text(video) for video in videos])
+                if videos
+                else ()
+            )
         except _BROKEN as error:
-            return [f"not judged: {_line(error)}"] * len(videos)
+            return [f"not judged: {one_line(error)}"] * len(videos)
         return [float(p) if math.isfinite(p) else "the judge gave no number" for p in found]
 
     def _explained(self, text: Skeleton, video: Skeleton, cosine: float, found: float | str) -> Explanation:
@@ -184,7 +188,3 @@ def _judge(options: Options, model: Model, device: str) -> LlavaJudge:
 
 def _is(model: Model, weights: str) -> bool:
     return isinstance(model, Mmi) and model.options.weights == weights
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""The skeletons of a whole data set: of all captions and all videos, as they are needed to evaluate and to train."""
+"""The skeletons of a whole data set, of all captions and all videos, as evaluation and training need them."""
 
 from __future__ import annotations
 
@@ -10,73 +10,93 @@ import numpy as np
 from ..features.lazy import Stored
 from ..protocols import Judge
 from ..types import Features, FloatArray, Pixels, Sample, Skeleton
-from .skeletons import Describer, View, pictures_at, plain, text_skeletons
+from .skeletons import Describer, VideoView, pictures_at, skeleton_text, text_skeletons
 
-_TOGETHER = 64  # captions that are asked about at once
+_CAPTION_BATCH = 64  # captions whose questions are asked in one batch
 
-Begin = Callable[[str, int], object]  # what is done, and how many of it there are
-Advance = Callable[[int], object]
+Begin = Callable[[str, int], object]  # name of a stage, and how many steps it has
+Advance = Callable[[int], object]  # steps that are done
 
 
-def views(
+def video_views(
     samples: Sequence[Sample], features: Stored, sampling: str, numbers: Sequence[int] | None = None
-) -> list[View]:
-    """Samples (those of these `numbers`; None: all) as questions see them. One whose features could not be made raises
-    its MediaError when it is looked at. sampling: `features.sampling_fingerprint`."""
-    found = []
+) -> list[VideoView]:
+    """Return samples as questions are asked about them; features and pictures are read at use.
+
+    Args:
+        samples: the samples of a data set.
+        features: of all of them; one whose features could not be made raises its MediaError when it is read.
+        sampling: `features.cache.sampling_fingerprint`.
+        numbers: which samples; default: all.
+    """
+    views = []
     for number in range(len(samples)) if numbers is None else numbers:
         sample = samples[number]
         failed = number in features.failures
         times = () if failed else tuple(features[number].segments[:, 2].tolist())
-        found.append(
-            View(
+        views.append(
+            VideoView(
                 times=times,
-                features=partial(_features, features, number),
-                pictures=partial(_pictures, features, number, sample, times),
+                features=partial(_read_features, features, number),
+                pictures=partial(_read_pictures, features, number, sample, times),
                 content=features.key(number),
                 key_images=sampling,
             )
         )
-    return found
+    return views
 
 
-class Corpus:
-    """Plain skeletons of captions and videos, and the probabilities of pairs of them."""
+class PairJudge:
+    """Skeletons of captions and videos as plain text, and the judge's probabilities of pairs of them."""
 
-    def __init__(self, texts: Sequence[Skeleton], videos: Sequence[Skeleton], judge: Judge) -> None:
-        self.texts, self.videos = [plain(each) for each in texts], [plain(each) for each in videos]
+    def __init__(self, text_skeletons: Sequence[Skeleton], video_skeletons: Sequence[Skeleton], judge: Judge) -> None:
+        self.texts = [skeleton_text(skeleton) for skeleton in text_skeletons]
+        self.videos = [skeleton_text(skeleton) for skeleton in video_skeletons]
         self._judge = judge
 
     def probabilities(self, row: int, columns: Sequence[int]) -> FloatArray:
-        """p of one caption with each of these videos; NaN where either has no skeleton."""
-        found = np.full(len(columns), np.nan, np.float32)
-        able = [at for at, column in enumerate(columns) if self.texts[row] and self.videos[column]]
-        if able:
-            found[able] = self._judge.probabilities(self.texts[row], [self.videos[columns[at]] for at in able])
-        return found
+        """Return p (N,) of caption `row` with each of the N videos `columns`; NaN where either has no skeleton."""
+        probabilities = np.full(len(columns), np.nan, np.float32)
+        judged = [place for place, column in enumerate(columns) if self.texts[row] and self.videos[column]]
+        if judged:
+            videos = [self.videos[columns[place]] for place in judged]
+            probabilities[judged] = self._judge.probabilities(self.texts[row], videos)
+        return probabilities
 
 
 def describe(
-    describer: Describer, captions: Sequence[str], seen: Sequence[View], begin: Begin, advance: Advance
+    describer: Describer, captions: Sequence[str], views: Sequence[VideoView], begin: Begin, advance: Advance
 ) -> tuple[list[Skeleton], list[Skeleton]]:
-    """Skeletons of captions and of videos; what videos answer is kept in the describer's store, so that an interrupted
-    run goes on there. Raises what the answerer raises where it cannot work at all."""
-    begin("describing videos", len(seen))
-    videos = describer.of(seen, advance)
+    """Return the skeletons of captions and of videos.
+
+    What videos answer is kept in the describer's store, so that an interrupted run goes on there.
+
+    Args:
+        describer: asks the questions.
+        captions: texts, any number.
+        views: videos, any number.
+        begin: called with the name and the number of steps of each of the two stages.
+        advance: called with the number of steps that are done.
+
+    Raises:
+        Whatever the answerer raises where it cannot work at all.
+    """
+    begin("describing videos", len(views))
+    videos = describer.video_skeletons(views, advance)
     begin("describing texts", len(captions))
     texts: list[Skeleton] = []
-    for first in range(0, len(captions), _TOGETHER):
-        batch = captions[first : first + _TOGETHER]
-        texts += text_skeletons(batch, describer.texts, describer.answerer)
+    for first in range(0, len(captions), _CAPTION_BATCH):
+        batch = captions[first : first + _CAPTION_BATCH]
+        texts += text_skeletons(batch, describer.text_questions, describer.answerer)
         advance(len(batch))
     return texts, videos
 
 
-def _features(features: Stored, number: int) -> Features:
+def _read_features(features: Stored, number: int) -> Features:
     return features[number]
 
 
-def _pictures(features: Stored, number: int, sample: Sample, times: Sequence[float]) -> list[Pixels]:
+def _read_pictures(features: Stored, number: int, sample: Sample, times: Sequence[float]) -> list[Pixels]:
     if number in features.failures:
         raise features.failures[number]
     return pictures_at([sample.video.path], times)

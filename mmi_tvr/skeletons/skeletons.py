@@ -1,4 +1,4 @@
-"""Skeletons: what a query and a video answer to the chosen questions; each answer is asked for once and kept.
+"""Skeletons: what a query and a video answer to the chosen questions; each answer is asked for once and stored.
 
 Source: Li et al., "Multi-Modal Inductive Framework for Text-Video Retrieval", ACM MM 2024, section 4.2.
 """
@@ -16,16 +16,16 @@ from ..media.video import frames_at
 from ..protocols import Answerer
 from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton
 from ..utils.hashing import digest
-from .store import Store
+from .store import SkeletonStore
 
-_TOGETHER = 16  # videos whose answers are committed together: what a kill may cost
-_REMEMBERED = 256  # queries whose skeletons a describer keeps in memory
-_LONGEST = 2000  # characters of an answer: what an answerer raves beyond that is cut off (decision)
-_SIDE = 336  # pixels, the shorter side of the pictures that an answerer is shown (decision: LLaVA-1.5's own)
+_VIDEO_BATCH = 16  # videos whose answers are committed together: what a kill may cost
+_QUERY_CACHE = 256  # queries whose skeletons a describer keeps in memory
+_MAX_ANSWER = 2000  # characters of an answer: what an answerer raves beyond that is cut off (decision)
+_PICTURE_SIDE = 336  # pixels, the shorter side of the pictures that an answerer is shown (decision: LLaVA-1.5's own)
 
 
-class Question(Protocol):
-    """What is used of a pool's question."""
+class SkeletonQuestion(Protocol):
+    """The fields of a question that skeletons need; `questions.pool.PoolQuestion` has them."""
 
     @property
     def id(self) -> str: ...
@@ -35,10 +35,10 @@ class Question(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """A video as its questions see it: the times (K,) of its key images, and how to get at what an answerer needs.
+class VideoView:
+    """A video as questions are asked about it: the times (K,) of its key images, and how to get at an answerer's input.
 
-    Either call may raise MediaError. `content` is the SHA-256 of the file, under which answers are kept; without it
+    Either call may raise MediaError. `content` is the SHA-256 of the file, under which answers are stored; without it
     they are not. `key_images` is a fingerprint of how the key images were chosen.
     """
 
@@ -50,148 +50,175 @@ class View:
 
 
 def pictures_at(paths: Sequence[Path], times: Sequence[float]) -> list[Pixels]:
-    """What a video shows at these times, from the first of its files that can be read. MediaError where none can."""
-    refused = MediaError("video", "no file is left of it")
+    """Return what a video shows at these times (seconds), from the first of its files that can be read.
+
+    Raises MediaError, that of the last file, where none can.
+    """
+    last_error = MediaError("video", "no file is left of it")
     for path in paths:
         try:
-            return list(frames_at(path, times, size=_SIDE).pixels)
+            return list(frames_at(path, times, size=_PICTURE_SIDE).pixels)
         except MediaError as error:
-            refused = error
+            last_error = error
         except OSError as error:
-            refused = MediaError(path, error.strerror or str(error))
-    raise refused
+            last_error = MediaError(path, error.strerror or str(error))
+    raise last_error
 
 
-def text_skeleton(text: str, questions: Sequence[Question], answerer: Answerer) -> Skeleton:
-    """The answers of a text. Raises what the answerer raises where it cannot work at all."""
+def text_skeleton(text: str, questions: Sequence[SkeletonQuestion], answerer: Answerer) -> Skeleton:
+    """Return the answers of a text. Raises what the answerer raises where it cannot work at all."""
     return text_skeletons([text], questions, answerer)[0]
 
 
-def text_skeletons(texts: Sequence[str], questions: Sequence[Question], answerer: Answerer) -> list[Skeleton]:
-    """The answers of several texts, asked together."""
-    given = iter(
-        _answers([AnswerRequest(question.text, text=text) for text in texts for question in questions], answerer)
-    )
-    return [tuple(_line(question, next(given)) for question in questions) for _ in texts]
+def text_skeletons(texts: Sequence[str], questions: Sequence[SkeletonQuestion], answerer: Answerer) -> list[Skeleton]:
+    """Return the skeleton of each text, all questions asked in one batch."""
+    requests = [AnswerRequest(question.text, text=text) for text in texts for question in questions]
+    replies = iter(_replies(requests, answerer))
+    return [tuple(_as_answer(question, next(replies)) for question in questions) for _ in texts]
 
 
-def video_skeleton(view: View, questions: Sequence[Question], answerer: Answerer) -> Skeleton:
-    """The answers of one video, which are not kept; `Describer` keeps them."""
-    return Describer((), questions, answerer).of([view])[0]
+def video_skeleton(view: VideoView, questions: Sequence[SkeletonQuestion], answerer: Answerer) -> Skeleton:
+    """Return the answers of one video, which are not stored; `Describer` stores them."""
+    return Describer((), questions, answerer).video_skeletons([view])[0]
 
 
-def plain(skeleton: Skeleton) -> str:
-    """A skeleton as the judge reads it: the answers in the order of the questions, joined by "; ".
+def skeleton_text(skeleton: Skeleton) -> str:
+    """Return a skeleton as the judge reads it: the answers in the order of the questions, joined by "; ".
 
     Decision: without the questions, which are the same for all texts and for all videos; without what has no answer.
 
-    >>> plain((Answer("who", "Who?", "a dog"), Answer("where", "Where?", "", error="timed out")))
+    >>> skeleton_text((Answer("who", "Who?", "a dog"), Answer("where", "Where?", "", error="timed out")))
     'a dog'
     """
-    return "; ".join(line.text for line in skeleton if line.text)
+    return "; ".join(answer.text for answer in skeleton if answer.text)
 
 
 class Describer:
-    """Asks the chosen questions of both pools. Keeps what videos answer in a store, and the last queries in memory."""
+    """Asks the chosen questions of both pools. Stores what videos answer, and keeps the last queries in memory."""
 
     def __init__(
-        self, texts: Sequence[Question], videos: Sequence[Question], answerer: Answerer, store: Store | None = None
+        self,
+        text_questions: Sequence[SkeletonQuestion],
+        video_questions: Sequence[SkeletonQuestion],
+        answerer: Answerer,
+        store: SkeletonStore | None = None,
     ) -> None:
-        self.texts, self.videos = texts, videos
+        self.text_questions = text_questions
+        self.video_questions = video_questions
         self.answerer = answerer
         self.store = store
-        self._queries: dict[str, Skeleton] = {}
+        self._query_cache: dict[str, Skeleton] = {}
 
-    def text(self, text: str) -> Skeleton:
-        """The skeleton of a query; one with an error is made anew the next time."""
-        if text not in self._queries:
-            skeleton = text_skeleton(text, self.texts, self.answerer)
-            if any(line.error for line in skeleton):
+    def text_skeleton(self, text: str) -> Skeleton:
+        """Return the skeleton of a query; one with an error is made anew the next time."""
+        if text not in self._query_cache:
+            skeleton = text_skeleton(text, self.text_questions, self.answerer)
+            if any(answer.error for answer in skeleton):
                 return skeleton
-            if len(self._queries) >= _REMEMBERED:
-                del self._queries[next(iter(self._queries))]
-            self._queries[text] = skeleton
-        return self._queries[text]
+            if len(self._query_cache) >= _QUERY_CACHE:
+                oldest = next(iter(self._query_cache))
+                del self._query_cache[oldest]
+            self._query_cache[text] = skeleton
+        return self._query_cache[text]
 
-    def of(self, views: Sequence[View], advance: Callable[[int], object] = lambda videos: None) -> list[Skeleton]:
-        """The skeletons of videos: out of the store, and where it has no answer, asked for and kept, batch by batch.
+    def video_skeletons(
+        self, views: Sequence[VideoView], advance: Callable[[int], object] = lambda videos: None
+    ) -> list[Skeleton]:
+        """Return the skeletons of videos: from the store, and where it has no answer, asked for and stored in batches.
 
-        `advance` hears how many more videos are done. An error is not kept, so the question is asked again the next
-        time. A video that cannot be looked at has the reason in its lines. Raises what the answerer raises where it
-        cannot work at all; the batches before that are kept.
+        An error is not stored, so the question is asked again the next time. A video that cannot be read has the
+        reason in its answers.
+
+        Args:
+            views: the videos.
+            advance: called with the number of videos that each batch finishes.
+
+        Raises:
+            Whatever the answerer raises where it cannot work at all; the batches before that are stored.
         """
         skeletons: list[Skeleton] = []
-        for first in range(0, len(views), _TOGETHER):
-            batch = views[first : first + _TOGETHER]
-            skeletons += self._batch(batch)
+        for first in range(0, len(views), _VIDEO_BATCH):
+            batch = views[first : first + _VIDEO_BATCH]
+            skeletons += self._describe_batch(batch)
             advance(len(batch))
         return skeletons
 
-    def known(self, views: Sequence[View], reason: str) -> list[Skeleton]:
-        """What the store has of these videos; an answer that it does not have is an error with this `reason`."""
-        kept: Mapping[tuple[str, str], str] = {}
+    def stored_skeletons(self, views: Sequence[VideoView], reason: str) -> list[Skeleton]:
+        """Return what the store has of these videos; an answer that it does not have is an error with this `reason`."""
+        stored: Mapping[tuple[str, str], str] = {}
         if self.store is not None:
-            keys = {self._key(question, view) for view in views for question in self.videos}
-            kept = self.store.get({view.content for view in views if view.content}, keys)
-        return [
-            tuple(
-                _line(question, kept.get((view.content, self._key(question, view)), AnswerError(reason)), view.times)
-                for question in self.videos
-            )
-            for view in views
-        ]
+            keys = {self._key(question, view) for view in views for question in self.video_questions}
+            stored = self.store.get({view.content for view in views if view.content}, keys)
+        skeletons = []
+        for view in views:
+            answers = []
+            for question in self.video_questions:
+                reply = stored.get((view.content, self._key(question, view)), AnswerError(reason))
+                answers.append(_as_answer(question, reply, view.times))
+            skeletons.append(tuple(answers))
+        return skeletons
 
-    def _batch(self, views: Sequence[View]) -> list[Skeleton]:
-        lines = [list(skeleton) for skeleton in self.known(views, "was not asked")]
-        asks: list[tuple[int, int, AnswerRequest]] = []  # number of the view, of the question, what is asked
-        for at, view in enumerate(views):
-            wanted = [q for q, line in enumerate(lines[at]) if line.error]
+    def _describe_batch(self, views: Sequence[VideoView]) -> list[Skeleton]:
+        skeletons = [list(skeleton) for skeleton in self.stored_skeletons(views, "was not asked")]
+        places: list[tuple[int, int]] = []  # number of the view, number of the question
+        requests: list[AnswerRequest] = []
+        for row, view in enumerate(views):
+            open_questions = [number for number, answer in enumerate(skeletons[row]) if answer.error]
             try:
-                asks += [(at, q, ask) for q, ask in self._asks(view, wanted)]
+                requests += self._requests(view, open_questions)
+                places += [(row, number) for number in open_questions]
             except MediaError as error:
-                for q in wanted:
-                    lines[at][q] = _line(self.videos[q], AnswerError(str(error)), view.times)
-        given = _answers([ask for *_, ask in asks], self.answerer)
-        for (at, q, _), found in zip(asks, given, strict=True):
-            lines[at][q] = _line(self.videos[q], found, views[at].times)
-        fresh = [(views[at], q, lines[at][q]) for at, q, _ in asks if views[at].content and not lines[at][q].error]
-        if self.store is not None and fresh:
-            self.store.put((view.content, self._key(self.videos[q], view), line.text) for view, q, line in fresh)
-        return [tuple(own) for own in lines]
+                for number in open_questions:
+                    skeletons[row][number] = _as_answer(
+                        self.video_questions[number], AnswerError(str(error)), view.times
+                    )
+        new_rows = []
+        for (row, number), reply in zip(places, _replies(requests, self.answerer), strict=True):
+            view, question = views[row], self.video_questions[number]
+            answer = skeletons[row][number] = _as_answer(question, reply, view.times)
+            if view.content and not answer.error:
+                new_rows.append((view.content, self._key(question, view), answer.text))
+        if self.store is not None and new_rows:
+            self.store.put(new_rows)
+        return [tuple(answers) for answers in skeletons]
 
-    def _asks(self, view: View, wanted: Sequence[int]) -> list[tuple[int, AnswerRequest]]:
-        """Questions by their numbers, put to one video, which is looked at once. MediaError where it cannot be."""
-        if not wanted:
+    def _requests(self, view: VideoView, numbers: Sequence[int]) -> list[AnswerRequest]:
+        """Return requests for questions by their numbers; the video is read once, and not where nothing is open.
+
+        Raises MediaError where it cannot be read.
+        """
+        if not numbers:
             return []
-        if self.answerer.sees == "features":
+        texts = [self.video_questions[number].text for number in numbers]
+        if self.answerer.video_input == "features":
             features = view.features()
-            return [(q, AnswerRequest(self.videos[q].text, features=features)) for q in wanted]
+            return [AnswerRequest(text, features=features) for text in texts]
         pictures = tuple(view.pictures())
-        return [(q, AnswerRequest(self.videos[q].text, pictures=pictures)) for q in wanted]
+        return [AnswerRequest(text, pictures=pictures) for text in texts]
 
-    def _key(self, question: Question, view: View) -> str:
-        """Hash of all that changes the answer of a given content to one question; the answerer's own words are in its
+    def _key(self, question: SkeletonQuestion, view: VideoView) -> str:
+        """Hash all that changes the answer of a given content to one question; the answerer's prompt is in its
         fingerprint."""
-        return digest(question.text, self._maker, view.key_images)
+        return digest(question.text, self._answerer_fingerprint, view.key_images)
 
     @cached_property
-    def _maker(self) -> str:
+    def _answerer_fingerprint(self) -> str:
         return self.answerer.fingerprint()
 
 
-def _answers(asks: Sequence[AnswerRequest], answerer: Answerer) -> Sequence[str | AnswerError]:
-    """An answer or an error to each. AnswerError where the answerer did not even keep count."""
-    given = answerer.answer(asks) if asks else []
-    if len(given) != len(asks):
-        raise AnswerError(f"{answerer.name} gave {len(given)} answers to {len(asks)} questions")
-    return given
+def _replies(requests: Sequence[AnswerRequest], answerer: Answerer) -> Sequence[str | AnswerError]:
+    """Return an answer or an error to each request. Raises AnswerError where their number differs."""
+    replies = answerer.answer(requests) if requests else []
+    if len(replies) != len(requests):
+        raise AnswerError(f"{answerer.name} gave {len(replies)} answers to {len(requests)} questions")
+    return replies
 
 
-def _line(question: Question, found: object, times: tuple[float, ...] = ()) -> Answer:
-    """One line of a skeleton, on one line, of characters that every tokenizer and every page can take."""
-    if isinstance(found, AnswerError):
-        return Answer(question.id, question.text, "", times, str(found) or "no answer")
-    if not isinstance(found, str):
-        return Answer(question.id, question.text, "", times, f"no answer, but {type(found).__name__}")
-    text = " ".join(found[:_LONGEST].replace("\0", " ").encode("utf-8", "replace").decode().split())
-    return Answer(question.id, question.text, text, times)
+def _as_answer(question: SkeletonQuestion, reply: object, times: tuple[float, ...] = ()) -> Answer:
+    """Return a reply as an answer on one line, of characters that every tokenizer and every page can take."""
+    if isinstance(reply, AnswerError):
+        return Answer(question.id, question.text, "", times, str(reply) or "no answer")
+    if not isinstance(reply, str):
+        return Answer(question.id, question.text, "", times, f"no answer, but {type(reply).__name__}")
+    encodable = reply[:_MAX_ANSWER].replace("\0", " ").encode("utf-8", "replace").decode()
+    return Answer(question.id, question.text, " ".join(encodable.split()), times)

@@ -1,4 +1,4 @@
-"""What videos answered, kept by content and by all that changes an answer."""
+"""The store of video skeletons: answers by the video's content and by all that changes an answer, in SQLite."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from ..errors import MmiTvrError
 
-FILE = "skeletons.sqlite"
+SKELETONS_FILE = "skeletons.sqlite"
 
 
-class Store:
-    """Answers by content and by all that changes them, in one SQLite file (WAL): any number of processes may read it
-    while others write. A question that was edited has another key; the answers of all others stay.
+class SkeletonStore:
+    """Answers by content and by a key of all that changes them, in one SQLite file (WAL): any number of processes may
+    read it while others write. A question that was edited has another key; the answers of all others stay.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._usable():
+        with self._sqlite_errors():
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -30,42 +30,44 @@ class Store:
             )
 
     def get(self, contents: Collection[str], keys: Collection[str]) -> dict[tuple[str, str], str]:
-        """The answers that there are: (content, key) -> answer."""
+        """Return the stored answers among these contents and keys: (content, key) -> answer."""
         sql = (
             "SELECT content, key, answer FROM answers WHERE content IN (SELECT value FROM json_each(?)) "
             "AND key IN (SELECT value FROM json_each(?))"
         )
-        with self._usable():
+        with self._sqlite_errors():
             rows = self._db.execute(sql, (json.dumps([*contents]), json.dumps([*keys]))).fetchall()
         return {(content, key): answer for content, key, answer in rows}
 
     def put(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Keep these (content, key, answer), all of them or none."""
-        with self._usable(), self._db:
+        """Store these (content, key, answer), all of them or none."""
+        with self._sqlite_errors(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
 
     def keep(self, contents: Collection[str]) -> None:
-        """Forget the answers of all other contents."""
-        with self._usable():
+        """Delete the answers of all other contents."""
+        with self._sqlite_errors():
             sql = "DELETE FROM answers WHERE content NOT IN (SELECT value FROM json_each(?))"
             self._db.execute(sql, (json.dumps([*contents]),))
 
     def count(self) -> int:
-        with self._usable():
+        """Return the number of stored answers."""
+        with self._sqlite_errors():
             return int(self._db.execute("SELECT COUNT(*) FROM answers").fetchone()[0])
 
     def close(self) -> None:
         self._db.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> SkeletonStore:
         return self
 
     def __exit__(self, *reason: object) -> None:
         self.close()
 
     @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _sqlite_errors(self) -> Iterator[None]:
+        """Raise what SQLite raises as a MmiTvrError that names the file."""
         try:
             yield
         except sqlite3.Error as error:

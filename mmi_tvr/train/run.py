@@ -22,7 +22,7 @@ from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import Stored, stored
 from ..rerank import skeleton as rerank
 from ..rerank import skeleton_options
-from ..skeletons.store import FILE, Store
+from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Query, Sample
 from ..utils import distributed
 from ..utils.progress import Progress, Silent
@@ -168,7 +168,9 @@ def _skeletons(
     if not distributed.rank():
         made = skeletons.make(
             model,
-            rerank.describer(options, model=model, store=Store(folder / FILE), device=settings.device),
+            rerank.describer(
+                options, model=model, store=SkeletonStore(folder / SKELETONS_FILE), device=settings.device
+            ),
             samples,
             features,
             kept[: settings.data.skeletons.videos],

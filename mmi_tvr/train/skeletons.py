@@ -17,7 +17,7 @@ from ..features.lazy import Stored
 from ..protocols import Model
 from ..scoring.similarity import Gallery
 from ..skeletons import dataset
-from ..skeletons.skeletons import Describer, plain
+from ..skeletons.skeletons import Describer, skeleton_text
 from ..types import IdArray, Query, Sample
 from ..utils.progress import Progress
 
@@ -61,14 +61,14 @@ def make(
     dice = np.random.default_rng(seed)
     chosen = [samples[number] for number in numbers]
     captions = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in chosen]
-    seen = dataset.views(samples, features, sampling, numbers)
+    seen = dataset.video_views(samples, features, sampling, numbers)
     texts, videos = dataset.describe(describer, captions, seen, progress.begin, progress.advance)
-    kept = [at for at in range(len(numbers)) if plain(texts[at]) and plain(videos[at])]
+    kept = [at for at in range(len(numbers)) if skeleton_text(texts[at]) and skeleton_text(videos[at])]
     gallery = Gallery.pack(model.embed_videos([features[numbers[at]] for at in kept]))
     vectors = np.asarray(model.embed_queries([Query(captions[at]) for at in kept]))
     return SkeletonPairs(
-        [plain(texts[at]) for at in kept],
-        [plain(videos[at]) for at in kept],
+        [skeleton_text(texts[at]) for at in kept],
+        [skeleton_text(videos[at]) for at in kept],
         _near(gallery, vectors, model, min(near, len(kept) - 1)),
     )
 

@@ -60,7 +60,7 @@ def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
 def _skeletons(videos: int) -> list[str]:
     """The text skeleton of a caption, then those of so many videos."""
     specs = plugins.build("datasets", "moving_shapes", {"count": videos}).specs()
-    asked = {about: selection.questions(pool.load(about)) for about in ("text", "video")}
+    asked = {about: selection.selected_questions(pool.load(about)) for about in ("text", "video")}
 
     def said(about: str, number: int) -> str:
         told = about == "text"

@@ -270,7 +270,7 @@ def _questions_of_skeletons(spec: Spec, other: Spec, dice: np.random.Generator) 
 @lru_cache
 def _chosen(about: About) -> tuple[str, ...]:
     """The questions of the packaged pool that searches ask, as far as something in this world answers them."""
-    return tuple(each.text for each in selection.questions(load_pool(about)) if each.text in answerable(about))
+    return tuple(each.text for each in selection.selected_questions(load_pool(about)) if each.text in answerable(about))
 
 
 def _asked(spec: Spec, about: About, dice: np.random.Generator, count: int) -> list[tuple[str, str]]:

@@ -23,20 +23,20 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     from ..evaluation.rerank import reranked
     from ..rerank import skeleton, skeleton_options
     from ..skeletons import dataset as skeleton_dataset
-    from ..skeletons.store import FILE, Store
+    from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 
     options = skeleton_options(settings.rerank, model)
     array_cache.folder().mkdir(parents=True, exist_ok=True)
-    store = Store(array_cache.folder() / FILE)
+    store = SkeletonStore(array_cache.folder() / SKELETONS_FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
 
     def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> Directions:
-        seen = skeleton_dataset.views(
+        seen = skeleton_dataset.video_views(
             samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
         )
         texts, videos = skeleton_dataset.describe(ranker.describer, captions, seen, progress.begin, progress.advance)
         return reranked(
-            blocks, skeleton_dataset.Corpus(texts, videos, ranker.judge).probabilities, options.joint_score, progress
+            blocks, skeleton_dataset.PairJudge(texts, videos, ranker.judge).probabilities, options.joint_score, progress
         )
 
     return rerank
@@ -57,7 +57,7 @@ def answers(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
     )
     specs, samples = dataset.specs(), dataset.samples()
-    seen = skeleton_dataset.views(
+    seen = skeleton_dataset.video_views(
         samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
     )
 
@@ -65,7 +65,7 @@ def answers(
         return AnswerRequest(question, text=samples[number].captions[0])
 
     def about_video(question: str, number: int) -> AnswerRequest:
-        if answerer.sees == "features":
+        if answerer.video_input == "features":
             return AnswerRequest(question, features=seen[number].features())
         return AnswerRequest(question, pictures=tuple(seen[number].pictures()))
 

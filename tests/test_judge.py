@@ -16,8 +16,8 @@ from mmi_tvr import models, plugins, prompt_templates
 from mmi_tvr.errors import UsageError
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.protocols import Judge
-from mmi_tvr.skeletons import judge as judge_room
-from mmi_tvr.skeletons.judge import LlavaJudge, batches, shared_tokens
+from mmi_tvr.skeletons import judge
+from mmi_tvr.skeletons.judge import LlavaJudge, batch_sizes, shared_prefix_length
 
 WORDS = st.lists(st.sampled_from(tiny_llava.WORDS), max_size=12).map(" ".join)
 SAID = [
@@ -86,7 +86,7 @@ def test_the_answers_differ(tiny: LlavaJudge) -> None:
 def test_batches_change_nothing(tiny: LlavaJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     videos = [" ".join(["red"] * count) for count in (1, 9, 2, 8, 3, 9, 1)]
     whole = tiny.probabilities("blue", videos)
-    monkeypatch.setattr(judge_room, "_TOGETHER", 2)
+    monkeypatch.setattr(judge, "_BATCH", 2)
     np.testing.assert_allclose(tiny.probabilities("blue", videos), whole, atol=1e-5)
     assert whole[0] == whole[6]
 
@@ -97,8 +97,8 @@ def test_what_is_shared_is_read_once(tiny: LlavaJudge, monkeypatch: pytest.Monke
     monkeypatch.setattr(llava, "embed", lambda ids: (read.append(ids.numel()), embed(ids))[1])
     videos = ["red circle", "blue square", "red circle", "left", "right"]
     tiny.probabilities("a red circle moves left then right", videos)
-    ids, mask = tiny._tokens("a red circle moves left then right", list(dict.fromkeys(videos)))
-    shared = shared_tokens(ids, mask.sum(dim=1))
+    ids, mask = tiny._tokenized("a red circle moves left then right", list(dict.fromkeys(videos)))
+    shared = shared_prefix_length(ids, mask.sum(dim=1))
     assert shared > 20
     assert read[0] == shared
     assert sum(read[1:]) <= 4 * (ids.shape[1] - shared)  # four different ones, little padding
@@ -110,7 +110,7 @@ def test_the_cut_leaves_a_token_of_each_and_takes_no_other(rows: list[list[int]]
     width = max(map(len, rows))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     lengths = torch.tensor([len(row) for row in rows])
-    shared = shared_tokens(ids, lengths)
+    shared = shared_prefix_length(ids, lengths)
     assert 0 <= shared < min(map(len, rows))
     assert all(row[:shared] == rows[0][:shared] for row in rows)
     longer = [row[: shared + 1] for row in rows]
@@ -119,12 +119,12 @@ def test_the_cut_leaves_a_token_of_each_and_takes_no_other(rows: list[list[int]]
 
 @given(st.lists(st.integers(1, 200), max_size=200).map(sorted))
 def test_batches_hold_everything_with_little_padding(lengths: list[int]) -> None:
-    sizes = batches(lengths)
+    sizes = batch_sizes(lengths)
     assert sum(sizes) == len(lengths)
     start = 0
     for size in sizes:
         own = lengths[start : start + size]
-        assert 1 <= size <= judge_room._TOGETHER
+        assert 1 <= size <= judge._BATCH
         assert own[-1] <= own[0] * 4 / 3
         start += size
 
@@ -137,7 +137,7 @@ def test_a_skeleton_cannot_leave_its_quotation(bundled: LlavaJudge, text: str, v
     quoted = llava.quote(injected, template.quoted)
     assert '"' not in quoted
     assert not any(token in quoted for token in llava.tokenizer.all_special_tokens)
-    ids, mask = bundled._tokens(injected, [injected, "a red circle"])
+    ids, mask = bundled._tokenized(injected, [injected, "a red circle"])
     ends = llava.tokenizer(template.halves[1][1:], add_special_tokens=False)["input_ids"][-8:]
     for row, length in zip(ids, mask.sum(dim=1), strict=True):
         assert row[length - 8 : length].tolist() == ends
