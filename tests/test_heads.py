@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmi_tvr.errors import UsageError
-from mmi_tvr.nn.attention import RelatedAttention, cosines, kernel
+from mmi_tvr.nn.attention import RelationAttention, cosine_similarities, distance_kernel
 from mmi_tvr.nn.options import HeadOptions
 from mmi_tvr.nn.pooling import SegmentPooling, VideoPooling
 from mmi_tvr.nn.spatial import SpatialHead
-from mmi_tvr.nn.temporal import TemporalHead, changes
-from mmi_tvr.nn.video import VideoHead, in_order
+from mmi_tvr.nn.temporal import TemporalHead, differences
+from mmi_tvr.nn.video import VideoHead, one_frame_per_segment
 
 WIDTH, HEADS, GRID = 16, 4, 2
 OPTIONS = HeadOptions(key_images=6, grid=GRID, heads=HEADS, layers=2, expansion=2, dropout=0.0)
@@ -57,7 +57,7 @@ def softmax(scores: list[float]) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def naive_attention(head: RelatedAttention, asking: Tensor, asked: Tensor, places: Tensor) -> Tensor:
+def naive_attention(head: RelationAttention, asking: Tensor, asked: Tensor, places: Tensor) -> Tensor:
     """Eq. 1 / eq. 2 for one video without padding, one number at a time. (Q, D), (L, D) -> (Q, D)."""
     length, width = len(asked), WIDTH // HEADS
     out = torch.zeros(len(asking), WIDTH, dtype=torch.float64)
@@ -91,11 +91,11 @@ def naive_attention(head: RelatedAttention, asking: Tensor, asked: Tensor, place
 )
 @torch.no_grad()
 def test_attention_is_the_equation(plain: bool, places: Tensor) -> None:
-    near = None if plain else kernel(places.double())
-    head = shaken(RelatedAttention(WIDTH, HEADS, near, 0.0))
+    near = None if plain else distance_kernel(places.double())
+    head = shaken(RelationAttention(WIDTH, HEADS, near, 0.0))
     asking, asked = torch.randn(2, 3, WIDTH).double(), torch.randn(2, len(places), WIDTH).double()
     everything = torch.ones(2, len(places), dtype=torch.bool)
-    got = head(asking, asked, cosines(asked), everything)
+    got = head(asking, asked, cosine_similarities(asked), everything)
     for video in range(2):
         wanted = naive_attention(head, asking[video], asked[video], places)
         torch.testing.assert_close(got[video], wanted, atol=1e-6, rtol=0)
@@ -134,7 +134,7 @@ def test_untrained_is_the_mean_of_the_key_images(switches: dict[str, bool]) -> N
     frames, regions, mask = some_videos([6, 3, 1])
     frames, regions = frames.float(), regions.float()
     head = VideoHead(WIDTH, OPTIONS.model_copy(update=switches)).eval()
-    seen = head(frames, regions, in_order(mask))
+    seen = head(frames, regions, one_frame_per_segment(mask))
     for b, count in enumerate([6, 3, 1]):
         torch.testing.assert_close(seen.video[b], frames[b, :count].mean(dim=0), atol=1e-6, rtol=0)
         torch.testing.assert_close(seen.images[b, :count], frames[b, :count], atol=1e-6, rtol=0)
@@ -151,10 +151,10 @@ def test_padding_changes_nothing(switches: dict[str, bool], length: int, extra: 
     torch.manual_seed(length)
     head = shaken(VideoHead(WIDTH, OPTIONS.model_copy(update={**switches, "key_images": 10})))
     frames, regions, mask = some_videos([length, length + extra])
-    alone = head(frames[:1, :length], regions[:1, :length], in_order(mask[:1, :length]))
+    alone = head(frames[:1, :length], regions[:1, :length], one_frame_per_segment(mask[:1, :length]))
     frames[~mask], regions[~mask] = rubbish, rubbish
     frames.requires_grad_(), regions.requires_grad_()
-    both = head(frames, regions, in_order(mask))
+    both = head(frames, regions, one_frame_per_segment(mask))
     torch.testing.assert_close(both.video[:1], alone.video, atol=1e-9, rtol=0)
     torch.testing.assert_close(both.images[:1, :length], alone.images, atol=1e-9, rtol=0)
     assert not both.weights[~mask].any()
@@ -184,7 +184,7 @@ def test_each_head_by_itself_is_safe_from_padding() -> None:
 def test_a_row_of_padding_alone_gives_numbers() -> None:
     head = VideoHead(WIDTH, OPTIONS).double().eval()
     frames, regions, mask = some_videos([3, 0])
-    seen = head(frames, regions, in_order(mask))
+    seen = head(frames, regions, one_frame_per_segment(mask))
     assert seen.video.isfinite().all()
     assert not seen.weights[1].any()
 
@@ -192,9 +192,9 @@ def test_a_row_of_padding_alone_gives_numbers() -> None:
 @torch.no_grad()
 def test_padding_is_not_in_the_keys_of_others() -> None:
     """H with columns left in would pass this by the mask of the softmax alone: the relation itself is looked at."""
-    head = shaken(RelatedAttention(WIDTH, HEADS, kernel(torch.arange(4.0).double()[:, None]), 0.0))
+    head = shaken(RelationAttention(WIDTH, HEADS, distance_kernel(torch.arange(4.0).double()[:, None]), 0.0))
     frames, _, mask = some_videos([4, 2])
-    relation = head.relation(cosines(frames), mask)
+    relation = head.relation(cosine_similarities(frames), mask)
     assert not relation[1, :, :, 2:].any()
     assert relation[0].all()
 
@@ -208,7 +208,7 @@ def test_the_temporal_head_sees_order_and_the_untrained_whole_does_not(switches:
     head = TemporalHead(WIDTH, options).double().eval()
     assert (head(frames, mask) - head(turned[0], mask)).abs().max() > 1e-3
     whole = VideoHead(WIDTH, options).double().eval()
-    same = whole(frames, regions, in_order(mask)).video, whole(*turned, in_order(mask)).video
+    same = whole(frames, regions, one_frame_per_segment(mask)).video, whole(*turned, one_frame_per_segment(mask)).video
     torch.testing.assert_close(*same, atol=1e-9, rtol=0)
 
 
@@ -229,12 +229,12 @@ def test_plain_differs_in_the_relation_alone() -> None:
 
 
 def test_kernel_and_changes() -> None:
-    near = kernel(torch.arange(3.0)[:, None])
+    near = distance_kernel(torch.arange(3.0)[:, None])
     assert torch.allclose(near.sum(dim=1), torch.ones(3))
     assert near[0, 0] > near[0, 1] > near[0, 2]
     frames, _, _ = some_videos([3])
-    assert not changes(frames)[:, 0].any()
-    torch.testing.assert_close(changes(frames)[:, 1:], frames[:, 1:] - frames[:, :-1])
+    assert not differences(frames)[:, 0].any()
+    torch.testing.assert_close(differences(frames)[:, 1:], frames[:, 1:] - frames[:, :-1])
 
 
 @pytest.mark.parametrize("switches", [{}, {"plain": True}], ids=["H", "plain"])
@@ -256,12 +256,12 @@ def test_the_heads_learn_order_that_no_mean_can_tell(switches: dict[str, bool]) 
     everything = torch.ones(64, 6, dtype=torch.bool)
     for _ in range(100):
         frames, order = batch()
-        said = reading(head(frames, None, in_order(everything)).video).squeeze(-1)
+        said = reading(head(frames, None, one_frame_per_segment(everything)).video).squeeze(-1)
         optimiser.zero_grad()
         torch.nn.functional.binary_cross_entropy_with_logits(said, order).backward()
         optimiser.step()
     frames, order = batch()
-    said = reading(head.eval()(frames, None, in_order(everything)).video).squeeze(-1)
+    said = reading(head.eval()(frames, None, one_frame_per_segment(everything)).video).squeeze(-1)
     assert ((said > 0) == order.bool()).float().mean() > 0.95
 
 
@@ -269,7 +269,9 @@ def test_every_parameter_can_learn() -> None:
     """After one step away from the zero layer, each parameter has a gradient."""
     head = shaken(VideoHead(WIDTH, OPTIONS))
     frames, regions, mask = some_videos([6, 4])
-    segments = torch.where(mask, in_order(mask) // 2, -1)  # two frames per key image, so that alpha has a say
+    segments = torch.where(
+        mask, one_frame_per_segment(mask) // 2, -1
+    )  # two frames per key image, so that alpha has a say
     head(frames, regions, segments).video.square().sum().backward()
     idle = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()]
     assert not idle
@@ -277,7 +279,7 @@ def test_every_parameter_can_learn() -> None:
 
 def test_bfloat16_stays_bfloat16() -> None:
     frames, regions, mask = some_videos([3, 2])
-    seen = VideoHead(WIDTH, OPTIONS).bfloat16()(frames.bfloat16(), regions.bfloat16(), in_order(mask))
+    seen = VideoHead(WIDTH, OPTIONS).bfloat16()(frames.bfloat16(), regions.bfloat16(), one_frame_per_segment(mask))
     assert seen.video.dtype == torch.bfloat16
     assert seen.video.isfinite().all()
 
@@ -286,10 +288,10 @@ def test_wrong_shapes_are_one_line() -> None:
     frames, regions, mask = some_videos([7])
     head = VideoHead(WIDTH, OPTIONS).double()
     with pytest.raises(UsageError, match="built for 6 positions and got 7"):
-        head(frames, regions, in_order(mask))
+        head(frames, regions, one_frame_per_segment(mask))
     with pytest.raises(UsageError, match="needs 4 regions per frame and got 3"):
-        head(frames[:, :2], regions[:, :2, :3], in_order(mask[:, :2]))
+        head(frames[:, :2], regions[:, :2, :3], one_frame_per_segment(mask[:, :2]))
     with pytest.raises(UsageError, match="got none"):
-        head(frames[:, :2], None, in_order(mask[:, :2]))
+        head(frames[:, :2], None, one_frame_per_segment(mask[:, :2]))
     with pytest.raises(UsageError, match="5 attention heads do not divide the embedding width 16"):
         VideoHead(WIDTH, OPTIONS.model_copy(update={"heads": 5}))

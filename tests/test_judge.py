@@ -54,7 +54,7 @@ def bundled() -> LlavaJudge:
 def naive(judge: LlavaJudge, text: str, videos: Sequence[str]) -> np.ndarray:
     """One prompt at a time, by the path that training takes."""
     with torch.inference_mode():
-        pairs = [judge.model.network.answers([text], [video]) for video in videos]
+        pairs = [judge.model.network.judge_logits([text], [video]) for video in videos]
     return np.array([float((yes - no).sigmoid()) for yes, no in pairs])
 
 

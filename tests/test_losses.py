@@ -31,7 +31,7 @@ def naive_contrastive(text: Tensor, video: Tensor, scale: float, groups: list[in
 @pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4], [7, 7, 2, 2, 2], [1, 0, 1, 3, 0]])
 def test_contrastive_is_the_naive_loop(groups: list[int]) -> None:
     text, video = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
-    found = losses.contrastive(text, video, torch.tensor(5.0), torch.tensor(groups))
+    found = losses.info_nce(text, video, torch.tensor(5.0), torch.tensor(groups))
     assert float(found) == pytest.approx(naive_contrastive(text, video, 5.0, groups), rel=1e-5)
 
 
@@ -41,12 +41,12 @@ def test_contrastive_without_groups_is_plain_info_nce() -> None:
     plain = (
         functional.cross_entropy(logits, torch.arange(6)) + functional.cross_entropy(logits.T, torch.arange(6))
     ) / 2
-    torch.testing.assert_close(losses.contrastive(text, video, torch.tensor(9.0)), plain)
+    torch.testing.assert_close(losses.info_nce(text, video, torch.tensor(9.0)), plain)
 
 
 def test_captions_of_one_video_alone_teach_nothing_and_break_nothing() -> None:
     text = torch.randn(3, 4, requires_grad=True)
-    loss = losses.contrastive(text, torch.randn(3, 4), torch.tensor(100.0), torch.zeros(3, dtype=torch.int64))
+    loss = losses.info_nce(text, torch.randn(3, 4), torch.tensor(100.0), torch.zeros(3, dtype=torch.int64))
     loss.backward()
     assert float(loss.detach()) == 0
     assert text.grad is not None
@@ -76,17 +76,21 @@ def test_masked_prediction_is_the_naive_loop() -> None:
 
 def test_next_token_shifts_and_skips_what_is_no_target() -> None:
     logits = torch.randn(2, 4, 7)
-    labels = torch.tensor([[losses.IGNORED, 3, 1, 6], [losses.IGNORED, losses.IGNORED, 2, losses.IGNORED]])
+    labels = torch.tensor(
+        [[losses.IGNORE_INDEX, 3, 1, 6], [losses.IGNORE_INDEX, losses.IGNORE_INDEX, 2, losses.IGNORE_INDEX]]
+    )
     wanted = [-logits[row, at - 1].log_softmax(0)[labels[row, at]] for row, at in ((0, 1), (0, 2), (0, 3), (1, 2))]
-    torch.testing.assert_close(losses.next_token(logits, labels), torch.stack(wanted).mean())
-    assert float(losses.next_token(logits, torch.full((2, 4), losses.IGNORED))) == 0
+    torch.testing.assert_close(losses.next_token_cross_entropy(logits, labels), torch.stack(wanted).mean())
+    assert float(losses.next_token_cross_entropy(logits, torch.full((2, 4), losses.IGNORE_INDEX))) == 0
 
 
 def test_skeleton_is_cross_entropy_of_yes_among_yes_and_no() -> None:
     yes, no = torch.randn(2, 5)
     match = torch.tensor([True, False, True, True, False])
     p = yes.exp() / (yes.exp() + no.exp())
-    torch.testing.assert_close(losses.skeleton(yes, no, match), functional.binary_cross_entropy(p, match.float()))
+    torch.testing.assert_close(
+        losses.skeleton_cross_entropy(yes, no, match), functional.binary_cross_entropy(p, match.float())
+    )
 
 
 def test_temperature_comes_back_from_beyond_its_limit() -> None:
@@ -103,4 +107,4 @@ def test_temperature_comes_back_from_beyond_its_limit() -> None:
 
 def test_a_weight_without_its_term_is_told() -> None:
     with pytest.raises(UsageError, match="no loss called caption; it gave: masked"):
-        losses.weighted({"masked": torch.tensor(1.0)}, {"masked": 1.0, "caption": 1.0})
+        losses.weighted_sum({"masked": torch.tensor(1.0)}, {"masked": 1.0, "caption": 1.0})

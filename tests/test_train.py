@@ -79,7 +79,7 @@ class Linears(nn.Module):
         states, keys = self.text(video).view(-1, 1, 4), self.video(video).view(-1, 1, 4)
         every = torch.ones(len(text), 1, dtype=torch.bool)
         masked = losses.masked_prediction(states, keys, groups[:, None] % 2 == 0, every, self.temperature())
-        return masked + losses.contrastive(self.text(text), self.video(video), self.temperature(), groups)
+        return masked + losses.info_nce(self.text(text), self.video(video), self.temperature(), groups)
 
 
 def check_full_batch_gradient(wanted: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
@@ -129,7 +129,7 @@ def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
                 parts = [model.embed_batch(piece) for piece in chunks(batch, 4)]
             assert torch.equal(torch.rand(1), after)  # and the generators end where they would have
             text, video, groups = (torch.cat(column) for column in zip(*parts, strict=True))
-            (0.6 * losses.contrastive(text, video, temperature(), groups)).backward()
+            (0.6 * losses.info_nce(text, video, temperature(), groups)).backward()
         parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
         distributed.average_gradients([p for p in parameters.values() if p.requires_grad])
         grown.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
@@ -173,7 +173,7 @@ def test_gradient_caching_holds_one_chunks_graph() -> None:
         waiting -= 1
 
     batch = {"ids": list("abcdefgh"), "x": torch.randn(8, 3)}
-    gradcache.backward(embed, chunks(batch, 2), lambda each: losses.contrastive(each, -each, torch.tensor(1.0)))
+    gradcache.backward(embed, chunks(batch, 2), lambda each: losses.info_nce(each, -each, torch.tensor(1.0)))
     assert (most, waiting, calls) == (1, 0, 8)
 
 

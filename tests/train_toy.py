@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmi_tvr.nn.losses import skeleton
+from mmi_tvr.nn.losses import skeleton_cross_entropy
 from mmi_tvr.train.dataloader import Feed
 from mmi_tvr.train.loop import Outcome, Trainer
 from mmi_tvr.train.options import Stage, TrainOptions
@@ -50,7 +50,7 @@ class ToyModel(nn.Module):
         wrong = torch.cat([batch["text"], batch["video"]["features"].roll(1, dims=0)], dim=1)
         yes, no = self.judge(torch.cat([right, wrong])).unbind(dim=1)
         match = torch.arange(len(yes), device=yes.device) < len(right)
-        return {"skeleton": skeleton(yes, no, match)}
+        return {"skeleton": skeleton_cross_entropy(yes, no, match)}
 
 
 class ToyPairs:

@@ -1,7 +1,9 @@
-"""Losses: tensors in, a scalar out. They know the other processes' rows (`processes`) and no model.
+"""Losses: tensors in, a scalar out. They know the other processes' rows (`utils.distributed`) and no model.
 
 Each is a mean over the batch of all processes, scaled so that averaging gradients over processes gives the full
 batch's gradient; the mean of the values over processes is the loss. Arithmetic is float32 whatever comes in.
+
+Shapes: B rows of this process, N of all processes, D the width of the embeddings, K key images of a video.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from torch.nn import functional
 from ..errors import UsageError
 from ..utils.distributed import gather, rank, sizes, total, world
 
-T = TypeVar("T", bound=Callable[..., Tensor])
-IGNORED = -100  # a label that is no target, as in transformers
+Loss = TypeVar("Loss", bound=Callable[..., Tensor])
+IGNORE_INDEX = -100  # a label that is no target, as in transformers
 MAX_SCALE = 100.0
 
 
@@ -36,7 +38,7 @@ class Temperature(nn.Module):
         self.clamp_()
 
     def forward(self) -> Tensor:
-        """The scale, a scalar."""
+        """Return the scale, a scalar."""
         return self.log_scale.exp()
 
     @torch.no_grad()
@@ -45,86 +47,111 @@ class Temperature(nn.Module):
         self.log_scale.clamp_(0.0, math.log(MAX_SCALE))
 
 
-def in_float32(loss: T) -> T:
+def without_autocast(loss: Loss) -> Loss:
     """Leave autocast for a loss: in bfloat16 cosines keep two digits, and a temperature of 0.01 multiplies the rest."""
 
     @wraps(loss)
-    def calm(first: Tensor, *rest: Any, **named: Any) -> Tensor:
+    def wrapper(first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast(first.device.type, enabled=False):
-            return loss(first, *rest, **named)
+            return loss(first, *args, **kwargs)
 
-    return cast(T, calm)
+    return cast(Loss, wrapper)
 
 
-@in_float32
-def contrastive(text: Tensor, video: Tensor, scale: Tensor, groups: Tensor | None = None) -> Tensor:
-    """L_r: symmetric InfoNCE over the global batch (Oord et al. 2018; eq. 8, decision).
+@without_autocast
+def info_nce(text: Tensor, video: Tensor, scale: Tensor, groups: Tensor | None = None) -> Tensor:
+    """Return L_r: symmetric InfoNCE over the global batch (Oord et al. 2018; eq. 8, decision).
 
-    text, video: (B, D), this process's pairs; they are made unit vectors. scale: a scalar. groups: (B,) int64, the
-    same number for pairs of the same video (None: no two are). Every pair of a group is a positive of every other,
-    and competes with the pairs of other groups alone (decision): captions of one video are not negatives of each
-    other. With no group twice this is plain InfoNCE.
+    Every pair of a group is a positive of every other, and competes with the pairs of other groups alone (decision):
+    captions of one video are not negatives of each other. With no group twice this is plain InfoNCE.
+
+    Args:
+        text: (B, D), the texts of this process's pairs, of any length: they are made unit vectors.
+        video: (B, D), their videos, likewise.
+        scale: what cosines are multiplied by (1 / temperature), a scalar.
+        groups: (B,) int64, the same number for pairs of the same video; None: no two are.
+
+    Returns:
+        A scalar.
     """
-    text, video = (functional.normalize(side.float(), dim=-1) for side in (text, video))
+    text, video = functional.normalize(text.float(), dim=-1), functional.normalize(video.float(), dim=-1)
     lengths = sizes(text)
     if groups is None:
         groups = torch.arange(len(text), device=text.device) + sum(lengths[: rank()])
-    everyone = gather(groups, lengths)
-    positive = groups[:, None] == everyone  # (B, N)
-    texts, videos = gather(text, lengths), gather(video, lengths)
-    to_video = _several_positives(scale * text @ videos.T, positive)
-    to_text = _several_positives(scale * video @ texts.T, positive)
-    return (to_video + to_text) / 2 * world() / sum(lengths)
+    positive = groups[:, None] == gather(groups, lengths)  # (B, N)
+    all_texts, all_videos = gather(text, lengths), gather(video, lengths)  # (N, D)
+    text_to_video = _several_positives(scale * text @ all_videos.T, positive)
+    video_to_text = _several_positives(scale * video @ all_texts.T, positive)
+    return (text_to_video + video_to_text) / 2 * world() / sum(lengths)
 
 
-@in_float32
+@without_autocast
 def masked_prediction(
     states: Tensor, keys: Tensor, masked: Tensor, valid: Tensor, scale: Tensor, copy: float = 0.999
 ) -> Tensor:
-    """Half of L_m: pick each masked key image out of all key images of the global batch (InfoNCE, decision).
+    """Return -log P(V | T), the first half of L_m = -log P(V | T) - log P(T | V) (eq. 3).
 
-    states: (B, K, D), the model's states at the key images' places. keys: (B, K, D), the key images themselves.
-    masked, valid: (B, K) bool; padding is not valid, and only valid key images may be masked. Other key images whose
-    cosine with the right one is above `copy` are no negatives: a still video has several of the same (decision).
+    Decision: pick each masked key image out of all key images of the global batch (InfoNCE). Other key images that are
+    nearly the right one are no negatives: a still video has several of the same (decision).
+
+    Args:
+        states: (B, K, D), the model's states at the key images' places.
+        keys: (B, K, D), the key images themselves.
+        masked: (B, K) bool, the key images to predict.
+        valid: (B, K) bool, false where there is padding.
+        scale: what cosines are multiplied by (1 / temperature), a scalar.
+        copy: cosine with the right key image above which another one counts as the same.
+
+    Returns:
+        A scalar; 0 where nothing is masked.
+
+    Raises:
+        ValueError: where padding is masked.
     """
     if bool((masked & ~valid).any()):
         raise ValueError("a padded place is masked; mask valid key images alone")
     keys = functional.normalize(keys.float(), dim=-1)
     lengths = sizes(keys[valid])
-    places = (valid.flatten().cumsum(0) - 1).view_as(valid) + sum(lengths[: rank()])
-    targets = places[masked]  # (M,)
+    numbers = (valid.flatten().cumsum(0) - 1).view_as(valid) + sum(lengths[: rank()])  # of each key image, globally
+    targets = numbers[masked]  # (M,)
     candidates = gather(keys[valid], lengths)  # (C, D)
-    copies = keys.detach()[masked] @ candidates.detach().T > copy
+    copies = keys.detach()[masked] @ candidates.detach().T > copy  # (M, C)
     copies.scatter_(1, targets[:, None], False)
     logits = scale * functional.normalize(states[masked].float(), dim=-1) @ candidates.T  # (M, C)
-    logits = logits.masked_fill(copies, _least(logits))
-    return _mean(functional.cross_entropy(logits, targets, reduction="sum"), masked.sum())
+    logits = logits.masked_fill(copies, _finite_minimum(logits))
+    return _global_mean(functional.cross_entropy(logits, targets, reduction="sum"), masked.sum())
 
 
-def next_token(logits: Tensor, labels: Tensor) -> Tensor:
-    """The other half of L_m: the caption's tokens after the key images. Mean over real tokens.
+def next_token_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return -log P(T | V), the second half of L_m: cross-entropy of the next token, the mean over real targets.
 
-    logits: (B, L, V). labels: (B, L) int64, the input ids, with IGNORED where a token is no target. The state at a
-    place predicts the token at the next one, as in transformers.
+    The state at a place predicts the token at the next one, as in transformers.
+
+    Args:
+        logits: (B, L, V).
+        labels: (B, L) int64, the input ids, with IGNORE_INDEX where a token is no target.
+
+    Returns:
+        A scalar; 0 where there is no target.
     """
-    following = labels[:, 1:].flatten()
+    next_labels = labels[:, 1:].flatten()
     summed = functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), following, ignore_index=IGNORED, reduction="sum"
+        logits[:, :-1].float().flatten(0, 1), next_labels, ignore_index=IGNORE_INDEX, reduction="sum"
     )
-    return _mean(summed, (following != IGNORED).sum())
+    return _global_mean(summed, (next_labels != IGNORE_INDEX).sum())
 
 
-def skeleton(yes: Tensor, no: Tensor, match: Tensor) -> Tensor:
-    """L_s: binary cross-entropy of p = P(yes) / (P(yes) + P(no)), which is sigmoid(yes - no).
+def skeleton_cross_entropy(yes: Tensor, no: Tensor, match: Tensor) -> Tensor:
+    """Return L_s (eq. 9): binary cross-entropy of p = P(yes) / (P(yes) + P(no)), which is sigmoid(yes - no).
 
     yes, no: (N,) logits of the two answer tokens. match: (N,) bool, whether the two skeletons belong together.
     """
     summed = functional.binary_cross_entropy_with_logits(yes.float() - no.float(), match.float(), reduction="sum")
-    return _mean(summed, torch.tensor(match.numel(), device=match.device))
+    return _global_mean(summed, torch.tensor(match.numel(), device=match.device))
 
 
-def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The weighted sum of named scalars. A term with a weight that was not computed raises UsageError."""
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the weighted sum of named scalars. A term with a weight that was not computed raises UsageError."""
     if missing := [name for name in weights if name not in terms]:
         raise UsageError(f"the model has no loss called {', '.join(missing)}; it gave: {', '.join(terms) or 'none'}")
     return torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
@@ -132,16 +159,17 @@ def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tenso
 
 def _several_positives(logits: Tensor, positive: Tensor) -> Tensor:
     """Sum over rows of the mean over positives of -log(e^s+ / (e^s+ + sum of e^s-)). Both (B, N)."""
-    against = logits.masked_fill(positive, _least(logits)).logsumexp(dim=1, keepdim=True)
-    each = functional.softplus(against - logits)  # -log(e^s / (e^s + e^against))
-    summed: Tensor = ((each * positive).sum(dim=1) / positive.sum(dim=1)).sum()
+    negatives = logits.masked_fill(positive, _finite_minimum(logits)).logsumexp(dim=1, keepdim=True)  # (B, 1)
+    losses = functional.softplus(negatives - logits)  # (B, N), -log(e^s / (e^s + e^negatives))
+    summed: Tensor = ((losses * positive).sum(dim=1) / positive.sum(dim=1)).sum()
     return summed
 
 
-def _mean(summed: Tensor, count: Tensor) -> Tensor:
+def _global_mean(summed: Tensor, count: Tensor) -> Tensor:
+    """The mean over the rows of all processes, from this process's sum and count; 0 where there are no rows."""
     return summed * world() / total(count).clamp(min=1)
 
 
-def _least(logits: Tensor) -> float:
+def _finite_minimum(logits: Tensor) -> float:
     """Stands for minus infinity, and has a gradient of zero instead of NaN where a whole row is that."""
     return torch.finfo(logits.dtype).min / 2

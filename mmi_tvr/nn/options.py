@@ -10,8 +10,8 @@ from ..plugins import BaseOptions
 class HeadOptions(BaseOptions):
     """Switches and sizes; the switches are the rows of the paper's table 3 that need no knowledge module."""
 
-    temporal: bool = Field(True, description="temporal attention over the key images (eq. 1)")
-    spatial: bool = Field(True, description="spatial attention over the regions of a key image (eq. 2)")
+    temporal: bool = Field(True, description="temporal attention over the key images")
+    spatial: bool = Field(True, description="spatial attention over the regions of a key image")
     plain: bool = Field(False, description="plain self-attention: H and G are left out, and nothing else changes")
     changes: bool = Field(True, description="add what changed since the last key image to the temporal head's input")
     key_images: int = Field(12, ge=1, description="most key images of a video (the size of H)")

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis where `mask` is true; exactly 0 elsewhere, also where a row holds nothing at all."""
+    """Softmax over the last axis where `mask` is true; exactly 0 elsewhere, also where a row has no true place."""
     lowest = torch.finfo(scores.dtype).min
     return scores.masked_fill(~mask, lowest).softmax(dim=-1) * mask
 
 
-class NearIdentity(nn.Module):
+class ResidualLinear(nn.Module):
     """A linear map W = I + C whose correction C starts at zero.
 
     Decision: the projections W_I and W_V have no stated start. They start as the identity, so that the untrained model
@@ -25,7 +25,8 @@ class NearIdentity(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        return vectors + self.correction(vectors)
+        projected: Tensor = vectors + self.correction(vectors)
+        return projected
 
 
 class SegmentPooling(nn.Module):
@@ -37,23 +38,29 @@ class SegmentPooling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.project = NearIdentity(width)  # W_I
+        self.project = ResidualLinear(width)  # W_I
         self.score = zero_linear(width, 1, bias=False)
 
     def forward(
         self, frames: Tensor, segments: Tensor, count: int, regions: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Key images (B, K, D), their mask (B, K), and their regions (B, K, R, D) if any.
+        """Pool the frames of each segment. A segment without frames is padding: false in the mask, and zeros.
 
-        `frames` (B, F, D); `segments` (B, F) the number 0 .. K-1 of each frame's segment, -1 for padding; `count` is K;
-        `regions` (B, F, R, D). A segment without frames is padding: false in the mask, and zeros.
+        Args:
+            frames: (B, F, D).
+            segments: (B, F) int64, the number 0 .. K-1 of each frame's segment, -1 for padding.
+            count: K.
+            regions: (B, F, R, D), or None.
+
+        Returns:
+            Key images (B, K, D), their mask (B, K), and their regions (B, K, R, D) if any.
         """
         members = segments[:, None, :] == torch.arange(count, device=segments.device)[:, None]  # (B, K, F)
-        real = segments >= 0
-        projected = self.project(blank(frames, real))  # (B, F, D)
+        mask = segments >= 0  # (B, F)
+        projected = self.project(zero_padding(frames, mask))  # (B, F, D)
         alpha = masked_softmax(self.score(projected).transpose(1, 2), members)  # (B, K, F)
         if regions is not None:
-            regions = torch.einsum("bkf,bfrd->bkrd", alpha, self.project(blank(regions, real)))
+            regions = torch.einsum("bkf,bfrd->bkrd", alpha, self.project(zero_padding(regions, mask)))
         return alpha @ projected, members.any(dim=-1), regions
 
 
@@ -62,23 +69,23 @@ class VideoPooling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.project = NearIdentity(width)  # W_V
+        self.project = ResidualLinear(width)  # W_V
         self.score = zero_linear(width, 1, bias=False)
 
     def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Key images (B, K, D), mask (B, K) -> h_v0 (B, D) and beta (B, K)."""
-        images = blank(images, mask)
-        beta = masked_softmax(self.score(images).squeeze(-1), mask)
+        """Pool key images (B, K, D) under their mask (B, K): h_v0 (B, D) and beta (B, K)."""
+        images = zero_padding(images, mask)
+        beta = masked_softmax(self.score(images).squeeze(-1), mask)  # (B, K)
         return (beta[:, None] @ self.project(images)).squeeze(1), beta
 
 
-def blank(vectors: Tensor, mask: Tensor) -> Tensor:
-    """Zeros where the mask (B, K) is false, whatever stood there (NaN included); `vectors` is (B, K, ...)."""
+def zero_padding(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Set (B, K, ...) to zero where the mask (B, K) is false, whatever stood there (NaN included)."""
     return vectors.masked_fill(~mask.reshape(mask.shape + (1,) * (vectors.dim() - 2)), 0)
 
 
 def zero_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """A linear layer that starts at zero: a branch that ends in one adds nothing until it is trained."""
+    """Return a linear layer that starts at zero: a branch that ends in one adds nothing until it is trained."""
     layer = nn.Linear(inputs, outputs, bias=bias)
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

@@ -1,17 +1,19 @@
-"""Spatial attention over the regions of each key image (eq. 2)."""
+"""Spatial attention over the regions of each key image."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from .attention import Reasoner
+from .attention import RelationEncoder
 from .options import HeadOptions
-from .pooling import blank
+from .pooling import zero_padding
 
 
 class SpatialHead(nn.Module):
     """The regions of each key image -> one vector per key image.
+
+    SA(Q, K, V) = softmax( (Q W_SQ) (G (K W_SK))^T / sqrt(d) ) V W_SV, G in R^{R x R} (eq. 2).
 
     Decision: P_G starts as a kernel on the distance between the centres of two regions, in cells of the grid.
     """
@@ -22,11 +24,19 @@ class SpatialHead(nn.Module):
         self.picture = nn.Linear(width, width)
         cells = torch.arange(options.grid)
         sizes = options.model_dump(include={"heads", "layers", "expansion", "dropout", "plain"})
-        self.reasoner = Reasoner(width, torch.cartesian_prod(cells, cells).reshape(-1, 2), **sizes)
+        self.reasoner = RelationEncoder(width, torch.cartesian_prod(cells, cells).reshape(-1, 2), **sizes)
 
     def forward(self, regions: Tensor, mask: Tensor) -> Tensor:
-        """Regions (B, K, R, D), row by row from the top left, mask (B, K) of the key images -> (B, K, D), padding 0."""
-        flat = blank(regions, mask).flatten(0, 1)  # (B K, R, D)
-        everywhere = mask.reshape(-1, 1).expand(-1, flat.shape[1])  # a key image has all of its regions, or none
-        summary = self.reasoner(self.picture(self.norm(flat)), flat, everywhere)
-        return blank(summary.unflatten(0, mask.shape), mask)
+        """Encode the layout of each key image.
+
+        Args:
+            regions: (B, K, R, D), row by row from the top left.
+            mask: (B, K) bool, false where there is no key image.
+
+        Returns:
+            (B, K, D), zeros where there is no key image.
+        """
+        flat = zero_padding(regions, mask).flatten(0, 1)  # (B K, R, D)
+        region_mask = mask.reshape(-1, 1).expand(-1, flat.shape[1])  # a key image has all of its regions, or none
+        encoded: Tensor = self.reasoner(self.picture(self.norm(flat)), flat, region_mask)  # (B K, D)
+        return zero_padding(encoded.reshape(*mask.shape, -1), mask)

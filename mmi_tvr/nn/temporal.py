@@ -1,17 +1,19 @@
-"""Temporal attention over the key images of a video (eq. 1)."""
+"""Temporal attention over the key images of a video."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from .attention import Reasoner
+from .attention import RelationEncoder
 from .options import HeadOptions
-from .pooling import blank
+from .pooling import zero_padding
 
 
 class TemporalHead(nn.Module):
     """Key images in order of time -> h_t.
+
+    TA(Q, K, V) = softmax( (Q W_TQ) (H (K W_TK))^T / sqrt(d) ) V W_TV, H in R^{K x K} (eq. 1).
 
     Decisions. P_H starts as a kernel on the distance between the numbers of two key images (P_H is one matrix for all
     videos, so it cannot know their seconds). What changed since the key image before, h_k - h_{k-1}, is added to the
@@ -25,19 +27,20 @@ class TemporalHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.picture = nn.Linear(width, width)
         self.change = nn.Linear(width, width, bias=False) if options.changes else None
-        places = torch.arange(options.key_images)[:, None]
+        positions = torch.arange(options.key_images)[:, None]
         sizes = options.model_dump(include={"heads", "layers", "expansion", "dropout", "plain"})
-        self.reasoner = Reasoner(width, places, **sizes)
+        self.reasoner = RelationEncoder(width, positions, **sizes)
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Key images (B, K, D), mask (B, K) with padding last -> h_t (B, D)."""
-        images = blank(images, mask)
-        tokens = self.picture(self.norm(images))
+        """Encode key images (B, K, D), with padding last in the mask (B, K), as h_t (B, D)."""
+        images = zero_padding(images, mask)
+        tokens = self.picture(self.norm(images))  # (B, K, D)
         if self.change is not None:
-            tokens = tokens + self.change(changes(images) * images.shape[-1] ** 0.5)
-        return self.reasoner(tokens, images, mask)
+            tokens = tokens + self.change(differences(images) * images.shape[-1] ** 0.5)
+        encoded: Tensor = self.reasoner(tokens, images, mask)  # (B, D)
+        return encoded
 
 
-def changes(images: Tensor) -> Tensor:
-    """What is new in each key image against the one before; nothing is new in the first. (B, K, D) -> (B, K, D)."""
+def differences(images: Tensor) -> Tensor:
+    """Return each key image minus the one before it; zero for the first. (B, K, D) -> (B, K, D)."""
     return images.diff(dim=1, prepend=images[:, :1])

@@ -15,8 +15,8 @@ from .spatial import SpatialHead
 from .temporal import TemporalHead
 
 
-class Seen(NamedTuple):
-    """What the heads made of a batch of videos. Nothing is normalised."""
+class VideoEncoding(NamedTuple):
+    """A batch of videos behind the heads. Nothing is normalised."""
 
     video: Tensor  # (B, D) h_v
     images: Tensor  # (B, K, D) h_I, padding 0
@@ -29,6 +29,12 @@ class Fusion(nn.Module):
 
     Decision: the last layer of the MLP starts at zero, so that the untrained model is h_v0, the zero-shot CLIP model,
     and training can only move away from there.
+
+    Args:
+        width: D.
+        branches: how many heads are fused.
+        expansion: hidden width of the MLP, in D.
+        dropout: of the hidden layer while training.
     """
 
     def __init__(self, width: int, branches: int, expansion: int, dropout: float) -> None:
@@ -39,8 +45,9 @@ class Fusion(nn.Module):
         )
 
     def forward(self, base: Tensor, branches: Sequence[Tensor]) -> Tensor:
-        """h_v0 (B, D) and the heads' vectors (B, D) each -> (B, D)."""
-        return base + self.mlp(torch.cat(list(branches), dim=-1))
+        """Add the MLP of the heads' vectors, (B, D) each, to h_v0 (B, D): (B, D)."""
+        fused: Tensor = base + self.mlp(torch.cat(list(branches), dim=-1))
+        return fused
 
 
 class VideoHead(nn.Module):
@@ -60,34 +67,40 @@ class VideoHead(nn.Module):
         branches = options.temporal + options.spatial
         self.fusion = Fusion(width, branches, options.expansion, options.dropout) if branches else None
 
-    def forward(self, frames: Tensor, regions: Tensor | None, segments: Tensor) -> Seen:
-        """`frames` (B, F, D) and `regions` (B, F, R, D) in CLIP's space, `segments` (B, F) the key image 0 .. K-1 of
-        each frame, -1 for padding; key images are numbered in order of time. One picture per key image: see `in_order`.
+    def forward(self, frames: Tensor, regions: Tensor | None, segments: Tensor) -> VideoEncoding:
+        """Encode videos given by their frames; with one frame per key image see `one_frame_per_segment`.
 
-        UsageError where the spatial head is on and there are no regions, or not as many as it was built for, and where
-        the temporal head is on and there are more key images than it was built for.
+        Args:
+            frames: (B, F, D) in CLIP's space.
+            regions: (B, F, R, D) in CLIP's space; may be None where the spatial head is off.
+            segments: (B, F) int64, the key image 0 .. K-1 of each frame, in order of time; -1 for padding.
+
+        Raises:
+            UsageError: where the spatial head is on and there are no regions, or not as many as it was built for, and
+                where the temporal head is on and there are more key images than it was built for.
         """
         if self.spatial is None:
             regions = None
         elif regions is None or regions.shape[2] != self.options.grid**2:
-            got = "none" if regions is None else str(regions.shape[2])
-            raise UsageError(f"the spatial head needs {self.options.grid**2} regions per frame and got {got}")
-        images, mask, regions = self.segments(frames, segments, max(1, int(segments.max()) + 1), regions)
-        video, beta = self.pooling(images, mask)
+            count = "none" if regions is None else str(regions.shape[2])
+            raise UsageError(f"the spatial head needs {self.options.grid**2} regions per frame and got {count}")
+        key_images = max(1, int(segments.max()) + 1)  # K
+        images, mask, regions = self.segments(frames, segments, key_images, regions)
+        video, beta = self.pooling(images, mask)  # (B, D), (B, K)
         branches = []
         if self.temporal is not None:
-            branches.append(self.temporal(images, mask))
+            branches.append(self.temporal(images, mask))  # h_t (B, D)
         if self.spatial is not None and regions is not None:
-            branches.append((beta[:, None] @ self.spatial(regions, mask)).squeeze(1))
+            branches.append((beta[:, None] @ self.spatial(regions, mask)).squeeze(1))  # h_s (B, D)
         if self.fusion is not None:
             video = self.fusion(video, branches)
-        return Seen(video, images, mask, beta)
+        return VideoEncoding(video, images, mask, beta)
 
 
-def in_order(mask: Tensor) -> Tensor:
-    """`segments` of videos whose every frame is a key image. mask (B, K), padding last -> (B, K).
+def one_frame_per_segment(mask: Tensor) -> Tensor:
+    """Return `segments` of videos whose every frame is a key image. mask (B, K), padding last -> (B, K).
 
-    >>> in_order(torch.tensor([[True, True, False]]))
+    >>> one_frame_per_segment(torch.tensor([[True, True, False]]))
     tensor([[ 0,  1, -1]])
     """
     return torch.arange(mask.shape[1], device=mask.device).where(mask, -1)

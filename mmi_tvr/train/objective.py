@@ -54,11 +54,11 @@ class Objective:
     def _others(self, piece: Batch, weights: Mapping[str, float], share: float) -> dict[str, Tensor]:
         with self._autocast():
             terms = self._model.loss_terms(piece, tuple(weights))
-        torch.autograd.backward(losses.weighted(terms, weights) * share)
+        torch.autograd.backward(losses.weighted_sum(terms, weights) * share)
         return {name: terms[name].detach() for name in weights}
 
     def _contrastive(self, text: Tensor, video: Tensor, groups: Tensor) -> Tensor:
-        return losses.contrastive(text, video, self._temperature(), groups)
+        return losses.info_nce(text, video, self._temperature(), groups)
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         with self._autocast():

@@ -42,7 +42,7 @@ def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
         with torch.inference_mode():
             for first in range(0, len(videos), together):
                 batch = videos[first : first + together]
-                network.answers([text] * len(batch), batch)
+                network.judge_logits([text] * len(batch), batch)
 
     ours = "shared prefix, batched"
     contenders = {

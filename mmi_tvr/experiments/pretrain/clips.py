@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...nn.losses import Temperature, contrastive
+from ...nn.losses import Temperature, info_nce
 from ...nn.options import HeadOptions
-from ...nn.video import VideoHead, in_order
+from ...nn.video import VideoHead, one_frame_per_segment
 from .data import same
 from .facts import FactReader
 from .frames import encode
@@ -52,10 +52,10 @@ class ClipReader(nn.Module):
         if set(names) - set(terms):
             image = seen["image"][torch.arange(len(texts)), batch["places"]]
             alike = same(batch["stills"]).to(image.device)
-            terms["stills"] = contrastive(self.texts(batch["stills"]), image, scale["stills"], alike)
+            terms["stills"] = info_nce(self.texts(batch["stills"]), image, scale["stills"], alike)
             video, mean = self.videos(seen)
-            terms["videos"] = contrastive(texts, video, scale["videos"])
-            terms["means"] = contrastive(texts, mean, scale["means"])
+            terms["videos"] = info_nce(texts, video, scale["videos"])
+            terms["means"] = info_nce(texts, mean, scale["means"])
             terms["shown"] = self.shown(video, batch["shown"])
         return terms
 
@@ -63,7 +63,7 @@ class ClipReader(nn.Module):
         """Key images of B videos -> the reader's vectors (B, D), and their means (B, D)."""
         mask = seen["mask"]
         mean = (seen["image"] * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        return self.reader(seen["image"], seen["regions"], in_order(mask)).video, mean
+        return self.reader(seen["image"], seen["regions"], one_frame_per_segment(mask)).video, mean
 
     def texts(self, texts: list[str]) -> Tensor:
         """(B, D), not normalised."""

@@ -33,7 +33,7 @@ from ...datasets.moving_shapes import (
     truth,
 )
 from ...models.mmi.network import pack
-from ...nn.losses import IGNORED
+from ...nn.losses import IGNORE_INDEX
 from ...questions import selection
 from ...questions.pool import load as load_pool
 from ...train.protocol import Batch
@@ -178,7 +178,7 @@ class TalkBatches(_Seen):
                 twin = at ^ 1 if at ^ 1 < len(rows) else at
                 other, anyone = self._specs[rows[twin]], self._specs[rows[int(dice.integers(len(rows)))]]
                 talks.append(judge(spec, [rival(spec, other, anyone, dice) for _ in range(_JUDGED)], dice))
-                known.append(torch.full_like(facts([spec], told=True), IGNORED))
+                known.append(torch.full_like(facts([spec], told=True), IGNORE_INDEX))
         features = [self._features[row] for row in rows]
         events = [
             torch.tensor(latest(self._specs[row], each.segments[:, 2].tolist()))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...datasets.moving_shapes import ACTIONS, COLOURS, SHAPES, Spec, seen
-from ...nn.losses import IGNORED
+from ...nn.losses import IGNORE_INDEX
 
 MOST = 3  # things, and events
 _NUMBERS = (1, 2, 3)
@@ -33,15 +33,15 @@ _BEGUN = 0.25  # share of an event that has to be over before a picture shows it
 def facts(specs: Sequence[Spec], told: bool) -> Tensor:
     """Classes (B, F) of each spec: events in order, things by name, and who stands on the left (or above) of whom.
 
-    told: what captions say, so that a relation which none of them mentions is IGNORED; else what pictures show.
+    told: what captions say, so that a relation which none of them mentions is IGNORE_INDEX; else what pictures show.
     """
     return torch.tensor([_facts(spec, told) for spec in specs])
 
 
 def relation_facts(specs: Sequence[Spec]) -> Tensor:
-    """As `facts`, of a text that tells the relation alone: all else is IGNORED."""
+    """As `facts`, of a text that tells the relation alone: all else is IGNORE_INDEX."""
     found = facts(specs, told=False)
-    found[:, : -len(_PLACED)] = IGNORED
+    found[:, : -len(_PLACED)] = IGNORE_INDEX
     return found
 
 
@@ -66,7 +66,8 @@ class FactReader(nn.Module):
         """Mean cross-entropy of (B, D) vectors and (B, F) classes."""
         parts = self.read(vectors).float().split(self.sizes, dim=-1)
         losses = [
-            functional.cross_entropy(part, own, ignore_index=IGNORED, reduction="sum") / max(1, int((own >= 0).sum()))
+            functional.cross_entropy(part, own, ignore_index=IGNORE_INDEX, reduction="sum")
+            / max(1, int((own >= 0).sum()))
             for part, own in zip(parts, wanted.T, strict=True)
         ]
         return torch.stack(losses).mean()
@@ -118,7 +119,7 @@ def _facts(spec: Spec, told: bool) -> list[int]:
         found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), _NUMBERS.index(thing.count)]
     found += list(_THING) * (MOST - len(spec.things))
     if not spec.relation or (told and not spec.told):
-        return [*found, *[IGNORED] * len(_PLACED)]
+        return [*found, *[IGNORE_INDEX] * len(_PLACED)]
     first, second = spec.things[:2] if spec.relation in ("left", "above") else spec.things[1::-1]
     found.append(int(spec.relation in ("above", "below")))
     for thing in (first, second):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...nn.losses import Temperature, contrastive
+from ...nn.losses import Temperature, info_nce
 from .data import same
 from .facts import PlaceReader
 from .layout import READ, REGIONS, TOKENS, padded
@@ -45,9 +45,9 @@ class FrameTowers(nn.Module):
         there = regions[torch.arange(len(regions)), batch["cells"]]
         named = self.texts(batch["names"])
         return {
-            "pictures": contrastive(self.texts(batch["texts"]), image, self.temperature(), batch["groups"]),
+            "pictures": info_nce(self.texts(batch["texts"]), image, self.temperature(), batch["groups"]),
             "places": self.places(image, batch["places"]) + self.token_places(_tokens(seen), batch["places"]),
-            "regions": contrastive(named, there, self.region_temperature(), same(batch["names"]).to(there.device)),
+            "regions": info_nce(named, there, self.region_temperature(), same(batch["names"]).to(there.device)),
         }
 
     def pictures(self, pixels: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ... import prompt_templates
 from ...encoders.llava import Inputs, Llava
-from ...nn.losses import IGNORED
+from ...nn.losses import IGNORE_INDEX
 from .facts import LATEST, FactReader
 
 DESCRIBE = " Describe this video:"
@@ -47,9 +47,9 @@ class Talk(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The tokens of one talk: their ids, labels (the replies' own, IGNORED elsewhere), the number of the turn that each
-    belongs to (0: what the talk is about), positions, which go on behind that in every turn, and whether the answer
-    that a token belongs to is as expected up to there (IGNORED where it belongs to none)."""
+    """The tokens of one talk: their ids, labels (the replies' own, IGNORE_INDEX elsewhere), the number of the turn that
+    each belongs to (0: what the talk is about), positions, which go on behind that in every turn, and whether the
+    answer that a token belongs to is as expected up to there (IGNORE_INDEX where it belongs to none)."""
 
     ids: Any
     labels: Any
@@ -132,7 +132,7 @@ class Speaker(nn.Module):
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         parts = self.read(batch)
-        places = [part.labels[:, 1:] != IGNORED for part in parts]
+        places = [part.labels[:, 1:] != IGNORE_INDEX for part in parts]
         said = torch.cat([part.states[:, :-1][place] for part, place in zip(parts, places, strict=True)])
         wanted = torch.cat([part.labels[:, 1:][place] for part, place in zip(parts, places, strict=True)])
         judged = torch.cat([self._judges(part, batch)[place] for part, place in zip(parts, places, strict=True)])
@@ -146,8 +146,8 @@ class Speaker(nn.Module):
             "replies": losses[~judged].sum() / (~judged).sum().clamp(min=1),
             "judged": losses[judged].sum() / judged.sum().clamp(min=1),
             "agrees": self.agrees(
-                torch.cat([part.states[part.agrees != IGNORED] for part in parts]).float(),
-                torch.cat([part.agrees[part.agrees != IGNORED] for part in parts])[:, None],
+                torch.cat([part.states[part.agrees != IGNORE_INDEX] for part in parts]).float(),
+                torch.cat([part.agrees[part.agrees != IGNORE_INDEX] for part in parts])[:, None],
             ),
             "facts": self.facts(behind.float(), batch["facts"][rows]),
             "events": self.events(torch.cat([self._behind_images(part) for part in parts]).float(), torch.cat(told)),
@@ -181,7 +181,7 @@ class Speaker(nn.Module):
         mask = video["mask"][rows] & torch.tensor([talks[row].looks for row in rows], device=device)[:, None]
         visual = self.llava.project(video["patches"][rows][mask]) if mask.any() else None
         length = max(len(made[row].ids) for row in rows)
-        fill = Row(self.llava.tokenizer.pad_token_id, IGNORED, -1, 0, IGNORED)
+        fill = Row(self.llava.tokenizer.pad_token_id, IGNORE_INDEX, -1, 0, IGNORE_INDEX)
         ids, labels, turns, positions, agrees = (
             torch.tensor([[*made[row][at], *[fill[at]] * (length - len(made[row][at]))] for row in rows], device=device)
             for at in range(len(fill))
@@ -202,23 +202,23 @@ class Speaker(nn.Module):
         ids = [words.bos_token_id, *[picture] * (images * self.llava.tokens_per_image)]
         ids += words.encode(talk.context, add_special_tokens=False) if talk.context else []
         start = len(ids)
-        labels, turns, positions, agrees = [IGNORED] * start, [0] * start, [*range(start)], [IGNORED] * start
+        labels, turns, positions, agrees = [IGNORE_INDEX] * start, [0] * start, [*range(start)], [IGNORE_INDEX] * start
         answers = talk.answers or [()] * len(talk.turns)
         for number, ((prompt, reply), spans) in enumerate(zip(talk.turns, answers, strict=True), 1):
             read = words(prompt, add_special_tokens=False, return_offsets_mapping=True)
             said = read["input_ids"]
             replied = [*words.encode(f" {reply}", add_special_tokens=False), words.eos_token_id]
             ids += said + replied
-            labels += [IGNORED] * len(said) + replied
-            agrees += [_agrees(end, spans) for _, end in read["offset_mapping"]] + [IGNORED] * len(replied)
+            labels += [IGNORE_INDEX] * len(said) + replied
+            agrees += [_agrees(end, spans) for _, end in read["offset_mapping"]] + [IGNORE_INDEX] * len(replied)
             turns += [number] * (len(said) + len(replied))
             positions += range(start, start + len(said) + len(replied))
         return Row(ids, labels, turns, positions, agrees)
 
 
 def _agrees(end: int, spans: Iterable[Span]) -> int:
-    """Whether a token that ends there belongs to what is as expected, IGNORED where it belongs to no answer."""
-    return next((int(end <= span.agreed) for span in spans if span.start < end <= span.end), IGNORED)
+    """Whether a token that ends there belongs to what is as expected, IGNORE_INDEX where it belongs to no answer."""
+    return next((int(end <= span.agreed) for span in spans if span.start < end <= span.end), IGNORE_INDEX)
 
 
 def _visible(turns: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ def right_replies(speaker: Speaker, batch: Mapping[str, Any]) -> float:
     right = total = 0
     for part in speaker.read(batch):
         wanted = part.labels[:, 1:]
-        wrong = (speaker.llava.logits(part.states)[:, :-1].argmax(dim=-1) != wanted) & (wanted != IGNORED)
+        wrong = (speaker.llava.logits(part.states)[:, :-1].argmax(dim=-1) != wanted) & (wanted != IGNORE_INDEX)
         ends = wanted == speaker.llava.tokenizer.eos_token_id
         # Mistakes up to each reply's end, less those up to the end before it.
         for row, places in zip(wrong.cumsum(dim=1), ends, strict=True):

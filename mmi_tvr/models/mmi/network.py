@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ... import prompt_templates
 from ...encoders.llava import Llava
-from ...nn.losses import IGNORED, Temperature, masked_prediction, next_token, skeleton
+from ...nn.losses import IGNORE_INDEX, Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
 from ...nn.pooling import zero_linear
-from ...nn.video import Seen, VideoHead, in_order
+from ...nn.video import VideoEncoding, VideoHead, one_frame_per_segment
 from ...types import Features
 
 TEXT_PROMPT = "Represent this text in detail: {text}"
@@ -22,8 +23,8 @@ VIDEO_PROMPT = "{images} Represent this video in detail."
 CAPTION_PROMPT = "{images} Describe this video: {text}"
 MASKED_PROMPT = "Text: {text} Video: {images}"
 PROMPTS = (TEXT_PROMPT, VIDEO_PROMPT, CAPTION_PROMPT, MASKED_PROMPT)
-_QUOTED = 64  # tokens of a person's text that a prompt carries
-_MASKED = 0.15  # share of key images that are masked
+_MAX_TEXT_TOKENS = 64  # of a person's text in a prompt
+_MASK_PROBABILITY = 0.15  # of a key image, in the masked prediction
 
 
 class MmiNetwork(nn.Module):
@@ -33,6 +34,8 @@ class MmiNetwork(nn.Module):
     start at zero, so that the untrained network is CLIP's mean of key images, and read unit vectors: states of length
     sqrt(d_lm) made the first steps so large that they undid what CLIP knows. `llava` is None where the large model is
     switched off.
+
+    Module and parameter names are the keys of trained weights: they stay as they are.
     """
 
     def __init__(self, width: int, head: VideoHead, llava: Llava | None) -> None:
@@ -46,27 +49,30 @@ class MmiNetwork(nn.Module):
             self.masked_image = nn.Parameter(torch.randn(llava.width) * 0.02)
             self.guess = nn.Linear(llava.width, width)
 
-    def videos(self, seen: Mapping[str, Tensor]) -> Seen:
-        """Key images of B videos (see `pack`) -> h_v (B, D), with LLaVA's part in it, h_I (B, K, D), mask, weights."""
-        mask = seen["mask"]
-        found = self.head(seen["image"], seen.get("regions"), in_order(mask))
+    def videos(self, key_images: Mapping[str, Tensor]) -> VideoEncoding:
+        """Encode the key images of B videos (see `pack`); h_v has LLaVA's part in it."""
+        mask = key_images["mask"]
+        encoding: VideoEncoding = self.head(key_images["image"], key_images.get("regions"), one_frame_per_segment(mask))
         if self.llava is None:
-            return found
-        texts = [VIDEO_PROMPT.format(images=self._places(row)) for row in mask]
-        said = self.llava.read(texts, self.llava.project(seen["patches"][mask]))
-        return found._replace(video=found.video + self.video_residual(normalize(said.to(found.video), dim=-1)))
+            return encoding
+        prompts = [VIDEO_PROMPT.format(images=self._image_tokens(row)) for row in mask]
+        states = self.llava.read(prompts, self.llava.project(key_images["patches"][mask]))  # (B, d_lm)
+        residual = self.video_residual(normalize(states.to(encoding.video), dim=-1))
+        return encoding._replace(video=encoding.video + residual)
 
     def texts(self, clip: Tensor, texts: Sequence[str]) -> Tensor:
-        """h_T (B, D) from CLIP's vectors (B, D) of the same texts."""
+        """Return h_T (B, D) from CLIP's vectors (B, D) of the same texts."""
         if self.llava is None:
             return clip
-        prompts = [TEXT_PROMPT.format(text=self.llava.quote(text, _QUOTED)) for text in texts]
-        return clip + self.text_residual(normalize(self.llava.read(prompts).to(clip), dim=-1))
+        prompts = [TEXT_PROMPT.format(text=self.llava.quote(text, _MAX_TEXT_TOKENS)) for text in texts]
+        states = self.llava.read(prompts)  # (B, d_lm)
+        residual: Tensor = self.text_residual(normalize(states.to(clip), dim=-1))
+        return clip + residual
 
-    # What the train room asks for
+    # The protocol `Trainable`
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """`lora` (adapter and projector) and `heads` (all else)."""
+        """Return the trained parameters as `lora` (adapter and projector) and `heads` (all others)."""
         groups: dict[str, list[nn.Parameter]] = {"lora": [], "heads": []}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -74,100 +80,114 @@ class MmiNetwork(nn.Module):
         return groups
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Texts (B, D), videos (B, D) and the number of each pair's video (B,)."""
+        """Return texts (B, D), videos (B, D) and the number of each pair's video (B,)."""
         return self.texts(batch["clip"], batch["texts"]), self.videos(batch["video"]).video, batch["groups"]
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        """`caption` and `masked`, the two halves of L_m; `skeleton`, L_s. L_r is the train room's own."""
+        """Return `caption` and `masked`, the two halves of L_m; `skeleton`, L_s. L_r is the train room's own."""
         terms = {"caption": self.caption_loss, "masked": self.masked_loss, "skeleton": self.skeleton_loss}
         return {name: terms[name](batch) for name in names if name in terms}
 
     def caption_loss(self, batch: Mapping[str, Any]) -> Tensor:
-        """-log P(T | V): the next-token loss of the caption behind the key images (decision)."""
-        llava, mask = self._llava(), batch["video"]["mask"]
-        starts = [CAPTION_PROMPT.format(images=self._places(row), text="").rstrip() for row in mask]
-        wholes = [f"{start} {llava.quote(text, _QUOTED)}" for start, text in zip(starts, batch["texts"], strict=True)]
-        visual = llava.project(batch["video"]["patches"][mask])
-        inputs = llava.inputs(wholes, visual)
-        prompts = llava.inputs(starts, visual).mask.sum(dim=1)  # how many tokens come before the caption
-        places = torch.arange(inputs.ids.shape[1], device=inputs.ids.device)
-        target = (places >= prompts[:, None]) & inputs.mask.bool()
-        return next_token(llava.logits(llava.states(inputs)), inputs.ids.where(target, IGNORED))
+        """Return -log P(T | V): the next-token loss of the caption behind the key images (decision)."""
+        llava, mask = self._required_llava(), batch["video"]["mask"]
+        prompts = [CAPTION_PROMPT.format(images=self._image_tokens(row), text="").rstrip() for row in mask]
+        captioned = [
+            f"{prompt} {llava.quote(text, _MAX_TEXT_TOKENS)}"
+            for prompt, text in zip(prompts, batch["texts"], strict=True)
+        ]
+        visual = llava.project(batch["video"]["patches"][mask])  # (N, T, d_lm)
+        inputs = llava.inputs(captioned, visual)
+        prompt_lengths = llava.inputs(prompts, visual).mask.sum(dim=1)  # (B,)
+        positions = torch.arange(inputs.ids.shape[1], device=inputs.ids.device)
+        target = (positions >= prompt_lengths[:, None]) & inputs.mask.bool()  # (B, L), the caption's own tokens
+        labels = inputs.ids.where(target, IGNORE_INDEX)
+        return next_token_cross_entropy(llava.logits(llava.states(inputs)), labels)
 
     def masked_loss(self, batch: Mapping[str, Any]) -> Tensor:
-        """-log P(V | T): masked key images, picked out of all key images of the batch (decision).
+        """Return -log P(V | T): masked key images, picked out of all key images of the batch (decision).
 
         At least one key image of each video is masked by a learned vector; the state at its place is held against
-        CLIP's vectors. With several visual tokens a key image, the mean over its places speaks.
+        CLIP's vectors. With several visual tokens a key image, the mean of their states is.
         """
-        llava, mask = self._llava(), batch["video"]["mask"]
-        masked = _some(mask)
+        llava, mask, images = self._required_llava(), batch["video"]["mask"], batch["video"]["image"]
+        masked = _random_mask(mask)
         visual = llava.project(batch["video"]["patches"][mask])  # (N, T, d_lm)
         visual = torch.where(masked[mask][:, None, None], self.masked_image.to(visual), visual)
-        texts = [
-            MASKED_PROMPT.format(text=llava.quote(text, _QUOTED), images=self._places(row))
+        prompts = [
+            MASKED_PROMPT.format(text=llava.quote(text, _MAX_TEXT_TOKENS), images=self._image_tokens(row))
             for text, row in zip(batch["texts"], mask, strict=True)
         ]
-        inputs = llava.inputs(texts, visual)
-        at_images = inputs.ids == llava.base.config.image_token_id
-        states = llava.states(inputs)[at_images].unflatten(0, (-1, llava.tokens_per_image)).mean(dim=1)  # (N, d_lm)
-        guesses = batch["video"]["image"].new_zeros(batch["video"]["image"].shape)
-        guesses = guesses.masked_scatter(mask[..., None], self.guess(states.to(guesses)).to(guesses))
-        return masked_prediction(guesses, batch["video"]["image"], masked, mask, self.temperature())
+        inputs = llava.inputs(prompts, visual)
+        at_images = inputs.ids == llava.base.config.image_token_id  # (B, L), N T of them true
+        token_states = llava.states(inputs)[at_images]  # (N T, d_lm)
+        states = token_states.reshape(-1, llava.tokens_per_image, llava.width).mean(dim=1)  # (N, d_lm)
+        predictions = images.new_zeros(images.shape)  # (B, K, D)
+        predictions = predictions.masked_scatter(mask[..., None], self.guess(states.to(predictions)).to(predictions))
+        return masked_prediction(predictions, images, masked, mask, self.temperature())
 
     def skeleton_loss(self, batch: Mapping[str, Any]) -> Tensor:
-        """L_s: binary cross-entropy of p on pairs of skeletons, batch["skeletons"]: {"text", "video", "match"}."""
+        """Return L_s: binary cross-entropy of p on batch["skeletons"]: {"text", "video", "match"}."""
         pairs = batch["skeletons"]
-        yes, no = self.answers(pairs["text"], pairs["video"])
-        return skeleton(yes, no, pairs["match"])
+        yes, no = self.judge_logits(pairs["text"], pairs["video"])
+        return skeleton_cross_entropy(yes, no, pairs["match"])
 
-    def answers(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Logits (N,) of "yes" and of "no" behind the question of prompts/judge.yaml; p = P(yes) / (P(yes) + P(no))
-        (decision)."""
-        llava, template = self._llava(), prompt_templates.judge()
-        logits = llava.logits(llava(llava.inputs(judge_prompts(llava, texts, videos))))
-        yes, no = (llava.first_token(word) for word in (template.positive, template.negative))
+    def judge_logits(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the logits (N,) of "yes" and of "no" behind the question of prompts/judge.yaml.
+
+        p = P(yes) / (P(yes) + P(no)) (decision).
+        """
+        llava, template = self._required_llava(), prompt_templates.judge()
+        logits = llava.logits(llava(llava.inputs(judge_prompts(llava, texts, videos))))  # (N, V)
+        yes, no = llava.first_token(template.positive), llava.first_token(template.negative)
         return logits[:, yes], logits[:, no]
 
-    def _places(self, row: Tensor) -> str:
-        return self._llava().image_token * int(row.sum())
+    def _image_tokens(self, row: Tensor) -> str:
+        """The image tokens of one video, from its row (K,) of the mask."""
+        return self._required_llava().image_token * int(row.sum())
 
-    def _llava(self) -> Llava:
+    def _required_llava(self) -> Llava:
         if self.llava is None:
             raise ValueError("the large model is switched off (lvlm: false); leave L_m and L_s out of the stages")
         return self.llava
 
 
 def judge_prompts(llava: Llava, texts: Sequence[str], videos: Sequence[str]) -> list[str]:
-    """The question of prompts/judge.yaml about each pair of plain skeletons, which are quoted."""
+    """Ask the question of prompts/judge.yaml about each pair of plain skeletons, which are quoted."""
     template = prompt_templates.judge()
-    pairs = zip(texts, videos, strict=True)
-    texts, videos = zip(*((llava.quote(each, template.quoted) for each in pair) for pair in pairs), strict=True)
-    return [template.prompt.format(text=text, video=video) for text, video in zip(texts, videos, strict=True)]
+    prompts = []
+    for text, video in zip(texts, videos, strict=True):
+        text, video = llava.quote(text, template.quoted), llava.quote(video, template.quoted)
+        prompts.append(template.prompt.format(text=text, video=video))
+    return prompts
 
 
 def pack(features: Sequence[Features], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Features of B videos side by side, padded to the largest K: image (B, K, D), regions (B, K, R, D),
-    patches (B, K, T, d_v) in float32, and mask (B, K), true where there is a key image."""
-    most = max(len(each.segments) for each in features)
+    """Put the features of B videos side by side, padded to the largest K.
+
+    Returns:
+        image (B, K, D), regions (B, K, R, D) and patches (B, K, T, d_v) in float32, and mask (B, K), true where there
+        is a key image.
+    """
+    longest = max(len(video.segments) for video in features)
     packed = {}
     for name in ("image", "regions", "patches"):
-        rows = [each.arrays[name] for each in features]
-        padded = np.zeros((len(rows), most, *rows[0].shape[1:]), dtype=np.float32)
-        for row, own in zip(padded, rows, strict=True):
-            row[: len(own)] = own
+        arrays = [video.arrays[name] for video in features]
+        padded = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=np.float32)
+        for row, array in zip(padded, arrays, strict=True):
+            row[: len(array)] = array
         packed[name] = torch.from_numpy(padded).to(device)
-    counts = torch.tensor([len(each.segments) for each in features], device=device)
-    packed["mask"] = torch.arange(most, device=device) < counts[:, None]
+    counts = torch.tensor([len(video.segments) for video in features], device=device)
+    packed["mask"] = torch.arange(longest, device=device) < counts[:, None]
     return packed
 
 
-def unit(vectors: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Unit vectors, as other rooms hold them."""
+def unit(vectors: Tensor) -> NDArray[np.float32]:
+    """Return unit vectors (..., D) as an array, as other rooms hold them."""
     return np.asarray(normalize(vectors.float(), dim=-1).cpu().numpy(), dtype=np.float32)
 
 
-def _some(mask: Tensor) -> Tensor:
+def _random_mask(mask: Tensor) -> Tensor:
     """Which key images are masked: each with a chance of 15 %, at least one a video. (B, K) -> (B, K) bool."""
     draws = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, 2.0)
-    return mask & ((draws < _MASKED) | (draws == draws.min(dim=1, keepdim=True).values))
+    return mask & ((draws < _MASK_PROBABILITY) | (draws == draws.min(dim=1, keepdim=True).values))
