@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmi_tvr.errors import UsageError
-from mmi_tvr.nn.attention import RelationAttention, cosine_similarities, distance_kernel
+from mmi_tvr.nn.attention import RelationAttention, RelationEncoder, RelationLayer, cosine_similarities, distance_kernel
 from mmi_tvr.nn.options import HeadOptions
 from mmi_tvr.nn.pooling import SegmentPooling, VideoPooling
 from mmi_tvr.nn.spatial import SpatialHead
@@ -57,48 +57,93 @@ def softmax(scores: list[float]) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def naive_attention(head: RelationAttention, asking: Tensor, asked: Tensor, places: Tensor) -> Tensor:
-    """Eq. 1 / eq. 2 for one video without padding, one number at a time. (Q, D), (L, D) -> (Q, D)."""
-    length, width = len(asked), WIDTH // HEADS
-    out = torch.zeros(len(asking), WIDTH, dtype=torch.float64)
+def naive_attention(head: RelationAttention, query: Tensor, key_value: Tensor, positions: Tensor) -> Tensor:
+    """The attention equation for one video without padding, one number at a time. (Q, D), (L, D) -> (Q, D)."""
+    length, width = len(key_value), WIDTH // HEADS
+    output = torch.zeros(len(query), WIDTH, dtype=torch.float64)
     for h in range(HEADS):
         rows = slice(h * width, (h + 1) * width)
 
         def apply(layer: torch.nn.Linear, vector: Tensor, rows: slice = rows) -> Tensor:
             return layer.weight[rows] @ vector + layer.bias[rows]
 
-        keys = [apply(head.key, vector) for vector in asked]
-        values = [apply(head.value, vector) for vector in asked]
+        keys = [apply(head.key, vector) for vector in key_value]
+        values = [apply(head.value, vector) for vector in key_value]
         mixed = list(keys)
         for i in range(0 if head.plain else length):
-            near = [math.exp(-math.dist(places[i].tolist(), place.tolist())) for place in places]
-            total = torch.zeros(width, dtype=torch.float64)
+            kernel = [math.exp(-math.dist(positions[i].tolist(), position.tolist())) for position in positions]
+            mixed[i] = torch.zeros(width, dtype=torch.float64)
             for j in range(length):
-                similar = asked[i] @ asked[j] / (asked[i].norm() * asked[j].norm())
-                position = near[j] / sum(near) + head.correction[h, i, j]
-                total += (position + head.similarity[h] * similar) * keys[j]
-            mixed[i] = total
-        for q, vector in enumerate(asking):
-            query = apply(head.query, vector)
-            weights = softmax([float(query @ key) / math.sqrt(width) for key in mixed])
-            out[q, rows] = sum(weight * value for weight, value in zip(weights, values, strict=True))
-    return out @ head.output.weight.T + head.output.bias
+                cosine = key_value[i] @ key_value[j] / (key_value[i].norm() * key_value[j].norm())
+                prior = kernel[j] / sum(kernel) + head.correction[h, i, j]
+                mixed[i] += (prior + head.similarity[h] * cosine) * keys[j]
+        for q, vector in enumerate(query):
+            projected = apply(head.query, vector)
+            weights = softmax([float(projected @ key) / math.sqrt(width) for key in mixed])
+            output[q, rows] = sum(weight * value for weight, value in zip(weights, values, strict=True))
+    return output @ head.output.weight.T + head.output.bias
 
 
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(
-    "places", [torch.arange(5)[:, None], torch.cartesian_prod(torch.arange(3), torch.arange(3))], ids=["H", "G"]
+    "positions", [torch.arange(5)[:, None], torch.cartesian_prod(torch.arange(3), torch.arange(3))], ids=["H", "G"]
 )
 @torch.no_grad()
-def test_attention_is_the_equation(plain: bool, places: Tensor) -> None:
-    near = None if plain else distance_kernel(places.double())
-    head = shaken(RelationAttention(WIDTH, HEADS, near, 0.0))
-    asking, asked = torch.randn(2, 3, WIDTH).double(), torch.randn(2, len(places), WIDTH).double()
-    everything = torch.ones(2, len(places), dtype=torch.bool)
-    got = head(asking, asked, cosine_similarities(asked), everything)
+def test_attention_is_the_equation(plain: bool, positions: Tensor) -> None:
+    prior = None if plain else distance_kernel(positions.double())
+    head = shaken(RelationAttention(WIDTH, HEADS, prior, 0.0))
+    query, key_value = torch.randn(2, 3, WIDTH).double(), torch.randn(2, len(positions), WIDTH).double()
+    no_padding = torch.ones(2, len(positions), dtype=torch.bool)
+    output = head(query, key_value, cosine_similarities(key_value), no_padding)
     for video in range(2):
-        wanted = naive_attention(head, asking[video], asked[video], places)
-        torch.testing.assert_close(got[video], wanted, atol=1e-6, rtol=0)
+        expected = naive_attention(head, query[video], key_value[video], positions)
+        torch.testing.assert_close(output[video], expected, atol=1e-6, rtol=0)
+
+
+def test_a_relation_starts_at_the_kernel_and_the_similarities_over_their_number() -> None:
+    prior = distance_kernel(torch.arange(4.0)[:, None])
+    head = RelationAttention(WIDTH, HEADS, prior, 0.0)
+    similarity = torch.rand(2, 4, 4)
+    relation = head.relation(similarity, torch.ones(2, 4, dtype=torch.bool))
+    expected = prior + similarity / 4
+    torch.testing.assert_close(relation, expected[:, None].expand(2, HEADS, 4, 4))
+
+
+def test_attention_weights_drop_out_in_training_alone() -> None:
+    head = RelationAttention(WIDTH, HEADS, None, 0.5)
+    tokens, mask = torch.randn(1, 6, WIDTH), torch.ones(1, 6, dtype=torch.bool)
+    similarity = cosine_similarities(tokens)
+    head.eval()
+    assert torch.equal(head(tokens, tokens, similarity, mask), head(tokens, tokens, similarity, mask))
+    head.train()
+    assert not torch.equal(head(tokens, tokens, similarity, mask), head(tokens, tokens, similarity, mask))
+
+
+@torch.no_grad()
+def test_a_layer_is_attention_then_a_feed_forward_part_behind_norms_and_residuals() -> None:
+    layer = shaken(RelationLayer(WIDTH, HEADS, distance_kernel(torch.arange(3.0).double()[:, None]), 2, 0.0))
+    tokens, mask = torch.randn(2, 4, WIDTH).double(), torch.tensor([[True, True, True], [True, True, False]])
+    similarity = cosine_similarities(tokens[:, 1:])
+    normed = layer.norm_attention(tokens)
+    attended = tokens + layer.attention(normed, normed[:, 1:], similarity, mask)
+    expected = attended + layer.feed(layer.norm_feed(attended))
+    torch.testing.assert_close(layer(tokens, similarity, mask), expected)
+    torch.testing.assert_close(layer(tokens, similarity, mask, query_count=1), expected[:, :1])
+
+
+@torch.no_grad()
+def test_an_encoder_gives_the_state_of_cls_behind_all_layers() -> None:
+    """With the last layer on all tokens, and the relation of what `content` says, not of the tokens."""
+    encoder = RelationEncoder(
+        WIDTH, torch.arange(5)[:, None], heads=HEADS, layers=3, expansion=2, dropout=0.0, plain=False
+    )
+    shaken(encoder)
+    tokens, content = torch.randn(2, 2, 4, WIDTH).double()
+    mask = torch.tensor([[True, True, True, True], [True, True, False, False]])
+    states = torch.cat([encoder.summary.expand(2, 1, -1), tokens + encoder.positions[:4]], dim=1)
+    for layer in encoder.layers:
+        states = layer(states, cosine_similarities(content), mask)
+    torch.testing.assert_close(encoder(tokens, content, mask), encoder.norm(states)[:, 0])
 
 
 @torch.no_grad()
@@ -107,23 +152,23 @@ def test_pooling_is_the_equation() -> None:
     shaken(segments), shaken(videos)
     frames, regions, _ = some_videos([7, 4])
     belongs = torch.tensor([[0, 0, 1, 1, 1, 2, 2], [0, 1, 1, 1, -1, -1, -1]])
-    images, real, seen = segments(frames, belongs, 3, regions)
-    video, beta = videos(images, real)
+    images, mask, pooled_regions = segments(frames, belongs, 3, regions)
+    video, beta = videos(images, mask)
     w_i = torch.eye(WIDTH) + segments.project.correction.weight
     w_v = torch.eye(WIDTH) + videos.project.correction.weight
     for b, count in enumerate([3, 2]):
         for k in range(count):
             inside = [i for i in range(7) if belongs[b, i] == k]
             alpha = softmax([float(segments.score.weight[0] @ w_i @ frames[b, i]) for i in inside])
-            wanted = sum(a * (w_i @ frames[b, i]) for a, i in zip(alpha, inside, strict=True))
-            torch.testing.assert_close(images[b, k], wanted, atol=1e-6, rtol=0)
-            wanted = sum(a * (regions[b, i] @ w_i.T) for a, i in zip(alpha, inside, strict=True))
-            torch.testing.assert_close(seen[b, k], wanted, atol=1e-6, rtol=0)
+            expected = sum(a * (w_i @ frames[b, i]) for a, i in zip(alpha, inside, strict=True))
+            torch.testing.assert_close(images[b, k], expected, atol=1e-6, rtol=0)
+            expected = sum(a * (regions[b, i] @ w_i.T) for a, i in zip(alpha, inside, strict=True))
+            torch.testing.assert_close(pooled_regions[b, k], expected, atol=1e-6, rtol=0)
         weights = softmax([float(videos.score.weight[0] @ images[b, k]) for k in range(count)])
-        wanted = sum(weight * (w_v @ images[b, k]) for k, weight in enumerate(weights))
-        torch.testing.assert_close(video[b], wanted, atol=1e-6, rtol=0)
+        expected = sum(weight * (w_v @ images[b, k]) for k, weight in enumerate(weights))
+        torch.testing.assert_close(video[b], expected, atol=1e-6, rtol=0)
         torch.testing.assert_close(beta[b, :count], torch.tensor(weights).double(), atol=1e-6, rtol=0)
-    assert real.tolist() == [[True, True, True], [True, True, False]]
+    assert mask.tolist() == [[True, True, True], [True, True, False]]
     assert beta[1, 2] == 0
     assert not images[1, 2].any()
 
@@ -134,13 +179,13 @@ def test_untrained_is_the_mean_of_the_key_images(switches: dict[str, bool]) -> N
     frames, regions, mask = some_videos([6, 3, 1])
     frames, regions = frames.float(), regions.float()
     head = VideoHead(WIDTH, OPTIONS.model_copy(update=switches)).eval()
-    seen = head(frames, regions, one_frame_per_segment(mask))
+    encoding = head(frames, regions, one_frame_per_segment(mask))
     for b, count in enumerate([6, 3, 1]):
-        torch.testing.assert_close(seen.video[b], frames[b, :count].mean(dim=0), atol=1e-6, rtol=0)
-        torch.testing.assert_close(seen.images[b, :count], frames[b, :count], atol=1e-6, rtol=0)
+        torch.testing.assert_close(encoding.video[b], frames[b, :count].mean(dim=0), atol=1e-6, rtol=0)
+        torch.testing.assert_close(encoding.images[b, :count], frames[b, :count], atol=1e-6, rtol=0)
     segments = torch.tensor([[0, 0, 0, 1, 1, 2], [0, 0, 1, -1, -1, -1], [0, -1, -1, -1, -1, -1]])
-    wanted = torch.stack([frames[0, :3].mean(dim=0), frames[0, 3:5].mean(dim=0), frames[0, 5]]).mean(dim=0)
-    torch.testing.assert_close(head(frames, regions, segments).video[0], wanted, atol=1e-6, rtol=0)
+    expected = torch.stack([frames[0, :3].mean(dim=0), frames[0, 3:5].mean(dim=0), frames[0, 5]]).mean(dim=0)
+    torch.testing.assert_close(head(frames, regions, segments).video[0], expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("switches", ABLATIONS.values(), ids=ABLATIONS.keys())
@@ -170,13 +215,16 @@ def test_padding_changes_nothing(switches: dict[str, bool], length: int, extra: 
 def test_each_head_by_itself_is_safe_from_padding() -> None:
     frames, regions, mask = some_videos([4, 2])
     heads = [shaken(head) for head in (TemporalHead(WIDTH, OPTIONS), SpatialHead(WIDTH, OPTIONS), VideoPooling(WIDTH))]
-    found = []
-    for rubbish in (0.0, math.nan):
+    temporal, spatial, pooling = heads
+
+    def outputs(rubbish: float) -> list[Tensor]:
         frames[~mask], regions[~mask] = rubbish, rubbish
-        found.append([heads[0](frames, mask), heads[1](regions, mask), heads[2](frames, mask)[0]])
-    assert all(torch.equal(clean, dirty) for clean, dirty in zip(*found, strict=True))
-    assert not found[0][1][1, 2:].any()
-    sum(said.sum() for said in found[1]).backward()
+        return [temporal(frames, mask), spatial(regions, mask), pooling(frames, mask)[0]]
+
+    clean, dirty = outputs(0.0), outputs(math.nan)
+    assert all(torch.equal(one, other) for one, other in zip(clean, dirty, strict=True))
+    assert not clean[1][1, 2:].any()
+    sum(output.sum() for output in dirty).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for head in heads for p in head.parameters())
 
 
@@ -184,9 +232,9 @@ def test_each_head_by_itself_is_safe_from_padding() -> None:
 def test_a_row_of_padding_alone_gives_numbers() -> None:
     head = VideoHead(WIDTH, OPTIONS).double().eval()
     frames, regions, mask = some_videos([3, 0])
-    seen = head(frames, regions, one_frame_per_segment(mask))
-    assert seen.video.isfinite().all()
-    assert not seen.weights[1].any()
+    encoding = head(frames, regions, one_frame_per_segment(mask))
+    assert encoding.video.isfinite().all()
+    assert not encoding.weights[1].any()
 
 
 @torch.no_grad()
@@ -221,6 +269,65 @@ def test_the_spatial_head_sees_where_things_are() -> None:
     torch.testing.assert_close(head(regions, mask)[:, :1], head(regions[:, :1], mask[:, :1]))
 
 
+@pytest.mark.parametrize(("temporal", "spatial"), [(True, True), (True, False), (False, True), (False, False)])
+@torch.no_grad()
+def test_a_switch_takes_its_own_head_away_and_not_the_other(temporal: bool, spatial: bool) -> None:
+    """The order of key images counts exactly with the temporal head, the layout of regions with the spatial one."""
+    head = shaken(VideoHead(WIDTH, OPTIONS.model_copy(update={"temporal": temporal, "spatial": spatial})))
+    frames, regions, mask = some_videos([4])
+    segments = one_frame_per_segment(mask)
+    video = head(frames, regions, segments).video
+    reordered = head(frames.flip(1), regions.flip(1), segments).video
+    mirrored = head(frames, regions.flip(2), segments).video
+    assert ((video - reordered).abs().max() > 1e-4) == temporal
+    assert ((video - mirrored).abs().max() > 1e-4) == spatial
+
+
+@torch.no_grad()
+def test_fusion_adds_both_heads_vectors_to_the_pooled_video() -> None:
+    """h_v = h_v0 + MLP([h_t ; h_s]), h_s the key images' spatial vectors under beta."""
+    head = shaken(VideoHead(WIDTH, OPTIONS))
+    frames, regions, mask = some_videos([5, 3])
+    encoding = head(frames, regions, one_frame_per_segment(mask))
+    images, images_mask, pooled = head.segments(frames, one_frame_per_segment(mask), 5, regions)
+    base, beta = head.pooling(images, images_mask)
+    h_s = (beta[..., None] * head.spatial(pooled, mask)).sum(dim=1)
+    expected = base + head.fusion.mlp(torch.cat([head.temporal(images, mask), h_s], dim=-1))
+    torch.testing.assert_close(encoding.video, expected)
+    torch.testing.assert_close(encoding.weights, beta)
+    assert torch.equal(encoding.mask, mask)
+
+
+@torch.no_grad()
+def test_the_temporal_head_reads_images_and_their_scaled_differences() -> None:
+    head = shaken(TemporalHead(WIDTH, OPTIONS))
+    frames, _, mask = some_videos([4])
+    steps = torch.cat([torch.zeros(1, 1, WIDTH).double(), frames[:, 1:] - frames[:, :-1]], dim=1)
+    tokens = head.picture(head.norm(frames)) + head.change(steps * math.sqrt(WIDTH))
+    torch.testing.assert_close(head(frames, mask), head.reasoner(tokens, frames, mask))
+
+
+@torch.no_grad()
+def test_the_spatial_head_reads_regions_and_relates_them_as_they_are() -> None:
+    head = shaken(SpatialHead(WIDTH, OPTIONS))
+    _, regions, mask = some_videos([3])
+    no_padding = torch.ones(3, GRID**2, dtype=torch.bool)
+    expected = head.reasoner(head.picture(head.norm(regions[0])), regions[0], no_padding)
+    torch.testing.assert_close(head(regions, mask)[0], expected)
+    cells = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
+    prior = head.reasoner.layers[0].attention.distance_prior
+    torch.testing.assert_close(prior, distance_kernel(cells.float()).double())
+
+
+@torch.no_grad()
+def test_a_segment_number_without_frames_is_padding() -> None:
+    frames, regions, _ = some_videos([4])
+    images, mask, pooled = SegmentPooling(WIDTH).double()(frames, torch.tensor([[0, 0, 2, 2]]), 3, regions)
+    assert mask.tolist() == [[True, False, True]]
+    assert not images[0, 1].any()
+    assert not pooled[0, 1].any()
+
+
 def test_plain_differs_in_the_relation_alone() -> None:
     related = {name for name, _ in TemporalHead(WIDTH, OPTIONS).named_parameters()}
     plain = {name for name, _ in TemporalHead(WIDTH, OPTIONS.model_copy(update={"plain": True})).named_parameters()}
@@ -228,10 +335,11 @@ def test_plain_differs_in_the_relation_alone() -> None:
     assert {name.rpartition(".")[2] for name in related - plain} == {"correction", "similarity"}
 
 
-def test_kernel_and_changes() -> None:
-    near = distance_kernel(torch.arange(3.0)[:, None])
-    assert torch.allclose(near.sum(dim=1), torch.ones(3))
-    assert near[0, 0] > near[0, 1] > near[0, 2]
+def test_the_kernel_falls_with_distance_and_differences_are_to_the_image_before() -> None:
+    kernel = distance_kernel(torch.arange(3.0)[:, None])
+    assert torch.allclose(kernel.sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(kernel[0, 1] / kernel[0, 0], torch.tensor(math.exp(-1)))
+    torch.testing.assert_close(kernel[0, 2] / kernel[0, 0], torch.tensor(math.exp(-2)))
     frames, _, _ = some_videos([3])
     assert not differences(frames)[:, 0].any()
     torch.testing.assert_close(differences(frames)[:, 1:], frames[:, 1:] - frames[:, :-1])
@@ -242,9 +350,10 @@ def test_the_heads_learn_order_that_no_mean_can_tell(switches: dict[str, bool]) 
     """Two events in both orders: the mean is the same; past the zero layer the gradient must reach the heads."""
     options = OPTIONS.model_copy(update={**switches, "spatial": False, "layers": 1})
     head = VideoHead(WIDTH, options)
-    reading = torch.nn.Linear(WIDTH, 1)
-    optimiser = torch.optim.AdamW([*head.parameters(), *reading.parameters()], lr=3e-3)
+    classifier = torch.nn.Linear(WIDTH, 1)
+    optimiser = torch.optim.AdamW([*head.parameters(), *classifier.parameters()], lr=3e-3)
     still, first, second = torch.nn.functional.normalize(torch.randn(3, WIDTH), dim=-1)
+    segments = one_frame_per_segment(torch.ones(64, 6, dtype=torch.bool))
 
     def batch() -> tuple[Tensor, Tensor]:
         order = torch.rand(64) < 0.5
@@ -253,16 +362,15 @@ def test_the_heads_learn_order_that_no_mean_can_tell(switches: dict[str, bool]) 
         base[:, 1], base[:, 4] = base[:, 1] + events[:, 0], base[:, 4] + events[:, 1]
         return base, order.float()
 
-    everything = torch.ones(64, 6, dtype=torch.bool)
     for _ in range(100):
         frames, order = batch()
-        said = reading(head(frames, None, one_frame_per_segment(everything)).video).squeeze(-1)
+        logits = classifier(head(frames, None, segments).video).squeeze(-1)
         optimiser.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(said, order).backward()
+        torch.nn.functional.binary_cross_entropy_with_logits(logits, order).backward()
         optimiser.step()
     frames, order = batch()
-    said = reading(head.eval()(frames, None, one_frame_per_segment(everything)).video).squeeze(-1)
-    assert ((said > 0) == order.bool()).float().mean() > 0.95
+    logits = classifier(head.eval()(frames, None, segments).video).squeeze(-1)
+    assert ((logits > 0) == order.bool()).float().mean() > 0.95
 
 
 def test_every_parameter_can_learn() -> None:
@@ -279,9 +387,10 @@ def test_every_parameter_can_learn() -> None:
 
 def test_bfloat16_stays_bfloat16() -> None:
     frames, regions, mask = some_videos([3, 2])
-    seen = VideoHead(WIDTH, OPTIONS).bfloat16()(frames.bfloat16(), regions.bfloat16(), one_frame_per_segment(mask))
-    assert seen.video.dtype == torch.bfloat16
-    assert seen.video.isfinite().all()
+    head = VideoHead(WIDTH, OPTIONS).bfloat16()
+    video = head(frames.bfloat16(), regions.bfloat16(), one_frame_per_segment(mask)).video
+    assert video.dtype == torch.bfloat16
+    assert video.isfinite().all()
 
 
 def test_wrong_shapes_are_one_line() -> None:
