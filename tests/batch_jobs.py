@@ -16,8 +16,8 @@ from fakes import FakeModel
 from numpy.typing import NDArray
 
 from mmi_tvr.batch import program
-from mmi_tvr.batch.extract import Extract
-from mmi_tvr.batch.folder import Folder
+from mmi_tvr.batch.extract import ExtractTask
+from mmi_tvr.batch.folder import BatchFolder
 from mmi_tvr.types import Pixels
 
 
@@ -38,10 +38,10 @@ def model(section: object = None, device: str = "cpu") -> Touchy:
     return Touchy(delay=float(os.environ.get("DELAY", 0)))
 
 
-def task(folder: Folder, device: str = "cpu", trec: Path | None = None) -> Extract:
-    return Extract(folder, device, model)
+def make_task(folder: BatchFolder, device: str = "cpu", trec: Path | None = None) -> ExtractTask:
+    return ExtractTask(folder, device, model)
 
 
 if __name__ == "__main__":
-    program.task = task
-    program.work(Path(sys.argv[1]), "cpu", None, print)
+    program.make_task = make_task
+    program.run_worker(Path(sys.argv[1]), "cpu", None, print)

@@ -23,14 +23,15 @@ from safetensors import safe_open
 
 from mmi_tvr import models
 from mmi_tvr.batch import extract, supervise
-from mmi_tvr.batch.folder import DIED, Folder, Journal
+from mmi_tvr.batch.folder import BatchFolder
+from mmi_tvr.batch.journal import CRASHED, Journal
 from mmi_tvr.batch.leases import Leases
 from mmi_tvr.batch.worker import Worker, WorkerFailed
 from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
 from mmi_tvr.features.cache import FeatureCache
 
 WORKER = [sys.executable, str(Path(batch_jobs.__file__))]
-BEAT = {"beat": 0.05, "stale": 0.4}
+HEARTBEAT = {"heartbeat": 0.05, "stale_after": 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +51,18 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
 
 
-def begin(output: Path, clips: Path, shard: int = 4, **options: Any) -> Folder:
-    return extract.create(output, clips, model=models.section("label_bridge"), shard=shard, **options)
+def begin(output: Path, clips: Path, shard_size: int = 4, **options: Any) -> BatchFolder:
+    return extract.create(output, clips, model=models.section("label_bridge"), shard_size=shard_size, **options)
 
 
-def finish(folder: Folder, model: FakeModel | None = None) -> FakeModel:
+def finish(folder: BatchFolder, model: FakeModel | None = None) -> FakeModel:
     """Work to the end in this process; returns the model, which has counted."""
     used = model or FakeModel()
-    Worker(folder, extract.Extract(folder, "cpu", lambda section, device: used), **BEAT).run()
+    Worker(folder, extract.ExtractTask(folder, "cpu", lambda section, device: used), **HEARTBEAT).run()
     return used
 
 
-def check(folder: Folder, clips: Path, bad: tuple[str, ...] = ()) -> None:
+def check(folder: BatchFolder, clips: Path, bad: tuple[str, ...] = ()) -> None:
     """Every clip is there exactly once, in order, in all that was written; nothing is left over."""
     names = sorted(path.name for path in clips.iterdir())
     outcomes = [outcome for shard in folder.shards() for outcome in folder.outcomes(shard)]
@@ -91,7 +92,7 @@ def check(folder: Folder, clips: Path, bad: tuple[str, ...] = ()) -> None:
 
 
 @contextmanager
-def worker(folder: Folder, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(folder: BatchFolder, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([*WORKER, str(folder.path)], env={**os.environ, **environment}) as process:
         try:
             yield process
@@ -99,7 +100,7 @@ def worker(folder: Folder, **environment: str) -> Iterator[subprocess.Popen[byte
             process.kill()
 
 
-def holders(folder: Folder) -> set[int]:
+def holders(folder: BatchFolder) -> set[int]:
     """Process numbers of those who hold a lease."""
     found = set()
     for path in folder.path.glob("leases/*.json"):
@@ -124,16 +125,16 @@ def test_one_of_two_workers_is_killed(tmp_path: Path, clips: Path) -> None:
         until(lambda: one.pid in holders(folder) and folder.state().finished >= 4)
         one.kill()
         one.wait()
-        assert not folder.is_done(folder.shards()[-1])
+        assert not folder.is_finished(folder.shards()[-1])
         assert other.wait(60) == 0
     check(folder, clips)
 
 
 def test_an_item_that_kills_its_worker_is_quarantined(tmp_path: Path, clips: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("POISON", "kill")
-    ear, folder = Ear(), begin(tmp_path / "out", clips, shard=6)
+    ear, folder = Ear(), begin(tmp_path / "out", clips, shard_size=6)
     supervise.supervise(folder, [*WORKER, str(folder.path)], ear)
-    assert folder.quarantined() == [("03b.mp4", DIED)]
+    assert folder.quarantined() == [("03b.mp4", CRASHED)]
     check(folder, clips, bad=("03b.mp4",))
     assert ear.steps == [12]
     assert ear.messages == ["the worker was ended by signal 9; another one goes on"] * 2
@@ -141,7 +142,7 @@ def test_an_item_that_kills_its_worker_is_quarantined(tmp_path: Path, clips: Pat
 
 def test_an_item_that_breaks_the_model_is_quarantined(tmp_path: Path, clips: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("POISON", "raise")
-    folder = begin(tmp_path / "out", clips, shard=6)
+    folder = begin(tmp_path / "out", clips, shard_size=6)
     for _ in range(2):
         with pytest.raises(WorkerFailed, match="RuntimeError: magenta"):
             finish(folder, batch_jobs.model())
@@ -172,7 +173,7 @@ def test_a_worker_that_cannot_start_is_not_started_for_ever(tmp_path: Path, clip
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_and_taken_up(tmp_path: Path, clips: Path, signal_: int) -> None:
-    folder = begin(tmp_path / "out", clips, shard=12)
+    folder = begin(tmp_path / "out", clips, shard_size=12)
     with worker(folder, DELAY="0.5") as process:
         until(lambda: folder.state().finished >= 8)
         process.send_signal(signal_)
@@ -180,7 +181,7 @@ def test_stopped_and_taken_up(tmp_path: Path, clips: Path, signal_: int) -> None
     assert not list(folder.path.glob("leases/*.json"))
     done = folder.state().finished
     assert 8 <= done < 12
-    journal = Journal(folder.work("000000") / "journal.jsonl")
+    journal = Journal(folder.workdir("000000") / "journal.jsonl")
     assert {n: tries for n, tries in journal.tries.items() if tries and n not in journal.outcomes} == {}
     assert finish(folder).seen <= 2 * (12 - done)  # at most two pictures a clip, and no clip twice
     check(folder, clips)
@@ -191,7 +192,7 @@ def test_a_worker_stops_when_its_supervisor_is_killed(tmp_path: Path, clips: Pat
     folder = begin(tmp_path / "out", clips)
     code = (
         "import sys; from pathlib import Path; from fakes import Ear; from mmi_tvr.batch import supervise, folder; "
-        f"supervise.supervise(folder.Folder(Path({str(folder.path)!r})), {[*WORKER, str(folder.path)]!r}, Ear())"
+        f"supervise.supervise(folder.BatchFolder(Path({str(folder.path)!r})), {[*WORKER, str(folder.path)]!r}, Ear())"
     )
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "DELAY": "0.7"}) as parent:
         until(lambda: list(folder.path.glob("leases/*.json")))
@@ -207,7 +208,7 @@ def test_a_worker_stops_when_its_supervisor_is_killed(tmp_path: Path, clips: Pat
 
 
 def test_a_silent_holder_of_another_machine_is_replaced(tmp_path: Path) -> None:
-    first, second = Leases(tmp_path, **BEAT), Leases(tmp_path, **BEAT)
+    first, second = Leases(tmp_path, **HEARTBEAT), Leases(tmp_path, **HEARTBEAT)
     lease = first.claim("a")
     assert lease is not None
     elsewhere = {**json.loads(lease.path.read_text()), "machine": "elsewhere", "pid": 1}
@@ -217,7 +218,7 @@ def test_a_silent_holder_of_another_machine_is_replaced(tmp_path: Path) -> None:
         while time.monotonic() < end:
             assert second.claim("a") is None
             time.sleep(0.05)
-        lease._over.set()  # suspended
+        lease._released.set()  # suspended
         until(lambda: second.claim("a"), 5)
         with pytest.raises(Exception, match="a"):
             lease.check()
@@ -226,13 +227,13 @@ def test_a_silent_holder_of_another_machine_is_replaced(tmp_path: Path) -> None:
 
 def test_a_torn_lease_grows_old(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"token": ')
-    leases = Leases(tmp_path, **BEAT)
+    leases = Leases(tmp_path, **HEARTBEAT)
     assert leases.claim("a") is None
     until(lambda: leases.claim("a"), 5)
 
 
 def test_who_lost_its_lease_writes_nothing_more(tmp_path: Path, clips: Path) -> None:
-    folder = begin(tmp_path / "out", clips, shard=12)
+    folder = begin(tmp_path / "out", clips, shard_size=12)
 
     class Robbed(FakeModel):
         def encode_images(self, images: Any) -> Any:
@@ -240,7 +241,7 @@ def test_who_lost_its_lease_writes_nothing_more(tmp_path: Path, clips: Path) -> 
             path.write_text(json.dumps({**json.loads(path.read_text()), "token": "another's", "pid": os.getppid()}))
             return super().encode_images(images)
 
-    robbed = Worker(folder, extract.Extract(folder, "cpu", lambda section, device: Robbed()), **BEAT)
+    robbed = Worker(folder, extract.ExtractTask(folder, "cpu", lambda section, device: Robbed()), **HEARTBEAT)
     assert robbed._attempt("000000") is False
     assert folder.state().finished == 0
     finish(folder)
@@ -251,7 +252,7 @@ def test_who_lost_its_lease_writes_nothing_more(tmp_path: Path, clips: Path) -> 
 
 
 def test_other_work_is_refused(tmp_path: Path, clips: Path) -> None:
-    folder = begin(tmp_path / "out", clips, shard=12)
+    folder = begin(tmp_path / "out", clips, shard_size=12)
     finish(folder)
     with pytest.raises(UsageError, match="begun with shard 12, now 4"):
         begin(tmp_path / "out", clips)
@@ -264,10 +265,10 @@ def test_other_work_is_refused(tmp_path: Path, clips: Path) -> None:
     with pytest.raises(UsageError, match="not empty"):
         begin(tmp_path / "full", clips)
     with pytest.raises(UsageError, match="nothing was begun here"):
-        Folder(tmp_path / "full")
+        BatchFolder(tmp_path / "full")
     (tmp_path / "full" / "manifest.json").write_text("{}")
     with pytest.raises(UsageError, match="not readable"):
-        Folder(tmp_path / "full")
+        BatchFolder(tmp_path / "full")
 
 
 def test_features_of_an_earlier_run_are_not_made_again(tmp_path: Path, clips: Path) -> None:

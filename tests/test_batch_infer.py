@@ -14,7 +14,7 @@ from fakes import COLOURS, FakeModel, colour_video
 
 from mmi_tvr import models
 from mmi_tvr.batch import embeddings, extract, infer, inputs, program
-from mmi_tvr.batch.folder import Folder
+from mmi_tvr.batch.folder import BatchFolder
 from mmi_tvr.batch.worker import Worker
 from mmi_tvr.config import Section
 from mmi_tvr.errors import UsageError
@@ -59,15 +59,15 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def extracted(output: Path, source: Path | None, **options: Any) -> Path:
-    folder = extract.create(output, source, model=models.section("label_bridge"), shard=3, **options)
-    Worker(folder, extract.Extract(folder, "cpu", make)).run()
+    folder = extract.create(output, source, model=models.section("label_bridge"), shard_size=3, **options)
+    Worker(folder, extract.ExtractTask(folder, "cpu", make)).run()
     return output
 
 
 def asked(output: Path, table: Path, source: Path, trec: Path | None = None, **options: Any) -> list[dict[str, Any]]:
     """Run a batch of queries; all of its rows."""
-    folder = infer.create(output, table, source, shard=2, **options)
-    Worker(folder, infer.Infer(folder, "cpu", trec, make)).run()
+    folder = infer.create(output, table, source, shard_size=2, **options)
+    Worker(folder, infer.InferTask(folder, "cpu", trec, make)).run()
     return [row for file in sorted((output / "hits").iterdir()) for _, row in inputs.rows(file)]
 
 
@@ -76,7 +76,7 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
     wanted = [{"id": row["id"], "text": row["query"]} for row in ROWS]
     assert inputs.queries(write(tmp_path / f"queries.{suffix}", ROWS)) == wanted
     renamed = [{"words": row["query"], "n": at, "other": "x"} for at, row in enumerate(ROWS)]
-    found = inputs.queries(write(tmp_path / f"renamed.{suffix}", renamed), column="words", ids="n")
+    found = inputs.queries(write(tmp_path / f"renamed.{suffix}", renamed), column="words", id_column="n")
     assert found == [{"id": str(at), "text": row["query"]} for at, row in enumerate(ROWS)]
 
 
@@ -107,7 +107,7 @@ def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: p
     found = asked(tmp_path / "hits", table, vectors, tmp_path / "run.txt", top=3)
     assert [{key: value for key, value in row.items() if key not in ("video", "joint")} for row in found] == expected
     assert [row["video"] for row in found] == [Path(row["path"]).name for row in found]
-    assert asked(tmp_path / "parquet", table, vectors, tmp_path / "other.txt", top=3, form="parquet") == found
+    assert asked(tmp_path / "parquet", table, vectors, tmp_path / "other.txt", top=3, output_format="parquet") == found
     monkeypatch.setattr(
         infer, "Library", lambda path, settings=None: Library(path, model=FakeModel(), settings=settings)
     )
@@ -128,8 +128,8 @@ def test_a_run_can_be_asked_for_later(tmp_path: Path, videos: Path) -> None:
     table = write(tmp_path / "queries.jsonl", ROWS)
     vectors = extracted(tmp_path / "vectors", videos)
     asked(tmp_path / "hits", table, vectors, top=2)
-    folder = infer.create(tmp_path / "hits", table, vectors, top=2, shard=2)
-    Worker(folder, infer.Infer(folder, "cpu", tmp_path / "run.txt", make)).run()
+    folder = infer.create(tmp_path / "hits", table, vectors, top=2, shard_size=2)
+    Worker(folder, infer.InferTask(folder, "cpu", tmp_path / "run.txt", make)).run()
     assert len((tmp_path / "run.txt").read_text(encoding="utf-8").splitlines()) == 6
     assert "6 of" not in program.summary(folder, folder.state())
     assert program.summary(folder, folder.state()).startswith("3 of 3 items in 2 shards")
@@ -143,7 +143,7 @@ def test_spans_and_missing_files(tmp_path: Path, videos: Path) -> None:
         {"id": "gone", "path": "gone.mp4", "start": None, "end": None},
     ]
     vectors = extracted(tmp_path / "vectors", write(tmp_path / "list.parquet", rows), root=videos)
-    assert Folder(vectors).quarantined() == [("gone", "No such file or directory")]
+    assert BatchFolder(vectors).quarantined() == [("gone", "No such file or directory")]
     (tmp_path / "queries.txt").write_text("blue\nred\n")
     best = [row for row in asked(tmp_path / "hits", tmp_path / "queries.txt", vectors) if row["rank"] == 1]
     assert [(row["video"], row["path"]) for row in best] == [("second", str(long)), ("first", str(long))]
@@ -152,9 +152,9 @@ def test_spans_and_missing_files(tmp_path: Path, videos: Path) -> None:
 
 def test_a_data_set_is_a_source(tmp_path: Path, videos: Path) -> None:
     (videos / "captions.tsv").write_text("file\tcaption\nred.mp4\ta red thing\nblue.mp4\ta blue thing\n")
-    section = program.section(f"{{name: folder, root: '{videos}'}}")
+    section = program.dataset_section(f"{{name: folder, root: '{videos}'}}")
     vectors = extracted(tmp_path / "vectors", None, dataset=section)
-    assert [item["id"] for item in Folder(vectors).items("000000").values()] == ["red.mp4", "blue.mp4"]
+    assert [item["id"] for item in BatchFolder(vectors).items("000000").values()] == ["red.mp4", "blue.mp4"]
 
 
 def lines(text: str) -> Callable[[Path], Any]:
@@ -184,10 +184,10 @@ def lines(text: str) -> Callable[[Path], Any]:
         (lambda folder: inputs.videos(folder), "no video file is in this folder"),
         (lambda folder: extract.create(folder / "out", None), "name a folder of videos, a list, or a data set"),
         (lambda folder: extract.create(folder / "out", folder, dataset=Section(name="folder")), "one of them"),
-        (lambda folder: program.section("{split: test}"), "--dataset takes a name"),
-        (lambda folder: program.section("nonsense"), "no datasets is called 'nonsense'"),
+        (lambda folder: program.dataset_section("{split: test}"), "--dataset takes a name"),
+        (lambda folder: program.dataset_section("nonsense"), "no datasets is called 'nonsense'"),
         (lambda folder: infer.is_embeddings(folder), "no library is here"),
-        (lambda folder: embeddings.Collection(folder), "nothing was begun here"),
+        (lambda folder: embeddings.EmbeddingCollection(folder), "nothing was begun here"),
     ],
 )
 def test_bad_input_is_one_clear_line(tmp_path: Path, attempt: Callable[[Path], Any], message: str) -> None:
@@ -199,19 +199,19 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, attempt: Callable[[Path], A
 def test_unfinished_and_bare_extractions_are_not_searched(tmp_path: Path, videos: Path) -> None:
     extract.create(tmp_path / "begun", videos, model=models.section("label_bridge"))
     with pytest.raises(UsageError, match="1 of its shards are missing"):
-        embeddings.Collection(tmp_path / "begun")
+        embeddings.EmbeddingCollection(tmp_path / "begun")
     with pytest.raises(UsageError, match="it holds features, no embeddings"):
-        embeddings.Collection(extracted(tmp_path / "features", videos, outputs=("features",)))
+        embeddings.EmbeddingCollection(extracted(tmp_path / "features", videos, outputs=("features",)))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "bad.mp4").write_text("no video")
     bad = extracted(tmp_path / "none", tmp_path / "bad")
     with pytest.raises(UsageError, match="none of its videos could be used"):
-        embeddings.Collection(bad)
-    assert "bad.mp4: " in program.summary(Folder(bad), Folder(bad).state())
+        embeddings.EmbeddingCollection(bad)
+    assert "bad.mp4: " in program.summary(BatchFolder(bad), BatchFolder(bad).state())
     (tmp_path / "q.txt").write_text("red")
     asked(tmp_path / "hits", tmp_path / "q.txt", extracted(tmp_path / "good", videos))
     with pytest.raises(UsageError, match="not what batch extract wrote"):
-        embeddings.Collection(tmp_path / "hits")
+        embeddings.EmbeddingCollection(tmp_path / "hits")
     with pytest.raises(UsageError, match="re-ranking asks a library's videos"):
         infer.create(tmp_path / "re-ranked", tmp_path / "q.txt", tmp_path / "good", rerank=True)
     with pytest.raises(UsageError, match="top: Input should be greater"):

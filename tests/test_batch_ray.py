@@ -17,12 +17,12 @@ pytest.importorskip("ray")
 
 def test_ray_writes_the_same_files(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setenv("POISON", "kill")
-    first = begin(tmp_path / "processes", clips, shard=6)
+    first = begin(tmp_path / "processes", clips, shard_size=6)
     supervise.supervise(first, [*WORKER, str(first.path)], Ear())
-    second = begin(tmp_path / "ray", clips, shard=6)
+    second = begin(tmp_path / "ray", clips, shard_size=6)
     ear = Ear()
-    ray_engine.run(second, batch_jobs.task, supervise.Told(second, ear), workers=2)
-    Worker(second, batch_jobs.task(second)).finish()
+    ray_engine.run(second, batch_jobs.make_task, supervise.StatusReporter(second, ear), workers=2)
+    Worker(second, batch_jobs.make_task(second)).finish()
     check(second, clips, bad=("03b.mp4",))
     assert ear.steps == [12]
     for file in (path for part in ("done", "embeddings", "features") for path in (first.path / part).iterdir()):

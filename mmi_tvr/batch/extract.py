@@ -30,16 +30,17 @@ from ..protocols import KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Features, Video
 from ..utils.files import write_atomically
-from .folder import Folder, Outcome
+from .folder import BatchFolder
 from .inputs import Item, samples, videos
+from .journal import Outcome
 
 JOB = "extract"
 FEATURES, EMBEDDINGS = "features", "embeddings"
 Output = Literal["features", "embeddings"]
-Make = Callable[[Section, str], Model]
+ModelFactory = Callable[[Section, str], Model]  # which model, and on which device
 
 
-class Settings(plugins.BaseOptions):
+class ExtractSettings(plugins.BaseOptions):
     """What an extraction does; written down when it begins."""
 
     model: Section
@@ -58,142 +59,164 @@ def create(
     *,
     dataset: Section | None = None,
     column: str | None = None,
-    ids: str | None = None,
+    id_column: str | None = None,
     root: Path | None = None,
     model: Section | None = None,
     settings: config.Settings | None = None,
     outputs: Sequence[Output] = ("features", "embeddings"),
     features: Path | None = None,
-    shard: int = 256,
-) -> Folder:
-    """The folder of an extraction: made by the first process that asks, opened by the others and by later runs.
+    shard_size: int = 256,
+) -> BatchFolder:
+    """Return the folder of an extraction: made by the first process, opened by the others and by later runs.
 
-    `source` is a folder of videos or a list (`inputs.videos`); a `dataset` may stand in its place. The model is
-    `model`, else that of the settings. Which videos there are is decided when the folder is made.
+    Args:
+        output: the folder. Which videos there are is decided when it is made.
+        source: a folder of videos or a list (`inputs.videos`, with column, id_column and root).
+        dataset: a data set in place of the source.
+        model: the model, else that of the settings.
+        settings: of model and key images, and of whatever else they need.
+        outputs: what is written.
+        features: the feature cache to read and write; default: in the folder.
+        shard_size: videos in a shard.
+    Raises:
+        UsageError: not exactly one of source and dataset, an unusable one, or other work was begun in this folder.
     """
     settings = settings or config.from_values({})
     if (source is None) == (dataset is None):
         raise UsageError("name a folder of videos, a list, or a data set: one of them")
-    if shard < 1:
-        raise UsageError(f"a shard holds at least 1 item, not {shard}")
-    asked = {
+    request = {
         "source": _absolute(source),
-        "dataset": dataset and dataset.model_dump(mode="json"),
+        "dataset": None if dataset is None else dataset.model_dump(mode="json"),
         "column": column,
-        "ids": ids,
+        "ids": id_column,
         "root": _absolute(root),
-        "model": model and model.model_dump(mode="json"),
+        "model": None if model is None else model.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json", exclude_unset=True, exclude={"device"}),
         "outputs": list(outputs),
         "features": _absolute(features),
-        "shard": shard,
+        "shard": shard_size,
     }
 
     def plan() -> tuple[Mapping[str, Any], Sequence[Item]]:
-        section = models.resolve(model or settings.model)
-        own = models.key_images(section) if "keyimages" not in settings.model_fields_set else None
-        chosen = Settings(
-            model=section,
-            keyimages=own or settings.keyimages,
-            outputs=tuple(outputs),
-            features=features and features.absolute(),
-        )
-        if dataset is not None:
-            found = samples(dataset)
-        else:
-            assert source is not None
-            found = videos(source, column, ids, root)
-        return chosen.model_dump(mode="json"), found
+        resolved = _resolve(settings, model, outputs, features)
+        if source is not None:
+            return resolved.model_dump(mode="json"), videos(source, column, id_column, root)
+        assert dataset is not None
+        return resolved.model_dump(mode="json"), samples(dataset)
 
-    return Folder.create(output, JOB, asked, plan, shard)
+    return BatchFolder.create(output, JOB, request, plan, shard_size)
 
 
-class Extract:
+def _resolve(
+    settings: config.Settings, model: Section | None, outputs: Sequence[Output], features: Path | None
+) -> ExtractSettings:
+    """Return the settings of an extraction, with the model found and the key images that it brings."""
+    section = models.resolve(model or settings.model)
+    keyimages = settings.keyimages
+    if "keyimages" not in settings.model_fields_set:
+        keyimages = models.key_images(section) or keyimages
+    return ExtractSettings(
+        model=section,
+        keyimages=keyimages,
+        outputs=tuple(outputs),
+        features=None if features is None else features.absolute(),
+    )
+
+
+class ExtractTask:
     """See `worker.Task`."""
 
-    together = 32  # four batches of `features.extract`: threads decode the next ones while the model works
+    batch_size = 32  # four batches of `features.extract`: threads decode the next ones while the model works
 
-    def __init__(self, folder: Folder, device: str, make: Make = models.make) -> None:
+    def __init__(self, folder: BatchFolder, device: str, build_model: ModelFactory = models.make) -> None:
         self.folder, self.device = folder, device
-        self.settings = Settings(**folder.settings)
-        self._make = make
+        self.settings = ExtractSettings(**folder.settings)
+        self._build_model = build_model
         self._model: Model
         self._method: KeyImageMethod
-        self._shared: FeatureCache
+        self._cache: FeatureCache
 
     def begin(self) -> Mapping[str, str]:
-        self._model = self._make(self.settings.model, self.device)
+        self._model = self._build_model(self.settings.model, self.device)
         self._method = self.settings.method()
-        self._shared = FeatureCache(self.settings.features or self.folder.path / FEATURES, tidy=False)
+        self._cache = FeatureCache(self.settings.features or self.folder.path / FEATURES, tidy=False)
         return {
             "model": self._model.name,
             "sampling": sampling_fingerprint(self._model, self._method),
             "embedding": embedding_fingerprint(self._model, self._method),
         }
 
-    def run(self, items: Mapping[int, Item], place: Path) -> Iterator[dict[int, Outcome]]:
-        cache = _Over(self._shared, place / FEATURES)
-        found = {number: source_of(_video(item)) for number, item in items.items()}
-        yield from self._failed({number: each for number, each in found.items() if isinstance(each, MediaError)})
-        sources = {number: each for number, each in found.items() if isinstance(each, Source)}
+    def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
+        cache = _LayeredCache(workdir / FEATURES, self._cache)
+        sources: dict[int, Source] = {}
+        failures: dict[int, Outcome] = {}
+        for number, item in items.items():
+            source = source_of(Video(Path(item["path"]), item["start"], item["end"]))
+            if isinstance(source, MediaError):
+                failures[number] = {"reason": source.reason}
+            else:
+                sources[number] = source
+        if failures:
+            yield failures
         if EMBEDDINGS in self.settings.outputs:
-            yield from self._embed(sources, cache, FeatureCache(place / EMBEDDINGS))
+            yield from self._embed(sources, cache, FeatureCache(workdir / EMBEDDINGS))
         else:
-            yield from self._store(sources, cache)
+            yield self._extract(sources, cache)
 
     def publish(
-        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], place: Path
+        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path
     ) -> Mapping[int, Outcome]:
-        good = {number: outcome["key"] for number, outcome in outcomes.items() if "key" in outcome}
+        keys = {number: outcome["key"] for number, outcome in outcomes.items() if "key" in outcome}
         if FEATURES in self.settings.outputs:
-            own = FeatureCache(place / FEATURES)
-            self._shared.put({key: _there(own, key) for key in own if key in good.values()})
-        if EMBEDDINGS in self.settings.outputs and good:
-            vectors = FeatureCache(place / EMBEDDINGS)
-            made = [_unpacked(_there(vectors, key)) for key in good.values()]
+            features = FeatureCache(workdir / FEATURES)
+            succeeded = set(keys.values())
+            self._cache.put({key: _read(features, key) for key in features if key in succeeded})
+        if EMBEDDINGS in self.settings.outputs and keys:
+            vectors = FeatureCache(workdir / EMBEDDINGS)
+            embeddings = [_as_embeddings(_read(vectors, key)) for key in keys.values()]
             target = self.folder.path / EMBEDDINGS / f"{shard}.safetensors"
             target.parent.mkdir(exist_ok=True)
-            write_atomically(target, _shard(good, made, items))
+            write_atomically(target, _pack(keys, embeddings, items))
         return outcomes
 
     def finish(self) -> None:
-        """Nothing is made of all shards together."""
-
-    def _failed(self, failures: Mapping[int, MediaError]) -> Iterator[dict[int, Outcome]]:
-        if failures:
-            yield {number: {"reason": error.reason} for number, error in failures.items()}
+        """Do nothing: no file is made of all shards together."""
 
     def _embed(
         self, sources: Mapping[int, Source], cache: FeatureCache, vectors: FeatureCache
     ) -> Iterator[dict[int, Outcome]]:
+        """Yield outcomes a batch at a time; its embeddings are in `vectors`, its features in `cache` by then."""
         numbers, sampling = list(sources), sampling_fingerprint(self._model, self._method)
         for batch in Embedder(self._model, self._method, cache).batches(list(sources.values())):
             outcomes: dict[int, Outcome] = {}
-            made: dict[str, Features] = {}
-            for at, result in batch:
-                key = feature_key(sources[numbers[at]], sampling)
+            arrays: dict[str, Features] = {}
+            for position, result in batch:
+                number = numbers[position]
+                key = feature_key(sources[number], sampling)
                 if isinstance(result, MediaError):
-                    outcomes[numbers[at]] = {"reason": result.reason}
+                    outcomes[number] = {"reason": result.reason}
                 else:
-                    outcomes[numbers[at]] = {"key": key, "key_images": len(result.moments)}
-                    made[key] = Features(result.segments, {"video": result.video, "moments": result.moments})
-            vectors.put(made)
+                    outcomes[number] = {"key": key, "key_images": len(result.moments)}
+                    arrays[key] = Features(result.segments, {"video": result.video, "moments": result.moments})
+            vectors.put(arrays)
             yield outcomes
 
-    def _store(self, sources: Mapping[int, Source], cache: FeatureCache) -> Iterator[dict[int, Outcome]]:
-        made = stored([source.video for source in sources.values()], self._model, self._method, cache)
-        yield {
-            number: {"reason": made.failures[at].reason}
-            if at in made.failures
-            else {"key": made.key(at), "key_images": len(made[at].segments)}
-            for at, number in enumerate(sources)
-        }
+    def _extract(self, sources: Mapping[int, Source], cache: FeatureCache) -> dict[int, Outcome]:
+        """Put the features of all sources into the cache, and return the outcomes."""
+        features = stored([source.video for source in sources.values()], self._model, self._method, cache)
+        outcomes: dict[int, Outcome] = {}
+        for position, number in enumerate(sources):
+            if position in features.failures:
+                outcomes[number] = {"reason": features.failures[position].reason}
+            else:
+                outcomes[number] = {"key": features.key(position), "key_images": len(features[position].segments)}
+        return outcomes
 
 
-class _Over(FeatureCache):
-    """A cache of one's own that also reads what another has."""
+class _LayeredCache(FeatureCache):
+    """A cache that also reads what the one below it has, and writes into itself alone."""
 
-    def __init__(self, below: FeatureCache, root: Path) -> None:
+    def __init__(self, root: Path, below: FeatureCache) -> None:
         super().__init__(root)
         self._below = below
 
@@ -201,37 +224,34 @@ class _Over(FeatureCache):
         return super().__contains__(key) or key in self._below
 
     def get(self, key: str) -> Features | None:
-        found = super().get(key)
-        return self._below.get(key) if found is None else found
+        features = super().get(key)
+        return self._below.get(key) if features is None else features
 
 
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.absolute())
 
 
-def _video(item: Item) -> Video:
-    return Video(Path(item["path"]), item["start"], item["end"])
-
-
-def _there(cache: FeatureCache, key: str) -> Features:
-    found = cache.get(key)
-    if found is None:
+def _read(cache: FeatureCache, key: str) -> Features:
+    features = cache.get(key)
+    if features is None:
         raise MmiTvrError(f"{cache.root}: what was there is damaged or gone; remove this folder and run again")
-    return found
+    return features
 
 
-def _unpacked(stored: Features) -> Embeddings:
-    return Embeddings(stored.arrays["video"], stored.arrays["moments"], stored.segments)
+def _as_embeddings(features: Features) -> Embeddings:
+    return Embeddings(features.arrays["video"], features.arrays["moments"], features.segments)
 
 
-def _shard(keys: Mapping[int, str], made: list[Embeddings], items: Mapping[int, Item]) -> bytes:
-    gallery = Gallery.pack(made)
+def _pack(keys: Mapping[int, str], embeddings: list[Embeddings], items: Mapping[int, Item]) -> bytes:
+    """Return the content of a shard's file of embeddings, as the module's docstring describes it."""
+    gallery = Gallery.pack(embeddings)
     tensors: dict[str, NDArray[Any]] = {
         "numbers": np.array(list(keys), np.int64),
         "videos": gallery.videos,
         "offsets": gallery.offsets,
         "moments": gallery.moments,
-        "segments": np.concatenate([each.segments for each in made]),
+        "segments": np.concatenate([video.segments for video in embeddings]),
     }
-    named = [{**items[number], "key": key} for number, key in keys.items()]
-    return save(tensors, metadata={"items": json.dumps(named)})
+    listed = [{**items[number], "key": key} for number, key in keys.items()]
+    return save(tensors, metadata={"items": json.dumps(listed)})

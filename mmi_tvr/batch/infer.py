@@ -27,19 +27,20 @@ from ..search import SearchResult
 from ..types import Query
 from ..utils import files
 from ..utils.hashing import digest
-from .embeddings import Collection
-from .extract import Make
-from .folder import MANIFEST, Folder, Outcome, json_line
+from .embeddings import EmbeddingCollection
+from .extract import ModelFactory
+from .folder import MANIFEST, BatchFolder
 from .inputs import Item, queries, rows
+from .journal import Outcome, json_line
 
 JOB = "infer"
 HITS = "hits"
 _COMMIT_SECONDS = 2.0  # hits are durable at least so often
-Search = Callable[[Query], list[dict[str, Any]]]
+HitRow = dict[str, Any]  # a hit as the files have it, without its query
 
 
-class Settings(plugins.BaseOptions):
-    """What a batch of queries is asked with; written down when it begins."""
+class InferSettings(plugins.BaseOptions):
+    """What a batch of queries is searched with; written down when it begins."""
 
     source: Path
     embeddings: bool = Field(description="whether the source is a directory of embeddings, else a library")
@@ -56,146 +57,162 @@ def create(
     source: Path,
     *,
     column: str | None = None,
-    ids: str | None = None,
+    id_column: str | None = None,
     top: int = 10,
     min_relevance: float = 0.0,
     rerank: bool = False,
-    form: str = "jsonl",
+    output_format: str = "jsonl",
     settings: config.Settings | None = None,
-    shard: int = 1000,
-) -> Folder:
-    """The folder of a batch of queries: made by the first process that asks, opened by the others and by later runs.
+    shard_size: int = 1000,
+) -> BatchFolder:
+    """Return the folder of a batch of queries: made by the first process, opened by the others and by later runs.
 
-    `source` is a library or a directory of embeddings; `settings` are those of the library's search.
+    Args:
+        output: the folder.
+        table: the queries (`inputs.queries`, with column and id_column).
+        source: a library, or a directory of embeddings.
+        top: hits of each query.
+        min_relevance: drop hits of smaller relevance, 0..1.
+        rerank: re-rank the best, as the library does.
+        output_format: of the files of hits, jsonl or parquet.
+        settings: of the library's search.
+        shard_size: queries in a shard.
+    Raises:
+        UsageError: a value that cannot be, an unusable source or list, or other work was begun in this folder.
     """
-    if shard < 1:
-        raise UsageError(f"a shard holds at least 1 item, not {shard}")
-    wanted = settings.model_dump(mode="json", exclude_unset=True, exclude={"device"}) if settings else {}
     values: dict[str, Any] = {
         "source": str(source.absolute()),
         "top": top,
         "min_relevance": min_relevance,
         "rerank": rerank,
-        "format": form,
-        "settings": wanted,
+        "format": output_format,
+        "settings": settings.model_dump(mode="json", exclude_unset=True, exclude={"device"}) if settings else {},
     }
-    asked = {"queries": str(table.absolute()), "column": column, "ids": ids, "shard": shard, **values}
+    request = {
+        "queries": str(table.absolute()),
+        "column": column,
+        "ids": id_column,
+        "shard": shard_size,
+        **values,
+    }
 
     def plan() -> tuple[Mapping[str, Any], Sequence[Item]]:
-        embeddings = is_embeddings(source)
-        if embeddings and rerank:
-            raise UsageError("re-ranking asks a library's videos: name a library, or leave out --rerank")
-        try:
-            chosen = Settings(**values, embeddings=embeddings)
-        except ValidationError as error:
-            raise UsageError("; ".join(plugins.explain(error, Settings))) from error
-        return chosen.model_dump(mode="json"), queries(table, column, ids)
+        chosen = _validated(values, source)
+        return chosen.model_dump(mode="json"), queries(table, column, id_column)
 
-    return Folder.create(output, JOB, asked, plan, shard)
+    return BatchFolder.create(output, JOB, request, plan, shard_size)
+
+
+def _validated(values: Mapping[str, Any], source: Path) -> InferSettings:
+    embeddings = is_embeddings(source)
+    if embeddings and values["rerank"]:
+        raise UsageError("re-ranking asks a library's videos: name a library, or leave out --rerank")
+    try:
+        return InferSettings(**values, embeddings=embeddings)
+    except ValidationError as error:
+        raise UsageError("; ".join(plugins.explain(error, InferSettings))) from error
 
 
 def is_embeddings(source: Path) -> bool:
-    """Whether a source is a directory of embeddings rather than a library. UsageError where it is neither."""
+    """Return whether a source is a directory of embeddings rather than a library. UsageError where it is neither."""
     if (source / MANIFEST).is_file():
-        Collection(source)
+        EmbeddingCollection(source)
         return True
     with Library(source) as library:
         library.status()
     return False
 
 
-class Infer:
+class InferTask:
     """See `worker.Task`. `trec`: the file that a TREC run is written to when all is done."""
 
-    together = 32
+    batch_size = 32
 
-    def __init__(self, folder: Folder, device: str, trec: Path | None = None, make: Make = models.make) -> None:
+    def __init__(
+        self, folder: BatchFolder, device: str, trec: Path | None = None, build_model: ModelFactory = models.make
+    ) -> None:
         self.folder, self.device, self.trec = folder, device, trec
-        self.settings = Settings(**folder.settings)
+        self.settings = InferSettings(**folder.settings)
         if self.settings.format == "parquet":
             plugins.require("pyarrow.parquet", "train")
-        self._make = make
-        self._search: Search
+        self._build_model = build_model
+        self._search: Callable[[Query], list[HitRow]]
         self._close: Callable[[], object] = lambda: None
 
     def begin(self) -> Mapping[str, str]:
         if self.settings.embeddings:
-            return self._begin_with_embeddings(Collection(self.settings.source))
-        wanted = config.from_values({**self.settings.settings, "device": self.device})
-        return self._begin_with_library(Library(self.settings.source, settings=wanted))
+            return self._begin_with_embeddings(EmbeddingCollection(self.settings.source))
+        library_settings = config.from_values({**self.settings.settings, "device": self.device})
+        return self._begin_with_library(Library(self.settings.source, settings=library_settings))
 
-    def run(self, items: Mapping[int, Item], place: Path) -> Iterator[dict[int, Outcome]]:
-        ready: dict[int, Outcome] = {}
-        since = time.monotonic()
+    def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
+        outcomes: dict[int, Outcome] = {}
+        last_commit = time.monotonic()
         for number, item in items.items():
-            ready[number] = {"hits": self._search(Query(item["text"]))}
-            if time.monotonic() - since > _COMMIT_SECONDS:
-                yield ready
-                ready, since = {}, time.monotonic()
-        yield ready
+            outcomes[number] = {"hits": self._search(Query(item["text"]))}
+            if time.monotonic() - last_commit > _COMMIT_SECONDS:
+                yield outcomes
+                outcomes, last_commit = {}, time.monotonic()
+        yield outcomes
 
     def publish(
-        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], place: Path
+        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path
     ) -> Mapping[int, Outcome]:
-        found = [
+        hits = [
             {"query": item["id"], **hit} for number, item in items.items() for hit in outcomes[number].get("hits", ())
         ]
-        target = self._file(shard)
+        target = self._hits_file(shard)
         target.parent.mkdir(exist_ok=True)
-        write = _parquet if self.settings.format == "parquet" else _jsonl
-        files.write_atomically(target, write(found))
+        files.write_atomically(target, _as_parquet(hits) if self.settings.format == "parquet" else _as_jsonl(hits))
         return {
             number: {"hits": len(outcome["hits"])} if "hits" in outcome else outcome
             for number, outcome in outcomes.items()
         }
 
     def finish(self) -> None:
-        """The TREC run, unless it is there and nothing has been written since."""
+        """Write the TREC run, unless it is there and no hits were written since."""
         self._close()
         if self.trec is None or self.folder.open_shards():
             return
-        written = [self._file(shard) for shard in self.folder.shards()]
-        newest = max((file.stat().st_mtime_ns for file in written), default=0)
+        hits_files = [self._hits_file(shard) for shard in self.folder.shards()]
+        newest = max((file.stat().st_mtime_ns for file in hits_files), default=0)
         if self.trec.exists() and self.trec.stat().st_mtime_ns >= newest:
             return
-        tag = _word(f"mmi-tvr-{self.folder.manifest['made']['model']}")
+        tag = _percent_encoded(f"mmi-tvr-{self.folder.manifest['made']['model']}")
         draft = self.trec.with_name(f".{self.trec.name}.{os.getpid()}.tmp")
         try:
             with draft.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-                for file in written:
+                for file in hits_files:
                     stream.writelines(trec_line(row, tag, self.settings.rerank) for _, row in rows(file))
             files.publish(draft, self.trec)
         finally:
             draft.unlink(missing_ok=True)
 
-    def _file(self, shard: str) -> Path:
+    def _hits_file(self, shard: str) -> Path:
         return self.folder.path / HITS / f"{shard}.{self.settings.format}"
 
-    def _begin_with_embeddings(self, collection: Collection) -> Mapping[str, str]:
-        searcher = collection.searcher(self.device, self._make)
-        self._close = searcher.index.close
+    def _begin_with_embeddings(self, collection: EmbeddingCollection) -> Mapping[str, str]:
+        searcher = collection.searcher(self.device, self._build_model)
 
-        def search(query: Query) -> list[dict[str, Any]]:
+        def search(query: Query) -> list[HitRow]:
             result = searcher.search(query, self.settings.top, self.settings.min_relevance)
             items = [collection.item_of(hit) for hit in result]
-            return _rows(result, [(item["id"], item["path"]) for item in items])
+            return _hit_rows(result, [(item["id"], item["path"]) for item in items])
 
-        self._search = search
+        self._search, self._close = search, searcher.index.close
         state = collection.folder.state()
         return {
             "model": searcher.model.name,
             "vectors": collection.fingerprint,
-            "collection": digest(state.good, collection.folder.path.name),
+            "collection": digest(state.succeeded, collection.folder.path.name),
         }
 
     def _begin_with_library(self, library: Library) -> Mapping[str, str]:
-        self._close = library.close
-
-        def search(query: Query) -> list[dict[str, Any]]:
+        def search(query: Query) -> list[HitRow]:
             result = library.search(query, self.settings.top, self.settings.min_relevance, rerank=self.settings.rerank)
-            return _rows(result, [(str(hit.path), str(hit.path)) for hit in result])
+            return _hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result])
 
-        self._search = search
+        self._search, self._close = search, library.close
         state = library.status()
         return {
             "model": state.model or "none",
@@ -205,24 +222,27 @@ class Infer:
 
 
 def trec_line(row: Mapping[str, Any], tag: str, reranked: bool) -> str:
-    """One line of a TREC run.
+    """Return one line of a TREC run.
 
     >>> trec_line({"query": "7", "video": "a b.mp4", "rank": 2, "score": 0.25}, "mine", False)
     '7 Q0 a%20b.mp4 2 0.25 mine\\n'
     """
     score = 1 / row["rank"] if reranked else row["score"]
-    return f"{_word(row['query'])} Q0 {_word(row['video'])} {row['rank']} {score:.9g} {tag}\n"
+    query, video = _percent_encoded(row["query"]), _percent_encoded(row["video"])
+    return f"{query} Q0 {video} {row['rank']} {score:.9g} {tag}\n"
 
 
-def _word(text: str) -> str:
-    return re.sub(r"[\s%]", lambda found: quote(found[0]), text)
+def _percent_encoded(text: str) -> str:
+    """Return the text as one word: white space and % are encoded."""
+    return re.sub(r"[\s%]", lambda match: quote(match[0]), text)
 
 
-def _rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def _hit_rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[HitRow]:
+    """Return hits as the files have them. names: id and path of the video of each hit."""
     return [
         {
             "rank": rank,
-            "video": name,
+            "video": video,
             "path": path,
             "start": hit.start,
             "end": hit.end,
@@ -230,25 +250,28 @@ def _rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[dict[s
             "relevance": hit.relevance,
             "joint": hit.scores.get("joint"),
         }
-        for rank, (hit, (name, path)) in enumerate(zip(result, names, strict=True), start=1)
+        for rank, (hit, (video, path)) in enumerate(zip(result, names, strict=True), start=1)
     ]
 
 
-def _jsonl(found: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"".join(json_line(row) for row in found)
+def _as_jsonl(hits: Sequence[HitRow]) -> bytes:
+    return b"".join(json_line(row) for row in hits)
 
 
-def _parquet(found: Sequence[Mapping[str, Any]]) -> bytes:
+def _as_parquet(hits: Sequence[HitRow]) -> bytes:
     arrow, parquet = plugins.require("pyarrow", "train"), plugins.require("pyarrow.parquet", "train")
-    kinds = {"rank": arrow.int32(), **dict.fromkeys(("query", "video", "path"), arrow.string())}
-    order = ("query", "rank", "video", "path", "start", "end", "score", "relevance", "joint")
-    schema = arrow.schema([(name, kinds.get(name, arrow.float64())) for name in order])
-    plain = [{key: _text(value) if isinstance(value, str) else value for key, value in row.items()} for row in found]
+    types = {"rank": arrow.int32(), **dict.fromkeys(("query", "video", "path"), arrow.string())}
+    columns = ("query", "rank", "video", "path", "start", "end", "score", "relevance", "joint")
+    schema = arrow.schema([(name, types.get(name, arrow.float64())) for name in columns])
     sink = arrow.BufferOutputStream()
-    parquet.write_table(arrow.Table.from_pylist(plain, schema=schema), sink)
+    parquet.write_table(arrow.Table.from_pylist([_printable(row) for row in hits], schema=schema), sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
-def _text(value: str) -> str:
-    return value.encode("utf-8", "backslashreplace").decode()
+def _printable(row: HitRow) -> HitRow:
+    """Escape half characters, as odd file names have them: parquet holds UTF-8 alone."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for name, value in row.items()
+    }

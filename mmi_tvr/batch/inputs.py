@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,55 +23,70 @@ QUERIES = ("query", "text", "caption", "sentence")
 _TEXT = "text"  # the only cell of a line of a .txt file
 
 
-def queries(table: Path, column: str | None = None, ids: str | None = None) -> list[Item]:
-    """{"id", "text"} of every query; without a column of ids (`id`), they are numbered from 1.
+def queries(table: Path, column: str | None = None, id_column: str | None = None) -> list[Item]:
+    """Return {"id", "text"} of every query; without a column of ids (`id`), they are numbered from 1.
 
     Raises UsageError for an empty query, an id that comes twice, and whatever is wrong with the file.
     """
-    items = [{"id": name, "text": text} for name, text, _ in _listed(table, QUERIES, column, ids, number=True)]
-    _refuse_twins(items, table)
+    items = [
+        {"id": str(cell.row_number) if cell.row_id is None else cell.row_id, "text": cell.text}
+        for cell in _cells(table, QUERIES, column, id_column)
+    ]
+    _refuse_repeated_ids(items, table)
     return items
 
 
-def videos(source: Path, column: str | None = None, ids: str | None = None, root: Path | None = None) -> list[Item]:
-    """{"id", "path", "start", "end"} of every video below a folder, or of every row of a list.
+def videos(
+    source: Path, column: str | None = None, id_column: str | None = None, root: Path | None = None
+) -> list[Item]:
+    """Return {"id", "path", "start", "end"} of every video below a folder, or of every row of a list.
 
-    A list's paths are relative to `root`, else to the list's own folder; columns `start` and `end` (seconds) name a
-    span. Without a column of ids (`id`), the path as it is written is the id. A file that is not there is no error
-    here: it is set aside when its turn comes.
+    Args:
+        source: a folder of videos, or a list.
+        column: the list's column of paths; default: the first of PATHS that is there.
+        id_column: the list's column of ids, else `id`; without one, the path as it is written is the id.
+        root: folder that a list's paths are relative to; default: the list's own folder.
+    Returns:
+        Items with absolute paths; a list's columns `start` and `end` (seconds) name a span. A file that is not there
+        is no error here: it is set aside when its turn comes.
+    Raises:
+        UsageError: no video in the folder, an id that comes twice, or whatever is wrong with the list.
     """
     if source.is_dir():
-        found = sorted(scan([Root(source.resolve())]).files)
-        items = [_video(str(path.relative_to(source.resolve())), path) for path in found]
-        if not items:
+        paths = sorted(scan([Root(source.resolve())]).files)
+        if not paths:
             raise UsageError(f"{source}: no video file is in this folder")
-        return items
-    below = (root or source.parent).absolute()
+        return [_video(str(path.relative_to(source.resolve())), path) for path in paths]
+    folder = (root or source.parent).absolute()
     items = []
-    for name, path, (where, row) in _listed(source, PATHS, column, ids, number=False):
-        start = _second(row.get("start"), where) or 0.0
-        items.append(_video(name, below / path, start, _second(row.get("end"), where)))
-    _refuse_twins(items, source)
+    for cell in _cells(source, PATHS, column, id_column):
+        start = _seconds(cell.row.get("start"), cell.where) or 0.0
+        end = _seconds(cell.row.get("end"), cell.where)
+        items.append(_video(cell.text if cell.row_id is None else cell.row_id, folder / cell.text, start, end))
+    _refuse_repeated_ids(items, source)
     return items
 
 
 def samples(section: Section) -> list[Item]:
-    """The videos of a data set's split. Generated ones are rendered first."""
+    """Return the videos of a data set's split, as `videos` does. Generated ones are rendered first."""
     dataset = plugins.build("datasets", section.name, section.options)
     if hasattr(dataset, "generate"):
         dataset.generate()
-    found = [dataset.samples()[at] for at in range(len(dataset.samples()))]
-    return [_video(each.id, each.video.path.absolute(), each.video.start, each.video.end) for each in found]
+    listed = dataset.samples()
+    return [
+        _video(sample.id, sample.video.path.absolute(), sample.video.start, sample.video.end)
+        for sample in (listed[number] for number in range(len(listed)))
+    ]
 
 
 def rows(table: Path) -> Iterator[Row]:
-    """The rows of a file, whatever its format; UsageError where it cannot be read."""
+    """Yield the rows of a file, whatever its format. Raises UsageError where it cannot be read."""
     readers: dict[str, Callable[[Path], Iterator[Row]]] = {
-        ".txt": _lines,
-        ".csv": _separated,
-        ".tsv": _separated,
-        ".jsonl": _objects,
-        ".parquet": _parquet,
+        ".txt": _read_lines,
+        ".csv": _read_separated,
+        ".tsv": _read_separated,
+        ".jsonl": _read_objects,
+        ".parquet": _read_parquet,
     }
     reader = readers.get(table.suffix.lower())
     if reader is None:
@@ -82,67 +99,88 @@ def rows(table: Path) -> Iterator[Row]:
         raise UsageError(f"{table}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
-def _listed(
-    table: Path, known: Sequence[str], column: str | None, ids: str | None, number: bool
-) -> Iterator[tuple[str, str, Row]]:
-    """Id, wanted cell and row; `number`: rows without an id are numbered, else the cell is its own id."""
-    empty = True
-    for at, (where, row) in enumerate(rows(table), start=1):
-        empty = False
-        chosen = _column(row, known, column, where)
-        text = row[chosen]
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """The cell of a row that names an item: its text, the row's number from 1 and its id, if it has one."""
+
+    text: str
+    row_number: int
+    row_id: str | None
+    where: str  # for messages
+    row: Mapping[str, Any]
+
+
+def _cells(table: Path, known: Sequence[str], column: str | None, id_column: str | None) -> Iterator[_Cell]:
+    """Yield the cell of each row that names an item.
+
+    Args:
+        table: a list in any format.
+        known: columns that are looked for, in this order, where none is named.
+        column: the column of the cell, or None.
+        id_column: the column of the id, which then has to be there; else `id`.
+    Raises:
+        UsageError: a column is not there, a cell is empty or no text, or the list has no row.
+    """
+    number = 0
+    for number, (where, row) in enumerate(rows(table), start=1):
+        name = _column(row, known, column, where)
+        text = row[name]
         if not isinstance(text, str) or not text.replace("\0", " ").strip():
-            raise UsageError(f"{where}: {chosen!r} is empty or no text")
-        if ids is not None and ids not in row:
-            raise UsageError(f"{where}: no column is called {ids!r}; there are: {', '.join(row)}")
-        name = row.get(ids or "id")
-        yield (str(at) if number else text.strip()) if name in (None, "") else str(name), text.strip(), (where, row)
-    if empty:
+            raise UsageError(f"{where}: {name!r} is empty or no text")
+        if id_column is not None and id_column not in row:
+            raise UsageError(f"{where}: no column is called {id_column!r}; there are: {', '.join(row)}")
+        row_id = row.get(id_column or "id")
+        yield _Cell(text.strip(), number, None if row_id in (None, "") else str(row_id), where, row)
+    if number == 0:
         raise UsageError(f"{table}: it lists nothing")
 
 
 def _column(row: Mapping[str, Any], known: Sequence[str], column: str | None, where: str) -> str:
-    if column is not None:
-        found = [column] if column in row or set(row) == {_TEXT} else []
-        found = [_TEXT] if found and column not in row else found
+    """Return the column to read: the named one, else the first known one; the lines of a text file have only one."""
+    if column is None:
+        candidates = [name for name in (*known, _TEXT) if name in row]
+    elif column in row:
+        candidates = [column]
     else:
-        found = [name for name in (*known, _TEXT) if name in row]
-    if not found:
-        wanted = repr(column) if column else " or ".join(map(repr, known))
-        raise UsageError(f"{where}: no column {wanted}; there are: {', '.join(row) or 'none'} (name one with --column)")
-    return found[0]
+        candidates = [_TEXT] if set(row) == {_TEXT} else []
+    if not candidates:
+        expected = repr(column) if column else " or ".join(map(repr, known))
+        names = ", ".join(row) or "none"
+        raise UsageError(f"{where}: no column {expected}; there are: {names} (name one with --column)")
+    return candidates[0]
 
 
-def _refuse_twins(items: Sequence[Item], table: Path) -> None:
-    seen: set[str] = set()
+def _refuse_repeated_ids(items: Sequence[Item], table: Path) -> None:
+    ids: set[str] = set()
     for item in items:
-        if item["id"] in seen:
+        if item["id"] in ids:
             raise UsageError(f"{table}: id {item['id']!r} comes more than once; give each row an id of its own")
-        seen.add(item["id"])
+        ids.add(item["id"])
 
 
 def _video(name: str, path: Path, start: float = 0.0, end: float | None = None) -> Item:
     return {"id": name, "path": str(path), "start": start, "end": end}
 
 
-def _second(value: Any, where: str) -> float | None:
+def _seconds(value: Any, where: str) -> float | None:
+    """Read a cell of seconds; None where it is empty."""
     if value in (None, ""):
         return None
     try:
-        second = float(value)
+        seconds = float(value)
     except (TypeError, ValueError):
         raise UsageError(f"{where}: start and end are seconds, not {value!r}") from None
-    return None if second != second else second  # parquet writes an absent number as NaN
+    return None if math.isnan(seconds) else seconds  # parquet writes an absent number as NaN
 
 
-def _lines(table: Path) -> Iterator[Row]:
+def _read_lines(table: Path) -> Iterator[Row]:
     with table.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, start=1):
             if line.strip():
                 yield f"{table}, line {number}", {_TEXT: line.strip()}
 
 
-def _separated(table: Path) -> Iterator[Row]:
+def _read_separated(table: Path) -> Iterator[Row]:
     with table.open(encoding="utf-8-sig", newline="") as stream:
         if table.suffix.lower() == ".csv":
             reader = csv.DictReader(stream, strict=True)
@@ -158,19 +196,18 @@ def _separated(table: Path) -> Iterator[Row]:
             raise UsageError(f"{table}, line {reader.line_num}: {error}") from error
 
 
-def _objects(table: Path) -> Iterator[Row]:
+def _read_objects(table: Path) -> Iterator[Row]:
     for number, row in read_jsonl(table):
         yield f"{table}, line {number}", row
 
 
-def _parquet(table: Path) -> Iterator[Row]:
+def _read_parquet(table: Path) -> Iterator[Row]:
     pyarrow, parquet = plugins.require("pyarrow", "train"), plugins.require("pyarrow.parquet", "train")
     try:
         with table.open("rb") as stream:
-            at = 0
-            for batch in parquet.ParquetFile(stream).iter_batches():
-                for row in batch.to_pylist():
-                    at += 1
-                    yield f"{table}, row {at}", row
+            batches = parquet.ParquetFile(stream).iter_batches()
+            listed = (row for batch in batches for row in batch.to_pylist())
+            for number, row in enumerate(listed, start=1):
+                yield f"{table}, row {number}", row
     except pyarrow.ArrowInvalid as error:
         raise UsageError(f"{table}: not readable as parquet ({str(error).splitlines()[0]})") from error

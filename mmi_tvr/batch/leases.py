@@ -1,9 +1,10 @@
 """Who works on which shard, on a folder that many machines share.
 
-A lease is a file that names its holder; the holder touches it every `beat` seconds. Another worker takes it over where
-the holder is a dead process of this machine, or where the file has not been touched for `stale` seconds as measured by
-the one who waits: so no two clocks are ever compared. A holder that was only suspended notices (`Lease.check`) before
-it writes anything more. Claims are made under one file lock, which a killed process cannot leave behind.
+A lease is a file that names its holder; the holder touches it every `heartbeat` seconds. Another worker takes it over
+where the holder is a dead process of this machine, or where the file has not been touched for `stale_after` seconds as
+measured by the one who waits: so no two clocks are ever compared. A holder that was only suspended notices
+(`Lease.check`) before it writes anything more. Claims are made under one file lock, which a killed process cannot leave
+behind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import secrets
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -23,8 +24,8 @@ from filelock import FileLock
 
 from ..utils.files import write_atomically
 
-BEAT = 10.0  # seconds between two touches
-STALE = 90.0  # seconds without a touch after which a holder counts as dead; file attributes may be cached for 60
+HEARTBEAT_SECONDS = 10.0  # between two touches
+STALE_SECONDS = 90.0  # without a touch a holder counts as dead; file attributes may be cached for 60
 LOCK_SECONDS = 600.0
 
 
@@ -34,14 +35,14 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """A process, wherever it runs, and one of its leases."""
+    """A process, wherever it runs, and one of its leases. Its fields are the keys of a lease's file."""
 
     token: str
     pid: int
     machine: str
 
-    def dead(self) -> bool:
-        """Whether this is a process of this machine that is no more."""
+    def is_dead(self) -> bool:
+        """Return whether this is a process of this machine that has ended; False where that cannot be known."""
         if self.machine != machine() or os.name != "posix":
             return False
         try:
@@ -50,105 +51,123 @@ class Holder:
             return True
         except PermissionError:
             return False
-        return _zombie(self.pid)
+        return _is_zombie(self.pid)
 
 
 def machine() -> str:
-    """The name of what process numbers belong to: host and, where there are such, the container."""
-    space = ""
+    """Return the name of what process numbers belong to: host and, where there are such, the container."""
+    namespace = ""
     with suppress(OSError):
-        space = os.readlink("/proc/self/ns/pid")
-    return f"{platform.node()} {space}".strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    return f"{platform.node()} {namespace}".strip()
+
+
+@dataclass(frozen=True)
+class _LeaseFile:
+    """What a lease's file says and looks like; `holder` is None where it cannot be read."""
+
+    holder: Holder | None
+    modified: int  # nanoseconds
+    content: bytes
+
+
+@dataclass(frozen=True)
+class _Observation:
+    """What a lease's file looked like, and since when it has, by the clock of this process."""
+
+    file: _LeaseFile
+    since: float
 
 
 class Leases:
     """The leases of a folder, as one worker sees them."""
 
-    def __init__(self, folder: Path, beat: float = BEAT, stale: float = STALE) -> None:
+    def __init__(self, folder: Path, heartbeat: float = HEARTBEAT_SECONDS, stale_after: float = STALE_SECONDS) -> None:
         self.folder = folder
-        self.beat, self.stale = beat, stale
+        self.heartbeat, self.stale_after = heartbeat, stale_after
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / "claim.lock", timeout=LOCK_SECONDS)
-        self._seen: dict[str, tuple[object, float]] = {}  # name -> what its file looked like, and since when
+        self._observations: dict[str, _Observation] = {}  # by the file's name
 
     def claim(self, name: str) -> Lease | None:
-        """The lease of this name, or None where a living worker holds it."""
+        """Return the lease of this name, or None where a living worker holds it."""
         path = self.folder / f"{name}.json"
-        if not self._free(path):
+        if not self._is_free(path):
             return None
         with self._lock:
-            if not self._free(path):
+            if not self._is_free(path):
                 return None
-            mine = Holder(secrets.token_hex(8), os.getpid(), machine())
-            write_atomically(path, json.dumps(mine.__dict__).encode())
-        return Lease(path, mine, self.beat, self._lock)
+            holder = Holder(secrets.token_hex(8), os.getpid(), machine())
+            write_atomically(path, json.dumps(asdict(holder)).encode())
+        return Lease(path, holder, self.heartbeat, self._lock)
 
-    def _free(self, path: Path) -> bool:
-        holder, look = _read(path)
-        if look is None or (holder is not None and holder.dead()):
+    def _is_free(self, path: Path) -> bool:
+        """Return whether nobody holds this file: not there, its holder dead, or untouched for too long."""
+        file = _read(path)
+        if file is None or (file.holder is not None and file.holder.is_dead()):
             return True
-        known, since = self._seen.get(path.name, (None, 0.0))
-        if known != look:
-            self._seen[path.name] = look, time.monotonic()
+        last = self._observations.get(path.name)
+        if last is None or last.file != file:
+            self._observations[path.name] = _Observation(file, time.monotonic())
             return False
-        return time.monotonic() - since > self.stale
+        return time.monotonic() - last.since > self.stale_after
 
 
 class Lease:
-    """A shard that is ours. A context: the heart beats inside, and the lease is given back at the end."""
+    """The right to work on a shard. A context: it is touched regularly inside, and given back at the end."""
 
-    def __init__(self, path: Path, holder: Holder, beat: float, lock: FileLock) -> None:
+    def __init__(self, path: Path, holder: Holder, heartbeat: float, lock: FileLock) -> None:
         self.path, self.holder = path, holder
-        self._beat, self._lock = beat, lock
-        self._over = threading.Event()
-        self._heart = threading.Thread(target=self._live, name="lease", daemon=True)
+        self._heartbeat, self._lock = heartbeat, lock
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._touch_regularly, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
-        self._heart.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._heart.join()
+        self._released.set()
+        self._thread.join()
         with self._lock:
-            if self._ours():
+            if self._is_held():
                 self.path.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Raise LeaseLost unless the shard is still ours."""
-        if not self._ours():
+        """Raise LeaseLost unless this process still holds the shard."""
+        if not self._is_held():
             raise LeaseLost(self.path.stem)
 
-    def _live(self) -> None:
-        while not self._over.wait(self._beat):
+    def _touch_regularly(self) -> None:
+        while not self._released.wait(self._heartbeat):
             with suppress(OSError):  # a server that is away for a moment
-                if not self._ours():
+                if not self._is_held():
                     return
                 os.utime(self.path)
 
-    def _ours(self) -> bool:
-        holder, _ = _read(self.path)
-        return holder is not None and holder.token == self.holder.token
+    def _is_held(self) -> bool:
+        file = _read(self.path)
+        return file is not None and file.holder is not None and file.holder.token == self.holder.token
 
 
-def _read(path: Path) -> tuple[Holder | None, object]:
-    """The holder, and what the file looks like; (None, None) where there is none."""
+def _read(path: Path) -> _LeaseFile | None:
+    """Read a lease's file; None where there is none."""
     try:
         with path.open("rb") as stream:  # opening makes a network file system ask its server
-            look = os.fstat(stream.fileno()).st_mtime_ns
-            text = stream.read()
+            modified = os.fstat(stream.fileno()).st_mtime_ns
+            content = stream.read()
     except FileNotFoundError:
-        return None, None
+        return None
     try:
-        return Holder(**json.loads(text)), (look, text)
+        return _LeaseFile(Holder(**json.loads(content)), modified, content)
     except (ValueError, TypeError):
-        return None, (look, text)
+        return _LeaseFile(None, modified, content)
 
 
-def _zombie(pid: int) -> bool:
-    """Whether a process has ended and only its parent has not looked yet (where /proc tells)."""
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended and its parent has not collected it yet (where /proc tells)."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     return False

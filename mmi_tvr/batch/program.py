@@ -13,113 +13,121 @@ import yaml
 from .. import plugins
 from ..config import Section
 from ..errors import UsageError, one_line
+from ..utils.interruption import Interrupted
 from ..utils.progress import Progress, Silent
-from . import extract, infer, ray_engine, stopping
-from .folder import Folder, State
-from .supervise import FAILED, STOPPED, Place, Told, supervise, watch_parent
+from . import extract, infer, ray_engine
+from .folder import BatchFolder, BatchState
+from .stopping import deferred_signals
+from .supervise import FAILED, STOPPED, StatusReporter, WorkerSlot, supervise, watch_parent
 from .worker import Task, Worker, WorkerFailed
 
-_SHOWN = 20  # quarantined items that are named
+_MAX_NAMED = 20  # quarantined items that are named
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a batch is run, whatever it does."""
 
-    device: str = "auto"
+    device: str = "auto"  # or cpu, cuda, cuda:N, mps
     retry: bool = False  # try quarantined items again
     engine: Literal["processes", "ray"] = "processes"
     workers: int | None = None  # of ray: how many; default: one a GPU, else CPUs / 2
 
 
-def task(folder: Folder, device: str, trec: Path | None = None) -> Task:
-    """What is to be done in a folder."""
+def make_task(folder: BatchFolder, device: str, trec: Path | None = None) -> Task:
+    """Return what is to be done in a folder."""
     if folder.manifest["job"] == infer.JOB:
-        return infer.Infer(folder, device, trec)
-    return extract.Extract(folder, device)
+        return infer.InferTask(folder, device, trec)
+    return extract.ExtractTask(folder, device)
 
 
-def work(path: Path, device: str, trec: Path | None, say: Callable[[str], None]) -> None:
-    """A supervised worker's whole life."""
+def run_worker(path: Path, device: str, trec: Path | None, say: Callable[[str], None]) -> None:
+    """Be a supervised worker of a folder: work until every shard is finished, or exit with a code that says why not.
+
+    Args:
+        path: the folder.
+        device: auto, cpu, cuda, cuda:N or mps.
+        trec: of queries: the file of the TREC run.
+        say: prints a line.
+    """
     watch_parent()
-    folder, place = Folder(path), Place.here()
+    folder, slot = BatchFolder(path), WorkerSlot.from_environment()
     try:
-        with stopping.installed():
-            Worker(folder, task(folder, place.device(device), trec)).run(place.rank / place.world)
+        with deferred_signals():
+            Worker(folder, make_task(folder, slot.device(device), trec)).run(slot.rank / slot.world)
     except WorkerFailed as error:
         say(str(error))
         raise SystemExit(FAILED) from error
-    except SystemExit:
+    except Interrupted:
         raise SystemExit(STOPPED) from None
 
 
 def run(
-    folder: Folder,
+    folder: BatchFolder,
     options: RunOptions,
     progress: Progress,
     worker_command: Sequence[str],
     trec: Path | None = None,
-) -> State:
-    """Work on a folder by the engine of `options`, until every shard is finished.
+) -> BatchState:
+    """Work on a folder until every shard is finished.
 
     Args:
-        folder: what is to be done.
+        folder: what is worked on.
         options: how.
-        progress: hears how many items all processes together have finished.
-        worker_command: starts a process that calls `work` on this folder; the engine `processes` runs it.
-        trec: where a TREC run is written when all is done.
-
+        progress: hears how many items all workers have finished; only on the first process of each machine.
+        worker_command: starts a process that calls `run_worker` for this folder; the engine `processes` runs it.
+        trec: of queries: the file of the TREC run.
     Returns:
-        The folder's state at the end.
+        How far the work is, which is to its end.
     """
-    place = Place.here()
-    if not speaks():
+    slot = WorkerSlot.from_environment()
+    if not is_first_of_machine():
         progress = Silent()
-    task(folder, options.device, trec)  # what cannot work says so before anything is started
-    if options.retry and not place.rank:
+    make_task(folder, options.device, trec)  # what cannot work says so before anything is started
+    if options.retry and slot.rank == 0:
         folder.reopen()
     if options.engine == "ray":
-        make = partial(task, device=options.device)
+        reporter = StatusReporter(folder, progress)
         gpu = options.device in ("auto", "cuda")
-        ray_engine.run(folder, make, Told(folder, progress), options.workers, gpu=gpu)
-        Worker(folder, task(folder, options.device, trec)).finish()
+        ray_engine.run(folder, partial(make_task, device=options.device), reporter, options.workers, gpu)
+        Worker(folder, make_task(folder, options.device, trec)).finish()
     else:
         supervise(folder, worker_command, progress)
     return folder.state()
 
 
-def speaks() -> bool:
-    """Whether this is the process that tells people what happens: the first of its machine."""
-    return not Place.here().local
+def is_first_of_machine() -> bool:
+    """Return whether this process is the one of its machine that tells people what happens."""
+    return WorkerSlot.from_environment().local in (None, 0)
 
 
-def section(text: str | None) -> Section | None:
-    """A data set as --dataset names it.
+def dataset_section(text: str | None) -> Section | None:
+    """Return the data set that --dataset names, its options checked.
 
-    >>> section("{name: moving_shapes, split: val}").options
+    >>> dataset_section("{name: moving_shapes, split: val}").options
     {'split': 'val'}
     """
     if text is None:
         return None
     try:
-        found = yaml.safe_load(text)
+        parsed = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"--dataset {text}: no YAML: {one_line(error, limit=None)}") from error
-    values = {"name": found} if isinstance(found, str) else found
+    values = {"name": parsed} if isinstance(parsed, str) else parsed
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
         raise UsageError(f"--dataset takes a name, or {{name: NAME, OPTION: VALUE}}, not {text!r}")
-    chosen = Section(**values)
-    plugins.options("datasets", chosen.name, chosen.options)
-    return chosen
+    section = Section(**values)
+    plugins.options("datasets", section.name, section.options)
+    return section
 
 
-def summary(folder: Folder, state: State) -> str:
-    """What became of all items, for a person."""
-    lines = [f"{state.good} of {state.items} items in {state.shards} shards: {folder.path}"]
+def summary(folder: BatchFolder, state: BatchState) -> str:
+    """Say for a person what became of all items."""
+    lines = [f"{state.succeeded} of {state.items} items in {state.shards} shards: {folder.path}"]
     if state.quarantined:
-        found = folder.quarantined()
-        lines.append(f"{len(found)} quarantined (--retry tries them again):")
-        lines += [f"  {name}: {reason}" for name, reason in found[:_SHOWN]]
-        if len(found) > _SHOWN:
-            lines.append(f"  and {len(found) - _SHOWN} more: the lines of {folder.path}/done/ that have a reason")
+        quarantined = folder.quarantined()
+        lines.append(f"{len(quarantined)} quarantined (--retry tries them again):")
+        lines += [f"  {name}: {reason}" for name, reason in quarantined[:_MAX_NAMED]]
+        if hidden := len(quarantined[_MAX_NAMED:]):
+            lines.append(f"  and {hidden} more: the lines of {folder.path}/done/ that have a reason")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM end a process only where that leaves nothing half done.
+"""SIGINT and SIGTERM end a batch only where that leaves nothing half done.
 
 Elsewhere they are kept until such a place is reached. So leases are given back, tries that were cut short are taken
-back, and what is being written is written.
+back, and what is being written is written. What signals do in the rest of the package: `utils.interruption`.
 """
 
 from __future__ import annotations
@@ -11,44 +11,41 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-INTERRUPTED = 130  # the exit code
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from ..utils.interruption import Interrupted, signal_handler
 
 
-class _State:
-    asked = False  # a signal has come
-    allowed = False
+class _Signals:
+    """Of this process: a signal goes to its main thread, whatever object is at work there."""
 
-
-@contextmanager
-def installed() -> Iterator[None]:
-    """Inside, this holds; only in a process's main thread, elsewhere nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _note) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _State.asked = False
+    received = False
+    interruptible = False
 
 
 @contextmanager
-def allowed() -> Iterator[None]:
-    """Inside, the process may end at any moment: SystemExit is raised where a signal comes or has come."""
-    if _State.asked:
-        raise SystemExit(INTERRUPTED)
-    _State.allowed = True
+def deferred_signals() -> Iterator[None]:
+    """Inside, signals wait for a part that is `interruptible`. In other threads than the main one nothing changes."""
+    try:
+        with signal_handler(_receive, signal.SIGINT, signal.SIGTERM):
+            yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # what came is over with
+            _Signals.received = False
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, the process may end at any moment: Interrupted is raised where a signal comes or has come."""
+    if _Signals.received:
+        raise Interrupted
+    _Signals.interruptible = True
     try:
         yield
     finally:
-        _State.allowed = False
+        _Signals.interruptible = False
 
 
-def _note(number: int, frame: object) -> None:
-    _State.asked = True
-    if _State.allowed:
-        _State.allowed = False  # once: what comes while the process stops is ignored
-        raise SystemExit(INTERRUPTED)
+def _receive(number: int, frame: object) -> None:
+    _Signals.received = True
+    if _Signals.interruptible:
+        _Signals.interruptible = False  # once: what comes while the process stops is ignored
+        raise Interrupted

@@ -1,6 +1,6 @@
 """One worker: claims shards of a folder until all are finished. The same for every engine.
 
-An item has two tries. The first is together with others (`Task.together`), the second alone, so that an item which
+An item has two tries. The first is together with others (`Task.batch_size`), the second alone, so that an item which
 kills its worker takes no other with it. Noted on disk before each try, an item is quarantined after the second, with
 its reason. A try that is interrupted from outside (Ctrl-C, SIGTERM) does not count.
 """
@@ -15,41 +15,50 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import MmiTvrError
-from . import stopping
-from .folder import TRIES, Folder, Journal, Outcome
+from .folder import BatchFolder
 from .inputs import Item
-from .leases import BEAT, STALE, Lease, LeaseLost, Leases
+from .journal import TRIES, Journal, Outcome
+from .leases import HEARTBEAT_SECONDS, STALE_SECONDS, Lease, LeaseLost, Leases
+from .stopping import interruptible
 
-Out = TypeVar("Out")
+Result = TypeVar("Result")
 
-_POLL = 1.0  # seconds between two looks at shards that others hold
+_POLL_SECONDS = 1.0  # between two looks at shards that others hold
 
 
 class Task(Protocol):
     """What is done with items."""
 
-    together: int  # items that are tried together
+    batch_size: int  # items that are tried together
 
     def begin(self) -> Mapping[str, str]:
         """Load what is needed; returns the names and fingerprints that all results depend on."""
         ...
 
-    def run(self, items: Mapping[int, Item], place: Path) -> Iterator[dict[int, Outcome]]:
-        """Outcomes, a batch at a time, durable in `place` when they are yielded; {"reason": ...} of a failed item.
+    def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
+        """Yield outcomes, a batch at a time, durable in `workdir` by then; {"reason": ...} of a failed item.
 
         Raises MmiTvrError or OSError where nothing at all can be done; any other error is blamed on the items.
         """
         ...
 
     def publish(
-        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], place: Path
+        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path
     ) -> Mapping[int, Outcome]:
-        """Write the files of a shard, whole; the same again where a kill came in between. Returns what is noted of
-        each item."""
+        """Write the files of a shard, whole; the same again where a kill came in between.
+
+        Args:
+            shard: its name.
+            items: its items by their number in the whole list.
+            outcomes: what became of each.
+            workdir: where `run` left what it made.
+        Returns:
+            What is noted of each item in `done/`.
+        """
         ...
 
     def finish(self) -> None:
-        """Every shard is there: write what is made of all. Called by several workers, one after the other."""
+        """Every shard is finished: write what is made of all. Called by several workers, one after the other."""
         ...
 
 
@@ -58,38 +67,45 @@ class WorkerFailed(MmiTvrError):
 
 
 class Worker:
-    """Works on a folder. `claims` are tuned by tests only."""
+    """Works on a folder. heartbeat, stale_after: seconds (`leases`), which only tests change."""
 
-    def __init__(self, folder: Folder, task: Task, beat: float = BEAT, stale: float = STALE) -> None:
+    def __init__(
+        self,
+        folder: BatchFolder,
+        task: Task,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        stale_after: float = STALE_SECONDS,
+    ) -> None:
         self.folder, self.task = folder, task
-        self._leases = Leases(folder.path / "leases", beat, stale)
+        self._leases = Leases(folder.path / "leases", heartbeat, stale_after)
         self._ready = False
 
-    def run(self, share: float = 0.0) -> None:
-        """Until every shard is finished, by this or another worker; begins at a share (0..1) of the open ones."""
+    def run(self, start: float = 0.0) -> None:
+        """Work until every shard is finished, by this or another worker. start: share (0..1) of the open shards to
+        begin behind, so that several workers seldom want the same one."""
         while shards := self.folder.open_shards():
-            first = int(share * len(shards))
-            worked = [self._attempt(shard) for shard in (*shards[first:], *shards[:first])]
-            if not any(worked):
-                _interruptible(lambda: time.sleep(_POLL))
+            first = int(start * len(shards))
+            attempts = [self._attempt(shard) for shard in (*shards[first:], *shards[:first])]
+            if not any(attempts):
+                _interruptible(lambda: time.sleep(_POLL_SECONDS))
         self.finish()
 
-    def shard(self, shard: str) -> None:
-        """One shard, until it is finished by this or another worker."""
-        while not self.folder.is_done(shard):
+    def run_shard(self, shard: str) -> None:
+        """Work until one shard is finished, by this or another worker."""
+        while not self.folder.is_finished(shard):
             if not self._attempt(shard):
-                _interruptible(lambda: time.sleep(_POLL))
+                _interruptible(lambda: time.sleep(_POLL_SECONDS))
 
     def finish(self) -> None:
-        """What is made of all shards together."""
-        self.folder.settle()
-        self.folder.tidy()
+        """Write what is made of all shards together."""
+        self.folder.update_tallies()
+        self.folder.remove_leftovers()
         with self.folder.lock():
             self.task.finish()
 
     def _attempt(self, shard: str) -> bool:
-        """Work on a shard if nobody else does; whether it was ours."""
-        if self.folder.is_done(shard):
+        """Work on a shard unless another worker does; returns whether the shard is finished."""
+        if self.folder.is_finished(shard):
             return True
         self._begin()
         lease = self._leases.claim(shard)
@@ -97,7 +113,7 @@ class Worker:
             return False
         try:
             with lease:
-                if not self.folder.is_done(shard):
+                if not self.folder.is_finished(shard):
                     self._work(shard, lease)
         except LeaseLost:
             return False
@@ -109,68 +125,76 @@ class Worker:
             self._ready = True
 
     def _work(self, shard: str, lease: Lease) -> None:
-        items, place = self.folder.items(shard), self.folder.work(shard)
-        place.mkdir(parents=True, exist_ok=True)
-        journal = Journal(place / "journal.jsonl")
+        """Try the items of a shard until each has an outcome, and publish them."""
+        items, workdir = self.folder.items(shard), self.folder.workdir(shard)
+        workdir.mkdir(parents=True, exist_ok=True)
+        journal = Journal(workdir / "journal.jsonl")
         try:
-            while numbers := _next(items, journal, self.task.together):
-                self._try({number: items[number] for number in numbers}, place, journal, lease)
-            outcomes = {number: _outcome(number, journal) for number in items}
+            while numbers := _next_try(items, journal, self.task.batch_size):
+                self._try({number: items[number] for number in numbers}, workdir, journal, lease)
+            outcomes = {number: _final_outcome(number, journal) for number in items}
             lease.check()
-            noted = self.task.publish(shard, items, outcomes, place)
+            records = self.task.publish(shard, items, outcomes, workdir)
             lease.check()
-            self.folder.publish(shard, items, noted)
+            self.folder.publish(shard, items, records)
         except FileNotFoundError:
             lease.check()  # another worker has finished the shard and cleared its place
             raise
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(workdir, ignore_errors=True)
 
-    def _try(self, items: Mapping[int, Item], place: Path, journal: Journal, lease: Lease) -> None:
-        left = dict.fromkeys(items)
+    def _try(self, items: Mapping[int, Item], workdir: Path, journal: Journal, lease: Lease) -> None:
+        """Run the task on items, with everything noted in the journal before and after."""
+        unfinished = dict.fromkeys(items)
         try:
             journal.begin(items)
-            batches = iter(self.task.run(items, place))
+            batches = iter(self.task.run(items, workdir))
             while (outcomes := _interruptible(lambda: next(batches, None))) is not None:
                 lease.check()
-                good = {number: outcome for number, outcome in outcomes.items() if "reason" not in outcome}
-                bad = {number: outcome["reason"] for number, outcome in outcomes.items() if "reason" in outcome}
-                if good:
-                    journal.finish(good)
-                if bad:
-                    journal.fail(bad)
+                _note(outcomes, journal)
                 for number in outcomes:
-                    del left[number]
+                    del unfinished[number]
         except LeaseLost:
             raise
         except (MmiTvrError, OSError, KeyboardInterrupt, SystemExit):
             with suppress(OSError):  # a full disk, for one: then the try counts
-                journal.withdraw(left)
+                journal.withdraw(unfinished)
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            journal.fail(dict.fromkeys(left, reason))
-            raise WorkerFailed(f"{_named(items)}: {reason}") from error
+            journal.fail(dict.fromkeys(unfinished, reason))
+            raise WorkerFailed(f"{_spelled(items)}: {reason}") from error
 
 
-def _next(items: Mapping[int, Item], journal: Journal, together: int) -> Sequence[int]:
-    """What to try next: the untried together, then one of those that failed; empty at the end."""
-    left = [number for number in items if number not in journal.outcomes]
-    fresh = [number for number in left if not journal.tries.get(number)]
-    return fresh[:together] or [number for number in left if journal.tries[number] < TRIES][:1]
+def _note(outcomes: Mapping[int, Outcome], journal: Journal) -> None:
+    succeeded = {number: outcome for number, outcome in outcomes.items() if "reason" not in outcome}
+    failed = {number: outcome["reason"] for number, outcome in outcomes.items() if "reason" in outcome}
+    if succeeded:
+        journal.finish(succeeded)
+    if failed:
+        journal.fail(failed)
 
 
-def _interruptible(work: Callable[[], Out]) -> Out:
-    with stopping.allowed():
+def _next_try(items: Mapping[int, Item], journal: Journal, batch_size: int) -> Sequence[int]:
+    """Return what to try next: the untried together, then one of those that failed; empty at the end."""
+    unfinished = [number for number in items if number not in journal.outcomes]
+    untried = [number for number in unfinished if not journal.tries.get(number)]
+    if untried:
+        return untried[:batch_size]
+    return [number for number in unfinished if journal.tries[number] < TRIES][:1]
+
+
+def _interruptible(work: Callable[[], Result]) -> Result:
+    with interruptible():
         return work()
 
 
-def _outcome(number: int, journal: Journal) -> Outcome:
-    """What the journal says at the end: a result, or why there is none."""
+def _final_outcome(number: int, journal: Journal) -> Outcome:
+    """Return an item's result, or why there is none."""
     if number in journal.outcomes:
         return journal.outcomes[number]
     return {"reason": journal.reasons[number], "tries": journal.tries[number]}
 
 
-def _named(items: Mapping[int, Item]) -> str:
+def _spelled(items: Mapping[int, Item]) -> str:
     names = [str(item["id"]) for item in items.values()]
     return names[0] if len(names) == 1 else f"{len(names)} items from {names[0]}"

@@ -12,7 +12,7 @@ import typer
 from .. import config, models
 from ..batch import extract as extraction
 from ..batch import infer, program
-from ..batch.folder import Folder
+from ..batch.folder import BatchFolder
 from ._console import ConfigOption, ProgressBars, SetOption, out, say
 
 group = typer.Typer(help="Long work in shards: many processes, many machines.", no_args_is_help=True)
@@ -92,15 +92,15 @@ def extract(
     folder = extraction.create(
         output,
         source,
-        dataset=program.section(dataset),
+        dataset=program.dataset_section(dataset),
         column=column,
-        ids=id_column,
+        id_column=id_column,
         root=root,
         model=models.section(model) if model else None,
         settings=config.load(settings, set_ or ()),
         outputs=both if only is None else tuple(name for name in both if name == only.value),
         features=features,
-        shard=shard,
+        shard_size=shard,
     )
     _run(folder, program.RunOptions(device, retry, engine.value, workers))
 
@@ -132,13 +132,13 @@ def search(
         queries,
         source,
         column=column,
-        ids=id_column,
+        id_column=id_column,
         top=top,
         min_relevance=min_relevance,
         rerank=rerank,
-        form=format.value,
+        output_format=format.value,
         settings=config.load(settings, set_ or ()),
-        shard=shard,
+        shard_size=shard,
     )
     _run(folder, program.RunOptions(device, retry, engine.value, workers), trec)
 
@@ -148,7 +148,7 @@ def worker(
     folder: Path, device: DeviceOption = "auto", trec: Annotated[Path | None, typer.Option("--trec")] = None
 ) -> None:
     """Work on a folder that `extract` or `search` began; they start this, and start it again when it dies."""
-    program.work(folder, device, trec, say)
+    program.run_worker(folder, device, trec, say)
 
 
 def worker_command(folder: Path, device: str, trec: Path | None) -> list[str]:
@@ -163,9 +163,9 @@ def worker_command(folder: Path, device: str, trec: Path | None) -> list[str]:
     return [*words, "--", str(folder)]
 
 
-def _run(folder: Folder, options: program.RunOptions, trec: Path | None = None) -> None:
+def _run(folder: BatchFolder, options: program.RunOptions, trec: Path | None = None) -> None:
     with ProgressBars() as progress:
         command = worker_command(folder.path, options.device, trec)
         state = program.run(folder, options, progress, command, trec)
-    if program.speaks():
+    if program.is_first_of_machine():
         out.print(program.summary(folder, state), markup=False)

@@ -7,7 +7,7 @@ what was not yet committed: `index` goes on with the file it was at |
 | training, pretraining | as any command | the step is finished, a checkpoint is written, the run returns | \
 Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
 | batches (`batch.stopping`) | both wait for a place where nothing is half done, then exit code 130 | the same | \
-at most the shard that was being made |
+at most the items that were being tried |
 | decoder processes (`media`) | ignored: the process that asked decides | they end, and are started again | nothing |
 
 A loop that can stop between two steps asks `stop_event`, and says by `Interrupted` that its work is not done. With
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EXIT_CODE = 130  # of a process that was interrupted, as shells have it
@@ -39,12 +39,19 @@ def stop_event(*signals: signal.Signals) -> Iterator[threading.Event]:
     unset.
     """
     requested = threading.Event()
+    with signal_handler(lambda number, frame: requested.set(), *signals):
+        yield requested
+
+
+@contextmanager
+def signal_handler(handler: Callable[[int, object], object], *signals: signal.Signals) -> Iterator[None]:
+    """Have a function called at these signals; the former handlers come back behind. Main thread alone."""
     if threading.current_thread() is not threading.main_thread():
-        yield requested
+        yield
         return
-    handlers = {number: signal.signal(number, lambda *_: requested.set()) for number in signals}
+    handlers = {number: signal.signal(number, handler) for number in signals}
     try:
-        yield requested
+        yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, former in handlers.items():
+            signal.signal(number, former)
