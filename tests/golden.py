@@ -55,7 +55,7 @@ Record = dict[str, Any]
 
 
 def parts() -> tuple[Model, KeyImageMethod]:
-    """The bundled model and its key images."""
+    """Return the bundled model and its key images."""
     section = models.section(MODEL)
     images = models.key_images(section)
     assert images is not None
@@ -63,50 +63,50 @@ def parts() -> tuple[Model, KeyImageMethod]:
 
 
 def samples(folder: Path) -> list[Sample]:
-    """Clips of the test split and as many of the hardest contrast set, written into a folder, one caption each.
+    """Write clips of the test split and as many of the hardest contrast set into a folder, one caption each.
 
     The second half is there because the model finds all of the first: a number at its end stop shows no change. The
     files are lossless, so that they show the same pictures whichever encoder wrote them.
     """
-    found: list[Sample] = []
+    clips: list[Sample] = []
     for split in ("test", "order"):
         dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": CLIPS // 2})
         for spec, sample in zip(dataset.specs(), dataset.samples(), strict=True):
             path = folder / f"{sample.id}.mp4"
             path.write_bytes(moving_shapes.encode(spec, dataset.options.size, dataset.options.fps, lossless=True))
-            found.append(replace(sample, video=Video(path)))
-    return found
+            clips.append(replace(sample, video=Video(path)))
+    return clips
 
 
 def run(model: Model, method: KeyImageMethod, clips: Sequence[Sample]) -> Record:
-    """What the record holds of these clips. MediaError where one cannot be read."""
+    """Return what the record holds of these clips. MediaError where one cannot be read."""
     features = _features(model, method, clips)
     embeddings = model.embed_videos(features)
-    queries = np.asarray(model.embed_queries([Query(each.captions[0]) for each in clips]))
+    queries = np.asarray(model.embed_queries([Query(clip.captions[0]) for clip in clips]))
     scores = Gallery.pack(embeddings).score(queries, model.scoring)
-    truth = [{at} for at in range(len(clips))]
-    ranks = metrics.both_directions(lambda: [scores], truth)
-    rows = [_row(*each) for each in zip(clips, features, embeddings, queries, strict=True)]
-    for at, row in enumerate(rows):
-        row["score"] = round(float(scores[at, at]), 5)
-        row["t2v"] = {"rank": int(ranks.rows[at]), "margin": _margin(scores[at], at)}
-        row["v2t"] = {"rank": int(ranks.columns[at]), "margin": _margin(scores[:, at], at)}
-    found = {
-        side: metrics.summary(each, resamples=0).values()
-        for side, each in (("t2v", ranks.rows), ("v2t", ranks.columns))
+    ground_truth = [{number} for number in range(len(clips))]
+    ranks = metrics.both_directions(lambda: [scores], ground_truth)
+    rows = [_row(*stages) for stages in zip(clips, features, embeddings, queries, strict=True)]
+    for number, row in enumerate(rows):
+        row["score"] = round(float(scores[number, number]), 5)
+        row["t2v"] = {"rank": int(ranks.t2v[number]), "margin": _margin(scores[number], number)}
+        row["v2t"] = {"rank": int(ranks.v2t[number]), "margin": _margin(scores[:, number], number)}
+    summaries = {
+        "t2v": metrics.summary(ranks.t2v, resamples=0).values(),
+        "v2t": metrics.summary(ranks.v2t, resamples=0).values(),
     }
-    return {"model": MODEL, "weights": weights(), "metrics": found, "clips": rows}
+    return {"model": MODEL, "weights": weights(), "metrics": summaries, "clips": rows}
 
 
-def differences(golden: Record, found: Record) -> list[str]:
-    """What moved by more than noise, the earliest stage first; empty where nothing did.
+def differences(golden: Record, now: Record) -> list[str]:
+    """Return what moved by more than noise, the earliest stage first; empty where nothing did.
 
-    `found` may be of the first clips alone: its ranks, which hang on the collection, are then left out.
+    `now` may be of the first clips alone: its ranks, which depend on the collection, are then left out.
     """
     before = {row["id"]: row for row in golden["clips"]}
-    if unknown := [row["id"] for row in found["clips"] if row["id"] not in before]:
+    if unknown := [row["id"] for row in now["clips"] if row["id"] not in before]:
         return [f"clips: {unknown[0]} is not on record; other clips were generated"]
-    pairs = [(before[row["id"]], row) for row in found["clips"]]
+    pairs = [(before[row["id"]], row) for row in now["clips"]]
     moved = [*_tipped(pairs)]
     for stage in TOLERANCES:
         moved += _moved(stage, pairs)
@@ -114,7 +114,7 @@ def differences(golden: Record, found: Record) -> list[str]:
 
 
 def read(path: Path) -> Record:
-    """A record, if it is of the bundled weights. UsageError where it is of others: the model was made anew."""
+    """Return a record, if it is of the bundled weights. UsageError where it is of others: the model was made anew."""
     record: Record = json.loads(path.read_text(encoding="utf-8"))
     if record["weights"] != weights():
         raise UsageError(
@@ -125,13 +125,13 @@ def read(path: Path) -> Record:
 
 
 def weights() -> str:
-    """Hash of the bundled model's tensors. Its settings are not in it: a change of theirs must show in the numbers."""
+    """Return the hash of the bundled tensors. Settings are not in it: a change of theirs must show in the numbers."""
     folder = hub.BUNDLED / MODEL
     return digest(*(file_digest(path) for path in sorted(folder.rglob("*.safetensors"))))
 
 
 def dumps(record: Record) -> str:
-    """A record as JSON, one line for each clip, so that a difference of two records can be read."""
+    """Return a record as JSON, one line for each clip, so that a difference of two records can be read."""
     lines = ",\n".join("  " + json.dumps(row) for row in record["clips"])
     head = json.dumps({key: value for key, value in record.items() if key != "clips"}, indent=1)
     return f'{head[:-2]},\n "clips": [\n{lines}\n ]\n}}\n'
@@ -139,11 +139,11 @@ def dumps(record: Record) -> str:
 
 def _features(model: Model, method: KeyImageMethod, clips: Sequence[Sample]) -> list[Features]:
     features = []
-    for batch in extract([Source(each.video) for each in clips], model, method):
-        for _, each in batch:
-            if isinstance(each, MediaError):
-                raise each
-            features.append(each)
+    for batch in extract([Source(clip.video) for clip in clips], model, method):
+        for _, result in batch:
+            if isinstance(result, MediaError):
+                raise result
+            features.append(result)
     return features
 
 

@@ -252,7 +252,9 @@ def saved(folder, noise, counts=(1, 2, 1, 3, 1, 1, 2, 1)):
     samples, made, queries = world(list(counts), seed=3, noise=noise)
     report = evaluate(samples, made, queries, Scoring(), model="tiny")
     folder.mkdir()
-    (folder / "report.json").write_text(json.dumps({**report.as_dict(), "queries": report.details.as_dict()}))
+    config = {"target": "videos", "model": {"name": "tiny"}, "keyimages": {"name": "uniform"}}
+    document = {**report.as_dict(), "config": config, "queries": report.details.as_dict()}
+    (folder / "report.json").write_text(json.dumps(document))
     return report
 
 
@@ -286,11 +288,11 @@ def test_a_paired_interval_is_narrower_than_two_of_its_own():
     rng = np.random.default_rng(0)
     one = np.where(rng.random(400) < 0.5, 1, 9)
     other = np.where(rng.random(400) < 0.02, 9, one)
-    gap = metrics.paired(one, other)["R@1"]
+    gap = metrics.paired_bootstrap(one, other)["R@1"]
     sides = [metrics.summary(each).ci95["R@1"] for each in (one, other)]
     assert gap.high - gap.low < 0.5 * min(high - low for low, high in sides)
     with pytest.raises(MetricsError, match="the same queries"):
-        metrics.paired([1, 2], [1])
+        metrics.paired_bootstrap([1, 2], [1])
 
 
 def test_the_page_shows_failures_and_reads_no_script_from_captions(tmp_path):
@@ -298,10 +300,10 @@ def test_the_page_shows_failures_and_reads_no_script_from_captions(tmp_path):
     samples[0] = Sample("0.mp4", samples[0].video, ("<script>alert(1)</script>",))
     report = evaluate(samples, made, queries, Scoring(), model="tiny", transductive=["query-bank"])
     page = evaluation_page(report, {"model": {"name": "tiny"}})
-    wrong = int((report.details.t2v > 1).sum())
+    wrong = int((report.details.t2v_ranks > 1).sum())
     assert wrong > 0
     assert page.count('class="failure"') == wrong
-    assert page.count('figure class="wanted"') == wrong
+    assert page.count('figure class="right"') == wrong
     assert "<script>" not in page
     assert f"{wrong} of 5 captions" in page
     assert "query-bank *" in page

@@ -154,7 +154,9 @@ def report_of(weights: Path, videos: list[Path], folder: Path) -> Path:
     section = {"name": "mmi", "weights": str(weights)}
     about = {"target": "/home/someone/films", "split": "test", "model": section, "keyimages": KEY_IMAGES}
     folder.mkdir()
-    (folder / "report.json").write_text(json.dumps({**made.as_dict(), "config": about}), encoding="utf-8")
+    (folder / "report.json").write_text(
+        json.dumps({**made.as_dict(), "config": about, "queries": made.details.as_dict()}), encoding="utf-8"
+    )
     return folder
 
 

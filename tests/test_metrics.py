@@ -57,11 +57,11 @@ def test_rows_equal_the_naive_reference(task):
 def test_both_directions_equal_the_naive_reference(task):
     matrix, truth, heights = task
     found = metrics.both_directions(lambda: cut(matrix, heights), truth)
-    assert found.rows.tolist() == metrics.ranks([matrix], truth).tolist()
+    assert found.t2v.tolist() == metrics.ranks([matrix], truth).tolist()
     owners = {column: {row for row, right in enumerate(truth) if column in right} for column in range(matrix.shape[1])}
     asked = [column for column, rows in owners.items() if rows]
-    assert found.asked.tolist() == asked
-    assert found.columns.tolist() == [naive_rank(list(matrix[:, column]), owners[column]) for column in asked]
+    assert found.columns.tolist() == asked
+    assert found.v2t.tolist() == [naive_rank(list(matrix[:, column]), owners[column]) for column in asked]
 
 
 @settings(max_examples=30)
@@ -69,8 +69,8 @@ def test_both_directions_equal_the_naive_reference(task):
 def test_transposed_blocks_give_the_column_ranks_too(task):
     matrix, truth, heights = task
     found = metrics.both_directions(lambda: cut(matrix, heights), truth)
-    owners = [{row for row, right in enumerate(truth) if column in right} for column in found.asked]
-    assert metrics.ranks(cut(matrix.T[found.asked], heights), owners).tolist() == found.columns.tolist()
+    owners = [{row for row, right in enumerate(truth) if column in right} for column in found.columns]
+    assert metrics.ranks(cut(matrix.T[found.columns], heights), owners).tolist() == found.v2t.tolist()
 
 
 def test_equal_scores_count_against_us_but_right_ones_never():
@@ -91,23 +91,23 @@ def test_several_captions_take_the_best_ranked_in_video_to_text():
     # Rows: captions 0 and 1 of video 0, caption 2 of video 1.
     scores = np.array([[0.9, 0.3], [0.1, 0.2], [0.5, 0.4]])
     found = metrics.both_directions(lambda: [scores], [{0}, {0}, {1}])
-    assert found.rows.tolist() == [1, 2, 2]
-    assert found.columns.tolist() == [1, 1]
+    assert found.t2v.tolist() == [1, 2, 2]
+    assert found.v2t.tolist() == [1, 1]
 
 
 @given(tasks())
 def test_tolerance_widens_the_ties(task):
     matrix, truth, heights = task
     found = metrics.both_directions(lambda: cut(matrix, heights), truth, tolerance=0.5)
-    owners = {column: {row for row, right in enumerate(truth) if column in right} for column in found.asked.tolist()}
+    owners = {column: {row for row, right in enumerate(truth) if column in right} for column in found.columns.tolist()}
 
     def rank(scores, right):
         best = max(scores[each] for each in right)
         return 1 + sum(score >= best - 0.5 for each, score in enumerate(scores) if each not in right)
 
-    assert found.rows.tolist() == [rank(row, right) for row, right in zip(matrix.tolist(), truth, strict=True)]
-    assert found.columns.tolist() == [rank(matrix[:, column].tolist(), rows) for column, rows in owners.items()]
-    assert metrics.ranks(cut(matrix, heights), truth, tolerance=0.5).tolist() == found.rows.tolist()
+    assert found.t2v.tolist() == [rank(row, right) for row, right in zip(matrix.tolist(), truth, strict=True)]
+    assert found.v2t.tolist() == [rank(matrix[:, column].tolist(), rows) for column, rows in owners.items()]
+    assert metrics.ranks(cut(matrix, heights), truth, tolerance=0.5).tolist() == found.t2v.tolist()
 
 
 def test_a_large_block_is_looked_at_in_slices(monkeypatch):

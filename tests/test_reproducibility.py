@@ -18,7 +18,7 @@ import pytest
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.evaluation import metrics
-from mmi_tvr.evaluation.evaluate import ROUNDING, evaluate
+from mmi_tvr.evaluation.evaluate import evaluate
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
 DATA = Path(__file__).parent / "data"
@@ -31,28 +31,30 @@ FEW = 6  # clips of the golden run that a changed stage is tried on
 
 @pytest.fixture(params=CASES, ids=[case["name"] for case in CASES])
 def case(request: pytest.FixtureRequest) -> dict[str, Any]:
-    found: dict[str, Any] = request.param
-    return found
+    named_case: dict[str, Any] = request.param
+    return named_case
 
 
-def truth(case: dict[str, Any]) -> list[set[int]]:
+def ground_truth(case: dict[str, Any]) -> list[set[int]]:
     files = case["files"]
-    return [{at for at, file in enumerate(files) if file == files[owner]} for owner in case["owners"]]
+    return [{column for column, file in enumerate(files) if file == files[owner]} for owner in case["owners"]]
 
 
 def naive(scores: list[float], right: set[int]) -> int:
     """The place of the best right candidate in the sorted list, equal wrong ones first, other right ones taken out."""
-    best = max(scores[at] for at in right)
-    listed = [(-score, 0) for at, score in enumerate(scores) if at not in right] + [(-best + ROUNDING, 1)]
-    return sorted(listed).index((-best + ROUNDING, 1)) + 1
+    best = max(scores[column] for column in right) - metrics.SCORE_TOLERANCE
+    candidates = [(-score, 0) for column, score in enumerate(scores) if column not in right] + [(-best, 1)]
+    return sorted(candidates).index((-best, 1)) + 1
 
 
 def test_the_answers_are_those_of_a_naive_ranking(case: dict[str, Any]) -> None:
-    right = truth(case)
-    assert [naive(*each) for each in zip(case["scores"], right, strict=True)] == case["t2v"]
-    columns = {at: {row for row, found in enumerate(right) if at in found} for at in range(len(case["files"]))}
-    down = [naive([row[at] for row in case["scores"]], rows) for at, rows in columns.items() if rows]
-    assert down == case["v2t"]
+    right = ground_truth(case)
+    assert [naive(*query) for query in zip(case["scores"], right, strict=True)] == case["t2v"]
+    v2t = []
+    for column in range(len(case["files"])):
+        if rows := {row for row, columns in enumerate(right) if column in columns}:
+            v2t.append(naive([scores[column] for scores in case["scores"]], rows))
+    assert v2t == case["v2t"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -60,17 +62,17 @@ def test_the_answers_are_those_of_a_naive_ranking(case: dict[str, Any]) -> None:
 def test_ranks(case: dict[str, Any], height: int, dtype: Any) -> None:
     scores = np.array(case["scores"], dtype=dtype)
     blocks = [scores[first : first + height] for first in range(0, len(scores), height)]
-    assert metrics.ranks(blocks, truth(case), ROUNDING).tolist() == case["t2v"]
-    found = metrics.both_directions(lambda: blocks, truth(case), ROUNDING)
-    assert (found.rows.tolist(), found.columns.tolist()) == (case["t2v"], case["v2t"])
+    assert metrics.ranks(blocks, ground_truth(case), metrics.SCORE_TOLERANCE).tolist() == case["t2v"]
+    ranks = metrics.both_directions(lambda: blocks, ground_truth(case), metrics.SCORE_TOLERANCE)
+    assert (ranks.t2v.tolist(), ranks.v2t.tolist()) == (case["t2v"], case["v2t"])
 
 
 def test_summary(case: dict[str, Any]) -> None:
     for side in ("t2v", "v2t"):
-        found = metrics.summary(case[side])
-        assert found.values() == pytest.approx(case["metrics"][side], abs=1e-5)
-        for name, (low, high) in found.ci95.items():
-            assert low <= found.values()[name] <= high
+        summary = metrics.summary(case[side])
+        assert summary.values() == pytest.approx(case["metrics"][side], abs=1e-5)
+        for name, (low, high) in summary.ci95.items():
+            assert low <= summary.values()[name] <= high
             assert len(set(case[side])) > 1 or low == high  # all of one rank: nothing to be unsure of
 
 
@@ -86,10 +88,10 @@ def test_evaluate(case: dict[str, Any], block: int) -> None:
     videos = [Embeddings(axis, axis[None], np.array([[0.0, 1.0, 0.5]])) for axis in axes]
     report = evaluate(samples, videos, np.array(case["scores"], np.float32), Scoring(), block)
     assert report.details is not None
-    assert (report.details.t2v.tolist(), report.details.v2t.tolist()) == (case["t2v"], case["v2t"])
+    assert (report.details.t2v_ranks.tolist(), report.details.v2t_ranks.tolist()) == (case["t2v"], case["v2t"])
     document = report.as_dict()
-    for side, wanted in case["metrics"].items():
-        assert {name: document[side][name] for name in metrics.NAMES} == pytest.approx(wanted, abs=1e-5)
+    for side, expected in case["metrics"].items():
+        assert {name: document[side][name] for name in metrics.NAMES} == pytest.approx(expected, abs=1e-5)
     recalls = [case["metrics"][side][name] for side in ("t2v", "v2t") for name in ("R@1", "R@5", "R@10")]
     assert document["SumR"] == pytest.approx(sum(recalls), abs=1e-4)
 
@@ -113,15 +115,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def found(parts: Any, clips: Any) -> golden.Record:
+def golden_run(parts: Any, clips: Any) -> golden.Record:
     return golden.run(*parts, clips)
 
 
-def test_the_golden_run_has_not_moved(record: golden.Record, found: golden.Record) -> None:
-    assert len(found["clips"]) == golden.CLIPS == 40
-    assert golden.differences(record, found) == []
-    for side, wanted in record["metrics"].items():
-        assert found["metrics"][side]["R@1"] == pytest.approx(wanted["R@1"], abs=5.0)  # two unclear clips of 40
+def test_the_golden_run_has_not_moved(record: golden.Record, golden_run: golden.Record) -> None:
+    assert len(golden_run["clips"]) == golden.CLIPS == 40
+    assert golden.differences(record, golden_run) == []
+    for side, expected in record["metrics"].items():
+        assert golden_run["metrics"][side]["R@1"] == pytest.approx(expected["R@1"], abs=5.0)  # two unclear clips of 40
 
 
 @contextmanager
@@ -134,15 +136,15 @@ def other_mean(model: Any, patch: pytest.MonkeyPatch) -> Iterator[None]:
 @contextmanager
 def other_pooling(model: Any, patch: pytest.MonkeyPatch) -> Iterator[None]:
     """A tenth of a video's vector is the plain mean of its key images."""
-    own = model.embed_videos
+    embed_videos = model.embed_videos
 
     def mixed(features: Any) -> list[Embeddings]:
-        made = []
-        for each in own(features):
-            mean = each.moments.mean(axis=0)
-            video = 0.9 * each.video + 0.1 * mean / np.linalg.norm(mean)
-            made.append(Embeddings(video / np.linalg.norm(video), each.moments, each.segments))
-        return made
+        results = []
+        for embeddings in embed_videos(features):
+            mean = embeddings.moments.mean(axis=0)
+            video = 0.9 * embeddings.video + 0.1 * mean / np.linalg.norm(mean)
+            results.append(Embeddings(video / np.linalg.norm(video), embeddings.moments, embeddings.segments))
+        return results
 
     patch.setattr(model, "embed_videos", mixed)
     yield
@@ -150,7 +152,7 @@ def other_pooling(model: Any, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextmanager
 def other_prompt(model: Any, patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One word less in what the language model is told of a sentence."""
+    """One word less in the prompt that stands around a sentence."""
     patch.setattr("mmi_tvr.models.mmi.network.TEXT_PROMPT", "Represent this text: {text}")
     yield
 
@@ -206,8 +208,8 @@ def test_other_clips_and_other_weights_are_said(record: golden.Record, tmp_path:
         golden.read(tmp_path / "golden.json")
 
 
-def test_a_record_is_read_back_as_it_was(record: golden.Record, found: golden.Record, tmp_path: Path) -> None:
-    (tmp_path / "golden.json").write_text(golden.dumps(found), encoding="utf-8")
+def test_a_record_is_read_back_as_it_was(record: golden.Record, golden_run: golden.Record, tmp_path: Path) -> None:
+    (tmp_path / "golden.json").write_text(golden.dumps(golden_run), encoding="utf-8")
     again = golden.read(tmp_path / "golden.json")
-    assert again == found
+    assert again == golden_run
     assert again.keys() == record.keys()

@@ -72,8 +72,8 @@ def test_a_report_says_what_re_ranking_adds(tmp_path: Path) -> None:
         )
 
     report = evaluate(samples, vectors, queries, Scoring(), rerank=rerank)
-    assert report.searched is not None
-    assert (report.searched[0].r1, report.t2v.r1, report.v2t.r1) == (0, 100, 100)
+    assert report.search_alone is not None
+    assert (report.search_alone[0].r1, report.t2v.r1, report.v2t.r1) == (0, 100, 100)
     assert report.gains["t2v"]["R@1"].value == 100
     document = report.as_dict()["rerank"]
     assert document["searched"]["t2v"]["R@1"] == 0
@@ -81,4 +81,4 @@ def test_a_report_says_what_re_ranking_adds(tmp_path: Path) -> None:
     assert "re-ranked" in report.table()
     assert "re-ranking adds to R@1, t2v: +100.0 [+100.0, +100.0]" in report.table()
     assert report.details is not None
-    assert report.details.t2v.tolist() == [1] * count
+    assert report.details.t2v_ranks.tolist() == [1] * count

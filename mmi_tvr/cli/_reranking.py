@@ -9,7 +9,7 @@ from .. import plugins
 from ..config import Settings
 from ..errors import UsageError
 from ..evaluation.evaluate import Rerank
-from ..evaluation.transductive import Directions, MakeBlocks
+from ..evaluation.metrics import DirectionBlocks, MakeBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import Stored, stored
 from ..protocols import KeyImageMethod, Model
@@ -30,7 +30,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     store = SkeletonStore(array_cache.folder() / SKELETONS_FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
 
-    def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> Directions:
+    def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
         seen = skeleton_dataset.video_views(
             samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
         )

@@ -13,7 +13,8 @@ import typer
 
 from .. import config, models, plugins
 from ..errors import MediaError, UsageError
-from ..evaluation.evaluate import MAX_UNREADABLE, Report, evaluate_model, pair_scores
+from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
+from ..evaluation.report import Report
 from ..types import Embeddings, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
@@ -197,7 +198,7 @@ def _section(model: str | None, checkpoint: Path | None, wanted: config.Settings
 
 def _write(folder: Path, report: Report, document: dict[str, Any]) -> None:
     """report.json with every query's rank, report.html with failures to look at, heatmap.png."""
-    from ..evaluation.compare import REPORT
+    from ..evaluation.saved import REPORT
     from ..report import evaluation_page, heat_map
 
     assert report.details is not None

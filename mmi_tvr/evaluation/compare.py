@@ -2,82 +2,76 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..utils.tables import bounds
-from . import metrics
+from . import metrics, saved
 from .metrics import Difference
-
-REPORT = "report.json"
-_SIDES = {"t2v": "text-to-video", "v2t": "video-to-text"}
+from .saved import DIRECTIONS
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """`differences` of `other` minus `one`, by direction and number; `n` queries of both runs in each direction."""
+class RunComparison:
+    """The differences of the run `contender` minus the run `baseline`, by direction and name of the number.
 
-    one: str
-    other: str
+    `n` counts the queries of both runs in each direction.
+    """
+
+    baseline: str
+    contender: str
     n: Mapping[str, int]
     differences: Mapping[str, Mapping[str, Difference]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        sides = {
-            side: {"n": self.n[side], **{name: each._asdict() for name, each in found.items()}}
-            for side, found in self.differences.items()
-        }
-        return {"one": self.one, "other": self.other, **sides}
+        """Return plain values for JSON."""
+        values: dict[str, Any] = {"one": self.baseline, "other": self.contender}
+        for direction, differences in self.differences.items():
+            numbers = {name: difference._asdict() for name, difference in differences.items()}
+            values[direction] = {"n": self.n[direction], **numbers}
+        return values
 
     def table(self) -> str:
-        """Aligned plain text: a row for each direction and number."""
-        lines = [f"{self.other} minus {self.one}: paired bootstrap over videos, 95 % interval"]
-        for side, found in self.differences.items():
-            lines.append(f"{_SIDES[side]}, n = {self.n[side]}")
-            for name, each in found.items():
-                sure = " *" if each.p < 0.05 else ""
-                ends = bounds(each.low, each.high, signed=True)
-                lines.append(f"  {name:<4} {each.value:+7.1f}  {ends}  p = {each.p:.4f}{sure}")
+        """Return aligned plain text: a row for each direction and number."""
+        lines = [f"{self.contender} minus {self.baseline}: paired bootstrap over videos, 95 % interval"]
+        for direction, differences in self.differences.items():
+            lines.append(f"{DIRECTIONS[direction]}, n = {self.n[direction]}")
+            for name, (value, low, high, p) in differences.items():
+                mark = " *" if p < 0.05 else ""
+                lines.append(f"  {name:<4} {value:+7.1f}  {bounds(low, high, signed=True)}  p = {p:.4f}{mark}")
         return "\n".join([*lines, "* p < 0.05; for MdR and MnR less is better"])
 
 
-def compare(one: Path, other: Path) -> Comparison:
-    """Two folders that `evaluate --output` wrote, or their report.json. UsageError where they are not of the same
-    queries."""
-    documents = [_read(path) for path in (one, other)]
+def compare(baseline: Path, contender: Path) -> RunComparison:
+    """Compare two folders that `evaluate --output` wrote, or their report.json.
+
+    Raises UsageError where one is no saved evaluation, or they are not of the same queries.
+    """
+    documents = [saved.read(run) for run in (baseline, contender)]
     counts, differences = {}, {}
-    for side in _SIDES:
-        rows = [{_query(row): row for row in document["queries"][side]} for document in documents]
-        if rows[0].keys() != rows[1].keys():
-            apart = len(rows[0].keys() ^ rows[1].keys())
-            raise UsageError(f"{one} and {other} are not of the same queries: {apart} differ ({_SIDES[side]})")
-        order = list(rows[0])
-        before, after = ([each[query]["rank"] for query in order] for each in rows)
-        counts[side] = len(order)
-        differences[side] = metrics.paired(before, after, [query[0] for query in order])
-    return Comparison(_name(one), _name(other), counts, differences)
+    for direction, title in DIRECTIONS.items():
+        before, after = (_ranks(document["queries"][direction]) for document in documents)
+        if before.keys() != after.keys():
+            different = len(before.keys() ^ after.keys())
+            raise UsageError(f"{baseline} and {contender} are not of the same queries: {different} differ ({title})")
+        counts[direction] = len(before)
+        differences[direction] = metrics.paired_bootstrap(
+            list(before.values()),
+            [after[query] for query in before],
+            groups=[video_id for video_id, _ in before],
+        )
+    return RunComparison(_name(baseline), _name(contender), counts, differences)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    path = path / REPORT if path.is_dir() else path
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        for side in _SIDES:
-            _ = [(row["id"], int(row["rank"])) for row in found["queries"][side]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a saved evaluation; make one: mmi-tvr evaluate ... --output DIR") from error
-    return dict(found)
+def _ranks(rows: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """Return the rank of each query, which is a sample id and a caption (empty where the video is the query)."""
+    return {(row["id"], row.get("caption", "")): row["rank"] for row in rows}
 
 
-def _query(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["id"], row.get("caption", "")
-
-
-def _name(path: Path) -> str:
-    names: Sequence[str] = [part for part in path.parts if part != REPORT]
-    return names[-1] if names else str(path)
+def _name(run: Path) -> str:
+    """Return what a run is called: its folder's name."""
+    parts = [part for part in run.parts if part != saved.REPORT]
+    return parts[-1] if parts else str(run)

@@ -31,16 +31,30 @@ NAMES = ("R@1", "R@5", "R@10", "MdR", "MnR")
 DEPTHS = (1, 5, 10)
 _CELLS = 1 << 22  # numbers looked at together: bounds the temporary arrays at tens of megabytes
 
+# Scores of unit vectors in float32 that are closer than this are ties (decision): the `tolerance` of a model's scores.
+SCORE_TOLERANCE = 1e-6
+
 Blocks = Iterable[FloatArray]
-Truth = Sequence[Collection[int]]
+MakeBlocks = Callable[[], Blocks]
+GroundTruth = Sequence[Collection[int]]
 
 
-class BothRanks(NamedTuple):
-    """1-based ranks in both directions: `rows` (N,), and `columns` (C,) of the candidates `asked` (C,), ascending."""
+class DirectionBlocks(NamedTuple):
+    """Blocks whose rows are to be ranked (text-to-video), and blocks whose columns are (video-to-text)."""
 
-    rows: IdArray
+    t2v: MakeBlocks
+    v2t: MakeBlocks
+
+
+class DirectionRanks(NamedTuple):
+    """1-based ranks of both directions: `t2v` (N,) of the rows, and `v2t` (C,) of the columns `columns` (C,).
+
+    `columns` are ascending: those that are right for at least one row.
+    """
+
+    t2v: IdArray
+    v2t: IdArray
     columns: IdArray
-    asked: IdArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,90 +70,123 @@ class Metrics:
     ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
-        """The five numbers under the field's names."""
+        """Return the five numbers under the field's names."""
         return dict(zip(NAMES, (self.r1, self.r5, self.r10, self.mdr, self.mnr), strict=True))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: R@1, R@5, R@10, MdR, MnR, and ci95 with a [low, high] for each of them."""
+        """Return plain values for JSON: R@1, R@5, R@10, MdR, MnR, and ci95 with a [low, high] for each of them."""
         return {**self.values(), "ci95": {name: list(interval) for name, interval in self.ci95.items()}}
 
 
-def ranks(blocks: Blocks, truth: Truth, tolerance: float = 0.0) -> IdArray:
-    """Rank of each query's best right candidate, in one pass.
+class DirectionMetrics(NamedTuple):
+    """The metrics of both directions."""
 
-    blocks: consecutive rows of the similarity matrix, each (rows, M), larger is better; float16 is read as float32.
-    truth: for each of the N rows, the set of its right candidates (column numbers).
-    tolerance: a wrong candidate up to so much below the best right one counts as a tie with it.
-    Returns (N,), 1-based. Ties, infinities: see the module. Raises MetricsError for NaN, an empty set of right
-    candidates, a candidate that does not exist, blocks that do not add up to N rows, and no rows at all.
+    t2v: Metrics
+    v2t: Metrics
 
-    >>> ranks([np.array([[0.9, 0.1, 0.9]]), np.array([[0.2, 0.8, 0.3]])], truth=[{0}, {1, 2}])
+
+def ranks(blocks: Blocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> IdArray:
+    """Rank each query's best right candidate among all candidates, in one pass.
+
+    Args:
+        blocks: Consecutive rows of the similarity matrix, each (rows, M), larger is better; float16 is read as float32.
+        ground_truth: For each of the N rows, the set of its right candidates (column numbers).
+        tolerance: A wrong candidate up to so much below the best right one counts as a tie with it.
+
+    Returns:
+        Ranks (N,), 1-based. Ties, infinities: see the module.
+
+    Raises:
+        MetricsError: For NaN, an empty set of right candidates, a candidate that does not exist, blocks that do not
+            add up to N rows, and no rows at all.
+
+    >>> ranks([np.array([[0.9, 0.1, 0.9]]), np.array([[0.2, 0.8, 0.3]])], ground_truth=[{0}, {1, 2}])
     array([2, 1])
     """
-    pairs = _Pairs(truth)
-    found = np.empty(len(pairs), dtype=np.int64)
+    pairs = _RightPairs(ground_truth)
+    row_ranks = np.empty(len(pairs), dtype=np.int64)
     for start, block in _slices(blocks, pairs):
         rows = slice(start, start + len(block))
-        found[rows] = _row_ranks(block, *pairs.within(rows), tolerance)
-    return found
+        row_ranks[rows] = _row_ranks(block, *pairs.within(rows), tolerance)
+    return row_ranks
 
 
-def both_directions(make_blocks: Callable[[], Blocks], truth: Truth, tolerance: float = 0.0) -> BothRanks:
-    """Ranks of the rows among the columns, and of the columns among the rows, from row blocks alone.
+def both_directions(make_blocks: MakeBlocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> DirectionRanks:
+    """Rank the rows among the columns, and the columns among the rows, from row blocks alone.
 
-    make_blocks: called twice, gives the same blocks each time (as in `ranks`). The first pass ranks the rows and
-    notes the scores of the right pairs; the second counts, for each column, the wrong rows at or above its best.
-    truth, tolerance: as in `ranks`. A column that is right for no row is a distractor: it takes part, and is not asked.
-    Memory: O(N + M + right pairs) and one slice of a block. Raises MetricsError as `ranks` does.
+    The first pass ranks the rows and notes the scores of the right pairs; the second counts, for each column, the wrong
+    rows at or above its best. Memory: O(N + M + right pairs) and one slice of a block.
+
+    Args:
+        make_blocks: Is called twice and gives the same blocks each time (as in `ranks`).
+        ground_truth: As in `ranks`. A column that is right for no row is a distractor: it takes part and has no rank.
+        tolerance: As in `ranks`.
+
+    Raises:
+        MetricsError: As `ranks` does.
     """
-    pairs = _Pairs(truth)
-    rows = np.empty(len(pairs), dtype=np.int64)
-    right: list[FloatArray] = []
+    pairs = _RightPairs(ground_truth)
+    row_ranks = np.empty(len(pairs), dtype=np.int64)
+    right_scores: list[FloatArray] = []
     for start, block in _slices(make_blocks(), pairs):
-        owners, columns = pairs.within(slice(start, start + len(block)))
-        rows[start : start + len(block)] = _row_ranks(block, owners, columns, tolerance)
-        right.append(block[owners, columns])
-    scores: FloatArray = np.concatenate(right)
+        rows, columns = pairs.within(slice(start, start + len(block)))
+        row_ranks[start : start + len(block)] = _row_ranks(block, rows, columns, tolerance)
+        right_scores.append(block[rows, columns])
+    scores: FloatArray = np.concatenate(right_scores)
     best = np.full(pairs.width, -np.inf, dtype=scores.dtype)
     np.maximum.at(best, pairs.columns, scores)
     best -= tolerance
-    asked = np.unique(pairs.columns)
     ahead = np.zeros(pairs.width, dtype=np.int64)
     for start, block in _slices(make_blocks(), pairs):
-        owners, columns = pairs.within(slice(start, start + len(block)))
+        rows, columns = pairs.within(slice(start, start + len(block)))
         # A distractor's column is compared too (with -inf) and never read: cheaper than leaving it out.
         ahead += np.count_nonzero(block[:, : pairs.width] >= best, axis=0)
-        np.subtract.at(ahead, columns, block[owners, columns] >= best[columns])
-    return BothRanks(rows, ahead[asked] + 1, asked)
+        np.subtract.at(ahead, columns, block[rows, columns] >= best[columns])
+    ranked_columns = np.unique(pairs.columns)
+    return DirectionRanks(row_ranks, ahead[ranked_columns] + 1, ranked_columns)
+
+
+def ranks_of_directions(blocks: DirectionBlocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> DirectionRanks:
+    """Rank both directions where each has scores of its own (re-ranking, normalisations); else as `both_directions`."""
+    t2v = ranks(blocks.t2v(), ground_truth, tolerance)
+    by_column = both_directions(blocks.v2t, ground_truth, tolerance)
+    return DirectionRanks(t2v, by_column.v2t, by_column.columns)
 
 
 def summary(
-    found: Sequence[int] | IdArray,
+    query_ranks: Sequence[int] | IdArray,
     groups: Sequence[Hashable] | None = None,
     *,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Metrics:
-    """Recalls, median and mean rank, with 95 % intervals from the percentile bootstrap
+    """Return recalls, median and mean rank, with 95 % intervals from the percentile bootstrap
     (Efron and Tibshirani 1993, chapter 13).
 
-    found: 1-based ranks (N,). groups: what each query belongs to, here its video. Captions of one video rise and fall
-    together, so whole groups are drawn, with replacement (cluster bootstrap, decision: drawing captions would show
-    intervals that are too narrow); None: every query is its own group. The candidates stay as they are, so an
-    interval speaks of other queries to this collection. `resamples=0` leaves the intervals out.
-    Raises MetricsError where there is nothing to summarise or a rank is below 1.
+    Captions of one video rise and fall together, so whole groups are drawn, with replacement (cluster bootstrap,
+    decision: drawing captions would show intervals that are too narrow). The candidates stay as they are, so an
+    interval speaks of other queries to this collection.
+
+    Args:
+        query_ranks: 1-based ranks (N,).
+        groups: What each query belongs to, here its video (N,); None: every query is its own group.
+        resamples: How often the groups are drawn; 0 leaves the intervals out.
+        seed: Of the draws.
+
+    Raises:
+        MetricsError: Where there is nothing to summarise or a rank is below 1.
     """
-    ranked = np.asarray(found)
+    ranked = np.asarray(query_ranks)
     if ranked.ndim != 1 or ranked.size == 0:
         raise MetricsError(f"a summary needs a row of at least one rank, not an array of shape {ranked.shape}")
     if ranked.dtype.kind not in "iu" or ranked.min() < 1:
         raise MetricsError("ranks are whole numbers from 1 upwards")
-    labels = _labels(groups, len(ranked))
+    group_numbers = _group_numbers(groups, len(ranked))
     r1, r5, r10, mdr, mnr = _statistics(np.sort(ranked), np.ones((1, len(ranked)), dtype=np.int64))[:, 0].tolist()
     intervals = {}
     if resamples:
-        low, high = np.percentile(_drawn(ranked, labels, resamples, seed), [2.5, 97.5], axis=1)
-        intervals = {name: (float(a), float(b)) for name, a, b in zip(NAMES, low, high, strict=True)}
+        ends = np.percentile(_resampled(ranked, group_numbers, resamples, seed), [2.5, 97.5], axis=1)
+        intervals = {name: (float(low), float(high)) for name, low, high in zip(NAMES, *ends, strict=True)}
     return Metrics(len(ranked), r1, r5, r10, mdr, mnr, intervals)
 
 
@@ -152,45 +199,57 @@ class Difference(NamedTuple):
     p: float
 
 
-def paired(
-    one: Sequence[int] | IdArray,
-    other: Sequence[int] | IdArray,
+def paired_bootstrap(
+    baseline: Sequence[int] | IdArray,
+    contender: Sequence[int] | IdArray,
     groups: Sequence[Hashable] | None = None,
     *,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """How much `other` is above `one`, number by number, when both rank the same queries in the same order.
+    """Return how much `contender` is above `baseline`, by name of the number.
 
     The same groups are drawn for both (paired bootstrap; Efron and Tibshirani 1993, chapters 13 and 16), which takes
-    out what makes queries hard for either. Arguments as in `summary`. MetricsError where the lengths differ.
+    out what makes queries hard for either.
+
+    Args:
+        baseline: 1-based ranks (N,) of one run.
+        contender: Ranks (N,) of another, of the same queries in the same order.
+        groups: As in `summary`.
+        resamples: How often the groups are drawn.
+        seed: Of the draws.
+
+    Raises:
+        MetricsError: Where the lengths differ, or as in `summary`.
     """
-    if len(one) != len(other):
-        raise MetricsError(f"{len(one)} and {len(other)} ranks: a paired test needs the same queries")
-    plain = [summary(found, resamples=0).values() for found in (one, other)]
-    labels = _labels(groups, len(one))
-    drawn = [_drawn(np.asarray(found), labels, resamples, seed) for found in (one, other)]
-    apart = drawn[1] - drawn[0]
-    low, high = np.percentile(apart, [2.5, 97.5], axis=1)
+    if len(baseline) != len(contender):
+        raise MetricsError(f"{len(baseline)} and {len(contender)} ranks: a paired test needs the same queries")
+    before, after = (summary(side, resamples=0).values() for side in (baseline, contender))
+    group_numbers = _group_numbers(groups, len(baseline))
+    resampled_before, resampled_after = (
+        _resampled(np.asarray(side), group_numbers, resamples, seed) for side in (baseline, contender)
+    )
+    gaps = resampled_after - resampled_before  # (5, S)
+    low, high = np.percentile(gaps, [2.5, 97.5], axis=1)
     # Davison and Hinkley 1997, section 4.2: the observed sample counts as one of the resamples.
-    tails = [(1 + np.count_nonzero(side, axis=1)) / (1 + resamples) for side in (apart <= 0, apart >= 0)]
+    tails = [(1 + np.count_nonzero(side, axis=1)) / (1 + resamples) for side in (gaps <= 0, gaps >= 0)]
     p = np.minimum(1.0, 2 * np.minimum(*tails))
     return {
-        name: Difference(plain[1][name] - plain[0][name], float(low[at]), float(high[at]), float(p[at]))
-        for at, name in enumerate(NAMES)
+        name: Difference(after[name] - before[name], float(low[row]), float(high[row]), float(p[row]))
+        for row, name in enumerate(NAMES)
     }
 
 
 def sum_of_recalls(t2v: Metrics, v2t: Metrics) -> float:
-    """SumR: the six recalls of both directions added up; at most 600."""
-    return sum(each for side in (t2v, v2t) for each in (side.r1, side.r5, side.r10))
+    """Return SumR: the six recalls of both directions added up; at most 600."""
+    return t2v.r1 + t2v.r5 + t2v.r10 + v2t.r1 + v2t.r5 + v2t.r10
 
 
-class _Pairs:
+class _RightPairs:
     """The right pairs in flat form: pair p says that candidate columns[p] is right for the row it belongs to."""
 
-    def __init__(self, truth: Truth) -> None:
-        sets = [sorted({index(column) for column in right}) for right in truth]
+    def __init__(self, ground_truth: GroundTruth) -> None:
+        sets = [sorted({index(column) for column in right}) for right in ground_truth]
         if not sets:
             raise MetricsError("there are no queries to rank")
         for row, right in enumerate(sets):
@@ -207,13 +266,13 @@ class _Pairs:
         return len(self.offsets) - 1
 
     def within(self, rows: slice) -> tuple[IdArray, IdArray]:
-        """The pairs of these rows: their rows, counted from the slice's start, and their columns."""
+        """Return the pairs of these rows: their rows, counted from the slice's start, and their columns."""
         pairs = slice(self.offsets[rows.start], self.offsets[rows.stop])
         return self.rows[pairs] - rows.start, self.columns[pairs]
 
 
-def _slices(blocks: Blocks, pairs: _Pairs) -> Iterator[tuple[int, FloatArray]]:
-    """The checked blocks with their first row's number, in slices small enough to compare at once."""
+def _slices(blocks: Blocks, pairs: _RightPairs) -> Iterator[tuple[int, FloatArray]]:
+    """Yield the checked blocks with their first row's number, in slices small enough to compare at once."""
     start, width = 0, None
     for raw in blocks:
         block = _checked(raw, width, pairs)
@@ -232,7 +291,7 @@ def _slices(blocks: Blocks, pairs: _Pairs) -> Iterator[tuple[int, FloatArray]]:
         raise MetricsError(f"the blocks have {start} rows and {len(pairs)} queries have a truth; each needs one row")
 
 
-def _checked(raw: FloatArray, width: int | None, pairs: _Pairs) -> FloatArray:
+def _checked(raw: FloatArray, width: int | None, pairs: _RightPairs) -> FloatArray:
     block = np.asarray(raw)
     if block.ndim != 2 or block.dtype.kind != "f":
         raise MetricsError(f"a block is a matrix of floating-point numbers, not {block.ndim}-dimensional {block.dtype}")
@@ -244,18 +303,19 @@ def _checked(raw: FloatArray, width: int | None, pairs: _Pairs) -> FloatArray:
     return block.astype(np.float32) if block.dtype == np.float16 else block
 
 
-def _row_ranks(block: FloatArray, owners: IdArray, columns: IdArray, tolerance: float) -> IdArray:
-    right = block[owners, columns]
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    best = np.maximum.reduceat(right, starts) - tolerance
+def _row_ranks(block: FloatArray, rows: IdArray, columns: IdArray, tolerance: float) -> IdArray:
+    """Return the rank of each row of a block, whose right pairs are (rows[p], columns[p])."""
+    right_scores = block[rows, columns]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    best = np.maximum.reduceat(right_scores, starts) - tolerance
     ahead = np.count_nonzero(block >= best[:, None], axis=1)
-    right_too = np.add.reduceat(right >= best[owners], starts, dtype=np.int64)  # they are not ahead of themselves
-    ranked: IdArray = ahead - right_too + 1
+    right_ahead = np.add.reduceat(right_scores >= best[rows], starts, dtype=np.int64)  # not ahead of themselves
+    ranked: IdArray = ahead - right_ahead + 1
     return ranked
 
 
 def _statistics(ranked: IdArray, weights: IdArray) -> FloatArray:
-    """(5, S): R@1, R@5, R@10, MdR, MnR of ascending ranks (N,), taken weights (S, N) times each."""
+    """Return R@1, R@5, R@10, MdR, MnR (5, S) of ascending ranks (N,), taken weights (S, N) times each."""
     counts = weights.cumsum(axis=1)
     total = counts[:, -1]
     within = [np.searchsorted(ranked, depth, side="right") for depth in DEPTHS]
@@ -265,8 +325,8 @@ def _statistics(ranked: IdArray, weights: IdArray) -> FloatArray:
     return np.array([*recalls, median, weights @ ranked / total])
 
 
-def _labels(groups: Sequence[Hashable] | None, count: int) -> IdArray:
-    """The number of each query's group, in order of first appearance."""
+def _group_numbers(groups: Sequence[Hashable] | None, count: int) -> IdArray:
+    """Return the number of each query's group, in order of first appearance."""
     if groups is None:
         return np.arange(count)
     if len(groups) != count:
@@ -275,20 +335,20 @@ def _labels(groups: Sequence[Hashable] | None, count: int) -> IdArray:
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
-def _drawn(ranked: IdArray, labels: IdArray, resamples: int, seed: int) -> FloatArray:
-    """The five numbers over resamples of whole groups, (5, S); blocks of resamples keep the memory small.
+def _resampled(ranked: IdArray, group_numbers: IdArray, resamples: int, seed: int) -> FloatArray:
+    """Return the five numbers over resamples of whole groups (5, S); blocks of resamples keep the memory small.
 
-    The draws hang on seed and groups alone: two runs over the same queries see the same ones.
+    The draws depend on seed and groups alone: two runs over the same queries see the same ones.
     """
     order = np.argsort(ranked, kind="stable")
-    ranked, labels = ranked[order], labels[order]
+    ranked, group_numbers = ranked[order], group_numbers[order]
     rng = np.random.default_rng(seed)
-    groups = int(labels.max()) + 1
+    groups = int(group_numbers.max()) + 1
     height = max(1, (_CELLS // 8) // len(ranked))
-    drawn = []
+    statistics = []
     for first in range(0, resamples, height):
         size = min(height, resamples - first)
         draws = rng.integers(groups, size=(size, groups)) + np.arange(size)[:, None] * groups
-        times = np.bincount(draws.ravel(), minlength=size * groups).reshape(size, groups)
-        drawn.append(_statistics(ranked, times[:, labels]))
-    return np.concatenate(drawn, axis=1)
+        weights = np.bincount(draws.ravel(), minlength=size * groups).reshape(size, groups)
+        statistics.append(_statistics(ranked, weights[:, group_numbers]))
+    return np.concatenate(statistics, axis=1)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scoring.joint import JointScore, permutation
-from ..types import FloatArray
+from ..types import FloatArray, IdArray
 from ..utils.progress import Progress, Silent
-from .transductive import Directions, MakeBlocks
+from .metrics import DirectionBlocks, MakeBlocks
 
 # The number of a caption, and those of videos -> p of each pair; NaN where there is none.
 Probabilities = Callable[[int, Sequence[int]], FloatArray]
-Pairs = Mapping[int, Mapping[int, float]]  # row -> column -> value
+Scores = Mapping[int, float]  # candidate -> score, best first
 
 
 def reranked(
@@ -25,84 +25,97 @@ def reranked(
     probabilities: Probabilities,
     scoring: JointScore,
     progress: Progress | None = None,
-) -> Directions:
-    """Blocks of cosines (captions x videos), and what to rank instead of them, text-to-video and video-to-text.
+) -> DirectionBlocks:
+    """Return what to rank instead of blocks of cosines, text-to-video and video-to-text.
 
-    The `scoring.depth` best of a caption (a video) swap their cosines so that these follow the joint scores
+    The best candidates of a caption (a video) swap their cosines so that these follow the joint scores
     lambda_r cos + lambda_s p; a pair without p keeps its own. Memory: depth x (captions + videos) pairs.
+
+    Args:
+        blocks: Makes the blocks of cosines (captions x videos); is called several times.
+        probabilities: p of a caption with some videos; is called once for each caption.
+        scoring: The weights, and how many of the best are re-ranked (`depth`).
+        progress: Counts the captions that are judged.
     """
     progress = progress or Silent()
-    of_rows, of_columns = _best(blocks, scoring.depth)
-    wanted: dict[int, set[int]] = defaultdict(set)
-    for row, found in of_rows.items():
-        wanted[row].update(found)
-    for column, found in of_columns.items():
-        for row in found:
-            wanted[row].add(column)
-    progress.begin("judging", len(wanted))  # captions
+    best_columns, best_rows = _best(blocks, scoring.depth)
+    candidates: dict[int, set[int]] = defaultdict(set)  # row -> columns of all pairs that need a p
+    for row, cosines in best_columns.items():
+        candidates[row].update(cosines)
+    for column, cosines in best_rows.items():
+        for row in cosines:
+            candidates[row].add(column)
+    progress.begin("judging", len(candidates))  # captions
     judged: dict[int, dict[int, float]] = {}
-    for row, columns in sorted(wanted.items()):
-        line = sorted(columns)
-        judged[row] = dict(zip(line, probabilities(row, line), strict=True))
+    for row in sorted(candidates):
+        columns = sorted(candidates[row])
+        judged[row] = dict(zip(columns, probabilities(row, columns), strict=True))
         progress.advance()
 
     def joint(row: int, column: int, cosine: float) -> float | None:
         p = judged[row][column]
         return None if np.isnan(p) else scoring.of(cosine, p)
 
-    rows: dict[int, dict[int, float]] = {}
-    for row, found in of_rows.items():
-        rows[row] = _swapped(found, [joint(row, column, cosine) for column, cosine in found.items()])
-    columns_in_rows: dict[int, dict[int, float]] = defaultdict(dict)
-    for column, found in of_columns.items():
-        for row, value in _swapped(found, [joint(row, column, cosine) for row, cosine in found.items()]).items():
-            columns_in_rows[row][column] = value
-    return Directions(lambda: _replaced(blocks, rows), lambda: _replaced(blocks, columns_in_rows))
+    t2v_scores: dict[int, Scores] = {}
+    for row, cosines in best_columns.items():
+        joint_scores = [joint(row, column, cosine) for column, cosine in cosines.items()]
+        t2v_scores[row] = _swapped(cosines, joint_scores)
+    v2t_scores: dict[int, dict[int, float]] = defaultdict(dict)  # by row, too, since the blocks are of rows
+    for column, cosines in best_rows.items():
+        joint_scores = [joint(row, column, cosine) for row, cosine in cosines.items()]
+        for row, score in _swapped(cosines, joint_scores).items():
+            v2t_scores[row][column] = score
+    return DirectionBlocks(lambda: _replaced(blocks, t2v_scores), lambda: _replaced(blocks, v2t_scores))
 
 
-def _swapped(found: Mapping[int, float], joint: Sequence[float | None]) -> dict[int, float]:
-    """The cosines of candidates (best first), dealt out anew in the order of their joint scores."""
-    names, values = [*found], [*found.values()]
-    return {names[at]: value for at, value in zip(permutation(joint), values, strict=True)}
+def _swapped(cosines: Scores, joint_scores: Sequence[float | None]) -> dict[int, float]:
+    """Return the cosines of candidates (best first), dealt out anew in the order of their joint scores."""
+    candidates = list(cosines)
+    order = [candidates[position] for position in permutation(joint_scores)]
+    return dict(zip(order, cosines.values(), strict=True))
 
 
-def _best(blocks: MakeBlocks, depth: int) -> tuple[Pairs, Pairs]:
-    """The best columns of every row, and the best rows of every column, best first, with their values."""
-    of_rows: dict[int, dict[int, float]] = {}
-    start, values, places = 0, None, None
-    for block in blocks():
-        block = np.asarray(block)
-        top = _top(block.T, depth)  # (depth, rows)
-        for at in range(len(block)):
-            of_rows[start + at] = {int(column): float(block[at, column]) for column in top[:, at]}
+def _best(blocks: MakeBlocks, depth: int) -> tuple[dict[int, Scores], dict[int, Scores]]:
+    """Return the best columns of every row, and the best rows of every column, best first, with their cosines."""
+    best_columns: dict[int, Scores] = {}
+    cosines: FloatArray | None = None  # (depth, M): the best of each column so far,
+    row_numbers: IdArray | None = None  # and the rows that they are in
+    start = 0
+    for raw in blocks():
+        block = np.asarray(raw)
+        top_columns = _top(block.T, depth)  # (depth, rows)
+        for row, columns in enumerate(top_columns.T.tolist()):
+            best_columns[start + row] = {column: float(block[row, column]) for column in columns}
         numbers = np.broadcast_to(np.arange(start, start + len(block))[:, None], block.shape)
-        values = block if values is None else np.concatenate([values, block])
-        places = numbers if places is None else np.concatenate([places, numbers])
-        kept = _top(values, depth)
-        values, places = np.take_along_axis(values, kept, 0), np.take_along_axis(places, kept, 0)
+        cosines = block if cosines is None else np.concatenate([cosines, block])
+        row_numbers = numbers if row_numbers is None else np.concatenate([row_numbers, numbers])
+        top = _top(cosines, depth)
+        cosines, row_numbers = np.take_along_axis(cosines, top, 0), np.take_along_axis(row_numbers, top, 0)
         start += len(block)
-    if values is None or places is None:
+    if cosines is None or row_numbers is None:
         return {}, {}
-    of_columns = {
-        column: {int(row): float(value) for row, value in zip(places[:, column], values[:, column], strict=True)}
-        for column in range(values.shape[1])
+    columns_of_best = zip(row_numbers.T.tolist(), cosines.T.tolist(), strict=True)
+    return best_columns, {
+        column: dict(zip(rows, values, strict=True)) for column, (rows, values) in enumerate(columns_of_best)
     }
-    return of_rows, of_columns
 
 
 def _top(values: FloatArray, depth: int) -> NDArray[np.intp]:
-    """Rows of the largest values of each column, largest first, equal ones as they stand. (N, M) -> (depth, M)."""
+    """Return the rows of the largest values of each column, largest first, equal ones as they stand.
+
+    (N, M) -> (depth, M).
+    """
     order: NDArray[np.intp] = np.argsort(-values, axis=0, kind="stable")[:depth]
     return order
 
 
-def _replaced(blocks: MakeBlocks, pairs: Pairs) -> Iterator[FloatArray]:
+def _replaced(blocks: MakeBlocks, scores: Mapping[int, Scores]) -> Iterator[FloatArray]:
+    """Yield the blocks with other scores for some pairs: row -> column -> score."""
     start = 0
     for block in blocks():
         changed = np.array(block)
-        for at in range(len(changed)):
-            own = pairs.get(start + at)
-            if own:
-                changed[at, [*own]] = [*own.values()]
+        for row in range(len(changed)):
+            for column, score in scores.get(start + row, {}).items():
+                changed[row, column] = score
         start += len(changed)
         yield changed

@@ -124,7 +124,7 @@ def _cells(name: str, found: Sequence[Mapping[str, Any]], full: Sequence[Mapping
     if name != FULL and full:
         ours = (list(found) * len(full))[: len(full)]  # the baseline has one seed: nothing is drawn
         whole, own = (np.concatenate([one["t2v"] for one in side]) for side in (full, ours))
-        gap = metrics.paired(whole, own, [label for one in full for label in one["videos"]])["R@1"]
+        gap = metrics.paired_bootstrap(whole, own, [label for one in full for label in one["videos"]])["R@1"]
         apart = interval(gap.value, gap.low, gap.high, signed=True)
     contrasts = [f"{statistics.mean(one['contrast'][kind] for one in found):.1f}" for kind in KINDS]
     paper = VARIANTS[name].paper
@@ -171,9 +171,9 @@ def _one(
     result = {
         "variant": name,
         "seed": seed,
-        "t2v": report.details.t2v.tolist(),
-        "v2t": report.details.v2t.tolist(),
-        "videos": list(report.details.asked),
+        "t2v": report.details.t2v_ranks.tolist(),
+        "v2t": report.details.v2t_ranks.tolist(),
+        "videos": list(report.details.video_ids),
         "contrast": contrast,
         "settings": wanted.model_dump(mode="json"),
     }

@@ -20,9 +20,10 @@ import numpy as np
 
 from .. import plugins
 from ..errors import AnswerError, UsageError
-from ..evaluation.evaluate import Report, Rerank, evaluate
+from ..evaluation.evaluate import Rerank, evaluate
+from ..evaluation.metrics import DirectionBlocks, MakeBlocks
+from ..evaluation.report import Report
 from ..evaluation.rerank import reranked
-from ..evaluation.transductive import Directions, MakeBlocks
 from ..protocols import Answerer, Judge, Model
 from ..questions import clustering, selection
 from ..questions.pool import Pool, PoolQuestion
@@ -187,7 +188,7 @@ def _report(setting: Setting, case: Case, progress: Progress) -> Report:
     if case.lambda_s is not None:
         options = options.model_copy(update={"lambda_s": case.lambda_s})
 
-    def rerank(blocks: MakeBlocks, captions: Sequence[str], kept: Sequence[Sample]) -> Directions:
+    def rerank(blocks: MakeBlocks, captions: Sequence[str], kept: Sequence[Sample]) -> DirectionBlocks:
         texts, videos = dataset.describe(describer, captions, setting.seen, progress.begin, progress.advance)
         if not case.texts:
             texts = [_itself(caption) for caption in captions]
@@ -199,16 +200,16 @@ def _report(setting: Setting, case: Case, progress: Progress) -> Report:
 
 
 def _result(case: Case, report: Report) -> dict[str, Any]:
-    assert report.searched is not None
+    assert report.search_alone is not None
     assert report.details is not None
     return {
         "title": case.title,
         "questions": {"text": len(case.texts), "video": len(case.videos)},
         "asked": {"text": [each.id for each in case.texts], "video": [each.id for each in case.videos]},
-        "searched": {side: each.as_dict() for side, each in zip(("t2v", "v2t"), report.searched, strict=True)},
+        "searched": {side: each.as_dict() for side, each in zip(("t2v", "v2t"), report.search_alone, strict=True)},
         "reranked": {"t2v": report.t2v.as_dict(), "v2t": report.v2t.as_dict()},
         "gains": {side: found["R@1"]._asdict() for side, found in report.gains.items()},
-        "ranks": {"t2v": report.details.t2v.tolist(), "v2t": report.details.v2t.tolist()},
+        "ranks": {"t2v": report.details.t2v_ranks.tolist(), "v2t": report.details.v2t_ranks.tolist()},
     }
 
 

@@ -14,7 +14,7 @@ from .. import models, plugins
 from ..config import Section
 from ..encoders import hub
 from ..errors import UsageError, one_line
-from ..evaluation.compare import REPORT
+from ..evaluation import saved
 from ..features.embed import embedding_fingerprint
 from ..models import mmi
 from ..utils.files import write_atomically
@@ -60,7 +60,7 @@ def prepare(
         raise UsageError(f"{folder}: not empty; what goes to the hub is written to a folder of its own")
     source = mmi.folder_of(str(weights))
     known = mmi.settings(source, whole=True)
-    measured = [(_read(path), path) for path in reports]
+    measured = [(saved.read(path), path) for path in reports]
     for document, path in measured:
         _check_report(document, path, source)
     inside, revision = _bases(known, base)
@@ -158,18 +158,6 @@ def _copy(source: Path, known: Mapping[str, Any], folder: Path, inside: Mapping[
         write_atomically(path, json.dumps(adapter, indent=1, sort_keys=True).encode())
     for name, base in inside.items():
         shutil.copytree(base, folder / name, ignore=foreign)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A saved evaluation. UsageError where it is none."""
-    path = path / REPORT if path.is_dir() else path
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        _ = [found[side][name] for side in ("t2v", "v2t") for name in ("R@1", "R@5", "R@10", "ci95")]
-        _ = found["n"], found["videos"], found["fingerprint"], found["config"]["target"], found["config"]["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a saved evaluation; make one: mmi-tvr evaluate ... --output DIR") from error
-    return dict(found)
 
 
 def _check_report(document: Mapping[str, Any], path: Path, source: Path) -> None:

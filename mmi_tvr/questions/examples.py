@@ -17,8 +17,6 @@ from ..skeletons.skeletons import Describer, SkeletonQuestion, VideoView, pictur
 from ..types import Embeddings, FloatArray, IdArray, Query, Sample, Skeleton
 from .pool import About
 
-_ROUNDING = 1e-6  # scores of unit vectors in float32 that are closer than this are ties
-
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -81,7 +79,7 @@ def video_ranks(vectors: FloatArray, examples: Sequence[Example], model: Model) 
     against it."""
     gallery = Gallery.pack([example.embeddings for example in examples])
     scores = gallery.score(np.asarray(vectors, dtype=np.float32), model.scoring)
-    return metrics.ranks([scores], [{at} for at in range(len(examples))], _ROUNDING)
+    return metrics.ranks([scores], [{at} for at in range(len(examples))], metrics.SCORE_TOLERANCE)
 
 
 def embed_answers(texts: Sequence[str], model: Model) -> FloatArray:

@@ -15,21 +15,21 @@ from jinja2 import Environment, PackageLoader
 from .. import plugins
 from ..errors import MediaError, UsageError
 from ..evaluation import metrics
-from ..evaluation.evaluate import Details, Report
+from ..evaluation.report import Details, Report
 from ..media.video import probe
 from ..types import Sample
 from .page import picture
 
-_WORST = 40  # failures shown
-_GOT = 3  # wrong videos shown beside the right one
-_CELLS = 64  # queries and videos of the heat map
+_FAILURES = 40  # shown at most
+_WRONG_VIDEOS = 3  # shown of each failure
+_HEAT_MAP = 64  # queries and videos of the heat map
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RankedVideo:
     """One video of a failure: its picture as a data URI, or empty where it cannot be read."""
 
-    name: str
+    video_id: str
     link: str
     thumbnail: str
     score: float
@@ -38,19 +38,19 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A caption whose own video was not first."""
+    """A caption whose own video was not first: the best of its right videos, and the best of the wrong ones."""
 
     caption: str
     rank: int
-    wanted: Shown
-    got: tuple[Shown, ...]
+    right_video: RankedVideo
+    wrong_videos: tuple[RankedVideo, ...]
 
 
 def evaluation_page(report: Report, config: Mapping[str, Any], title: str = "") -> str:
-    """One self-contained page: the numbers, the failures nearest to being right first, and the heat map."""
+    """Return one self-contained page: the numbers, the failures nearest to being right first, and the heat map."""
     details = _details(report)
     environment = Environment(loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True)
-    wrong = int((details.t2v > 1).sum())
+    wrong = int((details.t2v_ranks > 1).sum())
     return environment.get_template("evaluation.html.j2").render(
         report=report,
         title=title or report.model,
@@ -58,60 +58,65 @@ def evaluation_page(report: Report, config: Mapping[str, Any], title: str = "") 
         sides=[("text-to-video", report.t2v), ("video-to-text", report.v2t)],
         failures=list(_failures(details)),
         wrong=wrong,
-        shown=min(wrong, _WORST),
+        shown=min(wrong, _FAILURES),
         heat=f"data:image/png;base64,{base64.b64encode(heat_map(report)).decode()}",
         config=config,
     )
 
 
 def heat_map(report: Report) -> bytes:
-    """A PNG of the scores of the first captions with the first videos; the right ones lie on the diagonal where every
-    video has one caption. MissingExtra without matplotlib."""
+    """Return a PNG of the scores of the first captions with the first videos.
+
+    The right ones lie on the diagonal where every video has one caption. Raises MissingExtra without matplotlib.
+    """
     details = _details(report)
     figure_module = plugins.require("matplotlib.figure", "plots")
-    rows = min(_CELLS, len(details.captions))
-    scores = details.gallery.score(details.queries[:rows], details.scoring)[:, :_CELLS]
+    rows = min(_HEAT_MAP, len(details.captions))
+    scores = details.gallery.score(details.query_vectors[:rows], details.scoring)[:, :_HEAT_MAP]
     figure = figure_module.Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.add_subplot()
-    shown = axes.imshow(scores, cmap="viridis", interpolation="nearest")
+    image = axes.imshow(scores, cmap="viridis", interpolation="nearest")
     axes.set_xlabel("video")
     axes.set_ylabel("caption")
     axes.set_title(f"{report.model}: similarity of the first {scores.shape[0]} captions and {scores.shape[1]} videos")
-    for row in range(rows):  # where the right one is
-        for column in details.right[row]:
+    for row in range(rows):  # a mark where the right one is
+        for column in details.ground_truth[row]:
             if column < scores.shape[1]:
                 axes.plot(column, row, marker="s", markersize=3, markerfacecolor="none", markeredgecolor="red")
-    figure.colorbar(shown, ax=axes, label="score")
+    figure.colorbar(image, ax=axes, label="score")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
 def _failures(details: Details) -> Iterator[Failure]:
-    """Captions that another video answers, the best-ranked first: those are the ones to learn from."""
-    order = np.argsort(details.t2v, kind="stable")
-    for row in order[np.searchsorted(details.t2v[order], 1, side="right") :][:_WORST].tolist():
-        scores = details.gallery.score(details.queries[[row]], details.scoring)[0]
-        right = details.right[row]
-        wanted = max(right, key=lambda column: scores[column])
-        best = [column for column in np.argsort(-scores, kind="stable")[: _GOT + len(right)] if column not in right]
+    """Yield captions that another video answers, the best-ranked first: those are the ones to learn from."""
+    order = np.argsort(details.t2v_ranks, kind="stable")
+    first_failure = np.searchsorted(details.t2v_ranks[order], 1, side="right")
+    for row in order[first_failure:][:_FAILURES].tolist():
+        scores = details.gallery.score(details.query_vectors[[row]], details.scoring)[0]
+        right_columns = details.ground_truth[row]
+        best_right = max(right_columns, key=lambda column: scores[column])
+        best_columns = np.argsort(-scores, kind="stable")[: _WRONG_VIDEOS + len(right_columns)]
+        wrong_columns = [column for column in best_columns if column not in right_columns][:_WRONG_VIDEOS]
         yield Failure(
             details.captions[row][1],
-            int(details.t2v[row]),
-            _shown(details.samples[wanted], float(scores[wanted])),
-            tuple(_shown(details.samples[column], float(scores[column])) for column in best[:_GOT]),
+            int(details.t2v_ranks[row]),
+            _ranked_video(details.samples[best_right], float(scores[best_right])),
+            tuple(_ranked_video(details.samples[column], float(scores[column])) for column in wrong_columns),
         )
 
 
-def _shown(sample: Sample, score: float) -> Shown:
+def _ranked_video(sample: Sample, score: float) -> RankedVideo:
     video = sample.video
     link = Path(video.path).absolute().as_uri()
     caption = sample.captions[0] if sample.captions else ""
     try:
         end = probe(video.path).duration if video.end is None else video.end
-        return Shown(sample.id, link, picture(video.path, (video.start + end) / 2), score, caption)
+        thumbnail = picture(video.path, (video.start + end) / 2)
     except MediaError:
-        return Shown(sample.id, link, "", score, caption)
+        thumbnail = ""
+    return RankedVideo(sample.id, link, thumbnail, score, caption)
 
 
 def _details(report: Report) -> Details:

@@ -18,6 +18,7 @@ import torch
 from .. import plugins
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
+from ..evaluation.report import Report
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import Stored, stored
 from ..rerank import skeleton as rerank
@@ -100,7 +101,7 @@ def run(
     return outcome
 
 
-def evaluated(model: Any, samples: Sequence[Sample], features: Stored) -> evaluate.Report:
+def evaluated(model: Any, samples: Sequence[Sample], features: Stored) -> Report:
     """The model's report on samples whose features are there."""
     able = [number for number in range(len(samples)) if number not in features.failures]
     made = iter(model.embed_videos([features[number] for number in able]))

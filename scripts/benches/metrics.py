@@ -61,9 +61,9 @@ def _from_blocks(captions: np.ndarray, videos: np.ndarray, intervals: bool) -> t
         for start in range(0, len(captions), BLOCK):
             yield captions[start : start + BLOCK] @ videos.T
 
-    found = metrics.both_directions(blocks, [{place} for place in range(len(captions))])
+    ranks = metrics.both_directions(blocks, [{place} for place in range(len(captions))])
     resamples = 1000 if intervals else 0
-    sides = [metrics.summary(side, resamples=resamples) for side in (found.rows, found.columns)]
+    sides = [metrics.summary(side, resamples=resamples) for side in (ranks.t2v, ranks.v2t)]
     return sides[0].mnr, sides[1].mnr
 
 

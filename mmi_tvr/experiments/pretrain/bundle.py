@@ -12,7 +12,8 @@ from typing import Any
 from ... import models, plugins
 from ...config import Section
 from ...datasets.moving_shapes import KINDS, contrast_accuracy
-from ...evaluation.evaluate import Report, evaluate_model, pair_scores
+from ...evaluation.evaluate import evaluate_model, pair_scores
+from ...evaluation.report import Report
 from ...features.cache import FeatureCache
 from ...features.embed import embed_all
 from ...models.mmi import ADAPTER, HEADS, SETTINGS

@@ -1,0 +1,143 @@
+"""The result of one evaluation: as a record, as plain values for report.json, and as a table of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..scoring.similarity import Gallery
+from ..types import FloatArray, IdArray, Sample, Scoring
+from ..utils.tables import interval, text_table
+from . import metrics
+from .metrics import Difference, DirectionMetrics, Metrics
+
+_MISSING_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a report's numbers rest on, query by query.
+
+    - `captions`: (sample id, caption) of the N text queries, with their ranks `t2v_ranks` (N,).
+    - `video_ids`: the sample ids of the C video queries, with their ranks `v2t_ranks` (C,).
+    - `samples`, `gallery` (M videos) and `query_vectors` (N, D) are what was ranked, as `scoring` says.
+    - `ground_truth`: of each text query the numbers of the samples that are right.
+    """
+
+    captions: Sequence[tuple[str, str]]
+    t2v_ranks: IdArray
+    video_ids: Sequence[str]
+    v2t_ranks: IdArray
+    samples: Sequence[Sample]
+    gallery: Gallery
+    query_vectors: FloatArray
+    ground_truth: Sequence[Collection[int]]
+    scoring: Scoring
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: every query with its rank (`compare` reads them)."""
+        captions = zip(self.captions, self.t2v_ranks.tolist(), strict=True)
+        videos = zip(self.video_ids, self.v2t_ranks.tolist(), strict=True)
+        return {
+            "t2v": [{"id": video_id, "caption": caption, "rank": rank} for (video_id, caption), rank in captions],
+            "v2t": [{"id": video_id, "rank": rank} for video_id, rank in videos],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of one evaluation.
+
+    - `n` captions were ranked against `videos` videos; `t2v` and `v2t` are the numbers.
+    - `fingerprint` is of all that made the vectors.
+    - `failures` maps the ids of unreadable videos to the reason, and `left_out` counts their captions: neither took
+      part. `missing` are the ids of annotated videos that are not there, `remarks` what else a reader should know of
+      the data.
+    - `transductive` holds both directions under the name of each normalisation that was asked for.
+    - `search_alone` holds both directions of the search, where `t2v` and `v2t` are re-ranked, and `gains` what the
+      re-ranking added to each direction (paired bootstrap).
+    """
+
+    n: int
+    videos: int
+    t2v: Metrics
+    v2t: Metrics
+    model: str = ""
+    fingerprint: str = ""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    missing: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    transductive: Mapping[str, DirectionMetrics] = field(default_factory=dict)
+    search_alone: DirectionMetrics | None = None
+    gains: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    details: Details | None = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; recalls in percent, ranks 1-based."""
+        values: dict[str, Any] = {
+            "n": self.n,
+            "videos": self.videos,
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "protocol": dict(metrics.PROTOCOL),
+            "inductive": True,
+            "t2v": self.t2v.as_dict(),
+            "v2t": self.v2t.as_dict(),
+            "SumR": metrics.sum_of_recalls(self.t2v, self.v2t),
+            "transductive": {name: _directions(directions) for name, directions in self.transductive.items()},
+            "left_out": {"captions": self.left_out, "videos": dict(self.failures)},
+            "missing": list(self.missing),
+            "remarks": list(self.remarks),
+        }
+        if self.search_alone is not None:
+            gains = {
+                direction: {name: gain._asdict() for name, gain in differences.items() if name.startswith("R@")}
+                for direction, differences in self.gains.items()
+            }
+            values["rerank"] = {"searched": _directions(self.search_alone), "gains": gains}
+        return values
+
+    def table(self) -> str:
+        """Return the report as aligned plain text, with n and a 95 % interval for every number."""
+        rows = [["", "n", *metrics.NAMES]]
+        for title, direction, numbers in self._rows():
+            cells = [interval(value, *numbers.ci95[name]) for name, value in numbers.values().items()]
+            rows.append([f"{title} ({metrics.PROTOCOL[direction]})", str(numbers.n), *cells])
+        listed = self.videos + len(self.failures) + len(self.missing)
+        missing = f" (missing: {len(self.missing)} of {listed})" if self.missing else ""
+        title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos{missing}, inductive"
+        return "\n".join([title, *text_table(rows), *self._notes()])
+
+    def _rows(self) -> Iterator[tuple[str, str, Metrics]]:
+        """Yield title, direction and numbers of each row of the table."""
+        suffix = ", re-ranked" if self.search_alone else ""
+        yield f"text-to-video{suffix}", "t2v", self.t2v
+        yield f"video-to-text{suffix}", "v2t", self.v2t
+        if self.search_alone:
+            yield "text-to-video", "t2v", self.search_alone.t2v
+            yield "video-to-text", "v2t", self.search_alone.v2t
+        for name, directions in self.transductive.items():
+            yield f"text-to-video, {name} *", "t2v", directions.t2v
+            yield f"video-to-text, {name} *", "v2t", directions.v2t
+
+    def _notes(self) -> Iterator[str]:
+        yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
+        for direction, differences in self.gains.items():
+            gain = differences["R@1"]
+            difference = interval(gain.value, gain.low, gain.high, signed=True)
+            yield f"re-ranking adds to R@1, {direction}: {difference}, p {gain.p:.4f} (paired bootstrap)"
+        if self.transductive:
+            yield "* transductive: looks at all test queries together; not what a single search does"
+        yield from self.remarks
+        if self.missing:
+            rest = ", ..." if len(self.missing) > _MISSING_SHOWN else ""
+            yield f"missing, with all their captions: {', '.join(self.missing[:_MISSING_SHOWN])}{rest}"
+        if self.failures:
+            yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
+            yield from (f"  {video_id}: {reason}" for video_id, reason in self.failures.items())
+
+
+def _directions(directions: DirectionMetrics) -> dict[str, Any]:
+    return {"t2v": directions.t2v.as_dict(), "v2t": directions.v2t.as_dict()}
