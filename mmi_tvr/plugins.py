@@ -6,7 +6,9 @@ A file `mmi_tvr/<room>/<name>.py` is the implementation `<name>` of that room. I
   descriptions the help text, its validators the cross-field rules;
 - `build(options, ...)`: makes the object; the room's protocol says which further arguments it gets.
 
-Adding an implementation is adding one file. Files whose name starts with an underscore are shared helpers.
+Adding an implementation is adding one file. Files whose name starts with an underscore are shared helpers. Another
+package adds one by an entry point of the group `mmi_tvr.<room>` that names such a module (docs/extending.md). What a
+module may offer besides is in `protocols` (`AvailableModule`, `TrainableModule` ...).
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, get_args
 
@@ -30,21 +34,63 @@ class BaseOptions(BaseModel):
 
 
 def names(room: str) -> tuple[str, ...]:
-    """The implementations of a room, found by their files; nothing is imported but the room itself.
+    """Return the implementations of a room: its files, and the entry points of other packages. Imports none of them.
 
     >>> "disparity" in names("keyimages")
     True
     """
-    package = importlib.import_module(f"mmi_tvr.{room}")
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name for name in found if not name.startswith("_")))
+    return tuple(sorted({*_files(room), *_entry_points(room)}))
 
 
 def load(room: str, name: str) -> ModuleType:
-    """The module of one implementation; an unknown name says what there is."""
-    if name not in names(room):
+    """Return the module of one implementation.
+
+    A file of the room comes before an entry point of the same name (decision: a package that is installed besides
+    changes nothing that was there). UsageError where nothing has that name, or where a plug-in cannot be imported or
+    lacks `Options` or `build`.
+    """
+    if name in _files(room):
+        return importlib.import_module(f"mmi_tvr.{room}.{name}")
+    if name not in _entry_points(room):
         raise UsageError(f"no {room} is called {name!r}; there are: {', '.join(names(room))}")
-    return importlib.import_module(f"mmi_tvr.{room}.{name}")
+    entry_point = _entry_points(room)[name]
+    package = entry_point.dist.name if entry_point.dist else "an unknown package"
+    try:
+        module: ModuleType = entry_point.load()
+    except Exception as error:  # whatever somebody else's module raises while it is imported
+        raise UsageError(f"{room} {name!r} of {package} cannot be loaded: {error}") from error
+    if not (_is_options(getattr(module, "Options", None)) and callable(getattr(module, "build", None))):
+        raise UsageError(
+            f"{room} {name!r} of {package} is no plug-in: {entry_point.value} must offer a class Options (of "
+            "mmi_tvr.plugins.BaseOptions) and a function build"
+        )
+    return module
+
+
+def origin(room: str, name: str) -> str | None:
+    """Return the package that an implementation comes from; None for one of ours.
+
+    >>> origin("keyimages", "disparity")
+    """
+    if name in _files(room) or name not in _entry_points(room):
+        return None
+    distribution = _entry_points(room)[name].dist
+    return distribution.name if distribution else "an unknown package"
+
+
+def _files(room: str) -> set[str]:
+    package = importlib.import_module(f"mmi_tvr.{room}")
+    return {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+
+
+@cache
+def _entry_points(room: str) -> dict[str, EntryPoint]:
+    """What other packages offer to a room, by name: their entry points of the group `mmi_tvr.ROOM`."""
+    return {entry_point.name: entry_point for entry_point in entry_points(group=f"mmi_tvr.{room}")}
+
+
+def _is_options(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseOptions)
 
 
 def options(room: str, name: str, values: Mapping[str, Any] | None = None) -> BaseOptions:

@@ -1,4 +1,4 @@
-"""What an implementation of each kind must offer, and the conventions that hold between rooms.
+"""What an implementation of each room must offer, what it may offer besides, and the conventions between rooms.
 
 Conventions
 - Every embedding is a float32 unit vector; the score of two is their dot product; larger is better.
@@ -11,6 +11,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from .errors import AnswerError
 from .types import (
     AnswerRequest,
+    Availability,
     Embeddings,
     Explanation,
     Features,
@@ -30,6 +32,7 @@ from .types import (
     Query,
     Sample,
     Scoring,
+    Variant,
 )
 
 
@@ -52,6 +55,7 @@ class Model(Protocol):
     """A retrieval model: pictures -> features (cached) -> embeddings, and queries -> embeddings."""
 
     name: str
+    reads: frozenset[str]  # the parts of a query that it reads: {"text"}
     image_size: int  # the shorter side, in pixels, of the pictures it wants to see
     scoring: Scoring
 
@@ -171,3 +175,156 @@ class Reranker(Protocol):
         Those with a joint score are put in its order, among the places that they held together; the others keep theirs.
         """
         ...
+
+
+# Capabilities: what an object may offer besides. Callers ask by isinstance, so every member is cheap to look at.
+
+
+@runtime_checkable
+class TrainedModel(Protocol):
+    """A model that may come from a model folder (`models.folder`)."""
+
+    @property
+    def weights(self) -> str | None:
+        """The folder, hub name or bundled name of the trained weights; None where it is untrained."""
+        ...
+
+
+class TrainableModel(Model, TrainedModel, Protocol):
+    """A model whose module offers `trainable` (`TrainableModule`)."""
+
+    @property
+    def network(self) -> Any:
+        """The `torch.nn.Module` that training changes in place (`train.protocol.Trainable`)."""
+        ...
+
+    def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> Mapping[str, Any]:
+        """What `network` reads: B texts and the features of their videos; pairs of one video share its number."""
+        ...
+
+    def save(
+        self,
+        folder: Path,
+        keyimages: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        rerank: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a model folder: all that training changed, the options, and the settings sections that go with it."""
+        ...
+
+
+@runtime_checkable
+class ModelWithKeyImages(Protocol):
+    """A model that was trained on key images of one method."""
+
+    def key_image_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of these key images; None where any will do."""
+        ...
+
+
+@runtime_checkable
+class ModelWithReranking(Protocol):
+    """A model that comes with settings for re-ranking."""
+
+    def rerank_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of re-ranking; None where the defaults hold."""
+        ...
+
+
+@runtime_checkable
+class ModelWithLanguageModel(Protocol):
+    """A model whose vision features its own language model can read: it can answer and judge."""
+
+    def language_model(self) -> Any:
+        """Return the `encoders.llava.Llava`, loaded. UsageError where the options switch it off."""
+        ...
+
+
+@runtime_checkable
+class IncompleteDataset(Protocol):
+    """A data set whose annotation may list videos that are not there."""
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Ids of annotated videos that are not there; they are not among the samples."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the numbers should know of the data, a sentence each."""
+        ...
+
+
+@runtime_checkable
+class GeneratedDataset(Protocol):
+    """A data set that renders its videos on demand."""
+
+    def pending(self, limit: int | None = None) -> Sequence[int]:
+        """Numbers of the samples, among the first `limit`, whose files have yet to be rendered."""
+        ...
+
+    def generate(self, limit: int | None = None, advance: Callable[[], object] = lambda: None) -> None:
+        """Render the pending files; `advance` is called once for each. A kill costs the files that were under way."""
+        ...
+
+
+@runtime_checkable
+class GroupedDataset(Protocol):
+    """A data set in which some samples belong together: twins that differ in one thing."""
+
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the samples of each group; every sample is in one."""
+        ...
+
+
+# Modules: what a file of a room, or a plug-in of a third party, offers besides `Options` and `build`.
+
+
+@runtime_checkable
+class AvailableModule(Protocol):
+    """A module that knows whether it could be used on this machine."""
+
+    def availability(self) -> Sequence[Availability]:
+        """Return one line for each way of using it. Loads no weights and asks no network."""
+        ...
+
+
+@runtime_checkable
+class AutomaticModule(Protocol):
+    """A model that `auto` may choose. Of those that can be used, the one with the largest `AUTOMATIC` is taken."""
+
+    AUTOMATIC: int
+
+    def automatic(self) -> Mapping[str, Any] | None:
+        """Return the options to use it with; None where it cannot be used on this machine."""
+        ...
+
+
+@runtime_checkable
+class CheckpointModule(Protocol):
+    """A model that is made from checkpoints."""
+
+    CHECKPOINT: str  # the option that NAME:CHECKPOINT sets
+    CHECKPOINTS: Mapping[str, str]  # dotted options that name a checkpoint -> the folder in which it travels to the hub
+
+    def reads_checkpoint(self, name: str) -> bool:
+        """Whether `--model NAME`, a folder or hub name without a model.json, may mean this model."""
+        ...
+
+
+@runtime_checkable
+class TrainableModule(Protocol):
+    """A model that can be trained."""
+
+    TRAINED: Sequence[str]  # glob patterns of the files of a model folder that training writes
+
+    def trainable(self, options: Any, *, device: str) -> TrainableModel:
+        """Return the model with what training changes: new, or that of the option `weights`."""
+        ...
+
+
+@runtime_checkable
+class AblatedModule(Protocol):
+    """A model with an ablation table."""
+
+    VARIANTS: Mapping[str, Variant]  # the first row is the full model

@@ -68,6 +68,7 @@ class LabelBridge:
     """EfficientNet-Lite0 and multilingual E5, joined by the texts of the ImageNet classes. Vectors are 1,384 wide."""
 
     name = "label_bridge"
+    reads = frozenset({"text"})
     image_size = 256
 
     def __init__(self, options: Options, device: str) -> None:

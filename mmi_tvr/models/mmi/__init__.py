@@ -96,6 +96,7 @@ class Mmi:
     """The model behind the protocol. Weights are loaded at the first picture or query."""
 
     name = "mmi"
+    reads = frozenset({"text"})
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
         self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
