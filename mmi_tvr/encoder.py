@@ -25,7 +25,7 @@ from .config import Section
 from .errors import MediaError, UsageError
 from .features.cache import FeatureCache
 from .features.embed import embed_all, embedding_fingerprint
-from .protocols import KeyImageMethod, Model
+from .protocols import KeyImageMethod, Model, TrainedModel
 from .scoring.similarity import Gallery
 from .search import checked_query
 from .types import Embeddings, FloatArray, Video
@@ -143,7 +143,7 @@ class Encoder:
 
         Returns its address. UsageError where this model has no trained weights of its own.
         """
-        weights = getattr(getattr(self.model, "options", None), "weights", None)
+        weights = self.model.weights if isinstance(self.model, TrainedModel) else None
         if not weights:
             raise UsageError(f"{self.model.name}: nothing was trained, so there is nothing to push")
         with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal, TypeVar
@@ -64,6 +65,13 @@ class JudgeTemplate(_Template):
         """The prompt before and behind the video skeleton; {text} is in the first."""
         before, _, behind = self.prompt.partition("{video}")
         return before, behind
+
+    def prompts(self, quote: Callable[[str, int], str], texts: Sequence[str], videos: Sequence[str]) -> list[str]:
+        """Return the question about each pair of skeletons (as plain text), which `quote` cuts to `quoted` tokens."""
+        return [
+            self.prompt.format(text=quote(text, self.quoted), video=quote(video, self.quoted))
+            for text, video in zip(texts, videos, strict=True)
+        ]
 
     @model_validator(mode="after")
     def _text_first(self) -> JudgeTemplate:

@@ -232,12 +232,30 @@ class ModelWithReranking(Protocol):
 
 
 @runtime_checkable
-class ModelWithLanguageModel(Protocol):
-    """A model whose vision features its own language model can read: it can answer and judge."""
+class AnsweringModel(Protocol):
+    """A model whose vision features its own language model can read: it can answer questions, and judge."""
+
+    name: str
+
+    def require_language_model(self) -> None:
+        """Raise UsageError where the options switch the language model off. Loads nothing."""
+        ...
 
     def language_model(self) -> Any:
-        """Return the `encoders.llava.Llava`, loaded. UsageError where the options switch it off."""
+        """Return the `encoders.llava.Llava` as training left it. UsageError as above."""
         ...
+
+    def language_checkpoint(self) -> str:
+        """Return the folder or hub name of the checkpoint that it was loaded from."""
+        ...
+
+    def adapter_folder(self) -> Path | None:
+        """Return the folder of its trained LoRA adapter; None where there is none."""
+        ...
+
+    def fingerprint(self) -> str: ...
+
+    def vision_fingerprint(self) -> str: ...
 
 
 @runtime_checkable

@@ -54,13 +54,12 @@ merge() { # trained weights, a new folder
 import sys
 from pathlib import Path
 
-from mmi_tvr import plugins
+from mmi_tvr import models
 from mmi_tvr.encoders import llava
-from mmi_tvr.models import mmi
 
 weights, folder = sys.argv[1:]
-options = plugins.options("models", "mmi", {"weights": weights})
-llava.merge(options.llava, mmi.folder_of(weights) / mmi.ADAPTER, Path(folder))
+model = models.make(models.trained_section(weights), "cpu")
+llava.merge(model.options.llava, model.adapter_folder(), Path(folder))
 END
 }
 
@@ -72,7 +71,7 @@ more=()
 merged=
 server=
 trap 'kill $server 2> /dev/null; rm -rf "$merged"' EXIT
-if [ -e "$model/mmi.json" ] || [ -e "$here/mmi_tvr/_bundled/$model/mmi.json" ]; then
+if [ -e "$model/model.json" ] || [ -e "$here/mmi_tvr/_bundled/$model/model.json" ]; then
   merged=$(mktemp -d)
   merge "$model" "$merged"
   model=$merged

@@ -51,6 +51,7 @@ class FakeModel:
         delay: float = 0.0,
     ) -> None:
         self.name = name
+        self.reads = frozenset({"text"})
         self.scoring = scoring
         self.head = head
         self.vision = vision

@@ -195,7 +195,7 @@ def test_a_model_is_trained_on_a_benchmark(msrvtt: Path, tmp_path: Path) -> None
     outcome = run(settings, tmp_path / "run", cache=tmp_path / "cache", cpu=True)
     assert outcome.finished
     assert outcome.best is not None
-    assert (tmp_path / "run" / "model" / "mmi.json").is_file()
+    assert (tmp_path / "run" / "model" / "model.json").is_file()
 
 
 @pytest.mark.parametrize("key", ["train", "validation"])

@@ -58,7 +58,7 @@ def test_it_is_small_and_has_a_card() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     for word in ("24,000", "seed", "T2V R@1", "Limits", "knows nothing else"):
         assert word in card
-    known = (FOLDER / "mmi.json").read_text(encoding="utf-8")
+    known = (FOLDER / "model.json").read_text(encoding="utf-8")
     assert not re.search(r'"/|\.\./', known), "a path of some machine"
     assert json.loads(known)["options"]["llava"]["checkpoint"] == "moving-shapes/base"
 

@@ -151,6 +151,7 @@ class Lookup:
     """A model that knows each caption's vector."""
 
     name = "lookup"
+    reads = frozenset({"text"})
     image_size = 1
     scoring = Scoring(0.4, 1)
 

@@ -141,6 +141,7 @@ class Echo:
     """A model whose background queries are seeded random directions."""
 
     name = "echo"
+    reads = frozenset({"text"})
     scoring = Scoring()
 
     def embed_queries(self, queries: list[Query]) -> np.ndarray:

@@ -208,13 +208,13 @@ def test_a_base_from_the_cache_is_known_by_its_hub_name(base: Path, trained: Pat
     """Training writes the folder that it loaded from; when that is a snapshot, others find it by its name."""
     snapshot = put(cache, "someone/llava", base, "b" * 40)
     copy = shutil.copytree(trained, tmp_path / "model")
-    known = json.loads((copy / "mmi.json").read_text(encoding="utf-8"))
+    known = json.loads((copy / "model.json").read_text(encoding="utf-8"))
     known["options"]["llava"]["checkpoint"] = str(snapshot)
-    (copy / "mmi.json").write_text(json.dumps(known), encoding="utf-8")
+    (copy / "model.json").write_text(json.dumps(known), encoding="utf-8")
     prepared = hub.prepare(copy, NAME, tmp_path / "out")
     assert ModelCard(prepared.card).data.base_model == "someone/llava"
     assert "b" * 40 in prepared.card
-    assert mmi.settings(prepared.folder)["options"]["llava"]["checkpoint"] == "someone/llava"
+    assert models.read(prepared.folder).options["llava"]["checkpoint"] == "someone/llava"
 
 
 def test_no_path_of_this_machine_is_pushed(trained: Path, base: Path, tmp_path: Path, colours: list[Path]) -> None:
@@ -227,7 +227,7 @@ def test_no_path_of_this_machine_is_pushed(trained: Path, base: Path, tmp_path: 
         (trained / "notes.txt").unlink()
         (base / "weights.bin").unlink()
     names = [name for name, _ in prepared.files]
-    assert {"README.md", "mmi.json", "heads.safetensors", "adapter/adapter_model.safetensors"} <= set(names)
+    assert {"README.md", "model.json", "heads.safetensors", "adapter/adapter_model.safetensors"} <= set(names)
     assert not [name for name in names if name.endswith((".bin", "notes.txt"))]
     for path in prepared.folder.rglob("*"):
         if path.suffix in (".md", ".json"):
@@ -305,7 +305,7 @@ def test_numbers_of_another_model_are_refused(trained: Path, base: Path, tmp_pat
     with pytest.raises(UsageError, match="another model"):
         hub.prepare(other, NAME, tmp_path / "out", reports=[report])
     with pytest.raises(UsageError, match="not a saved evaluation"):
-        hub.prepare(trained, NAME, tmp_path / "out", reports=[other / "mmi.json"])
+        hub.prepare(trained, NAME, tmp_path / "out", reports=[other / "model.json"])
 
 
 # The commands

@@ -236,9 +236,9 @@ def test_weights_alone_say_everything(checkpoint: Path, tmp_path: Path) -> None:
     assert isinstance(again, mmi.Mmi)
     assert not again.options.inductive
     assert models.key_images(section) == Section(**images)
-    assert again.key_images == images
-    assert again.reranking == rerank
-    assert model.reranking is None  # it was not loaded from there
+    assert again.key_image_section() == images
+    assert again.rerank_section() == rerank
+    assert model.rerank_section() is None  # it was not loaded from there
     query = [Query(TEXTS[0])]
     np.testing.assert_allclose(again.embed_queries(query), model.embed_queries(query), atol=1e-6)
 

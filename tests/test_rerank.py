@@ -169,7 +169,8 @@ def test_wrong_settings_are_one_line(override: str, says: str) -> None:
 def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
     model = FakeModel()
     assert rerank_section(None, model) == config.RERANK
-    model.reranking = {"name": "skeleton", "lambda_s": 0.05, "answerer": {"name": "fake", "rule": "a dog"}}
+    carried = {"name": "skeleton", "lambda_s": 0.05, "answerer": {"name": "fake", "rule": "a dog"}}
+    model.rerank_section = lambda: carried
     assert rerank_section(None, model).options["lambda_s"] == 0.05
     wanted = config.Section(name="skeleton", depth=50, answerer={"rule": "a cat"})
     options = Options(**rerank_section(wanted, model).options)

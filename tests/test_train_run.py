@@ -126,7 +126,7 @@ def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, cache: Pa
     assert [line["step"] for line in lines] == [2, 4]  # where it was validated
     assert all("loss/contrastive" in line and "validation" in line for line in lines)
     best = json.loads((finished / "best.json").read_text())
-    known = json.loads((finished / "model" / "mmi.json").read_text())
+    known = json.loads((finished / "model" / "model.json").read_text())
     assert known["origin"]["step"] == best["step"]
     assert known["keyimages"]["fps"] == 4
     section = models.section(str(finished / "model"))
@@ -158,7 +158,7 @@ def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
     assert all(line["loss/skeleton"] > 0 for line in lines)
     assert (tmp_path / "run" / "skeletons.sqlite").is_file()
     trained = models.make(models.section(str(tmp_path / "run" / "model")), "cpu")
-    assert trained.reranking == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
+    assert trained.rerank_section() == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
 
 
 def test_half_of_the_skeleton_pairs_match() -> None:
@@ -218,7 +218,7 @@ def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: 
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert "4 steps" in done.stdout
-    assert (tmp_path / "run" / "model" / "mmi.json").is_file()
+    assert (tmp_path / "run" / "model" / "model.json").is_file()
     state = checkpoint.read_state(checkpoint.saved(tmp_path / "run" / "checkpoints")[-1])
     assert state["settings"]["processes"] == 2
 
@@ -266,7 +266,7 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
     rows = made.splitlines()
     assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 13
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
-        component_ablation.VARIANTS[name].title for name in ("full", "no-lvlm", "clip4clip")
+        models.variants("mmi")[name].title for name in ("full", "no-lvlm", "clip4clip")
     ]
     assert (tmp_path / "ablation.md").read_text() == made + "\n"
     steps = {
@@ -292,9 +292,11 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
             "contrast": dict.fromkeys(component_ablation.KINDS, 50.0),
         }
 
+    variants = {name: models.variants("mmi")[name] for name in ("full", "no-lvlm")}
     results = {"full": [found([1, 1, 1, 2]), found([1, 1, 2, 2])], "no-lvlm": [found([2, 2, 2, 2])] * 2}
     rows = [
-        [cell.strip() for cell in row.strip("|").split("|")] for row in component_ablation.table(results).splitlines()
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in component_ablation.table(variants, results, "full").splitlines()
     ]
     assert rows[2][1].startswith("62.5 [")
     assert rows[2][2] == f"{np.std([75, 50], ddof=1):.1f}"
@@ -302,15 +304,15 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
     assert rows[3][3].startswith("-62.5 [")
 
 
-@pytest.mark.parametrize("name", [name for name in component_ablation.VARIANTS if name not in ("full", "clip4clip")])
+@pytest.mark.parametrize("name", [name for name in models.variants("mmi") if name not in ("full", "clip4clip")])
 def test_each_variant_is_one_switch(name: str) -> None:
-    base = load(CONFIG)
-    made = component_ablation.changed(base, name, 2)
+    base, rows = load(CONFIG), models.variants("mmi")
+    made = component_ablation.variant_settings(base, rows[name], 2)
     assert made.train.seed == 2
     assert made.data == base.data
     full, other = (
         plugins.options("models", "mmi", each.model.options).model_dump()
-        for each in (component_ablation.changed(base, "full", 2), made)
+        for each in (component_ablation.variant_settings(base, rows["full"], 2), made)
     )
     changed = checkpoint.differences(full, other)
     assert len(changed) == 1

@@ -28,8 +28,8 @@ from mmi_tvr import plugins
 from mmi_tvr.answerers import vllm
 from mmi_tvr.encoders import llava
 from mmi_tvr.errors import AnswerError, MissingExtra, MmiTvrError, UsageError
-from mmi_tvr.models import mmi
-from mmi_tvr.models.mmi import Mmi, folder_of
+from mmi_tvr.models import find, mmi
+from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.types import AnswerRequest, Features
 
 
@@ -111,7 +111,7 @@ def test_vllm_gets_the_adapter_without_the_projector(engine: list[Engine]) -> No
     plugins.build("answerers", "vllm", values, device="cpu").answer(texts("no"))
     (made,) = engine
     ((name, number, kept),) = made.adapters
-    there = sorted_names(folder_of("moving-shapes") / "adapter")
+    there = sorted_names(find("moving-shapes") / "adapter")
     assert (name, number) == ("mmi-tvr", 1)
     assert kept == [each for each in there if "projector" not in each]
     assert 0 < len(kept) < len(there)

@@ -1,4 +1,4 @@
-"""What answerers share that have the vision features read by a LLaVA of ours: whose it is, and what it is shown."""
+"""What answerers share that have the vision features read by the language model of a retrieval model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from .. import plugins
+from .. import models
 from ..errors import AnswerError, UsageError
-from ..models.mmi import Mmi
-from ..protocols import Model
+from ..protocols import AnsweringModel, Model, TrainedModel
 from ..types import AnswerRequest
 from ..utils.hashing import digest
 from ._common import AskingOptions, unanswerable
@@ -34,7 +33,7 @@ class ReadingOptions(AskingOptions):
 
 
 class Reading:
-    """Questions as the LLaVA inside an Mmi reads them. Its weights are loaded at the first question, if they are not.
+    """Questions as the language model of a retrieval model reads them. Weights are loaded at the first question.
 
     UsageError where there is no LLaVA to ask, or its tower is not the one that makes the features.
     """
@@ -45,26 +44,29 @@ class Reading:
         self._given = model
 
     @cached_property
-    def mmi(self) -> Mmi:
-        weights, given = self.options.weights, self._given
-        own: Mmi | None = given if isinstance(given, Mmi) else None
-        if own is None and weights is None:
-            there = f"{given.name} has no language model" if given else "no model was given"
-            raise UsageError(f"nobody to ask: {there}; name weights, for example moving-shapes, or another answerer")
-        if own is None or weights not in (None, own.options.weights):
-            made: Mmi = plugins.build("models", "mmi", {"weights": weights}, device=self._device)
-            if given is not None and made.vision_fingerprint() != given.vision_fingerprint():
-                raise UsageError(f"{weights} has another vision tower than the model that makes the features")
-            own = made
-        if not own.options.lvlm:
-            raise UsageError("nobody to ask: the large model is switched off (lvlm: false)")
-        return own
+    def model(self) -> AnsweringModel:
+        """The retrieval model whose language model answers: the one that searches, or that of the option `weights`."""
+        weights, searching = self.options.weights, self._given
+        if weights is None or (isinstance(searching, TrainedModel) and searching.weights == weights):
+            if not isinstance(searching, AnsweringModel):
+                reason = f"{searching.name} has no language model" if searching else "no model was given"
+                raise UsageError(
+                    f"nobody to ask: {reason}; name weights, for example moving-shapes, or another answerer"
+                )
+            searching.require_language_model()
+            return searching
+        answering = models.make(models.trained_section(weights), self._device)
+        if not isinstance(answering, AnsweringModel):
+            raise UsageError(f"nobody to ask: {weights} has no language model")
+        answering.require_language_model()
+        if searching is not None and answering.vision_fingerprint() != searching.vision_fingerprint():
+            raise UsageError(f"{weights} has another vision tower than the model that makes the features")
+        return answering
 
     @cached_property
     def llava(self) -> Llava:
-        found = self.mmi.network.llava
-        assert found is not None  # lvlm is on
-        return found
+        llava: Llava = self.model.language_model()
+        return llava
 
     def speaking(self) -> AbstractContextManager[None]:
         """Inside, the LLaVA is as it answers."""
@@ -98,7 +100,7 @@ class Reading:
 
     def fingerprint(self, *more: object) -> str:
         """Hash of the model, the words, and whatever else changes an answer."""
-        return digest(self.mmi.fingerprint(), self.options.words.model_dump(), self.options.adapter, *more)
+        return digest(self.model.fingerprint(), self.options.words.model_dump(), self.options.adapter, *more)
 
     def _prompt(self, request: AnswerRequest) -> str:
         """Question and text are data: nothing in them is a special token, or ends a quotation. A question is never cut
@@ -114,7 +116,9 @@ class Reading:
         """(K, tokens_per_image, d_v) of one video."""
         found = request.features.arrays.get("patches") if request.features else None
         if found is None:
-            raise UsageError("these features hold no visual tokens ('patches'); the model mmi makes them")
+            raise UsageError(
+                "these features hold no visual tokens ('patches'): index with a model that has a language model"
+            )
         wanted = (self.llava.tokens_per_image, self.llava.base.model.multi_modal_projector.linear_1.in_features)
         if found.shape[1:] != wanted:
             raise UsageError(f"visual tokens of another model: {found.shape[1:]} a key image instead of {wanted}")

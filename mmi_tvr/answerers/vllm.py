@@ -20,7 +20,6 @@ from pydantic import Field
 from .. import plugins
 from ..encoders import hub
 from ..errors import AnswerError, ModelNotFound, one_line
-from ..models import mmi
 from ..protocols import Model
 from ..types import AnswerRequest
 from ._common import VideoInput, said
@@ -98,14 +97,13 @@ class VllmAnswerer:
     @cached_property
     def _adapter(self) -> Path | None:
         """The trained adapter, where it is not merged into the checkpoint."""
-        weights, wanted = self._reading.mmi.options.weights, self.options.adapter and not self.options.checkpoint
-        folder = mmi.folder_of(weights) / mmi.ADAPTER if weights and wanted else None
-        return folder if folder and folder.is_dir() else None
+        merged = self.options.checkpoint is not None
+        return self._reading.model.adapter_folder() if self.options.adapter and not merged else None
 
     @cached_property
     def _engine(self) -> Any:
         vllm, options = plugins.require("vllm", "vllm"), self.options
-        folder = hub.locate(options.checkpoint or self._reading.mmi.options.llava.checkpoint)
+        folder = hub.locate(options.checkpoint or self._reading.model.language_checkpoint())
         more = dict(options.engine)
         if self._adapter:
             rank = json.loads((self._adapter / _SETTINGS).read_text(encoding="utf-8"))["r"]

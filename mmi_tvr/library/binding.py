@@ -15,7 +15,7 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
-from ..protocols import Index, KeyImageMethod, Model
+from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
 from .catalogue import Catalogue
 
 _BOUND = ("model", "keyimages", "index")
@@ -57,8 +57,9 @@ class Binding:
 
         default, before = Settings().keyimages, self._stored.get("model")
         if self._given is not None:
-            own = getattr(self._given, "key_images", None)
-            return Section(**own) if own else stored or default
+            given = self._given
+            trained_on = given.key_image_section() if isinstance(given, ModelWithKeyImages) else None
+            return Section(**trained_on) if trained_on else stored or default
         if stored not in (None, default, models.key_images(before) if before else None):
             return stored
         return models.key_images(self.section("model")) or default

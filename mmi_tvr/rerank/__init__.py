@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import config, plugins
 from ..config import RERANK, Section
 from ..errors import UsageError
-from ..protocols import Model
+from ..protocols import Model, ModelWithReranking
 
 if TYPE_CHECKING:
     from . import skeleton
@@ -20,7 +20,7 @@ def rerank_section(requested: Section | None, model: Model) -> Section:
 
     An answerer other than the model's has options of its own.
     """
-    carried = getattr(model, "reranking", None)
+    carried = model.rerank_section() if isinstance(model, ModelWithReranking) else None
     default = Section(**carried) if carried else RERANK
     if requested is None:
         return default

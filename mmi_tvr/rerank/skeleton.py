@@ -16,9 +16,8 @@ from pydantic import Field, model_validator
 from .. import models, plugins
 from ..config import Section
 from ..errors import MmiTvrError, UsageError, one_line
-from ..models.mmi import Mmi
 from ..plugins import BaseOptions
-from ..protocols import Answerer, Judge, Model
+from ..protocols import Answerer, AnsweringModel, Judge, Model, TrainedModel
 from ..scoring.joint import JointScore
 from ..skeletons.judge import LlavaJudge
 from ..skeletons.skeletons import Describer, VideoView, skeleton_text
@@ -176,9 +175,9 @@ class SkeletonReranker:
 
 
 def _judge(options: Options, model: Model, device: str) -> LlavaJudge:
-    if options.weights is not None and not _is(model, options.weights):
-        model = models.make(models.section(f"mmi:{options.weights}"), device)
-    if not isinstance(model, Mmi):
+    if options.weights is not None and not (isinstance(model, TrainedModel) and model.weights == options.weights):
+        model = models.make(models.trained_section(options.weights), device)
+    if not isinstance(model, AnsweringModel):
         raise UsageError(
             f"{model.name} has no language model to re-rank with: search without --rerank, or index with a model that "
             "has one: mmi-tvr index DIR --model moving-shapes --rebuild"
@@ -186,5 +185,3 @@ def _judge(options: Options, model: Model, device: str) -> LlavaJudge:
     return LlavaJudge(model)
 
 
-def _is(model: Model, weights: str) -> bool:
-    return isinstance(model, Mmi) and model.options.weights == weights

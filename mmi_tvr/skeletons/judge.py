@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import prompt_templates
 from ..errors import UsageError
-from ..models.mmi import Mmi
+from ..protocols import AnsweringModel
 from ..types import FloatArray
 from ..utils.hashing import digest
 
@@ -26,15 +26,15 @@ _MAX_PADDING = 4 / 3  # the longest of a batch has at most so many times the tok
 
 
 class LlavaJudge:
-    """The language model of an MMI-TVR as a `protocols.Judge`.
+    """The language model of a retrieval model as a `protocols.Judge`.
 
     The prompts of a query's candidates begin with the same tokens, the question and the text skeleton: their keys and
     values are computed once. The tokens after them are padded on the right, in batches of like length.
     """
 
-    def __init__(self, model: Mmi) -> None:
-        if not model.options.lvlm:
-            raise UsageError("this mmi is without its large model (lvlm: false), which is the one that judges")
+    def __init__(self, model: AnsweringModel) -> None:
+        """UsageError where the model's options switch its language model off."""
+        model.require_language_model()
         self.model = model
 
     def fingerprint(self) -> str:
@@ -66,8 +66,7 @@ class LlavaJudge:
 
     @property
     def _llava(self) -> Llava:
-        llava = self.model.network.llava
-        assert llava is not None  # the options say so
+        llava: Llava = self.model.language_model()
         return llava
 
     def _tokenized(self, text: str, videos: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -76,10 +75,8 @@ class LlavaJudge:
         Decision: they are cut into prefix and rest as tokens, never as text, because a tokenizer may join what stands
         at a cut.
         """
-        from ..models.mmi.network import judge_prompts
-
         llava = self._llava
-        prompts = judge_prompts(llava, [text] * len(videos), videos)
+        prompts = prompt_templates.judge().prompts(llava.quote, [text] * len(videos), videos)
         encoded = llava.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="right")
         if encoded["input_ids"].shape[1] > llava.context:
             raise UsageError(

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 
-from .. import plugins
+from .. import models, plugins
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
 from ..evaluation.report import Report
@@ -55,7 +55,7 @@ def run(
     progress = progress if progress is not None and not distributed.rank() else Silent()
     place = plugins.require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
     torch.manual_seed(settings.train.seed)
-    model = _model(settings, "cpu" if cpu else str(place))
+    model = models.trainable(settings.model, "cpu" if cpu else str(place))
     samples, features, kept, groups = _data(settings, settings.data.train, model, cache, progress)
     data = PairBatches(
         model,
@@ -111,16 +111,6 @@ def evaluated(model: Any, samples: Sequence[Sample], features: Stored) -> Report
     captions = [Query(caption) for sample in samples for caption in sample.captions]
     vectors = model.embed_queries(captions)
     return evaluate.evaluate(samples, embeddings, vectors, model.scoring, model=model.name, max_unreadable=1.0)
-
-
-def _model(settings: RunSettings, place: str) -> Any:
-    """The model, with an adapter that can be trained."""
-    module = plugins.load("models", settings.model.name)
-    make = getattr(module, "trainable", None)
-    if make is None:
-        raise UsageError(f"model {settings.model.name} has nothing to train")
-    options = plugins.options("models", settings.model.name, settings.model.options)
-    return make(options, device=place)
 
 
 def _data(

@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _compare(about: str, count: int, repeats: int) -> Iterator[str]:
-    from mmi_tvr import plugins
+    from mmi_tvr import models, plugins
 
-    model = plugins.build("models", "mmi", {"weights": "moving-shapes"}, device="cpu")
+    model = models.make(models.section("moving-shapes"), "cpu")
     asks = _asks(model, about, count)
     answerers = {
         name: plugins.build("answerers", "transformers", {"batch": batch}, device="cpu", model=model)

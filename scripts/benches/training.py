@@ -70,14 +70,13 @@ def _features(cache: Path, videos: int, repeats: int) -> Iterator[str]:
 
 
 def _parts(videos: int) -> tuple[Any, list[Any], Any, Any]:
-    from mmi_tvr import plugins
+    from mmi_tvr import models, plugins
     from mmi_tvr.train.settings import load
 
     settings = load(CONFIG)
     dataset = plugins.build("datasets", "moving_shapes", {"split": "train", "count": videos})
     dataset.generate()
-    options = plugins.options("models", "mmi", settings.model.options)
-    model = plugins.load("models", "mmi").trainable(options, device="cpu")
+    model = models.trainable(settings.model, "cpu")
     method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
     return model, [sample.video for sample in dataset.samples()[:]], method, dataset
 

@@ -16,13 +16,13 @@ from ...evaluation.evaluate import evaluate_model, pair_scores
 from ...evaluation.report import Report
 from ...features.cache import FeatureCache
 from ...features.embed import embed_all
-from ...models.mmi import ADAPTER, HEADS, SETTINGS
 from ...utils import array_cache
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
 from ...utils.tables import interval, markdown_row
 
 BASE, CARD = "base", "README.md"
+ABOUT = "knows coloured shapes that move, nothing else"
 
 
 def bundle(
@@ -35,27 +35,39 @@ def bundle(
     note: str = "",
     progress: Progress | None = None,
 ) -> int:
-    """Write `folder` (replacing it) from a checkpoint that `pretrain` made and a model folder that training wrote.
+    """Write a bundled model from a checkpoint that `pretrain` made and a model folder that training wrote.
 
-    name: what the bundled model is called, which is the folder's name below hub.BUNDLED. limit: videos of each split
-    that the card measures; None takes all. note: what the card should say about how this copy was made. Returns the
-    folder's bytes.
+    Args:
+        base: the checkpoint, which travels along as BASE.
+        trained: the model folder.
+        folder: replaced by what is written.
+        name: what the bundled model is called, which is the folder's name below hub.BUNDLED.
+        limit: videos of each split that the card measures; None takes all.
+        note: what the card should say about how this copy was made.
+
+    Returns:
+        The folder's bytes.
     """
+    settings = models.read(trained).as_dict()
+    base_option = next(iter(models.checkpoint_options(settings["name"])))
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / ADAPTER).mkdir(parents=True)
+    folder.mkdir(parents=True)
     shutil.copytree(base, folder / BASE)
-    for place in (HEADS, f"{ADAPTER}/adapter_model.safetensors"):
-        _halve(trained / place, folder / place)
-    adapter = json.loads((trained / ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))
-    adapter["base_model_name_or_path"] = f"{name}/{BASE}"
-    _write(folder / ADAPTER / "adapter_config.json", adapter)
-    known = json.loads((trained / SETTINGS).read_text(encoding="utf-8"))
-    known["options"]["llava"]["checkpoint"] = f"{name}/{BASE}"
-    origin = known["origin"]
-    known["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
-    known["origin"]["train"] = origin["settings"]["train"]
-    _write(folder / SETTINGS, known)
-    card = _card(folder, known, limit, note, progress or Silent())
+    for source in models.trained_files(settings["name"], trained):
+        target = folder / source.relative_to(trained)
+        target.parent.mkdir(exist_ok=True)
+        if source.suffix == ".safetensors":
+            _halve(source, target)
+        else:
+            adapter = json.loads(source.read_text(encoding="utf-8"))
+            _write(target, adapter | {"base_model_name_or_path": f"{name}/{BASE}"})
+    models.set_option(settings["options"], base_option, f"{name}/{BASE}")
+    origin = settings["origin"]
+    settings["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
+    settings["origin"]["train"] = origin["settings"]["train"]
+    settings["about"] = ABOUT
+    _write(folder / models.SETTINGS, settings)
+    card = _card(folder, settings, base_option, limit, note, progress or Silent())
     write_atomically(folder / CARD, card.encode())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -70,8 +82,15 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _card(folder: Path, known: Mapping[str, Any], limit: int | None, note: str, progress: Progress) -> str:
-    section = Section(name="mmi", weights=str(folder), llava={"checkpoint": str(folder / BASE)})
+def _card(
+    folder: Path, settings: Mapping[str, Any], base_option: str, limit: int | None, note: str, progress: Progress
+) -> str:
+    options = models.trained_section(str(folder)).options
+    *sections, last = base_option.split(".")
+    base: Any = {last: str(folder / BASE)}
+    for part in reversed(sections):
+        base = {part: base}
+    section = Section(name=settings["name"], **options, **base)
     model = models.make(section)
     images = models.key_images(section)
     assert images is not None
@@ -95,8 +114,8 @@ def _card(folder: Path, known: Mapping[str, Any], limit: int | None, note: str, 
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
     return _TEXT.format(
         size=size,
-        steps=known["origin"]["step"],
-        validation=known["origin"]["validation"]["value"],
+        steps=settings["origin"]["step"],
+        validation=settings["origin"]["validation"]["value"],
         english=markdown_row(["English", *_recalls(report)]),
         chinese=markdown_row(["Chinese", *_recalls(in_chinese)]),
         contrasts="\n".join(rows),

@@ -138,7 +138,7 @@ class MmiNetwork(nn.Module):
         p = P(yes) / (P(yes) + P(no)) (decision).
         """
         llava, template = self._required_llava(), prompt_templates.judge()
-        logits = llava.logits(llava(llava.inputs(judge_prompts(llava, texts, videos))))  # (N, V)
+        logits = llava.logits(llava(llava.inputs(template.prompts(llava.quote, texts, videos))))  # (N, V)
         yes, no = llava.first_token(template.positive), llava.first_token(template.negative)
         return logits[:, yes], logits[:, no]
 
@@ -150,16 +150,6 @@ class MmiNetwork(nn.Module):
         if self.llava is None:
             raise ValueError("the large model is switched off (lvlm: false); leave L_m and L_s out of the stages")
         return self.llava
-
-
-def judge_prompts(llava: Llava, texts: Sequence[str], videos: Sequence[str]) -> list[str]:
-    """Ask the question of prompts/judge.yaml about each pair of plain skeletons, which are quoted."""
-    template = prompt_templates.judge()
-    prompts = []
-    for text, video in zip(texts, videos, strict=True):
-        text, video = llava.quote(text, template.quoted), llava.quote(video, template.quoted)
-        prompts.append(template.prompt.format(text=text, video=video))
-    return prompts
 
 
 def pack(features: Sequence[Features], device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -1,0 +1,145 @@
+"""Model folders: what training writes, the hub carries, and `--model FOLDER` reads.
+
+    model.json        the model's name, its options, and the settings sections that go with it
+    *.safetensors ... the files that the model's module lists in `TRAINED`
+    base/, clip/ ...  checkpoints that travel with it (`CheckpointModule.CHECKPOINTS`)
+
+A folder without `model.json` whose settings are called NAME.json after a model is read as that model's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import plugins
+from ..encoders import hub
+from ..errors import ModelNotFound
+from ..protocols import CheckpointModule
+from ..utils.files import write_atomically
+
+SETTINGS = "model.json"
+# What options were called in a NAME.json.
+_FORMER_OPTIONS = {"moments": "moment_weight", "top": "top_moments", "found": "min_relevance"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What `model.json` says. `keyimages` and `rerank` are settings sections; `origin` is about the training, and
+    `about` says in a few words what the model knows."""
+
+    name: str
+    options: Mapping[str, Any]
+    keyimages: Mapping[str, Any] | None = None
+    rerank: Mapping[str, Any] | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, which may be changed."""
+        return deepcopy(
+            {
+                "name": self.name,
+                "options": dict(self.options),
+                "keyimages": None if self.keyimages is None else dict(self.keyimages),
+                "rerank": None if self.rerank is None else dict(self.rerank),
+                "origin": dict(self.origin),
+                **({"about": self.about} if self.about else {}),
+            }
+        )
+
+
+def settings_file(folder: Path) -> Path | None:
+    """Return the file with a model folder's settings; None where the folder is none."""
+    return next((folder / name for name in settings_names() if (folder / name).is_file()), None)
+
+
+def settings_names() -> tuple[str, ...]:
+    """Return the names that the settings of a model folder may have."""
+    return (SETTINGS, *(f"{name}.json" for name in plugins.names("models")))
+
+
+def find(weights: str) -> Path:
+    """Return the folder of trained weights: a path, a bundled model's name, or a hub name in the local cache.
+
+    ModelNotFound where it is none of them.
+    """
+    for folder in (Path(weights), hub.BUNDLED / weights):
+        if settings_file(folder):
+            return folder
+    if weights.count("/") == 1 and not Path(weights).exists() and not Path(weights).is_absolute():
+        folder = hub.locate(weights)
+        if settings_file(folder):
+            return folder
+    raise ModelNotFound(f"{weights}: no trained model here ({SETTINGS} is missing), and none is bundled of that name")
+
+
+def read(folder: Path) -> ModelSettings:
+    """Return a model folder's settings as they stand there. ModelNotFound where they are damaged."""
+    path = settings_file(folder) or folder / SETTINGS
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        options = dict(values["options"])
+        if path.name != SETTINGS:
+            values["name"] = path.stem
+            options = {_FORMER_OPTIONS.get(key, key): value for key, value in options.items()}
+        return ModelSettings(
+            str(values["name"]),
+            options,
+            values.get("keyimages"),
+            values.get("rerank"),
+            values.get("origin") or {},
+            str(values.get("about", "")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelNotFound(f"{path}: not what a training run wrote") from error
+
+
+def read_resolved(folder: Path) -> ModelSettings:
+    """As `read`, with the places of checkpoints that lie in the folder itself as absolute paths."""
+    settings = read(folder)
+    values = settings.as_dict()
+    for option, inside in checkpoint_options(settings.name).items():
+        if get_option(values["options"], option) == inside and (folder / inside).is_dir():
+            set_option(values["options"], option, str(folder.absolute() / inside))
+    return ModelSettings(**values)
+
+
+def write(folder: Path, settings: ModelSettings) -> None:
+    """Write `model.json`, with the places of checkpoints as absolute paths, so that the folder works from anywhere."""
+    values = settings.as_dict()
+    for option in checkpoint_options(settings.name):
+        place = get_option(values["options"], option)
+        if place and Path(place).is_dir():
+            set_option(values["options"], option, str(Path(place).absolute()))
+    write_atomically(folder / SETTINGS, json.dumps(values, indent=1).encode())
+
+
+def checkpoint_options(name: str) -> Mapping[str, str]:
+    """Return the dotted options of a model that name checkpoints, with the folder that each travels in."""
+    module = plugins.load("models", name)
+    return module.CHECKPOINTS if isinstance(module, CheckpointModule) else {}
+
+
+def get_option(options: Mapping[str, Any], dotted: str) -> Any:
+    """Return the value of a dotted option; None where it, or a section on the way, is not there.
+
+    >>> get_option({"llava": {"clip": "a"}}, "llava.clip"), get_option({}, "llava.clip")
+    ('a', None)
+    """
+    *sections, last = dotted.split(".")
+    for section in sections:
+        options = options.get(section) or {}
+    return options.get(last)
+
+
+def set_option(options: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a dotted option in place; the sections on the way must be there."""
+    *sections, last = dotted.split(".")
+    for section in sections:
+        options = options[section]
+    options[last] = value

@@ -1,0 +1,258 @@
+"""The model behind the protocol. Until it is trained it is the mean of the key images' CLIP embeddings: every branch
+starts at zero (decision).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from ... import config
+from ...encoders import hub
+from ...encoders.options import LlavaOptions
+from ...errors import ModelNotFound, UsageError
+from ...nn.options import HeadOptions
+from ...plugins import BaseOptions
+from ...types import Embeddings, Features, Pixels, Query, Scoring
+from ...utils.files import write_atomically
+from ...utils.hashing import digest, file_digest
+from .._folder import ModelSettings, find, read, read_resolved, write
+
+if TYPE_CHECKING:
+    from ...encoders.llava import Llava
+    from ...encoders.towers import LlavaTowers
+    from .network import MmiNetwork
+
+HEADS, ADAPTER = "heads.safetensors", "adapter"
+_BATCH = 32
+
+
+class Options(BaseOptions):
+    """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3.
+
+    With `weights`, all that is not said here is as it was trained.
+    """
+
+    llava: LlavaOptions = Field(description="the large vision-language model, and its towers")
+    heads: HeadOptions = Field(HeadOptions(), description="temporal and spatial attention")
+    lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
+    inductive: bool = Field(True, description="use the heads; false: key images are averaged")
+    weights: str | None = Field(
+        None,
+        description="a folder that `save` wrote, its name on the hub, or a bundled model's name; default: untrained",
+    )
+    moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
+    top_moments: int = Field(1, ge=1, description="how many best key images")
+    min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_trained(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("weights"):
+            return values
+        return config.over(read_resolved(find(str(values["weights"]))).options, values)
+
+
+class Mmi:
+    """The model behind the protocol. Weights are loaded at the first picture or query."""
+
+    name = "mmi"
+    reads = frozenset({"text"})
+
+    def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
+        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
+        self.options = options
+        self._device = device
+        self._trainable = trainable
+
+    @property
+    def weights(self) -> str | None:
+        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
+        return self.options.weights
+
+    def key_image_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of the key images that the weights were trained on."""
+        return self._settings.keyimages if self._settings else None
+
+    def rerank_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of re-ranking that the weights came with."""
+        return self._settings.rerank if self._settings else None
+
+    def require_language_model(self) -> None:
+        """Raise UsageError where the options leave it out."""
+        if not self.options.lvlm:
+            raise UsageError(f"the language model of {self.name} is switched off (lvlm: false)")
+
+    def language_model(self) -> Llava:
+        """Return the LLaVA with its adapter. UsageError where the options leave it out."""
+        self.require_language_model()
+        assert self.network.llava is not None
+        return self.network.llava
+
+    def language_checkpoint(self) -> str:
+        """Return the base that the adapter belongs to."""
+        return self.options.llava.checkpoint
+
+    def adapter_folder(self) -> Path | None:
+        """Return the folder of the trained adapter; None where there is none."""
+        adapter = self._folder / ADAPTER if self._folder else None
+        return adapter if adapter and adapter.is_dir() else None
+
+    @cached_property
+    def _settings(self) -> ModelSettings | None:
+        return read(self._folder) if self._folder else None
+
+    @property
+    def _folder(self) -> Path | None:
+        return find(self.options.weights) if self.options.weights else None
+
+    @cached_property
+    def towers(self) -> LlavaTowers:
+        from ...encoders import towers
+
+        return towers.load(self.options.llava, regions=self.options.heads.grid, device=self._device)
+
+    @cached_property
+    def network(self) -> MmiNetwork:
+        """The trained part; `train` changes it in place."""
+        import torch
+
+        with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
+            return self._load()
+
+    def _load(self) -> MmiNetwork:
+        from ...encoders import llava
+        from ...nn.video import VideoHead
+        from ...utils.device import resolve
+        from .network import MmiNetwork
+
+        options, folder = self.options, self._folder
+        large = None
+        if options.lvlm:
+            large = llava.load(
+                options.llava, device=self._device, adapter=self.adapter_folder(), trainable=self._trainable
+            )
+            large.share(self.towers)
+        switches = {} if options.inductive else {"temporal": False, "spatial": False}
+        head = VideoHead(self.towers.width, options.heads.model_copy(update=switches))
+        network = MmiNetwork(self.towers.width, head, large).to(resolve(self._device))
+        if folder:
+            _load_heads(network, folder)
+        return network.eval()
+
+    @property
+    def image_size(self) -> int:
+        return self.towers.image_size
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """{"image": (N, D), "regions": (N, R, D), "patches": (N, T, d_v)}: all that later stages need to see."""
+        return self.towers.see(images)
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        """Unit vectors (D,) of each video, h_v, and (K, D) of its key images, h_I."""
+        import torch
+
+        from .network import pack, unit
+
+        found = []
+        for start in range(0, len(features), _BATCH):
+            batch = features[start : start + _BATCH]
+            with torch.inference_mode():
+                seen = self.network.videos(pack(batch, self.network.temperature.log_scale.device))
+            videos, images = unit(seen.video), unit(seen.images)
+            for each, video, own in zip(batch, videos, images, strict=True):
+                found.append(Embeddings(video, own[: len(each.segments)], each.segments))
+        return found
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Unit vectors h_T (N, D)."""
+        import torch
+
+        from .network import unit
+
+        texts = [query.text for query in queries]
+        clip = torch.from_numpy(self.towers.texts(texts)).to(self.network.temperature.log_scale.device)
+        parts = []
+        for start in range(0, len(texts), _BATCH):
+            with torch.inference_mode():
+                parts.append(unit(self.network.texts(clip[start : start + _BATCH], texts[start : start + _BATCH])))
+        return np.concatenate(parts) if parts else np.zeros((0, self.towers.width), np.float32)
+
+    def vision_fingerprint(self) -> str:
+        return self.towers.vision_fingerprint()
+
+    def fingerprint(self) -> str:
+        made = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
+        large = None
+        if self.options.lvlm:
+            read = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"})
+            large = (read, hub.checkpoint_digest(hub.locate(self.options.llava.checkpoint)))
+        folder = self._folder
+        trained = {str(path.relative_to(folder)): file_digest(path) for path in _weights(folder)} if folder else {}
+        return digest(self.name, self.vision_fingerprint(), self.towers.digest, made, large, trained)
+
+    def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
+        """What `network` trains on: B texts with the features of their videos; pairs of one video share its number."""
+        import torch
+
+        from .network import pack
+
+        return {
+            "texts": list(texts),
+            "clip": torch.from_numpy(self.towers.texts(texts)),
+            "video": pack(features),
+            "groups": torch.tensor(numbers),
+        }
+
+    def save(
+        self,
+        folder: Path,
+        keyimages: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        rerank: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made.
+
+        keyimages: the settings section of the key images that it was trained on. origin: whatever should be known
+        about the training; plain values. rerank: the settings section of re-ranking that goes with it.
+        """
+        from safetensors.torch import save
+
+        from ...encoders import lora
+
+        folder.mkdir(parents=True, exist_ok=True)
+        network = self.network
+        heads = {
+            name: each.contiguous() for name, each in network.state_dict().items() if not name.startswith("llava.")
+        }
+        write_atomically(folder / HEADS, save({name: each.cpu() for name, each in heads.items()}))
+        if network.llava is not None and hasattr(network.llava.model, "get_base_model"):
+            lora.save(network.llava.model, folder / ADAPTER)
+        options = self.options.model_dump(mode="json", exclude={"weights"})
+        write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files of trained tensors; a bundled base may lie beside them."""
+    return [folder / HEADS, *sorted((folder / ADAPTER).glob("*.safetensors"))]
+
+
+def _load_heads(network: MmiNetwork, folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    if not (folder / HEADS).is_file():
+        raise ModelNotFound(f"{folder}: no trained heads here ({HEADS} is missing)")
+    tensors = load_file(folder / HEADS)
+    own = {name for name in network.state_dict() if not name.startswith("llava.")}
+    if wrong := sorted(own ^ tensors.keys()):
+        raise ModelNotFound(f"{folder}: trained with other switches; {len(wrong)} tensors differ, first {wrong[0]}")
+    try:
+        network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ModelNotFound(f"{folder}: of another size: {' '.join(str(error).split())[:200]}") from error
