@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from ..utils.tables import interval, markdown_row
 from .. import models
+from ..utils.tables import interval, markdown_row
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _TAGS = ["mmi-tvr", "text-video-retrieval", "video-retrieval", "video-search", "clip", "llava", "lora"]

@@ -183,5 +183,3 @@ def _judge(options: Options, model: Model, device: str) -> LlavaJudge:
             "has one: mmi-tvr index DIR --model moving-shapes --rebuild"
         )
     return LlavaJudge(model)
-
-
