@@ -48,6 +48,27 @@ def test_another_thread_changes_no_handler() -> None:
     assert handlers == [(former, False)]
 
 
+def test_sigterm_raises_where_a_command_runs_and_the_former_handler_returns() -> None:
+    former = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(interruption.Interrupted), interruption.raise_on_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_a_command_in_another_thread_changes_no_handler() -> None:
+    former = signal.getsignal(signal.SIGTERM)
+    handlers = []
+
+    def work() -> None:
+        with interruption.raise_on_sigterm():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [former]
+
+
 def test_interrupted_exits_with_130() -> None:
     with pytest.raises(SystemExit) as raised:
         raise interruption.Interrupted

@@ -32,13 +32,13 @@ from rich.text import Text
 from .. import models
 from ..config import Section, Settings
 from ..errors import MmiTvrError, UsageError
+from ..utils import interruption
 from ..utils.device import calm_threads
 from ..utils.progress import Silent
 
 LIBRARY_VARIABLE = "MMI_TVR_LIBRARY"
 _HUB_BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # the hub reads it when it is loaded, which is after the options are read
 _BARS_OFF = "true"  # how we spell it; a person's own setting is spelled otherwise or respected all the same
-_INTERRUPTED = 130  # what typer makes of Ctrl-C, too
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
@@ -88,20 +88,21 @@ def say(message: str) -> None:
 @contextmanager
 def command() -> Iterator[None]:
     """Run a command: an error inside becomes one line on stderr and an exit code: 1 failed, 2 wrong use, 130
-    interrupted (`utils.interruption` has what Ctrl-C and SIGTERM do)."""
+    interrupted. What Ctrl-C and SIGTERM do is explained in `utils.interruption`."""
     quiet_libraries()
     calm_threads()
     try:
-        yield
+        with interruption.raise_on_sigterm():
+            yield
     except MmiTvrError as error:
         _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # a full disk, a folder that may not be written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except KeyboardInterrupt:
         say(_HOW_TO_GO_ON)
-        sys.exit(_INTERRUPTED)
+        sys.exit(interruption.EXIT_CODE)
     except SystemExit as stop:
-        if stop.code == _INTERRUPTED:
+        if stop.code == interruption.EXIT_CODE:  # typer makes it of Ctrl-C, too
             say(_HOW_TO_GO_ON)
         raise
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -15,6 +14,9 @@ from .. import config, plugins
 from ..errors import UsageError
 from ..utils.tables import text_table
 from ._console import JsonOption, ProgressBars, out, print_json, say
+
+if TYPE_CHECKING:
+    from ..datasets._benchmarks.check import Check, SplitCheck
 
 group = typer.Typer(help="Data sets as files.", no_args_is_help=True)
 _SHOWN = 5
@@ -31,7 +33,7 @@ DataOption = Annotated[
 
 
 class Generated(str, Enum):
-    """Data sets that are made, not found."""
+    """Data sets that are rendered."""
 
     moving_shapes = "moving_shapes"
 
@@ -53,11 +55,11 @@ def make(
     """Write videos, their annotation in MSR-VTT's layout, and captions.tsv. Run it again to go on where it stopped."""
     dataset = plugins.build("datasets", name.value, {"split": split, "size": size, "fps": fps})
     with ProgressBars() as progress:
-        made = dataset.export(
+        rendered = dataset.export(
             folder, limit, workers, lambda total: progress.begin("rendering", total), progress.advance
         )
     total = min(len(dataset.items), limit or len(dataset.items))
-    say(f"{total} videos in {escape(str(folder))} ({made} new); try: mmi-tvr evaluate {escape(str(folder))}")
+    say(f"{total} videos in {escape(str(folder))} ({rendered} new); try: mmi-tvr evaluate {escape(str(folder))}")
 
 
 @group.command()
@@ -69,11 +71,11 @@ def check(
     probe: Annotated[bool, typer.Option(help="open every video, to find those that cannot be read")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """What is there of a benchmark: its splits with their official sizes, missing and unreadable videos, overlaps."""
+    """Show what is there of a benchmark: splits with their official sizes, missing and unreadable videos, overlaps."""
     from ..datasets import _benchmarks
 
     with ProgressBars() as progress:
-        found = _benchmarks.check(
+        report = _benchmarks.check(
             benchmark(name),
             benchmark_values(root, annotations, option),
             lambda total: progress.begin("opening", total),
@@ -81,13 +83,13 @@ def check(
             opening=probe,
         )
     if as_json:
-        print_json(found.as_dict())
+        print_json(report.as_dict())
     else:
-        out.print("\n".join(_screen(found)), markup=False)
+        out.print("\n".join(_check_lines(report)), markup=False)
 
 
 def benchmark(name: str) -> str:
-    """The name of a benchmark; UsageError, with the names that there are, for any other."""
+    """Return the name of a benchmark; raise UsageError, with the names that there are, for any other."""
     from ..datasets import _benchmarks
 
     if name not in (known := _benchmarks.benchmarks()):
@@ -96,63 +98,70 @@ def benchmark(name: str) -> str:
 
 
 def benchmark_values(root: Path, annotations: Path | None, option: list[str] | None) -> dict[str, Any]:
-    """Its options, as the command line gives them."""
-    more = config.read(config.Section, None, option or ()).options
-    return {"root": root, **({"annotations": annotations} if annotations else {}), **more}
+    """Return the options of a benchmark, as the command line gives them."""
+    values: dict[str, Any] = {"root": root}
+    if annotations:
+        values["annotations"] = annotations
+    return values | config.read(config.Section, None, option or ()).options
 
 
-def _screen(found: Any) -> Iterator[str]:
-    opened = "" if found.probed is None else f", {found.probed:,} opened"
-    yield f"{found.title}: {found.files:,} files{opened}"
-    many = len({each.variant for each in found.splits}) > 1
+def _check_lines(report: Check) -> Iterator[str]:
+    """Yield what `data check` prints."""
+    opened = "" if report.probed is None else f", {report.probed:,} opened"
+    yield f"{report.title}: {report.files:,} files{opened}"
+    several_variants = len({split.variant for split in report.splits}) > 1
     rows = [["split", "videos", "official", "captions", "official", "missing", "unreadable"]]
-    for each in found.splits:
-        title = f"{each.variant} {each.split}" if many else each.split
-        if each.error:
-            rows.append([title, *["-"] * 6])
-            continue
-        official = ["-" if size is None else f"{size:,}" for size in (each.official.videos, each.official.captions)]
-        unreadable = "-" if found.probed is None else f"{len(each.unreadable):,}"
-        rows.append(
-            [
-                title,
-                f"{each.videos:,}",
-                official[0],
-                f"{each.captions:,}",
-                official[1],
-                f"{len(each.missing):,}",
-                unreadable,
-            ]
-        )
+    rows += [_split_row(split, several_variants, report.probed is not None) for split in report.splits]
     yield from text_table(rows)
-    yield from _remarks(found.splits)
-    for each in found.overlaps:
-        where = f"{each.variant}: " if many else ""
+    yield from _remarks(report.splits)
+    for overlap in report.overlaps:
+        variant = f"{overlap.variant}: " if several_variants else ""
         yield (
-            f"overlap: {where}{each.ids:,} videos of {each.one} are in {each.other}, too; {each.sources:,} are cut "
-            f"from a video that {each.other} uses, {each.stretches:,} share a stretch of it"
+            f"overlap: {variant}{overlap.ids:,} videos of {overlap.one} are in {overlap.other}, too; "
+            f"{overlap.sources:,} are cut from a video that {overlap.other} uses, "
+            f"{overlap.stretches:,} share a stretch of it"
         )
-    if not found.overlaps:
+    if not report.overlaps:
         yield "overlap: none between splits"
-    yield f"protocol: {found.protocol}"
-    yield f"validation: {found.validation}"
+    yield f"protocol: {report.protocol}"
+    yield f"validation: {report.validation}"
 
 
-def _remarks(splits: Any) -> Iterator[str]:
-    """What is said of several splits is printed once; a few names for each kind of trouble."""
-    said = [(text, each.split) for each in splits for text in (*each.notes, *([each.error] if each.error else []))]
-    for text in dict.fromkeys(text for text, _ in said):
-        yield f"note: {text} ({', '.join(dict.fromkeys(split for words, split in said if words == text))})"
-    gone = dict.fromkeys(name for each in splits for name in each.missing)
-    if gone:
-        yield f"missing: {_some(gone)}"
-    bad: Mapping[str, str] = {name: reason for each in splits for name, reason in each.unreadable.items()}
-    for reason, names in groupby(sorted(bad, key=lambda name: bad[name]), key=lambda name: bad[name]):
-        yield f"unreadable, {reason}: {_some(list(names))}"
+def _split_row(split: SplitCheck, with_variant: bool, probed: bool) -> list[str]:
+    """Return the cells of one split: counts of what is there beside the official ones."""
+    title = f"{split.variant} {split.split}" if with_variant else split.split
+    if split.error:
+        return [title, *["-"] * 6]
+    official = ["-" if size is None else f"{size:,}" for size in (split.official.videos, split.official.captions)]
+    return [
+        title,
+        f"{split.videos:,}",
+        official[0],
+        f"{split.captions:,}",
+        official[1],
+        f"{len(split.missing):,}",
+        f"{len(split.unreadable):,}" if probed else "-",
+    ]
 
 
-def _some(names: Any) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (
-        f", ... ({len(listed):,} in all; --json lists them)" if len(listed) > _SHOWN else ""
-    )
+def _remarks(splits: Sequence[SplitCheck]) -> Iterator[str]:
+    """Yield each note once, with the splits that it is about, then a few names for each kind of trouble."""
+    splits_of_note: dict[str, list[str]] = {}
+    for split in splits:
+        for note in (*split.notes, *([split.error] if split.error else [])):
+            splits_of_note.setdefault(note, []).append(split.split)
+    for note, names in splits_of_note.items():
+        yield f"note: {note} ({', '.join(dict.fromkeys(names))})"
+    missing = list(dict.fromkeys(name for split in splits for name in split.missing))
+    if missing:
+        yield f"missing: {_first_names(missing)}"
+    names_of_reason: dict[str, list[str]] = {}
+    for name, reason in {name: reason for split in splits for name, reason in split.unreadable.items()}.items():
+        names_of_reason.setdefault(reason, []).append(name)
+    for reason in sorted(names_of_reason):
+        yield f"unreadable, {reason}: {_first_names(names_of_reason[reason])}"
+
+
+def _first_names(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:_SHOWN])
+    return listed if len(names) <= _SHOWN else f"{listed}, ... ({len(names):,} in all; --json lists them)"

@@ -2,7 +2,7 @@
 
 | where | Ctrl-C (SIGINT) | SIGTERM | what is lost |
 |---|---|---|---|
-| any command | KeyboardInterrupt at the line that runs; one message, exit code 130 | the process ends at once | \
+| any command | KeyboardInterrupt at the line that runs; one message, exit code 130 | Interrupted there; the same | \
 what was not yet committed: `index` goes on with the file it was at |
 | training, pretraining | as any command | the step is finished, a checkpoint is written, the run returns | \
 Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
@@ -10,6 +10,7 @@ Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
 at most the items that were being tried |
 | decoder processes (`media`) | ignored: the process that asked decides | they end, and are started again | nothing |
 
+The message is printed by `cli._console.command`; a program that uses the library has no handler of ours.
 A loop that can stop between two steps asks `stop_event`, and says by `Interrupted` that its work is not done. With
 several processes, one of them may be told alone: the loop has to agree with the others about when to stop.
 """
@@ -29,6 +30,26 @@ class Interrupted(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(EXIT_CODE)
+
+
+@contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Raise Interrupted at the line that runs when SIGTERM comes, as Python raises KeyboardInterrupt on Ctrl-C.
+
+    So files are closed, locks are given back and temporary files go. Outside the main thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    handler = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
