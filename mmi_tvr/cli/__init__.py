@@ -18,9 +18,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
-    from . import batch, data, demo, doctor, evaluation, hub, prompts, search, training
-
-    for module in (search, evaluation, prompts, data, training, batch, hub, doctor, demo):
-        module.register(app)
     with command():
+        from . import batch, data, demo, doctor, evaluation, hub, prompts, search, training
+
+        for module in (search, evaluation, prompts, data, training, batch, hub, doctor, demo):
+            module.register(app)
         app()
