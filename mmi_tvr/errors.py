@@ -2,7 +2,8 @@
 
     MmiTvrError                 one clear line: what is wrong, and what to do
     ├── UsageError              a wrong name, option, setting or argument (exit code 2)
-    │   └── ConfigError         several of them in one settings file, shown together
+    │   ├── ConfigError         several of them in one settings file, shown together
+    │   └── IndexMissing        no readable vectors where an index should be
     ├── MediaError              a file that cannot be used as a video, with the reason
     ├── MissingExtra            an optional dependency is not installed; carries the pip command
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
@@ -35,6 +36,10 @@ class ConfigError(UsageError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(f"{source}: " + "; ".join(self.problems))
+
+
+class IndexMissing(UsageError):
+    """There is no vector index where one should be, or it cannot be read."""
 
 
 class MediaError(MmiTvrError):

@@ -70,7 +70,7 @@ def outcomes(library: Library, report: IndexReport) -> dict[str, int | str]:
     """What indexing made of each file, by name: its number of key images, or the reason why there are none."""
     catalogue = library._open()
     found = {path.name: reason for path, reason in report.quarantined}
-    for paths, segments in catalogue.entries(catalogue.indexed()).values():
+    for paths, segments in catalogue.entries(catalogue.searchable()).values():
         found |= {path.name: len(segments) for path in paths}
     return found
 

@@ -112,9 +112,9 @@ def check(path: Path, folder: Path, vision: int = 0) -> None:
         catalogue = library._open()
         index = library._current_searcher(catalogue).index
         assert index.ids().tolist() == catalogue.expected_ids().tolist()
-        assert len(catalogue.hashes()) == len(names)
+        assert len(catalogue.content_hashes()) == len(names)
         features = Counter(key.partition("-")[0] for key in FeatureCache(path / "features"))
-        assert features.keys() == catalogue.hashes()
+        assert features.keys() == catalogue.content_hashes()
         assert vision or set(features.values()) == {1}
         report = library.index()
         assert (report.unchanged, report.embedded, report.removed) == (len(names), 0, ())

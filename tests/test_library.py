@@ -18,8 +18,9 @@ from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, LibraryBusy, MmiTvrError, UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import MIGRATIONS, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.lock import writing
+from mmi_tvr.library.migrations import MIGRATIONS
 from mmi_tvr.types import Query, row_ids
 
 NAMES = ("blue", "green", "red", "yellow")

@@ -159,7 +159,7 @@ class FolderMachine(RuleBasedStateMachine):
         assert report.moved + len(report.removed) == len(before.keys() - self.folder.keys())
         self.indexed = dict(self.folder)
         catalogue = self.library._open()
-        assert len(catalogue.hashes()) == self.library.status().videos == len(set(self.folder.values()))
+        assert len(catalogue.content_hashes()) == self.library.status().videos == len(set(self.folder.values()))
         assert self.library._current_searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
 
     @rule(colour=colours)

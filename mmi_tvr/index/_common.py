@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import IndexMismatch, UsageError
+from ..errors import IndexMismatch, IndexMissing, UsageError
 from ..types import Filter, FloatArray, IdArray, Level, moment_of, video_of
 
 UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
@@ -127,9 +127,9 @@ def refuse_other_kind(folder: Path, own: str) -> None:
             )
 
 
-def nothing_there(path: Path | str) -> UsageError:
-    return UsageError(f"{path}: no vector index is here; make one: mmi-tvr index DIR... --library LIB")
+def nothing_there(path: Path | str) -> IndexMissing:
+    return IndexMissing(f"{path}: no vector index is here; make one: mmi-tvr index DIR... --library LIB")
 
 
-def damaged(path: Path | str, reason: str) -> UsageError:
-    return UsageError(f"{path}: not a readable vector index ({reason}); make it again: {_REBUILD}")
+def damaged(path: Path | str, reason: str) -> IndexMissing:
+    return IndexMissing(f"{path}: not a readable vector index ({reason}); make it again: {_REBUILD}")

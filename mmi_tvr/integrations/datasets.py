@@ -18,8 +18,8 @@ import numpy as np
 from .. import config, plugins
 from ..encoder import Encoder
 from ..errors import LibraryBusy, MediaError, UsageError
-from ..library.binding import Binding
 from ..library.catalogue import Catalogue
+from ..library.components import Components
 from ..library.core import CATALOGUE
 from ..protocols import Index
 from ..search import gallery_of
@@ -39,8 +39,8 @@ def of_library(library: str | os.PathLike[str], *, moments: bool = False) -> Any
     folder = Path(os.path.expanduser(library))
     catalogue = Catalogue(folder / CATALOGUE)
     try:
-        index = Binding(folder, catalogue, config.from_values({}), None).open_index(create=False)
-        numbers = catalogue.indexed()
+        index = Components(folder, catalogue, config.from_values({}), None).open_index(create=False)
+        numbers = catalogue.searchable()
         if index is None or not numbers:
             raise UsageError(
                 f"{folder}: nothing is indexed here; index something: mmi-tvr index DIR --library {folder}"

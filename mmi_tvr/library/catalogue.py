@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,45 +24,13 @@ from numpy.typing import NDArray
 
 from ..errors import MmiTvrError, UsageError
 from ..types import MOMENT_BITS, Embeddings, IdArray
+from .migrations import LATEST, migrate, schema_version
 from .scan import Root
-
-# Append only: a library of any age is brought up to date by the steps that it has not seen.
-MIGRATIONS = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE roots (path BLOB PRIMARY KEY, exclude TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE contents (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        sha256 TEXT NOT NULL UNIQUE,
-        state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'indexed', 'quarantined')),
-        reason TEXT,
-        duration REAL
-    );
-    CREATE INDEX contents_by_state ON contents (state);
-    CREATE TABLE files (
-        path BLOB PRIMARY KEY,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        content INTEGER REFERENCES contents (id),
-        reason TEXT,
-        CHECK ((content IS NULL) = (reason IS NOT NULL))
-    ) WITHOUT ROWID;
-    CREATE INDEX files_by_content ON files (content);
-    CREATE TABLE moments (
-        content INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE,
-        k INTEGER NOT NULL,
-        start REAL NOT NULL,
-        "end" REAL NOT NULL,
-        time REAL NOT NULL,
-        PRIMARY KEY (content, k)
-    ) WITHOUT ROWID;
-    """,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What is known of a path. `content` is None where the file could not be read, and `reason` says why."""
+    """A catalogued path. `content` is None where the file could not be read, and `reason` says why."""
 
     stamp: tuple[int, int]  # size in bytes, mtime in ns, when it was last read
     content: int | None
@@ -78,10 +46,31 @@ class Content:
     paths: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueCounts:
+    """How much a catalogue lists. A content counts here only while a file leads to it.
+
+    - `indexed_contents`, `pending_contents`, `quarantined_contents`: different videos, by state; copies count once.
+    - `files`: paths, copies and unreadable ones included; `unreadable_files`: those that have no content.
+    - `moments`: key images with a vector of their own, of all contents.
+    """
+
+    indexed_contents: int
+    pending_contents: int
+    quarantined_contents: int
+    files: int
+    unreadable_files: int
+    moments: int
+
+
 class Catalogue:
-    """An open catalogue. Reads see the last commit; `change()` is one transaction."""
+    """An open catalogue. Reads see the last commit; `transaction()` commits several writes together."""
 
     def __init__(self, path: Path, create: bool = False) -> None:
+        """Open the catalogue in the file `path`, or make it where `create` is true.
+
+        Raises UsageError where there is none, or a newer program made it; MmiTvrError where it is no catalogue.
+        """
         self.path = path
         if not create and not path.is_file():
             raise UsageError(f"{path.parent}: no library is here; make one: mmi-tvr index DIR --library {path.parent}")
@@ -107,27 +96,22 @@ class Catalogue:
         self._db.close()
 
     def _migrate(self) -> None:
-        if self._version() == len(MIGRATIONS):
+        if schema_version(self._db) == LATEST:
             return
-        with self.change():
-            version = self._version()  # again: another process may have been faster
-            if version > len(MIGRATIONS):
+        with self.transaction():
+            # Read again inside the transaction: another process may have been faster.
+            if schema_version(self._db) > LATEST:
                 raise UsageError(f"{self.path}: made by a newer mmi-tvr; upgrade this one: pip install -U mmi-tvr")
-            for step in MIGRATIONS[version:]:
-                for statement in step.split(";"):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-    def _version(self) -> int:
-        return int(self._one("PRAGMA user_version"))
+            migrate(self._db)
 
     def _one(self, sql: str, *values: object) -> Any:
+        """Return the first column of the first row, or None where there is no row."""
         row = self._db.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
     @contextmanager
-    def change(self) -> Iterator[None]:
-        """Everything inside is committed together, or not at all."""
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside together, or nothing. Raises MmiTvrError where the file cannot be written."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -139,98 +123,118 @@ class Catalogue:
                 raise MmiTvrError(f"{self.path}: cannot be written ({error})") from error
             raise
 
-    def copy(self, path: Path) -> None:
+    def copy_to(self, path: Path) -> None:
         """Write this state to another file, which is whole or not there."""
         draft = path.with_name(path.name + ".tmp")
         draft.unlink(missing_ok=True)
-        other = sqlite3.connect(draft)
+        target = sqlite3.connect(draft)
         try:
-            self._db.backup(other)
+            self._db.backup(target)
         finally:
-            other.close()
+            target.close()
         for log in ("-wal", "-shm"):  # of an earlier file of that name
             path.with_name(path.name + log).unlink(missing_ok=True)
         os.replace(draft, path)
 
-    def take_over(self, other: Catalogue) -> None:
-        """Have the state of another catalogue, in one transaction."""
+    def replace_with(self, source: Catalogue) -> None:
+        """Take over the whole state of another catalogue, in one transaction."""
         try:
-            other._db.backup(self._db)
+            source._db.backup(self._db)
         except sqlite3.Error as error:
             raise MmiTvrError(f"{self.path}: cannot be written ({error})") from error
 
-    def version(self) -> int:
-        """A number that changes when another process commits."""
+    def data_version(self) -> int:
+        """Return a number that changes when another connection commits."""
         return int(self._one("PRAGMA data_version"))
 
     # Settings and roots
 
-    def metas(self) -> dict[str, Any]:
-        """All that is kept under a name, as of one moment."""
+    def all_meta(self) -> dict[str, Any]:
+        """Return every stored setting by its key, as of one moment."""
         return {key: json.loads(text) for key, text in self._db.execute("SELECT key, value FROM meta")}
 
     def meta(self, key: str, default: Any = None) -> Any:
-        return self.metas().get(key, default)
+        """Return one stored setting."""
+        return self.all_meta().get(key, default)
 
     def set_meta(self, **values: Any) -> None:
+        """Store settings, as JSON."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def roots(self) -> list[Root]:
+        """Return the indexed folders, by path."""
         rows = self._db.execute("SELECT path, exclude FROM roots ORDER BY path")
-        return [Root(_path(path), tuple(json.loads(exclude))) for path, exclude in rows]
+        return [Root(_to_path(path), tuple(json.loads(exclude))) for path, exclude in rows]
 
     def add_root(self, root: Root) -> None:
-        self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (_blob(root.path), json.dumps(root.exclude)))
+        """Remember an indexed folder, or replace its patterns."""
+        self._db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (_to_bytes(root.path), json.dumps(root.exclude)))
 
     def drop_root(self, path: Path) -> None:
-        self._db.execute("DELETE FROM roots WHERE path = ?", (_blob(path),))
+        """Forget an indexed folder; its files stay."""
+        self._db.execute("DELETE FROM roots WHERE path = ?", (_to_bytes(path),))
 
     # Files
 
     def files(self) -> dict[Path, File]:
+        """Return every catalogued file by its path."""
         rows = self._db.execute("SELECT path, size, mtime_ns, content, reason FROM files")
-        return {_path(path): File((size, mtime), content, reason) for path, size, mtime, content, reason in rows}
+        return {_to_path(path): File((size, mtime), content, reason) for path, size, mtime, content, reason in rows}
 
     def put_file(self, path: Path, stamp: tuple[int, int], content: int | None, reason: str | None = None) -> None:
-        self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (_blob(path), *stamp, content, reason))
+        """Add or replace a file.
+
+        Args:
+            path: the file.
+            stamp: its size in bytes and its mtime in ns.
+            content: the number of its content; None where it could not be read.
+            reason: why it could not be read; None where it could.
+        """
+        row = (_to_bytes(path), *stamp, content, reason)
+        self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
 
     def drop_files(self, paths: Iterable[Path]) -> None:
-        self._db.executemany("DELETE FROM files WHERE path = ?", [(_blob(path),) for path in paths])
+        """Forget files; their contents stay."""
+        self._db.executemany("DELETE FROM files WHERE path = ?", [(_to_bytes(path),) for path in paths])
 
     # Contents
 
-    def content(self, sha256: str) -> int:
-        """The number of a content, which is made (pending) where these bytes are new."""
+    def content_number(self, sha256: str) -> int:
+        """Return the number of a content, which is added as pending where these bytes are new."""
         self._db.execute("INSERT OR IGNORE INTO contents (sha256) VALUES (?)", (sha256,))
         return int(self._one("SELECT id FROM contents WHERE sha256 = ?", sha256))
 
-    def states(self) -> dict[int, str]:
+    def content_states(self) -> dict[int, str]:
+        """Return the state of every content by its number."""
         return dict(self._db.execute("SELECT id, state FROM contents").fetchall())
 
-    def hashes(self) -> set[str]:
+    def content_hashes(self) -> set[str]:
+        """Return the SHA-256 of every content."""
         return {sha256 for (sha256,) in self._db.execute("SELECT sha256 FROM contents")}
 
-    def pending(self) -> list[Content]:
-        """Contents that wait to be embedded and to which a file leads, by number."""
+    def pending_contents(self) -> list[Content]:
+        """Return the contents that wait to be embedded and to which a file leads, by number."""
         rows = self._db.execute(
             "SELECT id, sha256, path FROM contents JOIN files ON content = id WHERE state = 'pending' ORDER BY id, path"
         )
-        found: dict[int, Content] = {}
+        contents: dict[int, Content] = {}
         for number, sha256, path in rows:
-            earlier = found[number].paths if number in found else ()
-            found[number] = Content(number, sha256, (*earlier, _path(path)))
-        return list(found.values())
+            earlier_paths = contents[number].paths if number in contents else ()
+            contents[number] = Content(number, sha256, (*earlier_paths, _to_path(path)))
+        return list(contents.values())
 
     def orphans(self) -> list[int]:
-        """Contents to which no file leads."""
+        """Return the numbers of the contents to which no file leads."""
         sql = "SELECT id FROM contents WHERE NOT EXISTS (SELECT 1 FROM files WHERE content = contents.id)"
         return [number for (number,) in self._db.execute(sql)]
 
     def drop_contents(self, numbers: Iterable[int]) -> None:
+        """Forget contents and their moments."""
         self._db.executemany("DELETE FROM contents WHERE id = ?", [(number,) for number in numbers])
 
     def set_indexed(self, number: int, embeddings: Embeddings) -> None:
+        """Say that a content's vectors are durably in the index, and which moments they stand for."""
         segments = embeddings.segments
         self._db.execute("DELETE FROM moments WHERE content = ?", (number,))
         rows = [(number, k, *map(float, segment)) for k, segment in enumerate(segments)]
@@ -239,6 +243,7 @@ class Catalogue:
         self._db.execute(sql, (float(segments[-1, 1]), number))
 
     def set_quarantined(self, number: int, reason: str) -> None:
+        """Say that a content cannot be used, and why."""
         self._db.execute("UPDATE contents SET state = 'quarantined', reason = ? WHERE id = ?", (reason, number))
 
     def set_pending(self, numbers: Iterable[int] | None = None, state: str = "indexed") -> None:
@@ -251,7 +256,7 @@ class Catalogue:
     # What search and status need
 
     def expected_ids(self) -> IdArray:
-        """The ids that the index should hold, ascending: of every indexed content and its moments."""
+        """Return the ids that the index should hold, ascending: of every indexed content and its moments."""
         sql = (
             "SELECT id, 0 FROM contents WHERE state = 'indexed' UNION ALL "
             "SELECT content, k + 1 FROM moments JOIN contents ON id = content WHERE state = 'indexed'"
@@ -260,8 +265,8 @@ class Catalogue:
         return np.sort((rows[:, 0] << MOMENT_BITS) + rows[:, 1])
 
     def entries(self, numbers: Iterable[int]) -> dict[int, tuple[tuple[Path, ...], NDArray[np.float64]]]:
-        """Number -> (paths, segments (K, 3)) of those contents that are indexed and have a file."""
-        chosen = json.dumps([int(number) for number in numbers])
+        """Return number -> (paths, segments (K, 3)) of those contents that are indexed and have a file."""
+        number_list = json.dumps([int(number) for number in numbers])
         among = (
             "content IN (SELECT id FROM contents WHERE state = 'indexed' AND id IN (SELECT value FROM json_each(?)))"
         )
@@ -270,50 +275,52 @@ class Catalogue:
         paths: dict[int, list[Path]] = {}
         segments: dict[int, list[tuple[float, ...]]] = {}
         self._db.execute("BEGIN")  # both questions about one state
-        for number, path in self._db.execute(paths_sql, (chosen,)):
-            paths.setdefault(number, []).append(_path(path))
-        for number, *segment in self._db.execute(moments_sql, (chosen,)):
+        for number, path in self._db.execute(paths_sql, (number_list,)):
+            paths.setdefault(number, []).append(_to_path(path))
+        for number, *segment in self._db.execute(moments_sql, (number_list,)):
             segments.setdefault(number, []).append(tuple(segment))
         self._db.execute("COMMIT")
         return {number: (tuple(paths[number]), np.array(segments[number])) for number in paths if number in segments}
 
-    def contents(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Number -> SHA-256 of these contents."""
+    def hashes_of(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Return number -> SHA-256 of those contents that there are."""
         sql = "SELECT id, sha256 FROM contents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._db.execute(sql, (json.dumps([int(number) for number in numbers]),)).fetchall())
 
-    def indexed(self) -> list[int]:
-        """Numbers of the contents that can be searched, ascending."""
+    def searchable(self) -> list[int]:
+        """Return the numbers of the contents that can be searched, ascending."""
         sql = "SELECT id FROM contents WHERE state = 'indexed' AND id IN (SELECT content FROM files) ORDER BY id"
         return [number for (number,) in self._db.execute(sql)]
 
-    def quarantined(self) -> list[tuple[Path, str]]:
-        """Every file that cannot be used, with the reason, by path."""
+    def quarantined_files(self) -> list[tuple[Path, str]]:
+        """Return every file that cannot be used, with the reason, by path."""
         rows = self._db.execute(
             "SELECT path, COALESCE(files.reason, contents.reason) FROM files LEFT JOIN contents ON id = content "
             "WHERE content IS NULL OR state = 'quarantined' ORDER BY path"
         )
-        return [(_path(path), reason) for path, reason in rows]
+        return [(_to_path(path), reason) for path, reason in rows]
 
-    def counts(self) -> Mapping[str, int]:
-        """Contents by state (those with a file), and files, moments and seconds of video."""
+    def counts(self) -> CatalogueCounts:
+        """Count contents, files and moments."""
         sql = "SELECT state, COUNT(*) FROM contents WHERE id IN (SELECT content FROM files) GROUP BY state"
-        states = dict(self._db.execute(sql).fetchall())
-        return {
-            **{state: states.get(state, 0) for state in ("pending", "indexed", "quarantined")},
-            "files": self._one("SELECT COUNT(*) FROM files"),
-            "moments": self._one("SELECT COUNT(*) FROM moments"),
-            "unread": self._one("SELECT COUNT(*) FROM files WHERE content IS NULL"),
-        }
+        contents: dict[str, int] = dict(self._db.execute(sql).fetchall())
+        return CatalogueCounts(
+            indexed_contents=contents.get("indexed", 0),
+            pending_contents=contents.get("pending", 0),
+            quarantined_contents=contents.get("quarantined", 0),
+            files=self._one("SELECT COUNT(*) FROM files"),
+            unreadable_files=self._one("SELECT COUNT(*) FROM files WHERE content IS NULL"),
+            moments=self._one("SELECT COUNT(*) FROM moments"),
+        )
 
     def duration(self) -> float:
-        """Seconds of video that can be searched."""
+        """Return the seconds of video that can be searched."""
         return float(self._one("SELECT COALESCE(SUM(duration), 0) FROM contents WHERE state = 'indexed'"))
 
 
-def _blob(path: Path) -> bytes:
+def _to_bytes(path: Path) -> bytes:
     return os.fsencode(path)
 
 
-def _path(blob: bytes) -> Path:
-    return Path(os.fsdecode(blob))
+def _to_path(stored: bytes) -> Path:
+    return Path(os.fsdecode(stored))

@@ -3,38 +3,60 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from .. import plugins
 from ..config import Section, Settings
-from ..errors import UsageError
-from ..protocols import Index, KeyImageMethod, Model, Reranker
-from ..rerank import rerank_section, skeleton_options
+from ..errors import LibraryBusy, MmiTvrError, UsageError
+from ..protocols import Index, Model, Reranker
+from ..rerank import rerank_section
 from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query
 from ..utils.progress import Progress, Silent
-from . import draft
-from .binding import Binding
+from . import rebuild as rebuilding
 from .catalogue import Catalogue
+from .components import Components, LoadedModel
+from .describing import describe
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writer, writing
+from .reading import StateChanged, open_to_read
 from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
-from .views import Views
+from .video_lookup import VideoLookup
 
 CATALOGUE = "catalogue.sqlite"
-_OWN = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, draft.DRAFT, "vectors")
-_DESCRIBED = 64  # videos that are looked up together
+_LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors")
+_SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 ModelLike = Model | Section | str | None
 Calibrate = Callable[[Model, Index], Relevance]
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenSearcher:
+    """A searcher, and the version of the catalogue that it was made for."""
+
+    searcher: Searcher
+    catalogue_version: int
+
+    @property
+    def index(self) -> Index:
+        return self.searcher.index
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltReranker:
+    """A re-ranker, and what it was built from."""
+
+    reranker: Reranker
+    section: Section
+    model: Model
 
 
 class Library:
@@ -54,21 +76,23 @@ class Library:
         settings: Settings | None = None,
         relevance: Calibrate | None = None,
     ) -> None:
-        """`model` is a name (`models.section`), a settings section or a ready model; None: the library's own.
+        """Refer to the library in a folder; nothing is opened yet.
 
-        Of `settings`, what was set explicitly counts; all else is as the library was made. `relevance` makes the
-        calibration of scores (None: the package's own).
+        Args:
+            path: the folder.
+            model: a name (`models.section`), a settings section or a ready model; None: the library's own.
+            settings: of these, what was set explicitly counts; all else is as the library was made.
+            relevance: makes the calibration of scores (None: the package's own).
         """
         self.path = Path(os.path.expanduser(path))
         self._settings = settings or Settings()
         self._model = model
         self._calibrate = relevance or calibrated
         self._catalogue: Catalogue | None = None
-        self._searcher: Searcher | None = None
-        self._kept: tuple[Model, str] | None = None  # the model that was loaded last, and the fingerprint it goes with
-        self._reranker: tuple[Section, Model, Reranker] | None = None  # the last one, and what it was made from
         self._store: SkeletonStore | None = None
-        self._seen = -1  # the catalogue's version that the searcher was made for
+        self._loaded: LoadedModel | None = None  # the model that was loaded last
+        self._searcher: _OpenSearcher | None = None
+        self._reranker: _BuiltReranker | None = None
 
     @property
     def exists(self) -> bool:
@@ -85,40 +109,53 @@ class Library:
         wait: float = 60.0,
         progress: Progress | None = None,
     ) -> IndexReport:
-        """Bring the library up to date with these folders and files; without any, with all that it knows.
+        """Bring the library up to date with folders and files.
 
-        `exclude` replaces the glob patterns that are remembered for these folders; None keeps them. `retry` tries
-        quarantined files again. `rebuild` embeds everything again, with the model and settings given now; until that
-        is done, searches find what was there before. While another process writes, wait up to `wait` seconds.
+        An interrupted or killed run is taken up by the next one.
 
-        Raises UsageError (no such path), IndexMismatch (another model, without `rebuild`), LibraryBusy, and what the
-        model raises. An interrupted or killed run is taken up by the next one.
+        Args:
+            paths: folders and files; none: all that the library knows.
+            model: as for `Library`; None: the one of this object.
+            exclude: replaces the glob patterns that are remembered for these folders; None keeps them.
+            retry: try quarantined files again.
+            rebuild: embed everything again, with the model and settings given now; until that is done, searches find
+                what was there before.
+            wait: seconds to wait while another process writes.
+            progress: hears how far the work is.
+
+        Raises:
+            UsageError: no such path, or there is nothing to index.
+            IndexMismatch: another model or other settings, without `rebuild`.
+            LibraryBusy: another process still writes.
+            Exception: what the model raises.
         """
         progress = progress or Silent()
-        given = _listed(paths)
-        if not self.exists and (missing := [path for path in given if not os.path.lexists(path)]):
+        targets = _as_paths(paths)
+        missing = [path for path in targets if not os.path.lexists(path)]
+        if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
         with (
             self._writing(wait, progress, create=True) as catalogue,
-            draft.target(self.path, catalogue, rebuild) as target,
-            self._indexing(target, model, progress) as (indexing, binding),
+            rebuilding.catalogue_to_write(self.path, catalogue, rebuild) as target,
+            self._indexing(target, model, progress) as indexing,
         ):
-            binding.settle(rebuild)
-            return indexing.run(given, exclude, retry)
+            indexing.components.settle(rebuild)
+            return indexing.run(targets, exclude, retry)
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
-        """Forget these files, and all that is below these folders; returns what was forgotten.
+        """Forget these files, and all that is below these folders; return what was forgotten.
 
         The files themselves are left alone. UsageError where the library knows nothing of a path.
         """
         progress = progress or Silent()
-        given = [real_path(path) for path in _listed(paths)]
+        targets = [real_path(path) for path in _as_paths(paths)]
         with self._writing(wait, progress) as catalogue:
-            gone = self._remove(catalogue, given, progress)
-            if (rebuilt := draft.unfinished(self.path)) is not None:
+            removed = self._remove(catalogue, targets, progress)
+            rebuilt = rebuilding.open_unfinished(self.path)
+            if rebuilt is not None:
                 with closing(rebuilt), suppress(UsageError):  # it may know nothing of them any more
-                    self._remove(rebuilt, given, progress)
-        return gone
+                    self._remove(rebuilt, targets, progress)
+        return removed
 
     def describe(self, *, wait: float = 60.0, progress: Progress | None = None) -> DescribeReport:
         """Ask every indexed video the chosen questions, so that no re-ranked search has to wait for it.
@@ -126,81 +163,70 @@ class Library:
         What was answered before is not asked again. An interrupted or killed run is taken up by the next one. Raises
         UsageError where the library's model or settings cannot answer, and what the answerer raises.
         """
-        from ..rerank import skeleton
-
-        started, progress = time.monotonic(), progress or Silent()
+        progress = progress or Silent()
         with (
             self._writing(wait, progress) as catalogue,
-            self._indexing(catalogue, self._kept_model(catalogue), progress) as (_, binding),
+            self._indexing(catalogue, self._loaded_model(catalogue), progress) as indexing,
         ):
-            model, method, _ = binding.load()
-            options = skeleton_options(binding.rerank(), model)
-            store = self._open_store()
-            describer = skeleton.describer(options, model=model, store=store, device=binding.device)
-            views, before = self._views(model, method), store.count()
-            numbers = self._open().indexed()
-            progress.begin("describing", len(numbers))
-            incomplete = []
-            for first in range(0, len(numbers), _DESCRIBED):
-                found = views(numbers[first : first + _DESCRIBED])
-                for number, lines in zip(
-                    found, describer.video_skeletons([*found.values()], progress.advance), strict=True
-                ):
-                    if reason := next((line.error for line in lines if line.error), None):
-                        incomplete.append((self._open().entries([number])[number][0][0], reason))
-            return DescribeReport(
-                videos=len(numbers) - len(incomplete),
-                answers=store.count() - before,
-                incomplete=tuple(sorted(incomplete)),
-                seconds=time.monotonic() - started,
-            )
+            return describe(catalogue, indexing.components, self._open_store, progress)
 
     def search(
         self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
     ) -> SearchResult:
-        """The best moments of the `top` best videos, best first; `min_relevance` is a relevance (0..1, see `Searcher`).
+        """Return the best moments of the best videos, best first.
 
-        With `rerank` the best are put in the order of their joint scores, and explained; None: if the library's
-        settings say how. UsageError where its model or pools do not allow it.
+        Args:
+            query: what happens in the video that is looked for.
+            top: the most hits, one a video.
+            min_relevance: the least relevance of a hit, 0..1; None: the model's own (see `Searcher.search`).
+            rerank: whether the best are put in the order of their joint scores, and explained; None: if the library's
+                settings say how.
+
+        Raises:
+            UsageError: there is no library; an argument does not fit; `rerank` with a model or pools that cannot.
+            LibraryBusy: other processes replaced what the search read, at every attempt.
         """
         query = checked_query(query)
-        attempts = 3
-        while True:
-            attempts -= 1
+        cause: BaseException | None = None
+        for _ in range(_SEARCH_ATTEMPTS):
             try:
                 return self._search(query, top, min_relevance, rerank)
-            except (KeyError, FileNotFoundError, UsageError):
-                # A writer may have replaced rows or files between our looks at the catalogue and at the index.
+            except StateChanged as change:
                 self._drop_searcher()
-                if not attempts:
-                    raise
+                cause = change.__cause__
+        if isinstance(cause, MmiTvrError):  # it says what is missing, and what to do
+            raise cause
+        raise LibraryBusy(
+            f"{self.path}: its index and its catalogue disagree, {_SEARCH_ATTEMPTS} times in a row; another process is "
+            f"writing to it: search again, or put it right: mmi-tvr index --library {self.path}"
+        ) from cause
 
     def status(self) -> Status:
-        """What is in the library. Loads no model."""
+        """Return what is in the library. Loads no model."""
         catalogue = self._open()
         counts = catalogue.counts()
-        binding = self._bind(catalogue, None)
         return Status(
             path=self.path,
             model=catalogue.meta("model"),
             fingerprint=catalogue.meta("fingerprint"),
-            index=binding.section("index").name,
-            videos=counts["indexed"],
-            moments=counts["moments"],
-            pending=counts["pending"],
-            files=counts["files"],
+            index=self._components(catalogue, None).section("index").name,
+            videos=counts.indexed_contents,
+            moments=counts.moments,
+            pending=counts.pending_contents,
+            files=counts.files,
             duration=catalogue.duration(),
             size=_size(self.path),
             roots=tuple(catalogue.roots()),
-            quarantined=tuple(catalogue.quarantined()),
+            quarantined=tuple(catalogue.quarantined_files()),
             writer=writer(self.path),
-            rebuilding=draft.pending(self.path),
+            rebuilding=rebuilding.count_pending(self.path),
         )
 
     def close(self) -> None:
         """Let go of files and of the model. The object can be used again."""
         self._drop_searcher()
-        self._kept = self._reranker = None
+        self._loaded = None
+        self._reranker = None
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -216,60 +242,103 @@ class Library:
     ) -> None:
         self.close()
 
-    # Parts
+    # Reading
 
     def _search(self, query: Query, top: int, min_relevance: float | None, rerank: bool | None) -> SearchResult:
+        """Search once. Raises StateChanged where a writer replaced what was being read."""
         catalogue = self._open()
         searcher = self._current_searcher(catalogue)
         counts = catalogue.counts()
-        coverage = Coverage(counts["indexed"], counts["pending"], counts["quarantined"] + counts["unread"])
+        coverage = Coverage(
+            searched=counts.indexed_contents,
+            pending=counts.pending_contents,
+            quarantined=counts.quarantined_contents + counts.unreadable_files,
+        )
         if searcher is None:
             return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
         reranker = self._current_reranker(catalogue, searcher.model, rerank)
         return replace(searcher.search(query, top, min_relevance, reranker=reranker), coverage=coverage)
 
-    def _current_reranker(self, catalogue: Catalogue, model: Model, wanted: bool | None) -> Reranker | None:
-        """What this library re-ranks with; None where that is not wanted."""
-        if wanted is False:
+    def _current_searcher(self, catalogue: Catalogue) -> Searcher | None:
+        """Return a searcher for the library's present state; None while nothing is indexed."""
+        version = catalogue.data_version()
+        if self._searcher is not None and self._searcher.catalogue_version == version:
+            return self._searcher.searcher
+        self._drop_searcher()
+        components = self._components(catalogue, self._loaded_model(catalogue))
+        index = open_to_read(components) if catalogue.counts().indexed_contents else None
+        if index is None:
             return None
-        binding = self._bind(catalogue, model)
-        given = binding.rerank()
-        if given is None and not wanted:
+        try:
+            self._loaded = components.load()
+            model = self._loaded.model
+            searcher = Searcher(model, index, catalogue.entries, self._calibrate(model, index))
+        except BaseException:
+            index.close()
+            raise
+        self._searcher = _OpenSearcher(searcher, version)
+        return searcher
+
+    def _current_reranker(self, catalogue: Catalogue, model: Model, rerank: bool | None) -> Reranker | None:
+        """Return what this library re-ranks with, or None where `rerank` or the settings say not to."""
+        if rerank is False:
             return None
-        section = rerank_section(given, model)
-        if self._reranker is None or self._reranker[:2] != (section, model):
-            _, method, _ = binding.load()
-            views, store = self._views(model, method), self._open_store()
-            made = plugins.build(
-                "rerank", section.name, section.options, model=model, views=views, store=store, device=binding.device
-            )
-            self._reranker = section, model, made
-        return self._reranker[2]
+        components = self._components(catalogue, model)
+        configured = components.rerank_section()
+        if configured is None and not rerank:
+            return None
+        section = rerank_section(configured, model)
+        built = self._reranker
+        if built is not None and built.section == section and built.model is model:
+            return built.reranker
+        reranker: Reranker = plugins.build(
+            "rerank",
+            section.name,
+            section.options,
+            model=model,
+            views=VideoLookup(self.path / FEATURES, self._open, model, components.load().key_image_method),
+            store=self._open_store(),
+            device=components.device,
+        )
+        self._reranker = _BuiltReranker(reranker, section, model)
+        return reranker
 
-    def _views(self, model: Model, method: KeyImageMethod) -> Views:
-        return Views(self.path / FEATURES, self._open, model, method)
+    def _drop_searcher(self) -> None:
+        if self._searcher is not None:
+            self._searcher.index.close()
+            self._searcher = None
 
-    def _open_store(self) -> SkeletonStore:
-        if self._store is None:
-            self._store = SkeletonStore(self.path / SKELETONS_FILE)
-        return self._store
+    # Parts
 
     def _open(self, create: bool = False) -> Catalogue:
         if self._catalogue is None:
             self._catalogue = Catalogue(self.path / CATALOGUE, create)
         return self._catalogue
 
-    def _bind(self, catalogue: Catalogue, model: ModelLike) -> Binding:
-        wanted = self._model if model is None else model
-        if isinstance(wanted, str):
+    def _open_store(self) -> SkeletonStore:
+        if self._store is None:
+            self._store = SkeletonStore(self.path / SKELETONS_FILE)
+        return self._store
+
+    def _components(self, catalogue: Catalogue, model: ModelLike) -> Components:
+        chosen = self._model if model is None else model
+        if isinstance(chosen, str):
             from .. import models
 
-            wanted = models.section(wanted)
-        return Binding(self.path, catalogue, self._settings, wanted)
+            chosen = models.section(chosen)
+        return Components(self.path, catalogue, self._settings, chosen)
+
+    def _loaded_model(self, catalogue: Catalogue) -> Model | None:
+        """Return the model that was loaded last, if it is still the library's."""
+        if self._loaded is None or self._loaded.fingerprint != catalogue.meta("fingerprint"):
+            return None
+        return self._loaded.model
+
+    # Writing
 
     @contextmanager
     def _writing(self, wait: float, progress: Progress, create: bool = False) -> Iterator[Catalogue]:
-        """The catalogue, while nobody else writes."""
+        """Yield the catalogue while nobody else writes."""
         if create:
             self._make_folder()
         elif not self.exists:
@@ -278,29 +347,29 @@ class Library:
         with writing(self.path, wait, progress.say):
             catalogue = self._open(create)
             yield catalogue
-            draft.sweep(self.path, catalogue)
+            rebuilding.discard_unused_vectors(self.path, catalogue)
 
     @contextmanager
-    def _indexing(
-        self, catalogue: Catalogue, model: ModelLike, progress: Progress
-    ) -> Iterator[tuple[Indexing, Binding]]:
-        binding = self._bind(catalogue, model)
-        indexing = Indexing(self.path, catalogue, binding, progress)
+    def _indexing(self, catalogue: Catalogue, model: ModelLike, progress: Progress) -> Iterator[Indexing]:
+        """Yield the writer's side, and keep the model that it loads."""
+        components = self._components(catalogue, model)
+        indexing = Indexing(self.path, catalogue, components, progress)
         try:
-            yield indexing, binding
+            yield indexing
         finally:
             indexing.close()
-            if binding.loaded is not None:
-                self._kept = binding.loaded[0], binding.loaded[2]
+            if components.loaded is not None:
+                self._loaded = components.loaded
 
     def _remove(self, catalogue: Catalogue, paths: Sequence[Path], progress: Progress) -> tuple[Path, ...]:
-        with self._indexing(catalogue, None, progress) as (indexing, _):
+        with self._indexing(catalogue, None, progress) as indexing:
             indexing.reconcile()
             return indexing.remove(paths)
 
     def _make_folder(self) -> None:
+        """Make the library's folder. UsageError where something else is in it."""
         if not self.exists and self.path.is_dir():
-            foreign = [name for name in sorted(os.listdir(self.path)) if not name.startswith(_OWN)]
+            foreign = [name for name in sorted(os.listdir(self.path)) if not name.startswith(_LIBRARY_FILES)]
             if foreign:
                 raise UsageError(
                     f"{self.path}: not a library, and not empty ({foreign[0]}); name a new or empty folder"
@@ -310,37 +379,14 @@ class Library:
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be made into a library ({error.strerror})") from error
 
-    def _current_searcher(self, catalogue: Catalogue) -> Searcher | None:
-        """A searcher for the library's present state; None while nothing is indexed."""
-        version = catalogue.version()
-        if self._searcher is None or self._seen != version:
-            self._drop_searcher()
-            self._seen = version
-            binding = self._bind(catalogue, self._kept_model(catalogue))
-            index = binding.open_index(create=False) if catalogue.counts()["indexed"] else None
-            if index is not None:
-                model, _, fingerprint = binding.load()
-                self._kept = model, fingerprint
-                self._searcher = Searcher(model, index, catalogue.entries, self._calibrate(model, index))
-        return self._searcher
 
-    def _kept_model(self, catalogue: Catalogue) -> Model | None:
-        """The model that was loaded last, if it is still the library's."""
-        return self._kept[0] if self._kept and self._kept[1] == catalogue.meta("fingerprint") else None
-
-    def _drop_searcher(self) -> None:
-        if self._searcher is not None:
-            self._searcher.index.close()
-            self._searcher = None
-
-
-def _listed(paths: Paths) -> list[Path]:
+def _as_paths(paths: Paths) -> list[Path]:
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
     return [Path(os.path.expanduser(path)) for path in several]
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below a folder in which another process may be at work."""
+    """Return the bytes of all files below a folder in which another process may be at work."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -36,13 +36,13 @@ def writing(folder: Path, wait: float, say: Callable[[str], None]) -> Iterator[N
         except Timeout:
             raise LibraryBusy(f"{folder}: {holder(folder)} is writing to it; try again when it is done") from None
     try:
-        me = {
+        record = {
             "pid": os.getpid(),
             "host": platform.node(),
             "command": Path(sys.argv[0]).name or "python",
             "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
-        (folder / HOLDER).write_text(json.dumps(me), encoding="utf-8")
+        (folder / HOLDER).write_text(json.dumps(record), encoding="utf-8")
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)
@@ -50,16 +50,16 @@ def writing(folder: Path, wait: float, say: Callable[[str], None]) -> Iterator[N
 
 
 def holder(folder: Path) -> str:
-    """Who holds the lock, as a phrase: 'process 4711 on host (mmi-tvr, since ...)'."""
+    """Return who holds the lock, as a phrase: 'process 4711 on host (mmi-tvr, since ...)'."""
     try:
-        who = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        return f"process {who['pid']} on {who['host']} ({who['command']}, since {who['since']})"
+        record = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        return f"process {record['pid']} on {record['host']} ({record['command']}, since {record['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"  # it has only just taken the lock
 
 
 def writer(folder: Path) -> str | None:
-    """Who is writing at present, if anybody."""
+    """Return who is writing at present, as `holder`; None where nobody is."""
     if not (folder / HOLDER).exists():  # the usual case: nobody, and nothing is touched to find out
         return None
     try:

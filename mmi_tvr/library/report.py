@@ -1,4 +1,4 @@
-"""What a library says about itself and about a run."""
+"""Reports: of an indexing run, of a describing run, and of a library as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a folder offers: video suffixes, nothing hidden, nothing excluded, every real folder once."""
+"""The video files of a folder: by suffix, nothing hidden, nothing excluded, every real folder once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..media.names import VIDEO_SUFFIXES
 
 _SOURCE_CODE = frozenset((".ts", ".mts"))  # TypeScript has these suffixes, too
-# What file systems and appliances keep to themselves, beside all names that begin with a dot.
+# What file systems and appliances keep to themselves; all names that begin with a dot are hidden, too.
 HIDDEN = frozenset(
     ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
 )
@@ -32,6 +32,7 @@ class Root:
     exclude: tuple[str, ...] = ()
 
     def excludes(self, path: Path) -> bool:
+        """Return whether a path below the root matches one of the patterns."""
         if not self.exclude:
             return False
         below = PurePosixPath(path.relative_to(self.path).as_posix())
@@ -43,16 +44,16 @@ class Root:
 
 @dataclass(slots=True)
 class Scan:
-    """What was seen: files with their stamps (size, mtime_ns), and what could not be looked at, with the reason."""
+    """What a walk saw: files with their stamps (size, mtime_ns), and what it could not look at, with the reason."""
 
     files: dict[Path, tuple[int, int]] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)  # files, also in `files` with the stamp UNREADABLE
     unreadable: dict[Path, str] = field(default_factory=dict)  # folders
 
-    def look(self, path: Path) -> None:
-        """Take note of one file. Raises FileNotFoundError where there is none."""
+    def add(self, path: Path) -> None:
+        """Add one file with its stamp. Raises FileNotFoundError where there is none."""
         try:
-            found = path.stat()
+            status = path.stat()
         except FileNotFoundError:
             if not path.is_symlink():
                 raise
@@ -60,8 +61,8 @@ class Scan:
         except OSError as error:
             self._refuse(path, error.strerror or str(error))
         else:
-            if stat.S_ISREG(found.st_mode):
-                self.files[path] = (found.st_size, found.st_mtime_ns)
+            if stat.S_ISREG(status.st_mode):
+                self.files[path] = (status.st_size, status.st_mtime_ns)
             else:
                 self._refuse(path, "not a regular file")
 
@@ -71,7 +72,7 @@ class Scan:
 
 
 def real_path(path: Path) -> Path:
-    """An absolute path whose folders are resolved; a file that is itself a link keeps its own name.
+    """Return an absolute path whose folders are resolved; a file that is itself a link keeps its name.
 
     So one file has one name whichever way its folder was reached.
     """
@@ -80,24 +81,24 @@ def real_path(path: Path) -> Path:
 
 
 def owner(path: Path, roots: Collection[Path]) -> Path | None:
-    """The root that a path belongs to: the deepest one at or above it."""
+    """Return the root that a path belongs to: the deepest one at or above it."""
     return next((above for above in (path, *path.parents) if above in roots), None)
 
 
 def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None = None) -> Scan:
-    """Every video file below these roots; a walk stops at folders of `known` (roots of their own) and at `skip`.
+    """Return every video file below these roots; a walk stops at folders of `known` (roots too) and at `skip`.
 
     Each real folder is walked once, so overlapping roots and loops of links are harmless. Links to folders come last
     and are followed only out of the known roots: what has a name of its own there is walked by that name.
     """
-    found = Scan()
-    visited: set[tuple[int, int]] = set()
-    own = {*known, *(root.path for root in roots)}
+    result = Scan()
+    visited: set[tuple[int, int]] = set()  # (device, inode) of folders
+    all_roots = {*known, *(root.path for root in roots)}
     linked: deque[tuple[Path, Root]] = deque()
     waiting = deque((root.path, root) for root in roots)
     while waiting or linked:
         folder, root = waiting.popleft() if waiting else linked.popleft()
-        if folder.is_symlink() and owner(folder.resolve(), own) is not None:
+        if folder.is_symlink() and owner(folder.resolve(), all_roots) is not None:
             continue
         try:
             status = folder.stat()
@@ -107,7 +108,7 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            found.unreadable[folder] = error.strerror or str(error)
+            result.unreadable[folder] = error.strerror or str(error)
             continue
         for entry in entries:
             path = Path(entry.path)
@@ -116,11 +117,11 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
             if _is_folder(entry):
                 if entry.is_symlink():
                     linked.append((path, root))
-                elif path not in own and path != skip:
+                elif path not in all_roots and path != skip:
                     waiting.append((path, root))
             elif path.suffix.lower() in VIDEO_SUFFIXES:
-                _look(found, path)
-    return found
+                _add_video(result, path)
+    return result
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -130,19 +131,20 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _look(found: Scan, path: Path) -> None:
+def _add_video(result: Scan, path: Path) -> None:
+    """Add a file with the suffix of a video, unless it is source code or has vanished since it was listed."""
     try:
         if path.suffix.lower() not in _SOURCE_CODE or _is_transport_stream(path):
-            found.look(path)
+            result.add(path)
     except FileNotFoundError:
-        return  # it vanished between the listing and now
+        return
 
 
 def _is_transport_stream(path: Path) -> bool:
-    """Whether a file starts like MPEG-TS: its sync byte stands first, or behind a 4-byte time code."""
+    """Return whether a file starts like MPEG-TS: its sync byte stands first, or behind a 4-byte time code."""
     try:
         with path.open("rb") as stream:
             start = stream.read(5)
     except OSError:
-        return True  # let the look at the file itself find the reason
+        return True  # `Scan.add` will say why it cannot be read
     return start[:1] == b"G" or start[4:5] == b"G"

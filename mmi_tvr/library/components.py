@@ -1,0 +1,224 @@
+"""What a library works with: its settings, one model with its key images, and the index of the vectors that they made.
+
+All of it stands in the catalogue's meta table: `settings` (model, key images, index), `fingerprint` and `model` (of
+what made the vectors; absent until the first embedding), `dim`, `vectors` (the folder of the present index) and
+`rebuilding` (the fingerprint that an unfinished rebuild goes to), and `rerank`, which can change at any time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import plugins
+from ..config import Section, Settings
+from ..errors import IndexMismatch
+from ..features.embed import embedding_fingerprint
+from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
+from .catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A ready model, the method that chooses key images for it, and the fingerprint of the vectors that both make."""
+
+    model: Model
+    key_image_method: KeyImageMethod
+    fingerprint: str
+
+
+class Components:
+    """Decides which settings hold, makes the model when it is first needed, and opens the index."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue, settings: Settings, model: Model | Section | None) -> None:
+        """Decide which settings hold; nothing is loaded yet.
+
+        Args:
+            folder: the library.
+            catalogue: its open catalogue, or that of a rebuild.
+            settings: of these, what was set explicitly goes before what the library was made with.
+            model: a ready model, or a section that goes before the one of `settings`.
+        """
+        self.folder = folder
+        self.catalogue = catalogue
+        self.device = settings.device
+        self.loaded: LoadedModel | None = None  # once somebody needed the model
+        self._ready_model = None if model is None or isinstance(model, Section) else model
+        self._explicit = _explicit_sections(settings, model)
+        self._stored = {key: Section(**values) for key, values in catalogue.meta("settings", {}).items()}
+        self._rerank_is_explicit = "rerank" in settings.model_fields_set
+        self._rerank = settings.rerank
+
+    def section(self, key: str) -> Section:
+        """Return the settings that hold for "model", "keyimages" or "index".
+
+        That is what was set explicitly, else the library's own, else the default.
+        """
+        explicit, stored = self._explicit.get(key), self._stored.get(key)
+        if key == "model" and explicit is not None and explicit.name == "auto" and stored is not None:
+            return stored  # the best model may be another one by now, but this library has its own
+        if key == "keyimages" and explicit is None:
+            return self._key_image_section(stored)
+        return explicit or stored or _bound_sections(Settings())[key]
+
+    def rerank_section(self) -> Section | None:
+        """Return the re-ranking of every search: the explicit one, else the library's own; None where there is none."""
+        if self._rerank_is_explicit:
+            return self._rerank
+        stored = self.catalogue.meta("rerank")
+        return Section(**stored) if stored else None
+
+    def _key_image_section(self, stored: Section | None) -> Section:
+        """Return what was once set explicitly; else what the model was trained on, else the default."""
+        from .. import models
+
+        default, stored_model = Settings().keyimages, self._stored.get("model")
+        if self._ready_model is not None:
+            ready = self._ready_model
+            trained_on = ready.key_image_section() if isinstance(ready, ModelWithKeyImages) else None
+            return Section(**trained_on) if trained_on else stored or default
+        stored_model_default = models.key_images(stored_model) if stored_model else None
+        if stored not in (None, default, stored_model_default):
+            return stored
+        return models.key_images(self.section("model")) or default
+
+    def settle(self, rebuild: bool) -> None:
+        """Before writing: keep the settings of a new library, refuse or carry out a change to those of an old one.
+
+        Raises IndexMismatch where the present vectors were made otherwise, unless `rebuild`.
+        """
+        if self._rerank_is_explicit:
+            with self.catalogue.transaction():
+                self.catalogue.set_meta(rerank=self._rerank.model_dump() if self._rerank else None)
+        if rebuild and self._stored:
+            self._begin_rebuild()
+            return
+        self._explicit["model"] = _concrete(self.section("model"))
+        changed = [key for key, stored in self._sections().items() if stored != self._stored.get(key)]
+        if self._stored and "index" in changed:
+            raise IndexMismatch(self._mismatch("its index is", self._stored["index"].name, self.section("index").name))
+        if self._stored and (changed or self._ready_model is not None):
+            self.load()  # another name may still mean the same numbers; if not, this refuses
+        if changed:
+            self._store_first_settings()
+
+    def load(self) -> LoadedModel:
+        """Return the model with its key image method, loaded once.
+
+        Raises IndexMismatch where others made the present vectors.
+        """
+        if self.loaded is None:
+            self.loaded = self._make_model()
+        fingerprint = self.loaded.fingerprint
+        maker = self.catalogue.meta("fingerprint")
+        if maker not in (None, fingerprint):
+            maker_name = self.catalogue.meta("model", "another model")
+            present, requested = f"{maker_name} ({maker})", f"{self.loaded.model.name} ({fingerprint})"
+            raise IndexMismatch(self._mismatch("its vectors were made by", present, requested))
+        return self.loaded
+
+    def make_index(self, dim: int) -> Index:
+        """Return the open index, made for vectors of this width where there is none."""
+        if self.catalogue.meta("dim") is None:
+            loaded = self.load()
+            with self.catalogue.transaction():
+                self.catalogue.set_meta(dim=dim, fingerprint=loaded.fingerprint, model=loaded.model.name)
+        index = self.open_index(create=True)
+        assert index is not None
+        return index
+
+    def open_index(self, create: bool) -> Index | None:
+        """Return the open index of the present vectors; None before the first embedding.
+
+        A writer may `create` it where its folder was lost; a reader may not.
+        """
+        from .. import index
+
+        meta = self.catalogue.all_meta()
+        if meta.get("dim") is None:
+            return None
+        section = self.section("index")
+        return index.open_index(
+            section.name,
+            section.options,
+            path=self.folder / "vectors" / meta["vectors"],
+            dim=meta["dim"],
+            fingerprint=meta["fingerprint"],
+            create=create,
+        )
+
+    def _sections(self) -> dict[str, Section]:
+        """Return the settings that hold, by what they are for."""
+        return {key: self.section(key) for key in _bound_sections(Settings())}
+
+    def _begin_rebuild(self) -> None:
+        """Bind the library to the present settings and have everything embedded again, in one transaction.
+
+        After a kill the same command goes on instead of starting over.
+        """
+        explicit_model = self._explicit.get("model")
+        if explicit_model is not None:
+            self._explicit["model"] = _concrete(explicit_model)
+        self.loaded = self._make_model()
+        fingerprint = self.loaded.fingerprint
+        if self._sections() == self._stored and self.catalogue.meta("rebuilding") == fingerprint:
+            return
+        with self.catalogue.transaction():
+            self._store_settings()
+            self.catalogue.set_meta(
+                fingerprint=None, model=None, dim=None, vectors=secrets.token_hex(4), rebuilding=fingerprint
+            )
+            self.catalogue.set_pending()
+
+    def _store_first_settings(self) -> None:
+        with self.catalogue.transaction():
+            self._store_settings()
+            if self.catalogue.meta("vectors") is None:
+                self.catalogue.set_meta(vectors=secrets.token_hex(4))
+
+    def _store_settings(self) -> None:
+        self._stored = self._sections()
+        self.catalogue.set_meta(settings={key: section.model_dump() for key, section in self._stored.items()})
+
+    def _make_model(self) -> LoadedModel:
+        keyimages = self.section("keyimages")
+        method: KeyImageMethod = plugins.build("keyimages", keyimages.name, keyimages.options)
+        if self._ready_model is not None:
+            model = self._ready_model
+        else:
+            from .. import models
+
+            model = models.make(self.section("model"), self.device)
+        return LoadedModel(model, method, embedding_fingerprint(model, method))
+
+    def _mismatch(self, problem: str, present: str, requested: str) -> str:
+        from .. import models
+
+        name = models.spelled(self.section("model"))
+        fix = f"mmi-tvr index DIR... --library {self.folder} --model {name} --rebuild"
+        return f"{self.folder}: {problem} {present}, not {requested}; to make them again: {fix}"
+
+
+def _bound_sections(settings: Settings) -> dict[str, Section]:
+    """Return the sections that a library is bound to. The keys are stored in the catalogue."""
+    return {"model": settings.model, "keyimages": settings.keyimages, "index": settings.index}
+
+
+def _explicit_sections(settings: Settings, model: Model | Section | None) -> dict[str, Section]:
+    """Return the sections that somebody set; defaults do not count as a wish to change a library."""
+    sections = {key: section for key, section in _bound_sections(settings).items() if key in settings.model_fields_set}
+    if isinstance(model, Section):
+        sections["model"] = model
+    elif model is not None:
+        sections["model"] = Section(name=model.name)
+    return sections
+
+
+def _concrete(section: Section) -> Section:
+    """Return a model by name instead of "auto", so that a library keeps its first one. Loads no weights."""
+    if section.name != "auto":
+        return section
+    from .. import models
+
+    return models.resolve(section)

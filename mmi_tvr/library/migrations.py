@@ -1,0 +1,55 @@
+"""The schema of a library's catalogue, as the steps that bring a catalogue of any age up to date.
+
+The list is append only: a step that was released is never edited. SQLite's `user_version` counts the steps that a file
+has seen.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE roots (path BLOB PRIMARY KEY, exclude TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE contents (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        sha256 TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'indexed', 'quarantined')),
+        reason TEXT,
+        duration REAL
+    );
+    CREATE INDEX contents_by_state ON contents (state);
+    CREATE TABLE files (
+        path BLOB PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        content INTEGER REFERENCES contents (id),
+        reason TEXT,
+        CHECK ((content IS NULL) = (reason IS NOT NULL))
+    ) WITHOUT ROWID;
+    CREATE INDEX files_by_content ON files (content);
+    CREATE TABLE moments (
+        content INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE,
+        k INTEGER NOT NULL,
+        start REAL NOT NULL,
+        "end" REAL NOT NULL,
+        time REAL NOT NULL,
+        PRIMARY KEY (content, k)
+    ) WITHOUT ROWID;
+    """,
+)
+LATEST = len(MIGRATIONS)
+
+
+def schema_version(database: sqlite3.Connection) -> int:
+    """Return how many migrations a catalogue has seen; more than LATEST where a newer program made it."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(database: sqlite3.Connection) -> None:
+    """Run the migrations that a catalogue has not seen. The caller holds a transaction."""
+    for step in MIGRATIONS[schema_version(database) :]:
+        for statement in step.split(";"):
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {LATEST}")
