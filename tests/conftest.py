@@ -27,8 +27,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Four videos of one colour each, in two folders."""
-    for at, name in enumerate(("blue", "green", "red", "yellow")):
-        colour_video(tmp_path / "videos" / f"part{at % 2}" / f"{name}.mp4", name)
+    for number, name in enumerate(("blue", "green", "red", "yellow")):
+        colour_video(tmp_path / "videos" / f"part{number % 2}" / f"{name}.mp4", name)
     return tmp_path / "videos"
 
 

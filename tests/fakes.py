@@ -1,4 +1,4 @@
-"""Small stand-ins that behave: a model that knows colours, videos in those colours, and ears for progress."""
+"""Small stand-ins that behave: a model that knows colours, videos in those colours, and progress that is recorded."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ COLOURS = {
 
 
 def unit(vectors: FloatArray) -> NDArray[np.float32]:
-    """Rows of length 1."""
-    found = np.asarray(vectors, dtype=np.float32)
-    return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-6)
+    """Return rows of length 1."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
 
 
 class FakeModel:
     """Sees nothing but colour, and understands nothing but the names in COLOURS. Deterministic; loads nothing.
 
-    `seen` counts the pictures that went through the "vision tower"; `head` and `vision` change its fingerprints;
-    `delay` is slept for each call of `encode_images`.
+    `images_encoded` counts the pictures that went through the "vision tower"; `head` and `vision` change its
+    fingerprints; `delay` is slept for each call of `encode_images`.
     """
 
     image_size = 32
@@ -56,25 +56,25 @@ class FakeModel:
         self.head = head
         self.vision = vision
         self.delay = delay
-        self.seen = 0
+        self.images_encoded = 0
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         time.sleep(self.delay)
-        self.seen += len(images)
+        self.images_encoded += len(images)
         return {"mean": np.stack([image.mean(axis=(0, 1)) for image in images]).astype(np.float32)}
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
-        found = []
-        for each in features:
-            moments = self._embed(each.arrays["mean"])
-            found.append(Embeddings(unit(moments.mean(axis=0)), moments, each.segments))
-        return found
+        embeddings = []
+        for video in features:
+            moments = self._embed(video.arrays["mean"])
+            embeddings.append(Embeddings(unit(moments.mean(axis=0)), moments, video.segments))
+        return embeddings
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[Any]:
-        return self._embed(np.array([self._meant(query.text) for query in queries]))
+        return self._embed(np.array([self._colour_of(query.text) for query in queries]))
 
-    def _meant(self, text: str) -> FloatArray:
-        """The mean of the colours that are named; where none is, some colour that the text alone decides."""
+    def _colour_of(self, text: str) -> FloatArray:
+        """Return the mean of the colours that are named; where none is, some colour that the text alone decides."""
         named = [COLOURS[word] for word in text.split() if word in COLOURS]
         return np.mean(named or [np.random.default_rng(int(digest(text), 16)).uniform(0, 255, 3)], axis=0)
 
@@ -99,12 +99,12 @@ class ClippedScore:
 
 
 def clipped(model: object, index: object) -> ClippedScore:
-    """What `Library(relevance=...)` takes."""
+    """Return a calibration, as `Library(relevance=...)` takes it."""
     return ClippedScore()
 
 
-class Ear:
-    """A progress that remembers all it heard."""
+class RecordedProgress:
+    """A progress that records every call."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, int]] = []
@@ -130,13 +130,13 @@ def colour_video(path: Path, *colours: str, seconds: float = 2.0, fps: int = 8) 
 
 
 def counts(report: IndexReport) -> dict[str, int]:
-    """What is not zero."""
+    """Return the counts of a report that are not zero."""
     names = ("added", "unchanged", "moved", "changed", "copies", "embedded")
-    found = {name: getattr(report, name) for name in names}
-    found |= {name: len(getattr(report, name)) for name in ("removed", "quarantined", "unreadable")}
-    return {name: count for name, count in found.items() if count}
+    numbers = {name: getattr(report, name) for name in names}
+    numbers |= {name: len(getattr(report, name)) for name in ("removed", "quarantined", "unreadable")}
+    return {name: count for name, count in numbers.items() if count}
 
 
 def best(library: Library, text: str) -> str:
-    """The name, without suffix, of the first hit."""
+    """Return the name, without suffix, of the first hit."""
     return library.search(text, top=1)[0].path.stem

@@ -16,7 +16,7 @@ from typing import Any
 
 import batch_jobs
 import pytest
-from fakes import COLOURS, Ear, FakeModel, colour_video
+from fakes import COLOURS, FakeModel, RecordedProgress, colour_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -132,7 +132,7 @@ def test_one_of_two_workers_is_killed(tmp_path: Path, clips: Path) -> None:
 
 def test_an_item_that_kills_its_worker_is_quarantined(tmp_path: Path, clips: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("POISON", "kill")
-    ear, folder = Ear(), begin(tmp_path / "out", clips, shard_size=6)
+    ear, folder = RecordedProgress(), begin(tmp_path / "out", clips, shard_size=6)
     supervise.supervise(folder, [*WORKER, str(folder.path)], ear)
     assert folder.quarantined() == [("03b.mp4", CRASHED)]
     check(folder, clips, bad=("03b.mp4",))
@@ -152,7 +152,7 @@ def test_an_item_that_breaks_the_model_is_quarantined(tmp_path: Path, clips: Pat
     monkeypatch.delenv("POISON")
     assert folder.reopen() == 1
     again = finish(folder)
-    assert again.seen == 1  # the others' features are there
+    assert again.images_encoded == 1  # the others' features are there
     check(folder, clips)
 
 
@@ -160,12 +160,12 @@ def test_a_worker_that_cannot_start_is_not_started_for_ever(tmp_path: Path, clip
     folder = begin(tmp_path / "out", clips)
     suicide = ["sh", "-c", "kill -9 $$"]
     with pytest.raises(MmiTvrError, match="10 workers in a row were ended by signal 9"):
-        supervise.supervise(folder, suicide, Ear())
+        supervise.supervise(folder, suicide, RecordedProgress())
     with pytest.raises(SystemExit) as stopped:
-        supervise.supervise(folder, ["sh", "-c", "exit 2"], Ear())
+        supervise.supervise(folder, ["sh", "-c", "exit 2"], RecordedProgress())
     assert stopped.value.code == 2
     with pytest.raises(MmiTvrError, match="10 workers in a row were ended by an unexpected error"):
-        supervise.supervise(folder, ["sh", "-c", "exit 75"], Ear())
+        supervise.supervise(folder, ["sh", "-c", "exit 75"], RecordedProgress())
 
 
 # Interruption
@@ -183,16 +183,17 @@ def test_stopped_and_taken_up(tmp_path: Path, clips: Path, signal_: int) -> None
     assert 8 <= done < 12
     journal = Journal(folder.workdir("000000") / "journal.jsonl")
     assert {n: tries for n, tries in journal.tries.items() if tries and n not in journal.outcomes} == {}
-    assert finish(folder).seen <= 2 * (12 - done)  # at most two pictures a clip, and no clip twice
+    assert finish(folder).images_encoded <= 2 * (12 - done)  # at most two pictures a clip, and no clip twice
     check(folder, clips)
-    assert finish(folder).seen == 0
+    assert finish(folder).images_encoded == 0
 
 
 def test_a_worker_stops_when_its_supervisor_is_killed(tmp_path: Path, clips: Path) -> None:
     folder = begin(tmp_path / "out", clips)
     code = (
-        "import sys; from pathlib import Path; from fakes import Ear; from mmi_tvr.batch import supervise, folder; "
-        f"supervise.supervise(folder.BatchFolder(Path({str(folder.path)!r})), {[*WORKER, str(folder.path)]!r}, Ear())"
+        "from pathlib import Path; from fakes import RecordedProgress; from mmi_tvr.batch import supervise, folder; "
+        f"out = folder.BatchFolder(Path({str(folder.path)!r})); "
+        f"supervise.supervise(out, {[*WORKER, str(folder.path)]!r}, RecordedProgress())"
     )
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "DELAY": "0.7"}) as parent:
         until(lambda: list(folder.path.glob("leases/*.json")))
@@ -273,10 +274,10 @@ def test_other_work_is_refused(tmp_path: Path, clips: Path) -> None:
 
 def test_features_of_an_earlier_run_are_not_made_again(tmp_path: Path, clips: Path) -> None:
     first = begin(tmp_path / "features", clips, outputs=("features",))
-    assert finish(first).seen > 0
+    assert finish(first).images_encoded > 0
     assert not (first.path / "embeddings").exists()
     second = begin(tmp_path / "out", clips, outputs=("embeddings",), features=tmp_path / "features" / "features")
-    assert finish(second).seen == 0
+    assert finish(second).images_encoded == 0
     assert not (second.path / "features").exists()
     both = begin(tmp_path / "both", clips)
     finish(both)

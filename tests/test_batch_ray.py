@@ -6,7 +6,7 @@ from pathlib import Path
 
 import batch_jobs
 import pytest
-from fakes import Ear
+from fakes import RecordedProgress
 from test_batch import WORKER, begin, check, clips, in_this_process  # noqa: F401 (fixtures)
 
 from mmi_tvr.batch import ray_engine, supervise
@@ -18,9 +18,9 @@ pytest.importorskip("ray")
 def test_ray_writes_the_same_files(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setenv("POISON", "kill")
     first = begin(tmp_path / "processes", clips, shard_size=6)
-    supervise.supervise(first, [*WORKER, str(first.path)], Ear())
+    supervise.supervise(first, [*WORKER, str(first.path)], RecordedProgress())
     second = begin(tmp_path / "ray", clips, shard_size=6)
-    ear = Ear()
+    ear = RecordedProgress()
     ray_engine.run(second, batch_jobs.make_task, supervise.StatusReporter(second, ear), workers=2)
     Worker(second, batch_jobs.make_task(second)).finish()
     check(second, clips, bad=("03b.mp4",))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, Ear, FakeModel, colour_video
+from fakes import COLOURS, FakeModel, RecordedProgress, colour_video
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -220,13 +220,13 @@ def test_embedding_with_a_cache_gives_the_same_and_looks_once(tmp_path):
     videos.append(Video(tmp_path / "missing.mp4"))
     videos.append(Video(videos[0].path, 0.0, 2.0))
     plain = embed_all(videos, FakeModel(), METHOD)
-    model, ear = FakeModel(), Ear()
-    first = embed_all(videos, model, METHOD, FeatureCache(tmp_path / "cache"), ear)
-    looked = model.seen
+    model, progress = FakeModel(), RecordedProgress()
+    first = embed_all(videos, model, METHOD, FeatureCache(tmp_path / "cache"), progress)
+    looked = model.images_encoded
     second = embed_all(videos, model, METHOD, FeatureCache(tmp_path / "cache"))
-    assert looked == model.seen > 0
-    assert ear.stages == [("embedding", len(videos))]
-    assert ear.steps == [len(videos)]
+    assert looked == model.images_encoded > 0
+    assert progress.stages == [("embedding", len(videos))]
+    assert progress.steps == [len(videos)]
     for one, two, three in zip(plain, first, second, strict=True):
         if isinstance(one, MediaError):
             assert isinstance(two, MediaError)
@@ -245,7 +245,7 @@ def test_another_head_reads_the_cache_and_another_tower_does_not(tmp_path):
     first, head, tower = FakeModel(), FakeModel(head=3), FakeModel(vision=1)
     for model in (first, head, tower):
         embed_all(videos, model, METHOD, cache)
-    assert (head.seen, tower.seen) == (0, first.seen)
+    assert (head.images_encoded, tower.images_encoded) == (0, first.images_encoded)
     assert len({embedding_fingerprint(model, METHOD) for model in (first, head, tower)}) == 3
     assert sampling_fingerprint(first, METHOD) == sampling_fingerprint(head, METHOD)
 

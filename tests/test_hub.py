@@ -407,9 +407,9 @@ def test_a_cache_spares_the_vision_tower(colours: list[Path], tmp_path: Path) ->
     model = FakeModel()
     encoder = Encoder(model, plugins.build("keyimages", "uniform", {"count": 2}), tmp_path / "features")
     first = encoder.encode_video(colours)
-    seen = model.seen
+    seen = model.images_encoded
     np.testing.assert_array_equal(encoder.encode_video(colours), first)
-    assert model.seen == seen > 0
+    assert model.images_encoded == seen > 0
 
 
 def test_the_package_names_it_without_loading_anything() -> None:

@@ -132,11 +132,11 @@ def check_search(path: Path) -> None:
 
 def check_answers(path: Path, folder: Path) -> None:
     """Whatever was killed, all is found: by the old model, or by the new one if the rebuild was as good as done."""
-    found = None
+    answers = None
     for vision in (0, 1):
         with Library(path, model=FakeModel(vision=vision), relevance=clipped) as library, suppress(IndexMismatch):
-            found = {hit.path.name for hit in library.search("red", top=99, min_relevance=0)}
-    assert found == {file.name for file in folder.iterdir()}
+            answers = {hit.path.name for hit in library.search("red", top=99, min_relevance=0)}
+    assert answers == {file.name for file in folder.iterdir()}
 
 
 def test_killed_at_every_few_steps_of_a_first_run(tmp_path, folder, run: Run):
@@ -175,12 +175,12 @@ def test_killed_again_and_again_while_the_folder_changes(tmp_path, folder, run: 
     for _ in range(20):
         kills += run(library, folder, fatal=chance.randrange(1, 120)) is None
         check_search(library)
-        here, there = sorted(folder.iterdir()), sorted(aside.iterdir())
-        if there and chance.random() < 0.5:
-            chosen = chance.choice(there)
+        present, moved_away = sorted(folder.iterdir()), sorted(aside.iterdir())
+        if moved_away and chance.random() < 0.5:
+            chosen = chance.choice(moved_away)
             chosen.rename(folder / chosen.name)
-        elif len(here) > 2:
-            chosen = chance.choice(here)
+        elif len(present) > 2:
+            chosen = chance.choice(present)
             chosen.rename(aside / chosen.name)
         renamed = chance.choice(sorted(folder.iterdir()))
         renamed.rename(folder / f"{renamed.name.partition('.')[0]}.{chance.randrange(9)}.mp4")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import Ear, FakeModel, best, clipped, colour_video, counts
+from fakes import FakeModel, RecordedProgress, best, clipped, colour_video, counts
 
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, LibraryBusy, MmiTvrError, UsageError
@@ -41,17 +41,17 @@ def test_index_then_search_then_nothing_to_do(folder, library):
     model = FakeModel()
     again = Library(library.path, model=model).index([folder])
     assert counts(again) == {"unchanged": 4}
-    assert model.seen == 0
+    assert model.images_encoded == 0
 
 
 def test_a_hit_names_its_moment(tmp_path, library):
     video = colour_video(tmp_path / "videos" / "three.mp4", "red", "blue", "green", seconds=3)
     library.index(tmp_path / "videos")
-    for at, name in enumerate(("red", "blue", "green")):
+    for position, name in enumerate(("red", "blue", "green")):
         [hit] = library.search(Query(name))
         assert hit.path == video.resolve()
-        assert hit.start == pytest.approx(3 * at, abs=0.6)
-        assert hit.end == pytest.approx(3 * at + 3, abs=0.6)
+        assert hit.start == pytest.approx(3 * position, abs=0.6)
+        assert hit.end == pytest.approx(3 * position + 3, abs=0.6)
         assert hit.start <= hit.time <= hit.end
         assert hit.scores["moment"] > 0.9 > hit.scores["video"]
 
@@ -82,12 +82,12 @@ def test_a_touched_file_costs_a_hash_and_a_swap_is_noticed(folder, library):
     library.index(folder)
     os.utime(folder / "part0" / "red.mp4", ns=(1, 1))
     assert counts(library.index(folder)) == {"unchanged": 4}
-    one, two = folder / "part0" / "red.mp4", folder / "part0" / "blue.mp4"
-    one.rename(folder / "aside")
-    two.rename(one)
-    (folder / "aside").rename(two)
-    os.utime(one, ns=(2, 2))
-    os.utime(two, ns=(3, 3))
+    red, blue = folder / "part0" / "red.mp4", folder / "part0" / "blue.mp4"
+    red.rename(folder / "aside")
+    blue.rename(red)
+    (folder / "aside").rename(blue)
+    os.utime(red, ns=(2, 2))
+    os.utime(blue, ns=(3, 3))
     assert counts(library.index(folder)) == {"changed": 2, "unchanged": 2}
     assert best(library, "blue") == "red"
 
@@ -146,12 +146,12 @@ def test_bad_files_are_quarantined_with_reasons_and_tried_again_only_on_request(
     assert reasons["pipe.mp4"] == "not a regular file"
     assert all(reasons.values())
     assert library.status().quarantined == report.quarantined
-    ear = Ear()
-    assert counts(library.index(folder, progress=ear)) == {"unchanged": 4, "quarantined": 5}
-    assert ("embedding", 2) not in ear.stages
-    ear = Ear()
-    assert counts(library.index(folder, retry=True, progress=ear)) == {"unchanged": 4, "quarantined": 5}
-    assert ("embedding", 2) in ear.stages  # two contents among the three readable files
+    progress = RecordedProgress()
+    assert counts(library.index(folder, progress=progress)) == {"unchanged": 4, "quarantined": 5}
+    assert ("embedding", 2) not in progress.stages
+    progress = RecordedProgress()
+    assert counts(library.index(folder, retry=True, progress=progress)) == {"unchanged": 4, "quarantined": 5}
+    assert ("embedding", 2) in progress.stages  # two contents among the three readable files
 
 
 def test_a_repaired_file_leaves_quarantine(folder, library):
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_read_is_quarantined(folder, library):
 
 
 def test_a_file_that_changes_under_our_hands_waits_for_the_next_run(folder, library):
-    class Meddling(Ear):
+    class Meddling(RecordedProgress):
         def begin(self, stage, total):
             super().begin(stage, total)
             if stage == "embedding":
@@ -245,15 +245,15 @@ def test_status_without_a_model(folder, library):
 
 def test_another_model_is_refused_and_rebuild_changes_it(folder, library):
     library.index(folder)
-    for other in (FakeModel(head=2), FakeModel("other", vision=1)):
-        changed = Library(library.path, model=other, relevance=clipped)
+    for model in (FakeModel(head=2), FakeModel("other", vision=1)):
+        changed = Library(library.path, model=model, relevance=clipped)
         for attempt in (lambda library=changed: library.index(folder), lambda library=changed: library.search("red")):
-            with pytest.raises(IndexMismatch, match=f"--library .* --model {other.name} --rebuild"):
+            with pytest.raises(IndexMismatch, match=f"--library .* --model {model.name} --rebuild"):
                 attempt()
     same_tower = FakeModel("heads", head=2)
     changed = Library(library.path, model=same_tower, relevance=clipped)
     assert counts(changed.index(folder, rebuild=True)) == {"added": 4, "embedded": 4}
-    assert same_tower.seen == 0
+    assert same_tower.images_encoded == 0
     assert [best(changed, name) for name in NAMES] == list(NAMES)
     assert changed.status().model == "heads"
     assert len(list((library.path / "vectors").iterdir())) == 1
@@ -281,7 +281,7 @@ def test_a_rebuild_that_was_interrupted_goes_on(folder, library):
     assert [best(library, name) for name in ("blue", "red")] == ["blue", "red"]  # what was there still answers
     model = FakeModel(vision=1)
     assert counts(Library(library.path, model=model).index(folder, rebuild=True))["embedded"] == 4
-    assert model.seen == 0  # the features of the interrupted run were kept
+    assert model.images_encoded == 0  # the features of the interrupted run were kept
     again = Library(library.path, model=FakeModel(vision=1), relevance=clipped)
     assert again.status().rebuilding is None
     assert counts(again.index(folder)) == {"unchanged": 4}
@@ -293,16 +293,16 @@ def test_what_was_there_answers_until_a_rebuild_is_done(folder, library):
 
     class Asks(FakeModel):
         def embed_videos(self, features):
-            seen.append([best(reader, name) for name in NAMES])
+            answers.append([best(reader, name) for name in NAMES])
             return super().embed_videos(features)
 
-    seen: list[list[str]] = []
+    answers: list[list[str]] = []
     library.index(folder)
     reader = Library(library.path, relevance=clipped, model=FakeModel())
     changed = Library(library.path, model=Asks(vision=1), relevance=clipped)
     assert counts(changed.index(folder, rebuild=True))["embedded"] == 4
-    assert seen
-    assert all(names == list(NAMES) for names in seen)
+    assert answers
+    assert all(names == list(NAMES) for names in answers)
     with pytest.raises(IndexMismatch):
         reader.search("red")
     assert best(changed, "red") == "red"
@@ -370,7 +370,7 @@ def test_the_same_model_under_another_name_is_the_same(folder, library):
 
 
 def test_an_interrupted_run_is_taken_up(folder, library):
-    class Interrupting(Ear):
+    class Interrupting(RecordedProgress):
         def begin(self, stage, total):
             super().begin(stage, total)
             if stage == "embedding":
@@ -384,11 +384,11 @@ def test_an_interrupted_run_is_taken_up(folder, library):
 
 def test_the_second_writer_hears_who_holds_the_library(folder, library):
     library.index(folder)
-    ear = Ear()
-    with writing(library.path, 0, ear.say):
+    progress = RecordedProgress()
+    with writing(library.path, 0, progress.say):
         with pytest.raises(LibraryBusy, match=rf"process {os.getpid()} on .* is writing to it"):
-            library.index(folder, wait=0.3, progress=ear)
-        assert "waiting up to" in ear.messages[0]
+            library.index(folder, wait=0.3, progress=progress)
+        assert "waiting up to" in progress.messages[0]
         assert f"process {os.getpid()}" in library.status().writer
         assert best(library, "red") == "red"  # searching needs no lock
     assert counts(library.index(folder, wait=0)) == {"unchanged": 4}

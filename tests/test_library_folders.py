@@ -46,9 +46,9 @@ def test_overlapping_folders_and_loops_of_links_count_once(folder, library):
     (folder / "part0" / "loop").symlink_to(folder)
     (folder / "self").symlink_to(folder / "self")
     (folder / "a first name").symlink_to(folder / "part1")
-    other = folder.parent / "elsewhere"
-    colour_video(other / "cyan.mp4", "cyan")
-    (folder / "linked").symlink_to(other)
+    elsewhere = folder.parent / "elsewhere"
+    colour_video(elsewhere / "cyan.mp4", "cyan")
+    (folder / "linked").symlink_to(elsewhere)
     report = library.index([folder, folder / "part0", folder.parent / "videos" / ".." / "videos"])
     assert counts(report) == {"added": 5, "embedded": 5}
     assert best(library, "cyan") == "cyan"
@@ -83,10 +83,10 @@ def test_names_that_are_no_text(folder, library):
 
 
 def test_a_large_folder_is_walked_quickly(tmp_path):
-    for part in range(20):
-        (tmp_path / str(part)).mkdir()
-        for at in range(100):
-            (tmp_path / str(part) / f"{at}.mp4").touch()
+    for subfolder in range(20):
+        (tmp_path / str(subfolder)).mkdir()
+        for number in range(100):
+            (tmp_path / str(subfolder) / f"{number}.mp4").touch()
     started = time.monotonic()
     assert len(scan([Root(tmp_path, ("*.part",))]).files) == 2000
     assert time.monotonic() - started < 5
@@ -103,12 +103,12 @@ class FolderMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = tempfile.TemporaryDirectory()
-        self.root = Path(self.place.name).resolve() / "videos"
+        self.temporary = tempfile.TemporaryDirectory()
+        self.root = Path(self.temporary.name).resolve() / "videos"
         self.root.mkdir()
         (self.root / "sub").mkdir()
         self.model = FakeModel()
-        self.library = Library(Path(self.place.name) / "library", model=self.model, relevance=clipped)
+        self.library = Library(Path(self.temporary.name) / "library", model=self.model, relevance=clipped)
         self.folder: dict[str, str] = {}
         self.indexed: dict[str, str] = {}
         self.clock = 0
@@ -116,7 +116,7 @@ class FolderMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.library.close()
-        self.place.cleanup()
+        self.temporary.cleanup()
 
     @rule(name=names, colour=colours)
     def write(self, name: str, colour: str) -> None:
@@ -153,8 +153,8 @@ class FolderMachine(RuleBasedStateMachine):
         fresh = set(self.folder.values()) - known
         assert report.embedded == len(fresh)
         assert report.quarantined == report.unreadable == ()
-        found = report.added + report.unchanged + report.moved + report.changed + report.copies
-        assert found == len(self.folder)
+        usable = report.added + report.unchanged + report.moved + report.changed + report.copies
+        assert usable == len(self.folder)
         assert report.changed == sum(before.get(name, colour) != colour for name, colour in self.folder.items())
         assert report.moved + len(report.removed) == len(before.keys() - self.folder.keys())
         self.indexed = dict(self.folder)

@@ -85,9 +85,8 @@ def test_a_library_that_is_not_there_is_looked_for_once(tmp_path, monkeypatch):
 def test_a_bug_of_the_model_runs_once_and_is_not_disguised(folder, library, error):
     library.index(folder)
     model = FailingModel(error)
-    with Library(library.path, model=model, relevance=clipped) as reader:
-        with pytest.raises(type(error)) as raised:
-            reader.search("red")
+    with Library(library.path, model=model, relevance=clipped) as reader, pytest.raises(type(error)) as raised:
+        reader.search("red")
     assert raised.value is error
     assert model.query_calls == 1
 
@@ -222,8 +221,8 @@ def test_an_index_is_read_as_it_is():
 
 
 def test_a_calibration_that_fails_leaves_no_index_open(reader, monkeypatch):
-    close = Mock(wraps=FlatIndex.close)
-    monkeypatch.setattr(FlatIndex, "close", lambda index: close(index))
+    close = Mock()
+    monkeypatch.setattr(ReadIndex, "close", close)
     monkeypatch.setattr(reader, "_calibrate", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
         reader.search("red")
@@ -272,6 +271,5 @@ def test_a_video_that_is_forgotten_while_it_is_looked_up_starts_the_search_again
 
 
 def test_settings_of_a_reader_do_not_change_a_library(reader):
-    other = Library(reader.path, model=FakeModel(), settings=Settings(device="cpu"), relevance=clipped)
-    assert best(other, "green") == "green"
-    other.close()
+    with Library(reader.path, model=FakeModel(), settings=Settings(device="cpu"), relevance=clipped) as second:
+        assert best(second, "green") == "green"

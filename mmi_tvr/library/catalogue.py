@@ -104,7 +104,7 @@ class Catalogue:
                 raise UsageError(f"{self.path}: made by a newer mmi-tvr; upgrade this one: pip install -U mmi-tvr")
             migrate(self._db)
 
-    def _one(self, sql: str, *values: object) -> Any:
+    def _single_value(self, sql: str, *values: object) -> Any:
         """Return the first column of the first row, or None where there is no row."""
         row = self._db.execute(sql, values).fetchone()
         return None if row is None else row[0]
@@ -145,7 +145,7 @@ class Catalogue:
 
     def data_version(self) -> int:
         """Return a number that changes when another connection commits."""
-        return int(self._one("PRAGMA data_version"))
+        return int(self._single_value("PRAGMA data_version"))
 
     # Settings and roots
 
@@ -203,7 +203,7 @@ class Catalogue:
     def content_number(self, sha256: str) -> int:
         """Return the number of a content, which is added as pending where these bytes are new."""
         self._db.execute("INSERT OR IGNORE INTO contents (sha256) VALUES (?)", (sha256,))
-        return int(self._one("SELECT id FROM contents WHERE sha256 = ?", sha256))
+        return int(self._single_value("SELECT id FROM contents WHERE sha256 = ?", sha256))
 
     def content_states(self) -> dict[int, str]:
         """Return the state of every content by its number."""
@@ -308,14 +308,14 @@ class Catalogue:
             indexed_contents=contents.get("indexed", 0),
             pending_contents=contents.get("pending", 0),
             quarantined_contents=contents.get("quarantined", 0),
-            files=self._one("SELECT COUNT(*) FROM files"),
-            unreadable_files=self._one("SELECT COUNT(*) FROM files WHERE content IS NULL"),
-            moments=self._one("SELECT COUNT(*) FROM moments"),
+            files=self._single_value("SELECT COUNT(*) FROM files"),
+            unreadable_files=self._single_value("SELECT COUNT(*) FROM files WHERE content IS NULL"),
+            moments=self._single_value("SELECT COUNT(*) FROM moments"),
         )
 
     def duration(self) -> float:
         """Return the seconds of video that can be searched."""
-        return float(self._one("SELECT COALESCE(SUM(duration), 0) FROM contents WHERE state = 'indexed'"))
+        return float(self._single_value("SELECT COALESCE(SUM(duration), 0) FROM contents WHERE state = 'indexed'"))
 
 
 def _to_bytes(path: Path) -> bytes:

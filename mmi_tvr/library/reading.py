@@ -20,16 +20,16 @@ class StateChanged(Exception):
     """A writer replaced rows or files between two looks at them. The cause is what went wrong for it."""
 
 
-_FILES_GONE = (FileNotFoundError, IndexMissing)
-_ROWS_GONE = (KeyError, *_FILES_GONE)
+_FILES_VANISHED = (FileNotFoundError, IndexMissing)
+_ROWS_VANISHED = (KeyError, *_FILES_VANISHED)
 
 
 @contextmanager
-def _changed_where(gone: tuple[type[Exception], ...]) -> Iterator[None]:
+def _changed_where(vanished: tuple[type[Exception], ...]) -> Iterator[None]:
     """Raise StateChanged instead of these errors."""
     try:
         yield
-    except gone as error:
+    except vanished as error:
         raise StateChanged from error
 
 
@@ -38,7 +38,7 @@ def open_to_read(components: Components) -> ReadIndex | None:
 
     Raises StateChanged where it is not there: a rebuild may have replaced it since the catalogue was read.
     """
-    with _changed_where(_FILES_GONE):
+    with _changed_where(_FILES_VANISHED):
         index = components.open_index(create=False)
     return None if index is None else ReadIndex(index)
 
@@ -61,19 +61,19 @@ class ReadIndex:
         return self._index.delete(ids)
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        with _changed_where(_FILES_GONE):
+        with _changed_where(_FILES_VANISHED):
             return self._index.search(queries, limit, where)
 
     def get(self, ids: IdArray) -> FloatArray:
-        with _changed_where(_ROWS_GONE):
+        with _changed_where(_ROWS_VANISHED):
             return self._index.get(ids)
 
     def ids(self) -> IdArray:
-        with _changed_where(_FILES_GONE):
+        with _changed_where(_FILES_VANISHED):
             return self._index.ids()
 
     def count(self, where: Filter | None = None) -> int:
-        with _changed_where(_FILES_GONE):
+        with _changed_where(_FILES_VANISHED):
             return self._index.count(where)
 
     def flush(self) -> None:
