@@ -172,8 +172,8 @@ def test_what_is_asked_about_matters(model: Mmi) -> None:
     others = [video(model, ask.question, 4, seed) for seed in range(1, 6)]
     said = transformers(model, max_tokens=12).answer([ask, *others])
     assert len(set(map(str, said))) > 3
-    reading = vllm.build(vllm.Options(), device="cpu", model=model)._reading
-    one, other = reading.visual([ask]), reading.visual([backwards])
+    reader = vllm.build(vllm.Options(), device="cpu", model=model)._reader
+    one, other = reader.visual_tokens([ask]), reader.visual_tokens([backwards])
     assert torch.equal(one, other.flip(0))
     assert not torch.equal(one, other)
 
@@ -210,12 +210,12 @@ HOSTILE = st.lists(
 @given(text=HOSTILE, question=HOSTILE)
 def test_what_people_write_is_data(model: Mmi, text: str, question: str) -> None:
     """No special token but the first, no image, and no end of the quotation, in text or question."""
-    reading = vllm.build(vllm.Options(max_tokens=MOST), device="cpu", model=model)._reading
+    reader = vllm.build(vllm.Options(max_tokens=MOST), device="cpu", model=model)._reader
     about_text, about_video = AnswerRequest(f"a {question}", text=f"a {text}"), video_ask(model, f"a {question}")
     for ask, images, marks in ((about_text, 0, 2), (about_video, 2, 0)):
-        (prompt,) = reading.prompts([ask], context=10_000)
+        (prompt,) = reader.prompts([ask], context=10_000)
         assert isinstance(prompt, str)
-        ids = reading.llava.tokenizer(prompt)["input_ids"]
+        ids = reader.llava.tokenizer(prompt)["input_ids"]
         assert (ids.count(4), ids.count(2), ids.count(0), ids.count(1)) == (images, 0, 0, 1)
         assert prompt.count('"') == marks
     parts = openai.content(about_text, openai.Options())
@@ -257,7 +257,7 @@ def test_features_of_another_model_are_refused(model: Mmi) -> None:
 
 def test_the_model_is_shared(model: Mmi) -> None:
     found = transformers(model)
-    assert found._reading.llava is model.network.llava  # type: ignore[attr-defined]
+    assert found._reader.llava is model.network.llava  # type: ignore[attr-defined]
 
 
 def test_without_its_adapter_a_trained_model_answers_as_the_base_does(
@@ -353,7 +353,7 @@ def test_fake_says_what_it_was_told() -> None:
         "a circle", "who of a red circle", "! no answer, as it was told", "! no answer in time, as it was told",
         "who of 3 key images",
     ]  # fmt: skip
-    assert [ask.question for ask in fake.asked] == ["what", "who", "why", "when", "who"]
+    assert [ask.question for ask in fake.requests] == ["what", "who", "why", "when", "who"]
     other = plugins.build("answerers", "fake", {**values, "rule": "{about}"})
     assert fake.fingerprint() != other.fingerprint()
 

@@ -161,7 +161,7 @@ def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
     clusters = grouped(found, [0, 0, 0, 0, 1, 1], [1, 2, 3, 4, 1, 2])
     results = choose(found, clusters, who, "first_satisfying")
     assert trials.chosen_ids(results) == ["t03", "t05"]
-    assert "Four?" not in {ask.question for ask in who.asked}
+    assert "Four?" not in {ask.question for ask in who.requests}
     verdicts = {trial.question.id: trial.verdict for trial in results}
     assert verdicts["t01"] == "more than 25% of the answers tell nothing"
     assert verdicts["t02"] == "the answers have more than 12 words"
@@ -176,7 +176,7 @@ def test_video_questions_are_about_the_video() -> None:
     who = answerer()
     (trial,) = choose(found, grouped(found, [0], [1]), who, "argmin")
     assert trial.demonstrations[0].answer == "1 key images"
-    assert all(ask.features is not None and ask.text is None for ask in who.asked)
+    assert all(ask.features is not None and ask.text is None for ask in who.requests)
     with pytest.raises(UsageError, match="no examples"):
         trials.run_trials(found, grouped(found, [0], [1]), [], who, FakeModel(), "argmin", trials.TrialOptions())
 
@@ -237,14 +237,14 @@ def test_proposals_that_are_there_already_or_nearly() -> None:
 def test_captions_are_data_for_proposals() -> None:
     who = answerer()
     generate(pool_of("Who is it?"), who, 2)
-    for ask in who.asked:
+    for ask in who.requests:
         assert ask.text is not None
         assert all(f"something {colour}" in ask.text for colour in SHOWN)
         assert "something" not in ask.question
         assert "Write one short question" in ask.question
     seeing = answerer()
     generate(pool_of("Who is it?", about="video"), seeing, 2)
-    assert all(ask.features is not None and "{" not in ask.question for ask in seeing.asked)
+    assert all(ask.features is not None and "{" not in ask.question for ask in seeing.requests)
 
 
 @pytest.mark.parametrize(

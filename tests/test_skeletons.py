@@ -45,7 +45,7 @@ def test_a_skeleton_has_a_line_for_each_question() -> None:
         Answer("q1", WHERE, "in a field"),
         Answer("q2", WHEN, "", error="no answer, as it was told"),
     )
-    assert [ask.text for ask in answerer.asked] == ["a dog runs"] * 3
+    assert [ask.text for ask in answerer.requests] == ["a dog runs"] * 3
     video = video_skeleton(view("a", key_images=3), questions(WHAT, WHEN), answerer)
     assert [(line.text, line.times) for line in video] == [("3 key images", (0, 1, 2)), ("", (0, 1, 2))]
     assert skeleton_text(text) == "a dog runs; in a field"
@@ -55,7 +55,7 @@ def test_a_skeleton_has_a_line_for_each_question() -> None:
 def test_who_sees_pictures_gets_pictures() -> None:
     answerer = fake(sees="pictures")
     video_skeleton(view("a", key_images=3), questions(WHAT), answerer)
-    [ask] = answerer.asked
+    [ask] = answerer.requests
     assert (len(ask.pictures), ask.features) == (3, None)
 
 
@@ -70,7 +70,7 @@ def test_a_video_is_asked_once_and_looked_at_once(store: SkeletonStore) -> None:
     once = VideoView((0.0, 1.0), features, list, "a", "how")
     first = describer(answerer, store, WHAT, WHERE).video_skeletons([once])
     assert describer(answerer, store, WHAT, WHERE).video_skeletons([once]) == first
-    assert (len(looks), len(answerer.asked), store.count()) == (1, 2, 2)
+    assert (len(looks), len(answerer.requests), store.count()) == (1, 2, 2)
 
 
 def test_only_what_changed_is_asked_again(store: SkeletonStore) -> None:
@@ -80,7 +80,7 @@ def test_only_what_changed_is_asked_again(store: SkeletonStore) -> None:
     def asked(view_: list[VideoView], *texts: str, **options: Any) -> list[str]:
         answerer = fake(**options)
         describer(answerer, store, *texts).video_skeletons(view_)
-        return [ask.question for ask in answerer.asked]
+        return [ask.question for ask in answerer.requests]
 
     assert asked(views, WHAT, WHEN) == [WHEN, WHEN]  # one question was edited
     assert asked(views, WHERE, WHAT) == []  # the answers of the old ones are still there, in any order
@@ -123,7 +123,7 @@ def test_a_dead_answerer_costs_one_batch(store: SkeletonStore, monkeypatch: pyte
     assert {line.error for lines in known[4:] for line in lines} == {"it died"}
     answerer = fake()
     describer(answerer, store, WHAT, WHERE).video_skeletons(views, done.append)
-    assert len(answerer.asked) == 12
+    assert len(answerer.requests) == 12
     assert done == [4, 4, 4, 2]
 
 
@@ -164,11 +164,11 @@ def test_queries_are_remembered_unless_something_failed() -> None:
     answerer = fake()
     asked = describer(answerer, None, WHAT)
     assert asked.text_skeleton("a dog") is asked.text_skeleton("a dog")
-    assert len(answerer.asked) == 1
+    assert len(answerer.requests) == 1
     answerer = fake(late=(WHAT,))
     asked = describer(answerer, None, WHAT)
     assert asked.text_skeleton("a dog") == asked.text_skeleton("a dog")
-    assert len(answerer.asked) == 2
+    assert len(answerer.requests) == 2
 
 
 def test_readers_beside_a_writer(tmp_path: Path) -> None:

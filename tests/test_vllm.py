@@ -96,14 +96,14 @@ def test_vllm_is_given_what_the_model_reads(model: Mmi, engine: list[Engine]) ->
     assert made.arguments["enable_mm_embeds"]
     assert "enable_lora" not in made.arguments
     assert made.adapters == [None] * 3
-    reading = found._reading
+    reader = found._reader
     for ask, reply, inputs in zip(given, said, made.given, strict=False):
-        (prompt,) = reading.prompts([ask])
-        assert inputs["prompt_token_ids"] == reading.llava.tokenizer(prompt)["input_ids"]
+        (prompt,) = reader.prompts([ask])
+        assert inputs["prompt_token_ids"] == reader.llava.tokenizer(prompt)["input_ids"]
         assert reply == str(len(inputs["prompt_token_ids"]))
         assert ("multi_modal_data" in inputs) == (ask.text is None)
         if ask.text is None:
-            torch.testing.assert_close(inputs["multi_modal_data"]["image"], reading.visual([ask]))
+            torch.testing.assert_close(inputs["multi_modal_data"]["image"], reader.visual_tokens([ask]))
 
 
 def test_vllm_gets_the_adapter_without_the_projector(engine: list[Engine]) -> None:

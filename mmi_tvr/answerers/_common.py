@@ -1,4 +1,4 @@
-"""What every answerer does alike: its words, what can be asked at all, what counts as an answer."""
+"""Shared by all answerers: their prompt template, which requests have an answer at all, and what counts as one."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ from ..types import AnswerRequest
 VideoInput = Literal["features", "pictures"]
 
 
-class AskingOptions(BaseOptions):
-    """How questions are put."""
+class AnswerOptions(BaseOptions):
+    """How questions are put to a model."""
 
     template: str = Field("answer", description="the words: a file, or a name in prompts/")
     max_tokens: int | None = Field(None, ge=1, le=512, description="tokens of an answer; default: the template's")
 
     @property
-    def words(self) -> AnswerTemplate:
-        """The template, read at use. UsageError or ConfigError where it cannot be used."""
-        found = prompt_templates.answer(self.template)
-        return found.model_copy(update={"max_tokens": self.max_tokens}) if self.max_tokens else found
+    def prompt_template(self) -> AnswerTemplate:
+        """The template, read at use. Raises UsageError or ConfigError where it cannot be used."""
+        template = prompt_templates.answer(self.template)
+        if self.max_tokens is None:
+            return template
+        return template.model_copy(update={"max_tokens": self.max_tokens})
 
 
-def unanswerable(request: AnswerRequest, sees: VideoInput) -> AnswerError | None:
-    """Why this cannot be asked; None where it can."""
+def request_error(request: AnswerRequest, video_input: VideoInput) -> AnswerError | None:
+    """Return why a request cannot be answered; None where it can."""
     if not request.question.strip():
         return AnswerError("the question is empty")
     if request.text is not None:
         return None if request.text.strip() else AnswerError("the text that is asked about is empty")
-    given = len(request.pictures) if sees == "pictures" else len(request.features.segments) if request.features else 0
-    return None if given else AnswerError(f"a question about a video that comes without {sees} of key images")
+    if video_input == "pictures":
+        key_images = len(request.pictures)
+    else:
+        key_images = len(request.features.segments) if request.features else 0
+    if key_images:
+        return None
+    return AnswerError(f"a question about a video that comes without {video_input} of key images")
 
 
-def said(reply: str) -> str | AnswerError:
-    """A reply as an answer: one line, and never an empty one.
+def as_answer(reply: str) -> str | AnswerError:
+    """Return a reply as an answer: one line, and never an empty one.
 
-    >>> said(" a red circle\\n"), said(" ")
+    >>> as_answer(" a red circle\\n"), as_answer(" ")
     ('a red circle', AnswerError('the model said nothing'))
     """
     return " ".join(reply.split()) or AnswerError("the model said nothing")

@@ -1,4 +1,4 @@
-"""A server that is asked over HTTP with patience: attempts, pauses, and words for what went wrong.
+"""A client of a server over HTTP: retries with backoff, and one line for what went wrong.
 
 The client is httpx2: huggingface_hub brings it along, it is typed and maintained, and it neither follows redirects nor
 reads ~/.netrc by itself, so the key goes to no one else. OpenAI's own package would add a dozen dependencies for one
@@ -23,9 +23,9 @@ from .. import plugins
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 
-_PASSING = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
-_LONGEST_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
-_SHOWN = 200  # characters of a server's own message
+_RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
+_MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
+_MESSAGE_LENGTH = 200  # characters of a server's own message
 
 
 class ServerOptions(BaseOptions):
@@ -49,8 +49,10 @@ class ServerOptions(BaseOptions):
         return url.rstrip("/")
 
 
-class Server:
-    """Open connections to a server; safe to use from several threads. MissingExtra where the client is not installed.
+class ServerClient:
+    """Open connections to a server; safe to use from several threads.
+
+    Raises MissingExtra where the HTTP client is not installed.
 
     Once the attempts of one request have run out without any reply, every further request has a single one, until
     there is a reply again (decision): a server that died is not waited for a thousand times.
@@ -60,70 +62,71 @@ class Server:
         self.options = options
         self._http = plugins.require("httpx2", "server")
         self._key = os.environ.get(options.key_variable, "").strip()
-        self._away = threading.Event()
+        self._unreachable = threading.Event()
         self._client = self._http.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=options.timeout,
             limits=self._http.Limits(max_connections=options.concurrency),
         )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> ServerClient:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The reply (of httpx2), whatever its status; that of the last attempt, where there were several.
+        """Return the reply (of httpx2), whatever its status; that of the last attempt, where there were several.
 
-        AnswerError where there is none.
+        Raises AnswerError where there is none.
         """
-        most = 1 if self._away.is_set() else 1 + self.options.retries
+        attempts = 1 if self._unreachable.is_set() else 1 + self.options.retries
         attempt = 0
         while True:
             attempt += 1
-            asked = 0.0
+            requested_pause = 0.0
             try:
                 reply = self._client.request(method, self.options.base_url + path, json=body)
-                self._away.clear()
-                if attempt >= most or not (reply.status_code in _PASSING or reply.status_code >= 500):
+                self._unreachable.clear()
+                if attempt >= attempts or not (reply.status_code in _RETRIED or reply.status_code >= 500):
                     return reply
-                asked = pause_of(reply.headers.get("retry-after"))
+                requested_pause = retry_after(reply.headers.get("retry-after"))
             except self._http.HTTPError as error:
-                if attempt >= most:
-                    self._away.set()
+                if attempt >= attempts:
+                    self._unreachable.set()
                     raise AnswerError(self._reason(error)) from error
             # Random, so that those who were turned away together do not come back together.
             pause = self.options.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-            time.sleep(min(_LONGEST_PAUSE, max(pause, asked)))
+            time.sleep(min(_MAX_PAUSE, max(pause, requested_pause)))
 
     def message(self, reply: Any) -> str:
-        """What a server says of an error, as one short line."""
+        """Return what a server says of an error, as one short line."""
         try:
-            told = reply.json()
+            content = reply.json()
             for key in ("error", "message"):
-                told = told.get(key, told) if isinstance(told, dict) else told
+                if isinstance(content, dict):
+                    content = content.get(key, content)
         except ValueError:
-            told = reply.text
-        return self._line(str(told)) or "nothing"
+            content = reply.text
+        return self._one_line(str(content)) or "nothing"
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, (self._http.ConnectError, self._http.ConnectTimeout)):
-            return f"nobody is there ({self._line(str(error))}); is the server running?"
+            return f"nobody is there ({self._one_line(str(error))}); is the server running?"
         if isinstance(error, self._http.TimeoutException):
             return f"no reply within {self.options.timeout:g} s"
-        return f"the connection broke ({self._line(str(error)) or type(error).__name__})"
+        return f"the connection broke ({self._one_line(str(error)) or type(error).__name__})"
 
-    def _line(self, text: str) -> str:
-        """One short line, without the key, should somebody repeat it."""
+    def _one_line(self, text: str) -> str:
+        """Return a text as one short line, without the key, should the server repeat it."""
         line = " ".join(text.split())
-        return (line.replace(self._key, "***") if self._key else line)[:_SHOWN]
+        return (line.replace(self._key, "***") if self._key else line)[:_MESSAGE_LENGTH]
 
 
-def pause_of(header: str | None) -> float:
-    """Seconds that a Retry-After header asks for, as a number or a date; 0 where it says neither.
+def retry_after(header: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for, as a number or a date; 0 where it says neither.
 
-    >>> pause_of("3"), pause_of("soon"), pause_of("Thu, 01 Jan 1970 00:00:00 GMT")
+    >>> retry_after("3"), retry_after("soon"), retry_after("Thu, 01 Jan 1970 00:00:00 GMT")
     (3.0, 0.0, 0.0)
     """
     if not header:

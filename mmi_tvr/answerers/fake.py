@@ -1,4 +1,4 @@
-"""Answers that are known beforehand, and failures on demand: for tests, and for trying what stands behind answers."""
+"""Answers that are fixed in the options, and failures on demand: for tests, and to try what uses answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..plugins import BaseOptions
 from ..protocols import Model
 from ..types import AnswerRequest
 from ..utils.hashing import digest
-from ._common import VideoInput, said, unanswerable
+from ._common import VideoInput, as_answer, request_error
 
 
 class Options(BaseOptions):
@@ -34,27 +34,27 @@ def build(options: Options, *, device: str = "auto", model: Model | None = None)
 
 
 class FakeAnswerer:
-    """Deterministic. Loads nothing, and knows nothing. `asked` is what it was asked, for tests to look at."""
+    """Deterministic, and loads nothing. `requests` are those that it was sent, for tests to look at."""
 
     name = "fake"
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.video_input: VideoInput = options.sees
-        self.asked: list[AnswerRequest] = []
+        self.requests: list[AnswerRequest] = []
 
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        found: list[str | AnswerError] = []
+        answers: list[str | AnswerError] = []
         for request in requests:
-            if self.options.dies is not None and len(self.asked) >= self.options.dies:
+            if self.options.dies is not None and len(self.requests) >= self.options.dies:
                 raise MmiTvrError(f"the fake answerer died after {self.options.dies} answers, as it was told to")
             time.sleep(self.options.delay)
-            self.asked.append(request)
-            found.append(unanswerable(request, self.video_input) or self._answer(request))
+            self.requests.append(request)
+            answers.append(request_error(request, self.video_input) or self._answer(request))
             advance()
-        return found
+        return answers
 
     def fingerprint(self) -> str:
         return digest(self.name, self.options.model_dump(mode="json", exclude={"delay", "dies"}))
@@ -64,7 +64,7 @@ class FakeAnswerer:
             return AnswerError("no answer in time, as it was told")
         if request.question in self.options.fail:
             return AnswerError("no answer, as it was told")
-        seen = len(request.features.segments) if request.features else len(request.pictures)
-        about = f"{seen} key images" if request.text is None else request.text
-        rule = self.options.rule.replace("{question}", request.question).replace("{about}", about)
-        return said(self.options.answers.get(request.question, rule))
+        key_images = len(request.features.segments) if request.features else len(request.pictures)
+        subject = f"{key_images} key images" if request.text is None else request.text
+        rule = self.options.rule.replace("{question}", request.question).replace("{about}", subject)
+        return as_answer(self.options.answers.get(request.question, rule))

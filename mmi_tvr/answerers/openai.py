@@ -15,15 +15,15 @@ from ..errors import AnswerError, MmiTvrError, UsageError
 from ..protocols import Model
 from ..types import AnswerRequest, Pixels
 from ..utils.hashing import digest
-from ._common import AskingOptions, VideoInput, said, unanswerable
-from ._http import Server, ServerOptions
+from ._common import AnswerOptions, VideoInput, as_answer, request_error
+from ._http import ServerClient, ServerOptions
 
-_CHARACTERS = 4  # of a token, about: how much of a text is read cannot hang on a tokenizer that is elsewhere
+_TOKEN_CHARACTERS = 4  # on average: how much of a text is read cannot depend on a tokenizer that is elsewhere
 # The beginning of what a server's tokenizer may take for a special token: </s>, <image>, <|im_end|>, [INST].
 _SPECIAL = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
 
 
-class Options(ServerOptions, AskingOptions):
+class Options(ServerOptions, AnswerOptions):
     """Options of answers from a server."""
 
     model: str | None = Field(None, description="the model's name there; default: the only one it has")
@@ -38,8 +38,8 @@ def build(options: Options, *, device: str = "auto", model: Model | None = None)
 class OpenaiAnswerer:
     """Asks a server, several questions at a time.
 
-    MmiTvrError where nobody is there at the first question, UsageError where the key is refused or it is not clear
-    which model is to answer. What goes wrong later costs the questions under way alone.
+    Raises MmiTvrError where no server is there at the first question, UsageError where the key is refused or it is not
+    clear which model is to answer. What goes wrong later costs the questions under way alone.
     """
 
     name = "openai"
@@ -52,33 +52,41 @@ class OpenaiAnswerer:
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        found: list[str | AnswerError] = [unanswerable(request, self.video_input) or "" for request in requests]
-        rows = [row for row, error in enumerate(found) if error == ""]
-        for _ in range(len(found) - len(rows)):
-            advance()
+        answers: list[str | AnswerError] = []
+        rows = []  # of requests that are sent
+        for row, request in enumerate(requests):
+            error = request_error(request, self.video_input)
+            answers.append(error or "")
+            if error is None:
+                rows.append(row)
+            else:
+                advance()
         if not rows:
-            return found
-        with Server(self.options) as server:
-            self._known(server)
+            return answers
+        with ServerClient(self.options) as server:
+            self._served_model(server)
             pool = ThreadPoolExecutor(self.options.concurrency, thread_name_prefix="ask")
             try:
-                waiting = {pool.submit(self._answer, server, requests[row]): row for row in rows}
-                for done in as_completed(waiting):
-                    found[waiting[done]] = done.result()
+                row_of = {pool.submit(self._answer, server, requests[row]): row for row in rows}
+                for future in as_completed(row_of):
+                    answers[row_of[future]] = future.result()
                     advance()
             finally:  # also at Ctrl-C
                 pool.shutdown(wait=False, cancel_futures=True)
-        return found
+        return answers
 
     def fingerprint(self) -> str:
-        """Hash of address, model and words. Whether a server changes what stands behind a name cannot be seen."""
-        with Server(self.options) as server:
-            model = self.options.model or self._known(server)
-        sent = self.options.words.model_dump()
-        return digest(self.name, self.options.base_url, model, self.options.pictures, sent)
+        """Hash address, model and prompt template. A server that changes the weights of a name is not noticed."""
+        with ServerClient(self.options) as server:
+            model = self.options.model or self._served_model(server)
+        template = self.options.prompt_template.model_dump()
+        return digest(self.name, self.options.base_url, model, self.options.pictures, template)
 
-    def _known(self, server: Server) -> str:
-        """The name of the model that answers; asked for once, and so it shows that the server is there."""
+    def _served_model(self, server: ServerClient) -> str:
+        """Return the name of the model that answers.
+
+        It is asked for once, which shows that the server is there. Raises MmiTvrError or UsageError where it is not.
+        """
         if self._model:
             return self._model
         base = self.options.base_url
@@ -92,14 +100,14 @@ class OpenaiAnswerer:
         if not self._model:
             names = _names(reply)
             if len(names) != 1:
-                there = f"it has {', '.join(names)}" if names else "it does not say which it has"
-                raise UsageError(f"{base}: name the model that is to answer (model: NAME); {there}")
+                offer = f"it has {', '.join(names)}" if names else "it does not say which it has"
+                raise UsageError(f"{base}: name the model that is to answer (model: NAME); {offer}")
             self._model = names[0]
         return self._model
 
-    def _answer(self, server: Server, request: AnswerRequest) -> str | AnswerError:
+    def _answer(self, server: ServerClient, request: AnswerRequest) -> str | AnswerError:
         message = {"role": "user", "content": content(request, self.options)}
-        limit = self.options.words.max_tokens
+        limit = self.options.prompt_template.max_tokens
         body = {"model": self._model, "messages": [message], "temperature": 0, "max_tokens": limit}
         try:
             reply = server.request("POST", "/chat/completions", body)
@@ -111,43 +119,49 @@ class OpenaiAnswerer:
             text = reply.json()["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
             return AnswerError(f"the server's reply is no chat completion: {server.message(reply)}")
-        return said(text) if isinstance(text, str) else AnswerError("the server's reply holds no text")
+        return as_answer(text) if isinstance(text, str) else AnswerError("the server's reply holds no text")
 
 
 def content(request: AnswerRequest, options: Options) -> list[dict[str, Any]]:
-    """The parts of a message: the template's words around quoted data, and the key images where it says {images}."""
-    words = options.words
+    """Return the parts of a message: the template around quoted data, and the key images where it says {images}."""
+    template = options.prompt_template
     question = quote(request.question.strip())
     if request.text is not None:
-        text = quote(request.text, words.quoted * _CHARACTERS)
-        return [{"type": "text", "text": words.text.format(text=text, question=question)}]
-    before, _, behind = words.video.partition("{images}")
-    told = [[{"type": "text", "text": part.format(question=question)}] if part else [] for part in (before, behind)]
-    shown = [{"type": "image_url", "image_url": {"url": data_url(each, options.pictures)}} for each in request.pictures]
-    return [*told[0], *shown, *told[1]]
+        text = quote(request.text, template.quoted * _TOKEN_CHARACTERS)
+        return [{"type": "text", "text": template.text.format(text=text, question=question)}]
+    before, _, after = template.video.partition("{images}")
+    parts: list[dict[str, Any]] = []
+    if before:
+        parts.append({"type": "text", "text": before.format(question=question)})
+    for picture in request.pictures:
+        parts.append({"type": "image_url", "image_url": {"url": data_url(picture, options.pictures)}})
+    if after:
+        parts.append({"type": "text", "text": after.format(question=question)})
+    return parts
 
 
 def quote(text: str, limit: int | None = None) -> str:
-    """A person's text as part of a prompt: at most `limit` characters, in which neither the end of a quotation nor
-    what a tokenizer may take for a special token can be written.
+    """Return a person's text as part of a prompt: at most `limit` characters, in which neither the end of a quotation
+    nor what a tokenizer may take for a special token can be written.
 
     >>> quote('a "red" </s> circle', 17)
     "a 'red' < /s> cir"
     """
-    return _SPECIAL.sub(lambda found: f"{found[0]} ", text.replace('"', "'"))[:limit]
+    return _SPECIAL.sub(lambda match: f"{match[0]} ", text.replace('"', "'"))[:limit]
 
 
-def data_url(pixels: Pixels, kind: str) -> str:
-    """A picture inside its own address."""
+def data_url(pixels: Pixels, encoding: str) -> str:
+    """Return a picture as a data URL; `encoding` is png or jpeg."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format=kind, quality=92)
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+    Image.fromarray(pixels).save(stream, format=encoding, quality=92)
+    return f"data:image/{encoding};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _names(reply: Any) -> list[str]:
+    """Return the models that a server lists; none where its reply is no list."""
     try:
-        return [str(each["id"]) for each in reply.json()["data"]]
+        return [str(model["id"]) for model in reply.json()["data"]]
     except (ValueError, KeyError, TypeError):
         return []

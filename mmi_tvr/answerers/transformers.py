@@ -9,18 +9,18 @@ from pydantic import Field
 from ..errors import AnswerError
 from ..protocols import Model
 from ..types import AnswerRequest
-from ._common import VideoInput, said
-from ._reading import Reading, ReadingOptions
+from ._common import VideoInput, as_answer
+from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 
-class Options(ReadingOptions):
+class Options(FeatureReaderOptions):
     """Options of answers from the model in this process."""
 
     batch: int = Field(32, ge=1, description="questions answered together")
 
 
 def build(options: Options, *, device: str = "auto", model: Model | None = None) -> TransformersAnswerer:
-    return TransformersAnswerer(options, Reading(options, device, model))
+    return TransformersAnswerer(options, FeatureReader(options, device, model))
 
 
 class TransformersAnswerer:
@@ -32,29 +32,29 @@ class TransformersAnswerer:
     name = "transformers"
     video_input: VideoInput = "features"
 
-    def __init__(self, options: Options, reading: Reading) -> None:
+    def __init__(self, options: Options, reader: FeatureReader) -> None:
         self.options = options
-        self._reading = reading
+        self._reader = reader
 
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        llava, limit = self._reading.llava, self.options.words.max_tokens
-        found = self._reading.prompts(requests)
-        prompts = {row: prompt for row, prompt in enumerate(found) if isinstance(prompt, str)}
-        for _ in range(len(found) - len(prompts)):
+        llava, limit = self._reader.llava, self.options.prompt_template.max_tokens
+        answers = self._reader.prompts(requests)  # prompts and errors; each prompt is replaced by its answer
+        prompts = {row: prompt for row, prompt in enumerate(answers) if isinstance(prompt, str)}
+        for _ in range(len(answers) - len(prompts)):
             advance()
         lengths = dict(zip(prompts, llava.lengths(list(prompts.values())), strict=True))
         order = sorted(prompts, key=lambda row: lengths[row])
         for first in range(0, len(order), self.options.batch):
             rows = order[first : first + self.options.batch]
-            with self._reading.speaking():
-                visual = self._reading.visual([requests[row] for row in rows])
+            with self._reader.adapter_state():
+                visual = self._reader.visual_tokens([requests[row] for row in rows])
                 replies = llava.generate([prompts[row] for row in rows], visual, limit)
             for row, reply in zip(rows, replies, strict=True):
-                found[row] = said(reply)
+                answers[row] = as_answer(reply)
                 advance()
-        return found
+        return answers
 
     def fingerprint(self) -> str:
-        return self._reading.fingerprint(self.name)
+        return self._reader.fingerprint(self.name)

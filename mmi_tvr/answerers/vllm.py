@@ -22,13 +22,13 @@ from ..encoders import hub
 from ..errors import AnswerError, ModelNotFound, one_line
 from ..protocols import Model
 from ..types import AnswerRequest
-from ._common import VideoInput, said
-from ._reading import Reading, ReadingOptions
+from ._common import VideoInput, as_answer
+from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 _SETTINGS = "adapter_config.json"
 
 
-class Options(ReadingOptions):
+class Options(FeatureReaderOptions):
     """Options of answers from vLLM."""
 
     checkpoint: str | None = Field(
@@ -42,7 +42,7 @@ class Options(ReadingOptions):
 
 
 def build(options: Options, *, device: str = "auto", model: Model | None = None) -> VllmAnswerer:
-    return VllmAnswerer(options, Reading(options, device, model))
+    return VllmAnswerer(options, FeatureReader(options, device, model))
 
 
 class VllmAnswerer:
@@ -54,60 +54,63 @@ class VllmAnswerer:
     name = "vllm"
     video_input: VideoInput = "features"
 
-    def __init__(self, options: Options, reading: Reading) -> None:
+    def __init__(self, options: Options, reader: FeatureReader) -> None:
         self.options = options
-        self._reading = reading
+        self._reader = reader
 
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
         vllm = plugins.require("vllm", "vllm")
-        greedy = vllm.SamplingParams(temperature=0.0, max_tokens=self.options.words.max_tokens)
-        found = self._reading.prompts(requests, self.options.max_model_len)
-        rows = [row for row, prompt in enumerate(found) if isinstance(prompt, str)]
-        for _ in range(len(found) - len(rows)):
+        greedy = vllm.SamplingParams(temperature=0.0, max_tokens=self.options.prompt_template.max_tokens)
+        answers = self._reader.prompts(requests, self.options.max_model_len)  # each prompt is replaced by its answer
+        rows = [row for row, prompt in enumerate(answers) if isinstance(prompt, str)]
+        for _ in range(len(answers) - len(rows)):
             advance()
         for first in range(0, len(rows), self.options.batch):
-            own = rows[first : first + self.options.batch]
-            inputs = self.inputs([str(found[row]) for row in own], [requests[row] for row in own])
+            batch = rows[first : first + self.options.batch]
+            inputs = self.inputs([str(answers[row]) for row in batch], [requests[row] for row in batch])
             replies = self._engine.generate(inputs, greedy, lora_request=self._lora, use_tqdm=False)
-            for row, reply in zip(own, replies, strict=True):
-                found[row] = said(reply.outputs[0].text)
+            for row, reply in zip(batch, replies, strict=True):
+                answers[row] = as_answer(reply.outputs[0].text)
                 advance()
-        return found
+        return answers
 
     def fingerprint(self) -> str:
         merged = hub.checkpoint_digest(hub.locate(self.options.checkpoint)) if self.options.checkpoint else None
-        return self._reading.fingerprint(self.name, merged, self.options.dtype)
+        return self._reader.fingerprint(self.name, merged, self.options.dtype)
 
     def inputs(self, prompts: Sequence[str], requests: Sequence[AnswerRequest]) -> list[dict[str, Any]]:
-        """What vLLM reads: ids with one image token a key image, and the visual tokens (K, T, d_lm) beside them."""
-        with self._reading.speaking():
-            visual = self._reading.visual(requests)
-        tokenized = self._reading.llava.tokenizer(list(prompts))["input_ids"]
-        found, first = [], 0
+        """Return what vLLM reads: ids with one image token a key image, and their visual tokens (K, T, d_lm)."""
+        with self._reader.adapter_state():
+            visual = self._reader.visual_tokens(requests)
+        tokenized = self._reader.llava.tokenizer(list(prompts))["input_ids"]
+        inputs: list[dict[str, Any]] = []
+        first = 0
         for ids, request in zip(tokenized, requests, strict=True):
-            found.append({"prompt_token_ids": ids})
+            inputs.append({"prompt_token_ids": ids})
             if visual is not None and request.text is None and request.features:
                 last = first + len(request.features.segments)
-                found[-1]["multi_modal_data"] = {"image": visual[first:last].float().cpu()}
+                inputs[-1]["multi_modal_data"] = {"image": visual[first:last].float().cpu()}
                 first = last
-        return found
+        return inputs
 
     @cached_property
     def _adapter(self) -> Path | None:
         """The trained adapter, where it is not merged into the checkpoint."""
         merged = self.options.checkpoint is not None
-        return self._reading.model.adapter_folder() if self.options.adapter and not merged else None
+        if merged or not self.options.adapter:
+            return None
+        return self._reader.model.adapter_folder()
 
     @cached_property
     def _engine(self) -> Any:
         vllm, options = plugins.require("vllm", "vllm"), self.options
-        folder = hub.locate(options.checkpoint or self._reading.model.language_checkpoint())
-        more = dict(options.engine)
+        folder = hub.locate(options.checkpoint or self._reader.model.language_checkpoint())
+        arguments = dict(options.engine)
         if self._adapter:
             rank = json.loads((self._adapter / _SETTINGS).read_text(encoding="utf-8"))["r"]
-            more = {"enable_lora": True, "max_lora_rank": max(8, 1 << (rank - 1).bit_length()), **more}
+            arguments = {"enable_lora": True, "max_lora_rank": max(8, 1 << (rank - 1).bit_length()), **arguments}
         try:
             return vllm.LLM(
                 model=str(folder),
@@ -116,11 +119,12 @@ class VllmAnswerer:
                 gpu_memory_utilization=options.memory,
                 enable_prefix_caching=True,
                 enable_mm_embeds=True,
-                **more,
+                **arguments,
             )
         except Exception as error:  # vLLM's own kinds, and whatever a checkpoint that it cannot read makes it raise
-            why = one_line(error)
-            raise ModelNotFound(f"{folder}: vLLM cannot load it; a merged model is loaded best ({why})") from error
+            raise ModelNotFound(
+                f"{folder}: vLLM cannot load it; a merged model is loaded best ({one_line(error)})"
+            ) from error
 
     @cached_property
     def _lora(self) -> Any:
@@ -141,7 +145,7 @@ def without_projector(adapter: Path, folder: Path) -> None:
     from ..encoders.lora import PROJECTOR
 
     for path in adapter.glob("*.safetensors"):
-        kept = {name: each for name, each in load_file(path).items() if PROJECTOR not in name}
-        save_file(kept, folder / path.name)
+        low_rank = {name: weight for name, weight in load_file(path).items() if PROJECTOR not in name}
+        save_file(low_rank, folder / path.name)
     settings = json.loads((adapter / _SETTINGS).read_text(encoding="utf-8"))
     (folder / _SETTINGS).write_text(json.dumps(settings | {"modules_to_save": None}), encoding="utf-8")
