@@ -24,8 +24,8 @@ from torch.nn import functional
 from mmi_tvr.errors import MetricsError, MmiTvrError, UsageError
 from mmi_tvr.nn import losses
 from mmi_tvr.train import checkpoint, gradcache, optimizer, rng, schedule
-from mmi_tvr.train.dataloader import Feed
-from mmi_tvr.train.loop import Best, Progress
+from mmi_tvr.train.dataloader import DatasetLoader
+from mmi_tvr.train.loop import BestValidation, StepReport
 from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.options import Stage, TrainOptions
 from mmi_tvr.train.protocol import chunks
@@ -182,12 +182,12 @@ def test_gradient_caching_holds_one_chunks_graph() -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The tensors of the newest checkpoint, bit for bit: weights, moments, temperature, generators."""
-    newest = checkpoint.saved(folder / "checkpoints")[-1]
+    newest = checkpoint.list_checkpoints(folder / "checkpoints")[-1]
     return {name: (newest / name).read_bytes() for name in (checkpoint.TRAINED, checkpoint.LOOP)}
 
 
 def place(folder: Path) -> tuple[int, int, int]:
-    state = checkpoint.read_state(checkpoint.saved(folder / "checkpoints")[-1])
+    state = checkpoint.read_state(checkpoint.list_checkpoints(folder / "checkpoints")[-1])
     return state["step"], state["epoch"], state["taken"]
 
 
@@ -201,14 +201,14 @@ def validate(model: nn.Module) -> float:
     return -abs(float(model.calls) - 4 * 20)
 
 
-def terminate_at(step: int) -> Callable[[Progress], None]:
-    """A progress callback that ends this process, as an operator would, after a step."""
+def terminate_at(step: int) -> Callable[[StepReport], None]:
+    """A callback that ends this process, as an operator would, after a step."""
 
-    def progress(now: Progress) -> None:
-        if now.step == step:
+    def on_step(report: StepReport) -> None:
+        if report.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return progress
+    return on_step
 
 
 def check_resume(folder: Path) -> None:
@@ -218,7 +218,7 @@ def check_resume(folder: Path) -> None:
     assert (first.step, first.finished) == (5, False)
     second = train_toy.trainer(folder / "halves", CHANGES, validate=validate, resume=True).run()
     assert (second.step, second.best) == (10, straight.best)
-    stopped = train_toy.trainer(folder / "stopped", CHANGES, progress=terminate_at(3), validate=validate).run()
+    stopped = train_toy.trainer(folder / "stopped", CHANGES, on_step=terminate_at(3), validate=validate).run()
     assert (stopped.step, stopped.finished) == (4, False)  # in every process, although only the first was told
     train_toy.trainer(folder / "stopped", CHANGES, validate=validate, resume=True).run()
     for other in ("halves", "stopped"):
@@ -266,7 +266,7 @@ def test_ten_steps_are_five_and_five_more_in_two_processes(tmp_path: Path) -> No
     assert {
         name.partition("/")[2][0]
         for name in checkpoint.read_tensors(
-            checkpoint.saved(tmp_path / "straight" / "checkpoints")[-1], checkpoint.LOOP
+            checkpoint.list_checkpoints(tmp_path / "straight" / "checkpoints")[-1], checkpoint.LOOP
         )
         if name.startswith("rng/")
     } == {"0", "1"}
@@ -280,7 +280,7 @@ def test_torchrun_trains_the_script(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert place(tmp_path / "run") == (2, 0, 2)
-    state = checkpoint.read_state(checkpoint.saved(tmp_path / "run" / "checkpoints")[-1])
+    state = checkpoint.read_state(checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")[-1])
     assert state["settings"]["processes"] == 2
     assert state["origin"]["command"].endswith("train_toy.py " + " ".join(command[-3:]))
 
@@ -295,14 +295,17 @@ def test_a_run_learns_and_keeps_the_best_of_its_checkpoints(tmp_path: Path) -> N
         "trackers": ["jsonl", "tensorboard"],
     }
     numbers = iter([1.0, 5.0, 2.0, 5.0, 3.0, 4.0])
-    seen: list[Progress] = []
-    outcome = train_toy.trainer(tmp_path, changes, validate=lambda _: next(numbers), progress=seen.append).run()
-    assert outcome.best == Best(20, 5.0)
-    assert [path.name for path in checkpoint.saved(tmp_path / "checkpoints")] == ["step-00000020", "step-00000060"]
+    reports: list[StepReport] = []
+    outcome = train_toy.trainer(tmp_path, changes, validate=lambda _: next(numbers), on_step=reports.append).run()
+    assert outcome.best == BestValidation(20, 5.0)
+    assert [path.name for path in checkpoint.list_checkpoints(tmp_path / "checkpoints")] == [
+        "step-00000020",
+        "step-00000060",
+    ]
     assert json.loads((tmp_path / "best.json").read_text())["checkpoint"] == "checkpoints/step-00000020"
-    losses_seen = [each.values["loss"] for each in seen]
-    assert sum(losses_seen[-5:]) < 0.5 * sum(losses_seen[:5])
-    assert [each.step for each in seen] == list(range(1, 61))
+    step_losses = [report.values["loss"] for report in reports]
+    assert sum(step_losses[-5:]) < 0.5 * sum(step_losses[:5])
+    assert [report.step for report in reports] == list(range(1, 61))
     assert any((tmp_path / "tensorboard").iterdir())
     model = train_toy.ToyModel(seed=9)  # other weights, the same frozen base
     checkpoint.load_trained(model, outcome.checkpoint)
@@ -337,7 +340,7 @@ def test_the_best_is_of_the_last_stage(tmp_path: Path) -> None:
     """Which alone has seen every term."""
     numbers = iter([9.0, 1.0, 3.0, 2.0, 2.5])
     outcome = train_toy.trainer(tmp_path, {"validate_every": 2}, validate=lambda _: next(numbers)).run()
-    assert outcome.best == Best(6, 3.0)  # the first stage ends with step 3
+    assert outcome.best == BestValidation(6, 3.0)  # the first stage ends with step 3
 
 
 def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
@@ -372,7 +375,7 @@ def test_refusals(tmp_path: Path) -> None:
 
 def test_no_batches_is_an_error_not_an_endless_loop(tmp_path: Path) -> None:
     run = train_toy.trainer(tmp_path)
-    run._data = Feed(train_toy.ToyPairs(), Empty(), train_toy.collate)
+    run._data = DatasetLoader(train_toy.ToyPairs(), Empty(), train_toy.collate)
     with pytest.raises(UsageError, match="hold no batch"):
         run.run()
 
@@ -443,7 +446,7 @@ def test_the_defaults_are_the_published_stages() -> None:
     defaults = TrainOptions()
     assert list(defaults.terms()) == ["caption", "masked", "contrastive", "skeleton"]
     with pytest.raises(IndexError):
-        defaults.at(defaults.steps)
+        defaults.stage_at(defaults.steps)
 
 
 def test_modules_import_without_the_train_extra() -> None:

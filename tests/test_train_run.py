@@ -178,11 +178,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from mmi_tvr.train import loop, run, settings\n"
-        "plain = loop.Trainer._after\n"
+        "plain = loop.Trainer._after_step\n"
         "def after(self, *rest, **named):\n"
         "    plain(self, *rest, **named)\n"
         "    os.kill(os.getpid(), signal.SIGTERM) if self.step == 1 else None\n"
-        "loop.Trainer._after = after\n"
+        "loop.Trainer._after_step = after\n"
         f"wanted = settings.load({str(CONFIG)!r}, {SMALL!r})\n"
         f"outcome = run.run(wanted, Path({str(tmp_path / 'run')!r}), cache=Path({str(cache)!r}), cpu=True)\n"
         "print(outcome.step, outcome.finished)\n"
@@ -219,7 +219,7 @@ def test_accelerate_launches_the_script_in_two_processes(cache: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "4 steps" in done.stdout
     assert (tmp_path / "run" / "model" / "model.json").is_file()
-    state = checkpoint.read_state(checkpoint.saved(tmp_path / "run" / "checkpoints")[-1])
+    state = checkpoint.read_state(checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")[-1])
     assert state["settings"]["processes"] == 2
 
 
@@ -270,7 +270,8 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
     ]
     assert (tmp_path / "ablation.md").read_text() == made + "\n"
     steps = {
-        name: checkpoint.saved(tmp_path / name / "seed-0" / "checkpoints")[-1].name for name in ("full", "no-lvlm")
+        name: checkpoint.list_checkpoints(tmp_path / name / "seed-0" / "checkpoints")[-1].name
+        for name in ("full", "no-lvlm")
     }
     assert steps == {"full": "step-00000004", "no-lvlm": "step-00000003"}  # L_m is the large model's own
     stamp = (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmi_tvr.nn.losses import skeleton_cross_entropy
-from mmi_tvr.train.dataloader import Feed
+from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.loop import Outcome, Trainer
 from mmi_tvr.train.options import Stage, TrainOptions
 from mmi_tvr.utils import distributed
@@ -119,7 +119,7 @@ def trainer(
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     sampler = ToySampler(10 // state.num_processes, state.process_index, state.num_processes)
-    feed = Feed(ToyPairs(poisoned), sampler, collate)
+    feed = DatasetLoader(ToyPairs(poisoned), sampler, collate)
     # Every process starts from other weights: those of the first must win.
     return Trainer(ToyModel(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **more)
 

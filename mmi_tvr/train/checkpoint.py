@@ -36,14 +36,30 @@ _FORMAT = 1
 TRAINED, LOOP, STATE = "trained.safetensors", "loop.safetensors", "state.json"
 
 
+def folder_of(root: Path, step: int) -> Path:
+    """Return the folder of a step's checkpoint, written or not."""
+    return root / f"step-{step:08d}"
+
+
 def save(
     root: Path, step: int, trained: Mapping[str, Tensor], loop: Mapping[str, Tensor], state: dict[str, Any]
 ) -> Path:
-    """Write the checkpoint of a step below `root`, replacing one of the same step. Returns its folder."""
+    """Write the checkpoint of a step, replacing one of the same step.
+
+    Args:
+        root: the folder of all checkpoints.
+        step: steps made.
+        trained: tensors of the model (`trained_state`).
+        loop: tensors that only resuming needs.
+        state: plain values for `state.json`, besides those that every checkpoint has.
+
+    Returns:
+        The checkpoint's folder.
+    """
     root.mkdir(parents=True, exist_ok=True)
     for stale in root.glob(".step-*"):  # what a kill left behind
         shutil.rmtree(stale)
-    final = root / f"step-{step:08d}"
+    final = folder_of(root, step)
     draft = root / f".{final.name}.{os.getpid()}.tmp"
     draft.mkdir()
     for name, tensors in ((TRAINED, trained), (LOOP, loop)):
@@ -58,22 +74,23 @@ def save(
     return final
 
 
-def saved(root: Path) -> list[Path]:
-    """The checkpoints below `root`, oldest step first."""
+def list_checkpoints(root: Path) -> list[Path]:
+    """Return the checkpoints below `root`, oldest step first."""
     return sorted(path for path in root.glob("step-*") if (path / STATE).is_file())
 
 
 def prune(root: Path, keep: int, best: int | None) -> None:
     """Remove all but the `keep` newest checkpoints and the one of step `best`."""
-    for path in saved(root)[:-keep]:
-        if path.name != f"step-{best or 0:08d}":
+    spared = None if best is None else folder_of(root, best)
+    for path in list_checkpoints(root)[:-keep]:
+        if path != spared:
             hidden = path.with_name(f".{path.name}.old")
             os.replace(path, hidden)  # a kill in the middle leaves no half checkpoint that looks whole
             shutil.rmtree(hidden)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What `state.json` says. UsageError where it is no checkpoint of this format."""
+    """Return the values of `state.json`. Raises UsageError where it is no checkpoint of this format."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -84,7 +101,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
-    """All tensors of one file of a checkpoint, on the CPU."""
+    """Return all tensors of one file of a checkpoint, on the CPU. Raises UsageError where it is missing or damaged."""
     try:
         tensors: dict[str, Tensor] = load_file(folder / name)
     except (OSError, SafetensorError) as error:
@@ -92,72 +109,78 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
     return tensors
 
 
-def trained(model: nn.Module) -> dict[str, Tensor]:
-    """The trained state of a model: parameters that require a gradient, and persistent buffers. Not copied."""
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the trained state of a model: parameters that require a gradient, and persistent buffers. Not copied."""
     persistent = model.state_dict().keys()
-    tensors = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return {**tensors, **{name: buffer for name, buffer in model.named_buffers() if name in persistent}}
+    tensors: dict[str, Tensor] = {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
+    tensors |= {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+    return tensors
 
 
 def load_trained(model: nn.Module, folder: Path) -> None:
     """Put a checkpoint's trained state into a model of the same architecture, in place.
 
-    UsageError where the weights are not the ones that were written, or names or shapes differ; the model is then as
-    it was.
+    Raises UsageError where the weights are not the ones that were written, or names or shapes differ; the model is
+    then as it was.
     """
     if file_digest(folder / TRAINED) != read_state(folder).get("weights"):
         raise UsageError(f"{folder / TRAINED}: not what was saved (its hash differs); take another checkpoint")
-    tensors, own = read_tensors(folder, TRAINED), trained(model)
-    wrong = sorted(set(tensors) ^ set(own)) or [name for name in own if own[name].shape != tensors[name].shape]
+    saved, current = read_tensors(folder, TRAINED), trained_state(model)
+    wrong = sorted(set(saved) ^ set(current))
+    if not wrong:
+        wrong = [name for name in current if current[name].shape != saved[name].shape]
     if wrong:
         raise UsageError(f"{folder}: of another architecture; {len(wrong)} tensors do not fit: {', '.join(wrong[:4])}")
     with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+        for name, tensor in current.items():
+            tensor.copy_(saved[name])
 
 
 def optimizer_tensors(optimizers: Iterable[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """The optimisers' states as tensors named `KEY/PARAMETER`."""
-    found = {}
+    """Return the optimisers' states as tensors named `KEY/PARAMETER`."""
+    tensors = {}
     for optimizer in optimizers:
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
-                found[f"{key}/{names[parameter]}"] = torch.as_tensor(value)
-    return found
+                tensors[f"{key}/{names[parameter]}"] = torch.as_tensor(value)
+    return tensors
 
 
 def load_optimizers(
     optimizers: Iterable[torch.optim.Optimizer], names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` took. Learning rates and the like come from the settings."""
+    """Put back the states that `optimizer_tensors` returned. Learning rates and the like come from the settings."""
     for optimizer in optimizers:
         order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-        places = {name: place for place, name in enumerate(order)}
+        numbers = {name: number for number, name in enumerate(order)}  # torch numbers parameters over all groups
         state: dict[int, dict[str, Tensor]] = {}
-        for key, _, name, tensor in ((*entry.partition("/"), tensor) for entry, tensor in tensors.items()):
-            if name in places:
-                state.setdefault(places[name], {})[key] = tensor
+        for entry, tensor in tensors.items():
+            key, _, name = entry.partition("/")
+            if name in numbers:
+                state.setdefault(numbers[name], {})[key] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names at which two nested settings differ.
+    """Return the dotted names at which two nested settings differ, with both values.
 
     >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 0})
     ['a.c: 2 -> 3', 'd: None -> 0']
     """
-    found = []
+    changed = []
     for key in dict.fromkeys((*old, *new)):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{key}.")
+            changed += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key}: {before!r} -> {after!r}")
-    return found
+            changed.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return changed
 
 
 def origin() -> dict[str, Any]:
-    """Where a file came from: commit, command, versions, time."""
+    """Return where a file comes from: commit, command, versions, time."""
     return {
         "git": _git("rev-parse", "HEAD"),
         "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -169,7 +192,7 @@ def origin() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says about the checkout that this package lies in; None where it lies in none."""
+    """Return what git prints about the checkout that this package lies in; None where it lies in none."""
     command: Sequence[str] = ("git", "-C", str(Path(__file__).parent), *arguments)
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None

@@ -28,43 +28,50 @@ def backward(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Add the gradient of `weight * loss(*embeddings of all chunks)` to every parameter that has a part in it.
 
-    embed: one chunk -> tensors whose first axis is the chunk's pairs; integer ones pass through. It must enter
-    autocast itself, each time: autocast keeps cast weights, and those of step 1 carry no graph.
-    loss: gets the same tensors for the whole batch; the gradients of its own parameters are added too.
-    Returns the loss without the weight, and the whole batch's embeddings, all detached. A single chunk is embedded
-    once, with its graph.
+    A single chunk is embedded once, with its graph.
+
+    Args:
+        embed: one chunk -> tensors whose first axis is the chunk's pairs; integer ones pass through. It must enter
+            autocast itself, each time: autocast keeps cast weights, and those of step 1 carry no graph.
+        chunks: the batch in pieces (`protocol.chunks`).
+        loss: is called with the same tensors for the whole batch; the gradients of its own parameters are added too.
+        weight: of the gradient.
+
+    Returns:
+        The loss without the weight, and the whole batch's embeddings, all detached.
     """
     if len(chunks) == 1:
-        whole = embed(chunks[0])
-        value = loss(*whole)
+        embeddings = embed(chunks[0])
+        value = loss(*embeddings)
         torch.autograd.backward(weight * value)
-        return value.detach(), tuple(part.detach() for part in whole)
+        return value.detach(), tuple(tensor.detach() for tensor in embeddings)
     states, parts = [], []
     for chunk in chunks:
         states.append(rng.capture())
         with torch.no_grad():
             parts.append(embed(chunk))
-    whole = tuple(_leaf(torch.cat(column)) for column in zip(*parts, strict=True))
-    value = loss(*whole)
+    embeddings = tuple(_leaf(torch.cat(column)) for column in zip(*parts, strict=True))
+    value = loss(*embeddings)
     torch.autograd.backward(weight * value)
     start = 0
-    with rng.kept():
+    with rng.preserve_state():
         for chunk, state in zip(chunks, states, strict=True):
             rng.restore(state)
-            start = _replay(embed(chunk), whole, start)
-    return value.detach(), tuple(part.detach() for part in whole)
+            start = _replay(embed(chunk), embeddings, start)
+    return value.detach(), tuple(tensor.detach() for tensor in embeddings)
 
 
-def _replay(again: Sequence[Tensor], whole: Sequence[Tensor], start: int) -> int:
-    """Backward through one chunk, whose rows begin at `start`; returns where the next one's begin."""
-    stop = start + len(again[0])
-    parts = [
-        (part, leaf.grad[start:stop])
-        for part, leaf in zip(again, whole, strict=True)
-        if part.requires_grad and leaf.grad is not None
-    ]
-    if parts:
-        torch.autograd.backward([part for part, _ in parts], [gradient for _, gradient in parts])
+def _replay(chunk: Sequence[Tensor], embeddings: Sequence[Tensor], start: int) -> int:
+    """Go backward through one chunk's embeddings, whose rows in the whole batch begin at `start`, by the gradients
+    there. Returns where the next chunk's rows begin."""
+    stop = start + len(chunk[0])
+    tensors, gradients = [], []
+    for tensor, leaf in zip(chunk, embeddings, strict=True):
+        if tensor.requires_grad and leaf.grad is not None:
+            tensors.append(tensor)
+            gradients.append(leaf.grad[start:stop])
+    if tensors:
+        torch.autograd.backward(tensors, gradients)
     return stop
 
 

@@ -1,10 +1,11 @@
 """The training loop: one process, several, or several machines; stages; validation; checkpoints; resuming.
 
-Start it alone, or with `accelerate launch` or `torchrun`: every process runs the same script, and accelerate says who
-it is and which device is its own. Several machines need a run folder that all of them see.
+Start it alone, or with `accelerate launch` or `torchrun`: every process runs the same script, and accelerate says which
+device each of them has. Several machines need a run folder that all of them see.
 
 A resumed run makes the numbers that the uninterrupted one would have made, bit for bit where the device's arithmetic
-is repeatable, as long as the data follow the rule of `protocol.Batches`.
+is repeatable, as long as the data follow the rule of `protocol.EpochDataLoader`. What Ctrl-C and SIGTERM do stands in
+`utils.interruption`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,20 @@ from torch import Tensor, nn
 from .. import plugins
 from ..errors import MetricsError, MmiTvrError, UsageError
 from ..nn.losses import Temperature
-from ..utils import distributed, files
+from ..utils import distributed, files, interruption
 from ..utils.hashing import digest
 from . import checkpoint, optimizer, rng, schedule, trackers
-from .objective import Objective, Pushed
-from .options import TrainOptions
-from .protocol import Batch, Batches
+from .objective import BatchLoss, Objective
+from .options import Stage, TrainOptions
+from .protocol import Batch, EpochDataLoader
 
 # Options that change no number of the training, so that a resumed run may have others.
-_FREE = {"log_every", "save_every", "keep", "trackers"}
+_CHANGEABLE = {"log_every", "save_every", "keep", "trackers"}
+_SEEDS_PER_RUN = 65_536  # of processes: two runs whose seeds differ share no process's seed
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestValidation:
     """The best validation so far: `value` (larger is better), and the step whose checkpoint it is."""
 
     step: int
@@ -46,8 +47,8 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """After a step: `step` of `steps`, the stage's name, and the step's numbers (see `Trainer`)."""
+class StepReport:
+    """A finished step: number `step` of `steps`, the stage's name, and the step's numbers (see `Trainer`)."""
 
     step: int
     steps: int
@@ -62,43 +63,51 @@ class Outcome:
     step: int
     finished: bool
     checkpoint: Path | None
-    best: Best | None
+    best: BestValidation | None
 
 
 class Trainer:
-    """Trains a model below `folder`, which afterwards holds checkpoints/, best.json and the trackers' files.
+    """Trains a model below a folder, which afterwards holds checkpoints/, best.json and the trackers' files.
 
-    model: a `protocol.Trainable`, on any device; it is moved. data: a `protocol.Batches`.
-    validate: called in every process with the model in eval mode, without gradients; process 0's number counts, larger
-    is better (SumR on a validation split that is never the test split). Its random draws leave no trace.
-    progress: called in process 0 after every step. config: the whole run's resolved settings, plain values, kept in
-    every checkpoint. resume: go on from the newest checkpoint in `folder`, or start where there is none.
-    cpu: leave accelerators alone.
+    Args:
+        model: a `protocol.Trainable`, on any device; it is moved.
+        data: the training batches.
+        options: stages, learning rates, how often something is saved.
+        folder: of the run.
+        validate: called in every process with the model in eval mode, without gradients; process 0's number counts,
+            larger is better (SumR on a validation split that is never the test split). Its random draws leave no trace.
+        on_step: called in process 0 after every step.
+        config: the whole run's resolved settings, plain values, kept in every checkpoint.
+        resume: go on from the newest checkpoint in `folder`, or start where there is none.
+        cpu: leave accelerators alone.
 
-    Numbers, to progress and trackers: `loss` and `loss/TERM` (mean over processes and accumulated batches), `norm` of
+    Numbers, to `on_step` and trackers: `loss` and `loss/TERM` (mean over processes and accumulated batches), `norm` of
     the gradient before clipping, `scale` (1 / temperature), `lr/GROUP`, `seconds` of the step, `validation`.
-    Raises UsageError where options, model, folder or checkpoint do not fit together.
+
+    Raises:
+        UsageError: options, model, folder or checkpoint do not fit together.
     """
 
     def __init__(
         self,
         model: Any,
-        data: Batches,
+        data: EpochDataLoader,
         options: TrainOptions,
         folder: Path,
         *,
         validate: Callable[[Any], float] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        on_step: Callable[[StepReport], None] | None = None,
         config: Mapping[str, Any] | None = None,
         resume: bool = False,
         cpu: bool = False,
     ) -> None:
         self._device = plugins.require("accelerate", "train").PartialState(cpu=cpu).device
         self._options, self._folder, self._data = options, Path(folder), data
-        self._validate, self._progress = validate, progress
+        self._validate, self._on_step = validate, on_step
         self._model = model.to(self._device)
         self._temperature = Temperature(options.temperature).to(self._device)
-        self._temperatures = [each for each in model.modules() if isinstance(each, Temperature)] + [self._temperature]
+        self._temperatures = [module for module in model.modules() if isinstance(module, Temperature)]
+        self._temperatures.append(self._temperature)
         groups = {name: list(parameters) for name, parameters in model.parameter_groups().items()}
         optimizer.check_groups(model, groups)
         groups["temperature"] = list(self._temperature.parameters())
@@ -109,11 +118,15 @@ class Trainer:
         self._objective = Objective(
             model, self._temperature, chunk=options.chunk, bf16=options.precision == "bf16", device=self._device
         )
-        settings = {"train": options.model_dump(mode="json", exclude=_FREE), "config": dict(config or {})}
-        self._settings = json.loads(json.dumps({**settings, "processes": distributed.world()}))
-        self._step, self._epoch, self._taken = 0, 0, 0
-        self._best: Best | None = None
-        self._newest = self._start(resume)
+        settings = {
+            "train": options.model_dump(mode="json", exclude=_CHANGEABLE),
+            "config": dict(config or {}),
+            "processes": distributed.world(),
+        }
+        self._settings = json.loads(json.dumps(settings))  # as they come back from a checkpoint: tuples are lists
+        self._step, self._epoch, self._batches_of_epoch = 0, 0, 0
+        self._best: BestValidation | None = None
+        self._newest_checkpoint = self._start(resume)
 
     @property
     def step(self) -> int:
@@ -125,122 +138,133 @@ class Trainer:
 
         A loss or gradient that is not finite raises MmiTvrError with the pairs' ids; that step changes nothing.
         """
-        last = min(until or self._options.steps, self._options.steps)
+        last = self._options.steps if until is None else min(until, self._options.steps)
         batches = self._batches()
-        logs = self._trackers()
+        open_trackers = self._open_trackers()
         try:
-            with _asked_to_stop() as asked:
+            with interruption.stop_event(signal.SIGTERM) as stop_requested:
                 stop = False
                 while self._step < last and not stop:
                     start = time.perf_counter()
-                    stage, values, stop = self._advance(batches, asked)
+                    stage, _ = self._options.stage_at(self._step)
+                    values, stop = self._train_step(batches, stop_requested)
                     values["seconds"] = time.perf_counter() - start
-                    self._after(stage, values, logs, save=stop or self._step == last)
+                    self._after_step(stage.name, values, open_trackers, save=stop or self._step == last)
         finally:
-            for log in logs:
-                log.close()
-        return Outcome(self._step, self._step == self._options.steps, self._newest, self._best)
+            for tracker in open_trackers:
+                tracker.close()
+        return Outcome(self._step, self._step == self._options.steps, self._newest_checkpoint, self._best)
 
-    def _advance(self, batches: Iterator[Batch], asked: threading.Event) -> tuple[str, dict[str, float], bool]:
-        """One optimiser step. Returns the stage's name, the step's numbers, and whether any process is to stop."""
-        stage, at = self._options.at(self._step)
-        self._model.train()
-        optimizer.set_rates(
-            self._optimizers, schedule.factor(at, stage.steps, self._options.warmup, self._options.floor)
-        )
-        for each in self._optimizers:
-            each.zero_grad(set_to_none=True)
-        share = 1 / self._options.accumulate
-        pushed = []
-        for _ in range(self._options.accumulate):
-            batch = next(batches)
-            pushed.append((batch["ids"], self._objective.backward(self._moved(batch), stage.weights, share)))
-        means, stop = self._everywhere([done.terms for _, done in pushed], asked)
+    def _train_step(self, batches: Iterator[Batch], stop_requested: threading.Event) -> tuple[dict[str, float], bool]:
+        """Make one optimiser step. Returns the step's numbers, and whether any process is to stop."""
+        stage, step_of_stage = self._options.stage_at(self._step)
+        factor = schedule.factor(step_of_stage, stage.steps, self._options.warmup, self._options.floor)
+        optimizer.set_rates(self._optimizers, factor)
+        batch_losses = self._add_gradients(batches, stage)
+        means, stop = self._all_reduce_terms([loss.terms for loss in batch_losses], stop_requested)
         distributed.average_gradients(self._parameters)
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._options.clip))
         if not all(map(math.isfinite, (*means.values(), norm))):
-            raise self._not_finite({**means, "gradient": norm}, pushed)
-        for each in self._optimizers:
-            each.step()
+            raise self._not_finite({**means, "gradient": norm}, batch_losses)
+        for part in self._optimizers:
+            part.step()
         for temperature in self._temperatures:
             temperature.clamp_()
         self._step += 1
-        loss = sum(weight * means[name] for name, weight in stage.weights.items())
-        values = {"loss": loss, **{f"loss/{name}": mean for name, mean in means.items()}, "norm": norm}
-        rates = {f"lr/{name}": rate for name, rate in optimizer.rates(self._optimizers).items()}
-        return stage.name, {**values, "scale": float(self._temperature().detach()), **rates}, stop
+        values = {"loss": sum(weight * means[name] for name, weight in stage.weights.items())}
+        values |= {f"loss/{name}": mean for name, mean in means.items()}
+        values |= {"norm": norm, "scale": float(self._temperature().detach())}
+        values |= {f"lr/{name}": rate for name, rate in optimizer.rates(self._optimizers).items()}
+        return values, stop
 
-    def _everywhere(
-        self, terms: Sequence[Mapping[str, Tensor]], asked: threading.Event
+    def _add_gradients(self, batches: Iterator[Batch], stage: Stage) -> list[BatchLoss]:
+        """Put the mean gradient of the next `accumulate` batches into the parameters, in place of the former one."""
+        self._model.train()
+        for part in self._optimizers:
+            part.zero_grad(set_to_none=True)
+        share = 1 / self._options.accumulate
+        batch_losses = []
+        for _ in range(self._options.accumulate):
+            batch = self._to_device(next(batches))
+            batch_losses.append(self._objective.backward(batch, stage.weights, share))
+        return batch_losses
+
+    def _all_reduce_terms(
+        self, terms: Sequence[Mapping[str, Tensor]], stop_requested: threading.Event
     ) -> tuple[dict[str, float], bool]:
-        """Every term's mean over batches and processes, and whether any process was asked to stop. One message."""
-        own = [torch.stack([each[name].float() for each in terms]).mean() / distributed.world() for name in terms[0]]
-        flag = torch.tensor(float(asked.is_set()), device=self._device)
-        *means, stop = distributed.total(torch.stack([*own, flag])).tolist()
-        return dict(zip(terms[0], means, strict=True)), stop > 0
+        """Return every term's mean over batches and processes, and whether any process was asked to stop; in one
+        message between the processes."""
+        means = []
+        for name in terms[0]:
+            mean = torch.stack([batch_terms[name].float() for batch_terms in terms]).mean()
+            means.append(mean / distributed.world())
+        stop = torch.tensor(float(stop_requested.is_set()), device=self._device)
+        *totals, stops = distributed.total(torch.stack([*means, stop])).tolist()
+        return dict(zip(terms[0], totals, strict=True)), stops > 0
 
-    def _after(self, stage: str, values: dict[str, float], logs: Sequence[trackers.Tracker], save: bool) -> None:
-        """Validation, checkpoint and reports, where they are due."""
+    def _after_step(
+        self, stage: str, values: dict[str, float], open_trackers: Sequence[trackers.Tracker], save: bool
+    ) -> None:
+        """Validate, save and report, where it is due."""
         improved = False
         if self._validate and self._due(self._options.validate_every):
-            values["validation"], improved = self._validated()
+            values["validation"], improved = self._run_validation()
         if save or improved or self._due(self._options.save_every):
             self._save()
         if self._due(self._options.log_every) or "validation" in values:
-            for log in logs:
-                log.log(self._step, values)
-        if self._progress and distributed.rank() == 0:
-            self._progress(Progress(self._step, self._options.steps, stage, values))
+            for tracker in open_trackers:
+                tracker.log(self._step, values)
+        if self._on_step and distributed.rank() == 0:
+            self._on_step(StepReport(self._step, self._options.steps, stage, values))
 
     def _due(self, every: int) -> bool:
         return self._step % every == 0 or self._step == self._options.steps
 
-    def _validated(self) -> tuple[float, bool]:
-        """The validation's number, and whether it is the best so far of the last stage: before that, a model has not
-        been trained on all that is asked of it."""
+    def _run_validation(self) -> tuple[float, bool]:
+        """Return the validation's number, and whether it is the best so far of the last stage: before that, a model
+        has not been trained on all terms."""
         assert self._validate is not None
         self._model.eval()
-        with rng.kept(), torch.no_grad():
+        with rng.preserve_state(), torch.no_grad():
             value = distributed.objects(float(self._validate(self._model)))[0]
         if math.isnan(value):
             raise MetricsError(f"step {self._step}: validation gave NaN, by which no checkpoint can be chosen")
-        last = self._step > self._options.steps - self._options.stages[-1].steps
-        improved = last and (self._best is None or value > self._best.value)
+        in_last_stage = self._step > self._options.steps - self._options.stages[-1].steps
+        improved = in_last_stage and (self._best is None or value > self._best.value)
         if improved:
-            self._best = Best(self._step, value)
+            self._best = BestValidation(self._step, value)
         return value, improved
 
-    def _not_finite(self, values: Mapping[str, float], pushed: Sequence[tuple[Sequence[str], Pushed]]) -> MmiTvrError:
-        """The error that names the pairs whose own vectors are not finite, or else every pair of the step."""
-        whole = [str(each) for ids, _ in pushed for each in ids]
-        guilty = []
-        for ids, done in pushed:
-            if done.finite is not None:
-                guilty += [str(each) for each, finite in zip(ids, done.finite.tolist(), strict=True) if not finite]
-        everyone = distributed.objects((guilty, whole))
-        named = [each for found, _ in everyone for each in found] or [each for _, found in everyone for each in found]
+    def _not_finite(self, values: Mapping[str, float], batch_losses: Sequence[BatchLoss]) -> MmiTvrError:
+        """Return the error that names the pairs whose own vectors are not finite, or else every pair of the step."""
+        all_ids = [str(pair) for loss in batch_losses for pair in loss.ids]
+        broken_ids = [str(pair) for loss in batch_losses for pair in loss.ids_not_finite()]
+        per_process = distributed.objects((broken_ids, all_ids))
+        named = [pair for broken, _ in per_process for pair in broken]
+        if not named:
+            named = [pair for _, ids in per_process for pair in ids]
         wrong = ", ".join(f"{name} {value}" for name, value in values.items() if not math.isfinite(value))
         return MmiTvrError(
             f"step {self._step + 1}: not finite: {wrong}; look at these pairs, or lower the learning rates "
-            f"(the newest checkpoint is {self._newest or 'none'}): {', '.join(named)}"
+            f"(the newest checkpoint is {self._newest_checkpoint or 'none'}): {', '.join(named)}"
         )
 
     def _batches(self) -> Iterator[Batch]:
-        """Batches without end, from where the run stands; the place in the data is kept up to date."""
+        """Yield batches without end, from where the run stands, and keep count of epochs and their batches."""
         while True:
-            for batch in self._data.epoch(self._epoch, skip=self._taken):
-                self._taken += 1
+            for batch in self._data.epoch(self._epoch, skip=self._batches_of_epoch):
+                self._batches_of_epoch += 1
                 yield batch
-            if not self._taken:
+            if not self._batches_of_epoch:
                 raise UsageError("the training data hold no batch; is the batch larger than the split?")
-            self._epoch, self._taken = self._epoch + 1, 0
+            self._epoch, self._batches_of_epoch = self._epoch + 1, 0
 
-    def _moved(self, batch: Batch) -> Batch:
+    def _to_device(self, batch: Batch) -> Batch:
         moved: Batch = plugins.require("accelerate.utils", "train").send_to_device(batch, self._device)
         return moved
 
-    def _trackers(self) -> list[trackers.Tracker]:
-        if distributed.rank():
+    def _open_trackers(self) -> list[trackers.Tracker]:
+        if distributed.rank() != 0:
             return []
         return [trackers.make(name, self._folder, self._step) for name in self._options.trackers]
 
@@ -249,46 +273,50 @@ class Trainer:
         return self._folder / "checkpoints"
 
     def _save(self) -> None:
-        """A checkpoint of this moment, and best.json; older ones go. Returns, in every process, when it is there."""
-        states = distributed.objects(rng.capture())
+        """Write a checkpoint of this moment, and best.json; prune older ones. Returns, in every process, when it is
+        there."""
+        generators = distributed.objects(rng.capture())
+        folder = checkpoint.folder_of(self._root, self._step)
         if distributed.rank() == 0:
-            loop = {f"optimizer/{k}": t for k, t in checkpoint.optimizer_tensors(self._optimizers, self._names).items()}
-            loop["temperature"] = self._temperature.log_scale
-            for process, state in enumerate(states):
-                loop |= {f"rng/{process}/{name}": torch.from_numpy(array) for name, array in state.items()}
-            best = asdict(self._best) if self._best else None
-            checkpoint.save(
-                self._root,
-                self._step,
-                checkpoint.trained(self._model),
-                loop,
-                {
-                    "finished": self._step == self._options.steps,
-                    "epoch": self._epoch,
-                    "taken": self._taken,
-                    "best": best,
-                    "settings": self._settings,
-                    "fingerprint": digest(self._settings),
-                },
-            )
-            if best:
-                record = {**best, "checkpoint": f"checkpoints/step-{best['step']:08d}"}
+            state = {
+                "finished": self._step == self._options.steps,
+                "epoch": self._epoch,
+                "taken": self._batches_of_epoch,
+                "best": asdict(self._best) if self._best else None,
+                "settings": self._settings,
+                "fingerprint": digest(self._settings),
+            }
+            trained = checkpoint.trained_state(self._model)
+            checkpoint.save(self._root, self._step, trained, self._loop_tensors(generators), state)
+            if self._best:
+                record = {**asdict(self._best), "checkpoint": f"checkpoints/step-{self._best.step:08d}"}
                 files.write_atomically(self._folder / "best.json", json.dumps(record).encode())
-            checkpoint.prune(self._root, self._options.keep, best["step"] if best else None)
-        self._newest = Path(distributed.objects(str(self._root / f"step-{self._step:08d}"))[0])
+            checkpoint.prune(self._root, self._options.keep, self._best.step if self._best else None)
+        self._newest_checkpoint = Path(distributed.objects(str(folder))[0])
+
+    def _loop_tensors(self, generators: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return what only resuming needs; `generators` are the random states of every process (`rng.capture`)."""
+        tensors: dict[str, Tensor] = {"temperature": self._temperature.log_scale}
+        for name, tensor in checkpoint.optimizer_tensors(self._optimizers, self._names).items():
+            tensors[f"optimizer/{name}"] = tensor
+        for process, state in enumerate(generators):
+            for name, array in state.items():
+                tensors[f"rng/{process}/{name}"] = torch.from_numpy(array)
+        return tensors
 
     def _start(self, resume: bool) -> Path | None:
-        """Begin from nothing, or where the newest checkpoint stands; returns that one's folder."""
-        found = distributed.objects([str(path) for path in checkpoint.saved(self._root)])[0]
-        if found and not resume:
+        """Begin from nothing, or where the newest checkpoint stands, and return that one's folder."""
+        checkpoints = distributed.objects([str(path) for path in checkpoint.list_checkpoints(self._root)])[0]
+        if checkpoints and not resume:
             raise UsageError(f"{self._folder} holds a run's checkpoints: resume it, or take another folder")
-        if found:
-            self._resume(Path(found[-1]))
-            return Path(found[-1])
+        if checkpoints:
+            newest = Path(checkpoints[-1])
+            self._resume(newest)
+            return newest
         if distributed.rank() == 0:
             self._folder.mkdir(parents=True, exist_ok=True)
-        distributed.copy_from_first(checkpoint.trained(self._model).values())
-        rng.seed(self._options.seed * 65_536 + distributed.rank())
+        distributed.copy_from_first(checkpoint.trained_state(self._model).values())
+        rng.seed(self._options.seed * _SEEDS_PER_RUN + distributed.rank())
         return None
 
     def _resume(self, folder: Path) -> None:
@@ -296,28 +324,16 @@ class Trainer:
         if changed := checkpoint.differences(state["settings"], self._settings):
             raise UsageError(f"{folder}: made with other settings, so it cannot be resumed: {'; '.join(changed)}")
         checkpoint.load_trained(self._model, folder)
-        loop = checkpoint.read_tensors(folder, checkpoint.LOOP)
-        checkpoint.load_optimizers(self._optimizers, self._names, _below(loop, "optimizer/"))
+        tensors = checkpoint.read_tensors(folder, checkpoint.LOOP)
+        checkpoint.load_optimizers(self._optimizers, self._names, _with_prefix(tensors, "optimizer/"))
         with torch.no_grad():
-            self._temperature.log_scale.copy_(loop["temperature"])
-        rng.restore({name: tensor.numpy() for name, tensor in _below(loop, f"rng/{distributed.rank()}/").items()})
-        self._step, self._epoch, self._taken = state["step"], state["epoch"], state["taken"]
-        self._best = Best(**state["best"]) if state["best"] else None
+            self._temperature.log_scale.copy_(tensors["temperature"])
+        generators = _with_prefix(tensors, f"rng/{distributed.rank()}/")
+        rng.restore({name: tensor.numpy() for name, tensor in generators.items()})
+        self._step, self._epoch, self._batches_of_epoch = state["step"], state["epoch"], state["taken"]
+        self._best = BestValidation(**state["best"]) if state["best"] else None
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, instead of ending the process. Only a main thread can listen; elsewhere it stays."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, under the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -62,14 +62,14 @@ class TrainOptions(BaseOptions):
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of all stages together."""
+        """The optimiser steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
 
-    def at(self, step: int) -> tuple[Stage, int]:
-        """The stage that the step (counted from 0 over the whole run) belongs to, and its number inside that stage.
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """Return the stage of a step, counted from 0 over the whole run, and the step's number inside that stage.
 
         >>> options = TrainOptions()
-        >>> options.at(0)[0].name, options.at(1000)[0].name, options.at(1000)[1]
+        >>> options.stage_at(0)[0].name, options.stage_at(1000)[0].name, options.stage_at(1000)[1]
         ('masked', 'joint', 0)
         """
         for stage in self.stages:
@@ -79,5 +79,5 @@ class TrainOptions(BaseOptions):
         raise IndexError(f"the run has {self.steps} steps")
 
     def terms(self) -> Iterable[str]:
-        """Every loss term that any stage asks for, once, in order."""
+        """Return every loss term that any stage weighs, once, in order."""
         return dict.fromkeys(name for stage in self.stages for name in stage.weights)

@@ -1,4 +1,4 @@
-"""What the loop needs from a model and from data, and nothing more."""
+"""The protocols of the loop: what it needs from a model and from data, and nothing more."""
 
 from __future__ import annotations
 
@@ -19,40 +19,43 @@ class Trainable(Protocol):
     """
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """Every parameter that requires a gradient, each in one group. A group's name is a key of `learning_rates`."""
+        """Return every parameter that requires a gradient, in one group each. A group's name is a key of
+        `learning_rates`."""
         ...
 
     def embed_batch(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Texts (B, D), videos (B, D), and groups (B,) int64: the number of each pair's video in the whole data set.
+        """Return texts (B, D), videos (B, D), and groups (B,) int64: the number of each pair's video in the whole data
+        set.
 
-        Asked for where a stage weighs `contrastive`. A pair's vectors must not depend on the other pairs of the batch:
+        Called where a stage weighs `contrastive`. A pair's vectors must not depend on the other pairs of the batch:
         gradient caching embeds in chunks.
         """
         ...
 
     def loss_terms(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
-        """The further loss terms of these names, each a scalar that is a mean over the batch."""
+        """Return the further loss terms of these names, scalars that are means over the batch."""
         ...
 
 
-class Batches(Protocol):
-    """Data in a fixed order, so that a run can go on where it stopped. `feed.Feed` makes it from a torch Dataset.
+class EpochDataLoader(Protocol):
+    """Data in a fixed order, so that a run can go on where it stopped. `dataloader.DatasetLoader` makes one from a
+    torch Dataset.
 
     Every process gets batches of its own, as many in an epoch, and as large, as every other process.
     """
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """This process's batches of one epoch, without the first `skip`, which are not loaded."""
+        """Yield this process's batches of one epoch, without the first `skip`, which are not loaded."""
         ...
 
 
 def size(batch: Batch) -> int:
-    """How many pairs a batch holds."""
+    """Return how many pairs a batch holds."""
     return len(batch["ids"])
 
 
 def chunks(batch: Batch, most: int | None) -> list[Batch]:
-    """The batch in pieces of at most `most` pairs (None: in one piece).
+    """Return the batch in pieces of at most `most` pairs (None: in one piece).
 
     >>> chunks({"ids": ["a", "b", "c"], "nested": {"x": [0, 1, 2]}}, 2)[1]
     {'ids': ['c'], 'nested': {'x': [2]}}

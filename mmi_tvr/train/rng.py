@@ -20,14 +20,14 @@ def seed(number: int) -> None:
 
 
 def capture() -> dict[str, NDArray[Any]]:
-    """The state of every generator, by name."""
-    _, words, gauss = random.getstate()
-    _, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    """Return the state of every generator, by name."""
+    _, python, python_gauss = random.getstate()
+    _, keys, position, has_gauss, numpy_gauss = np.random.get_state(legacy=True)
     state: dict[str, NDArray[Any]] = {
-        "python": np.array(words, dtype=np.uint32),
-        "python_gauss": np.array([] if gauss is None else [gauss], dtype=np.float64),
-        "numpy": np.append(keys, place).astype(np.uint32),
-        "numpy_gauss": np.array([cached] if has_gauss else [], dtype=np.float64),
+        "python": np.array(python, dtype=np.uint32),
+        "python_gauss": np.array([] if python_gauss is None else [python_gauss], dtype=np.float64),
+        "numpy": np.append(keys, position).astype(np.uint32),
+        "numpy_gauss": np.array([numpy_gauss] if has_gauss else [], dtype=np.float64),
         "torch": torch.get_rng_state().numpy(),
     }
     if torch.cuda.is_available():
@@ -38,11 +38,13 @@ def capture() -> dict[str, NDArray[Any]]:
 
 
 def restore(state: Mapping[str, NDArray[Any]]) -> None:
-    """Bring every generator back to a captured state. That of a device which is not here is passed over."""
-    python, gauss = state["python"].tolist(), state["python_gauss"].tolist()
-    random.setstate((3, tuple(python), gauss[0] if gauss else None))
-    keys, cached = state["numpy"], state["numpy_gauss"].tolist()
-    np.random.set_state(("MT19937", keys[:-1], int(keys[-1]), len(cached), cached[0] if cached else 0.0))
+    """Bring every generator back to a captured state. That of a device which this machine lacks is passed over."""
+    python, python_gauss = state["python"].tolist(), state["python_gauss"].tolist()
+    random.setstate((3, tuple(python), python_gauss[0] if python_gauss else None))
+    *keys, position = state["numpy"].tolist()
+    numpy_gauss = state["numpy_gauss"].tolist()
+    has_gauss = len(numpy_gauss)
+    np.random.set_state(("MT19937", keys, position, has_gauss, numpy_gauss[0] if has_gauss else 0.0))
     torch.set_rng_state(torch.from_numpy(state["torch"].copy()))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(torch.from_numpy(state["cuda"].copy()))
@@ -51,8 +53,8 @@ def restore(state: Mapping[str, NDArray[Any]]) -> None:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Whatever is drawn inside leaves no trace."""
+def preserve_state() -> Iterator[None]:
+    """Bring every generator back at the end to where it was: what is drawn inside leaves no trace."""
     state = capture()
     try:
         yield

@@ -9,33 +9,46 @@ FOLDER/model/         the trained weights, as `--model FOLDER/model` reads them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from .. import models, plugins
+from ..config import Section
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
 from ..evaluation.report import Report
-from ..features.cache import FeatureCache, sampling_fingerprint
-from ..features.lazy import Stored, stored
-from ..rerank import skeleton as rerank
+from ..features.cache import sampling_fingerprint
+from ..features.lazy import Stored
+from ..protocols import GeneratedDataset, GroupedDataset, KeyImageMethod, TrainableModel
+from ..rerank import skeleton as skeleton_reranking
 from ..rerank import skeleton_options
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Query, Sample
 from ..utils import distributed
 from ..utils.progress import Progress, Silent
 from . import checkpoint, skeletons
-from .loop import Outcome, Trainer
-from .loop import Progress as Step
+from .features import shared_features
+from .loop import Outcome, StepReport, Trainer
 from .pairs import PairBatches
 from .settings import DataOptions, RunSettings
 from .skeletons import SkeletonPairs
 
 MODEL = "model"
-_TOLD = ("loss", "validation")
+_SHOWN = ("loss", "validation")  # of a step's numbers
+
+
+@dataclass(frozen=True, slots=True)
+class SplitData:
+    """A split's samples and their features, the numbers of those that are usable, and the groups of twins (None: the
+    data set knows none)."""
+
+    samples: Sequence[Sample]
+    features: Stored
+    usable: Sequence[int]
+    groups: Sequence[Sequence[int]] | None
 
 
 def run(
@@ -49,131 +62,150 @@ def run(
 ) -> Outcome:
     """Train the model of `settings`, in as many processes as were started; every process calls this.
 
-    cache: a folder for vision features, shared by all runs. resume: go on from the newest checkpoint in `folder`.
-    Raises UsageError where the model cannot be trained, or more videos are unreadable than `data.unreadable` allows.
+    Args:
+        settings: of the whole run.
+        folder: of the run.
+        cache: a folder for vision features, shared by all runs.
+        resume: go on from the newest checkpoint in `folder`.
+        cpu: leave accelerators alone.
+        progress: is told in process 0 how far it is.
+
+    Raises:
+        UsageError: the model cannot be trained, or more videos are unreadable than `data.unreadable` allows.
     """
-    progress = progress if progress is not None and not distributed.rank() else Silent()
-    place = plugins.require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
+    device = plugins.require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
+    if progress is None or distributed.rank() != 0:
+        progress = Silent()
     torch.manual_seed(settings.train.seed)
-    model = models.trainable(settings.model, "cpu" if cpu else str(place))
-    samples, features, kept, groups = _data(settings, settings.data.train, model, cache, progress)
+    model = models.trainable(settings.model, "cpu" if cpu else str(device))
+    training = _split_data(settings, settings.data.train, model, cache, progress)
     data = PairBatches(
         model,
-        samples,
-        features,
-        kept,
-        groups,
+        training.samples,
+        training.features,
+        training.usable,
+        training.groups,
         batch=settings.data.batch,
         seed=settings.train.seed,
-        skeletons=_skeletons(settings, model, samples, features, kept, folder, progress),
+        skeletons=_skeleton_pairs(settings, model, training, folder, progress),
     )
-    held = settings.data.validation and _data(settings, settings.data.validation, model, cache, progress)
-
-    def validate(_: Any) -> float:
-        """SumR on the validation split; process 0's counts, so the others do not work for it."""
-        if held is None or distributed.rank():
-            return 0.0
-        report = evaluated(model, held[0], held[1])
-        return metrics.sum_of_recalls(report.t2v, report.v2t)
-
-    def step(now: Step) -> None:
-        progress.advance()
-        if "validation" in now.values:
-            told = ", ".join(f"{name} {now.values[name]:.3f}" for name in _TOLD)
-            progress.say(f"step {now.step} ({now.stage}): {told}")
-
+    validation = None
+    if settings.data.validation is not None:
+        validation = _split_data(settings, settings.data.validation, model, cache, progress)
     progress.begin("training", settings.train.steps)
     trainer = Trainer(
         model.network,
         data,
         settings.train,
         folder,
-        validate=validate if held else None,
-        progress=step,
+        validate=None if validation is None else _Validation(model, validation),
+        on_step=_StepLines(progress),
         config={**settings.model_dump(mode="json", exclude={"train", "device"}), "fingerprint": model.fingerprint()},
         resume=resume,
         cpu=cpu,
     )
     progress.advance(trainer.step)
     outcome = trainer.run()
-    if outcome.finished and not distributed.rank():
+    if outcome.finished and distributed.rank() == 0:
         _export(model, settings, folder, outcome)
     return outcome
 
 
-def evaluated(model: Any, samples: Sequence[Sample], features: Stored) -> Report:
-    """The model's report on samples whose features are there."""
-    able = [number for number in range(len(samples)) if number not in features.failures]
-    made = iter(model.embed_videos([features[number] for number in able]))
+class _Validation:
+    """SumR on the validation split."""
+
+    def __init__(self, model: TrainableModel, split: SplitData) -> None:
+        self._model, self._split = model, split
+
+    def __call__(self, network: Any) -> float:
+        """Return the number; process 0's counts, so the others do not work for it."""
+        if distributed.rank() != 0:
+            return 0.0
+        report = evaluated(self._model, self._split.samples, self._split.features)
+        return metrics.sum_of_recalls(report.t2v, report.v2t)
+
+
+class _StepLines:
+    """Draws the progress of the steps, and a line after every validation."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __call__(self, report: StepReport) -> None:
+        self._progress.advance()
+        if "validation" in report.values:
+            values = ", ".join(f"{name} {report.values[name]:.3f}" for name in _SHOWN)
+            self._progress.say(f"step {report.step} ({report.stage}): {values}")
+
+
+def evaluated(model: TrainableModel, samples: Sequence[Sample], features: Stored) -> Report:
+    """Return the model's report on samples whose features are there."""
+    usable = [number for number in range(len(samples)) if number not in features.failures]
+    embedded = dict(zip(usable, model.embed_videos([features[number] for number in usable]), strict=True))
     embeddings: list[Embeddings | MediaError] = [
-        features.failures[number] if number in features.failures else next(made) for number in range(len(samples))
+        features.failures[number] if number in features.failures else embedded[number] for number in range(len(samples))
     ]
     captions = [Query(caption) for sample in samples for caption in sample.captions]
     vectors = model.embed_queries(captions)
     return evaluate.evaluate(samples, embeddings, vectors, model.scoring, model=model.name, max_unreadable=1.0)
 
 
-def _data(
-    settings: RunSettings, section: Any, model: Any, cache: Path, progress: Progress
-) -> tuple[Sequence[Sample], Stored, list[int], Sequence[Sequence[int]] | None]:
-    """Samples, their features, the numbers of those that can be used, and the groups of twins if there are any.
-
-    Every process makes its share of the missing features, and then reads those of all.
-    """
+def _split_data(
+    settings: RunSettings, section: Section, model: TrainableModel, cache: Path, progress: Progress
+) -> SplitData:
+    """Return a split with its features, which all processes make together; process 0 renders what is generated."""
     dataset = plugins.build("datasets", section.name, section.options)
-    if hasattr(dataset, "generate") and not distributed.rank() and (missing := len(dataset.pending())):
-        progress.begin("rendering", missing)
-        dataset.generate(advance=progress.advance)
+    if isinstance(dataset, GeneratedDataset) and distributed.rank() == 0:
+        pending = len(dataset.pending())
+        if pending:
+            progress.begin("rendering", pending)
+            dataset.generate(advance=progress.advance)
     distributed.wait()
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
-    method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
-    mine = videos[distributed.rank() :: distributed.world()]
-    progress.begin("features", len(mine))
-    stored(mine, model, method, FeatureCache(cache), progress.advance)
-    distributed.wait()
-    features = stored(videos, model, method, FeatureCache(cache))
-    _check(section, samples, features.failures, settings.data)
-    if failures := features.failures:
+    features = shared_features(videos, model, _key_images(settings), cache, progress)
+    failures = features.failures
+    _check(section, samples, failures, settings.data)
+    if failures:
         progress.say(f"{len(failures)} videos are left out; the first: {next(iter(failures.values()))}")
-    groups = dataset.groups() if hasattr(dataset, "groups") else None
-    return samples, features, [n for n in range(len(samples)) if n not in features.failures], groups
+    usable = [number for number in range(len(samples)) if number not in failures]
+    groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
+    return SplitData(samples, features, usable, groups)
 
 
-def _skeletons(
-    settings: RunSettings,
-    model: Any,
-    samples: Sequence[Sample],
-    features: Stored,
-    kept: Sequence[int],
-    folder: Path,
-    progress: Progress,
+def _key_images(settings: RunSettings) -> KeyImageMethod:
+    method: KeyImageMethod = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
+    return method
+
+
+def _skeleton_pairs(
+    settings: RunSettings, model: TrainableModel, training: SplitData, folder: Path, progress: Progress
 ) -> SkeletonPairs | None:
-    """Pairs for L_s, where a stage weighs it; the same in every process. What videos answer is kept in the folder."""
-    if not any("skeleton" in stage.weights for stage in settings.train.stages):
+    """Return pairs for L_s, where a stage weighs it; the same in every process, which process 0 makes. The answers
+    about videos are stored in the folder."""
+    if "skeleton" not in settings.train.terms():
         return None
     options = skeleton_options(settings.rerank, model)
     folder.mkdir(parents=True, exist_ok=True)
-    method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
-    made = None
-    if not distributed.rank():
-        made = skeletons.make(
+    pairs = None
+    if distributed.rank() == 0:
+        store = SkeletonStore(folder / SKELETONS_FILE)
+        pairs = skeletons.make(
             model,
-            rerank.describer(
-                options, model=model, store=SkeletonStore(folder / SKELETONS_FILE), device=settings.device
-            ),
-            samples,
-            features,
-            kept[: settings.data.skeletons.videos],
-            sampling=sampling_fingerprint(model, method),
-            near=settings.data.skeletons.near,
+            skeleton_reranking.describer(options, model=model, store=store, device=settings.device),
+            training.samples,
+            training.features,
+            training.usable[: settings.data.skeletons.videos],
+            sampling=sampling_fingerprint(model, _key_images(settings)),
+            negatives=settings.data.skeletons.near,
             seed=settings.train.seed,
             progress=progress,
         )
-    return cast("SkeletonPairs", distributed.objects(made)[0])
+    return cast("SkeletonPairs", distributed.objects(pairs)[0])
 
 
-def _check(section: Any, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:
+def _check(section: Section, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:
+    """Raise UsageError where more videos failed than the settings allow."""
     if len(failures) > data.unreadable * len(samples):
         raise UsageError(
             f"{section.name}: {len(failures)} of {len(samples)} videos cannot be used, more than {data.unreadable:.0%} "
@@ -181,16 +213,15 @@ def _check(section: Any, samples: Sequence[Sample], failures: Mapping[int, Media
         )
 
 
-def _export(model: Any, settings: RunSettings, folder: Path, outcome: Outcome) -> None:
-    """The best checkpoint's weights (the last ones', where nothing was validated) as a model folder."""
-    best = outcome.best
-    step = best.step if best else outcome.step
-    checkpoint.load_trained(model.network, folder / "checkpoints" / f"step-{step:08d}")
+def _export(model: TrainableModel, settings: RunSettings, folder: Path, outcome: Outcome) -> None:
+    """Write the best checkpoint's weights (the last ones, where nothing was validated) as a model folder."""
+    step = outcome.step if outcome.best is None else outcome.best.step
+    checkpoint.load_trained(model.network, checkpoint.folder_of(folder / "checkpoints", step))
     origin = {
         **checkpoint.origin(),
         "step": step,
-        "validation": asdict(best) if best else None,
+        "validation": asdict(outcome.best) if outcome.best else None,
         "settings": settings.model_dump(mode="json"),
     }
-    given = settings.rerank.model_dump(mode="json") if settings.rerank else None
-    model.save(folder / MODEL, settings.keyimages.model_dump(mode="json"), origin, given)
+    rerank = settings.rerank.model_dump(mode="json") if settings.rerank else None
+    model.save(folder / MODEL, settings.keyimages.model_dump(mode="json"), origin, rerank)

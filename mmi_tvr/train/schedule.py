@@ -6,15 +6,19 @@ import math
 
 
 def factor(step: int, steps: int, warmup: float = 0.1, floor: float = 0.0) -> float:
-    """Share of the peak learning rate at a step, counted from 0, of a stage of `steps`.
+    """Return the share of the peak learning rate at a step of a stage.
 
-    warmup: share of the steps in which the rate rises; its first step is not at zero. floor: where the cosine ends.
+    Args:
+        step: counted from 0 within the stage.
+        steps: of the stage.
+        warmup: share of the steps in which the rate rises; its first step is not at zero.
+        floor: where the cosine ends, as a share of the peak.
 
     >>> [round(factor(step, 10, warmup=0.2), 2) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.04]
     """
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    done = (step - rising) / max(1, steps - rising)
-    return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
+    warmup_steps = round(warmup * steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2

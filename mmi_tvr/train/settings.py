@@ -38,10 +38,13 @@ class RunSettings(CommonSettings):
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
-    """A run's settings, checked whole: UsageError, or ConfigError with every problem, before anything is loaded."""
-    found = config.read(RunSettings, path, overrides)
+    """Return a run's settings, changed by `a.b=c` overrides and checked whole, before anything heavy is loaded.
+
+    Raises ConfigError with every problem at once, and UsageError where the file is missing or no YAML.
+    """
+    settings = config.read(RunSettings, path, overrides)
     problems = []
-    for section in (found.data.train, found.data.validation):
+    for section in (settings.data.train, settings.data.validation):
         if section is not None:
             try:
                 options = plugins.options("datasets", section.name, section.options)
@@ -49,11 +52,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
                     problems.append(f"data: {section.name}'s test split is for evaluation alone; set split")
             except UsageError as error:
                 problems.append(str(error))
-    if found.model.name == "auto":
+    if settings.model.name == "auto":
         problems.append("model: name the model that is trained")
-    if found.data.validation == found.data.train:
+    if settings.data.validation == settings.data.train:
         problems.append("data.validation: the training data themselves; name another split")
     if problems:
         raise ConfigError(str(path), problems)
-    found.checked(str(path))
-    return found
+    return settings.checked(str(path))

@@ -18,28 +18,29 @@ from ..protocols import Model
 from ..scoring.similarity import Gallery
 from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, skeleton_text
-from ..types import IdArray, Query, Sample
+from ..types import FloatArray, IdArray, Query, Sample
 from ..utils.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class SkeletonPairs:
-    """Plain skeletons of N captions and of their videos, and `near` (N, M), the numbers of other videos, best first."""
+    """Plain skeletons of N captions and of their videos, and `hard_negatives` (N, M), the numbers of other videos that
+    the model takes for each caption's, best first."""
 
     texts: Sequence[str]
     videos: Sequence[str]
-    near: IdArray
+    hard_negatives: IdArray
 
     def draw(self, count: int, dice: np.random.Generator) -> dict[str, Any]:
-        """So many pairs, about half of which match: {"text", "video", "match" (count,) bool}. A video that answers as
-        the caption's own does matches, too."""
+        """Return so many pairs, about half of which match: {"text", "video", "match" (count,) bool}. A video that
+        answers as the caption's own does matches, too."""
         rows = dice.integers(len(self.texts), size=count)
-        others = [self.near[row, dice.integers(self.near.shape[1])] for row in rows]
-        chosen = [row if dice.random() < 0.5 else other for row, other in zip(rows, others, strict=True)]
-        match = [self.videos[at] == self.videos[row] for row, at in zip(rows, chosen, strict=True)]
+        negatives = [self.hard_negatives[row, dice.integers(self.hard_negatives.shape[1])] for row in rows]
+        videos = [row if dice.random() < 0.5 else negative for row, negative in zip(rows, negatives, strict=True)]
+        match = [self.videos[video] == self.videos[row] for row, video in zip(rows, videos, strict=True)]
         return {
             "text": [self.texts[row] for row in rows],
-            "video": [self.videos[at] for at in chosen],
+            "video": [self.videos[video] for video in videos],
             "match": torch.tensor(match),
         }
 
@@ -52,32 +53,43 @@ def make(
     numbers: Sequence[int],
     *,
     sampling: str,
-    near: int,
+    negatives: int,
     seed: int,
     progress: Progress,
 ) -> SkeletonPairs:
-    """Skeletons of the samples of these `numbers`, with one caption each. A sample of which nothing was answered is
-    left out. sampling: `features.sampling_fingerprint`. near: hard negatives of each."""
+    """Return the skeletons of samples, with one caption each. A sample of which nothing was answered is left out.
+
+    Args:
+        model: searches for the hard negatives.
+        describer: answers the questions.
+        samples: the whole data set.
+        features: of every sample, by its number.
+        numbers: of the samples that are described.
+        sampling: `features.sampling_fingerprint`.
+        negatives: hard negatives of each caption.
+        seed: of the captions that are drawn.
+        progress: of the describing.
+    """
     dice = np.random.default_rng(seed)
     chosen = [samples[number] for number in numbers]
     captions = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in chosen]
-    seen = dataset.video_views(samples, features, sampling, numbers)
-    texts, videos = dataset.describe(describer, captions, seen, progress.begin, progress.advance)
-    kept = [at for at in range(len(numbers)) if skeleton_text(texts[at]) and skeleton_text(videos[at])]
-    gallery = Gallery.pack(model.embed_videos([features[numbers[at]] for at in kept]))
-    vectors = np.asarray(model.embed_queries([Query(captions[at]) for at in kept]))
+    views = dataset.video_views(samples, features, sampling, numbers)
+    texts, videos = dataset.describe(describer, captions, views, progress.begin, progress.advance)
+    answered = [row for row in range(len(numbers)) if skeleton_text(texts[row]) and skeleton_text(videos[row])]
+    gallery = Gallery.pack(model.embed_videos([features[numbers[row]] for row in answered]))
+    queries = np.asarray(model.embed_queries([Query(captions[row]) for row in answered]))
     return SkeletonPairs(
-        [skeleton_text(texts[at]) for at in kept],
-        [skeleton_text(videos[at]) for at in kept],
-        _near(gallery, vectors, model, min(near, len(kept) - 1)),
+        [skeleton_text(texts[row]) for row in answered],
+        [skeleton_text(videos[row]) for row in answered],
+        _hard_negatives(gallery, queries, model, min(negatives, len(answered) - 1)),
     )
 
 
-def _near(gallery: Gallery, vectors: Any, model: Model, most: int) -> IdArray:
-    """The best other videos of each query, (N, most)."""
+def _hard_negatives(gallery: Gallery, queries: FloatArray, model: Model, count: int) -> IdArray:
+    """Return the best other videos of each query, (N, count); query i belongs to video i."""
     rows = []
-    for row, vector in enumerate(vectors):
-        scores = gallery.score(vector[None], model.scoring)[0]
+    for row, query in enumerate(queries):
+        scores = gallery.score(query[None], model.scoring)[0]
         scores[row] = -np.inf
-        rows.append(np.argsort(-scores, kind="stable")[:most])
+        rows.append(np.argsort(-scores, kind="stable")[:count])
     return np.stack(rows).astype(np.int64)

@@ -21,9 +21,9 @@ class Tracker(Protocol):
 
 
 def make(name: str, folder: Path, step: int) -> Tracker:
-    """The tracker of this name, writing below a run's folder, going on after `step` (0: from nothing)."""
-    kinds: dict[str, type[JsonLines] | type[TensorBoard]] = {"jsonl": JsonLines, "tensorboard": TensorBoard}
-    return kinds[name](folder, step)
+    """Return the tracker of this name, which writes below a run's folder and goes on after `step` (0: from nothing)."""
+    trackers: dict[str, type[JsonLines] | type[TensorBoard]] = {"jsonl": JsonLines, "tensorboard": TensorBoard}
+    return trackers[name](folder, step)
 
 
 class JsonLines:
@@ -32,8 +32,8 @@ class JsonLines:
     def __init__(self, folder: Path, step: int = 0) -> None:
         path = folder / "metrics.jsonl"
         if path.exists():  # a killed run has logged steps that the resumed one makes again
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-            write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+            former = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+            write_atomically(path, "".join(f"{line}\n" for line in former).encode())
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -62,7 +62,7 @@ class TensorBoard:
 
 
 def _step(line: str) -> float:
-    """The step of a line; a line that a kill cut short is after every step."""
+    """Return the step of a line; a line that a kill cut short is after every step."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -1,0 +1,36 @@
+"""Vision features of a run's videos, made by all processes together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..features.cache import FeatureCache
+from ..features.lazy import Stored, stored
+from ..protocols import KeyImageMethod, Model
+from ..types import Video
+from ..utils import distributed
+from ..utils.progress import Progress
+
+
+def shared_features(
+    videos: Sequence[Video], model: Model, method: KeyImageMethod, cache: Path, progress: Progress
+) -> Stored:
+    """Return the features of every video; every process calls this with the same videos.
+
+    Each process makes its share of those that the cache does not have yet, and then reads those of all.
+
+    Args:
+        videos: what the features are of, in the order of the result.
+        model: encodes the key images.
+        method: chooses them.
+        cache: folder of the features, which all processes see.
+        progress: of this process's share.
+    """
+    share = videos[distributed.rank() :: distributed.world()]
+    progress.begin("features", len(share))
+    features = stored(share, model, method, FeatureCache(cache), progress.advance)
+    if distributed.world() == 1:
+        return features
+    distributed.wait()
+    return stored(videos, model, method, FeatureCache(cache))
