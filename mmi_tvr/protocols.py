@@ -163,6 +163,15 @@ class Judge(Protocol):
 
 
 @runtime_checkable
+class RelevanceCalibration(Protocol):
+    """Makes scores comparable across queries, on one collection (`scoring.relevance`)."""
+
+    def relevance(self, scores: FloatArray) -> FloatArray:
+        """Return the relevance (M,) of scores (M,), in 0..1 and in their order."""
+        ...
+
+
+@runtime_checkable
 class Reranker(Protocol):
     """Scores a query and videos together; may reorder hits, never invents one."""
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .protocols import Index, Model, Reranker
+from .protocols import Index, Model, RelevanceCalibration, Reranker
 from .scoring import relevance
 from .scoring.joint import permutation
 from .scoring.similarity import Gallery
@@ -26,17 +26,17 @@ from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Le
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
 
-Entry = tuple[tuple[Path, ...], NDArray[np.float64]]  # paths of a video, and its segments (K, 3)
+
+class VideoEntry(NamedTuple):
+    """What a search needs of a video besides its vectors: `paths` of its content, and `segments` (K, 3) as in
+    `types.Features`."""
+
+    paths: tuple[Path, ...]
+    segments: NDArray[np.float64]
+
+
 # Video numbers -> entries of those that may be shown; a number that is missing is passed over.
-Lookup = Callable[[Iterable[int]], Mapping[int, Entry]]
-
-
-class Relevance(Protocol):
-    """Makes scores comparable across queries; `scoring.relevance.Relevance` is the one that a library uses."""
-
-    def of(self, scores: FloatArray) -> FloatArray:
-        """Relevance in 0..1 of scores (M,)."""
-        ...
+Lookup = Callable[[Iterable[int]], Mapping[int, VideoEntry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,19 @@ class SearchResult(Sequence[Hit]):
         return len(self.hits)
 
     @overload
-    def __getitem__(self, at: int) -> Hit: ...
+    def __getitem__(self, position: int) -> Hit: ...
 
     @overload
-    def __getitem__(self, at: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, position: slice) -> tuple[Hit, ...]: ...
 
-    def __getitem__(self, at: int | slice) -> Hit | tuple[Hit, ...]:
-        return self.hits[at]
+    def __getitem__(self, position: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[position]
 
 
 class Searcher:
     """Answers queries from an index. Holds nothing of the collection but what the index holds."""
 
-    def __init__(self, model: Model, index: Index, lookup: Lookup, calibration: Relevance) -> None:
+    def __init__(self, model: Model, index: Index, lookup: Lookup, calibration: RelevanceCalibration) -> None:
         self.model = model
         self.index = index
         self.lookup = lookup
@@ -92,13 +92,21 @@ class Searcher:
         videos: frozenset[int] | None = None,
         reranker: Reranker | None = None,
     ) -> SearchResult:
-        """The `top` best videos, among `videos` if given, in the order of the `reranker` if given.
+        """Return the best videos for a query, each with its best moment.
 
-        With `min_relevance` each hit has at least that relevance. Without, the best one has the relevance from which
-        the model's hits are to be believed (`Scoring.min_relevance`), or nothing is found; re-ranking does not change
-        that (decision): the relevance is that of the search's own score.
-        Equal scores are ordered by video number. Raises UsageError for an empty query, `top` below 1 or
-        `min_relevance` outside 0..1.
+        Equal scores are ordered by video number.
+
+        Args:
+            query: What to look for.
+            top: How many videos at most.
+            min_relevance: Each hit has at least this relevance (0..1). None: the best hit has the relevance from which
+                the model's hits are to be believed (`Scoring.min_relevance`), or nothing is returned; re-ranking does
+                not change that (decision): the relevance is that of the search's own score.
+            videos: The numbers of the videos to search among; None for all.
+            reranker: Reorders the best of them.
+
+        Raises:
+            UsageError: For an empty query, `top` below 1 or `min_relevance` outside 0..1.
         """
         query = checked_query(query)
         if top < 1:
@@ -109,117 +117,129 @@ class Searcher:
         with clock.stage("embed"):
             vector = np.asarray(self.model.embed_queries([query]), dtype=np.float32)  # (1, D)
         with clock.stage("search"):
-            found = self.lookup(self._candidates(vector, max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top), videos))
+            entries = self.lookup(self._candidates(vector, max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top), videos))
         with clock.stage("score"):
-            ranking = self._score(vector, found)
-        found_score = ranking.scores[:1]  # the best
+            ranking = self._score(vector, entries)
+        best_score = ranking.scores[:1]  # empty where there are no candidates
         if reranker is not None and len(ranking.numbers):
             with clock.stage("rerank"):
                 best = ranking.first(reranker.depth)
                 ranking = ranking.reordered(reranker.rerank(query, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
         with clock.stage("relevance"):
-            hits = self._hits(ranking.first(top), vector[0])
-            believed = bool((self.calibration.of(found_score) >= self.model.scoring.min_relevance).any())
+            candidates = self._hits(ranking.first(top), vector[0])
+            believed = bool((self.calibration.relevance(best_score) >= self.model.scoring.min_relevance).any())
         if min_relevance is not None:
-            kept = tuple(hit for hit in hits if hit.relevance >= min_relevance)
+            hits = tuple(hit for hit in candidates if hit.relevance >= min_relevance)
         else:
-            kept = tuple(hits) if believed else ()
-        closest = hits[0] if hits and not kept else None
-        return SearchResult(kept, query, self.model.name, clock.seconds(), closest=closest)
+            hits = tuple(candidates) if believed else ()
+        closest = candidates[0] if candidates and not hits else None
+        return SearchResult(hits, query, self.model.name, clock.seconds(), closest=closest)
 
     def _candidates(self, vector: FloatArray, limit: int, videos: frozenset[int] | None) -> list[int]:
-        """Numbers of the videos that may be among the best, from the kinds of vectors that count for the score."""
+        """Return numbers of the videos that may be among the best, from the levels that count for the score."""
         weight = self.model.scoring.moment_weight
-        counts: tuple[tuple[Level, bool], ...] = (("video", weight < 1), ("moment", weight > 0))
-        ids = [self.index.search(vector, limit, Filter(level, videos))[1][0] for level, used in counts if used]
-        found = np.concatenate(ids)
-        return [int(number) for number in np.unique(video_of(found[found >= 0]))]
+        levels: list[Level] = []
+        if weight < 1:
+            levels.append("video")
+        if weight > 0:
+            levels.append("moment")
+        ids = np.concatenate([self.index.search(vector, limit, Filter(level, videos))[1][0] for level in levels])
+        return [int(number) for number in np.unique(video_of(ids[ids >= 0]))]
 
-    def _score(self, vector: FloatArray, found: Mapping[int, Entry]) -> _Ranking:
-        """Exact scores of the candidates from their stored vectors, best first."""
-        numbers = sorted(found)
+    def _score(self, vector: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
+        """Return the candidates with exact scores from their stored vectors, best first."""
+        numbers = sorted(entries)
         if not numbers:
             return _Ranking(np.empty(0, np.int64), np.empty(0, np.float32), [], [])
-        ids = np.concatenate([row_ids(number, len(found[number][1])) for number in numbers])
-        gallery = gallery_of(self.index, ids)
+        ids = np.concatenate([row_ids(number, len(entries[number].segments)) for number in numbers])
+        gallery = Gallery.from_index(self.index, ids)
         scores = gallery.score(vector, self.model.scoring)[0]
-        vectors = [
-            Embeddings(gallery.videos[at], gallery.moments[first:last], found[number][1])
-            for at, (number, first, last) in enumerate(
-                zip(numbers, gallery.offsets[:-1], gallery.offsets[1:], strict=True)
-            )
-        ]
-        paths = [found[number][0] for number in numbers]
-        return _Ranking(np.array(numbers, dtype=np.int64), scores, paths, vectors).sorted(scores)
+        vectors = []
+        for row, number in enumerate(numbers):
+            moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
+            vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
+        paths = [entries[number].paths for number in numbers]
+        return _Ranking(np.array(numbers, dtype=np.int64), scores, paths, vectors).by_score()
 
     def _hits(self, ranking: _Ranking, query: FloatArray) -> list[Hit]:
-        """One hit a video: its best moment."""
+        """Return one hit a video: its best moment."""
         if not len(ranking.numbers):
             return []
-        found = self.calibration.of(ranking.scores)
+        relevances = self.calibration.relevance(ranking.scores)
         hits = []
-        for at, vectors in enumerate(ranking.vectors):
+        for row, vectors in enumerate(ranking.vectors):
             cosines = vectors.moments @ query
             best = int(np.argmax(cosines))
-            start, end, moment = (float(second) for second in vectors.segments[best])
+            start, end, time_shown = (float(second) for second in vectors.segments[best])
             parts = {"video": float(vectors.video @ query), "moment": float(cosines[best])}
-            path, *also = ranking.paths[at]
-            score, why = float(ranking.scores[at]), ranking.why.get(int(ranking.numbers[at]))
-            parts |= _parts(why) if why else {}
-            hits.append(Hit(path, start, end, moment, score, float(found[at]), parts, tuple(also), why))
+            explanation = ranking.explanations.get(int(ranking.numbers[row]))
+            if explanation is not None:
+                parts |= _parts(explanation)
+            path, *copies = ranking.paths[row]
+            hits.append(
+                Hit(
+                    path=path,
+                    start=start,
+                    end=end,
+                    time=time_shown,
+                    score=float(ranking.scores[row]),
+                    relevance=float(relevances[row]),
+                    scores=parts,
+                    copies=tuple(copies),
+                    explanation=explanation,
+                )
+            )
         return hits
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Candidates side by side: numbers and scores (n,), paths, vectors."""
+    """Candidates side by side: numbers and scores (n,), paths, vectors; after a re-ranking explanations, by number."""
 
     numbers: IdArray
     scores: FloatArray
     paths: Sequence[tuple[Path, ...]]
     vectors: Sequence[Embeddings]
-    why: Mapping[int, Explanation] = field(default_factory=dict)  # by number, after a re-ranking
+    explanations: Mapping[int, Explanation] = field(default_factory=dict)
 
-    def sorted(self, scores: FloatArray) -> _Ranking:
-        """Ordered by these scores; ties go to the smaller number."""
-        return self._take(np.lexsort((self.numbers, -np.asarray(scores))), np.asarray(scores))
+    def by_score(self) -> _Ranking:
+        """Return the candidates ordered by their scores; ties go to the smaller number."""
+        return self._take(np.lexsort((self.numbers, -self.scores)))
 
     def reordered(self, explanations: Sequence[Explanation]) -> _Ranking:
-        """The first ones, which are explained, in the order that this means; behind them the rest."""
+        """Return the first ones, which are explained, in the order of their joint scores; behind them the rest."""
         count = len(explanations)
-        first = permutation([each.joint_score for each in explanations])
+        first = permutation([explanation.joint_score for explanation in explanations])
         order = np.array([*first, *range(count, len(self.numbers))], dtype=np.intp)
-        why = {int(number): each for number, each in zip(self.numbers[:count], explanations, strict=True)}
-        return replace(self, why=why)._take(order, self.scores)
+        by_number = dict(zip(self.numbers[:count].tolist(), explanations, strict=True))
+        return replace(self, explanations=by_number)._take(order)
 
     def first(self, count: int) -> _Ranking:
-        return self._take(np.arange(min(count, len(self.numbers))), self.scores)
+        """Return the best `count` candidates."""
+        return self._take(np.arange(min(count, len(self.numbers))))
 
-    def _take(self, order: NDArray[np.intp], scores: FloatArray) -> _Ranking:
-        paths, vectors = [self.paths[at] for at in order], [self.vectors[at] for at in order]
-        return _Ranking(self.numbers[order], scores[order], paths, vectors, self.why)
-
-
-def gallery_of(index: Index, ids: IdArray) -> Gallery:
-    """Stored vectors of whole videos; `ids` are theirs, each video's own before its moments; KeyError if unknown."""
-    stored = index.get(ids)
-    own = moment_of(ids) < 0
-    offsets = np.append(np.flatnonzero(own) - np.arange(np.count_nonzero(own)), np.count_nonzero(~own))
-    return Gallery(stored[own], stored[~own], offsets)
+    def _take(self, order: NDArray[np.intp]) -> _Ranking:
+        return replace(
+            self,
+            numbers=self.numbers[order],
+            scores=self.scores[order],
+            paths=[self.paths[row] for row in order],
+            vectors=[self.vectors[row] for row in order],
+        )
 
 
-def calibrated(model: Model, index: Index) -> Relevance:
-    """The relevance of scores on this collection, from an even sample of its videos."""
+def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
+    """Calibrate relevance on a collection, from an even sample of its videos."""
     ids = index.ids()
-    first = np.flatnonzero(moment_of(ids) < 0)  # where each video begins
-    chosen = np.unique(np.linspace(0, len(first) - 1, min(len(first), relevance.SAMPLE)).astype(np.int64))
-    sample = np.isin(video_of(ids), video_of(ids[first[chosen]]))
-    return relevance.calibrate(model, gallery_of(index, ids[sample]), len(first))
+    starts = np.flatnonzero(moment_of(ids) < 0)  # where each video begins
+    chosen = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), relevance.SAMPLE)).astype(np.int64))
+    in_sample = np.isin(video_of(ids), video_of(ids[starts[chosen]]))
+    return relevance.calibrate(model, Gallery.from_index(index, ids[in_sample]), len(starts))
 
 
 def checked_query(query: str | Query) -> Query:
-    """A query that any tokenizer can read. Raises UsageError where there is nothing in it.
+    """Return a query that any tokenizer can read. Raises UsageError where there is nothing in it.
 
     >>> checked_query("a dog \\ud800").text
     'a dog ?'
@@ -231,9 +251,13 @@ def checked_query(query: str | Query) -> Query:
     return Query(text)
 
 
-def _parts(why: Explanation) -> dict[str, float]:
-    named = {"cosine": why.cosine, "probability": why.probability, "joint": why.joint_score}
-    return {name: value for name, value in named.items() if value is not None}
+def _parts(explanation: Explanation) -> dict[str, float]:
+    parts = {
+        "cosine": explanation.cosine,
+        "probability": explanation.probability,
+        "joint": explanation.joint_score,
+    }
+    return {name: value for name, value in parts.items() if value is not None}
 
 
 class _Clock:
@@ -250,7 +274,7 @@ class _Clock:
         self._stages[name] = time.perf_counter() - started
 
     def add(self, stage: str, parts: Mapping[str, float]) -> None:
-        """Seconds of a stage's own parts."""
+        """Note the seconds of a stage's parts."""
         self._stages |= {f"{stage}.{part}": seconds for part, seconds in parts.items()}
 
     def seconds(self) -> dict[str, float]:

@@ -94,7 +94,7 @@ class FakeModel:
 class ClippedScore:
     """Relevance that is the score itself, cut to 0..1."""
 
-    def of(self, scores: FloatArray) -> FloatArray:
+    def relevance(self, scores: FloatArray) -> FloatArray:
         return np.clip(scores, 0, 1)
 
 

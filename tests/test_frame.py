@@ -173,7 +173,7 @@ def test_relevance_is_the_share_of_unrelated_queries_that_do_worse(own_cache: Pa
     best = (fresh @ gallery.videos.T).max(axis=1)
     for wanted in (0.25, 0.5, 0.75, 0.95):
         score = np.quantile(best, wanted)
-        assert law.of(np.array([score]))[0] == pytest.approx(wanted, abs=0.1)
+        assert law.relevance(np.array([score]))[0] == pytest.approx(wanted, abs=0.1)
 
 
 def test_a_larger_collection_asks_for_a_better_score(own_cache: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_larger_collection_asks_for_a_better_score(own_cache: Path) -> None:
 
 @given(arrays.arrays(np.float64, 8, elements=st.floats(-1, 1)))
 def test_relevance_keeps_the_order_and_stays_in_its_bounds(scores: np.ndarray) -> None:
-    found = relevance.Relevance(0.2, 0.05).of(scores)
+    found = relevance.GumbelLaw(0.2, 0.05).relevance(scores)
     assert ((found >= 0) & (found <= 1)).all()
     order = np.argsort(scores, kind="stable")
     assert (np.diff(found[order]) >= 0).all()

@@ -297,7 +297,7 @@ def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path, model: Any) -> None
 
 def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: Any) -> None:
     class Hopeless:
-        def of(self, scores: np.ndarray) -> np.ndarray:
+        def relevance(self, scores: np.ndarray) -> np.ndarray:
             return np.zeros(len(scores))
 
     wanted = settings(tmp_path, [WHAT], [WHAT])

@@ -12,7 +12,7 @@ from fakes import COLOURS, ClippedScore, FakeModel
 from mmi_tvr.errors import UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
-from mmi_tvr.search import Searcher
+from mmi_tvr.search import Searcher, VideoEntry
 from mmi_tvr.types import Embeddings, Explanation, Scoring, row_ids
 
 
@@ -57,7 +57,7 @@ def test_search_equals_a_naive_loop(tmp_path, scoring):
         searcher = Searcher(
             model,
             index,
-            lambda numbers: {n: ((Path(f"{n}.mp4"),), stored[n].segments) for n in numbers},
+            lambda numbers: {n: VideoEntry((Path(f"{n}.mp4"),), stored[n].segments) for n in numbers},
             ClippedScore(),
         )
         naive = {}

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from .. import index, models
 from ..errors import IndexMismatch, UsageError
 from ..protocols import Index
-from ..search import Entry, Searcher, calibrated
+from ..search import Searcher, VideoEntry, calibration_of
 from ..types import Hit, row_ids, video_of
 from .extract import EMBEDDINGS, JOB, ExtractSettings, ModelFactory
 from .folder import BatchFolder
@@ -50,7 +50,7 @@ class EmbeddingCollection:
         self._files = sorted((path / EMBEDDINGS).glob("*.safetensors"))
         if not self._files:
             raise UsageError(f"{path}: none of its videos could be used, so there is nothing to search")
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, VideoEntry] = {}
         self._items: dict[int, Item] = {}
 
     @property
@@ -71,12 +71,12 @@ class EmbeddingCollection:
             made_by = f"its vectors were made by {self.fingerprint}, but {model.name} is now {fingerprint}"
             raise IndexMismatch(f"{self.folder.path}: {made_by}")
         vectors = self._index()
-        return Searcher(model, vectors, self._lookup, calibrated(model, vectors))
+        return Searcher(model, vectors, self._lookup, calibration_of(model, vectors))
 
     def item_of(self, hit: Hit) -> Item:
         return self._items[int(hit.path.name)]
 
-    def _lookup(self, numbers: Iterable[int]) -> dict[int, Entry]:
+    def _lookup(self, numbers: Iterable[int]) -> dict[int, VideoEntry]:
         return {number: self._entries[number] for number in numbers if number in self._entries}
 
     def _index(self) -> Index:
@@ -89,7 +89,7 @@ class EmbeddingCollection:
                 videos = list(_read(file))
                 for video in videos:
                     self._items[video.number] = video.item
-                    self._entries[video.number] = (Path(str(video.number)),), video.segments
+                    self._entries[video.number] = VideoEntry((Path(str(video.number)),), video.segments)
                 if opened is None:
                     dim = videos[0].vectors.shape[1]
                     opened = index.open_index("auto", path=path, dim=dim, fingerprint=self.fingerprint)

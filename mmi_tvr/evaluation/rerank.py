@@ -54,7 +54,7 @@ def reranked(
 
     def joint(row: int, column: int, cosine: float) -> float | None:
         p = judged[row][column]
-        return None if np.isnan(p) else scoring.of(cosine, p)
+        return None if np.isnan(p) else scoring.score(cosine, p)
 
     t2v_scores: dict[int, Scores] = {}
     for row, cosines in best_columns.items():

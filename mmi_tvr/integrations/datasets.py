@@ -22,7 +22,7 @@ from ..library.catalogue import Catalogue
 from ..library.components import Components
 from ..library.core import CATALOGUE
 from ..protocols import Index
-from ..search import gallery_of
+from ..scoring.similarity import Gallery
 from ..types import Embeddings, Sample, row_ids
 from ..utils.progress import Progress
 
@@ -93,7 +93,7 @@ def _library_rows(catalogue: Catalogue, index: Index, numbers: Sequence[int]) ->
     for first in range(0, len(numbers), _BLOCK):
         entries = catalogue.entries(numbers[first : first + _BLOCK])
         for number, ((path, *also), segments) in entries.items():
-            gallery = gallery_of(index, row_ids(number, len(segments)))
+            gallery = Gallery.from_index(index, row_ids(number, len(segments)))
             vectors = Embeddings(gallery.videos[0], gallery.moments, segments)
             yield {"also": [str(each) for each in also]} | _row(path, 0.0, float(segments[-1, 1]), vectors)
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import MmiTvrError, UsageError
+from ..search import VideoEntry
 from ..types import MOMENT_BITS, Embeddings, IdArray
 from .migrations import LATEST, migrate, schema_version
 from .scan import Root
@@ -264,7 +264,7 @@ class Catalogue:
         rows = np.array(self._db.execute(sql).fetchall(), dtype=np.int64).reshape(-1, 2)
         return np.sort((rows[:, 0] << MOMENT_BITS) + rows[:, 1])
 
-    def entries(self, numbers: Iterable[int]) -> dict[int, tuple[tuple[Path, ...], NDArray[np.float64]]]:
+    def entries(self, numbers: Iterable[int]) -> dict[int, VideoEntry]:
         """Return number -> (paths, segments (K, 3)) of those contents that are indexed and have a file."""
         number_list = json.dumps([int(number) for number in numbers])
         among = (
@@ -280,7 +280,11 @@ class Catalogue:
         for number, *segment in self._db.execute(moments_sql, (number_list,)):
             segments.setdefault(number, []).append(tuple(segment))
         self._db.execute("COMMIT")
-        return {number: (tuple(paths[number]), np.array(segments[number])) for number in paths if number in segments}
+        return {
+            number: VideoEntry(tuple(paths[number]), np.array(segments[number]))
+            for number in paths
+            if number in segments
+        }
 
     def hashes_of(self, numbers: Iterable[int]) -> dict[int, str]:
         """Return number -> SHA-256 of those contents that there are."""

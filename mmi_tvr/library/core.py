@@ -12,9 +12,9 @@ from types import TracebackType
 from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
-from ..protocols import Index, Model, Reranker
+from ..protocols import Index, Model, RelevanceCalibration, Reranker
 from ..rerank import rerank_section
-from ..search import Coverage, Relevance, Searcher, SearchResult, calibrated, checked_query
+from ..search import Coverage, Searcher, SearchResult, calibration_of, checked_query
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query
 from ..utils.progress import Progress, Silent
@@ -35,7 +35,7 @@ _SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 ModelLike = Model | Section | str | None
-Calibrate = Callable[[Model, Index], Relevance]
+Calibrate = Callable[[Model, Index], RelevanceCalibration]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Library:
         self.path = Path(os.path.expanduser(path))
         self._settings = settings or Settings()
         self._model = model
-        self._calibrate = relevance or calibrated
+        self._calibrate = relevance or calibration_of
         self._catalogue: Catalogue | None = None
         self._store: SkeletonStore | None = None
         self._loaded: LoadedModel | None = None  # the model that was loaded last

@@ -170,7 +170,7 @@ class SkeletonReranker:
     def _explained(self, text: Skeleton, video: Skeleton, cosine: float, found: float | str) -> Explanation:
         if isinstance(found, str):
             return Explanation(text, video, None, cosine, None, found)
-        joint = self.options.joint_score.of(cosine, found)
+        joint = self.options.joint_score.score(cosine, found)
         return Explanation(text, video, found, cosine, joint)
 
 

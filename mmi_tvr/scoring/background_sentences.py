@@ -99,7 +99,7 @@ def _pairs(table: str) -> list[list[str]]:
 
 @cache
 def sentences() -> dict[str, tuple[str, ...]]:
-    """Language code -> sentences, the same number for each language.
+    """Return language code -> sentences, the same number for each language.
 
     >>> sentences()["en"][0], len(sentences()["en"]) == len(sentences()["zh"])
     ('a man is running in a kitchen', True)

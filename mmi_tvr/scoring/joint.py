@@ -18,17 +18,17 @@ class JointScore:
     lambda_r: float
     lambda_s: float
 
-    def of(self, cosine: float, probability: float) -> float:
+    def score(self, cosine: float, probability: float) -> float:
         """Return lambda_r * cosine + lambda_s * probability.
 
-        >>> round(JointScore(20, lambda_r=0.6, lambda_s=0.3).of(0.5, 0.9), 2)
+        >>> round(JointScore(20, lambda_r=0.6, lambda_s=0.3).score(0.5, 0.9), 2)
         0.57
         """
         return self.lambda_r * cosine + self.lambda_s * probability
 
 
-def permutation(joint: Sequence[float | None]) -> list[int]:
-    """Positions of candidates, best first, after a re-ranking, from their joint scores in the order before.
+def permutation(joint_scores: Sequence[float | None]) -> list[int]:
+    """Return the positions of candidates, best first, after a re-ranking, from their joint scores in the order before.
 
     Those with a score are sorted by it, among the places that they held together, equal ones as they stood; a candidate
     without one keeps its place.
@@ -36,6 +36,6 @@ def permutation(joint: Sequence[float | None]) -> list[int]:
     >>> permutation([0.2, None, 0.9, 0.5])
     [2, 1, 3, 0]
     """
-    scored = {at: score for at, score in enumerate(joint) if score is not None}
-    by_score = iter(sorted(scored, key=lambda at: -scored[at]))
-    return [next(by_score) if at in scored else at for at in range(len(joint))]
+    scores = {position: score for position, score in enumerate(joint_scores) if score is not None}
+    by_score = iter(sorted(scores, key=lambda position: -scores[position]))
+    return [next(by_score) if position in scores else position for position in range(len(joint_scores))]

@@ -34,33 +34,36 @@ _FLOOR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Relevance:
+class GumbelLaw:
     """The law of unrelated sentences on one collection: a Gumbel distribution at `mu` with scale `beta`."""
 
     mu: float
     beta: float
 
-    def of(self, scores: FloatArray) -> NDArray[np.float64]:
-        """Relevance of scores, in 0..1, elementwise.
+    def relevance(self, scores: FloatArray) -> NDArray[np.float64]:
+        """Return the relevance of scores, in 0..1, elementwise.
 
-        >>> Relevance(mu=0.2, beta=0.05).of(np.array([0.0, 0.2, 0.4])).round(2)
+        >>> GumbelLaw(mu=0.2, beta=0.05).relevance(np.array([0.0, 0.2, 0.4])).round(2)
         array([0.  , 0.37, 0.98])
         """
         distance = np.clip((np.asarray(scores, np.float64) - self.mu) / self.beta, -30, 30)
-        relevance: NDArray[np.float64] = np.exp(-np.exp(-distance))
-        return relevance
+        shares: NDArray[np.float64] = np.exp(-np.exp(-distance))
+        return shares
 
 
-def calibrate(model: Model, sample: Gallery, size: int) -> Relevance:
-    """The law for a collection of `size` videos, of which `sample` (at most SAMPLE) are looked at."""
-    best = sample.score(_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
+def calibrate(model: Model, sample: Gallery, size: int) -> GumbelLaw:
+    """Fit the law for a collection of `size` videos, of which `sample` (at most SAMPLE) are looked at."""
+    best = sample.score(_background_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
     beta = max(best.std() * math.sqrt(6) / math.pi, _FLOOR)
-    return Relevance(best.mean() - _EULER * beta + beta * math.log(max(size, 1) / len(sample)), beta)
+    mu_of_sample = best.mean() - _EULER * beta
+    return GumbelLaw(mu_of_sample + beta * math.log(max(size, 1) / len(sample)), beta)
 
 
-def _vectors(model: Model) -> FloatArray:
-    """Background sentences as this model sees them, computed once per machine and model. Shape (S, D)."""
-    texts = [text for each in background_sentences.sentences().values() for text in each[:: len(each) // _SENTENCES]]
+def _background_vectors(model: Model) -> FloatArray:
+    """Return background sentences as this model embeds them (S, D), computed once per machine and model."""
+    texts: list[str] = []
+    for sentences in background_sentences.sentences().values():
+        texts += sentences[:: len(sentences) // _SENTENCES]
     return array_cache.arrays(
         f"background-{model.name}",
         model.fingerprint(),

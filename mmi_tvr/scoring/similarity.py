@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..types import Embeddings, FloatArray, IdArray, Scoring
+from ..protocols import Index
+from ..types import Embeddings, FloatArray, IdArray, Scoring, moment_of
 
 _CELLS = 1 << 22  # numbers held at once while moments are scored
 
@@ -27,32 +28,56 @@ class Gallery:
 
     @classmethod
     def pack(cls, embeddings: Sequence[Embeddings]) -> Gallery:
-        """One copy of every vector, in the given order. No video, or videos of different widths: UsageError."""
-        widths = {each.video.shape[-1] for each in embeddings} | {each.moments.shape[-1] for each in embeddings}
+        """Copy every vector once, in the given order. No video, or videos of different widths: UsageError."""
+        widths = {vectors.shape[-1] for result in embeddings for vectors in (result.video, result.moments)}
         if len(widths) != 1:
-            found = " and ".join(map(str, sorted(widths))) or "none"
-            raise UsageError(f"a gallery needs videos whose vectors have one width; these have {found}")
-        offsets = np.cumsum([0, *(len(each.moments) for each in embeddings)], dtype=np.int64)
-        videos = np.stack([each.video for each in embeddings]).astype(np.float32, copy=False)
-        moments = np.concatenate([each.moments for each in embeddings]).astype(np.float32, copy=False)
+            different = " and ".join(map(str, sorted(widths))) or "none"
+            raise UsageError(f"a gallery needs videos whose vectors have one width; these have {different}")
+        offsets = np.cumsum([0, *(len(result.moments) for result in embeddings)], dtype=np.int64)
+        videos = np.stack([result.video for result in embeddings]).astype(np.float32, copy=False)
+        moments = np.concatenate([result.moments for result in embeddings]).astype(np.float32, copy=False)
         return cls(videos, moments, offsets)
+
+    @classmethod
+    def from_index(cls, index: Index, ids: IdArray) -> Gallery:
+        """Read the stored vectors of whole videos.
+
+        ids: of all vectors of these videos, each video's own before its moments. Raises KeyError if one is unknown.
+        """
+        stored = index.get(ids)
+        of_videos = moment_of(ids) < 0
+        starts = np.flatnonzero(of_videos)
+        moments_before = starts - np.arange(len(starts))  # the moments among the ids in front of each video
+        offsets = np.append(moments_before, np.count_nonzero(~of_videos))
+        return cls(stored[of_videos], stored[~of_videos], offsets)
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def score(self, queries: FloatArray, scoring: Scoring) -> NDArray[np.float32]:
-        """Scores (N, M) of queries (N, D); see `score_block`."""
+        """Return the scores (N, M) of queries (N, D); see `score_block`."""
         return score_block(queries, self.videos, self.moments, self.offsets, scoring)
 
 
 def score_block(
     queries: FloatArray, videos: FloatArray, moments: FloatArray, offsets: IdArray, scoring: Scoring
 ) -> NDArray[np.float32]:
-    """(1 - w) * q.v + w * mean of the `top` largest q.m over the video's moments, for w = scoring.moment_weight.
+    """Return (1 - w) * q.v + w * mean of the `top` largest q.m over the video's moments, w being the moment weight.
 
-    queries (N, D), videos (M, D), moments (S, D), offsets (M + 1,) as in `Gallery`. Returns (N, M) float32.
-    A video with fewer than `top` moments uses those it has; one without any is a UsageError where w > 0, and so
-    are vectors of another width. Memory: the result, and some tens of megabytes.
+    Memory: the result, and some tens of megabytes.
+
+    Args:
+        queries: (N, D).
+        videos: (M, D).
+        moments: (S, D), packed as in `Gallery`.
+        offsets: (M + 1,), as in `Gallery`.
+        scoring: w, and how many moments count (`top`); a video with fewer moments uses those it has.
+
+    Returns:
+        Scores (N, M), float32.
+
+    Raises:
+        UsageError: For a video without any moment where w > 0, vectors of different widths, or `top` below 1.
     """
     if not queries.shape[1] == videos.shape[1] == moments.shape[1]:
         widths = f"{queries.shape[1]}, {videos.shape[1]} and {moments.shape[1]}"
@@ -61,36 +86,42 @@ def score_block(
         raise UsageError(
             f"scoring.top_moments is the number of moments to average, at least 1, not {scoring.top_moments}"
         )
-    asked = np.asarray(queries, dtype=np.float32)
-    scores: NDArray[np.float32] = asked @ np.asarray(videos, dtype=np.float32).T
+    query_vectors = np.asarray(queries, dtype=np.float32)
+    scores: NDArray[np.float32] = query_vectors @ np.asarray(videos, dtype=np.float32).T
     if scoring.moment_weight:
         scores *= np.float32(1 - scoring.moment_weight)
-        _add_moments(scores, asked, moments, offsets, scoring)
+        _add_moments(scores, query_vectors, moments, offsets, scoring)
     return scores
 
 
 def _add_moments(
-    scores: NDArray[np.float32], asked: NDArray[np.float32], moments: FloatArray, offsets: IdArray, scoring: Scoring
+    scores: NDArray[np.float32],
+    query_vectors: NDArray[np.float32],
+    moments: FloatArray,
+    offsets: IdArray,
+    scoring: Scoring,
 ) -> None:
     """Add the moments' share in place. Videos with equally many moments go together, so nothing is padded."""
     lengths = np.diff(offsets)
     weight = np.float32(scoring.moment_weight)
     for length in np.unique(lengths):
-        alike = np.flatnonzero(lengths == length)
+        videos = np.flatnonzero(lengths == length)
         if not length:
-            raise UsageError(f"video {alike[0]} has no moments, and this model's score needs them: embed it again")
-        per_video = int(length) * max(len(asked), asked.shape[1])
+            raise UsageError(f"video {videos[0]} has no moments, and this model's score needs them: embed it again")
+        per_video = int(length) * max(len(query_vectors), query_vectors.shape[1])
         step = max(1, _CELLS // max(1, per_video))
-        for first in range(0, len(alike), step):
-            some = alike[first : first + step]
-            rows = (offsets[some, None] + np.arange(length)).ravel()
+        for first in range(0, len(videos), step):
+            batch = videos[first : first + step]
+            rows = (offsets[batch, None] + np.arange(length)).ravel()
             # Queries lie innermost, (m, K, N): the reduction over K then runs along whole rows of memory.
-            cosines = (moments[rows].astype(np.float32, copy=False) @ asked.T).reshape(len(some), length, len(asked))
-            scores[:, some] += weight * _top_mean(cosines, min(scoring.top_moments, int(length))).T
+            cosines = (moments[rows].astype(np.float32, copy=False) @ query_vectors.T).reshape(
+                len(batch), length, len(query_vectors)
+            )
+            scores[:, batch] += weight * _top_mean(cosines, min(scoring.top_moments, int(length))).T
 
 
 def _top_mean(cosines: NDArray[np.float32], top: int) -> NDArray[np.float32]:
-    """Mean over the `top` largest of axis 1: (m, K, N) -> (m, N)."""
+    """Return the mean over the `top` largest of axis 1: (m, K, N) -> (m, N)."""
     if top == 1:
         best: NDArray[np.float32] = cosines.max(axis=1)
         return best
