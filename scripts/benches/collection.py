@@ -142,7 +142,7 @@ class _Given:
 
 
 class _Certain:
-    def of(self, scores: np.ndarray) -> np.ndarray:
+    def relevance(self, scores: np.ndarray) -> np.ndarray:
         return np.ones(len(scores))
 
 
