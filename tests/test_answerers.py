@@ -187,7 +187,7 @@ def test_a_question_too_long_fails_alone(model: Mmi) -> None:
     assert {str(found[1]), str(found[2])} == {"too long: the model reads 122 tokens before it speaks"}
     room = tiny_llava.LANGUAGE["max_position_embeddings"]
     just = AnswerRequest("red " * 60, text="a")
-    length = model.network.llava.lengths(
+    length = model.network.llava.token_counts(
         [prompt_templates.answer().text.format(question="red " * 59 + "red", text="a")]
     )[0]
     fits, fails = (transformers(model, max_tokens=room - length + more).answer([just])[0] for more in (0, 1))
@@ -304,7 +304,7 @@ def test_generation_is_that_of_transformers_from_pixels(checkpoint: Path, most: 
     whole = LlavaOptions(checkpoint=str(checkpoint), grid=tiny_llava.SIDE, lora=None)
     ours = llava.load(whole, device="cpu")
     pixels = torch.randn(3, 3, tiny_llava.IMAGE_SIZE, tiny_llava.IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
-    visual = ours.project(towers.load(whole, regions=GRID, device="cpu").look(pixels)["patches"])
+    visual = ours.project(towers.load(whole, regions=GRID, device="cpu").pixel_features(pixels)["patches"])
     prompts = ["<image> a red circle moves left then grows", "<image><image> yes"]
     theirs = LlavaForConditionalGeneration.from_pretrained(checkpoint).eval()
     wanted = []
@@ -338,8 +338,8 @@ def test_lengths_count_pictures(model: Mmi) -> None:
     own: Llava = model.network.llava
     for prompt, images in (("<image><image> a red circle", 2), ("a red circle", 0)):
         visual = torch.zeros(images, GRID**2, own.width) if images else None
-        assert own.lengths([prompt]) == [own.inputs([prompt], visual).ids.shape[1]]
-    assert own.lengths([]) == []
+        assert own.token_counts([prompt]) == [own.inputs([prompt], visual).ids.shape[1]]
+    assert own.token_counts([]) == []
 
 
 # fake

@@ -54,7 +54,7 @@ def pixels() -> Tensor:
 @pytest.fixture(scope="module")
 def patches(sight: LlavaTowers, pixels: Tensor) -> Tensor:
     with torch.no_grad():
-        return sight.look(pixels)["patches"]
+        return sight.pixel_features(pixels)["patches"]
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,11 @@ def embed(model: Llava, patches: Tensor, side: str = "right") -> Tensor:
 
 
 def gradients(model: Llava, patches: Tensor) -> dict[str, Tensor]:
-    """Of every trainable parameter, for a fixed loss on what the language model says."""
+    """Of every trainable parameter, for a fixed loss on the states of the language model."""
     model.train()
     model.zero_grad()
-    said = embed(model, patches)
-    (said.float() * torch.linspace(-1, 1, said.shape[-1])).sum().backward()
+    states = embed(model, patches)
+    (states.float() * torch.linspace(-1, 1, states.shape[-1])).sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
 
 
@@ -97,67 +97,70 @@ def test_precomputed_features_are_the_pixel_path(checkpoint: Path, options: Llav
     """With as many tokens as patches nothing is pooled, and transformers says the same from pixels."""
     whole = options.model_copy(update={"grid": tiny_llava.SIDE})
     model = llava.load(whole, device="cpu")
-    seen = towers.load(whole, regions=GRID, device="cpu").look(pixels)
-    inputs = model.inputs(TEXTS, model.project(seen["patches"]))
-    wanted = transformers_model(checkpoint)(
+    whole_patches = towers.load(whole, regions=GRID, device="cpu").pixel_features(pixels)["patches"]
+    inputs = model.inputs(TEXTS, model.project(whole_patches))
+    expected = transformers_model(checkpoint)(
         input_ids=inputs.ids, attention_mask=inputs.mask, pixel_values=pixels, output_hidden_states=True
     )
     real = inputs.mask.bool()
     states = model.states(inputs)
-    torch.testing.assert_close(states[real], wanted.hidden_states[-1][real], atol=1e-6, rtol=0)
-    torch.testing.assert_close(model.logits(states)[real], wanted.logits[real], atol=1e-5, rtol=0)
+    torch.testing.assert_close(states[real], expected.hidden_states[-1][real], atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.logits(states)[real], expected.logits[real], atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_look_is_clip_and_means_over_cells(checkpoint: Path, sight: LlavaTowers, pixels: Tensor) -> None:
-    seen = sight.look(pixels)
+def test_pixel_features_are_clip_and_means_over_cells(checkpoint: Path, sight: LlavaTowers, pixels: Tensor) -> None:
+    features = sight.pixel_features(pixels)
     clip = ClipTowers(checkpoint / "clip", "cpu")._model
     image = clip.get_image_features(pixels).pooler_output
-    torch.testing.assert_close(seen["image"], torch.nn.functional.normalize(image, dim=-1))
-    said = clip.vision_model(pixels, output_hidden_states=True)
+    torch.testing.assert_close(features["image"], torch.nn.functional.normalize(image, dim=-1))
+    output = clip.vision_model(pixels, output_hidden_states=True)
     half = tiny_llava.SIDE // 2
     for cell, (row, column) in enumerate([(0, 0), (0, half), (half, 0), (half, half)]):
         inside = [
             1 + r * tiny_llava.SIDE + c for r in range(row, row + half) for c in range(column, column + half)
         ]  # 1 +: past [CLS]
-        patch = said.hidden_states[-2][:, inside].mean(dim=1)
-        torch.testing.assert_close(seen["patches"][:, cell], patch, atol=1e-6, rtol=0)
-        region = clip.visual_projection(clip.vision_model.post_layernorm(said.last_hidden_state[:, inside])).mean(dim=1)
+        patch = output.hidden_states[-2][:, inside].mean(dim=1)
+        torch.testing.assert_close(features["patches"][:, cell], patch, atol=1e-6, rtol=0)
+        region = clip.visual_projection(clip.vision_model.post_layernorm(output.last_hidden_state[:, inside])).mean(
+            dim=1
+        )
         region = torch.nn.functional.normalize(region, dim=-1)
-        torch.testing.assert_close(seen["regions"][:, cell], region, atol=1e-6, rtol=0)
+        torch.testing.assert_close(features["regions"][:, cell], region, atol=1e-6, rtol=0)
 
 
-def test_see_takes_pictures_of_any_size(checkpoint: Path, sight: LlavaTowers) -> None:
+def test_image_features_take_pictures_of_any_size(checkpoint: Path, sight: LlavaTowers) -> None:
     random = np.random.default_rng(0)
     pictures = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in [(40, 56), (64, 33)]]
-    seen = sight.see(pictures)
-    assert {name: (array.shape, array.dtype.name) for name, array in seen.items()} == {
+    features = sight.image_features(pictures)
+    assert {name: (array.shape, array.dtype.name) for name, array in features.items()} == {
         "image": ((2, 24), "float32"), "regions": ((2, 4, 24), "float16"), "patches": ((2, 4, 32), "float16"),
     }  # fmt: skip
-    np.testing.assert_allclose(seen["image"], ClipTowers(checkpoint / "clip", "cpu").images(pictures), atol=1e-6)
+    np.testing.assert_allclose(
+        features["image"], ClipTowers(checkpoint / "clip", "cpu").embed_images(pictures), atol=1e-6
+    )
 
 
 def test_fingerprint_knows_the_grids(options: LlavaOptions, sight: LlavaTowers) -> None:
     other = towers.load(options, regions=GRID + 1, device="cpu")
     fourth = towers.load(options.model_copy(update={"grid": 1}), regions=GRID, device="cpu")
     again = towers.load(options, regions=GRID, device="cpu")
-    found = [each.vision_fingerprint() for each in (sight, other, fourth, again)]
-    assert found[0] == found[3]
-    assert len(set(found)) == 3
+    assert sight.vision_fingerprint() == again.vision_fingerprint()
+    assert len({tower.vision_fingerprint() for tower in (sight, other, fourth)}) == 3
 
 
 @torch.no_grad()
 def test_embedding_is_the_last_real_token_on_both_sides(plain: Llava, patches: Tensor) -> None:
     visual = plain.project(patches)
     alone = [plain(plain.inputs(TEXTS[:1], visual[:1])), plain(plain.inputs(TEXTS[1:], visual[1:]))]
-    wanted = torch.cat(alone)
+    expected = torch.cat(alone)
     for side, column in {"right": 0, "left": -1}.items():
         inputs = plain.inputs(TEXTS, visual, side)
         assert inputs.mask.sum(dim=1).tolist() == [12, 10]  # the texts differ in length: there is padding
         assert inputs.mask[1, -1 - column] == 0, f"padding is on the {side}"
-        torch.testing.assert_close(plain(inputs), wanted, atol=1e-5, rtol=0)
+        torch.testing.assert_close(plain(inputs), expected, atol=1e-5, rtol=0)
     careless = plain.states(plain.inputs(TEXTS, visual, "right"))[:, -1]
-    assert (careless - wanted).abs().max() > 0.1, "taking the last column would have passed"
+    assert (careless - expected).abs().max() > 0.1, "taking the last column would have passed"
 
 
 @torch.no_grad()
@@ -223,21 +226,21 @@ def test_merged_loads_in_plain_transformers(
     llava.merge(options.model_copy(update={"bits": 4}), adapter, tmp_path)  # merged into the base as published
     whole = options.model_copy(update={"grid": tiny_llava.SIDE})
     model = llava.load(whole, device="cpu", adapter=adapter)
-    seen = towers.load(whole, regions=GRID, device="cpu").look(pixels)
-    inputs = model.inputs(TEXTS, model.project(seen["patches"]))
+    whole_patches = towers.load(whole, regions=GRID, device="cpu").pixel_features(pixels)["patches"]
+    inputs = model.inputs(TEXTS, model.project(whole_patches))
     merged = transformers_model(tmp_path)
-    said = merged(input_ids=inputs.ids, attention_mask=inputs.mask, pixel_values=pixels).logits
+    logits = merged(input_ids=inputs.ids, attention_mask=inputs.mask, pixel_values=pixels).logits
     real = inputs.mask.bool()
-    wanted = model.logits(model.states(inputs))
-    torch.testing.assert_close(said[real], wanted[real], atol=1e-4, rtol=1e-5)
+    expected = model.logits(model.states(inputs))
+    torch.testing.assert_close(logits[real], expected[real], atol=1e-4, rtol=1e-5)
     untrained = transformers_model(checkpoint)(
         input_ids=inputs.ids, attention_mask=inputs.mask, pixel_values=pixels
     ).logits
-    assert (said - untrained)[real].abs().max() > 0.01
-    read = AutoProcessor.from_pretrained(tmp_path)(
+    assert (logits - untrained)[real].abs().max() > 0.01
+    tokens = AutoProcessor.from_pretrained(tmp_path)(
         images=[np.zeros((40, 40, 3), np.uint8)], text=["<image> a red circle"], return_tensors="pt"
     )
-    assert (read["input_ids"] == merged.config.image_token_id).sum() == tiny_llava.SIDE**2
+    assert (tokens["input_ids"] == merged.config.image_token_id).sum() == tiny_llava.SIDE**2
     names = {name.replace("vision_tower.", "vision_tower.vision_model.") for name in saved_names(checkpoint)}
     assert saved_names(tmp_path) == names, "the layout of llava-1.5-7b-hf"
     towers.load(LlavaOptions(checkpoint=str(tmp_path)), regions=GRID, device="cpu")
@@ -282,21 +285,21 @@ def test_gradients_on_a_quantised_base(
     assert count == len(LORA.targets) * tiny_llava.LANGUAGE["num_hidden_layers"]
     with torch.no_grad():
         assert embed(quantised.eval(), patches).isfinite().all()
-    got, wanted = gradients(quantised, patches), gradients(reference, patches)
-    assert got.keys() == wanted.keys()
-    for name, gradient in wanted.items():
+    actual, expected = gradients(quantised, patches), gradients(reference, patches)
+    assert actual.keys() == expected.keys()
+    for name, gradient in expected.items():
         assert gradient.any(), name
-        assert (got[name] - gradient).norm() <= difference * gradient.norm(), name
+        assert (actual[name] - gradient).norm() <= difference * gradient.norm(), name
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_quantised_base_is_near_the_published_one(
+def test_a_quantised_base_is_close_to_the_published_one(
     options: LlavaOptions, plain: Llava, patches: Tensor, bits: int
 ) -> None:
     quantised = llava.load(options.model_copy(update={"bits": bits}), device="cpu")
     with torch.no_grad():
-        near = torch.cosine_similarity(embed(quantised, patches), embed(plain, patches), dim=-1)
-    assert (near > (0.85 if bits == 4 else 0.999)).all()
+        cosine = torch.cosine_similarity(embed(quantised, patches), embed(plain, patches), dim=-1)
+    assert (cosine > (0.85 if bits == 4 else 0.999)).all()
 
 
 def test_bfloat16_trains_in_float32(options: LlavaOptions, plain: Llava, patches: Tensor) -> None:
@@ -304,29 +307,29 @@ def test_bfloat16_trains_in_float32(options: LlavaOptions, plain: Llava, patches
     assert {p.dtype for p in half.parameters() if p.requires_grad} == {torch.float32}
     assert half.base.lm_head.weight.dtype == torch.bfloat16
     with torch.no_grad():
-        said = embed(half, patches)
-        near = torch.cosine_similarity(said.float(), embed(plain, patches), dim=-1)
-    assert said.dtype == torch.bfloat16
-    assert (near > 0.999).all()
+        states = embed(half, patches)
+        cosine = torch.cosine_similarity(states.float(), embed(plain, patches), dim=-1)
+    assert states.dtype == torch.bfloat16
+    assert (cosine > 0.999).all()
     assert all(gradient.isfinite().all() for gradient in gradients(half, patches).values())
 
 
 def test_gradient_checkpointing_recomputes_and_gives_the_same(
     options: LlavaOptions, adapter: Path, patches: Tensor
 ) -> None:
-    found = []
+    results = []
     for checkpointing in (False, True):
         chosen = options.model_copy(update={"checkpointing": checkpointing})
         model = llava.load(chosen, device="cpu", adapter=adapter, trainable=True)
         runs: list[int] = []
         norm = model.base.model.language_model.layers[0].input_layernorm
         norm.register_forward_hook(lambda *_, runs=runs: runs.append(1))
-        found.append((gradients(model, patches), len(runs)))
+        results.append((gradients(model, patches), len(runs)))
         model.zero_grad()
         model(model.inputs(["a red circle"])).sum().backward()  # nothing but frozen embeddings below the adapter
         learns = [p.grad for name, p in model.named_parameters() if "layers.0" in name and "lora_B" in name]
         assert all(gradient is not None and gradient.any() for gradient in learns)
-    (without, once), (with_it, twice) = found
+    (without, once), (with_it, twice) = results
     assert (once, twice) == (1, 2)
     torch.testing.assert_close(with_it, without, atol=1e-6, rtol=1e-5)
 
@@ -340,14 +343,14 @@ def test_attention_kernels_agree(options: LlavaOptions, plain: Llava, patches: T
         torch.testing.assert_close(embed(eager, patches, side), embed(plain, patches, side), atol=1e-5, rtol=0)
 
 
-def test_a_foreign_vision_tower_is_found_out(options: LlavaOptions, sight: LlavaTowers, tmp_path: Path) -> None:
+def test_a_foreign_vision_tower_is_refused(options: LlavaOptions, sight: LlavaTowers, tmp_path: Path) -> None:
     model = llava.load(options.model_copy(update={"dtype": "bfloat16"}), device="cpu", trainable=True)
-    model.share(sight)
+    model.share_vision_tower(sight)
     assert model.base.model.vision_tower is sight.vision
     other = tiny_llava.make(tmp_path, seed=5)
     foreign = towers.load(options.model_copy(update={"clip": str(other / "clip")}), regions=GRID, device="cpu")
     with pytest.raises(UsageError, match="not the one that this LLaVA was built on"):
-        llava.load(options, device="cpu").share(foreign)
+        llava.load(options, device="cpu").share_vision_tower(foreign)
 
 
 def test_parameters_of_the_real_sizes_are_counted_on_the_meta_device() -> None:

@@ -61,7 +61,7 @@ def batch(model: mmi.Mmi) -> dict[str, Any]:
     return {
         "ids": ["a", "b", "c"],
         "texts": TEXTS,
-        "clip": torch.from_numpy(model.towers.texts(TEXTS)),
+        "clip": torch.from_numpy(model.towers.embed_texts(TEXTS)),
         "video": pack(features(model)),
         "groups": torch.arange(3),
         "skeletons": {

@@ -83,7 +83,7 @@ class FeatureReader:
         ]
         limit = (context or self.llava.context) - self.options.prompt_template.max_tokens
         prompts: list[str | AnswerError] = []
-        for text, length, error in zip(texts, self.llava.lengths(texts), errors, strict=True):
+        for text, length, error in zip(texts, self.llava.token_counts(texts), errors, strict=True):
             if error is None and length > limit:
                 error = AnswerError(f"too long: the model reads {limit} tokens before it speaks")
             prompts.append(error or text)

@@ -44,7 +44,7 @@ class TransformersAnswerer:
         prompts = {row: prompt for row, prompt in enumerate(answers) if isinstance(prompt, str)}
         for _ in range(len(answers) - len(prompts)):
             advance()
-        lengths = dict(zip(prompts, llava.lengths(list(prompts.values())), strict=True))
+        lengths = dict(zip(prompts, llava.token_counts(list(prompts.values())), strict=True))
         order = sorted(prompts, key=lambda row: lengths[row])
         for first in range(0, len(order), self.options.batch):
             rows = order[first : first + self.options.batch]

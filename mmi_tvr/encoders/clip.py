@@ -26,6 +26,16 @@ class ClipTowers:
     """
 
     def __init__(self, folder: Path, device: str, batch: int = 32) -> None:
+        """Load a checkpoint.
+
+        Args:
+            folder: of the checkpoint.
+            device: as `utils.device.resolve` takes it.
+            batch: pictures or sentences that are read at once.
+
+        Raises:
+            ModelNotFound: where the folder holds no checkpoint of the CLIP layout.
+        """
         import torch
         from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
@@ -35,7 +45,7 @@ class ClipTowers:
                 known = ", ".join(sorted(MODEL_TYPES))
                 raise ModelNotFound(f"{folder}: a {config.model_type} checkpoint; this model loads: {known}")
             self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-            self._processor = AutoImageProcessor.from_pretrained(folder)
+            self._processor = AutoImageProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError) as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
@@ -47,32 +57,32 @@ class ClipTowers:
         self.image_size = int(config.vision_config.image_size)
         self.digest = checkpoint_digest(folder)
 
-    def images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N pictures of any size."""
-        return self._vectors(
-            self._model.get_image_features,
-            (self._processor(images=list(batch), return_tensors="pt") for batch in self._batches(images)),
-        )
+    def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Return unit vectors (N, D) of N pictures of any size."""
+        inputs = (self._processor(images=list(batch), return_tensors="pt") for batch in self._batches(images))
+        return self._unit_vectors(self._model.get_image_features, inputs)
 
-    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""
-        cut = {"truncation": True, "max_length": self._length, "padding": self._padding}
-        return self._vectors(
-            self._model.get_text_features,
-            (self._tokenizer(list(batch), return_tensors="pt", **cut) for batch in self._batches(texts)),
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""
+        inputs = (
+            self._tokenizer(
+                list(batch), return_tensors="pt", truncation=True, max_length=self._length, padding=self._padding
+            )
+            for batch in self._batches(texts)
         )
+        return self._unit_vectors(self._model.get_text_features, inputs)
 
     def _batches(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         return (items[start : start + self._batch] for start in range(0, len(items), self._batch))
 
-    def _vectors(self, tower: Callable[..., Any], batches: Iterable[Any]) -> NDArray[np.float32]:
+    def _unit_vectors(self, tower: Callable[..., Any], batches: Iterable[Any]) -> NDArray[np.float32]:
         import torch
 
         parts = []
         with torch.inference_mode():
             for inputs in batches:
-                said = tower(**inputs.to(self._device))
+                output = tower(**inputs.to(self._device))
                 # Depending on the architecture the projected features come bare or as an output's pooler_output.
-                parts.append(said if isinstance(said, torch.Tensor) else said.pooler_output)
+                parts.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)

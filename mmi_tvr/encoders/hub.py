@@ -11,7 +11,7 @@ from ..utils.hashing import digest
 
 # What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-BUNDLED = Path(__file__).parents[1] / "_bundled"  # what the package carries: trained models, a folder each
+BUNDLED = Path(__file__).parents[1] / "_bundled"  # trained models that the package carries, a folder each
 _BLOCKS, _BLOCK = 64, 1 << 16
 _TIMEOUT = 10.0  # seconds to ask the hub for a size
 
@@ -27,7 +27,7 @@ class Cached:
 
 
 def locate(name: str) -> Path:
-    """The folder of a checkpoint: a path, a bundled one (moving-shapes/base), or a repository in the local cache.
+    """Return the folder of a checkpoint: a path, a bundled one (moving-shapes/base), or a repository in the cache.
 
     ModelNotFound where it is none of them.
     """
@@ -51,7 +51,7 @@ def locate(name: str) -> Path:
 
 
 def describe(name: str) -> str:
-    """What fetching a repository would cost, as words; says so where the hub cannot be asked."""
+    """Say in words what fetching a repository would cost, or why the hub cannot tell."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
@@ -63,8 +63,8 @@ def describe(name: str) -> str:
         return "its size is unknown: the hub cannot be reached from here"
     except Exception as error:  # the hub client's transport raises its own kinds, which differ between versions
         return f"its size is unknown: {type(error).__name__}"
-    wanted = tuple(pattern.removeprefix("*") for pattern in _FILES)
-    size = sum(file.size or 0 for file in siblings if file.rfilename.endswith(wanted))
+    suffixes = tuple(pattern.removeprefix("*") for pattern in _FILES)
+    size = sum(file.size or 0 for file in siblings if file.rfilename.endswith(suffixes))
     return f"{size / 1e6:,.0f} MB"
 
 
@@ -81,39 +81,41 @@ def fetch(name: str) -> Path:
 
 
 def cached(model_types: frozenset[str]) -> list[Cached]:
-    """Models of these types in the local cache that could be loaded, the largest first."""
+    """Return the models of these types in the local cache that could be loaded, the largest first."""
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
     try:
         repositories = scan_cache_dir().repos
     except CacheNotFound:
         return []
-    found = []
+    models = []
     for repository in repositories:
-        for revision in repository.revisions if repository.repo_type == "model" else ():
-            kind = _whole(revision.snapshot_path)
-            if kind in model_types:
-                found.append(Cached(repository.repo_id, kind, revision.snapshot_path, revision.size_on_disk))
-    return sorted(found, key=lambda each: (-each.size, each.name))
+        if repository.repo_type != "model":
+            continue
+        for revision in repository.revisions:
+            model_type = _loadable_type(revision.snapshot_path)
+            if model_type in model_types:
+                models.append(Cached(repository.repo_id, model_type, revision.snapshot_path, revision.size_on_disk))
+    return sorted(models, key=lambda model: (-model.size, model.name))
 
 
-def _whole(folder: Path) -> str | None:
+def _loadable_type(folder: Path) -> str | None:
     """The model type of a checkpoint that has weights, tokenizer and picture settings; None where something is missing.
 
-    A cache often holds parts: another program may have wanted the tokenizer alone.
+    A cache often holds parts: another program may have needed the tokenizer alone.
     """
     needed = ("*.safetensors", "preprocessor_config.json", "tokenizer_config.json")
     if not all(any(folder.glob(pattern)) for pattern in needed):
         return None
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         return None
-    return kind if isinstance(kind, str) else None
+    return model_type if isinstance(model_type, str) else None
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """Hash of a checkpoint: small files whole, weights by size and 64 blocks spread over each file.
+    """Return the hash of a checkpoint: small files whole, weights by size and 64 blocks spread over each file.
 
     Decision: reading gigabytes at every start to name a model is not worth it; training changes every block.
     """
@@ -122,11 +124,12 @@ def checkpoint_digest(folder: Path) -> str:
         if path.suffix in {".json", ".txt", ".model"}:
             parts.append((path.name, path.read_bytes().hex()))
         elif path.suffix == ".safetensors":
-            parts.append((path.name, path.stat().st_size, _spread(path).hex()))
+            parts.append((path.name, path.stat().st_size, _spread_blocks(path).hex()))
     return digest(*parts)
 
 
-def _spread(path: Path) -> bytes:
+def _spread_blocks(path: Path) -> bytes:
+    """64 blocks of a file at equal distances; a small file whole."""
     step = max(_BLOCK, path.stat().st_size // _BLOCKS)
     with path.open("rb") as stream:
         blocks = []

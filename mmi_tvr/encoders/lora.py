@@ -18,7 +18,7 @@ _WEIGHTS = "adapter_model.safetensors"
 
 
 def pattern(targets: tuple[str, ...]) -> str:
-    """The regular expression of the layers to adapt.
+    """Return the regular expression of the layers to adapt.
 
     A list of names would also hit the vision tower, whose attention has q_proj, k_proj and v_proj too.
 
@@ -31,7 +31,7 @@ def pattern(targets: tuple[str, ...]) -> str:
 
 
 def attach(model: nn.Module, options: LoraOptions) -> Any:
-    """Freeze `model`, and add a new adapter that changes nothing yet. Returns the PeftModel around it.
+    """Freeze `model`, and add a new adapter that changes nothing yet; return the PeftModel around it.
 
     A model on the meta device stays there, so parameters can be counted without memory. UsageError where a target is
     no layer of the language model: peft would ignore it as long as another one exists.
@@ -53,7 +53,7 @@ def attach(model: nn.Module, options: LoraOptions) -> Any:
 
 
 def load(model: nn.Module, folder: Path, *, trainable: bool = False) -> Any:
-    """Put a saved adapter, and its projector, onto `model`. Returns the PeftModel around it.
+    """Put a saved adapter, and its projector, onto `model`; return the PeftModel around it.
 
     ModelNotFound where the folder holds no adapter in safetensors (pickled ones are not read).
     """
@@ -68,14 +68,13 @@ def save(model: Any, folder: Path) -> None:
     model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
 
 
-def merge(model: Any) -> nn.Module:
-    """The plain model with the adapter added into its weights and the trained projector in its place."""
-    plain: nn.Module = model.merge_and_unload(safe_merge=True)
-    return plain
+def merge(model: Any) -> Any:
+    """Return the plain model with the adapter added into its weights and the trained projector in its place."""
+    return model.merge_and_unload(safe_merge=True)
 
 
 def trainable(model: nn.Module) -> dict[str, int]:
-    """How many numbers training changes, in the adapter and in the projector."""
+    """Count the numbers that training changes, in the adapter and in the projector."""
     counts = {"lora": 0, "projector": 0}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -28,55 +28,75 @@ class LlavaTowers(ClipTowers):
     """
 
     def __init__(self, folder: Path, device: str, *, layers: Sequence[int], tokens: int, regions: int) -> None:
+        """Load the towers.
+
+        Args:
+            folder: of the CLIP checkpoint.
+            device: as `utils.device.resolve` takes it.
+            layers: of the vision tower that the language model reads, side by side.
+            tokens: a picture is tokens x tokens visual tokens to the language model.
+            regions: a picture is regions x regions regions to the spatial head.
+
+        Raises:
+            ModelNotFound: where the folder holds no CLIP.
+            UsageError: where a picture has fewer patches than tokens or regions.
+        """
         super().__init__(folder, device)
         vision = self._model.config.vision_config
         if self._model.config.model_type != "clip":
             raise ModelNotFound(f"{folder}: a {self._model.config.model_type} checkpoint; a LLaVA is built on CLIP")
         self._side = vision.image_size // vision.patch_size
         self._layers = tuple(layers)
-        self._tokens = self._fits(tokens, "tokens")
-        self._regions = self._fits(regions, "regions")
+        self._tokens = self._checked_grid(tokens, "tokens")
+        self._regions = self._checked_grid(regions, "regions")
         self.width = int(self._model.config.projection_dim)
 
     @property
     def vision(self) -> Any:
-        """The vision tower (transformers' CLIPVisionModel), float32."""
+        """Return the vision tower (transformers' CLIPVisionModel), float32."""
         return self._model.vision_model
 
-    def look(self, pixels: Any) -> dict[str, Any]:
-        """Tensors of N preprocessed pictures (N, 3, H, W); D is CLIP's width, d_v the width that LLaVA reads.
+    def pixel_features(self, pixels: Any) -> dict[str, Any]:
+        """Return the features of N preprocessed pictures (N, 3, H, W) as tensors.
 
-        image (N, D) and regions (N, regions**2, D), unit vectors; patches (N, tokens**2, d_v); row by row.
+        image (N, D) and regions (N, regions**2, D) are unit vectors of CLIP's width D; patches (N, tokens**2, d_v) have
+        the width that LLaVA reads. Regions and patches go row by row.
         """
         import torch
         from torch.nn.functional import normalize
 
-        seen = self.vision(pixels, output_hidden_states=True)
-        tokens = self.vision.post_layernorm(seen.last_hidden_state[:, 1:])
+        output = self.vision(pixels, output_hidden_states=True)
+        tokens = self.vision.post_layernorm(output.last_hidden_state[:, 1:])  # without [CLS]
         regions = self._pooled(self._model.visual_projection(tokens), self._regions)
-        read = torch.cat([seen.hidden_states[layer][:, 1:] for layer in self._layers], dim=-1)
+        patches = torch.cat([output.hidden_states[layer][:, 1:] for layer in self._layers], dim=-1)
         return {
-            "image": normalize(self._model.visual_projection(seen.pooler_output), dim=-1),
+            "image": normalize(self._model.visual_projection(output.pooler_output), dim=-1),
             "regions": normalize(regions, dim=-1),
-            "patches": self._pooled(read, self._tokens),
+            "patches": self._pooled(patches, self._tokens),
         }
 
-    def see(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """`look` at pictures of any size, as arrays: image in float32, the others in float16 (they are cached)."""
+    def image_features(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """Return `pixel_features` of pictures of any size as arrays.
+
+        image is float32, the others float16 (they are cached).
+        """
         import torch
 
         parts = []
         with torch.inference_mode():
             for batch in self._batches(images):
                 pixels = self._processor(images=list(batch), return_tensors="pt")["pixel_values"]
-                parts.append(self.look(pixels.to(self._device)))
-        kinds = {"image": np.float32, "regions": np.float16, "patches": np.float16}
-        return {name: torch.cat([part[name] for part in parts]).cpu().numpy().astype(kinds[name]) for name in kinds}
+                parts.append(self.pixel_features(pixels.to(self._device)))
+        dtypes = {"image": np.float32, "regions": np.float16, "patches": np.float16}
+        return {
+            name: torch.cat([part[name] for part in parts]).cpu().numpy().astype(dtype)
+            for name, dtype in dtypes.items()
+        }
 
     def vision_fingerprint(self) -> str:
-        """Hash of all that changes `see`; the text tower does not."""
+        """Return the hash of all that changes `image_features`; the text tower does not."""
         modules = (self.vision, self._model.visual_projection)
-        weights = [_sampled(name, each) for module in modules for name, each in module.state_dict().items()]
+        weights = [_sampled(name, weight) for module in modules for name, weight in module.state_dict().items()]
         return digest("llava towers", weights, self._layers, self._tokens, self._regions, "float16")
 
     def _pooled(self, tokens: Any, grid: int) -> Any:
@@ -86,7 +106,7 @@ class LlavaTowers(ClipTowers):
         square = tokens.transpose(1, 2).unflatten(2, (self._side, self._side))
         return adaptive_avg_pool2d(square, grid).flatten(2).transpose(1, 2)
 
-    def _fits(self, grid: int, what: str) -> int:
+    def _checked_grid(self, grid: int, what: str) -> int:
         if grid > self._side:
             raise UsageError(f"a picture has {self._side} x {self._side} patches: too few for {grid} x {grid} {what}")
         return grid
@@ -99,7 +119,17 @@ def _sampled(name: str, weight: Any) -> tuple[str, list[int], str]:
 
 
 def load(options: LlavaOptions, *, regions: int, device: str = "auto") -> LlavaTowers:
-    """The towers of a LLaVA; of the LLaVA itself only the settings are read. `regions` is the spatial head's grid."""
+    """Load the towers of a LLaVA; of the LLaVA itself only the settings are read.
+
+    Args:
+        options: which LLaVA, and its grid of visual tokens.
+        regions: the spatial head's grid.
+        device: as `utils.device.resolve` takes it.
+
+    Raises:
+        ModelNotFound: where there is no LLaVA of CLIP's patch tokens, or no CLIP.
+        UsageError: where a picture has fewer patches than tokens or regions.
+    """
     from transformers import AutoConfig
 
     folder = hub.locate(options.checkpoint)

@@ -74,7 +74,7 @@ class Clip4Clip:
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         """{"image": (N, D)}, unit vectors, float32."""
-        return {"image": self._towers.images(images)}
+        return {"image": self._towers.embed_images(images)}
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Unit vectors (D,) of each video and (K, D) of its key images."""
@@ -87,7 +87,7 @@ class Clip4Clip:
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Unit vectors (N, D)."""
-        return self._towers.texts([query.text for query in queries])
+        return self._towers.embed_texts([query.text for query in queries])
 
     def vision_fingerprint(self) -> str:
         return digest(self.name, self._towers.digest)

@@ -99,7 +99,7 @@ class LlavaJudge:
         """Return p (B,) of prompts whose last tokens are `ids` (B, R); `mask` (B, L) is that of all their tokens."""
         from transformers import DynamicCache
 
-        from ..encoders.llava import at_last
+        from ..encoders.llava import last_token_states
 
         llava, template = self._llava, prompt_templates.judge()
         batch, rest = ids.shape
@@ -113,8 +113,8 @@ class LlavaJudge:
             past_key_values=cache,
             use_cache=True,
         )
-        logits = llava.logits(at_last(outputs.last_hidden_state, mask[:, -rest:]))
-        yes, no = (llava.first_token(word) for word in (template.positive, template.negative))
+        logits = llava.logits(last_token_states(outputs.last_hidden_state, mask[:, -rest:]))
+        yes, no = (llava.first_token_id(word) for word in (template.positive, template.negative))
         return (logits[:, yes].float() - logits[:, no].float()).sigmoid()
 
 

@@ -138,7 +138,7 @@ class Mmi:
             large = llava.load(
                 options.llava, device=self._device, adapter=self.adapter_folder(), trainable=self._trainable
             )
-            large.share(self.towers)
+            large.share_vision_tower(self.towers)
         switches = {} if options.inductive else {"temporal": False, "spatial": False}
         head = VideoHead(self.towers.width, options.heads.model_copy(update=switches))
         network = MmiNetwork(self.towers.width, head, large).to(resolve(self._device))
@@ -152,7 +152,7 @@ class Mmi:
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         """{"image": (N, D), "regions": (N, R, D), "patches": (N, T, d_v)}: all that later stages need to see."""
-        return self.towers.see(images)
+        return self.towers.image_features(images)
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Unit vectors (D,) of each video, h_v, and (K, D) of its key images, h_I."""
@@ -177,7 +177,7 @@ class Mmi:
         from .network import unit
 
         texts = [query.text for query in queries]
-        clip = torch.from_numpy(self.towers.texts(texts)).to(self.network.temperature.log_scale.device)
+        clip = torch.from_numpy(self.towers.embed_texts(texts)).to(self.network.temperature.log_scale.device)
         parts = []
         for start in range(0, len(texts), _BATCH):
             with torch.inference_mode():
@@ -205,7 +205,7 @@ class Mmi:
 
         return {
             "texts": list(texts),
-            "clip": torch.from_numpy(self.towers.texts(texts)),
+            "clip": torch.from_numpy(self.towers.embed_texts(texts)),
             "video": pack(features),
             "groups": torch.tensor(numbers),
         }
@@ -232,7 +232,7 @@ class Mmi:
             name: each.contiguous() for name, each in network.state_dict().items() if not name.startswith("llava.")
         }
         write_atomically(folder / HEADS, save({name: each.cpu() for name, each in heads.items()}))
-        if network.llava is not None and hasattr(network.llava.model, "get_base_model"):
+        if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
         options = self.options.model_dump(mode="json", exclude={"weights"})
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))

@@ -56,7 +56,7 @@ class MmiNetwork(nn.Module):
         if self.llava is None:
             return encoding
         prompts = [VIDEO_PROMPT.format(images=self._image_tokens(row)) for row in mask]
-        states = self.llava.read(prompts, self.llava.project(key_images["patches"][mask]))  # (B, d_lm)
+        states = self.llava.encode(prompts, self.llava.project(key_images["patches"][mask]))  # (B, d_lm)
         residual = self.video_residual(normalize(states.to(encoding.video), dim=-1))
         return encoding._replace(video=encoding.video + residual)
 
@@ -65,7 +65,7 @@ class MmiNetwork(nn.Module):
         if self.llava is None:
             return clip
         prompts = [TEXT_PROMPT.format(text=self.llava.quote(text, _MAX_TEXT_TOKENS)) for text in texts]
-        states = self.llava.read(prompts)  # (B, d_lm)
+        states = self.llava.encode(prompts)  # (B, d_lm)
         residual: Tensor = self.text_residual(normalize(states.to(clip), dim=-1))
         return clip + residual
 
@@ -139,7 +139,7 @@ class MmiNetwork(nn.Module):
         """
         llava, template = self._required_llava(), prompt_templates.judge()
         logits = llava.logits(llava(llava.inputs(template.prompts(llava.quote, texts, videos))))  # (N, V)
-        yes, no = llava.first_token(template.positive), llava.first_token(template.negative)
+        yes, no = llava.first_token_id(template.positive), llava.first_token_id(template.negative)
         return logits[:, yes], logits[:, no]
 
     def _image_tokens(self, row: Tensor) -> str:
