@@ -1,0 +1,205 @@
+"""Break the code in many small ways, and see whether the tests notice: `mutate.py --output runs/mutants.jsonl`.
+
+Mutants are drawn by seed from all that cosmic-ray can make of the rooms below, and each is held against the tests of
+its room, in a copy of the checkout. The output has a line for each mutant; called again, those that are in it are not
+run again. Needs the extra `mutation`; takes about ten seconds a mutant, so it is no part of the gate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# Room -> files below mmi_tvr/ (glob patterns), and the tests that answer for them.
+ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "evaluation": (("evaluation/*.py",), ("test_metrics", "test_evaluate", "test_rerank_blocks")),
+    "scoring": (("scoring/*.py",), ("test_scoring", "test_frame", "test_search", "test_rerank_blocks")),
+    "index": (("index/flat.py", "index/faiss.py", "index/_exact.py", "index/_store.py", "index/_common.py"),
+              ("test_index", "test_index_flat", "test_index_large")),
+    "library": (("library/*.py",), ("test_library", "test_library_folders")),
+    "keyimages": (("keyimages/*.py",), ("test_keyimages",)),
+    "train": (("train/sampler.py", "train/pairs.py", "train/dataloader.py"), ("test_batches",)),
+    "nn": (("nn/*.py",), ("test_heads", "test_losses")),
+    "features": (("features/*.py",), ("test_features",)),
+    "batch": (("batch/leases.py",), ("test_batch",)),
+}  # fmt: skip
+_TIMEOUT_FACTOR = 4  # of the tests' time on unchanged code: a mutant that loops for ever is killed
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change of one file: which occurrence of what cosmic-ray's `operator` replaces."""
+
+    room: str
+    path: str
+    operator: str
+    occurrence: int
+    line: int
+
+
+def mutants_of(room: str) -> Iterator[Mutant]:
+    """Yield every mutant of a room's files, but for those inside type annotations, which nothing evaluates."""
+    from cosmic_ray.commands.init import init
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    paths = sorted({path for pattern in ROOMS[room][0] for path in (ROOT / "mmi_tvr").glob(pattern)})
+    annotated = {path: _annotations(path) for path in paths}
+    with tempfile.TemporaryDirectory() as folder, use_db(f"{folder}/mutants.sqlite", WorkDB.Mode.create) as database:
+        init(paths, database, {})
+        for item in database.work_items:
+            (spec,) = item.mutations
+            if spec.start_pos not in annotated[spec.module_path]:
+                relative = spec.module_path.relative_to(ROOT).as_posix()
+                yield Mutant(room, relative, spec.operator_name, spec.occurrence, spec.start_pos[0])
+
+
+def sample(count: int, seed: int, rooms: Sequence[str]) -> list[Mutant]:
+    """Draw mutants, at most one for each place and family of operators.
+
+    A binary operator has eleven replacements and a `not` one, so places are drawn first. Rooms share the count by the
+    square root of their numbers of places: small rooms count, too.
+    """
+    dice = random.Random(seed)
+    places: dict[str, list[list[Mutant]]] = {}
+    for room in rooms:
+        by_place: dict[tuple[str, int, str], list[Mutant]] = {}
+        for mutant in sorted(mutants_of(room), key=repr):
+            by_place.setdefault((mutant.path, mutant.line, mutant.operator.partition("_")[0]), []).append(mutant)
+        places[room] = list(by_place.values())
+    total = sum(len(groups) ** 0.5 for groups in places.values())
+    drawn: list[Mutant] = []
+    for groups in places.values():
+        share = min(len(groups), round(count * len(groups) ** 0.5 / total))
+        drawn += [dice.choice(group) for group in dice.sample(groups, share)]
+    return drawn
+
+
+def run(mutant: Mutant, checkout: Path, timeout: float) -> dict[str, object]:
+    """Test one mutant in a copy of the checkout, and return its line of the output."""
+    from cosmic_ray.mutating import mutate_and_test
+    from cosmic_ray.work_item import MutationSpec
+
+    os.chdir(checkout)
+    started = time.perf_counter()
+    spec = MutationSpec(Path(mutant.path), mutant.operator, mutant.occurrence, (mutant.line, 0), (mutant.line, 1))
+    result = mutate_and_test([spec], " ".join(_tests(mutant.room)), timeout)
+    outcome = result.test_outcome.value if result.test_outcome else result.worker_outcome.value
+    diff = [line for line in (result.diff or "").splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return {**asdict(mutant), "outcome": outcome, "seconds": round(time.perf_counter() - started, 1), "diff": diff}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutants", type=int, default=300, help="how many, over all rooms")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rooms", nargs="*", default=list(ROOMS), choices=list(ROOMS), metavar="ROOM")
+    parser.add_argument("--output", type=Path, required=True, help="lines of JSON, one for each mutant")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    args = parser.parse_args()
+    drawn = sample(args.mutants, args.seed, args.rooms)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    finished = {_key(line) for line in _lines(args.output)}
+    waiting = [mutant for mutant in drawn if _key(asdict(mutant)) not in finished]
+    print(f"{len(drawn)} mutants, {len(drawn) - len(waiting)} of them known", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        timeouts = _baselines({mutant.room for mutant in waiting}, _copy(Path(folder) / "baseline"))
+        with ProcessPoolExecutor(args.jobs) as pool, args.output.open("a", encoding="utf-8") as output:
+            checkouts = [_copy(Path(folder) / str(job)) for job in range(args.jobs)]
+            shares = [waiting[job :: args.jobs] for job in range(args.jobs)]
+            for share, checkout in zip(shares, checkouts, strict=True):
+                pool.submit(_run_share, share, checkout, timeouts, args.output)
+            output.flush()
+    _report(drawn, args.output)
+
+
+def _run_share(mutants: Sequence[Mutant], checkout: Path, timeouts: dict[str, float], output: Path) -> None:
+    for mutant in mutants:
+        line = json.dumps(run(mutant, checkout, timeouts[mutant.room]))
+        with output.open("a", encoding="utf-8") as stream:  # one write of one line: processes do not mix
+            stream.write(line + "\n")
+        print(line[:150], flush=True)
+
+
+def _annotations(path: Path) -> set[tuple[int, int]]:
+    """Positions (line, column) inside the annotations of a file."""
+    positions: set[tuple[int, int]] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(annotation, ast.expr):
+                end = annotation.end_lineno or annotation.lineno
+                positions |= {(line, column) for line in range(annotation.lineno, end + 1) for column in range(200)
+                              if (line, column) >= (annotation.lineno, annotation.col_offset)
+                              and (line, column) <= (end, annotation.end_col_offset or 0)}  # fmt: skip
+    return positions
+
+
+def _copy(target: Path) -> Path:
+    """Copy the files that git knows, with this environment beside them."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+def _tests(room: str) -> list[str]:
+    files = [f"tests/{name}.py" for name in ROOMS[room][1]]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
+    return ["env", "PYTHONPATH=.", "OMP_NUM_THREADS=1", sys.executable, "-m", "pytest", *options, *files]
+
+
+def _baselines(rooms: Iterable[str], checkout: Path) -> dict[str, float]:
+    """Time the tests of each room on unchanged code; they must pass there."""
+    timeouts = {}
+    for room in sorted(rooms):
+        started = time.perf_counter()
+        tested = subprocess.run(_tests(room), cwd=checkout, capture_output=True, text=True, check=False)
+        if tested.returncode:
+            sys.exit(f"{room}: its tests fail on unchanged code\n{tested.stdout[-2000:]}")
+        seconds = time.perf_counter() - started
+        timeouts[room] = _TIMEOUT_FACTOR * seconds + 20
+        print(f"{room}: {seconds:.0f} s on unchanged code", flush=True)
+    return timeouts
+
+
+def _key(line: dict[str, object]) -> tuple[object, ...]:
+    return tuple(line[name] for name in ("path", "operator", "occurrence"))
+
+
+def _lines(output: Path) -> list[dict[str, object]]:
+    if not output.exists():
+        return []
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _report(drawn: Sequence[Mutant], output: Path) -> None:
+    """Print a line for each room, and every mutant that survived."""
+    known = {_key(line): line for line in _lines(output)}
+    lines = [known[_key(asdict(mutant))] for mutant in drawn if _key(asdict(mutant)) in known]
+    for room in [*dict.fromkeys(mutant.room for mutant in drawn), "all"]:
+        outcomes = Counter(line["outcome"] for line in lines if room in (line["room"], "all"))
+        viable = outcomes["survived"] + outcomes["killed"]
+        share = 100 * outcomes["survived"] / viable if viable else 0.0
+        print(f"{room:<11} {viable:>4} viable, {outcomes['survived']:>3} survived ({share:.1f} %)")
+    for line in lines:
+        if line["outcome"] == "survived":
+            print(f"\n{line['path']}:{line['line']} {line['operator']}", *line["diff"], sep="\n")  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()
