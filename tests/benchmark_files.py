@@ -53,11 +53,11 @@ def msrvtt(folder: Path, captions: Mapping[str, Sequence[str]] | None = None) ->
     parts = ["train"] * 5 + ["validate"] + ["test"] * 4
     shared = {6: ("yt", 0.0), 8: ("yt", 5.0), 9: ("yt", 60.0)}
     videos = [msrvtt_clip(number, part, *shared.get(number, ())) for number, part in enumerate(parts)]
-    told = captions or {f"video{number}": (f"clip {number}, one", f"clip {number}, two") for number in range(10)}
-    sentences = [{"video_id": name, "caption": text} for name, texts in told.items() for text in texts]
-    sentences = [{**each, "sen_id": at} for at, each in enumerate(sentences[::2] + sentences[1::2])]
+    captions = captions or {f"video{number}": (f"clip {number}, one", f"clip {number}, two") for number in range(10)}
+    sentences = [{"video_id": name, "caption": text} for name, texts in captions.items() for text in texts]
+    sentences = [{**sentence, "sen_id": number} for number, sentence in enumerate(sentences[::2] + sentences[1::2])]
     document(folder / "MSRVTT_data.json", {"info": {"year": "2016"}, "videos": videos, "sentences": sentences})
-    rows = [f'ret{at},msr{at},{name},"{told[name][0]}"' for at, name in enumerate(("video9", "video8"))]
+    rows = [f'ret{number},msr{number},{name},"{captions[name][0]}"' for number, name in enumerate(("video9", "video8"))]
     lines(folder / "MSRVTT_JSFUSION_test.csv", ["key,vid_key,video_id,sentence", *rows])
     return folder
 
@@ -66,20 +66,20 @@ def msvd(folder: Path) -> Path:
     """Two sentences a video, the first of them twice; the Chinese ones are one a video."""
     for split, ids in MSVD_IDS.items():
         lines(folder / f"{split}_list.txt", ids)
-    ids = [name for each in MSVD_IDS.values() for name in each]
-    told = {name: [f"{name} runs", f"{name} runs", f"{name} eats"] for name in ids}
-    document(folder / "captions_msvd.json", told)
-    lines(folder / "youtube_mapping.txt", [f"{name} vid{at}" for at, name in enumerate(ids, start=1)])
-    rows = [f"{at * 2},vid{at}.mp4,第{at}个人" for at, _ in enumerate(ids, start=1)]
+    ids = [name for names in MSVD_IDS.values() for name in names]
+    sentences = {name: [f"{name} runs", f"{name} runs", f"{name} eats"] for name in ids}
+    document(folder / "captions_msvd.json", sentences)
+    lines(folder / "youtube_mapping.txt", [f"{name} vid{number}" for number, name in enumerate(ids, start=1)])
+    rows = [f"{number * 2},vid{number}.mp4,第{number}个人" for number, _ in enumerate(ids, start=1)]
     lines(folder / "msvd_cn_captions_release_utf8.csv", ["id,video_id,sentence", *rows])
     return folder
 
 
 def msvd_pickle(folder: Path) -> Path:
     """MSVD with its English sentences as a pickle of words."""
-    told = json.loads((msvd(folder) / "captions_msvd.json").read_text(encoding="utf-8"))
+    sentences = json.loads((msvd(folder) / "captions_msvd.json").read_text(encoding="utf-8"))
     (folder / "captions_msvd.json").unlink()
-    words = {name: [text.split() for text in texts] for name, texts in told.items()}
+    words = {name: [text.split() for text in texts] for name, texts in sentences.items()}
     (folder / "raw-captions.pkl").write_bytes(pickle.dumps(words, protocol=2))
     return folder
 
@@ -90,9 +90,9 @@ def vatex(folder: Path) -> Path:
         lines(folder / f"{split}_list.txt", ids)
     for name, splits in (("training", ("train",)), ("validation", ("val", "test"))):
         records = [
-            {"videoID": each, "enCap": [f"{each} one", f"{each} two "], "chCap": [f"{each} 一", f"{each} 二"]}
+            {"videoID": id_, "enCap": [f"{id_} one", f"{id_} two "], "chCap": [f"{id_} 一", f"{id_} 二"]}
             for split in splits
-            for each in VATEX_IDS[split]
+            for id_ in VATEX_IDS[split]
         ]
         document(folder / f"vatex_{name}_v1.0.json", records)
     return folder
@@ -106,7 +106,9 @@ def lsmdc(folder: Path) -> Path:
         "test": "LSMDC16_challenge_1000_publictect.csv",
     }
     for split, clips in LSMDC_CLIPS.items():
-        lines(folder / names[split], [f'{clip}\t{times}\tSOMEONE says "{at}".' for at, clip in enumerate(clips)])
+        lines(
+            folder / names[split], [f'{clip}\t{times}\tSOMEONE says "{number}".' for number, clip in enumerate(clips)]
+        )
     return folder
 
 
@@ -114,17 +116,17 @@ def didemo(folder: Path) -> Path:
     """Two descriptions a video; annotators of the first do not agree."""
     number = 0
     for split, videos in DIDEMO.items():
-        told = []
+        descriptions = []
         for name in videos:
             for text, times in (("a dog  jumps.", [[0, 1], [2, 2], [2, 2]]), ("it sits", [[5, 5]] * 4)):
                 number += 1
-                told.append(
+                descriptions.append(
                     {
                         **{"annotation_id": number, "video": name, "description": text, "num_segments": 6},
                         **{"times": times, "dl_link": "https://example.org/"},
                     }
                 )
-        document(folder / f"{split}_data.json", told)
+        document(folder / f"{split}_data.json", descriptions)
         lines(folder / f"ce_{split}_list.txt", [name for name in videos if "unlisted" not in name])
     return folder
 
@@ -132,13 +134,13 @@ def didemo(folder: Path) -> Path:
 def activitynet(folder: Path) -> Path:
     """Two sentences a video; the second span of every video is written backwards, a third has no length."""
     for name, ids in ACTIVITY.items():
-        told = {
-            each: {
+        entries = {
+            id_: {
                 "duration": 40.0,
                 "timestamps": [[0, 10.5], [30.0, 20.0], [5, 5]],
-                "sentences": [f"{each} begins. ", "  It   ends.", " Nothing."],
+                "sentences": [f"{id_} begins. ", "  It   ends.", " Nothing."],
             }
-            for each in ids
+            for id_ in ids
         }
-        document(folder / f"{name}.json", told)
+        document(folder / f"{name}.json", entries)
     return folder

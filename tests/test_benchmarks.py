@@ -16,8 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr import plugins
-from mmi_tvr.datasets import _benchmarks, msrvtt, msvd
-from mmi_tvr.datasets._benchmarks import Annotations, Record, Size, carve, clip_of_youtube
+from mmi_tvr.datasets import benchmark_names, msrvtt, msvd
+from mmi_tvr.datasets._benchmarks import (
+    AnnotatedVideo,
+    Annotations,
+    Listing,
+    SplitSize,
+    VideoLocation,
+    held_out_ids,
+    youtube_clip_locations,
+)
 from mmi_tvr.datasets._benchmarks.videos import VideoFolder
 from mmi_tvr.errors import UsageError
 from mmi_tvr.types import Video
@@ -25,7 +33,7 @@ from mmi_tvr.types import Video
 NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
 
 
-def read(name: str, folder: Path, **options: Any) -> _benchmarks.Listing:
+def read(name: str, folder: Path, **options: Any) -> Listing:
     """What the annotation says, before videos are looked for."""
     module = plugins.load("datasets", name)
     return module.read(plugins.options("datasets", name, {"root": folder, **options}), Annotations(folder))
@@ -40,11 +48,11 @@ def failure(name: str, folder: Path, split: str) -> str:
     return ""
 
 
-def ids(found: _benchmarks.Listing) -> list[str]:
-    return [record.id for record in found.records]
+def ids(listing: Listing) -> list[str]:
+    return [video.id for video in listing.videos]
 
 
-def place(folder: Path, *names: str) -> Path:
+def touch(folder: Path, *names: str) -> Path:
     """Empty files: an adapter opens none."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +61,7 @@ def place(folder: Path, *names: str) -> Path:
 
 
 def test_the_benchmarks_are_found_by_their_files() -> None:
-    assert set(_benchmarks.benchmarks()) == set(NAMES)
+    assert set(benchmark_names()) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,7 +90,7 @@ def test_msrvtt_splits(tmp_path: Path) -> None:
     folder = files.msrvtt(tmp_path)
 
     def numbers(**options: Any) -> list[int]:
-        return [int(each[5:]) for each in ids(read("msrvtt", folder, **options))]
+        return [int(id_[5:]) for id_ in ids(read("msrvtt", folder, **options))]
 
     assert numbers(split="train") == [0, 1, 2, 3, 4, 6, 7]
     assert numbers(split="train", hold_out=False) == [0, 1, 2, 3, 4, 5, 6, 7]
@@ -91,8 +99,8 @@ def test_msrvtt_splits(tmp_path: Path) -> None:
     assert numbers(split="val") == numbers(split="val", protocol="full") == [5]
     assert numbers(split="test") == [9, 8]  # the table's order
     assert numbers(split="test", protocol="full") == [6, 7, 8, 9]
-    assert read("msrvtt", folder, split="train").records[0].captions == ("clip 0, one", "clip 0, two")
-    assert read("msrvtt", folder, split="test").records[0].captions == ("clip 9, one",)
+    assert read("msrvtt", folder, split="train").videos[0].captions == ("clip 0, one", "clip 0, two")
+    assert read("msrvtt", folder, split="test").videos[0].captions == ("clip 9, one",)
 
 
 def test_msrvtt_1ka_needs_no_more_than_its_table(tmp_path: Path) -> None:
@@ -103,21 +111,21 @@ def test_msrvtt_1ka_needs_no_more_than_its_table(tmp_path: Path) -> None:
 
 
 def test_msrvtt_is_read_from_the_zips_of_the_release(tmp_path: Path) -> None:
-    whole = json.loads((files.msrvtt(tmp_path / "plain") / "MSRVTT_data.json").read_text(encoding="utf-8"))
+    release = json.loads((files.msrvtt(tmp_path / "plain") / "MSRVTT_data.json").read_text(encoding="utf-8"))
     folder = tmp_path / "zipped"
     folder.mkdir()
     for zipped, inside, parts in (
         ("train_val_annotation.zip", "train_val_videodatainfo.json", ("train", "validate")),
         ("test_videodatainfo.json.zip", "test_videodatainfo.json", ("test",)),
     ):
-        videos = [video for video in whole["videos"] if video["split"] in parts]
+        videos = [video for video in release["videos"] if video["split"] in parts]
         names = {video["video_id"] for video in videos}
-        told = [sentence for sentence in whole["sentences"] if sentence["video_id"] in names]
+        sentences = [sentence for sentence in release["sentences"] if sentence["video_id"] in names]
         with zipfile.ZipFile(folder / zipped, "w") as archive:
-            archive.writestr(f"annotation/{inside}", json.dumps({"videos": videos, "sentences": told}))
+            archive.writestr(f"annotation/{inside}", json.dumps({"videos": videos, "sentences": sentences}))
     for split in ("train", "val", "test"):
         zipped = read("msrvtt", folder, split=split, protocol="full")
-        assert zipped.records == read("msrvtt", tmp_path / "plain", split=split, protocol="full").records
+        assert zipped.videos == read("msrvtt", tmp_path / "plain", split=split, protocol="full").videos
 
 
 def test_validation_is_not_to_be_had_when_it_is_trained_on(tmp_path: Path) -> None:
@@ -130,9 +138,9 @@ def test_msvd_in_both_languages_and_formats(tmp_path: Path) -> None:
     folder = files.msvd(tmp_path / "json")
     test = read("msvd", folder)
     assert ids(test) == files.MSVD_IDS["test"]
-    assert test.records[1].captions == ("-i_2_5 runs", "-i_2_5 runs", "-i_2_5 eats")  # each is a query, as published
-    assert read("msvd", files.msvd_pickle(tmp_path / "pickle")).records == test.records
-    assert read("msvd", folder, language="zh").records[0].captions == ("第4个人",)
+    assert test.videos[1].captions == ("-i_2_5 runs", "-i_2_5 runs", "-i_2_5 eats")  # each is a query, as published
+    assert read("msvd", files.msvd_pickle(tmp_path / "pickle")).videos == test.videos
+    assert read("msvd", folder, language="zh").videos[0].captions == ("第4个人",)
 
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
@@ -150,36 +158,38 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
 def test_vatex_in_both_languages_and_formats(tmp_path: Path) -> None:
     folder = files.vatex(tmp_path)
     test = read("vatex", folder)
-    assert test.records[0].captions == ("te_t_000003_000013 one", "te_t_000003_000013 two")
-    assert read("vatex", folder, language="zh").records[0].captions[1] == "te_t_000003_000013 二"
-    told = {record["videoID"]: record for record in json.loads((folder / "vatex_validation_v1.0.json").read_text())}
+    assert test.videos[0].captions == ("te_t_000003_000013 one", "te_t_000003_000013 two")
+    assert read("vatex", folder, language="zh").videos[0].captions[1] == "te_t_000003_000013 二"
+    sentences = {
+        record["videoID"]: record for record in json.loads((folder / "vatex_validation_v1.0.json").read_text())
+    }
     (folder / "vatex_validation_v1.0.json").unlink()
-    files.document(folder / "vatex_data.json", told)
-    assert read("vatex", folder).records == test.records
+    files.document(folder / "vatex_data.json", sentences)
+    assert read("vatex", folder).videos == test.videos
 
 
 def test_lsmdc_joins_sentences_of_one_clip_and_keeps_quotes(tmp_path: Path) -> None:
     folder = files.lsmdc(tmp_path)
     train = read("lsmdc", folder, split="train")
     assert ids(train) == files.LSMDC_CLIPS["training"][:1]
-    assert train.records[0].captions == ('SOMEONE says "0".', 'SOMEONE says "1".')
-    assert read("lsmdc", folder).records[0].id == files.LSMDC_CLIPS["test"][0]
+    assert train.videos[0].captions == ('SOMEONE says "0".', 'SOMEONE says "1".')
+    assert read("lsmdc", folder).videos[0].id == files.LSMDC_CLIPS["test"][0]
 
 
 def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
     folder = files.didemo(tmp_path)
     test = read("didemo", folder)
     assert ids(test) == ["3@N_d.avi", "3@N_e.3gp"]  # as the list has them
-    assert test.records[0].captions == ("a dog jumps. it sits",)
-    assert (test.records[0].places[0].start, test.records[0].places[0].end) == (0.0, 30.0)
-    moments = read("didemo", folder, unit="moment").records
-    assert [(each.captions[0], each.places[0].start, each.places[0].end) for each in moments[:2]] == [
+    assert test.videos[0].captions == ("a dog jumps. it sits",)
+    assert (test.videos[0].locations[0].start, test.videos[0].locations[0].end) == (0.0, 30.0)
+    moments = read("didemo", folder, unit="moment").videos
+    assert [(moment.captions[0], moment.locations[0].start, moment.locations[0].end) for moment in moments[:2]] == [
         ("a dog jumps.", 10.0, 15.0),  # two of three annotators
         ("it sits", 25.0, 30.0),
     ]
     (folder / "ce_test_list.txt").unlink()
     unlisted = read("didemo", folder)
-    assert len(unlisted.records) == 3
+    assert len(unlisted.videos) == 3
     assert "no ce_test_list.txt" in unlisted.remarks[-1]
 
 
@@ -187,23 +197,23 @@ def test_activitynet_paragraphs_moments_and_both_writings(tmp_path: Path) -> Non
     folder = files.activitynet(tmp_path)
     test = read("activitynet", folder)
     assert ids(test) == files.ACTIVITY["val_1"]
-    assert test.records[0].captions == ("v_test0 begins. It ends. Nothing.",)
+    assert test.videos[0].captions == ("v_test0 begins. It ends. Nothing.",)
     assert ids(read("activitynet", folder, annotator=2)) == files.ACTIVITY["val_2"]
-    moments = read("activitynet", folder, unit="moment").records
-    spans = [(each.places[1].name, each.places[1].start, each.places[1].end) for each in moments[:2]]
+    moments = read("activitynet", folder, unit="moment").videos
+    spans = [(moment.locations[1].name, moment.locations[1].start, moment.locations[1].end) for moment in moments[:2]]
     assert spans == [("test0", 0.0, 10.5), ("test0", 20.0, 30.0)]
     assert len(moments) == 4  # a span of no length is none
-    whole = ids(read("activitynet", folder, split="train", hold_out=False))
+    all_ids = ids(read("activitynet", folder, split="train", hold_out=False))
     parts = [ids(read("activitynet", folder, split=split)) for split in ("train", "val")]
-    assert sorted(parts[0] + parts[1]) == sorted(whole)
+    assert sorted(parts[0] + parts[1]) == sorted(all_ids)
     assert len(parts[1]) == 1
 
 
 @given(st.lists(st.text(max_size=5), min_size=2, unique=True), st.floats(0, 1), st.integers(0, 9), st.randoms())
-def test_a_carved_part_hangs_on_ids_and_seed_alone(names: list[str], share: float, seed: int, dice: Any) -> None:
-    part = carve(names, share, seed)
-    shuffled = dice.sample(names, len(names))
-    assert part == carve(shuffled, share, seed)
+def test_a_held_out_part_depends_on_ids_and_seed_alone(names: list[str], share: float, seed: int, random: Any) -> None:
+    part = held_out_ids(names, share, seed)
+    shuffled = random.sample(names, len(names))
+    assert part == held_out_ids(shuffled, share, seed)
     assert part < set(names)
     assert part
 
@@ -211,8 +221,8 @@ def test_a_carved_part_hangs_on_ids_and_seed_alone(names: list[str], share: floa
 @given(st.text(min_size=1, max_size=12), st.integers(0, 10**6), st.integers(1, 10**6))
 def test_a_clip_of_youtube_names_its_span(source: str, start: int, length: int) -> None:
     name = f"{source}_{start}_{start + length}"
-    own, span = clip_of_youtube(name)
-    assert (own.name, own.start, own.end) == (name, 0.0, None)
+    whole_file, span = youtube_clip_locations(name)
+    assert (whole_file.name, whole_file.start, whole_file.end) == (name, 0.0, None)
     assert (span.name, span.start, span.end) == (source, float(start), float(start + length))
 
 
@@ -220,9 +230,9 @@ def test_a_clip_of_youtube_names_its_span(source: str, start: int, length: int) 
 
 
 def test_a_cut_file_is_used_and_said_to_be_cut(tmp_path: Path) -> None:
-    found = read("msvd", files.msvd(tmp_path))
-    assert [remark for remark in found.remarks if "captions_msvd.json is cut: 5 of 1,970" in remark]
-    assert [remark for remark in found.remarks if "test_list.txt is cut: 2 of 670" in remark]
+    listing = read("msvd", files.msvd(tmp_path))
+    assert [remark for remark in listing.remarks if "captions_msvd.json is cut: 5 of 1,970" in remark]
+    assert [remark for remark in listing.remarks if "test_list.txt is cut: 2 of 670" in remark]
 
 
 @pytest.fixture
@@ -236,12 +246,12 @@ def official(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("official")
 def test_whole_files_must_give_the_official_size(tmp_path: Path) -> None:
     folder = files.msvd(tmp_path)
-    found = read("msvd", folder)
-    assert (found.official, found.remarks) == (Size(2, 6), ())
-    told = json.loads((folder / "captions_msvd.json").read_text())
-    for texts, says in (([], "1 videos, and the official one 2"), (["one"], "4 captions, and the official one 6")):
-        files.document(folder / "captions_msvd.json", {**told, "gh_10_12": texts})
-        with pytest.raises(UsageError, match=says):
+    listing = read("msvd", folder)
+    assert (listing.official, listing.remarks) == (SplitSize(2, 6), ())
+    sentences = json.loads((folder / "captions_msvd.json").read_text())
+    for texts, message in (([], "1 videos, and the official one 2"), (["one"], "4 captions, and the official one 6")):
+        files.document(folder / "captions_msvd.json", {**sentences, "gh_10_12": texts})
+        with pytest.raises(UsageError, match=message):
             read("msvd", folder)
 
 
@@ -293,13 +303,13 @@ def test_misshapen_json_is_one_clear_error(name: str, file: str, split: str, con
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=60), at=st.integers(0, 9))
-def test_damaged_files_are_usage_errors(name: str, content: bytes, at: int, tmp_path: Path) -> None:
+@given(content=st.binary(max_size=60), file_number=st.integers(0, 9))
+def test_damaged_files_are_usage_errors(name: str, content: bytes, file_number: int, tmp_path: Path) -> None:
     folder = getattr(files, name)(tmp_path)
     paths = sorted(folder.iterdir())
-    paths[at % len(paths)].write_bytes(content)
-    said = [failure(name, folder, split) for split in ("train", "val", "test")]
-    assert all(str(folder) in message for message in said if message)
+    paths[file_number % len(paths)].write_bytes(content)
+    messages = [failure(name, folder, split) for split in ("train", "val", "test")]
+    assert all(str(folder) in message for message in messages if message)
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"PK nonsense"), lambda path: path.unlink()])
@@ -316,7 +326,7 @@ def test_a_missing_or_damaged_zip_names_itself(tmp_path: Path, damage: Callable[
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there"),
+    ("name", "path"),
     [
         ("video7", "deep/er/video7.mp4"),
         ("video7", "video7.WEBM"),
@@ -329,26 +339,26 @@ def test_a_missing_or_damaged_zip_names_itself(tmp_path: Path, damage: Callable[
         ("2@N_c.", "2@N_c"),
     ],
 )
-def test_a_video_is_found_whatever_its_suffix_and_folder(tmp_path: Path, wanted: str, there: str) -> None:
-    place(tmp_path, there, "other.mp4", "video7.json", ".video7.mp4", ".hidden/video7.mp4")
-    record = Record("id", ("text",), (_benchmarks.Place(wanted, 1.0, 2.0),))
-    assert VideoFolder(tmp_path).find(record) == Video(tmp_path / there, 1.0, 2.0)
+def test_a_video_is_found_whatever_its_suffix_and_folder(tmp_path: Path, name: str, path: str) -> None:
+    touch(tmp_path, path, "other.mp4", "video7.json", ".video7.mp4", ".hidden/video7.mp4")
+    video = AnnotatedVideo("id", ("text",), (VideoLocation(name, 1.0, 2.0),))
+    assert VideoFolder(tmp_path).find(video) == Video(tmp_path / path, 1.0, 2.0)
 
 
 def test_the_own_file_is_taken_before_a_span_of_the_whole_one(tmp_path: Path) -> None:
     files.msvd(tmp_path / "annotations")
-    place(tmp_path, "clips/gh_10_12.avi", "gh.mp4", "-i.mkv")
-    found = plugins.build("datasets", "msvd", {"root": tmp_path})
-    assert [sample.video for sample in found.samples()] == [
+    touch(tmp_path, "clips/gh_10_12.avi", "gh.mp4", "-i.mkv")
+    dataset = plugins.build("datasets", "msvd", {"root": tmp_path})
+    assert [sample.video for sample in dataset.samples()] == [
         Video(tmp_path / "clips" / "gh_10_12.avi"),
         Video(tmp_path / "-i.mkv", 2.0, 5.0),
     ]
 
 
 def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:
-    place(tmp_path / "videos", "video7.mp4")
+    touch(tmp_path / "videos", "video7.mp4")
     (tmp_path / "videos" / "again").symlink_to(tmp_path / "videos", target_is_directory=True)
-    place(tmp_path / "elsewhere", "video8.mp4")
+    touch(tmp_path / "elsewhere", "video8.mp4")
     (tmp_path / "videos" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     assert sorted(VideoFolder(tmp_path / "videos").names) == ["video7.mp4", "video8.mp4"]
 
@@ -369,20 +379,20 @@ def test_missing_videos_are_named_and_more_than_a_few_are_an_error(
     tmp_path: Path, videos: tuple[int, ...], options: dict[str, Any], missing: list[str] | None
 ) -> None:
     files.msrvtt(tmp_path / "annotations")
-    place(tmp_path, *(f"video{number}.mp4" for number in videos))
+    touch(tmp_path, *(f"video{number}.mp4" for number in videos))
     values = {"root": tmp_path, "split": "train", "protocol": "7k", **options}
     if missing is None:
         with pytest.raises(UsageError, match=r"of 5 videos are not in .*: video"):
             plugins.build("datasets", "msrvtt", values)
         return
-    found = plugins.build("datasets", "msrvtt", values)
-    assert list(found.missing) == missing
-    assert [sample.id for sample in found.samples()] == [f"video{number}" for number in videos]
-    assert any("only the first 2 of 5" in remark for remark in found.remarks) == ("limit" in options)
+    dataset = plugins.build("datasets", "msrvtt", values)
+    assert list(dataset.missing) == missing
+    assert [sample.id for sample in dataset.samples()] == [f"video{number}" for number in videos]
+    assert any("only the first 2 of 5" in remark for remark in dataset.remarks) == ("limit" in options)
 
 
 def test_annotations_lie_where_one_says_or_beside_the_videos(tmp_path: Path) -> None:
-    place(tmp_path / "videos", "video8.mp4", "video9.mp4")
+    touch(tmp_path / "videos", "video8.mp4", "video9.mp4")
     values = {"root": tmp_path / "videos"}
     with pytest.raises(UsageError, match=r"no MSRVTT_JSFUSION_test\.csv"):
         plugins.build("datasets", "msrvtt", values)

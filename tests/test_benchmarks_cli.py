@@ -41,10 +41,11 @@ def call(*words: object) -> str:
 def msrvtt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MSR-VTT of ten clips, of which the third is not there and the fifth is no video."""
     folder = tmp_path_factory.mktemp("msrvtt")
-    told = {f"video{at}": (f"all {NAMES[at % 8]}", f"then {NAMES[(at + 3) % 8]}") for at in range(10)}
-    files.msrvtt(folder / "annotations", told)
-    for at in {*range(10)} - {2, 4}:
-        colour_video(folder / "videos" / f"video{at}.mp4", NAMES[at % 8], NAMES[(at + 3) % 8], seconds=1.0)
+    colours = [(NAMES[number % 8], NAMES[(number + 3) % 8]) for number in range(10)]
+    captions = {f"video{number}": (f"all {first}", f"then {then}") for number, (first, then) in enumerate(colours)}
+    files.msrvtt(folder / "annotations", captions)
+    for number in {*range(10)} - {2, 4}:
+        colour_video(folder / "videos" / f"video{number}.mp4", *colours[number], seconds=1.0)
     (folder / "videos" / "video4.mp4").write_text("no video")
     return folder
 
@@ -55,16 +56,20 @@ def where(msrvtt: Path) -> tuple[object, ...]:
 
 
 def test_check_counts_missing_unreadable_and_overlapping(where: tuple[object, ...]) -> None:
-    found = json.loads(call("data", "check", "msrvtt", *where, "--json"))
-    assert (found["files"], found["probed"]) == (9, 9)
-    splits = {(each["variant"], each["split"]): each for each in found["splits"]}
+    result = json.loads(call("data", "check", "msrvtt", *where, "--json"))
+    assert (result["files"], result["probed"]) == (9, 9)
+    splits = {(split["variant"], split["split"]): split for split in result["splits"]}
     assert len(splits) == 9
     train = splits["9k", "train"]
     assert (train["videos"], train["captions"], train["missing"]) == (7, 14, ["video2"])
+    assert train["notes"] == [
+        "MSRVTT_JSFUSION_test.csv is cut: 2 of 1,000 entries",
+        "MSRVTT_data.json is cut: 30 of 210,000 entries",
+    ]
     assert train["official"] == {"videos": 8503, "captions": 170060}
     assert list(train["unreadable"]) == ["video4"]
     assert splits["9k", "test"]["missing"] == []
-    (overlap,) = [each for each in found["overlaps"] if each["variant"] == "9k"]
+    (overlap,) = [pair for pair in result["overlaps"] if pair["variant"] == "9k"]
     assert (overlap["one"], overlap["other"]) == ("test", "train")
     assert (overlap["ids"], overlap["sources"], overlap["stretches"]) == (0, 2, 1)
 
@@ -175,8 +180,8 @@ def test_wrong_use_says_what_to_do(
 
 
 def section(split: str, folder: Path, **more: object) -> str:
-    told = {"name": "msrvtt", "root": str(folder / "videos"), "annotations": str(folder / "annotations"), **more}
-    return json.dumps({**told, "split": split})
+    section = {"name": "msrvtt", "root": str(folder / "videos"), "annotations": str(folder / "annotations"), **more}
+    return json.dumps({**section, "split": split})
 
 
 def test_a_model_is_trained_on_a_benchmark(msrvtt: Path, tmp_path: Path) -> None:
@@ -255,4 +260,4 @@ def test_every_benchmark_has_its_script(name: str, tmp_path: Path) -> None:
     options = dict(word.split("=") for word in words[7:])
     facts = plugins.load("datasets", name).FACTS
     plugins.options("datasets", name, {"root": tmp_path, **options})
-    assert options in [dict(each) for each in facts.variants.values()]
+    assert options in [dict(variant) for variant in facts.variants.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +17,10 @@ from ..utils.tables import text_table
 from ._console import JsonOption, ProgressBars, out, print_json, say
 
 if TYPE_CHECKING:
-    from ..datasets._benchmarks.check import Check, SplitCheck
+    from ..datasets import BenchmarkCheck, SplitCheck
 
 group = typer.Typer(help="Data sets as files.", no_args_is_help=True)
-_SHOWN = 5
+_MAX_NAMED = 5  # videos
 
 RootOption = Annotated[Path | None, typer.Option(metavar="DIR", help="of a benchmark: the folder of its videos")]
 AnnotationsOption = Annotated[
@@ -72,63 +73,64 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is there of a benchmark: splits with their official sizes, missing and unreadable videos, overlaps."""
-    from ..datasets import _benchmarks
+    from .. import datasets
 
     with ProgressBars() as progress:
-        report = _benchmarks.check(
-            benchmark(name),
-            benchmark_values(root, annotations, option),
+        result = datasets.check_benchmark(
+            benchmark_name(name),
+            benchmark_options(root, annotations, option),
             lambda total: progress.begin("opening", total),
             progress.advance,
             opening=probe,
         )
     if as_json:
-        print_json(report.as_dict())
+        print_json(result.as_dict())
     else:
-        out.print("\n".join(_check_lines(report)), markup=False)
+        out.print("\n".join(_report(result)), markup=False)
 
 
-def benchmark(name: str) -> str:
-    """Return the name of a benchmark; raise UsageError, with the names that there are, for any other."""
-    from ..datasets import _benchmarks
+def benchmark_name(name: str) -> str:
+    """Return the name of a benchmark; UsageError, with the names that there are, for any other."""
+    from .. import datasets
 
-    if name not in (known := _benchmarks.benchmarks()):
+    known = datasets.benchmark_names()
+    if name not in known:
         raise UsageError(f"no benchmark is called {name!r}; there are: {', '.join(known)}")
     return name
 
 
-def benchmark_values(root: Path, annotations: Path | None, option: list[str] | None) -> dict[str, Any]:
-    """Return the options of a benchmark, as the command line gives them."""
+def benchmark_options(root: Path, annotations: Path | None, option: list[str] | None) -> dict[str, Any]:
+    """Return a benchmark's options, as the command line gives them."""
     values: dict[str, Any] = {"root": root}
     if annotations:
         values["annotations"] = annotations
-    return values | config.read(config.Section, None, option or ()).options
+    return {**values, **config.read(config.Section, None, option or ()).options}
 
 
-def _check_lines(report: Check) -> Iterator[str]:
-    """Yield what `data check` prints."""
-    opened = "" if report.probed is None else f", {report.probed:,} opened"
-    yield f"{report.title}: {report.files:,} files{opened}"
-    several_variants = len({split.variant for split in report.splits}) > 1
-    rows = [["split", "videos", "official", "captions", "official", "missing", "unreadable"]]
-    rows += [_split_row(split, several_variants, report.probed is not None) for split in report.splits]
-    yield from text_table(rows)
-    yield from _remarks(report.splits)
-    for overlap in report.overlaps:
-        variant = f"{overlap.variant}: " if several_variants else ""
+def _report(result: BenchmarkCheck) -> Iterator[str]:
+    """Yield the lines of a check for a person."""
+    opened = "" if result.probed is None else f", {result.probed:,} opened"
+    yield f"{result.title}: {result.files:,} files{opened}"
+    several_variants = len({split.variant for split in result.splits}) > 1
+    header = ["split", "videos", "official", "captions", "official", "missing", "unreadable"]
+    rows = [_cells(split, several_variants, result.probed is not None) for split in result.splits]
+    yield from text_table([header, *rows])
+    yield from _problems(result.splits)
+    for overlap in result.overlaps:
+        where = f"{overlap.variant}: " if several_variants else ""
         yield (
-            f"overlap: {variant}{overlap.ids:,} videos of {overlap.one} are in {overlap.other}, too; "
-            f"{overlap.sources:,} are cut from a video that {overlap.other} uses, "
+            f"overlap: {where}{overlap.ids:,} videos of {overlap.split} are in {overlap.other_split}, too; "
+            f"{overlap.sources:,} are cut from a video that {overlap.other_split} uses, "
             f"{overlap.stretches:,} share a stretch of it"
         )
-    if not report.overlaps:
+    if not result.overlaps:
         yield "overlap: none between splits"
-    yield f"protocol: {report.protocol}"
-    yield f"validation: {report.validation}"
+    yield f"protocol: {result.protocol}"
+    yield f"validation: {result.validation}"
 
 
-def _split_row(split: SplitCheck, with_variant: bool, probed: bool) -> list[str]:
-    """Return the cells of one split: counts of what is there beside the official ones."""
+def _cells(split: SplitCheck, with_variant: bool, probed: bool) -> list[str]:
+    """Return a split's row of the table."""
     title = f"{split.variant} {split.split}" if with_variant else split.split
     if split.error:
         return [title, *["-"] * 6]
@@ -144,24 +146,24 @@ def _split_row(split: SplitCheck, with_variant: bool, probed: bool) -> list[str]
     ]
 
 
-def _remarks(splits: Sequence[SplitCheck]) -> Iterator[str]:
-    """Yield each note once, with the splits that it is about, then a few names for each kind of trouble."""
-    splits_of_note: dict[str, list[str]] = {}
+def _problems(splits: Sequence[SplitCheck]) -> Iterator[str]:
+    """Yield a line for each kind of trouble, with the splits or a few of the videos that have it."""
+    by_remark: dict[str, list[str]] = {}
     for split in splits:
-        for note in (*split.notes, *([split.error] if split.error else [])):
-            splits_of_note.setdefault(note, []).append(split.split)
-    for note, names in splits_of_note.items():
-        yield f"note: {note} ({', '.join(dict.fromkeys(names))})"
-    missing = list(dict.fromkeys(name for split in splits for name in split.missing))
-    if missing:
+        for remark in (*split.remarks, *([split.error] if split.error else [])):
+            by_remark.setdefault(remark, []).append(split.split)
+    for remark, names in by_remark.items():
+        yield f"note: {remark} ({', '.join(dict.fromkeys(names))})"
+    if missing := list(dict.fromkeys(id_ for split in splits for id_ in split.missing)):
         yield f"missing: {_first_names(missing)}"
-    names_of_reason: dict[str, list[str]] = {}
-    for name, reason in {name: reason for split in splits for name, reason in split.unreadable.items()}.items():
-        names_of_reason.setdefault(reason, []).append(name)
-    for reason in sorted(names_of_reason):
-        yield f"unreadable, {reason}: {_first_names(names_of_reason[reason])}"
+    unreadable = {id_: reason for split in splits for id_, reason in split.unreadable.items()}
+    by_reason: dict[str, list[str]] = {}
+    for id_, reason in sorted(unreadable.items(), key=itemgetter(1)):
+        by_reason.setdefault(reason, []).append(id_)
+    for reason, ids in by_reason.items():
+        yield f"unreadable, {reason}: {_first_names(ids)}"
 
 
 def _first_names(names: Sequence[str]) -> str:
-    listed = ", ".join(names[:_SHOWN])
-    return listed if len(names) <= _SHOWN else f"{listed}, ... ({len(names):,} in all; --json lists them)"
+    more = f", ... ({len(names):,} in all; --json lists them)" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more

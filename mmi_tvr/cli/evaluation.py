@@ -30,7 +30,7 @@ from ._console import (
     print_json,
     say,
 )
-from .data import AnnotationsOption, DataOption, RootOption, benchmark, benchmark_values
+from .data import AnnotationsOption, DataOption, RootOption, benchmark_name, benchmark_options
 
 _GENERATED = "moving_shapes"
 
@@ -235,10 +235,10 @@ def _benchmark_options(
     """A benchmark's options, as the command line gives them."""
     if "/" in name or (root is None and name not in plugins.names("datasets")):
         raise UsageError(f"{name}: neither a folder nor a data set; a benchmark's videos are named with --root DIR")
-    name = benchmark(name)
+    name = benchmark_name(name)
     if root is None:
         raise UsageError(f"{name}: where are its videos? --root DIR, and --annotations DIR for its annotation files")
-    values = {**benchmark_values(root, annotations, option), "split": split}
+    values = {**benchmark_options(root, annotations, option), "split": split}
     return {**values, **({"limit": limit} if limit else {}), **({"allowed": 1.0} if skip_missing else {})}
 
 

@@ -11,9 +11,21 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ._benchmarks import Annotations, Benchmark, Facts, HeldOut, Listing, Place, Record, Size, carve, listing, make
+from ._benchmarks import (
+    AnnotatedVideo,
+    Annotations,
+    Benchmark,
+    BenchmarkFacts,
+    HoldOutOptions,
+    Listing,
+    SplitSize,
+    VideoLocation,
+    build_benchmark,
+    checked_listing,
+    held_out_ids,
+)
 
-FACTS = Facts(
+FACTS = BenchmarkFacts(
     title="ActivityNet Captions",
     protocol="paragraph: a video's sentences, joined, are one query for the whole video; "
     "moment: each sentence is a query for its own span among all spans of the split; test is val_1",
@@ -22,12 +34,12 @@ FACTS = Facts(
 )
 _VIDEOS = {"train": 10_009, "val_1": 4_917, "val_2": 4_885}
 _MOMENTS = {"val_1": 17_505, "val_2": 17_031}
-_HELD = 0.05
-_HELD_VIDEOS = 500
+_HELD_OUT_SHARE = 0.05
+_HELD_OUT_VIDEOS = 500
 _SEED = 0
 
 
-class Options(HeldOut):
+class Options(HoldOutOptions):
     unit: Literal["paragraph", "moment"] = Field("paragraph", description="what is searched for: videos, or moments")
     annotator: Literal[1, 2] = Field(
         1, description="test: val_1 (the published protocol), or the second writing, val_2"
@@ -35,50 +47,52 @@ class Options(HeldOut):
 
 
 def build(options: Options) -> Benchmark:
-    return make(options, FACTS, read)
+    return build_benchmark(options, FACTS, read)
 
 
 def read(options: Options, annotations: Annotations) -> Listing:
-    """The split as the annotation has it."""
+    """Return the split as the annotation has it."""
     name = f"val_{options.annotator}" if options.split == "test" else "train"
-    found = annotations.json(f"{name}.json", official=_VIDEOS[name])
-    with annotations.shaped("an object of videos with sentences and timestamps"):
-        ids = list(found)
+    entries = annotations.json(f"{name}.json", official=_VIDEOS[name])
+    with annotations.expecting("an object of videos with sentences and timestamps"):
+        ids = list(entries)
         if options.split != "test" and options.hold_out:
-            held = carve(ids, _HELD, _SEED)
-            ids = [each for each in ids if (each in held) == (options.split == "val")]
-        make_records = _paragraph if options.unit == "paragraph" else _moments
-        records = [record for each in ids for record in make_records(each, found[each])]
-    return listing(records, _size(options, name), annotations)
+            held_out = held_out_ids(ids, _HELD_OUT_SHARE, _SEED)
+            ids = [id_ for id_ in ids if (id_ in held_out) == (options.split == "val")]
+        annotated = _paragraph if options.unit == "paragraph" else _moments
+        videos = [video for id_ in ids for video in annotated(id_, entries[id_])]
+    return checked_listing(videos, _size(options, name), annotations)
 
 
-def _size(options: Options, name: str) -> Size:
+def _size(options: Options, name: str) -> SplitSize:
     if options.unit == "moment":
-        return Size(_MOMENTS.get(name), _MOMENTS.get(name))
+        return SplitSize(_MOMENTS.get(name), _MOMENTS.get(name))
     count = _VIDEOS[name]
     if options.split == "val":
-        count = _HELD_VIDEOS
+        count = _HELD_OUT_VIDEOS
     elif options.split == "train" and options.hold_out:
-        count -= _HELD_VIDEOS
-    return Size(count, count)
+        count -= _HELD_OUT_VIDEOS
+    return SplitSize(count, count)
 
 
-def _paragraph(name: str, told: Mapping[str, Any]) -> list[Record]:
-    text = " ".join(" ".join(told["sentences"]).split())
-    return [Record(name, (text,) if text else (), _places(name))]
+def _paragraph(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
+    text = " ".join(" ".join(entry["sentences"]).split())
+    return [AnnotatedVideo(name, (text,) if text else (), _locations(name))]
 
 
-def _moments(name: str, told: Mapping[str, Any]) -> list[Record]:
-    """A sentence each. A span written backwards is turned round, one of no length is left out (decision; train.json
-    has two of each)."""
-    records = []
-    for number, (span, sentence) in enumerate(zip(told["timestamps"], told["sentences"], strict=True)):
+def _moments(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
+    """Return a moment for each sentence.
+
+    Decision: a span written backwards is turned round, one of no length is left out; train.json has two of each.
+    """
+    moments = []
+    for number, (span, sentence) in enumerate(zip(entry["timestamps"], entry["sentences"], strict=True)):
         start, end = sorted(float(time) for time in span)
         text = " ".join(sentence.split())
         if text and start < end:
-            records.append(Record(f"{name}#{number}", (text,), _places(name, start, end)))
-    return records
+            moments.append(AnnotatedVideo(f"{name}#{number}", (text,), _locations(name, start, end)))
+    return moments
 
 
-def _places(name: str, start: float = 0.0, end: float | None = None) -> tuple[Place, ...]:
-    return Place(name, start, end), Place(name.removeprefix("v_"), start, end)
+def _locations(name: str, start: float = 0.0, end: float | None = None) -> tuple[VideoLocation, ...]:
+    return VideoLocation(name, start, end), VideoLocation(name.removeprefix("v_"), start, end)

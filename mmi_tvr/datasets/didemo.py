@@ -14,11 +14,22 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ._benchmarks import Annotations, Benchmark, BenchmarkOptions, Facts, Listing, Place, Record, Size, listing, make
+from ._benchmarks import (
+    AnnotatedVideo,
+    Annotations,
+    Benchmark,
+    BenchmarkFacts,
+    BenchmarkOptions,
+    Listing,
+    SplitSize,
+    VideoLocation,
+    build_benchmark,
+    checked_listing,
+)
 
 SECONDS = 30.0  # of each video; one segment of the annotation is 5 s
 _SEGMENT = 5.0
-FACTS = Facts(
+FACTS = BenchmarkFacts(
     title="DiDeMo",
     protocol="paragraph: a video's descriptions, joined, are one query for its first 30 s; "
     "moment: each description is a query for its own span among all spans of the split",
@@ -35,47 +46,50 @@ class Options(BenchmarkOptions):
 
 
 def build(options: Options) -> Benchmark:
-    return make(options, FACTS, read)
+    return build_benchmark(options, FACTS, read)
 
 
 def read(options: Options, annotations: Annotations) -> Listing:
-    """The split as the annotation has it."""
+    """Return the split as the annotation has it."""
     split = options.split
-    told: dict[str, list[Mapping[str, Any]]] = {}
-    found = annotations.json(f"{split}_data.json", official=_DESCRIPTIONS[split])
-    with annotations.shaped("a list of descriptions with video, description and times"):
-        for each in found:
-            told.setdefault(each["video"], []).append(each)
-    ids, size = list(told), Size(None, None)
+    descriptions: dict[str, list[Mapping[str, Any]]] = {}  # by video
+    entries = annotations.json(f"{split}_data.json", official=_DESCRIPTIONS[split])
+    with annotations.expecting("a list of descriptions with video, description and times"):
+        for entry in entries:
+            descriptions.setdefault(entry["video"], []).append(entry)
+    ids, size = list(descriptions), SplitSize(None, None)
     remarks: list[str] = []
     lists = (f"ce_{split}_list.txt", f"{split}_list.txt")
     if annotations.has(*lists):
         ids, size = annotations.lines(*lists, official=_VIDEOS[split]), _size(options)
     else:
         remarks = [f"no {lists[0]}: all {len(ids):,} videos of the annotation, where papers use {_VIDEOS[split]:,}"]
-    make_records = _paragraph if options.unit == "paragraph" else _moments
-    with annotations.shaped("a list of descriptions with video, description and times"):
-        records = [record for name in ids for record in make_records(name, told.get(name, ()))]
-    return listing(records, size, annotations, remarks)
+    annotated = _paragraph if options.unit == "paragraph" else _moments
+    with annotations.expecting("a list of descriptions with video, description and times"):
+        videos = [video for name in ids for video in annotated(name, descriptions.get(name, ()))]
+    return checked_listing(videos, size, annotations, remarks)
 
 
-def _size(options: Options) -> Size:
+def _size(options: Options) -> SplitSize:
     count = _VIDEOS[options.split] if options.unit == "paragraph" else _MOMENTS[options.split]
-    return Size(count, count)
+    return SplitSize(count, count)
 
 
-def _paragraph(name: str, told: Sequence[Mapping[str, Any]]) -> list[Record]:
-    """Descriptions in the order of the annotation."""
-    text = " ".join(" ".join(each["description"].split()) for each in told)
-    return [Record(name, (text,) if text else (), (Place(name, 0.0, SECONDS),))]
+def _paragraph(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
+    """Join the descriptions in the order of the annotation."""
+    text = " ".join(" ".join(entry["description"].split()) for entry in descriptions)
+    return [AnnotatedVideo(name, (text,) if text else (), (VideoLocation(name, 0.0, SECONDS),))]
 
 
-def _moments(name: str, told: Sequence[Mapping[str, Any]]) -> list[Record]:
-    """Of the spans that annotators gave, the most frequent one, and of equally frequent ones the first (decision)."""
-    records = []
-    for each in told:
-        first, last = Counter(tuple(span) for span in each["times"]).most_common(1)[0][0]
-        place = Place(name, first * _SEGMENT, (last + 1) * _SEGMENT)
-        text = " ".join(each["description"].split())
-        records.append(Record(f"{name}#{each['annotation_id']}", (text,) if text else (), (place,)))
-    return records
+def _moments(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
+    """Return a moment for each description, at the span that most annotators gave.
+
+    Decision: of equally frequent spans the first one counts.
+    """
+    moments = []
+    for entry in descriptions:
+        first, last = Counter(tuple(span) for span in entry["times"]).most_common(1)[0][0]
+        location = VideoLocation(name, first * _SEGMENT, (last + 1) * _SEGMENT)
+        text = " ".join(entry["description"].split())
+        moments.append(AnnotatedVideo(f"{name}#{entry['annotation_id']}", (text,) if text else (), (location,)))
+    return moments

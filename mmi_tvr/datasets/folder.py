@@ -15,7 +15,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -27,8 +27,8 @@ from .. import plugins
 from ..errors import UsageError
 from ..types import Sample, Video
 
-_NAMES = ("captions.tsv", "captions.jsonl")
-_SHOWN = 5
+_TABLE_NAMES = ("captions.tsv", "captions.jsonl")
+_MAX_NAMED = 5  # files in a message
 
 
 class Options(plugins.BaseOptions):
@@ -48,12 +48,12 @@ class Options(plugins.BaseOptions):
 class FolderDataset:
     """The samples of a folder, in the order of its table; `missing` are the listed files that are not there."""
 
-    listed: tuple[Sample, ...]
+    present: tuple[Sample, ...]
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def samples(self) -> tuple[Sample, ...]:
-        return self.listed
+        return self.present
 
 
 def build(options: Options) -> FolderDataset:
@@ -64,50 +64,52 @@ def build(options: Options) -> FolderDataset:
     root = options.root.expanduser().absolute()
     if not root.is_dir():
         raise UsageError(f"{options.root}: not a folder")
-    table = _table(options, root)
+    table = _table_path(options, root)
     samples = _samples(table, root, options.column)
-    here = tuple(sample for sample in samples if sample.video.path.is_file())
-    found = {sample.id for sample in here}
-    gone = tuple(sample.id for sample in samples if sample.id not in found)
-    if gone and (options.missing == "error" or not here):
+    present = tuple(sample for sample in samples if sample.video.path.is_file())
+    present_ids = {sample.id for sample in present}
+    missing = tuple(sample.id for sample in samples if sample.id not in present_ids)
+    if missing and (options.missing == "error" or not present):
         raise UsageError(
-            f"{table}: {len(gone)} of {len(samples)} files are not in {options.root}: {_some(gone)}; "
+            f"{table}: {len(missing)} of {len(samples)} files are not in {options.root}: {_first_names(missing)}; "
             "put them there, correct the table, or set missing to skip"
         )
-    return FolderDataset(here, gone)
+    return FolderDataset(present, missing)
 
 
-def _table(options: Options, root: Path) -> Path:
-    """The table's path: as given, else inside the folder, else its usual names there."""
+def _table_path(options: Options, root: Path) -> Path:
+    """Return the table's path: as given, else inside the folder; without one, its usual names there."""
     if options.captions is None:
-        candidates = [root / name for name in _NAMES]
-        wanted = f"{options.root} has no {' or '.join(_NAMES)}; make one, or name the table with captions"
+        candidates = [root / name for name in _TABLE_NAMES]
+        problem = f"{options.root} has no {' or '.join(_TABLE_NAMES)}; make one, or name the table with captions"
     else:
-        given = options.captions.expanduser()
-        candidates = [given, root / given]
-        wanted = f"{given}: no such file, neither as given nor in {options.root}"
+        captions = options.captions.expanduser()
+        candidates = [captions, root / captions]
+        problem = f"{captions}: no such file, neither as given nor in {options.root}"
     for path in candidates:
         if path.is_file():
             return path
-    raise UsageError(wanted)
+    raise UsageError(problem)
 
 
 def _samples(table: Path, root: Path, column: str | None) -> list[Sample]:
+    """Return a sample for each file of the table, with the captions of all its rows."""
     ids: dict[Path, str] = {}
     captions: dict[Path, dict[str, None]] = {}  # a dict keeps the order and drops repetitions
     for line, file, texts in _rows(table, column):
-        path = _inside(root, file, f"{table}, line {line}")
+        path = _path_inside(root, file, f"{table}, line {line}")
         ids.setdefault(path, file)
         captions.setdefault(path, {}).update(dict.fromkeys(texts))
     if not ids:
         raise UsageError(f"{table}: it lists no file")
-    if bare := [ids[path] for path, texts in captions.items() if not texts]:
-        raise UsageError(f"{table}: {len(bare)} of {len(ids)} files have no caption: {_some(bare)}")
+    if uncaptioned := [ids[path] for path, texts in captions.items() if not texts]:
+        count = f"{len(uncaptioned)} of {len(ids)}"
+        raise UsageError(f"{table}: {count} files have no caption: {_first_names(uncaptioned)}")
     return [Sample(ids[path], Video(path), tuple(texts)) for path, texts in captions.items()]
 
 
-def _inside(root: Path, file: str, where: str) -> Path:
-    """The file's path in the folder; the check is of the written path, so links stay usable."""
+def _path_inside(root: Path, file: str, where: str) -> Path:
+    """Return the file's path in the folder; the check is of the written path, so links stay usable."""
     path = Path(os.path.normpath(root / file))
     if "\0" in file or not path.is_relative_to(os.path.normpath(root)):
         raise UsageError(f"{where}: {file!r} leaves the folder; paths are relative to it")
@@ -115,7 +117,7 @@ def _inside(root: Path, file: str, where: str) -> Path:
 
 
 def _rows(table: Path, column: str | None) -> Iterator[tuple[int, str, list[str]]]:
-    """Line number, file and captions of every row, whatever the format."""
+    """Yield line number, file and captions of every row, whatever the format."""
     readers = {".tsv": _read_tsv, ".jsonl": _read_jsonl}
     if table.suffix.lower() not in readers:
         raise UsageError(f"{table}: captions are read from .tsv or .jsonl, not from {table.suffix or 'a bare name'}")
@@ -123,38 +125,45 @@ def _rows(table: Path, column: str | None) -> Iterator[tuple[int, str, list[str]
         records = readers[table.suffix.lower()](table)
     except UnicodeDecodeError as error:
         raise UsageError(f"{table}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    if not records:
+        return
     names = list(dict.fromkeys(name for _, record in records for name in record))
-    if records and "file" not in names:
+    if "file" not in names:
         raise UsageError(f"{table}: no column is called 'file'; there are: {', '.join(names) or 'none'}")
-    wanted = _columns([name for name in names if name != "file"], column, table) if records else []
+    caption_columns = _caption_columns([name for name in names if name != "file"], column, table)
     for line, record in records:
         where = f"{table}, line {line}"
         file = record.get("file")
         if not isinstance(file, str) or not file.strip():
             raise UsageError(f"{where}: the file's name is missing")
-        yield line, file.strip(), [text for name in wanted for text in _texts(record.get(name), name, where)]
+        yield line, file.strip(), [text for name in caption_columns for text in _texts(record.get(name), name, where)]
 
 
-def _columns(there: list[str], column: str | None, table: Path) -> list[str]:
-    """Which columns hold captions. A guess among several would rank licences as captions, so it is asked for."""
-    listing = ", ".join(there) or "none"
+def _caption_columns(names: list[str], column: str | None, table: Path) -> list[str]:
+    """Return which of a table's columns hold captions.
+
+    A guess among several would rank licences as captions, so there the user has to say.
+    """
+    listing = ", ".join(names) or "none"
     if column is None:
-        found = [name for name in there if re.fullmatch(r"captions?[ _]?\d*", name, re.IGNORECASE)]
-        found = found or (there if len(there) == 1 else [])
-        if not found:
-            raise UsageError(f"{table}: which column holds the captions? Set column (there are: {listing})")
-        return found
+        usual = [name for name in names if re.fullmatch(r"captions?[ _]?\d*", name, re.IGNORECASE)]
+        if usual or len(names) == 1:
+            return usual or names
+        raise UsageError(f"{table}: which column holds the captions? Set column (there are: {listing})")
     if column.strip() == "*":
-        wanted = there
+        columns = names
+    elif column in names:
+        columns = [column]
     else:
-        wanted = [column] if column in there else [name.strip() for name in column.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in there]
-    if unknown or not wanted:
+        columns = [name.strip() for name in column.split(",") if name.strip()]
+    unknown = [name for name in columns if name not in names]
+    if unknown or not columns:
         raise UsageError(f"{table}: no column {', '.join(map(repr, unknown)) or repr(column)}; there are: {listing}")
-    return wanted
+    return columns
 
 
 def _texts(value: Any, name: str, where: str) -> Iterator[str]:
+    """Yield the captions of a cell: a text, or a list of texts."""
     for text in value if isinstance(value, list) else [value]:
         if text is not None and not isinstance(text, str):
             raise UsageError(f"{where}: {name} is text or a list of texts, not {text!r}")
@@ -168,8 +177,8 @@ def _read_tsv(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
         reader = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         try:
             header = [name.strip() for name in next(reader, [])]
-            if twice := sorted({name for name in header if header.count(name) > 1}):
-                raise UsageError(f"{table}: the header has {_some(twice)} more than once")
+            if repeated := sorted({name for name in header if header.count(name) > 1}):
+                raise UsageError(f"{table}: the header has {_first_names(repeated)} more than once")
             for cells in reader:
                 if len(cells) > len(header):
                     raise UsageError(
@@ -187,9 +196,11 @@ def _read_jsonl(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
     return list(read_jsonl(table, "an object with 'file' and 'caption'"))
 
 
-def read_jsonl(table: Path, wanted: str = "an object") -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file with one on each line, and the numbers of their lines. UsageError, which says what is
-    `wanted`, where one is none."""
+def read_jsonl(table: Path, expected: str = "an object") -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a file with one on each line, and the numbers of their lines.
+
+    Raises UsageError, which says what is `expected`, at a line that is no object.
+    """
     with table.open(encoding="utf-8-sig") as stream:
         for line, text in enumerate(stream, start=1):
             if not text.strip():
@@ -199,9 +210,9 @@ def read_jsonl(table: Path, wanted: str = "an object") -> Iterator[tuple[int, di
             except json.JSONDecodeError as error:
                 raise UsageError(f"{table}, line {line}: not JSON ({error.msg})") from error
             if not isinstance(record, dict):
-                raise UsageError(f"{table}, line {line}: {wanted}, not {text.strip()[:40]}")
+                raise UsageError(f"{table}, line {line}: {expected}, not {text.strip()[:40]}")
             yield line, record
 
 
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")

@@ -7,17 +7,28 @@ the release's own). Videos: `<clip id>.avi`, as distributed in a folder for each
 
 from __future__ import annotations
 
-from ._benchmarks import Annotations, Benchmark, BenchmarkOptions, Facts, Listing, Place, Record, Size, listing, make
+from ._benchmarks import (
+    AnnotatedVideo,
+    Annotations,
+    Benchmark,
+    BenchmarkFacts,
+    BenchmarkOptions,
+    Listing,
+    SplitSize,
+    VideoLocation,
+    build_benchmark,
+    checked_listing,
+)
 
-FACTS = Facts(
+FACTS = BenchmarkFacts(
     title="LSMDC",
     protocol="one sentence for each of the 1,000 clips of the public test",
     validation="the release's own 7,408 sentences",
 )
 _FILES = {
-    "train": ("LSMDC16_annos_training.csv", Size(None, 101_079)),
-    "val": ("LSMDC16_annos_val.csv", Size(None, 7_408)),
-    "test": ("LSMDC16_challenge_1000_publictect.csv", Size(1_000, 1_000)),
+    "train": ("LSMDC16_annos_training.csv", SplitSize(None, 101_079)),
+    "val": ("LSMDC16_annos_val.csv", SplitSize(None, 7_408)),
+    "test": ("LSMDC16_challenge_1000_publictect.csv", SplitSize(1_000, 1_000)),
 }
 
 
@@ -26,16 +37,19 @@ class Options(BenchmarkOptions):
 
 
 def build(options: Options) -> Benchmark:
-    return make(options, FACTS, read)
+    return build_benchmark(options, FACTS, read)
 
 
 def read(options: Options, annotations: Annotations) -> Listing:
-    """The split as the annotation has it; sentences of one clip are its captions."""
+    """Return the split as the annotation has it; sentences of one clip are its captions."""
     name, size = _FILES[options.split]
     captions: dict[str, list[str]] = {}
-    rows = annotations.tabbed(name, official=size.captions)
-    with annotations.shaped("clip id, four times and a sentence, with tabs between"):
+    rows = annotations.tab_separated(name, official=size.captions)
+    with annotations.expecting("clip id, four times and a sentence, with tabs between"):
         for clip, _, _, _, _, sentence in rows:
             captions.setdefault(clip.strip(), []).append(sentence.strip())
-    records = [Record(clip, tuple(filter(None, told)), (Place(clip),)) for clip, told in captions.items()]
-    return listing(records, size, annotations)
+    videos = [
+        AnnotatedVideo(clip, tuple(filter(None, sentences)), (VideoLocation(clip),))
+        for clip, sentences in captions.items()
+    ]
+    return checked_listing(videos, size, annotations)

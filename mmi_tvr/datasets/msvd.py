@@ -8,25 +8,24 @@ Videos: `<YouTube id>_<start>_<end>.avi` in any folder; else the whole YouTube v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from ._benchmarks import (
+    AnnotatedVideo,
     Annotations,
     Benchmark,
+    BenchmarkFacts,
     BenchmarkOptions,
-    Facts,
     Listing,
-    Record,
-    Size,
-    clip_of_youtube,
-    listing,
-    make,
+    SplitSize,
+    build_benchmark,
+    checked_listing,
+    youtube_clip_locations,
 )
 
-FACTS = Facts(
+FACTS = BenchmarkFacts(
     title="MSVD",
     protocol="every sentence is a query of its own (the test split has 27,763 for 670 videos, repetitions included); "
     "video-to-text takes the best-ranked of a video's own sentences",
@@ -47,37 +46,38 @@ class Options(BenchmarkOptions):
 
 
 def build(options: Options) -> Benchmark:
-    return make(options, FACTS, read)
+    return build_benchmark(options, FACTS, read)
 
 
 def read(options: Options, annotations: Annotations) -> Listing:
-    """The split as the annotation has it."""
+    """Return the split as the annotation has it."""
     ids = annotations.lines(f"{options.split}_list.txt", official=_VIDEOS[options.split])
     captions = _english(annotations) if options.language == "en" else _chinese(annotations)
-    records = [Record(name, tuple(captions.get(name, ())), clip_of_youtube(name)) for name in ids]
-    size = Size(_VIDEOS[options.split], _CAPTIONS[options.language][options.split])
-    return listing(records, size, annotations)
+    videos = [AnnotatedVideo(name, tuple(captions.get(name, ())), youtube_clip_locations(name)) for name in ids]
+    size = SplitSize(_VIDEOS[options.split], _CAPTIONS[options.language][options.split])
+    return checked_listing(videos, size, annotations)
 
 
-def _english(annotations: Annotations) -> dict[str, Sequence[str]]:
+def _english(annotations: Annotations) -> dict[str, list[str]]:
+    """Read the English sentences of every video, from either file."""
     if annotations.has("captions_msvd.json") or not annotations.has("raw-captions.pkl"):
-        found = annotations.json("captions_msvd.json", official=_CLIPS)
-        with annotations.shaped("a list of sentences for each video"):
-            return {name: [text.strip() for text in texts if text.strip()] for name, texts in found.items()}
-    found = annotations.plain_pickle("raw-captions.pkl", official=_CLIPS)
-    with annotations.shaped("lists of words for each video"):
-        return {name: [" ".join(words) for words in texts if words] for name, texts in found.items()}
+        sentences = annotations.json("captions_msvd.json", official=_CLIPS)
+        with annotations.expecting("a list of sentences for each video"):
+            return {name: [text.strip() for text in texts if text.strip()] for name, texts in sentences.items()}
+    word_lists = annotations.plain_pickle("raw-captions.pkl", official=_CLIPS)
+    with annotations.expecting("lists of words for each video"):
+        return {name: [" ".join(words) for words in texts if words] for name, texts in word_lists.items()}
 
 
-def _chinese(annotations: Annotations) -> dict[str, Sequence[str]]:
-    """MSVD-CN names its videos by number; the mapping says which is which."""
+def _chinese(annotations: Annotations) -> dict[str, list[str]]:
+    """Read the Chinese sentences of every video. MSVD-CN has numbers for ids; the mapping says which is which."""
     mapping = annotations.lines("youtube_mapping.txt", official=_CLIPS)
-    with annotations.shaped("an id and a name, with a blank between"):
+    with annotations.expecting("an id and a name, with a blank between"):
         names = {number: name for name, number in (line.split() for line in mapping)}
     rows = annotations.rows("msvd_cn_captions_release_utf8.csv", official=_CHINESE)
     captions: dict[str, list[str]] = {}
-    with annotations.shaped("columns video_id and sentence, and videos of the mapping"):
+    with annotations.expecting("columns video_id and sentence, and videos of the mapping"):
         for row in rows:
             if text := row["sentence"].strip():
                 captions.setdefault(names[row["video_id"].rpartition(".")[0]], []).append(text)
-    return {**captions}
+    return captions

@@ -13,19 +13,19 @@ from typing import Literal
 from pydantic import Field
 
 from ._benchmarks import (
+    AnnotatedVideo,
     Annotations,
     Benchmark,
+    BenchmarkFacts,
     BenchmarkOptions,
-    Facts,
     Listing,
-    Record,
-    Size,
-    clip_of_youtube,
-    listing,
-    make,
+    SplitSize,
+    build_benchmark,
+    checked_listing,
+    youtube_clip_locations,
 )
 
-FACTS = Facts(
+FACTS = BenchmarkFacts(
     title="VATEX",
     protocol="each of ten sentences for each of 1,500 videos is a query; "
     "video-to-text takes the best-ranked of the ten",
@@ -43,27 +43,29 @@ class Options(BenchmarkOptions):
 
 
 def build(options: Options) -> Benchmark:
-    return make(options, FACTS, read)
+    return build_benchmark(options, FACTS, read)
 
 
 def read(options: Options, annotations: Annotations) -> Listing:
-    """The split as the annotation has it."""
-    videos = _VIDEOS[options.split]
-    ids = annotations.lines(f"{options.split}_list.txt", official=videos)
+    """Return the split as the annotation has it."""
+    count = _VIDEOS[options.split]
+    ids = annotations.lines(f"{options.split}_list.txt", official=count)
     captions = _captions(options, annotations)
-    records = [Record(name, captions.get(name, ()), clip_of_youtube(name)) for name in ids]
-    return listing(records, Size(videos, videos * _SENTENCES), annotations)
+    videos = [AnnotatedVideo(name, captions.get(name, ()), youtube_clip_locations(name)) for name in ids]
+    return checked_listing(videos, SplitSize(count, count * _SENTENCES), annotations)
 
 
 def _captions(options: Options, annotations: Annotations) -> dict[str, tuple[str, ...]]:
+    """Read the sentences of every video, by its id."""
+    key = _KEYS[options.language]
     official = "vatex_training_v1.0.json" if options.split == "train" else "vatex_validation_v1.0.json"
     if annotations.has(official) or not annotations.has("vatex_data.json"):
-        found = annotations.json(official, official=_OFFICIAL[official])
-        with annotations.shaped("records with videoID and sentences"):
-            told = {record["videoID"]: record.get(_KEYS[options.language]) or () for record in found}
+        records = annotations.json(official, official=_OFFICIAL[official])
+        with annotations.expecting("records with videoID and sentences"):
+            sentences = {record["videoID"]: record.get(key) or () for record in records}
     else:
-        found = annotations.json("vatex_data.json")
-        with annotations.shaped("sentences for each video"):
-            told = {name: record.get(_KEYS[options.language]) or () for name, record in found.items()}
-    with annotations.shaped("sentences are texts"):
-        return {name: tuple(text.strip() for text in texts if text.strip()) for name, texts in told.items()}
+        records = annotations.json("vatex_data.json")
+        with annotations.expecting("sentences for each video"):
+            sentences = {name: record.get(key) or () for name, record in records.items()}
+    with annotations.expecting("sentences are texts"):
+        return {name: tuple(text.strip() for text in texts if text.strip()) for name, texts in sentences.items()}

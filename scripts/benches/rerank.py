@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from mmi_tvr import models, plugins
-from mmi_tvr.datasets._moving_shapes.truth import truth
+from mmi_tvr.datasets.moving_shapes import truth
 from mmi_tvr.library import Library
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.skeletons.judge import LlavaJudge

@@ -1,27 +1,45 @@
-"""What the published benchmarks have in common: reading annotation files, finding videos, counting, checking."""
+"""What the published benchmarks have in common.
+
+annotations  reads annotation files, and notes which of them are cut
+records      what an annotation says: videos, their captions, where they may lie, how many there should be
+videos       finds the videos in a folder
+benchmark    a split as a data set: options, facts, the samples whose videos are there
+check        what is there of a benchmark: counts, missing and unreadable videos, overlaps between splits
+"""
 
 from __future__ import annotations
 
 from .annotations import Annotations
-from .benchmark import Benchmark, BenchmarkOptions, Facts, HeldOut, make
-from .check import Check, benchmarks, check
-from .records import Listing, Place, Record, Size, carve, clip_of_youtube, listing
+from .benchmark import Benchmark, BenchmarkFacts, BenchmarkModule, BenchmarkOptions, HoldOutOptions, build_benchmark
+from .check import BenchmarkCheck, Overlap, SplitCheck, benchmark_names, check_benchmark
+from .records import (
+    AnnotatedVideo,
+    Listing,
+    SplitSize,
+    VideoLocation,
+    checked_listing,
+    held_out_ids,
+    youtube_clip_locations,
+)
 
 __all__ = [
+    "AnnotatedVideo",
     "Annotations",
     "Benchmark",
+    "BenchmarkCheck",
+    "BenchmarkFacts",
+    "BenchmarkModule",
     "BenchmarkOptions",
-    "Check",
-    "Facts",
-    "HeldOut",
+    "HoldOutOptions",
     "Listing",
-    "Place",
-    "Record",
-    "Size",
-    "benchmarks",
-    "carve",
-    "check",
-    "clip_of_youtube",
-    "listing",
-    "make",
+    "Overlap",
+    "SplitCheck",
+    "SplitSize",
+    "VideoLocation",
+    "benchmark_names",
+    "build_benchmark",
+    "check_benchmark",
+    "checked_listing",
+    "held_out_ids",
+    "youtube_clip_locations",
 ]

@@ -26,14 +26,14 @@ class Annotations:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder of annotations")
         self.folder = folder
-        self._read: dict[str, Any] = {}
-        self._cut: dict[str, str] = {}
+        self._contents: dict[str, Any] = {}
+        self._cut: dict[str, str] = {}  # name -> remark
         self._uncounted: set[str] = set()
-        self.derived: dict[str, Any] = {}  # what an adapter made of files, for its next split
-        self.used: list[str] = []  # of the split that is being read; `begin` forgets them
+        self.derived: dict[str, Any] = {}  # what an adapter computed from files, for its next split
+        self.used: list[str] = []  # files of the split that is being read
 
-    def begin(self) -> None:
-        """Another split: `remarks` and `whole` are about the files read from here on."""
+    def start_split(self) -> None:
+        """Forget which files were used: `remarks` and `complete` are about those read from here on."""
         self.used = []
 
     @property
@@ -42,73 +42,84 @@ class Annotations:
         return tuple(self._cut[name] for name in dict.fromkeys(self.used) if name in self._cut)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether every file that was read has as many entries as the official one."""
         return not any(name in self._cut or name in self._uncounted for name in self.used)
 
     def has(self, *names: str) -> bool:
-        """Whether one of these files (or zips with a file of that name) is there."""
-        return self._find(names) is not None
+        """Return whether one of these files (or a zip with a file of that name) is there."""
+        return self._locate(names) is not None
 
     def json(self, *names: str, official: int | None = None, count: Callable[[Any], int] = len) -> Any:
-        """The first of these JSON files that is there. count: its number of entries, held against `official`."""
-        return self._once(names, lambda data: json.loads(data.decode("utf-8-sig")), official, count)
+        """Read the first of these JSON files that is there. count: its number of entries, held against `official`."""
+        return self._read_once(names, lambda data: json.loads(data.decode("utf-8-sig")), official, count)
 
     def lines(self, *names: str, official: int | None = None) -> list[str]:
-        """The lines of a list that are not empty, each once."""
-        found: list[str] = self._once(names, _lines, official, len)
-        return found
+        """Read the lines of a list that are not empty, each once."""
+        lines: list[str] = self._read_once(names, _parse_lines, official, len)
+        return lines
 
     def rows(self, *names: str, official: int | None = None) -> list[dict[str, str]]:
-        """A comma-separated table with a header."""
-        found: list[dict[str, str]] = self._once(names, _rows, official, len)
-        return found
+        """Read a comma-separated table with a header."""
+        rows: list[dict[str, str]] = self._read_once(names, _parse_rows, official, len)
+        return rows
 
-    def tabbed(self, *names: str, official: int | None = None) -> list[list[str]]:
-        """A tab-separated table without a header; quotes are ordinary characters."""
-        found: list[list[str]] = self._once(names, _tabbed, official, len)
-        return found
+    def tab_separated(self, *names: str, official: int | None = None) -> list[list[str]]:
+        """Read a tab-separated table without a header; quotes are ordinary characters."""
+        rows: list[list[str]] = self._read_once(names, _parse_tab_separated, official, len)
+        return rows
 
     def plain_pickle(self, *names: str, official: int | None = None) -> Any:
-        """A pickle of lists, mappings, texts and numbers. One that names anything else is refused, not run."""
-        return self._once(names, _plain_pickle, official, len)
+        """Read a pickle of lists, mappings, texts and numbers. One that names anything else is refused, not run."""
+        return self._read_once(names, _parse_plain_pickle, official, len)
 
     @contextmanager
-    def shaped(self, what: str) -> Iterator[None]:
-        """What goes wrong inside means that the last file read does not look as `what` describes."""
+    def expecting(self, layout: str) -> Iterator[None]:
+        """Inside, an error means that the last file read does not look as `layout` describes: it is a UsageError."""
         try:
             yield
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            found = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{self.folder / self.used[-1]}: not as expected, {what} ({found})") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{self.folder / self.used[-1]}: not as expected, {layout} ({reason})") from error
 
-    def _once(
+    def _read_once(
         self, names: tuple[str, ...], parse: Callable[[bytes], Any], official: int | None, count: Callable[[Any], int]
     ) -> Any:
-        place = self._find(names)
-        if place is None:
+        """Return the parsed content of the first of these files that is there.
+
+        Args:
+            names: the files.
+            parse: what makes the content of the bytes.
+            official: entries that the official file has, or None.
+            count: entries that a content has.
+        Raises:
+            UsageError: none of them is there, it cannot be parsed, or has more entries than the official one.
+        """
+        location = self._locate(names)
+        if location is None:
             raise UsageError(f"{self.folder}: there is no {' or '.join(names)}; it comes with the data set")
-        path, member = place
+        path, member = location
         name = f"{path.name}/{member}" if member else path.name
         self.used.append(name)
-        if name not in self._read:
-            with self.shaped("it cannot be read"):
-                found = parse(_content(path, member))
-            with self.shaped("its parts cannot be counted"):
-                self._count(name, count(found), official)
-            self._read[name] = found
-        return self._read[name]
+        if name not in self._contents:
+            with self.expecting("it cannot be read"):
+                content = parse(_read_bytes(path, member))
+            with self.expecting("its parts cannot be counted"):
+                self._compare(name, count(content), official)
+            self._contents[name] = content
+        return self._contents[name]
 
-    def _count(self, name: str, found: int, official: int | None) -> None:
+    def _compare(self, name: str, entries: int, official: int | None) -> None:
+        """Remember whether a file is cut or cannot be compared; raise UsageError where it has too many entries."""
         if official is None:
             self._uncounted.add(name)
-        elif found > official:
-            raise UsageError(f"{self.folder / name}: {found:,} entries, and the official file has {official:,}")
-        elif found < official:
-            self._cut[name] = f"{name} is cut: {found:,} of {official:,} entries"
+        elif entries > official:
+            raise UsageError(f"{self.folder / name}: {entries:,} entries, and the official file has {official:,}")
+        elif entries < official:
+            self._cut[name] = f"{name} is cut: {entries:,} of {official:,} entries"
 
-    def _find(self, names: tuple[str, ...]) -> tuple[Path, str] | None:
-        """The file, or a zip and its member."""
+    def _locate(self, names: tuple[str, ...]) -> tuple[Path, str] | None:
+        """Return the first file that is there, or a zip and its member."""
         for name in names:
             if (self.folder / name).is_file():
                 return self.folder / name, ""
@@ -124,7 +135,7 @@ class Annotations:
         return None
 
 
-def _content(path: Path, member: str) -> bytes:
+def _read_bytes(path: Path, member: str) -> bytes:
     if not member:
         return path.read_bytes()
     try:
@@ -134,36 +145,36 @@ def _content(path: Path, member: str) -> bytes:
         raise UsageError(f"{path}: {member} cannot be unpacked ({error})") from error
 
 
-def _lines(data: bytes) -> list[str]:
-    texts = (line.strip() for line in data.decode("utf-8-sig").splitlines())
-    return list(dict.fromkeys(text for text in texts if text))
+def _parse_lines(data: bytes) -> list[str]:
+    lines = (line.strip() for line in data.decode("utf-8-sig").splitlines())
+    return list(dict.fromkeys(line for line in lines if line))
 
 
-def _rows(data: bytes) -> list[dict[str, str]]:
+def _parse_rows(data: bytes) -> list[dict[str, str]]:
     reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     try:
-        found: list[dict[Any, Any]] = list(reader)
+        rows: list[dict[Any, Any]] = list(reader)
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from error
-    if any(None in row or None in row.values() for row in found):
+    if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row has more or fewer cells than the header")
-    return found
+    return rows
 
 
-def _tabbed(data: bytes) -> list[list[str]]:
+def _parse_tab_separated(data: bytes) -> list[list[str]]:
     return [line.split("\t") for line in data.decode("utf-8-sig").splitlines() if line.strip()]
 
 
-class _Plain(pickle.Unpickler):
+class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         raise ValueError(f"it would run {module}.{name}")
 
 
-def _plain_pickle(data: bytes) -> Mapping[Any, Any]:
+def _parse_plain_pickle(data: bytes) -> Mapping[Any, Any]:
     try:
-        found = _Plain(io.BytesIO(data)).load()
+        content = _PlainUnpickler(io.BytesIO(data)).load()
     except (pickle.UnpicklingError, EOFError, MemoryError) as error:
         raise ValueError(str(error) or type(error).__name__) from error
-    if not isinstance(found, dict):
-        raise TypeError(f"a mapping, not {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise TypeError(f"a mapping, not {type(content).__name__}")
+    return content

@@ -1,11 +1,11 @@
-"""A benchmark's split as a data set: the records whose videos are there."""
+"""A benchmark's split as a data set: the annotated videos that are there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -17,11 +17,11 @@ from .records import Listing
 from .videos import VideoFolder
 
 MAX_MISSING = 0.02  # decision: as for unreadable videos, a larger share makes another, easier test
-_SHOWN = 5
+_MAX_NAMED = 5  # missing videos
 
 
 class BenchmarkOptions(plugins.BaseOptions):
-    """What every benchmark is told."""
+    """The options of every benchmark."""
 
     root: Path = Field(description="folder of the videos; its sub-folders are looked through, too")
     annotations: Path | None = Field(
@@ -34,28 +34,28 @@ class BenchmarkOptions(plugins.BaseOptions):
     allowed: float = Field(MAX_MISSING, ge=0, le=1, description="largest share of videos that may be left out")
     limit: int | None = Field(None, ge=1, description="only the first so many videos, to try things out")
 
-    def folder(self) -> Path:
-        """Where the annotation files are."""
+    def annotation_folder(self) -> Path:
+        """Return where the annotation files are."""
         if self.annotations is not None:
             return self.annotations.expanduser()
         inside = self.root.expanduser() / "annotations"
         return inside if inside.is_dir() else self.root.expanduser()
 
 
-class HeldOut(BenchmarkOptions):
+class HoldOutOptions(BenchmarkOptions):
     """For benchmarks whose validation videos are a part of the published training list."""
 
     hold_out: bool = Field(True, description="keep the validation videos out of train")
 
     @model_validator(mode="after")
-    def _no_leak(self) -> HeldOut:
+    def _no_leak(self) -> HoldOutOptions:
         if self.split == "val" and not self.hold_out:
             raise ValueError("without hold_out the validation videos are trained on: there is no val split")
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class BenchmarkFacts:
     """What an adapter states about its benchmark. `variants` are the options under which splits differ, by name."""
 
     title: str
@@ -64,11 +64,22 @@ class Facts:
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
 
 
+@runtime_checkable
+class BenchmarkModule(Protocol):
+    """What the module of a data set offers, besides Options (BenchmarkOptions) and build, if it is a benchmark."""
+
+    FACTS: BenchmarkFacts
+
+    def read(self, options: Any, annotations: Annotations) -> Listing:
+        """Return the split that the options name, as the annotation has it. UsageError where it is not usable."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """Samples of one split in the order of the annotation; `missing` are the ids of those without a video.
 
-    `listed` counts both. `remarks` say what a reader of results should know: cut annotations, a limit.
+    `remarks` say what a reader of results should know: cut annotations, a limit.
     """
 
     title: str
@@ -76,34 +87,30 @@ class Benchmark:
     missing: tuple[str, ...]
     remarks: tuple[str, ...]
 
-    @property
-    def listed(self) -> int:
-        return len(self.present) + len(self.missing)
-
     def samples(self) -> tuple[Sample, ...]:
         return self.present
 
 
-def make(options: Any, facts: Facts, read: Callable[[Any, Annotations], Listing]) -> Benchmark:
-    """The split that the options name. No video is opened.
+def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, Annotations], Listing]) -> Benchmark:
+    """Return the split that the options name. No video is opened.
 
     Raises UsageError for what is wrong with the annotation, and where videos are missing: any with missing=error,
     else more than one and more than `allowed`, and always where none is there.
     """
-    found = read(options, Annotations(options.folder()))
+    listing = read(options, Annotations(options.annotation_folder()))
     folder = VideoFolder(options.root)
-    records = found.records[: options.limit]
-    placed = [(record, folder.find(record)) for record in records]
-    missing = tuple(record.id for record, video in placed if video is None)
-    most = 0 if options.missing == "error" else max(1, options.allowed * len(records))
-    if len(missing) > most or len(missing) == len(records):
-        names = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+    videos = listing.videos[: options.limit]
+    paired = [(video, folder.find(video)) for video in videos]
+    missing = tuple(video.id for video, file in paired if file is None)
+    max_missing = 0 if options.missing == "error" else max(1, options.allowed * len(videos))
+    if len(missing) > max_missing or len(missing) == len(videos):
+        names = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
         raise UsageError(
-            f"{facts.title}, {options.split}: {len(missing):,} of {len(records):,} videos are not in {options.root}: "
+            f"{facts.title}, {options.split}: {len(missing):,} of {len(videos):,} videos are not in {options.root}: "
             f"{names}; put them there, or allow a larger share to be left out with allowed (--skip-missing)"
         )
-    remarks = found.remarks
-    if len(records) < len(found.records):
-        remarks = (*remarks, f"only the first {len(records):,} of {len(found.records):,} videos")
-    present = tuple(Sample(record.id, video, record.captions) for record, video in placed if video is not None)
+    remarks = listing.remarks
+    if len(videos) < len(listing.videos):
+        remarks = (*remarks, f"only the first {len(videos):,} of {len(listing.videos):,} videos")
+    present = tuple(Sample(video.id, file, video.captions) for video, file in paired if file is not None)
     return Benchmark(facts.title, present, missing, remarks)

@@ -1,5 +1,4 @@
-"""What is there of a benchmark: every split counted, its videos looked for and opened, its splits held against each
-other."""
+"""What is there of a benchmark: every split counted, its videos looked for and opened, its splits compared."""
 
 from __future__ import annotations
 
@@ -12,12 +11,14 @@ from typing import Any, get_args
 
 from ... import plugins
 from ...errors import MediaError, UsageError
-from ...media.video import probe
 from ...types import Video
 from .annotations import Annotations
-from .benchmark import BenchmarkOptions, Facts
-from .records import Listing, Place, Record, Size
+from .benchmark import BenchmarkModule, BenchmarkOptions
+from .records import AnnotatedVideo, Listing, SplitSize, VideoLocation
 from .videos import VideoFolder
+
+SplitKey = tuple[str, str]  # variant and split
+PairedVideos = Sequence[tuple[AnnotatedVideo, Video | None]]  # with the file, if it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +29,41 @@ class SplitCheck:
     split: str
     videos: int = 0
     captions: int = 0
-    official: Size = field(default_factory=lambda: Size(None, None))
+    official: SplitSize = field(default_factory=lambda: SplitSize(None, None))
     missing: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, where the remarks are called notes."""
+        values = asdict(self)
+        values["notes"] = values.pop("remarks")
+        return values
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How many videos of the split `one` have, in the split `other`: their own id, a video cut from the same source,
-    one that shares a stretch of that source."""
+    """How many videos of a split another split has, too: by id, by the source they are cut from, by a shared stretch of
+    that source."""
 
     variant: str
-    one: str
-    other: str
+    split: str
+    other_split: str
     ids: int
     sources: int
     stretches: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, where the splits are called one and other."""
+        values = asdict(self)
+        values["one"], values["other"] = values.pop("split"), values.pop("other_split")
+        return values
+
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """What `check` found. `files` counts the video files below the root; `probed` those that were opened, or None."""
+class BenchmarkCheck:
+    """What `check_benchmark` returns: `files` below the root, and how many of them were opened, or None."""
 
     title: str
     protocol: str
@@ -61,85 +74,108 @@ class Check:
     overlaps: tuple[Overlap, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Return plain values for JSON."""
+        values = asdict(self)
+        values["splits"] = [split.as_dict() for split in self.splits]
+        values["overlaps"] = [overlap.as_dict() for overlap in self.overlaps]
+        return values
 
 
-def benchmarks() -> tuple[str, ...]:
-    """The data sets that are benchmarks: those whose module states FACTS."""
-    return tuple(name for name in plugins.names("datasets") if hasattr(plugins.load("datasets", name), "FACTS"))
+def benchmark_names() -> tuple[str, ...]:
+    """Return the names of the data sets that are benchmarks."""
+    return tuple(
+        name for name in plugins.names("datasets") if isinstance(plugins.load("datasets", name), BenchmarkModule)
+    )
 
 
-def check(
+def check_benchmark(
     name: str,
     values: Mapping[str, Any],
     begin: Callable[[int], object] = lambda total: None,
     advance: Callable[[], object] = lambda: None,
     *,
     opening: bool = True,
-) -> Check:
-    """Look at every split of a benchmark. values: its options (root, annotations, ...).
+) -> BenchmarkCheck:
+    """Look at every split of a benchmark.
 
-    opening: open every video that a split uses, and decode its first frame; `begin` hears how many, `advance` each.
-    Raises UsageError where the folders are wrong or no split at all can be read.
+    Args:
+        name: of the data set.
+        values: its options (root, annotations, ...); one that names a variant leaves out the others.
+        begin: called with the number of videos before they are opened.
+        advance: called after each.
+        opening: open every video that a split uses, and decode its first frame.
+    Raises:
+        UsageError: the folders are wrong, or no split at all can be read.
     """
     module = plugins.load("datasets", name)
-    facts: Facts = module.FACTS
-    first = plugins.options("datasets", name, values)
-    assert isinstance(first, BenchmarkOptions)
-    folder, read = VideoFolder(first.root), Annotations(first.folder())
-    found: dict[tuple[str, str], Listing | str] = {}
-    for variant, options in facts.variants.items():
-        if any(values.get(key, value) != value for key, value in options.items()):
-            continue  # another variant was asked for
-        for split in get_args(BenchmarkOptions.model_fields["split"].annotation):
-            read.begin()
-            try:
-                wanted = plugins.options("datasets", name, {**values, **options, "split": split})
-                found[variant, split] = module.read(wanted, read)
-            except UsageError as error:
-                found[variant, split] = str(error)
-    listed = {key: listing for key, listing in found.items() if isinstance(listing, Listing)}
-    if not listed:
-        raise UsageError("; ".join(dict.fromkeys(str(each) for each in found.values())))
-    placed = {key: [(record, folder.find(record)) for record in each.records] for key, each in listed.items()}
-    paths = sorted({video.path for each in placed.values() for _, video in each if video is not None})
+    if not isinstance(module, BenchmarkModule):
+        raise UsageError(f"{name} is no benchmark; there are: {', '.join(benchmark_names())}")
+    options = plugins.options("datasets", name, values)
+    assert isinstance(options, BenchmarkOptions)
+    folder = VideoFolder(options.root)
+    listings, errors = _read_splits(name, module, values, Annotations(options.annotation_folder()))
+    if not listings:
+        raise UsageError("; ".join(dict.fromkeys(errors.values())))
+    paired = {key: [(video, folder.find(video)) for video in listing.videos] for key, listing in listings.items()}
+    paths = sorted({file.path for videos in paired.values() for _, file in videos if file is not None})
     reasons = _probe(paths, begin, advance) if opening else {}
-    splits = tuple(
-        SplitCheck(*key, error=each) if isinstance(each, str) else _split(key, each, placed[key], reasons)
-        for key, each in found.items()
-    )
-    pairs = combinations(listed, 2)
-    overlaps = [_overlap(one, other, listed) for other, one in pairs if one[0] == other[0]]
-    return Check(
-        facts.title,
-        facts.protocol,
-        facts.validation,
+    splits = {key: _split_check(key, listing, paired[key], reasons) for key, listing in listings.items()}
+    splits |= {key: SplitCheck(*key, error=error) for key, error in errors.items()}
+    return BenchmarkCheck(
+        module.FACTS.title,
+        module.FACTS.protocol,
+        module.FACTS.validation,
         len(folder.names),
         len(paths) if opening else None,
-        splits,
-        tuple(each for each in overlaps if each.ids or each.sources),
+        tuple(splits[key] for key in _split_keys(module, values)),
+        tuple(_overlaps(listings)),
     )
 
 
-def _split(
-    key: tuple[str, str], found: Listing, placed: Sequence[tuple[Record, Video | None]], reasons: Mapping[Path, str]
-) -> SplitCheck:
+def _split_keys(module: BenchmarkModule, values: Mapping[str, Any]) -> list[SplitKey]:
+    """List the splits of every variant that the options leave."""
+    splits = get_args(BenchmarkOptions.model_fields["split"].annotation)
+    return [
+        (variant, split)
+        for variant, options in module.FACTS.variants.items()
+        if all(values.get(key, value) == value for key, value in options.items())
+        for split in splits
+    ]
+
+
+def _read_splits(
+    name: str, module: BenchmarkModule, values: Mapping[str, Any], annotations: Annotations
+) -> tuple[dict[SplitKey, Listing], dict[SplitKey, str]]:
+    """Read every split; returns the listings, and why the others cannot be used."""
+    listings: dict[SplitKey, Listing] = {}
+    errors: dict[SplitKey, str] = {}
+    for variant, split in _split_keys(module, values):
+        annotations.start_split()
+        try:
+            options = plugins.options("datasets", name, {**values, **module.FACTS.variants[variant], "split": split})
+            listings[variant, split] = module.read(options, annotations)
+        except UsageError as error:
+            errors[variant, split] = str(error)
+    return listings, errors
+
+
+def _split_check(key: SplitKey, listing: Listing, paired: PairedVideos, reasons: Mapping[Path, str]) -> SplitCheck:
     return SplitCheck(
         *key,
-        videos=len(found.records),
-        captions=found.captions,
-        official=found.official,
-        missing=tuple(record.id for record, video in placed if video is None),
-        unreadable={record.id: reasons[video.path] for record, video in placed if video and video.path in reasons},
-        notes=found.remarks,
+        videos=len(listing.videos),
+        captions=listing.captions,
+        official=listing.official,
+        missing=tuple(video.id for video, file in paired if file is None),
+        unreadable={video.id: reasons[file.path] for video, file in paired if file and file.path in reasons},
+        remarks=listing.remarks,
     )
 
 
 def _probe(paths: Sequence[Path], begin: Callable[[int], object], advance: Callable[[], object]) -> dict[Path, str]:
-    """The reason of every file that cannot be used."""
+    """Open every file; returns the reasons of those that cannot be used."""
+    from ...media.video import probe  # PyAV takes long to load, and nothing else in this room needs it
 
-    def reason(path: Path) -> str | None:
+    def reason_of(path: Path) -> str | None:
         try:
             probe(path)
         except MediaError as error:
@@ -147,37 +183,47 @@ def _probe(paths: Sequence[Path], begin: Callable[[int], object], advance: Calla
         return None
 
     begin(len(paths))
-    reasons = {}
-    with ThreadPoolExecutor() as workers:  # PyAV leaves the interpreter's lock while it decodes
-        for path, found in zip(paths, workers.map(reason, paths), strict=True):
+    reasons: dict[Path, str] = {}
+    with ThreadPoolExecutor() as pool:  # PyAV leaves the interpreter's lock while it decodes
+        for path, reason in zip(paths, pool.map(reason_of, paths), strict=True):
             advance()
-            if found is not None:
-                reasons[path] = found
+            if reason is not None:
+                reasons[path] = reason
     return reasons
 
 
-def _overlap(one: tuple[str, str], other: tuple[str, str], listed: Mapping[tuple[str, str], Listing]) -> Overlap:
-    ids = {record.id for record in listed[other].records}
-    sources: dict[str, list[Place]] = {}
-    for place in _sources(listed[other].records):
-        sources.setdefault(place.name, []).append(place)
-    shared = [place for place in _sources(listed[one].records) if place.name in sources]
-    meeting = [place for place in shared if any(_meet(place, each) for each in sources[place.name])]
+def _overlaps(listings: Mapping[SplitKey, Listing]) -> Iterable[Overlap]:
+    """Yield the overlaps between two splits of one variant; the later split is the one whose videos are counted."""
+    for earlier, later in combinations(listings, 2):
+        if earlier[0] == later[0]:
+            overlap = _overlap(later, earlier, listings)
+            if overlap.ids or overlap.sources:
+                yield overlap
+
+
+def _overlap(key: SplitKey, other_key: SplitKey, listings: Mapping[SplitKey, Listing]) -> Overlap:
+    videos, other_videos = listings[key].videos, listings[other_key].videos
+    other_ids = {video.id for video in other_videos}
+    other_sources: dict[str, list[VideoLocation]] = {}
+    for source in _sources(other_videos):
+        other_sources.setdefault(source.name, []).append(source)
+    shared = [source for source in _sources(videos) if source.name in other_sources]
+    stretches = [source for source in shared if any(_intersect(source, o) for o in other_sources[source.name])]
     return Overlap(
-        one[0],
-        one[1],
-        other[1],
-        sum(record.id in ids for record in listed[one].records),
-        len(shared),
-        len(meeting),
+        variant=key[0],
+        split=key[1],
+        other_split=other_key[1],
+        ids=sum(video.id in other_ids for video in videos),
+        sources=len(shared),
+        stretches=len(stretches),
     )
 
 
-def _sources(records: Iterable[Record]) -> list[Place]:
-    return [record.source for record in records if record.source is not None]
+def _sources(videos: Iterable[AnnotatedVideo]) -> list[VideoLocation]:
+    return [video.source for video in videos if video.source is not None]
 
 
-def _meet(one: Place, other: Place) -> bool:
-    assert one.end is not None
+def _intersect(span: VideoLocation, other: VideoLocation) -> bool:
+    assert span.end is not None
     assert other.end is not None
-    return max(one.start, other.start) < min(one.end, other.end)
+    return max(span.start, other.start) < min(span.end, other.end)

@@ -11,7 +11,7 @@ from .annotations import Annotations
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class VideoLocation:
     """Where a video may lie: a file of this name (suffix optional, any folder), and the span inside it in seconds."""
 
     name: str
@@ -20,21 +20,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One annotated video; the first of `places` that is there is taken."""
+class AnnotatedVideo:
+    """A video of an annotation; the first of its locations that is there is taken."""
 
     id: str
     captions: tuple[str, ...]
-    places: tuple[Place, ...]
+    locations: tuple[VideoLocation, ...]
 
     @property
-    def source(self) -> Place | None:
-        """The longer video that it is a span of, where the annotation tells."""
-        return next((place for place in self.places if place.end is not None), None)
+    def source(self) -> VideoLocation | None:
+        """The longer video that it is a span of, where the annotation says."""
+        return next((location for location in self.locations if location.end is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class SplitSize:
     """How many videos and captions a split has; None where that is not published."""
 
     videos: int | None
@@ -45,59 +45,71 @@ class Size:
 class Listing:
     """A split as the annotation has it. `remarks` say what is cut, or other than it should be."""
 
-    records: tuple[Record, ...]
-    official: Size = field(default_factory=lambda: Size(None, None))
+    videos: tuple[AnnotatedVideo, ...]
+    official: SplitSize = field(default_factory=lambda: SplitSize(None, None))
     remarks: tuple[str, ...] = ()
 
     @property
     def captions(self) -> int:
-        return sum(len(record.captions) for record in self.records)
+        """How many captions all videos have together."""
+        return sum(len(video.captions) for video in self.videos)
 
 
-def listing(records: Sequence[Record], official: Size, read: Annotations, remarks: Sequence[str] = ()) -> Listing:
-    """A Listing of the records that have captions. `read` knows which files are whole.
+def checked_listing(
+    videos: Sequence[AnnotatedVideo], official: SplitSize, annotations: Annotations, remarks: Sequence[str] = ()
+) -> Listing:
+    """Return a Listing of the videos that have captions.
 
-    Raises UsageError where all files are whole and the split has another size than the official one, where it has
-    more than that in any case, and where nothing is left.
+    Args:
+        videos: of the split, in the order of the annotation.
+        official: how many there should be.
+        annotations: what they were read from; knows which files are complete.
+        remarks: of the adapter, for a reader of results.
+    Raises:
+        UsageError: all files are complete and the split has another size than the official one, it has more than that
+            in any case, or nothing is left.
     """
-    told = tuple(record for record in records if record.captions)
-    found = Listing(told, official, (*read.remarks, *remarks))
-    for count, wanted, unit in (
-        (len(told), official.videos, "videos"),
-        (found.captions, official.captions, "captions"),
+    captioned = tuple(video for video in videos if video.captions)
+    listing = Listing(captioned, official, (*annotations.remarks, *remarks))
+    for count, official_count, unit in (
+        (len(captioned), official.videos, "videos"),
+        (listing.captions, official.captions, "captions"),
     ):
-        if wanted is not None and (count > wanted or (count < wanted and read.whole)):
+        if official_count is None or count == official_count:
+            continue
+        if count > official_count or annotations.complete:
             raise UsageError(
-                f"{read.folder}: the split has {count:,} {unit}, and the official one {wanted:,}; "
-                f"a file is missing, or they do not belong together ({', '.join(dict.fromkeys(read.used))})"
+                f"{annotations.folder}: the split has {count:,} {unit}, and the official one {official_count:,}; "
+                f"a file is missing, or they do not belong together ({', '.join(dict.fromkeys(annotations.used))})"
             )
-    if not told:
-        files = ", ".join(read.remarks or dict.fromkeys(read.used))
-        raise UsageError(f"{read.folder}: no video of the split has a caption ({files})")
-    if not found.remarks and official.videos is not None and len(told) < official.videos:
-        return Listing(told, official, (f"cut: {len(told):,} of {official.videos:,} videos have captions",))
-    return found
+    if not captioned:
+        files = ", ".join(annotations.remarks or dict.fromkeys(annotations.used))
+        raise UsageError(f"{annotations.folder}: no video of the split has a caption ({files})")
+    if not listing.remarks and official.videos is not None and len(captioned) < official.videos:
+        return Listing(captioned, official, (f"cut: {len(captioned):,} of {official.videos:,} videos have captions",))
+    return listing
 
 
-def carve(ids: Sequence[str], share: float, seed: int) -> frozenset[str]:
-    """A share of the ids, at least one and not all, chosen by a hash of seed and id: the same on every machine.
+def held_out_ids(ids: Sequence[str], share: float, seed: int) -> frozenset[str]:
+    """Choose a share of the ids, at least one and not all, by a hash of seed and id: the same on every machine.
 
-    >>> sorted(carve(["a", "b", "c", "d"], 0.5, seed=0)) == sorted(carve(["d", "c", "b", "a"], 0.5, seed=0))
+    >>> ids = ["a", "b", "c", "d"]
+    >>> held_out_ids(ids, 0.5, seed=0) == held_out_ids(ids[::-1], 0.5, seed=0)
     True
     """
     count = min(max(1, round(share * len(ids))), len(ids) - 1)
-    return frozenset(sorted(ids, key=lambda each: (digest(seed, each), each))[:count])
+    return frozenset(sorted(ids, key=lambda id_: (digest(seed, id_), id_))[:count])
 
 
-def clip_of_youtube(name: str) -> tuple[Place, ...]:
-    """The places of a clip named <YouTube id>_<start>_<end>: its own file, else its span of the whole video.
+def youtube_clip_locations(name: str) -> tuple[VideoLocation, ...]:
+    """Return where a clip named <YouTube id>_<start>_<end> may lie: its own file, else its span of the whole video.
 
     Ids may hold underscores and hyphens themselves.
 
-    >>> clip_of_youtube("-_b_c_0_12")[1]
-    Place(name='-_b_c', start=0.0, end=12.0)
+    >>> youtube_clip_locations("-_b_c_0_12")[1]
+    VideoLocation(name='-_b_c', start=0.0, end=12.0)
     """
     source, start, end = name.rsplit("_", 2) if name.count("_") >= 2 else (name, "", "")
     if not (source and start.isdecimal() and end.isdecimal() and int(start) < int(end)):
-        return (Place(name),)
-    return Place(name), Place(source, float(start), float(end))
+        return (VideoLocation(name),)
+    return VideoLocation(name), VideoLocation(source, float(start), float(end))

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import UsageError
 from ...media.names import VIDEO_SUFFIXES
 from ...types import Video
-from .records import Record
+from .records import AnnotatedVideo
 
 
 class VideoFolder:
@@ -25,25 +25,25 @@ class VideoFolder:
             raise UsageError(f"{root}: not a folder")
         self.names: dict[str, Path] = {}
         self._stems: dict[str, Path] = {}
-        for path in sorted(_files(root), key=lambda path: (len(path.parts), path)):
+        for path in sorted(_video_files(root), key=lambda path: (len(path.parts), path)):
             self.names.setdefault(path.name, path)
             self._stems.setdefault(stem(path.name), path)
 
-    def find(self, record: Record) -> Video | None:
-        """The video of the first of its places that is there."""
-        for place in record.places:
-            path = self.path(place.name)
+    def find(self, video: AnnotatedVideo) -> Video | None:
+        """Return the video at the first of its locations that is there."""
+        for location in video.locations:
+            path = self.path(location.name)
             if path is not None:
-                return Video(path, place.start, place.end)
+                return Video(path, location.start, location.end)
         return None
 
     def path(self, name: str) -> Path | None:
-        """The file of this name; else one that differs in its suffix alone (a converted copy)."""
+        """Return the file of this name; else one that differs in its suffix alone (a converted copy)."""
         return self.names.get(name) or self._stems.get(name) or self._stems.get(stem(name))
 
 
 def stem(name: str) -> str:
-    """A file's name without a video suffix; other dots stay (LSMDC's names are full of them).
+    """Return a file's name without a video suffix; other dots stay (LSMDC's names are full of them).
 
     >>> stem("v_abc.mp4"), stem("1_Film_00.01.02.003-00.01.04.000"), stem("35034348999@N01_6060447507_dc.")
     ('v_abc', '1_Film_00.01.02.003-00.01.04.000', '35034348999@N01_6060447507_dc')
@@ -52,15 +52,15 @@ def stem(name: str) -> str:
     return root if root and dot and (not suffix or f".{suffix.lower()}" in VIDEO_SUFFIXES) else name
 
 
-def _files(root: Path) -> Iterator[Path]:
-    seen: set[tuple[int, int]] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
+def _video_files(root: Path) -> Iterator[Path]:
+    visited: set[tuple[int, int]] = set()  # device and inode of each folder
+    for folder, subfolders, names in os.walk(root, followlinks=True):
         status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            below.clear()
+        if (status.st_dev, status.st_ino) in visited:
+            subfolders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        visited.add((status.st_dev, status.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # os.walk reads it back
         for name in names:
             if not name.startswith(".") and (stem(name) != name or "." not in name):
                 yield Path(folder, name)
