@@ -380,10 +380,14 @@ def test_options_that_cannot_be(options, message):
 def test_files_show_the_pictures_and_are_made_once(tmp_path):
     dataset = made(count=6, root=tmp_path, fps=5)
     ticks = []
-    assert dataset.generate(limit=4, advance=lambda: ticks.append(1)) == len(ticks) == 4
-    assert dataset.pending() == [4, 5]
-    assert dataset.generate() == 2
-    assert dataset.generate() == 0
+    dataset.generate(limit=4, advance=lambda: ticks.append(1))
+    assert len(ticks) == 4
+    assert (dataset.pending(), dataset.pending(limit=5)) == ([4, 5], [4])
+    times = [dataset.path(number).stat().st_mtime_ns for number in range(4)]
+    dataset.generate(advance=lambda: ticks.append(1))
+    assert len(ticks) == 6
+    assert dataset.pending() == []
+    assert times == [dataset.path(number).stat().st_mtime_ns for number in range(4)]
     sample, one = dataset.samples()[0], dataset.specs()[0]
     info = video.probe(sample.video.path)
     assert (info.codec, info.width, info.height, info.fps) == ("h264", 96, 96, 5)
@@ -396,7 +400,7 @@ def test_files_show_the_pictures_and_are_made_once(tmp_path):
 
 def test_many_files_are_made_by_several_processes(tmp_path):
     dataset = made(count=70, root=tmp_path, fps=1, size=32)
-    assert dataset.generate(workers=2) == 70
+    dataset.generate(workers=2)
     assert dataset.pending() == []
     alone = made(count=1, root=tmp_path / "alone", fps=1, size=32)
     alone.generate(workers=1)

@@ -14,6 +14,7 @@ from ..config import Section
 from ..datasets.folder import read_jsonl
 from ..errors import UsageError
 from ..library.scan import Root, scan
+from ..protocols import GeneratedDataset
 
 Item = dict[str, Any]  # "id", and what the work needs; JSON
 Row = tuple[str, Mapping[str, Any]]  # where it stands, for messages, and its cells
@@ -70,7 +71,7 @@ def videos(
 def samples(section: Section) -> list[Item]:
     """Return the videos of a data set's split, as `videos` does. Generated ones are rendered first."""
     dataset = plugins.build("datasets", section.name, section.options)
-    if hasattr(dataset, "generate"):
+    if isinstance(dataset, GeneratedDataset):
         dataset.generate()
     listed = dataset.samples()
     return [

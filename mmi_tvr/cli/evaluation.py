@@ -15,6 +15,7 @@ from .. import config, models, plugins
 from ..errors import MediaError, UsageError
 from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
 from ..evaluation.report import Report
+from ..protocols import IncompleteDataset
 from ..types import Embeddings, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
@@ -135,9 +136,8 @@ def evaluate(
                 transductive=[each.value for each in transductive or ()],
                 rerank=_reranking.reranking(wanted, made, method, progress) if rerank else None,
             )
-            report = replace(
-                report, model=models.spelled(section), missing=gone, remarks=getattr(dataset, "remarks", ())
-            )
+            remarks = dataset.remarks if isinstance(dataset, IncompleteDataset) else ()
+            report = replace(report, model=models.spelled(section), missing=gone, remarks=remarks)
             about = {
                 **{"target": target, "split": split, "dataset": {key: str(value) for key, value in told.items()}},
                 **wanted.model_dump(mode="json", exclude={"data", "train"}),

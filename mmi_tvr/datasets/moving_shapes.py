@@ -127,18 +127,19 @@ class MovingShapes:
     def generate(
         self,
         limit: int | None = None,
-        workers: int | None = None,
         advance: Callable[[], object] = lambda: None,
-    ) -> int:
-        """Render the files that are missing among the first `limit` samples, and say how many that were.
+        workers: int | None = None,
+    ) -> None:
+        """Render the files that are not there. One is there whole or not at all: call it again after an interruption.
 
-        workers: processes; None takes one for each processor. advance: called after each file. A file is there whole
-        or not at all: interrupt it, and call it again for the rest.
+        Args:
+            limit: only those of the first so many samples.
+            advance: called after each file.
+            workers: processes; None takes one for each processor.
         """
         jobs = [(self.items[number].spec, self.path(number)) for number in self.pending(limit)]
         self._root.mkdir(parents=True, exist_ok=True)
         files.render(jobs, self.options.size, self.options.fps, workers, advance)
-        return len(jobs)
 
     def sample(self, number: int) -> Sample:
         told = captions(self.items[number].spec)[: self.options.captions]
