@@ -20,7 +20,7 @@ import numpy as np
 
 from mmi_tvr import plugins
 from mmi_tvr.index import publish
-from mmi_tvr.search import Searcher
+from mmi_tvr.search import Searcher, VideoEntry
 from mmi_tvr.types import Filter, Query, Scoring, row_ids
 
 from .timing import peak
@@ -146,9 +146,9 @@ class _Certain:
         return np.ones(len(scores))
 
 
-def _lookup(numbers: Iterable[int]) -> Mapping[int, Any]:
+def _lookup(numbers: Iterable[int]) -> Mapping[int, VideoEntry]:
     segments = np.arange(3 * MOMENTS, dtype=np.float64).reshape(MOMENTS, 3)
-    return {number: ((Path(str(number)),), segments) for number in numbers}
+    return {number: VideoEntry((Path(str(number)),), segments) for number in numbers}
 
 
 def _status(key: str) -> float:
