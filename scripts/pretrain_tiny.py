@@ -29,7 +29,7 @@ def main() -> None:
         found = pretrain(args.folder, options, cache=array_cache.folder() / "features", progress=progress, cpu=args.cpu)
     if distributed.rank() == 0:
         print(json.dumps(found))
-    distributed.leave()
+    distributed.leave_group()
 
 
 if __name__ == "__main__":

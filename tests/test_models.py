@@ -259,7 +259,9 @@ def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(
 def test_shipped_class_vectors_are_current_and_right() -> None:
     path = label_bridge.SHIPPED / f"label-bridge-{label_bridge.text_fingerprint()}.safetensors"
     assert path.is_file(), "run scripts/make_class_vectors.py"
-    shipped = array_cache.arrays("label-bridge", label_bridge.text_fingerprint(), dict, shipped=label_bridge.SHIPPED)
+    shipped = array_cache.load_or_compute(
+        "label-bridge", label_bridge.text_fingerprint(), dict, shipped=label_bridge.SHIPPED
+    )
     for number in (0, 500, 999):
         name, description = efficientnet.classes()[number]
         texts = [template.format(name=name, description=description) for template in label_bridge.TEMPLATES]
@@ -309,8 +311,8 @@ def test_a_broken_cache_file_is_computed_again(tmp_path: Path, monkeypatch: pyte
         return {"x": np.arange(3.0)}
 
     for _ in range(2):
-        np.testing.assert_array_equal(array_cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
+        np.testing.assert_array_equal(array_cache.load_or_compute("thing", "f", compute)["x"], [0, 1, 2])
     assert len(calls) == 1
     next(tmp_path.glob("thing-*")).write_bytes(b"torn")
-    np.testing.assert_array_equal(array_cache.arrays("thing", "f", compute)["x"], [0, 1, 2])
+    np.testing.assert_array_equal(array_cache.load_or_compute("thing", "f", compute)["x"], [0, 1, 2])
     assert len(calls) == 2

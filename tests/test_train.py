@@ -58,9 +58,9 @@ def _joined(process: int, meeting: str, function: Callable[..., None], arguments
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=process, world_size=2)
     torch.set_num_threads(1)
     PartialState(cpu=True)
-    assert distributed.world() == 2
+    assert distributed.world_size() == 2
     function(*arguments)
-    distributed.leave()
+    distributed.leave_group()
 
 
 # ---- gradients across processes and in chunks ------------------------------------------------------------------
@@ -94,7 +94,7 @@ def check_full_batch_gradient(wanted: dict[str, Tensor], text: Tensor, video: Te
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(wrapped.get_parameter(name).grad, wanted[name], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(distributed.total(value) / 2, wanted["loss"])
+    torch.testing.assert_close(distributed.all_reduce_sum(value) / 2, wanted["loss"])
     unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     used.grad = torch.ones(2) if distributed.rank() else None
     distributed.average_gradients([unused, used])
@@ -115,7 +115,9 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
 
 def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
     """The cached gradient is that of the same chunks held in memory together."""
-    batch = train_toy.collate([train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world())])
+    batch = train_toy.collate(
+        [train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world_size())]
+    )
     grown: list[dict[str, Tensor]] = []
     for chunk in (4, None):
         model, temperature = train_toy.ToyModel(dropout), losses.Temperature()

@@ -131,7 +131,7 @@ def main() -> Outcome:
     parser.add_argument("--until", type=int)
     arguments = parser.parse_args()
     outcome = trainer(arguments.folder, resume=arguments.resume).run(arguments.until)
-    distributed.leave()
+    distributed.leave_group()
     return outcome
 
 

@@ -45,4 +45,4 @@ def train(
         out.print(f"{outcome.step} steps{best}; {hint}", markup=False)
     else:
         say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")
-    distributed.leave()
+    distributed.leave_group()

@@ -91,7 +91,7 @@ class LabelBridge:
         self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
         self._options = options
         self._device = device
-        known = array_cache.arrays("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
+        known = array_cache.load_or_compute("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
         # (L, 384) the mean background sentence of each language; (2, 1000, 384) unit vectors of each template
         self._languages, self._texts = (known[name].astype(np.float32) for name in ("languages", "texts"))
         centred = _unit(self._texts - self._texts.mean(axis=1, keepdims=True))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UsageError
-from ..utils.distributed import gather, rank, sizes, total, world
+from ..utils.distributed import all_reduce_sum, gather, rank, row_counts, world_size
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 IGNORE_INDEX = -100  # a label that is no target, as in transformers
@@ -75,14 +75,14 @@ def info_nce(text: Tensor, video: Tensor, scale: Tensor, groups: Tensor | None =
         A scalar.
     """
     text, video = functional.normalize(text.float(), dim=-1), functional.normalize(video.float(), dim=-1)
-    lengths = sizes(text)
+    lengths = row_counts(text)
     if groups is None:
         groups = torch.arange(len(text), device=text.device) + sum(lengths[: rank()])
     positive = groups[:, None] == gather(groups, lengths)  # (B, N)
     all_texts, all_videos = gather(text, lengths), gather(video, lengths)  # (N, D)
     text_to_video = _several_positives(scale * text @ all_videos.T, positive)
     video_to_text = _several_positives(scale * video @ all_texts.T, positive)
-    return (text_to_video + video_to_text) / 2 * world() / sum(lengths)
+    return (text_to_video + video_to_text) / 2 * world_size() / sum(lengths)
 
 
 @without_autocast
@@ -111,7 +111,7 @@ def masked_prediction(
     if bool((masked & ~valid).any()):
         raise ValueError("a padded place is masked; mask valid key images alone")
     keys = functional.normalize(keys.float(), dim=-1)
-    lengths = sizes(keys[valid])
+    lengths = row_counts(keys[valid])
     numbers = (valid.flatten().cumsum(0) - 1).view_as(valid) + sum(lengths[: rank()])  # of each key image, globally
     targets = numbers[masked]  # (M,)
     candidates = gather(keys[valid], lengths)  # (C, D)
@@ -167,7 +167,7 @@ def _several_positives(logits: Tensor, positive: Tensor) -> Tensor:
 
 def _global_mean(summed: Tensor, count: Tensor) -> Tensor:
     """The mean over the rows of all processes, from this process's sum and count; 0 where there are no rows."""
-    return summed * world() / total(count).clamp(min=1)
+    return summed * world_size() / all_reduce_sum(count).clamp(min=1)
 
 
 def _finite_minimum(logits: Tensor) -> float:

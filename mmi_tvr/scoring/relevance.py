@@ -64,7 +64,7 @@ def _background_vectors(model: Model) -> FloatArray:
     texts: list[str] = []
     for sentences in background_sentences.sentences().values():
         texts += sentences[:: len(sentences) // _SENTENCES]
-    return array_cache.arrays(
+    return array_cache.load_or_compute(
         f"background-{model.name}",
         model.fingerprint(),
         lambda: {"vectors": model.embed_queries([Query(text) for text in texts])},

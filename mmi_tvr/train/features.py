@@ -27,10 +27,10 @@ def shared_features(
         cache: folder of the features, which all processes see.
         progress: of this process's share.
     """
-    share = videos[distributed.rank() :: distributed.world()]
+    share = videos[distributed.rank() :: distributed.world_size()]
     progress.begin("features", len(share))
     features = stored(share, model, method, FeatureCache(cache), progress.advance)
-    if distributed.world() == 1:
+    if distributed.world_size() == 1:
         return features
-    distributed.wait()
+    distributed.barrier()
     return stored(videos, model, method, FeatureCache(cache))

@@ -121,7 +121,7 @@ class Trainer:
         settings = {
             "train": options.model_dump(mode="json", exclude=_CHANGEABLE),
             "config": dict(config or {}),
-            "processes": distributed.world(),
+            "processes": distributed.world_size(),
         }
         self._settings = json.loads(json.dumps(settings))  # as they come back from a checkpoint: tuples are lists
         self._step, self._epoch, self._batches_of_epoch = 0, 0, 0
@@ -197,9 +197,9 @@ class Trainer:
         means = []
         for name in terms[0]:
             mean = torch.stack([batch_terms[name].float() for batch_terms in terms]).mean()
-            means.append(mean / distributed.world())
+            means.append(mean / distributed.world_size())
         stop = torch.tensor(float(stop_requested.is_set()), device=self._device)
-        *totals, stops = distributed.total(torch.stack([*means, stop])).tolist()
+        *totals, stops = distributed.all_reduce_sum(torch.stack([*means, stop])).tolist()
         return dict(zip(terms[0], totals, strict=True)), stops > 0
 
     def _after_step(
@@ -226,7 +226,7 @@ class Trainer:
         assert self._validate is not None
         self._model.eval()
         with rng.preserve_state(), torch.no_grad():
-            value = distributed.objects(float(self._validate(self._model)))[0]
+            value = distributed.all_gather_objects(float(self._validate(self._model)))[0]
         if math.isnan(value):
             raise MetricsError(f"step {self._step}: validation gave NaN, by which no checkpoint can be chosen")
         in_last_stage = self._step > self._options.steps - self._options.stages[-1].steps
@@ -239,7 +239,7 @@ class Trainer:
         """Return the error that names the pairs whose own vectors are not finite, or else every pair of the step."""
         all_ids = [str(pair) for loss in batch_losses for pair in loss.ids]
         broken_ids = [str(pair) for loss in batch_losses for pair in loss.ids_not_finite()]
-        per_process = distributed.objects((broken_ids, all_ids))
+        per_process = distributed.all_gather_objects((broken_ids, all_ids))
         named = [pair for broken, _ in per_process for pair in broken]
         if not named:
             named = [pair for _, ids in per_process for pair in ids]
@@ -275,7 +275,7 @@ class Trainer:
     def _save(self) -> None:
         """Write a checkpoint of this moment, and best.json; prune older ones. Returns, in every process, when it is
         there."""
-        generators = distributed.objects(rng.capture())
+        generators = distributed.all_gather_objects(rng.capture())
         folder = checkpoint.folder_of(self._root, self._step)
         if distributed.rank() == 0:
             state = {
@@ -292,7 +292,7 @@ class Trainer:
                 record = {**asdict(self._best), "checkpoint": f"checkpoints/step-{self._best.step:08d}"}
                 files.write_atomically(self._folder / "best.json", json.dumps(record).encode())
             checkpoint.prune(self._root, self._options.keep, self._best.step if self._best else None)
-        self._newest_checkpoint = Path(distributed.objects(str(folder))[0])
+        self._newest_checkpoint = Path(distributed.all_gather_objects(str(folder))[0])
 
     def _loop_tensors(self, generators: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Return what only resuming needs; `generators` are the random states of every process (`rng.capture`)."""
@@ -306,7 +306,7 @@ class Trainer:
 
     def _start(self, resume: bool) -> Path | None:
         """Begin from nothing, or where the newest checkpoint stands, and return that one's folder."""
-        checkpoints = distributed.objects([str(path) for path in checkpoint.list_checkpoints(self._root)])[0]
+        checkpoints = distributed.all_gather_objects([str(path) for path in checkpoint.list_checkpoints(self._root)])[0]
         if checkpoints and not resume:
             raise UsageError(f"{self._folder} holds a run's checkpoints: resume it, or take another folder")
         if checkpoints:
@@ -315,7 +315,7 @@ class Trainer:
             return newest
         if distributed.rank() == 0:
             self._folder.mkdir(parents=True, exist_ok=True)
-        distributed.copy_from_first(checkpoint.trained_state(self._model).values())
+        distributed.broadcast_from_first(checkpoint.trained_state(self._model).values())
         rng.seed(self._options.seed * _SEEDS_PER_RUN + distributed.rank())
         return None
 

@@ -53,7 +53,7 @@ class PairBatches:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
         self._skeletons = skeletons
         usable_groups = _usable_groups(usable, groups)
-        self._sampler = TwinSampler(usable_groups, batch, seed, distributed.rank(), distributed.world())
+        self._sampler = TwinSampler(usable_groups, batch, seed, distributed.rank(), distributed.world_size())
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of one epoch, without the first `skip`, which are not loaded."""

@@ -160,7 +160,7 @@ def _split_data(
         if pending:
             progress.begin("rendering", pending)
             dataset.generate(advance=progress.advance)
-    distributed.wait()
+    distributed.barrier()
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
     features = shared_features(videos, model, _key_images(settings), cache, progress)
@@ -201,7 +201,7 @@ def _skeleton_pairs(
             seed=settings.train.seed,
             progress=progress,
         )
-    return cast("SkeletonPairs", distributed.objects(pairs)[0])
+    return cast("SkeletonPairs", distributed.all_gather_objects(pairs)[0])
 
 
 def _check(section: Section, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:

@@ -19,19 +19,27 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def folder() -> Path:
-    """Where they lie: $MMI_TVR_CACHE, else the platform's cache folder."""
+    """Return where they lie: $MMI_TVR_CACHE, else the platform's cache folder."""
     return Path(os.environ.get("MMI_TVR_CACHE") or platformdirs.user_cache_dir("mmi-tvr"))
 
 
-def arrays(name: str, fingerprint: str, compute: Callable[[], Arrays], shipped: Path | None = None) -> Arrays:
-    """The arrays `compute` returns, from a file of this fingerprint where one is there and whole.
+def load_or_compute(name: str, fingerprint: str, compute: Callable[[], Arrays], shipped: Path | None = None) -> Arrays:
+    """Return the arrays that `compute` returns, from a file of this fingerprint where one is there and whole.
 
-    `shipped` is a folder of files that came with the package; they are looked at before the user's own.
     A cache that cannot be written (read-only home, full disk) costs the computation, never the result.
+
+    Args:
+        name: What the arrays are, the first part of the file's name.
+        fingerprint: Of all that changes them, the second part.
+        compute: Makes the arrays where no file has them.
+        shipped: A folder of files that came with the package; they are looked at before the user's own.
     """
     file = f"{name}-{fingerprint}.safetensors"
     path = folder() / file
-    for candidate in (shipped / file, path) if shipped else (path,):
+    candidates = [path]
+    if shipped is not None:
+        candidates.insert(0, shipped / file)
+    for candidate in candidates:
         if candidate.is_file():
             with contextlib.suppress(SafetensorError, OSError):
                 return load_file(candidate)

@@ -1,4 +1,4 @@
-"""Where tensors live. Nothing here runs at import; torch is loaded at the first question."""
+"""Where tensors live. Nothing here runs at import; torch is loaded at the first call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def resolve(name: str = "auto") -> torch.device:
-    """The torch device of a name; 'auto' is the first of cuda, mps, cpu that works here."""
+    """Return the torch device of a name; 'auto' is the first of cuda, mps, cpu that works here."""
     import torch
 
     if name == "auto":
@@ -27,15 +27,15 @@ def resolve(name: str = "auto") -> torch.device:
 
 
 def available() -> tuple[str, ...]:
-    """Device types of this machine, best first; 'cpu' is always the last."""
+    """Return the device types of this machine, best first; 'cpu' is always the last."""
     import torch
 
-    found = []
+    accelerators = []
     if torch.cuda.is_available():
-        found.append("cuda")
+        accelerators.append("cuda")
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return (*found, "cpu")
+        accelerators.append("mps")
+    return (*accelerators, "cpu")
 
 
 def calm_threads() -> None:

@@ -18,42 +18,42 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def world() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if _together() else 1
+def world_size() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if _in_group() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
-    return dist.get_rank() if _together() else 0
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if _in_group() else 0
 
 
-def sizes(tensor: Tensor) -> list[int]:
-    """The length of the first axis of this tensor in every process. A process's rows start at `sum(sizes[:rank()])`."""
-    if world() == 1:
+def row_counts(tensor: Tensor) -> list[int]:
+    """Return the length of the first axis of this tensor in every process, in order of process."""
+    if world_size() == 1:
         return [len(tensor)]
-    own = torch.tensor([len(tensor)], device=tensor.device)
-    found = [torch.empty_like(own) for _ in range(world())]
-    dist.all_gather(found, own)
-    return [int(each) for each in found]
+    local_count = torch.tensor([len(tensor)], device=tensor.device)
+    counts = [torch.empty_like(local_count) for _ in range(world_size())]
+    dist.all_gather(counts, local_count)
+    return [int(count) for count in counts]
 
 
 def gather(tensor: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-    """The rows of all processes, (n, ...) -> (N, ...), in order of process; n may differ.
+    """Return the rows of all processes, (n, ...) -> (N, ...), in order of process; n may differ.
 
-    Gradients flow: each process receives, for its own rows, the sum of what all processes' losses say about them.
-    `lengths` are `sizes(tensor)`, where they are known already.
+    Gradients flow: each process receives, for its local rows, the sum of all processes' gradients of them. `lengths`
+    are `row_counts(tensor)`, where they are known already.
     """
-    if world() == 1:
+    if world_size() == 1:
         return tensor
-    found: Tensor = _Gather.apply(tensor, tuple(lengths or sizes(tensor)))  # type: ignore[no-untyped-call]
-    return found
+    rows: Tensor = _Gather.apply(tensor, tuple(lengths or row_counts(tensor)))  # type: ignore[no-untyped-call]
+    return rows
 
 
-def total(value: Tensor) -> Tensor:
-    """The sum over processes, elementwise, without gradients."""
+def all_reduce_sum(value: Tensor) -> Tensor:
+    """Return the sum over processes, elementwise, without gradients."""
     value = value.detach().clone()
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(value)
     return value
 
@@ -63,54 +63,57 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
     A parameter that no process used keeps no gradient; one that some processes did not use counts as zero there.
     """
-    if world() == 1 or not parameters:
+    if world_size() == 1 or not parameters:
         return
     device = parameters[0].device
     used = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.float32, device=device)
     flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     message = torch.cat([used, *(gradient.detach().float().flatten() for gradient in flat)])
     dist.all_reduce(message)
-    used, message = message[: len(parameters)], message[len(parameters) :] / world()
-    for parameter, anyone in zip(parameters, used.tolist(), strict=True):
+    users, message = message[: len(parameters)], message[len(parameters) :] / world_size()
+    for parameter, user_count in zip(parameters, users.tolist(), strict=True):
         mean, message = message[: parameter.numel()], message[parameter.numel() :]
-        parameter.grad = mean.view_as(parameter).to(parameter.dtype) if anyone else None
+        parameter.grad = mean.view_as(parameter).to(parameter.dtype) if user_count else None
 
 
-def copy_from_first(tensors: Iterable[Tensor]) -> None:
+def broadcast_from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors, in place, with those of process 0."""
-    if world() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.detach(), src=0)
 
 
-def objects(value: Any) -> list[Any]:
-    """A plain value of every process, known to all. For small things (torch pickles them between its own processes)."""
-    if world() == 1:
+def all_gather_objects(value: Any) -> list[Any]:
+    """Return the plain values of all processes, in order of process.
+
+    For small values (torch pickles them between the processes of one run).
+    """
+    if world_size() == 1:
         return [value]
-    found: list[Any] = [None] * world()
-    dist.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
-def wait() -> None:
-    """Until every process is here."""
-    if _together():
+def barrier() -> None:
+    """Wait until every process is here."""
+    if _in_group():
         dist.barrier()
 
 
-def leave() -> None:
+def leave_group() -> None:
     """Wait for the other processes and leave the group: the last thing that a script does.
 
     A gloo group that still lives when the interpreter ends aborts the process now and then, after all is done; the
     collection frees one that unreachable objects hold.
     """
-    if _together():
+    if _in_group():
         dist.barrier()
         dist.destroy_process_group()
         gc.collect()
 
 
-def _together() -> bool:
+def _in_group() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
@@ -119,16 +122,16 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        own = tensor.new_zeros((max(lengths), *tensor.shape[1:]))
-        own[: len(tensor)] = tensor
-        found = [torch.empty_like(own) for _ in lengths]
-        dist.all_gather(found, own)
+        padded = tensor.new_zeros((max(lengths), *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(parts, padded)
         start = sum(lengths[: rank()])
-        ctx.rows = slice(start, start + len(tensor))
-        return torch.cat([part[:length] for part, length in zip(found, lengths, strict=True)])
+        ctx.local_rows = slice(start, start + len(tensor))
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        everywhere = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(everywhere)
-        return everywhere[ctx.rows], None
+        summed = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed[ctx.local_rows], None

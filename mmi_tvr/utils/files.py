@@ -17,7 +17,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Give a finished draft its name, durably."""
+    """Give a finished draft its final name, durably."""
     sync(draft)
     os.replace(draft, path)
     if os.name == "posix":  # elsewhere a folder cannot be opened

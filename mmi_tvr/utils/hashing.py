@@ -10,7 +10,7 @@ _BLOCK = 1 << 20
 
 
 def digest(*parts: object) -> str:
-    """16 hex digits of the SHA-256 of the parts' canonical JSON. Anything JSON cannot carry raises TypeError.
+    """Return 16 hex digits of the SHA-256 of the parts' canonical JSON. Anything JSON cannot carry raises TypeError.
 
     >>> digest("clip", {"size": 224}) == digest("clip", {"size": 224})
     True
@@ -20,9 +20,9 @@ def digest(*parts: object) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in blocks (hashlib.file_digest needs Python 3.11)."""
-    whole = hashlib.sha256()
+    """Return the SHA-256 of a file's bytes, read in blocks (hashlib.file_digest needs Python 3.11)."""
+    sha256 = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
-            whole.update(block)
-    return whole.hexdigest()
+            sha256.update(block)
+    return sha256.hexdigest()

@@ -6,21 +6,21 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears how long work goes on; whoever draws bars implements it. All three are called from one thread."""
+    """Follows long work, for example with bars. All three are called from one thread."""
 
     def begin(self, stage: str, total: int) -> None:
-        """A stage of `total` steps starts; the one before it has ended."""
+        """Start a stage of `total` steps; the one before it has ended."""
         ...
 
     def advance(self, steps: int = 1) -> None: ...
 
     def say(self, message: str) -> None:
-        """A line that a person should see: who is waited for, what is being skipped."""
+        """Show a line that a person should see: who is waited for, what is being skipped."""
         ...
 
 
 class Silent:
-    """The progress that nobody watches."""
+    """Progress that is shown to no one."""
 
     def begin(self, stage: str, total: int) -> None: ...
 

@@ -67,7 +67,7 @@ class _Drawn(ABC):
 
     def __init__(self, dataset: MovingShapes, batch: int, seed: int) -> None:
         self._specs = dataset.specs()
-        self._sampler = TwinSampler(dataset.groups(), batch, seed, distributed.rank(), distributed.world())
+        self._sampler = TwinSampler(dataset.groups(), batch, seed, distributed.rank(), distributed.world_size())
         self._seed = seed
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:

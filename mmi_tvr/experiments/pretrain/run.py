@@ -144,7 +144,7 @@ class _Stages:
         if pending and distributed.rank() == 0:
             self._progress.begin("rendering", pending)
             dataset.generate(advance=self._progress.advance)
-        distributed.wait()
+        distributed.barrier()
         method = plugins.build("keyimages", "disparity", _DISPARITY)
         model = plugins.build(
             "models",
@@ -214,7 +214,7 @@ class _Stages:
     def _save(self) -> None:
         if distributed.rank() == 0:
             layout.save(self._base, self._clip, self._clip_tokenizer, self._llava, self._tokenizer)
-        distributed.wait()
+        distributed.barrier()
 
 
 def _split(name: str, count: int) -> MovingShapes:
