@@ -94,12 +94,12 @@ def _is_options(value: object) -> bool:
 
 
 def options(room: str, name: str, values: Mapping[str, Any] | None = None) -> BaseOptions:
-    """Validated options of one implementation; every problem is in the one message."""
-    kind: type[BaseOptions] = load(room, name).Options
+    """Return the validated options of one implementation. UsageError with every problem in one message."""
+    options_class: type[BaseOptions] = load(room, name).Options
     try:
-        return kind(**(values or {}))
+        return options_class(**(values or {}))
     except ValidationError as error:
-        raise UsageError(f"{room}.{name}: " + "; ".join(explain(error, kind))) from error
+        raise UsageError(f"{room}.{name}: " + "; ".join(explain(error, options_class))) from error
 
 
 def build(room: str, name: str, values: Mapping[str, Any] | None = None, **context: Any) -> Any:
@@ -107,29 +107,31 @@ def build(room: str, name: str, values: Mapping[str, Any] | None = None, **conte
     return load(room, name).build(options(room, name, values), **context)
 
 
-def explain(error: ValidationError, kind: type[BaseModel]) -> list[str]:
-    """Pydantic's findings as short phrases; an unknown key names the known ones."""
+def explain(error: ValidationError, options_class: type[BaseModel]) -> list[str]:
+    """Return pydantic's findings as short phrases; an unknown key names the known ones."""
     phrases = []
-    for found in error.errors():
-        where = ".".join(str(part) for part in found["loc"])
-        if found["type"] == "extra_forbidden":
-            known = ", ".join(_fields(kind, found["loc"][:-1])) or "none"
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(_fields(options_class, problem["loc"][:-1])) or "none"
             phrases.append(f"unknown option {where!r} (there are: {known})")
         else:
-            phrases.append(f"{where or 'options'}: {found['msg']}, not {found['input']!r}")
+            phrases.append(f"{where or 'options'}: {problem['msg']}, not {problem['input']!r}")
     return phrases
 
 
-def _fields(kind: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
-    """The options that a (nested) model has at a place; none where a list or a mapping lies between."""
+def _fields(options_class: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:
+    """Return the options at a place of a (nested) model; none where a list or a mapping lies between."""
     for part in path:
-        annotation = kind.model_fields[str(part)].annotation if str(part) in kind.model_fields else None
-        models = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
-        found = next((each for each in models if issubclass(each, BaseModel)), None)
-        if found is None:
+        annotation = (
+            options_class.model_fields[str(part)].annotation if str(part) in options_class.model_fields else None
+        )
+        classes = [member for member in (annotation, *get_args(annotation)) if isinstance(member, type)]
+        nested = next((member for member in classes if issubclass(member, BaseModel)), None)
+        if nested is None:
             return ()
-        kind = found
-    return kind.model_fields
+        options_class = nested
+    return options_class.model_fields
 
 
 def installed(module: str) -> bool:

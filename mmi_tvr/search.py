@@ -109,6 +109,10 @@ class Searcher:
             UsageError: For an empty query, `top` below 1 or `min_relevance` outside 0..1.
         """
         query = checked_query(query)
+        if "text" not in self.model.reads:
+            raise UsageError(
+                f"{self.model.name} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
+            )
         if top < 1:
             raise UsageError(f"a search returns at least 1 hit, not {top}")
         if min_relevance is not None and not 0 <= min_relevance <= 1:

@@ -118,6 +118,15 @@ def test_strange_queries(folder, library):
         library.search("red", min_relevance=float("nan"))
 
 
+def test_a_model_that_reads_no_sentences_says_what_it_reads(folder, tmp_path):
+    model = FakeModel()
+    with Library(tmp_path / "library", model=model) as library:
+        library.index(folder)
+        model.reads = frozenset({"persons"})
+        with pytest.raises(UsageError, match="fake reads no sentences: it answers by persons"):
+            library.search("red")
+
+
 def test_nothing_found_is_an_answer(folder, library):
     library.index(folder)
     assert [hit.path.stem for hit in library.search("red", top=9, min_relevance=0.8)] == ["red"]

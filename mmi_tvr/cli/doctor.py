@@ -34,13 +34,13 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def models(as_json: JsonOption = False) -> None:
     """The models there are, which of them could be loaded now, and which one `auto` means."""
-    found = list(_models())
+    lines = list(_models())
     auto = model_room.resolve(model_room.section("auto"))
     if as_json:
-        print_json({"models": found, "auto": {"name": auto.name, **auto.options}})
+        print_json({"models": lines, "auto": {"name": auto.name, **auto.options}})
         return
-    for each in found:
-        out.print(f"{each['name']:<14} {'ready' if each['ready'] else 'needs'}  {each['detail']}", markup=False)
+    for line in lines:
+        out.print(f"{line['name']:<14} {'ready' if line['ready'] else 'needs'}  {line['detail']}", markup=False)
     checkpoint = auto.options.get("checkpoint")
     out.print(f"{'auto':<14} means  {auto.name}{f' with {checkpoint}' if checkpoint else ''}", markup=False)
 
@@ -68,11 +68,11 @@ def _devices() -> dict[str, Any]:
     from ..utils.device import available
 
     try:
-        found = available()
+        devices = available()
     except ImportError as error:
         return _check("devices", False, None, f"torch cannot be imported: {error}")
-    advice = "" if found[0] != "cpu" else " (no GPU: indexing runs at a few videos per second)"
-    return _check("devices", True, ", ".join(found) + advice, "")
+    advice = "" if devices[0] != "cpu" else " (no GPU: indexing runs at a few videos per second)"
+    return _check("devices", True, ", ".join(devices) + advice, "")
 
 
 def _models() -> Iterator[dict[str, Any]]:

@@ -42,7 +42,7 @@ def render(
         base_model=name,
         base_model_relation="adapter" if name else None,
         model_name=repository.rpartition("/")[2],
-        eval_results=[each for report in reports for each in _results(report)] or None,
+        eval_results=[result for report in reports for result in _results(report)] or None,
     )
     card = ModelCard.from_template(
         data,

@@ -21,7 +21,7 @@ from . import card
 
 _PEFT_SETTINGS = "adapter_config.json"
 _CARRIED = {".safetensors", ".json", ".txt", ".model", ".jinja"}  # of a base: nothing pickled
-_KEPT = ("git", "python", "torch", "saved", "step", "validation", "train", "data")  # of what is known of the training
+_SHARED = ("git", "python", "torch", "saved", "step", "validation", "train", "data")  # of what is known of the training
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +129,23 @@ def _cached_name(folder: Path) -> str | None:
 def _revision(name: str) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json")
-    return Path(found).parent.name if isinstance(found, str) else None
+    path = try_to_load_from_cache(name, "config.json")
+    return Path(path).parent.name if isinstance(path, str) else None
 
 
 def _shareable(origin: Mapping[str, Any]) -> dict[str, Any]:
     """What others should know of the training: no commands, and no paths of this machine (decision)."""
     settings = origin.get("settings") or {}
-    told = {**{key: settings[key] for key in ("train", "data") if key in settings}, **origin}
-    return {key: _without_paths(told[key]) for key in _KEPT if key in told}
+    known = {key: settings[key] for key in ("train", "data") if key in settings} | dict(origin)
+    return {key: _without_paths(known[key]) for key in _SHARED if key in known}
 
 
 def _without_paths(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_paths(each) for key, each in value.items() if not _is_path(each)}
-    return [_without_paths(each) for each in value if not _is_path(each)] if isinstance(value, list) else value
+        return {key: _without_paths(inner) for key, inner in value.items() if not _is_path(inner)}
+    if isinstance(value, list):
+        return [_without_paths(inner) for inner in value if not _is_path(inner)]
+    return value
 
 
 def _is_path(value: Any) -> bool:

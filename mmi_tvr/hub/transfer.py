@@ -22,9 +22,9 @@ def push(prepared: Prepared, *, private: bool = False, token: str | None = None)
 
     api = HfApi(token=token, library_name="mmi-tvr")
     try:
-        made = api.create_repo(prepared.repository, repo_type="model", private=private, exist_ok=True)
+        created = api.create_repo(prepared.repository, repo_type="model", private=private, exist_ok=True)
         api.upload_folder(
-            repo_id=made.repo_id,
+            repo_id=created.repo_id,
             repo_type="model",
             folder_path=prepared.folder,
             commit_message="Upload a model of mmi-tvr",
@@ -34,7 +34,7 @@ def push(prepared: Prepared, *, private: bool = False, token: str | None = None)
         raise MmiTvrError(
             f"{prepared.repository}: could not be pushed: {reason}; to log in: hf auth login, or set HF_TOKEN"
         ) from error
-    return str(made)
+    return str(created)
 
 
 def resolve(name: str, *, download: bool = False, progress: Progress | None = None) -> Section:

@@ -78,12 +78,12 @@ class Clip4Clip:
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Unit vectors (D,) of each video and (K, D) of its key images."""
-        found = []
-        for each in features:
-            moments = each.arrays["image"]
+        embeddings = []
+        for video in features:
+            moments = video.arrays["image"]
             mean = moments.mean(axis=0)
-            found.append(Embeddings(mean / np.linalg.norm(mean), moments, each.segments))
-        return found
+            embeddings.append(Embeddings(mean / np.linalg.norm(mean), moments, video.segments))
+        return embeddings
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Unit vectors (N, D)."""

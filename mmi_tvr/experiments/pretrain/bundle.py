@@ -75,7 +75,7 @@ def bundle(
 def _halve(source: Path, target: Path) -> None:
     from safetensors.torch import load_file, save
 
-    write_atomically(target, save({name: each.half().contiguous() for name, each in load_file(source).items()}))
+    write_atomically(target, save({name: tensor.half().contiguous() for name, tensor in load_file(source).items()}))
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
@@ -106,8 +106,8 @@ def _card(
 
     test = samples("test")
     report = evaluate_model(model, test, embed)
-    told = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
-    chinese = [replace(each, captions=each.captions[-1:]) for each in told]  # the last caption is Chinese
+    bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
+    chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
     in_chinese = evaluate_model(model, chinese, embed)
     contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in KINDS]
     rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]

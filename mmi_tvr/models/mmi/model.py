@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from ... import config
 from ...encoders import hub
 from ...encoders.options import LlavaOptions
-from ...errors import ModelNotFound, UsageError
+from ...errors import ModelNotFound, UsageError, one_line
 from ...nn.options import HeadOptions
 from ...plugins import BaseOptions
 from ...types import Embeddings, Features, Pixels, Query, Scoring
@@ -36,7 +36,7 @@ _BATCH = 32
 class Options(BaseOptions):
     """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3.
 
-    With `weights`, all that is not said here is as it was trained.
+    With `weights`, every option that is not set is as it was trained.
     """
 
     llava: LlavaOptions = Field(description="the large vision-language model, and its towers")
@@ -160,15 +160,15 @@ class Mmi:
 
         from .network import pack, unit
 
-        found = []
+        embeddings = []
         for start in range(0, len(features), _BATCH):
             batch = features[start : start + _BATCH]
             with torch.inference_mode():
-                seen = self.network.videos(pack(batch, self.network.temperature.log_scale.device))
-            videos, images = unit(seen.video), unit(seen.images)
-            for each, video, own in zip(batch, videos, images, strict=True):
-                found.append(Embeddings(video, own[: len(each.segments)], each.segments))
-        return found
+                encoding = self.network.videos(pack(batch, self.network.temperature.log_scale.device))
+            video_vectors, image_vectors = unit(encoding.video), unit(encoding.images)  # (B, D), (B, K, D)
+            for video, video_vector, padded in zip(batch, video_vectors, image_vectors, strict=True):
+                embeddings.append(Embeddings(video_vector, padded[: len(video.segments)], video.segments))
+        return embeddings
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Unit vectors h_T (N, D)."""
@@ -188,14 +188,14 @@ class Mmi:
         return self.towers.vision_fingerprint()
 
     def fingerprint(self) -> str:
-        made = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
+        switches = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
         large = None
         if self.options.lvlm:
             read = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"})
             large = (read, hub.checkpoint_digest(hub.locate(self.options.llava.checkpoint)))
         folder = self._folder
         trained = {str(path.relative_to(folder)): file_digest(path) for path in _weights(folder)} if folder else {}
-        return digest(self.name, self.vision_fingerprint(), self.towers.digest, made, large, trained)
+        return digest(self.name, self.vision_fingerprint(), self.towers.digest, switches, large, trained)
 
     def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
         """What `network` trains on: B texts with the features of their videos; pairs of one video share its number."""
@@ -229,9 +229,9 @@ class Mmi:
         folder.mkdir(parents=True, exist_ok=True)
         network = self.network
         heads = {
-            name: each.contiguous() for name, each in network.state_dict().items() if not name.startswith("llava.")
+            name: tensor.contiguous() for name, tensor in network.state_dict().items() if not name.startswith("llava.")
         }
-        write_atomically(folder / HEADS, save({name: each.cpu() for name, each in heads.items()}))
+        write_atomically(folder / HEADS, save({name: tensor.cpu() for name, tensor in heads.items()}))
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
         options = self.options.model_dump(mode="json", exclude={"weights"})
@@ -249,10 +249,10 @@ def _load_heads(network: MmiNetwork, folder: Path) -> None:
     if not (folder / HEADS).is_file():
         raise ModelNotFound(f"{folder}: no trained heads here ({HEADS} is missing)")
     tensors = load_file(folder / HEADS)
-    own = {name for name in network.state_dict() if not name.startswith("llava.")}
-    if wrong := sorted(own ^ tensors.keys()):
+    expected = {name for name in network.state_dict() if not name.startswith("llava.")}
+    if wrong := sorted(expected ^ tensors.keys()):
         raise ModelNotFound(f"{folder}: trained with other switches; {len(wrong)} tensors differ, first {wrong[0]}")
     try:
         network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise ModelNotFound(f"{folder}: of another size: {' '.join(str(error).split())[:200]}") from error
+        raise ModelNotFound(f"{folder}: of another size: {one_line(error)}") from error
