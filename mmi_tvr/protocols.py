@@ -100,26 +100,32 @@ class Index(Protocol):
         ...
 
     def delete(self, ids: IdArray) -> int:
-        """Forget these ids; returns how many were there. Unknown ids are ignored."""
+        """Forget ids and return how many of them were stored. Unknown ids are ignored."""
         ...
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        """Scores and ids (N, limit), best first, ties by smaller id; short rows are padded with -inf and -1."""
+        """Return scores and ids (N, limit), best first, ties by smaller id; short rows are padded with -inf and -1."""
         ...
 
     def get(self, ids: IdArray) -> FloatArray:
-        """The vectors (N, D) of these ids. An unknown id raises KeyError."""
+        """Return the vectors (N, D) of ids. KeyError for an unknown id."""
         ...
 
     def ids(self) -> IdArray:
-        """Every stored id, ascending."""
+        """Return every stored id, ascending."""
         ...
 
-    def count(self, where: Filter | None = None) -> int: ...
+    def count(self, where: Filter | None = None) -> int:
+        """Return how many vectors pass the filter; None: how many there are."""
+        ...
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Make all writes so far durable."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Make all writes durable and let go of files and connections. The index is not used again."""
+        ...
 
 
 @runtime_checkable
@@ -187,6 +193,15 @@ class Reranker(Protocol):
 
 
 # Capabilities: what an object may offer besides. Callers ask by isinstance, so every member is cheap to look at.
+
+
+@runtime_checkable
+class PublishedIndex(Protocol):
+    """An index that others know by a name of its own (`milvus`)."""
+
+    def publish(self) -> None:
+        """Make everything in it findable, and have the name mean this index from now on."""
+        ...
 
 
 @runtime_checkable

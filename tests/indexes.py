@@ -12,21 +12,24 @@ OPTIONS = {"faiss": {"graph_from": 1}}  # so that small data uses the graph
 
 
 def unit(rows, dim=DIM, seed=0):
-    found = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    """Return random vectors (rows, dim) of length 1."""
+    vectors = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def collection(videos, moments=4):
+    """Return the ids of so many videos with so many moments each."""
     return np.concatenate([row_ids(video, moments) for video in range(videos)])
 
 
 def opened(name, path, dim=DIM, fingerprint="made-by-a", create=True, **options):
+    """Open an index by its name, or make it."""
     values = {**OPTIONS.get(name, {}), **options}
     return plugins.build("index", name, values, path=path, dim=dim, fingerprint=fingerprint, create=create)
 
 
 def naive(stored, queries, limit, where=None):
-    """Scores and ids of every allowed vector, from a dictionary, fully sorted."""
+    """Return scores and ids of the best allowed vectors of a dictionary, fully sorted."""
 
     def fits(id_):
         level = "video" if moment_of(np.int64(id_)) < 0 else "moment"
@@ -39,9 +42,11 @@ def naive(stored, queries, limit, where=None):
         scored = [(-np.float32(query @ vector.astype(np.float64)), id_) for id_, vector in stored.items() if fits(id_)]
         best = sorted(scored)[:limit] + [(np.inf, -1)] * limit
         rows.append(best[:limit])
-    found = np.array(rows, np.float64).reshape(len(queries), limit, 2)
-    return -found[..., 0], found[..., 1].astype(np.int64)
+    answers = np.array(rows, np.float64).reshape(len(queries), limit, 2)
+    return -answers[..., 0], answers[..., 1].astype(np.int64)
 
 
-def recall(found, expected):
-    return np.mean([len(np.intersect1d(f[f >= 0], e)) / np.sum(e >= 0) for f, e in zip(found, expected, strict=True)])
+def recall(ids, expected):
+    """Return the mean share of the expected ids (N, k) that an answer's ids (N, k) hold."""
+    pairs = zip(ids, expected, strict=True)
+    return np.mean([len(np.intersect1d(row[row >= 0], best)) / np.sum(best >= 0) for row, best in pairs])

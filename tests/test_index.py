@@ -20,9 +20,9 @@ def name(request):
 
 @pytest.fixture
 def fresh(name, tmp_path):
-    made = opened(name, tmp_path / "vectors")
-    yield made
-    made.close()
+    index = opened(name, tmp_path / "vectors")
+    yield index
+    index.close()
 
 
 class TestContract:
@@ -42,12 +42,12 @@ class TestContract:
     def test_finds_itself_first_in_order(self, fresh):
         ids, vectors = collection(6), unit(30)
         fresh.add(ids, vectors)
-        scores, found = fresh.search(vectors, 4)
-        assert (found[:, 0] == ids).all()
+        scores, nearest = fresh.search(vectors, 4)
+        assert (nearest[:, 0] == ids).all()
         assert (np.diff(scores, axis=1) <= 0).all()
         np.testing.assert_allclose(scores, naive(dict(zip(ids, vectors, strict=True)), vectors, 4)[0], atol=1e-6)
         assert scores.dtype == np.float32
-        assert found.dtype == np.int64
+        assert nearest.dtype == np.int64
 
     def test_pads_short_rows(self, fresh):
         fresh.add(row_ids(1, 2), unit(3))
@@ -75,10 +75,10 @@ class TestContract:
     def test_filters(self, fresh, where):
         ids, vectors, queries = collection(8), unit(40), unit(3, seed=1)
         fresh.add(ids, vectors)
-        scores, expected = naive(dict(zip(ids, vectors, strict=True)), queries, 12, where)
-        found = fresh.search(queries, 12, where)
-        assert (found[1] == expected).all()
-        np.testing.assert_allclose(found[0], scores, atol=1e-6)
+        expected_scores, expected_ids = naive(dict(zip(ids, vectors, strict=True)), queries, 12, where)
+        scores, nearest = fresh.search(queries, 12, where)
+        assert (nearest == expected_ids).all()
+        np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
         assert fresh.count(where) == (naive(dict(zip(ids, vectors, strict=True)), queries[:1], 40, where)[1] >= 0).sum()
 
     def test_add_refuses_known_ids_whole(self, fresh):
@@ -122,12 +122,12 @@ class TestContract:
         assert again.search(unit(4)[2:3], 1)[1].tolist() == [[2]]
         again.close()
 
-    @pytest.mark.parametrize("other", [{"fingerprint": "made-by-b"}, {"dim": 8}])
-    def test_refuses_another_maker(self, name, fresh, tmp_path, other):
+    @pytest.mark.parametrize("maker", [{"fingerprint": "made-by-b"}, {"dim": 8}])
+    def test_refuses_another_maker(self, name, fresh, tmp_path, maker):
         fresh.add(np.arange(2), unit(2))
         fresh.close()
         with pytest.raises(IndexMismatch, match=r"made by made-by-a \(16-d\), not by .*--rebuild"):
-            opened(name, tmp_path / "vectors", **other)
+            opened(name, tmp_path / "vectors", **maker)
         again = opened(name, tmp_path / "vectors")
         assert again.count() == 2
         again.close()
@@ -164,14 +164,14 @@ class TestContract:
             fresh.search(unit(1), 0)
         with pytest.raises(UsageError, match="not 1: normalise"):
             fresh.search(unit(1) * 2, 1)
-        with pytest.raises(UsageError, match="kind is 'video' or 'moment'"):
+        with pytest.raises(UsageError, match="level is 'video' or 'moment'"):
             fresh.search(unit(1), 1, Filter(level="clip"))
 
     def test_takes_what_models_hand_over(self, fresh):
-        half = unit(4).astype(np.float16)
-        fresh.add(np.arange(4, dtype=np.int32), half[:, ::-1])
+        float16 = unit(4).astype(np.float16)
+        fresh.add(np.arange(4, dtype=np.int32), float16[:, ::-1])
         fresh.upsert(np.array([7], np.uint64), np.asfortranarray(unit(1, seed=2).astype(np.float64)))
-        np.testing.assert_array_equal(fresh.get(np.array([2])), half[2:3, ::-1].astype(np.float32))
+        np.testing.assert_array_equal(fresh.get(np.array([2])), float16[2:3, ::-1].astype(np.float32))
         assert fresh.count() == 5
 
 
@@ -180,32 +180,32 @@ class TestOpenIndex:
         ("name", "kind"), [("flat", "FlatIndex"), ("auto", "FaissIndex"), ("milvus", "MilvusIndex")]
     )
     def test_names(self, tmp_path, name, kind):
-        made = open_index(name, path=tmp_path, dim=DIM, fingerprint="a")
-        assert type(made).__name__ == kind
-        made.close()
+        index = open_index(name, path=tmp_path, dim=DIM, fingerprint="a")
+        assert type(index).__name__ == kind
+        index.close()
 
     def test_auto_makes_a_graph_beyond_its_limit_alone(self, tmp_path, monkeypatch):
         monkeypatch.setattr("mmi_tvr.index.AUTO_GRAPH_FROM", 50)
-        made = open_index("auto", path=tmp_path, dim=DIM, fingerprint="a")
+        index = open_index("auto", path=tmp_path, dim=DIM, fingerprint="a")
         for first, graphs in ((0, 0), (30, 1)):
-            made.add(np.arange(first, first + 30), unit(30, seed=first))
-            made.flush()
+            index.add(np.arange(first, first + 30), unit(30, seed=first))
+            index.flush()
             assert len(list(tmp_path.glob("graph-*"))) == graphs
-        made.close()
+        index.close()
 
-    @pytest.mark.parametrize(("one", "other"), [("flat", "milvus"), ("milvus", "flat"), ("milvus", "auto")])
-    def test_another_kind_is_refused(self, tmp_path, one, other):
-        open_index(one, path=tmp_path, dim=DIM, fingerprint="a").close()
-        with pytest.raises(IndexMismatch, match=f"are in an index of {one}.*index.name.*--rebuild"):
-            open_index(other, path=tmp_path, dim=DIM, fingerprint="a")
+    @pytest.mark.parametrize(("first", "second"), [("flat", "milvus"), ("milvus", "flat"), ("milvus", "auto")])
+    def test_another_kind_is_refused(self, tmp_path, first, second):
+        open_index(first, path=tmp_path, dim=DIM, fingerprint="a").close()
+        with pytest.raises(IndexMismatch, match=f"are in an index of {first}.*index.name.*--rebuild"):
+            open_index(second, path=tmp_path, dim=DIM, fingerprint="a")
 
     def test_flat_faiss_and_auto_share_files(self, tmp_path):
         for id_, name in enumerate(("flat", "faiss", "auto", "flat")):
-            made = open_index(name, path=tmp_path, dim=DIM, fingerprint="a")
-            made.add(np.array([id_]), unit(1, seed=id_))
-            assert made.search(unit(1, seed=id_), 1)[1].tolist() == [[id_]]
-            assert made.count() == id_ + 1
-            made.close()
+            index = open_index(name, path=tmp_path, dim=DIM, fingerprint="a")
+            index.add(np.array([id_]), unit(1, seed=id_))
+            assert index.search(unit(1, seed=id_), 1)[1].tolist() == [[id_]]
+            assert index.count() == id_ + 1
+            index.close()
 
     def test_unknown_name(self, tmp_path):
         with pytest.raises(UsageError, match="no index is called 'annoy'; there are: faiss, flat, milvus"):

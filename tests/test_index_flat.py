@@ -18,7 +18,7 @@ from indexes import DIM, naive, opened, unit
 
 from mmi_tvr.errors import LibraryBusy, UsageError
 from mmi_tvr.index import _store
-from mmi_tvr.index._store import Store
+from mmi_tvr.index._store import VectorStore
 from mmi_tvr.types import Filter
 
 PALETTE = np.concatenate([unit(4, 3), unit(2, 3), -unit(1, 3)])  # few vectors, so that ties are common
@@ -116,58 +116,58 @@ class TestFlat:
         monkeypatch.setattr("mmi_tvr.index._exact._GATHERED", 13)
         vectors = np.repeat(unit(40, 100), 10, axis=0)
         ids = np.random.default_rng(0).permutation(400) * 512  # eight to a video
-        made = opened("flat", tmp_path, dim=100)
-        made.add(ids, vectors)
+        index = opened("flat", tmp_path, dim=100)
+        index.add(ids, vectors)
         queries = unit(8, 100, seed=1)
-        made_of = dict(zip(ids.tolist(), vectors, strict=True))
-        expected = naive(made_of, queries, 25)
-        together = made.search(queries, 25)
+        stored = dict(zip(ids.tolist(), vectors, strict=True))
+        expected = naive(stored, queries, 25)
+        together = index.search(queries, 25)
         assert (together[1] == expected[1]).all()
         assert (together[0] == expected[0].astype(np.float32)).all()
         few = Filter(videos=frozenset({3, 14, 15, 44}))
-        assert (made.search(queries, 25, few)[1] == naive(made_of, queries, 25, few)[1]).all()
+        assert (index.search(queries, 25, few)[1] == naive(stored, queries, 25, few)[1]).all()
         for row, query in enumerate(queries):
-            assert (made.search(query[None], 25)[1][0] == together[1][row]).all()
-        made.close()
+            assert (index.search(query[None], 25)[1][0] == together[1][row]).all()
+        index.close()
 
     def test_many_dead_rows_are_compacted(self, tmp_path):
-        made = opened("flat", tmp_path)
-        made.add(np.arange(4_000), unit(4_000))
-        made.flush()
+        index = opened("flat", tmp_path)
+        index.add(np.arange(4_000), unit(4_000))
+        index.flush()
         size = sum(file.stat().st_size for file in tmp_path.iterdir())
         reader = opened("flat", tmp_path, create=False)
-        made.delete(np.arange(3_000))
-        made.flush()
+        index.delete(np.arange(3_000))
+        index.flush()
         assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 0.3 * size
-        assert made.search(unit(4_000)[3_500:3_501], 1)[1].tolist() == [[3_500]]
-        made.add(np.arange(10), unit(10))
+        assert index.search(unit(4_000)[3_500:3_501], 1)[1].tolist() == [[3_500]]
+        index.add(np.arange(10), unit(10))
         assert reader.count() == 4_000
         assert reader.search(unit(1), 1)[1].tolist() == [[0]]
-        for each in (made, reader):
-            each.close()
+        index.close()
+        reader.close()
 
     def test_two_writers_do_not_mix(self, tmp_path):
-        one, two = opened("flat", tmp_path), opened("flat", tmp_path)
-        for id_, writer in enumerate((one, two, one)):  # each takes over what was written since it opened
+        first, second = opened("flat", tmp_path), opened("flat", tmp_path)
+        for id_, writer in enumerate((first, second, first)):  # each takes over what was written since it opened
             writer.add(np.array([id_]), unit(1, seed=id_))
             writer.flush()
-        one.add(np.array([7]), unit(1))
-        two.add(np.array([8]), unit(1, seed=8))
-        two.flush()
+        first.add(np.array([7]), unit(1))
+        second.add(np.array([8]), unit(1, seed=8))
+        second.flush()
         with pytest.raises(LibraryBusy, match="another process has written here"):
-            one.flush()
-        assert one.ids().tolist() == [0, 1, 2, 8]  # what it wrote is lost, and it has said so
+            first.flush()
+        assert first.ids().tolist() == [0, 1, 2, 8]  # what it wrote is lost, and it has said so
         assert (opened("flat", tmp_path).get(np.array([0, 8])) == [unit(1)[0], unit(1, seed=8)[0]]).all()
 
     def test_stopped_before_the_tombstones(self, tmp_path, monkeypatch):
-        made = opened("flat", tmp_path)
-        made.add(np.arange(4), unit(4))
-        made.flush()
-        made.upsert(np.array([1, 2]), unit(2, seed=1))
+        index = opened("flat", tmp_path)
+        index.add(np.arange(4), unit(4))
+        index.flush()
+        index.upsert(np.array([1, 2]), unit(2, seed=1))
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "_write_tombstones", Mock(side_effect=KeyboardInterrupt))
+            patch.setattr(VectorStore, "_write_tombstones", Mock(side_effect=KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
-                made.flush()
+                index.flush()
         again = opened("flat", tmp_path)
         assert again.ids().tolist() == [0, 1, 2, 3]
         assert (again.get(np.array([1, 2])) == unit(2, seed=1)).all()
@@ -177,56 +177,56 @@ class TestFlat:
 
     @pytest.mark.parametrize("write", ["append", "commit"])
     def test_a_full_disk_leaves_it_usable(self, tmp_path, monkeypatch, write):
-        made = opened("flat", tmp_path)
-        made.add(np.arange(4), unit(4))
-        made.flush()
+        index = opened("flat", tmp_path)
+        index.add(np.arange(4), unit(4))
+        index.flush()
         full = Mock(side_effect=OSError("No space left on device"))
-        step = {"append": lambda: made.add(np.array([8]), unit(1, seed=8)), "commit": made.flush}[write]
+        step = {"append": lambda: index.add(np.array([8]), unit(1, seed=8)), "commit": index.flush}[write]
         if write == "commit":
-            made.add(np.array([8]), unit(1, seed=8))
+            index.add(np.array([8]), unit(1, seed=8))
         with monkeypatch.context() as patch:
             patch.setattr(_store, "_write_at" if write == "append" else "write_atomically", full)
             with pytest.raises(OSError, match="No space left"):
                 step()
-        made.upsert(np.array([8]), unit(1, seed=8))
-        made.flush()
-        assert opened("flat", tmp_path).ids().tolist() == made.ids().tolist() == [0, 1, 2, 3, 8]
+        index.upsert(np.array([8]), unit(1, seed=8))
+        index.flush()
+        assert opened("flat", tmp_path).ids().tolist() == index.ids().tolist() == [0, 1, 2, 3, 8]
 
     @pytest.mark.parametrize(("file", "content"), [("manifest.json", b"{"), ("manifest.json", b"[]"), ("ids-*", b"")])
     def test_damage_is_one_line(self, tmp_path, file, content):
-        made = opened("flat", tmp_path)
-        made.add(np.arange(3), unit(3))
-        made.close()
+        index = opened("flat", tmp_path)
+        index.add(np.arange(3), unit(3))
+        index.close()
         next(tmp_path.glob(file)).write_bytes(content)
         with pytest.raises(UsageError, match=r"not a readable vector index .*--rebuild") as caught:
             opened("flat", tmp_path)
         assert "\n" not in str(caught.value)
 
 
-def made_at(ids, step):
-    """The vector that the writer of the kill test gives to an id at a step."""
+def vectors_of_step(ids, step):
+    """Return the vectors that the writer of the kill test gives to ids at a step."""
     angle = np.asarray(ids, np.float64)[:, None] * 0.37 + np.asarray(step).reshape(-1, 1) * 0.11 + np.arange(DIM)
-    found = np.sin(angle).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = np.sin(angle).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def write_for_ever(path, flushed):
     """Step n stores ids 40n to 40n+39, replaces 30 of the step before and deletes its other 10."""
-    made = opened("flat", path)
+    index = opened("flat", path)
     for step in itertools.count(flushed.value + 1):
         fresh = np.arange(step * 40, step * 40 + 40)
-        made.upsert(fresh, made_at(fresh, step))
+        index.upsert(fresh, vectors_of_step(fresh, step))
         if step > 1:
-            made.upsert(fresh[:30] - 40, made_at(fresh[:30] - 40, step))
-            made.delete(fresh[30:] - 40)
-        made.flush()
+            index.upsert(fresh[:30] - 40, vectors_of_step(fresh[:30] - 40, step))
+            index.delete(fresh[30:] - 40)
+        index.flush()
         flushed.value = step
 
 
 def step_of(path):
-    """The step whose rows are the last ones in the index, after a look at every row."""
-    made = opened("flat", path, create=False)
-    ids = made.ids()
+    """Return the step whose rows are the last ones in the index, after a look at every row."""
+    index = opened("flat", path, create=False)
+    ids = index.ids()
     step = int(ids[-1]) // 40
     due = np.arange(40, step * 40 + 40)
     due = due[(due % 40 < 30) | (due // 40 == step)]
@@ -234,8 +234,8 @@ def step_of(path):
     doomed = np.arange(step * 40 - 10, step * 40)  # deleted by the step itself, which a kill may cut short
     assert np.isin(np.setdiff1d(ids, due), doomed).all()
     writer = np.where(np.isin(ids, doomed), step - 1, np.minimum(ids // 40 + 1, step))
-    assert (made.get(ids) == made_at(ids, writer)).all()
-    made.close()
+    assert (index.get(ids) == vectors_of_step(ids, writer)).all()
+    index.close()
     return step
 
 

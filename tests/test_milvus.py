@@ -16,7 +16,7 @@ from indexes import DIM, collection, naive, opened, recall, unit
 from mmi_tvr import index as indexes_room
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
-from mmi_tvr.index import _milvus_plan, milvus
+from mmi_tvr.index import _milvus_folder, _milvus_plan, milvus
 from mmi_tvr.library import Library
 from mmi_tvr.types import Filter
 
@@ -42,32 +42,32 @@ def address(request, tmp_path_factory) -> Iterator[str]:
 def films(address, tmp_path) -> Iterator[Callable[..., milvus.MilvusIndex]]:
     """Opens the index in a folder of the library, under a name that nobody else has; all is dropped in the end."""
     name = f"films_{uuid.uuid4().hex[:8]}"
-    made = []
+    indexes = []
 
-    def opener(folder: str, **more) -> milvus.MilvusIndex:
-        made.append(opened("milvus", tmp_path / folder, **{"uri": address, "collection": name, **more}))
-        return made[-1]
+    def opener(folder: str, **options) -> milvus.MilvusIndex:
+        indexes.append(opened("milvus", tmp_path / folder, **{"uri": address, "collection": name, **options}))
+        return indexes[-1]
 
     yield opener
-    for each in made:
-        each.close()
+    for index in indexes:
+        index.close()
     for note in tmp_path.glob("*/milvus.json"):
-        milvus.discard(note.parent)
+        _milvus_folder.discard(note.parent)
 
 
 class TestServer:
     def test_against_flat(self, films, tmp_path):
         ids, vectors, queries = collection(60), unit(300, seed=2), unit(5, seed=3)
         flat, server = opened("flat", tmp_path / "flat"), films("one")
-        for each in (flat, server):
-            each.add(ids, vectors)
-            each.delete(ids[::9])
-            each.upsert(ids[5:50], vectors[:45])
+        for index in (flat, server):
+            index.add(ids, vectors)
+            index.delete(ids[::9])
+            index.upsert(ids[5:50], vectors[:45])
         server.publish()
         for where in (None, Filter(level="video"), Filter(videos=frozenset({3, 11}))):
-            expected, found = flat.search(queries, 10, where), server.search(queries, 10, where)
-            np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
-            assert (found[1] == expected[1]).all()
+            expected, answer = flat.search(queries, 10, where), server.search(queries, 10, where)
+            np.testing.assert_allclose(answer[0], expected[0], atol=1e-5)
+            assert (answer[1] == expected[1]).all()
             assert server.count(where) == flat.count(where)
         assert (server.ids() == flat.ids()).all()
         np.testing.assert_allclose(server.get(ids[1:7]), flat.get(ids[1:7]))
@@ -134,30 +134,30 @@ class TestServer:
         if kind == "DISKANN" and "lite" in request.node.callspec.id:
             pytest.skip("Milvus Lite has no DISKANN")
         ids, vectors = collection(400), unit(2_000, seed=4)
-        made = films("one", index_type=kind, probe=0.5)
-        made.add(ids, vectors)
-        made.publish()
+        index = films("one", index_type=kind, probe=0.5)
+        index.add(ids, vectors)
+        index.publish()
         expected = naive(dict(zip(ids, vectors, strict=True)), vectors[:30], 10)
-        assert recall(made.search(vectors[:30], 10)[1], expected[1]) > 0.8
-        assert made._index_type == kind
-        made.add(np.array([9_999_999]), unit(1, seed=9))
-        assert made.search(unit(1, seed=9), 1)[1].tolist() == [[9_999_999]]
+        assert recall(index.search(vectors[:30], 10)[1], expected[1]) > 0.8
+        assert index._index_type == kind
+        index.add(np.array([9_999_999]), unit(1, seed=9))
+        assert index.search(unit(1, seed=9), 1)[1].tolist() == [[9_999_999]]
 
     def test_auto_outgrows_flat(self, films, monkeypatch):
         monkeypatch.setattr(_milvus_plan, "EXACT_ROWS", 100)
-        made = films("one")
-        made.add(collection(10), unit(50))
-        made.publish()
-        assert made._index_type == "FLAT"
-        made.add(np.arange(10_000_000, 10_000_100), unit(100, seed=1))
-        made.publish()
-        assert made._index_type == "HNSW"
+        index = films("one")
+        index.add(collection(10), unit(50))
+        index.publish()
+        assert index._index_type == "FLAT"
+        index.add(np.arange(10_000_000, 10_000_100), unit(100, seed=1))
+        index.publish()
+        assert index._index_type == "HNSW"
         assert films("one").search(unit(100, seed=1)[7:8], 1)[1].tolist() == [[10_000_007]]
 
     def test_no_server_leaves_the_folder(self, tmp_path):
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "milvus.json").write_text('{"uri": "http://127.0.0.1:1", "collection": "x"}')
-        milvus_timeout = "mmi_tvr.index.milvus._DISCARD_TIMEOUT"
+        milvus_timeout = "mmi_tvr.index._milvus_folder._DISCARD_TIMEOUT"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(milvus_timeout, 0.5)
             indexes_room.discard(tmp_path / "old")
@@ -168,28 +168,28 @@ class TestPlan:
     @pytest.mark.parametrize("dim", [96, 384, 768, 2048])
     def test_no_choice_is_larger_than_the_memory(self, dim):
         """The bigger, the thriftier, and within the memory until nothing is thriftier."""
-        plans = [_milvus_plan.choose(10**power, dim, 64e9) for power in range(1, 10)]
+        plans = [_milvus_plan.choose_milvus_plan(10**power, dim, 64e9) for power in range(1, 10)]
         order = ["FLAT", "HNSW", "IVF_SQ8", "DISKANN"]
-        places = [order.index(each.index_type) for each in plans]
-        assert places == sorted(places)
+        ranks = [order.index(plan.index_type) for plan in plans]
+        assert ranks == sorted(ranks)
         assert plans[0].index_type == "FLAT"
         assert plans[-1].index_type == "DISKANN"
-        for power, each in enumerate(plans, 1):
-            assert each.index_type == "DISKANN" or 10**power * each.memory <= 64e9
+        for power, plan in enumerate(plans, 1):
+            assert plan.index_type == "DISKANN" or 10**power * plan.memory <= 64e9
 
     @pytest.mark.parametrize("kind", _milvus_plan.INDEX_TYPES)
     @pytest.mark.parametrize("count", [0, 1, 10**4, 10**9])
     def test_parameters_lie_in_their_ranges(self, kind, count):
         """As Milvus documents them."""
         for dim in (2, 250, 257, 768):
-            found = _milvus_plan.plan(kind, count, dim)
-            assert 1 <= found.build.get("nlist", 1) <= 65_536
-            assert dim % found.build.get("m", 1) == 0
-            assert found.memory > 0
+            plan = _milvus_plan.milvus_plan(kind, count, dim)
+            assert 1 <= plan.build.get("nlist", 1) <= 65_536
+            assert dim % plan.build.get("m", 1) == 0
+            assert plan.memory > 0
             for limit in (1, 10, 16_384):
-                effort = _milvus_plan.effort(kind, limit, 256, found.build.get("nlist", 1), 1 / 16)
+                effort = _milvus_plan.effort(kind, limit, 256, plan.build.get("nlist", 1), 1 / 16)
                 assert effort.get("ef", limit) >= limit
-                assert 1 <= effort.get("nprobe", 1) <= found.build.get("nlist", 1)
+                assert 1 <= effort.get("nprobe", 1) <= plan.build.get("nlist", 1)
 
     def test_an_hnsw_graph_is_as_large_as_said(self):
         """Against the file that faiss writes for the same links."""
@@ -198,49 +198,49 @@ class TestPlan:
         graph = faiss.IndexHNSWFlat(DIM, 32, faiss.METRIC_INNER_PRODUCT)
         graph.add(unit(3_000))
         size = faiss.serialize_index(graph).nbytes / 3_000
-        said = _milvus_plan.plan("HNSW", 3_000, DIM).memory - _milvus_plan.FIELDS
-        assert said == pytest.approx(size, rel=0.1)
+        planned = _milvus_plan.milvus_plan("HNSW", 3_000, DIM).memory - _milvus_plan.FIELDS
+        assert planned == pytest.approx(size, rel=0.1)
 
 
 class TestLite:
     def test_against_flat(self, tmp_path):
         ids, vectors, queries = collection(150), unit(750, seed=2), unit(5, seed=3)
         flat, lite = opened("flat", tmp_path / "flat"), opened("milvus", tmp_path / "milvus")
-        for each in (flat, lite):
-            each.add(ids, vectors)
-            each.delete(ids[::9])
-            each.upsert(ids[5:50], vectors[:45])
+        for index in (flat, lite):
+            index.add(ids, vectors)
+            index.delete(ids[::9])
+            index.upsert(ids[5:50], vectors[:45])
         for where in (
             None,
             Filter(level="video"),
             Filter(videos=frozenset({3, 11})),
             Filter(videos=frozenset(range(80))),
         ):
-            expected, found = flat.search(queries, 10, where), lite.search(queries, 10, where)
-            np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
-            assert (found[1] == expected[1]).all()
+            expected, answer = flat.search(queries, 10, where), lite.search(queries, 10, where)
+            np.testing.assert_allclose(answer[0], expected[0], atol=1e-6)
+            assert (answer[1] == expected[1]).all()
             assert lite.count(where) == flat.count(where)
         assert (lite.ids() == flat.ids()).all()
-        for each in (flat, lite):
-            each.close()
+        flat.close()
+        lite.close()
 
     def test_graph_never_returns_fewer_than_there_are(self, tmp_path):
-        made = opened("milvus", tmp_path, index_type="HNSW", ef_search=8)
+        index = opened("milvus", tmp_path, index_type="HNSW", ef_search=8)
         ids, vectors = collection(200), unit(1_000)
-        made.add(ids, vectors)
-        made.publish()
-        assert made._index_type == "HNSW"
+        index.add(ids, vectors)
+        index.publish()
+        assert index._index_type == "HNSW"
         where = Filter(videos=frozenset({3, 50, 199}))
         expected = naive(dict(zip(ids, vectors, strict=True)), unit(2, seed=1), 15, where)
-        assert (made.search(unit(2, seed=1), 15, where)[1] == expected[1]).all()
+        assert (index.search(unit(2, seed=1), 15, where)[1] == expected[1]).all()
         assert (
-            recall(made.search(vectors[:50], 10)[1], naive(dict(zip(ids, vectors, strict=True)), vectors[:50], 10)[1])
+            recall(index.search(vectors[:50], 10)[1], naive(dict(zip(ids, vectors, strict=True)), vectors[:50], 10)[1])
             > 0.95
         )
-        made.close()
+        index.close()
 
     def test_second_process_is_told_who_holds_it(self, tmp_path):
-        made = opened("milvus", tmp_path)
+        index = opened("milvus", tmp_path)
         code = (
             "import sys; from mmi_tvr import plugins; from mmi_tvr.errors import LibraryBusy\n"
             "try: plugins.build('index', 'milvus', path=sys.argv[1], dim=16, fingerprint='made-by-a').close()\n"
@@ -248,12 +248,12 @@ class TestLite:
             "else: print('open')"
         )
         run = [sys.executable, "-c", code, str(tmp_path)]
-        held = subprocess.run(run, check=True, capture_output=True, text=True, timeout=120)
-        assert held.stdout.startswith("busy:")
-        assert "another process" in held.stdout
-        assert held.stdout.count("\n") == 1
-        assert "Traceback" not in held.stderr
-        made.close()
+        busy = subprocess.run(run, check=True, capture_output=True, text=True, timeout=120)
+        assert busy.stdout.startswith("busy:")
+        assert "another process" in busy.stdout
+        assert busy.stdout.count("\n") == 1
+        assert "Traceback" not in busy.stderr
+        index.close()
         assert subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout == "open\n"
 
     def test_no_server_is_one_line(self, tmp_path):
@@ -275,26 +275,26 @@ class TestLite:
     def test_someone_elses_collection(self, tmp_path):
         from pymilvus import MilvusClient
 
-        made = opened("milvus", tmp_path)
-        client = MilvusClient(made.uri)
+        index = opened("milvus", tmp_path)
+        client = MilvusClient(index.uri)
         client.create_collection("other", dimension=DIM)
         with pytest.raises(UsageError, match="collection other is not one of ours"):
             opened("milvus", tmp_path, collection="other")
         client.close()
-        made.close()
+        index.close()
 
     def test_pages_beyond_a_window(self, tmp_path, monkeypatch):
         monkeypatch.setattr(milvus, "_WINDOW", 40)
         monkeypatch.setattr(milvus, "_PAGE", 30)
-        made = opened("milvus", tmp_path)
+        index = opened("milvus", tmp_path)
         ids, vectors = collection(25), unit(125)
-        made.add(ids, vectors)
-        assert (made.ids() == ids).all()
-        assert (made.get(ids) == vectors).all()
+        index.add(ids, vectors)
+        assert (index.ids() == ids).all()
+        assert (index.get(ids) == vectors).all()
         assert (
-            made.search(vectors[:2], 100)[1] == naive(dict(zip(ids, vectors, strict=True)), vectors[:2], 100)[1]
+            index.search(vectors[:2], 100)[1] == naive(dict(zip(ids, vectors, strict=True)), vectors[:2], 100)[1]
         ).all()
-        made.close()
+        index.close()
 
 
 class TestLibraryOnAServer:
@@ -308,27 +308,27 @@ class TestLibraryOnAServer:
 
         options = settings.index.options
         client = MilvusClient(options["uri"], token=os.environ.get("MILVUS_TOKEN", ""))
-        found = [name for name in client.list_collections() if name.startswith(options["collection"])]
+        names = [name for name in client.list_collections() if name.startswith(options["collection"])]
         client.close()
-        return found
+        return names
 
     def test_a_rebuild_fills_a_second_collection_and_drops_the_first(self, folder, tmp_path, settings):
-        seen = []
+        answers = []
 
         class Asks(FakeModel):
             def embed_videos(self, features):
-                seen.append(
+                answers.append(
                     (reader.search("red", top=1)[0].path.stem, len(TestLibraryOnAServer().collections(settings)))
                 )
                 return super().embed_videos(features)
 
-        place = tmp_path / "library"
-        with Library(place, model=FakeModel(), settings=settings, relevance=clipped) as library:
+        path = tmp_path / "library"
+        with Library(path, model=FakeModel(), settings=settings, relevance=clipped) as library:
             library.index(folder)
         before = self.collections(settings)
         assert len(before) == 1
-        reader = Library(place, model=FakeModel(), relevance=clipped)
-        with Library(place, model=Asks(head=2), relevance=clipped) as changed:
+        reader = Library(path, model=FakeModel(), relevance=clipped)
+        with Library(path, model=Asks(head=2), relevance=clipped) as changed:
             changed.index(rebuild=True)
             assert changed.search("green", top=1)[0].path.stem == "green"
             named = opened(
@@ -342,11 +342,11 @@ class TestLibraryOnAServer:
             assert named.count() == changed._searcher.index.count()
             named.close()
         reader.close()
-        assert [name for name, _ in seen] == ["red"] * len(seen)
+        assert [name for name, _ in answers] == ["red"] * len(answers)
         after = self.collections(settings)
         assert len(after) == 1
         assert after != before
-        with Library(place, model=FakeModel(), settings=Settings(index=Section(name="flat"))) as moved:
+        with Library(path, model=FakeModel(), settings=Settings(index=Section(name="flat"))) as moved:
             moved.index(rebuild=True)
         assert self.collections(settings) == []
 
@@ -361,5 +361,5 @@ class TestLibraryOnAServer:
         with Library(tmp_path / "one", model=FakeModel(), relevance=clipped) as library:
             assert library.search("red", top=1)[0].path.stem == "red"
             [folder_of_it] = (tmp_path / "one" / "vectors").iterdir()
-        milvus.discard(folder_of_it)
+        _milvus_folder.discard(folder_of_it)
         assert self.collections(settings) == []

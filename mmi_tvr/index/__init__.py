@@ -10,14 +10,15 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from .. import plugins
 from ..errors import MmiTvrError
-from ..protocols import Index
-from ._milvus_plan import Plan, choose, plan
+from ..protocols import Index, PublishedIndex
+from . import _milvus_folder
+from ._milvus_plan import MilvusPlan, choose_milvus_plan, milvus_plan
 
-__all__ = ["AUTO_GRAPH_FROM", "Plan", "choose", "discard", "open_index", "plan", "publish"]
+__all__ = ["AUTO_GRAPH_FROM", "MilvusPlan", "choose_milvus_plan", "discard", "milvus_plan", "open_index", "publish"]
 
 AUTO_GRAPH_FROM = 200_000
 
@@ -33,8 +34,19 @@ def open_index(
 ) -> Index:
     """Open or make the index that a settings section names; `flat`, `faiss` and `auto` share one format on disk.
 
-    Raises UsageError for an unknown name or option, or where `create` is false and nothing is there;
-    IndexMismatch where the vectors are of another maker; LibraryBusy where another process holds it.
+    Args:
+        name: `auto`, or a file of this room.
+        options: those of the named index.
+        path: the folder of the index.
+        dim: the width D of its vectors.
+        fingerprint: of the model that makes them.
+        create: whether to make the index where nothing is there.
+
+    Raises:
+        UsageError: an unknown name or option.
+        IndexMissing: nothing is there and `create` is false, or it cannot be read.
+        IndexMismatch: another model made its vectors, or another kind of index lies in the folder.
+        LibraryBusy: another process holds it.
     """
     if name == "auto":
         name, options = "faiss", {"graph_from": AUTO_GRAPH_FROM}
@@ -42,17 +54,10 @@ def open_index(
     return index
 
 
-@runtime_checkable
-class Published(Protocol):
-    """An index that others know by a name of its own (`milvus`)."""
-
-    def publish(self) -> None: ...
-
-
-def publish(made: Index) -> None:
+def publish(index: Index) -> None:
     """Say that everything is in an index. Where others know it by a name, the name means this one from now on."""
-    if isinstance(made, Published):
-        made.publish()
+    if isinstance(index, PublishedIndex):
+        index.publish()
 
 
 def discard(path: Path) -> None:
@@ -60,8 +65,6 @@ def discard(path: Path) -> None:
 
     Where a server does not answer, the folder stays, so that this can be tried again.
     """
-    from . import milvus
-
     with suppress(MmiTvrError):
-        milvus.discard(path)
+        _milvus_folder.discard(path)
         shutil.rmtree(path, ignore_errors=True)

@@ -12,62 +12,68 @@ from ..types import Filter, FloatArray, IdArray, Level, moment_of, video_of
 
 UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
 # The file that tells whose folder it is.
-_MARKS = {"manifest.json": "flat or faiss", "milvus.db": "milvus", "milvus.json": "milvus on a server"}
+_MARKER_FILES = {"manifest.json": "flat or faiss", "milvus.db": "milvus", "milvus.json": "milvus on a server"}
 _REBUILD = "mmi-tvr index DIR... --library LIB --rebuild"
 
 
 def checked_ids(ids: ArrayLike) -> IdArray:
-    """Ids as int64 (N,): one axis, whole numbers, none negative, none twice; else UsageError."""
-    found = np.asarray(ids)
-    if found.size == 0:
+    """Return ids as int64 (N,). UsageError unless they are one row of different integers, none of them negative."""
+    array = np.asarray(ids)
+    if array.size == 0:
         return np.empty(0, np.int64)
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise UsageError(f"ids are one row of integers, not {found.dtype} of shape {found.shape}")
-    if int(found.min()) < 0 or int(found.max()) > np.iinfo(np.int64).max:
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise UsageError(f"ids are one row of integers, not {array.dtype} of shape {array.shape}")
+    if int(array.min()) < 0 or int(array.max()) > np.iinfo(np.int64).max:
         raise UsageError("ids lie between 0 and 2**63 - 1")
-    found = found.astype(np.int64)
-    if len(np.unique(found)) != len(found):
-        values, counts = np.unique(found, return_counts=True)
+    checked = array.astype(np.int64)
+    values, counts = np.unique(checked, return_counts=True)
+    if len(values) != len(checked):
         raise UsageError(f"id {values[counts > 1][0]} comes twice in one call: send each id once")
-    return found
+    return checked
 
 
 def checked_vectors(vectors: ArrayLike, dim: int) -> NDArray[np.float32]:
-    """Vectors as C-ordered float32 (N, dim), finite and of length 1 within UNIT_TOLERANCE; else UsageError."""
-    given = np.asarray(vectors)
-    if given.ndim != 2 or given.shape[1] != dim:
-        raise UsageError(f"vectors have shape (N, {dim}) here, not {given.shape}")
-    if given.dtype.kind != "f":
-        raise UsageError(f"vectors are floating point numbers, not {given.dtype}")
-    found = np.ascontiguousarray(given, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", found, found))
-    if len(wrong := np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))):  # "not <=" also catches NaN
+    """Return vectors as C-ordered float32 (N, dim).
+
+    UsageError unless they are finite and of length 1 within UNIT_TOLERANCE.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise UsageError(f"vectors have shape (N, {dim}) here, not {array.shape}")
+    if array.dtype.kind != "f":
+        raise UsageError(f"vectors are floating point numbers, not {array.dtype}")
+    checked = np.ascontiguousarray(array, dtype=np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", checked, checked))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # "not <=" also catches NaN
+    if len(wrong):
         raise UsageError(f"vector {wrong[0]} has length {lengths[wrong[0]]:.4g}, not 1: normalise vectors first")
-    return found
+    return checked
 
 
 def checked_pairs(ids: ArrayLike, vectors: ArrayLike, dim: int) -> tuple[IdArray, NDArray[np.float32]]:
-    """Ids (N,) and their vectors (N, dim), both checked."""
-    found, rows = checked_ids(ids), checked_vectors(vectors, dim)
-    if len(found) != len(rows):
-        raise UsageError(f"{len(found)} ids for {len(rows)} vectors: send one id per vector")
-    return found, rows
+    """Return ids (N,) and their vectors (N, dim), both checked. UsageError where there are not equally many."""
+    id_array, rows = checked_ids(ids), checked_vectors(vectors, dim)
+    if len(id_array) != len(rows):
+        raise UsageError(f"{len(id_array)} ids for {len(rows)} vectors: send one id per vector")
+    return id_array, rows
 
 
 def checked_limit(limit: int) -> int:
+    """Return the number of rows that a search returns per query. UsageError below 1."""
     if limit < 1:
         raise UsageError(f"a search returns at least 1 row per query, not {limit}")
     return int(limit)
 
 
 def checked_level(where: Filter) -> Level | None:
+    """Return the level of a filter. UsageError where there is no such level."""
     if where.level not in ("video", "moment", None):
         raise UsageError(f"a filter's level is 'video' or 'moment', not {where.level!r}")
     return where.level
 
 
 def matches(ids: IdArray, where: Filter | None) -> NDArray[np.bool_] | None:
-    """Which ids a filter lets through, as a mask; None where it lets all through."""
+    """Return which ids (N,) pass a filter, as a mask (N,); None where all do."""
     if where is None or (where.level is None and where.videos is None):
         return None
     mask = np.ones(len(ids), bool)
@@ -79,14 +85,23 @@ def matches(ids: IdArray, where: Filter | None) -> NDArray[np.bool_] | None:
 
 
 def nothing_found(queries: int, limit: int) -> tuple[NDArray[np.float32], IdArray]:
-    """An answer (queries, limit) made of padding alone."""
+    """Return scores and ids (queries, limit) that are padding alone."""
     return np.full((queries, limit), -np.inf, np.float32), np.full((queries, limit), -1, np.int64)
 
 
 def merge(
-    best: tuple[FloatArray, IdArray], owner: NDArray[np.intp], scores: FloatArray, ids: IdArray
+    best: tuple[FloatArray, IdArray], query_rows: NDArray[np.intp], scores: FloatArray, ids: IdArray
 ) -> tuple[FloatArray, IdArray]:
-    """The best of an answer (Q, k) and of loose candidates, each of the query `owner` (C,), in the answer's order.
+    """Merge candidates into the best so far and return the best of both, best first, ties by smaller id.
+
+    Args:
+        best: scores and ids (Q, k) so far; also says how many to return.
+        query_rows: for each candidate, the row of its query (C,).
+        scores: of the candidates (C,).
+        ids: of the candidates (C,).
+
+    Returns:
+        Scores and ids (Q, k).
 
     >>> best = nothing_found(1, 2)
     >>> scores, ids = merge(best, np.array([0, 0, 0]), np.float32([0.5, 0.9, 0.5]), np.array([7, 8, 6]))
@@ -94,42 +109,45 @@ def merge(
     array([[8, 6]])
     """
     queries, limit = best[0].shape
-    owner = np.concatenate([np.repeat(np.arange(queries), limit), owner])
+    query_rows = np.concatenate([np.repeat(np.arange(queries), limit), query_rows])
     scores = np.concatenate([best[0].ravel(), scores])
     ids = np.concatenate([best[1].ravel(), ids])
-    order = np.lexsort((ids, -scores, owner))
-    owner = owner[order]
-    rank = np.arange(len(owner)) - np.searchsorted(owner, np.arange(queries))[owner]
-    kept = order[rank < limit]
-    return scores[kept].reshape(queries, limit), ids[kept].reshape(queries, limit)
+    order = np.lexsort((ids, -scores, query_rows))
+    query_rows = query_rows[order]
+    ranks = np.arange(len(query_rows)) - np.searchsorted(query_rows, np.arange(queries))[query_rows]
+    best_rows = order[ranks < limit]
+    return scores[best_rows].reshape(queries, limit), ids[best_rows].reshape(queries, limit)
 
 
-def refuse_foreign(path: Path | str, made_by: tuple[str, int], asked: tuple[str, int]) -> None:
-    """Raise IndexMismatch unless (fingerprint, dim) of what is stored and of what is asked for are the same."""
-    if made_by != asked:
+def refuse_foreign(path: Path | str, stored: tuple[str, int], requested: tuple[str, int]) -> None:
+    """Raise IndexMismatch unless (fingerprint, dim) of the stored and of the requested vectors are the same."""
+    if stored != requested:
         raise IndexMismatch(
-            f"{path}: its vectors were made by {made_by[0]} ({made_by[1]}-d), not by {asked[0]} ({asked[1]}-d); "
+            f"{path}: its vectors were made by {stored[0]} ({stored[1]}-d), not by {requested[0]} ({requested[1]}-d); "
             f"use the model and settings that made them, or make them again: {_REBUILD}"
         )
 
 
 def in_use(id_: int) -> UsageError:
+    """Return the error of adding an id that is stored already."""
     return UsageError(f"id {id_} is in the index already: use upsert to replace its vector")
 
 
-def refuse_other_kind(folder: Path, own: str) -> None:
-    """Raise IndexMismatch where the folder holds an index of another kind than that of the file `own`."""
-    for mark, kind in _MARKS.items():
-        if mark != own and (folder / mark).exists():
+def refuse_other_index(folder: Path, marker: str) -> None:
+    """Raise IndexMismatch where the folder holds another index than that which has the file `marker`."""
+    for file, index_name in _MARKER_FILES.items():
+        if file != marker and (folder / file).exists():
             raise IndexMismatch(
-                f"{folder}: its vectors are in an index of {kind}; name that in the settings (index.name), "
+                f"{folder}: its vectors are in an index of {index_name}; name that in the settings (index.name), "
                 f"or make them again: {_REBUILD}"
             )
 
 
 def nothing_there(path: Path | str) -> IndexMissing:
+    """Return the error of opening an index that is not there."""
     return IndexMissing(f"{path}: no vector index is here; make one: mmi-tvr index DIR... --library LIB")
 
 
 def damaged(path: Path | str, reason: str) -> IndexMissing:
+    """Return the error of opening an index whose files cannot be read."""
     return IndexMissing(f"{path}: not a readable vector index ({reason}); make it again: {_REBUILD}")

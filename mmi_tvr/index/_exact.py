@@ -21,50 +21,72 @@ def search(
     limit: int,
     allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[FloatArray, IdArray]:
-    """The `limit` best rows for each query: scores and ids (N, limit), best first, ties by smaller id.
+    """Return the scores and ids (N, limit) of the best rows for each query, best first, ties by smaller id.
 
-    `vectors` (R, D) float32 may be a memory map; `allowed` (R,) masks rows. A fast float32 product chooses the
-    candidates, with a margin for its rounding; they are then scored by `dots`. So a pair has one score, wherever
-    it lies and whatever else is asked, and copies of a vector tie exactly (decision).
+    A fast float32 product chooses the candidates, with a margin for its rounding; they are then scored by `dots`. So a
+    pair has one score, wherever it lies and whatever else is searched for, and copies of a vector tie exactly
+    (decision).
+
+    Args:
+        vectors: (R, D) float32, possibly a memory map.
+        ids: of the vectors (R,).
+        queries: (N, D) float32.
+        limit: how many rows to return for each query.
+        allowed: mask (R,) of the rows that may be returned; None: all.
     """
-    rows = None
+    gathered = None  # numbers of the allowed rows, where it is cheaper to copy these out
     if allowed is not None and np.count_nonzero(allowed) < _GATHER_BELOW * len(allowed):
-        rows = np.flatnonzero(allowed)
+        gathered = np.flatnonzero(allowed)
     best_scores, best_ids = nothing_found(len(queries), limit)
-    height = _SCORES // max(1, min(len(queries), _QUERIES)) if rows is None else _GATHERED
-    for first in range(0, len(vectors) if rows is None else len(rows), height):
-        part = slice(first, first + height) if rows is None else rows[first : first + height]
-        block, block_ids = vectors[part], ids[part]
-        barred = None if rows is not None or allowed is None else np.flatnonzero(~allowed[part])
+    height = _SCORES // max(1, min(len(queries), _QUERIES)) if gathered is None else _GATHERED
+    for first in range(0, len(vectors) if gathered is None else len(gathered), height):
+        block_rows = slice(first, first + height) if gathered is None else gathered[first : first + height]
+        block, block_ids = vectors[block_rows], ids[block_rows]
+        masked = None if gathered is not None or allowed is None else np.flatnonzero(~allowed[block_rows])
         for start in range(0, len(queries), _QUERIES):
-            some = slice(start, start + _QUERIES)
-            owner, row = _candidates(block, queries[some], barred, best_scores[some, -1], limit)
-            scores = dots(block, row, queries[some], owner)
-            best = best_scores[some], best_ids[some]
-            best_scores[some], best_ids[some] = merge(best, owner, scores, block_ids[row])
+            batch = slice(start, start + _QUERIES)
+            query_rows, rows = _candidates(block, queries[batch], masked, best_scores[batch, -1], limit)
+            scores = dots(block, rows, queries[batch], query_rows)
+            best = best_scores[batch], best_ids[batch]
+            best_scores[batch], best_ids[batch] = merge(best, query_rows, scores, block_ids[rows])
     return best_scores, best_ids
 
 
 def _candidates(
-    block: FloatArray, queries: FloatArray, barred: IdArray | None, floor: FloatArray, limit: int
+    block: FloatArray, queries: FloatArray, masked: IdArray | None, floor: FloatArray, limit: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(query, row) of every pair that may belong to the best `limit`, `floor` (Q,) being the worst score so far."""
+    """Return (query, row) of every pair that may belong to the best.
+
+    Args:
+        block: vectors (R, D).
+        queries: (Q, D).
+        masked: numbers of the rows that may not be returned; None: there are none.
+        floor: the worst score among the best so far (Q,).
+        limit: how many belong to the best.
+    """
     scores = queries @ block.T  # (Q, R)
-    if barred is not None:
-        scores[:, barred] = -np.inf
+    if masked is not None:
+        scores[:, masked] = -np.inf
     # A float32 sum of D products is off by at most D * 2**-24 (Higham 2002, eq. 3.5); floor and score both may be.
     margin = 2 * block.shape[1] * 2.0**-24 * 1.01
     if scores.shape[1] > limit and np.count_nonzero(scores >= (floor - margin)[:, None]) > 8 * limit * len(queries):
         floor = np.maximum(floor, np.partition(scores, -limit, axis=1)[:, -limit])
-    owner, row = np.nonzero((scores >= (floor - margin)[:, None]) & (scores > -np.inf))
-    return owner, row
+    query_rows, rows = np.nonzero((scores >= (floor - margin)[:, None]) & (scores > -np.inf))
+    return query_rows, rows
 
 
-def dots(rows: FloatArray, row: NDArray[np.intp], queries: FloatArray, owner: NDArray[np.intp]) -> FloatArray:
-    """Dot products (C,) of rows[row] and queries[owner], summed in double precision and rounded to float32 once."""
-    scores = np.empty(len(row), np.float32)
-    for first in range(0, len(row), _PAIRS):
-        part = slice(first, first + _PAIRS)
-        left, right = rows[row[part]].astype(np.float64), queries[owner[part]].astype(np.float64)
-        scores[part] = np.einsum("ij,ij->i", left, right)
+def dots(vectors: FloatArray, rows: NDArray[np.intp], queries: FloatArray, query_rows: NDArray[np.intp]) -> FloatArray:
+    """Return dot products (C,) of pairs, summed in double precision and rounded to float32 once.
+
+    Args:
+        vectors: (R, D).
+        rows: the row of `vectors` in each pair (C,).
+        queries: (Q, D).
+        query_rows: the row of `queries` in each pair (C,).
+    """
+    scores = np.empty(len(rows), np.float32)
+    for first in range(0, len(rows), _PAIRS):
+        pairs = slice(first, first + _PAIRS)
+        left, right = vectors[rows[pairs]].astype(np.float64), queries[query_rows[pairs]].astype(np.float64)
+        scores[pairs] = np.einsum("ij,ij->i", left, right)
     return scores

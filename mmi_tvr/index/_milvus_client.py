@@ -19,20 +19,20 @@ _NO_COLLECTION = 100  # Milvus's code
 _open_lite: Counter[str] = Counter()  # Milvus Lite databases that this process holds, by path
 
 
-def remote(uri: str) -> bool:
-    """Whether this is a server's address; if not, it is a path for Milvus Lite."""
+def is_remote(uri: str) -> bool:
+    """Return whether this is a server's address; if not, it is a path for Milvus Lite."""
     return "://" in uri
 
 
 def connect(uri: str, timeout: float, create: bool) -> Any:
-    """A pymilvus client.
+    """Return a pymilvus client.
 
-    Raises UsageError where a Milvus Lite path is absent and `create` is false, LibraryBusy where another process
+    Raises IndexMissing where a Milvus Lite path is absent and `create` is false, LibraryBusy where another process
     holds it, MmiTvrError where no server answers.
     """
     pymilvus = require("pymilvus", "milvus")
-    if remote(uri):
-        with one_line(uri):
+    if is_remote(uri):
+        with milvus_errors(uri):
             return pymilvus.MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=timeout)
     require("milvus_lite", "milvus")
     local = Path(uri)
@@ -52,9 +52,9 @@ def connect(uri: str, timeout: float, create: bool) -> Any:
 
 
 def disconnect(client: Any, uri: str) -> None:
-    """The last to close a Milvus Lite database in this process also frees it for others."""
+    """Close a client; the last to close a Milvus Lite database in this process also frees it for others."""
     client.close()
-    if not remote(uri):
+    if not is_remote(uri):
         key = os.path.abspath(uri)
         _open_lite[key] -= 1
         if _open_lite[key] <= 0:
@@ -62,9 +62,8 @@ def disconnect(client: Any, uri: str) -> None:
 
 
 @contextmanager
-def one_line(uri: str) -> Iterator[None]:
-    """What Milvus complains about, as one line: UsageError where a collection is not there (it may have been replaced),
-    else MmiTvrError."""
+def milvus_errors(uri: str) -> Iterator[None]:
+    """Raise Milvus's errors as one line: IndexMissing where a collection is not there, else MmiTvrError."""
     failures = require("pymilvus", "milvus").MilvusException
     try:
         with _quiet():
@@ -78,7 +77,7 @@ def one_line(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pymilvus and Milvus Lite log a traceback of what they raise."""
+    """Keep pymilvus and Milvus Lite from logging a traceback of what they raise."""
     loggers = [logging.getLogger("pymilvus"), logging.getLogger("milvus_lite")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

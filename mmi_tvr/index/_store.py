@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import LibraryBusy
 from ..types import FloatArray, IdArray
 from ..utils.files import sync, write_atomically
-from ._common import damaged, nothing_there, refuse_foreign, refuse_other_kind
+from ._common import damaged, nothing_there, refuse_foreign, refuse_other_index
 
 DEAD = -1
 _COMPACT_ROWS, _COMPACT_SHARE = 1_024, 0.25  # so many dead rows, and such a share, are worth a rewrite
@@ -44,41 +44,47 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
+        """Return the manifest of a folder. IndexMissing where there is none that can be read."""
         path = folder / "manifest.json"
         try:
-            found = cls(**json.loads(path.read_text(encoding="utf-8")))
+            manifest = cls(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise nothing_there(folder) from None
         except (ValueError, TypeError) as error:
             raise damaged(folder, f"manifest.json: {error}") from error
-        if (found.store, found.format) != ("flat", 1):
-            raise damaged(folder, f"its format is {found.store} {found.format}, this version reads flat 1")
-        return found
+        if (manifest.store, manifest.format) != ("flat", 1):
+            raise damaged(folder, f"its format is {manifest.store} {manifest.format}, this version reads flat 1")
+        return manifest
 
     @property
     def maker(self) -> tuple[str, int]:
+        """Fingerprint and dim of the vectors."""
         return self.fingerprint, self.dim
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / "manifest.json", json.dumps(asdict(self), indent=1).encode())
 
 
-class Store:
+class VectorStore:
     """The rows of one folder: `ids` (R,), DEAD where deleted, and `vectors` (R, dim), a read-only memory map.
 
-    A row keeps its number as long as `epoch` stays the same.
+    `rows` counts all of them, `dead` the deleted ones. A row keeps its number as long as `epoch` stays the same.
     """
 
     def __init__(self, folder: Path, dim: int, fingerprint: str, create: bool) -> None:
+        """Open the store in a folder, or make it there where `create` is true.
+
+        Raises IndexMissing where there is none, IndexMismatch where another `fingerprint` or `dim` made it.
+        """
         self.folder = folder
         self.epoch = 0
         self.rows = self.dead = 0
         self.manifest: Manifest
         self._ids: IdArray
         self._map: FloatArray
-        self._graves: list[int]  # dead rows whose tombstones are not written yet
+        self._tombstones: list[int]  # deleted rows that the ids file does not show as DEAD yet
         self._pending = False  # whether there is something to commit
-        refuse_other_kind(folder, "manifest.json")
+        refuse_other_index(folder, "manifest.json")
         if create and not (folder / "manifest.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             fresh = Manifest(fingerprint, dim, secrets.token_hex(4))
@@ -103,17 +109,17 @@ class Store:
         return self.manifest.generation
 
     def begin_writing(self) -> None:
-        """Before a write: take over what others have written meanwhile, and sweep what killed writers left."""
+        """Before a write: take over what others have written meanwhile, and remove what killed writers left."""
         if self._pending:
             return
-        found = Manifest.read(self.folder)
-        if found != self.manifest:
-            refuse_foreign(self.folder, found.maker, self.manifest.maker)
+        present = Manifest.read(self.folder)
+        if present != self.manifest:
+            refuse_foreign(self.folder, present.maker, self.manifest.maker)
             self._load()
-        self._sweep()
+        self._remove_leftovers()
 
     def append(self, ids: IdArray, vectors: FloatArray) -> int:
-        """Put rows behind the others, not yet committed; returns the first one's number."""
+        """Append rows, not yet committed, and return the number of the first."""
         first, end = self.rows, self.rows + len(ids)
         _write_at(self._file("vectors"), first * self.manifest.dim * 4, vectors.astype("<f4", copy=False).tobytes())
         _write_at(self._file("ids"), first * 8, ids.astype("<i8", copy=False).tobytes())
@@ -123,15 +129,18 @@ class Store:
         self.rows, self._pending = end, True
         return first
 
-    def bury(self, rows: IdArray) -> None:
+    def mark_deleted(self, rows: IdArray) -> None:
         """Delete rows, not yet committed."""
         self._ids[rows] = DEAD
-        self._graves.extend(rows.tolist())
+        self._tombstones.extend(rows.tolist())
         self.dead += len(rows)
         self._pending = True
 
     def commit(self) -> None:
-        """Make everything since the last commit last. Many dead rows are left behind, and the rest renumbered."""
+        """Make everything since the last commit durable. Where many rows are deleted, the others are renumbered.
+
+        Raises LibraryBusy where another process has written here since; what was not committed is lost.
+        """
         if not self._pending:
             return
         if Manifest.read(self.folder) != self.manifest:
@@ -148,7 +157,7 @@ class Store:
         self._write_tombstones()
         self._pending = False
 
-    def forget(self) -> None:
+    def release_map(self) -> None:
         """Let go of the memory map."""
         self._map = self._mapped(0)
 
@@ -175,8 +184,8 @@ class Store:
         # Where a kill came before the tombstones, an id is there twice: the last row holds.
         live = np.flatnonzero(ids != DEAD)[::-1]
         last = live[np.unique(ids[live], return_index=True)[1]]
-        self._graves = np.setdiff1d(live, last, assume_unique=True).tolist()
-        self._ids[self._graves] = DEAD
+        self._tombstones = np.setdiff1d(live, last, assume_unique=True).tolist()
+        self._ids[self._tombstones] = DEAD
         self.dead = self.rows - len(last)
         self._pending = False
 
@@ -186,21 +195,24 @@ class Store:
         # asarray: slices of the subclass np.memmap are slow to make.
         return np.asarray(np.memmap(self._file("vectors"), "<f4", "r", shape=(rows, self.manifest.dim)))
 
-    def _sweep(self) -> None:
+    def _remove_leftovers(self) -> None:
         for path in [*self.folder.glob("vectors-*.f32"), *self.folder.glob("ids-*.i64"), *self.folder.glob("*.tmp")]:
             if path not in (self._file("vectors"), self._file("ids")):
-                with suppress(PermissionError):  # Windows, while a reader maps it: the next writer sweeps it
+                with suppress(PermissionError):  # Windows, while a reader maps it: the next writer removes it
                     path.unlink(missing_ok=True)
 
     def _write_tombstones(self) -> None:
-        """In order of rows: an id that is there twice loses its old row first, so no old vector comes back."""
-        graves = np.unique(np.array(self._graves, np.int64))
-        for run in np.split(graves, np.flatnonzero(np.diff(graves) > 1) + 1):
+        """Write DEAD over the ids of deleted rows.
+
+        In order of rows: an id that is there twice loses its old row first, so no old vector comes back.
+        """
+        rows = np.unique(np.array(self._tombstones, np.int64))
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
             if len(run):
                 _write_at(self._file("ids"), int(run[0]) * 8, np.full(len(run), DEAD, "<i8").tobytes())
-        if len(graves):
+        if len(rows):
             sync(self._file("ids"))
-        self._graves = []
+        self._tombstones = []
 
     def _compact(self) -> None:
         """Copy the live rows, in their order, into a new generation."""
@@ -210,8 +222,8 @@ class Store:
         )
         _write_rows(self.folder, fresh.generation, self.ids, self.vectors, live)
         fresh.write(self.folder)
-        self._load()  # lets the old map go, so that its file can be swept
-        self._sweep()
+        self._load()  # lets the old map go, so that its file can be removed
+        self._remove_leftovers()
 
 
 def _file(folder: Path, name: str, generation: str) -> Path:
@@ -219,7 +231,7 @@ def _file(folder: Path, name: str, generation: str) -> Path:
 
 
 def _write_rows(folder: Path, generation: str, ids: IdArray, vectors: FloatArray, rows: IdArray) -> None:
-    """The files of a new generation, holding these rows."""
+    """Write the files of a new generation, holding these rows of `ids` and `vectors`."""
     with _file(folder, "vectors", generation).open("wb") as stream:
         for first in range(0, len(rows), _BLOCK):
             stream.write(vectors[rows[first : first + _BLOCK]].astype("<f4", copy=False).tobytes())

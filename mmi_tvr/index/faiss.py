@@ -40,12 +40,12 @@ class Options(BaseOptions):
 
 
 def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> FaissIndex:
-    """Open the index in the folder `path`, or make it there; UsageError if it is absent and `create` is false."""
+    """Return the index in the folder `path`, made there where `create` is true. Errors as `index.open_index`."""
     return FaissIndex(options, Path(path), dim, fingerprint, create)
 
 
 class FaissIndex(FlatIndex):
-    """A flat index with a graph. Scores are exact; which rows are found is approximate."""
+    """A flat index with a graph. Scores are exact; which rows are returned is approximate."""
 
     def __init__(self, options: Options, path: Path, dim: int, fingerprint: str, create: bool = True) -> None:
         super().__init__(path, dim, fingerprint, create)
@@ -55,25 +55,26 @@ class FaissIndex(FlatIndex):
         self._growable = False  # a graph on a memory map is open at once and costs no memory, but cannot grow
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Return scores and ids (N, limit) as `FlatIndex.search`, from the graph where that is faster."""
         queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
         store, allowed = self.store, self.allowed(where)
         graph = self._read_graph()
         covered = min(graph.ntotal, store.rows) if graph is not None else 0
-        inside = covered if allowed is None else int(np.count_nonzero(allowed[:covered]))
-        # Of a beam of ef nodes about ef * inside / covered are allowed.
-        beam = int(max(self.options.ef_search, 2 * limit) * covered / max(inside, 1))
-        if inside <= _EXACT_ROWS or beam > _MAX_EF:
+        allowed_covered = covered if allowed is None else int(np.count_nonzero(allowed[:covered]))
+        # Of a beam of ef nodes about ef * allowed_covered / covered are allowed.
+        beam = int(max(self.options.ef_search, 2 * limit) * covered / max(allowed_covered, 1))
+        if allowed_covered <= _EXACT_ROWS or beam > _MAX_EF:
             return _exact.search(store.vectors, store.ids, queries, limit, allowed)
-        best = self._walk(graph, queries, limit, beam, _head(allowed, covered, graph.ntotal))
-        short = np.flatnonzero(best[1][:, min(limit, inside) - 1] < 0)
-        if len(short):  # the walk got stuck among rows that are barred
-            head = None if allowed is None else allowed[:covered]
-            best[0][short], best[1][short] = _exact.search(
-                store.vectors[:covered], store.ids[:covered], queries[short], limit, head
+        best = self._search_graph(graph, queries, limit, beam, _node_mask(allowed, covered, graph.ntotal))
+        incomplete = np.flatnonzero(best[1][:, min(limit, allowed_covered) - 1] < 0)
+        if len(incomplete):  # the walk got stuck among rows that are not allowed
+            covered_mask = None if allowed is None else allowed[:covered]
+            best[0][incomplete], best[1][incomplete] = _exact.search(
+                store.vectors[:covered], store.ids[:covered], queries[incomplete], limit, covered_mask
             )
-        tail = None if allowed is None else allowed[covered:]
-        rest = _exact.search(store.vectors[covered:], store.ids[covered:], queries, limit, tail)
-        return merge(best, np.repeat(np.arange(len(queries)), limit), rest[0].ravel(), rest[1].ravel())
+        tail_mask = None if allowed is None else allowed[covered:]
+        tail = _exact.search(store.vectors[covered:], store.ids[covered:], queries, limit, tail_mask)
+        return merge(best, np.repeat(np.arange(len(queries)), limit), tail[0].ravel(), tail[1].ravel())
 
     def flush(self) -> None:
         """Commit the store, then build or extend the graph where enough rows are behind it (minutes per million)."""
@@ -84,29 +85,40 @@ class FaissIndex(FlatIndex):
         graph = self._read_graph()
         covered = graph.ntotal if graph is not None else 0
         if store.rows - covered > max(_EXACT_ROWS, _TAIL_SHARE * covered) or not covered:
-            self._extend(graph)
+            self._grow_graph(graph)
 
     def close(self) -> None:
         """Commit the store and let go of the files. The graph is built by `flush` alone, as it takes long."""
-        super().flush()
-        self.store.forget()
+        super().close()
         self._graph = self._graph_path = None
 
-    def _walk(
+    def _search_graph(
         self, graph: Any, queries: FloatArray, limit: int, beam: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[FloatArray, IdArray]:
-        """The graph's answer (N, limit), scored exactly."""
+        """Return the graph's answer, scored exactly.
+
+        Args:
+            graph: the faiss index; its labels are rows of the store.
+            queries: (N, D).
+            limit: how many rows to return for each query.
+            beam: how many nodes the walk keeps in sight.
+            allowed: mask of the graph's nodes; None: all.
+
+        Returns:
+            Scores and ids (N, limit), padded where the walk reached fewer.
+        """
         faiss, store = self._faiss(), self.store
         # A selector keeps no bitmap of its own: `bits` must outlive the search.
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
         selector = None if bits is None else faiss.IDSelectorBitmap(bits)
-        found = graph.search(queries, limit, params=faiss.SearchParametersHNSW(efSearch=beam, sel=selector))[1]
-        owner, place = np.nonzero(found >= 0)
-        rows = found[owner, place]
-        scores = _exact.dots(store.vectors, rows, queries, owner)
-        return merge(nothing_found(len(queries), limit), owner, scores, store.ids[rows])
+        labels = graph.search(queries, limit, params=faiss.SearchParametersHNSW(efSearch=beam, sel=selector))[1]
+        query_rows, ranks = np.nonzero(labels >= 0)
+        rows = labels[query_rows, ranks]
+        scores = _exact.dots(store.vectors, rows, queries, query_rows)
+        return merge(nothing_found(len(queries), limit), query_rows, scores, store.ids[rows])
 
-    def _extend(self, graph: Any) -> None:
+    def _grow_graph(self, graph: Any) -> None:
+        """Add the rows behind the graph to it, or build one where it is None, and write its file."""
         faiss, store = self._faiss(), self.store
         if graph is None:
             graph = faiss.IndexHNSWFlat(self.dim, self.options.m, faiss.METRIC_INNER_PRODUCT)
@@ -126,7 +138,7 @@ class FaissIndex(FlatIndex):
         self._graph, self._graph_path, self._growable = graph, path, True
 
     def _read_graph(self) -> Any:
-        """The graph of the store's present generation, from memory or disk; None if there is none."""
+        """Return the graph of the store's present generation, from memory or disk; None if there is none."""
         path = self._path()
         if self._graph_path != path:
             self._graph = None
@@ -139,9 +151,9 @@ class FaissIndex(FlatIndex):
         return self._graph
 
     def _path(self) -> Path:
-        """A graph of another generation, or built otherwise, has another name."""
-        chosen = f"{self.store.generation}-m{self.options.m}-ef{self.options.ef_construction}"
-        return self.store.folder / f"graph-{chosen}.faiss"
+        """Return the graph's file. A graph of another generation, or built otherwise, has another name."""
+        build = f"{self.store.generation}-m{self.options.m}-ef{self.options.ef_construction}"
+        return self.store.folder / f"graph-{build}.faiss"
 
     def _faiss(self) -> Any:
         import faiss  # at use: a collection below `graph_from` never needs it
@@ -151,8 +163,11 @@ class FaissIndex(FlatIndex):
         return faiss
 
 
-def _head(allowed: NDArray[np.bool_] | None, covered: int, nodes: int) -> NDArray[np.bool_] | None:
-    """Mask of the graph's nodes; another process may have grown the graph beyond the rows that we opened."""
+def _node_mask(allowed: NDArray[np.bool_] | None, covered: int, nodes: int) -> NDArray[np.bool_] | None:
+    """Return the mask of the graph's nodes that may be returned; None: all.
+
+    Another process may have grown the graph to more `nodes` than the `covered` rows that this one opened.
+    """
     if allowed is None:
         return None if nodes == covered else np.ones(covered, bool)
     return allowed[:covered]

@@ -14,7 +14,7 @@ from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
 from . import _exact
 from ._common import checked_ids, checked_limit, checked_pairs, checked_vectors, in_use, matches
-from ._store import DEAD, Store
+from ._store import DEAD, VectorStore
 
 
 class Options(BaseOptions):
@@ -22,7 +22,7 @@ class Options(BaseOptions):
 
 
 def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> FlatIndex:
-    """Open the index in the folder `path`, or make it there; UsageError if it is absent and `create` is false."""
+    """Return the index in the folder `path`, made there where `create` is true. Errors as `index.open_index`."""
     return FlatIndex(Path(path), dim, fingerprint, create)
 
 
@@ -32,51 +32,59 @@ class FlatIndex:
     def __init__(self, path: Path, dim: int, fingerprint: str, create: bool = True) -> None:
         self.dim = dim
         self.fingerprint = fingerprint
-        self.store = Store(path, dim, fingerprint, create)
+        self.store = VectorStore(path, dim, fingerprint, create)
         self._row_of: dict[int, int] = {}  # made at the first look-up: a search needs none
         self._row_epoch = -1  # of the store, when it was made
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
+        """Store new vectors (N, dim). UsageError, and nothing is stored, where one of the ids is known."""
         self._write(ids, vectors, replacing=False)
 
     def upsert(self, ids: IdArray, vectors: FloatArray) -> None:
+        """Store vectors (N, dim), instead of those that the ids had before."""
         self._write(ids, vectors, replacing=True)
 
     def delete(self, ids: IdArray) -> int:
-        wanted = checked_ids(ids)
+        """Forget ids and return how many of them were known."""
+        checked = checked_ids(ids)
         self.store.begin_writing()
-        known = self._rows()
-        rows = [row for id_ in wanted.tolist() if (row := known.pop(id_, None)) is not None]
+        row_of = self._rows_by_id()
+        rows = [row_of.pop(id_) for id_ in checked.tolist() if id_ in row_of]
         if rows:
-            self.store.bury(np.array(rows, np.int64))
+            self.store.mark_deleted(np.array(rows, np.int64))
         return len(rows)
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Return scores and ids (N, limit), best first, ties by smaller id, padded with -inf and -1."""
         queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
         return _exact.search(self.store.vectors, self.store.ids, queries, limit, self.allowed(where))
 
     def get(self, ids: IdArray) -> FloatArray:
-        known = self._rows()
-        return self.store.vectors[np.array([known[int(id_)] for id_ in np.asarray(ids)], np.int64)]
+        """Return the vectors (N, dim) of ids. KeyError for an unknown one."""
+        row_of = self._rows_by_id()
+        return self.store.vectors[np.array([row_of[int(id_)] for id_ in np.asarray(ids)], np.int64)]
 
     def ids(self) -> IdArray:
-        live = self.store.ids
-        return np.sort(live[live != DEAD])
+        """Return every id, ascending."""
+        ids = self.store.ids
+        return np.sort(ids[ids != DEAD])
 
     def count(self, where: Filter | None = None) -> int:
+        """Return how many vectors pass the filter."""
         allowed = self.allowed(where)
         return self.store.rows if allowed is None else int(np.count_nonzero(allowed))
 
     def flush(self) -> None:
+        """Make all writes durable. LibraryBusy where another process has written meanwhile."""
         self.store.commit()
 
     def close(self) -> None:
-        """Flush, and let go of the files."""
-        self.flush()
-        self.store.forget()
+        """Make all writes durable and let go of the files."""
+        self.store.commit()
+        self.store.release_map()
 
     def allowed(self, where: Filter | None) -> NDArray[np.bool_] | None:
-        """Mask (R,) of the store's rows that are alive and pass the filter; None if all do."""
+        """Return the mask (R,) of the store's rows that are alive and pass the filter; None if all do."""
         ids = self.store.ids
         mask = matches(ids, where)
         if not self.store.dead:
@@ -85,22 +93,22 @@ class FlatIndex:
         return alive if mask is None else alive & mask
 
     def _write(self, ids: IdArray, vectors: FloatArray, replacing: bool) -> None:
-        new, rows = checked_pairs(ids, vectors, self.dim)
-        if not len(new):
+        new_ids, new_vectors = checked_pairs(ids, vectors, self.dim)
+        if not len(new_ids):
             return
         self.store.begin_writing()
-        known = self._rows()
-        old = [row for id_ in new.tolist() if (row := known.get(id_)) is not None]
-        if old and not replacing:
-            raise in_use(int(self.store.ids[old[0]]))
-        first = self.store.append(new, rows)
-        self.store.bury(np.array(old, np.int64))
-        known.update(zip(new.tolist(), range(first, first + len(new)), strict=True))
+        row_of = self._rows_by_id()
+        replaced = [row_of[id_] for id_ in new_ids.tolist() if id_ in row_of]
+        if replaced and not replacing:
+            raise in_use(int(self.store.ids[replaced[0]]))
+        first = self.store.append(new_ids, new_vectors)
+        self.store.mark_deleted(np.array(replaced, np.int64))
+        row_of.update(zip(new_ids.tolist(), range(first, first + len(new_ids)), strict=True))
 
-    def _rows(self) -> dict[int, int]:
-        """id -> row of the store, kept up to date by whoever writes."""
+    def _rows_by_id(self) -> dict[int, int]:
+        """Return id -> row of the store; whoever writes keeps it up to date."""
         if self._row_epoch != self.store.epoch:
-            live = np.flatnonzero(self.store.ids != DEAD)
-            self._row_of = dict(zip(self.store.ids[live].tolist(), live.tolist(), strict=True))
+            alive = np.flatnonzero(self.store.ids != DEAD)
+            self._row_of = dict(zip(self.store.ids[alive].tolist(), alive.tolist(), strict=True))
             self._row_epoch = self.store.epoch
         return self._row_of

@@ -1,16 +1,13 @@
 """Milvus: a server or cluster (`uri: http://...`), or Milvus Lite, its one-process stand-in on a local path.
 
-A collection has the fields id (primary), video, moment (-1: the whole video) and vector; who made the vectors
-stands in its properties and its description, as not every Milvus keeps both. One collection holds one library.
-
-Where `uri` is set, the name in the options is an alias. The vectors lie in a collection NAME_FOLDER, called after the
-last part of the index's path, so that a second one can be filled while the first answers; `publish` gives it the index
-of its size and then the alias, in one step. Whoever opens the name without that folder gets what the alias means.
+One collection holds one library; `_milvus_schema` has its form. Where `uri` is set, the name in the options is an
+alias. The vectors lie in a collection NAME_FOLDER, called after the last part of the index's path, so that a second one
+can be filled while the first answers; `publish` gives it the index of its size and then the alias, in one step. Whoever
+opens the name without that folder gets what the alias means.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -23,12 +20,10 @@ from pydantic import Field, field_validator
 
 from ..errors import MmiTvrError, UsageError
 from ..plugins import BaseOptions, require
-from ..types import Filter, FloatArray, IdArray, moment_of, video_of
-from ..utils.files import write_atomically
+from ..types import Filter, FloatArray, IdArray
 from . import _exact
 from ._common import (
     checked_ids,
-    checked_level,
     checked_limit,
     checked_pairs,
     checked_vectors,
@@ -37,17 +32,16 @@ from ._common import (
     nothing_found,
     nothing_there,
     refuse_foreign,
-    refuse_other_kind,
+    refuse_other_index,
 )
-from ._milvus_client import TOKEN, connect, disconnect, one_line, remote
-from ._milvus_plan import IndexType, Plan, choose, effort, plan
+from ._milvus_client import TOKEN, connect, disconnect, is_remote, milvus_errors
+from ._milvus_folder import NOTE, read_note, write_note
+from ._milvus_plan import IndexType, MilvusPlan, choose_milvus_plan, effort, milvus_plan
+from ._milvus_schema import create_collection, filter_expression, index_params, maker, to_rows, unless_one
 
-_PROPERTY = "mmi_tvr.fingerprint"
-_NOTE = "milvus.json"  # in the index's folder: which collection, where, belongs to it
 _WINDOW = 16_384  # Milvus returns at most so many rows at once
 _SEND_ROWS, _SEND_BYTES = 10_000, 32 << 20  # in one message; gRPC stops at 64 MiB
 _PAGE, _QUERIES = 1_000, 256
-_DISCARD_TIMEOUT = 10.0  # seconds
 _PATIENCE = 600.0  # seconds in which an index that is being built must have grown
 
 
@@ -84,27 +78,11 @@ class Options(BaseOptions):
 
 
 def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> MilvusIndex:
-    """Open the collection, or make it; UsageError if it is absent and `create` is false.
+    """Return the open collection, made where `create` is true. Errors as `index.open_index`.
 
-    Raises LibraryBusy where another process holds a Milvus Lite database, MmiTvrError where no server answers.
+    Raises MmiTvrError where no server answers.
     """
     return MilvusIndex(options, Path(path), dim, fingerprint, create)
-
-
-def discard(path: Path) -> None:
-    """Drop the collection that belongs to the index in this folder, if it has one outside of it."""
-    if not (path / _NOTE).is_file():
-        return
-    uri, collection = _noted(path)
-    client = connect(uri, _DISCARD_TIMEOUT, create=False)
-    try:
-        with one_line(uri):
-            if client.has_collection(collection):
-                for alias in client.list_aliases(collection)["aliases"]:
-                    client.drop_alias(alias)
-                client.drop_collection(collection)
-    finally:
-        disconnect(client, uri)
 
 
 class MilvusIndex:
@@ -122,87 +100,97 @@ class MilvusIndex:
         self.collection = options.collection  # or, where uri is set, the one that belongs to the folder
         self._index_type, self._cells = "FLAT", 1
         self._written = False  # whether anything is to be sealed
-        refuse_other_kind(path, _NOTE if options.uri else "milvus.db")
+        refuse_other_index(path, NOTE if options.uri else "milvus.db")
         self._client = connect(self.uri, options.timeout, create)
         try:
-            with one_line(self.uri):
+            with milvus_errors(self.uri):
                 self._open(create)
         except BaseException:
             self.close()
             raise
 
     def add(self, ids: IdArray, vectors: FloatArray) -> None:
-        new, rows = checked_pairs(ids, vectors, self.dim)
-        if len(present := self._present(new)):
-            raise in_use(int(present[0]))
-        self._send(new, rows, self._client.insert)
+        """Store new vectors (N, dim). UsageError, and nothing is stored, where one of the ids is known."""
+        new_ids, new_vectors = checked_pairs(ids, vectors, self.dim)
+        known = self._known(new_ids)
+        if len(known):
+            raise in_use(int(known[0]))
+        self._write(new_ids, new_vectors, self._client.insert)
 
     def upsert(self, ids: IdArray, vectors: FloatArray) -> None:
-        self._send(*checked_pairs(ids, vectors, self.dim), self._client.upsert)
+        """Store vectors (N, dim), instead of those that the ids had before."""
+        self._write(*checked_pairs(ids, vectors, self.dim), self._client.upsert)
 
     def delete(self, ids: IdArray) -> int:
-        present = self._present(checked_ids(ids))  # Milvus itself counts unknown ids as deleted
-        with one_line(self.uri):
-            for first in range(0, len(present), _PAGE):
-                self._client.delete(self.collection, ids=present[first : first + _PAGE].tolist())
+        """Forget ids and return how many of them were known."""
+        known = self._known(checked_ids(ids))  # Milvus itself counts unknown ids as deleted
+        with milvus_errors(self.uri):
+            for first in range(0, len(known), _PAGE):
+                self._client.delete(self.collection, ids=known[first : first + _PAGE].tolist())
                 self._written = True
-        return len(present)
+        return len(known)
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Return scores and ids (N, limit), best first, ties by smaller id, padded with -inf and -1."""
         queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
         best = nothing_found(len(queries), limit)
         for first in range(0, len(queries), _QUERIES):
-            some = slice(first, first + _QUERIES)
-            part = self._search(queries[some], min(limit, _WINDOW), where)
+            batch = slice(first, first + _QUERIES)
+            answer = self._search(queries[batch], min(limit, _WINDOW), where)
             # A filtered graph may find fewer than there are, and no search returns more than a window: scan then.
-            if (short := int((part[1] >= 0).sum(axis=1).min())) < limit and short < self.count(where):
-                part = self._scan(queries[some], limit, where)
-            width = part[0].shape[1]
-            best[0][some, :width], best[1][some, :width] = part
+            fewest = int((answer[1] >= 0).sum(axis=1).min())
+            if fewest < limit and fewest < self.count(where):
+                answer = self._scan(queries[batch], limit, where)
+            width = answer[0].shape[1]
+            best[0][batch, :width], best[1][batch, :width] = answer
         return best
 
     def get(self, ids: IdArray) -> FloatArray:
-        wanted = [int(id_) for id_ in np.asarray(ids)]
-        found: dict[int, Any] = {}
-        with one_line(self.uri):
-            for first in range(0, len(wanted), _PAGE):
-                page = wanted[first : first + _PAGE]
+        """Return the vectors (N, dim) of ids. KeyError for an unknown one."""
+        numbers = [int(id_) for id_ in np.asarray(ids)]
+        vectors: dict[int, Any] = {}
+        with milvus_errors(self.uri):
+            for first in range(0, len(numbers), _PAGE):
+                page = numbers[first : first + _PAGE]
                 rows = self._client.get(self.collection, ids=page, output_fields=["id", "vector"])
-                found.update((row["id"], row["vector"]) for row in rows)
-        return np.array([found[id_] for id_ in wanted], np.float32).reshape(-1, self.dim)
+                vectors.update((row["id"], row["vector"]) for row in rows)
+        return np.array([vectors[id_] for id_ in numbers], np.float32).reshape(-1, self.dim)
 
     def ids(self) -> IdArray:
+        """Return every id, ascending."""
         pages = [page[0] for page in self._pages(None, ["id"])]
         return np.sort(np.concatenate([np.empty(0, np.int64), *pages]))
 
     def count(self, where: Filter | None = None) -> int:
-        with one_line(self.uri):
-            return int(self._client.query(self.collection, _expression(where), ["count(*)"])[0]["count(*)"])
+        """Return how many vectors pass the filter."""
+        with milvus_errors(self.uri):
+            rows = self._client.query(self.collection, filter_expression(where), ["count(*)"])
+            return int(rows[0]["count(*)"])
 
     def flush(self) -> None:
         """Seal what Milvus Lite has in memory. A server does that by itself, and limits how often one may ask."""
-        if not remote(self.uri):
-            with one_line(self.uri):
+        if not is_remote(self.uri):
+            with milvus_errors(self.uri):
                 self._client.flush(self.collection)
 
     def publish(self) -> None:
         """Everything is in: seal it once, give it the index of its size, and have the name mean it.
 
         A collection that has its name already keeps its index, but for FLAT, which it may outgrow: searches fail for as
-        long as the new index is built. Whatever the name meant before is left as it is; see `discard`.
+        long as the new index is built. Whatever the name meant before is left as it is; see `index.discard`.
         """
-        with one_line(self.uri):
+        with milvus_errors(self.uri):
             if self._written:
                 self._client.flush(self.collection)
                 self._written = False
-            meant = self._meant()
-            if meant != self.collection or self._index_type == "FLAT":
-                self._reindex(self._suitable(self.count()))
+            named = self._named_collection()
+            if named != self.collection or self._index_type == "FLAT":
+                self._replace_index(self._suitable_plan(self.count()))
             self._wait_for_index()
-            if self.options.uri and meant != self.collection:
-                self._refuse_taken_name(meant)
-                change = self._client.alter_alias if meant else self._client.create_alias
-                change(self.collection, self.options.collection)
+            if self.options.uri and named != self.collection:
+                self._refuse_taken_name(named)
+                change_alias = self._client.alter_alias if named else self._client.create_alias
+                change_alias(self.collection, self.options.collection)
 
     def close(self) -> None:
         """Disconnect; the last to close a Milvus Lite database in this process also frees it for others."""
@@ -210,26 +198,33 @@ class MilvusIndex:
             disconnect(self._client, self.uri)
             self._client = None
 
+    # Collection and name
+
     def _open(self, create: bool) -> None:
-        """Find the collection, or make it, and load it."""
+        """Look the collection up, or make it, and load it."""
         name, client = self.options.collection, self._client
         if self.options.uri:
             self.collection = f"{name}_{re.sub(r'[^A-Za-z0-9_]', '_', self.path.name)}"[:255]
         if not client.has_collection(self.collection):
-            meant = self._meant()
+            named = self._named_collection()
             if create:
-                self._refuse_taken_name(meant)
-                self._make_collection()
-            elif meant is None:
+                self._refuse_taken_name(named)
+                if self.options.uri:  # before there is anything to forget
+                    write_note(self.path, self.uri, self.collection)
+                create_collection(client, self.collection, self.dim, self.fingerprint, self.options.shards)
+            elif named is None:
                 raise nothing_there(f"{self.uri}, collection {name}")
             else:
-                self.collection = meant
+                self.collection = named
         self._check_maker()
-        client.load_collection(self.collection, **_beyond_one(replica_number=self.options.replicas))
-        self._see_index()
+        self._load_collection()
+        self._read_index_state()
 
-    def _meant(self) -> str | None:
-        """The collection that the name of the options stands for."""
+    def _load_collection(self) -> None:
+        self._client.load_collection(self.collection, **unless_one(replica_number=self.options.replicas))
+
+    def _named_collection(self) -> str | None:
+        """Return the collection that the name of the options stands for; None where it stands for none."""
         name = self.options.collection
         if not self.options.uri:
             return self.collection
@@ -238,147 +233,117 @@ class MilvusIndex:
         except require("pymilvus", "milvus").MilvusException:
             return None
 
-    def _refuse_taken_name(self, meant: str | None) -> None:
-        """One name is for one library: raise UsageError where it is not free, and means nothing of this one's."""
+    def _refuse_taken_name(self, named: str | None) -> None:
+        """Raise UsageError where the name is not free and stands for no collection of this library."""
         name = self.options.collection
-        if self.options.uri and meant is None and self._client.has_collection(name):
+        if self.options.uri and named is None and self._client.has_collection(name):
             raise UsageError(
                 f"{self.uri}: there is a collection {name} already; choose another name (index.collection)"
             )
-        if meant in (None, self.collection):
+        if named in (None, self.collection):
             return
-        ours = {_noted(note.parent)[1] for note in self.path.parent.glob(f"*/{_NOTE}")}
-        if meant not in ours:
+        library_collections = {read_note(note.parent)[1] for note in self.path.parent.glob(f"*/{NOTE}")}
+        if named not in library_collections:
             raise UsageError(
                 f"{self.uri}: collection {name} belongs to another library; choose another name (index.collection)"
             )
 
-    def _make_collection(self) -> None:
-        """An empty collection. It is FLAT, which costs nothing while it grows, until it is published."""
-        kinds = require("pymilvus", "milvus").DataType
-        schema = self._client.create_schema(
-            auto_id=False, enable_dynamic_field=False, description=f"{_PROPERTY}={self.fingerprint}"
-        )
-        schema.add_field("id", kinds.INT64, is_primary=True)
-        schema.add_field("video", kinds.INT64)
-        schema.add_field("moment", kinds.INT32)
-        schema.add_field("vector", kinds.FLOAT_VECTOR, dim=self.dim)
-        if self.options.uri:  # before there is anything to forget
-            self.path.mkdir(parents=True, exist_ok=True)
-            note = {"uri": self.uri, "collection": self.collection}
-            write_atomically(self.path / _NOTE, json.dumps(note).encode())
-        self._client.create_collection(
-            self.collection,
-            schema=schema,
-            index_params=self._index_params(plan("FLAT", 0, self.dim)),
-            properties={_PROPERTY: self.fingerprint},
-            consistency_level="Strong",  # a search right after a write, in any process, sees it
-            **_beyond_one(num_shards=self.options.shards),
-        )
+    def _check_maker(self) -> None:
+        """Raise UsageError where the package did not make the collection, IndexMismatch where another model did."""
+        stored = maker(self._client.describe_collection(self.collection))
+        if stored is None:
+            raise UsageError(f"{self.uri}: collection {self.collection} is not one of ours; choose another name")
+        refuse_foreign(f"{self.uri}, collection {self.collection}", stored, (self.fingerprint, self.dim))
 
-    def _index_params(self, chosen: Plan) -> Any:
-        found = self._client.prepare_index_params()
-        found.add_index("vector", index_type=chosen.index_type, metric_type="IP", params=dict(chosen.build))
-        return found
+    # Index of the vectors
 
-    def _suitable(self, count: int) -> Plan:
-        wanted = self.options.index_type
-        if wanted != "auto":
-            return plan(wanted, count, self.dim)
-        if not remote(self.uri):
-            return plan("FLAT", count, self.dim)
-        return choose(count, self.dim, self.options.memory_gb * 1e9)
+    def _suitable_plan(self, count: int) -> MilvusPlan:
+        """Return the index for so many vectors: that of the options, or for `auto` one of their number's size."""
+        index_type = self.options.index_type
+        if index_type != "auto":
+            return milvus_plan(index_type, count, self.dim)
+        if not is_remote(self.uri):
+            return milvus_plan("FLAT", count, self.dim)
+        return choose_milvus_plan(count, self.dim, self.options.memory_gb * 1e9)
 
-    def _reindex(self, chosen: Plan) -> None:
+    def _replace_index(self, plan: MilvusPlan) -> None:
         """Replace the index of the vectors, if it is another one."""
-        if chosen.index_type == self._index_type:
+        if plan.index_type == self._index_type:
             return
         client, collection = self._client, self.collection
         client.release_collection(collection)
         for name in client.list_indexes(collection, field_name="vector"):
             client.drop_index(collection, name)
-        client.create_index(collection, self._index_params(chosen), sync=False)
-        self._see_index()
+        client.create_index(collection, index_params(client, plan), sync=False)
+        self._read_index_state()
         self._wait_for_index()
-        client.load_collection(collection, **_beyond_one(replica_number=self.options.replicas))
+        self._load_collection()
 
-    def _see_index(self) -> None:
-        found = self._describe_index()
-        self._index_type = found["index_type"]
-        rows = int(found.get("total_rows") or 0)
-        self._cells = int(found.get("nlist") or plan(found["index_type"], rows, self.dim).build.get("nlist", 1))
+    def _read_index_state(self) -> None:
+        state = self._describe_index()
+        index_type, rows = state["index_type"], int(state.get("total_rows") or 0)
+        self._index_type = index_type
+        self._cells = int(state.get("nlist") or milvus_plan(index_type, rows, self.dim).build.get("nlist", 1))
 
     def _describe_index(self) -> dict[str, Any]:
         name = self._client.list_indexes(self.collection, field_name="vector")[0]
-        found: dict[str, Any] = self._client.describe_index(self.collection, name)
-        return found
+        state: dict[str, Any] = self._client.describe_index(self.collection, name)
+        return state
 
     def _wait_for_index(self) -> None:
-        """Until every sealed vector is in the index, as long as it goes on."""
+        """Wait until every sealed vector is in the index. MmiTvrError where it has not grown for a long time."""
         before, since = -1, time.monotonic()
-        while (left := int((found := self._describe_index()).get("pending_index_rows") or 0)) > 0:
-            if left != before:
-                before, since = left, time.monotonic()
+        while True:
+            state = self._describe_index()
+            pending = int(state.get("pending_index_rows") or 0)
+            if not pending:
+                return
+            if pending != before:
+                before, since = pending, time.monotonic()
             elif time.monotonic() - since > _PATIENCE:
-                reason = found.get("index_state_fail_reason") or f"{left} vectors for {_PATIENCE:.0f} s"
+                reason = state.get("index_state_fail_reason") or f"{pending} vectors for {_PATIENCE:.0f} s"
                 raise MmiTvrError(f"{self.uri}, collection {self.collection}: its index does not grow ({reason})")
             time.sleep(0.5)
 
-    def _check_maker(self) -> None:
-        found = self._client.describe_collection(self.collection)
-        _, ours, written = found.get("description", "").partition(f"{_PROPERTY}=")
-        made_by = found.get("properties", {}).get(_PROPERTY) or (ours and written)
-        dims = [field["params"].get("dim") for field in found["fields"] if field["name"] == "vector"]
-        if not made_by or not dims:
-            raise UsageError(f"{self.uri}: collection {self.collection} is not one of ours; choose another name")
-        place, asked = f"{self.uri}, collection {self.collection}", (self.fingerprint, self.dim)
-        refuse_foreign(place, (made_by, int(dims[0])), asked)
+    # Rows
 
-    def _send(self, ids: IdArray, vectors: FloatArray, write: Callable[..., object]) -> None:
+    def _write(self, ids: IdArray, vectors: FloatArray, write: Callable[..., object]) -> None:
+        """Send rows, in messages that a server takes."""
         height = max(1, min(_SEND_ROWS, _SEND_BYTES // (4 * self.dim)))
-        videos, moments = video_of(ids), moment_of(ids)
-        with one_line(self.uri):
+        with milvus_errors(self.uri):
             for first in range(0, len(ids), height):
-                rows = [
-                    {
-                        "id": int(ids[row]),
-                        "video": int(videos[row]),
-                        "moment": int(moments[row]),
-                        "vector": vectors[row],
-                    }
-                    for row in range(first, min(first + height, len(ids)))
-                ]
-                write(self.collection, rows)
+                write(self.collection, to_rows(ids[first : first + height], vectors[first : first + height]))
                 self._written = True
 
-    def _present(self, ids: IdArray) -> IdArray:
-        """Those of the ids that are stored."""
-        found = []
-        with one_line(self.uri):
+    def _known(self, ids: IdArray) -> IdArray:
+        """Return those of the ids that are stored."""
+        known = []
+        with milvus_errors(self.uri):
             for first in range(0, len(ids), _PAGE):
                 page = ids[first : first + _PAGE].tolist()
-                found += [row["id"] for row in self._client.get(self.collection, ids=page, output_fields=["id"])]
-        return np.array(found, np.int64)
+                known += [row["id"] for row in self._client.get(self.collection, ids=page, output_fields=["id"])]
+        return np.array(known, np.int64)
 
     def _search(self, queries: FloatArray, limit: int, where: Filter | None) -> tuple[FloatArray, IdArray]:
+        """Return Milvus's own answer, scores and ids (N, limit), padded where it has fewer."""
         params = effort(self._index_type, limit, self.options.ef_search, self._cells, self.options.probe)
-        with one_line(self.uri):
-            found = self._client.search(
+        with milvus_errors(self.uri):
+            answers = self._client.search(
                 self.collection,
                 data=list(queries),
-                filter=_expression(where),
+                filter=filter_expression(where),
                 limit=limit,
                 output_fields=["id"],  # without it, the vectors come back, too
                 search_params={"metric_type": "IP", "params": params},
                 consistency_level=self.options.consistency,
             )
-        owner = np.repeat(np.arange(len(queries)), [len(hits) for hits in found])
-        scores = np.array([hit["distance"] for hits in found for hit in hits], np.float32)
-        ids = np.array([hit["id"] for hits in found for hit in hits], np.int64)
-        return merge(nothing_found(len(queries), limit), owner, scores, ids)
+        query_rows = np.repeat(np.arange(len(queries)), [len(hits) for hits in answers])
+        scores = np.array([hit["distance"] for hits in answers for hit in hits], np.float32)
+        ids = np.array([hit["id"] for hits in answers for hit in hits], np.int64)
+        return merge(nothing_found(len(queries), limit), query_rows, scores, ids)
 
     def _scan(self, queries: FloatArray, limit: int, where: Filter | None) -> tuple[FloatArray, IdArray]:
-        """Exact search over everything that passes the filter, a page at a time."""
+        """Search exactly through everything that passes the filter, a page at a time."""
         best = nothing_found(len(queries), limit)
         for ids, vectors in self._pages(where, ["id", "vector"]):
             page = _exact.search(vectors, ids, queries, limit)
@@ -386,11 +351,11 @@ class MilvusIndex:
         return best
 
     def _pages(self, where: Filter | None, fields: list[str]) -> Iterator[tuple[IdArray, FloatArray]]:
-        """Ids, and vectors if `fields` names them, of all that passes the filter."""
+        """Yield ids, and vectors if `fields` names them, of all that passes the filter."""
         size = _PAGE if "vector" in fields else _WINDOW
-        with one_line(self.uri):
+        with milvus_errors(self.uri):
             pages = self._client.query_iterator(
-                self.collection, batch_size=size, filter=_expression(where), output_fields=fields
+                self.collection, batch_size=size, filter=filter_expression(where), output_fields=fields
             )
             try:
                 while rows := pages.next():
@@ -398,27 +363,3 @@ class MilvusIndex:
                     yield ids, np.array([row.get("vector", []) for row in rows], np.float32)
             finally:
                 pages.close()
-
-
-def _expression(where: Filter | None) -> str:
-    """A filter in the language of Milvus; empty for all."""
-    parts = []
-    if where is not None and (kind := checked_level(where)) is not None:
-        parts.append("moment < 0" if kind == "video" else "moment >= 0")
-    if where is not None and where.videos is not None:
-        parts.append(f"video in {sorted(where.videos)}")
-    return " and ".join(parts)
-
-
-def _beyond_one(**counts: int) -> dict[str, int]:
-    """Numbers that are said only where they are not the default."""
-    return {name: count for name, count in counts.items() if count > 1}
-
-
-def _noted(path: Path) -> tuple[str, str]:
-    """Address and name of the collection that belongs to a folder."""
-    try:
-        note = json.loads((path / _NOTE).read_text(encoding="utf-8"))
-        return str(note["uri"]), str(note["collection"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path / _NOTE}: not readable ({error})") from error

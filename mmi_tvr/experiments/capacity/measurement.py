@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import plugins
-from ...index import plan
+from ...index import milvus_plan
 from ...types import FloatArray
 from .model import GRAPH_DIM, GRAPH_VECTORS, ID_BYTES, exact_seconds, graph_build_seconds, graph_seconds
 
@@ -52,7 +52,7 @@ def check(
         "graph_build": first["graph build"] * (GRAPH_VECTORS / high) ** growth * GRAPH_DIM / dim,
         "graph_search": first["graph search"] * log2(GRAPH_VECTORS) / log2(high) * GRAPH_DIM / dim,
     }
-    graph = plan("HNSW", 0, dim).memory - plan("FLAT", 0, dim).memory  # the links alone
+    graph = milvus_plan("HNSW", 0, dim).memory - milvus_plan("FLAT", 0, dim).memory  # the links alone
     formulas: dict[str, tuple[str, Callable[[int], float]]] = {
         "exact search": ("core s per query", lambda size: exact_seconds(size, dim, rate)),
         "graph build": ("core s", lambda size: graph_build_seconds(size, dim, rate)),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import Field, create_model
 
 from ... import config
-from ...index import Plan, choose
+from ...index import MilvusPlan, choose_milvus_plan
 from ...plugins import BaseOptions
 
 _HOUR, _GB, _TB = 3600.0, 1e9, 1e12
@@ -114,7 +114,7 @@ def predict(wanted: Collection, rate: Mapping[str, float]) -> Prediction:
     """What this collection takes at these rates (`rates`)."""
     seconds, pictures = wanted.videos * wanted.seconds, wanted.videos * wanted.key_images
     vectors = wanted.videos * (1 + wanted.key_images * wanted.moments)
-    chosen = choose(vectors, wanted.dim, wanted.memory_gb * wanted.nodes * _GB)
+    chosen = choose_milvus_plan(vectors, wanted.dim, wanted.memory_gb * wanted.nodes * _GB)
     raw = vectors * wanted.dim * 4.0
     segments = ceil(raw / (wanted.segment_gb * _GB))
     decode = seconds / rate["decode"] / _HOUR
@@ -179,7 +179,7 @@ def graph_build_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> 
     return rate["graph_build"] * size * dim / GRAPH_DIM
 
 
-def search_seconds(chosen: Plan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
+def search_seconds(chosen: MilvusPlan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
     """Core seconds of one query: a collection is cut into segments, and each is searched (decision: evenly filled).
 
     A probe of an IVF index looks through a sixteenth of the cells, a byte per number, besides the cells' centres.
@@ -194,7 +194,7 @@ def search_seconds(chosen: Plan, vectors: int, dim: int, segments: int, rate: Ma
     return exact_seconds(vectors, dim, rate)
 
 
-def _build_seconds(chosen: Plan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
+def _build_seconds(chosen: MilvusPlan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
     """Of the graphs; what IVF takes is of the same order (k-means on a sample, then one assignment)."""
     if chosen.index_type == "FLAT":
         return 0.0
