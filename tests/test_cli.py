@@ -215,7 +215,8 @@ def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     assert shell.json("evaluate", folder, "--column", "*")["n"] == 60
     report = shell.json("evaluate", "moving_shapes", "--split", "test", "--limit", 3)
     assert (report["n"], report["videos"]) == (3, 3)
-    contrast = shell.json("evaluate", "moving_shapes", "--contrast", "colour", "--limit", 4)
+    contrast = shell.json("evaluate", "contrast", "moving_shapes", "--kind", "colour", "--limit", 4)
+    assert contrast == shell.json("evaluate", "moving_shapes", "--contrast", "colour", "--limit", 4)
     assert set(contrast) == {"contrast", "n", "accuracy", "ci95"}
     assert (contrast["contrast"], contrast["n"]) == ("colour", 2)
     assert 0 <= contrast["ci95"][0] <= contrast["accuracy"] <= contrast["ci95"][1] <= 100
@@ -326,7 +327,11 @@ def test_models_and_doctor(shell: Shell) -> None:
         (("index", "videos", "--library", "library", "--config", "no.yaml"), 2, "no.yaml"),
         (("remove", "never-seen.mp4", "--library", "library"), 2, "never-seen.mp4"),
         (("evaluate", "videos", "--contrast", "order"), 2, "moving_shapes"),
+        (("evaluate", "contrast", "videos", "--kind", "order"), 2, "moving_shapes"),
+        (("evaluate", "answers", "videos"), 2, "moving_shapes"),
+        (("evaluate", "videos", "--answers"), 2, "moving_shapes"),
         (("evaluate", "moving_shapes", "--contrast", "smell"), 2, "direction"),
+        (("evaluate", "moving_shapes", "--set", "keyimages.cuont=3"), 2, "count"),
         (("frobnicate",), 2, "frobnicate"),
     ],
 )

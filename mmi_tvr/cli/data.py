@@ -99,7 +99,7 @@ def benchmark_name(name: str) -> str:
     return name
 
 
-def benchmark_options(root: Path, annotations: Path | None, option: list[str] | None) -> dict[str, Any]:
+def benchmark_options(root: Path, annotations: Path | None, option: Sequence[str] | None) -> dict[str, Any]:
     """Return a benchmark's options, as the command line gives them."""
     values: dict[str, Any] = {"root": root}
     if annotations:

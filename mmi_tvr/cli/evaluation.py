@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperGroup
 
-from .. import config, models, plugins
-from ..errors import MediaError, UsageError
-from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
+from .. import config, models
+from ..errors import MediaError
+from ..evaluation.evaluate import MAX_UNREADABLE, Embed, evaluate_model, pair_scores
 from ..evaluation.report import Report
-from ..protocols import IncompleteDataset
 from ..types import Embeddings, Video
-from ..utils import array_cache
 from ..utils.files import write_atomically
+from ..utils.progress import Progress
+from ..utils.tables import bounds
 from . import _reranking
 from ._console import (
+    ConfigOption,
     DownloadOption,
     JsonOption,
     ModelOption,
     ProgressBars,
+    SetOption,
     announce,
-    chosen_model,
     out,
     print_json,
     say,
 )
-from .data import AnnotationsOption, DataOption, RootOption, benchmark_name, benchmark_options
+from ._evaluation_data import (
+    DataChoice,
+    EvaluationData,
+    EvaluationModel,
+    ModelChoice,
+    load_data,
+    load_generated,
+    load_model,
+    require_generated,
+)
+from .data import AnnotationsOption, DataOption, RootOption
 
-_GENERATED = "moving_shapes"
+TargetArgument = Annotated[
+    str, typer.Argument(metavar="DIR|NAME", help="folder of videos with captions; moving_shapes; or a benchmark")
+]
+GeneratedArgument = Annotated[str, typer.Argument(metavar="NAME", help="the data set: moving_shapes")]
+SplitOption = Annotated[str, typer.Option(help="of a data set: val, test")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="of a data set: the first so many videos")]
+CheckpointOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
+]
 
 
 class Normalisation(str, Enum):
@@ -43,128 +64,125 @@ class Normalisation(str, Enum):
     query_bank = "query-bank"
 
 
+class EvaluateGroup(TyperGroup):
+    """`evaluate NAME` is `evaluate retrieval NAME`; a folder called as a command is written `./contrast`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command in front of words that name no command."""
+        if not args or args[0] not in self.commands:
+            args = ["retrieval", *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(cls=EvaluateGroup, help="How well captions find their videos.")
+
+
 def register(app: typer.Typer) -> None:
-    app.command()(evaluate)
+    app.add_typer(group, name="evaluate")
     app.command()(compare)
     app.command()(table)
 
 
-def evaluate(
-    target: Annotated[
-        str, typer.Argument(metavar="DIR|NAME", help="folder of videos with captions; moving_shapes; or a benchmark")
-    ],
+@group.command()
+def retrieval(
+    target: TargetArgument,
     root: RootOption = None,
     annotations: AnnotationsOption = None,
     option: DataOption = None,
     captions: Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")] = None,
     column: Annotated[str | None, typer.Option(help="which column holds the captions; * for all")] = None,
-    split: Annotated[str, typer.Option(help="of a data set: val, test")] = "test",
-    contrast: Annotated[
-        str | None, typer.Option(help="a contrast set: order, direction, relation, colour, shape, count")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="of a data set: the first so many videos")] = None,
+    split: SplitOption = "test",
+    limit: LimitOption = None,
     model: ModelOption = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
-    ] = None,
+    checkpoint: CheckpointOption = None,
     download: DownloadOption = False,
     transductive: Annotated[
-        list[Normalisation] | None, typer.Option(help="show this normalisation beside; may be repeated")
+        list[Normalisation] | None, typer.Option(help="show this normalisation, too; may be repeated")
     ] = None,
     rerank: Annotated[
         bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
-    ] = False,
-    answers: Annotated[
-        bool, typer.Option("--answers", help="of a data set: how often questions are answered right, by kind")
     ] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
     ] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
     max_unreadable: Annotated[float, typer.Option(help="share of videos that may be unreadable")] = MAX_UNREADABLE,
-    settings: Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")] = None,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
     as_json: JsonOption = False,
+    contrast_kind: Annotated[str | None, typer.Option("--contrast", hidden=True)] = None,
+    with_answers: Annotated[bool, typer.Option("--answers", hidden=True)] = False,
 ) -> None:
     """Rank every caption among all videos and every video among all captions, with 95 % intervals.
 
-    With --contrast: the share of captions that prefer their own video to one that differs in one thing.
-    With --answers: every question of the pools that has a true answer, put to each video and to its caption.
+    Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help.
     """
-    from ..features.cache import FeatureCache
-    from ..features.embed import embed_all, embedding_fingerprint
+    model_choice = ModelChoice(model, checkpoint, download, config.load(settings, set_ or ()))
+    if with_answers:
+        _answers(target, contrast_kind or split, limit, model_choice, as_json)
+        return
+    if contrast_kind is not None:
+        _contrast(target, contrast_kind, limit, model_choice, as_json)
+        return
+    data = DataChoice(target, root, annotations, option or (), captions, column, split, limit, skip_missing)
+    _retrieval(
+        data,
+        model_choice,
+        output=output,
+        max_unreadable=max_unreadable,
+        transductive=[normalisation.value for normalisation in transductive or ()],
+        rerank=rerank,
+        as_json=as_json,
+    )
 
-    wanted = config.load(settings, set_ or ())
-    with ProgressBars() as progress:
-        if (contrast or answers) and target != _GENERATED:
-            needed, of = ("--contrast", "such pairs") if contrast else ("--answers", "true answers")
-            raise UsageError(f"{needed} goes with a data set that has {of}: {_GENERATED}")
-        told: dict[str, Any] = {}
-        if root or annotations or option or not (Path(target).is_dir() or target == _GENERATED):
-            if captions or column:
-                raise UsageError("--captions and --column go with a folder; a benchmark has annotations of its own")
-            told = _benchmark_options(target, root, annotations, option, split, limit, skip_missing)
-            dataset = plugins.build("datasets", target, told)
-            gone = dataset.missing
-        elif Path(target).is_dir():
-            dataset = _folder(Path(target), captions, column, skip_missing)
-            gone = dataset.missing
-        else:
-            dataset, gone = _generated(contrast or split, limit, progress), ()
-        section = _section(model, checkpoint, wanted, download)
-        made = models.make(section, wanted.device)
-        images = models.key_images(section) if "keyimages" not in wanted.model_fields_set else None
-        wanted = wanted.model_copy(update={"model": section, "keyimages": images or wanted.keyimages})
-        method = plugins.build("keyimages", wanted.keyimages.name, wanted.keyimages.options)
 
-        def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
-            return embed_all(videos, made, method, FeatureCache(array_cache.folder() / "features"), progress)
+@group.command()
+def contrast(
+    target: GeneratedArgument,
+    kind: Annotated[
+        str, typer.Option(help="what differs within a pair: order, direction, relation, colour, shape, count")
+    ],
+    limit: LimitOption = None,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    download: DownloadOption = False,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the captions that prefer their own video to one that differs in one thing; chance is 50 %."""
+    _contrast(target, kind, limit, ModelChoice(model, checkpoint, download, config.load(settings, set_ or ())), as_json)
 
-        if answers:
-            document, text = _reranking.answers(wanted, dataset, made, method, progress)
-        elif contrast:
-            document = _contrast(contrast, pair_scores(made, dataset.samples(), embed))
-            text = f"{contrast}: {document['accuracy']:.1f} {document['ci95']} of {document['n']} pairs"
-        else:
-            fingerprint = embedding_fingerprint(made, method)
-            report = evaluate_model(
-                made,
-                dataset.samples(),
-                embed,
-                fingerprint=fingerprint,
-                max_unreadable=max_unreadable,
-                transductive=[each.value for each in transductive or ()],
-                rerank=_reranking.reranking(wanted, made, method, progress) if rerank else None,
-            )
-            remarks = dataset.remarks if isinstance(dataset, IncompleteDataset) else ()
-            report = replace(report, model=models.spelled(section), missing=gone, remarks=remarks)
-            about = {
-                **{"target": target, "split": split, "dataset": {key: str(value) for key, value in told.items()}},
-                **wanted.model_dump(mode="json", exclude={"data", "train"}),
-            }
-            document, text = {**report.as_dict(), "config": about}, report.table()
-            if output:
-                _write(output, report, document)
-    if as_json:
-        print_json(document)
-    else:
-        announce(made.name)
-        out.print(text, markup=False)
+
+@group.command()
+def answers(
+    target: GeneratedArgument,
+    split: SplitOption = "test",
+    limit: LimitOption = None,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    download: DownloadOption = False,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put every question of the pools that has a true answer to each video and to its caption, and count."""
+    _answers(target, split, limit, ModelChoice(model, checkpoint, download, config.load(settings, set_ or ())), as_json)
 
 
 def compare(
-    one: Annotated[Path, typer.Argument(metavar="A", help="what `evaluate --output A` wrote")],
-    other: Annotated[Path, typer.Argument(metavar="B", help="the same of another model, on the same queries")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="what `evaluate --output A` wrote")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="the same of another model, on the same queries")],
     as_json: JsonOption = False,
 ) -> None:
-    """By how much B is better than A, with intervals and p-values of a paired bootstrap."""
-    from ..evaluation.compare import compare as compared
+    """Say by how much B is better than A, with intervals and p-values of a paired bootstrap."""
+    from ..evaluation import compare as comparison
 
-    found = compared(one, other)
+    result = comparison.compare(first, second)
     if as_json:
-        print_json(found.as_dict())
+        print_json(result.as_dict())
     else:
-        out.print(found.table(), markup=False)
+        out.print(result.table(), markup=False)
 
 
 def table(
@@ -177,7 +195,7 @@ def table(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Several evaluations of one test set in one table (Markdown), with published numbers to hold against them."""
+    """Print several evaluations of one test set as one table (Markdown), with published numbers below."""
     from ..evaluation import published
 
     rows = published.measured(runs or []) + (published.quoted(quoted) if quoted else [])
@@ -187,71 +205,100 @@ def table(
         out.print(published.table(rows), markup=False)
 
 
-def _section(model: str | None, checkpoint: Path | None, wanted: config.Settings, download: bool) -> config.Section:
-    """The model that is meant, by name."""
-    if checkpoint is not None:
-        if model is not None:
-            raise UsageError("--model and --checkpoint both name the model: give one of them")
-        return models.trained_section(str(checkpoint))
-    return models.resolve(chosen_model(model, wanted, download) or wanted.model)
+def _retrieval(
+    data_choice: DataChoice,
+    model_choice: ModelChoice,
+    *,
+    output: Path | None,
+    max_unreadable: float,
+    transductive: Sequence[str],
+    rerank: bool,
+    as_json: bool,
+) -> None:
+    """Measure retrieval, print it, and write it to `output`; the rest as `evaluate_model` has it."""
+    from ..features.embed import embedding_fingerprint
+
+    with ProgressBars() as progress:
+        data = load_data(data_choice, progress)
+        system = load_model(model_choice)
+        report = evaluate_model(
+            system.model,
+            data.dataset.samples(),
+            _embed(system, progress),
+            fingerprint=embedding_fingerprint(system.model, system.method),
+            max_unreadable=max_unreadable,
+            transductive=transductive,
+            rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
+        )
+        report = replace(
+            report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
+        )
+        document = {**report.as_dict(), "config": _config_document(data_choice, data, system)}
+        if output:
+            _write(output, report, document)
+    _print(document, report.table(), system, as_json)
 
 
-def _write(folder: Path, report: Report, document: dict[str, Any]) -> None:
-    """report.json with every query's rank, report.html with failures to look at, heatmap.png."""
+def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:
+    """Measure one contrast set, and print it."""
+    from ..datasets.moving_shapes import contrast_accuracy
+
+    require_generated(target, "pairs that differ in one thing")
+    with ProgressBars() as progress:
+        dataset = load_generated(kind, limit, progress)
+        system = load_model(choice)
+        accuracy = contrast_accuracy(pair_scores(system.model, dataset.samples(), _embed(system, progress)))
+    document = {"contrast": kind, **accuracy.as_dict()}
+    text = f"{kind}: {document['accuracy']:.1f} {bounds(*document['ci95'])} of {document['n']} pairs"
+    _print(document, text, system, as_json)
+
+
+def _answers(target: str, split: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:
+    """Measure how often questions are answered right, and print it."""
+    require_generated(target, "true answers")
+    with ProgressBars() as progress:
+        dataset = load_generated(split, limit, progress)
+        system = load_model(choice)
+        document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress)
+    _print(document, text, system, as_json)
+
+
+def _embed(system: EvaluationModel, progress: Progress) -> Embed:
+    def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
+        return system.embed(videos, progress)
+
+    return embed
+
+
+def _config_document(choice: DataChoice, data: EvaluationData, system: EvaluationModel) -> dict[str, Any]:
+    """Return what a report says of how it was made."""
+    options = {name: str(value) for name, value in data.options.items()}
+    document: dict[str, Any] = {"target": choice.target, "split": choice.split, "dataset": options}
+    return document | system.settings.model_dump(mode="json", exclude={"data", "train"})
+
+
+def _print(document: Mapping[str, Any], text: str, system: EvaluationModel, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        announce(system.model.name)
+        out.print(text, markup=False)
+
+
+def _write(folder: Path, report: Report, document: Mapping[str, Any]) -> None:
+    """Write report.json with every query's rank, report.html with failures to look at, and heatmap.png."""
     from ..evaluation.saved import REPORT
     from ..report import evaluation_page, heat_map
 
     assert report.details is not None
     folder.mkdir(parents=True, exist_ok=True)
     page = evaluation_page(report, document["config"], f"{document['model']} on {document['config']['target']}")
+    saved = {**document, "queries": report.details.as_dict()}
     files = {
-        REPORT: json.dumps({**document, "queries": report.details.as_dict()}, ensure_ascii=False, indent=1).encode(),
+        REPORT: json.dumps(saved, ensure_ascii=False, indent=1).encode(),
         "report.html": page.encode(),
         "heatmap.png": heat_map(report),
     }
     for name, content in files.items():
         write_atomically(folder / name, content)
-    say(f"report: {folder / 'report.html'}")
-
-
-def _folder(folder: Path, captions: Path | None, column: str | None, skip_missing: bool) -> Any:
-    missing = "skip" if skip_missing else "error"
-    values = {"root": folder, "captions": captions, "column": column, "missing": missing}
-    dataset = plugins.build("datasets", "folder", values)
-    if dataset.missing:
-        say(f"left out {len(dataset.missing)} files that are not in {folder}")
-    return dataset
-
-
-def _benchmark_options(
-    name: str,
-    root: Path | None,
-    annotations: Path | None,
-    option: list[str] | None,
-    split: str,
-    limit: int | None,
-    skip_missing: bool,
-) -> dict[str, Any]:
-    """A benchmark's options, as the command line gives them."""
-    if "/" in name or (root is None and name not in plugins.names("datasets")):
-        raise UsageError(f"{name}: neither a folder nor a data set; a benchmark's videos are named with --root DIR")
-    name = benchmark_name(name)
-    if root is None:
-        raise UsageError(f"{name}: where are its videos? --root DIR, and --annotations DIR for its annotation files")
-    values = {**benchmark_options(root, annotations, option), "split": split}
-    return {**values, **({"limit": limit} if limit else {}), **({"allowed": 1.0} if skip_missing else {})}
-
-
-def _generated(split: str, limit: int | None, progress: ProgressBars) -> Any:
-    """One query a video, so that n is the number of videos. Missing files are rendered into the cache first."""
-    dataset = plugins.build("datasets", _GENERATED, {"split": split, "captions": 1, "count": limit})
-    if missing := len(dataset.pending()):
-        progress.begin("rendering", missing)
-        dataset.generate(advance=progress.advance)
-    return dataset
-
-
-def _contrast(kind: str, scores: Any) -> dict[str, Any]:
-    from ..datasets.moving_shapes import contrast_accuracy
-
-    return {"contrast": kind, **contrast_accuracy(scores).as_dict()}
+    say(f"report: {escape(str(folder / 'report.html'))}")

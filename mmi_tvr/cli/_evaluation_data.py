@@ -1,0 +1,176 @@
+"""The data set and the model of an evaluation, as the command line names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import config, models, plugins
+from ..config import Section, Settings
+from ..errors import MediaError, UsageError
+from ..features.cache import FeatureCache
+from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMethod, Model
+from ..types import Embeddings, Video
+from ..utils import array_cache
+from ..utils.progress import Progress
+from ._console import chosen_model, say
+from .data import benchmark_name, benchmark_options
+
+GENERATED = "moving_shapes"
+
+
+@dataclass(frozen=True, slots=True)
+class DataChoice:
+    """Which captions and videos: a folder, the generated data set, a benchmark, or a data set of another package."""
+
+    target: str
+    root: Path | None = None
+    annotations: Path | None = None
+    option: Sequence[str] = ()
+    captions: Path | None = None
+    column: str | None = None
+    split: str = "test"
+    limit: int | None = None
+    skip_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationData:
+    """A data set that can be read now, and the options that the report says it was read with."""
+
+    dataset: Dataset
+    options: Mapping[str, Any]
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Ids of annotated videos that are not there."""
+        return self.dataset.missing if isinstance(self.dataset, IncompleteDataset) else ()
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the numbers should know of the data."""
+        return self.dataset.remarks if isinstance(self.dataset, IncompleteDataset) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which model, and the settings around it."""
+
+    model: str | None
+    checkpoint: Path | None
+    download: bool
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationModel:
+    """A loaded model with the key images that go with it; `settings` name both."""
+
+    settings: Settings
+    model: Model
+    method: KeyImageMethod
+
+    def embed(self, videos: Sequence[Video], progress: Progress) -> Sequence[Embeddings | MediaError]:
+        """Return the embeddings of videos, or why there are none; features come from the user's cache."""
+        from ..features.embed import embed_all
+
+        cache = FeatureCache(array_cache.folder() / "features")
+        return embed_all(videos, self.model, self.method, cache, progress)
+
+
+def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:
+    """Return the data set of a choice; a generated one is rendered first. UsageError where it cannot be read."""
+    of_benchmark = choice.root or choice.annotations or choice.option
+    if not of_benchmark and choice.target == GENERATED:
+        return EvaluationData(load_generated(choice.split, choice.limit, progress), {})
+    if not of_benchmark and Path(choice.target).is_dir():
+        return EvaluationData(_load_folder(choice), {})
+    if choice.captions or choice.column:
+        raise UsageError("--captions and --column go with a folder; a benchmark has annotations of its own")
+    foreign = choice.target in plugins.names("datasets") and plugins.origin("datasets", choice.target) is not None
+    options = _foreign_options(choice) if foreign else _benchmark_options(choice)
+    dataset: Dataset = plugins.build("datasets", choice.target, options)
+    _render(dataset, progress)
+    return EvaluationData(dataset, options)
+
+
+def load_generated(split: str, limit: int | None, progress: Progress) -> Any:
+    """Return the generated data set, rendered into the cache: one query a video, so that n is the number of videos."""
+    dataset = plugins.build("datasets", GENERATED, {"split": split, "captions": 1, "count": limit})
+    _render(dataset, progress)
+    return dataset
+
+
+def require_generated(target: str, purpose: str) -> None:
+    """Raise UsageError where a data set has not what only the generated one has."""
+    if target != GENERATED:
+        raise UsageError(f"{purpose} are known of one data set: {GENERATED}, not of {target}")
+
+
+def load_model(choice: ModelChoice) -> EvaluationModel:
+    """Return the model of a choice, with its own key images unless the settings name others."""
+    settings = choice.settings
+    section = _model_section(choice)
+    model = models.make(section, settings.device)
+    keyimages = settings.keyimages
+    if "keyimages" not in settings.model_fields_set:
+        keyimages = models.key_images(section) or keyimages
+    settings = settings.model_copy(update={"model": section, "keyimages": keyimages})
+    method: KeyImageMethod = plugins.build("keyimages", keyimages.name, keyimages.options)
+    return EvaluationModel(settings, model, method)
+
+
+def _model_section(choice: ModelChoice) -> Section:
+    if choice.checkpoint is None:
+        section = chosen_model(choice.model, choice.settings, choice.download)
+        return models.resolve(section or choice.settings.model)
+    if choice.model is not None:
+        raise UsageError("--model and --checkpoint both name the model: give one of them")
+    return models.trained_section(str(choice.checkpoint))
+
+
+def _load_folder(choice: DataChoice) -> Any:
+    missing = "skip" if choice.skip_missing else "error"
+    options = {"root": choice.target, "captions": choice.captions, "column": choice.column, "missing": missing}
+    dataset = plugins.build("datasets", "folder", options)
+    if dataset.missing:
+        say(f"left out {len(dataset.missing)} files that are not in {choice.target}")
+    return dataset
+
+
+def _benchmark_options(choice: DataChoice) -> dict[str, Any]:
+    """Return a benchmark's options. UsageError where the target is none, or its videos are not named."""
+    if "/" in choice.target or (choice.root is None and choice.target not in plugins.names("datasets")):
+        raise UsageError(
+            f"{choice.target}: neither a folder nor a data set; a benchmark's videos are named with --root DIR"
+        )
+    name = benchmark_name(choice.target)
+    if choice.root is None:
+        raise UsageError(f"{name}: where are its videos? --root DIR, and --annotations DIR for its annotation files")
+    options = benchmark_options(choice.root, choice.annotations, choice.option) | {"split": choice.split}
+    if choice.limit:
+        options["limit"] = choice.limit
+    if choice.skip_missing:
+        options["allowed"] = 1.0
+    return options
+
+
+def _foreign_options(choice: DataChoice) -> dict[str, Any]:
+    """Return the options of another package's data set: what the command line says, as far as it has such options."""
+    values = {
+        "root": choice.root,
+        "annotations": choice.annotations,
+        "split": choice.split,
+        "limit": choice.limit,
+    }
+    fields = plugins.load("datasets", choice.target).Options.model_fields
+    options = {name: value for name, value in values.items() if name in fields and value is not None}
+    return options | config.read(Section, None, choice.option).options
+
+
+def _render(dataset: object, progress: Progress) -> None:
+    if isinstance(dataset, GeneratedDataset) and (pending := len(dataset.pending())):
+        progress.begin("rendering", pending)
+        dataset.generate(advance=progress.advance)
