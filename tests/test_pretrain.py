@@ -25,30 +25,29 @@ from mmi_tvr.datasets.moving_shapes import (
 )
 from mmi_tvr.encoders.llava import Llava
 from mmi_tvr.experiments.pretrain import layout
+from mmi_tvr.experiments.pretrain.conversations import (
+    DESCRIBE,
+    Conversation,
+    caption_conversation,
+    comparison,
+    hard_negative,
+    judging_conversation,
+    proposed_question,
+    proposing_conversation,
+    question_prompt,
+    skeleton_context,
+    video_conversation,
+)
 from mmi_tvr.experiments.pretrain.data import (
     ClipBatches,
+    ConversationBatches,
     FrameBatches,
-    TalkBatches,
     answers,
     corpus,
-    judge,
-    look,
-    proposal,
-    propose,
-    read,
-    rival,
-    same,
+    text_numbers,
 )
-from mmi_tvr.experiments.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest, places
-from mmi_tvr.experiments.pretrain.language import (
-    DESCRIBE,
-    Speaker,
-    Talk,
-    about_skeleton,
-    asked,
-    compared,
-    right_replies,
-)
+from mmi_tvr.experiments.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest_events, places
+from mmi_tvr.experiments.pretrain.language import LanguageStage, right_replies
 from mmi_tvr.experiments.pretrain.options import PretrainOptions
 from mmi_tvr.experiments.pretrain.run import pretrain
 from mmi_tvr.types import Features
@@ -59,22 +58,22 @@ SHORT = {"steps": 2, "batch": 8, "rate": 1e-3}
 
 @pytest.fixture(scope="module")
 def dataset() -> MovingShapes:
-    made = plugins.build("datasets", "moving_shapes", {"split": "train", "count": VIDEOS})
-    assert isinstance(made, MovingShapes)
-    return made
+    split = plugins.build("datasets", "moving_shapes", {"split": "train", "count": VIDEOS})
+    assert isinstance(split, MovingShapes)
+    return split
 
 
 @pytest.fixture(scope="module")
 def words(dataset: MovingShapes) -> tuple[Any, Any]:
     texts = list(corpus(dataset.specs()))
-    said = [*texts, *answers(dataset.specs()), prompt_templates.judge().prompt]
-    return layout.clip_tokenizer(texts), layout.language_tokenizer(f" {text}" for text in said)
+    language = [*texts, *answers(dataset.specs()), prompt_templates.judge().prompt]
+    return layout.clip_tokenizer(texts), layout.language_tokenizer(f" {text}" for text in language)
 
 
 def features(count: int) -> list[Features]:
     random = np.random.default_rng(0)
     sizes = random.integers(2, 6, count)
-    found = []
+    videos = []
     for size in sizes:
         edges = np.arange(size + 1.0)
         arrays = {
@@ -82,8 +81,8 @@ def features(count: int) -> list[Features]:
             "regions": random.normal(size=(size, 9, 192)).astype(np.float16),
             "patches": random.normal(size=(size, 4, 192)).astype(np.float16),
         }
-        found.append(Features(np.stack([edges[:-1], edges[1:], edges[:-1] + 0.5], axis=1), arrays))
-    return found
+        videos.append(Features(np.stack([edges[:-1], edges[1:], edges[:-1] + 0.5], axis=1), arrays))
+    return videos
 
 
 def test_any_text_comes_back_from_the_tokenizers(words: tuple[Any, Any], dataset: MovingShapes) -> None:
@@ -119,7 +118,7 @@ def test_frame_batches_say_what_is_shown(dataset: MovingShapes) -> None:
     first, again = (next(data.epoch(0)) for _ in range(2))
     torch.testing.assert_close(first["pixels"], again["pixels"])
     assert first["texts"] == again["texts"]
-    assert [each["texts"] for each in data.epoch(0, skip=1)] == [each["texts"] for each in list(data.epoch(0))[1:]]
+    assert [batch["texts"] for batch in data.epoch(0, skip=1)] == [batch["texts"] for batch in list(data.epoch(0))[1:]]
     assert first["pixels"].shape == (8, 3, layout.IMAGE_SIZE, layout.IMAGE_SIZE)
     assert first["pixels"].abs().max() <= 1
     for row, name, cell in zip(first["ids"], first["names"], first["cells"].tolist(), strict=True):
@@ -133,12 +132,12 @@ def test_frame_batches_say_what_is_shown(dataset: MovingShapes) -> None:
 
 
 def test_clip_batches_describe_their_key_image(dataset: MovingShapes) -> None:
-    made = features(VIDEOS)
-    batch = next(ClipBatches(dataset, made, 8, seed=0).epoch(0))
+    videos = features(VIDEOS)
+    batch = next(ClipBatches(dataset, videos, 8, seed=0).epoch(0))
     for at, row in enumerate(batch["ids"]):
         spec = dataset.specs()[row]
         assert batch["texts"][at] in captions(spec)
-        time = float(made[row].segments[batch["places"][at], 2])
+        time = float(videos[row].segments[batch["places"][at], 2])
         assert batch["stills"][at] in stills(spec, time)
     assert batch["video"]["image"].shape[0] == 8
 
@@ -163,50 +162,53 @@ def test_clauses_tell_a_relation_and_its_opposite(dataset: MovingShapes) -> None
 def test_talks_are_true(dataset: MovingShapes) -> None:
     dice = np.random.default_rng(0)
     for spec in dataset.specs():
-        own = {each.text: each.answer for each in questions(spec)}
-        for about, talk in (("video", look(spec, dice)), ("text", read(spec, dice))):
-            looks = about == "video"
-            assert talk.looks == looks
-            assert looks or talk.context[len('Text: "') : -1] in captions(spec)
-            for prompt, reply in talk.turns:
+        own_answers = {question.text: question.answer for question in questions(spec)}
+        for about, conversation in (
+            ("video", video_conversation(spec, dice)),
+            ("text", caption_conversation(spec, dice)),
+        ):
+            with_images = about == "video"
+            assert conversation.with_images == with_images
+            assert with_images or conversation.context[len('Text: "') : -1] in captions(spec)
+            for prompt, reply in conversation.turns:
                 if prompt == DESCRIBE:
                     assert reply in captions(spec)
                     continue
-                if prompt == asked(prompt_templates.generate().asked("video"), True):
-                    assert reply in own
+                if prompt == question_prompt(prompt_templates.generate().asked("video"), True):
+                    assert reply in own_answers
                     continue
                 question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
-                assert reply == own.get(question, truth(question, about)(spec, not looks))
-                assert looks or spec.told or "left of" not in reply  # a caption that says nothing is not asked
+                assert reply == own_answers.get(question, truth(question, about)(spec, not with_images))
+                assert with_images or spec.told or "left of" not in reply  # a caption that says nothing is not asked
 
 
 def test_questions_are_proposed_in_the_words_that_ask_for_them(dataset: MovingShapes) -> None:
     """What is trained is the prompt of `prompts generate`: captions as a text, the request as a question about it."""
     specs, template = dataset.specs()[:3], prompt_templates.generate()
-    talk = propose(specs, np.random.default_rng(0))
-    ((request, reply),) = talk.turns
-    said = talk.context.removeprefix(f'Text: "{template.before} ').removesuffix('"')
-    assert said in {"; ".join(each) for each in itertools.product(*map(captions, specs))}
+    conversation = proposing_conversation(specs, np.random.default_rng(0))
+    ((request, reply),) = conversation.turns
+    quoted = conversation.context.removeprefix(f'Text: "{template.before} ').removesuffix('"')
+    assert quoted in {"; ".join(captions_of) for captions_of in itertools.product(*map(captions, specs))}
     question = template.text.partition("{texts}")[2].strip()
-    text = f"{template.before} {said}"
-    assert talk.context + request == prompt_templates.answer().text.format(text=text, question=question)
-    assert reply in [each.text for each in questions(specs[0])]
-    assert len({proposal(spec) for spec in dataset.specs()}) > 1  # other videos, other questions
+    text = f"{template.before} {quoted}"
+    assert conversation.context + request == prompt_templates.answer().text.format(text=text, question=question)
+    assert reply in [question.text for question in questions(specs[0])]
+    assert len({proposed_question(spec) for spec in dataset.specs()}) > 1  # other videos, other questions
 
 
 def test_skeletons_are_judged_by_what_is_true(dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmi_tvr.experiments.pretrain.data._MISTAKEN", 0)
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.conversations._MISTAKEN_SHARE", 0)
     dice = np.random.default_rng(0)
     specs = dataset.specs()
     replies = []
     for spec, other in itertools.pairwise(specs):
-        talk = judge(spec, [other] * 3 + [spec], dice)
-        *_, own = talk.turns
-        assert own[1] == "yes"  # whichever of the two equal ones is taken
-        said = talk.context.partition('"')[2].removesuffix('"')
-        for prompt, reply in talk.turns:
+        conversation = judging_conversation(spec, [other] * 3 + [spec], dice)
+        *_, same_video = conversation.turns
+        assert same_video[1] == "yes"  # whichever of the two equal ones is taken
+        quoted = conversation.context.partition('"')[2].removesuffix('"')
+        for prompt, reply in conversation.turns:
             shown = prompt.partition('"')[2].partition('"')[0]
-            assert talk.context + prompt == prompt_templates.judge().prompt.format(text=said, video=shown)
+            assert conversation.context + prompt == prompt_templates.judge().prompt.format(text=quoted, video=shown)
             replies.append(reply)
     assert {"yes", "no"} == set(replies)
 
@@ -217,9 +219,13 @@ def test_skeletons_hold_mistakes_that_do_not_change_what_is_right(
     specs = dataset.specs()
 
     def replies(mistaken: float) -> tuple[list[str], list[str]]:
-        monkeypatch.setattr("mmi_tvr.experiments.pretrain.data._MISTAKEN", mistaken)
-        talks = [judge(spec, [other], np.random.default_rng(7)) for spec, other in itertools.pairwise(specs)]
-        return [talk.turns[0][1] for talk in talks], [talk.turns[0][0] for talk in talks]
+        monkeypatch.setattr("mmi_tvr.experiments.pretrain.conversations._MISTAKEN_SHARE", mistaken)
+        conversations = [
+            judging_conversation(spec, [other], np.random.default_rng(7)) for spec, other in itertools.pairwise(specs)
+        ]
+        return [conversation.turns[0][1] for conversation in conversations], [
+            conversation.turns[0][0] for conversation in conversations
+        ]
 
     right, clean = replies(0)
     still_right, mistaken = replies(1)
@@ -228,29 +234,29 @@ def test_skeletons_hold_mistakes_that_do_not_change_what_is_right(
 
 
 def test_rivals_do_the_same_the_other_way_round(dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmi_tvr.experiments.pretrain.data._REORDERED", 1)
-    anyone, twin = dataset.specs()[:2]
-    found = [rival(spec, twin, anyone, np.random.default_rng(0)) for spec in dataset.specs()]
-    for spec, other in zip(dataset.specs(), found, strict=True):
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.conversations._REORDERED_SHARE", 1)
+    random_spec, twin = dataset.specs()[:2]
+    negatives = [hard_negative(spec, twin, random_spec, np.random.default_rng(0)) for spec in dataset.specs()]
+    for spec, other in zip(dataset.specs(), negatives, strict=True):
         if len(spec.events) == 1:
-            assert other in (twin, anyone)
+            assert other in (twin, random_spec)
         else:
             assert (other.things, other.events) == (spec.things, spec.events[::-1])
     assert {len(spec.events) == 1 for spec in dataset.specs()} == {True, False}
 
 
 def test_answers_of_a_skeleton_agree_up_to_the_first_token_that_does_not(words: tuple[Any, Any]) -> None:
-    prompt, reply, spans = compared(["a red ring", "two"], ["a red star", "two"], same=False)
+    prompt, reply, spans = comparison(["a red ring", "two"], ["a red star", "two"], same=False)
     assert reply == prompt_templates.judge().negative
     assert [prompt[span.start : span.end] for span in spans] == ["a red ring;", 'two"']
     assert [prompt[span.start : span.agreed] for span in spans] == ["a red ", 'two"']
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
     video = {"mask": torch.zeros(1, 1, dtype=torch.bool), "patches": torch.zeros(1, 1, llava.tokens_per_image, 1)}
-    talk = Talk(about_skeleton("a red star"), False, [(prompt, reply)], [spans])
-    (part,) = Speaker(llava).read({"talks": [talk], "video": video})
-    ids = words[1].encode(talk.context + prompt)
+    conversation = Conversation(skeleton_context("a red star"), False, [(prompt, reply)], [spans])
+    (group,) = LanguageStage(llava).read({"conversations": [conversation], "video": video})
+    ids = words[1].encode(conversation.context + prompt)
     for known, text in ((1, 'a red two"'), (0, "ring;")):
-        places = (part.agrees[0] == known).nonzero().flatten().tolist()
+        places = (group.agrees[0] == known).nonzero().flatten().tolist()
         assert "".join(words[1].decode(ids[place]) for place in places).strip() == text
 
 
@@ -258,130 +264,132 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
     """A question among others gets the states that it gets alone, in the words of the template."""
     torch.manual_seed(0)
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
-    data = TalkBatches(dataset, features(VIDEOS), 8, seed=0, looking=0.4, reading=0.3)
+    data = ConversationBatches(dataset, features(VIDEOS), 8, seed=0, video_share=0.4, caption_share=0.3)
     batch = data.batch(range(12), np.random.default_rng(1))
-    parts = Speaker(llava).read(batch)
-    assert sorted(row for part in parts for row in part.rows) == [*range(12)]
-    found = {row: (part.states[at], int(part.ends[at])) for part in parts for at, row in enumerate(part.rows)}
+    groups = LanguageStage(llava).read(batch)
+    assert sorted(row for group in groups for row in group.rows) == [*range(12)]
+    states_of = {row: (group.states[at], int(group.ends[at])) for group in groups for at, row in enumerate(group.rows)}
     template = prompt_templates.answer()
     compared = {"text": 0, "video": 0, "judged": 0}
-    for at, talk in enumerate(batch["talks"]):
-        images = int(batch["video"]["mask"][at].sum()) if talk.looks else 0
-        visual = llava.project(batch["video"]["patches"][at, :images]) if talk.looks else None
-        states, place = found[at]
-        for prompt, reply in talk.turns:
-            said = len(words[1].encode(prompt, add_special_tokens=False))
+    for at, conversation in enumerate(batch["conversations"]):
+        images = int(batch["video"]["mask"][at].sum()) if conversation.with_images else 0
+        visual = llava.project(batch["video"]["patches"][at, :images]) if conversation.with_images else None
+        states, place = states_of[at]
+        for prompt, reply in conversation.turns:
+            prompt_tokens = len(words[1].encode(prompt, add_special_tokens=False))
             replied = len(words[1].encode(f" {reply}", add_special_tokens=False)) + 1
             question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
-            whole = f"{llava.image_token * images if talk.looks else talk.context}{prompt}"
-            if talk.looks and prompt != DESCRIBE:
+            whole = f"{llava.image_token * images if conversation.with_images else conversation.context}{prompt}"
+            if conversation.with_images and prompt != DESCRIBE:
                 assert whole == template.video.format(images=llava.image_token * images, question=question)
             alone = llava(llava.inputs([whole], visual))
-            torch.testing.assert_close(states[place + said][None], alone, atol=1e-5, rtol=1e-4)
-            place += said + replied
-            compared["video" if talk.looks else "judged" if talk.answers else "text"] += 1
+            torch.testing.assert_close(states[place + prompt_tokens][None], alone, atol=1e-5, rtol=1e-4)
+            place += prompt_tokens + replied
+            compared["video" if conversation.with_images else "judged" if conversation.answers else "text"] += 1
     assert min(compared.values()) > 3
 
 
 def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
     """Told again from the class numbers, and compared with what the captions say."""
     for spec in dataset.specs():
-        told, shown = (facts([spec], told=each)[0].tolist() for each in (True, False))
-        assert len(told) == len(SIZES)
-        assert all(own in range(size) or own == -100 for own, size in zip(told, SIZES, strict=True))
+        classes, shown = (facts([spec], from_captions=captioned)[0].tolist() for captioned in (True, False))
+        assert len(classes) == len(SIZES)
+        assert all(number in range(size) or number == -100 for number, size in zip(classes, SIZES, strict=True))
         for at, event in enumerate(spec.events):
-            action, colour, shape = told[3 * at : 3 * at + 3]
+            action, colour, shape = classes[3 * at : 3 * at + 3]
             actor = spec.things[event.actor]
             assert (ACTIONS[action], COLOURS[colour], SHAPES[shape]) == (event.action, actor.colour, actor.shape)
-        assert told[3 * len(spec.events) : 9] == [len(ACTIONS), len(COLOURS), len(SHAPES)] * (3 - len(spec.events))
+        assert classes[3 * len(spec.events) : 9] == [len(ACTIONS), len(COLOURS), len(SHAPES)] * (3 - len(spec.events))
         if spec.relation:
             axis, colour, shape = shown[-5:-2]
             first = f"{COLOURS[colour]} {SHAPES[shape]}"
             two = [f"{thing.colour} {thing.shape}" for thing in spec.things[:2]]
             assert first == two[spec.relation in ("right", "below")]
             assert axis == (spec.relation in ("above", "below"))
-        assert told[-5:] == (shown[-5:] if spec.told else [-100] * 5)
+        assert classes[-5:] == (shown[-5:] if spec.told else [-100] * 5)
 
 
 def test_the_latest_event_is_the_one_that_began_last(dataset: MovingShapes) -> None:
     for spec in dataset.specs():
-        before, *rows = latest(spec, [0.0, *(start / 1000 + 0.3 * spec.length / 1000 for start in spec.starts)])
+        before, *rows = latest_events(spec, [0.0, *(start / 1000 + 0.3 * spec.length / 1000 for start in spec.starts)])
         assert before == [len(ACTIONS), len(COLOURS), len(SHAPES), 0]
-        told = facts([spec], told=True)[0].tolist()
-        assert rows == [[*told[3 * at : 3 * at + 3], at + 1] for at in range(len(spec.events))]
+        classes = facts([spec], from_captions=True)[0].tolist()
+        assert rows == [[*classes[3 * at : 3 * at + 3], at + 1] for at in range(len(spec.events))]
 
 
 def test_events_are_read_behind_each_key_image(words: tuple[Any, Any], dataset: MovingShapes) -> None:
     """The reader sees no state but that of a key image's last token, in the rows that are shown any."""
     torch.manual_seed(0)
-    speaker = Speaker(Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2))
-    batch = TalkBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
-    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
-    grouped = speaker.parameter_groups()
-    assert {each.ndim for each in grouped["layers"]} == {2}
+    stage = LanguageStage(Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2))
+    batch = ConversationBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
+    reader_inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    grouped = stage.parameter_groups()
+    assert {parameter.ndim for parameter in grouped["layers"]} == {2}
     assert len(grouped["layers"]) == 4 * 7 + 2  # of each block: four of attention, three of the feed-forward part
-    speaker.events.register_forward_hook(lambda _, inputs, __: asked.append(inputs))
-    terms = speaker.loss_terms(batch, ("replies", "judged", "agrees", "facts", "events"))
+    stage.events.register_forward_hook(lambda _, inputs, __: reader_inputs.append(inputs))
+    terms = stage.loss_terms(batch, ("replies", "judged", "agrees", "facts", "events"))
     assert set(terms) == {"replies", "judged", "agrees", "facts", "events"}
-    looking = [at for at, talk in enumerate(batch["talks"]) if talk.looks]
+    looking = [at for at, conversation in enumerate(batch["conversations"]) if conversation.with_images]
     images = sum(int(batch["video"]["mask"][at].sum()) for at in looking)
-    (states, told) = asked[0]
-    assert len(states) == len(told) == images > 0
-    found = {row: part.states[at] for part in speaker.read(batch) for at, row in enumerate(part.rows)}
-    first = found[looking[0]]
+    (states, events) = reader_inputs[0]
+    assert len(states) == len(events) == images > 0
+    states_of = {row: group.states[at] for group in stage.read(batch) for at, row in enumerate(group.rows)}
+    first = states_of[looking[0]]
     picture = words[1].convert_tokens_to_ids("<image>")
-    ids = torch.tensor(speaker._row(batch["talks"][looking[0]], int(batch["video"]["mask"][looking[0]].sum())).ids)
-    last = (ids == picture).nonzero()[:, 0][speaker.llava.tokens_per_image - 1 :: speaker.llava.tokens_per_image]
+    ids = torch.tensor(
+        stage._tokenize(batch["conversations"][looking[0]], int(batch["video"]["mask"][looking[0]].sum())).ids
+    )
+    last = (ids == picture).nonzero()[:, 0][stage.llava.tokens_per_image - 1 :: stage.llava.tokens_per_image]
     assert any(torch.allclose(first[last[0]], state, atol=1e-6) for state in states)
     assert len(last) == int(batch["video"]["mask"][looking[0]].sum())
 
 
 def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) -> None:
     torch.manual_seed(0)
-    wanted = facts(dataset.specs(), told=True)
-    vectors = torch.nn.functional.one_hot(torch.arange(len(wanted)), 192).float()
+    classes = facts(dataset.specs(), from_captions=True)
+    vectors = torch.nn.functional.one_hot(torch.arange(len(classes)), 192).float()
     reader = FactReader(192)
     optimiser = torch.optim.Adam(reader.parameters(), lr=0.1)
-    first = reader(vectors, wanted).item()
+    first = reader(vectors, classes).item()
     for _ in range(60):
         optimiser.zero_grad()
-        reader(vectors, wanted).backward()
+        reader(vectors, classes).backward()
         optimiser.step()
-    assert reader(vectors, wanted).item() < 0.02 * first
+    assert reader(vectors, classes).item() < 0.02 * first
 
 
 def test_places_are_the_means_of_what_is_visible(dataset: MovingShapes) -> None:
     for spec in dataset.specs():
         time = spec.starts[0] / 1000
-        found = places(spec, time)
+        values = places(spec, time)
         for row, word in enumerate((*COLOURS, *SHAPES)):
-            shown = [each for each in seen(spec, time) if word in (each.colour, each.shape)]
-            assert bool(found[row, 0]) == bool(shown)
+            shown = [shape for shape in seen(spec, time) if word in (shape.colour, shape.shape)]
+            assert bool(values[row, 0]) == bool(shown)
             if shown:
-                wanted = [(*each.centre, each.radius, each.turned) for each in shown]
-                np.testing.assert_allclose(found[row, 1:], np.mean(wanted, axis=0), atol=1e-6)
+                expected = [(*shape.centre, shape.radius, shape.turned) for shape in shown]
+                np.testing.assert_allclose(values[row, 1:], np.mean(expected, axis=0), atol=1e-6)
     reader = PlaceReader(192)
-    assert reader(torch.zeros(4, 192), torch.stack([found] * 4)).isfinite()
+    assert reader(torch.zeros(4, 192), torch.stack([values] * 4)).isfinite()
 
 
 def test_equal_texts_have_equal_numbers() -> None:
-    assert same(["a", "b", "a"])[0] == same(["a", "b", "a"])[2] != same(["b"])[0]
+    assert text_numbers(["a", "b", "a"])[0] == text_numbers(["a", "b", "a"])[2] != text_numbers(["b"])[0]
 
 
 def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes) -> None:
     """Labels are the replies' tokens and ends alone; a model that knows them all is 100 % right."""
     torch.manual_seed(0)
     clip = layout.new_clip(words[0])
-    speaker = Speaker(Llava(layout.new_llava(clip, words[1]), words[1], 2))
-    batch = next(TalkBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
-    parts = speaker.read(batch)
+    stage = LanguageStage(Llava(layout.new_llava(clip, words[1]), words[1], 2))
+    batch = next(ConversationBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
+    groups = stage.read(batch)
     tokenizer = words[1]
-    for part in parts:
-        for row, labels in zip(part.rows, part.labels, strict=True):
-            told = tokenizer.decode(labels[labels >= 0])
-            assert told == "".join(f" {reply}</s>" for _, reply in batch["talks"][row].turns)
-    assert right_replies(speaker, batch) < 50
-    labels_of = iter([part.labels for part in parts])
+    for group in groups:
+        for row, labels in zip(group.rows, group.labels, strict=True):
+            decoded = tokenizer.decode(labels[labels >= 0])
+            assert decoded == "".join(f" {reply}</s>" for _, reply in batch["conversations"][row].turns)
+    assert right_replies(stage, batch) < 50
+    labels_of = iter([group.labels for group in groups])
 
     def knows(states: torch.Tensor) -> torch.Tensor:
         perfect = torch.zeros(*states.shape[:2], len(tokenizer))
@@ -389,19 +397,19 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
         perfect[:, :-1].scatter_(2, following[..., None], 1.0)
         return perfect
 
-    speaker.llava.logits = knows  # type: ignore[method-assign]
-    assert right_replies(speaker, batch) == 100
+    stage.llava.logits = knows  # type: ignore[method-assign]
+    assert right_replies(stage, batch) == 100
 
 
 def test_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
     options = PretrainOptions(videos=VIDEOS, frames=SHORT, clips=SHORT, language=SHORT, precision="float32")
-    found = pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True)
-    assert set(found) == {"frames", "clips", "language"}
-    assert all(0 <= value <= 100 for value in found.values())
+    measures = pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True)
+    assert set(measures) == {"frames", "clips", "language"}
+    assert all(0 <= value <= 100 for value in measures.values())
     weights = tmp_path / "run" / "base" / "model.safetensors"
     before = weights.read_bytes()
-    assert pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True) == found
+    assert pretrain(tmp_path / "run", options, cache=tmp_path / "features", cpu=True) == measures
     assert weights.read_bytes() == before
     values = {"llava": {"checkpoint": str(tmp_path / "run" / "base"), "attention": "eager"}, "heads": {"heads": 6}}
     model = plugins.build("models", "mmi", values, device="cpu")

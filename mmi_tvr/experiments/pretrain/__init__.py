@@ -2,6 +2,7 @@
 
 layout    its architecture and its files, as published checkpoints have them
 data      batches: single pictures with exact descriptions, cached key images with captions and questions
+conversations  what is said about videos, captions and skeletons: prompts, and the replies that are true
 frames    stage 1: vision and text tower, contrastively, on single pictures
 clips     stage 2: the text tower learns events, on cached features
 language  stage 3: projector and language model, by captions and answers

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...nn.losses import Temperature, info_nce
 from ...nn.options import HeadOptions
 from ...nn.video import VideoHead, one_frame_per_segment
-from .data import same
+from .data import text_numbers
 from .facts import FactReader
 from .frames import encode
 from .layout import REGIONS
@@ -41,30 +41,30 @@ class ClipReader(nn.Module):
         self._tokenizer = tokenizer
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {"towers": [each for each in self.parameters() if each.requires_grad]}
+        return {"towers": [parameter for parameter in self.parameters() if parameter.requires_grad]}
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        seen = batch["video"]
+        video = batch["video"]
         texts = self.texts(batch["texts"])
-        scale = {name: each() for name, each in self.temperatures.items()}
+        scale = {name: temperature() for name, temperature in self.temperatures.items()}
         terms = {"facts": self.facts(texts, batch["facts"])}
         terms["clauses"] = self.facts(self.texts(batch["clauses"]), batch["placed"])
         if set(names) - set(terms):
-            image = seen["image"][torch.arange(len(texts)), batch["places"]]
-            alike = same(batch["stills"]).to(image.device)
-            terms["stills"] = info_nce(self.texts(batch["stills"]), image, scale["stills"], alike)
-            video, mean = self.videos(seen)
-            terms["videos"] = info_nce(texts, video, scale["videos"])
-            terms["means"] = info_nce(texts, mean, scale["means"])
-            terms["shown"] = self.shown(video, batch["shown"])
+            image = video["image"][torch.arange(len(texts)), batch["places"]]
+            groups = text_numbers(batch["stills"]).to(image.device)
+            terms["stills"] = info_nce(self.texts(batch["stills"]), image, scale["stills"], groups)
+            vectors, means = self.videos(video)
+            terms["videos"] = info_nce(texts, vectors, scale["videos"])
+            terms["means"] = info_nce(texts, means, scale["means"])
+            terms["shown"] = self.shown(vectors, batch["shown"])
         return terms
 
-    def videos(self, seen: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Key images of B videos -> the reader's vectors (B, D), and their means (B, D)."""
-        mask = seen["mask"]
-        mean = (seen["image"] * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        return self.reader(seen["image"], seen["regions"], one_frame_per_segment(mask)).video, mean
+    def videos(self, video: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return, of the key images of B videos, the reader's vectors (B, D), and their means (B, D)."""
+        mask = video["mask"]
+        means = (video["image"] * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        return self.reader(video["image"], video["regions"], one_frame_per_segment(mask)).video, means
 
     def texts(self, texts: list[str]) -> Tensor:
-        """(B, D), not normalised."""
+        """Return the vectors (B, D) of sentences, not normalised."""
         return encode(self.clip, self._tokenizer, texts)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ...datasets.moving_shapes import ACTIONS, COLOURS, SHAPES, Spec, seen
 from ...nn.losses import IGNORE_INDEX
 
-MOST = 3  # things, and events
+MOST = 3  # things of a video, and events
 _NUMBERS = (1, 2, 3)
 _EVENT = (len(ACTIONS), len(COLOURS), len(SHAPES))
 _THING = (len(COLOURS), len(SHAPES), len(_NUMBERS))
@@ -26,27 +26,30 @@ _PLACED = (2, len(COLOURS), len(SHAPES), len(COLOURS), len(SHAPES))  # the axis,
 _SPREADS = (1 / 12, 1 / 12, 4e-4, 0.02)
 # An event or thing has one class more, the last: there is none.
 SIZES = (*(size + 1 for size in (*_EVENT * MOST, *_THING * MOST)), *_PLACED)
-LATEST = (*(size + 1 for size in _EVENT), MOST + 1)  # what `latest` tells of each key image
+LATEST = (*(size + 1 for size in _EVENT), MOST + 1)  # what `latest_events` says of each key image
 _BEGUN = 0.25  # share of an event that has to be over before a picture shows it
 
 
-def facts(specs: Sequence[Spec], told: bool) -> Tensor:
-    """Classes (B, F) of each spec: events in order, things by name, and who stands on the left (or above) of whom.
+def facts(specs: Sequence[Spec], from_captions: bool) -> Tensor:
+    """Return the classes (B, F) of each spec: events in order, things by name, and who stands on the left (or above) of
+    whom.
 
-    told: what captions say, so that a relation which none of them mentions is IGNORE_INDEX; else what pictures show.
+    from_captions: what captions say, so that a relation which none of them mentions is IGNORE_INDEX; else what pictures
+    show.
     """
-    return torch.tensor([_facts(spec, told) for spec in specs])
+    return torch.tensor([_facts(spec, from_captions) for spec in specs])
 
 
 def relation_facts(specs: Sequence[Spec]) -> Tensor:
-    """As `facts`, of a text that tells the relation alone: all else is IGNORE_INDEX."""
-    found = facts(specs, told=False)
-    found[:, : -len(_PLACED)] = IGNORE_INDEX
-    return found
+    """Return facts as `facts` does, of a text that states the relation alone: all else is IGNORE_INDEX."""
+    classes = facts(specs, from_captions=False)
+    classes[:, : -len(_PLACED)] = IGNORE_INDEX
+    return classes
 
 
-def latest(spec: Spec, times: Sequence[float]) -> list[list[int]]:
-    """At each of these times (seconds): action, colour and shape of the event that began last, and how many began."""
+def latest_events(spec: Spec, times: Sequence[float]) -> list[list[int]]:
+    """Return, of each of these times (seconds), action, colour and shape of the event that began last, and how many
+    began."""
     rows = []
     for time in times:
         begun = sum(time >= (start + _BEGUN * spec.length) / 1000 for start in spec.starts)
@@ -62,27 +65,28 @@ class FactReader(nn.Module):
         self.sizes = list(sizes)
         self.read = nn.Linear(width, sum(sizes))
 
-    def forward(self, vectors: Tensor, wanted: Tensor) -> Tensor:
-        """Mean cross-entropy of (B, D) vectors and (B, F) classes."""
+    def forward(self, vectors: Tensor, classes: Tensor) -> Tensor:
+        """Return the mean cross-entropy of (B, D) vectors and (B, F) classes."""
         parts = self.read(vectors).float().split(self.sizes, dim=-1)
-        losses = [
-            functional.cross_entropy(part, own, ignore_index=IGNORE_INDEX, reduction="sum")
-            / max(1, int((own >= 0).sum()))
-            for part, own in zip(parts, wanted.T, strict=True)
-        ]
+        losses = []
+        for part, labels in zip(parts, classes.T, strict=True):
+            loss = functional.cross_entropy(part, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+            losses.append(loss / max(1, int((labels >= 0).sum())))
         return torch.stack(losses).mean()
 
 
 def places(spec: Spec, time: float) -> Tensor:
-    """Of every colour and shape at a time (seconds): whether it is visible, and the means of what has it: x, y, radius,
-    and how far it is turned (`datasets.moving_shapes.Shown`). (8 colours + 6 shapes, 5)."""
-    there = seen(spec, time)
+    """Return, of every colour and shape at a time (seconds), whether it is visible, and the means of what has it: x, y,
+    radius, and how far it is turned (`datasets.moving_shapes.Shown`). (8 colours + 6 shapes, 5)."""
+    visible = seen(spec, time)
     rows = []
     for index, words in ((1, COLOURS), (2, SHAPES)):
         for word in words:
-            found = [(*each.centre, each.radius, each.turned) for each in there if each[index] == word]
-            means = [sum(each) / len(found) for each in zip(*found, strict=True)] if found else [0.0] * len(_SPREADS)
-            rows.append([float(bool(found)), *means])
+            values = [(*shape.centre, shape.radius, shape.turned) for shape in visible if shape[index] == word]
+            means = [0.0] * len(_SPREADS)
+            if values:
+                means = [sum(column) / len(values) for column in zip(*values, strict=True)]
+            rows.append([float(bool(values)), *means])
     return torch.tensor(rows)
 
 
@@ -99,32 +103,34 @@ class PlaceReader(nn.Module):
         super().__init__()
         self.read = nn.Linear(width, (1 + len(_SPREADS)) * (len(COLOURS) + len(SHAPES)))
         self.register_buffer("spreads", torch.tensor(_SPREADS), persistent=False)
+        self.spreads: Tensor
 
-    def forward(self, vectors: Tensor, wanted: Tensor) -> Tensor:
-        """Loss of (B, D) vectors and (B, C, 5) places: visible or not, and half the squared errors of the visible ones'
-        other values, each as a share of that value's variance."""
-        said = self.read(vectors).float().view_as(wanted)
-        visible = wanted[..., 0]
-        there = functional.binary_cross_entropy_with_logits(said[..., 0], visible)
-        error = ((said[..., 1:] * self.spreads.sqrt() - wanted[..., 1:]) ** 2 / self.spreads).sum(dim=-1) / 2
-        return there + (error * visible).sum() / visible.sum().clamp(min=1)
+    def forward(self, vectors: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of (B, D) vectors and (B, C, 5) places: visible or not, and half the squared errors of the
+        visible ones' other values, each as a share of that value's variance."""
+        predicted = self.read(vectors).float().view_as(targets)
+        visible = targets[..., 0]
+        presence = functional.binary_cross_entropy_with_logits(predicted[..., 0], visible)
+        error = ((predicted[..., 1:] * self.spreads.sqrt() - targets[..., 1:]) ** 2 / self.spreads).sum(dim=-1) / 2
+        loss: Tensor = presence + (error * visible).sum() / visible.sum().clamp(min=1)
+        return loss
 
 
-def _facts(spec: Spec, told: bool) -> list[int]:
-    found: list[int] = []
+def _facts(spec: Spec, from_captions: bool) -> list[int]:
+    classes: list[int] = []
     for number in range(len(spec.events)):
-        found += _event(spec, number)
-    found += list(_EVENT) * (MOST - len(spec.events))
+        classes += _event(spec, number)
+    classes += list(_EVENT) * (MOST - len(spec.events))
     for thing in sorted(spec.things, key=lambda thing: thing.name):
-        found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), _NUMBERS.index(thing.count)]
-    found += list(_THING) * (MOST - len(spec.things))
-    if not spec.relation or (told and not spec.told):
-        return [*found, *[IGNORE_INDEX] * len(_PLACED)]
+        classes += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), _NUMBERS.index(thing.count)]
+    classes += list(_THING) * (MOST - len(spec.things))
+    if not spec.relation or (from_captions and not spec.told):
+        return [*classes, *[IGNORE_INDEX] * len(_PLACED)]
     first, second = spec.things[:2] if spec.relation in ("left", "above") else spec.things[1::-1]
-    found.append(int(spec.relation in ("above", "below")))
+    classes.append(int(spec.relation in ("above", "below")))
     for thing in (first, second):
-        found += [COLOURS.index(thing.colour), SHAPES.index(thing.shape)]
-    return found
+        classes += [COLOURS.index(thing.colour), SHAPES.index(thing.shape)]
+    return classes
 
 
 def _event(spec: Spec, number: int) -> tuple[int, int, int]:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...nn.losses import Temperature, info_nce
-from .data import same
+from .data import text_numbers
 from .facts import PlaceReader
-from .layout import READ, REGIONS, TOKENS, padded
+from .layout import FEATURE_LAYER, REGIONS, TOKENS, padded
 
-_TOGETHER = 64  # sentences that are read at once
+_SENTENCES = 64  # sentences that are read at once
 
 
 class FrameTowers(nn.Module):
@@ -37,57 +37,58 @@ class FrameTowers(nn.Module):
         self._tokenizer = tokenizer
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {"towers": [each for each in self.parameters() if each.requires_grad]}
+        return {"towers": [parameter for parameter in self.parameters() if parameter.requires_grad]}
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        seen = self.clip.vision_model(batch["pixels"], output_hidden_states=True)
-        image, regions = self._vector(seen), self._regions(seen)
-        there = regions[torch.arange(len(regions)), batch["cells"]]
-        named = self.texts(batch["names"])
+        output = self.clip.vision_model(batch["pixels"], output_hidden_states=True)
+        image, regions = self._vector(output), self._regions(output)
+        named_regions = regions[torch.arange(len(regions)), batch["cells"]]  # (B, D)
+        name_vectors = self.texts(batch["names"])
+        name_groups = text_numbers(batch["names"]).to(name_vectors.device)
         return {
             "pictures": info_nce(self.texts(batch["texts"]), image, self.temperature(), batch["groups"]),
-            "places": self.places(image, batch["places"]) + self.token_places(_tokens(seen), batch["places"]),
-            "regions": info_nce(named, there, self.region_temperature(), same(batch["names"]).to(there.device)),
+            "places": self.places(image, batch["places"]) + self.token_places(_tokens(output), batch["places"]),
+            "regions": info_nce(name_vectors, named_regions, self.region_temperature(), name_groups),
         }
 
     def pictures(self, pixels: Tensor) -> Tensor:
-        """Preprocessed pictures (B, 3, H, W) -> vectors (B, D), not normalised."""
+        """Return the vectors (B, D) of preprocessed pictures (B, 3, H, W), not normalised."""
         return self._vector(self.clip.vision_model(pixels))
 
     def texts(self, texts: list[str]) -> Tensor:
-        """(B, D), not normalised."""
+        """Return the vectors (B, D) of sentences, not normalised."""
         return encode(self.clip, self._tokenizer, texts)
 
-    def _vector(self, seen: Any) -> Tensor:
-        vectors: Tensor = self.clip.visual_projection(seen.pooler_output)
+    def _vector(self, output: Any) -> Tensor:
+        vectors: Tensor = self.clip.visual_projection(output.pooler_output)
         return vectors
 
-    def _regions(self, seen: Any) -> Tensor:
-        """Vectors of the regions, (B, REGIONS**2, D)."""
-        tokens = self.clip.visual_projection(self.clip.vision_model.post_layernorm(seen.last_hidden_state[:, 1:]))
+    def _regions(self, output: Any) -> Tensor:
+        """Return the vectors of the regions, (B, REGIONS**2, D)."""
+        tokens = self.clip.visual_projection(self.clip.vision_model.post_layernorm(output.last_hidden_state[:, 1:]))
         return _pooled(tokens, REGIONS)
 
 
-def _tokens(seen: Any) -> Tensor:
-    """What a language model is shown of each picture before its projector, in one vector (B, TOKENS**2 * d)."""
-    return _pooled(seen.hidden_states[READ][:, 1:], TOKENS).flatten(1)
+def _tokens(output: Any) -> Tensor:
+    """Return what a language model is shown of each picture before its projector, in one vector (B, TOKENS**2 * d)."""
+    return _pooled(output.hidden_states[FEATURE_LAYER][:, 1:], TOKENS).flatten(1)
 
 
 def _pooled(tokens: Tensor, grid: int) -> Tensor:
-    """(B, side**2, d) -> (B, grid**2, d)."""
+    """Return the means of the cells of a coarser grid: (B, side**2, d) -> (B, grid**2, d)."""
     side = int(tokens.shape[1] ** 0.5)
-    square = tokens.transpose(1, 2).unflatten(2, (side, side))
+    square = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
     return functional.adaptive_avg_pool2d(square.float(), grid).flatten(2).transpose(1, 2)
 
 
 def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:
-    """Sentences -> vectors in CLIP's space, with gradients. (B, D). Sentences of like length go together."""
+    """Return the vectors of sentences in CLIP's space, (B, D), with gradients. Sentences of like length go together."""
     model = clip.text_model
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     parts = []
-    for first in range(0, len(order), _TOGETHER):
-        some = [texts[row] for row in order[first : first + _TOGETHER]]
-        inputs = padded(tokenizer, some, model.config.max_position_embeddings)
-        said = model(**{name: each.to(clip.device) for name, each in inputs.items()})
-        parts.append(clip.text_projection(said.pooler_output))
+    for first in range(0, len(order), _SENTENCES):
+        sentences = [texts[row] for row in order[first : first + _SENTENCES]]
+        inputs = padded(tokenizer, sentences, model.config.max_position_embeddings)
+        output = model(**{name: tensor.to(clip.device) for name, tensor in inputs.items()})
+        parts.append(clip.text_projection(output.pooler_output))
     return torch.cat(parts)[torch.tensor(order, device=clip.device).argsort()]

@@ -20,44 +20,68 @@ IMAGE_SIZE, PATCH = 48, 8
 WIDTH = 192  # D, of the space that pictures and texts share
 VOCABULARY = 1024
 TOKENS, REGIONS = 2, 3  # grids: visual tokens of a key image, regions of the spatial head
-READ = -2  # the layer of the vision tower that visual tokens are taken from, as in LLaVA
-_VISION = {
-    **{"hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 4, "num_attention_heads": 3},
-    **{"image_size": IMAGE_SIZE, "patch_size": PATCH, "hidden_act": "gelu", "projection_dim": WIDTH},
+FEATURE_LAYER = -2  # of the vision tower that visual tokens are taken from, as in LLaVA
+_VISION: dict[str, Any] = {
+    "hidden_size": 192,
+    "intermediate_size": 576,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "image_size": IMAGE_SIZE,
+    "patch_size": PATCH,
+    "hidden_act": "gelu",
+    "projection_dim": WIDTH,
 }
-_TEXT = {
-    **{"hidden_size": 160, "intermediate_size": 480, "num_hidden_layers": 3, "num_attention_heads": 4},
-    **{"max_position_embeddings": 96, "hidden_act": "gelu", "projection_dim": WIDTH},
+_TEXT: dict[str, Any] = {
+    "hidden_size": 160,
+    "intermediate_size": 480,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 96,
+    "hidden_act": "gelu",
+    "projection_dim": WIDTH,
 }
-_LANGUAGE = {
-    **{"hidden_size": 192, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4},
-    **{"max_position_embeddings": 1024, "tie_word_embeddings": True},
+_LANGUAGE: dict[str, Any] = {
+    "hidden_size": 192,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 1024,
+    "tie_word_embeddings": True,
 }
-_SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
-_PREPROCESSOR = {
+_SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+_PREPROCESSOR: dict[str, Any] = {
     "image_processor_type": "CLIPImageProcessor",
-    **{"do_resize": True, "size": {"shortest_edge": IMAGE_SIZE}},
-    **{"do_center_crop": True, "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE}},
-    **{"do_rescale": True, "rescale_factor": 1 / 255, "do_convert_rgb": True},
-    **{"do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]},
+    "do_resize": True,
+    "size": {"shortest_edge": IMAGE_SIZE},
+    "do_center_crop": True,
+    "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_convert_rgb": True,
+    "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
 }
-_PROCESSOR = {
-    **{"processor_class": "LlavaProcessor", "patch_size": PATCH, "num_additional_image_tokens": 1},
+_PROCESSOR: dict[str, Any] = {
+    "processor_class": "LlavaProcessor",
+    "patch_size": PATCH,
+    "num_additional_image_tokens": 1,
     "vision_feature_select_strategy": "default",
 }
+_EAGER: dict[str, Any] = {"attn_implementation": "eager"}  # attention in plain tensor operations
 
 
 def clip_tokenizer(texts: Iterable[str]) -> Any:
-    """transformers' CLIPTokenizer with a vocabulary learned on these texts."""
+    """Return transformers' CLIPTokenizer with a vocabulary learned on these texts."""
     from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
     from transformers import CLIPTokenizer
 
-    shell = CLIPTokenizer()
+    untrained = CLIPTokenizer()
     raw = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    raw.normalizer = shell.backend_tokenizer.normalizer
-    raw.pre_tokenizer = shell.backend_tokenizer.pre_tokenizer
+    raw.normalizer = untrained.backend_tokenizer.normalizer
+    raw.pre_tokenizer = untrained.backend_tokenizer.pre_tokenizer
     letters = pre_tokenizers.ByteLevel.alphabet()
     ends = [f"{letter}</w>" for letter in letters]
     trainer = BpeTrainer(
@@ -65,73 +89,83 @@ def clip_tokenizer(texts: Iterable[str]) -> Any:
     )
     raw.train_from_iterator(texts, trainer)
     learned = json.loads(raw.to_str())["model"]
-    merges = [tuple(merge) for merge in learned["merges"]]
-    known = dict.fromkeys((*sorted(letters), *sorted(ends), *("".join(merge) for merge in merges)))
-    tokens = [*known, "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: at for at, token in enumerate(tokens)}, merges=merges)
+    merges: Any = [tuple(merge) for merge in learned["merges"]]  # pairs, which transformers' annotation leaves out
+    words = dict.fromkeys((*sorted(letters), *sorted(ends), *("".join(merge) for merge in merges)))
+    tokens = [*words, "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=merges)
 
 
 def language_tokenizer(texts: Iterable[str]) -> Any:
-    """The language model's tokenizer, with its image token; every text starts with <s>."""
+    """Return the language model's tokenizer, with its image token; every text starts with <s>."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
     from transformers import PreTrainedTokenizerFast
 
+    fast_tokenizer: Any = PreTrainedTokenizerFast  # its constructor has no annotations
     raw = Tokenizer(BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     letters = pre_tokenizers.ByteLevel.alphabet()
     trainer = BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(_SPECIAL), initial_alphabet=letters, show_progress=False
+        vocab_size=VOCABULARY, special_tokens=list(_SPECIAL_TOKENS), initial_alphabet=letters, show_progress=False
     )
     raw.train_from_iterator(texts, trainer)
-    start = _SPECIAL.index("<s>")
+    start = _SPECIAL_TOKENS.index("<s>")
     raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
-    names = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), _SPECIAL[:4], strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=raw, **names, additional_special_tokens=["<image>"])
+    names = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), _SPECIAL_TOKENS[:4], strict=True))
+    return fast_tokenizer(tokenizer_object=raw, **names, additional_special_tokens=["<image>"])
 
 
 def new_clip(tokenizer: Any) -> Any:
-    """An untrained CLIPModel."""
+    """Return an untrained CLIPModel."""
     from transformers import CLIPConfig, CLIPModel
 
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = {**_TEXT, **ends, "pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
-    config = CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=WIDTH, attn_implementation="eager")
+    text = _TEXT | ends | {"pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
+    config = CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=WIDTH, **_EAGER)
     return CLIPModel(config)
 
 
 def new_llava(clip: Any, tokenizer: Any) -> Any:
-    """An untrained language model and projector, around the vision tower of this CLIP."""
+    """Return an untrained language model and projector, around the vision tower of this CLIP."""
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     config = LlavaConfig(
         vision_config=clip.vision_model.config,
-        vision_feature_layer=READ,
+        vision_feature_layer=FEATURE_LAYER,
         text_config=LlamaConfig(**_LANGUAGE, **ids, vocab_size=len(tokenizer)),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(IMAGE_SIZE // PATCH) ** 2,
         tie_word_embeddings=True,
-        attn_implementation="eager",
+        **_EAGER,
     )
     model = LlavaForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(clip.vision_model.state_dict())
     return model
 
 
-def save(folder: Path, clip: Any, clip_words: Any, llava: Any, words: Any) -> None:
-    """Write both models in float16: the LLaVA into `folder`, the CLIP that it was built on into `folder/clip`."""
-    for place, model, tokenizer in ((folder / "clip", clip, clip_words), (folder, llava, words)):
-        place.mkdir(parents=True, exist_ok=True)
-        half = {name: each.detach().to(torch.float16) for name, each in model.state_dict().items()}
+def save(folder: Path, clip: Any, clip_tokenizer: Any, llava: Any, tokenizer: Any) -> None:
+    """Write both models in float16: the LLaVA into `folder`, the CLIP that it was built on into `folder/clip`.
+
+    Args:
+        folder: of the checkpoint.
+        clip: a CLIPModel.
+        clip_tokenizer: what it reads texts by.
+        llava: a LlavaForConditionalGeneration.
+        tokenizer: what that reads texts by.
+    """
+    checkpoints = ((folder / "clip", clip, clip_tokenizer), (folder, llava, tokenizer))
+    for destination, model, model_tokenizer in checkpoints:
+        destination.mkdir(parents=True, exist_ok=True)
+        half = {name: tensor.detach().to(torch.float16) for name, tensor in model.state_dict().items()}
         if model is llava:
             half.pop("lm_head.weight")  # the embeddings, once more
         model.config.dtype = torch.float16
-        model.save_pretrained(place, state_dict=half)
-        tokenizer.save_pretrained(place)
-        _write(place / "preprocessor_config.json", _PREPROCESSOR)
+        model.save_pretrained(destination, state_dict=half)
+        model_tokenizer.save_pretrained(destination)
+        _write(destination / "preprocessor_config.json", _PREPROCESSOR)
     _write(folder / "processor_config.json", _PROCESSOR)
 
 
@@ -140,6 +174,6 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 
 
 def padded(tokenizer: Any, texts: Sequence[str], most: int) -> dict[str, torch.Tensor]:
-    """input_ids and attention_mask (B, L)."""
-    found = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=most)
-    return {name: found[name] for name in ("input_ids", "attention_mask")}
+    """Return input_ids and attention_mask (B, L), cut at `most` tokens."""
+    encoded = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=most)
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}

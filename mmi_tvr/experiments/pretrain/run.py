@@ -25,9 +25,10 @@ from ...utils.interruption import Interrupted
 from ...utils.progress import Progress, Silent
 from . import layout
 from .clips import ClipReader
-from .data import ClipBatches, FrameBatches, TalkBatches, answers, corpus
+from .conversations import DESCRIBE
+from .data import ClipBatches, ConversationBatches, FrameBatches, answers, corpus
 from .frames import FrameTowers
-from .language import DESCRIBE, Speaker, right_replies
+from .language import LanguageStage, right_replies
 from .options import PretrainOptions, StageOptions
 
 # How a file's key images are chosen; what is trained on the features must be used with the same (`models.mmi`).
@@ -48,7 +49,7 @@ _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
     "language": (("language", 1.0, {"replies": 1.0, "judged": 1.0, "agrees": 1.0, "facts": 1.0, "events": 1.0}),),
 }
 
-StageModel = FrameTowers | ClipReader | Speaker
+StageModel = FrameTowers | ClipReader | LanguageStage
 
 
 def pretrain(
@@ -126,14 +127,14 @@ class _Stages:
     def language(self) -> float:
         """Return the percentage of replies about videos of val that are right to the last token."""
         stage, seed = self._options.language, self._options.seed
-        model = Speaker(Llava(self._llava, self._tokenizer, layout.TOKENS))
-        val_loader = TalkBatches(self._val, self._features(self._val), 2, seed)
+        model = LanguageStage(Llava(self._llava, self._tokenizer, layout.TOKENS))
+        val_loader = ConversationBatches(self._val, self._features(self._val), 2, seed)
         val = val_loader.batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
             return right_replies(model, val)
 
-        data = TalkBatches(self._train, self._features(self._train), stage.batch, seed)
+        data = ConversationBatches(self._train, self._features(self._train), stage.batch, seed)
         percentage = self._run_stage("language", model, data, stage, measure)
         self._save()
         return percentage
