@@ -17,21 +17,22 @@ _X264_EXACT = {"threads": "1", "x264-params": "mbtree=0:weightp=0"}
 
 def whole_files(folder: Path) -> Bytes:
     """Small whole files of several containers, which the others are made from."""
-    made = {}
+    contents = {}
     kinds = {".mp4": {}, ".mkv": {}, ".avi": {"b_frames": 0}, ".ts": {}, ".flv": {}}
     kinds[".webm"] = {"codec": "libvpx", "b_frames": 0}
     kinds["fast.mp4"] = {"container_options": {"movflags": "+faststart"}}
     kinds["fragments.mp4"] = {"container_options": {"movflags": "frag_keyframe+empty_moov"}}
     grain = np.random.default_rng(0).integers(-40, 41, (40, 64, 96, 3))  # gives the payload some weight
     pictures = [
-        np.clip(np.array((RED, GREEN)[at // 20]) + each, 0, 255).astype(np.uint8) for at, each in enumerate(grain)
+        np.clip(np.array((RED, GREEN)[number // 20]) + noise, 0, 255).astype(np.uint8)
+        for number, noise in enumerate(grain)
     ]
     for suffix, how in kinds.items():
         path = folder / f".whole{suffix}"
         two_colours(path, pictures=pictures, **how)
-        made[suffix] = path.read_bytes()
+        contents[suffix] = path.read_bytes()
         path.unlink()
-    return made
+    return contents
 
 
 def two_colours(path: Path, **how: object) -> Path:
@@ -71,10 +72,10 @@ def _flip(content: bytearray, chance: random.Random) -> bytearray:
 
 
 def _extreme(content: bytearray, chance: random.Random) -> bytearray:
-    at = _place(content, chance)
+    start = _place(content, chance)
     values = (bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", bytes(8), b"\xff" * 8)
     value = chance.choice(values)
-    content[at : at + len(value)] = value
+    content[start : start + len(value)] = value
     return content
 
 
@@ -83,25 +84,25 @@ def _cut_off(content: bytearray, chance: random.Random) -> bytearray:
 
 
 def _lost(content: bytearray, chance: random.Random) -> bytearray:
-    at = _place(content, chance)
-    del content[at : at + chance.choice((1, 16, 512, 4096))]
+    start = _place(content, chance)
+    del content[start : start + chance.choice((1, 16, 512, 4096))]
     return content
 
 
 def _twice(content: bytearray, chance: random.Random) -> bytearray:
-    at, length = _place(content, chance), chance.choice((1, 16, 512, 4096))
-    return content[: at + length] + content[at:]
+    start, length = _place(content, chance), chance.choice((1, 16, 512, 4096))
+    return content[: start + length] + content[start:]
 
 
 def _blank(content: bytearray, chance: random.Random) -> bytearray:
-    at, length = _place(content, chance), chance.choice((16, 512, 4096))
-    content[at : at + length] = bytes(len(content[at : at + length]))
+    start, length = _place(content, chance), chance.choice((16, 512, 4096))
+    content[start : start + length] = bytes(len(content[start : start + length]))
     return content
 
 
 def _foreign(content: bytearray, chance: random.Random) -> bytearray:
-    at, length = _place(content, chance), chance.choice((16, 512, 4096))
-    content[at : at + length] = chance.randbytes(length)
+    start, length = _place(content, chance), chance.choice((16, 512, 4096))
+    content[start : start + length] = chance.randbytes(length)
     return content
 
 

@@ -45,12 +45,12 @@ class Odd:
     outcome: int | str | None
     damaged: bool = False
 
-    def agrees(self, found: int | str | None) -> bool:
+    def agrees(self, actual: int | str | None) -> bool:
         """Whether this number of key images, or this reason, is the expected one."""
-        if isinstance(found, int) and isinstance(self.outcome, int):
-            return found >= self.outcome if self.damaged else found == self.outcome
+        if isinstance(actual, int) and isinstance(self.outcome, int):
+            return actual >= self.outcome if self.damaged else actual == self.outcome
         # Where reading stops in a damaged file is for FFmpeg to decide, and changes with it.
-        return found == self.outcome or (self.damaged and {found, self.outcome} == {NO_MEDIA, NO_FRAMES})
+        return actual == self.outcome or (self.damaged and {actual, self.outcome} == {NO_MEDIA, NO_FRAMES})
 
 
 def corpus(folder: Path, seed: int = 0) -> list[Odd]:
@@ -61,18 +61,18 @@ def corpus(folder: Path, seed: int = 0) -> list[Odd]:
     chance = random.Random(seed)
     odd = [*_codecs(), *_pictures(), *_times(), *_streams(whole), *_names(whole)]
     odd += [*_cut(whole), *_flipped(whole, chance), *_lying(whole), *_no_video(whole, chance), *_no_file(whole)]
-    for each in odd:
-        each.make(folder / each.name)
+    for file in odd:
+        file.make(folder / file.name)
     return odd
 
 
 def outcomes(library: Library, report: IndexReport) -> dict[str, int | str]:
     """What indexing made of each file, by name: its number of key images, or the reason why there are none."""
     catalogue = library._open()
-    found = {path.name: reason for path, reason in report.quarantined}
+    by_name: dict[str, int | str] = {path.name: reason for path, reason in report.quarantined}
     for paths, segments in catalogue.entries(catalogue.searchable()).values():
-        found |= {path.name: len(segments) for path in paths}
-    return found
+        by_name |= {path.name: len(segments) for path in paths}
+    return by_name
 
 
 def _as(suffix: str, **how: object) -> Make:
@@ -192,11 +192,11 @@ def _skipping_edit(path: Path) -> None:
 def _streams(whole: Bytes) -> Iterator[Odd]:
     kind = "streams"
     yield Odd("video and sound.mp4", kind, partial(two_colours, sound=True), 2)
-    yield Odd("sound of no length.mp4", kind, partial(_beside, audio=True), 2)
+    yield Odd("sound of no length.mp4", kind, partial(_with_other_stream, audio=True), 2)
     two = [("mpeg4", (32, 32), "yuv420p", (BLUE,)), ("mpeg4", (96, 64), "yuv420p", (RED, GREEN))]
     yield Odd("two videos.mkv", kind, partial(_plain, streams=two), 2)  # the larger one counts
-    yield Odd("subtitles.mkv", kind, partial(_beside, subtitles=True), 2)
-    yield Odd("attachment.mkv", kind, partial(_beside, attachment=b"no font"), 2)
+    yield Odd("subtitles.mkv", kind, partial(_with_other_stream, subtitles=True), 2)
+    yield Odd("attachment.mkv", kind, partial(_with_other_stream, attachment=b"no font"), 2)
     yield Odd("no cues.mkv", kind, _bytes(_without(whole[".mkv"], b"\x1c\x53\xbb\x6b")), 2)
     yield Odd("no index.avi", kind, _bytes(_renamed(whole[".avi"], b"idx1", b"JUNK")), 2)
     yield Odd("garbage behind.mp4", kind, _bytes(whole[".mp4"] + bytes(range(256)) * 400), 2)
@@ -204,7 +204,7 @@ def _streams(whole: Bytes) -> Iterator[Odd]:
     yield Odd("twice in one.ts", kind, _bytes(whole[".ts"] * 2), 2, damaged=True)
 
 
-def _beside(path: Path, audio: bool = False, subtitles: bool = False, attachment: bytes = b"") -> None:
+def _with_other_stream(path: Path, audio: bool = False, subtitles: bool = False, attachment: bytes = b"") -> None:
     """The video, and another stream beside it: sound without a packet, subtitles, an attached file."""
     draft = two_colours(path.with_name(f".draft{path.suffix}"))
     with av.open(str(draft)) as source, av.open(str(path), "w", container_options=EXACT) as output:
@@ -230,17 +230,17 @@ def _beside(path: Path, audio: bool = False, subtitles: bool = False, attachment
 def _plain(path: Path, streams: list[tuple[str, tuple[int, int], str, tuple[Colour, ...]]]) -> None:
     """Streams of four seconds, 25 frames a second, in the order given: codec, size, pixels, colours."""
     with av.open(str(path), "w", container_options=EXACT) as output:
-        made = []
+        outputs = []
         for codec, (width, height), pixels, colours in streams:
             stream = output.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = width, height, pixels
-            made.append((stream, [np.full((height, width, 3), colour, np.uint8) for colour in colours]))
+            outputs.append((stream, [np.full((height, width, 3), colour, np.uint8) for colour in colours]))
         for number in range(100):
-            for stream, pictures in made:
+            for stream, pictures in outputs:
                 frame = av.VideoFrame.from_ndarray(pictures[number * len(pictures) // 100], format="rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, 25)
                 output.mux(stream.encode(frame))
-        for stream, _ in made:
+        for stream, _ in outputs:
             output.mux(stream.encode())
 
 
@@ -322,12 +322,12 @@ def _cut(whole: Bytes) -> Iterator[Odd]:
 
 def boxes_of(content: bytes) -> dict[bytes, tuple[int, int]]:
     """The top boxes of an MP4 file: type -> (first byte, end)."""
-    found, at = {}, 0
-    while at + 8 <= len(content):
-        size, name = struct.unpack(">I4s", content[at : at + 8])
-        found[name] = at, at + max(8, size)
-        at += max(8, size)
-    return found
+    boxes, start = {}, 0
+    while start + 8 <= len(content):
+        size, name = struct.unpack(">I4s", content[start : start + 8])
+        boxes[name] = start, start + max(8, size)
+        start += max(8, size)
+    return boxes
 
 
 def _key_frames(content: bytes) -> list[int]:

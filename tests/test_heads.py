@@ -109,6 +109,14 @@ def test_a_relation_starts_at_the_kernel_and_the_similarities_over_their_number(
     torch.testing.assert_close(relation, expected[:, None].expand(2, HEADS, 4, 4))
 
 
+def test_learned_positions_and_cls_start_small() -> None:
+    """Beside layer-normed tokens, of length sqrt(D), they change little."""
+    sizes = {"heads": HEADS, "layers": 1, "expansion": 2, "dropout": 0.0, "plain": False}
+    encoder = RelationEncoder(64, torch.arange(50)[:, None], **sizes)
+    assert float(encoder.positions.detach().std()) == pytest.approx(0.02, rel=0.1)
+    assert float(encoder.summary.detach().std()) == pytest.approx(0.02, rel=0.5)
+
+
 def test_attention_weights_drop_out_in_training_alone() -> None:
     head = RelationAttention(WIDTH, HEADS, None, 0.5)
     tokens, mask = torch.randn(1, 6, WIDTH), torch.ones(1, 6, dtype=torch.bool)
@@ -292,8 +300,11 @@ def test_fusion_adds_both_heads_vectors_to_the_pooled_video() -> None:
     images, images_mask, pooled = head.segments(frames, one_frame_per_segment(mask), 5, regions)
     base, beta = head.pooling(images, images_mask)
     h_s = (beta[..., None] * head.spatial(pooled, mask)).sum(dim=1)
-    expected = base + head.fusion.mlp(torch.cat([head.temporal(images, mask), h_s], dim=-1))
+    hidden, _, _, output = head.fusion.mlp
+    branches = torch.cat([head.temporal(images, mask), h_s], dim=-1)
+    expected = base + output(torch.nn.functional.gelu(hidden(branches)))
     torch.testing.assert_close(encoding.video, expected)
+    torch.testing.assert_close(encoding.images, images)
     torch.testing.assert_close(encoding.weights, beta)
     assert torch.equal(encoding.mask, mask)
 

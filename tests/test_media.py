@@ -46,8 +46,8 @@ def test_real_clips(clip: Path) -> None:
     assert min(frames.pixels.shape[1:3]) == 112
     assert np.all(np.diff(frames.times) > 0)
     assert set(np.round(frames.times, 4)) <= set(np.round(times, 4))
-    wanted = (np.arange(len(frames)) + 0.5) * info.duration / len(frames)
-    assert np.abs(frames.times - wanted).max() < 0.25
+    middles = (np.arange(len(frames)) + 0.5) * info.duration / len(frames)
+    assert np.abs(frames.times - middles).max() < 0.25
 
 
 def test_probe_says_what_is_there(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_samples_are_even_and_inside_the_span(
     assert 1 <= len(frames) <= count
     assert np.all(np.diff(frames.times) > 0)
     # The mini-GOP is 0.4 s: the nearest reference frame is at most so far; the frame at `start` began before it.
-    wanted = start + (np.arange(count) + 0.5) * step
-    nearest = np.abs(frames.times[None] - wanted[:, None]).min(axis=1)
+    middles = start + (np.arange(count) + 0.5) * step
+    nearest = np.abs(frames.times[None] - middles[:, None]).min(axis=1)
     assert nearest.max() <= max(step, 0.4) + 1e-6
     assert [files.number_of(picture) for picture in frames.pixels] == [round(time * 10) for time in frames.times]
 
@@ -300,8 +300,10 @@ def test_many_opens_leak_neither_memory_nor_descriptors(tmp_path: Path) -> None:
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("kinds")
     pictures = files.noise(20, (48, 32))
-    made = (files.make_video(folder / f"a{kind}", fps=10, pictures=pictures, gop=8) for kind in (".mp4", ".mkv", ".ts"))
-    return {path.suffix: path.read_bytes() for path in made}
+    paths = (
+        files.make_video(folder / f"a{kind}", fps=10, pictures=pictures, gop=8) for kind in (".mp4", ".mkv", ".ts")
+    )
+    return {path.suffix: path.read_bytes() for path in paths}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

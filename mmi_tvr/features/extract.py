@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import keyimages
 from ..errors import MediaError
-from ..media.guarded import Decoders, limits
+from ..media.guarded import DecoderPool, limits
 from ..protocols import KeyImageMethod, Model
 from ..types import Features, KeyImage
 from .cache import Source, stamp_of
@@ -32,7 +32,7 @@ def extract(
     Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
     batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
     """
-    decoders = Decoders(limits())
+    decoders = DecoderPool(limits())
 
     def decode(source: Source) -> list[KeyImage] | MediaError:
         return _decode(source, method, model.image_size, decoders.sample)

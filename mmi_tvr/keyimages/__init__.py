@@ -19,7 +19,7 @@ def from_video(
 
     `size` is the shorter side of the pictures in pixels (never enlarged). Times are those of the file, and the
     segments tile the span. Raises MediaError with the reason where the file cannot be used. `sample` may be that of
-    `media.guarded.Decoders`, which decodes in another process.
+    `media.guarded.DecoderPool`, which decodes in another process.
     """
     info, frames = sample(video, method.fps, method.max_frames, size)
     end = info.duration if video.end is None else min(video.end, info.duration)

@@ -1,4 +1,4 @@
-"""Frames of one video stream at wanted times, with as little decoding as the file allows."""
+"""Frames of one video stream at given times, with as little decoding as the file allows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from av.video.stream import VideoStream
 
 from ..errors import MediaError
 
-_STILL = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<kind>_pipe"
-_PLAYLISTS = {"hls", "dash", "concat", "concatf", "imf", "sdp"}  # they name other files: never followed
-_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws plain text as pictures
-Timed = tuple[float, VideoFrame]
+_STILL_FORMATS = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<format>_pipe"
+_PLAYLIST_FORMATS = {"hls", "dash", "concat", "concatf", "imf", "sdp"}  # they name other files: never followed
+_TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws plain text as pictures
+TimedFrame = tuple[float, VideoFrame]  # seconds, and the frame that comes up then
 
-_REFILL = 4  # frames: what a jump costs, because decoder threads and reordering start anew
-_BLIND = 10.0  # seconds: without an index, a jump is tried only over a stretch that surely has a key frame
+_SEEK_COST = 4  # frames: what a seek costs, because decoder threads and reordering start anew
+_BLIND_SEEK = 10.0  # seconds: without an index, a seek is tried only over a stretch that surely has a key frame
 
 
 def open_container(path: Path) -> InputContainer:
@@ -46,21 +46,21 @@ def open_container(path: Path) -> InputContainer:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(path, "is not a media file, or its header is damaged or cut off") from error
     try:
-        _refuse(path, container)
+        _check_container(path, container)
     except MediaError:
         container.close()
         raise
     return container
 
 
-def _refuse(path: Path, container: InputContainer) -> None:
+def _check_container(path: Path, container: InputContainer) -> None:
     """Raise MediaError where the container opens and is still no video."""
-    kinds = set(container.format.name.split(","))
-    if kinds & _STILL or all(kind.endswith("_pipe") for kind in kinds):
+    formats = set(container.format.name.split(","))
+    if formats & _STILL_FORMATS or all(name.endswith("_pipe") for name in formats):
         raise MediaError(path, "is a still image, not a video")
-    if kinds & _PLAYLISTS:
+    if formats & _PLAYLIST_FORMATS:
         raise MediaError(path, "is a playlist, not a video file")
-    if kinds & _TEXT_ART:
+    if formats & _TEXT_ART_FORMATS:
         raise MediaError(path, "is a text file, not a video")
     moving = [stream for stream in container.streams.video if _moving(stream)]
     if not moving:
@@ -75,32 +75,38 @@ def _moving(stream: VideoStream) -> bool:
 
 
 class Reader:
-    """One video stream, decoded at wanted times. Times are seconds from the stream's start.
+    """One video stream, decoded at given times. Times are seconds from the stream's start.
 
     Times come from the stream's timestamps. Only a raw stream, which has none, is counted at its nominal rate.
     """
 
+    # Where decoding stands: `_frames` go on behind `_next`, and `_current` is the frame before it. Where a key frame
+    # was decoded alone there is only `_current`, and nothing to go on with.
+    _frames: Iterator[TimedFrame] | None
+    _current: TimedFrame | None
+    _next: TimedFrame | None
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._counted = False  # the stream has no timestamps
-        self._blind = True  # a jump without the help of an index may pay
+        self._blind_seeks = True  # a seek without the help of an index may pay
         self._open()
         try:
             # A sampling goes on from the first frame, so what it will leave out is left out here already.
             self.stream.codec_context.skip_frame = "NONREF"
-            self._read_on(self._start())
-            if self._ahead is None:
+            self._decode_on(self._start())
+            if self._next is None:
                 raise MediaError(path, "none of its frames can be decoded (damaged or cut off)")
-            self.first = self._ahead[1]
+            self.first = self._next[1]
             self._counted = self.first.pts is None
-            self._fresh = not self._counted
+            self._at_start = not self._counted
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         # The generator refers to this object: without letting go of it the decoder would live until a collection.
-        self._frames = self._shown = self._ahead = None
+        self._forget_position()
         self.container.close()
 
     def _open(self) -> None:
@@ -112,14 +118,13 @@ class Reader:
         self._origin = self.stream.start_time or 0
         self.reached = 0.0  # the time of the last packet that was read
         self._lag = 0  # an index of decoding times runs ahead of presentation times by this
-        # Where decoding stands: `_frames` go on behind `_ahead`, and `_shown` is the frame before it. Where a key
-        # frame was decoded alone there is only `_shown`, and nothing to go on with.
-        self._frames: Iterator[Timed] | None = None
-        self._shown: Timed | None = None
-        self._ahead: Timed | None = None
+        self._forget_position()
+
+    def _forget_position(self) -> None:
+        self._frames = self._current = self._next = None
 
     def _start(self) -> Iterable[Packet[VideoStream]]:
-        """All packets, after a look at the index and at how its first entry relates to the first packet."""
+        """All packets, after the index is read, and how its first entry relates to the first packet."""
         if "matroska" in self.container.format.name and self.container.duration:
             self._seek(self.container.duration / av.time_base)  # Matroska reads its index at the first seek only
             self._seek(0.0)
@@ -128,15 +133,15 @@ class Reader:
         entries = self.stream.index_entries
         if first is not None and first.pts is not None and len(entries):
             self._lag = max(0, first.pts - entries[0].timestamp)
-        return chain([first] if first else [], packets)
+        return packets if first is None else chain([first], packets)
 
     @property
     def rate(self) -> float:
-        """Average frames per second, 0.0 where it is unknown."""
+        """Return the average frames per second, 0.0 where it is unknown."""
         return float(self.stream.average_rate or self.stream.guessed_rate or 0)
 
     def header_duration(self) -> float:
-        """Seconds of video that the header promises, 0.0 where it says nothing."""
+        """Return the seconds of video that the header promises, 0.0 where it says nothing."""
         if self.stream.duration:
             return float(self.stream.duration * self._base)
         if self.container.duration:  # Matroska counts it from 0, not from its first frame
@@ -144,8 +149,8 @@ class Reader:
         return 0.0
 
     def measure(self) -> float:
-        """Seconds of video in the file, from its packets; nothing is decoded."""
-        self._frames, self._fresh = None, False
+        """Return the seconds of video in the file, from its packets; nothing is decoded."""
+        self._frames, self._at_start = None, False
         self._seek(0.0)
         frame_length = 1 / self.rate if self.rate else 0.0
         end, packets = 0.0, 0
@@ -155,49 +160,54 @@ class Reader:
             end = max(end, self._time(packet) + length)
         return packets * frame_length if self._counted else end
 
-    def walk(self, targets: Iterable[float], tolerance: float = 0.0, skip: bool = False) -> Iterator[Timed]:
-        """For each target (ascending seconds): the frame on screen then, after its own time.
+    def walk(self, targets: Iterable[float], tolerance: float = 0.0, skip: bool = False) -> Iterator[TimedFrame]:
+        """Yield for each target the time of the frame on screen then, and the frame.
 
-        `skip` leaves out frames that no other frame refers to; the frame is then the nearest kept one before the
-        target. With a `tolerance` (seconds), a key frame that near to the target is taken as it is. A target before
-        the first frame gets the first, one behind the last gets the last that can be decoded.
+        A target before the first frame gets the first, one behind the last gets the last that can be decoded.
+
+        Args:
+            targets: ascending seconds.
+            tolerance: a key frame that is nearer to the target than so many seconds is taken as it is.
+            skip: leave out frames that no other frame refers to; the frame is then the nearest kept one before the
+                target.
         """
-        if not (self._fresh and skip):
+        if not (self._at_start and skip):
             self._frames = None
-        self._fresh = False
+        self._at_start = False
         self.stream.codec_context.skip_frame = "NONREF" if skip and not self._counted else "DEFAULT"
-        for target, following in pairwise([*targets, inf]):
-            position = self._ahead[0] if self._ahead else None
+        for target, next_target in pairwise([*targets, inf]):
+            position = self._next[0] if self._next else None
             if self._frames is None:
-                self._jump(target, tolerance, following)
-            elif position is not None and self._pays(position, target + tolerance):
-                self._jump(target, tolerance, following)
-                if self._ahead and self._ahead[0] <= position:
-                    self._blind = False  # there was no key frame on the way: all that was seen is decoded again
-            while self._frames and self._ahead and self._ahead[0] <= target:
-                self._shown, self._ahead = self._ahead, next(self._frames, None)
-            if found := self._shown or self._ahead:
-                yield found
+                self._jump(target, tolerance, next_target)
+            elif position is not None and self._seek_pays(position, target + tolerance):
+                self._jump(target, tolerance, next_target)
+                if self._next and self._next[0] <= position:
+                    self._blind_seeks = False  # no key frame lay on the way: what was decoded is decoded again
+            while self._frames and self._next and self._next[0] <= target:
+                self._current, self._next = self._next, next(self._frames, None)
+            frame = self._current or self._next
+            if frame is not None:
+                yield frame
 
-    def _pays(self, position: float, goal: float) -> bool:
-        """Whether a jump spares decoding: a key frame lies well behind `position` and not behind `goal`."""
+    def _seek_pays(self, position: float, goal: float) -> bool:
+        """Whether a seek spares decoding: a key frame lies well behind `position` and not behind `goal`."""
         if self._counted or position > goal:
             return False
         entries = self.stream.index_entries
-        found = entries.search_timestamp(self._pts(goal) - self._lag, backward=True) if len(entries) else -1
-        if found >= 0:
-            key = self._seconds(entries[found].timestamp + self._lag)
-            if key > position:
-                return not self.rate or key - position > _REFILL / self.rate
+        number = entries.search_timestamp(self._pts(goal) - self._lag, backward=True) if len(entries) else -1
+        if number >= 0:
+            key_frame = self._seconds(entries[number].timestamp + self._lag)
+            if key_frame > position:
+                return not self.rate or key_frame - position > _SEEK_COST / self.rate
             if self._seconds(entries[len(entries) - 1].timestamp) > position:
                 return False
-        return self._blind and goal - position > _BLIND
+        return self._blind_seeks and goal - position > _BLIND_SEEK
 
-    def _jump(self, target: float, tolerance: float, following: float) -> None:
+    def _jump(self, target: float, tolerance: float, next_target: float) -> None:
         """Go on from the key frame before a target.
 
-        A key frame near enough is decoded alone where the target after it has a key frame of its own. An index may
-        promise what the file lost, and seeking may land too late: then it is tried again from earlier.
+        A key frame within the tolerance is decoded alone where the next target has a key frame of its own. An index
+        may promise what the file lost, and seeking may land too late: then it is tried again from earlier.
         """
         back = 0.0
         while True:
@@ -205,19 +215,25 @@ class Reader:
             self._seek(goal)
             packets = self._packets()
             packet = next(packets, None)
-            near = packet and packet.is_keyframe and abs(self._time(packet) - target) < tolerance
-            if near and goal > 0 and (following == inf or self._pays(self._time(packet), following + tolerance)):
-                if self._alone(packet):
+            if packet is not None and goal > 0 and self._stands_alone(packet, target, tolerance, next_target):
+                if self._decode_alone(packet):
                     return
             else:
-                self._read_on(chain([packet] if packet else [], packets))
-                if goal <= 0 or (self._ahead and self._ahead[0] <= target + tolerance):
+                self._decode_on(packets if packet is None else chain([packet], packets))
+                if goal <= 0 or (self._next and self._next[0] <= target + tolerance):
                     return
             back = max(1.0, 2 * back)
 
-    def _read_on(self, packets: Iterable[Packet[VideoStream]]) -> None:
-        self._frames = self._decoded(packets)
-        self._shown, self._ahead = None, next(self._frames, None)
+    def _stands_alone(self, packet: Packet[VideoStream], target: float, tolerance: float, next_target: float) -> bool:
+        """Whether this is a key frame within the tolerance of a target, and none of what follows it is needed."""
+        if not packet.is_keyframe or abs(self._time(packet) - target) >= tolerance:
+            return False
+        return next_target == inf or self._seek_pays(self._time(packet), next_target + tolerance)
+
+    def _decode_on(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        """Decode from these packets on."""
+        frames = self._decoded(packets)
+        self._frames, self._current, self._next = frames, None, next(frames, None)
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """The stream's packets from where the file stands; a read error ends them as the end of the file does."""
@@ -229,7 +245,7 @@ class Reader:
         except (av.error.FFmpegError, IndexError):  # PyAV's IndexError: a damaged file grew a stream while it was read
             return
 
-    def _decoded(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[Timed]:
+    def _decoded(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[TimedFrame]:
         """Decoded frames with their times; what is damaged is passed over.
 
         Containers that know decoding times only (AVI) let the guessed times of neighbours swap: a time never falls.
@@ -241,14 +257,14 @@ class Reader:
                 yield time, frame
                 count += 1
 
-    def _alone(self, packet: Packet) -> bool:
+    def _decode_alone(self, packet: Packet[VideoStream]) -> bool:
         """Decode one key packet without feeding the decoder what follows, so that only a seek can come after it."""
         frames = [*self._decode(packet), *self._decode(None)]
         if frames:
-            self._frames, self._shown, self._ahead = None, (self._time(frames[0]), frames[0]), None
+            self._frames, self._current, self._next = None, (self._time(frames[0]), frames[0]), None
         return bool(frames)
 
-    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         try:
             return self.stream.decode(packet)
         except av.error.FFmpegError:
@@ -264,7 +280,7 @@ class Reader:
             self._open()
             self.stream.codec_context.skip_frame = skip
 
-    def _time(self, item: VideoFrame | Packet) -> float:
+    def _time(self, item: VideoFrame | Packet[VideoStream]) -> float:
         pts = item.pts if item.pts is not None else item.dts
         return 0.0 if pts is None else max(0.0, self._seconds(pts))
 

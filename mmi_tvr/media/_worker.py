@@ -23,30 +23,30 @@ from ..errors import MediaError, UsageError
 from ..types import Frames, Video
 from .video import MediaInfo, sample_with_info
 
-_GRACE = 5.0  # seconds behind the time limit: whoever asked is gone, or would have ended this process by then
-_LEAST_MEMORY = 4 << 30
+_GRACE = 5.0  # seconds behind the time limit: the parent is gone, or would have ended this process by then
+_MIN_MEMORY = 4 << 30  # bytes
 
-Work = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
+Sample = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
 
 
 def main() -> None:
     serve(sample_with_info)
 
 
-def serve(work: Work) -> None:
-    """Answer requests until the asking process closes its end, dies, or kills this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; who asks decides when to stop
+def serve(sample: Sample) -> None:
+    """Answer requests until the parent closes its end, dies, or kills this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides when to stop
     replies = sys.stdout.buffer
     sys.stdout = sys.stderr  # a stray print must not stand between replies
-    allowed = _limit_memory()
+    memory_limit = _limit_memory()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     _send(replies, {"ready": True})
     while True:
         request = json.loads(requests.get())
-        # Ends a decoder that hangs and whose asker is gone, also where it never lets another thread run.
+        # Ends a decoder that hangs and whose parent is gone, also where it never lets another thread run.
         faulthandler.dump_traceback_later(request["seconds"] + _GRACE, exit=True)
-        header, pixels = _answer(work, request, allowed)
+        header, pixels = _reply(sample, request, memory_limit)
         faulthandler.cancel_dump_traceback_later()
         _send(replies, header, pixels)
 
@@ -54,25 +54,26 @@ def serve(work: Work) -> None:
 def _listen(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
     for line in source:
         requests.put(line)
-    os._exit(0)  # nobody is there any more, also in the middle of a file
+    os._exit(0)  # the parent closed its end, maybe in the middle of a file
 
 
-def _answer(work: Work, request: dict[str, Any], allowed: int) -> tuple[dict[str, Any], memoryview | None]:
+def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> tuple[dict[str, Any], memoryview | None]:
+    """The header of the reply, and pixels where the file could be sampled."""
     video = Video(Path(request["path"]), request["start"], request["end"])
     try:
-        info, frames = work(video, request["fps"], request["max_frames"], request["size"])
+        info, frames = sample(video, request["fps"], request["max_frames"], request["size"])
     except MediaError as error:
-        return {"unusable": error.reason}, None
+        return {"media_error": error.reason}, None
     except UsageError as error:
-        return {"misused": str(error)}, None
+        return {"usage_error": str(error)}, None
     except OSError as error:
-        return {"unusable": error.strerror or str(error)}, None
+        return {"media_error": error.strerror or str(error)}, None
     except MemoryError:
-        return {"unusable": f"needs more memory to decode than the {allowed >> 30} GB that are allowed"}, None
+        return {"media_error": f"needs more memory to decode than the {memory_limit >> 30} GB that are allowed"}, None
     except Exception as error:  # a mistake of ours about one file, which must not cost the others; it is reported
-        return {"unusable": f"cannot be decoded ({type(error).__name__}: {error})"}, None
-    said = {name: value for name, value in asdict(info).items() if name != "path"}
-    header = {"info": said, "times": frames.times.tolist(), "shape": frames.pixels.shape}
+        return {"media_error": f"cannot be decoded ({type(error).__name__}: {error})"}, None
+    fields = {name: value for name, value in asdict(info).items() if name != "path"}
+    header = {"info": fields, "times": frames.times.tolist(), "shape": frames.pixels.shape}
     return header, frames.pixels.reshape(-1).data
 
 
@@ -84,13 +85,16 @@ def _send(replies: BinaryIO, header: dict[str, Any], pixels: memoryview | None =
 
 
 def _limit_memory() -> int:
-    """Let no file take more than half of the machine's memory (or 4 GB): headers can claim any size. Returns bytes."""
+    """Let no file take more than half of the machine's memory (or 4 GB), and return that in bytes.
+
+    Headers can claim any size.
+    """
     try:
         import resource
 
-        allowed = max(_LEAST_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+        limit = max(_MIN_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     except (ImportError, ValueError, OSError):  # not on Windows
-        return _LEAST_MEMORY
+        return _MIN_MEMORY
     with suppress(ValueError, OSError):  # a stricter limit is there already
-        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    return allowed
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return limit

@@ -18,8 +18,10 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from io import BufferedReader
+from typing import Any, cast
 
 import numpy as np
 
@@ -30,52 +32,55 @@ from .video import MediaInfo, sample_with_info
 SECONDS = "MMI_TVR_DECODE_SECONDS"
 WORKERS = "MMI_TVR_DECODE_WORKERS"
 PROGRAM = "mmi_tvr.media._worker"  # the module whose `main` a worker runs
-_RUN = "import importlib, sys; name, *sys.path = sys.argv[1:]; importlib.import_module(name).main()"
-_BYTES_A_SECOND = 10e6  # added to the limit: a file without an index is read whole, maybe from a slow disk
-_TRIES = 2  # a worker may have been killed by accident
+_BOOTSTRAP = "import importlib, sys; name, *sys.path = sys.argv[1:]; importlib.import_module(name).main()"
+_BYTES_PER_SECOND = 10e6  # added to the limit: a file without an index is read whole, maybe from a slow disk
+_TRIES = 2  # a worker may be killed by accident
 _START_SECONDS = 120.0
 _IDLE_SECONDS = 30.0
-_PIPE = 1 << 20  # bytes, where the system can: fewer turns between the two processes
+_PIPE_SIZE = 1 << 20  # bytes, where the system can: fewer turns between the two processes
+if sys.platform == "win32":
+    _CREATION_FLAGS = subprocess.CREATE_NO_WINDOW
+else:
+    _CREATION_FLAGS = 0
 
 Reply = tuple[dict[str, Any], Pixels]  # the header, and pixels (N, H, W, 3) where there are any
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`seconds` that one file may take, beside a second for every 10 MB of it; `workers`: how many processes.
+    """How long a file may take, and how many processes decode."""
 
-    Without workers, files are decoded in this process, and nothing guards it.
-    """
-
-    seconds: float = 60.0
-    workers: int = 1
+    seconds: float = 60.0  # that one file may take, and one more for every 10 MB of it
+    workers: int = 1  # processes; without any, files are decoded in this process, and nothing guards it
 
 
 def limits() -> Limits:
-    """What the environment says; else a minute, and two to four workers: one for every two processors.
+    """Return the limits of the environment.
 
-    Decoders use several threads themselves, and the model needs processors, too; but short files keep no decoder busy
-    for long. Raises UsageError for no numbers.
+    The default is a minute, and a worker for every two processors, two to four: a decoder uses several threads itself,
+    and the model needs processors, too; but short files keep no decoder busy for long.
+
+    Raises UsageError for no numbers.
     """
-    usual = min(4, max(2, (os.cpu_count() or 2) // 2))
-    found = Limits(_number(SECONDS, 60.0), int(_number(WORKERS, usual)))
-    if found.seconds <= 0:
+    default_workers = min(4, max(2, (os.cpu_count() or 2) // 2))
+    from_environment = Limits(_number(SECONDS, 60.0), int(_number(WORKERS, default_workers)))
+    if from_environment.seconds <= 0:
         raise UsageError(f"{SECONDS}: must be above 0")
-    return found
+    return from_environment
 
 
-def _number(variable: str, usual: float) -> float:
-    said = os.environ.get(variable) or usual
+def _number(variable: str, default: float) -> float:
+    text = os.environ.get(variable) or default
     try:
-        found = float(said)
+        number = float(text)
     except ValueError:
-        found = -1.0
-    if not 0 <= found < threading.TIMEOUT_MAX:
-        raise UsageError(f"{variable}: must be a number, 0 or more, not {said!r}")
-    return found
+        number = -1.0
+    if not 0 <= number < threading.TIMEOUT_MAX:
+        raise UsageError(f"{variable}: must be a number, 0 or more, not {text!r}")
+    return number
 
 
-class Decoders:
+class DecoderPool:
     """Samples videos in worker processes, one for each thread that calls `sample` at the same time.
 
     After `stop` they are at the disposal of the next user.
@@ -92,31 +97,36 @@ class Decoders:
         """As `media.video.sample_with_info`; MediaError also for a file that hangs or crashes its decoder."""
         if not self.limits.workers:
             return sample_with_info(video, fps, max_frames, size)
-        seconds = self.limits.seconds + _bytes(video) / _BYTES_A_SECOND
+        seconds = self.limits.seconds + _size(video) / _BYTES_PER_SECOND
         request = {
-            **{"path": str(video.path), "start": video.start, "end": video.end},
-            **{"fps": fps, "max_frames": max_frames, "size": size, "seconds": seconds},
+            "path": str(video.path),
+            "start": video.start,
+            "end": video.end,
+            "fps": fps,
+            "max_frames": max_frames,
+            "size": size,
+            "seconds": seconds,
         }
         reason = "interrupted"
         for _ in range(_TRIES):
             if self._stopped:
                 break
-            worker = self._take()
+            worker = self._acquire()
             try:
-                header, pixels = worker.ask(request, seconds)
-            except _Late:
+                header, pixels = worker.request(request, seconds)
+            except _TimedOut:
                 reason = f"took longer than {seconds:.0f} s to decode ({SECONDS} allows more)"
                 break
-            except _Died as death:
-                reason = f"crashes the decoder ({death})"
+            except _Crashed as crash:
+                reason = f"crashes the decoder ({crash})"
             else:
                 return _result(video, header, pixels)
             finally:
-                self._give_back(worker)
+                self._release(worker)
         raise MediaError(video.path, reason)
 
     def stop(self) -> None:
-        """Let go of the workers. Those at work are killed; whoever waits for them gets a MediaError at once."""
+        """Release the workers. Busy ones are killed; a thread that waits for one gets a MediaError at once."""
         with self._lock:
             self._stopped = True
             for worker in self._busy:
@@ -124,7 +134,7 @@ class Decoders:
             while self._free:
                 _idle.put(self._free.pop())
 
-    def _take(self) -> _Worker:
+    def _acquire(self) -> _Worker:
         with self._lock:
             worker = self._free.pop() if self._free else None
         worker = worker or _idle.take() or _Worker(PROGRAM)
@@ -134,7 +144,7 @@ class Decoders:
                 worker.kill()
         return worker
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _release(self, worker: _Worker) -> None:
         with self._lock:
             self._busy.discard(worker)
             if worker.alive and not self._stopped:
@@ -146,43 +156,48 @@ class Decoders:
             worker.close()
 
 
-class _Late(Exception):
-    """The time limit is over."""
+class _TimedOut(Exception):
+    """A worker took longer than its time limit."""
 
 
-class _Died(Exception):
-    """The worker ended in the middle; says how."""
+class _Crashed(Exception):
+    """A worker ended in the middle; the message says how."""
 
 
 class _Worker:
     """One process, and the pipes to it."""
 
     def __init__(self, program: str) -> None:
-        command = [sys.executable, "-c", _RUN, program, *sys.path]
-        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows
+        command = [sys.executable, "-c", _BOOTSTRAP, program, *sys.path]
         self.alive = True
-        self._late = False
+        self._timed_out = False
         advice = f"try {WORKERS}=0, which decodes in this process, unguarded"
         try:
             self._process = subprocess.Popen(
-                command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, pipesize=_PIPE, creationflags=flags
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pipesize=_PIPE_SIZE,
+                creationflags=_CREATION_FLAGS,
             )
         except OSError as error:
             raise MmiTvrError(f"no process for decoding can be started ({error}); {advice}") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin
+        self._replies = cast(BufferedReader, self._process.stdout)
         try:
-            self._read(_START_SECONDS)  # it says that it is ready
-        except (_Late, _Died) as error:
+            self._read(_START_SECONDS)  # the reply that it is ready
+        except (_TimedOut, _Crashed) as error:
             self.close()
             raise MmiTvrError(f"a process for decoding does not start ({error or 'it hangs'}); {advice}") from error
 
-    def ask(self, request: dict[str, Any], seconds: float) -> Reply:
-        """The reply to a request. Raises _Late or _Died, after which this worker is of no more use."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:  # it is gone; reading finds out how
-            pass
+    def request(self, request: dict[str, Any], seconds: float) -> Reply:
+        """Return the reply to a request. Raises _TimedOut or _Crashed, after which this worker is of no more use."""
+        with suppress(OSError):  # the process has ended; reading says how
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
         return self._read(seconds)
 
     def kill(self) -> None:
@@ -193,44 +208,42 @@ class _Worker:
         """End the process if it has not ended, and forget it."""
         if self.alive:
             self.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            try:
-                assert pipe is not None
+        for pipe in (self._requests, self._replies):
+            with suppress(OSError):  # what was not written has no reader
                 pipe.close()
-            except OSError:  # what was not written has no reader
-                pass
         self._process.wait()
 
     def disown(self) -> None:
-        """In a fork of the process that started it: this worker is not ours to wait for."""
+        """Forget the process in a fork of its parent, which alone can wait for it."""
         self._process.returncode = 0
 
     def _read(self, seconds: float) -> Reply:
         """One reply; a timer that kills the process ends the wait for it on every system alike."""
-        timer = threading.Timer(seconds, self._give_up)
+        timer = threading.Timer(seconds, self._time_out)
         timer.daemon = True
         timer.start()
         try:
-            assert self._process.stdout is not None
-            line = self._process.stdout.readline()
+            line = self._replies.readline()
             header = json.loads(line) if line.endswith(b"\n") else {}  # else it was cut off
             pixels = np.empty(header.get("shape", 0), np.uint8)
-            whole = bool(header) and self._process.stdout.readinto(pixels) == pixels.nbytes  # type: ignore[attr-defined]
+            complete = bool(header) and self._replies.readinto(pixels.data) == pixels.nbytes
         finally:
             timer.cancel()
-        if whole:
+        if complete:
             return header, pixels
         self.alive = False
         status = self._process.wait()
-        raise _Late if self._late else _Died(_ending(status))
+        if self._timed_out:
+            raise _TimedOut
+        raise _Crashed(_ending(status))
 
-    def _give_up(self) -> None:
-        self._late = True
+    def _time_out(self) -> None:
+        self._timed_out = True
         self.kill()
 
 
-class _Idle:
-    """Workers without work, for whoever needs one next."""
+class _IdleWorkers:
+    """Workers without work, for the next pool that needs one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -262,31 +275,38 @@ class _Idle:
             worker.disown()
 
 
-_idle = _Idle()
+_idle = _IdleWorkers()
 
 
 def _after_fork() -> None:
-    """A fork has no part in the workers of its parent."""
+    """Leave the parent its workers."""
     global _idle
     _idle.disown()
-    _idle = _Idle()
+    _idle = _IdleWorkers()
 
 
-atexit.register(lambda: _idle.close())
-if hasattr(os, "register_at_fork"):
+def _at_exit() -> None:
+    _idle.close()
+
+
+atexit.register(_at_exit)
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def _result(video: Video, header: dict[str, Any], pixels: Pixels) -> tuple[MediaInfo, Frames]:
-    if "misused" in header:
-        raise UsageError(header["misused"])
-    if "unusable" in header:
-        raise MediaError(video.path, header["unusable"])
-    said = {**header["info"], "streams": tuple(header["info"]["streams"])}
-    return MediaInfo(path=video.path, **said), Frames(np.array(header["times"]), pixels)
+    """What a reply says: what the file holds and its frames, or the error that its worker met."""
+    if "usage_error" in header:
+        raise UsageError(header["usage_error"])
+    if "media_error" in header:
+        raise MediaError(video.path, header["media_error"])
+    fields = header["info"]
+    fields["streams"] = tuple(fields["streams"])  # JSON knows lists alone
+    return MediaInfo(path=video.path, **fields), Frames(np.array(header["times"]), pixels)
 
 
-def _bytes(video: Video) -> int:
+def _size(video: Video) -> int:
+    """Bytes of the file."""
     try:
         return video.path.stat().st_size
     except OSError:

@@ -13,39 +13,39 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from av.audio.stream import AudioStream
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 
 from ..errors import MediaError, UsageError
 from ..types import Frames, Pixels, Video
 from ._reader import Reader
 
 _SANE_ASPECT = (0.2, 5.0)  # of a pixel; a damaged header says anything
-_LONGEST = 16  # times the wanted shorter side is the longer side of a picture at most, which bounds its memory
+_LONGEST = 16  # times the requested shorter side is the longer side of a picture at most, which bounds its memory
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a video file holds. `duration` is in seconds; `width` and `height` are as displayed (rotation and pixel
-    aspect applied); `rotation` is in degrees counter-clockwise (0, 90, 180, 270), already applied to every picture;
-    `fps` is the average rate, 0.0 where unknown; `frames` is an estimate; `streams` says one phrase per stream."""
+    """What a video file holds."""
 
     path: Path
-    duration: float
-    width: int
+    duration: float  # seconds
+    width: int  # as displayed: rotation and pixel aspect applied
     height: int
-    rotation: int
-    fps: float
+    rotation: int  # degrees counter-clockwise (0, 90, 180, 270), already applied to every picture
+    fps: float  # the average rate, 0.0 where unknown
     codec: str
-    frames: int | None
+    frames: int | None  # an estimate
     audio: bool
-    streams: tuple[str, ...]
+    streams: tuple[str, ...]  # a phrase each, such as "video h264 1280x720"
 
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[OpenVideo]:
-    """A video file, open for several calls. Raises MediaError with the reason where it is not usable."""
+    """Open a video file for several calls. Raises MediaError with the reason where it is not usable."""
     video = OpenVideo(Path(path))
     try:
         yield video
@@ -54,25 +54,25 @@ def open_video(path: str | Path) -> Iterator[OpenVideo]:
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """What a file holds; its first frame is decoded, so a file that passes has at least one. Raises MediaError."""
+    """Say what a file holds; its first frame is decoded, so a file that passes has at least one. Raises MediaError."""
     with open_video(path) as video:
         return video.info
 
 
 def sample(video: Video, fps: float, max_frames: int, size: int) -> Frames:
-    """Evenly spread frames of a video or of a span of one: see `OpenVideo.sample`."""
+    """Return evenly spread frames of a video or of a span of one: see `OpenVideo.sample`."""
     return sample_with_info(video, fps, max_frames, size)[1]
 
 
 def sample_with_info(video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
-    """The same, and what the file holds, with one open of it."""
+    """Return what the file holds, and `sample` of it, with one open of the file."""
     with open_video(video.path) as opened:
         frames = opened.sample(fps, max_frames, size, video.start, video.end)
         return opened.info, frames
 
 
 def frames_at(path: str | Path, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
-    """The frames on screen at these times: see `OpenVideo.frames_at`."""
+    """Return the frames on screen at these times: see `OpenVideo.frames_at`."""
     with open_video(path) as opened:
         return opened.frames_at(times, size, exact)
 
@@ -96,36 +96,49 @@ class OpenVideo:
         self._reader.close()
 
     def sample(self, fps: float, max_frames: int, size: int, start: float = 0.0, end: float | None = None) -> Frames:
-        """Frames at `fps` a second, at most `max_frames`, from the middles of equal slices of [start, end).
+        """Return frames from the middles of equal slices of [start, end).
 
-        The shorter side of the pictures is `size` pixels, or as it is where the video is smaller (decision: never
-        enlarged; the longer side is at most 16 times `size`). Decision: a sample may lie up to a quarter of a step
-        beside its slice's middle where a key frame stands there, and takes the last reference frame before that middle,
-        because the others cost decoding and no sample needs them. Times ascend strictly: a frame that stays on screen
-        for several slices comes once.
+        Decision: a sample may lie up to a quarter of a step beside its slice's middle where a key frame stands there,
+        and takes the last reference frame before that middle, because the others cost decoding and no sample needs
+        them. Times ascend strictly: a frame that stays on screen for several slices comes once.
 
-        Raises UsageError where the numbers make no sense, MediaError where the span lies outside the video.
+        Args:
+            fps: frames per second of the span.
+            max_frames: at most so many.
+            size: the shorter side of the pictures in pixels, or as it is where the video is smaller (decision: never
+                enlarged; the longer side is at most 16 times `size`).
+            start: of the span, in seconds.
+            end: of the span, in seconds; None is the end of the file.
+
+        Raises:
+            UsageError: where the numbers make no sense.
+            MediaError: where the span lies outside the video.
         """
         if fps <= 0 or max_frames < 1 or size < 1:
             raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
-        wanted, step = self._targets(fps, max_frames, start, end)
-        pictures = self._sampled(wanted, step, size)
-        if pictures.times[-1] < wanted[-1] - step and self._shorten():
-            wanted, step = self._targets(fps, max_frames, start, end)
-            pictures = self._sampled(wanted, step, size)
+        targets, step = self._targets(fps, max_frames, start, end)
+        pictures = self._sampled(targets, step, size)
+        if pictures.times[-1] < targets[-1] - step and self._shorten():
+            targets, step = self._targets(fps, max_frames, start, end)
+            pictures = self._sampled(targets, step, size)
         return Frames(np.array(pictures.times), np.stack(pictures.pixels))
 
     def frames_at(self, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
-        """One frame for each of `times` (seconds, any order): the one on screen then, of any size unless `size` is
-        given (shorter side, never enlarged). The result's times are the frames' own. Before the first frame that is
-        the first, after the last the last. Not `exact`: a reference frame shortly before will do, which is quicker.
+        """Return the frame on screen at each of `times`; the result's times are the frames' own.
+
+        Before the first frame that is the first, after the last the last.
+
+        Args:
+            times: seconds, in any order.
+            size: the shorter side of the pictures in pixels (never enlarged); None: as they are.
+            exact: False: a reference frame shortly before will do, which is quicker.
         """
         if len(times) == 0:
             raise UsageError("frames_at needs at least one time")
         order = np.argsort(np.asarray(times, dtype=np.float64), kind="stable")
-        wanted = [min(max(0.0, times[place]), self.info.duration) for place in order]
-        pictures = self._collect(wanted, size, skip=not exact)
-        which = np.array(pictures.of)[np.argsort(order)]
+        targets = [min(max(0.0, times[place]), self.info.duration) for place in order]
+        pictures = self._collect(targets, size, skip=not exact)
+        which = np.array(pictures.of_target)[np.argsort(order)]
         return Frames(np.array(pictures.times)[which], np.stack(pictures.pixels)[which])
 
     def _targets(self, fps: float, max_frames: int, start: float, end: float | None) -> tuple[list[float], float]:
@@ -139,23 +152,24 @@ class OpenVideo:
         count = min(max(1, round(length * fps)), max_frames)
         return [start + (number + 0.5) * length / count for number in range(count)], length / count
 
-    def _sampled(self, wanted: list[float], step: float, size: int) -> _Pictures:
-        """Pictures near the wanted times; without skipping where skipping leaves too little to choose from."""
-        pictures = self._collect(wanted, size, step / 4, skip=True)
+    def _sampled(self, targets: list[float], step: float, size: int) -> _Pictures:
+        """Pictures close to the targets; without skipping where skipping leaves too little to choose from."""
+        pictures = self._collect(targets, size, step / 4, skip=True)
         last = self._reader.reached  # behind it there is nothing to choose from
-        ages = [target - pictures.times[of] for target, of in zip(wanted, pictures.of, strict=True) if target <= last]
+        pairs = zip(targets, pictures.of_target, strict=True)
+        ages = [target - pictures.times[number] for target, number in pairs if target <= last]
         if any(age > step for age in ages):
-            pictures = self._collect(wanted, size, step / 4)
+            pictures = self._collect(targets, size, step / 4)
         return pictures
 
-    def _collect(self, wanted: list[float], size: int | None, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
+    def _collect(self, targets: list[float], size: int | None, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
         """The distinct pictures at ascending times, converted as they come, so that no decoded frame is held."""
         pictures = _Pictures()
-        for time, frame in self._reader.walk(wanted, tolerance, skip):
+        for time, frame in self._reader.walk(targets, tolerance, skip):
             if not pictures.times or time > pictures.times[-1]:
                 pictures.times.append(time)
                 pictures.pixels.append(self._convert(frame, size))
-            pictures.of.append(len(pictures.times) - 1)
+            pictures.of_target.append(len(pictures.times) - 1)
         if not pictures.times:
             raise MediaError(self.info.path, "none of its frames can be decoded (damaged or cut off)")
         return pictures
@@ -202,25 +216,24 @@ class OpenVideo:
             codec=stream.codec_context.name,
             frames=stream.frames or round(duration * reader.rate) or None,
             audio=bool(container.streams.audio),
-            streams=tuple(_phrase(each) for each in container.streams),
+            streams=tuple(_phrase(stream) for stream in container.streams),
         )
 
 
 @dataclass
 class _Pictures:
-    """Pictures as they are gathered: `of` says for each wanted time which of them it got."""
+    """Pictures as they are gathered: `of_target` has for each target the number of its picture."""
 
     times: list[float] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
-    of: list[int] = field(default_factory=list)
+    of_target: list[int] = field(default_factory=list)
 
 
 def _phrase(stream: Stream) -> str:
     """A stream in a few words, such as "video h264 1280x720"."""
-    context = stream.codec_context
-    words = [stream.type, context.name if context else "of unknown codec"]
-    if context and stream.type == "video":
-        words.append(f"{context.width}x{context.height}")
-    elif context and stream.type == "audio":
-        words.append(f"{context.sample_rate} Hz")
+    words = [stream.type, stream.codec_context.name if stream.codec_context else "of unknown codec"]
+    if isinstance(stream, VideoStream) and stream.codec_context:
+        words.append(f"{stream.codec_context.width}x{stream.codec_context.height}")
+    elif isinstance(stream, AudioStream) and stream.codec_context:
+        words.append(f"{stream.codec_context.sample_rate} Hz")
     return " ".join(words)
