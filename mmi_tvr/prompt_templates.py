@@ -1,4 +1,4 @@
-"""How the language model is spoken to: the words of prompts/answer.yaml, judge.yaml and generate.yaml."""
+"""Prompts of the language model: the templates in prompts/answer.yaml, judge.yaml and generate.yaml."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ T = TypeVar("T", bound="_Template")
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
-    """What stands in braces in a template."""
+class _Placeholders:
+    """The names in braces that a template must hold."""
 
     names: frozenset[str]
 
 
-def _holding(*names: str) -> _Places:
-    return _Places(frozenset(names))
+def _placeholders(*names: str) -> _Placeholders:
+    return _Placeholders(frozenset(names))
 
 
 class _Template(plugins.BaseOptions):
     @model_validator(mode="after")
-    def _places(self) -> _Template:
-        """Every place that is to be filled is there, and no other."""
+    def _check_placeholders(self) -> _Template:
+        """Raise ValueError where a field lacks one of its placeholders, or holds another one."""
         for name, field in type(self).model_fields.items():
-            wanted = [each.names for each in field.metadata if isinstance(each, _Places)]
-            if not wanted:
-                continue
-            found = {place for _, place, _, _ in string.Formatter().parse(getattr(self, name)) if place is not None}
-            if found != wanted[0]:
-                there = ", ".join(f"{{{place}}}" for place in sorted(wanted[0]))
-                raise ValueError(f"{name} must hold {there}, each of them and nothing else in braces")
+            for rule in field.metadata:
+                if not isinstance(rule, _Placeholders):
+                    continue
+                parts = string.Formatter().parse(getattr(self, name))
+                if {placeholder for _, placeholder, _, _ in parts if placeholder is not None} != rule.names:
+                    required = ", ".join(f"{{{placeholder}}}" for placeholder in sorted(rule.names))
+                    raise ValueError(f"{name} must hold {required}, each of them and nothing else in braces")
         return self
 
 
 class AnswerTemplate(_Template):
     """A question about a text or about key images."""
 
-    text: Annotated[str, _holding("text", "question")] = Field(description="a question about a text")
-    video: Annotated[str, _holding("images", "question")] = Field(description="a question about key images")
+    text: Annotated[str, _placeholders("text", "question")] = Field(description="a question about a text")
+    video: Annotated[str, _placeholders("images", "question")] = Field(description="a question about key images")
     max_tokens: int = Field(ge=1, le=512, description="tokens of an answer")
     quoted: int = Field(ge=1, description="tokens of a text that are read")
 
@@ -55,16 +55,16 @@ class AnswerTemplate(_Template):
 class JudgeTemplate(_Template):
     """The joint score's question and its two answers."""
 
-    prompt: Annotated[str, _holding("text", "video")] = Field(description="the question about two skeletons")
+    prompt: Annotated[str, _placeholders("text", "video")] = Field(description="the question about two skeletons")
     positive: str = Field("yes", min_length=1, description="the answer that counts for the pair")
     negative: str = Field("no", min_length=1, description="the answer that counts against it")
     quoted: int = Field(ge=1, description="tokens of a skeleton that are read")
 
     @property
     def halves(self) -> tuple[str, str]:
-        """The prompt before and behind the video skeleton; {text} is in the first."""
-        before, _, behind = self.prompt.partition("{video}")
-        return before, behind
+        """The prompt before and after the video skeleton; {text} is in the first."""
+        before, _, after = self.prompt.partition("{video}")
+        return before, after
 
     def prompts(self, quote: Callable[[str, int], str], texts: Sequence[str], videos: Sequence[str]) -> list[str]:
         """Return the question about each pair of skeletons (as plain text), which `quote` cuts to `quoted` tokens."""
@@ -83,24 +83,29 @@ class JudgeTemplate(_Template):
 class GenerateTemplate(_Template):
     """A request for new questions."""
 
-    text: Annotated[str, _holding("texts")] = Field(description="from captions")
-    video: Annotated[str, _holding("images")] = Field(description="from key images")
+    text: Annotated[str, _placeholders("texts")] = Field(description="from captions")
+    video: Annotated[str, _placeholders("images")] = Field(description="from key images")
     samples: int = Field(ge=1, description="captions, or key images, that are shown")
     max_tokens: int = Field(ge=1, le=512, description="tokens of a question")
 
     @property
     def before(self) -> str:
-        """What stands before the captions: part of the text that is asked about."""
+        """The words before the captions: part of the text that is asked about."""
         return self.text.partition("{texts}")[0].strip()
 
-    def asked(self, about: Literal["text", "video"]) -> str:
-        """The request itself, as a question (`AnswerTemplate`) about captions or about key images."""
-        return (self.text.partition("{texts}")[2] if about == "text" else self.video.replace("{images}", "")).strip()
+    def request(self, about: Literal["text", "video"]) -> str:
+        """Return the request itself, as a question (`AnswerTemplate`) about captions or about key images."""
+        if about == "text":
+            return self.text.partition("{texts}")[2].strip()
+        return self.video.replace("{images}", "").strip()
 
 
 @cache
 def answer(path: str = "answer") -> AnswerTemplate:
-    """The template of a file: a path, or a name in prompts/. UsageError or ConfigError where it cannot be used."""
+    """Return the template of a file: a path, or a name in prompts/.
+
+    This and the next two raise UsageError or ConfigError where it cannot be used.
+    """
     return _read(AnswerTemplate, path)
 
 
@@ -114,11 +119,11 @@ def generate(path: str = "generate") -> GenerateTemplate:
     return _read(GenerateTemplate, path)
 
 
-def _read(kind: type[T], path: str) -> T:
-    found = config.find("prompts", path)
+def _read(template: type[T], path: str) -> T:
+    file = config.find("prompts", path)
     try:
-        return kind(**(yaml.safe_load(found.read_text(encoding="utf-8")) or {}))
+        return template(**(yaml.safe_load(file.read_text(encoding="utf-8")) or {}))
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise UsageError(f"{found}: not readable as YAML: {one_line(error, limit=None)}") from error
+        raise UsageError(f"{file}: not readable as YAML: {one_line(error, limit=None)}") from error
     except ValidationError as error:
-        raise ConfigError(str(found), plugins.explain(error, kind)) from error
+        raise ConfigError(str(file), plugins.explain(error, template)) from error

@@ -55,7 +55,7 @@ def test_answers_are_counted_by_kind() -> None:
     of_order = [question for question in asked if question.kind == "order"]
     one = Knows("What happens first?", "What happens last?")
     done: list[int] = []
-    found = answer_accuracy.accuracy(
+    found = answer_accuracy.answer_accuracy(
         one,
         asked,
         VIDEOS,
@@ -66,19 +66,19 @@ def test_answers_are_counted_by_kind() -> None:
     assert sum(done) == VIDEOS
     assert found["entities"].percent == 100
     assert found["order"].n == VIDEOS * len(of_order)
-    assert found["order"].right == VIDEOS * (len(of_order) - 2)
+    assert found["order"].correct == VIDEOS * (len(of_order) - 2)
     assert found["order"].failed == VIDEOS
     low, high = found["order"].ci95
     assert 0 < low < found["order"].percent < high < 100
     assert found["all"].n == sum(each.n for kind, each in found.items() if kind != "all")
-    lines = answer_accuracy.table({"text": found}).splitlines()
+    lines = answer_accuracy.accuracy_table({"text": found}).splitlines()
     assert lines[-1].startswith("all")
     assert f"of {found['order'].n}" in next(line for line in lines if line.startswith("order"))
 
 
 def test_unknown_truths_are_said() -> None:
     with pytest.raises(UsageError, match="the true answer is known"):
-        answer_accuracy.accuracy(
+        answer_accuracy.answer_accuracy(
             Knows("", ""), questions("Who?"), 2, lambda q, n: AnswerRequest(q, text="0"), lambda q, n: None
         )
 

@@ -61,7 +61,7 @@ def blobs(counts: Sequence[int], spread: float = 0.05) -> np.ndarray:
 
 def test_a_question_is_the_mean_of_its_words_each_embedded_once() -> None:
     model = Counting()
-    found = clustering.vectors(["Red, blue?", "BLUE red blue", "…"], model)
+    found = clustering.question_vectors(["Red, blue?", "BLUE red blue", "…"], model)
     red, blue, dots = FakeModel().embed_queries([Query(text) for text in ("red", "blue", "…")]).astype(float)
     np.testing.assert_allclose(found, [(red + blue) / 2, (red + 2 * blue) / 3, dots], atol=1e-6)
     assert sorted(model.queries) == ["blue", "red", "…"]
@@ -106,10 +106,10 @@ def test_any_points(points: list[tuple[int, int]], k: int | None) -> None:
 
 def test_nearly_the_same_whatever_all_have_in_common() -> None:
     points = np.array([[1, 0.1, 0], [1, 0.101, 0], [1, -0.1, 0], [1, 0, 0.1], [1, 0, -0.1]])
-    ((one, other, cosine),) = clustering.alike(points, 0.9)
+    ((one, other, cosine),) = clustering.similar_pairs(points, 0.9)
     assert (one, other) == (0, 1)
     assert cosine > 0.99
-    assert clustering.alike(points[:1], 0.0) == []
+    assert clustering.similar_pairs(points[:1], 0.0) == []
 
 
 def grouped(found: Pool, labels: Sequence[int], distances: Sequence[float]) -> clustering.Clustering:
@@ -149,7 +149,7 @@ def test_argmin_goes_by_length_then_rank_then_distance() -> None:
         "t04": "t02: better rank",
         "t02": "the smallest of its cluster",
     }
-    told = trials.table(results)
+    told = trials.trial_table(results)
     assert [line.split()[1] for line in told.splitlines() if line.startswith("*")] == ["t02"]
     closest = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), answerer(rule="red"), "argmin")
     assert trials.chosen_ids(closest) == ["t03"]
@@ -259,4 +259,4 @@ def test_captions_are_data_for_proposals() -> None:
     ],
 )
 def test_the_question_in_a_reply(reply: str, wanted: str) -> None:
-    assert proposals.cleaned(reply) == wanted
+    assert proposals.question_in(reply) == wanted

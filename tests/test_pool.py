@@ -217,7 +217,7 @@ def test_what_would_be_no_pool_is_not_written(small: Path) -> None:
 
 
 def test_a_question_in_an_editor(small: Path) -> None:
-    text = editing.shown(pool.load(small)["t01"]).replace("What key concepts", "Which ideas")
+    text = editing.question_yaml(pool.load(small)["t01"]).replace("What key concepts", "Which ideas")
     assert editing.replace(small, "t01", text)["t01"].text == "Which ideas are mentioned?"
     assert "# the first" in small.read_text()
     assert "\n\n  # in which order\n" in small.read_text()
@@ -254,14 +254,14 @@ def test_ids_are_not_given_twice(small: Path) -> None:
 def test_a_packaged_pool_is_copied_with_its_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     packaged = config.PACKAGED / "prompts" / "text.yaml"
-    path, copied = editing.own(packaged)
+    path, copied = editing.editable_path(packaged)
     assert (path, copied) == (tmp_path / "prompts" / "text.yaml", True)
     assert path.read_bytes() == packaged.read_bytes()
     assert selection.selected_questions(pool.load("text")) == selection.selected_questions(pool.load(packaged))
     assert pool.load("text").path == path
-    assert editing.own(pool.load("text").path) == (path, False)
+    assert editing.editable_path(pool.load("text").path) == (path, False)
     monkeypatch.chdir(config.PACKAGED)
-    assert editing.own(packaged) == (packaged, False)
+    assert editing.editable_path(packaged) == (packaged, False)
 
 
 def made_choice(found: Pool, k: int = 2) -> selection.Selection:

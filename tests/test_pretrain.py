@@ -174,7 +174,7 @@ def test_talks_are_true(dataset: MovingShapes) -> None:
                 if prompt == DESCRIBE:
                     assert reply in captions(spec)
                     continue
-                if prompt == question_prompt(prompt_templates.generate().asked("video"), True):
+                if prompt == question_prompt(prompt_templates.generate().request("video"), True):
                     assert reply in own_answers
                     continue
                 question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")

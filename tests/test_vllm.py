@@ -221,7 +221,7 @@ def untrained(model: Mmi, given: Sequence[AnswerRequest]) -> list[str]:
     return list(map(str, plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=base).answer(given)))
 
 
-def alike(found: Sequence[str | AnswerError], wanted: Sequence[str | AnswerError]) -> None:
+def similar_pairs(found: Sequence[str | AnswerError], wanted: Sequence[str | AnswerError]) -> None:
     one, other = list(map(str, found)), list(map(str, wanted))
     assert one == other
     assert len(set(one)) > len(one) // 2, "different questions have different answers"
@@ -232,7 +232,7 @@ def test_a_server_says_what_transformers_says(url: str, whole: Mmi) -> None:
     given = questions(whole)
     wanted = plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=whole).answer(given)
     values = {"base_url": url, "max_tokens": MOST, "timeout": 300}
-    alike(plugins.build("answerers", "openai", values).answer(given), wanted)
+    similar_pairs(plugins.build("answerers", "openai", values).answer(given), wanted)
 
 
 @pytest.mark.vllm
@@ -258,4 +258,4 @@ def test_the_engine_says_what_transformers_says(trained: Path, merged: bool) -> 
     options = {"dtype": "float32", "memory": 0.3, "max_tokens": MOST, "engine": {"block_size": 32}}
     if merged:
         options["checkpoint"] = str(trained / "merged")
-    alike(plugins.build("answerers", "vllm", options, model=model).answer(given), wanted)
+    similar_pairs(plugins.build("answerers", "vllm", options, model=model).answer(given), wanted)

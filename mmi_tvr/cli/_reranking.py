@@ -76,7 +76,7 @@ def answers(
             raise UsageError(f"{asked.path}: a pool about {asked.about}, where one about {name} is wanted")
         known = set(answerable(asked.about))
         progress.begin(f"answers, {name}", len(samples))
-        found[name] = answer_accuracy.accuracy(
+        found[name] = answer_accuracy.answer_accuracy(
             answerer,
             [question for question in asked.enabled if question.text in known],
             len(samples),
@@ -89,7 +89,7 @@ def answers(
         "videos": len(samples),
         "answers": {name: {kind: each.as_dict() for kind, each in kinds.items()} for name, kinds in found.items()},
     }
-    return document, answer_accuracy.table(found)
+    return document, answer_accuracy.accuracy_table(found)
 
 
 def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: ProgressBars) -> Stored:

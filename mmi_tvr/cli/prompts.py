@@ -213,7 +213,7 @@ def holder(id: str, about: About | None, file: Path | None) -> Pool:
 
 def writable(found: Pool) -> Pool:
     """The pool, or the copy of a packaged one that is to be changed in its place; says so where it was just made."""
-    path, copied = editing.own(found.path)
+    path, copied = editing.editable_path(found.path)
     if copied:
         say(f"the pool is the package's own: copied to {escape(str(path))}, which is used from here on")
     return found if path == found.path else pool.load(path)
@@ -274,7 +274,7 @@ def _in_editor(found: Pool, id: str) -> Pool:
         raise UsageError("no editor is set: set EDITOR, or say what to change (--text, --kind, --note, --language)")
     folder = Path(tempfile.mkdtemp(prefix="mmi-tvr-"))
     draft = folder / f"{id}.yaml"
-    draft.write_text(editing.shown(found[id]), encoding="utf-8")
+    draft.write_text(editing.question_yaml(found[id]), encoding="utf-8")
     try:
         code = subprocess.run([*shlex.split(editor), str(draft)], check=False).returncode
     except (OSError, ValueError) as error:
@@ -283,7 +283,7 @@ def _in_editor(found: Pool, id: str) -> Pool:
         raise UsageError(f"EDITOR={editor} ended with {code}: nothing is changed")
     try:
         text = pool.read_text(draft)
-        changed = found if text == editing.shown(found[id]) else editing.replace(_own(found), id, text)
+        changed = found if text == editing.question_yaml(found[id]) else editing.replace(_own(found), id, text)
     except MmiTvrError:
         say(f"nothing is changed; your draft is {escape(str(draft))}")
         raise
@@ -322,12 +322,12 @@ def _alike(found: Pool, model: Any, threshold: float) -> list[str]:
     """Pairs of enabled questions that mean nearly the same."""
     import numpy as np
 
-    from ..questions.clustering import alike
+    from ..questions.clustering import similar_pairs
     from ..types import Query
 
     asked = found.enabled
     vectors = np.asarray(model.embed_queries([Query(question.text) for question in asked]), dtype=np.float64)
-    found_alike = alike(vectors, threshold)
+    found_alike = similar_pairs(vectors, threshold)
     told = [
         f"{asked[one].id} and {asked[other].id} are nearly the same to {model.name} ({cosine:.2f}): "
         f"{asked[one].text} / {asked[other].text}"

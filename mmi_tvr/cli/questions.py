@@ -92,7 +92,7 @@ def generate(
         watch.begin("asking", count)
         made = proposals.generate(
             found, examples, asking.answerer, asking.model, words, count,
-            origin=asking.origin, words=template, seed=seed, similar=similar, advance=watch.advance,
+            origin=asking.origin, template_name=template, seed=seed, similar=similar, advance=watch.advance,
         )  # fmt: skip
     if made.kept:
         found = editing.add(writable(found).path, made.kept)
@@ -180,7 +180,7 @@ def choose(
         documents[found.about] = {
             **asdict(lock),
             "lock": str(selection.write(lock, writable(found))),
-            "tried": trials.as_dict(outcomes),
+            "tried": trials.as_dicts(outcomes),
         }
     if report:
         _report(report, documents, chosen)
@@ -200,7 +200,7 @@ def _report(
     from ..questions import trials
 
     tables = [
-        f"{found.path}\n{trials.table(outcomes) if outcomes else _listing(found, lock)}\n"
+        f"{found.path}\n{trials.trial_table(outcomes) if outcomes else _listing(found, lock)}\n"
         for found, lock, outcomes in chosen
     ]
     write_atomically(path, json.dumps(documents, ensure_ascii=False, indent=1).encode())
@@ -277,8 +277,8 @@ def plot(
     _, made = _model(model or lock.model, download)
     if reason := selection.stale_reason(lock, found, made.fingerprint()):
         say(f"[yellow]{escape(reason)}[/]")
-    points = clustering.vectors([question.text for question in found.enabled], made)
-    write_atomically(target, plots.png(found, lock, points, method.value))
+    points = clustering.question_vectors([question.text for question in found.enabled], made)
+    write_atomically(target, plots.selection_png(found, lock, points, method.value))
     if as_json:
         print_json({"picture": str(target), "about": found.about, "questions": len(points), "clusters": lock.k})
     else:
@@ -403,7 +403,9 @@ def _samples(data: str, split: str, limit: int, watch: ProgressBars) -> list[Sam
 def _clustered(found: Pool, model: Model, k: int | None, seed: int) -> Clustering:
     from ..questions import clustering
 
-    return clustering.cluster(clustering.vectors([question.text for question in found.enabled], model), k, seed)
+    return clustering.cluster(
+        clustering.question_vectors([question.text for question in found.enabled], model), k, seed
+    )
 
 
 def _maker(section: Section, model: Model) -> dict[str, str]:

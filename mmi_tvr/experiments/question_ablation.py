@@ -106,7 +106,7 @@ def cases(
             for pool, chosen in ((texts, text), (videos, video))
         ]
         found.append(Case(f"no-clustering-{seed}", f"no clustering: random questions, seed {seed}", *drawn))
-    points = clustering.vectors([question.text for question in videos.enabled], model)
+    points = clustering.question_vectors([question.text for question in videos.enabled], model)
     for count in range(1, min(MOST, len(videos.enabled)) + 1):
         groups = clustering.cluster(points, count).groups()
         few = [videos.enabled[members[0]] for members in groups]

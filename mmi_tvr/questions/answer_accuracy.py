@@ -1,9 +1,9 @@
-"""How often an answerer is right, by kind of question, where the truth is known (moving shapes)."""
+"""Accuracy of an answerer by kind of question, where the true answers are known (moving shapes)."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,92 +15,107 @@ from ..utils.tables import interval, text_table
 from .pool import PoolQuestion
 
 _Z = 1.959964  # 97.5 % of a normal distribution lie below
-_TOGETHER = 32  # videos whose questions are asked at once
+_VIDEO_BATCH = 32  # videos whose questions are asked at once
 
-# (question's words, number of the video) -> the true answer; None where nobody knows.
-Truth = Callable[[str, int], str | None]
-Made = Callable[[str, int], AnswerRequest]  # the question about a video, or about its caption
+# (a question's text, number of the video) -> the true answer; None where it is not known.
+TrueAnswer = Callable[[str, int], str | None]
+MakeRequest = Callable[[str, int], AnswerRequest]  # of a question about a video, or about its caption
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Of `n` answers, the percentage that is right; the interval is Wilson's (1927). `failed` got no answer."""
+class AnswerAccuracy:
+    """The share of `n` questions with the correct answer; its interval is Wilson's (1927). `failed` got no answer."""
 
     n: int
-    right: int
+    correct: int
     failed: int = 0
 
     @property
     def percent(self) -> float:
-        return 100 * self.right / self.n
+        return 100 * self.correct / self.n
 
     @property
     def ci95(self) -> tuple[float, float]:
-        share, n = self.right / self.n, self.n
+        share, n = self.correct / self.n, self.n
         middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
         spread = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
         return 100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {"n": self.n, "accuracy": self.percent, "ci95": list(self.ci95), "failed": self.failed}
 
 
-def accuracy(
+def answer_accuracy(
     answerer: Answerer,
     questions: Sequence[PoolQuestion],
     videos: int,
-    make: Made,
-    truth: Truth,
+    make_request: MakeRequest,
+    true_answer: TrueAnswer,
     advance: Callable[[int], object] = lambda count: None,
-) -> dict[str, Accuracy]:
-    """Every question asked of `videos` videos (or their captions): accuracy by kind, and of all together ("all").
+) -> dict[str, AnswerAccuracy]:
+    """Return the accuracy of an answerer by kind of question, and of all questions ("all").
 
-    An answer is right where it is the true one but for case, spaces and a full stop (decision: the true answers have
-    one wording). A question that gets no answer counts as wrong. advance: called with the number of videos done.
-    UsageError where the truth is known of no question.
+    An answer is correct where it is the true one but for case, spaces and a full stop (decision: the true answers have
+    one wording). A question that gets no answer counts as wrong.
+
+    Args:
+        answerer: is asked every question about every video whose true answer is known.
+        questions: the questions.
+        videos: number of videos (or of their captions).
+        make_request: makes the request of a question about a video, by its number.
+        true_answer: knows the true answers.
+        advance: called with the number of videos that are done.
+
+    Raises:
+        UsageError: where no true answer is known.
     """
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for first in range(0, videos, _TOGETHER):
-        numbers = range(first, min(first + _TOGETHER, videos))
-        wanted = [
-            (question, number, true)
-            for number in numbers
-            for question in questions
-            if (true := truth(question.text, number)) is not None
-        ]
-        answers = answerer.answer([make(question.text, number) for question, number, _ in wanted])
-        for (question, _, true), answer in zip(wanted, answers, strict=True):
+    totals: Counter[str] = Counter()
+    corrects: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    for first in range(0, videos, _VIDEO_BATCH):
+        numbers = range(first, min(first + _VIDEO_BATCH, videos))
+        requests, kinds, truths = [], [], []
+        for number in numbers:
+            for question in questions:
+                truth = true_answer(question.text, number)
+                if truth is not None:
+                    requests.append(make_request(question.text, number))
+                    kinds.append(question.kind)
+                    truths.append(truth)
+        for kind, truth, answer in zip(kinds, truths, answerer.answer(requests), strict=True):
             failed = isinstance(answer, AnswerError)
-            right = not failed and plain(str(answer)) == plain(true)
-            for kind in (question.kind, "all"):
-                for at, value in enumerate((1, right, failed)):
-                    counts[kind][at] += value
+            correct = not failed and normalized_answer(str(answer)) == normalized_answer(truth)
+            for name in (kind, "all"):
+                totals[name] += 1
+                corrects[name] += correct
+                failures[name] += failed
         advance(len(numbers))
-    if not counts:
+    if not totals:
         raise UsageError("of none of these questions the true answer is known; ask those of the packaged pools")
-    return {kind: Accuracy(*count) for kind, count in sorted(counts.items(), key=lambda item: item[0] == "all")}
+    names = sorted(totals, key=lambda name: name == "all")  # "all" comes last
+    return {name: AnswerAccuracy(totals[name], corrects[name], failures[name]) for name in names}
 
 
-def plain(answer: str) -> str:
-    """What two answers are compared by.
+def normalized_answer(answer: str) -> str:
+    """Return an answer without case, extra spaces and full stop, by which two answers are compared.
 
-    >>> plain(" A red  ring. ")
+    >>> normalized_answer(" A red  ring. ")
     'a red ring'
     """
     return " ".join(answer.lower().split()).rstrip(".")
 
 
-def table(found: Mapping[str, Mapping[str, Accuracy]]) -> str:
-    """Rows by kind of question; a column for each thing that was asked about ("text", "video")."""
-    kinds = list(dict.fromkeys(kind for column in found.values() for kind in column))
+def accuracy_table(columns: Mapping[str, Mapping[str, AnswerAccuracy]]) -> str:
+    """Return a table: a row for each kind of question, a column for each thing asked about ("text", "video")."""
+    kinds = list(dict.fromkeys(kind for column in columns.values() for kind in column))
     kinds.sort(key=lambda kind: kind == "all")
-    rows = [["answers right, %", *found]]
-    rows += [[kind, *(_cell(column.get(kind)) for column in found.values())] for kind in kinds]
-    return "\n".join(text_table(rows, widths=[18] + [24] * len(found)))
+    rows = [["answers right, %", *columns]]
+    rows += [[kind, *(_cell(column.get(kind)) for column in columns.values())] for kind in kinds]
+    return "\n".join(text_table(rows, widths=[18] + [24] * len(columns)))
 
 
-def _cell(each: Accuracy | None) -> str:
-    if each is None:
+def _cell(accuracy: AnswerAccuracy | None) -> str:
+    if accuracy is None:
         return "-"
-    return f"{interval(each.percent, *each.ci95)} of {each.n}"
+    return f"{interval(accuracy.percent, *accuracy.ci95)} of {accuracy.n}"

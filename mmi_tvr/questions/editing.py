@@ -1,4 +1,8 @@
-"""Changing a question pool by command: comments and order stay, what is no pool is not written, a backup is kept."""
+"""Edits of a question pool's file: comments and order stay, an invalid pool is never written, a backup is left.
+
+ruamel.yaml keeps comments. It hangs what stands between two questions (an empty line, a headline) on the last value of
+the first one, so an edit of that question takes this trailing comment off and puts it back.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +29,13 @@ from .pool import Pool, PoolQuestion
 from .selection import lock_path
 
 BACKUP = ".bak"
-_ALWAYS = ("id", "text", "kind", "language", "enabled")  # what a new question has in the file, empty or not
+_REQUIRED_FIELDS = ("id", "text", "kind", "language", "enabled")  # written for a new question even where empty
 
 
-def own(path: Path) -> tuple[Path, bool]:
-    """The file to be edited in place of a pool's, and whether it was just copied there.
+def editable_path(path: Path) -> tuple[Path, bool]:
+    """Return the file to edit for a pool, and whether it was just copied there.
 
-    A packaged pool belongs to the installation: it is copied, with its choice, into ./prompts, which comes before it
+    A packaged pool belongs to the installation: it is copied, with its lock file, into ./prompts, which comes before it
     (`config.find`), unless the working folder is the checkout itself.
     """
     packaged = config.PACKAGED / "prompts"
@@ -39,60 +43,67 @@ def own(path: Path) -> tuple[Path, bool]:
         return path, False
     target = Path.cwd() / "prompts" / path.name
     target.parent.mkdir(exist_ok=True)
-    copied = not target.is_file()
-    if copied:
-        for file in (path, lock_path(path)):
-            if file.is_file():
-                write_atomically(target.with_name(file.name), file.read_bytes())
-    return target, copied
+    if target.is_file():
+        return target, False
+    for file in (path, lock_path(path)):
+        if file.is_file():
+            write_atomically(target.with_name(file.name), file.read_bytes())
+    return target, True
 
 
 def add(path: Path, questions: Sequence[PoolQuestion]) -> Pool:
-    """Append questions. Raises ConfigError, and leaves the file alone, where the result would be no pool; so do all."""
+    """Append questions and return the new pool.
 
-    def change(listed: CommentedSeq) -> None:
-        listed.extend(_as_values(question) for question in questions)
+    This and the other edits raise ConfigError, and leave the file as it is, where the result would be no pool.
+    """
 
-    return _edit(path, change)
+    def append(entries: CommentedSeq) -> None:
+        entries.extend(_as_entry(question) for question in questions)
+
+    return _edit(path, append)
 
 
 def change(path: Path, ids: Sequence[str], values: Mapping[str, str | bool]) -> Pool:
-    """Set fields of questions; an empty note is taken away."""
+    """Set fields of questions and return the new pool; an empty note is removed."""
 
-    def apply(listed: CommentedSeq) -> None:
+    def set_values(entries: CommentedSeq) -> None:
         for id in ids:
-            own = listed[_place(path, listed, id)]
-            below = _take_below(own)
+            entry = entries[_position(path, entries, id)]
+            comment = _take_trailing_comment(entry)
             for name, value in values.items():
-                if value != "" or name != "note":
-                    own[name] = _scalar(value) if isinstance(value, str) else value
+                if name == "note" and value == "":
+                    entry.pop(name, None)
                 else:
-                    own.pop(name, None)
-            _put_below(own, below)
+                    entry[name] = _yaml_text(value) if isinstance(value, str) else value
+            _put_trailing_comment(entry, comment)
 
-    return _edit(path, apply)
+    return _edit(path, set_values)
 
 
 def remove(path: Path, ids: Sequence[str]) -> Pool:
-    """Take questions out for good. What stands between them and the next (a headline, an empty line) stays."""
+    """Delete questions and return the new pool. What stands between them and the next (a headline) stays."""
 
-    def change(listed: CommentedSeq) -> None:
+    def delete(entries: CommentedSeq) -> None:
         for id in ids:
-            at = _place(path, listed, id)
-            below = _take_below(listed[at])
-            del listed[at]
-            if at:
-                _put_below(listed[at - 1], below)
-            elif below.strip():
-                above = listed.ca.comment[1] if listed.ca.comment else None
-                if above is not None:
-                    above.append(CommentToken(f"{' ' * listed.lc.col}{below.strip()}\n", CommentMark(0), None))
+            position = _position(path, entries, id)
+            comment = _take_trailing_comment(entries[position])
+            del entries[position]
+            if position:
+                _put_trailing_comment(entries[position - 1], comment)
+            elif comment.strip():
+                leading = entries.ca.comment[1] if entries.ca.comment else None
+                if leading is not None:
+                    indentation = " " * entries.lc.col
+                    leading.append(CommentToken(f"{indentation}{comment.strip()}\n", CommentMark(0), None))
 
-    return _edit(path, change)
+    return _edit(path, delete)
 
 
 def replace(path: Path, id: str, text: str) -> Pool:
-    """Put the YAML of one question, as `shown` gives it, in the place of what it was."""
+    """Put the YAML of one question, as `question_yaml` writes it, in the place of the question `id`.
+
+    Returns the new pool. Raises UsageError where the text is not the YAML of a question.
+    """
     try:
         values = _round_trip("").load(text)
     except YAMLError as error:
@@ -100,45 +111,48 @@ def replace(path: Path, id: str, text: str) -> Pool:
     if not isinstance(values, dict):
         raise UsageError("a question is a mapping with id, text and kind; nothing is changed")
 
-    def change(listed: CommentedSeq) -> None:
-        own = listed[_place(path, listed, id)]
-        below = _take_below(own)
-        for name in [name for name in own if name not in values]:
-            del own[name]
-        own.update(values)
-        _put_below(own, below)
+    def put(entries: CommentedSeq) -> None:
+        entry = entries[_position(path, entries, id)]
+        comment = _take_trailing_comment(entry)
+        for name in [name for name in entry if name not in values]:
+            del entry[name]
+        entry.update(values)
+        _put_trailing_comment(entry, comment)
 
-    return _edit(path, change)
+    return _edit(path, put)
 
 
-def shown(question: PoolQuestion) -> str:
-    """One question as YAML."""
+def question_yaml(question: PoolQuestion) -> str:
+    """Return one question as YAML."""
     stream = io.StringIO()
-    _round_trip("").dump(_as_values(question), stream)
+    _round_trip("").dump(_as_entry(question), stream)
     return stream.getvalue()
 
 
 def free_id(pool: Pool, taken: Sequence[str] = ()) -> str:
-    """An id that no question of the pool has or, counting upwards, had: t51 after t50."""
+    """Return the id after the highest one in the pool and in `taken`: t51 after t50, t01 where there is none."""
     letter = "t" if pool.about == "text" else "v"
-    used = [
-        found for id in (*(each.id for each in pool.questions), *taken) if (found := re.fullmatch(r"[tv](\d+)", id))
-    ]
-    return f"{letter}{max((int(found[1]) for found in used), default=0) + 1:02d}"
+    highest = 0
+    for id in (*(question.id for question in pool.questions), *taken):
+        match = re.fullmatch(r"[tv](\d+)", id)
+        if match:
+            highest = max(highest, int(match[1]))
+    return f"{letter}{highest + 1:02d}"
 
 
 def _edit(path: Path, change: Callable[[CommentedSeq], None]) -> Pool:
+    """Apply `change` to the list of questions in a file, write the file where that changed it, return the new pool."""
     old = pools.read_text(path)
-    trip = _round_trip(old)
+    round_trip = _round_trip(old)
     try:
-        document = trip.load(old.replace("\r\n", "\n"))
+        document = round_trip.load(old.replace("\r\n", "\n"))
     except (YAMLError, RecursionError):
         return pools.parse(old, path)  # raises, with the line
     if not isinstance(document, CommentedMap) or not isinstance(document.get("questions"), CommentedSeq):
         return pools.parse(old, path)
     change(document["questions"])
     stream = io.StringIO()
-    trip.dump(document, stream)
+    round_trip.dump(document, stream)
     new = stream.getvalue()
     if "\r\n" in old:
         new = new.replace("\n", "\r\n")
@@ -149,69 +163,74 @@ def _edit(path: Path, change: Callable[[CommentedSeq], None]) -> Pool:
     return pool
 
 
-def _take_below(own: CommentedMap) -> str:
-    """Take away the comment below a question, which ruamel.yaml hangs on its last value; one beside that stays."""
-    holder, name = _last(own)
+def _take_trailing_comment(entry: CommentedMap) -> str:
+    """Remove and return the comment in the lines after a question; a comment in its last line stays."""
+    holder, name = _last_value(entry)
     comment = (holder.ca.items.get(name) or [None] * 4)[2]
     if comment is None:
         return ""
-    beside, _, below = comment.value.partition("\n")
-    if beside:
-        comment.value = f"{beside}\n"
+    same_line, _, trailing = comment.value.partition("\n")
+    if same_line:
+        comment.value = f"{same_line}\n"
     else:
         del holder.ca.items[name]
-    return str(below)
+    return str(trailing)
 
 
-def _put_below(own: CommentedMap, below: str) -> None:
-    if below:
-        holder, name = _last(own)
+def _put_trailing_comment(entry: CommentedMap, trailing: str) -> None:
+    if trailing:
+        holder, name = _last_value(entry)
         comments = holder.ca.items.setdefault(name, [None] * 4)
-        beside = comments[2].value if comments[2] is not None else "\n"
-        comments[2] = CommentToken(beside + below, CommentMark(0), None)
+        same_line = comments[2].value if comments[2] is not None else "\n"
+        comments[2] = CommentToken(same_line + trailing, CommentMark(0), None)
 
 
-def _last(own: CommentedMap) -> tuple[CommentedMap, Any]:
-    """The mapping and key of a question's last value; the mapping may be one inside it (provenance)."""
-    name = next(reversed(own))
-    return _last(own[name]) if isinstance(own[name], CommentedMap) and own[name] else (own, name)
+def _last_value(entry: CommentedMap) -> tuple[CommentedMap, Any]:
+    """Return the mapping and the key of a question's last value; the mapping may be one inside it (provenance)."""
+    name = next(reversed(entry))
+    if isinstance(entry[name], CommentedMap) and entry[name]:
+        return _last_value(entry[name])
+    return entry, name
 
 
-def _place(path: Path, listed: Sequence[Any], id: str) -> int:
-    for at, each in enumerate(listed):
-        if isinstance(each, dict) and each.get("id") == id:
-            return at
+def _position(path: Path, entries: Sequence[Any], id: str) -> int:
+    for position, entry in enumerate(entries):
+        if isinstance(entry, dict) and entry.get("id") == id:
+            return position
     raise UsageError(f"{path}: no question has the id {id!r} (mmi-tvr prompts list shows them)")
 
 
 def _round_trip(text: str) -> YAML:
-    """ruamel.yaml's reader and writer that keep comments; lists are indented as in `text`."""
-    trip = YAML(typ="rt")
-    trip.preserve_quotes = True
-    trip.allow_unicode = True
-    trip.width = 1 << 16
-    found = re.search(r"^( *)- ", text, re.MULTILINE)
-    offset = len(found[1]) if found else 2
-    trip.indent(mapping=2, sequence=offset + 2, offset=offset)
-    return trip
+    """Return ruamel.yaml's reader and writer that keep comments; lists are indented as in `text`."""
+    round_trip = YAML(typ="rt")
+    round_trip.preserve_quotes = True
+    round_trip.allow_unicode = True
+    round_trip.width = 1 << 16
+    dash = re.search(r"^( *)- ", text, re.MULTILINE)
+    offset = len(dash[1]) if dash else 2
+    round_trip.indent(mapping=2, sequence=offset + 2, offset=offset)
+    return round_trip
 
 
-def _as_values(question: PoolQuestion) -> dict[str, Any]:
-    values = {name: value for name, value in asdict(question).items() if value or name in _ALWAYS}
-    return {
-        name: _scalar(value)
-        if isinstance(value, str)
-        else {key: _scalar(text) for key, text in value.items()}
-        if isinstance(value, dict)
-        else value
-        for name, value in values.items()
-    }
+def _as_entry(question: PoolQuestion) -> dict[str, Any]:
+    """Return a question as it stands in the file, without its empty optional fields."""
+    entry: dict[str, Any] = {}
+    for name, value in asdict(question).items():
+        if not value and name not in _REQUIRED_FIELDS:
+            continue
+        if isinstance(value, str):
+            entry[name] = _yaml_text(value)
+        elif isinstance(value, dict):
+            entry[name] = {key: _yaml_text(text) for key, text in value.items()}
+        else:
+            entry[name] = value
+    return entry
 
 
-def _scalar(text: str) -> str:
-    """The text so that every YAML reader takes it for a text: in quotation marks where it looks like something else."""
+def _yaml_text(text: str) -> str:
+    """Return a text that every YAML reader takes for a text: in quotation marks where it looks like something else."""
     try:
-        plain = yaml.safe_load(text) == text
+        unquoted = yaml.safe_load(text) == text
     except (yaml.YAMLError, ValueError):
-        plain = False
-    return text if plain else DoubleQuotedScalarString(text)
+        unquoted = False
+    return text if unquoted else DoubleQuotedScalarString(text)

@@ -1,4 +1,4 @@
-"""Annotated videos that questions are tried on: a caption, vectors, and a view for whoever answers."""
+"""Annotated videos that questions are tried on: a caption, embeddings, and the view that answerers need."""
 
 from __future__ import annotations
 
@@ -35,24 +35,32 @@ def prepare_examples(
     cache: FeatureCache,
     advance: Callable[[int], object] = lambda steps: None,
 ) -> list[Example]:
-    """Examples of samples, in order, without the videos that cannot be used. UsageError where none is left.
+    """Return the examples of samples, in order, without the videos that cannot be used.
 
-    Features come from the cache, or are made and kept there; `advance` hears how many more are done.
+    Args:
+        samples: at least one caption each.
+        model: embeds the videos.
+        method: chooses their key images.
+        cache: holds the features, and those that are made now.
+        advance: called with the number of videos whose features are done.
+
+    Raises:
+        UsageError: where no video can be used.
     """
     features = stored([sample.video for sample in samples], model, method, cache, advance)
-    usable = [at for at in range(len(samples)) if at not in features.failures]
+    usable = [number for number in range(len(samples)) if number not in features.failures]
     if not usable:
         first = next(iter(features.failures.values()), MediaError("the data set", "no samples"))
         raise UsageError(f"none of {len(samples)} videos can be used, the first because: {first}")
-    made = model.embed_videos([features[at] for at in usable])
+    embeddings = model.embed_videos([features[number] for number in usable])
 
-    def view(at: int) -> VideoView:
-        times = tuple(float(time) for time in features[at].segments[:, 2])
-        return VideoView(times, lambda: features[at], lambda: pictures_at([samples[at].video.path], times))
+    def view(number: int) -> VideoView:
+        times = tuple(float(time) for time in features[number].segments[:, 2])
+        return VideoView(times, lambda: features[number], lambda: pictures_at([samples[number].video.path], times))
 
     return [
-        Example(samples[at].id, samples[at].captions[0], embeddings, view(at))
-        for at, embeddings in zip(usable, made, strict=True)
+        Example(samples[number].id, samples[number].captions[0], embedding, view(number))
+        for number, embedding in zip(usable, embeddings, strict=True)
     ]
 
 
@@ -63,8 +71,15 @@ def example_skeletons(
     answerer: Answerer,
     advance: Callable[[int], object] = lambda examples: None,
 ) -> list[Skeleton]:
-    """What each example answers to the questions: its caption does where they are `about` text, else its video.
-    `advance` hears how many more examples are done."""
+    """Return the skeleton of each example: of its caption where the questions are `about` text, else of its video.
+
+    Args:
+        examples: any number.
+        questions: those that are asked.
+        about: "text" or "video".
+        answerer: who answers.
+        advance: called with the number of examples that are done.
+    """
     if about == "video":
         return Describer((), questions, answerer).video_skeletons([example.view for example in examples], advance)
     skeletons = []
@@ -75,22 +90,21 @@ def example_skeletons(
 
 
 def video_ranks(vectors: FloatArray, examples: Sequence[Example], model: Model) -> IdArray:
-    """The rank (N,) of each example's own video among those of all, when searched with vectors (N, D); ties count
-    against it."""
+    """Return the rank (N,) of each example's video among those of all examples, where vectors (N, D) are the queries.
+
+    Ties count against it.
+    """
     gallery = Gallery.pack([example.embeddings for example in examples])
     scores = gallery.score(np.asarray(vectors, dtype=np.float32), model.scoring)
-    return metrics.ranks([scores], [{at} for at in range(len(examples))], metrics.SCORE_TOLERANCE)
+    return metrics.ranks([scores], [{row} for row in range(len(examples))], metrics.SCORE_TOLERANCE)
 
 
 def embed_answers(texts: Sequence[str], model: Model) -> FloatArray:
-    """Vectors (N, D) of answers as queries; zeros where there is no answer, so that it finds nothing."""
-    known = sorted({text for text in texts if text})
-    if not known:
+    """Return the vectors (N, D) of answers as queries; zeros for an empty answer, which ranks no video well."""
+    distinct = sorted({text for text in texts if text})
+    if not distinct:
         return np.zeros((len(texts), 0))
-    vectors = np.asarray(model.embed_queries([Query(text) for text in known]), dtype=np.float32)
-    found = np.zeros((len(texts), vectors.shape[1]), dtype=np.float32)
-    place = {text: at for at, text in enumerate(known)}
-    for at, text in enumerate(texts):
-        if text:
-            found[at] = vectors[place[text]]
-    return found
+    distinct_vectors = np.asarray(model.embed_queries([Query(text) for text in distinct]), dtype=np.float32)
+    vector = dict(zip(distinct, distinct_vectors, strict=True))
+    empty = np.zeros(distinct_vectors.shape[1], dtype=np.float32)
+    return np.stack([vector[text] if text else empty for text in texts])

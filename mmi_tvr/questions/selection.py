@@ -1,7 +1,7 @@
-"""Which questions of a pool are asked: clusters and choice in a lock file beside it, and whether that is still current.
+"""The questions of a pool that are asked: clusters and the chosen questions in a lock file, and whether it is current.
 
 prompts/text.yaml          the pool
-prompts/text.lock.yaml     made from it; never edited by hand
+prompts/text.lock.yaml     the selection from it; never edited by hand
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .clustering import Clustering
 from .pool import About, Pool, PoolQuestion
 
 Rule = Literal["closest", "first_satisfying", "argmin"]
-_HEAD = "# Made by `mmi-tvr prompts choose` from {pool}; run that again instead of editing this.\n"
+_HEADER = "# Made by `mmi-tvr prompts choose` from {pool}; run that again instead of editing this.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionCluster:
-    """A cluster: ids with their distance to its centre, the closest first, and the one that was chosen."""
+    """One cluster: ids with their distance to its centre, the closest first, and the one that was chosen."""
 
     chosen: str
     questions: Mapping[str, float]
@@ -50,13 +50,13 @@ class Selection:
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The ids that are asked, in the order of the clusters."""
-        return tuple(group.chosen for group in self.clusters)
+        """The ids of the questions that are asked, in the order of the clusters."""
+        return tuple(cluster.chosen for cluster in self.clusters)
 
 
 def from_clustering(
     pool: Pool,
-    found: Clustering,
+    clustering: Clustering,
     chosen: Sequence[str] | None = None,
     *,
     model: str,
@@ -64,34 +64,43 @@ def from_clustering(
     rule: Rule = "closest",
     seed: int = 0,
 ) -> Selection:
-    """The choice that a clustering of `pool.enabled` gives: the `chosen` id of each cluster, or those closest to its
-    centre."""
-    asked = pool.enabled
-    groups = []
-    for at, members in enumerate(found.groups()):
-        distances = {asked[each].id: float(found.distances[each]) for each in members}
-        groups.append(QuestionCluster(chosen[at] if chosen else asked[members[0]].id, distances))
+    """Return the selection that a clustering of `pool.enabled` gives.
+
+    Args:
+        pool: the pool.
+        clustering: of its enabled questions, in their order.
+        chosen: the id of each cluster's chosen question; default: those closest to the centres.
+        model: spelling of the model that embedded the questions.
+        fingerprint: of that model.
+        rule: by which the questions were chosen.
+        seed: of the clustering.
+    """
+    enabled = pool.enabled
+    clusters = []
+    for number, members in enumerate(clustering.groups()):
+        distances = {enabled[member].id: float(clustering.distances[member]) for member in members}
+        clusters.append(QuestionCluster(chosen[number] if chosen else enabled[members[0]].id, distances))
     return Selection(
         about=pool.about,
         pool=pool.digest(),
         model=model,
         fingerprint=fingerprint,
         rule=rule,
-        k=found.k,
+        k=clustering.k,
         seed=seed,
-        stability=found.stability,
-        silhouettes=dict(found.silhouettes),
-        clusters=tuple(groups),
+        stability=clustering.stability,
+        silhouettes=dict(clustering.silhouettes),
+        clusters=tuple(clusters),
     )
 
 
 def lock_path(pool: Path) -> Path:
-    """The lock file of a pool's file."""
+    """Return the lock file of a pool's file."""
     return pool.with_name(f"{pool.stem}.lock.yaml")
 
 
 def read(pool: Pool) -> Selection | None:
-    """The choice that lies beside the pool; None where none was made. ConfigError where it cannot be read."""
+    """Return the selection in the pool's lock file; None without one. Raises ConfigError where it cannot be read."""
     path = lock_path(pool.path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -100,57 +109,58 @@ def read(pool: Pool) -> Selection | None:
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), [f"not a text file in UTF-8; make it again: {choose_command(pool)}"]) from error
     try:
-        found = TypeAdapter(Selection).validate_python(yaml.safe_load(text))
+        selection = TypeAdapter(Selection).validate_python(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ConfigError(str(path), [f"not readable as YAML; make it again: {choose_command(pool)}"]) from error
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()]
+        problems = [f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()]
         raise ConfigError(str(path), [*problems, f"make it again: {choose_command(pool)}"]) from error
-    if found.about != pool.about:
+    if selection.about != pool.about:
         raise ConfigError(
-            str(path), [f"about {found.about}, and the pool is about {pool.about}: {choose_command(pool)}"]
+            str(path), [f"about {selection.about}, and the pool is about {pool.about}: {choose_command(pool)}"]
         )
-    return found
+    return selection
 
 
-def write(choice: Selection, pool: Pool) -> Path:
-    """Write the lock file beside the pool, whole or not at all."""
+def write(selection: Selection, pool: Pool) -> Path:
+    """Write the pool's lock file, whole or not at all, and return its path."""
     path = lock_path(pool.path)
-    values: dict[str, Any] = asdict(choice)
-    values["clusters"] = [asdict(group) for group in choice.clusters]
+    values: dict[str, Any] = asdict(selection)
+    values["clusters"] = [asdict(cluster) for cluster in selection.clusters]
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1 << 16)
-    write_atomically(path, (_HEAD.format(pool=pool.path.name) + text).encode())
+    write_atomically(path, (_HEADER.format(pool=pool.path.name) + text).encode())
     return path
 
 
-def stale_reason(choice: Selection, pool: Pool, fingerprint: str | None = None) -> str | None:
-    """Why the choice is no longer what it would be if it were made now; None where it is current.
+def stale_reason(selection: Selection, pool: Pool, fingerprint: str | None = None) -> str | None:
+    """Return why the selection would be another one if it were made now; None where it is current.
 
     fingerprint: of the model that would embed the questions; None where that does not matter.
     """
-    if choice.pool != pool.digest():
+    if selection.pool != pool.digest():
         return f"questions of {pool.path} have changed since they were chosen; choose again: {choose_command(pool)}"
-    if fingerprint is not None and choice.fingerprint != fingerprint:
-        return f"the questions were chosen with another model ({choice.model}); choose again: {choose_command(pool)}"
+    if fingerprint is not None and selection.fingerprint != fingerprint:
+        return f"the questions were chosen with another model ({selection.model}); choose again: {choose_command(pool)}"
     return None
 
 
 def selected_questions(pool: Pool) -> tuple[PoolQuestion, ...]:
-    """The chosen questions that are still enabled, in the order of the lock file.
+    """Return the chosen questions that are still enabled, in the order of the lock file.
 
-    UsageError, with the command to run, where no choice was made or nothing of it is left.
+    Raises UsageError, with the command to run, where none were chosen or none of them is enabled any more.
     """
-    found = read(pool)
-    if found is None:
+    selection = read(pool)
+    if selection is None:
         raise UsageError(f"{pool.path}: no questions are chosen yet; run: {choose_command(pool)}")
     enabled = {question.id: question for question in pool.enabled}
-    left = tuple(enabled[id] for id in found.chosen if id in enabled)
-    if not left:
+    questions = tuple(enabled[id] for id in selection.chosen if id in enabled)
+    if not questions:
         raise UsageError(f"{pool.path}: none of the chosen questions is enabled any more; run: {choose_command(pool)}")
-    return left
+    return questions
 
 
 def choose_command(pool: Pool) -> str:
-    """What makes the choice of a pool."""
-    usual = pool.path.name == f"{pool.about}.yaml" and pool.path.parent.name == "prompts"
-    return f"mmi-tvr prompts choose {f'--about {pool.about}' if usual else f'--pool {pool.path}'}"
+    """Return the command that chooses the questions of a pool."""
+    if pool.path.name == f"{pool.about}.yaml" and pool.path.parent.name == "prompts":
+        return f"mmi-tvr prompts choose --about {pool.about}"
+    return f"mmi-tvr prompts choose --pool {pool.path}"

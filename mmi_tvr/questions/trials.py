@@ -1,4 +1,4 @@
-"""Which question of a cluster is asked: candidates are tried on examples, and why one was taken is said.
+"""Trials: the questions of a cluster are tried on examples, and one is chosen, with the reason.
 
 Source: Li et al., "Multi-Modal Inductive Framework for Text-Video Retrieval", ACM MM 2024, section 4.2, eq. 7;
 thresholds as in Zhang et al., "Automatic Chain of Thought Prompting in Large Language Models", ICLR 2023.
@@ -20,6 +20,7 @@ from pydantic import Field
 from .. import plugins
 from ..errors import UsageError
 from ..protocols import Answerer, Model
+from ..types import Answer
 from ..utils.tables import text_table
 from .clustering import Clustering, words
 from .examples import Example, embed_answers, example_skeletons, video_ranks
@@ -33,7 +34,7 @@ Rule = Literal["first_satisfying", "argmin"]
 
 
 class TrialOptions(plugins.BaseOptions):
-    """What makes a good question; lengths in words."""
+    """Limits and buckets of the two rules; lengths in words."""
 
     question: int = Field(16, ge=1, description="first_satisfying: longest question")
     answer: int = Field(12, ge=1, description="first_satisfying: longest answer, on average")
@@ -46,7 +47,7 @@ class TrialOptions(plugins.BaseOptions):
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """One answer: of which example, what it says, whether it tells nothing, and the rank of the right video."""
+    """One answer: of which example, its text, whether it is hedged, and the rank of the example's video."""
 
     example: str
     answer: str
@@ -58,7 +59,7 @@ class Demonstration:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A question that was tried. `place`: 1 is closest to the centre. `length`, `answer_length`: words, the latter on
-    average; `hedged`: share of answers that tell nothing; `rank`: median. `verdict`: why it was taken, or was not."""
+    average; `hedged`: share of answers that tell nothing; `rank`: median. `verdict`: why it was chosen, or was not."""
 
     question: PoolQuestion
     cluster: int
@@ -75,7 +76,7 @@ class Trial:
 
 def run_trials(
     pool: Pool,
-    found: Clustering,
+    clustering: Clustering,
     examples: Sequence[Example],
     answerer: Answerer,
     model: Model,
@@ -83,10 +84,10 @@ def run_trials(
     options: TrialOptions,
     advance: Callable[[int], object] = lambda answers: None,
 ) -> list[Trial]:
-    """Every question that was tried, cluster by cluster, in ascending distance to the centre; one a cluster is chosen.
+    """Try questions on examples and choose one of each cluster.
 
     first_satisfying: outwards from the centre, the first whose question is short enough (a), whose answers are short
-    enough (b) and hardly ever hold a term of nabla (c); the closest where none does. What lies behind it is not asked.
+    enough (b) and hardly ever hold a term of nabla (c); the closest where none does. Those farther out are not asked.
 
     argmin (eq. 7): the smallest (answers that tell nothing, length of the question, length of the answers), compared in
     this order after buckets; then the better rank, then the smaller distance. Decision: what tells nothing comes first.
@@ -94,23 +95,37 @@ def run_trials(
     wide. With 8 words, "What comes directly after the first event?" (7) wins over "In which order do the events take
     place?" (8, and its answers find the video), and the text skeleton is without what the video skeletons tell.
 
-    `advance` hears how many more answers there are. UsageError where there are no examples.
+    Args:
+        pool: the pool; its enabled questions are tried.
+        clustering: of the enabled questions, in their order.
+        examples: of which every question that is tried is asked; at least one.
+        answerer: who answers.
+        model: embeds the answers as queries.
+        rule: "first_satisfying" or "argmin".
+        options: limits and buckets of the rule.
+        advance: called with the number of further answers.
+
+    Returns:
+        Every question that was tried, cluster by cluster, in ascending distance to the centre.
+
+    Raises:
+        UsageError: where there are no examples.
     """
     if not examples:
         raise UsageError("no examples: a question is tried on at least one video of a training split")
-    trier = _Trier(pool, found, examples, answerer, model, options, advance)
-    if rule == "argmin":
-        return [trial for group in range(found.k) for trial in _argmin(trier.all_of(group), options)]
-    return trier.outwards()
+    trier = _Trier(pool, clustering, examples, answerer, model, options, advance)
+    if rule == "first_satisfying":
+        return trier.first_satisfying()
+    return [trial for cluster in range(clustering.k) for trial in _argmin(trier.whole_cluster(cluster), options)]
 
 
 def chosen_ids(trials: Sequence[Trial]) -> list[str]:
-    """The chosen id of each cluster, in their order."""
+    """Return the chosen id of each cluster, in their order."""
     return [trial.question.id for trial in sorted(trials, key=lambda trial: trial.cluster) if trial.chosen]
 
 
 def is_hedged(answer: str, nabla: Sequence[str] = HEDGES) -> bool:
-    """Whether an answer holds a term of nabla as whole words, or nothing at all.
+    """Return whether an answer holds a term of nabla as whole words, or is empty.
 
     >>> is_hedged("It is not visible."), is_hedged("a nun"), is_hedged("")
     (True, False, True)
@@ -119,97 +134,125 @@ def is_hedged(answer: str, nabla: Sequence[str] = HEDGES) -> bool:
     return not text.strip() or any(re.search(rf"(?<!\w){re.escape(term.casefold())}(?!\w)", text) for term in nabla)
 
 
-def as_dict(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Plain values for JSON."""
+def as_dicts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return plain values for JSON."""
     return [{**asdict(trial), "question": trial.question.id, "text": trial.question.text} for trial in trials]
 
 
-def table(trials: Sequence[Trial]) -> str:
-    """What was tried, as aligned plain text."""
+def trial_table(trials: Sequence[Trial]) -> str:
+    """Return the trials as aligned plain text."""
     rows = [["", "id", "cluster", "place", "words", "answer", "hedged", "rank", "why", "question"]]
-    for each in trials:
-        numbers = [f"{each.cluster + 1}", f"{each.place}", f"{each.length}", f"{each.answer_length:.1f}"]
-        share = f"{each.hedged:.0%}"
-        mark = "*" if each.chosen else ""
-        rows.append([mark, each.question.id, *numbers, share, f"{each.rank:g}", each.verdict, each.question.text])
+    for trial in trials:
+        rows.append(
+            [
+                "*" if trial.chosen else "",
+                trial.question.id,
+                f"{trial.cluster + 1}",
+                f"{trial.place}",
+                f"{trial.length}",
+                f"{trial.answer_length:.1f}",
+                f"{trial.hedged:.0%}",
+                f"{trial.rank:g}",
+                trial.verdict,
+                trial.question.text,
+            ]
+        )
     return "\n".join(text_table(rows, left=(0, 1, 8, 9)))
 
 
 class _Trier:
-    """Asks questions of all examples."""
+    """Asks questions of all examples; a question is known by its cluster and its place in it (0 is the closest)."""
 
     def __init__(
         self,
         pool: Pool,
-        found: Clustering,
+        clustering: Clustering,
         examples: Sequence[Example],
         answerer: Answerer,
         model: Model,
         options: TrialOptions,
         advance: Callable[[int], object],
     ) -> None:
-        self._pool, self._found, self._groups = pool, found, found.groups()
-        self._examples, self._answerer, self._model = examples, answerer, model
-        self._options, self._advance = options, advance
+        self._pool = pool
+        self._clusters = clustering.groups()
+        self._distances = clustering.distances
+        self._examples = examples
+        self._answerer = answerer
+        self._model = model
+        self._options = options
+        self._advance = advance
 
-    def all_of(self, group: int) -> list[Trial]:
-        return self._tried([(group, place) for place in range(len(self._groups[group]))])
+    def whole_cluster(self, cluster: int) -> list[Trial]:
+        """Try every question of a cluster."""
+        return self._try([(cluster, place) for place in range(len(self._clusters[cluster]))])
 
-    def outwards(self) -> list[Trial]:
-        """The next question of all clusters that have none yet, together, until every one has."""
-        trials: list[list[Trial]] = [[] for _ in self._groups]
-        open_ = list(range(len(self._groups)))
-        for place in range(max(map(len, self._groups))):
-            for trial in self._tried([(group, place) for group in open_]):
-                missed = _missed(trial, self._options)
+    def first_satisfying(self) -> list[Trial]:
+        """Try the next question of all clusters that have none chosen yet, together, until every one has."""
+        trials: list[list[Trial]] = [[] for _ in self._clusters]
+        open_clusters = list(range(len(self._clusters)))
+        place = 0
+        while open_clusters:
+            for trial in self._try([(cluster, place) for cluster in open_clusters]):
+                missed = _missed_limit(trial, self._options)
                 verdict = missed or "the first that satisfies"
                 trials[trial.cluster].append(replace(trial, verdict=verdict, chosen=not missed))
-            open_ = [group for group in open_ if not trials[group][-1].chosen and place + 1 < len(self._groups[group])]
-            if not open_:
-                break
-        for own in trials:
-            if not own[-1].chosen:
-                own[0] = replace(own[0], verdict=f"the closest: none satisfies ({own[0].verdict})", chosen=True)
-        return [trial for own in trials for trial in own]
+            place += 1
+            open_clusters = [
+                cluster
+                for cluster in open_clusters
+                if not trials[cluster][-1].chosen and place < len(self._clusters[cluster])
+            ]
+        for cluster_trials in trials:
+            if not cluster_trials[-1].chosen:
+                closest = cluster_trials[0]
+                verdict = f"the closest: none satisfies ({closest.verdict})"
+                cluster_trials[0] = replace(closest, verdict=verdict, chosen=True)
+        return [trial for cluster_trials in trials for trial in cluster_trials]
 
-    def _tried(self, places: Sequence[tuple[int, int]]) -> list[Trial]:
-        numbers = [self._groups[group][place] for group, place in places]
-        asked = [self._pool.enabled[number] for number in numbers]
-        skeletons = example_skeletons(self._examples, asked, self._pool.about, self._answerer, self._steps(len(asked)))
+    def _try(self, places: Sequence[tuple[int, int]]) -> list[Trial]:
+        """Ask the questions at (cluster, place) of all examples, together."""
+        numbers = [self._clusters[cluster][place] for cluster, place in places]
+        questions = [self._pool.enabled[number] for number in numbers]
+        skeletons = example_skeletons(
+            self._examples,
+            questions,
+            self._pool.about,
+            self._answerer,
+            lambda examples: self._advance(examples * len(questions)),
+        )
         trials = []
-        for at, ((group, place), number, question) in enumerate(zip(places, numbers, asked, strict=True)):
-            lines = [skeleton[at] for skeleton in skeletons]
-            demonstrations = self._demonstrations([line.text for line in lines], [line.error for line in lines])
+        for column, (cluster, place) in enumerate(places):
+            answers = [skeleton[column] for skeleton in skeletons]  # one of each example
+            demonstrations = self._demonstrations(answers)
             trials.append(
                 Trial(
-                    question,
-                    group,
+                    questions[column],
+                    cluster,
                     place + 1,
-                    float(self._found.distances[number]),
-                    len(words(question.text)),
-                    float(np.mean([len(words(line.text)) for line in lines])),
-                    float(np.mean([each.hedged for each in demonstrations])),
-                    float(np.median([each.rank for each in demonstrations])),
-                    demonstrations,
+                    distance=float(self._distances[numbers[column]]),
+                    length=len(words(questions[column].text)),
+                    answer_length=float(np.mean([len(words(answer.text)) for answer in answers])),
+                    hedged=float(np.mean([demonstration.hedged for demonstration in demonstrations])),
+                    rank=float(np.median([demonstration.rank for demonstration in demonstrations])),
+                    demonstrations=demonstrations,
                 )
             )
         return trials
 
-    def _demonstrations(self, answers: Sequence[str], errors: Sequence[str | None]) -> tuple[Demonstration, ...]:
-        vectors = embed_answers(answers, self._model)
-        last = len(self._examples)
-        found = video_ranks(vectors, self._examples, self._model) if vectors.shape[1] else np.full(last, last)
+    def _demonstrations(self, answers: Sequence[Answer]) -> tuple[Demonstration, ...]:
+        vectors = embed_answers([answer.text for answer in answers], self._model)
+        if vectors.shape[1]:
+            ranks = video_ranks(vectors, self._examples, self._model)
+        else:  # no answer at all: every video comes last
+            ranks = np.full(len(self._examples), len(self._examples))
         return tuple(
-            Demonstration(example.id, answer, is_hedged(answer, self._options.nabla), int(rank), error)
-            for example, answer, rank, error in zip(self._examples, answers, found, errors, strict=True)
+            Demonstration(example.id, answer.text, is_hedged(answer.text, self._options.nabla), int(rank), answer.error)
+            for example, answer, rank in zip(self._examples, answers, ranks, strict=True)
         )
 
-    def _steps(self, questions: int) -> Callable[[int], object]:
-        return lambda examples: self._advance(examples * questions)
 
-
-def _missed(trial: Trial, options: TrialOptions) -> str:
-    """Which threshold a question misses; empty where it satisfies all."""
+def _missed_limit(trial: Trial, options: TrialOptions) -> str:
+    """Return which limit a question misses; empty where it satisfies all."""
     if trial.length > options.question:
         return f"the question has more than {options.question} words"
     if trial.hedged > options.hedged:
@@ -220,16 +263,21 @@ def _missed(trial: Trial, options: TrialOptions) -> str:
 
 
 def _argmin(trials: Sequence[Trial], options: TrialOptions) -> list[Trial]:
+    """Return the trials of one cluster with their verdicts, the smallest chosen."""
+
     def key(trial: Trial) -> tuple[float, ...]:
         hedged = int(trial.hedged / options.hedged_bucket + 1e-9)
-        length, answer = trial.length // options.question_bucket, int(trial.answer_length // options.answer_bucket)
-        return hedged, length, answer, trial.rank, trial.place
+        length = trial.length // options.question_bucket
+        answer_length = int(trial.answer_length // options.answer_bucket)
+        return hedged, length, answer_length, trial.rank, trial.place
 
     criteria = ("tells more", "shorter question", "shorter answers", "better rank", "closer to the centre")
     best = min(trials, key=key)
-    done = []
+    judged = []
     for trial in trials:
-        at = next((at for at, (own, least) in enumerate(zip(key(trial), key(best), strict=True)) if own > least), None)
-        verdict = "the smallest of its cluster" if at is None else f"{best.question.id}: {criteria[at]}"
-        done.append(replace(trial, verdict=verdict, chosen=at is None))
-    return done
+        lost = [
+            criterion for criterion, value, least in zip(criteria, key(trial), key(best), strict=True) if value > least
+        ]
+        verdict = f"{best.question.id}: {lost[0]}" if lost else "the smallest of its cluster"
+        judged.append(replace(trial, verdict=verdict, chosen=not lost))
+    return judged

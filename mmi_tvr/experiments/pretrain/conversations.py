@@ -94,7 +94,7 @@ def video_conversation(spec: Spec, dice: np.random.Generator) -> Conversation:
     """Return a conversation in which key images are described, or questions about them answered."""
     turns = [(DESCRIBE, draw_caption(spec, dice))] if dice.random() < _DESCRIBED_SHARE else []
     if dice.random() < PROPOSED_SHARE:
-        turns.append((question_prompt(prompt_templates.generate().asked("video"), True), proposed_question(spec)))
+        turns.append((question_prompt(prompt_templates.generate().request("video"), True), proposed_question(spec)))
     return Conversation("", True, [*turns, *_question_turns(spec, "video", dice, _QUESTIONS - 2 * len(turns))])
 
 
@@ -108,7 +108,7 @@ def proposing_conversation(specs: Sequence[Spec], dice: np.random.Generator) -> 
     """Return a conversation in which a question is proposed from captions, about the first of them."""
     template = prompt_templates.generate()
     texts = "; ".join(draw_caption(spec, dice) for spec in specs)
-    turn = (question_prompt(template.asked("text"), False), proposed_question(specs[0]))
+    turn = (question_prompt(template.request("text"), False), proposed_question(specs[0]))
     return Conversation(text_context(f"{template.before} {texts}"), False, [turn])
 
 
