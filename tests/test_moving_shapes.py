@@ -25,9 +25,9 @@ from mmi_tvr.datasets._moving_shapes.captions import _VERBS, NUMBERS
 from mmi_tvr.datasets._moving_shapes.dice import Dice
 from mmi_tvr.datasets._moving_shapes.generate import contrast_specs, draw, split
 from mmi_tvr.datasets._moving_shapes.motion import Motion
-from mmi_tvr.datasets._moving_shapes.world import PASSING, Event, Spec, Thing, describes, key, split_of
+from mmi_tvr.datasets._moving_shapes.world import PASSING, Event, Spec, Thing, describes, key, spelled, split_of
 from mmi_tvr.datasets.moving_shapes import (
-    KINDS,
+    CONTRASTS,
     OPPOSITE,
     QUESTION_KINDS,
     answerable,
@@ -39,7 +39,8 @@ from mmi_tvr.datasets.moving_shapes import (
     stills,
     truth,
     twin,
-    twin_kinds,
+    twin_contrasts,
+    visible_shapes,
 )
 from mmi_tvr.errors import MetricsError, UsageError
 from mmi_tvr.media import video
@@ -49,26 +50,28 @@ SPECS = st.integers(0, 2**63).map(lambda seed: draw(Dice(seed)))
 SEEN = np.arange(0, 10, 0.1)
 
 
-def spec(*events, things=(("red", "ring", 1), ("blue", "cross", 1)), relation="left", told=True) -> Spec:
+def spec(*events, things=(("red", "ring", 1), ("blue", "cross", 1)), relation="left", relation_stated=True) -> Spec:
     """A scene of our own: events are (actor, action) or (actor, "chases", other)."""
     starts = tuple(1000 + 2500 * place for place in range(len(events)))
-    made = tuple(Thing(*name, across=500, down=500, size=500) for name in things)
+    scene = tuple(Thing(*name, across=500, down=500, size=500) for name in things)
     happens = tuple(Event(*event) for event in events)
-    return Spec(made, relation, told, happens, starts, 1500, 9000, 0, "plain", (0, 0, 0), 7)
+    return Spec(scene, relation, relation_stated, happens, starts, 1500, 9000, 0, "plain", (0, 0, 0), 7)
 
 
-def made(**options):
+def dataset_of(**options):
     return plugins.build("datasets", "moving_shapes", options)
 
 
 def test_specs_and_words_are_the_same_on_every_machine():
     program = (
-        "import hashlib; from mmi_tvr.datasets._moving_shapes.generate import split, contrast_specs\n"
+        "import dataclasses, hashlib; from mmi_tvr.datasets._moving_shapes.generate import split, contrast_specs\n"
         "from mmi_tvr.datasets.moving_shapes import captions, questions, stills\n"
         "specs = [item.spec for name in ('train', 'val', 'test') for item in split(name, 60)]\n"
-        "specs += [each for pair in contrast_specs('order', 10) for each in pair]\n"
-        "told = [(each, captions(each), questions(each), stills(each, 2.0)) for each in specs]\n"
-        "print(hashlib.sha256(repr(told).encode()).hexdigest())"
+        "specs += [spec for pair in contrast_specs('order', 10) for spec in pair]\n"
+        "def content(spec):\n"
+        "    with_answers = [tuple(question) for question in questions(spec)]\n"
+        "    return dataclasses.astuple(spec), captions(spec), with_answers, stills(spec, 2.0)\n"
+        "print(hashlib.sha256(repr([content(spec) for spec in specs]).encode()).hexdigest())"
     )
     runs = {
         subprocess.run(
@@ -76,7 +79,20 @@ def test_specs_and_words_are_the_same_on_every_machine():
         ).stdout.decode()
         for seed in ("1", "2")
     }
-    assert runs == {"046bd2f113c91c32cd1d1e8940831770b1185a07e251712feec84301bc190c08\n"}
+    assert runs == {"281a9f765cb3bb6492e7d5a8f184c211f0f7413760f79e68003145e0c6667ef3\n"}
+
+
+def test_a_file_is_named_by_all_that_is_in_it(tmp_path):
+    """The names are those under which caches hold the files: a change here would render all of them again."""
+    dataset = dataset_of(split="order", count=2, root=tmp_path)
+    assert [dataset.path(number).name for number in range(2)] == [
+        "order00000-c9710cf1c75b6a6f.mp4",
+        "order00001-d523e89ec66e183f.mp4",
+    ]
+    names = {dataset_of(split="order", count=1, **options).path(0).name for options in ({"size": 32}, {"fps": 5}, {})}
+    assert len(names) == 3
+    assert spelled(spec((0, "left"))).count("told=True") == 1
+    assert spelled(spec((0, "left"), relation_stated=False)) != spelled(spec((0, "left")))
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
@@ -86,7 +102,7 @@ def test_the_first_videos_are_the_same_however_many_are_asked_for(name):
 
 def test_no_description_is_in_two_splits():
     keys = {name: {key(item.spec) for item in split(name, 1000)} for name in ("val", "test")}
-    keys |= {kind: {key(each) for pair in contrast_specs(kind, 50) for each in pair} for kind in KINDS}
+    keys |= {kind: {key(each) for pair in contrast_specs(kind, 50) for each in pair} for kind in CONTRASTS}
     train = {key(item.spec) for item in split("train", 6000)}
     assert len(train) == 6000
     assert len(keys["val"]) == len(keys["test"]) == 1000
@@ -107,7 +123,7 @@ def test_twins_stay_in_their_split_and_differ_in_one_thing(one):
         "shape": lambda other: [t.colour for t in other.things] == [t.colour for t in one.things],
         "count": lambda other: [t.name[:2] for t in other.things] == [t.name[:2] for t in one.things],
     }
-    for kind in twin_kinds(one):
+    for kind in twin_contrasts(one):
         for number in range(3):
             other = twin(one, kind, number)
             assert split_of(other) == split_of(one)
@@ -116,7 +132,7 @@ def test_twins_stay_in_their_split_and_differ_in_one_thing(one):
             assert set(captions(other)).isdisjoint(captions(one))
             fields = [name for name in Spec.__dataclass_fields__ if getattr(one, name) != getattr(other, name)]
             assert len(fields) == 1
-    for kind in set(KINDS).difference(twin_kinds(one)):
+    for kind in set(CONTRASTS).difference(twin_contrasts(one)):
         with pytest.raises(UsageError, match=f"no twin by {kind}; it has: "):
             twin(one, kind)
 
@@ -137,8 +153,8 @@ def test_half_of_the_test_videos_are_twins_of_all_kinds():
     items = split("test", 1000)
     sizes = Counter(item.group for item in items)
     assert sum(sizes[item.group] == 2 for item in items) == 500
-    kinds = Counter(item.kind for item in items)
-    assert all(41 <= kinds[kind] <= 42 for kind in KINDS)
+    kinds = Counter(item.contrast for item in items)
+    assert all(41 <= kinds[kind] <= 42 for kind in CONTRASTS)
     everything = Counter(event.action for item in items for event in item.spec.events)
     assert len(everything) == 14
     assert min(everything.values()) >= 50
@@ -155,18 +171,18 @@ def test_half_of_the_test_videos_are_twins_of_all_kinds():
         (spec((0, "swells")), spec((0, "grows")), False),
         (spec((0, "hides")), spec((0, "blinks")), True),
         (spec((1, "right")), spec((0, "chases", 1)), True),
-        (spec((0, "chases", 1)), spec((0, "chases", 1), told=False), True),
+        (spec((0, "chases", 1)), spec((0, "chases", 1), relation_stated=False), True),
         (spec((0, "chases", 1)), spec((1, "chases", 0)), False),
         (spec((0, "left")), spec((0, "left"), relation="right"), False),
-        (spec((0, "left"), told=False), spec((0, "left"), relation="right"), True),
+        (spec((0, "left"), relation_stated=False), spec((0, "left"), relation="right"), True),
         (
             spec((0, "left")),
             spec((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right"),
             True,
         ),
         (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 2), ("blue", "cross", 1)]), False),
-        (spec((0, "left"), things=[("red", "ring", 1)], relation="", told=False), spec((0, "left")), True),
-        (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 1)], relation="", told=False), False),
+        (spec((0, "left"), things=[("red", "ring", 1)], relation="", relation_stated=False), spec((0, "left")), True),
+        (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 1)], relation="", relation_stated=False), False),
     ],
 )
 def test_when_a_description_is_true(caption, shown, true):
@@ -214,12 +230,28 @@ def test_stills_say_what_is_seen_at_that_moment():
     assert "a white ring to the left of a blue cross" in stills(one, 1.75)
     assert "a blue cross to the right of a red ring" in stills(one, 3.0)
     assert not any("cross" in text for text in stills(one, 6.0))
-    gone = spec((0, "hides"), things=[("red", "ring", 1)], relation="", told=False)
+    gone = spec((0, "hides"), things=[("red", "ring", 1)], relation="", relation_stated=False)
     assert stills(gone, 5.0)[0] == "an empty picture"
-    grows = spec((0, "grows"), (0, "spins"), things=[("orange", "star", 1)], relation="", told=False)
+    grows = spec((0, "grows"), (0, "spins"), things=[("orange", "star", 1)], relation="", relation_stated=False)
     assert "a small orange star" in stills(grows, 0.0)
     assert "a large orange star" in stills(grows, 3.0)
     assert any("a large turned orange star" in stills(grows, time) for time in np.arange(3.5, 5.0, 0.1))
+
+
+def test_visible_shapes_are_single_and_in_the_colour_of_the_moment():
+    row = spec((0, "flashes"), (0, "hides"), things=[("orange", "ring", 3)], relation="", relation_stated=False)
+    shapes = visible_shapes(row, 0.0)
+    assert [(shape.name, shape.colour, shape.shape, shape.turned) for shape in shapes] == [
+        ("an orange ring", "orange", "ring", 0.0)
+    ] * 3
+    assert tuple(shape.centre for shape in shapes) == Motion(row).at(0.0)[0].centres
+    assert {shape.radius for shape in shapes} == {Motion(row).at(0.0)[0].radius}
+    assert {shape.name for shape in visible_shapes(row, 1.75)} == {"a white ring"}
+    assert visible_shapes(row, 6.0) == ()
+    star = spec((0, "spins"), things=[("red", "square", 1)], relation="", relation_stated=False)
+    turned = [visible_shapes(star, time)[0].turned for time in np.arange(1.0, 2.6, 0.01)]
+    assert turned[0] == turned[-1] == 0
+    assert max(turned) == pytest.approx(1, abs=0.02)  # half way from one upright position to the next
 
 
 @settings(max_examples=60)
@@ -314,7 +346,7 @@ def test_order_contrast_shows_the_same_pictures_at_other_times():
         assert seen[0] != seen[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRASTS)
 def test_contrast_pairs_are_true_of_their_own_video_alone(kind):
     pairs = contrast_pairs(kind)
     assert len(pairs) == 250
@@ -346,7 +378,7 @@ def test_contrast_accuracy_refuses_what_it_cannot_rank():
 
 
 def test_the_dataset_lists_samples_and_groups(tmp_path):
-    dataset = made(split="train", count=90, twins=2, captions=3, root=tmp_path)
+    dataset = dataset_of(split="train", count=90, twins=2, captions=3, root=tmp_path)
     assert isinstance(dataset, Dataset)
     samples = dataset.samples()
     assert (
@@ -357,8 +389,8 @@ def test_the_dataset_lists_samples_and_groups(tmp_path):
     assert dataset.groups()[:2] == ((0, 1, 2), (3, 4, 5))
     assert [number for group in dataset.groups() for number in group] == list(range(90))
     specs = dataset.specs()
-    assert specs[1] in [twin(specs[0], dataset.items[1].kind, number) for number in range(20)]
-    order = made(split="order", root=tmp_path)
+    assert specs[1] in [twin(specs[0], dataset.items[1].contrast, number) for number in range(20)]
+    order = dataset_of(split="order", root=tmp_path)
     assert len(order.samples()) == 500
     assert set(map(len, order.groups())) == {2}
 
@@ -374,11 +406,11 @@ def test_the_dataset_lists_samples_and_groups(tmp_path):
 )
 def test_options_that_cannot_be(options, message):
     with pytest.raises(UsageError, match=message):
-        made(**options)
+        dataset_of(**options)
 
 
 def test_files_show_the_pictures_and_are_made_once(tmp_path):
-    dataset = made(count=6, root=tmp_path, fps=5)
+    dataset = dataset_of(count=6, root=tmp_path, fps=5)
     ticks = []
     dataset.generate(limit=4, advance=lambda: ticks.append(1))
     assert len(ticks) == 4
@@ -394,15 +426,15 @@ def test_files_show_the_pictures_and_are_made_once(tmp_path):
     assert info.duration == pytest.approx(one.duration / 1000, abs=0.21)
     frames = video.frames_at(sample.video.path, [0.4, one.starts[0] / 1000 + 0.8, one.duration / 1000 - 0.4])
     assert np.abs(frames.pixels.astype(float) - render_frames(one, frames.times, 96)).mean() < 4
-    other = made(count=6, root=tmp_path, fps=4)
+    other = dataset_of(count=6, root=tmp_path, fps=4)
     assert other.pending() == list(range(6))  # another file, never a stale one
 
 
 def test_many_files_are_made_by_several_processes(tmp_path):
-    dataset = made(count=70, root=tmp_path, fps=1, size=32)
+    dataset = dataset_of(count=70, root=tmp_path, fps=1, size=32)
     dataset.generate(workers=2)
     assert dataset.pending() == []
-    alone = made(count=1, root=tmp_path / "alone", fps=1, size=32)
+    alone = dataset_of(count=1, root=tmp_path / "alone", fps=1, size=32)
     alone.generate(workers=1)
     assert alone.path(0).read_bytes() == dataset.path(0).read_bytes()
 
@@ -458,7 +490,7 @@ def test_pool_questions_have_true_answers() -> None:
         "What mood or feeling does the text convey?": "unknown",
     }
     assert {question: truth(question, "text")(seen_of, True) for question in expected} == expected
-    silent = replace(seen_of, told=False)
+    silent = replace(seen_of, relation_stated=False)
     assert truth("Where are the things in relation to each other?", "text")(silent, True) == "unknown"
     seen_by = truth("What are the relationships of these entities in this video?", "video")
     assert seen_by(silent, False) == "the two blue crosses are to the right of the red ring"
@@ -468,7 +500,7 @@ def test_pool_questions_have_true_answers() -> None:
         assert len(answerable(about)) == len(set(answerable(about))) > 25
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTRASTS)
 def test_twins_have_other_answers(kind: str) -> None:
     """What a twin changes shows in the answers about the video; the order of the things in a spec does not."""
     for item in split("val", 60, 1):
@@ -477,7 +509,7 @@ def test_twins_have_other_answers(kind: str) -> None:
             events = (replace(event, actor=1 - event.actor, other=_other(event.other)) for event in one.events)
             turned = replace(one, things=one.things[::-1], relation=OPPOSITE[one.relation], events=tuple(events))
             assert _told(one) == _told(turned)
-        if kind in twin_kinds(one):
+        if kind in twin_contrasts(one):
             assert _told(one) != _told(twin(one, kind))
 
 

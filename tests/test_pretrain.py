@@ -19,7 +19,6 @@ from mmi_tvr.datasets.moving_shapes import (
     MovingShapes,
     captions,
     questions,
-    seen,
     stills,
     truth,
 )
@@ -126,7 +125,7 @@ def test_frame_batches_say_what_is_shown(dataset: MovingShapes) -> None:
         cells = {
             (shown.name, min(2, int(3 * shown.centre[1])) * 3 + min(2, int(3 * shown.centre[0])))
             for time in np.arange(0, spec.duration / 1000, 0.02)
-            for shown in seen(spec, float(time))
+            for shown in visible_shapes(spec, float(time))
         }
         assert (name, cell) in cells or name == "nothing"
 
@@ -179,7 +178,9 @@ def test_talks_are_true(dataset: MovingShapes) -> None:
                     continue
                 question = prompt.removeprefix(" Question: ").removesuffix(" Answer:")
                 assert reply == own_answers.get(question, truth(question, about)(spec, not with_images))
-                assert with_images or spec.told or "left of" not in reply  # a caption that says nothing is not asked
+                assert (
+                    with_images or spec.relation_stated or "left of" not in reply
+                )  # a caption that says nothing is not asked
 
 
 def test_questions_are_proposed_in_the_words_that_ask_for_them(dataset: MovingShapes) -> None:
@@ -306,7 +307,7 @@ def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
             two = [f"{thing.colour} {thing.shape}" for thing in spec.things[:2]]
             assert first == two[spec.relation in ("right", "below")]
             assert axis == (spec.relation in ("above", "below"))
-        assert classes[-5:] == (shown[-5:] if spec.told else [-100] * 5)
+        assert classes[-5:] == (shown[-5:] if spec.relation_stated else [-100] * 5)
 
 
 def test_the_latest_event_is_the_one_that_began_last(dataset: MovingShapes) -> None:
@@ -363,7 +364,7 @@ def test_places_are_the_means_of_what_is_visible(dataset: MovingShapes) -> None:
         time = spec.starts[0] / 1000
         values = places(spec, time)
         for row, word in enumerate((*COLOURS, *SHAPES)):
-            shown = [shape for shape in seen(spec, time) if word in (shape.colour, shape.shape)]
+            shown = [shape for shape in visible_shapes(spec, time) if word in (shape.colour, shape.shape)]
             assert bool(values[row, 0]) == bool(shown)
             if shown:
                 expected = [(*shape.centre, shape.radius, shape.turned) for shape in shown]

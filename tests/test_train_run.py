@@ -290,7 +290,7 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
             "t2v": ranks,
             "v2t": ranks,
             "videos": ["a", "b", "c", "d"],
-            "contrast": dict.fromkeys(component_ablation.KINDS, 50.0),
+            "contrast": dict.fromkeys(component_ablation.CONTRASTS, 50.0),
         }
 
     variants = {name: models.variants("mmi")[name] for name in ("full", "no-lvlm")}

@@ -25,29 +25,30 @@ from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.hashing import digest
 from ._moving_shapes import files
-from ._moving_shapes.captions import CAPTIONS, captions, related
-from ._moving_shapes.contrast import PAIRS, Contrast, contrast_accuracy, contrast_pairs
+from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
+from ._moving_shapes.contrast import PAIRS, ContrastAccuracy, contrast_accuracy, contrast_pairs
 from ._moving_shapes.example import example
-from ._moving_shapes.generate import KINDS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_kinds
+from ._moving_shapes.generate import CONTRASTS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_contrasts
 from ._moving_shapes.picture import render_frames
-from ._moving_shapes.questions import QUESTION_KINDS, Question, questions
-from ._moving_shapes.stills import seen, stills
+from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
+from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
 from ._moving_shapes.truth import answerable, truth
 from ._moving_shapes.video import encode
-from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec
+from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec, spelled
 
 __all__ = [
     "ACTIONS",
     "COLOURS",
-    "KINDS",
+    "CONTRASTS",
     "OPPOSITE",
     "QUESTION_KINDS",
     "SHAPES",
-    "Contrast",
+    "ContrastAccuracy",
     "MovingShapes",
     "Options",
-    "Question",
+    "SceneQuestion",
     "Spec",
+    "VisibleShape",
     "answerable",
     "build",
     "captions",
@@ -56,13 +57,13 @@ __all__ = [
     "encode",
     "example",
     "questions",
-    "related",
+    "relation_sentences",
     "render_frames",
-    "seen",
     "stills",
     "truth",
     "twin",
-    "twin_kinds",
+    "twin_contrasts",
+    "visible_shapes",
 ]
 
 SplitName = Literal["train", "val", "test", "order", "direction", "relation", "colour", "shape", "count"]
@@ -72,7 +73,7 @@ _PICTURES = 2  # version of the pictures: other pixels need another number
 class Options(plugins.BaseOptions):
     split: SplitName = Field("test", description="train, val, test, or a contrast set by its kind")
     count: int | None = Field(None, ge=1, description="the first so many videos; default: the whole split")
-    twins: int = Field(1, ge=0, le=len(KINDS), description="train: twins of each video, of different kinds")
+    twins: int = Field(1, ge=0, le=len(CONTRASTS), description="train: twins of each video, of different kinds")
     captions: int = Field(CAPTIONS, ge=1, le=CAPTIONS, description="captions per video: English first, then Chinese")
     root: Path | None = Field(None, description="folder of the files; default: in the cache ($MMI_TVR_CACHE)")
     size: int = Field(96, ge=32, le=1024, multiple_of=2, description="width and height of the files, in pixels")
@@ -86,7 +87,7 @@ class Options(plugins.BaseOptions):
 
 
 def build(options: Options) -> MovingShapes:
-    """The split that the options name. Nothing is rendered yet."""
+    """Return the split that the options name. Nothing is rendered yet."""
     return MovingShapes(options)
 
 
@@ -98,30 +99,30 @@ class MovingShapes:
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
-        """Spec, group and kind of every video."""
+        """Spec, group and contrast of every video."""
         name, count = self.options.split, self.options.count or _size(self.options.split)
         if name in SIZES:
             return split(name, count, self.options.twins if name == "train" else 1)
         pairs = contrast_specs(name, -(-count // 2))
-        items = [
-            Item(spec, at, kind) for at, (one, other) in enumerate(pairs) for spec, kind in ((one, ""), (other, name))
-        ]
+        items: list[Item] = []
+        for group, (spec, twin_spec) in enumerate(pairs):
+            items += [Item(spec, group), Item(twin_spec, group, contrast=name)]
         return tuple(items[:count])
 
     def specs(self) -> tuple[Spec, ...]:
         return tuple(item.spec for item in self.items)
 
     def samples(self) -> Sequence[Sample]:
-        """The samples, made when they are looked at. Their files exist after `generate`."""
+        """Return the samples, each built when it is looked at. Their files exist after `generate`."""
         return _Samples(self)
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Numbers of the samples that are twins of each other; a lone one is a group of its own."""
+        """Return the numbers of the samples that are twins of each other; a lone one is a group of one."""
         numbered = enumerate(item.group for item in self.items)
         return tuple(tuple(number for number, _ in group) for _, group in groupby(numbered, key=lambda pair: pair[1]))
 
     def pending(self, limit: int | None = None) -> list[int]:
-        """Numbers of the samples, among the first `limit`, whose file is not there."""
+        """Return the numbers of the samples, among the first `limit`, whose file is not there."""
         return [number for number in range(len(self.items[:limit])) if not self.path(number).is_file()]
 
     def generate(
@@ -142,13 +143,14 @@ class MovingShapes:
         files.render(jobs, self.options.size, self.options.fps, workers, advance)
 
     def sample(self, number: int) -> Sample:
-        told = captions(self.items[number].spec)[: self.options.captions]
-        return Sample(self._id(number), Video(self.path(number)), told)
+        """Return a sample by its number."""
+        texts = captions(self.items[number].spec)[: self.options.captions]
+        return Sample(self._id(number), Video(self.path(number)), texts)
 
     def path(self, number: int) -> Path:
-        """Where a sample's file lies. Its name carries a hash of all that is in it, so a cached file is never stale."""
-        shown = digest(repr(self.items[number].spec), self.options.size, self.options.fps, _PICTURES)
-        return self._root / f"{self._id(number)}-{shown}.mp4"
+        """Return where a sample's file lies. A cached file is never stale: its name has a hash of all that is in it."""
+        content = digest(spelled(self.items[number].spec), self.options.size, self.options.fps, _PICTURES)
+        return self._root / f"{self._id(number)}-{content}.mp4"
 
     def export(
         self,
@@ -158,26 +160,39 @@ class MovingShapes:
         begin: Callable[[int], object] = lambda total: None,
         advance: Callable[[], object] = lambda: None,
     ) -> int:
-        """Write the first `limit` samples as a folder, and say how many files were made (the others were there).
+        """Write samples as a folder: videos, annotation and captions.
 
         The folder gets `videos/<id>.mp4`, `<split>_videodatainfo.json` in MSR-VTT's layout and, when all videos are
         there, `captions.tsv` for `datasets.folder`. Call it again after an interruption, or with a larger limit, for
-        the rest. Raises UsageError where the folder holds another split, size or version.
+        the rest.
+
+        Args:
+            folder: where; it is made.
+            limit: only the first so many samples.
+            workers: processes; None takes one for each processor.
+            begin: called with the number of files before they are rendered.
+            advance: called after each.
+        Returns:
+            How many files were rendered; the others were there.
+        Raises:
+            UsageError: the folder holds another split, size or version.
         """
-        told = [self.sample(number) for number in range(len(self.items[:limit]))]
+        samples = [self.sample(number) for number in range(len(self.items[:limit]))]
         version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps"
         videos = folder / "videos"
-        note = folder / f"{self.options.split}_videodatainfo.json"
-        files.check(note, version)
+        annotation = folder / f"{self.options.split}_videodatainfo.json"
+        files.check(annotation, version)
         videos.mkdir(parents=True, exist_ok=True)
-        write_atomically(note, files.annotation(told, self.specs()[: len(told)], self.options.split, version))
+        content = files.annotation(samples, self.specs()[: len(samples)], self.options.split, version)
+        write_atomically(annotation, content)
         targets = [
-            (item.spec, videos / f"{sample.id}.mp4") for item, sample in zip(self.items[: len(told)], told, strict=True)
+            (item.spec, videos / f"{sample.id}.mp4")
+            for item, sample in zip(self.items[: len(samples)], samples, strict=True)
         ]
         jobs = [job for job in targets if not job[1].is_file()]
         begin(len(jobs))
         files.render(jobs, self.options.size, self.options.fps, workers, advance)
-        write_atomically(folder / "captions.tsv", files.table(told, videos.name))
+        write_atomically(folder / "captions.tsv", files.table(samples, videos.name))
         return len(jobs)
 
     def _id(self, number: int) -> str:
@@ -189,11 +204,11 @@ class MovingShapes:
 
 
 class _Samples(Sequence[Sample]):
-    """Samples by number; captions of a whole training split would take ten seconds that nobody asked for."""
+    """Samples by number, built on demand: captions of a whole training split take ten seconds."""
 
     def __init__(self, dataset: MovingShapes) -> None:
         self._dataset = dataset
-        self._made: dict[int, Sample] = {}
+        self._built: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return len(self._dataset.items)
@@ -206,11 +221,11 @@ class _Samples(Sequence[Sample]):
 
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
-            return [self[each] for each in range(len(self))[number]]
-        at = range(len(self))[number]
-        if at not in self._made:
-            self._made[at] = self._dataset.sample(at)
-        return self._made[at]
+            return [self[position] for position in range(len(self))[number]]
+        position = range(len(self))[number]  # counts negative numbers from the end; IndexError beyond it
+        if position not in self._built:
+            self._built[position] = self._dataset.sample(position)
+        return self._built[position]
 
 
 def _size(name: str) -> int:

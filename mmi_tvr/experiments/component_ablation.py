@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import config, models, plugins
 from ..config import Section
-from ..datasets.moving_shapes import KINDS, contrast_accuracy
+from ..datasets.moving_shapes import CONTRASTS, contrast_accuracy
 from ..errors import MediaError, MmiTvrError, UsageError
 from ..evaluation import metrics
 from ..evaluation.evaluate import evaluate_model, pair_scores
@@ -120,7 +120,7 @@ def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]], 
     A row has our R@1 with 95 % intervals over videos (all seeds of a video are drawn together), the spread over seeds,
     the paired difference to the row `full`, the contrast sets, and the published numbers.
     """
-    header = ["variant", "T2V R@1", "sd over seeds", "minus full", "V2T R@1", *KINDS]
+    header = ["variant", "T2V R@1", "sd over seeds", "minus full", "V2T R@1", *CONTRASTS]
     lines = [[*header, "paper: T2V / V2T R@1 (MSR-VTT, quoted)"]]
     for name, variant in rows.items():
         if runs := results[name]:
@@ -131,7 +131,7 @@ def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]], 
 def _cells(variant: Variant, runs: Sequence[Result], full: Sequence[Result]) -> list[str]:
     recalls = [100 * float(np.mean(np.asarray(run["t2v"]) == 1)) for run in runs]
     spread = f"{statistics.stdev(recalls):.1f}" if len(recalls) > 1 else "-"
-    contrasts = [f"{statistics.mean(run['contrast'][kind] for run in runs):.1f}" for kind in KINDS]
+    contrasts = [f"{statistics.mean(run['contrast'][contrast] for run in runs):.1f}" for contrast in CONTRASTS]
     published = f"{variant.published[0]} / {variant.published[1]}" if variant.published else "-"
     difference = _difference(runs, full) if full else "-"
     t2v, v2t = (_with_interval(_pooled(runs, direction)) for direction in ("t2v", "v2t"))
@@ -196,7 +196,8 @@ def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, A
         "v2t": report.details.v2t_ranks.tolist(),
         "videos": list(report.details.video_ids),
         "contrast": {
-            kind: contrast_accuracy(pair_scores(model, _samples(kind, pairs), embed)).accuracy for kind in KINDS
+            contrast: contrast_accuracy(pair_scores(model, _samples(contrast, pairs), embed)).accuracy
+            for contrast in CONTRASTS
         },
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from . import chinese
 from .dice import Dice
 from .words import listed, table
-from .world import OPPOSITE, Event, Spec, Thing, way
+from .world import OPPOSITE, Event, Spec, Thing, chase_direction
 
 ENGLISH, CHINESE = 15, 5
 CAPTIONS = ENGLISH + CHINESE
@@ -78,7 +78,7 @@ chases: runs after {other} {way}|run after {other} {way}|running after {other} {
 chases: pursues {other} {way}|pursue {other} {way}|pursuing {other} {way}
 """)
 _WAYS = {"left": "to the left", "right": "to the right", "up": "upwards", "down": "downwards"}
-_BESIDE = {
+_RELATION_WORDS = {
     "left": ("to the left of", "left of", "on the left of"),
     "right": ("to the right of", "right of", "on the right of"),
     "above": ("above", "over"),
@@ -109,90 +109,90 @@ _EVENTS_FIRST = ("{E}.", "{E}.", "In this video, {e}.", "In this clip, {e}.")
 
 
 def captions(spec: Spec) -> tuple[str, ...]:
-    """Twenty different captions: 15 English ones, then 5 Chinese."""
+    """Return twenty different captions: 15 English ones, then 5 Chinese."""
     dice = Dice(spec.seed, 1)
-    english = different(lambda: _Teller(spec, dice).caption(), ENGLISH)
-    return (*english, *different(lambda: chinese.caption(spec, dice), CHINESE))
+    english = distinct_texts(lambda: _CaptionWriter(spec, dice).caption(), ENGLISH)
+    return (*english, *distinct_texts(lambda: chinese.caption(spec, dice), CHINESE))
 
 
-def related(spec: Spec) -> tuple[str, ...]:
-    """The relation of the first two things in every wording, and nothing else: English, then Chinese."""
+def relation_sentences(spec: Spec) -> tuple[str, ...]:
+    """Return the relation of the first two things in every wording, and nothing else: English, then Chinese."""
     if not spec.relation:
         return ()
-    one, other = spec.things[:2]
-    sides = (one, other, spec.relation), (other, one, OPPOSITE[spec.relation])
+    first, second = spec.things[:2]
+    sides = (first, second, spec.relation), (second, first, OPPOSITE[spec.relation])
     english = [
         text
-        for first, second, relation in sides
-        for words in _BESIDE[relation]
+        for thing, reference, relation in sides
+        for words in _RELATION_WORDS[relation]
         for text in (
-            f"{indefinite(first)} {words} {indefinite(second)}",
-            f"{definite(first)} {'is' if first.count == 1 else 'are'} {words} {definite(second)}",
+            f"{indefinite(thing)} {words} {indefinite(reference)}",
+            f"{definite(thing)} {'is' if thing.count == 1 else 'are'} {words} {definite(reference)}",
         )
     ]
-    return (*english, *(text for side in sides for text in chinese.related(*side)))
+    return (*english, *(text for side in sides for text in chinese.relation_sentences(*side)))
 
 
-def different(make: Callable[[], str], count: int) -> tuple[str, ...]:
-    """The first `count` different texts that `make` comes up with."""
-    found: dict[str, None] = {}
+def distinct_texts(make: Callable[[], str], count: int) -> tuple[str, ...]:
+    """Return the first `count` different texts that `make` comes up with."""
+    texts: dict[str, None] = {}  # a dict keeps the order and drops repetitions
     for _ in range(_TRIES):
-        found[make()] = None
-        if len(found) == count:
-            return tuple(found)
-    raise AssertionError(f"only {len(found)} of {count} different captions: {list(found)}")
+        texts[make()] = None
+        if len(texts) == count:
+            return tuple(texts)
+    raise AssertionError(f"only {len(texts)} of {count} different captions: {list(texts)}")
 
 
 def indefinite(thing: Thing) -> str:
-    """a red ring; an orange ring; two red rings"""
+    """Return a thing that is new to the reader: a red ring; an orange ring; two red rings."""
     if thing.count == 1:
         return f"{'an' if thing.colour[0] in 'aeiou' else 'a'} {noun(thing)}"
     return f"{NUMBERS[thing.count]} {noun(thing)}"
 
 
 def definite(thing: Thing) -> str:
-    """the red ring; the two red rings"""
+    """Return a thing that the reader knows: the red ring; the two red rings."""
     return f"the {noun(thing)}" if thing.count == 1 else f"the {NUMBERS[thing.count]} {noun(thing)}"
 
 
 def noun(thing: Thing, colour: bool = True) -> str:
-    """red ring; red rings; rings"""
+    """Return a thing without an article: red ring; red rings; rings."""
     shape = plural(thing.shape) if thing.count > 1 else thing.shape
     return f"{thing.colour} {shape}" if colour else shape
 
 
 def plural(shape: str) -> str:
-    """crosses"""
+    """Return the plural of a shape: crosses."""
     return shape + ("es" if shape.endswith("s") else "s")
 
 
 def verb(action: str, plural: bool) -> str:
-    """An action in plain words: moves left; move left"""
+    """Return an action in plain words: moves left; move left."""
     return _VERBS[action][0][plural]
 
 
-def beside(relation: str) -> str:
-    """A relation in plain words: to the left of"""
-    return _BESIDE[relation][0]
+def relation_words(relation: str) -> str:
+    """Return a relation in plain words: to the left of."""
+    return _RELATION_WORDS[relation][0]
 
 
 def direction(spec: Spec, event: Event) -> str:
-    """Where a chase goes: to the left; upwards"""
-    return _WAYS[way(spec, event)]
+    """Return where a chase goes: to the left; upwards."""
+    return _WAYS[chase_direction(spec, event)]
 
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-class _Teller:
-    """Tells one caption: it remembers what has been mentioned, and who was spoken of last."""
+class _CaptionWriter:
+    """Writes one caption: it remembers what has been mentioned, and what was spoken of last."""
 
     def __init__(self, spec: Spec, dice: Dice) -> None:
         self._spec, self._dice = spec, dice
-        self._known: set[int] = set()
-        self._last = -1  # the only thing that "it" can mean
-        self._shy = dice.chance(50)  # introduces with "a", not with "the"
+        self._mentioned: set[int] = set()
+        self._antecedent = -1  # number of the only thing that "it" can mean
+        self._introduce_with_a = dice.chance(50)  # else with "the"
 
     def caption(self) -> str:
         idle = self._idle()
@@ -200,14 +200,14 @@ class _Teller:
             frame = self._dice.pick(_SCENE_FIRST[:3] if len(self._spec.things) == 1 else _SCENE_FIRST)
             scene, number = self._scene()
             text = self._filled(frame, s=scene, e=self._events(), number=number)
-        elif self._spec.told and self._dice.chance(40):
-            stated = self._stated(idle)
-            text = self._filled("{S}. {E}.", s=stated, e=self._events())
+        elif self._spec.relation_stated and self._dice.chance(40):
+            relation = self._relation_sentence(idle)
+            text = self._filled("{S}. {E}.", s=relation, e=self._events())
         else:
             events = self._events()
-            rest = [self._relation()] if self._spec.told else []
-            rest += [self._still(number) for number in idle]
-            mark = "; " if self._spec.told else ", while "
+            rest = [self._relation()] if self._spec.relation_stated else []
+            rest += [self._stays_still(number) for number in idle]
+            mark = "; " if self._spec.relation_stated else ", while "
             text = self._filled(self._dice.pick(_EVENTS_FIRST), e=events + (mark + " and ".join(rest) if rest else ""))
         return text[0].lower() + text[1:-1] if ". " not in text and self._dice.chance(50) else text
 
@@ -215,14 +215,14 @@ class _Teller:
         return frame.format(s=s, S=capital(s), e=e, E=capital(e), **{"is": "is" if number == 1 else "are"})
 
     def _scene(self) -> tuple[str, int]:
-        """All things, as nobody has heard of them yet, and the number that "there is" must agree with."""
+        """Introduce all things; returns the text and the number that "there is" must agree with."""
         things = self._spec.things
-        self._known.update(range(len(things)))
-        self._last = 0 if len(things) == 1 else -1
-        if not self._spec.told:
+        self._mentioned.update(range(len(things)))
+        self._antecedent = 0 if len(things) == 1 else -1
+        if not self._spec.relation_stated:
             start = self._dice.below(len(things))
-            turned = [*things[start:], *things[:start]]
-            return listed([indefinite(thing) for thing in turned]), turned[0].count
+            rotated = [*things[start:], *things[:start]]
+            return listed([indefinite(thing) for thing in rotated]), rotated[0].count
         first, second = things[:2]
         more = "".join(f", and {indefinite(thing)}" for thing in things[2:])
         if self._dice.chance(25):
@@ -232,33 +232,36 @@ class _Teller:
         relation = self._spec.relation
         if self._dice.chance(50):
             first, second, relation = second, first, OPPOSITE[relation]
-        return f"{indefinite(first)} {self._dice.pick(_BESIDE[relation])} {indefinite(second)}{more}", first.count
+        words = self._dice.pick(_RELATION_WORDS[relation])
+        return f"{indefinite(first)} {words} {indefinite(second)}{more}", first.count
 
-    def _stated(self, idle: Sequence[int]) -> str:
-        """The relation as a sentence of its own, and who else is there."""
-        self._shy = self._shy or bool(idle)
+    def _relation_sentence(self, idle: Sequence[int]) -> str:
+        """Return the relation as a sentence of its own, with the things that have no part in it."""
+        self._introduce_with_a = self._introduce_with_a or bool(idle)
         text = self._relation()
         others = range(2, len(self._spec.things))
-        self._known.update(others)
+        self._mentioned.update(others)
         more = "".join(f", and there is {indefinite(self._spec.things[number])}" for number in others)
-        self._last = -1
+        self._antecedent = -1
         return text + more
 
     def _relation(self) -> str:
-        one, other, relation = 0, 1, self._spec.relation
+        first, second, relation = 0, 1, self._spec.relation
         if self._dice.chance(50):
-            one, other, relation = other, one, OPPOSITE[relation]
-        self._last = -1
-        return f"{self._who(one)} {self._is(one)} {self._dice.pick(_BESIDE[relation])} {self._who(other)}"
+            first, second, relation = second, first, OPPOSITE[relation]
+        self._antecedent = -1
+        subject = f"{self._mention(first)} {self._is(first)}"
+        words = self._dice.pick(_RELATION_WORDS[relation])
+        return f"{subject} {words} {self._mention(second)}"
 
-    def _still(self, number: int) -> str:
-        self._last = -1
-        return f"{self._who(number)} {'stays' if self._spec.things[number].count == 1 else 'stay'} still"
+    def _stays_still(self, number: int) -> str:
+        self._antecedent = -1
+        return f"{self._mention(number)} {'stays' if self._spec.things[number].count == 1 else 'stay'} still"
 
     def _idle(self) -> list[int]:
-        """The things that nothing else is said about."""
+        """Return the things that nothing else is said about."""
         busy = {number for event in self._spec.events for number in (event.actor, event.other)}
-        busy |= {0, 1} if self._spec.told else set()
+        busy |= {0, 1} if self._spec.relation_stated else set()
         return [number for number in range(len(self._spec.things)) if number not in busy]
 
     def _events(self) -> str:
@@ -269,30 +272,30 @@ class _Teller:
         return pattern.format(*(clauses[number] for number in range(len(events))))
 
     def _clause(self, event: Event) -> str:
-        who = self._who(event.actor)
+        actor = self._mention(event.actor)
         forms = self._dice.pick(_VERBS[event.action])
         if len(self._spec.events) == 1 and self._dice.chance(30):
-            does = f"{self._is(event.actor)} {forms[2]}"
+            predicate = f"{self._is(event.actor)} {forms[2]}"
         else:
-            does = forms[0 if self._spec.things[event.actor].count == 1 else 1]
-        self._last = event.actor
+            predicate = forms[0 if self._spec.things[event.actor].count == 1 else 1]
+        self._antecedent = event.actor
         if event.other >= 0:
-            does = does.format(other=self._who(event.other), way=direction(self._spec, event))
-            self._last = -1
-        return f"{who} {does}"
+            predicate = predicate.format(other=self._mention(event.other), way=direction(self._spec, event))
+            self._antecedent = -1
+        return f"{actor} {predicate}"
 
     def _is(self, number: int) -> str:
         return "is" if self._spec.things[number].count == 1 else "are"
 
-    def _who(self, number: int) -> str:
-        """A thing by the words that its place in the text allows."""
+    def _mention(self, number: int) -> str:
+        """Return a thing by the words that its place in the text allows."""
         thing = self._spec.things[number]
-        if number not in self._known:
-            self._known.add(number)
-            return indefinite(thing) if self._shy else definite(thing)
-        if number == self._last and self._dice.chance(75):
+        if number not in self._mentioned:
+            self._mentioned.add(number)
+            return indefinite(thing) if self._introduce_with_a else definite(thing)
+        if number == self._antecedent and self._dice.chance(75):
             return "it" if thing.count == 1 else "they"
-        only = sum(thing.shape == other.shape for other in self._spec.things) == 1
-        name = noun(thing, colour=not only or self._dice.chance(50))
-        all_of_them = {1: ("the",), 2: ("the", "the two", "both"), 3: ("the", "the three", "all three")}
-        return f"{self._dice.pick(all_of_them[thing.count])} {name}"
+        unique_shape = sum(thing.shape == other.shape for other in self._spec.things) == 1
+        name = noun(thing, colour=not unique_shape or self._dice.chance(50))
+        articles = {1: ("the",), 2: ("the", "the two", "both"), 3: ("the", "the three", "all three")}
+        return f"{self._dice.pick(articles[thing.count])} {name}"

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from .dice import Dice
 from .words import listed, table
-from .world import OPPOSITE, Spec, Thing, way
+from .world import OPPOSITE, Spec, Thing, chase_direction
 
 _COLOURS = {
-    **{"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色"},
-    **{"blue": "蓝色", "purple": "紫色", "pink": "粉色", "black": "黑色", "white": "白色"},
+    "red": "红色",
+    "orange": "橙色",
+    "yellow": "黄色",
+    "green": "绿色",
+    "blue": "蓝色",
+    "purple": "紫色",
+    "pink": "粉色",
+    "black": "黑色",
+    "white": "白色",
 }
 _SHAPES = {
-    **{"circle": "圆形", "square": "正方形", "triangle": "三角形"},
-    **{"star": "五角星", "cross": "十字", "ring": "圆环"},
+    "circle": "圆形",
+    "square": "正方形",
+    "triangle": "三角形",
+    "star": "五角星",
+    "cross": "十字",
+    "ring": "圆环",
 }
 _NUMBERS = ("", "一", "两", "三")
 _SIDES = {"left": ("左边", "左侧"), "right": ("右边", "右侧"), "above": ("上方", "上面"), "below": ("下方", "下面")}
@@ -66,77 +77,88 @@ _JOINED = {
     2: ("先是{0}，然后{1}", "{0}，接着{1}", "{0}，之后{1}", "{0}之后，{1}", "首先{0}，随后{1}"),
     3: ("先是{0}，然后{1}，最后{2}", "{0}，接着{1}，最后{2}", "{0}，随后{1}，再后来{2}", "首先{0}，接着{1}，然后{2}"),
 }
-_TOLD = ("画面中有{s}，{r}。{e}。", "视频里有{s}，{r}。{e}。", "{n}，{e}。", "{n}。{e}。", "{e}，{r}{i}。")
-_UNTOLD = ("画面中有{s}。{e}。", "视频里有{s}，{e}。", "这段视频里，{e}{i}。", "{e}{i}。")
+_RELATION_FRAMES = ("画面中有{s}，{r}。{e}。", "视频里有{s}，{r}。{e}。", "{n}，{e}。", "{n}。{e}。", "{e}，{r}{i}。")
+_FRAMES = ("画面中有{s}。{e}。", "视频里有{s}，{e}。", "这段视频里，{e}{i}。", "{e}{i}。")
 
 
 def caption(spec: Spec, dice: Dice) -> str:
-    """One caption by chance: {s} lists the things, {n} introduces them by their relation, {r} only recalls it, {e}
-    tells the events, and {i} who has no part in them."""
-    frame = dice.pick(_TOLD if spec.told else _UNTOLD)
-    events = _events(spec, dice, introduce="{i}" in frame and not spec.told)
+    """Return one caption by chance: {s} lists the things, {n} introduces them by their relation, {r} only recalls it,
+    {e} tells the events, and {i} who has no part in them."""
+    frame = dice.pick(_RELATION_FRAMES if spec.relation_stated else _FRAMES)
+    events = _events(spec, dice, introduce="{i}" in frame and not spec.relation_stated)
     text = frame.format(
         s=_scene(spec, dice), n=_relation(spec, dice, True), r=_relation(spec, dice), e=events, i=_idle(spec)
     )
     return text[:-1] if "。" not in text[:-1] and dice.chance(50) else text
 
 
-def name(thing: Thing, number_too: bool = False) -> str:
-    """红色圆环; with its number 一个红色圆环"""
-    return (f"{_NUMBERS[thing.count]}个" if number_too else "") + _COLOURS[thing.colour] + _SHAPES[thing.shape]
+def name(thing: Thing, with_number: bool = False) -> str:
+    """Return a thing: 红色圆环; with its number: 一个红色圆环."""
+    return (f"{_NUMBERS[thing.count]}个" if with_number else "") + _COLOURS[thing.colour] + _SHAPES[thing.shape]
 
 
-def related(first: Thing, second: Thing, relation: str) -> list[str]:
-    """Where the first thing is as seen from the second, in every wording."""
+def relation_sentences(first: Thing, second: Thing, relation: str) -> list[str]:
+    """Return where the first thing is as seen from the second, in every wording."""
     return [f"{name(first, True)}在{name(second, True)}的{side}" for side in _SIDES[relation]]
 
 
 def _scene(spec: Spec, dice: Dice) -> str:
-    words = [name(thing, number_too=True) for thing in spec.things]
+    words = [name(thing, with_number=True) for thing in spec.things]
     start = dice.below(len(words))
     return listed([*words[start:], *words[:start]], "、", "和")
 
 
 def _relation(spec: Spec, dice: Dice, introduce: bool = False) -> str:
-    """The relation as a clause; where it introduces the things, with their numbers and whoever else is there."""
-    if not spec.told:
+    """Return the relation as a clause; where it introduces the things, with their numbers and all other things."""
+    if not spec.relation_stated:
         return ""
-    one, other, relation = *spec.things[:2], spec.relation
+    first, second, relation = *spec.things[:2], spec.relation
     if dice.chance(50):
-        one, other, relation = other, one, OPPOSITE[relation]
+        first, second, relation = second, first, OPPOSITE[relation]
     more = "".join(f"，旁边还有{name(thing, True)}" for thing in spec.things[2:]) if introduce else ""
-    words = [name(thing, introduce or thing.count > 1) for thing in (one, other)]
+    words = [name(thing, introduce or thing.count > 1) for thing in (first, second)]
     return f"{words[0]}在{words[1]}的{dice.pick(_SIDES[relation])}{more}"
 
 
 def _idle(spec: Spec) -> str:
-    """A clause for the things that nothing else is said about."""
-    busy = {number for event in spec.events for number in (event.actor, event.other)} | ({0, 1} if spec.told else set())
+    """Return a clause for the things that nothing else is said about."""
+    busy = {number for event in spec.events for number in (event.actor, event.other)}
+    busy |= {0, 1} if spec.relation_stated else set()
     names = [name(thing, True) for number, thing in enumerate(spec.things) if number not in busy]
     return f"，另有{listed(names, '、', '和')}一直不动" if names else ""
 
 
 def _events(spec: Spec, dice: Dice, introduce: bool) -> str:
-    """The events in their order; things are introduced with their number where nothing else does it."""
-    known: set[int] = set() if introduce else set(range(len(spec.things)))
-    last = -1 if introduce or len(spec.things) > 1 else 0
+    """Return the events in their order; things are introduced with their number where nothing else does it."""
+    mentioned: set[int] = set() if introduce else set(range(len(spec.things)))
+    antecedent = -1 if introduce or len(spec.things) > 1 else 0
     clauses: list[str] = []
     for event in spec.events:
-        again = clauses and event.actor == last and dice.chance(50)
-        who = "" if again else _who(spec, event.actor, known, last, dice)
-        does = dice.pick(_VERBS[event.action])[0]
+        omitted = bool(clauses) and event.actor == antecedent and dice.chance(50)
+        actor = "" if omitted else _mention(spec, event.actor, mentioned, antecedent, dice)
+        predicate = dice.pick(_VERBS[event.action])[0]
         if event.other >= 0:
-            does = does.format(other=_who(spec, event.other, known, -1, dice), way=_WAYS[way(spec, event)])
-        clauses.append(who + does)
-        last = event.actor if event.other < 0 else -1
+            chased = _mention(spec, event.other, mentioned, -1, dice)
+            predicate = predicate.format(other=chased, way=_WAYS[chase_direction(spec, event)])
+        clauses.append(actor + predicate)
+        antecedent = event.actor if event.other < 0 else -1
     return dice.pick(_JOINED[len(clauses)]).format(*clauses)
 
 
-def _who(spec: Spec, number: int, known: set[int], last: int, dice: Dice) -> str:
+def _mention(spec: Spec, number: int, mentioned: set[int], antecedent: int, dice: Dice) -> str:
+    """Return a thing by the words that its place in the text allows.
+
+    Args:
+        spec: the scene.
+        number: the thing.
+        mentioned: things that the text has introduced; this one is added.
+        antecedent: what a pronoun would mean, or -1.
+        dice: chooses.
+    """
     thing = spec.things[number]
-    if number not in known:
-        known.add(number)
-        return name(thing, number_too=True)
-    if number == last and dice.chance(75):
+    if number not in mentioned:
+        mentioned.add(number)
+        return name(thing, with_number=True)
+    if number == antecedent and dice.chance(75):
         return "它" if thing.count == 1 else "它们"
     return name(thing) if thing.count == 1 else f"{'这' if dice.chance(50) else ''}{name(thing, True)}"

@@ -19,7 +19,7 @@ _Z = 1.959964  # 97.5 % of a normal distribution lie below
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class ContrastAccuracy:
     """`accuracy` is the percentage of captions that prefer their own video, over `n` pairs with two captions each."""
 
     n: int
@@ -27,17 +27,18 @@ class Contrast:
     ci95: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {"n": self.n, "accuracy": self.accuracy, "ci95": list(self.ci95)}
 
 
-def contrast_pairs(kind: str, count: int = PAIRS) -> list[tuple[Spec, str, Spec, str]]:
-    """Pairs that differ in one thing (`generate.KINDS`): spec and caption of one, spec and caption of the other."""
-    return [(one, captions(one)[0], other, captions(other)[0]) for one, other in contrast_specs(kind, count)]
+def contrast_pairs(contrast: str, count: int = PAIRS) -> list[tuple[Spec, str, Spec, str]]:
+    """Return pairs that differ in one thing (`generate.CONTRASTS`): spec and caption of one, spec and caption of its
+    twin."""
+    return [(spec, captions(spec)[0], twin, captions(twin)[0]) for spec, twin in contrast_specs(contrast, count)]
 
 
-def contrast_accuracy(scores: FloatArray) -> Contrast:
-    """How often a caption scores higher with its own video than with the twin's; a tie counts as wrong.
+def contrast_accuracy(scores: FloatArray) -> ContrastAccuracy:
+    """Measure how often a caption scores higher with its own video than with the twin's; a tie counts as wrong.
 
     scores: (n, 2, 2), scores[i, c, v] of caption c and video v of pair i; caption c belongs to video c.
     The interval is Wilson's (1927), with the pairs as the sample size (decision: the two captions of a pair are not
@@ -48,8 +49,8 @@ def contrast_accuracy(scores: FloatArray) -> Contrast:
         raise UsageError(f"contrast scores have the shape (pairs, 2 captions, 2 videos), not {scores.shape}")
     if np.isnan(scores).any():
         raise MetricsError(f"{np.isnan(scores).any(axis=(1, 2)).sum()} of {len(scores)} pairs have a score that is NaN")
-    own = np.stack([scores[:, 0, 0] > scores[:, 0, 1], scores[:, 1, 1] > scores[:, 1, 0]])
-    share, n = float(own.mean()), len(scores)
+    correct = np.stack([scores[:, 0, 0] > scores[:, 0, 1], scores[:, 1, 1] > scores[:, 1, 0]])
+    share, n = float(correct.mean()), len(scores)
     middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     spread = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return Contrast(n, 100 * share, (100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)))
+    return ContrastAccuracy(n, 100 * share, (100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)))

@@ -29,7 +29,7 @@ class Dice:
             self._state = self.next() ^ (part & _MASK)
 
     def next(self) -> int:
-        """64 random bits."""
+        """Return 64 random bits."""
         self._state = (self._state + _GOLDEN) & _MASK
         mixed = self._state
         mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
@@ -37,11 +37,11 @@ class Dice:
         return mixed ^ (mixed >> 31)
 
     def below(self, bound: int) -> int:
-        """An integer in [0, bound)."""
+        """Return an integer in [0, bound)."""
         return self.next() * bound >> 64
 
     def between(self, low: int, high: int) -> int:
-        """An integer in [low, high]."""
+        """Return an integer in [low, high]."""
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:

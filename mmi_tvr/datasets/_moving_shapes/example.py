@@ -12,7 +12,7 @@ _BLUE = Thing("blue", "square", 1, 300, 400, 600)
 _SCENE = Spec(
     things=(_RED, _BLUE),
     relation="left",
-    told=False,
+    relation_stated=False,
     events=(Event(0, "left"), Event(1, "grows")),
     starts=(1500, 4500),
     length=1400,
@@ -36,15 +36,15 @@ _OTHERS = (
 
 
 def example() -> dict[str, Spec]:
-    """Twelve specs by a short name for each, the scene of "first the red circle moves left, then the blue square
+    """Return twelve specs by a short name for each, the scene of "first the red circle moves left, then the blue square
     grows" first; five of the others differ from it in one thing."""
     swapped = replace(_SCENE, events=_SCENE.events[::-1])
-    turned = replace(_SCENE, events=(replace(_SCENE.events[0], action="right"), _SCENE.events[1]))
+    reversed_ = replace(_SCENE, events=(replace(_SCENE.events[0], action="right"), _SCENE.events[1]))
     green = replace(_SCENE, things=(replace(_RED, colour="green"), _BLUE))
     ring = replace(_SCENE, things=(replace(_RED, shape="ring"), _BLUE))
     shrunk = replace(_SCENE, events=(_SCENE.events[0], Event(1, "shrinks")))
-    told = [_SCENE, swapped, turned, green, ring, shrunk]
-    told += [
+    specs = [_SCENE, swapped, reversed_, green, ring, shrunk]
+    specs += [
         replace(
             _SCENE,
             things=things,
@@ -55,16 +55,16 @@ def example() -> dict[str, Spec]:
         )
         for number, (things, events) in enumerate(_OTHERS)
     ]
-    return {_name(spec): spec for spec in told}
+    return {_name(spec): spec for spec in specs}
 
 
 def _name(spec: Spec) -> str:
-    """What happens, as a file's name: red-circle-moves-left_blue-square-grows."""
-    deeds = []
+    """Return what happens, as a file's name: red-circle-moves-left_blue-square-grows."""
+    sentences = []
     for event in spec.events:
         actor = spec.things[event.actor]
         words = "chases" if event.other >= 0 else verb(event.action, plural=actor.count > 1)
         other = f" {spec.things[event.other].colour} {spec.things[event.other].shape}" if event.other >= 0 else ""
         number = f"{actor.count} " if actor.count > 1 else ""
-        deeds.append(f"{number}{actor.colour} {actor.shape} {words}{other}".replace(" ", "-"))
-    return "_".join(deeds)
+        sentences.append(f"{number}{actor.colour} {actor.shape} {words}{other}".replace(" ", "-"))
+    return "_".join(sentences)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -16,18 +17,25 @@ from ...utils.files import write_atomically
 from .video import encode
 from .world import Spec
 
-_FEW = 64  # files that are made sooner than processes start
+_FILES_PER_PROCESS = 64  # are rendered sooner than a process starts
 _ANIMATION = 8  # among MSR-VTT's categories
 
 Job = tuple[Spec, Path]
 
 
 def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advance: Callable[[], object]) -> None:
-    """Make the files of all jobs, in several processes where there are many; their folders must exist.
+    """Render the files of all jobs, in several processes where there are many.
 
-    `advance` is called after each file. Files are complete at any moment: stop and call again for the rest.
+    Files are complete at any moment: stop and call again for the rest.
+
+    Args:
+        jobs: specs and their files, whose folders must exist.
+        size: width and height in pixels.
+        fps: frames per second.
+        workers: processes; None takes one for each processor.
+        advance: called after each file.
     """
-    count = min(workers or _processors(), -(-len(jobs) // _FEW))
+    count = min(workers or _processors(), -(-len(jobs) // _FILES_PER_PROCESS))
     if count <= 1:
         for spec, path in jobs:
             _render(spec, path, size, fps)
@@ -50,12 +58,21 @@ def _render(spec: Spec, path: Path, size: int, fps: int) -> None:
 
 
 def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, version: str) -> bytes:
-    """MSR-VTT's videodatainfo.json for these samples; the same bytes everywhere."""
+    """Return MSR-VTT's videodatainfo.json for these samples; the same bytes everywhere.
+
+    Args:
+        samples: with their captions.
+        specs: of the same videos.
+        split: of moving shapes; MSR-VTT calls val validate, and the contrast sets are tests.
+        version: what `check` compares.
+    """
     part = {"train": "train", "val": "validate"}.get(split, "test")
     videos = [
         {
@@ -69,7 +86,7 @@ def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, ver
         }
         for number, (sample, spec) in enumerate(zip(samples, specs, strict=True))
     ]
-    told = [(sample.id, caption) for sample in samples for caption in sample.captions]
+    sentences = [(sample.id, caption) for sample in samples for caption in sample.captions]
     document = {
         "info": {
             "contributor": "mmi_tvr",
@@ -80,25 +97,24 @@ def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, ver
         },
         "videos": videos,
         "sentences": [
-            {"sen_id": number, "video_id": name, "caption": caption} for number, (name, caption) in enumerate(told)
+            {"sen_id": number, "video_id": name, "caption": caption} for number, (name, caption) in enumerate(sentences)
         ],
     }
     return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def table(samples: Sequence[Sample], folder: str) -> bytes:
-    """captions.tsv, as `datasets.folder` reads it."""
+    """Return captions.tsv, as `datasets.folder` reads it."""
     rows = [f"{folder}/{sample.id}.mp4\t{caption}" for sample in samples for caption in sample.captions]
     return "\n".join(["file\tcaption", *rows, ""]).encode()
 
 
 def check(path: Path, version: str) -> None:
     """Refuse a folder that holds another split, or the same one of another size or version."""
-    others = [other for other in path.parent.glob("*_videodatainfo.json") if other != path]
-    if others or (path.is_file() and _version(path) != version):
-        raise UsageError(
-            f"{path.parent} holds other videos ({others[0].name if others else path.name}): name a new folder"
-        )
+    other_splits = [file for file in path.parent.glob("*_videodatainfo.json") if file != path]
+    if other_splits or (path.is_file() and _version(path) != version):
+        name = other_splits[0].name if other_splits else path.name
+        raise UsageError(f"{path.parent} holds other videos ({name}): name a new folder")
 
 
 def _version(path: Path) -> Any:

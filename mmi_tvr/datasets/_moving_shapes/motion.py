@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .world import Spec, places, way
+from .world import Spec, chase_direction, grid_cells
 
 _RADIUS = {1: 0.11, 2: 0.095, 3: 0.095}  # of one shape at its largest, by how many stand together
 _ALONE = 0.13  # the same for the only shape of a scene
@@ -37,7 +37,7 @@ class Pose(NamedTuple):
 
     @property
     def centre(self) -> tuple[float, float]:
-        """The middle of the row."""
+        """Centre of the row."""
         xs, ys = zip(*self.centres, strict=True)
         return sum(xs) / len(xs), sum(ys) / len(ys)
 
@@ -47,7 +47,7 @@ class _Track:
     """What one thing does: where it starts, how far it goes, and its events by what they change."""
 
     start: tuple[float, float]
-    far: tuple[float, float]  # how far its moves take it, in x and in y
+    travel: tuple[float, float]  # how far its moves take it, in x and in y
     radius: float  # before any event
     largest: float
     offsets: tuple[tuple[float, float], ...]  # of its shapes from its centre
@@ -62,98 +62,101 @@ class Motion:
         self._tracks = [_track(spec, number) for number in range(len(spec.things))]
 
     def at(self, time: float) -> tuple[Pose, ...]:
-        """The pose of every thing at a time (seconds)."""
+        """Return the pose of every thing at a time (seconds)."""
         return tuple(self._pose(track, time) for track in self._tracks)
 
     def _pose(self, track: _Track, time: float) -> Pose:
         (x, y), radius = track.start, track.radius
         angle, opacity, white = 0.0, 1.0, 0.0
         for action, start in track.events:
-            part = round(min(1.0, max(0.0, (time - start) / self._length)), 9)  # exactly 1 at the event's end
+            progress = round(min(1.0, max(0.0, (time - start) / self._length)), 9)  # exactly 1 at the event's end
             if action in ("left", "right"):
-                x += track.far[0] * _ease(part)
+                x += track.travel[0] * _ease(progress)
             elif action in ("up", "down"):
-                y += track.far[1] * _ease(part)
+                y += track.travel[1] * _ease(progress)
             elif action in ("grows", "shrinks"):
-                radius += (track.largest * (1.0 if action == "grows" else _SMALL) - radius) * _ease(part)
+                radius += (track.largest * (1.0 if action == "grows" else _SMALL) - radius) * _ease(progress)
             elif action == "swells":
-                radius += (track.largest - radius) * _hump(part, 0.35)
+                radius += (track.largest - radius) * _hump(progress, 0.35)
             elif action == "spins":
-                angle = 2 * math.pi * _ease(part)
+                angle = 2 * math.pi * _ease(progress)
             elif action == "bounces":
-                y -= _HOP * abs(math.sin(3 * math.pi * (part % 1)))  # three hops, and exactly back at the end
+                y -= _HOP * abs(math.sin(3 * math.pi * (progress % 1)))  # three hops, and exactly back at the end
             elif action == "flashes":
-                white = _hump(part, _SUDDEN)
+                white = _hump(progress, _SUDDEN)
             else:
-                opacity = _sight(action, part)
+                opacity = _sight(action, progress)
         centres = tuple((round(x + dx, 6), round(y + dy, 6)) for dx, dy in track.offsets)
         angle = round(angle, 6) % round(2 * math.pi, 6)  # a full turn is none, to the last digit
         return Pose(centres, round(radius, 6), angle, round(opacity, 6), round(white, 6))
 
 
-def _ease(part: float) -> float:
-    return part * part * (3 - 2 * part)
+def _ease(progress: float) -> float:
+    return progress * progress * (3 - 2 * progress)
 
 
-def _hump(part: float, ramp: float) -> float:
-    """Up in the first share `ramp` of an event, and down again in the last."""
-    return _ease(min(1.0, part / ramp, (1 - part) / ramp))
+def _hump(progress: float, ramp: float) -> float:
+    """Go up in the first share `ramp` of an event, and down again in the last."""
+    return _ease(min(1.0, progress / ramp, (1 - progress) / ramp))
 
 
-def _sight(action: str, part: float) -> float:
+def _sight(action: str, progress: float) -> float:
     if action == "blinks":
-        return 1 - _hump(part, _SUDDEN)
-    gone = _ease(min(1.0, max(0.0, (part - 0.5) / _SUDDEN + 0.5)))
-    return gone if action == "appears" else 1 - gone
+        return 1 - _hump(progress, _SUDDEN)
+    change = _ease(min(1.0, max(0.0, (progress - 0.5) / _SUDDEN + 0.5)))
+    return change if action == "appears" else 1 - change
 
 
 def _track(spec: Spec, number: int) -> _Track:
     thing = spec.things[number]
     events = tuple(
-        (way(spec, event) if event.action == "chases" else event.action, start / 1000)
+        (chase_direction(spec, event) if event.action == "chases" else event.action, start / 1000)
         for event, start in zip(spec.events, spec.starts, strict=True)
         if number in (event.actor, event.other)
     )
     actions = {action for action, _ in events}
     largest = _ALONE if len(spec.things) == 1 and thing.count == 1 else _RADIUS[thing.count]
     stacked = spec.relation in ("left", "right") if spec.relation else bool(spec.corner & 1)  # across the relation
-    steps = [(place - (thing.count - 1) / 2) * _PITCH * largest for place in range(thing.count)]
+    steps = [(position - (thing.count - 1) / 2) * _PITCH * largest for position in range(thing.count)]
     paths = []
     for axis, (low, high) in enumerate(_room(spec, number)):
         half = largest * _REACH + (steps[-1] if stacked == bool(axis) else 0) + _MARGIN
         low += _HOP if axis == 1 and "bounces" in actions else 0
-        at = (thing.across, thing.down)[axis] / 1000
-        paths.append(_path(low + half, high - half, at, _sign(actions, axis)))
-    (x, far_x), (y, far_y) = paths
+        share = (thing.across, thing.down)[axis] / 1000
+        paths.append(_path(low + half, high - half, share, _sign(actions, axis)))
+    (x, travel_x), (y, travel_y) = paths
     offsets = tuple((0.0, step) if stacked else (step, 0.0) for step in steps)
-    return _Track((x, y), (far_x, far_y), _radius(thing.size, actions) * largest, largest, offsets, events)
+    return _Track((x, y), (travel_x, travel_y), _radius(thing.size, actions) * largest, largest, offsets, events)
 
 
 def _sign(actions: set[str], axis: int) -> int:
-    """Whether a thing goes along an axis (1), against it (-1), or not (0)."""
-    back, on = (("left", "right"), ("up", "down"))[axis]
-    return int(on in actions) - int(back in actions)
+    """Return whether a thing goes along an axis (1), against it (-1), or not (0)."""
+    backward, forward = (("left", "right"), ("up", "down"))[axis]
+    return int(forward in actions) - int(backward in actions)
 
 
 def _room(spec: Spec, number: int) -> list[tuple[float, float]]:
-    """From where to where a thing's room goes, in x and in y."""
+    """Return from where to where a thing's room goes, in x and in y."""
     if len(spec.things) == 1:
         return [(0.0, 1.0), (0.0, 1.0)]
-    halves = [(place / 2, place / 2 + 0.5) for place in places(spec)[number]]
+    halves = [(cell / 2, cell / 2 + 0.5) for cell in grid_cells(spec)[number]]
     if len(spec.things) == 2:
         halves[1 if spec.relation in ("left", "right") else 0] = _NARROW
     return halves
 
 
-def _path(low: float, high: float, at: float, sign: int) -> tuple[float, float]:
-    """Where a centre starts within [low, high], and how far it goes; there and back cover the same stretch."""
-    far = min(_FARTHEST, high - low) * (0.85 + 0.15 * at) if sign else 0.0
-    first = low + (high - low - far) * at
-    return (first, far) if sign >= 0 else (first + far, -far)
+def _path(low: float, high: float, share: float, sign: int) -> tuple[float, float]:
+    """Return where a centre starts within [low, high], and how far it goes; both ways cover the same stretch.
+
+    share: 0..1, where in its room the stretch lies; sign: as `_sign` has it.
+    """
+    travel = min(_FARTHEST, high - low) * (0.85 + 0.15 * share) if sign else 0.0
+    first = low + (high - low - travel) * share
+    return (first, travel) if sign >= 0 else (first + travel, -travel)
 
 
 def _radius(size: int, actions: set[str]) -> float:
-    """The radius before any event, of the largest."""
+    """Return the radius before any event, as a share of the largest."""
     if actions & {"grows", "swells"}:
         return _SMALL
     return 1.0 if "shrinks" in actions else _USUAL[0] + (_USUAL[1] - _USUAL[0]) * size / 1000

@@ -16,9 +16,16 @@ from .motion import Motion, Pose
 from .world import Spec
 
 Plane = NDArray[np.floating[Any]]
+Distance = Callable[[Plane, Plane], Plane]  # of points to the edge of a shape: in radii, negative inside
 _RGB = {
-    **{"red": (214, 34, 40), "orange": (250, 140, 10), "yellow": (250, 225, 40), "green": (30, 155, 55)},
-    **{"blue": (35, 75, 220), "purple": (135, 40, 170), "pink": (255, 140, 190), "black": (15, 15, 18)},
+    "red": (214, 34, 40),
+    "orange": (250, 140, 10),
+    "yellow": (250, 225, 40),
+    "green": (30, 155, 55),
+    "blue": (35, 75, 220),
+    "purple": (135, 40, 170),
+    "pink": (255, 140, 190),
+    "black": (15, 15, 18),
 }
 _WHITE = np.array((255, 255, 255), np.float32)
 _GREY = 128  # of a background, on average: every colour stands out from it, and so does white
@@ -26,7 +33,7 @@ _CONTRAST = 16  # of a texture, in grey levels
 
 
 def render_frames(spec: Spec, times: Sequence[float], size: int) -> NDArray[np.uint8]:
-    """The pictures at these times (seconds), (N, size, size, 3) RGB. A still stretch is drawn once."""
+    """Return the pictures at these times (seconds), (N, size, size, 3) RGB. A still stretch is drawn once."""
     motion, ground = Motion(spec), _background(spec, size)
     poses = [motion.at(time) for time in times]
     drawn = {pose: _draw(spec, pose, ground) for pose in dict.fromkeys(poses)}
@@ -48,27 +55,35 @@ def _draw(spec: Spec, poses: Sequence[Pose], ground: NDArray[np.float32]) -> NDA
 def _paint(
     canvas: NDArray[np.float32], shape: str, colour: NDArray[np.float32], centre: tuple[float, float], pose: Pose
 ) -> None:
-    """Blend one shape into the canvas (H, H, 3), in place."""
+    """Blend one shape into the canvas, in place.
+
+    Args:
+        canvas: (H, H, 3), 0..255.
+        shape: one of SHAPES.
+        colour: (3,), 0..255.
+        centre: of the shape, in shares of the canvas.
+        pose: of its thing.
+    """
     size = len(canvas)
     reach = pose.radius * 1.4 + 1 / size
     (left, right), (top, bottom) = (
-        (max(0, int((at - reach) * size)), min(size, int((at + reach) * size) + 1)) for at in centre
+        (max(0, int((middle - reach) * size)), min(size, int((middle + reach) * size) + 1)) for middle in centre
     )
     x = ((np.arange(left, right, dtype=np.float32) + 0.5) / size - centre[0]) / pose.radius
     y = ((np.arange(top, bottom, dtype=np.float32) + 0.5) / size - centre[1]) / pose.radius
-    distance = _DISTANCES[shape](*_turned(x[None, :], y[:, None], pose.angle))  # in radii, negative inside
+    distance = _DISTANCES[shape](*_rotated(x[None, :], y[:, None], pose.angle))
     cover = np.clip(0.5 - distance * (pose.radius * size), 0, 1) * pose.opacity
     patch = canvas[top:bottom, left:right]
     patch += cover[..., None] * (colour - patch)
 
 
-def _turned(x: Plane, y: Plane, angle: float) -> tuple[Plane, Plane]:
+def _rotated(x: Plane, y: Plane, angle: float) -> tuple[Plane, Plane]:
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _star(points: int, inner: float, outer: float) -> Callable[[Plane, Plane], Plane]:
-    """Signed distance to the edges of a star with a point at the top; a regular polygon where the edges are straight.
+def _star(points: int, inner: float, outer: float) -> Distance:
+    """Return the distance to the edges of a star with a point at the top; a regular polygon where they are straight.
 
     The plane is folded into one half of one point, where a single edge runs from the tip to the notch.
     """
@@ -77,25 +92,28 @@ def _star(points: int, inner: float, outer: float) -> Callable[[Plane, Plane], P
     edge = notch - np.array((outer, 0), np.float32)
     across = np.array((edge[1], -edge[0]), np.float32) / np.hypot(*edge)
 
-    def distance(x: Plane, y: Plane) -> Plane:
+    def to_edge(x: Plane, y: Plane) -> Plane:
         angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
         radius = np.hypot(x, y)
-        return (radius * np.cos(angle) - outer) * across[0] + radius * np.sin(angle) * across[1]
+        distance: Plane = (radius * np.cos(angle) - outer) * across[0] + radius * np.sin(angle) * across[1]
+        return distance
 
-    return distance
+    return to_edge
 
 
 def _square(x: Plane, y: Plane) -> Plane:
-    return np.maximum(np.abs(x), np.abs(y)) - np.float32(0.9)
+    distance: Plane = np.maximum(np.abs(x), np.abs(y)) - np.float32(0.9)
+    return distance
 
 
 def _cross(x: Plane, y: Plane) -> Plane:
     x, y = np.abs(x), np.abs(y)
     long, short = np.maximum(x, y), np.minimum(x, y)
-    return np.maximum(long - np.float32(1.08), short - np.float32(0.34))
+    distance: Plane = np.maximum(long - np.float32(1.08), short - np.float32(0.34))
+    return distance
 
 
-_DISTANCES: Mapping[str, Callable[[Plane, Plane], Plane]] = {
+_DISTANCES: Mapping[str, Distance] = {
     "circle": lambda x, y: np.hypot(x, y) - np.float32(1),
     "ring": lambda x, y: np.abs(np.hypot(x, y) - np.float32(0.8)) - np.float32(0.25),
     "square": _square,
@@ -106,10 +124,10 @@ _DISTANCES: Mapping[str, Callable[[Plane, Plane], Plane]] = {
 
 
 def _background(spec: Spec, size: int) -> NDArray[np.float32]:
-    """A tinted grey with a weak texture, (size, size, 3)."""
+    """Return a tinted grey with a weak texture, (size, size, 3)."""
     dice = Dice(spec.seed)
     side = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / size
-    x, y = _turned(side[None, :] - 0.5, side[:, None] - 0.5, dice.below(360) * np.pi / 180)
+    x, y = _rotated(side[None, :] - 0.5, side[:, None] - 0.5, dice.below(360) * np.pi / 180)
     waves = np.float32(2 * np.pi * dice.between(3, 6))
     textures: Mapping[str, Callable[[], Plane]] = {
         "plain": lambda: np.zeros((size, size), np.float32),
@@ -121,16 +139,18 @@ def _background(spec: Spec, size: int) -> NDArray[np.float32]:
         "clouds": lambda: _clouds(dice, side),
     }
     tint = np.array([_GREY + level for level in spec.tint], np.float32)
-    return tint + np.float32(_CONTRAST) * textures[spec.texture]()[..., None]
+    background: NDArray[np.float32] = tint + np.float32(_CONTRAST) * textures[spec.texture]()[..., None]
+    return background
 
 
 def _clouds(dice: Dice, side: Plane, cells: int = 7) -> Plane:
-    """Random values on a coarse grid, smoothly filled in."""
+    """Return random values on a coarse grid, smoothly filled in, (size, size)."""
     values = np.array([dice.between(-100, 100) / 100 for _ in range((cells + 1) ** 2)], np.float32)
-    place = side * cells
-    cell = np.minimum(place.astype(np.int64), cells - 1)
-    part = place - cell
+    position = side * cells
+    cell = np.minimum(position.astype(np.int64), cells - 1)
+    part = position - cell
     weights = np.zeros((len(side), cells + 1), np.float32)
     rows = np.arange(len(side))
     weights[rows, cell], weights[rows, cell + 1] = 1 - part * part * (3 - 2 * part), part * part * (3 - 2 * part)
-    return 1.5 * (weights @ values.reshape(cells + 1, cells + 1) @ weights.T)
+    clouds: Plane = 1.5 * (weights @ values.reshape(cells + 1, cells + 1) @ weights.T)
+    return clouds

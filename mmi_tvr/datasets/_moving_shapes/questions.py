@@ -6,28 +6,28 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from .captions import NUMBERS, beside, definite, indefinite, noun, plural
+from .captions import NUMBERS, definite, indefinite, noun, plural, relation_words
 from .dice import Dice
-from .truth import deed, sentence
+from .truth import predicate, sentence
 from .words import listed
 from .world import COLOURS, OPPOSITE, SHAPES, Spec, facts, relations
 
 QUESTION_KINDS = ("entities", "attributes", "counts", "actions", "relations", "order")
 
 
-class Question(NamedTuple):
-    """`kind` is one of QUESTION_KINDS."""
+class SceneQuestion(NamedTuple):
+    """A question, its true answer, and what it asks for: `kind` is one of QUESTION_KINDS."""
 
     text: str
     answer: str
     kind: str
 
 
-def questions(spec: Spec) -> tuple[Question, ...]:
-    """All questions that we know to ask, in the order of QUESTION_KINDS."""
+def questions(spec: Spec) -> tuple[SceneQuestion, ...]:
+    """Return all questions with a true answer, in the order of QUESTION_KINDS."""
     makers = (_entities, _attributes, _counts, _actions, _relations, _order)
     return tuple(
-        Question(text, answer, kind)
+        SceneQuestion(text, answer, kind)
         for kind, maker in zip(QUESTION_KINDS, makers, strict=True)
         for text, answer in maker(spec)
     )
@@ -38,10 +38,10 @@ _Answers = Iterator[tuple[str, str]]
 
 def _entities(spec: Spec) -> _Answers:
     yield "What is in the video?", listed([indefinite(thing) for thing in spec.things])
-    there = {(thing.colour, thing.shape) for thing in spec.things}
+    present = {(thing.colour, thing.shape) for thing in spec.things}
     dice = Dice(spec.seed, 2)
-    absent = [(colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in there]
-    for (colour, shape), answer in ((dice.pick(sorted(there)), "yes"), (dice.pick(absent), "no")):
+    absent = [(colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in present]
+    for (colour, shape), answer in ((dice.pick(sorted(present)), "yes"), (dice.pick(absent), "no")):
         yield f"Are there any {colour} {plural(shape)} in the video?", answer
 
 
@@ -63,40 +63,41 @@ def _counts(spec: Spec) -> _Answers:
 def _actions(spec: Spec) -> _Answers:
     for number, thing in enumerate(spec.things):
         does = "does" if thing.count == 1 else "do"
-        own = [event for event in spec.events if event.actor == number]
-        hunted = any(event.other == number for event in spec.events)
-        if not own and not hunted:
+        events = [event for event in spec.events if event.actor == number]
+        chased = any(event.other == number for event in spec.events)
+        if not events and not chased:
             yield f"What {does} {definite(thing)} do?", "nothing"
-        for place, event in enumerate([] if hunted else own):
-            when = "" if len(own) == 1 else (" first", " second", " third")[place]
-            yield f"What {does} {definite(thing)} do{when}?", deed(spec, event)
+        for position, event in enumerate([] if chased else events):
+            when = "" if len(events) == 1 else (" first", " second", " third")[position]
+            yield f"What {does} {definite(thing)} do{when}?", predicate(spec, event)
     for event in spec.events:
-        doers = {fact[0] for other in spec.events for fact in facts(spec, other) if fact[1] == event.action}
-        if doers == {event.actor}:
-            yield f"What {deed(spec, event, singular=True)}?", definite(spec.things[event.actor])
+        actors = {fact[0] for other in spec.events for fact in facts(spec, other) if fact[1] == event.action}
+        if actors == {event.actor}:
+            yield f"What {predicate(spec, event, singular=True)}?", definite(spec.things[event.actor])
 
 
 def _relations(spec: Spec) -> _Answers:
-    for one, other, relation in ((0, 1, spec.relation), (1, 0, OPPOSITE.get(spec.relation, ""))):
-        if len(spec.things) == 1:
-            return
-        first, second = definite(spec.things[one]), definite(spec.things[other])
-        are = "is" if spec.things[one].count == 1 else "are"
+    if len(spec.things) == 1:
+        return
+    for number, reference, relation in ((0, 1, spec.relation), (1, 0, OPPOSITE[spec.relation])):
+        first, second = definite(spec.things[number]), definite(spec.things[reference])
+        are = "is" if spec.things[number].count == 1 else "are"
         yield f"Where {are} {first}, seen from {second}?", relation
-        rivals = [number for number in range(len(spec.things)) if relation in relations(spec, number, other)]
-        if len(rivals) == 1:
-            yield f"What is {beside(relation)} {second}?", first
+        on_that_side = [n for n in range(len(spec.things)) if relation in relations(spec, n, reference)]
+        if len(on_that_side) == 1:
+            yield f"What is {relation_words(relation)} {second}?", first
 
 
 def _order(spec: Spec) -> _Answers:
-    told = [sentence(spec, event) for event in spec.events]
-    if len(told) < 2:
+    sentences = [sentence(spec, event) for event in spec.events]
+    if len(sentences) < 2:
         return
-    yield "What happens first?", told[0]
-    yield "What happens last?", told[-1]
-    for before, after in pairwise(told):
+    yield "What happens first?", sentences[0]
+    yield "What happens last?", sentences[-1]
+    for before, after in pairwise(sentences):
         yield f"What happens right after {before}?", after
         yield f"What happens right before {after}?", before
-    turned = Dice(spec.seed, 3).chance(50)
-    one, other = (told[1], told[0]) if turned else (told[0], told[1])
-    yield f"Which comes first: {one}, or {other}?", told[0]
+    choices = sentences[:2]
+    if Dice(spec.seed, 3).chance(50):
+        choices.reverse()
+    yield f"Which comes first: {choices[0]}, or {choices[1]}?", sentences[0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import NamedTuple
 
 from . import chinese
-from .captions import beside, indefinite, noun
+from .captions import indefinite, noun, relation_words
 from .motion import Motion, Pose
 from .words import listed
 from .world import ROUND, Spec, Thing
@@ -19,10 +20,10 @@ _EDGE = 0.36  # nearer to a side than this is "at the left"
 _STEEP = 2.0  # so many times higher than wide is "above"; less is "to the upper left of"
 _EMPTY = ("an empty picture", "nothing but the background", "画面里什么都没有")
 
-_Seen = tuple[Thing, Pose]
+_VisibleThing = tuple[Thing, Pose]
 
 
-class Shown(NamedTuple):
+class VisibleShape(NamedTuple):
     """A single shape that is visible: "a red ring", "red", "ring", its centre in shares of width and height, its
     radius in shares of the width, and how far it is turned (0: as if it were upright, 1: half way to the next such
     angle)."""
@@ -36,29 +37,29 @@ class Shown(NamedTuple):
 
 
 def stills(spec: Spec, time: float) -> tuple[str, ...]:
-    """Descriptions of the picture at a time (seconds), English first, the last one Chinese.
+    """Return descriptions of the picture at a time (seconds), English first, the last one Chinese.
 
     Each names everything that is visible, in its colour of that moment. They add nothing, or where things stand as
     seen from each other, where they stand in the picture, or how large they are and whether they are turned. What
-    follows from a threshold (half faded, between large and small) is told by the thresholds above.
+    follows from a threshold (half faded, between large and small) is decided by the thresholds above.
     """
-    there = _visible(spec, time)
-    if not there:
+    visible = _visible(spec, time)
+    if not visible:
         return _EMPTY
     plain = [
-        listed([indefinite(thing) for thing, _ in there]),
-        listed([f"{indefinite(thing)} {_position(pose)}" for thing, pose in there]),
-        listed([_looks(thing, pose) for thing, pose in there]),
+        listed([indefinite(thing) for thing, _ in visible]),
+        listed([f"{indefinite(thing)} {_position(pose)}" for thing, pose in visible]),
+        listed([_looks(thing, pose) for thing, pose in visible]),
     ]
-    related = [_related(there, one, other) for one in range(len(there)) for other in range(len(there)) if one != other]
-    words = listed([chinese.name(thing, number_too=True) for thing, _ in there], "、", "和")
+    related = [_related(visible, *numbers) for numbers in permutations(range(len(visible)), 2)]
+    words = listed([chinese.name(thing, with_number=True) for thing, _ in visible], "、", "和")
     return tuple(dict.fromkeys([*related, *plain, words]))
 
 
-def seen(spec: Spec, time: float) -> tuple[Shown, ...]:
-    """Every single shape that is visible at a time (seconds); a row of three is three of them."""
+def visible_shapes(spec: Spec, time: float) -> tuple[VisibleShape, ...]:
+    """Return every single shape that is visible at a time (seconds); a row of three is three of them."""
     return tuple(
-        Shown(
+        VisibleShape(
             indefinite(replace(thing, count=1)),
             thing.colour,
             thing.shape,
@@ -71,27 +72,28 @@ def seen(spec: Spec, time: float) -> tuple[Shown, ...]:
     )
 
 
-def _visible(spec: Spec, time: float) -> list[_Seen]:
-    return [_seen(*both) for both in zip(spec.things, Motion(spec).at(time), strict=True) if both[1].visible]
+def _visible(spec: Spec, time: float) -> list[_VisibleThing]:
+    """Return the visible things in their colour of that moment, with their poses."""
+    return [
+        (replace(thing, colour="white") if pose.white >= 0.5 else thing, pose)
+        for thing, pose in zip(spec.things, Motion(spec).at(time), strict=True)
+        if pose.visible
+    ]
 
 
-def _seen(thing: Thing, pose: Pose) -> _Seen:
-    return (replace(thing, colour="white") if pose.white >= 0.5 else thing), pose
-
-
-def _related(seen: Sequence[_Seen], one: int, other: int) -> str:
-    """Two things as seen from each other, and what else there is."""
-    (x, y), (there_x, there_y) = seen[one][1].centre, seen[other][1].centre
-    across, down = x - there_x, y - there_y
+def _related(visible: Sequence[_VisibleThing], number: int, reference: int) -> str:
+    """Return where a thing is as seen from another one, the reference, and what else there is."""
+    (x, y), (reference_x, reference_y) = visible[number][1].centre, visible[reference][1].centre
+    across, down = x - reference_x, y - reference_y
     side, height = "left" if across < 0 else "right", "above" if down < 0 else "below"
     if abs(across) >= _STEEP * abs(down):
-        words = beside(side)
+        words = relation_words(side)
     elif abs(down) >= _STEEP * abs(across):
-        words = beside(height)
+        words = relation_words(height)
     else:
         words = f"to the {'upper' if height == 'above' else 'lower'} {side} of"
-    more = [indefinite(thing) for number, (thing, _) in enumerate(seen) if number not in (one, other)]
-    return ", and ".join([f"{indefinite(seen[one][0])} {words} {indefinite(seen[other][0])}", *more])
+    more = [indefinite(thing) for n, (thing, _) in enumerate(visible) if n not in (number, reference)]
+    return ", and ".join([f"{indefinite(visible[number][0])} {words} {indefinite(visible[reference][0])}", *more])
 
 
 def _position(pose: Pose) -> str:
@@ -114,6 +116,6 @@ def _turned(shape: str, angle: float) -> float:
 
 
 def _upright(shape: str, angle: float) -> bool:
-    """Whether a shape looks as if it had not been turned, give or take an eighth of its symmetry."""
+    """Return whether a shape looks as if it had not been turned, give or take an eighth of its symmetry."""
     step = 2 * math.pi / _SYMMETRY[shape]
     return abs((angle + step / 2) % step - step / 2) < step / 8

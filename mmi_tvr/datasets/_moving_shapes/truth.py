@@ -11,200 +11,207 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
-from .captions import NUMBERS, beside, definite, direction, indefinite, noun, verb
+from .captions import NUMBERS, definite, direction, indefinite, noun, relation_words, verb
 from .words import listed
-from .world import LASTING, MOVES, Event, Spec, Thing, places
+from .world import LASTING, MOVES, Event, Spec, Thing, grid_cells
 
 UNKNOWN, NONE = "unknown", "none"
 Truth = Callable[[Spec, bool], str]  # of a spec, and whether a caption is all that is known of it
 
 
 def sentence(spec: Spec, event: Event) -> str:
-    """the red ring moves left"""
-    return f"{definite(spec.things[event.actor])} {deed(spec, event)}"
+    """Return an event as a sentence: the red ring moves left."""
+    return f"{definite(spec.things[event.actor])} {predicate(spec, event)}"
 
 
-def deed(spec: Spec, event: Event, singular: bool = False) -> str:
-    """moves left"""
+def predicate(spec: Spec, event: Event, singular: bool = False) -> str:
+    """Return what an event's actor does: moves left."""
     words = verb(event.action, plural=spec.things[event.actor].count > 1 and not singular)
     if event.other < 0:
         return words
     return words.format(other=definite(spec.things[event.other]), way=direction(spec, event))
 
 
-def entities(spec: Spec, told: bool) -> str:
+def entities(spec: Spec, caption_only: bool) -> str:
     return listed([indefinite(thing) for thing in _sorted(spec)])
 
 
-def colours(spec: Spec, told: bool) -> str:
+def colours(spec: Spec, caption_only: bool) -> str:
     return listed([*dict.fromkeys(sorted(thing.colour for thing in spec.things))])
 
 
-def shapes(spec: Spec, told: bool) -> str:
+def shapes(spec: Spec, caption_only: bool) -> str:
     return listed([*dict.fromkeys(sorted(thing.shape for thing in spec.things))])
 
 
-def total(spec: Spec, told: bool) -> str:
+def total(spec: Spec, caption_only: bool) -> str:
     return _number(sum(thing.count for thing in spec.things))
 
 
-def kinds(spec: Spec, told: bool) -> str:
+def kinds(spec: Spec, caption_only: bool) -> str:
     return _number(len(spec.things))
 
 
-def counts(spec: Spec, told: bool) -> str:
+def counts(spec: Spec, caption_only: bool) -> str:
     return listed([f"{NUMBERS[thing.count]} {noun(thing)}" for thing in _sorted(spec)])
 
 
-def several(spec: Spec, told: bool) -> str:
-    """Rows of equal things."""
+def several(spec: Spec, caption_only: bool) -> str:
+    """Return the rows of equal things."""
     return _names(thing for thing in spec.things if thing.count > 1)
 
 
-def deeds(spec: Spec, told: bool) -> str:
-    return listed([*dict.fromkeys(deed(spec, event, singular=True) for event in spec.events)])
+def predicates(spec: Spec, caption_only: bool) -> str:
+    return listed([*dict.fromkeys(predicate(spec, event, singular=True) for event in spec.events)])
 
 
-def number_of_events(spec: Spec, told: bool) -> str:
+def number_of_events(spec: Spec, caption_only: bool) -> str:
     return _number(len(spec.events))
 
 
-def first(spec: Spec, told: bool) -> str:
+def first(spec: Spec, caption_only: bool) -> str:
     return sentence(spec, spec.events[0])
 
 
-def last(spec: Spec, told: bool) -> str:
+def last(spec: Spec, caption_only: bool) -> str:
     return sentence(spec, spec.events[-1])
 
 
-def second(spec: Spec, told: bool) -> str:
+def second(spec: Spec, caption_only: bool) -> str:
     return sentence(spec, spec.events[1]) if len(spec.events) > 1 else NONE
 
 
-def order(spec: Spec, told: bool) -> str:
+def order(spec: Spec, caption_only: bool) -> str:
     return ", then ".join(sentence(spec, event) for event in spec.events)
 
 
-def first_actor(spec: Spec, told: bool) -> str:
+def first_actor(spec: Spec, caption_only: bool) -> str:
     return definite(spec.things[spec.events[0].actor])
 
 
-def others(spec: Spec, told: bool) -> str:
-    """What there is besides the thing that acts first."""
+def others(spec: Spec, caption_only: bool) -> str:
+    """Return what there is besides the thing that acts first."""
     main = spec.events[0].actor
     return _names(thing for number, thing in enumerate(spec.things) if number != main)
 
 
-def described(spec: Spec, told: bool) -> str:
-    """The thing that acts first."""
+def described(spec: Spec, caption_only: bool) -> str:
+    """Return the thing that acts first."""
     return indefinite(spec.things[spec.events[0].actor])
 
 
-def main_deeds(spec: Spec, told: bool) -> str:
-    """All that the thing does that acts first."""
+def main_predicates(spec: Spec, caption_only: bool) -> str:
+    """Return all that the thing does that acts first."""
     main = spec.events[0].actor
-    return listed([deed(spec, event) for event in spec.events if event.actor == main])
+    return listed([predicate(spec, event) for event in spec.events if event.actor == main])
 
 
-def texture(spec: Spec, told: bool) -> str:
-    """Of the background; no caption tells."""
-    return UNKNOWN if told else spec.texture
+def texture(spec: Spec, caption_only: bool) -> str:
+    """Return the texture of the background, which no caption mentions."""
+    return UNKNOWN if caption_only else spec.texture
 
 
-def still(spec: Spec, told: bool) -> str:
+def still(spec: Spec, caption_only: bool) -> str:
     busy = {number for event in spec.events for number in (event.actor, event.other)}
     return _names(thing for number, thing in enumerate(spec.things) if number not in busy)
 
 
-def resizing(spec: Spec, told: bool) -> str:
+def resizing(spec: Spec, caption_only: bool) -> str:
     return _doing(spec, lambda event: event.action in ("grows", "shrinks", "swells"))
 
 
-def moving(spec: Spec, told: bool) -> str:
-    """Who goes where, chases included."""
+def moving(spec: Spec, caption_only: bool) -> str:
+    """Return which thing goes where, chases included."""
     return _sentences(spec, (*MOVES, "chases"))
 
 
-def mover_colours(spec: Spec, told: bool) -> str:
+def mover_colours(spec: Spec, caption_only: bool) -> str:
     movers = {spec.things[event.actor].colour for event in spec.events if event.action in (*MOVES, "chases")}
     return listed(sorted(movers)) if movers else NONE
 
 
-def lasting(spec: Spec, told: bool) -> str:
-    """What is different at the end."""
+def lasting(spec: Spec, caption_only: bool) -> str:
+    """Return what is different at the end."""
     return _sentences(spec, LASTING)
 
 
-def turning(spec: Spec, told: bool) -> str:
+def turning(spec: Spec, caption_only: bool) -> str:
     return _doing(spec, lambda event: event.action == "spins")
 
 
-def bouncing(spec: Spec, told: bool) -> str:
+def bouncing(spec: Spec, caption_only: bool) -> str:
     return _doing(spec, lambda event: event.action == "bounces")
 
 
-def recolouring(spec: Spec, told: bool) -> str:
+def recolouring(spec: Spec, caption_only: bool) -> str:
     return _doing(spec, lambda event: event.action == "flashes")
 
 
-def appearing(spec: Spec, told: bool) -> str:
+def appearing(spec: Spec, caption_only: bool) -> str:
     return _doing(spec, lambda event: event.action == "appears")
 
 
-def vanishing(spec: Spec, told: bool) -> str:
+def vanishing(spec: Spec, caption_only: bool) -> str:
     return _doing(spec, lambda event: event.action in ("hides", "blinks"))
 
 
-def blinking(spec: Spec, told: bool) -> str:
-    """Who flashes, or is gone for a moment."""
+def blinking(spec: Spec, caption_only: bool) -> str:
+    """Return what flashes, or is gone for a moment."""
     return _doing(spec, lambda event: event.action in ("flashes", "blinks"))
 
 
-def chase(spec: Spec, told: bool) -> str:
+def chase(spec: Spec, caption_only: bool) -> str:
     return _sentences(spec, ("chases",))
 
 
-def relation(spec: Spec, told: bool) -> str:
-    """Who stands where, of things in one row or column; of a caption, what it says."""
-    return _related(spec, told, ("left", "right", "above", "below"))
+def relation(spec: Spec, caption_only: bool) -> str:
+    """Return where things of one row or column stand; of a caption, what it says."""
+    return _related(spec, caption_only, ("left", "right", "above", "below"))
 
 
-def across(spec: Spec, told: bool) -> str:
-    return _related(spec, told, ("left", "right"))
+def across(spec: Spec, caption_only: bool) -> str:
+    return _related(spec, caption_only, ("left", "right"))
 
 
-def upright(spec: Spec, told: bool) -> str:
-    return _related(spec, told, ("above", "below"))
+def upright(spec: Spec, caption_only: bool) -> str:
+    return _related(spec, caption_only, ("above", "below"))
 
 
-def unknown(spec: Spec, told: bool) -> str:
+def unknown(spec: Spec, caption_only: bool) -> str:
     return UNKNOWN
 
 
-def _related(spec: Spec, told: bool, sides: Sequence[str]) -> str:
-    found = [
-        f"{definite(one)} {'is' if one.count == 1 else 'are'} {beside(side)} {definite(other)}"
-        for one, side, other in _sides(spec, told)
+def _related(spec: Spec, caption_only: bool, sides: Sequence[str]) -> str:
+    clauses = [
+        f"{definite(thing)} {'is' if thing.count == 1 else 'are'} {relation_words(side)} {definite(reference)}"
+        for thing, side, reference in _sides(spec, caption_only)
         if side in sides
     ]
-    return listed(found) if found else UNKNOWN if told else NONE
+    if clauses:
+        return listed(clauses)
+    return UNKNOWN if caption_only else NONE
 
 
-def _sides(spec: Spec, told: bool) -> Iterator[tuple[Thing, str, Thing]]:
-    if len(spec.things) == 1 or (told and not spec.told):
+def _sides(spec: Spec, caption_only: bool) -> Iterator[tuple[Thing, str, Thing]]:
+    """Yield a thing, its side and the thing from which it is seen, for every two of one row or column."""
+    if len(spec.things) == 1 or (caption_only and not spec.relation_stated):
         return
-    at = places(spec)
-    things = sorted(range(2 if told else len(at)), key=lambda number: spec.things[number].name)
-    for one, other in combinations(things, 2):
-        (x, y), (there_x, there_y) = at[one], at[other]
-        if x == there_x or y == there_y:
-            side = ("left" if x < there_x else "right") if y == there_y else ("above" if y < there_y else "below")
-            yield spec.things[one], side, spec.things[other]
+    cells = grid_cells(spec)
+    numbers = sorted(range(2 if caption_only else len(cells)), key=lambda number: spec.things[number].name)
+    for first, second in combinations(numbers, 2):
+        (column, row), (reference_column, reference_row) = cells[first], cells[second]
+        if row == reference_row:
+            side = "left" if column < reference_column else "right"
+        elif column == reference_column:
+            side = "above" if row < reference_row else "below"
+        else:
+            continue
+        yield spec.things[first], side, spec.things[second]
 
 
 def _sentences(spec: Spec, actions: Sequence[str]) -> str:
-    found = [sentence(spec, event) for event in spec.events if event.action in actions]
-    return listed(found) if found else NONE
+    sentences = [sentence(spec, event) for event in spec.events if event.action in actions]
+    return listed(sentences) if sentences else NONE
 
 
 def _doing(spec: Spec, which: Callable[[Event], bool]) -> str:
@@ -212,8 +219,8 @@ def _doing(spec: Spec, which: Callable[[Event], bool]) -> str:
 
 
 def _names(things: Iterable[Thing]) -> str:
-    found = sorted({thing.name: thing for thing in things}.values(), key=lambda thing: thing.name)
-    return listed([definite(thing) for thing in found]) if found else NONE
+    distinct = sorted({thing.name: thing for thing in things}.values(), key=lambda thing: thing.name)
+    return listed([definite(thing) for thing in distinct]) if distinct else NONE
 
 
 def _sorted(spec: Spec) -> Sequence[Thing]:
@@ -224,8 +231,8 @@ def _number(number: int) -> str:
     return NUMBERS[number] if number < len(NUMBERS) else str(number)
 
 
-# The questions of prompts/text.yaml and prompts/video.yaml that have a true answer here, by their words: one that
-# somebody words anew is another question. All others are unknown.
+# The questions of prompts/text.yaml and prompts/video.yaml that have a true answer here, by their words: one in
+# other words is another question. All others are unknown.
 _TRUTHS: Mapping[str, Mapping[str, Truth]] = {
     "text": {
         "What key concepts are mentioned in this text?": entities,
@@ -240,9 +247,9 @@ _TRUTHS: Mapping[str, Mapping[str, Truth]] = {
         "How many of each kind of thing are there?": counts,
         "Of which thing is there more than one?": several,
         "How many separate events does the text describe?": number_of_events,
-        "What does the main subject do?": main_deeds,
+        "What does the main subject do?": main_predicates,
         "What does each of the things mentioned do?": order,
-        "Which verbs say what happens?": deeds,
+        "Which verbs say what happens?": predicates,
         "Does anything move, and in which direction?": moving,
         "What turns, spins or rolls?": turning,
         "What bounces, jumps or hops?": bouncing,
@@ -299,10 +306,10 @@ _TRUTHS: Mapping[str, Mapping[str, Truth]] = {
 
 
 def truth(question: str, about: Literal["text", "video"]) -> Truth:
-    """The true answer to a question of a pool: a function of a spec, and of whether a caption is all that is known."""
+    """Return the true answer to a question of a pool: a function of a spec, and of whether only a caption is known."""
     return _TRUTHS[about].get(question, unknown)
 
 
 def answerable(about: Literal["text", "video"]) -> tuple[str, ...]:
-    """The pool's questions whose answer is not always `unknown`."""
+    """Return the pool's questions whose answer is not always `unknown`."""
     return tuple(_TRUTHS[about])

@@ -16,7 +16,7 @@ _LOSSLESS = {**_QUALITY, "crf": "0"}
 
 
 def encode(spec: Spec, size: int, fps: int, lossless: bool = False) -> bytes:
-    """The whole video as an MP4 file of size x size pixels; `size` is even. A key frame every two seconds.
+    """Return the whole video as an MP4 file of size x size pixels; `size` is even. A key frame every two seconds.
 
     `lossless` gives the same pictures whatever the version of the encoder, in a file that is about 1.4 times as large.
     """

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 
 def table(text: str) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Lines of "action: form|form" as a mapping from each action to its synonyms.
+    """Read lines of "action: form|form" as a mapping from each action to its synonyms.
 
     >>> table("up: rises|rise")
     {'up': (('rises', 'rise'),)}
     """
-    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    synonyms: dict[str, tuple[tuple[str, ...], ...]] = {}
     for line in text.strip().splitlines():
         action, forms = line.split(": ")
-        found[action] = (*found.get(action, ()), tuple(forms.split("|")))
-    return found
+        synonyms[action] = (*synonyms.get(action, ()), tuple(forms.split("|")))
+    return synonyms
 
 
 def listed(words: Sequence[str], comma: str = ", ", last: str = " and ") -> str:
-    """Words as a list in a sentence.
+    """Join words as a list in a sentence.
 
     >>> listed(["a ring"]), listed(["a ring", "a cross", "a star"])
     ('a ring', 'a ring, a cross and a star')

@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import models, plugins
 from ...config import Section
-from ...datasets.moving_shapes import KINDS, contrast_accuracy
+from ...datasets.moving_shapes import CONTRASTS, contrast_accuracy
 from ...evaluation.evaluate import evaluate_model, pair_scores
 from ...evaluation.report import Report
 from ...features.cache import FeatureCache
@@ -109,7 +109,7 @@ def _card(
     bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
     chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
     in_chinese = evaluate_model(model, chinese, embed)
-    contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in KINDS]
+    contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in CONTRASTS]
     rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
     return _TEXT.format(

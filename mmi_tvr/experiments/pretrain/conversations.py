@@ -185,7 +185,7 @@ def _question_turns(spec: Spec, about: About, dice: np.random.Generator, count: 
     candidates = questions(spec)
     special = candidates[int(dice.integers(len(candidates)))]
     turns = []
-    if with_images or special.kind != "relations" or spec.told:
+    if with_images or special.kind != "relations" or spec.relation_stated:
         turns.append((question_prompt(special.text, with_images), special.answer))
     pool = _draw_some(answerable(about), count - len(turns), dice)
     if dice.random() < _UNKNOWN_SHARE:

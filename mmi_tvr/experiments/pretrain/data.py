@@ -21,11 +21,11 @@ from ...datasets.moving_shapes import (
     answerable,
     captions,
     questions,
-    related,
+    relation_sentences,
     render_frames,
-    seen,
     stills,
     truth,
+    visible_shapes,
 )
 from ...models.mmi.network import pack
 from ...nn.losses import IGNORE_INDEX
@@ -129,7 +129,7 @@ class ClipBatches(_FeatureBatches):
             "shown": facts(specs, from_captions=False),
             "stills": [draw_one(stills(spec, time), dice) for spec, time in zip(specs, times, strict=True)],
             "places": torch.tensor(key_images),
-            "clauses": [draw_one(related(spec), dice) for spec in placed],
+            "clauses": [draw_one(relation_sentences(spec), dice) for spec in placed],
             "placed": relation_facts(placed),
         }
 
@@ -235,7 +235,7 @@ def _draw_time(spec: Spec, dice: np.random.Generator) -> float:
 
 def _draw_named_region(spec: Spec, time: float, dice: np.random.Generator) -> tuple[str, int]:
     """Return the name of a single shape that is visible, and the number of the region that its centre is in."""
-    visible = seen(spec, time)
+    visible = visible_shapes(spec, time)
     if not visible:
         return "nothing", int(dice.integers(REGIONS**2))
     shape = visible[int(dice.integers(len(visible)))]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...datasets.moving_shapes import ACTIONS, COLOURS, SHAPES, Spec, seen
+from ...datasets.moving_shapes import ACTIONS, COLOURS, SHAPES, Spec, visible_shapes
 from ...nn.losses import IGNORE_INDEX
 
 MOST = 3  # things of a video, and events
@@ -77,8 +77,8 @@ class FactReader(nn.Module):
 
 def places(spec: Spec, time: float) -> Tensor:
     """Return, of every colour and shape at a time (seconds), whether it is visible, and the means of what has it: x, y,
-    radius, and how far it is turned (`datasets.moving_shapes.Shown`). (8 colours + 6 shapes, 5)."""
-    visible = seen(spec, time)
+    radius, and how far it is turned (`datasets.moving_shapes.VisibleShape`). (8 colours + 6 shapes, 5)."""
+    visible = visible_shapes(spec, time)
     rows = []
     for index, words in ((1, COLOURS), (2, SHAPES)):
         for word in words:
@@ -124,7 +124,7 @@ def _facts(spec: Spec, from_captions: bool) -> list[int]:
     for thing in sorted(spec.things, key=lambda thing: thing.name):
         classes += [COLOURS.index(thing.colour), SHAPES.index(thing.shape), _NUMBERS.index(thing.count)]
     classes += list(_THING) * (MOST - len(spec.things))
-    if not spec.relation or (from_captions and not spec.told):
+    if not spec.relation or (from_captions and not spec.relation_stated):
         return [*classes, *[IGNORE_INDEX] * len(_PLACED)]
     first, second = spec.things[:2] if spec.relation in ("left", "above") else spec.things[1::-1]
     classes.append(int(spec.relation in ("above", "below")))
