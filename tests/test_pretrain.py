@@ -21,6 +21,7 @@ from mmi_tvr.datasets.moving_shapes import (
     questions,
     stills,
     truth,
+    visible_shapes,
 )
 from mmi_tvr.encoders.llava import Llava
 from mmi_tvr.experiments.pretrain import layout
