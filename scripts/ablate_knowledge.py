@@ -33,17 +33,17 @@ def main() -> None:
         help="two other pools, and their chosen questions if any are chosen; may be repeated",
     )
     args = parser.parse_args()
-    others = [_named(text) for text in args.pools]
+    pools = [_named_pools(text) for text in args.pools]
     weights = [_weight(text) for text in args.weights.split(",") if text]
     with ProgressBars() as progress:
-        found = _run(args, others, weights, progress)
-    if any(name.startswith("videos-") for name in found):
-        question_ablation.curve(found, args.output / "knowledge.png")
-    print(question_ablation.table(found))
+        results = _run(args, pools, weights, progress)
+    if any(name.startswith("videos-") for name in results):
+        question_ablation.curve(results, args.output / "knowledge.png")
+    print(question_ablation.table(results))
 
 
 def _run(
-    args: argparse.Namespace, others: list[tuple[str, str, str]], weights: list[float], progress: ProgressBars
+    args: argparse.Namespace, pools: list[tuple[str, str, str]], weights: list[float], progress: ProgressBars
 ) -> dict[str, object]:
     from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
     from mmi_tvr.features.lazy import stored
@@ -54,12 +54,12 @@ def _run(
     from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
     from mmi_tvr.types import Query
 
-    wanted = config.load(None, args.set)
+    settings = config.load(None, args.set)
     section = models.section(args.model)
-    images = models.key_images(section) or wanted.keyimages
-    model = models.make(section, wanted.device)
+    images = models.key_images(section) or settings.keyimages
+    model = models.make(section, settings.device)
     method = plugins.build("keyimages", images.name, images.options)
-    options = skeleton_options(wanted.rerank, model)
+    options = skeleton_options(settings.rerank, model)
     dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
     progress.begin("rendering", len(dataset.pending()))
     dataset.generate(advance=progress.advance)
@@ -74,32 +74,32 @@ def _run(
     )
     args.output.mkdir(parents=True, exist_ok=True)
     store = SkeletonStore(args.output / SKELETONS_FILE)
-    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=wanted.device)
-    searching = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
-    setting = question_ablation.Setting(
-        model=searching,
+    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
+    searcher = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
+    shared = question_ablation.SharedInputs(
+        model=searcher,
         samples=samples,
-        embeddings=searching.embed_videos(features[:]),
-        queries=np.asarray(searching.embed_queries([Query(sample.captions[0]) for sample in samples])),
-        seen=skeleton_dataset.video_views(samples, features, sampling_fingerprint(model, method)),
+        embeddings=searcher.embed_videos(features[:]),
+        queries=np.asarray(searcher.embed_queries([Query(sample.captions[0]) for sample in samples])),
+        views=skeleton_dataset.video_views(samples, features, sampling_fingerprint(model, method)),
         answerer=ranker.describer.answerer,
         judge=ranker.judge,
         options=options,
         store=store,
     )
-    rows = question_ablation.cases(
+    cases = question_ablation.cases(
         pool.load(options.text),
         pool.load(options.video),
         model,
         seeds=args.seeds,
-        others={name: (pool.load(text), pool.load(video)) for name, text, video in others},
+        other_pools={name: (pool.load(text), pool.load(video)) for name, text, video in pools},
         weights=weights,
     )
-    begins = tuple(args.only.split(","))
-    chosen = [case for case in rows if case.name.startswith(begins)]
+    prefixes = tuple(args.only.split(","))
+    chosen = [case for case in cases if case.name.startswith(prefixes)]
     if not chosen:
-        raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in rows)}")
-    return question_ablation.ablate(setting, chosen, args.output, progress)
+        raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in cases)}")
+    return question_ablation.ablate(shared, chosen, args.output, progress)
 
 
 def _weight(text: str) -> float:
@@ -109,7 +109,7 @@ def _weight(text: str) -> float:
         raise UsageError(f"--weights takes numbers with commas between them, not {text!r}") from None
 
 
-def _named(text: str) -> tuple[str, str, str]:
+def _named_pools(text: str) -> tuple[str, str, str]:
     name, _, files = text.partition("=")
     pair = files.split(",")
     if not name or len(pair) != 2:

@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     sizes = [10**power for power in range(3, 10)]
     parser.add_argument("videos", nargs="*", type=lambda text: int(float(text)), help="sizes, such as 2e6")
-    fields = ", ".join(name for name in capacity.Collection.model_fields if name != "videos")
+    fields = ", ".join(name for name in capacity.CollectionSpec.model_fields if name != "videos")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help=f"change the collection: {fields}"
     )
@@ -34,20 +34,19 @@ def main() -> None:
         print(*capacity.sources(), sep="\n")
         return
     if args.check:
-        print(
-            *capacity.comparisons(
-                capacity.check((500, 1_000, 2_000), probes=(200, 400)) if args.small else capacity.check()
-            ),
-            sep="\n",
-        )
+        small = {"sizes": (500, 1_000, 2_000), "probes": (200, 400)}
+        checks = capacity.check(**small) if args.small else capacity.check()
+        print(*capacity.comparisons(checks), sep="\n")
         return
     rates = capacity.rates(args.rate)
-    wanted = [config.read(capacity.Collection, None, [*args.set, f"videos={size}"]) for size in args.videos or sizes]
-    found = [capacity.predict(each, rates) for each in wanted]
+    predictions = []
+    for videos in args.videos or sizes:
+        collection = config.read(capacity.CollectionSpec, None, [*args.set, f"videos={videos}"])
+        predictions.append(capacity.predict(collection, rates))
     if args.json:
-        print(json.dumps([asdict(each) for each in found], indent=1))
+        print(json.dumps([asdict(prediction) for prediction in predictions], indent=1))
     else:
-        print(*capacity.tables(found), sep="\n")
+        print(*capacity.tables(predictions), sep="\n")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ COLOURS, SHAPES = "Which colours?", "Which shapes?"
 class Sees:
     """Knows the colour of a caption, and of a video by how many key images it has; every shape is a ring."""
 
-    name, sees = "sees", "features"
+    name, video_input = "sees", "features"
 
     def __init__(self) -> None:
         self.texts: list[Any] = []
@@ -64,15 +64,15 @@ class Compares:
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> question_ablation.Setting:
+def shared(tmp_path: Path) -> question_ablation.SharedInputs:
     """Each caption is nearer to the next video than to its own."""
     eye = np.eye(COUNT, dtype=np.float32)
-    return question_ablation.Setting(
+    return question_ablation.SharedInputs(
         model=FakeModel(),
         samples=[Sample(f"v{at}", Video(tmp_path / f"{at}.mp4"), (f"a colour{at + 1}",)) for at in range(COUNT)],
         embeddings=[Embeddings(row, row[None], np.array([[0.0, 1.0, 0.5]])) for row in eye],
         queries=0.6 * eye + 0.8 * np.roll(eye, 1, axis=1),
-        seen=[view(str(at), key_images=at + 1) for at in range(COUNT)],
+        views=[view(str(at), key_images=at + 1) for at in range(COUNT)],
         answerer=Sees(),
         judge=Compares(),
         options=Options(depth=3, answerer={"name": "fake"}),
@@ -81,7 +81,7 @@ def setting(tmp_path: Path) -> question_ablation.Setting:
 
 
 def test_questions_that_tell_videos_apart_add_and_others_do_not(
-    setting: question_ablation.Setting, tmp_path: Path
+    shared: question_ablation.SharedInputs, tmp_path: Path
 ) -> None:
     colours, shapes = PoolQuestion("c", COLOURS, "attributes"), PoolQuestion("s", SHAPES, "attributes")
     rows = [
@@ -91,38 +91,38 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
         question_ablation.Case("videos-1", "one question", [colours], [shapes]),
         question_ablation.Case("videos-2", "two questions", [colours], [colours, shapes]),
     ]
-    found = question_ablation.ablate(setting, rows, tmp_path / "out")
-    r1 = {name: each["reranked"]["t2v"]["R@1"] for name, each in found.items()}
+    results = question_ablation.ablate(shared, rows, tmp_path / "out")
+    r1 = {name: result["reranked"]["t2v"]["R@1"] for name, result in results.items()}
     assert r1 == {"full": 100, "no-textual": 100, "no-visual": 0, "videos-1": 0, "videos-2": 100}
-    assert all(each["searched"]["t2v"]["R@1"] == 0 for each in found.values())
-    assert found["full"]["gains"]["v2t"]["low"] == 100
-    assert isinstance(setting.answerer, Sees)
-    assert len(setting.answerer.texts) == COUNT  # each caption is asked about its colour once, whatever the cases
+    assert all(result["searched"]["t2v"]["R@1"] == 0 for result in results.values())
+    assert results["full"]["gains"]["v2t"]["low"] == 100
+    assert isinstance(shared.answerer, Sees)
+    assert len(shared.answerer.texts) == COUNT  # each caption is asked about its colour once, whatever the cases
     table = (tmp_path / "out" / "knowledge.md").read_text(encoding="utf-8")
     assert "| full knowledge | 1, 1 | 100.0 [100.0, 100.0] | +100.0 [+100.0, +100.0] |" in table
     assert "52.4 / 51.2" in table
-    question_ablation.curve(found, tmp_path / "curve.png")
+    question_ablation.curve(results, tmp_path / "curve.png")
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.size[0] > 500
     with pytest.raises(UsageError, match="one name"):
-        question_ablation.ablate(setting, [rows[0], rows[0]])
+        question_ablation.ablate(shared, [rows[0], rows[0]])
 
 
-def test_weights_of_the_probability_judge_no_pair_again(setting: question_ablation.Setting) -> None:
+def test_weights_of_the_probability_judge_no_pair_again(shared: question_ablation.SharedInputs) -> None:
     colours = [PoolQuestion("c", COLOURS, "attributes")]
     rows = [question_ablation.Case(str(weight), "", colours, colours, weight) for weight in (0.0, 0.01, 1.0)]
-    found = question_ablation.ablate(setting, rows)
-    assert [each["reranked"]["t2v"]["R@1"] for each in found.values()] == [0, 0, 100]
-    assert isinstance(setting.judge, Compares)
-    assert len(set(setting.judge.pairs)) == len(setting.judge.pairs) > 0
+    results = question_ablation.ablate(shared, rows)
+    assert [result["reranked"]["t2v"]["R@1"] for result in results.values()] == [0, 0, 100]
+    assert isinstance(shared.judge, Compares)
+    assert len(set(shared.judge.pairs)) == len(shared.judge.pairs) > 0
 
 
 def test_the_cases_of_the_paper(tmp_path: Path) -> None:
     words = ("Who", "What", "Where", "When", "Why", "How", "Which")
-    made = pools(tmp_path, [f"{word} is it?" for word in words], [f"{word} was that?" for word in words])
-    texts, videos = pool.load(made["text"]), pool.load(made["video"])
+    files = pools(tmp_path, [f"{word} is it?" for word in words], [f"{word} was that?" for word in words])
+    texts, videos = pool.load(files["text"]), pool.load(files["video"])
     rows = question_ablation.cases(
-        texts, videos, FakeModel(), seeds=2, others={"generated": (texts, videos)}, weights=[0.05]
+        texts, videos, FakeModel(), seeds=2, other_pools={"generated": (texts, videos)}, weights=[0.05]
     )
     by_name = {case.name: case for case in rows}
     assert len(by_name["full"].texts) == 7
@@ -137,12 +137,12 @@ def test_the_cases_of_the_paper(tmp_path: Path) -> None:
 
 
 def test_of_another_pool_the_chosen_questions_are_asked_or_all(tmp_path: Path) -> None:
-    made = pools(tmp_path, ["Who is it?"], ["Who was that?"])
-    texts, videos = pool.load(made["text"]), pool.load(made["video"])
+    files = pools(tmp_path, ["Who is it?"], ["Who was that?"])
+    texts, videos = pool.load(files["text"]), pool.load(files["video"])
     other = tmp_path / "other.yaml"
     more = "- {id: more, kind: order, text: 'Then?'}\n"
     other.write_text(videos.path.read_text().replace("Who was", "What was") + more)
     other_videos = pool.load(other)
-    rows = question_ablation.cases(texts, videos, FakeModel(), others={"other": (texts, other_videos)})
+    rows = question_ablation.cases(texts, videos, FakeModel(), other_pools={"other": (texts, other_videos)})
     assert [question.text for question in rows[-1].videos] == ["What was that?", "Then?"]
     assert rows[-1].texts == selection.selected_questions(texts)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def predicted(videos: int, rates: tuple[str, ...] = (), **more: object) -> capacity.Prediction:
-    return capacity.predict(capacity.Collection(videos=videos, **more), capacity.rates(rates))
+    return capacity.predict(capacity.CollectionSpec(videos=videos, **more), capacity.rates(rates))
 
 
 def test_by_hand() -> None:

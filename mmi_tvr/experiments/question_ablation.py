@@ -4,8 +4,8 @@
     FOLDER/knowledge.md       the table and the curve
     FOLDER/knowledge.png      the curve (extra `plots`)
 
-All cases share the search's scores, and every answer is asked for once: what videos answer is kept in a store, what
-captions answer in memory.
+All cases share the search's scores, and every question is put once: answers about videos are stored in a file, answers
+about captions in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import plugins
 from ..errors import AnswerError, UsageError
-from ..evaluation.evaluate import Rerank, evaluate
+from ..evaluation.evaluate import evaluate
 from ..evaluation.metrics import DirectionBlocks, MakeBlocks
 from ..evaluation.report import Report
 from ..evaluation.rerank import reranked
@@ -45,14 +45,16 @@ PAPER = {
     "no-visual": (52.2, 50.6),
     "no-clustering": (52.7, 50.8),
 }
-PLAIN = PoolQuestion("plain", "What happens in this video?", "actions")
-MOST = 10  # video questions of the curve
+PLAIN_QUESTION = PoolQuestion("plain", "What happens in this video?", "actions")
+MAX_VIDEO_QUESTIONS = 10  # of the curve
+_SIDES = ("t2v", "v2t")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: the questions that are asked. No text questions: the caption speaks for itself; no video questions: one
-    plain question (`PLAIN`) is asked instead (decision). lambda_s: another weight of p than the options'."""
+    """One row: the questions about captions and about videos. Without text questions, the caption speaks for itself;
+    without video questions, one plain question (`PLAIN_QUESTION`) takes their place (decision). lambda_s: another
+    weight of p than the options'."""
 
     name: str
     title: str
@@ -62,7 +64,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class SharedInputs:
     """What all cases share: a test set with one caption a video, its embeddings, views and query vectors, who answers
     and who judges. `model` is the one that searches."""
 
@@ -70,7 +72,7 @@ class Setting:
     samples: Sequence[Sample]
     embeddings: Sequence[Embeddings]
     queries: FloatArray
-    seen: Sequence[VideoView]
+    views: Sequence[VideoView]
     answerer: Answerer
     judge: Judge
     options: Options
@@ -83,65 +85,83 @@ def cases(
     model: Model,
     *,
     seeds: int = 3,
-    others: Mapping[str, tuple[Pool, Pool]] | None = None,
+    other_pools: Mapping[str, tuple[Pool, Pool]] | None = None,
     weights: Sequence[float] = (),
 ) -> list[Case]:
-    """The rows: everything, with other weights lambda_s of the probability, without either side, random questions (as
-    many, `seeds` times), 1 to 10 video questions by clusters, and other pools under their names (figure 3a): their
-    chosen questions, all of them where none are chosen."""
+    """Return the rows: all questions, without either side, random ones, 1 to 10 video questions, other pools.
+
+    Args:
+        texts: the pool of questions about captions.
+        videos: the pool of questions about videos.
+        model: embeds the questions, which are clustered.
+        seeds: how many times as many questions as are chosen are drawn at random.
+        other_pools: two further pools by the name of their row (figure 3a): their chosen questions, or all of them
+            where none are chosen.
+        weights: further weights lambda_s of the probability, of all questions.
+    """
     text, video = selection.selected_questions(texts), selection.selected_questions(videos)
-    weighed = [
+    rows = [
         Case(f"lambda_s-{weight:g}", f"full knowledge, lambda_s {weight:g}", text, video, weight) for weight in weights
     ]
-    found = [
-        *weighed,
+    rows += [
         Case(FULL, "full knowledge", text, video),
         Case("no-textual", "no textual knowledge", (), video),
         Case("no-visual", "no visual knowledge", text, ()),
     ]
     for seed in range(seeds):
         dice = np.random.default_rng(seed)
-        drawn = [
-            [pool.enabled[at] for at in dice.permutation(len(pool.enabled))[: len(chosen)]]
-            for pool, chosen in ((texts, text), (videos, video))
-        ]
-        found.append(Case(f"no-clustering-{seed}", f"no clustering: random questions, seed {seed}", *drawn))
+        random_texts, random_videos = _draw(texts, len(text), dice), _draw(videos, len(video), dice)
+        title = f"no clustering: random questions, seed {seed}"
+        rows.append(Case(f"no-clustering-{seed}", title, random_texts, random_videos))
     points = clustering.question_vectors([question.text for question in videos.enabled], model)
-    for count in range(1, min(MOST, len(videos.enabled)) + 1):
-        groups = clustering.cluster(points, count).groups()
-        few = [videos.enabled[members[0]] for members in groups]
-        found.append(Case(f"videos-{count}", f"{count} video questions", text, few))
-    for name, (one, other) in (others or {}).items():
-        found.append(Case(name, name, _asked(one), _asked(other)))
-    return found
+    for count in range(1, min(MAX_VIDEO_QUESTIONS, len(videos.enabled)) + 1):
+        clusters = clustering.cluster(points, count).groups()
+        nearest = [videos.enabled[members[0]] for members in clusters]
+        rows.append(Case(f"videos-{count}", f"{count} video questions", text, nearest))
+    for name, (other_texts, other_videos) in (other_pools or {}).items():
+        rows.append(Case(name, name, _selected_or_all(other_texts), _selected_or_all(other_videos)))
+    return rows
 
 
-def _asked(pool: Pool) -> Sequence[PoolQuestion]:
-    return selection.selected_questions(pool) if selection.read(pool) else pool.enabled or pool.questions
+def _draw(pool: Pool, count: int, dice: np.random.Generator) -> list[PoolQuestion]:
+    return [pool.enabled[number] for number in dice.permutation(len(pool.enabled))[:count]]
+
+
+def _selected_or_all(pool: Pool) -> Sequence[PoolQuestion]:
+    if selection.read(pool):
+        return selection.selected_questions(pool)
+    return pool.enabled or pool.questions
 
 
 def ablate(
-    setting: Setting, rows: Sequence[Case], folder: Path | None = None, progress: Progress | None = None
+    shared: SharedInputs, rows: Sequence[Case], folder: Path | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Every case's numbers beside the search's own, with paired differences to it; written to `folder` case by case.
+    """Return every case's numbers beside the search's own, with paired differences to it.
 
-    UsageError where a name is there twice.
+    Args:
+        shared: what all cases share.
+        rows: the cases.
+        folder: where the numbers are written after every case; None: nowhere.
+        progress: of the answers.
+
+    Raises:
+        UsageError: two cases have one name.
     """
     if len({case.name for case in rows}) < len(rows):
         raise UsageError("two cases have one name")
     progress = progress or Silent()
-    setting = replace(setting, answerer=_Remembering(setting.answerer), judge=_Judged(setting.judge))
+    shared = replace(shared, answerer=_CachingAnswerer(shared.answerer), judge=_CachingJudge(shared.judge))
     results: dict[str, Any] = {}
     for case in rows:
         progress.say(case.title)
-        results[case.name] = _result(case, _report(setting, case, progress))
+        results[case.name] = _result(case, _report(shared, case, progress))
         if folder is not None:
             write(folder, results)
     return results
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     paper = "paper (MSR-VTT, quoted)"
     rows = [["case", "questions (text, video)", "T2V R@1", "gain over none", "V2T R@1", "gain", paper]]
     first = next(iter(results.values()), None)
@@ -155,26 +175,26 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def write(folder: Path, results: Mapping[str, Any]) -> None:
-    """knowledge.json and knowledge.md."""
+    """Write knowledge.json and knowledge.md."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "knowledge.json", json.dumps(results).encode())
     write_atomically(folder / "knowledge.md", (table(results) + "\n").encode())
 
 
 def curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """R@1 over the number of video questions, with the intervals, as a PNG."""
+    """Draw R@1 over the number of video questions, with the intervals, as a PNG."""
     pyplot = plugins.require("matplotlib.figure", "plots")
     counts = sorted(int(name.rpartition("-")[2]) for name in results if name.startswith("videos-"))
     figure = pyplot.Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for side, title in (("t2v", "text-to-video"), ("v2t", "video-to-text")):
-        found = [results[f"videos-{count}"]["reranked"][side] for count in counts]
-        values = np.array([each["R@1"] for each in found])
-        bounds = np.array([each["ci95"]["R@1"] for each in found])
+    for side, title in zip(_SIDES, ("text-to-video", "video-to-text"), strict=True):
+        numbers = [results[f"videos-{count}"]["reranked"][side] for count in counts]
+        values = np.array([metrics["R@1"] for metrics in numbers])
+        bounds = np.array([metrics["ci95"]["R@1"] for metrics in numbers])
         axes.errorbar(counts, values, np.abs(bounds.T - values), marker="o", capsize=3, label=title)
         if counts:
-            alone = results[f"videos-{counts[0]}"]["searched"][side]["R@1"]
-            axes.axhline(alone, linestyle=":", color=axes.lines[-1].get_color() if axes.lines else None)
+            search_alone = results[f"videos-{counts[0]}"]["searched"][side]["R@1"]
+            axes.axhline(search_alone, linestyle=":", color=axes.lines[-1].get_color() if axes.lines else None)
     axes.set_xlabel("questions asked of each video")
     axes.set_ylabel("R@1, % (dotted: without re-ranking)")
     axes.set_xticks(counts)
@@ -182,21 +202,20 @@ def curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _report(setting: Setting, case: Case, progress: Progress) -> Report:
-    describer = Describer(case.texts, case.videos or (PLAIN,), setting.answerer, setting.store)
-    options = setting.options
+def _report(shared: SharedInputs, case: Case, progress: Progress) -> Report:
+    describer = Describer(case.texts, case.videos or (PLAIN_QUESTION,), shared.answerer, shared.store)
+    options = shared.options
     if case.lambda_s is not None:
         options = options.model_copy(update={"lambda_s": case.lambda_s})
 
-    def rerank(blocks: MakeBlocks, captions: Sequence[str], kept: Sequence[Sample]) -> DirectionBlocks:
-        texts, videos = dataset.describe(describer, captions, setting.seen, progress.begin, progress.advance)
+    def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
+        texts, videos = dataset.describe(describer, captions, shared.views, progress.begin, progress.advance)
         if not case.texts:
-            texts = [_itself(caption) for caption in captions]
-        judged = dataset.PairJudge(texts, videos, setting.judge).probabilities
-        return reranked(blocks, judged, options.joint_score, progress)
+            texts = [_caption_skeleton(caption) for caption in captions]
+        probabilities = dataset.PairJudge(texts, videos, shared.judge).probabilities
+        return reranked(blocks, probabilities, options.joint_score, progress)
 
-    made: Rerank = rerank
-    return evaluate(setting.samples, setting.embeddings, setting.queries, setting.model.scoring, rerank=made)
+    return evaluate(shared.samples, shared.embeddings, shared.queries, shared.model.scoring, rerank=rerank)
 
 
 def _result(case: Case, report: Report) -> dict[str, Any]:
@@ -205,10 +224,13 @@ def _result(case: Case, report: Report) -> dict[str, Any]:
     return {
         "title": case.title,
         "questions": {"text": len(case.texts), "video": len(case.videos)},
-        "asked": {"text": [each.id for each in case.texts], "video": [each.id for each in case.videos]},
-        "searched": {side: each.as_dict() for side, each in zip(("t2v", "v2t"), report.search_alone, strict=True)},
+        "asked": {
+            "text": [question.id for question in case.texts],
+            "video": [question.id for question in case.videos],
+        },
+        "searched": {side: metrics.as_dict() for side, metrics in zip(_SIDES, report.search_alone, strict=True)},
         "reranked": {"t2v": report.t2v.as_dict(), "v2t": report.v2t.as_dict()},
-        "gains": {side: found["R@1"]._asdict() for side, found in report.gains.items()},
+        "gains": {side: differences["R@1"]._asdict() for side, differences in report.gains.items()},
         "ranks": {"t2v": report.details.t2v_ranks.tolist(), "v2t": report.details.v2t_ranks.tolist()},
     }
 
@@ -220,8 +242,17 @@ def _cells(
     gains: Mapping[str, Mapping[str, float]] | None,
     published: tuple[float, float] | None,
 ) -> list[str]:
+    """Return the cells of a row.
+
+    Args:
+        title: of the case.
+        questions: how many there are.
+        sides: the metrics of both directions.
+        gains: the differences to the search alone; None: this is the search alone.
+        published: the paper's R@1 of both directions, where it has them.
+    """
     cells = [title, questions]
-    for side in ("t2v", "v2t"):
+    for side in _SIDES:
         cells.append(interval(sides[side]["R@1"], *sides[side]["ci95"]["R@1"]))
         gain = gains[side] if gains else None
         cells.append(interval(gain["value"], gain["low"], gain["high"], signed=True) if gain else "-")
@@ -229,52 +260,54 @@ def _cells(
     return cells
 
 
-def _itself(caption: str) -> Skeleton:
+def _caption_skeleton(caption: str) -> Skeleton:
+    """Return a text skeleton that is the caption itself."""
     return (Answer("caption", "", caption),)
 
 
-class _Remembering:
-    """An answerer that is asked about each text once; answers about videos are the store's business."""
+class _CachingAnswerer:
+    """An answerer that puts each question about a text once; answers about videos are the store's business."""
 
     def __init__(self, answerer: Answerer) -> None:
         self._answerer = answerer
         self.name, self.video_input = answerer.name, answerer.video_input
-        self._known: dict[tuple[str, str], str] = {}
+        self._answers: dict[tuple[str, str], str] = {}  # by question and text
 
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        wanted = [
-            at
-            for at, request in enumerate(requests)
-            if request.text is None or (request.question, request.text) not in self._known
-        ]
-        given = dict(zip(wanted, self._answerer.answer([requests[at] for at in wanted], advance), strict=True))
-        for at, found in given.items():
-            text = requests[at].text
-            if text is not None and isinstance(found, str):
-                self._known[requests[at].question, text] = found
-        return [
-            given[at] if at in given else self._known[request.question, str(request.text)]
-            for at, request in enumerate(requests)
-        ]
+        open_requests = [number for number, request in enumerate(requests) if self._cached(request) is None]
+        answers = self._answerer.answer([requests[number] for number in open_requests], advance)
+        fresh = dict(zip(open_requests, answers, strict=True))
+        for number, answer in fresh.items():
+            request = requests[number]
+            if request.text is not None and isinstance(answer, str):
+                self._answers[request.question, request.text] = answer
+        results: list[str | AnswerError] = []
+        for number, request in enumerate(requests):
+            cached = self._cached(request)
+            results.append(fresh[number] if cached is None or number in fresh else cached)
+        return results
+
+    def _cached(self, request: AnswerRequest) -> str | None:
+        return None if request.text is None else self._answers.get((request.question, request.text))
 
     def fingerprint(self) -> str:
         return self._answerer.fingerprint()
 
 
-class _Judged:
-    """A judge that is asked about each pair of skeletons once."""
+class _CachingJudge:
+    """A judge that judges each pair of skeletons once."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._known: dict[tuple[str, str], float] = {}
+        self._cache: dict[tuple[str, str], float] = {}  # by text and video skeleton
 
     def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
-        fresh = [video for video in dict.fromkeys(videos) if (text, video) not in self._known]
+        fresh = [video for video in dict.fromkeys(videos) if (text, video) not in self._cache]
         for video, p in zip(fresh, self._judge.probabilities(text, fresh), strict=True):
-            self._known[text, video] = float(p)
-        return np.array([self._known[text, video] for video in videos], dtype=np.float32)
+            self._cache[text, video] = float(p)
+        return np.array([self._cache[text, video] for video in videos], dtype=np.float32)
 
     def fingerprint(self) -> str:
         return self._judge.fingerprint()

@@ -7,15 +7,15 @@ three sizes by `check`. docs/scale.md prints both.
 
 from __future__ import annotations
 
-from .measurement import Comparison, check
-from .model import RATES, Collection, Prediction, predict, rates, search_seconds
+from .measurement import RateCheck, check
+from .model import RATES, CollectionSpec, Prediction, predict, rates, search_seconds
 from .tables import comparisons, sources, tables
 
 __all__ = [
     "RATES",
-    "Collection",
-    "Comparison",
+    "CollectionSpec",
     "Prediction",
+    "RateCheck",
     "check",
     "comparisons",
     "predict",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field, create_model
 
@@ -13,9 +13,9 @@ from ... import config
 from ...index import MilvusPlan, choose_milvus_plan
 from ...plugins import BaseOptions
 
-_HOUR, _GB, _TB = 3600.0, 1e9, 1e12
-ID_BYTES = 8  # bytes
-_HOURS_OF_A_MONTH = 730
+_SECONDS_PER_HOUR, _GB, _TB = 3600.0, 1e9, 1e12
+ID_BYTES = 8
+_HOURS_PER_MONTH = 730
 GRAPH_VECTORS, GRAPH_DIM = 100_000, 192  # the graph that the rates are about
 
 
@@ -50,8 +50,8 @@ RATES: Mapping[str, Rate] = {
 }  # fmt: skip
 
 
-class Collection(BaseOptions):
-    """A collection of videos, and what is wanted of it."""
+class CollectionSpec(BaseOptions):
+    """A collection of videos, how it is encoded, and how it is searched."""
 
     videos: int = Field(1_000_000, ge=1, description="videos")
     seconds: float = Field(60, gt=0, description="mean length of a video")
@@ -95,110 +95,135 @@ class Prediction:
     driver: str  # the largest part of the first year's money
 
 
-_Rates = create_model(  # type: ignore[call-overload]
-    "Rates", __base__=BaseOptions, **{name: (float, Field(rate.value, gt=0)) for name, rate in RATES.items()}
-)
+_RATE_FIELDS: dict[str, Any] = {name: (float, Field(rate.value, gt=0)) for name, rate in RATES.items()}
+_Rates = create_model("Rates", __base__=BaseOptions, **_RATE_FIELDS)
 
 
 def rates(overrides: Iterable[str] = ()) -> dict[str, float]:
-    """The values of RATES, changed by `name=value`. ConfigError for unknown names and values that are not positive.
+    """Return the values of RATES, changed by `name=value` overrides.
+
+    Raises ConfigError for unknown names and values that are not positive.
 
     >>> rates(["images=1500"])["images"]
     1500.0
     """
-    found: dict[str, float] = config.read(_Rates, None, overrides).model_dump()
-    return found
+    values: dict[str, float] = config.read(_Rates, None, overrides).model_dump()
+    return values
 
 
-def predict(wanted: Collection, rate: Mapping[str, float]) -> Prediction:
-    """What this collection takes at these rates (`rates`)."""
-    seconds, pictures = wanted.videos * wanted.seconds, wanted.videos * wanted.key_images
-    vectors = wanted.videos * (1 + wanted.key_images * wanted.moments)
-    chosen = choose_milvus_plan(vectors, wanted.dim, wanted.memory_gb * wanted.nodes * _GB)
-    raw = vectors * wanted.dim * 4.0
-    segments = ceil(raw / (wanted.segment_gb * _GB))
-    decode = seconds / rate["decode"] / _HOUR
-    encode = (pictures * wanted.frames / rate["images"] + wanted.videos * wanted.tokens / rate["llm"]) / _HOUR
-    describe = wanted.videos * wanted.answers / rate["answers"] / _HOUR
-    build = _build_seconds(chosen, vectors, wanted.dim, segments, rate) / _HOUR
-    search = search_seconds(chosen, vectors, wanted.dim, segments, rate)
-    cores = ceil(wanted.queries * search)
-    features = pictures * rate["features"]
-    memory, disk = vectors * chosen.memory, vectors * chosen.disk + raw  # Milvus also keeps the vectors as they came
-    source = seconds * rate["bitrate"] * wanted.own_storage
-    once = {
-        "decoding": decode * rate["core_price"],
-        "encoding": encode * rate["gpu_price"],
-        "describing": describe * rate["gpu_price"],
-        "building the index": build * rate["core_price"],
+def predict(collection: CollectionSpec, rate: Mapping[str, float]) -> Prediction:
+    """Return what this collection takes at these rates (`rates`)."""
+    seconds, key_images = collection.videos * collection.seconds, collection.videos * collection.key_images
+    vectors = collection.videos * (1 + collection.key_images * collection.moments)
+    plan = choose_milvus_plan(vectors, collection.dim, collection.memory_gb * collection.nodes * _GB)
+    raw_bytes = vectors * collection.dim * 4.0
+    segments = ceil(raw_bytes / (collection.segment_gb * _GB))
+    search = search_seconds(plan, vectors, collection.dim, segments, rate)
+    pictures_seconds = key_images * collection.frames / rate["images"]
+    tokens_seconds = collection.videos * collection.tokens / rate["llm"]
+    partial = {
+        "video_hours": seconds / _SECONDS_PER_HOUR,
+        "source_tb": seconds * rate["bitrate"] / _TB,
+        "decode_core_hours": seconds / rate["decode"] / _SECONDS_PER_HOUR,
+        "encode_gpu_hours": (pictures_seconds + tokens_seconds) / _SECONDS_PER_HOUR,
+        "describe_gpu_hours": collection.videos * collection.answers / rate["answers"] / _SECONDS_PER_HOUR,
+        "features_gb": key_images * rate["features"] / _GB,
+        "build_core_hours": _build_seconds(plan, vectors, collection.dim, segments, rate) / _SECONDS_PER_HOUR,
+        "memory_gb": vectors * plan.memory / _GB,
+        "disk_gb": (vectors * plan.disk + raw_bytes) / _GB,  # Milvus also keeps the vectors as they came
     }
-    monthly = {
-        "storing the videos": source / _GB * rate["object_price"],
-        "storing features": features / _GB * rate["object_price"],
-        "memory of the index": memory / _GB * rate["memory_price"],
-        "disk of the index": disk / _GB * rate["disk_price"],
-        "cores for queries": cores * rate["core_price"] * _HOURS_OF_A_MONTH,
-    }
-    year = once | {name: 12 * cost for name, cost in monthly.items()}
+    cores = ceil(collection.queries * search)
+    once = _once_costs(partial, rate)
+    monthly = _monthly_costs(partial, cores, collection.own_storage, rate)
+    first_year = once | {name: 12 * cost for name, cost in monthly.items()}
     return Prediction(
-        videos=wanted.videos,
-        video_hours=seconds / _HOUR,
-        source_tb=seconds * rate["bitrate"] / _TB,
-        decode_core_hours=decode,
-        encode_gpu_hours=encode,
-        describe_gpu_hours=describe,
-        features_gb=features / _GB,
+        videos=collection.videos,
         vectors=vectors,
-        raw_gb=raw / _GB,
-        index=chosen.index_type,
-        build_core_hours=build,
-        memory_gb=memory / _GB,
-        disk_gb=disk / _GB,
+        raw_gb=raw_bytes / _GB,
+        index=plan.index_type,
         segments=segments,
         queries_per_core=1 / search,
         cores=cores,
         once=sum(once.values()),
         monthly=sum(monthly.values()),
-        driver=max(year, key=lambda name: year[name]),
+        driver=max(first_year, key=lambda name: first_year[name]),
+        **partial,
     )
 
 
+def _once_costs(work: Mapping[str, float], rate: Mapping[str, float]) -> dict[str, float]:
+    """Return what is paid once, in $, by what it is for. work: hours by the names of `Prediction`."""
+    return {
+        "decoding": work["decode_core_hours"] * rate["core_price"],
+        "encoding": work["encode_gpu_hours"] * rate["gpu_price"],
+        "describing": work["describe_gpu_hours"] * rate["gpu_price"],
+        "building the index": work["build_core_hours"] * rate["core_price"],
+    }
+
+
+def _monthly_costs(
+    sizes: Mapping[str, float], cores: int, own_storage: bool, rate: Mapping[str, float]
+) -> dict[str, float]:
+    """Return what is paid every month, in $, by what it is for.
+
+    Args:
+        sizes: by the names of `Prediction`, in GB and TB.
+        cores: that answer queries.
+        own_storage: whether the videos themselves are paid for.
+        rate: the rates.
+    """
+    source_gb = sizes["source_tb"] * _TB / _GB if own_storage else 0.0
+    return {
+        "storing the videos": source_gb * rate["object_price"],
+        "storing features": sizes["features_gb"] * rate["object_price"],
+        "memory of the index": sizes["memory_gb"] * rate["memory_price"],
+        "disk of the index": sizes["disk_gb"] * rate["disk_price"],
+        "cores for queries": cores * rate["core_price"] * _HOURS_PER_MONTH,
+    }
+
+
 def exact_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> float:
-    """Core seconds of one query against every vector."""
+    """Return the core seconds of one query against every vector."""
     return vectors * dim * 4 / rate["scan"]
 
 
 def graph_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> float:
-    """Core seconds of one query in a graph: steps as the logarithm of its size, each as wide as a vector."""
+    """Return the core seconds of one query in a graph: steps as the logarithm of its size, each as wide as a vector."""
     return rate["graph_search"] * log2(max(2.0, vectors)) / log2(GRAPH_VECTORS) * dim / GRAPH_DIM
 
 
 def graph_build_seconds(vectors: float, dim: int, rate: Mapping[str, float]) -> float:
-    """Core seconds of building a graph."""
+    """Return the core seconds of building a graph."""
     size: float = (vectors / GRAPH_VECTORS) ** rate["graph_growth"]
     return rate["graph_build"] * size * dim / GRAPH_DIM
 
 
-def search_seconds(chosen: MilvusPlan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
-    """Core seconds of one query: a collection is cut into segments, and each is searched (decision: evenly filled).
+def search_seconds(plan: MilvusPlan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
+    """Return the core seconds of one query.
 
-    A probe of an IVF index looks through a sixteenth of the cells, a byte per number, besides the cells' centres.
+    A collection is cut into segments, all of which are searched (decision: evenly filled). A probe of an IVF index
+    looks through a sixteenth of the cells, a byte per number, besides the cells' centres.
+
+    Args:
+        plan: the index.
+        vectors: of the whole collection.
+        dim: numbers per vector.
+        segments: parts that are searched one by one.
+        rate: the rates.
     """
-    if chosen.index_type == "HNSW":
+    if plan.index_type == "HNSW":
         return segments * graph_seconds(vectors / segments, dim, rate)
-    if chosen.index_type == "DISKANN":
+    if plan.index_type == "DISKANN":
         return segments * rate["disk_search"]
-    if chosen.index_type == "IVF_SQ8":
-        centres = segments * chosen.build["nlist"]
+    if plan.index_type == "IVF_SQ8":
+        centres = segments * plan.build["nlist"]
         return exact_seconds(vectors / 16 / 4 + centres, dim, rate)
     return exact_seconds(vectors, dim, rate)
 
 
-def _build_seconds(chosen: MilvusPlan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
-    """Of the graphs; what IVF takes is of the same order (k-means on a sample, then one assignment)."""
-    if chosen.index_type == "FLAT":
+def _build_seconds(plan: MilvusPlan, vectors: int, dim: int, segments: int, rate: Mapping[str, float]) -> float:
+    """Return the core seconds of building graphs; what IVF takes is of the same order (k-means on a sample, then one
+    assignment)."""
+    if plan.index_type == "FLAT":
         return 0.0
     return segments * graph_build_seconds(vectors / segments, dim, rate)
-
-
-# The model against measured runs

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ...utils.tables import markdown_table
-from .measurement import Comparison
+from .measurement import RateCheck
 from .model import RATES, Prediction
 
 
 def tables(predictions: Sequence[Prediction]) -> list[str]:
-    """Two tables in Markdown: what is done once, and what searching takes."""
+    """Return two tables in Markdown: what is done once, and what searching takes."""
     once = {
         "videos": "videos",
         "hours of video": "video_hours",
@@ -43,24 +43,24 @@ def tables(predictions: Sequence[Prediction]) -> list[str]:
 
 
 def sources() -> list[str]:
-    """A table in Markdown of every rate, and how it is known."""
+    """Return a table in Markdown of every rate, and how it is known."""
     rows = [["rate", "value", "unit", "known", "from"]]
     for name, rate in RATES.items():
         rows.append([name, f"{rate.value:.4g}", rate.unit, "measured" if rate.measured else "assumed", rate.source])
     return markdown_table(rows)
 
 
-def comparisons(found: Sequence[Comparison]) -> list[str]:
-    """A table in Markdown of predictions and measurements."""
+def comparisons(checks: Sequence[RateCheck]) -> list[str]:
+    """Return a table in Markdown of predictions and measurements."""
     rows = [["what", "vectors", "predicted", "measured", "unit", "ratio"]]
-    for each in sorted(found, key=lambda each: (each.what, each.vectors)):
-        numbers = [f"{each.predicted:.4g}", f"{each.measured:.4g}", each.unit, f"{each.ratio:.2f}"]
-        rows.append([each.what, f"{each.vectors:,}", *numbers])
+    for check in sorted(checks, key=lambda check: (check.quantity, check.vectors)):
+        numbers = [f"{check.predicted:.4g}", f"{check.measured:.4g}", check.unit, f"{check.ratio:.2f}"]
+        rows.append([check.quantity, f"{check.vectors:,}", *numbers])
     return markdown_table(rows)
 
 
 def _number(value: float | str) -> str:
-    """Short: three digits, thousands apart.
+    """Return a short form: three digits, thousands apart.
 
     >>> [_number(value) for value in (1_234_567, 12.34, 0.0123, "HNSW")]
     ['1,230,000', '12.3', '0.0123', 'HNSW']
