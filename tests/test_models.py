@@ -29,7 +29,7 @@ from mmi_tvr.models import label_bridge
 from mmi_tvr.protocols import Model
 from mmi_tvr.scoring import background_sentences
 from mmi_tvr.types import Features, Query
-from mmi_tvr.utils import array_cache
+from mmi_tvr.utils import array_cache, environment
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
@@ -239,7 +239,7 @@ def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(
     checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.delenv(models.VARIABLE, raising=False)
+    monkeypatch.delenv(environment.MODEL, raising=False)
     assert models.resolve(Section()).name == models.FALLBACK
     _cached(tmp_path, "someone/tiny-clip", checkpoints["clip"])
     assert models.resolve(Section()) == Section(name="clip4clip", checkpoint="someone/tiny-clip")
@@ -252,7 +252,7 @@ def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(
         assert models.resolve(Section()).name == models.FALLBACK, "part of a checkpoint is none"
         broken.write_text(whole)
     assert models.resolve(Section()).name == "clip4clip"
-    monkeypatch.setenv(models.VARIABLE, "label_bridge")
+    monkeypatch.setenv(environment.MODEL, "label_bridge")
     assert models.resolve(Section()).name == "label_bridge"
 
 

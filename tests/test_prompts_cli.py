@@ -18,6 +18,7 @@ from mmi_tvr import config, models
 from mmi_tvr.cli import prompts
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
 from mmi_tvr.questions import pool, selection
+from mmi_tvr.utils import environment
 
 COLOURS = ("red", "green", "blue", "yellow")
 
@@ -47,7 +48,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """In an empty folder, with the colour model behind every name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel())
-    monkeypatch.setenv(models.VARIABLE, "label_bridge")
+    monkeypatch.setenv(environment.MODEL, "label_bridge")
     for name in ("EDITOR", "VISUAL"):
         monkeypatch.delenv(name, raising=False)
     return Shell()

@@ -26,9 +26,10 @@ from mmi_tvr.features.cache import Source
 from mmi_tvr.features.extract import extract
 from mmi_tvr.library import Library
 from mmi_tvr.media import guarded
-from mmi_tvr.media.guarded import SECONDS, WORKERS, DecoderPool, Limits, limits
+from mmi_tvr.media.guarded import DecoderPool, Limits, limits
 from mmi_tvr.media.video import sample_with_info
 from mmi_tvr.types import Features, Video
+from mmi_tvr.utils.environment import DECODE_SECONDS, DECODE_WORKERS
 
 BUGS = ("took longer", "crashes the decoder", "cannot be decoded (", "needs more memory")
 # Indexes a folder in the way of a plain script: without a guard around what it does.
@@ -51,7 +52,7 @@ def odd_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Workers that misbehave as a file's name says, and little patience with them."""
     guarded._idle.close()
     monkeypatch.setattr(guarded, "PROGRAM", "odd_worker")
-    monkeypatch.setenv(SECONDS, "2")
+    monkeypatch.setenv(DECODE_SECONDS, "2")
     yield
     guarded._idle.close()
 
@@ -167,7 +168,7 @@ def test_a_file_that_hangs_or_kills_its_worker_is_set_aside_and_the_rest_goes_on
     assert quarantined["crashes"] == "crashes the decoder (killed by SIGSEGV)"
     assert quarantined["exits"] == "crashes the decoder (exit status 3)"
     assert quarantined["hangs"] == quarantined["hangs and lets no thread run"]
-    assert quarantined["hangs"] == f"took longer than 2 s to decode ({SECONDS} allows more)"
+    assert quarantined["hangs"] == f"took longer than 2 s to decode ({DECODE_SECONDS} allows more)"
     assert quarantined["is a mistake of ours"] == "cannot be decoded (IndexError: list index out of range)"
     assert quarantined["asks for all memory"].startswith("needs more memory")
     assert library.status().videos == 3
@@ -263,22 +264,27 @@ def test_a_worker_that_does_not_start_says_so(tmp_path, monkeypatch):
     guarded._idle.close()
     monkeypatch.setattr(guarded, "PROGRAM", "no_such_module")
     video = Video(colour_video(tmp_path / "a.mp4"))
-    with pytest.raises(MmiTvrError, match=f"does not start.*{WORKERS}=0"):
+    with pytest.raises(MmiTvrError, match=f"does not start.*{DECODE_WORKERS}=0"):
         DecoderPool(Limits()).sample(video, 2, 4, 32)
     assert len(DecoderPool(Limits(workers=0)).sample(video, 2, 4, 32)[1]) > 0
 
 
 def test_limits_come_from_the_environment(monkeypatch):
-    monkeypatch.delenv(SECONDS, raising=False)
-    monkeypatch.delenv(WORKERS, raising=False)
+    monkeypatch.delenv(DECODE_SECONDS, raising=False)
+    monkeypatch.delenv(DECODE_WORKERS, raising=False)
     assert limits().seconds == 60
     assert 1 <= limits().workers <= 4
-    monkeypatch.setenv(SECONDS, "2.5")
-    monkeypatch.setenv(WORKERS, "0")
+    monkeypatch.setenv(DECODE_SECONDS, "2.5")
+    monkeypatch.setenv(DECODE_WORKERS, "0")
     assert limits() == Limits(2.5, 0)
-    for variable, value in ((SECONDS, "soon"), (SECONDS, "0"), (SECONDS, "nan"), (WORKERS, "-1")):
-        monkeypatch.setenv(SECONDS, "1")
+    for variable, value in (
+        (DECODE_SECONDS, "soon"),
+        (DECODE_SECONDS, "0"),
+        (DECODE_SECONDS, "nan"),
+        (DECODE_WORKERS, "-1"),
+    ):
+        monkeypatch.setenv(DECODE_SECONDS, "1")
         monkeypatch.setenv(variable, value)
         with pytest.raises(UsageError, match=variable):
             limits()
-        monkeypatch.setenv(WORKERS, "1")
+        monkeypatch.setenv(DECODE_WORKERS, "1")

@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 from .. import plugins
 from ..errors import AnswerError
 from ..plugins import BaseOptions
+from ..utils.environment import API_KEY
 
 _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
@@ -32,7 +33,7 @@ class ServerOptions(BaseOptions):
     """Where a server is, and how patient we are with it."""
 
     base_url: str = Field("http://127.0.0.1:8000/v1", description="where the server is, with the /v1")
-    key_variable: str = Field("MMI_TVR_API_KEY", description="environment variable with the key, where one is needed")
+    key_variable: str = Field(API_KEY, description="environment variable with the key, where one is needed")
     concurrency: int = Field(8, ge=1, le=256, description="questions under way at once")
     timeout: float = Field(60.0, gt=0, description="seconds without a reply before an attempt is given up")
     retries: int = Field(4, ge=0, description="further attempts where the server is busy, ill or away")

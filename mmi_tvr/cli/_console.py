@@ -32,11 +32,10 @@ from rich.text import Text
 from .. import models
 from ..config import Section, Settings
 from ..errors import MmiTvrError, UsageError
-from ..utils import interruption
+from ..utils import environment, interruption
 from ..utils.device import calm_threads
 from ..utils.progress import Silent
 
-LIBRARY_VARIABLE = "MMI_TVR_LIBRARY"
 _HUB_BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # the hub reads it when it is loaded, which is after the options are read
 _BARS_OFF = "true"  # how we spell it; a person's own setting is spelled otherwise or respected all the same
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
@@ -46,7 +45,7 @@ out = Console(highlight=False, soft_wrap=True)
 
 def default_library() -> Path:
     """Return $MMI_TVR_LIBRARY, else a folder in the user's data folder."""
-    return Path(os.environ.get(LIBRARY_VARIABLE) or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
+    return Path(os.environ.get(environment.LIBRARY) or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
 
 
 def _show_download_bars(download: bool) -> bool:

@@ -147,9 +147,8 @@ def remove(
     """Forget files, or all below a folder. The files themselves are left alone."""
     with Library(library) as opened, ProgressBars() as progress:
         forgotten = opened.remove(paths, progress=progress)
-    say(
-        f"forgot {len(forgotten)} files; they come back if a folder that is indexed still holds them: use --exclude then"
-    )
+    advice = "they come back if a folder that is indexed still holds them: use --exclude then"
+    say(f"forgot {len(forgotten)} files; {advice}")
 
 
 def _status_document(state: Status) -> dict[str, object]:

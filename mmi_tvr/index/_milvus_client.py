@@ -12,9 +12,9 @@ from typing import Any
 
 from ..errors import LibraryBusy, MmiTvrError
 from ..plugins import require
+from ..utils.environment import MILVUS_TOKEN
 from ._common import nothing_there
 
-TOKEN = "MILVUS_TOKEN"  # the environment variable that holds "user:password" or an API key; nothing stores it
 _NO_COLLECTION = 100  # Milvus's code
 _open_lite: Counter[str] = Counter()  # Milvus Lite databases that this process holds, by path
 
@@ -33,7 +33,7 @@ def connect(uri: str, timeout: float, create: bool) -> Any:
     pymilvus = require("pymilvus", "milvus")
     if is_remote(uri):
         with milvus_errors(uri):
-            return pymilvus.MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=timeout)
+            return pymilvus.MilvusClient(uri, token=os.environ.get(MILVUS_TOKEN, ""), timeout=timeout)
     require("milvus_lite", "milvus")
     local = Path(uri)
     if not create and not local.exists():
@@ -72,7 +72,7 @@ def milvus_errors(uri: str) -> Iterator[None]:
         if error.code == _NO_COLLECTION:
             raise nothing_there(uri) from error
         reason = " ".join(str(error.message).split())
-        raise MmiTvrError(f"{uri}: Milvus says: {reason}; check uri, ${TOKEN}, and that it runs") from error
+        raise MmiTvrError(f"{uri}: Milvus says: {reason}; check uri, ${MILVUS_TOKEN}, and that it runs") from error
 
 
 @contextmanager

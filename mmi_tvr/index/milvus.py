@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 from ..errors import MmiTvrError, UsageError
 from ..plugins import BaseOptions, require
 from ..types import Filter, FloatArray, IdArray
+from ..utils.environment import MILVUS_TOKEN
 from . import _exact
 from ._common import (
     checked_ids,
@@ -34,7 +35,7 @@ from ._common import (
     refuse_foreign,
     refuse_other_index,
 )
-from ._milvus_client import TOKEN, connect, disconnect, is_remote, milvus_errors
+from ._milvus_client import connect, disconnect, is_remote, milvus_errors
 from ._milvus_folder import NOTE, read_note, write_note
 from ._milvus_plan import IndexType, MilvusPlan, choose_milvus_plan, effort, milvus_plan
 from ._milvus_schema import create_collection, filter_expression, index_params, maker, to_rows, unless_one
@@ -73,7 +74,7 @@ class Options(BaseOptions):
         if not uri.startswith(("http://", "https://")):
             raise ValueError("a Milvus uri starts with http:// or https://, or is a path that ends in .db")
         if urlsplit(uri).username is not None:
-            raise ValueError(f"credentials do not belong into a uri that is stored: put them into ${TOKEN}")
+            raise ValueError(f"credentials do not belong into a uri that is stored: put them into ${MILVUS_TOKEN}")
         return uri
 
 

@@ -27,10 +27,9 @@ import numpy as np
 
 from ..errors import MediaError, MmiTvrError, UsageError
 from ..types import Frames, Pixels, Video
+from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
 from .video import MediaInfo, sample_with_info
 
-SECONDS = "MMI_TVR_DECODE_SECONDS"
-WORKERS = "MMI_TVR_DECODE_WORKERS"
 PROGRAM = "mmi_tvr.media._worker"  # the module whose `main` a worker runs
 _BOOTSTRAP = "import importlib, sys; name, *sys.path = sys.argv[1:]; importlib.import_module(name).main()"
 _BYTES_PER_SECOND = 10e6  # added to the limit: a file without an index is read whole, maybe from a slow disk
@@ -63,9 +62,9 @@ def limits() -> Limits:
     Raises UsageError for no numbers.
     """
     default_workers = min(4, max(2, (os.cpu_count() or 2) // 2))
-    from_environment = Limits(_number(SECONDS, 60.0), int(_number(WORKERS, default_workers)))
+    from_environment = Limits(_number(DECODE_SECONDS, 60.0), int(_number(DECODE_WORKERS, default_workers)))
     if from_environment.seconds <= 0:
-        raise UsageError(f"{SECONDS}: must be above 0")
+        raise UsageError(f"{DECODE_SECONDS}: must be above 0")
     return from_environment
 
 
@@ -115,7 +114,7 @@ class DecoderPool:
             try:
                 header, pixels = worker.request(request, seconds)
             except _TimedOut:
-                reason = f"took longer than {seconds:.0f} s to decode ({SECONDS} allows more)"
+                reason = f"took longer than {seconds:.0f} s to decode ({DECODE_SECONDS} allows more)"
                 break
             except _Crashed as crash:
                 reason = f"crashes the decoder ({crash})"
@@ -171,7 +170,7 @@ class _Worker:
         command = [sys.executable, "-c", _BOOTSTRAP, program, *sys.path]
         self.alive = True
         self._timed_out = False
-        advice = f"try {WORKERS}=0, which decodes in this process, unguarded"
+        advice = f"try {DECODE_WORKERS}=0, which decodes in this process, unguarded"
         try:
             self._process = subprocess.Popen(
                 command,

@@ -21,6 +21,7 @@ from ..protocols import (
     TrainableModule,
 )
 from ..types import Availability, Variant
+from ..utils import environment
 from ._folder import (
     SETTINGS,
     ModelSettings,
@@ -38,7 +39,6 @@ from ._folder import (
 __all__ = [
     "FALLBACK",
     "SETTINGS",
-    "VARIABLE",
     "ModelSettings",
     "availability",
     "bundled",
@@ -64,7 +64,6 @@ __all__ = [
     "write",
 ]
 
-VARIABLE = "MMI_TVR_MODEL"
 FALLBACK = "label_bridge"
 
 
@@ -105,7 +104,7 @@ def resolve(chosen: Section) -> Section:
     with the largest `AUTOMATIC` that can be used on this machine."""
     if chosen.name != "auto":
         return chosen
-    if configured := os.environ.get(VARIABLE):
+    if configured := os.environ.get(environment.MODEL):
         return section(configured)
     modules = {name: module for name, module in _modules().items() if isinstance(module, AutomaticModule)}
     for name in sorted(modules, key=lambda name: -modules[name].AUTOMATIC):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from .environment import CACHE
 from .files import write_atomically
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -20,7 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def folder() -> Path:
     """Return where they lie: $MMI_TVR_CACHE, else the platform's cache folder."""
-    return Path(os.environ.get("MMI_TVR_CACHE") or platformdirs.user_cache_dir("mmi-tvr"))
+    return Path(os.environ.get(CACHE) or platformdirs.user_cache_dir("mmi-tvr"))
 
 
 def load_or_compute(name: str, fingerprint: str, compute: Callable[[], Arrays], shipped: Path | None = None) -> Arrays:

@@ -22,8 +22,8 @@ from mmi_tvr import plugins
 from mmi_tvr.features.cache import Source
 from mmi_tvr.features.extract import extract
 from mmi_tvr.library import Library
-from mmi_tvr.media.guarded import WORKERS
 from mmi_tvr.types import Video
+from mmi_tvr.utils.environment import DECODE_WORKERS
 
 from .timing import rounds, table
 
@@ -100,7 +100,7 @@ def _speed(folder: Path, repeats: int, small: bool) -> Iterator[str]:
 def _extract(sources: list[Source], workers: int) -> int:
     model = FakeModel()
     model.image_size = 224
-    with patch.dict(os.environ, {WORKERS: str(workers)}):
+    with patch.dict(os.environ, {DECODE_WORKERS: str(workers)}):
         return sum(len(batch) for batch in extract(sources, model, plugins.build("keyimages", "disparity")))
 
 
