@@ -47,10 +47,10 @@ from mmi_tvr.media import video
 from mmi_tvr.protocols import Dataset
 
 SPECS = st.integers(0, 2**63).map(lambda seed: draw(Dice(seed)))
-SEEN = np.arange(0, 10, 0.1)
+TIMES = np.arange(0, 10, 0.1)
 
 
-def spec(*events, things=(("red", "ring", 1), ("blue", "cross", 1)), relation="left", relation_stated=True) -> Spec:
+def scene(*events, things=(("red", "ring", 1), ("blue", "cross", 1)), relation="left", relation_stated=True) -> Spec:
     """A scene of our own: events are (actor, action) or (actor, "chases", other)."""
     starts = tuple(1000 + 2500 * place for place in range(len(events)))
     scene = tuple(Thing(*name, across=500, down=500, size=500) for name in things)
@@ -91,8 +91,8 @@ def test_a_file_is_named_by_all_that_is_in_it(tmp_path):
     ]
     names = {dataset_of(split="order", count=1, **options).path(0).name for options in ({"size": 32}, {"fps": 5}, {})}
     assert len(names) == 3
-    assert spelled(spec((0, "left"))).count("told=True") == 1
-    assert spelled(spec((0, "left"), relation_stated=False)) != spelled(spec((0, "left")))
+    assert spelled(scene((0, "left"))).count("told=True") == 1
+    assert spelled(scene((0, "left"), relation_stated=False)) != spelled(scene((0, "left")))
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
@@ -102,7 +102,7 @@ def test_the_first_videos_are_the_same_however_many_are_asked_for(name):
 
 def test_no_description_is_in_two_splits():
     keys = {name: {key(item.spec) for item in split(name, 1000)} for name in ("val", "test")}
-    keys |= {kind: {key(each) for pair in contrast_specs(kind, 50) for each in pair} for kind in CONTRASTS}
+    keys |= {kind: {key(spec) for pair in contrast_specs(kind, 50) for spec in pair} for kind in CONTRASTS}
     train = {key(item.spec) for item in split("train", 6000)}
     assert len(train) == 6000
     assert len(keys["val"]) == len(keys["test"]) == 1000
@@ -112,41 +112,41 @@ def test_no_description_is_in_two_splits():
 
 @settings(max_examples=50)
 @given(SPECS)
-def test_twins_stay_in_their_split_and_differ_in_one_thing(one):
+def test_twins_stay_in_their_split_and_differ_in_one_thing(spec):
     changed = {
-        "order": lambda other: (
-            replace(other, events=one.events) == one and Counter(other.events) == Counter(one.events)
+        "order": lambda variant: (
+            replace(variant, events=spec.events) == spec and Counter(variant.events) == Counter(spec.events)
         ),
-        "direction": lambda other: sum(a != b for a, b in zip(one.events, other.events, strict=True)) == 1,
-        "relation": lambda other: replace(other, relation=one.relation) == one,
-        "colour": lambda other: [t.shape for t in other.things] == [t.shape for t in one.things],
-        "shape": lambda other: [t.colour for t in other.things] == [t.colour for t in one.things],
-        "count": lambda other: [t.name[:2] for t in other.things] == [t.name[:2] for t in one.things],
+        "direction": lambda variant: sum(a != b for a, b in zip(spec.events, variant.events, strict=True)) == 1,
+        "relation": lambda variant: replace(variant, relation=spec.relation) == spec,
+        "colour": lambda variant: [t.shape for t in variant.things] == [t.shape for t in spec.things],
+        "shape": lambda variant: [t.colour for t in variant.things] == [t.colour for t in spec.things],
+        "count": lambda variant: [t.name[:2] for t in variant.things] == [t.name[:2] for t in spec.things],
     }
-    for kind in twin_contrasts(one):
+    for kind in twin_contrasts(spec):
         for number in range(3):
-            other = twin(one, kind, number)
-            assert split_of(other) == split_of(one)
-            assert changed[kind](other)
-            assert key(other) != key(one)
-            assert set(captions(other)).isdisjoint(captions(one))
-            fields = [name for name in Spec.__dataclass_fields__ if getattr(one, name) != getattr(other, name)]
+            variant = twin(spec, kind, number)
+            assert split_of(variant) == split_of(spec)
+            assert changed[kind](variant)
+            assert key(variant) != key(spec)
+            assert set(captions(variant)).isdisjoint(captions(spec))
+            fields = [name for name in Spec.__dataclass_fields__ if getattr(spec, name) != getattr(variant, name)]
             assert len(fields) == 1
-    for kind in set(CONTRASTS).difference(twin_contrasts(one)):
+    for kind in set(CONTRASTS).difference(twin_contrasts(spec)):
         with pytest.raises(UsageError, match=f"no twin by {kind}; it has: "):
-            twin(one, kind)
+            twin(spec, kind)
 
 
 def test_a_kind_that_there_is_not():
     with pytest.raises(UsageError, match="'color'; there are: order, direction"):
-        twin(spec((0, "left")), "color")
+        twin(scene((0, "left")), "color")
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
 def test_no_caption_is_true_of_another_video(name):
     specs = [item.spec for item in split(name, 1000)]
-    assert not any(describes(one, other) for one in specs for other in specs if one is not other)
-    assert all(describes(one, one) for one in specs)
+    assert not any(describes(spec, variant) for spec in specs for variant in specs if spec is not variant)
+    assert all(describes(spec, spec) for spec in specs)
 
 
 def test_half_of_the_test_videos_are_twins_of_all_kinds():
@@ -163,26 +163,34 @@ def test_half_of_the_test_videos_are_twins_of_all_kinds():
 @pytest.mark.parametrize(
     ("caption", "shown", "true"),
     [
-        (spec((0, "left")), spec((0, "left"), (1, "grows")), True),  # more may happen
-        (spec((0, "left"), (1, "grows")), spec((1, "grows"), (0, "left")), False),
-        (spec((0, "left")), spec((0, "right")), False),
-        (spec((0, "left")), spec((1, "left")), False),
-        (spec((0, "grows")), spec((0, "swells")), True),
-        (spec((0, "swells")), spec((0, "grows")), False),
-        (spec((0, "hides")), spec((0, "blinks")), True),
-        (spec((1, "right")), spec((0, "chases", 1)), True),
-        (spec((0, "chases", 1)), spec((0, "chases", 1), relation_stated=False), True),
-        (spec((0, "chases", 1)), spec((1, "chases", 0)), False),
-        (spec((0, "left")), spec((0, "left"), relation="right"), False),
-        (spec((0, "left"), relation_stated=False), spec((0, "left"), relation="right"), True),
+        (scene((0, "left")), scene((0, "left"), (1, "grows")), True),  # more may happen
+        (scene((0, "left"), (1, "grows")), scene((1, "grows"), (0, "left")), False),
+        (scene((0, "left")), scene((0, "right")), False),
+        (scene((0, "left")), scene((1, "left")), False),
+        (scene((0, "grows")), scene((0, "swells")), True),
+        (scene((0, "swells")), scene((0, "grows")), False),
+        (scene((0, "hides")), scene((0, "blinks")), True),
+        (scene((1, "right")), scene((0, "chases", 1)), True),
+        (scene((0, "chases", 1)), scene((0, "chases", 1), relation_stated=False), True),
+        (scene((0, "chases", 1)), scene((1, "chases", 0)), False),
+        (scene((0, "left")), scene((0, "left"), relation="right"), False),
+        (scene((0, "left"), relation_stated=False), scene((0, "left"), relation="right"), True),
         (
-            spec((0, "left")),
-            spec((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right"),
+            scene((0, "left")),
+            scene((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right"),
             True,
         ),
-        (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 2), ("blue", "cross", 1)]), False),
-        (spec((0, "left"), things=[("red", "ring", 1)], relation="", relation_stated=False), spec((0, "left")), True),
-        (spec((0, "left")), spec((0, "left"), things=[("red", "ring", 1)], relation="", relation_stated=False), False),
+        (scene((0, "left")), scene((0, "left"), things=[("red", "ring", 2), ("blue", "cross", 1)]), False),
+        (
+            scene((0, "left"), things=[("red", "ring", 1)], relation="", relation_stated=False),
+            scene((0, "left")),
+            True,
+        ),
+        (
+            scene((0, "left")),
+            scene((0, "left"), things=[("red", "ring", 1)], relation="", relation_stated=False),
+            False,
+        ),
     ],
 )
 def test_when_a_description_is_true(caption, shown, true):
@@ -190,33 +198,33 @@ def test_when_a_description_is_true(caption, shown, true):
 
 
 def test_the_key_forgets_the_order_of_mention():
-    turned = spec((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right")
-    assert key(spec((0, "left"))) == key(turned)
+    turned = scene((1, "left"), things=[("blue", "cross", 1), ("red", "ring", 1)], relation="right")
+    assert key(scene((0, "left"))) == key(turned)
 
 
 @settings(max_examples=80)
 @given(SPECS)
-def test_captions_are_different_and_whole(one):
-    told = captions(one)
-    assert len(set(told)) == 20
-    assert sum(caption.isascii() for caption in told[:15]) == 15
-    assert not any(character.isascii() and character.isalpha() for caption in told[15:] for character in caption)
-    for caption in told[:15]:
+def test_captions_are_different_and_whole(spec):
+    texts = captions(spec)
+    assert len(set(texts)) == 20
+    assert sum(caption.isascii() for caption in texts[:15]) == 15
+    assert not any(character.isascii() and character.isalpha() for caption in texts[15:] for character in caption)
+    for caption in texts[:15]:
         words = caption.lower()
         assert not set("{}|_").intersection(words)
-        for thing in one.things:
+        for thing in spec.things:
             assert f"{thing.colour} {thing.shape}" in words
             assert thing.count == 1 or NUMBERS[thing.count] in words or "both" in words
-        for event in one.events:
+        for event in spec.events:
             forms = [form.split(" {")[0] for synonyms in _VERBS[event.action] for form in synonyms]
             assert any(form in words for form in forms), (event, caption)
-        told_relation = any(word in words for word in (" left of", " right of", "above", "below", "over ", "under "))
-        assert told_relation == one.told
+        relation_stated = any(word in words for word in (" left of", " right of", "above", "below", "over ", "under "))
+        assert relation_stated == spec.relation_stated
 
 
 def test_order_is_told_in_order():
-    one = spec((0, "spins"), (1, "bounces"), things=[("red", "square", 1), ("blue", "cross", 1)])
-    for caption in captions(one)[:15]:
+    spec = scene((0, "spins"), (1, "bounces"), things=[("red", "square", 1), ("blue", "cross", 1)])
+    for caption in captions(spec)[:15]:
         words = caption.lower()
         spins = min(place for synonym in _VERBS["spins"] if (place := words.find(synonym[0])) >= 0)
         bounces = min(place for synonym in _VERBS["bounces"] if (place := words.find(synonym[0])) >= 0)
@@ -225,21 +233,21 @@ def test_order_is_told_in_order():
 
 
 def test_stills_say_what_is_seen_at_that_moment():
-    one = spec((0, "flashes"), (1, "hides"))
-    assert "a red ring to the left of a blue cross" in stills(one, 0.5)
-    assert "a white ring to the left of a blue cross" in stills(one, 1.75)
-    assert "a blue cross to the right of a red ring" in stills(one, 3.0)
-    assert not any("cross" in text for text in stills(one, 6.0))
-    gone = spec((0, "hides"), things=[("red", "ring", 1)], relation="", relation_stated=False)
-    assert stills(gone, 5.0)[0] == "an empty picture"
-    grows = spec((0, "grows"), (0, "spins"), things=[("orange", "star", 1)], relation="", relation_stated=False)
+    spec = scene((0, "flashes"), (1, "hides"))
+    assert "a red ring to the left of a blue cross" in stills(spec, 0.5)
+    assert "a white ring to the left of a blue cross" in stills(spec, 1.75)
+    assert "a blue cross to the right of a red ring" in stills(spec, 3.0)
+    assert not any("cross" in text for text in stills(spec, 6.0))
+    hidden = scene((0, "hides"), things=[("red", "ring", 1)], relation="", relation_stated=False)
+    assert stills(hidden, 5.0)[0] == "an empty picture"
+    grows = scene((0, "grows"), (0, "spins"), things=[("orange", "star", 1)], relation="", relation_stated=False)
     assert "a small orange star" in stills(grows, 0.0)
     assert "a large orange star" in stills(grows, 3.0)
     assert any("a large turned orange star" in stills(grows, time) for time in np.arange(3.5, 5.0, 0.1))
 
 
 def test_visible_shapes_are_single_and_in_the_colour_of_the_moment():
-    row = spec((0, "flashes"), (0, "hides"), things=[("orange", "ring", 3)], relation="", relation_stated=False)
+    row = scene((0, "flashes"), (0, "hides"), things=[("orange", "ring", 3)], relation="", relation_stated=False)
     shapes = visible_shapes(row, 0.0)
     assert [(shape.name, shape.colour, shape.shape, shape.turned) for shape in shapes] == [
         ("an orange ring", "orange", "ring", 0.0)
@@ -248,7 +256,7 @@ def test_visible_shapes_are_single_and_in_the_colour_of_the_moment():
     assert {shape.radius for shape in shapes} == {Motion(row).at(0.0)[0].radius}
     assert {shape.name for shape in visible_shapes(row, 1.75)} == {"a white ring"}
     assert visible_shapes(row, 6.0) == ()
-    star = spec((0, "spins"), things=[("red", "square", 1)], relation="", relation_stated=False)
+    star = scene((0, "spins"), things=[("red", "square", 1)], relation="", relation_stated=False)
     turned = [visible_shapes(star, time)[0].turned for time in np.arange(1.0, 2.6, 0.01)]
     assert turned[0] == turned[-1] == 0
     assert max(turned) == pytest.approx(1, abs=0.02)  # half way from one upright position to the next
@@ -256,45 +264,45 @@ def test_visible_shapes_are_single_and_in_the_colour_of_the_moment():
 
 @settings(max_examples=60)
 @given(SPECS)
-def test_questions_have_one_answer(one):
-    asked = questions(one)
-    assert len(asked) >= 8
+def test_questions_have_one_answer(spec):
+    all_questions = questions(spec)
+    assert len(all_questions) >= 8
     answers = {}
-    for question in asked:
+    for question in all_questions:
         assert question.kind in QUESTION_KINDS
         assert question.text.endswith("?")
         assert question.answer
         assert answers.setdefault(question.text, question.answer) == question.answer
-    assert answers["How many shapes are there altogether?"] == NUMBERS[sum(thing.count for thing in one.things)]
+    assert answers["How many shapes are there altogether?"] == NUMBERS[sum(thing.count for thing in spec.things)]
 
 
 def test_questions_on_a_scene():
-    one = spec((0, "left"), (1, "grows"))
-    answers = {question.text: question.answer for question in questions(one)}
-    assert {question.kind for question in questions(one)} == set(QUESTION_KINDS)
+    spec = scene((0, "left"), (1, "grows"))
+    answers = {question.text: question.answer for question in questions(spec)}
+    assert {question.kind for question in questions(spec)} == set(QUESTION_KINDS)
     assert answers["What colour is the ring?"] == "red"
     assert answers["What does the blue cross do?"] == "grows"
     assert answers["What is to the left of the blue cross?"] == "the red ring"
     assert answers["What happens first?"] == "the red ring moves left"
-    turned = {question.text: question.answer for question in questions(twin(one, "order"))}
+    turned = {question.text: question.answer for question in questions(twin(spec, "order"))}
     assert turned["What happens first?"] == "the blue cross grows"
 
 
 @settings(max_examples=60)
 @given(SPECS)
-def test_what_moves_does_as_told_and_stays_in_the_picture(one):
-    motion = Motion(one)
-    for time in SEEN:
+def test_what_moves_does_as_told_and_stays_in_the_picture(spec):
+    motion = Motion(spec)
+    for time in TIMES:
         poses = motion.at(time)
         for pose in poses:
             for x, y in pose.centres:
                 assert pose.radius <= min(x, y, 1 - x, 1 - y)
-        if one.relation:
-            (x, y), (there_x, there_y) = poses[0].centre, poses[1].centre
-            gap = {"left": there_x - x, "right": x - there_x, "above": there_y - y, "below": y - there_y}[one.relation]
+        if spec.relation:
+            (x, y), (other_x, other_y) = poses[0].centre, poses[1].centre
+            gap = {"left": other_x - x, "right": x - other_x, "above": other_y - y, "below": y - other_y}[spec.relation]
             assert gap >= poses[0].radius + poses[1].radius
-    for event, start in zip(one.events, one.starts, strict=True):
-        before, after = (motion.at(start / 1000 + more)[event.actor] for more in (0, one.length / 1000))
+    for event, start in zip(spec.events, spec.starts, strict=True):
+        before, after = (motion.at(start / 1000 + more)[event.actor] for more in (0, spec.length / 1000))
         (x, y), (new_x, new_y) = before.centre, after.centre
         moved = {"left": x - new_x, "right": new_x - x, "up": y - new_y, "down": new_y - y}
         if event.action in moved:
@@ -308,62 +316,64 @@ def test_what_moves_does_as_told_and_stays_in_the_picture(one):
 
 
 @given(SPECS)
-def test_events_are_short_in_a_long_stillness(one):
-    ends = [0, *(start + one.length for start in one.starts)]
-    assert all(start - end >= 800 for start, end in zip([*one.starts, one.duration], ends, strict=True))
-    assert 6000 <= one.duration <= 10000
-    assert 1200 <= one.length <= 1800
+def test_events_are_short_in_a_long_stillness(spec):
+    ends = [0, *(start + spec.length for start in spec.starts)]
+    assert all(start - end >= 800 for start, end in zip([*spec.starts, spec.duration], ends, strict=True))
+    assert 6000 <= spec.duration <= 10000
+    assert 1200 <= spec.length <= 1800
 
 
 def test_pictures_show_the_colours_where_things_are():
-    one = spec((0, "flashes"), (1, "hides"), things=[("red", "circle", 1), ("blue", "square", 1)])
-    poses = Motion(one).at(0.0)
-    pictures = render_frames(one, [0.0, 1.75, 6.0], 96)
+    spec = scene((0, "flashes"), (1, "hides"), things=[("red", "circle", 1), ("blue", "square", 1)])
+    poses = Motion(spec).at(0.0)
+    pictures = render_frames(spec, [0.0, 1.75, 6.0], 96)
     assert (pictures.shape, pictures.dtype) == ((3, 96, 96, 3), np.uint8)
-    (x, y), (there_x, there_y) = ((int(96 * at) for at in pose.centre) for pose in poses)
-    there_x, y = int(96 * poses[1].centre[0]), int(96 * poses[0].centre[1])
+    (x, y), (other_x, other_y) = ((int(96 * share) for share in pose.centre) for pose in poses)
+    other_x, y = int(96 * poses[1].centre[0]), int(96 * poses[0].centre[1])
     assert pictures[0, y, x].tolist() == [214, 34, 40]
     assert pictures[1, y, x].tolist() == [255, 255, 255]
-    assert pictures[0, there_y, there_x].tolist() == [35, 75, 220]
-    assert pictures[2, there_y, there_x].tolist() == pictures[2, 1, 1].tolist()  # gone: the ground
-    assert render_frames(one, [], 96).shape == (0, 96, 96, 3)
+    assert pictures[0, other_y, other_x].tolist() == [35, 75, 220]
+    assert pictures[2, other_y, other_x].tolist() == pictures[2, 1, 1].tolist()  # gone: the ground
+    assert render_frames(spec, [], 96).shape == (0, 96, 96, 3)
 
 
 @settings(max_examples=20, deadline=None)
 @given(SPECS)
-def test_pictures_of_two_sizes_are_the_same_picture(one):
-    times = [0.3, one.starts[0] / 1000 + 0.6, one.duration / 1000 - 0.1]
-    large, small = render_frames(one, times, 96).astype(float), render_frames(one, times, 48).astype(float)
+def test_pictures_of_two_sizes_are_the_same_picture(spec):
+    times = [0.3, spec.starts[0] / 1000 + 0.6, spec.duration / 1000 - 0.1]
+    large, small = render_frames(spec, times, 96).astype(float), render_frames(spec, times, 48).astype(float)
     halved = large.reshape(3, 48, 2, 48, 2, 3).mean(axis=(2, 4))
     assert np.abs(halved - small).mean() < 1.5
 
 
 def test_order_contrast_shows_the_same_pictures_at_other_times():
-    for one, other in contrast_specs("order", 30):
-        ticks = [tick / 10 for tick in range(one.duration // 100)]
-        seen = [[picture.tobytes() for picture in render_frames(each, ticks, 32)] for each in (one, other)]
-        assert Counter(seen[0]) == Counter(seen[1])
-        assert seen[0] != seen[1]
+    for spec, variant in contrast_specs("order", 30):
+        ticks = [tick / 10 for tick in range(spec.duration // 100)]
+        pictures = [
+            [picture.tobytes() for picture in render_frames(video_spec, ticks, 32)] for video_spec in (spec, variant)
+        ]
+        assert Counter(pictures[0]) == Counter(pictures[1])
+        assert pictures[0] != pictures[1]
 
 
-@pytest.mark.parametrize("kind", CONTRASTS)
-def test_contrast_pairs_are_true_of_their_own_video_alone(kind):
-    pairs = contrast_pairs(kind)
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_contrast_pairs_are_true_of_their_own_video_alone(contrast):
+    pairs = contrast_pairs(contrast)
     assert len(pairs) == 250
-    assert len({key(each) for one, _, other, _ in pairs for each in (one, other)}) == 500
-    for one, caption, other, other_caption in pairs:
-        assert split_of(one) == split_of(other) == "test"
-        assert caption in captions(one)
-        assert other_caption in captions(other)
-        assert not describes(one, other)
-        assert not describes(other, one)
+    assert len({key(of_pair) for spec, _, variant, _ in pairs for of_pair in (spec, variant)}) == 500
+    for spec, caption, variant, other_caption in pairs:
+        assert split_of(spec) == split_of(variant) == "test"
+        assert caption in captions(spec)
+        assert other_caption in captions(variant)
+        assert not describes(spec, variant)
+        assert not describes(variant, spec)
 
 
 def test_contrast_accuracy_counts_captions_and_ties_are_wrong():
     right, wrong, tie, half = [[2, 1], [1, 2]], [[1, 2], [2, 1]], [[1, 1], [1, 1]], [[2, 1], [2, 1]]
-    found = contrast_accuracy(np.array([right, wrong, tie, half]))
-    assert (found.n, found.accuracy) == (4, 37.5)
-    assert found.ci95[0] < 37.5 < found.ci95[1]
+    accuracy = contrast_accuracy(np.array([right, wrong, tie, half]))
+    assert (accuracy.n, accuracy.accuracy) == (4, 37.5)
+    assert accuracy.ci95[0] < 37.5 < accuracy.ci95[1]
     assert contrast_accuracy(np.array([right] * 250)).ci95 == pytest.approx((98.4867, 100), abs=1e-3)
     assert contrast_accuracy(np.array([right, wrong] * 50)).ci95 == pytest.approx((40.383, 59.617), abs=1e-3)
 
@@ -420,14 +430,14 @@ def test_files_show_the_pictures_and_are_made_once(tmp_path):
     assert len(ticks) == 6
     assert dataset.pending() == []
     assert times == [dataset.path(number).stat().st_mtime_ns for number in range(4)]
-    sample, one = dataset.samples()[0], dataset.specs()[0]
+    sample, spec = dataset.samples()[0], dataset.specs()[0]
     info = video.probe(sample.video.path)
     assert (info.codec, info.width, info.height, info.fps) == ("h264", 96, 96, 5)
-    assert info.duration == pytest.approx(one.duration / 1000, abs=0.21)
-    frames = video.frames_at(sample.video.path, [0.4, one.starts[0] / 1000 + 0.8, one.duration / 1000 - 0.4])
-    assert np.abs(frames.pixels.astype(float) - render_frames(one, frames.times, 96)).mean() < 4
-    other = dataset_of(count=6, root=tmp_path, fps=4)
-    assert other.pending() == list(range(6))  # another file, never a stale one
+    assert info.duration == pytest.approx(spec.duration / 1000, abs=0.21)
+    frames = video.frames_at(sample.video.path, [0.4, spec.starts[0] / 1000 + 0.8, spec.duration / 1000 - 0.4])
+    assert np.abs(frames.pixels.astype(float) - render_frames(spec, frames.times, 96)).mean() < 4
+    variant = dataset_of(count=6, root=tmp_path, fps=4)
+    assert variant.pending() == list(range(6))  # another file, never a stale one
 
 
 def test_many_files_are_made_by_several_processes(tmp_path):
@@ -449,10 +459,10 @@ def test_data_make_writes_msrvtts_layout_and_goes_on(tmp_path):
     root = tmp_path / "shapes"
     assert command(root, "--limit", 5, "--fps", 2).exit_code == 0
     document = json.loads((root / "test_videodatainfo.json").read_text(encoding="utf-8"))
-    assert [each["video_id"] for each in document["videos"]] == [f"test{number:05d}" for number in range(5)]
-    assert {each["split"] for each in document["videos"]} == {"test"}
+    assert [entry["video_id"] for entry in document["videos"]] == [f"test{number:05d}" for number in range(5)]
+    assert {entry["split"] for entry in document["videos"]} == {"test"}
     assert set(document["videos"][0]) == {"category", "url", "video_id", "start time", "end time", "split", "id"}
-    assert [each["sen_id"] for each in document["sentences"]] == list(range(100))
+    assert [entry["sen_id"] for entry in document["sentences"]] == list(range(100))
     samples = plugins.build("datasets", "folder", {"root": root}).samples()
     assert [sample.captions for sample in samples] == [captions(item.spec) for item in split("test", 5)]
     bytes_of = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -475,7 +485,7 @@ def test_data_make_never_mixes_two_sets(tmp_path):
 def test_pool_questions_have_true_answers() -> None:
     """Told of one scene by hand; and the packaged pools ask them."""
     things = (("red", "ring", 1), ("blue", "cross", 2))
-    seen_of = spec((0, "chases", 1), (1, "swells"), things=things)
+    seen_of = scene((0, "chases", 1), (1, "swells"), things=things)
     expected = {
         "What key concepts are mentioned in this text?": "two blue crosses and a red ring",
         "In which order do the events take place?": (
@@ -496,26 +506,26 @@ def test_pool_questions_have_true_answers() -> None:
     assert seen_by(silent, False) == "the two blue crosses are to the right of the red ring"
     for about in ("text", "video"):
         pool = yaml.safe_load(config.find("prompts", about).read_text(encoding="utf-8"))
-        assert set(answerable(about)) <= {each["text"] for each in pool["questions"]}
+        assert set(answerable(about)) <= {entry["text"] for entry in pool["questions"]}
         assert len(answerable(about)) == len(set(answerable(about))) > 25
 
 
-@pytest.mark.parametrize("kind", CONTRASTS)
-def test_twins_have_other_answers(kind: str) -> None:
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_twins_have_other_answers(contrast: str) -> None:
     """What a twin changes shows in the answers about the video; the order of the things in a spec does not."""
     for item in split("val", 60, 1):
-        one = item.spec
-        if len(one.things) == 2:
-            events = (replace(event, actor=1 - event.actor, other=_other(event.other)) for event in one.events)
-            turned = replace(one, things=one.things[::-1], relation=OPPOSITE[one.relation], events=tuple(events))
-            assert _told(one) == _told(turned)
-        if kind in twin_contrasts(one):
-            assert _told(one) != _told(twin(one, kind))
+        spec = item.spec
+        if len(spec.things) == 2:
+            events = (replace(event, actor=1 - event.actor, other=_other(event.other)) for event in spec.events)
+            turned = replace(spec, things=spec.things[::-1], relation=OPPOSITE[spec.relation], events=tuple(events))
+            assert _answers(spec) == _answers(turned)
+        if contrast in twin_contrasts(spec):
+            assert _answers(spec) != _answers(twin(spec, contrast))
 
 
 def _other(number: int) -> int:
     return 1 - number if number >= 0 else number
 
 
-def _told(one: Spec) -> list[str]:
-    return [truth(question, "video")(one, False) for question in answerable("video")]
+def _answers(spec: Spec) -> list[str]:
+    return [truth(question, "video")(spec, False) for question in answerable("video")]
