@@ -46,7 +46,7 @@ def _run(
     args: argparse.Namespace, pools: list[tuple[str, str, str]], weights: list[float], progress: ProgressBars
 ) -> dict[str, object]:
     from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
-    from mmi_tvr.features.lazy import stored
+    from mmi_tvr.features.lazy import stored_features
     from mmi_tvr.models import clip4clip
     from mmi_tvr.questions import pool
     from mmi_tvr.rerank import skeleton, skeleton_options
@@ -65,7 +65,7 @@ def _run(
     dataset.generate(advance=progress.advance)
     samples = dataset.samples()
     progress.begin("features", len(samples))
-    features = stored(
+    features = stored_features(
         [sample.video for sample in samples],
         model,
         method,

@@ -19,14 +19,12 @@ from mmi_tvr.features.cache import (
     MANIFEST,
     FeatureCache,
     Source,
-    _ahead,
-    _batches,
     feature_key,
     sampling_fingerprint,
     stamp_of,
 )
 from mmi_tvr.features.embed import Embedder, embed_all, embedding_fingerprint
-from mmi_tvr.features.extract import BATCH_VIDEOS, extract
+from mmi_tvr.features.extract import BATCH_VIDEOS, _ahead, _batches, extract
 from mmi_tvr.types import Embeddings, Features, Video
 
 METHOD = plugins.build("keyimages", "disparity")

@@ -25,7 +25,7 @@ from ..config import Section
 from ..errors import MediaError, MmiTvrError, UsageError
 from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of
 from ..features.embed import Embedder, embedding_fingerprint
-from ..features.lazy import stored
+from ..features.lazy import stored_features
 from ..protocols import KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Features, Video
@@ -203,7 +203,7 @@ class ExtractTask:
 
     def _extract(self, sources: Mapping[int, Source], cache: FeatureCache) -> dict[int, Outcome]:
         """Put the features of all sources into the cache, and return the outcomes."""
-        features = stored([source.video for source in sources.values()], self._model, self._method, cache)
+        features = stored_features([source.video for source in sources.values()], self._model, self._method, cache)
         outcomes: dict[int, Outcome] = {}
         for position, number in enumerate(sources):
             if position in features.failures:

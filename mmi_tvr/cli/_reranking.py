@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..evaluation.evaluate import Rerank
 from ..evaluation.metrics import DirectionBlocks, MakeBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
-from ..features.lazy import Stored, stored
+from ..features.lazy import StoredFeatures, stored_features
 from ..protocols import KeyImageMethod, Model
 from ..types import AnswerRequest, Sample
 from ..utils import array_cache
@@ -92,7 +92,9 @@ def answers(
     return document, answer_accuracy.accuracy_table(found)
 
 
-def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: ProgressBars) -> Stored:
+def _features(
+    samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: ProgressBars
+) -> StoredFeatures:
     progress.begin("features", len(samples))
     videos = [sample.video for sample in samples]
-    return stored(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress.advance)
+    return stored_features(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress.advance)

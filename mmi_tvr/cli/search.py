@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .. import config
 from ..library import DescribeReport, IndexReport, Library, Status
-from ..report import aligned, clock, moment, search_page, times, verdict
+from ..report import answer_table, clock_time, key_image_times, search_page, time_range, verdict
 from ..search import SearchResult
 from ..types import Explanation, Hit
 from ._console import (
@@ -171,11 +171,12 @@ def _status_document(state: Status) -> dict[str, object]:
 
 
 def _print_status(state: Status) -> None:
+    duration = clock_time(state.duration)
     rows = {
         "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
         "model": state.model or "none yet",
         "index": state.index,
-        "videos": f"{state.videos} ({clock(state.duration)} of video, {state.moments} key images), {state.files} files",
+        "videos": f"{state.videos} ({duration} of video, {state.moments} key images), {state.files} files",
         "pending": str(state.pending),
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
@@ -276,16 +277,16 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     if not result:
         out.print(f"nothing found for {escape(repr(result.query.text))}")
         if closest := result.closest:
-            place = f"{escape(str(closest.path))} {moment(closest)}"
+            place = f"{escape(str(closest.path))} {time_range(closest)}"
             say(f"closest: {place}, relevance {closest.relevance:.2f}; --min-relevance 0 shows what there is")
         return
-    width = max(len(moment(hit)) for hit in result)
+    width = max(len(time_range(hit)) for hit in result)
     reranked = any(hit.explanation for hit in result)
     out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
         copies = f"  (+{len(hit.copies)} copies)" if hit.copies else ""
-        numbers = f"{rank:>2} {moment(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
+        numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
         out.print(f"{numbers}{hit.path}{copies}", markup=False)
         if explain and hit.explanation:
             _print_explanation(hit.explanation)
@@ -299,13 +300,13 @@ def _joint_score(hit: Hit) -> str:
 
 def _print_explanation(explanation: Explanation) -> None:
     """Print the verdict, both skeletons side by side, and when the key images are."""
-    titles, rows = aligned(explanation)
+    titles, rows = answer_table(explanation)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # as it is: answers are data, not markup
-    seconds = ", ".join(f"{time:.1f}" for time in times(explanation))
+    seconds = ", ".join(f"{time:.1f}" for time in key_image_times(explanation))
     out.print(f"   {verdict(explanation)}", markup=False)
     if rows:
         out.print(Padding(table, (0, 0, 0, 3)), soft_wrap=False)

@@ -42,13 +42,13 @@ class Source:
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of modification in nanoseconds: a file with the same stamp is taken to be unchanged."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    """Return size in bytes and time of modification in nanoseconds: a file with the same stamp counts as unchanged."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def source_of(video: Video) -> Source | MediaError:
-    """A video and the hash of its file, or why it cannot be read."""
+    """Return a video with the hash of its file, or why it cannot be read."""
     try:
         stamp = stamp_of(video.path)  # first: a change while the file is hashed shows later
         return Source(video, file_digest(video.path), stamp)
@@ -57,12 +57,12 @@ def source_of(video: Video) -> Source | MediaError:
 
 
 def sampling_fingerprint(model: Model, method: KeyImageMethod) -> str:
-    """Hash of all that changes the features of a given file."""
+    """Return the hash of all that changes the features of a given file."""
     return digest(model.vision_fingerprint(), method.fingerprint(), model.image_size)
 
 
 def feature_key(source: Source, sampling: str) -> str:
-    """The name of a source's features in a cache: content hash, then sampling and span."""
+    """Return the name of a source's features in a cache: content hash, then sampling and span."""
     return f"{source.content}-{digest(sampling, source.video.start, source.video.end)}"
 
 
@@ -88,14 +88,14 @@ class FeatureCache:
         return iter(tuple(self._shards))
 
     def get(self, key: str) -> Features | None:
-        """The features under this key; None where there are none, or where their shard cannot be read any more."""
+        """Return the features under this key; None where there are none, or their shard cannot be read any more."""
         shard = self._shards.get(key)
         if shard is None:
             return None
         try:
             with safe_open(self.root / shard, framework="numpy") as stored:
-                own = [name for name in stored.keys() if name.startswith(f"{key}/")]  # noqa: SIM118 (not a mapping)
-                arrays = {name[len(key) + 1 :]: stored.get_tensor(name) for name in own}
+                names = [name for name in stored.keys() if name.startswith(f"{key}/")]  # noqa: SIM118 (not a mapping)
+                arrays = {name[len(key) + 1 :]: stored.get_tensor(name) for name in names}
             segments = arrays.pop("segments")
         except (FileNotFoundError, SafetensorError, KeyError):
             del self._shards[key]
@@ -109,22 +109,21 @@ class FeatureCache:
             self._write(fresh)
 
     def discard(self, keys: Iterable[str]) -> int:
-        """Forget these keys; returns how many were there. What else their shards hold is kept."""
-        gone = {key for key in keys if key in self._shards}
-        touched = {self._shards[key] for key in gone}
-        rest = [key for key, shard in self._shards.items() if shard in touched and key not in gone]
-        kept = {key: features for key in rest if (features := self.get(key)) is not None}
+        """Delete the features of these keys, and return how many there were; what else their shards hold is kept."""
+        deleted = {key for key in keys if key in self._shards}
+        old_shards = {self._shards[key] for key in deleted}
+        survivors: dict[str, dict[str, Features]] = defaultdict(dict)  # by old shard
+        for key, shard in list(self._shards.items()):
+            if shard in old_shards and key not in deleted and (features := self.get(key)) is not None:
+                survivors[shard][key] = features
         # New shards first: a kill in between leaves a key in two shards, and opening the cache settles on one.
-        by_shard: dict[str, dict[str, Features]] = defaultdict(dict)
-        for key, features in kept.items():
-            by_shard[self._shards[key]][key] = features
-        for survivors in by_shard.values():
-            self._write(survivors)
-        for key in gone:
+        for batch in survivors.values():
+            self._write(batch)
+        for key in deleted:
             del self._shards[key]
-        for shard in touched:
+        for shard in old_shards:
             (self.root / shard).unlink(missing_ok=True)
-        return len(gone)
+        return len(deleted)
 
     def _write(self, batch: Mapping[str, Features]) -> None:
         tensors = {}
@@ -135,31 +134,32 @@ class FeatureCache:
         shard = f"{digest(*sorted(batch))}.safetensors"
         write_atomically(self.root / shard, save(tensors, metadata={"keys": json.dumps(list(batch))}))
         with (self.root / MANIFEST).open("a", encoding="utf-8") as manifest:
-            manifest.write(_line(shard, list(batch)))
+            manifest.write(_manifest_line(shard, list(batch)))
         self._shards.update(dict.fromkeys(batch, shard))
 
     def _open(self, tidy: bool) -> None:
         """Read the manifest and hold it against the shards that are really there."""
         listed = _read_manifest(self.root / MANIFEST)
         present = sorted(path.name for path in self.root.glob("*.safetensors"))
-        held = {shard: listed[shard] if shard in listed else self._header(shard) for shard in present}
-        for shard, keys in held.items():
+        keys_by_shard = {shard: listed[shard] if shard in listed else self._header(shard) for shard in present}
+        for shard, keys in keys_by_shard.items():
             for key in keys:
                 self._shards.setdefault(key, shard)
         if not tidy:
             return
         used = set(self._shards.values())
-        for shard in [shard for shard in held if shard not in used]:  # damaged, or left over from a kill
+        for shard in set(keys_by_shard) - used:  # damaged, or left over from a kill
             (self.root / shard).unlink(missing_ok=True)
-            del held[shard]
-        if held != listed:
-            write_atomically(self.root / MANIFEST, "".join(_line(*entry) for entry in held.items()).encode())
+            del keys_by_shard[shard]
+        if keys_by_shard != listed:
+            lines = [_manifest_line(shard, keys) for shard, keys in keys_by_shard.items()]
+            write_atomically(self.root / MANIFEST, "".join(lines).encode())
         for leftover in self.root.glob(".*.tmp"):
             if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
                 leftover.unlink(missing_ok=True)
 
     def _header(self, shard: str) -> list[str]:
-        """The keys that a shard's own header names; none where it is no whole safetensors file."""
+        """Return the keys that a shard's own header names; none where it is no whole safetensors file."""
         try:
             with safe_open(self.root / shard, framework="numpy") as stored:
                 return list(json.loads(stored.metadata()["keys"]))
@@ -167,14 +167,16 @@ class FeatureCache:
             return []
 
 
-def _line(shard: str, keys: list[str]) -> str:
+def _manifest_line(shard: str, keys: list[str]) -> str:
     return json.dumps({"shard": shard, "keys": keys}) + "\n"
 
 
 def _read_manifest(path: Path) -> dict[str, list[str]]:
-    """Shard -> keys of every line that is whole."""
+    """Return shard -> keys of every line that is whole."""
+    if not path.exists():
+        return {}
     entries = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
             entries[str(entry["shard"])] = list(entry["keys"])

@@ -19,7 +19,7 @@ _CACHED_TOGETHER = 64  # videos whose cached features are embedded in one go
 
 
 def embedding_fingerprint(model: Model, method: KeyImageMethod) -> str:
-    """Hash of all that changes the vectors of a given file: what an index or a library is bound to."""
+    """Return the hash of all that changes the vectors of a given file: what an index or a library is bound to."""
     return digest(model.fingerprint(), sampling_fingerprint(model, method))
 
 
@@ -33,33 +33,47 @@ class Embedder:
         self._sampling = sampling_fingerprint(model, method)
 
     def batches(self, sources: Sequence[Source]) -> Iterator[list[Result]]:
-        """Every source exactly once: first those whose features are cached, then the others in order.
+        """Yield every source exactly once: first those whose features are cached, then the others in order.
 
         Features of a batch are durable in the cache before its embeddings are yielded.
         """
-        known = [at for at, source in enumerate(sources) if self._cached(source)]
-        missing = sorted(set(range(len(sources))).difference(known))
-        for first in range(0, len(known), _CACHED_TOGETHER):
-            features = {at: self._read(sources[at]) for at in known[first : first + _CACHED_TOGETHER]}
-            missing += (at for at, found in features.items() if found is None)
-            yield self._embed([(at, found) for at, found in features.items() if found is not None])
-        for batch in extract([sources[at] for at in missing], self.model, self.method):
-            results = [(missing[position], features) for position, features in batch]
+        cached = [number for number, source in enumerate(sources) if self._is_cached(source)]
+        missing = sorted(set(range(len(sources))).difference(cached))
+        for first in range(0, len(cached), _CACHED_TOGETHER):
+            batch = []
+            for number in cached[first : first + _CACHED_TOGETHER]:
+                features = self._read(sources[number])
+                if features is None:  # another process has removed them, or their shard is damaged
+                    missing.append(number)
+                else:
+                    batch.append((number, features))
+            yield self._embed(batch)
+        for extracted in extract([sources[number] for number in missing], self.model, self.method):
+            results = [(missing[position], result) for position, result in extracted]
             if self.cache is not None:
-                good = {at: features for at, features in results if isinstance(features, Features)}
-                self.cache.put({feature_key(sources[at], self._sampling): found for at, found in good.items()})
+                self.cache.put(
+                    {
+                        feature_key(sources[number], self._sampling): result
+                        for number, result in results
+                        if isinstance(result, Features)
+                    }
+                )
             yield self._embed(results)
 
-    def _cached(self, source: Source) -> bool:
+    def _is_cached(self, source: Source) -> bool:
         return self.cache is not None and feature_key(source, self._sampling) in self.cache
 
     def _read(self, source: Source) -> Features | None:
         return None if self.cache is None else self.cache.get(feature_key(source, self._sampling))
 
     def _embed(self, batch: Sequence[tuple[int, Features | MediaError]]) -> list[Result]:
-        good = [(at, features) for at, features in batch if isinstance(features, Features)]
-        made = dict(zip([at for at, _ in good], self.model.embed_videos([f for _, f in good]), strict=True))
-        return [(at, features if isinstance(features, MediaError) else made[at]) for at, features in batch]
+        """Return the embeddings of a batch, in order, with the errors in their places."""
+        usable = [(number, features) for number, features in batch if isinstance(features, Features)]
+        vectors = self.model.embed_videos([features for _, features in usable])
+        embeddings = {number: vector for (number, _), vector in zip(usable, vectors, strict=True)}
+        return [
+            (number, features if isinstance(features, MediaError) else embeddings[number]) for number, features in batch
+        ]
 
 
 def embed_all(
@@ -69,29 +83,37 @@ def embed_all(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
 ) -> list[Embeddings | MediaError]:
-    """Embeddings of every video, in order; a video that cannot be used gives its MediaError in its place."""
+    """Embed every video, in order; a video that cannot be used gives its MediaError in its place.
+
+    Args:
+        videos: Files, or spans of files.
+        model: Makes the features and the vectors.
+        method: Chooses the key images.
+        cache: Has features from before, and takes the new ones; None: files need no hash, and nothing is kept.
+        progress: Counts the videos, as the stage "embedding".
+    """
     progress = progress or Silent()
     results: dict[int, Embeddings | MediaError] = {}
     sources: list[tuple[int, Source]] = []
     hashes: dict[Path, Source | MediaError] = {}
-    for at, video in enumerate(videos):
+    for number, video in enumerate(videos):
         source = _source(video, hashes) if cache is not None else Source(video)
         if isinstance(source, MediaError):
-            results[at] = source
+            results[number] = source
         else:
-            sources.append((at, source))
+            sources.append((number, source))
     progress.begin("embedding", len(videos))
     progress.advance(len(videos) - len(sources))
     for batch in Embedder(model, method, cache).batches([source for _, source in sources]):
         for position, result in batch:
             results[sources[position][0]] = result
         progress.advance(len(batch))
-    return [results[at] for at in range(len(videos))]
+    return [results[number] for number in range(len(videos))]
 
 
 def _source(video: Video, hashes: dict[Path, Source | MediaError]) -> Source | MediaError:
-    """The source of a video; a file of which several spans are used is hashed once."""
+    """Return the source of a video; a file of which several spans are used is hashed once."""
     if video.path not in hashes:
         hashes[video.path] = source_of(video)
-    known = hashes[video.path]
-    return known if isinstance(known, MediaError) else Source(video, known.content, known.stamp)
+    hashed = hashes[video.path]
+    return hashed if isinstance(hashed, MediaError) else Source(video, hashed.content, hashed.stamp)

@@ -27,7 +27,8 @@ BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may 
 def extract(
     sources: Sequence[Source], model: Model, method: KeyImageMethod
 ) -> Iterator[list[tuple[int, Features | MediaError]]]:
-    """Decode and encode: batches of (position in `sources`, features or why there are none), in order, none missing.
+    """Decode and encode: yield batches of (position in `sources`, features or why there are none), in order, all of
+    them.
 
     Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
     batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
@@ -58,7 +59,7 @@ def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages
 
 
 def _encode(batch: Sequence[list[KeyImage] | MediaError], model: Model) -> list[Features | MediaError]:
-    """One call to the model for all pictures of the batch, cut back into videos."""
+    """Return the features of each video, from one call to the model for all pictures of the batch."""
     pictures = [image.pixels for images in batch if not isinstance(images, MediaError) for image in images]
     arrays = {name: np.asarray(array) for name, array in model.encode_images(pictures).items()} if pictures else {}
     results: list[Features | MediaError] = []
@@ -81,9 +82,14 @@ def _ahead(
     threads: int = 1,
     stop: Callable[[], object] = lambda: None,
 ) -> Iterator[Out]:
-    """Results in order, from threads that run at most `ahead` items in front of the one that is asked for.
+    """Yield results in order, from threads that run at most `ahead` items in front of the one that is yielded.
 
-    `stop` is called at the end, also at an early one; it may cut short what still runs.
+    Args:
+        work: Is called with each item, in a thread.
+        items: Are taken one by one, as the threads need them.
+        ahead: How many items the threads may be in front.
+        threads: How many items are worked on at once.
+        stop: Is called at the end, also at an early one; it may cut short what still runs.
     """
     pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="decode")
     waiting: deque[Future[Out]] = deque()
@@ -100,7 +106,7 @@ def _ahead(
 
 
 def _batches(items: Iterable[Out], size: int, seconds: float) -> Iterator[list[Out]]:
-    """Lists of at most `size` items; a list is closed early once it has been open for `seconds`."""
+    """Yield lists of at most `size` items; a list is closed early once it has been open for `seconds`."""
     batch: list[Out] = []
     opened = time.monotonic()
     for item in items:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..library import Library
 from ..library.core import ModelLike
-from ..report.explanation import answer
+from ..report.explanation import answer_text
 from ..types import Hit
 
 
@@ -45,7 +45,8 @@ def content(hit: Hit) -> str:
     """What a language model is to read of a hit: which seconds of which video, and what was said of it, if anything."""
     lines = [f"{hit.path.name}, {hit.start:.1f} s to {hit.end:.1f} s"]
     if hit.explanation is not None:
-        lines += [f"{line.question} {answer(line)}" for line in hit.explanation.video_skeleton if line.error is None]
+        answers = [answer for answer in hit.explanation.video_skeleton if answer.error is None]
+        lines += [f"{answer.question} {answer_text(answer)}" for answer in answers]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import MediaError, UsageError
 from ..evaluation import metrics
 from ..features.cache import FeatureCache
-from ..features.lazy import stored
+from ..features.lazy import stored_features
 from ..protocols import Answerer, KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..skeletons.skeletons import Describer, SkeletonQuestion, VideoView, pictures_at, text_skeleton
@@ -47,7 +47,7 @@ def prepare_examples(
     Raises:
         UsageError: where no video can be used.
     """
-    features = stored([sample.video for sample in samples], model, method, cache, advance)
+    features = stored_features([sample.video for sample in samples], model, method, cache, advance)
     usable = [number for number in range(len(samples)) if number not in features.failures]
     if not usable:
         first = next(iter(features.failures.values()), MediaError("the data set", "no samples"))

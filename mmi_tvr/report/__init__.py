@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .evaluation import evaluation_page, heat_map
-from .explanation import aligned, times, verdict
-from .page import clock, moment, search_page
+from .explanation import answer_table, key_image_times, verdict
+from .page import clock_time, search_page, time_range
 
-__all__ = ["aligned", "clock", "evaluation_page", "heat_map", "moment", "search_page", "times", "verdict"]
+__all__ = [
+    "answer_table",
+    "clock_time",
+    "evaluation_page",
+    "heat_map",
+    "key_image_times",
+    "search_page",
+    "time_range",
+    "verdict",
+]

@@ -6,41 +6,50 @@ from itertools import zip_longest
 
 from ..types import Answer, Explanation
 
-Row = tuple[str, ...]
+Cells = tuple[str, ...]
 
 
-def aligned(why: Explanation) -> tuple[Row, list[Row]]:
-    """Column titles, and rows: question, the query's answer, the video's. Where the two were asked different questions,
-    each answer stands behind its own.
+def answer_table(explanation: Explanation) -> tuple[Cells, list[Cells]]:
+    """Return column titles, and rows: question, the query's answer, the video's.
+
+    Where the two were asked different questions, each answer stands behind its question.
 
     >>> both = (Answer("q", "Who?", "a dog"),)
-    >>> aligned(Explanation(both, both, 0.9, 0.5, 0.6))
+    >>> answer_table(Explanation(both, both, 0.9, 0.5, 0.6))
     (('question', 'query', 'video'), [('Who?', 'a dog', 'a dog')])
-    >>> aligned(Explanation(both, (Answer("v", "What?", "", (), "timed out"),), None, 0.5, None))
+    >>> answer_table(Explanation(both, (Answer("v", "What?", "", (), "timed out"),), None, 0.5, None))
     (('query', 'video'), [('Who? a dog', 'What? no answer: timed out')])
     """
-    videos = {line.question: line for line in why.video_skeleton}
-    if why.text_skeleton and {line.question for line in why.text_skeleton} == videos.keys():
-        rows: list[Row] = [(line.question, answer(line), answer(videos[line.question])) for line in why.text_skeleton]
+    text, video = explanation.text_skeleton, explanation.video_skeleton
+    video_answers = {answer.question: answer for answer in video}
+    if text and {answer.question for answer in text} == video_answers.keys():
+        rows: list[Cells] = [
+            (answer.question, answer_text(answer), answer_text(video_answers[answer.question])) for answer in text
+        ]
         return ("question", "query", "video"), rows
-    sides = zip_longest(why.text_skeleton, why.video_skeleton)
-    return ("query", "video"), [
-        tuple(f"{each.question} {answer(each)}" if each else "" for each in row) for row in sides
-    ]
+    pairs = zip_longest(text, video)
+    return ("query", "video"), [tuple(_question_and_answer(answer) for answer in pair) for pair in pairs]
 
 
-def answer(line: Answer) -> str:
-    """An answer, or why there is none."""
-    return f"no answer: {line.error}" if line.error else line.text
+def answer_text(answer: Answer) -> str:
+    """Return an answer, or why there is none."""
+    return f"no answer: {answer.error}" if answer.error else answer.text
 
 
-def times(why: Explanation) -> tuple[float, ...]:
-    """Seconds of the key images that the video's answers came from."""
-    return tuple(sorted({time for line in why.video_skeleton for time in line.times}))
+def key_image_times(explanation: Explanation) -> tuple[float, ...]:
+    """Return the seconds of the key images that the video's answers came from."""
+    return tuple(sorted({time for answer in explanation.video_skeleton for time in answer.times}))
 
 
-def verdict(why: Explanation) -> str:
-    """The numbers in words, or why there are none."""
-    if why.failure is not None or why.probability is None or why.joint_score is None:
-        return f"not re-ranked: {why.failure or 'no joint score'}"
-    return f"joint {why.joint_score:.3f} from cosine {why.cosine:.3f} and probability {why.probability:.3f}"
+def verdict(explanation: Explanation) -> str:
+    """Return the numbers in words, or why there are none."""
+    if explanation.failure is not None or explanation.probability is None or explanation.joint_score is None:
+        return f"not re-ranked: {explanation.failure or 'no joint score'}"
+    return (
+        f"joint {explanation.joint_score:.3f} from cosine {explanation.cosine:.3f} "
+        f"and probability {explanation.probability:.3f}"
+    )
+
+
+def _question_and_answer(answer: Answer | None) -> str:
+    return f"{answer.question} {answer_text(answer)}" if answer else ""

@@ -16,7 +16,7 @@ from ..errors import MediaError
 from ..media.video import frames_at
 from ..search import SearchResult
 from ..types import Explanation, Hit, Pixels
-from .explanation import Row, aligned, times, verdict
+from .explanation import Cells, answer_table, key_image_times, verdict
 
 _SIDE = 270  # pixels, the shorter side of a thumbnail
 _SMALL = 96  # the same, of the key images below an explanation
@@ -24,48 +24,54 @@ _QUALITY = 82
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """What the template shows of one hit; `thumbnail` is a data URI, or empty where `trouble` says why."""
+class HitCard:
+    """What the template shows of one hit; `thumbnail` is a data URI, or empty where `problem` says why."""
 
     hit: Hit
-    moment: str
+    time_range: str
     link: str
     thumbnail: str
-    trouble: str
-    why: Why | None
+    problem: str
+    explanation: ExplanationView | None
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class ExplanationView:
     """What the template shows of an explanation; `images` are (time, data URI) of key images that can be read."""
 
     verdict: str
-    titles: Row
-    rows: Sequence[Row]
+    titles: Cells
+    rows: Sequence[Cells]
     images: Sequence[tuple[float, str]]
 
 
 def search_page(result: SearchResult) -> str:
-    """The page as text. A video that can no longer be read keeps its place, with the reason instead of a picture."""
+    """Return the page as text.
+
+    A video that can no longer be read keeps its place, with the reason instead of a picture.
+    """
     environment = Environment(loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True)
-    cards = [_card(hit) for hit in ([*result] or ([result.closest] if result.closest else []))]
+    hits = list(result)
+    if not hits and result.closest is not None:
+        hits = [result.closest]
+    cards = [_card(hit) for hit in hits]
     return environment.get_template("search.html.j2").render(result=result, cards=cards)
 
 
 def picture(path: Path, time: float) -> str:
-    """What a video shows at a time (seconds), as a data URI. MediaError where the file cannot be read."""
+    """Return what a video shows at a time (seconds), as a data URI. MediaError where the file cannot be read."""
     return _data_uri(frames_at(path, [time], size=_SIDE, exact=False).pixels[0])
 
 
-def moment(hit: Hit) -> str:
-    """The hit's time range as m:ss-m:ss, in whole seconds that contain it."""
-    return f"{clock(hit.start)}-{clock(math.ceil(hit.end))}"
+def time_range(hit: Hit) -> str:
+    """Return the hit's time range as m:ss-m:ss, in whole seconds that contain it."""
+    return f"{clock_time(hit.start)}-{clock_time(math.ceil(hit.end))}"
 
 
-def clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on.
+def clock_time(seconds: float) -> str:
+    """Return seconds as m:ss, or h:mm:ss from an hour on.
 
-    >>> clock(75.4), clock(3661)
+    >>> clock_time(75.4), clock_time(3661)
     ('1:15', '1:01:01')
     """
     minutes, second = divmod(int(seconds), 60)
@@ -79,21 +85,23 @@ def _data_uri(pixels: Pixels) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _card(hit: Hit) -> Card:
+def _card(hit: Hit) -> HitCard:
     # A media fragment (W3C): the browser starts at the moment and stops at its end.
     link = f"{hit.path.absolute().as_uri()}#t={hit.start:.2f},{hit.end:.2f}"
     try:
-        shown, trouble = picture(hit.path, hit.time), ""
+        thumbnail, problem = picture(hit.path, hit.time), ""
     except MediaError as error:
-        shown, trouble = "", error.reason
-    return Card(hit, moment(hit), link, shown, trouble, _why(hit.path, hit.explanation) if hit.explanation else None)
+        thumbnail, problem = "", error.reason
+    view = _explanation_view(hit.path, hit.explanation) if hit.explanation else None
+    return HitCard(hit, time_range(hit), link, thumbnail, problem, view)
 
 
-def _why(path: Path, why: Explanation) -> Why:
-    seconds = times(why)
+def _explanation_view(path: Path, explanation: Explanation) -> ExplanationView:
+    seconds = key_image_times(explanation)
     try:
         pictures = frames_at(path, seconds, size=_SMALL, exact=False).pixels if seconds else ()
     except MediaError:  # the card says so already
         pictures = ()
     images = [(time, _data_uri(pixels)) for time, pixels in zip(seconds, pictures, strict=False)]
-    return Why(verdict(why), *aligned(why), images)
+    titles, rows = answer_table(explanation)
+    return ExplanationView(verdict(explanation), titles, rows, images)

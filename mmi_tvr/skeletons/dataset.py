@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..features.lazy import Stored
+from ..features.lazy import StoredFeatures
 from ..protocols import Judge
 from ..types import Features, FloatArray, Pixels, Sample, Skeleton
 from .skeletons import Describer, VideoView, pictures_at, skeleton_text, text_skeletons
@@ -19,7 +19,7 @@ Advance = Callable[[int], object]  # steps that are done
 
 
 def video_views(
-    samples: Sequence[Sample], features: Stored, sampling: str, numbers: Sequence[int] | None = None
+    samples: Sequence[Sample], features: StoredFeatures, sampling: str, numbers: Sequence[int] | None = None
 ) -> list[VideoView]:
     """Return samples as questions are asked about them; features and pictures are read at use.
 
@@ -92,11 +92,11 @@ def describe(
     return texts, videos
 
 
-def _read_features(features: Stored, number: int) -> Features:
+def _read_features(features: StoredFeatures, number: int) -> Features:
     return features[number]
 
 
-def _read_pictures(features: Stored, number: int, sample: Sample, times: Sequence[float]) -> list[Pixels]:
+def _read_pictures(features: StoredFeatures, number: int, sample: Sample, times: Sequence[float]) -> list[Pixels]:
     if number in features.failures:
         raise features.failures[number]
     return pictures_at([sample.video.path], times)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..features.cache import FeatureCache
-from ..features.lazy import Stored, stored
+from ..features.lazy import StoredFeatures, stored_features
 from ..protocols import KeyImageMethod, Model
 from ..types import Video
 from ..utils import distributed
@@ -15,7 +15,7 @@ from ..utils.progress import Progress
 
 def shared_features(
     videos: Sequence[Video], model: Model, method: KeyImageMethod, cache: Path, progress: Progress
-) -> Stored:
+) -> StoredFeatures:
     """Return the features of every video; every process calls this with the same videos.
 
     Each process makes its share of those that the cache does not have yet, and then reads those of all.
@@ -29,8 +29,8 @@ def shared_features(
     """
     share = videos[distributed.rank() :: distributed.world_size()]
     progress.begin("features", len(share))
-    features = stored(share, model, method, FeatureCache(cache), progress.advance)
+    features = stored_features(share, model, method, FeatureCache(cache), progress.advance)
     if distributed.world_size() == 1:
         return features
     distributed.barrier()
-    return stored(videos, model, method, FeatureCache(cache))
+    return stored_features(videos, model, method, FeatureCache(cache))

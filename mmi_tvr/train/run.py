@@ -21,7 +21,7 @@ from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
-from ..features.lazy import Stored
+from ..features.lazy import StoredFeatures
 from ..protocols import GeneratedDataset, GroupedDataset, KeyImageMethod, TrainableModel
 from ..rerank import skeleton as skeleton_reranking
 from ..rerank import skeleton_options
@@ -46,7 +46,7 @@ class SplitData:
     data set knows none)."""
 
     samples: Sequence[Sample]
-    features: Stored
+    features: StoredFeatures
     usable: Sequence[int]
     groups: Sequence[Sequence[int]] | None
 
@@ -138,7 +138,7 @@ class _StepLines:
             self._progress.say(f"step {report.step} ({report.stage}): {values}")
 
 
-def evaluated(model: TrainableModel, samples: Sequence[Sample], features: Stored) -> Report:
+def evaluated(model: TrainableModel, samples: Sequence[Sample], features: StoredFeatures) -> Report:
     """Return the model's report on samples whose features are there."""
     usable = [number for number in range(len(samples)) if number not in features.failures]
     embedded = dict(zip(usable, model.embed_videos([features[number] for number in usable]), strict=True))

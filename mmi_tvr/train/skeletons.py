@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..features.lazy import Stored
+from ..features.lazy import StoredFeatures
 from ..protocols import Model
 from ..scoring.similarity import Gallery
 from ..skeletons import dataset
@@ -49,7 +49,7 @@ def make(
     model: Model,
     describer: Describer,
     samples: Sequence[Sample],
-    features: Stored,
+    features: StoredFeatures,
     numbers: Sequence[int],
     *,
     sampling: str,

@@ -47,17 +47,17 @@ def _steps(cache: Path, batch: int, chunk: int, repeats: int) -> Iterator[str]:
 def _features(cache: Path, videos: int, repeats: int) -> Iterator[str]:
     """An epoch's features: read from the cache, or decoded and encoded again; then embeddings from features."""
     from mmi_tvr.features.cache import FeatureCache
-    from mmi_tvr.features.lazy import stored
+    from mmi_tvr.features.lazy import stored_features
 
     model, paths, method, _ = _parts(videos)
-    made = stored(paths, model, method, FeatureCache(cache))
+    made = stored_features(paths, model, method, FeatureCache(cache))
 
     def read() -> object:
-        return stored(paths, model, method, FeatureCache(cache))[:]
+        return stored_features(paths, model, method, FeatureCache(cache))[:]
 
     def decode() -> object:
         with tempfile.TemporaryDirectory() as other:
-            return stored(paths, model, method, FeatureCache(Path(other)))[:]
+            return stored_features(paths, model, method, FeatureCache(Path(other)))[:]
 
     seconds = timing.rounds({"cached": read, "decoded again": decode}, min(repeats, 3))
     yield from timing.table(f"training: features of {videos} videos", seconds, "cached")
@@ -86,13 +86,13 @@ def _step(cache: Path, batch: int, chunk: int | None) -> tuple[float, float]:
     import torch
 
     from mmi_tvr.features.cache import FeatureCache
-    from mmi_tvr.features.lazy import stored
+    from mmi_tvr.features.lazy import stored_features
     from mmi_tvr.nn.losses import Temperature
     from mmi_tvr.train.objective import Objective
     from mmi_tvr.train.pairs import PairBatches
 
     model, videos, method, dataset = _parts(batch)
-    features = stored(videos, model, method, FeatureCache(cache))
+    features = stored_features(videos, model, method, FeatureCache(cache))
     data = PairBatches(model, dataset.samples(), features, range(len(videos)), dataset.groups(), batch=batch, seed=0)
     held = next(data.epoch(0))
     model.network.train()

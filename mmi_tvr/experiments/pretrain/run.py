@@ -14,7 +14,7 @@ from ... import plugins, prompt_templates
 from ...datasets.moving_shapes import MovingShapes
 from ...encoders.llava import Llava
 from ...evaluation import metrics
-from ...features.lazy import Stored
+from ...features.lazy import StoredFeatures
 from ...models.mmi.network import PROMPTS
 from ...train.features import shared_features
 from ...train.loop import StepReport, Trainer
@@ -139,7 +139,7 @@ class _Stages:
         self._save()
         return percentage
 
-    def _features(self, dataset: MovingShapes) -> Stored:
+    def _features(self, dataset: MovingShapes) -> StoredFeatures:
         """Return the vision features of a split by the tower as it is saved; files that are missing are rendered."""
         pending = len(dataset.pending())
         if pending and distributed.rank() == 0:
