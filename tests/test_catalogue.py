@@ -1,0 +1,227 @@
+"""The catalogue by itself, with contents that were never decoded."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmi_tvr.errors import MmiTvrError
+from mmi_tvr.library.catalogue import Catalogue, CatalogueCounts, Content, File
+from mmi_tvr.library.migrations import LATEST, migrate, schema_version
+from mmi_tvr.library.scan import Root
+from mmi_tvr.types import Embeddings
+
+A, B, C, D = Path("/films/a.mp4"), Path("/films/b.mp4"), Path("/films/c.mp4"), Path("/films/d.mp4")
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    opened = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+    yield opened
+    opened.close()
+
+
+def embeddings(*segments: tuple[float, float, float]) -> Embeddings:
+    """Embeddings with these segments; a catalogue keeps no vectors."""
+    moments = np.ones((len(segments), 4), np.float32) / 2
+    return Embeddings(moments[0], moments, np.array(segments, np.float64))
+
+
+def add(catalogue: Catalogue, sha256: str, *paths: Path, segments=()) -> int:
+    """Add a content with these files; indexed if it has segments."""
+    number = catalogue.content_number(sha256)
+    for path in paths:
+        catalogue.put_file(path, (10, 20), number)
+    if segments:
+        catalogue.set_indexed(number, embeddings(*segments))
+    return number
+
+
+def fail_in_a_transaction(catalogue: Catalogue, error: Exception) -> None:
+    with catalogue.transaction():
+        catalogue.set_meta(dim=4)
+        raise error
+
+
+def test_a_number_is_never_given_out_twice(catalogue):
+    first, second = catalogue.content_number("aa"), catalogue.content_number("bb")
+    assert catalogue.content_number("aa") == first != second
+    catalogue.drop_contents([second])
+    assert catalogue.content_number("cc") > second
+
+
+def test_files_and_roots_come_back_as_they_were_put(catalogue):
+    number = catalogue.content_number("aa")
+    odd = Path(os.fsdecode(b"/films/caf\xe9 \n.mp4"))
+    catalogue.put_file(odd, (5, 6), number)
+    catalogue.put_file(B, (7, 8), None, "closed to us")
+    assert catalogue.files() == {odd: File((5, 6), number, None), B: File((7, 8), None, "closed to us")}
+    catalogue.put_file(B, (9, 9), number)
+    catalogue.drop_files([odd])
+    assert catalogue.files() == {B: File((9, 9), number, None)}
+    catalogue.add_root(Root(Path("/z"), ("*.part", "drafts")))
+    catalogue.add_root(Root(Path("/a")))
+    catalogue.add_root(Root(Path("/z"), ("other",)))
+    assert catalogue.roots() == [Root(Path("/a")), Root(Path("/z"), ("other",))]
+    catalogue.drop_root(Path("/a"))
+    assert catalogue.roots() == [Root(Path("/z"), ("other",))]
+
+
+def test_meta_is_json_by_key(catalogue):
+    assert catalogue.meta("dim") is None
+    assert catalogue.meta("dim", 3) == 3
+    catalogue.set_meta(dim=4, settings={"model": {"name": "auto"}})
+    catalogue.set_meta(dim=5)
+    assert catalogue.all_meta() == {"dim": 5, "settings": {"model": {"name": "auto"}}}
+
+
+def test_counts_say_what_they_count(catalogue):
+    add(catalogue, "aa", A, B, segments=[(0, 1, 0.5), (1, 2, 1.5)])
+    add(catalogue, "bb", C)
+    catalogue.set_quarantined(add(catalogue, "cc", D), "no picture")
+    catalogue.put_file(Path("/films/e.mp4"), (0, 0), None, "closed to us")
+    add(catalogue, "dd", segments=[(0, 4, 2)])  # no file leads to it
+    assert catalogue.counts() == CatalogueCounts(
+        indexed_contents=1,
+        pending_contents=1,
+        quarantined_contents=1,
+        files=5,
+        unreadable_files=1,
+        moments=3,
+    )
+
+
+def test_a_content_waits_until_it_is_indexed_and_again_when_it_is_to(catalogue):
+    number = add(catalogue, "aa", B, A)
+    orphan = add(catalogue, "bb")
+    assert catalogue.pending_contents() == [Content(number, "aa", (A, B))]  # nothing leads to the other one
+    catalogue.set_quarantined(number, "no picture")
+    assert catalogue.pending_contents() == []
+    catalogue.set_pending()  # of the indexed ones
+    assert catalogue.content_states() == {number: "quarantined", orphan: "pending"}
+    catalogue.set_pending(state="quarantined")
+    assert catalogue.content_states()[number] == "pending"
+    catalogue.set_indexed(number, embeddings((0, 1, 0.5)))
+    assert catalogue.content_states()[number] == "indexed"
+    catalogue.set_pending([number])
+    assert catalogue.content_states()[number] == "pending"
+
+
+def test_pending_contents_come_by_number_with_their_paths_in_order(catalogue):
+    first = add(catalogue, "aa", D, B)
+    second = add(catalogue, "bb", A, C)
+    assert catalogue.pending_contents() == [Content(first, "aa", (B, D)), Content(second, "bb", (A, C))]
+
+
+def test_indexing_again_replaces_moments_reason_and_duration(catalogue):
+    number = add(catalogue, "aa", A, segments=[(0, 1, 0.5), (1, 2, 1.5), (2, 3, 2.5)])
+    catalogue.set_quarantined(number, "no picture")
+    catalogue.set_indexed(number, embeddings((0, 2.5, 1), (2.5, 7, 6)))
+    paths, segments = catalogue.entries([number])[number]
+    assert segments.tolist() == [[0, 2.5, 1], [2.5, 7, 6]]
+    assert paths == (A,)
+    assert catalogue.duration() == 7
+    assert catalogue._db.execute("SELECT reason FROM contents").fetchall() == [(None,)]
+
+
+def test_duration_is_of_what_can_be_searched(catalogue):
+    add(catalogue, "aa", A, segments=[(0, 4, 2)])
+    catalogue.set_pending([add(catalogue, "bb", B, segments=[(0, 32, 2)])])
+    assert catalogue.duration() == 4
+
+
+def test_the_index_should_hold_each_indexed_content_and_its_moments(catalogue):
+    first = add(catalogue, "aa", A, segments=[(0, 1, 0.5), (1, 2, 1.5)])
+    add(catalogue, "bb", B)
+    third = add(catalogue, "cc", C, segments=[(0, 1, 0.5)])
+    assert catalogue.expected_ids().tolist() == [
+        first << 12, (first << 12) + 1, (first << 12) + 2, third << 12, (third << 12) + 1,
+    ]  # fmt: skip
+    catalogue.set_pending([first])
+    assert catalogue.expected_ids().tolist() == [third << 12, (third << 12) + 1]
+    catalogue.drop_files([C])
+    catalogue.drop_contents([third])
+    assert catalogue.expected_ids().tolist() == []
+
+
+def test_entries_are_of_indexed_contents_with_a_file(catalogue):
+    copies = add(catalogue, "aa", C, A, B, segments=[(0, 1, 0.5), (1, 2, 1.5)])
+    pending = add(catalogue, "bb", D, segments=[(0, 1, 0.5)])
+    catalogue.set_pending([pending])
+    orphan = add(catalogue, "cc", segments=[(0, 1, 0.5)])
+    entries = catalogue.entries([copies, pending, orphan, 99])
+    assert list(entries) == [copies]
+    assert entries[copies][0] == (A, B, C)
+    assert entries[copies][1].tolist() == [[0, 1, 0.5], [1, 2, 1.5]]
+    assert catalogue.searchable() == [copies]
+    assert catalogue.hashes_of([copies, orphan, 99]) == {copies: "aa", orphan: "cc"}
+    assert catalogue.content_hashes() == {"aa", "bb", "cc"}
+    assert catalogue.orphans() == [orphan]
+
+
+def test_quarantined_files_have_their_own_reason_or_that_of_their_bytes(catalogue):
+    content = add(catalogue, "aa", D, B)
+    catalogue.set_quarantined(content, "no picture")
+    catalogue.put_file(C, (0, 0), None, "closed to us")
+    add(catalogue, "bb", A, segments=[(0, 1, 0.5)])
+    assert catalogue.quarantined_files() == [(B, "no picture"), (C, "closed to us"), (D, "no picture")]
+
+
+def test_a_transaction_is_all_or_nothing(catalogue):
+    with pytest.raises(ZeroDivisionError):
+        fail_in_a_transaction(catalogue, ZeroDivisionError())
+    assert catalogue.meta("dim") is None
+    assert not catalogue._db.in_transaction
+    with catalogue.transaction():
+        catalogue.set_meta(dim=4)
+    assert catalogue.meta("dim") == 4
+
+
+def test_a_full_disk_is_one_line(catalogue):
+    with pytest.raises(MmiTvrError, match=r"catalogue.sqlite: cannot be written \(database or disk is full\)"):
+        fail_in_a_transaction(catalogue, sqlite3.OperationalError("database or disk is full"))
+    assert catalogue.meta("dim") is None
+
+
+def test_the_version_changes_when_another_connection_commits(catalogue):
+    before = catalogue.data_version()
+    with catalogue.transaction():
+        catalogue.set_meta(dim=4)
+    assert catalogue.data_version() == before
+    second = Catalogue(catalogue.path)
+    with second.transaction():
+        second.set_meta(dim=5)
+    second.close()
+    assert catalogue.data_version() != before
+
+
+def test_a_copy_is_whole_and_replaces_what_an_earlier_one_left(catalogue, tmp_path):
+    path = tmp_path / "copy.sqlite"
+    for leftover in ("copy.sqlite-wal", "copy.sqlite-shm", "copy.sqlite.tmp"):
+        (tmp_path / leftover).write_bytes(b"left over" * 1000)
+    add(catalogue, "aa", A, segments=[(0, 1, 0.5)])
+    catalogue.copy_to(path)
+    assert sorted(file.name for file in tmp_path.glob("copy*")) == ["copy.sqlite"]
+    copy = Catalogue(path)
+    assert copy.files() == catalogue.files()
+    copy.set_meta(dim=7)
+    assert catalogue.meta("dim") is None
+    catalogue.replace_with(copy)
+    copy.close()
+    assert catalogue.meta("dim") == 7
+
+
+def test_an_older_catalogue_is_brought_up_to_date_once(tmp_path):
+    database = sqlite3.connect(tmp_path / "catalogue.sqlite", isolation_level=None)
+    assert schema_version(database) == 0
+    migrate(database)
+    assert schema_version(database) == LATEST
+    tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert {"meta", "roots", "contents", "files", "moments"} <= {name for (name,) in tables}
+    migrate(database)  # nothing is left to do
+    database.close()
+    Catalogue(tmp_path / "catalogue.sqlite").close()
