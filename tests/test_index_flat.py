@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from indexes import DIM, naive, opened, unit
 
-from mmi_tvr.errors import LibraryBusy, UsageError
-from mmi_tvr.index import _store
-from mmi_tvr.index._store import VectorStore
+from mmi_tvr.errors import IndexMismatch, IndexMissing, LibraryBusy, UsageError
+from mmi_tvr.index import _exact, _store
+from mmi_tvr.index._common import checked_ids, checked_vectors, matches, merge
+from mmi_tvr.index._store import DEAD, Manifest, VectorStore
 from mmi_tvr.types import Filter
 
 PALETTE = np.concatenate([unit(4, 3), unit(2, 3), -unit(1, 3)])  # few vectors, so that ties are common
@@ -201,6 +202,206 @@ class TestFlat:
         with pytest.raises(UsageError, match=r"not a readable vector index .*--rebuild") as caught:
             opened("flat", tmp_path)
         assert "\n" not in str(caught.value)
+
+
+class TestExact:
+    """`_exact.search` and `_common.merge` against a full sort."""
+
+    def test_a_pair_has_one_score_whatever_the_product_says(self, monkeypatch):
+        """A float32 product may be off by its rounding: candidates within the margin are scored again."""
+        vectors = unit(300, 64, seed=4)
+        close_rows = vectors[:1] + 2e-8 * unit(200, 64, seed=5)
+        vectors = np.concatenate([close_rows.astype(np.float32), vectors])
+        ids = np.random.default_rng(1).permutation(len(vectors))
+        queries = np.concatenate([close_rows[:3], unit(2, 64, seed=6)]).astype(np.float32)
+        expected_scores, expected_ids = naive(dict(zip(ids, vectors, strict=True)), queries, 40)
+        scores, nearest = _exact.search(vectors, ids, queries, 40)
+        assert (nearest == expected_ids).all()
+        assert (scores == expected_scores).all()
+
+    @pytest.mark.parametrize("share", [0.1, 0.9])
+    @pytest.mark.parametrize("queries", [1, 7])
+    def test_masked_rows_never_come_back_however_few_are_left(self, monkeypatch, share, queries):
+        monkeypatch.setattr(_exact, "_SCORES", 64)
+        monkeypatch.setattr(_exact, "_QUERIES", 4)
+        monkeypatch.setattr(_exact, "_GATHERED", 9)
+        vectors, ids = unit(150, 8), np.arange(150) * 3
+        allowed = np.random.default_rng(2).random(150) < share
+        stored = dict(zip(ids[allowed], vectors[allowed], strict=True))
+        probes = unit(queries, 8, seed=3)
+        expected_scores, expected_ids = naive(stored, probes, 200)
+        scores, nearest = _exact.search(vectors, ids, probes, 200, allowed)
+        assert (nearest == expected_ids).all()
+        assert (scores == expected_scores).all()
+
+    @pytest.mark.parametrize(("share", "gathers"), [(0.2, True), (0.3, False)])
+    def test_few_allowed_rows_are_copied_out(self, monkeypatch, share, gathers):
+        blocks = []
+        candidates = _exact._candidates
+        monkeypatch.setattr(
+            _exact, "_candidates", lambda block, *arguments: blocks.append(len(block)) or candidates(block, *arguments)
+        )
+        allowed = np.arange(100) < 100 * share
+        _exact.search(unit(100, 8), np.arange(100), unit(1, 8, seed=3), 5, allowed)
+        assert blocks == [int(100 * share) if gathers else 100]
+
+    def test_only_rows_that_may_belong_to_the_best_are_scored_again(self):
+        vectors = unit(5_000, 32)
+        queries = unit(4, 32, seed=1)
+        floor = np.full(4, -np.inf, np.float32)
+        query_rows, rows = _exact._candidates(vectors, queries, None, floor, 10)
+        assert (np.bincount(query_rows) >= 10).all()
+        assert len(rows) < 80
+        best = np.sort(queries @ vectors.T, axis=1)[:, -1]
+        assert len(_exact._candidates(vectors, queries, None, best, 10)[1]) == 4
+
+    def test_dots_are_summed_in_double_precision(self):
+        large = np.float32([[1e8, 1, -1e8, 1]])
+        ones = np.ones((1, 4), np.float32)
+        assert _exact.dots(large, np.array([0]), ones, np.array([0])).tolist() == [2]
+
+    def test_merging_keeps_queries_apart_and_ties_by_id(self):
+        best = np.float32([[0.9, 0.1], [0.5, -np.inf]]), np.array([[4, 9], [7, -1]])
+        scores, ids = merge(best, np.array([1, 0, 0, 1]), np.float32([0.5, 0.9, 0.2, 0.4]), np.array([6, 3, 8, 2]))
+        assert ids.tolist() == [[3, 4], [6, 7]]
+        assert scores.tolist() == np.float32([[0.9, 0.9], [0.5, 0.5]]).tolist()
+
+
+class TestInput:
+    @pytest.mark.parametrize(
+        ("ids", "message"),
+        [
+            ([[1, 2]], r"one row of integers, not int64 of shape \(1, 2\)"),
+            (np.array([2**63], np.uint64), "between 0 and"),
+            ([5, 3, 5], "id 5 comes twice"),
+            ([True, False], "integers, not bool"),
+        ],
+    )
+    def test_ids(self, ids, message):
+        with pytest.raises(UsageError, match=message):
+            checked_ids(ids)
+
+    def test_the_largest_id_and_the_least_length(self):
+        assert checked_ids([2**63 - 1, 0]).tolist() == [2**63 - 1, 0]
+        assert checked_ids([]).shape == (0,)
+        for length, message in ((1.0009, None), (1.0011, "length 1.001"), (0.9991, None), (0.9989, "length 0.9989")):
+            vector = np.float64([[length, 0]])
+            if message is None:
+                assert checked_vectors(vector, 2).dtype == np.float32
+            else:
+                with pytest.raises(UsageError, match=message):
+                    checked_vectors(vector, 2)
+
+    def test_no_filter_is_no_mask(self):
+        ids = np.array([0, 1, 4096])
+        assert matches(ids, None) is None
+        assert matches(ids, Filter()) is None
+        assert matches(ids, Filter(level="video")).tolist() == [True, False, True]
+        assert matches(ids, Filter(level="moment")).tolist() == [False, True, False]
+        assert matches(ids, Filter(videos=frozenset({1}))).tolist() == [False, False, True]
+        assert matches(ids, Filter(level="moment", videos=frozenset({1}))).tolist() == [False, False, False]
+
+
+class TestStore:
+    def test_rows_beyond_the_manifest_are_never_read_and_are_overwritten(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.add(np.arange(3), unit(3))
+        index.flush()
+        index.add(np.array([7]), unit(1, seed=7))  # not flushed, as if killed here
+        second = opened("flat", tmp_path)
+        assert second.ids().tolist() == [0, 1, 2]
+        second.add(np.array([8]), unit(1, seed=8))
+        second.flush()
+        third = opened("flat", tmp_path)
+        assert third.ids().tolist() == [0, 1, 2, 8]
+        np.testing.assert_array_equal(third.get(np.array([8])), unit(1, seed=8))
+
+    def test_an_unchanged_store_is_not_committed_and_a_changed_one_counts_up(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.flush()
+        assert Manifest.read(tmp_path).serial == 0
+        for serial in (1, 2):
+            index.add(np.array([serial]), unit(1))
+            index.flush()
+            index.flush()
+            manifest = Manifest.read(tmp_path)
+            assert (manifest.serial, manifest.count) == (serial, serial)
+
+    def test_a_deletion_is_on_disk_as_a_tombstone(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.add(np.arange(6), unit(6))
+        index.flush()
+        index.delete(np.array([0, 1, 4]))
+        index.flush()
+        [file] = tmp_path.glob("ids-*")
+        assert np.fromfile(file, "<i8").tolist() == [DEAD, DEAD, 2, 3, DEAD, 5]
+        index.delete(np.array([3]))
+        index.flush()
+        assert np.fromfile(file, "<i8").tolist() == [DEAD, DEAD, 2, DEAD, DEAD, 5]
+        assert index.store.dead == opened("flat", tmp_path).store.dead == 4
+
+    @pytest.mark.parametrize(("rows", "deleted", "compacts"), [(100, 8, False), (100, 9, False), (20, 9, True)])
+    def test_compaction_needs_many_dead_rows_and_a_share(self, tmp_path, monkeypatch, rows, deleted, compacts):
+        monkeypatch.setattr(_store, "_COMPACT_ROWS", 8)
+        index = opened("flat", tmp_path)
+        index.add(np.arange(rows), unit(rows))
+        index.flush()
+        before = index.store.generation
+        index.delete(np.arange(deleted))
+        index.flush()
+        assert (index.store.generation != before) == compacts
+        assert index.store.rows == (rows - deleted if compacts else rows)
+        assert index.ids().tolist() == list(range(deleted, rows))
+        np.testing.assert_array_equal(index.get(np.array([rows - 1])), unit(rows)[-1:])
+        assert len(list(tmp_path.iterdir())) == 3
+
+    def test_a_store_of_another_format_is_refused(self, tmp_path):
+        opened("flat", tmp_path).close()
+        manifest = tmp_path / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
+        with pytest.raises(IndexMissing, match="its format is flat 2, this version reads flat 1"):
+            opened("flat", tmp_path)
+
+    def test_missing_files_are_named_by_their_generation(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.add(np.arange(3), unit(3))
+        index.close()
+        next(tmp_path.glob("ids-*")).unlink()
+        with pytest.raises(IndexMissing, match=f"the files of generation {index.store.generation} are missing"):
+            opened("flat", tmp_path, create=False)
+
+    def test_vectors_that_are_too_few_are_damage(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.add(np.arange(3), unit(3))
+        index.close()
+        file = next(tmp_path.glob("vectors-*"))
+        file.write_bytes(file.read_bytes()[:-4])
+        with pytest.raises(IndexMissing, match="fewer than the 3 rows it should have"):
+            opened("flat", tmp_path)
+
+    def test_a_writer_removes_what_killed_ones_left_and_a_reader_does_not(self, tmp_path):
+        index = opened("flat", tmp_path)
+        leftovers = [tmp_path / name for name in ("vectors-dead.f32", "ids-dead.i64", ".manifest.json.1.tmp")]
+        for file in leftovers:
+            file.touch()
+        opened("flat", tmp_path, create=False)
+        assert all(file.exists() for file in leftovers)
+        index.add(np.array([1]), unit(1))
+        assert not any(file.exists() for file in leftovers)
+
+    def test_another_maker_that_took_the_folder_is_noticed_before_a_write(self, tmp_path):
+        index = opened("flat", tmp_path)
+        for file in tmp_path.iterdir():
+            file.unlink()
+        opened("flat", tmp_path, fingerprint="made-by-b").close()
+        with pytest.raises(IndexMismatch):
+            index.add(np.array([1]), unit(1))
+
+    def test_closing_flushes(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.add(np.array([1]), unit(1))
+        index.close()
+        assert opened("flat", tmp_path).ids().tolist() == [1]
 
 
 def vectors_of_step(ids, step):

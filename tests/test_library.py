@@ -122,6 +122,8 @@ def test_remove_forgets_files_and_folders(folder, library):
     assert library.remove(folder / "part0" / "red.mp4") == ((folder / "part0" / "red.mp4").resolve(),)
     assert len(library.remove(folder / "part1")) == 2
     assert library.status().videos == 1
+    catalogue = library._open()
+    assert library._current_searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
     with pytest.raises(UsageError, match="knows nothing of it"):
         library.remove(folder / "part1")
     library.remove(folder)
@@ -188,6 +190,70 @@ def test_a_file_that_changes_under_our_hands_waits_for_the_next_run(folder, libr
     assert library.status().pending == 0
 
 
+def test_a_named_file_that_vanished_is_forgotten(folder, library):
+    library.index(folder)
+    red = folder / "part0" / "red.mp4"
+    red.unlink()
+    report = library.index(red)
+    assert counts(report) == {"removed": 1}
+    assert report.removed == (red.resolve(),)
+    assert library.status().files == 3
+
+
+def test_every_file_that_cannot_be_searched_is_in_the_coverage(folder, library):
+    (folder / "text.mkv").write_text("no video")
+    os.mkfifo(folder / "pipe.mp4")
+    library.index(folder)
+    coverage = library.search("red").coverage
+    assert (coverage.searched, coverage.pending, coverage.quarantined) == (4, 0, 2)
+
+
+def test_progress_is_one_step_a_file_and_one_a_video(folder, library):
+    shutil.copy(folder / "part0" / "red.mp4", folder / "again.mp4")
+    progress = RecordedProgress()
+    library.index(folder, progress=progress)
+    assert progress.stages == [("reading", 5), ("embedding", 4)]
+    assert progress.steps == [5, 4]
+
+
+def test_copies_that_arrive_as_one_goes_are_one_move_and_one_copy(folder, library):
+    red = folder / "part0" / "red.mp4"
+    library.index(folder)
+    shutil.copy(red, folder / "x.mp4")
+    red.rename(folder / "y.mp4")
+    report = library.index(folder)
+    assert counts(report) == {"moved": 1, "copies": 1, "unchanged": 3}
+    assert report.removed == ()
+
+
+def test_two_that_went_for_one_copy_are_one_move_and_one_removal(folder, library):
+    red = folder / "part0" / "red.mp4"
+    shutil.copy(red, folder / "again.mp4")
+    library.index(folder)
+    (folder / "again.mp4").unlink()
+    red.rename(folder / "y.mp4")
+    report = library.index(folder)
+    assert counts(report) == {"moved": 1, "unchanged": 3, "removed": 1}
+
+
+def test_a_quarantined_file_that_is_written_again_is_tried_again(folder, library):
+    broken = folder / "broken.mp4"
+    broken.write_text("still being copied")
+    library.index(folder)
+    os.utime(broken, ns=(7, 7))  # the same bytes at another time
+    progress = RecordedProgress()
+    assert counts(library.index(folder, progress=progress)) == {"unchanged": 4, "quarantined": 1}
+    assert ("embedding", 1) in progress.stages
+
+
+def test_a_model_that_cannot_be_had_says_so_before_anything_is_read(folder, library, monkeypatch):
+    progress = RecordedProgress()
+    fresh = Library(library.path, settings=Settings(model=Section(name="clip4clip", checkpoint="no/such")))
+    with pytest.raises(MmiTvrError):
+        fresh.index(folder, progress=progress)
+    assert progress.stages == []
+
+
 # The library's own folder
 
 
@@ -212,6 +278,19 @@ def test_opening_wrong_folders(tmp_path, folder):
         Library(tmp_path / "broken").status()
 
 
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Library("~/videos").path == tmp_path / "videos"
+
+
+def test_what_a_killed_first_run_left_is_no_foreign_folder(folder, tmp_path):
+    (tmp_path / "library").mkdir()
+    for name in ("catalogue.sqlite-wal", "writer.lock"):
+        (tmp_path / "library" / name).touch()
+    with Library(tmp_path / "library", model=FakeModel()) as library:
+        assert counts(library.index(folder))["added"] == 4
+
+
 def test_a_library_inside_the_folder_it_indexes(folder):
     with Library(folder / "library", model=FakeModel(), relevance=clipped) as library:
         assert counts(library.index(folder)) == {"added": 4, "embedded": 4}
@@ -233,7 +312,9 @@ def test_status_without_a_model(folder, library):
     library.index(folder)
     status = Library(library.path).status()
     assert (status.videos, status.files, status.pending, status.model) == (4, 4, 0, "fake")
-    assert status.moments >= 4
+    catalogue = Catalogue(library.path / "catalogue.sqlite")
+    assert status.moments == len(catalogue.expected_ids()) - 4 >= 4
+    catalogue.close()
     assert status.duration == pytest.approx(8, abs=0.5)
     assert status.size > 0
     assert [root.path for root in status.roots] == [folder.resolve()]
@@ -325,6 +406,21 @@ def test_files_are_forgotten_at_once_in_the_middle_of_a_rebuild(folder, library)
     assert len(rebuilt.search("red", top=9, min_relevance=0)) == 2
 
 
+def test_a_file_that_an_unfinished_rebuild_does_not_know_is_forgotten(folder, library):
+    class Stops(FakeModel):
+        def embed_videos(self, features):
+            raise KeyboardInterrupt
+
+    library.index(folder)
+    red = folder / "part0" / "red.mp4"
+    aside = red.rename(folder.parent / "red.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        Library(library.path, model=Stops(vision=1)).index(rebuild=True)
+    aside.rename(red)
+    assert library.remove(red) == (red.resolve(),)
+    assert library.status().rebuilding == 3
+
+
 def test_a_rebuild_that_cannot_begin_leaves_nothing(folder, library):
     library.index(folder)
     with pytest.raises(UsageError, match="no model is called 'none'"):
@@ -386,8 +482,10 @@ def test_the_second_writer_hears_who_holds_the_library(folder, library):
     library.index(folder)
     progress = RecordedProgress()
     with writing(library.path, 0, progress.say):
+        started = time.monotonic()
         with pytest.raises(LibraryBusy, match=rf"process {os.getpid()} on .* is writing to it"):
             library.index(folder, wait=0.3, progress=progress)
+        assert time.monotonic() - started < 10
         assert "waiting up to" in progress.messages[0]
         assert f"process {os.getpid()}" in library.status().writer
         assert best(library, "red") == "red"  # searching needs no lock

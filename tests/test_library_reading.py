@@ -10,11 +10,13 @@ import pytest
 from fakes import FakeModel, best, clipped
 
 from mmi_tvr import index as index_room
+from mmi_tvr import plugins
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMissing, LibraryBusy, UsageError
 from mmi_tvr.index.flat import FlatIndex
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.components import Components, LoadedModel
 from mmi_tvr.library.reading import ReadIndex, StateChanged
 from mmi_tvr.library.video_lookup import VideoLookup
 from mmi_tvr.types import Filter
@@ -256,6 +258,45 @@ def test_the_model_of_a_named_library_is_loaded_once(folder, library, monkeypatc
         reader.close()
         reader.search("blue")
         assert make.call_count == 2
+
+
+def test_the_model_that_indexed_also_searches(folder, library, monkeypatch):
+    from mmi_tvr import models
+
+    make = Mock(side_effect=lambda section, device: FakeModel())
+    monkeypatch.setattr(models, "make", make)
+    with Library(library.path, settings=Settings(model=Section(name="label_bridge")), relevance=clipped) as fresh:
+        fresh.index(folder)
+        fresh.search("red")
+    assert make.call_count == 1
+
+
+def test_a_loaded_model_is_kept_for_its_own_vectors_alone(reader):
+    reader.search("red")
+    catalogue = reader._open()
+    assert reader._loaded_model(catalogue) is reader._loaded.model
+    catalogue.set_meta(fingerprint="of-another")
+    assert reader._loaded_model(catalogue) is None
+
+
+def test_a_reranker_is_built_again_when_its_section_or_model_changes(reader, monkeypatch):
+    model, catalogue = FakeModel(), reader._open()
+    loaded = LoadedModel(model, plugins.build("keyimages", "uniform"), "fingerprint")
+    monkeypatch.setattr(Components, "load", lambda components: loaded)
+    build = Mock(side_effect=lambda *arguments, **context: object())
+    monkeypatch.setattr(plugins, "build", build)
+    first = reader._current_reranker(catalogue, model, True)
+    assert reader._current_reranker(catalogue, model, True) is first
+    assert reader._current_reranker(catalogue, model, None) is None  # the library's settings do not want it
+    assert reader._current_reranker(catalogue, model, False) is None
+    catalogue.set_meta(rerank={"name": "skeleton", "depth": 3})
+    second = reader._current_reranker(catalogue, model, None)
+    assert second is not first
+    assert build.call_args.args[2]["depth"] == 3
+    assert reader._current_reranker(catalogue, model, False) is None
+    third = reader._current_reranker(catalogue, FakeModel(), None)
+    assert third is not second
+    assert build.call_count == 3
 
 
 def test_a_video_that_is_forgotten_while_it_is_looked_up_starts_the_search_again(reader, monkeypatch):

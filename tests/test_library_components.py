@@ -1,0 +1,208 @@
+"""Which settings hold for a library, what is stored of them, and when a rebuild begins; nothing is decoded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeModel
+
+from mmi_tvr import models, plugins
+from mmi_tvr.config import Section, Settings
+from mmi_tvr.errors import IndexMismatch
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.components import Components
+from mmi_tvr.types import Embeddings
+
+UNIFORM = Section(name="uniform", count=3)
+TRAINED_ON = Section(name="uniform", count=7)
+FLAT = Section(name="flat")
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    opened = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def components(catalogue):
+    """Makes the components of a library with these settings and this model."""
+
+    def make(chosen=None, **settings) -> Components:
+        return Components(catalogue.path.parent, catalogue, Settings(**settings), chosen)
+
+    return make
+
+
+class TunedModel(FakeModel):
+    """A model that was trained on key images of its own."""
+
+    def key_image_section(self):
+        return TRAINED_ON.model_dump()
+
+
+def store(catalogue: Catalogue, **sections: Section) -> None:
+    defaults = {"model": Section(name="label_bridge"), "keyimages": Settings().keyimages, "index": Section()}
+    values = {key: section.model_dump() for key, section in (defaults | sections).items()}
+    catalogue.set_meta(settings=values, vectors="present")
+
+
+# Which settings hold
+
+
+def test_explicit_settings_go_before_stored_ones_and_these_before_defaults(catalogue, components):
+    assert components().section("index") == Settings().index
+    store(catalogue, index=FLAT)
+    assert components().section("index") == FLAT
+    assert components(index=Section(name="faiss")).section("index") == Section(name="faiss")
+    assert components(device="cpu").section("index") == FLAT
+
+
+def test_auto_means_the_model_that_a_library_has(catalogue, components):
+    assert components(model=Section(name="auto")).section("model") == Section(name="auto")
+    store(catalogue, model=Section(name="clip4clip", checkpoint="x"))
+    assert components(model=Section(name="auto")).section("model") == Section(name="clip4clip", checkpoint="x")
+    assert components(model=Section(name="label_bridge")).section("model") == Section(name="label_bridge")
+
+
+def test_a_ready_model_goes_before_the_settings_and_is_stored_by_name(catalogue, components):
+    ready = components(FakeModel("mine"), model=Section(name="label_bridge"))
+    assert ready.section("model") == Section(name="mine")
+    assert ready.load().model.name == "mine"
+
+
+def test_key_images_of_a_named_model(catalogue, components, monkeypatch):
+    trained_on = {"tuned": TRAINED_ON, "plain": None}
+    monkeypatch.setattr(models, "key_images", lambda section: trained_on[section.name])
+    default = Settings().keyimages
+    tuned, plain = Section(name="tuned"), Section(name="plain")
+    assert components(tuned).section("keyimages") == TRAINED_ON
+    assert components(plain).section("keyimages") == default
+    assert components(tuned, keyimages=UNIFORM).section("keyimages") == UNIFORM
+    assert components(tuned, keyimages=default).section("keyimages") == default
+    store(catalogue, model=plain)
+    assert components(tuned).section("keyimages") == TRAINED_ON  # nobody chose the stored default
+    store(catalogue, model=tuned, keyimages=TRAINED_ON)
+    assert components(plain).section("keyimages") == default  # they came with the model that is to go
+    store(catalogue, model=tuned, keyimages=UNIFORM)
+    assert components(plain).section("keyimages") == UNIFORM  # somebody chose them
+
+
+def test_key_images_of_a_ready_model(catalogue, components):
+    assert components(TunedModel()).section("keyimages") == TRAINED_ON
+    assert components(FakeModel()).section("keyimages") == Settings().keyimages
+    store(catalogue, keyimages=UNIFORM)
+    assert components(TunedModel()).section("keyimages") == TRAINED_ON
+    assert components(FakeModel()).section("keyimages") == UNIFORM
+    assert components(TunedModel(), keyimages=UNIFORM).section("keyimages") == UNIFORM
+    method = components(TunedModel()).load().key_image_method
+    assert method.fingerprint() == plugins.build("keyimages", "uniform", {"count": 7}).fingerprint()
+
+
+def test_reranking_is_stored_when_it_is_explicit(catalogue, components):
+    first, second = Section(name="skeleton", depth=3), Section(name="skeleton", depth=4)
+    assert components().rerank_section() is None
+    components(FakeModel(), rerank=first).settle(rebuild=False)
+    components(FakeModel()).settle(rebuild=False)
+    assert components().rerank_section() == first
+    assert components(rerank=second).rerank_section() == second
+    assert components(rerank=None).rerank_section() is None
+    components(FakeModel(), rerank=None).settle(rebuild=False)
+    assert components().rerank_section() is None
+
+
+# What is stored
+
+
+def test_a_new_library_stores_its_settings_once(catalogue, components, monkeypatch):
+    monkeypatch.setattr(models, "resolve", lambda section: Section(name="label_bridge"))
+    components(index=FLAT).settle(rebuild=False)
+    meta = catalogue.all_meta()
+    assert meta["settings"]["model"]["name"] == "label_bridge"  # not auto, which may mean another one next year
+    assert meta["settings"]["index"]["name"] == "flat"
+    assert meta["settings"]["keyimages"]["name"] == "disparity"
+    assert len(meta["vectors"]) == 8
+    components().settle(rebuild=False)
+    assert catalogue.all_meta() == meta
+
+
+def test_another_name_of_the_same_model_is_stored_and_the_vectors_stay(catalogue, components):
+    components(FakeModel("first")).settle(rebuild=False)
+    before = catalogue.all_meta()
+    components(FakeModel("second")).settle(rebuild=False)
+    after = catalogue.all_meta()
+    assert after["settings"]["model"]["name"] == "second"
+    assert after["vectors"] == before["vectors"]
+
+
+def test_the_first_index_stores_what_its_vectors_are(catalogue, components):
+    first = components(FakeModel("first"))
+    first.settle(rebuild=False)
+    assert first.open_index(create=True) is None
+    index = first.make_index(4)
+    index.add(np.array([1]), np.eye(1, 4, dtype=np.float32))
+    index.close()
+    meta = catalogue.all_meta()
+    assert (meta["dim"], meta["model"], meta["fingerprint"]) == (4, "first", first.load().fingerprint)
+    again = components(FakeModel("second")).make_index(4)
+    assert again.count() == 1
+    again.close()
+    assert catalogue.meta("model") == "first"
+
+
+def test_vectors_of_another_model_are_refused(catalogue, components):
+    present = components(FakeModel())
+    present.settle(rebuild=False)
+    present.make_index(4).close()
+    with pytest.raises(IndexMismatch, match=r"its vectors were made by fake \(.*\), not fake \(.*\); .*--rebuild"):
+        components(FakeModel(head=1)).load()
+    with pytest.raises(IndexMismatch):
+        components(FakeModel(head=1)).settle(rebuild=False)
+    with pytest.raises(IndexMismatch):
+        components(FakeModel(), keyimages=UNIFORM).settle(rebuild=False)
+    with pytest.raises(IndexMismatch, match="its index is auto, not flat"):
+        components(FakeModel(), index=FLAT).settle(rebuild=False)
+
+
+# Rebuilds
+
+
+def test_a_rebuild_binds_the_library_anew_and_has_everything_embedded(catalogue, components):
+    present = components(FakeModel())
+    present.settle(rebuild=False)
+    present.make_index(4).close()
+    number = catalogue.content_number("aa")
+    catalogue.set_indexed(number, Embeddings(np.ones(4), np.ones((1, 4)), np.array([[0.0, 1.0, 0.5]])))
+    before = catalogue.all_meta()
+    rebuilt = components(FakeModel("other", head=1), index=FLAT)
+    rebuilt.settle(rebuild=True)
+    after = catalogue.all_meta()
+    assert after["vectors"] != before["vectors"]
+    assert after["rebuilding"] == rebuilt.load().fingerprint
+    assert (after["dim"], after["fingerprint"], after["model"]) == (None, None, None)
+    assert (after["settings"]["index"]["name"], after["settings"]["model"]["name"]) == ("flat", "other")
+    assert catalogue.content_states() == {number: "pending"}
+
+
+def test_the_same_rebuild_goes_on_and_another_one_begins(catalogue, components):
+    components(FakeModel()).settle(rebuild=False)
+    components(FakeModel(), index=FLAT).settle(rebuild=True)
+    begun = catalogue.meta("vectors")
+    components(FakeModel()).settle(rebuild=True)
+    assert catalogue.meta("vectors") == begun
+    components(FakeModel(head=1)).settle(rebuild=True)  # another fingerprint
+    second = catalogue.meta("vectors")
+    assert second != begun
+    components(FakeModel(head=1), index=Section(name="faiss")).settle(rebuild=True)  # another setting
+    assert catalogue.meta("vectors") != second
+    third = catalogue.meta("vectors")
+    catalogue.set_meta(rebuilding=None)  # it is done
+    components(FakeModel(head=1)).settle(rebuild=True)
+    assert catalogue.meta("vectors") != third
+
+
+def test_a_rebuild_of_a_new_library_is_a_first_run(catalogue, components):
+    components(FakeModel()).settle(rebuild=True)
+    assert catalogue.meta("rebuilding") is None
+    assert catalogue.meta("settings")["model"]["name"] == "fake"
