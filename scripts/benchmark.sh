@@ -1,25 +1,57 @@
 #!/usr/bin/env bash
-# A benchmark from videos + annotations to the table; scripts/msrvtt.sh and its siblings call it:
-#   benchmark.sh NAME VIDEOS ANNOTATIONS RUN [KEY=VALUE ...]    KEY=VALUE: options of the data set
-# CLIP     checkpoint of the baselines                  (openai/clip-vit-base-patch32)
-# CONFIG   settings of the model that is trained        (configs/paper.yaml)
-# RERANK   1: re-rank the trained model's best by the joint score, too
-# TRAIN    more words for scripts/train.py; LAUNCH: for accelerate launch
+# A benchmark from its videos and annotations to the table:
+#   bash scripts/benchmark.sh NAME VIDEOS ANNOTATIONS [RUN]
+# RUN       folder of all that is made (runs/NAME)
+# CLIP      checkpoint of the baselines                  (openai/clip-vit-base-patch32)
+# CONFIG    settings of the model that is trained        (configs/paper.yaml)
+# RERANK    1: re-rank the trained model's best by the joint score, too
+# TRAIN     more words for scripts/train.py; LAUNCH: for accelerate launch
 # What is there is not made again: run it once more to go on. Checkpoints must be on this machine.
 set -euo pipefail
+
+# NAME          options of the data set: the protocol that published tables have
+case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet or vatex} in
+  # 1k-A: 1,000 test videos, 9,000 for training and validation
+  # videos: video0.mp4 ..., in any sub-folder
+  # annotations: MSRVTT_data.json (or the release's two zips), MSRVTT_JSFUSION_test.csv
+  msrvtt) options=(protocol=9k) ;;
+  # every sentence is a query
+  # videos: <YouTube id>_<start>_<end>.avi
+  # annotations: train_list.txt, val_list.txt, test_list.txt, captions_msvd.json or raw-captions.pkl
+  msvd) options=(language=en) ;;
+  # the 1,000 clips of the public test
+  # videos: <clip id>.avi, in a folder for each film
+  # annotations: LSMDC16_annos_training.csv, LSMDC16_annos_val.csv, LSMDC16_challenge_1000_publictect.csv
+  lsmdc) options=() ;;
+  # paragraphs, for the first 30 s
+  # videos: the Flickr files under their names in the annotation
+  # annotations: train_data.json, val_data.json, test_data.json, ce_train_list.txt, ce_val_list.txt, ce_test_list.txt
+  didemo) options=(unit=paragraph) ;;
+  # ActivityNet Captions, paragraphs, val_1
+  # videos: v_<YouTube id>.mp4
+  # annotations: train.json, val_1.json
+  activitynet) options=(unit=paragraph) ;;
+  # HGR's split, English
+  # videos: <YouTube id>_<start>_<end>.mp4
+  # annotations: train_list.txt, val_list.txt, test_list.txt, vatex_training_v1.0.json, vatex_validation_v1.0.json
+  vatex) options=(language=en) ;;
+  *)
+    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex" >&2
+    exit 2
+    ;;
+esac
+name=$1 videos=${2:?VIDEOS} annotations=${3:?ANNOTATIONS} run=${4:-runs/$1}
 here=$(cd "$(dirname "$0")/.." && pwd)
 command -v mmi-tvr >/dev/null || PATH="$here/.venv/bin:$PATH"
-name=$1 videos=$2 annotations=$3 run=$4
-shift 4
 
-section() { # SPLIT [KEY=VALUE ...]: the data set as a setting
+section() { # SPLIT: the data set as a setting
   local words="name: $name, root: '$videos', annotations: '$annotations', split: $1" option
-  for option in "${@:2}"; do words="$words, ${option/=/: }"; done
+  for option in "${options[@]}"; do words="$words, ${option/=/: }"; done
   echo "{$words}"
 }
-train=$(section train "$@") validation=$(section val "$@")
+train=$(section train) validation=$(section val)
 data=("$name" --root "$videos" --annotations "$annotations")
-for option in "$@"; do data+=(--option "$option"); done
+for option in "${options[@]}"; do data+=(--option "$option"); done
 
 evaluate() { # ROW WORD ...: one row of the table
   [ -e "$run/$1/report.json" ] || mmi-tvr evaluate "${data[@]}" --output "$run/$1" "${@:2}"

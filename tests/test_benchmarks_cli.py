@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -236,7 +235,8 @@ def test_a_script_goes_from_videos_to_the_table(msrvtt: Path, where: tuple[objec
         "PATH": os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HF_HUB_OFFLINE": "1",
     }
-    script = ["bash", ROOT / "scripts" / "msrvtt.sh", msrvtt / "videos", msrvtt / "annotations", tmp_path / "run"]
+    folders = (msrvtt / "videos", msrvtt / "annotations", tmp_path / "run")
+    script = ["bash", ROOT / "scripts" / "benchmark.sh", "msrvtt", *folders]
     done = subprocess.run([*map(str, script)], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "MSR-VTT: 9 files, 9 opened" in done.stdout
@@ -252,12 +252,37 @@ def test_a_script_goes_from_videos_to_the_table(msrvtt: Path, where: tuple[objec
     assert "| MMI-TVR " in table
 
 
+RECORDER = """#!/usr/bin/env bash
+printf '%s\\n' "$@"
+exit 7
+"""
+
+
+def benchmark_script(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with a mmi-tvr that prints its words and fails."""
+    (folder / "mmi-tvr").write_text(RECORDER)
+    (folder / "mmi-tvr").chmod(0o755)
+    env = {**os.environ, "PATH": os.pathsep.join([str(folder), os.environ["PATH"]])}
+    script = ["bash", str(ROOT / "scripts" / "benchmark.sh"), *words]
+    return subprocess.run(script, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("name", ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex"])
-def test_every_benchmark_has_its_script(name: str, tmp_path: Path) -> None:
-    """The options that it names are the data set's."""
-    words = shlex.split((ROOT / "scripts" / f"{name}.sh").read_text().splitlines()[-1])
-    assert words[:4] == ["exec", "bash", "$(dirname $0)/benchmark.sh", name]
-    options = dict(word.split("=") for word in words[7:])
-    facts = plugins.load("datasets", name).FACTS
+def test_the_script_knows_every_benchmark_with_options_of_the_data_set(name: str, tmp_path: Path) -> None:
+    done = benchmark_script(tmp_path, name, "some videos", "annotations")
+    assert done.returncode == 7, "a command that fails ends the script"
+    words = done.stdout.splitlines()
+    assert words[:7] == ["data", "check", name, "--root", "some videos", "--annotations", "annotations"]
+    options = dict(value.split("=") for word, value in pairwise(words) if word == "--option")
+    assert len(words) == 7 + 2 * len(options)
     plugins.options("datasets", name, {"root": tmp_path, **options})
-    assert options in [dict(variant) for variant in facts.variants.values()]
+    assert options in [dict(variant) for variant in plugins.load("datasets", name).FACTS.variants.values()]
+
+
+def test_the_script_says_what_it_lacks(tmp_path: Path) -> None:
+    unknown = benchmark_script(tmp_path, "imagenet", "videos", "annotations")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == (
+        "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex\n"
+    )
+    assert benchmark_script(tmp_path, "msrvtt", "videos").stderr.endswith("ANNOTATIONS\n")

@@ -417,3 +417,11 @@ def test_train_is_a_command_and_says_what_it_lacks(shell: Shell) -> None:
     missing = shell("train", "--config", "none.yaml", "--output", "run", code=2)
     assert "none.yaml: no such file" in missing.stderr
     assert len(missing.stderr.strip().splitlines()) == 1
+
+
+def test_a_card_that_cannot_be_read_is_wrong_use(shell: Shell) -> None:
+    words = ("hub", "push", "moving-shapes", "me/shapes", "--dry-run", "--output", "pushed")
+    (shell.folder / "card.md").write_text("---\nlicense: mit\n---\nMy own words.\n")
+    assert shell(*words, "--card", "card.md").stdout.rstrip().endswith("My own words.")
+    done = shell(*words, "--card", "no card.md", code=2)
+    assert "no card.md: not readable as text" in done.stderr

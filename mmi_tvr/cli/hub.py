@@ -100,6 +100,6 @@ def pull(name: NameArgument) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not readable as text: {error}") from error
