@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -57,12 +57,20 @@ class Encoder:
         keyimages: Mapping[str, Any] | None = None,
         cache: PathLike | None = None,
     ) -> Encoder:
-        """The encoder that a name means: one that `--model` takes, or a trained model's repository on the hub.
+        """Return the encoder that a name means: one that `--model` takes, or a trained model's repository on the hub.
 
         A folder, a bundled model, or what is in the local Hugging Face cache. `download` fetches what is not there
-        (the base checkpoint, too); without it nothing is ever fetched, and ModelNotFound says what is missing.
-        keyimages: a settings section ({"name": "uniform", "count": 12}); None takes those that the model was trained
-        on, else the package's defaults.
+        (the base checkpoint, too); without it nothing is ever fetched.
+
+        Args:
+            name: of the model.
+            download: whether anything may be fetched.
+            device: auto, cpu, cuda, cuda:N or mps.
+            keyimages: a settings section ({"name": "uniform", "count": 12}); None takes those that the model was
+                trained on, else the package's defaults.
+            cache: folder of vision features; None keeps none.
+        Raises:
+            ModelNotFound: it, or its base checkpoint, is not on this machine.
         """
         section = models.resolve(hub.resolve(os.fspath(name), download=download))
         images = Section(**keyimages) if keyimages else models.key_images(section) or config.from_values({}).keyimages
@@ -75,13 +83,12 @@ class Encoder:
         return embedding_fingerprint(self.model, self.keyimages)
 
     def encode_query(self, queries: str | Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence."""
-        several = [queries] if isinstance(queries, str) else list(queries)
-        asked = [checked_query(text) for text in several]
-        if not asked:
-            return np.zeros((0, self._width()), np.float32)
-        made = np.asarray(self.model.embed_queries(asked), dtype=np.float32)
-        return made[0] if isinstance(queries, str) else made
+        """Return unit vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence."""
+        texts = [queries] if isinstance(queries, str) else list(queries)
+        if not texts:
+            return np.zeros((0, self._dim()), np.float32)
+        vectors = np.asarray(self.model.embed_queries([checked_query(text) for text in texts]), dtype=np.float32)
+        return vectors[0] if isinstance(queries, str) else vectors
 
     @overload
     def encode_video(
@@ -100,46 +107,50 @@ class Encoder:
         progress: bool | Progress = False,
         unreadable: Unreadable = "raise",
     ) -> NDArray[np.float32] | list[NDArray[np.float32] | None]:
-        """Unit vectors (N, D) of N files, or of spans of files (`types.Video`).
+        """Return unit vectors (N, D) of N files, or of spans of files (`types.Video`).
 
-        progress: True draws a bar on stderr; or an object that hears of it. unreadable: "raise" raises the MediaError
-        of the first video that cannot be used; "none" returns a list of vectors (D,) with None in such a place.
+        Args:
+            videos: N paths or spans.
+            progress: True draws a bar on stderr; or an object that hears of it.
+            unreadable: "raise" raises the MediaError of the first video that cannot be used; "none" returns a list of
+                vectors (D,) with None in such a place.
         """
         if unreadable not in ("raise", "none"):
             raise UsageError(f"unreadable is 'raise' or 'none', not {unreadable!r}")
-        found = self.embed(videos, progress=progress)
+        results = self.embed(videos, progress=progress)
         if unreadable == "none":
-            return [None if isinstance(each, MediaError) else each.video for each in found]
-        return np.stack(readable(found)).astype(np.float32) if found else np.zeros((0, self._width()), np.float32)
+            return [None if isinstance(result, MediaError) else result.video for result in results]
+        if not results:
+            return np.zeros((0, self._dim()), np.float32)
+        return np.stack([embeddings.video for embeddings in _readable(results)]).astype(np.float32)
 
     def embed(
         self, videos: Sequence[PathLike | Video], *, progress: bool | Progress = False
     ) -> list[Embeddings | MediaError]:
-        """All vectors of each video: the whole, its key images and their times; or why there are none."""
+        """Return all vectors of each video: the whole, its key images and their times; or why there are none."""
         if isinstance(videos, str | os.PathLike | Video):
             raise UsageError("encode a list of videos, also where it is one: encode_video([path])")
-        wanted = [each if isinstance(each, Video) else Video(Path(each)) for each in videos]
-        kept = FeatureCache(self._cache) if self._cache is not None else None
-        with _watched(progress) as watch:
-            return embed_all(wanted, self.model, self.keyimages, kept, watch)
+        spans = [video if isinstance(video, Video) else Video(Path(video)) for video in videos]
+        cache = FeatureCache(self._cache) if self._cache is not None else None
+        with _shown_progress(progress) as shown:
+            return embed_all(spans, self.model, self.keyimages, cache, shown)
 
     def similarity(
         self, queries: FloatArray, videos: FloatArray | Sequence[Embeddings | MediaError]
     ) -> NDArray[np.float32]:
-        """(N, M): cosines of unit rows (N, D) and (M, D).
+        """Return (N, M): cosines of unit rows (N, D) and (M, D).
 
         Of what `embed` gave, the scores by which a search ranks: some models also weigh the best key images
         (`types.Scoring`). MediaError where one of those videos could not be used.
         """
-        asked = np.atleast_2d(np.asarray(queries, dtype=np.float32))
+        query_vectors = np.atleast_2d(np.asarray(queries, dtype=np.float32))
         if isinstance(videos, np.ndarray):
-            found: NDArray[np.float32] = asked @ np.atleast_2d(videos).astype(np.float32, copy=False).T
-            return found
-        readable(videos)
-        return Gallery.pack([each for each in videos if isinstance(each, Embeddings)]).score(asked, self.model.scoring)
+            cosines: NDArray[np.float32] = query_vectors @ np.atleast_2d(videos).astype(np.float32, copy=False).T
+            return cosines
+        return Gallery.pack(_readable(videos)).score(query_vectors, self.model.scoring)
 
-    def push_to_hub(self, repository: str, *, private: bool = False, **more: Any) -> str:
-        """Upload the trained model with its card (`hub.prepare` takes `more`: reports, base, license, note).
+    def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
+        """Upload the trained model with its card (`hub.prepare` takes `card`: reports, base, license, note).
 
         Returns its address. UsageError where this model has no trained weights of its own.
         """
@@ -147,28 +158,30 @@ class Encoder:
         if not weights:
             raise UsageError(f"{self.model.name}: nothing was trained, so there is nothing to push")
         with tempfile.TemporaryDirectory() as folder:
-            return hub.push(hub.prepare(weights, repository, Path(folder) / "model", **more), private=private)
+            return hub.push(hub.prepare(weights, repository, Path(folder) / "model", **card), private=private)
 
-    def _width(self) -> int:
-        return int(self.encode_query(["width"]).shape[1])
-
-
-def readable(found: Sequence[Embeddings | MediaError]) -> list[NDArray[np.float32]]:
-    """The videos' vectors. Raises the first MediaError among them."""
-    for each in found:
-        if isinstance(each, MediaError):
-            raise each
-    return [each.video for each in found if isinstance(each, Embeddings)]
+    def _dim(self) -> int:
+        return int(self.encode_query(["dimensions"]).shape[1])
 
 
-def _watched(progress: bool | Progress) -> Any:
-    """A context that gives what hears of the work."""
+def _readable(results: Sequence[Embeddings | MediaError]) -> list[Embeddings]:
+    """Return the embeddings of all videos. Raises the first MediaError among them."""
+    embeddings: list[Embeddings] = []
+    for result in results:
+        if isinstance(result, MediaError):
+            raise result
+        embeddings.append(result)
+    return embeddings
+
+
+def _shown_progress(progress: bool | Progress) -> AbstractContextManager[Progress]:
+    """Return a context that gives what hears of the work."""
     if progress is True:
         return _Bar()
     return nullcontext(Silent() if progress is False else progress)
 
 
-class _Bar:
+class _Bar(AbstractContextManager[Progress]):
     """tqdm's bar as an `utils.progress.Progress`."""
 
     def __init__(self) -> None:

@@ -15,15 +15,15 @@ from ..report.explanation import answer_text
 from ..types import Hit
 
 
-class Shelf:
-    """Searches a library from any thread, or event loop.
+class ThreadBoundLibrary:
+    """A library that can be searched from any thread, or event loop.
 
     A Library belongs to one thread, and these frameworks search from whichever they like: one worker thread opens it,
     searches, and closes it.
     """
 
     def __init__(self, library: str | os.PathLike[str], model: ModelLike, options: Mapping[str, Any]) -> None:
-        """`model` as for a Library; `options` are what `Library.search` takes besides the query."""
+        """Check that a library is there. model: as for a Library; options: of `Library.search`, besides the query."""
         path = Path(os.path.expanduser(library))
         if not Library(path).exists:
             raise UsageError(f"{path}: no library is here; make one: mmi-tvr index DIR --library {path}")
@@ -32,17 +32,17 @@ class Shelf:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
 
     def submit(self, query: str) -> Future[Sequence[Hit]]:
-        """The hits, once they are there."""
+        """Start a search; the future holds its hits."""
         return self._worker.submit(lambda: self._library.search(query, **self._options).hits)
 
     def close(self) -> None:
-        """Let go of the library. Nothing can be searched afterwards."""
+        """Close the library. Nothing can be searched afterwards."""
         self._worker.submit(self._library.close)
         self._worker.shutdown()
 
 
-def content(hit: Hit) -> str:
-    """What a language model is to read of a hit: which seconds of which video, and what was said of it, if anything."""
+def page_text(hit: Hit) -> str:
+    """Return what a language model is to read of a hit: which seconds of which video, and the answers of re-ranking."""
     lines = [f"{hit.path.name}, {hit.start:.1f} s to {hit.end:.1f} s"]
     if hit.explanation is not None:
         answers = [answer for answer in hit.explanation.video_skeleton if answer.error is None]
@@ -51,7 +51,7 @@ def content(hit: Hit) -> str:
 
 
 def metadata(hit: Hit) -> dict[str, Any]:
-    """Everything that is known of a hit, as values that JSON can carry; `explanation` is None without re-ranking."""
+    """Return all fields of a hit as values that JSON can carry; `explanation` is None without re-ranking."""
     return {
         "path": str(hit.path),
         "start": hit.start,
@@ -64,6 +64,6 @@ def metadata(hit: Hit) -> dict[str, Any]:
     }
 
 
-def identity(hit: Hit) -> str:
-    """The same for the same moment of the same file."""
+def moment_id(hit: Hit) -> str:
+    """Return an id that is the same for the same moment of the same file."""
     return f"{hit.path.absolute().as_uri()}#t={hit.start:.3f},{hit.end:.3f}"

@@ -2,14 +2,14 @@
 
 Columns: `path`, `start` and `end` (seconds), `embedding` (D,); with `moments`, also `moments` (K, D) and `segments`
 (K, 3: start, end, time of each key image). A data set's rows also have `id` and `captions`, a library's `also` (paths
-of copies). Which model made the vectors stands in `dataset.info.description`, as JSON: model and fingerprint.
+of copies). The model of the vectors stands in `dataset.info.description`, as JSON: model and fingerprint.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,16 @@ from ..types import Embeddings, Sample, row_ids
 from ..utils.progress import Progress
 
 _EXTRA = "export"
-_BLOCK = 1024  # videos that are read together
-Row = dict[str, Any]
+_TEXT, _TEXTS = "text", "texts"  # what a column of texts holds
+_BLOCK_SIZE = 1024  # videos that are read together
+DatasetRow = dict[str, Any]
 
 
 def of_library(library: str | os.PathLike[str], *, moments: bool = False) -> Any:
-    """A row for each indexed video of the library in this folder, by number. Loads no model.
+    """Return a dataset with a row for each indexed video of the library in this folder, by number. Loads no model.
 
-    UsageError where there is no library or nothing in it, LibraryBusy where another process changes it meanwhile.
+    Raises UsageError where there is no library or nothing in it, LibraryBusy where another process changes it
+    meanwhile.
     """
     folder = Path(os.path.expanduser(library))
     catalogue = Catalogue(folder / CATALOGUE)
@@ -47,8 +49,8 @@ def of_library(library: str | os.PathLike[str], *, moments: bool = False) -> Any
             )
         try:
             rows = _library_rows(catalogue, index, numbers)
-            made = {"model": catalogue.meta("model"), "fingerprint": catalogue.meta("fingerprint")}
-            return _dataset(rows, index.dim, made, {"also": "texts"}, moments)
+            origin = {"model": catalogue.meta("model"), "fingerprint": catalogue.meta("fingerprint")}
+            return _dataset(rows, index.dim, origin, {"also": _TEXTS}, moments)
         except KeyError as error:
             raise LibraryBusy(f"{folder}: another process changed the library meanwhile; try again") from error
         finally:
@@ -65,40 +67,47 @@ def of_samples(
     skip_unreadable: bool = False,
     progress: bool | Progress = False,
 ) -> Any:
-    """A row for each sample of a data set, in order, with its captions.
+    """Return a dataset with a row for each sample of a data set, in order, with its captions.
 
-    A video that cannot be used raises its MediaError; with `skip_unreadable` it is left out, and named in the
-    dataset's description.
+    Args:
+        samples: with readable files.
+        encoder: embeds them.
+        moments: also the vectors and segments of the key images.
+        skip_unreadable: leave out videos that cannot be used; the dataset's description names them.
+        progress: True draws a bar on stderr; or an object that hears of it.
+    Raises:
+        MediaError: of the first video that cannot be used, unless such are skipped.
+        UsageError: none is left.
     """
-    found = encoder.embed([sample.video for sample in samples], progress=progress)
-    pairs = list(zip(samples, found, strict=True))
-    failed = {sample.id: each for sample, each in pairs if isinstance(each, MediaError)}
-    if failed and not skip_unreadable:
-        raise next(iter(failed.values()))
-    if len(failed) == len(samples):
+    embeddings = encoder.embed([sample.video for sample in samples], progress=progress)
+    rows: list[DatasetRow] = []
+    errors: dict[str, MediaError] = {}
+    for sample, embedded in zip(samples, embeddings, strict=True):
+        if isinstance(embedded, MediaError):
+            errors[sample.id] = embedded
+        else:
+            row = _row(sample.video.path, sample.video.start, sample.video.end, embedded)
+            rows.append({"id": sample.id, "captions": list(sample.captions)} | row)
+    if errors and not skip_unreadable:
+        raise next(iter(errors.values()))
+    if not rows:
         raise UsageError("no video is left to export")
-    rows = [
-        {"id": sample.id, "captions": list(sample.captions)}
-        | _row(sample.video.path, sample.video.start, sample.video.end, each)
-        for sample, each in pairs
-        if isinstance(each, Embeddings)
-    ]
-    made: dict[str, Any] = {"model": encoder.model.name, "fingerprint": encoder.fingerprint}
-    if failed:
-        made["unreadable"] = {name: error.reason for name, error in failed.items()}
-    return _dataset(rows, len(rows[0]["embedding"]), made, {"id": "text", "captions": "texts"}, moments)
+    origin: dict[str, Any] = {"model": encoder.model.name, "fingerprint": encoder.fingerprint}
+    if errors:
+        origin["unreadable"] = {name: error.reason for name, error in errors.items()}
+    return _dataset(rows, len(rows[0]["embedding"]), origin, {"id": _TEXT, "captions": _TEXTS}, moments)
 
 
-def _library_rows(catalogue: Catalogue, index: Index, numbers: Sequence[int]) -> Iterator[Row]:
-    for first in range(0, len(numbers), _BLOCK):
-        entries = catalogue.entries(numbers[first : first + _BLOCK])
+def _library_rows(catalogue: Catalogue, index: Index, numbers: Sequence[int]) -> Iterator[DatasetRow]:
+    for first in range(0, len(numbers), _BLOCK_SIZE):
+        entries = catalogue.entries(numbers[first : first + _BLOCK_SIZE])
         for number, ((path, *also), segments) in entries.items():
             gallery = Gallery.from_index(index, row_ids(number, len(segments)))
             vectors = Embeddings(gallery.videos[0], gallery.moments, segments)
-            yield {"also": [str(each) for each in also]} | _row(path, 0.0, float(segments[-1, 1]), vectors)
+            yield {"also": [str(copy) for copy in also]} | _row(path, 0.0, float(segments[-1, 1]), vectors)
 
 
-def _row(path: Path, start: float, end: float | None, vectors: Embeddings) -> Row:
+def _row(path: Path, start: float, end: float | None, vectors: Embeddings) -> DatasetRow:
     return {
         "path": str(path),
         "start": start,
@@ -110,19 +119,27 @@ def _row(path: Path, start: float, end: float | None, vectors: Embeddings) -> Ro
 
 
 def _dataset(
-    rows: Iterator[Row] | Sequence[Row], width: int, made: Mapping[str, Any], more: Mapping[str, str], moments: bool
+    rows: Iterable[DatasetRow], dim: int, origin: Mapping[str, Any], text_columns: Mapping[str, str], moments: bool
 ) -> Any:
-    """Rows as a Dataset in memory, made block by block, so that they are never all Python objects at once."""
+    """Return rows as a Dataset in memory, built block by block, so that they are never all Python objects at once.
+
+    Args:
+        rows: as `_row` has them, with the text columns.
+        dim: of the vectors.
+        origin: model and fingerprint, for the description.
+        text_columns: columns that come first; each holds _TEXT or _TEXTS.
+        moments: also the columns of the key images.
+    """
     datasets = plugins.require("datasets", _EXTRA)
     text, number = datasets.Value("string"), datasets.Value("float64")
-    vector = datasets.List(datasets.Value("float32"), length=width)
-    kinds = {"text": text, "texts": datasets.List(text)}
-    columns = {name: kinds[kind] for name, kind in more.items()}
+    vector = datasets.List(datasets.Value("float32"), length=dim)
+    text_types = {_TEXT: text, _TEXTS: datasets.List(text)}
+    columns = {name: text_types[text_type] for name, text_type in text_columns.items()}
     columns |= {"path": text, "start": number, "end": number, "embedding": vector}
     if moments:
         columns |= {"moments": datasets.List(vector), "segments": datasets.List(datasets.List(number, length=3))}
-    about, parts = json.dumps(dict(made), ensure_ascii=False), []
-    info = datasets.DatasetInfo(description=about, features=datasets.Features(columns))
+    description, parts = json.dumps(dict(origin), ensure_ascii=False), []
+    info = datasets.DatasetInfo(description=description, features=datasets.Features(columns))
     for block in _blocks(rows):
         table = {name: [_plain(row[name]) for row in block] for name in columns}
         parts.append(datasets.Dataset.from_dict(table, info=info.copy()))
@@ -130,15 +147,15 @@ def _dataset(
 
 
 def _plain(value: Any) -> Any:
-    """Matrices as lists of rows, which is what nested columns take."""
+    """Return a matrix as a list of rows, which is what nested columns take."""
     return list(value) if isinstance(value, np.ndarray) and value.ndim == 2 else value
 
 
-def _blocks(rows: Iterator[Row] | Sequence[Row]) -> Iterator[list[Row]]:
-    block: list[Row] = []
+def _blocks(rows: Iterable[DatasetRow]) -> Iterator[list[DatasetRow]]:
+    block: list[DatasetRow] = []
     for row in rows:
         block.append(row)
-        if len(block) == _BLOCK:
+        if len(block) == _BLOCK_SIZE:
             yield block
             block = []
     if block:

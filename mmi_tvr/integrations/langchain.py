@@ -1,12 +1,12 @@
 """A library as a LangChain retriever (langchain-core, extra `langchain`).
 
-    from mmi_tvr.integrations.langchain import VideoRetriever
+    from mmi_tvr.integrations.langchain import LangChainVideoRetriever
 
-    retriever = VideoRetriever(library="my-library", top=3)
+    retriever = LangChainVideoRetriever(library="my-library", top=3)
     for document in retriever.invoke("a man talking in a car"):
         print(document.metadata["path"], document.metadata["start"])
 
-The class is made when it is asked for, so that the package needs LangChain nowhere else.
+The class is built at its first import, so that the package needs LangChain nowhere else.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from functools import cache
 from typing import Any
 
 from .. import plugins
-from ._documents import Shelf, content, identity, metadata
+from ._documents import ThreadBoundLibrary, metadata, moment_id, page_text
 
-_NAME = "VideoRetriever"
+_NAME = "LangChainVideoRetriever"
 
 
 def __getattr__(name: str) -> Any:
     if name != _NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _made()
+    return _retriever_class()
 
 
 @cache
-def _made() -> type[Any]:
+def _retriever_class() -> type[Any]:
     retrievers = plugins.require("langchain_core.retrievers", "langchain")
     documents = plugins.require("langchain_core.documents", "langchain")
 
-    class VideoRetriever(retrievers.BaseRetriever):  # type: ignore[misc, name-defined]
+    class LangChainVideoRetriever(retrievers.BaseRetriever):  # type: ignore[misc, name-defined]
         """Documents of the best moments: path, start, end, score, relevance and explanation in their metadata.
 
         library: its folder. model: None takes the library's own. top, min_relevance, rerank: as `Library.search`. An
-        empty list says that nothing was found. Safe to use from several threads, which wait for each other.
+        empty list says that nothing matches. Safe to use from several threads, which wait for each other.
         """
 
         library: str
@@ -43,21 +43,22 @@ def _made() -> type[Any]:
         top: int = 5
         min_relevance: float | None = None
         rerank: bool | None = None
-        _shelf: Any = None
+        _library: Any = None
 
         def model_post_init(self, context: Any, /) -> None:
             options = {"top": self.top, "min_relevance": self.min_relevance, "rerank": self.rerank}
-            self._shelf = Shelf(self.library, self.model, options)
+            self._library = ThreadBoundLibrary(self.library, self.model, options)
 
         def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Any]:
-            hits = self._shelf.submit(query).result()
+            hits = self._library.submit(query).result()
             return [
-                documents.Document(id=identity(hit), page_content=content(hit), metadata=metadata(hit)) for hit in hits
+                documents.Document(id=moment_id(hit), page_content=page_text(hit), metadata=metadata(hit))
+                for hit in hits
             ]
 
         def close(self) -> None:
-            """Let go of the library."""
-            self._shelf.close()
+            """Close the library."""
+            self._library.close()
 
-    VideoRetriever.__module__, VideoRetriever.__qualname__ = __name__, _NAME
-    return VideoRetriever
+    LangChainVideoRetriever.__module__, LangChainVideoRetriever.__qualname__ = __name__, _NAME
+    return LangChainVideoRetriever

@@ -1,12 +1,12 @@
 """A library as a LlamaIndex retriever (llama-index-core, extra `llamaindex`).
 
-    from mmi_tvr.integrations.llamaindex import VideoRetriever
+    from mmi_tvr.integrations.llamaindex import LlamaIndexVideoRetriever
 
-    retriever = VideoRetriever("my-library", top=3)
+    retriever = LlamaIndexVideoRetriever("my-library", top=3)
     for node in retriever.retrieve("a man talking in a car"):
         print(node.score, node.metadata["path"], node.metadata["start"])
 
-The class is made when it is asked for, so that the package needs LlamaIndex nowhere else.
+The class is built at its first import, so that the package needs LlamaIndex nowhere else.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from typing import Any
 
 from .. import plugins
 from ..types import Hit
-from ._documents import Shelf, content, identity, metadata
+from ._documents import ThreadBoundLibrary, metadata, moment_id, page_text
 
-_NAME = "VideoRetriever"
-_LONG = ["explanation", "also"]  # for programs: a language model reads the answers in the text
+_NAME = "LlamaIndexVideoRetriever"
+_PROGRAM_KEYS = ["explanation", "also"]  # for programs: a language model reads the answers in the text
 
 
 def __getattr__(name: str) -> Any:
     if name != _NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _made()
+    return _retriever_class()
 
 
 @cache
-def _made() -> type[Any]:
-    base = plugins.require("llama_index.core.retrievers", "llamaindex").BaseRetriever
+def _retriever_class() -> type[Any]:
+    base_class = plugins.require("llama_index.core.retrievers", "llamaindex").BaseRetriever
     schema = plugins.require("llama_index.core.schema", "llamaindex")
 
-    class VideoRetriever(base):  # type: ignore[misc, valid-type]
+    class LlamaIndexVideoRetriever(base_class):  # type: ignore[misc, valid-type]
         """Nodes of the best moments: path, start, end, score, relevance and explanation in their metadata.
 
         A node's own score is the relevance, which can be compared across queries. library: its folder. model: None
-        takes the library's own. top, min_relevance, rerank: as `Library.search`; `more` goes to BaseRetriever. An empty
-        list says that nothing was found. Safe to use from several threads, which wait for each other.
+        takes the library's own. top, min_relevance, rerank: as `Library.search`; `base` goes to BaseRetriever. An empty
+        list says that nothing matches. Safe to use from several threads, which wait for each other.
         """
 
         def __init__(
@@ -52,33 +52,35 @@ def _made() -> type[Any]:
             top: int = 5,
             min_relevance: float | None = None,
             rerank: bool | None = None,
-            **more: Any,
+            **base: Any,
         ) -> None:
-            super().__init__(**more)
-            self._shelf = Shelf(library, model, {"top": top, "min_relevance": min_relevance, "rerank": rerank})
+            super().__init__(**base)
+            self._library = ThreadBoundLibrary(
+                library, model, {"top": top, "min_relevance": min_relevance, "rerank": rerank}
+            )
 
         def _retrieve(self, query_bundle: Any) -> list[Any]:
-            return self._nodes(self._shelf.submit(query_bundle.query_str).result())
+            return self._nodes(self._library.submit(query_bundle.query_str).result())
 
         async def _aretrieve(self, query_bundle: Any) -> list[Any]:
-            return self._nodes(await asyncio.wrap_future(self._shelf.submit(query_bundle.query_str)))
+            return self._nodes(await asyncio.wrap_future(self._library.submit(query_bundle.query_str)))
 
         def _nodes(self, hits: Sequence[Hit]) -> list[Any]:
             nodes = []
             for hit in hits:
                 node = schema.TextNode(
-                    id_=identity(hit),
-                    text=content(hit),
+                    id_=moment_id(hit),
+                    text=page_text(hit),
                     metadata=metadata(hit),
-                    excluded_llm_metadata_keys=_LONG,
-                    excluded_embed_metadata_keys=_LONG,
+                    excluded_llm_metadata_keys=_PROGRAM_KEYS,
+                    excluded_embed_metadata_keys=_PROGRAM_KEYS,
                 )
                 nodes.append(schema.NodeWithScore(node=node, score=hit.relevance))
             return nodes
 
         def close(self) -> None:
-            """Let go of the library."""
-            self._shelf.close()
+            """Close the library."""
+            self._library.close()
 
-    VideoRetriever.__module__, VideoRetriever.__qualname__ = __name__, _NAME
-    return VideoRetriever
+    LlamaIndexVideoRetriever.__module__, LlamaIndexVideoRetriever.__qualname__ = __name__, _NAME
+    return LlamaIndexVideoRetriever
