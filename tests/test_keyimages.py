@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import MediaError, UsageError
@@ -98,7 +99,7 @@ def test_a_still_video_has_one() -> None:
 
 @settings(deadline=None)
 @given(lengths=st.lists(st.integers(3, 6), min_size=2, max_size=6), seed=st.integers(0, 99))
-def test_cuts_are_found_where_they_are(lengths: list[int], seed: int) -> None:
+def test_cuts_are_where_the_scenes_change(lengths: list[int], seed: int) -> None:
     """Scenes of a second and a half and more, of different noise: every cut is found, and no other."""
     scenes = np.random.default_rng(seed).integers(0, 256, (len(lengths), 4, 4, 3), dtype=np.uint8)
     pixels = np.repeat(scenes, lengths, axis=0).repeat(8, axis=1).repeat(8, axis=2)
@@ -113,7 +114,7 @@ def test_the_strongest_cuts_come_first() -> None:
     assert [image.start for image in images] == [0.0, frames.times[8]]
 
 
-def test_no_segment_is_shorter_than_asked() -> None:
+def test_no_segment_is_shorter_than_its_option_says() -> None:
     frames = plain([0, 250] * 20)
     for length in (0.5, 1.0, 2.5):
         method = plugins.build("keyimages", "disparity", {"min_length": length, "count": 40})
@@ -138,6 +139,74 @@ def test_a_fade_shows_no_black_picture() -> None:
     pixels = np.stack([(scene * level).astype(np.uint8) for level in levels])
     images = plugins.build("keyimages", "disparity", {"count": 1}).choose(Frames(np.arange(6) * 0.5, pixels), 3.0)
     assert images[0].pixels.mean() > 30
+
+
+@pytest.mark.parametrize(("level", "place"), [(0.0, 4), (0.4, 4), (0.6, 0)])
+def test_a_key_image_has_at_least_half_the_contrast_of_its_segments_best(level: float, place: int) -> None:
+    """Four frames of little contrast are each other's medoid; the full one comes in only where they have too little."""
+    scene = np.random.default_rng(3).integers(-100, 101, (32, 32, 3))
+    pixels = np.stack([(128 + scene * share).astype(np.uint8) for share in [level] * 4 + [1.0]])
+    images = plugins.build("keyimages", "disparity", {"count": 1}).choose(Frames(np.arange(5) * 0.5, pixels), 2.5)
+    assert images[0].time == place * 0.5
+
+
+def test_a_key_image_is_the_frame_with_the_least_disparity_to_all_others() -> None:
+    """One pattern that drifts to another one: the middle is the medoid, wherever the most contrast is."""
+    first, last = np.random.default_rng(4).integers(0, 256, (2, 32, 32, 3))
+    shares = [0.0, 0.1, 0.45, 0.8, 1.0]
+    pixels = np.stack([(first * (1 - share) + last * share).astype(np.uint8) for share in shares])
+    images = plugins.build("keyimages", "disparity", {"count": 1}).choose(Frames(np.arange(5) * 0.5, pixels), 2.5)
+    assert images[0].time == 1.0
+
+
+def test_disparity_is_one_minus_the_cosine_of_thumbnails_and_a_constant() -> None:
+    """A cut is made exactly where the floor lies below that number."""
+    one, other = np.random.default_rng(5).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    vectors = []
+    for picture in (one, other):
+        colours = np.asarray(Image.fromarray(picture).convert("YCbCr"), np.float64) - 128
+        vectors.append(np.append(colours.ravel(), 16 * np.sqrt(16 * 16 * 3)))
+    cosine = vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1])
+    frames = Frames(np.arange(8) * 0.5, np.stack([one] * 4 + [other] * 4))
+
+    def count(floor: float) -> int:
+        return len(plugins.build("keyimages", "disparity", {"floor": floor}).choose(frames, 4.0))
+
+    assert count(1 - cosine - 1e-4) == 2
+    assert count(1 - cosine + 1e-4) == 1
+
+
+def test_a_slow_drift_is_cut_half_way_and_never_below_the_floor() -> None:
+    """Every step is below the floor; the end is above it."""
+    first, last = np.random.default_rng(6).integers(0, 256, (2, 16, 16, 3))
+    shares = np.linspace(0, 1, 41)
+    pixels = np.stack([(first * (1 - share) + last * share).astype(np.uint8) for share in shares])
+    frames = Frames(np.arange(41) * 0.5, pixels)
+    images = plugins.build("keyimages", "disparity", {"floor": 0.3, "count": 2}).choose(frames, 20.5)
+    assert [image.start for image in images] == [0.0, pytest.approx(10, abs=1.0)]
+    assert len(plugins.build("keyimages", "disparity", {"floor": 1.9}).choose(frames, 20.5)) == 1
+
+
+def test_cuts_leave_the_shortest_length_to_the_end_of_the_video() -> None:
+    frames = Frames(np.arange(3) * 0.5, plain([0, 0, 250]).pixels)  # the last one starts half a second before the end
+    for length, count in ((0.6, 1), (0.5, 2)):
+        method = plugins.build("keyimages", "disparity", {"min_length": length})
+        assert len(method.choose(frames, 1.5)) == count
+
+
+def test_uniform_takes_the_middles_of_equal_runs() -> None:
+    frames = plain(list(range(9)))
+    images = plugins.build("keyimages", "uniform", {"count": 3}).choose(frames, 4.5)
+    assert [image.time for image in images] == [frames.times[number] for number in (1, 4, 7)]
+    assert [image.start for image in images] == [0.0, frames.times[3], frames.times[6]]
+    assert len(plugins.build("keyimages", "uniform", {"count": 20}).choose(frames, 4.5)) == 9
+
+
+def test_the_last_segment_ends_with_the_video_or_the_last_frame() -> None:
+    for name in METHODS:
+        for duration, end in ((7.0, 7.0), (1.0, 1.75)):
+            images = plugins.build("keyimages", name).choose(plain([0, 0, 250, 250]), duration)
+            assert images[-1].end == end
 
 
 def test_from_video(tmp_path: Path) -> None:

@@ -97,19 +97,19 @@ LAYOUTS = {"clip": _clip, "siglip": _siglip, "chinese_clip": _chinese_clip}
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small random checkpoints of the real layouts."""
     torch.manual_seed(0)
-    made = {}
+    folders = {}
     for name, make in LAYOUTS.items():
-        made[name] = tmp_path_factory.mktemp(name)
-        make(made[name])
-    return made
+        folders[name] = tmp_path_factory.mktemp(name)
+        make(folders[name])
+    return folders
 
 
 @pytest.fixture(scope="module")
 def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    made = {name: models.make(Section(name="clip4clip", checkpoint=str(path))) for name, path in checkpoints.items()}
+    by_name = {name: models.make(Section(name="clip4clip", checkpoint=str(path))) for name, path in checkpoints.items()}
     llava = {"checkpoint": str(tiny_llava.make(tmp_path_factory.mktemp("llava"))), "grid": 1}
-    made["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
-    return {**made, "label_bridge": models.make(Section(name="label_bridge"))}
+    by_name["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
+    return {**by_name, "label_bridge": models.make(Section(name="label_bridge"))}
 
 
 def test_every_model_is_tried() -> None:
@@ -218,6 +218,34 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path: Path) -> None:
         models.make(Section(name="clip4clip", checkpoint=str(tmp_path)))
 
 
+def test_a_bundled_checkpoint_is_located_by_its_name_and_a_path_never_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hub.locate("moving-shapes/base") == hub.BUNDLED / "moving-shapes" / "base"
+    assert hub.locate(str(tmp_path)) == tmp_path
+    monkeypatch.setattr("huggingface_hub.snapshot_download", pytest.fail)
+    for name in ("./nothing", "/no/such/folder", "a/b/c"):
+        with pytest.raises(ModelNotFound, match="no such folder"):
+            hub.locate(name)
+
+
+def test_models_of_the_cache_come_largest_first_and_only_of_the_types_asked_for(
+    checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert hub.cached(frozenset({"clip", "siglip"})) == []
+    _cached(tmp_path, "someone/small", checkpoints["clip"])
+    _cached(tmp_path, "someone/siglip", checkpoints["siglip"])
+    (shutil.copytree(checkpoints["clip"], tmp_path / "large") / "large.txt").write_bytes(bytes(1 << 20))
+    _cached(tmp_path, "someone/large", tmp_path / "large")
+    assert [model.name for model in hub.cached(frozenset({"clip"}))] == ["someone/large", "someone/small"]
+    assert {model.model_type for model in hub.cached(frozenset({"siglip"}))} == {"siglip"}
+    assert hub.locate("someone/small").name == "0123456789abcdef"
+    (hub.locate("someone/small") / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFound, match="only part of it"):
+        hub.locate("someone/small")
+
+
 def test_model_names_on_the_command_line(tmp_path: Path) -> None:
     assert models.section("label_bridge") == Section(name="label_bridge")
     assert models.section(str(tmp_path)) == Section(name="clip4clip", checkpoint=str(tmp_path))
@@ -271,8 +299,8 @@ def test_shipped_class_vectors_are_current_and_right() -> None:
 def test_bridge_matches_the_formula_written_out(every: dict[str, Model]) -> None:
     """Norouzi et al.'s convex combination and its twin in class space, one number after the other."""
     model = every["label_bridge"]
-    seen = features(model, 2)
-    logits = seen.arrays["logits"].astype(np.float64)  # (2, 2, 1000)
+    video = features(model, 2)
+    logits = video.arrays["logits"].astype(np.float64)  # (2, 2, 1000)
     likely = np.zeros(1000)
     for picture in logits:
         for view in picture:
@@ -282,24 +310,133 @@ def test_bridge_matches_the_formula_written_out(every: dict[str, Model]) -> None
     weights[order] = likely[order] ** (1 / 3)
     sentence = sum(weight * vector for weight, vector in zip(weights, model._classes, strict=True))
     expected = np.concatenate([sentence / np.linalg.norm(sentence), weights / np.linalg.norm(weights)]) / np.sqrt(2)
-    np.testing.assert_allclose(model.embed_videos([seen])[0].video, expected, atol=1e-4)
+    np.testing.assert_allclose(model.embed_videos([video])[0].video, expected, atol=1e-4)
+
+
+def test_a_query_of_the_bridge_matches_its_formula_written_out(every: dict[str, Model]) -> None:
+    """A query without what all sentences of its language share, and how much each class has to do with it."""
+    model = every["label_bridge"]
+    for query in ("a dog runs", "一只狗在跑"):
+        vector = e5.encode([query])[0].astype(np.float64)
+        languages = model._languages.astype(np.float64)
+        shared = max(languages, key=lambda language: vector @ language / np.linalg.norm(language))
+        centred = vector - shared
+        nearness = np.zeros(1000)
+        for texts in model._texts.astype(np.float64):
+            cosines = texts @ centred
+            nearness += (cosines - cosines.mean()) / cosines.std()
+        weights = np.maximum((nearness - nearness.mean()) / nearness.std(), 0) ** 3
+        expected = np.concatenate([centred / np.linalg.norm(centred), weights / np.linalg.norm(weights)]) / np.sqrt(2)
+        np.testing.assert_allclose(model.embed_queries([Query(query)])[0], expected, atol=1e-4)
+
+
+def test_classes_of_the_bridge_are_their_two_texts_each_without_what_all_classes_share(every: dict[str, Model]) -> None:
+    model = every["label_bridge"]
+    expected = np.zeros((1000, e5.WIDTH))
+    for texts in model._texts.astype(np.float64):
+        centred = texts - texts.mean(axis=0)
+        expected += centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(model._classes, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", [{"temperature": 2.0}, {"classes": 40}, {"sharpness": 2.0}], ids=str)
+def test_options_that_change_vectors_of_the_bridge_change_its_fingerprint(
+    every: dict[str, Model], option: dict[str, float]
+) -> None:
+    usual, other = every["label_bridge"], models.make(Section(name="label_bridge", **option))
+    assert other.fingerprint() != usual.fingerprint()
+    assert other.vision_fingerprint() == usual.vision_fingerprint()
+    video, query = features(usual, 1), [Query("a dog runs")]
+    vectors = [
+        np.concatenate([model.embed_videos([video])[0].video, model.embed_queries(query)[0]])
+        for model in (usual, other)
+    ]
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+
+
+def test_options_that_change_scores_alone_keep_the_fingerprint_of_the_bridge(every: dict[str, Model]) -> None:
+    scoring = {"moment_weight": 0.1, "top_moments": 1, "min_relevance": 0.9}
+    other = models.make(Section(name="label_bridge", **scoring))
+    assert other.fingerprint() == every["label_bridge"].fingerprint()
+    assert (other.scoring.moment_weight, other.scoring.top_moments, other.scoring.min_relevance) == (0.1, 1, 0.9)
+
+
+def test_the_classifier_reads_the_centre_square_and_the_whole_picture(every: dict[str, Model]) -> None:
+    """Wide and tall: the first view sees the middle alone, the second the sides too; and more pictures than a batch."""
+    net = every["label_bridge"]._classifier
+    middle = pictures(1, size=(224, 224))[0]
+    for axis in (0, 1):
+        sides = [np.full_like(middle, level) for level in (0, 255)]
+        long = np.concatenate([sides[0], middle, sides[1]], axis=axis)
+        logits = net.logits([middle, long])
+        np.testing.assert_allclose(logits[1, 0], logits[0, 0], atol=1e-3)
+        assert np.abs(logits[1, 1] - logits[0, 1]).max() > 1
+    many = pictures(9, size=(30, 30))
+    np.testing.assert_allclose(net.logits(many)[8], net.logits(many[8:])[0], atol=1e-3)
+
+
+def test_a_sentence_is_read_up_to_its_end_and_no_sentence_is_no_vector() -> None:
+    assert e5.encode([]).shape == (0, e5.WIDTH)
+    np.testing.assert_array_equal(*e5.encode(["a dog\0 runs", "a dog  runs"]))
+    one, other = e5.encode(["a dog\0 runs", "a dog"])
+    assert np.abs(one - other).max() > 1e-3
+    long = "a dog runs " * 600  # 1,800 tokens, and 6,600 characters
+    np.testing.assert_array_equal(*e5.encode([long * 2, long * 3]))
+
+
+@pytest.mark.parametrize("file", ["config.json", "vocab.json", "model.safetensors"])
+def test_a_checkpoint_of_other_content_has_another_digest(
+    checkpoints: dict[str, Path], tmp_path: Path, file: str
+) -> None:
+    twin = shutil.copytree(checkpoints["clip"], tmp_path / "twin")
+    path = next(twin.glob(file)) if list(twin.glob(file)) else twin / "tokenizer.json"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert hub.checkpoint_digest(twin) != hub.checkpoint_digest(checkpoints["clip"])
+    (twin / "notes.md").write_text("nothing that a model reads")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert hub.checkpoint_digest(twin) == hub.checkpoint_digest(checkpoints["clip"])
+
+
+def test_a_digest_of_large_weights_looks_at_blocks_all_over_the_file(tmp_path: Path) -> None:
+    """64 blocks of 64 KB: of a file of 8 MB every second one."""
+    weights = tmp_path / "model.safetensors"
+    content = bytearray(8 << 20)
+    weights.write_bytes(content)
+    before = hub.checkpoint_digest(tmp_path)
+    for place in (0, len(content) // 2 + 5, len(content) - (1 << 17)):
+        content[place] ^= 1
+        weights.write_bytes(content)
+        after = hub.checkpoint_digest(tmp_path)
+        assert after != before
+        before = after
+
+
+def test_what_a_batch_holds_changes_no_vector_of_clip(checkpoints: dict[str, Path]) -> None:
+    one, many = (models.make(Section(name="clip4clip", checkpoint=str(checkpoints["clip"]), batch=n)) for n in (1, 32))
+    texts = [Query(text) for text in ("a dog", "a cat sleeps", "red")]
+    np.testing.assert_allclose(one.embed_queries(texts), many.embed_queries(texts), atol=1e-6)
+    np.testing.assert_allclose(
+        one.encode_images(pictures(3))["image"], many.encode_images(pictures(3))["image"], atol=1e-6
+    )
+    assert one.fingerprint() == many.fingerprint()
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "expected"),
     [("a dog", "dog"), ("一只猫", "cat"), ("someone plays the guitar", "guitar"), ("骑自行车", "bike")],
 )
-def test_queries_are_near_to_their_classes(every: dict[str, Model], query: str, wanted: str) -> None:
-    nearness = every["label_bridge"].embed_queries([Query(query)])[0, e5.WIDTH :]
-    best = [efficientnet.classes()[number][0] for number in np.argsort(-nearness)[:25]]
-    assert any(wanted in name for name in best), best
+def test_queries_are_close_to_their_classes(every: dict[str, Model], query: str, expected: str) -> None:
+    weights = every["label_bridge"].embed_queries([Query(query)])[0, e5.WIDTH :]
+    best = [efficientnet.classes()[number][0] for number in np.argsort(-weights)[:25]]
+    assert any(expected in name for name in best), best
 
 
 def test_background_sentences_differ_and_come_in_pairs() -> None:
-    said = background_sentences.sentences()
-    assert len(set(said["en"])) > 0.9 * len(said["en"])
-    assert len(said["en"]) == len(said["zh"])
-    assert all(any("一" <= letter <= "鿿" for letter in text) for text in said["zh"])
+    sentences = background_sentences.sentences()
+    assert len(set(sentences["en"])) > 0.9 * len(sentences["en"])
+    assert len(sentences["en"]) == len(sentences["zh"])
+    assert all(any("一" <= letter <= "鿿" for letter in text) for text in sentences["zh"])
 
 
 def test_a_broken_cache_file_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,10 +82,10 @@ def fetch(name: str) -> Path:
 
 def cached(model_types: frozenset[str]) -> list[Cached]:
     """Return the models of these types in the local cache that could be loaded, the largest first."""
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     models = []

@@ -17,9 +17,17 @@ def from_video(
 ) -> tuple[MediaInfo, list[KeyImage]]:
     """Probe a video, or a span of one, and choose its key images, with one open of the file.
 
-    `size` is the shorter side of the pictures in pixels (never enlarged). Times are those of the file, and the
-    segments tile the span. Raises MediaError with the reason where the file cannot be used. `sample` may be that of
-    `media.guarded.DecoderPool`, which decodes in another process.
+    Args:
+        video: a file, or a span of one.
+        method: how key images are chosen.
+        size: the shorter side of the pictures in pixels (never enlarged).
+        sample: may be that of `media.guarded.DecoderPool`, which decodes in another process.
+
+    Returns:
+        What the file holds, and its key images. Their times are those of the file, and their segments tile the span.
+
+    Raises:
+        MediaError: with the reason, where the file cannot be used.
     """
     info, frames = sample(video, method.fps, method.max_frames, size)
     end = info.duration if video.end is None else min(video.end, info.duration)

@@ -1,4 +1,4 @@
-"""What the key-image methods share: the options of sampling, and segments made from the places of the cuts."""
+"""What the key-image methods share: the options of sampling, and segments from the frames that start them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ class SamplingOptions(BaseOptions):
 
 
 def check(frames: Frames) -> None:
-    """Choosing from nothing is a mistake of the caller: ValueError."""
+    """Raise ValueError where there are no frames: choosing from nothing is a mistake of the caller."""
     if not len(frames):
         raise ValueError("key images are chosen from at least one frame")
 
 
 def tile(frames: Frames, starts: Sequence[int], chosen: Sequence[int], duration: float) -> list[KeyImage]:
-    """Key images whose segments tile [0, duration].
+    """Return key images whose segments tile [0, duration].
 
-    `starts` are the places of each segment's first frame, ascending from 0; `chosen` of each segment's key image.
     A segment starts at the time of its first frame (decision: that frame surely shows it), the first one at 0. The
-    last ends at `duration`, or a little behind its own key image where a header promised too little.
+    last ends at `duration`, or at the last frame where a header promised too little.
+
+    Args:
+        frames: N frames.
+        starts: the number of each segment's first frame, ascending from 0.
+        chosen: the number of each segment's key image.
+        duration: seconds.
     """
     cuts = [float(frames.times[start]) for start in starts[1:]]
     end = max(float(duration), float(frames.times[-1]))
     bounds = [0.0, *cuts, end]
     return [
         # A copy, so that one key image does not keep all frames in memory.
-        KeyImage(bounds[number], bounds[number + 1], float(frames.times[place]), frames.pixels[place].copy())
-        for number, place in enumerate(chosen)
+        KeyImage(start, stop, float(frames.times[number]), frames.pixels[number].copy())
+        for start, stop, number in zip(bounds[:-1], bounds[1:], chosen, strict=True)
     ]

@@ -26,10 +26,12 @@ class Uniform:
         self.max_frames = options.max_frames
 
     def choose(self, frames: Frames, duration: float) -> list[KeyImage]:
-        """Key images in order of time; their segments tile [0, duration]. A short video gives fewer."""
+        """Return key images in order of time; their segments tile [0, duration]. A short video gives fewer."""
         check(frames)
         runs = np.array_split(np.arange(len(frames)), min(self._options.count, len(frames)))
-        return tile(frames, [run[0] for run in runs], [run[len(run) // 2] for run in runs], duration)
+        starts = [int(run[0]) for run in runs]
+        middles = [int(run[len(run) // 2]) for run in runs]
+        return tile(frames, starts, middles, duration)
 
     def fingerprint(self) -> str:
         return digest("uniform", self._options.model_dump())

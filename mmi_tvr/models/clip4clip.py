@@ -73,11 +73,11 @@ class Clip4Clip:
         self._towers = towers
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """{"image": (N, D)}, unit vectors, float32."""
+        """Return {"image": (N, D)}, unit vectors, float32."""
         return {"image": self._towers.embed_images(images)}
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
-        """Unit vectors (D,) of each video and (K, D) of its key images."""
+        """Return unit vectors (D,) of each video and (K, D) of its key images."""
         embeddings = []
         for video in features:
             moments = video.arrays["image"]
@@ -86,7 +86,7 @@ class Clip4Clip:
         return embeddings
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        """Unit vectors (N, D)."""
+        """Return unit vectors (N, D)."""
         return self._towers.embed_texts([query.text for query in queries])
 
     def vision_fingerprint(self) -> str:

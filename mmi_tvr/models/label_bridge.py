@@ -16,7 +16,7 @@ Decisions, each with its reason:
 - A query is centred on the mean background sentence of the language it is nearest to, which takes away what all
   captions of a language share, and so the language itself.
 - A video scores half by the mean of its key images, half by its two best ones: an event may be short.
-- A search has found nothing when its best hit is less relevant than 0.3: of 114 captions of 38 real clips, 81 % of the
+- A search answers nothing when its best hit is less relevant than 0.3: of 114 captions of 38 real clips, 81 % of the
   ones that the right clip answers first stay answered, and about half of absent queries are told so. The model is weak,
   so a search that is wrongly silent costs more than a weak hit.
 """
@@ -42,11 +42,8 @@ from ..utils.hashing import digest
 
 TEMPLATES = ("a video of a {name}", "{name}: {description}")
 SHIPPED = Path(__file__).parent / "_label_bridge"  # made by scripts/make_class_vectors.py
-_SCORING_OPTIONS = {
-    "moment_weight",
-    "top_moments",
-    "min_relevance",
-}  # options that change how vectors are scored, not the vectors
+# Options that change how vectors are scored, not the vectors.
+_SCORING_OPTIONS = {"moment_weight", "top_moments", "min_relevance"}
 _VERSION = 1  # of the arithmetic below: raise it when vectors change
 
 
@@ -69,7 +66,7 @@ def build(options: Options, *, device: str) -> LabelBridge:
 
 
 def automatic() -> Mapping[str, Any] | None:
-    """It needs no checkpoint."""
+    """Return no options: it needs no checkpoint."""
     return {}
 
 
@@ -91,9 +88,9 @@ class LabelBridge:
         self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
         self._options = options
         self._device = device
-        known = array_cache.load_or_compute("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
-        # (L, 384) the mean background sentence of each language; (2, 1000, 384) unit vectors of each template
-        self._languages, self._texts = (known[name].astype(np.float32) for name in ("languages", "texts"))
+        vectors = array_cache.load_or_compute("label-bridge", text_fingerprint(), class_texts, shipped=SHIPPED)
+        self._languages = vectors["languages"].astype(np.float32)  # (L, 384) the mean background sentence of each
+        self._texts = vectors["texts"].astype(np.float32)  # (2, 1000, 384) unit vectors of each template
         centred = _unit(self._texts - self._texts.mean(axis=1, keepdims=True))
         self._classes = _unit(centred.sum(axis=0))  # (1000, 384)
 
@@ -102,25 +99,26 @@ class LabelBridge:
         return efficientnet.EfficientNetLite0(self._device)  # at the first picture: a search needs none
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """{"logits": (N, 2, 1000)}, float16: two views of each picture."""
+        """Return {"logits": (N, 2, 1000)}, float16: two views of each picture."""
         return {"logits": self._classifier.logits(images).astype(np.float16)}
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
-        """Unit vectors (1384,) of each video and (K, 1384) of its key images."""
-        found = []
-        for each in features:
-            likely = _softmax(each.arrays["logits"].astype(np.float32)).mean(axis=1)  # (K, 1000)
-            found.append(Embeddings(self._bridge(likely.mean(axis=0)), self._bridge(likely), each.segments))
-        return found
+        """Return unit vectors (1384,) of each video and (K, 1384) of its key images."""
+        embeddings = []
+        for video in features:
+            probabilities = _softmax(video.arrays["logits"].astype(np.float32)).mean(axis=1)  # (K, 1000)
+            whole, moments = self._bridge(probabilities.mean(axis=0)), self._bridge(probabilities)
+            embeddings.append(Embeddings(whole, moments, video.segments))
+        return embeddings
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        """Unit vectors (N, 1384)."""
+        """Return unit vectors (N, 1384)."""
         vectors = e5.encode([query.text for query in queries])  # (N, 384)
-        nearest = (vectors @ _unit(self._languages).T).argmax(axis=1)
-        vectors = vectors - self._languages[nearest]
-        nearness = sum(_standardised(vectors @ texts.T) for texts in self._texts)  # (N, 1000)
-        weights = np.maximum(_standardised(nearness), 0) ** self._options.sharpness
-        return np.hstack([_unit(vectors), _unit(weights)]).astype(np.float32) / np.float32(np.sqrt(2))
+        languages = (vectors @ _unit(self._languages).T).argmax(axis=1)  # (N,)
+        vectors = vectors - self._languages[languages]
+        by_name, by_description = (_standardised(vectors @ texts.T) for texts in self._texts)  # (N, 1000) each
+        weights = np.maximum(_standardised(by_name + by_description), 0) ** self._options.sharpness  # (N, 1000)
+        return _joined(vectors, weights)
 
     def vision_fingerprint(self) -> str:
         return digest(efficientnet.EfficientNetLite0.name, efficientnet.SIZE, "centre+whole", "float16")
@@ -134,22 +132,21 @@ class LabelBridge:
             self._options.model_dump(exclude=_SCORING_OPTIONS),
         )
 
-    def _bridge(self, likely: FloatArray) -> NDArray[np.float32]:
+    def _bridge(self, probabilities: FloatArray) -> NDArray[np.float32]:
         """Probabilities (..., 1000) -> unit vectors (..., 384 + 1000)."""
-        weights = likely ** (1 / self._options.temperature)
+        weights = probabilities ** (1 / self._options.temperature)
         least = np.partition(weights, -self._options.classes, axis=-1)[..., [-self._options.classes]]
         weights = np.where(weights >= least, weights, 0)
-        halves = np.concatenate([_unit(weights @ self._classes), _unit(weights)], axis=-1)
-        return halves.astype(np.float32) / np.float32(np.sqrt(2))
+        return _joined(weights @ self._classes, weights)
 
 
 def text_fingerprint() -> str:
-    """Hash of all that changes `class_texts`."""
+    """Return the hash of all that changes `class_texts`."""
     return digest(e5.NAME, TEMPLATES, efficientnet.classes(), background_sentences.sentences())
 
 
 def class_texts() -> Mapping[str, NDArray[np.float16]]:
-    """Sentence vectors of classes and languages. A minute's work, so the package ships them (SHIPPED)."""
+    """Return sentence vectors of classes and languages. A minute's work, so the package ships them (SHIPPED)."""
     languages = np.stack([e5.encode(texts).mean(axis=0) for texts in background_sentences.sentences().values()])
     texts = [
         e5.encode([template.format(name=name, description=text) for name, text in efficientnet.classes()])
@@ -158,14 +155,28 @@ def class_texts() -> Mapping[str, NDArray[np.float16]]:
     return {"languages": languages.astype(np.float16), "texts": np.stack(texts).astype(np.float16)}
 
 
+def _joined(sentences: FloatArray, classes: FloatArray) -> NDArray[np.float32]:
+    """Both spaces side by side with equal weight: (..., 384) and (..., 1000) -> unit vectors (..., 1384)."""
+    joined = np.concatenate([_unit(sentences), _unit(classes)], axis=-1).astype(np.float32)
+    halved: NDArray[np.float32] = joined / np.float32(np.sqrt(2))
+    return halved
+
+
 def _unit(vectors: FloatArray) -> FloatArray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    """Vectors of length 1 along the last axis; a zero vector stays one."""
+    unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return unit
 
 
 def _standardised(rows: FloatArray) -> FloatArray:
-    return (rows - rows.mean(axis=1, keepdims=True)) / np.maximum(rows.std(axis=1, keepdims=True), 1e-12)
+    """Each row with mean 0 and standard deviation 1."""
+    standardised: FloatArray = (rows - rows.mean(axis=1, keepdims=True)) / np.maximum(
+        rows.std(axis=1, keepdims=True), 1e-12
+    )
+    return standardised
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    probabilities: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
