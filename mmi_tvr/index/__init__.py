@@ -1,5 +1,7 @@
 """Vector indexes behind one protocol (`mmi_tvr.protocols.Index`). One file per index.
 
+The checks, filters and errors that every index shares can be imported from here, by indexes of other packages, too.
+
 `auto` is exact search up to AUTO_GRAPH_FROM vectors, and an HNSW graph over the same files beyond (decision: on
 two cores, exact search of so many 384-d vectors takes about 10 ms, and most of a query's time goes elsewhere).
 """
@@ -16,9 +18,39 @@ from .. import plugins
 from ..errors import MmiTvrError
 from ..protocols import Index, PublishedIndex
 from . import _milvus_folder
+from ._common import (
+    checked_ids,
+    checked_limit,
+    checked_pairs,
+    checked_vectors,
+    damaged,
+    in_use,
+    matches,
+    nothing_found,
+    nothing_there,
+    refuse_foreign,
+)
 from ._milvus_plan import MilvusPlan, choose_milvus_plan, milvus_plan
 
-__all__ = ["AUTO_GRAPH_FROM", "MilvusPlan", "choose_milvus_plan", "discard", "milvus_plan", "open_index", "publish"]
+__all__ = [
+    "AUTO_GRAPH_FROM",
+    "MilvusPlan",
+    "checked_ids",
+    "checked_limit",
+    "checked_pairs",
+    "checked_vectors",
+    "choose_milvus_plan",
+    "damaged",
+    "discard",
+    "in_use",
+    "matches",
+    "milvus_plan",
+    "nothing_found",
+    "nothing_there",
+    "open_index",
+    "publish",
+    "refuse_foreign",
+]
 
 AUTO_GRAPH_FROM = 200_000
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 from ..media.video import MediaInfo, sample_with_info
 from ..protocols import KeyImageMethod
 from ..types import Frames, KeyImage, Video
+from ._common import SamplingOptions, tile
+
+__all__ = ["Sample", "SamplingOptions", "from_video", "tile"]
 
 Sample = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
 
