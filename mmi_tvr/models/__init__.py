@@ -25,6 +25,7 @@ from ..utils import environment
 from ._folder import (
     SETTINGS,
     ModelSettings,
+    TrainedOptions,
     checkpoint_options,
     find,
     get_option,
@@ -40,6 +41,7 @@ __all__ = [
     "FALLBACK",
     "SETTINGS",
     "ModelSettings",
+    "TrainedOptions",
     "availability",
     "bundled",
     "checkpoint_options",
@@ -65,6 +67,7 @@ __all__ = [
 ]
 
 FALLBACK = "label_bridge"
+WEIGHTS = "weights"  # the option of a model that can be trained that names a model folder
 
 
 def section(text: str) -> Section:
@@ -96,7 +99,11 @@ def section(text: str) -> Section:
 
 def trained_section(weights: str) -> Section:
     """Return the section of a model folder, a bundled model's name, or the hub name of one in the local cache."""
-    return _with_checkpoint(read(find(weights)).name, weights)
+    name = read(find(weights)).name
+    if name not in plugins.names("models"):
+        known = ", ".join(plugins.names("models"))
+        raise UsageError(f"{weights}: trained as the model {name!r}, which is not installed here; there are: {known}")
+    return Section(name=name, **{WEIGHTS: weights})
 
 
 def resolve(chosen: Section) -> Section:
@@ -121,10 +128,11 @@ def spelled(chosen: Section) -> str:
     ('moving-shapes', 'clip4clip:openai/clip-vit-base-patch32')
     """
     option = _checkpoint_option(chosen.name)
+    weights = chosen.options.get(WEIGHTS)
+    if weights and (weights in bundled() or option != WEIGHTS):
+        return str(weights)
     checkpoint = chosen.options.get(option) if option else None
-    if not checkpoint:
-        return chosen.name
-    return str(checkpoint) if checkpoint in bundled() else f"{chosen.name}:{checkpoint}"
+    return f"{chosen.name}:{checkpoint}" if checkpoint else chosen.name
 
 
 def bundled() -> tuple[str, ...]:
@@ -152,7 +160,7 @@ def availability() -> Iterator[tuple[str, Availability]]:
 
 def key_images(chosen: Section) -> Section | None:
     """Return the key images that a model folder was trained on, as a settings section; None where any will do."""
-    weights = chosen.options.get("weights")
+    weights = chosen.options.get(WEIGHTS)
     keyimages = read(find(str(weights))).keyimages if weights else None
     return Section(**keyimages) if keyimages else None
 
@@ -168,7 +176,7 @@ def checkpoints(chosen: Section) -> Iterator[str]:
     []
     """
     options: Mapping[str, Any] = chosen.options
-    if weights := options.get("weights"):
+    if weights := options.get(WEIGHTS):
         if not Path(weights).is_dir() and weights not in bundled():
             yield str(weights)
         options = over(read_resolved(find(str(weights))).options, options)
@@ -232,10 +240,14 @@ def _with_checkpoint(name: str, checkpoint: str) -> Section:
 
 
 def _checkpoint_option(name: str) -> str | None:
+    """Return the option that NAME:CHECKPOINT sets; None where the model is not made from a checkpoint."""
     if name not in plugins.names("models"):
         return None
     module = plugins.load("models", name)
-    return module.CHECKPOINT if isinstance(module, CheckpointModule) else None
+    if isinstance(module, CheckpointModule):
+        option: str = module.CHECKPOINT
+        return option
+    return WEIGHTS if isinstance(module, TrainableModule) else None
 
 
 def _trained(name: str) -> Sequence[str]:

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import plugins
+from pydantic import Field, model_validator
+
+from .. import config, plugins
 from ..encoders import hub
 from ..errors import ModelNotFound
 from ..protocols import CheckpointModule
@@ -25,6 +27,25 @@ from ..utils.files import write_atomically
 SETTINGS = "model.json"
 # What options were called in a NAME.json.
 _FORMER_OPTIONS = {"moments": "moment_weight", "top": "top_moments", "found": "min_relevance"}
+
+
+class TrainedOptions(plugins.BaseOptions):
+    """Base of the options of a model that can be trained.
+
+    With `weights`, every option that is not set is as it was trained.
+    """
+
+    weights: str | None = Field(
+        None,
+        description="a folder that training wrote, its name on the hub, or a bundled model's name; default: untrained",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_trained(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("weights"):
+            return values
+        return config.over(read_resolved(find(str(values["weights"]))).options, values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from ... import config
 from ...encoders import hub
 from ...encoders.options import LlavaOptions
 from ...errors import ModelNotFound, UsageError, one_line
 from ...nn.options import HeadOptions
-from ...plugins import BaseOptions
 from ...types import Embeddings, Features, Pixels, Query, Scoring
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
-from .._folder import ModelSettings, find, read, read_resolved, write
+from .._folder import ModelSettings, TrainedOptions, find, read, write
 
 if TYPE_CHECKING:
     from ...encoders.llava import Llava
@@ -33,30 +31,16 @@ HEADS, ADAPTER = "heads.safetensors", "adapter"
 _BATCH = 32
 
 
-class Options(BaseOptions):
-    """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3.
-
-    With `weights`, every option that is not set is as it was trained.
-    """
+class Options(TrainedOptions):
+    """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3."""
 
     llava: LlavaOptions = Field(description="the large vision-language model, and its towers")
     heads: HeadOptions = Field(HeadOptions(), description="temporal and spatial attention")
     lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
     inductive: bool = Field(True, description="use the heads; false: key images are averaged")
-    weights: str | None = Field(
-        None,
-        description="a folder that `save` wrote, its name on the hub, or a bundled model's name; default: untrained",
-    )
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_trained(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not values.get("weights"):
-            return values
-        return config.over(read_resolved(find(str(values["weights"]))).options, values)
 
 
 class Mmi:
