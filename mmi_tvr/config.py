@@ -96,11 +96,14 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Setti
 def read(kind: type[Options], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Options:
     """As `load`, for other options than Settings: a YAML file changed by overrides, every problem in one error.
 
-    What is not said of a section keeps the section's own default.
+    What is not said of a section keeps the section's own default; a mapping that is a value (`learning_rates`) is taken
+    as it is said.
     """
     values = _values(path, overrides)
     sections = {name: field.default for name, field in kind.model_fields.items() if name in values}
-    below = {name: each.model_dump() for name, each in sections.items() if isinstance(each, BaseModel)}
+    below = {
+        name: each.model_dump(exclude_unset=True) for name, each in sections.items() if isinstance(each, BaseModel)
+    }
     try:
         return kind(**over(below, values))
     except ValidationError as error:

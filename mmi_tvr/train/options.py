@@ -39,7 +39,8 @@ class TrainOptions(BaseOptions):
         description="in order: masked prediction (L_m), then the joint objective (L_r, L_s)",
     )
     learning_rates: dict[str, float] = Field(
-        {"lora": 3e-5, "heads": 1e-3, "temperature": 1e-3}, description="peak learning rate of each parameter group"
+        {"lora": 3e-5, "heads": 1e-3, "temperature": 1e-3},
+        description="peak learning rate of every parameter group of the model, and of the temperature",
     )
     muon: tuple[str, ...] = Field(
         (), description="parameter groups whose matrices Muon trains instead of AdamW: of hidden layers, from nothing"

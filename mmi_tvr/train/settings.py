@@ -48,7 +48,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
         if section is not None:
             try:
                 options = plugins.options("datasets", section.name, section.options)
-                if getattr(options, "split", "") == "test":
+                if options.model_dump().get("split") == "test":
                     problems.append(f"data: {section.name}'s test split is for evaluation alone; set split")
             except UsageError as error:
                 problems.append(str(error))
