@@ -19,6 +19,7 @@ from ._console import chosen_model, say
 from .data import benchmark_name, benchmark_options
 
 GENERATED = "moving_shapes"
+_DEFAULT_SPLIT = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class DataChoice:
     option: Sequence[str] = ()
     captions: Path | None = None
     column: str | None = None
-    split: str = "test"
+    split: str = _DEFAULT_SPLIT
     limit: int | None = None
     skip_missing: bool = False
 
@@ -81,16 +82,19 @@ class EvaluationModel:
 
 
 def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:
-    """Return the data set of a choice; a generated one is rendered first. UsageError where it cannot be read."""
-    of_benchmark = choice.root or choice.annotations or choice.option
-    if not of_benchmark and choice.target == GENERATED:
-        return EvaluationData(load_generated(choice.split, choice.limit, progress), {})
-    if not of_benchmark and Path(choice.target).is_dir():
-        return EvaluationData(_load_folder(choice), {})
+    """Return the data set of a choice; a generated one is rendered first. UsageError where it cannot be read.
+
+    The name of another package's data set comes before a folder of that name, which is written ./NAME (decision).
+    """
+    third_party = plugins.origin("datasets", choice.target) is not None
+    if not (third_party or choice.root or choice.annotations or choice.option):
+        if choice.target == GENERATED:
+            return EvaluationData(load_generated(choice.split, choice.limit, progress), {})
+        if Path(choice.target).is_dir():
+            return EvaluationData(_load_folder(choice), {})
     if choice.captions or choice.column:
-        raise UsageError("--captions and --column go with a folder; a benchmark has annotations of its own")
-    foreign = choice.target in plugins.names("datasets") and plugins.origin("datasets", choice.target) is not None
-    options = _foreign_options(choice) if foreign else _benchmark_options(choice)
+        raise UsageError("--captions and --column go with a folder; other data sets have captions of their own")
+    options = _third_party_options(choice) if third_party else _benchmark_options(choice)
     dataset: Dataset = plugins.build("datasets", choice.target, options)
     _render(dataset, progress)
     return EvaluationData(dataset, options)
@@ -157,16 +161,12 @@ def _benchmark_options(choice: DataChoice) -> dict[str, Any]:
     return options
 
 
-def _foreign_options(choice: DataChoice) -> dict[str, Any]:
-    """Return the options of another package's data set: what the command line says, as far as it has such options."""
-    values = {
-        "root": choice.root,
-        "annotations": choice.annotations,
-        "split": choice.split,
-        "limit": choice.limit,
-    }
-    fields = plugins.load("datasets", choice.target).Options.model_fields
-    options = {name: value for name, value in values.items() if name in fields and value is not None}
+def _third_party_options(choice: DataChoice) -> dict[str, Any]:
+    """Return the options of another package's data set. One that it does not have is an error when it is built."""
+    values = {"root": choice.root, "annotations": choice.annotations, "limit": choice.limit}
+    options: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    if "split" in plugins.load("datasets", choice.target).Options.model_fields or choice.split != _DEFAULT_SPLIT:
+        options["split"] = choice.split
     return options | config.read(Section, None, choice.option).options
 
 
