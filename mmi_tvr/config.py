@@ -86,32 +86,32 @@ class Settings(CommonSettings):
 
 
 def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
-    """Settings from a YAML file (or the defaults), changed by `a.b=c` overrides, checked.
+    """Return the settings of a YAML file (or the defaults), changed by `a.b=c` overrides, checked.
 
     Raises ConfigError with all problems at once, UsageError where the file is missing or no YAML.
     """
     return from_values(_values(path, overrides), str(path) if path else "settings")
 
 
-def read(kind: type[Options], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Options:
-    """As `load`, for other options than Settings: a YAML file changed by overrides, every problem in one error.
+def read(options: type[Options], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Options:
+    """Return other options than Settings, as `load` does: a YAML file, changed by overrides, all problems in one error.
 
-    What is not said of a section keeps the section's own default; a mapping that is a value (`learning_rates`) is taken
-    as it is said.
+    What is left out of a section keeps the section's own default; a mapping that is a value (`learning_rates`) is taken
+    as it stands.
     """
     values = _values(path, overrides)
-    sections = {name: field.default for name, field in kind.model_fields.items() if name in values}
-    below = {
-        name: each.model_dump(exclude_unset=True) for name, each in sections.items() if isinstance(each, BaseModel)
-    }
+    defaults = {}
+    for name, field in options.model_fields.items():
+        if name in values and isinstance(field.default, BaseModel):
+            defaults[name] = field.default.model_dump(exclude_unset=True)
     try:
-        return kind(**over(below, values))
+        return options(**merge(defaults, values))
     except ValidationError as error:
-        raise ConfigError(str(path) if path else "options", plugins.explain(error, kind)) from error
+        raise ConfigError(str(path) if path else "options", plugins.explain(error, options)) from error
 
 
 def from_values(values: Mapping[str, Any], source: str = "settings") -> Settings:
-    """Settings from plain nested values, checked."""
+    """Return the settings of plain nested values, checked. ConfigError with all problems at once."""
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -119,21 +119,29 @@ def from_values(values: Mapping[str, Any], source: str = "settings") -> Settings
     return settings.checked(source)
 
 
-def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values with those of `above` instead of those of `below`, key by key.
+def merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values, key by key those of `values`, and of `defaults` what is not among them.
 
-    >>> over({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4})
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4})
     {'a': {'b': 3, 'c': 2}, 'd': 4}
     """
-    merged = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            merged[key] = over(below[key], above[key])
+    merged = {**defaults, **values}
+    for key in defaults.keys() & values.keys():
+        if isinstance(defaults[key], Mapping) and isinstance(values[key], Mapping):
+            merged[key] = merge(defaults[key], values[key])
     return merged
 
 
 def find(folder: str, name: str | Path) -> Path:
-    """A data file (a config, a question pool): the path itself, else in the working folder, else packaged."""
+    """Return the path of a data file (a settings file, a question pool).
+
+    Args:
+        folder: "configs" or "prompts".
+        name: a path, with or without `.yaml`; then a name in that folder of the working folder; then a packaged one.
+
+    Raises:
+        UsageError: Where there is none; it names the packaged ones.
+    """
     name = Path(name)
     candidates = [name, Path.cwd() / folder / name, PACKAGED / folder / name]
     if not name.suffix:

@@ -383,7 +383,7 @@ def _asking(
     section, made = _model(model, download)
     carried = {"name": DEFAULT_ANSWERER, **rerank_section(None, made).options.get("answerer", {})}
     if carried.pop("name") == answerer:  # what nobody changed is as the model came
-        options = module.Options(**config.over(carried, options.model_dump(exclude_unset=True)))
+        options = module.Options(**config.merge(carried, options.model_dump(exclude_unset=True)))
     built: Answerer = module.build(options.model_copy(update=own), device=Settings().device, model=made)
     return _Asking(section, made, built)
 

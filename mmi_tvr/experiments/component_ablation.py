@@ -102,7 +102,7 @@ def ablate(
 def variant_settings(settings: RunSettings, variant: Variant, seed: int) -> RunSettings:
     """Return the settings of one run; a stage that has no loss term left is dropped."""
     values = settings.model_dump(mode="json", exclude_unset=True)
-    values["model"] = config.over(values["model"], variant.changes)
+    values["model"] = config.merge(values["model"], variant.changes)
     values["train"] = {**values["train"], "seed": seed}
     if variant.without_terms:
         stages = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import Section, over
+from ..config import Section, merge
 from ..encoders import hub
 from ..errors import UsageError
 from ..protocols import (
@@ -179,7 +179,7 @@ def checkpoints(chosen: Section) -> Iterator[str]:
     if weights := options.get(WEIGHTS):
         if not Path(weights).is_dir() and weights not in bundled():
             yield str(weights)
-        options = over(read_resolved(find(str(weights))).options, options)
+        options = merge(read_resolved(find(str(weights))).options, options)
     places = [get_option(options, option) for option in checkpoint_options(chosen.name)]
     yield from (str(place) for place in places if place and not (hub.BUNDLED / str(place)).is_dir())
 

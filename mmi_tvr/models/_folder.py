@@ -45,7 +45,7 @@ class TrainedOptions(plugins.BaseOptions):
     def _as_trained(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not values.get("weights"):
             return values
-        return config.over(read_resolved(find(str(values["weights"]))).options, values)
+        return config.merge(read_resolved(find(str(values["weights"]))).options, values)
 
 
 @dataclass(frozen=True, slots=True)

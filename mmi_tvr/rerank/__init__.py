@@ -26,7 +26,7 @@ def rerank_section(requested: Section | None, model: Model) -> Section:
         return default
     if requested.name != default.name:
         return requested
-    merged = config.over(default.model_dump(), requested.model_dump())
+    merged = config.merge(default.model_dump(), requested.model_dump())
     default_answerer = default.options.get("answerer", {}).get("name", DEFAULT_ANSWERER)
     if requested.options.get("answerer", {}).get("name", default_answerer) != default_answerer:
         merged["answerer"] = requested.options["answerer"]
