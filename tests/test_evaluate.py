@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmi_tvr.errors import MediaError, MetricsError, UsageError
-from mmi_tvr.evaluation import metrics
+from mmi_tvr.evaluation import metrics, published, saved
 from mmi_tvr.evaluation.compare import compare
-from mmi_tvr.evaluation.evaluate import evaluate, evaluate_model
+from mmi_tvr.evaluation.evaluate import evaluate, evaluate_model, pair_scores
+from mmi_tvr.evaluation.metrics import DirectionBlocks
 from mmi_tvr.report import evaluation_page, heat_map
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
@@ -35,19 +37,21 @@ def world(counts, seed=0, noise=1.0):
     """Samples, embeddings and query vectors that agree with their videos up to noise."""
     rng = np.random.default_rng(seed)
     samples = samples_of(counts)
-    made = [Embeddings(unit(rng, WIDTH), unit(rng, 3, WIDTH), np.zeros((3, 3))) for _ in samples]
+    embeddings = [Embeddings(unit(rng, WIDTH), unit(rng, 3, WIDTH), np.zeros((3, 3))) for _ in samples]
     queries = [
-        each.video + noise * unit(rng, WIDTH) for each, count in zip(made, counts, strict=True) for _ in range(count)
+        each.video + noise * unit(rng, WIDTH)
+        for each, count in zip(embeddings, counts, strict=True)
+        for _ in range(count)
     ]
     queries = np.array(queries, dtype=np.float32).reshape(-1, WIDTH)
-    return samples, made, queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    return samples, embeddings, queries / np.linalg.norm(queries, axis=1, keepdims=True)
 
 
-def by_hand(samples, made, queries, weight):
+def by_hand(samples, embeddings, queries, weight):
     """Ranks in both directions from the full matrix, one caption and one video at a time (no ties here)."""
     owner = np.array([place for place, sample in enumerate(samples) for _ in sample.captions])
-    cosines = np.array([(each.moments @ queries.T).max(axis=0) for each in made]).T
-    full = (1 - weight) * queries @ np.array([each.video for each in made]).T + weight * cosines
+    cosines = np.array([(each.moments @ queries.T).max(axis=0) for each in embeddings]).T
+    full = (1 - weight) * queries @ np.array([each.video for each in embeddings]).T + weight * cosines
     t2v = [1 + sum(row > row[owner[place]]) for place, row in enumerate(full)]
     v2t = [1 + sum(column > column[owner == place].max()) for place, column in enumerate(full.T) if place in owner]
     return t2v, v2t
@@ -56,9 +60,9 @@ def by_hand(samples, made, queries, weight):
 @pytest.mark.parametrize("counts", [[1] * 20, [1, 3, 2, 5, 1, 1, 4], [2, 0, 1, 0, 3]])
 @pytest.mark.parametrize("block", [1, 4, 256])
 def test_numbers_equal_the_full_matrix(counts, block):
-    samples, made, queries = world(counts)
-    report = evaluate(samples, made, queries, Scoring(0.4, 1), block)
-    t2v, v2t = by_hand(samples, made, queries, 0.4)
+    samples, embeddings, queries = world(counts)
+    report = evaluate(samples, embeddings, queries, Scoring(0.4, 1), block)
+    t2v, v2t = by_hand(samples, embeddings, queries, 0.4)
     assert (report.n, report.videos) == (sum(counts), len(counts))
     owner = [place for place, count in enumerate(counts) for _ in range(count)]
     assert report.t2v == metrics.summary(t2v, groups=owner)
@@ -67,9 +71,9 @@ def test_numbers_equal_the_full_matrix(counts, block):
 
 
 def test_the_contract_of_the_command_line():
-    samples, made, queries = world([1, 2, 1])
+    samples, embeddings, queries = world([1, 2, 1])
     plain = json.loads(
-        json.dumps(evaluate(samples, made, queries, Scoring(), model="tiny", fingerprint="ab").as_dict())
+        json.dumps(evaluate(samples, embeddings, queries, Scoring(), model="tiny", fingerprint="ab").as_dict())
     )
     assert plain["n"] == 4
     assert plain["videos"] == 3
@@ -83,8 +87,8 @@ def test_the_contract_of_the_command_line():
 
 
 def test_the_table_shows_n_and_an_interval_for_every_number():
-    samples, made, queries = world([1] * 30)
-    title, header, t2v, v2t, note = evaluate(samples, made, queries, Scoring(), model="tiny").table().split("\n")
+    samples, embeddings, queries = world([1] * 30)
+    title, header, t2v, v2t, note = evaluate(samples, embeddings, queries, Scoring(), model="tiny").table().split("\n")
     assert title == "tiny: 30 captions, 30 videos, inductive"
     assert header.split() == ["n", "R@1", "R@5", "R@10", "MdR", "MnR"]
     assert t2v.startswith("text-to-video (every caption)")
@@ -95,29 +99,29 @@ def test_the_table_shows_n_and_an_interval_for_every_number():
 
 
 def test_two_samples_of_one_video_are_right_answers_to_each_other():
-    samples, made, queries = world([1, 1], noise=0.0)
+    samples, embeddings, queries = world([1, 1], noise=0.0)
     twins = [samples[0], Sample("copy", samples[0].video, ("again",))]
-    report = evaluate(twins, [made[0], made[0]], queries[[0, 0]], Scoring())
+    report = evaluate(twins, [embeddings[0], embeddings[0]], queries[[0, 0]], Scoring())
     assert report.t2v.r1 == report.v2t.r1 == 100.0
-    apart = evaluate(samples, [made[0], made[0]], queries[[0, 0]], Scoring())
+    apart = evaluate(samples, [embeddings[0], embeddings[0]], queries[[0, 0]], Scoring())
     assert apart.t2v.r1 == apart.v2t.r1 == 0.0
 
 
 def test_copies_tie_in_spite_of_rounding():
     """The same product differs in its last bits with its place in a matrix; a copy is a copy all the same."""
-    samples, made, queries = world([1] * 10, noise=0.0)
-    hair = np.nextafter(made[0].video, np.float32(0))
-    made[-1], queries[-1] = Embeddings(hair, made[0].moments, made[0].segments), hair
-    assert queries[0] @ made[0].video > queries[0] @ hair
-    report = evaluate(samples, made, queries, Scoring(0.0))
+    samples, embeddings, queries = world([1] * 10, noise=0.0)
+    hair = np.nextafter(embeddings[0].video, np.float32(0))
+    embeddings[-1], queries[-1] = Embeddings(hair, embeddings[0].moments, embeddings[0].segments), hair
+    assert queries[0] @ embeddings[0].video > queries[0] @ hair
+    report = evaluate(samples, embeddings, queries, Scoring(0.0))
     assert report.t2v.r1 == report.v2t.r1 == pytest.approx(80.0)
 
 
 def test_unreadable_videos_are_left_out_counted_and_named():
-    samples, made, queries = world([1, 2, 1, 1])
-    broken = [made[0], MediaError("1.mp4", "no video stream"), *made[2:]]
+    samples, embeddings, queries = world([1, 2, 1, 1])
+    broken = [embeddings[0], MediaError("1.mp4", "no video stream"), *embeddings[2:]]
     report = evaluate(samples, broken, queries, Scoring(), max_unreadable=0.25)
-    rest = evaluate([samples[0], *samples[2:]], [made[0], *made[2:]], queries[[0, 3, 4]], Scoring())
+    rest = evaluate([samples[0], *samples[2:]], [embeddings[0], *embeddings[2:]], queries[[0, 3, 4]], Scoring())
     assert (report.n, report.videos, report.left_out) == (3, 3, 2)
     assert (report.t2v, report.v2t) == (rest.t2v, rest.v2t)
     assert report.as_dict()["left_out"] == {"captions": 2, "videos": {"1.mp4": "no video stream"}}
@@ -125,26 +129,26 @@ def test_unreadable_videos_are_left_out_counted_and_named():
 
 
 def test_more_than_two_in_a_hundred_unreadable_is_an_error():
-    samples, made, queries = world([1] * 100)
-    two = [MediaError("x", "empty"), MediaError("y", "empty"), *made[2:]]
+    samples, embeddings, queries = world([1] * 100)
+    two = [MediaError("x", "empty"), MediaError("y", "empty"), *embeddings[2:]]
     assert evaluate(samples, two, queries, Scoring()).videos == 98
     with pytest.raises(MetricsError, match=r"3 of 100 videos are unreadable, more than 2% \(the first: 0.mp4: empty\)"):
-        evaluate(samples, [*two[:2], MediaError("z", "empty"), *made[3:]], queries, Scoring())
+        evaluate(samples, [*two[:2], MediaError("z", "empty"), *embeddings[3:]], queries, Scoring())
     with pytest.raises(MetricsError, match="nothing to rank"):
         evaluate(samples, [MediaError("x", "empty")] * 100, queries, Scoring(), max_unreadable=1.0)
 
 
 def test_what_does_not_fit_together_is_refused():
-    samples, made, queries = world([1, 2])
+    samples, embeddings, queries = world([1, 2])
     with pytest.raises(UsageError, match=r"2 samples with 3 captions .* not 1 and 3"):
-        evaluate(samples, made[:1], queries, Scoring())
+        evaluate(samples, embeddings[:1], queries, Scoring())
     with pytest.raises(UsageError, match="not 2 and 2"):
-        evaluate(samples, made, queries[:2], Scoring())
+        evaluate(samples, embeddings, queries[:2], Scoring())
     with pytest.raises(UsageError, match="several samples have one id"):
-        evaluate([samples[0], samples[0]], made, queries[:2], Scoring())
+        evaluate([samples[0], samples[0]], embeddings, queries[:2], Scoring())
     queries[1, 0] = np.nan
     with pytest.raises(MetricsError, match="query 1, candidate 0: the similarity is NaN"):
-        evaluate(samples, made, queries, Scoring())
+        evaluate(samples, embeddings, queries, Scoring())
 
 
 class Lookup:
@@ -167,19 +171,19 @@ class Lookup:
 
 
 def test_a_model_is_evaluated_like_its_vectors():
-    samples, made, queries = world([1, 3, 2])
-    of = {sample.video: each for sample, each in zip(samples, made, strict=True)}
+    samples, embeddings, queries = world([1, 3, 2])
+    of = {sample.video: each for sample, each in zip(samples, embeddings, strict=True)}
     report = evaluate_model(Lookup(samples, queries), samples, lambda videos: [of[video] for video in videos])
-    assert report == evaluate(samples, made, queries, Lookup.scoring, model="lookup", fingerprint="f00d")
+    assert report == evaluate(samples, embeddings, queries, Lookup.scoring, model="lookup", fingerprint="f00d")
 
 
 def test_known_failures_are_not_embedded_and_new_ones_are_added():
-    samples, made, queries = world([1, 1, 1, 1])
-    asked = []
+    samples, embeddings, queries = world([1, 1, 1, 1])
+    embedded = []
 
     def embed(videos):
-        asked.extend(str(video.path) for video in videos)
-        return [made[0], MediaError(videos[1].path, "truncated"), made[3]]
+        embedded.extend(str(video.path) for video in videos)
+        return [embeddings[0], MediaError(videos[1].path, "truncated"), embeddings[3]]
 
     report = evaluate_model(
         Lookup(samples, queries),
@@ -190,30 +194,30 @@ def test_known_failures_are_not_embedded_and_new_ones_are_added():
         max_unreadable=0.5,
     )
     assert report.fingerprint == "model and method"
-    assert asked == ["0.mp4", "1.mp4", "3.mp4"]
+    assert embedded == ["0.mp4", "1.mp4", "3.mp4"]
     assert report.failures == {"1.mp4": "truncated", "2.mp4": "audio only"}
     assert (report.n, report.left_out) == (2, 2)
 
 
 def test_an_embedder_or_a_list_of_failures_that_does_not_fit_is_refused():
-    samples, made, queries = world([1, 1])
+    samples, embeddings, queries = world([1, 1])
     model = Lookup(samples, queries)
     with pytest.raises(UsageError, match="embed gave 1 results for 2 videos"):
-        evaluate_model(model, samples, lambda videos: made[:1])
+        evaluate_model(model, samples, lambda videos: embeddings[:1])
     with pytest.raises(UsageError, match=r"1 failures are of no sample, the first: 9.mp4"):
-        evaluate_model(model, samples, lambda videos: made, failures={"9.mp4": "empty"})
+        evaluate_model(model, samples, lambda videos: embeddings, failures={"9.mp4": "empty"})
 
 
 def test_details_hold_every_query_with_its_rank():
-    samples, made, queries = world([1, 3, 2])
-    report = evaluate(samples, made, queries, Scoring(0.4, 1))
-    t2v, v2t = by_hand(samples, made, queries, 0.4)
-    told = report.details.as_dict()
-    assert [row["rank"] for row in told["t2v"]] == t2v
-    assert [row["rank"] for row in told["v2t"]] == v2t
+    samples, embeddings, queries = world([1, 3, 2])
+    report = evaluate(samples, embeddings, queries, Scoring(0.4, 1))
+    t2v, v2t = by_hand(samples, embeddings, queries, 0.4)
+    document = report.details.as_dict()
+    assert [row["rank"] for row in document["t2v"]] == t2v
+    assert [row["rank"] for row in document["v2t"]] == v2t
     captions = [(sample.id, caption) for sample in samples for caption in sample.captions]
-    assert [(row["id"], row["caption"]) for row in told["t2v"]] == captions
-    assert [row["id"] for row in told["v2t"]] == [sample.id for sample in samples]
+    assert [(row["id"], row["caption"]) for row in document["t2v"]] == captions
+    assert [row["id"] for row in document["v2t"]] == [sample.id for sample in samples]
 
 
 def naive_transductive(name, scores, side):
@@ -228,14 +232,14 @@ def naive_transductive(name, scores, side):
 
 @pytest.mark.parametrize("name", ["dual-softmax", "query-bank"])
 def test_transductive_columns_equal_the_full_matrix(name):
-    samples, made, queries = world([1] * 24, noise=2.0)
-    report = evaluate(samples, made, queries, Scoring(), block=5, transductive=[name])
-    full = queries.astype(np.float64) @ np.array([each.video for each in made], dtype=np.float64).T
+    samples, embeddings, queries = world([1] * 24, noise=2.0)
+    report = evaluate(samples, embeddings, queries, Scoring(), block=5, transductive=[name])
+    full = queries.astype(np.float64) @ np.array([each.video for each in embeddings], dtype=np.float64).T
     t2v, v2t = report.transductive[name]
     rows, columns = naive_transductive(name, full, "t2v"), naive_transductive(name, full, "v2t")
     assert t2v == metrics.summary([1 + int((row > row[at]).sum()) for at, row in enumerate(rows)])
     assert v2t == metrics.summary([1 + int((column > column[at]).sum()) for at, column in enumerate(columns.T)])
-    plain = evaluate(samples, made, queries, Scoring())
+    plain = evaluate(samples, embeddings, queries, Scoring())
     assert (report.t2v, report.v2t) == (plain.t2v, plain.v2t)  # the other columns stay as they are
     assert report.table().count(f"{name} *") == 2
     assert "looks at all test queries" in report.table()
@@ -244,14 +248,14 @@ def test_transductive_columns_equal_the_full_matrix(name):
 
 
 def test_an_unknown_normalisation_names_those_there_are():
-    samples, made, queries = world([1, 1])
+    samples, embeddings, queries = world([1, 1])
     with pytest.raises(UsageError, match="there are: dual-softmax, query-bank"):
-        evaluate(samples, made, queries, Scoring(), transductive=["softmax"])
+        evaluate(samples, embeddings, queries, Scoring(), transductive=["softmax"])
 
 
-def saved(folder, noise, counts=(1, 2, 1, 3, 1, 1, 2, 1)):
-    samples, made, queries = world(list(counts), seed=3, noise=noise)
-    report = evaluate(samples, made, queries, Scoring(), model="tiny")
+def save_run(folder, noise, counts=(1, 2, 1, 3, 1, 1, 2, 1)):
+    samples, embeddings, queries = world(list(counts), seed=3, noise=noise)
+    report = evaluate(samples, embeddings, queries, Scoring(), model="tiny")
     folder.mkdir()
     config = {"target": "videos", "model": {"name": "tiny"}, "keyimages": {"name": "uniform"}}
     document = {**report.as_dict(), "config": config, "queries": report.details.as_dict()}
@@ -260,24 +264,24 @@ def saved(folder, noise, counts=(1, 2, 1, 3, 1, 1, 2, 1)):
 
 
 def test_comparing_runs_pairs_their_queries(tmp_path):
-    good, bad = saved(tmp_path / "good", 0.1), saved(tmp_path / "bad", 30.0)
-    found = compare(tmp_path / "bad", tmp_path / "good" / "report.json")
-    gap = found.differences["t2v"]["R@1"]
+    good, bad = save_run(tmp_path / "good", 0.1), save_run(tmp_path / "bad", 30.0)
+    comparison = compare(tmp_path / "bad", tmp_path / "good" / "report.json")
+    gap = comparison.differences["t2v"]["R@1"]
     assert gap.value == pytest.approx(good.t2v.r1 - bad.t2v.r1)
     assert gap.low <= gap.value <= gap.high
     assert gap.p < 0.05
-    assert found.n == {"t2v": 12, "v2t": 8}
-    assert found.table().splitlines()[0].startswith("good minus bad")
+    assert comparison.n == {"t2v": 12, "v2t": 8}
+    assert comparison.table().splitlines()[0].startswith("good minus bad")
     same = compare(tmp_path / "good", tmp_path / "good")
     assert all(tuple(each) == (0, 0, 0, 1) for each in same.differences["v2t"].values())
     turned = compare(tmp_path / "good", tmp_path / "bad").differences["t2v"]["R@1"]
     assert (turned.value, turned.low, turned.high) == pytest.approx((-gap.value, -gap.high, -gap.low))
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(comparison.as_dict(), allow_nan=False)
 
 
 def test_only_runs_of_the_same_queries_are_compared(tmp_path):
-    saved(tmp_path / "one", 1.0)
-    saved(tmp_path / "other", 1.0, counts=(1, 1, 1))
+    save_run(tmp_path / "one", 1.0)
+    save_run(tmp_path / "other", 1.0, counts=(1, 1, 1))
     with pytest.raises(UsageError, match="not of the same queries: 9 differ"):
         compare(tmp_path / "one", tmp_path / "other")
     with pytest.raises(UsageError, match="not a saved evaluation"):
@@ -297,9 +301,9 @@ def test_a_paired_interval_is_narrower_than_two_of_its_own():
 
 
 def test_the_page_shows_failures_and_reads_no_script_from_captions(tmp_path):
-    samples, made, queries = world([1] * 5, noise=30.0)
+    samples, embeddings, queries = world([1] * 5, noise=30.0)
     samples[0] = Sample("0.mp4", samples[0].video, ("<script>alert(1)</script>",))
-    report = evaluate(samples, made, queries, Scoring(), model="tiny", transductive=["query-bank"])
+    report = evaluate(samples, embeddings, queries, Scoring(), model="tiny", transductive=["query-bank"])
     page = evaluation_page(report, {"model": {"name": "tiny"}})
     wrong = int((report.details.t2v_ranks > 1).sum())
     assert wrong > 0
@@ -309,3 +313,190 @@ def test_the_page_shows_failures_and_reads_no_script_from_captions(tmp_path):
     assert f"{wrong} of 5 captions" in page
     assert "query-bank *" in page
     assert heat_map(report).startswith(b"\x89PNG")
+
+
+def axes_world(count):
+    """Videos that are the axes of the space, so that a query vector is its row of scores."""
+    samples = samples_of([1] * count)
+    axes = np.eye(count, dtype=np.float32)
+    return samples, [Embeddings(axis, axis[None], np.zeros((1, 3))) for axis in axes]
+
+
+def test_each_direction_is_ranked_by_its_re_ranked_scores():
+    """What is ranked for text-to-video says nothing of video-to-text, and the other way round."""
+    count = 4
+    samples, embeddings = axes_world(count)
+    right_first = np.eye(count, dtype=np.float32)
+    right_last = 1 - right_first
+    queries = np.full((count, count), 0.5, np.float32) + 0.1 * right_last  # the search alone: all right ones last
+    forward = DirectionBlocks(lambda: [right_first], lambda: [right_last])
+    backward = DirectionBlocks(lambda: [right_last], lambda: [right_first])
+    for blocks, t2v, v2t in ((forward, 1, count), (backward, count, 1)):
+        report = evaluate(samples, embeddings, queries, Scoring(), rerank=lambda *_, blocks=blocks: blocks)
+        assert report.details.t2v_ranks.tolist() == [t2v] * count
+        assert report.details.v2t_ranks.tolist() == [v2t] * count
+        assert (report.t2v.mnr, report.v2t.mnr) == (t2v, v2t)
+        assert (report.search_alone.t2v.mnr, report.search_alone.v2t.mnr) == (count, count)
+        assert report.gains["t2v"]["MnR"].value == t2v - count
+        assert report.gains["v2t"]["MnR"].value == v2t - count
+
+
+def test_copies_tie_after_a_re_ranking_too():
+    samples, embeddings = axes_world(2)
+    almost = np.array([[1.0, 1.0 - 1e-7], [0.0, 1.0]])
+    blocks = DirectionBlocks(lambda: [almost], lambda: [almost.T])
+    report = evaluate(samples, embeddings, np.eye(2, dtype=np.float32), Scoring(), rerank=lambda *_: blocks)
+    assert report.details.t2v_ranks.tolist() == [2, 1]
+    assert report.details.v2t_ranks.tolist() == [2, 1]
+
+
+def test_video_queries_of_one_file_are_drawn_together():
+    """Twenty samples are ten stretches of film; the interval must be as wide as that of ten observations."""
+    samples, embeddings = axes_world(20)
+    twins = [Sample(sample.id, samples[number // 2].video, sample.captions) for number, sample in enumerate(samples)]
+    queries = np.eye(20, dtype=np.float32)
+    queries[10:, 0] = queries[0, 10:] = 2  # a wrong answer for the second half of the films
+    report = evaluate(twins, embeddings, queries, Scoring())
+    files = [twin.video for twin in twins]
+    for side, ranks in ((report.t2v, report.details.t2v_ranks), (report.v2t, report.details.v2t_ranks)):
+        assert side == metrics.summary(ranks, groups=files)
+        assert side != metrics.summary(ranks)
+
+
+def test_one_unreadable_video_is_allowed_however_few_there_are():
+    samples, embeddings, queries = world([1, 1, 1])
+    broken = [MediaError("x", "empty"), *embeddings[1:]]
+    assert evaluate(samples, broken, queries, Scoring()).videos == 2
+    with pytest.raises(MetricsError, match="2 of 3"):
+        evaluate(samples, [*broken[:1], MediaError("y", "empty"), embeddings[2]], queries, Scoring())
+
+
+def test_notes_name_what_is_missing_and_what_is_remarkable():
+    samples, embeddings, queries = world([1, 1, 1])
+    report = evaluate(samples, embeddings, queries, Scoring())
+    few = replace(report, missing=["a", "b"], remarks=["read me"]).table().splitlines()
+    assert few[0] == "model: 3 captions, 3 videos (missing: 2 of 5), inductive"
+    assert few[-2:] == ["read me", "missing, with all their captions: a, b"]
+    ten, eleven = (replace(report, missing=[str(number) for number in range(count)]).table() for count in (10, 11))
+    assert ten.endswith("8, 9")
+    assert eleven.endswith("8, 9, ...")
+
+
+def test_pair_scores_are_of_both_captions_with_both_videos():
+    samples, embeddings, queries = world([1, 2, 1, 1], noise=0.5)
+    model = Lookup(samples, queries)
+    scores = pair_scores(model, samples, lambda videos: embeddings)
+    first_captions = queries[[0, 1, 3, 4]]
+    for pair in range(2):
+        for caption in range(2):
+            for video in range(2):
+                target, query = embeddings[2 * pair + video], first_captions[2 * pair + caption]
+                expected = 0.6 * target.video @ query + 0.4 * (target.moments @ query).max()
+                assert scores[pair, caption, video] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(MediaError, match="truncated"):
+        pair_scores(model, samples, lambda videos: [*embeddings[:3], MediaError("3.mp4", "truncated")])
+
+
+def test_runs_are_paired_by_query_and_not_by_place(tmp_path):
+    save_run(tmp_path / "one", 5.0)
+    save_run(tmp_path / "other", 0.5)
+    straight = compare(tmp_path / "one", tmp_path / "other")
+    document = json.loads((tmp_path / "other" / "report.json").read_text())
+    for direction in ("t2v", "v2t"):
+        document["queries"][direction].reverse()
+    (tmp_path / "other" / "report.json").write_text(json.dumps(document))
+    assert compare(tmp_path / "one", tmp_path / "other") == straight
+
+
+def test_a_comparison_as_text_marks_what_is_hardly_chance(tmp_path):
+    save_run(tmp_path / "one", 30.0, counts=[1] * 8)
+    save_run(tmp_path / "other", 0.1, counts=[1] * 8)
+    comparison = compare(tmp_path / "one", tmp_path / "other")
+    lines = comparison.table().splitlines()
+    assert lines[1] == "text-to-video, n = 8"
+    assert lines[7] == "video-to-text, n = 8"
+    assert lines[-1] == "* p < 0.05; for MdR and MnR less is better"
+    for line, (name, gap) in zip(lines[2:7], comparison.differences["t2v"].items(), strict=True):
+        ends = f"[{gap.low:+.1f}, {gap.high:+.1f}]"
+        assert line == f"  {name:<4} {gap.value:+7.1f}  {ends}  p = {gap.p:.4f}{' *' if gap.p < 0.05 else ''}"
+    assert {line.endswith("*") for line in lines[2:7]} == {True, False}
+    document = comparison.as_dict()
+    assert (document["one"], document["other"]) == ("one", "other")
+    assert document["t2v"]["n"] == 8
+    assert document["t2v"]["R@1"]["value"] == comparison.differences["t2v"]["R@1"].value
+
+
+ENTRIES = [
+    ("n",),
+    ("videos",),
+    ("model",),
+    ("fingerprint",),
+    ("left_out", "videos"),
+    ("config", "target"),
+    ("config", "model", "name"),
+    ("config", "keyimages", "name"),
+    ("t2v", "R@1"),
+    ("v2t", "MnR"),
+    ("t2v", "ci95", "R@10"),
+    ("queries", "v2t"),
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=".".join)
+def test_a_saved_evaluation_that_lacks_an_entry_is_none(tmp_path, entry):
+    save_run(tmp_path / "run", 1.0)
+    file = tmp_path / "run" / "report.json"
+    document = saved.read(tmp_path / "run")
+    assert saved.read(file) == document
+    *sections, name = entry
+    section = document
+    for key in sections:
+        section = section[key]
+    del section[name]
+    file.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="not a saved evaluation"):
+        saved.read(tmp_path / "run")
+
+
+def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apart(tmp_path):
+    save_run(tmp_path / "one", 5.0)
+    save_run(tmp_path / "other", 0.5)
+    file = tmp_path / "other" / "report.json"
+    document = json.loads(file.read_text())
+    document["transductive"] = {"query-bank": {side: document[side] for side in ("t2v", "v2t")}}
+    document["rerank"] = {"searched": {side: document[side] for side in ("t2v", "v2t")}}
+    document["left_out"]["videos"] = {"x": "empty"}
+    document["config"]["keyimages"]["count"] = 12
+    file.write_text(json.dumps(document))
+    rows = published.measured([tmp_path / "one", tmp_path / "other"])
+    assert [row.system for row in rows] == [
+        "tiny, uniform",
+        "tiny, uniform 12, re-ranked",
+        "tiny, uniform 12",
+        "tiny, uniform 12, query-bank",
+    ]
+    assert [row.transductive for row in rows] == [False, False, False, True]
+    assert rows[0].source == f"n = 12; {tmp_path / 'one'}"
+    assert rows[1].source == f"n = 12; 1 videos left out; {tmp_path / 'other'}"
+    gain = compare(tmp_path / "one", tmp_path / "other").differences["t2v"]["R@1"]
+    assert rows[1].note == f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] T2V R@1 against the first row"
+    assert [row.note for row in (rows[0], *rows[2:])] == ["", "", ""]
+    quoted = published.quoted("msvd")
+    header, rule, *lines = published.table([*quoted, *rows]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (header, *lines[: len(rows)])]
+    assert cells[0] == [
+        "system",
+        *("T2V R@1", "T2V R@5", "T2V R@10", "T2V MnR", "V2T R@1", "V2T R@5", "V2T R@10", "V2T MnR"),
+        *("T2V R@1 *", "V2T R@1 *", "source"),
+    ]
+    low, high = document["t2v"]["ci95"]["R@1"]
+    with_interval = f"{document['t2v']['R@1']:.1f} [{low:.1f}, {high:.1f}]"
+    assert cells[2][1:3] == [with_interval, f"{document['t2v']['R@5']:.1f}"]
+    assert cells[2][9:11] == ["-", "-"]
+    assert cells[4][1:9] == ["-"] * 8
+    assert cells[4][9] == with_interval
+    assert cells[4][11] == f"measured: {rows[3].source}"
+    assert set(rule) == {"|", "-"}
+    assert len({len(line) for line in (header, rule, *lines[: len(rows) + len(quoted)])}) == 1
+    assert [row.as_dict()["kind"] for row in (rows[0], quoted[0])] == ["measured", "quoted"]
+    assert published.table(quoted).splitlines()[0].count("*") == 0

@@ -66,14 +66,14 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(keys, min_size=1, max_size=4, unique=True), seed=st.integers(0, 99))
     def put(self, batch: list[str], seed: int) -> None:
-        made = {key: features(seed + at, count=at) for at, key in enumerate(batch)}
-        self.cache.put(made)
-        self.model = {**made, **self.model}  # what is there stays
+        batch_features = {key: features(seed + at, count=at) for at, key in enumerate(batch)}
+        self.cache.put(batch_features)
+        self.model = {**batch_features, **self.model}  # what is there stays
 
-    @rule(gone=st.lists(keys, max_size=4))
-    def discard(self, gone: list[str]) -> None:
-        assert self.cache.discard(gone) == len(self.model.keys() & set(gone))
-        for key in gone:
+    @rule(deleted=st.lists(keys, max_size=4))
+    def discard(self, deleted: list[str]) -> None:
+        assert self.cache.discard(deleted) == len(self.model.keys() & set(deleted))
+        for key in deleted:
             self.model.pop(key, None)
 
     @rule()
@@ -95,7 +95,7 @@ class CacheMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         assert sorted(self.cache) == sorted(self.model)
-        assert all(same(self.cache.get(key), found) for key, found in self.model.items())
+        assert all(same(self.cache.get(key), result) for key, result in self.model.items())
         assert all(self.cache.get(key) is None for key in "abcdefgh" if key not in self.model)
         assert not list(self.root.glob(".*"))
 
@@ -197,20 +197,20 @@ def test_every_video_gets_features_or_the_reason_in_its_place(tmp_path):
     assert [len(batch) for batch in batches] == [BATCH_VIDEOS, 5]
     results = dict(entry for batch in batches for entry in batch)
     assert list(results) == list(range(len(sources)))
-    assert [at for at, found in results.items() if isinstance(found, MediaError)] == [4, 5]
-    good = [found for found in results.values() if isinstance(found, Features)]
-    for name, found in zip(names, good, strict=True):
-        assert len(found.segments) == len(found.arrays["mean"])
-        assert np.allclose(found.arrays["mean"], COLOURS[name], atol=16)
+    assert [at for at, result in results.items() if isinstance(result, MediaError)] == [4, 5]
+    good = [result for result in results.values() if isinstance(result, Features)]
+    for name, result in zip(names, good, strict=True):
+        assert len(result.segments) == len(result.arrays["mean"])
+        assert np.allclose(result.arrays["mean"], COLOURS[name], atol=16)
 
 
 def test_a_file_that_changed_since_it_was_hashed_is_refused(tmp_path):
     path = colour_video(tmp_path / "a.mp4", "red")
     [[(_, fine)]] = extract([Source(Video(path), "hash", stamp_of(path))], FakeModel(), METHOD)
     assert isinstance(fine, Features)
-    [[(_, found)]] = extract([Source(Video(path), "hash", (1, 2))], FakeModel(), METHOD)
-    assert isinstance(found, MediaError)
-    assert "changed" in found.reason
+    [[(_, result)]] = extract([Source(Video(path), "hash", (1, 2))], FakeModel(), METHOD)
+    assert isinstance(result, MediaError)
+    assert "changed" in result.reason
 
 
 def test_embedding_with_a_cache_gives_the_same_and_looks_once(tmp_path):
@@ -258,4 +258,4 @@ def test_features_that_are_lost_under_way_are_computed_again(tmp_path):
     FeatureCache(tmp_path / "cache").discard([key])  # another process
     results = [result for batch in embedder.batches(sources) for result in batch]
     assert sorted(at for at, _ in results) == [0, 1]
-    assert all(isinstance(found, Embeddings) for _, found in results)
+    assert all(isinstance(result, Embeddings) for _, result in results)

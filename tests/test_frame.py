@@ -15,8 +15,10 @@ from hypothesis.extra import numpy as arrays
 import mmi_tvr
 from mmi_tvr import config, plugins
 from mmi_tvr.errors import ConfigError, MissingExtra, MmiTvrError, UsageError
+from mmi_tvr.index import open_index
 from mmi_tvr.scoring import relevance
 from mmi_tvr.scoring.similarity import Gallery
+from mmi_tvr.search import calibration_of
 from mmi_tvr.types import Query, Scoring, moment_of, row_ids, video_of
 from mmi_tvr.utils import device, hashing
 
@@ -161,22 +163,22 @@ def _gallery(count: int, seed: int = 1) -> Gallery:
 
 
 @pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
     return tmp_path
 
 
-def test_relevance_is_the_share_of_unrelated_queries_that_do_worse(own_cache: Path) -> None:
+def test_relevance_is_the_share_of_unrelated_queries_that_do_worse(cache_folder: Path) -> None:
     gallery = _gallery(300)
     law = relevance.calibrate(Echo(), gallery, 300)
     fresh = _unit(np.random.default_rng(7).normal(size=(2000, 16)))
     best = (fresh @ gallery.videos.T).max(axis=1)
-    for wanted in (0.25, 0.5, 0.75, 0.95):
-        score = np.quantile(best, wanted)
-        assert law.relevance(np.array([score]))[0] == pytest.approx(wanted, abs=0.1)
+    for share in (0.25, 0.5, 0.75, 0.95):
+        score = np.quantile(best, share)
+        assert law.relevance(np.array([score]))[0] == pytest.approx(share, abs=0.1)
 
 
-def test_a_larger_collection_asks_for_a_better_score(own_cache: Path) -> None:
+def test_a_larger_collection_asks_for_a_better_score(cache_folder: Path) -> None:
     """The law fitted on a sample foretells the whole: 300 of 3,000 videos are enough."""
     whole = _gallery(3000)
     sample = Gallery(whole.videos[:300], whole.moments[:300], whole.offsets[:301])
@@ -186,12 +188,43 @@ def test_a_larger_collection_asks_for_a_better_score(own_cache: Path) -> None:
     assert abs(large.mu - exact.mu) < 0.35 * abs(small.mu - exact.mu)
 
 
+def test_the_law_is_moved_by_the_logarithm_of_collection_over_sample(cache_folder: Path) -> None:
+    """mu = mean - gamma beta + beta ln(M / m), beta = sd sqrt(6) / pi (method of moments)."""
+    sample = _gallery(50)
+    best = (Echo().embed_queries([Query("")] * 256) @ sample.videos.T).max(axis=1).astype(np.float64)
+    beta = best.std() * np.sqrt(6) / np.pi
+    for size in (50, 100, 5000):
+        law = relevance.calibrate(Echo(), sample, size)
+        assert law.beta == pytest.approx(beta)
+        assert law.mu == pytest.approx(best.mean() - 0.5772156649 * beta + beta * np.log(size / 50))
+
+
+def test_a_collection_is_calibrated_from_an_even_sample_with_its_whole_size(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Videos of two key images each: the sample holds both ends and what lies evenly between, whole."""
+    rows = _unit(np.random.default_rng(3).normal(size=(3 * 9, 16)))
+    index = open_index("flat", path=tmp_path / "index", dim=16, fingerprint="f")
+    index.add(np.concatenate([row_ids(number, 2) for number in range(1, 10)]), rows)
+    monkeypatch.setattr(relevance, "SAMPLE", 3)
+    calls = []
+    monkeypatch.setattr(relevance, "calibrate", lambda model, sample, size: calls.append((sample, size)))
+    calibration_of(Echo(), index)
+    index.close()
+    [(sample, size)] = calls
+    assert size == 9
+    chosen = rows.reshape(9, 3, 16)[[0, 4, 8]]
+    np.testing.assert_array_equal(sample.videos, chosen[:, 0])
+    np.testing.assert_array_equal(sample.moments, chosen[:, 1:].reshape(6, 16))
+    assert sample.offsets.tolist() == [0, 2, 4, 6]
+
+
 @given(arrays.arrays(np.float64, 8, elements=st.floats(-1, 1)))
 def test_relevance_keeps_the_order_and_stays_in_its_bounds(scores: np.ndarray) -> None:
-    found = relevance.GumbelLaw(0.2, 0.05).relevance(scores)
-    assert ((found >= 0) & (found <= 1)).all()
+    relevances = relevance.GumbelLaw(0.2, 0.05).relevance(scores)
+    assert ((relevances >= 0) & (relevances <= 1)).all()
     order = np.argsort(scores, kind="stable")
-    assert (np.diff(found[order]) >= 0).all()
+    assert (np.diff(relevances[order]) >= 0).all()
 
 
 def test_public_names_are_there_and_light() -> None:

@@ -20,6 +20,11 @@ def naive_rank(scores, right):
     return 1 + sum(each not in right for each in order[:first])
 
 
+def rows_of_columns(ground_truth, columns):
+    """Column -> the rows that it is right for."""
+    return {column: {row for row, right in enumerate(ground_truth) if column in right} for column in columns}
+
+
 def cut(matrix, heights):
     """The matrix in consecutive blocks of the given heights, over and over."""
     start, number = 0, 0
@@ -41,36 +46,38 @@ def tasks(draw):
     if draw(st.booleans()):
         matrix[:, -1] = matrix[:, 0]  # two copies of one candidate
     right = st.sets(st.integers(0, columns - 1), min_size=1, max_size=3)
-    truth = draw(st.lists(right, min_size=rows, max_size=rows))
+    ground_truth = draw(st.lists(right, min_size=rows, max_size=rows))
     kind = draw(st.sampled_from([np.float16, np.float32, np.float64]))
-    return matrix.astype(kind), truth, draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    return matrix.astype(kind), ground_truth, draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
 
 
 @given(tasks())
 def test_rows_equal_the_naive_reference(task):
-    matrix, truth, heights = task
-    expected = [naive_rank(list(row), right) for row, right in zip(matrix, truth, strict=True)]
-    assert metrics.ranks(cut(matrix, heights), truth).tolist() == expected
+    matrix, ground_truth, heights = task
+    expected = [naive_rank(list(row), right) for row, right in zip(matrix, ground_truth, strict=True)]
+    assert metrics.ranks(cut(matrix, heights), ground_truth).tolist() == expected
 
 
 @given(tasks())
 def test_both_directions_equal_the_naive_reference(task):
-    matrix, truth, heights = task
-    found = metrics.both_directions(lambda: cut(matrix, heights), truth)
-    assert found.t2v.tolist() == metrics.ranks([matrix], truth).tolist()
-    owners = {column: {row for row, right in enumerate(truth) if column in right} for column in range(matrix.shape[1])}
-    asked = [column for column, rows in owners.items() if rows]
-    assert found.columns.tolist() == asked
-    assert found.v2t.tolist() == [naive_rank(list(matrix[:, column]), owners[column]) for column in asked]
+    matrix, ground_truth, heights = task
+    ranked = metrics.both_directions(lambda: cut(matrix, heights), ground_truth)
+    assert ranked.t2v.tolist() == metrics.ranks([matrix], ground_truth).tolist()
+    owners = {
+        column: {row for row, right in enumerate(ground_truth) if column in right} for column in range(matrix.shape[1])
+    }
+    ranked_columns = [column for column, rows in owners.items() if rows]
+    assert ranked.columns.tolist() == ranked_columns
+    assert ranked.v2t.tolist() == [naive_rank(list(matrix[:, column]), owners[column]) for column in ranked_columns]
 
 
 @settings(max_examples=30)
 @given(tasks())
 def test_transposed_blocks_give_the_column_ranks_too(task):
-    matrix, truth, heights = task
-    found = metrics.both_directions(lambda: cut(matrix, heights), truth)
-    owners = [{row for row, right in enumerate(truth) if column in right} for column in found.columns]
-    assert metrics.ranks(cut(matrix.T[found.columns], heights), owners).tolist() == found.v2t.tolist()
+    matrix, ground_truth, heights = task
+    ranked = metrics.both_directions(lambda: cut(matrix, heights), ground_truth)
+    owners = [{row for row, right in enumerate(ground_truth) if column in right} for column in ranked.columns]
+    assert metrics.ranks(cut(matrix.T[ranked.columns], heights), owners).tolist() == ranked.v2t.tolist()
 
 
 def test_equal_scores_count_against_us_but_right_ones_never():
@@ -90,33 +97,35 @@ def test_infinities_are_ordinary_numbers_in_the_order():
 def test_several_captions_take_the_best_ranked_in_video_to_text():
     # Rows: captions 0 and 1 of video 0, caption 2 of video 1.
     scores = np.array([[0.9, 0.3], [0.1, 0.2], [0.5, 0.4]])
-    found = metrics.both_directions(lambda: [scores], [{0}, {0}, {1}])
-    assert found.t2v.tolist() == [1, 2, 2]
-    assert found.v2t.tolist() == [1, 1]
+    ranked = metrics.both_directions(lambda: [scores], [{0}, {0}, {1}])
+    assert ranked.t2v.tolist() == [1, 2, 2]
+    assert ranked.v2t.tolist() == [1, 1]
 
 
 @given(tasks())
 def test_tolerance_widens_the_ties(task):
-    matrix, truth, heights = task
-    found = metrics.both_directions(lambda: cut(matrix, heights), truth, tolerance=0.5)
-    owners = {column: {row for row, right in enumerate(truth) if column in right} for column in found.columns.tolist()}
+    matrix, ground_truth, heights = task
+    ranked = metrics.both_directions(lambda: cut(matrix, heights), ground_truth, tolerance=0.5)
+    owners = {
+        column: {row for row, right in enumerate(ground_truth) if column in right} for column in ranked.columns.tolist()
+    }
 
     def rank(scores, right):
         best = max(scores[each] for each in right)
         return 1 + sum(score >= best - 0.5 for each, score in enumerate(scores) if each not in right)
 
-    assert found.t2v.tolist() == [rank(row, right) for row, right in zip(matrix.tolist(), truth, strict=True)]
-    assert found.v2t.tolist() == [rank(matrix[:, column].tolist(), rows) for column, rows in owners.items()]
-    assert metrics.ranks(cut(matrix, heights), truth, tolerance=0.5).tolist() == found.t2v.tolist()
+    assert ranked.t2v.tolist() == [rank(row, right) for row, right in zip(matrix.tolist(), ground_truth, strict=True)]
+    assert ranked.v2t.tolist() == [rank(matrix[:, column].tolist(), rows) for column, rows in owners.items()]
+    assert metrics.ranks(cut(matrix, heights), ground_truth, tolerance=0.5).tolist() == ranked.t2v.tolist()
 
 
 def test_a_large_block_is_looked_at_in_slices(monkeypatch):
     rng = np.random.default_rng(0)
     scores = rng.standard_normal((50, 20)).round(1)
-    truth = [{int(column)} for column in rng.integers(0, 20, 50)]
-    whole = metrics.both_directions(lambda: [scores], truth)
+    ground_truth = [{int(column)} for column in rng.integers(0, 20, 50)]
+    in_one_slice = metrics.both_directions(lambda: [scores], ground_truth)
     monkeypatch.setattr(metrics, "_CELLS", 60)
-    for one, other in zip(metrics.both_directions(lambda: [scores], truth), whole, strict=True):
+    for one, other in zip(metrics.both_directions(lambda: [scores], ground_truth), in_one_slice, strict=True):
         assert one.tolist() == other.tolist()
 
 
@@ -148,12 +157,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("blocks", "truth", "message"), REFUSED)
-def test_what_cannot_be_ranked_is_refused(blocks, truth, message):
+@pytest.mark.parametrize(("blocks", "ground_truth", "message"), REFUSED)
+def test_what_cannot_be_ranked_is_refused(blocks, ground_truth, message):
     with pytest.raises(MetricsError, match=message):
-        metrics.ranks(blocks, truth)
+        metrics.ranks(blocks, ground_truth)
     with pytest.raises(MetricsError, match=message):
-        metrics.both_directions(lambda: blocks, truth)
+        metrics.both_directions(lambda: blocks, ground_truth)
 
 
 def test_an_exhausted_generator_is_noticed_in_the_second_pass():
@@ -166,44 +175,46 @@ RANKS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 
 
 @given(RANKS, st.randoms(use_true_random=False))
-def test_summary_equals_numpy_on_the_ranks(found, random):
-    random.shuffle(found)
-    got = metrics.summary(found, resamples=20)
-    values = np.array(found)
+def test_summary_equals_numpy_on_the_ranks(query_ranks, random):
+    random.shuffle(query_ranks)
+    summary = metrics.summary(query_ranks, resamples=20)
+    values = np.array(query_ranks)
     for name, depth in (("R@1", 1), ("R@5", 5), ("R@10", 10)):
-        assert got.values()[name] == pytest.approx(100 * (values <= depth).mean())
-    assert got.mdr == np.median(values)
-    assert got.mnr == pytest.approx(values.mean())
-    assert got.n == len(found)
-    assert all(low <= high for low, high in got.ci95.values())
+        assert summary.values()[name] == pytest.approx(100 * (values <= depth).mean())
+    assert summary.mdr == np.median(values)
+    assert summary.mnr == pytest.approx(values.mean())
+    assert summary.n == len(query_ranks)
+    assert all(low <= high for low, high in summary.ci95.values())
 
 
 @settings(max_examples=30)
 @given(RANKS, st.integers(0, 5))
-def test_intervals_equal_a_naive_bootstrap(found, seed):
+def test_intervals_equal_a_naive_bootstrap(query_ranks, seed):
     """The same draws, taken one at a time with lists."""
-    groups = [each % 7 for each in range(len(found))]
+    groups = [each % 7 for each in range(len(query_ranks))]
     members = {}
     for place, group in enumerate(groups):
-        members.setdefault(group, []).append(found[place])
+        members.setdefault(group, []).append(query_ranks[place])
     pools = list(members.values())
     draws = np.random.default_rng(seed).integers(len(pools), size=(50, len(pools)))
     drawn = [[rank for group in draw for rank in pools[group]] for draw in draws]
     naive = {
+        "R@1": [100 * np.mean(np.array(each) <= 1) for each in drawn],
+        "R@10": [100 * np.mean(np.array(each) <= 10) for each in drawn],
         "R@5": [100 * np.mean(np.array(each) <= 5) for each in drawn],
         "MdR": [np.median(each) for each in drawn],
         "MnR": [np.mean(each) for each in drawn],
     }
-    got = metrics.summary(found, groups, resamples=50, seed=seed).ci95
+    summary = metrics.summary(query_ranks, groups, resamples=50, seed=seed).ci95
     for name, values in naive.items():
-        assert got[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+        assert summary[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
 
 
 def test_intervals_do_not_depend_on_how_resamples_are_blocked(monkeypatch):
-    found = np.random.default_rng(0).integers(1, 40, size=30)
-    whole = metrics.summary(found)
+    query_ranks = np.random.default_rng(0).integers(1, 40, size=30)
+    in_one_block = metrics.summary(query_ranks)
     monkeypatch.setattr(metrics, "_CELLS", 8 * 100)
-    assert metrics.summary(found).ci95 == whole.ci95
+    assert metrics.summary(query_ranks).ci95 == in_one_block.ci95
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -217,9 +228,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 def test_captions_of_one_video_widen_the_interval():
     """20 captions that rise and fall together are one observation, not 20."""
-    found = np.repeat([1, 30] * 10, 20)
-    alone = metrics.summary(found).ci95["R@1"]
-    together = metrics.summary(found, groups=np.repeat(np.arange(20), 20).tolist()).ci95["R@1"]
+    query_ranks = np.repeat([1, 30] * 10, 20)
+    alone = metrics.summary(query_ranks).ci95["R@1"]
+    together = metrics.summary(query_ranks, groups=np.repeat(np.arange(20), 20).tolist()).ci95["R@1"]
     assert together[1] - together[0] > 3 * (alone[1] - alone[0])
 
 
@@ -239,12 +250,54 @@ def test_sum_of_recalls():
     assert metrics.sum_of_recalls(metrics.summary([1]), metrics.summary([7])) == 400.0
 
 
-@pytest.mark.parametrize("found", [[], [0, 1], [1.5], [[1, 2]]])
-def test_ranks_that_are_none_are_refused(found):
+@pytest.mark.parametrize("query_ranks", [[], [0, 1], [1.5], [[1, 2]]])
+def test_ranks_that_are_none_are_refused(query_ranks):
     with pytest.raises(MetricsError):
-        metrics.summary(found)
+        metrics.summary(query_ranks)
 
 
 def test_groups_must_match_the_ranks():
     with pytest.raises(MetricsError, match="2 groups for 1 ranks"):
         metrics.summary([1], groups=["a", "b"])
+
+
+def test_each_direction_is_ranked_by_blocks_of_its_own():
+    right_first, right_last = np.eye(3), 1 - np.eye(3)
+    ground_truth = [{0}, {1}, {2}]
+    blocks = metrics.DirectionBlocks(lambda: [right_first], lambda: [right_last[:2], right_last[2:]])
+    ranked = metrics.ranks_of_directions(blocks, ground_truth)
+    assert (ranked.t2v.tolist(), ranked.v2t.tolist()) == ([1, 1, 1], [3, 3, 3])
+    assert ranked.columns.tolist() == [0, 1, 2]
+    assert metrics.ranks_of_directions(blocks, ground_truth, tolerance=1.0).t2v.tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("resamples", "p"), [(99, 0.02), (199, 0.01)])
+def test_the_observed_sample_counts_as_one_of_the_resamples(resamples, p):
+    """A difference that no resample contradicts has p = 2 (0 + 1) / (resamples + 1), and never 0."""
+    baseline, contender = [9] * 5, [1] * 5
+    for one, other in ((baseline, contender), (contender, baseline)):
+        assert metrics.paired_bootstrap(one, other, resamples=resamples)["R@1"].p == pytest.approx(p)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=2, max_size=30), st.integers(0, 5))
+def test_paired_differences_equal_a_naive_bootstrap(pairs, seed):
+    """The same draws, taken one at a time with lists; groups are drawn for both runs at once."""
+    groups = [number % 5 for number in range(len(pairs))]
+    members = [[pair for pair, label in zip(pairs, groups, strict=True) if label == group] for group in range(5)]
+    members = [group for group in members if group]
+    draws = np.random.default_rng(seed).integers(len(members), size=(40, len(members)))
+    drawn = [np.array([pair for group in draw for pair in members[group]]) for draw in draws]
+
+    def recall(ranks):
+        return 100 * np.mean(ranks <= 1)
+
+    gaps = np.array([recall(sample[:, 1]) - recall(sample[:, 0]) for sample in drawn])
+    baseline, contender = ([pair[side] for pair in pairs] for side in (0, 1))
+    difference = metrics.paired_bootstrap(baseline, contender, groups, resamples=40, seed=seed)["R@1"]
+    assert difference.value == pytest.approx(recall(np.array(contender)) - recall(np.array(baseline)))
+    assert (difference.low, difference.high) == pytest.approx(tuple(np.percentile(gaps, [2.5, 97.5])))
+    # A gap that is 0 in exact arithmetic may be a hair off in one of the two ways of computing it.
+    if np.abs(gaps[gaps != 0]).min(initial=np.inf) > 1e-9:
+        below, above = 1 + np.count_nonzero(gaps <= 0), 1 + np.count_nonzero(gaps >= 0)
+        assert difference.p == pytest.approx(min(1.0, 2 * min(below, above) / 41))

@@ -19,13 +19,13 @@ SIZES = st.tuples(*(st.integers(1, most) for most in (9, 9, 12, 4)), st.integers
 
 def one_by_one(cosines: np.ndarray, p: np.ndarray, depth: int) -> list[list[int]]:
     """Candidates of each row, best first."""
-    found = []
+    orders = []
     for line, chances in zip(cosines, p, strict=True):
         ranked = sorted(range(len(line)), key=lambda at: -line[at])
         top = ranked[:depth]
         joint = [None if np.isnan(chances[at]) else 0.6 * line[at] + 0.3 * chances[at] for at in top]
-        found.append([top[at] for at in permutation(joint)] + ranked[depth:])
-    return found
+        orders.append([top[at] for at in permutation(joint)] + ranked[depth:])
+    return orders
 
 
 @settings(deadline=None)
@@ -36,21 +36,21 @@ def test_blocks_are_ranked_as_each_query_by_itself(sizes: tuple[int, int, int, i
     cosines = random.permutation(rows * columns).reshape(rows, columns) / (rows * columns)  # no ties
     p = random.random((rows, columns))
     p[random.random(p.shape) < 0.3] = np.nan
-    asked: list[int] = []
+    judged_rows: list[int] = []
 
-    def probabilities(row: int, wanted: list[int]) -> np.ndarray:
-        asked.append(row)
-        return p[row, list(wanted)]
+    def probabilities(row: int, columns_of_row: list[int]) -> np.ndarray:
+        judged_rows.append(row)
+        return p[row, list(columns_of_row)]
 
-    made = reranked(
+    reranked_blocks = reranked(
         lambda: (cosines[first : first + block] for first in range(0, rows, block)),
         probabilities,
         Options(depth=depth).joint_score,
     )
-    t2v, v2t = (np.concatenate(list(side())) for side in made)
+    t2v, v2t = (np.concatenate(list(side())) for side in reranked_blocks)
     assert [np.argsort(-line, kind="stable").tolist() for line in t2v] == one_by_one(cosines, p, depth)
     assert [np.argsort(-line, kind="stable").tolist() for line in v2t.T] == one_by_one(cosines.T, p.T, depth)
-    assert len(asked) == len(set(asked))  # the judge shares what a caption's pairs have in common
+    assert len(judged_rows) == len(set(judged_rows))  # the judge shares what a caption's pairs have in common
     assert np.array_equal(np.sort(t2v, axis=1), np.sort(cosines, axis=1))
 
 

@@ -22,10 +22,10 @@ def embeddings(rng, lengths, width=6):
     return [Embeddings(unit(rng, width), unit(rng, length, width), np.zeros((length, 3))) for length in lengths]
 
 
-def naive(queries, made, rule):
-    scores = np.empty((len(queries), len(made)))
+def naive(queries, results, rule):
+    scores = np.empty((len(queries), len(results)))
     for row, query in enumerate(queries.astype(np.float64)):
-        for column, each in enumerate(made):
+        for column, each in enumerate(results):
             cosines = sorted((float(query @ moment) for moment in each.moments), reverse=True)
             best = np.mean(cosines[: rule.top_moments]) if rule.moment_weight else 0.0
             scores[row, column] = (1 - rule.moment_weight) * (query @ each.video) + rule.moment_weight * best
@@ -38,21 +38,21 @@ LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 @given(LENGTHS, st.integers(1, 5), st.sampled_from([0.0, 0.3, 1.0]), st.integers(1, 4), st.integers(0, 9))
 def test_scores_equal_the_plain_loop(lengths, count, weight, top, seed):
     rng = np.random.default_rng(seed)
-    made, queries, rule = embeddings(rng, lengths), unit(rng, count, 6), Scoring(weight, top)
-    scores = Gallery.pack(made).score(queries, rule)
+    results, queries, rule = embeddings(rng, lengths), unit(rng, count, 6), Scoring(weight, top)
+    scores = Gallery.pack(results).score(queries, rule)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, naive(queries, made, rule), atol=1e-6)
+    np.testing.assert_allclose(scores, naive(queries, results, rule), atol=1e-6)
 
 
 @settings(max_examples=20)
 @given(LENGTHS, st.integers(1, 3))
 def test_small_steps_give_the_same_scores(lengths, top):
     rng = np.random.default_rng(0)
-    made, queries, rule = embeddings(rng, lengths), unit(rng, 4, 6), Scoring(0.5, top)
+    results, queries, rule = embeddings(rng, lengths), unit(rng, 4, 6), Scoring(0.5, top)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(similarity, "_CELLS", 1)
-        scores = Gallery.pack(made).score(queries, rule)
-    np.testing.assert_allclose(scores, naive(queries, made, rule), atol=1e-6)
+        scores = Gallery.pack(results).score(queries, rule)
+    np.testing.assert_allclose(scores, naive(queries, results, rule), atol=1e-6)
 
 
 def test_half_precision_is_scored_in_single():
@@ -98,9 +98,9 @@ def test_vectors_that_do_not_fit_are_refused():
 
 
 def test_a_gallery_keeps_order_and_lengths():
-    made = embeddings(np.random.default_rng(0), [2, 5, 1])
-    gallery = Gallery.pack(made)
+    results = embeddings(np.random.default_rng(0), [2, 5, 1])
+    gallery = Gallery.pack(results)
     assert len(gallery) == 3
     assert gallery.offsets.tolist() == [0, 2, 7, 8]
-    np.testing.assert_array_equal(gallery.moments[2:7], made[1].moments)
-    np.testing.assert_array_equal(gallery.videos[2], made[2].video)
+    np.testing.assert_array_equal(gallery.moments[2:7], results[1].moments)
+    np.testing.assert_array_equal(gallery.videos[2], results[2].video)

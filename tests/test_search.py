@@ -1,4 +1,4 @@
-"""Search against a naive loop; re-ranking, strange queries, and nothing found."""
+"""Search against a naive loop; re-ranking, strange queries, and nothing embeddings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def gallery(seed: int, videos: int, dim: int = 12) -> dict[int, Embeddings]:
         rows = rng.normal(size=shape).astype(np.float32)
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
-    made = {}
+    collection = {}
     for number in range(1, videos + 1):
         count = int(rng.integers(1, 5))
         edges = np.linspace(0, 10, count + 1)
         segments = np.stack([edges[:-1], edges[1:], (edges[:-1] + edges[1:]) / 2], axis=1)
-        made[number] = Embeddings(unit(dim), unit(count, dim), segments)
-    made[videos] = made[1]  # a tie
-    return made
+        collection[number] = Embeddings(unit(dim), unit(count, dim), segments)
+    collection[videos] = collection[1]  # a tie
+    return collection
 
 
 class OneVector(FakeModel):
@@ -48,8 +48,8 @@ class OneVector(FakeModel):
 def test_search_equals_a_naive_loop(tmp_path, scoring):
     stored = gallery(seed=3, videos=40)
     index = open_index("flat", path=tmp_path, dim=12, fingerprint="f")
-    for number, found in stored.items():
-        index.upsert(row_ids(number, len(found.moments)), np.vstack([found.video[None], found.moments]))
+    for number, embeddings in stored.items():
+        index.upsert(row_ids(number, len(embeddings.moments)), np.vstack([embeddings.video[None], embeddings.moments]))
     index.flush()
     for seed in range(5):
         query = gallery(seed=100 + seed, videos=1)[1].video
@@ -61,18 +61,22 @@ def test_search_equals_a_naive_loop(tmp_path, scoring):
             ClippedScore(),
         )
         naive = {}
-        for number, found in stored.items():
-            cosines = sorted((float(moment @ query) for moment in found.moments), reverse=True)[: scoring.top_moments]
-            naive[number] = (1 - scoring.moment_weight) * float(found.video @ query) + scoring.moment_weight * float(
-                np.mean(cosines)
-            )
+        for number, embeddings in stored.items():
+            cosines = sorted((float(moment @ query) for moment in embeddings.moments), reverse=True)[
+                : scoring.top_moments
+            ]
+            naive[number] = (1 - scoring.moment_weight) * float(
+                embeddings.video @ query
+            ) + scoring.moment_weight * float(np.mean(cosines))
         expected = sorted(naive, key=lambda number: (-round(naive[number], 6), number))[:8]
         result = searcher.search("anything", top=8)
         assert [int(hit.path.stem) for hit in result] == expected
         assert [hit.score for hit in result] == pytest.approx([naive[number] for number in expected], abs=1e-6)
         for hit in result:
-            found = stored[int(hit.path.stem)]
-            assert (hit.start, hit.end, hit.time) == tuple(found.segments[int(np.argmax(found.moments @ query))])
+            embeddings = stored[int(hit.path.stem)]
+            assert (hit.start, hit.end, hit.time) == tuple(
+                embeddings.segments[int(np.argmax(embeddings.moments @ query))]
+            )
         few = searcher.search("anything", top=8, videos=frozenset(expected[3:5]))
         assert [int(hit.path.stem) for hit in few] == expected[3:5]
         sure = searcher.search("anything", top=8, min_relevance=max(0.0, result[2].relevance))
