@@ -1,0 +1,589 @@
+"""The parts of a batch by themselves: leases, journals, folders, tries, supervision, lists."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import RecordedProgress
+
+from mmi_tvr import plugins
+from mmi_tvr.batch import inputs, program, stopping, supervise
+from mmi_tvr.batch.folder import BatchFolder, BatchState
+from mmi_tvr.batch.inputs import Item
+from mmi_tvr.batch.journal import CRASHED, Journal, Outcome
+from mmi_tvr.batch.leases import Holder, LeaseLost, Leases, machine
+from mmi_tvr.batch.worker import Worker, WorkerFailed
+from mmi_tvr.config import Section
+from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
+from mmi_tvr.utils.interruption import Interrupted
+
+# Leases
+
+
+def ended_process(*, collected: bool) -> subprocess.Popen[bytes]:
+    """A process that has ended; unless it is collected, its number still belongs to it."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    if collected:
+        process.wait()
+    else:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return process
+
+
+def write_holder(folder: Path, pid: int, machine_name: str | None = None) -> Path:
+    path = folder / "a.json"
+    path.write_text(json.dumps(asdict(Holder("another token", pid, machine_name or machine()))))
+    return path
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_process_that_ended_holds_nothing_whether_it_is_collected_or_not(tmp_path: Path) -> None:
+    for collected in (True, False):
+        process = ended_process(collected=collected)
+        write_holder(tmp_path, process.pid)
+        assert Holder("token", process.pid, machine()).is_dead()
+        assert not Holder("token", process.pid, "elsewhere").is_dead()  # another machine's numbers say nothing
+        assert Leases(tmp_path, heartbeat=60, stale_after=600).claim("a") is not None
+        (tmp_path / "a.json").unlink()
+        process.wait()
+
+
+def test_a_process_that_lives_keeps_its_lease(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    assert not Holder("token", sleeper.pid, machine()).is_dead()
+    write_holder(tmp_path, sleeper.pid)
+    assert Leases(tmp_path, heartbeat=60, stale_after=600).claim("a") is None
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not Holder("token", 12345, machine()).is_dead()
+
+
+def test_a_lease_is_stale_when_it_looks_the_same_for_long_enough(tmp_path: Path, monkeypatch: Any) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    path = write_holder(tmp_path, 1, "elsewhere")
+    leases = Leases(tmp_path, stale_after=10)
+    assert leases.claim("a") is None
+    clock[0] += 9
+    assert leases.claim("a") is None
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # the holder's heart beats
+    clock[0] += 9
+    assert leases.claim("a") is None
+    clock[0] += 9
+    assert leases.claim("a") is None
+    clock[0] += 2
+    assert leases.claim("a") is not None
+
+
+def test_of_two_who_claim_at_once_one_gets_it(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    leases = Leases(tmp_path)
+
+    @contextmanager
+    def overtaken() -> Iterator[None]:
+        write_holder(tmp_path, sleeper.pid)  # while this process waits for the lock
+        yield
+
+    leases._lock = overtaken()  # type: ignore[assignment]
+    assert leases.claim("a") is None
+    assert json.loads((tmp_path / "a.json").read_text())["pid"] == sleeper.pid
+
+
+def test_a_held_lease_is_touched_and_given_back_once(tmp_path: Path) -> None:
+    lease = Leases(tmp_path, heartbeat=0.02).claim("a")
+    assert lease is not None
+    before = lease.path.stat().st_mtime_ns
+    with lease:
+        lease.check()
+        end = time.monotonic() + 10
+        while lease.path.stat().st_mtime_ns == before:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert not lease.path.exists()
+    assert not [thread for thread in threading.enumerate() if thread.name == "lease"]
+    with pytest.raises(LeaseLost, match="a"):
+        lease.check()
+
+
+def test_a_lease_that_another_has_taken_is_left_alone(tmp_path: Path) -> None:
+    lease = Leases(tmp_path, heartbeat=60).claim("a")
+    assert lease is not None
+    with lease:
+        path = write_holder(tmp_path, os.getpid())  # the same process may claim again: its token differs
+        with pytest.raises(LeaseLost):
+            lease.check()
+    assert json.loads(path.read_text())["token"] == "another token"
+
+
+# Journals and folders
+
+
+def folder_of(path: Path, count: int = 5, shard_size: int = 2) -> BatchFolder:
+    items = [{"id": f"item {number}"} for number in range(count)]
+    return BatchFolder.create(path, "test", {"shard": shard_size}, lambda: ({}, items), shard_size)
+
+
+def test_a_journal_is_what_was_noted_last(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.begin([1, 2, 3, 4])
+    journal.finish({1: {"text": "a"}})
+    journal.finish({1: {"text": "another worker's"}})
+    journal.fail({2: "odd", 4: "odd"})
+    journal.begin([2, 4])
+    journal.withdraw([4])
+    journal.withdraw([4, 4, 9])
+    for known in (journal, Journal(path)):
+        assert known.outcomes == {1: {"text": "a"}}
+        assert known.tries == {1: 1, 2: 2, 3: 1, 4: 0, 9: 0}
+        assert {number: known.reasons[number] for number in (2, 3)} == {2: CRASHED, 3: CRASHED}
+
+
+def test_a_journal_goes_on_behind_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"begin": [1]}\n{"begin": [2')
+    journal = Journal(path)
+    journal.begin([3])
+    journal.begin([4])
+    assert path.read_bytes() == b'{"begin": [1]}\n{"begin": [2\n{"begin": [3]}\n{"begin": [4]}\n'
+    assert Journal(path).tries == {1: 1, 3: 1, 4: 1}
+
+
+def test_a_list_is_cut_into_shards(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=5, shard_size=2)
+    assert folder.shards() == folder.open_shards() == ["000000", "000001", "000002"]
+    assert folder.items("000001") == {2: {"id": "item 2"}, 3: {"id": "item 3"}}
+    assert folder.items("000002") == {4: {"id": "item 4"}}
+    assert folder_of(tmp_path / "whole", count=4, shard_size=2).shards() == ["000000", "000001"]
+    with pytest.raises(UsageError, match="at least 1 item, not 0"):
+        folder_of(tmp_path / "none", shard_size=0)
+
+
+def test_how_far_the_work_is_counts_finished_shards_and_journals(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out")
+    assert folder.state() == BatchState(items=5, succeeded=0, quarantined=0, open_shards=3, shards=3)
+    folder.publish("000000", folder.items("000000"), {0: {"hits": 1}, 1: {"reason": "bad", "tries": 2}})
+    for shard, number in (("000000", 0), ("000001", 2)):  # the first is left over from a worker that was killed
+        folder.workdir(shard).mkdir(parents=True)
+        Journal(folder.workdir(shard) / "journal.jsonl").finish({number: {"hits": 2}})
+    (tmp_path / "out" / "leases").mkdir()
+    for shard in ("000000", "000001"):
+        (tmp_path / "out" / "leases" / f"{shard}.json").touch()
+    assert folder.state() == BatchState(items=5, succeeded=2, quarantined=1, open_shards=2, shards=3)
+    assert folder.state().finished == 3
+    assert folder.quarantined() == [("item 1", "bad")]
+    assert folder.open_shards() == ["000001", "000002"]
+    assert folder.outcomes("000000") == [{"id": "item 0", "hits": 1}, {"id": "item 1", "reason": "bad", "tries": 2}]
+    folder.remove_leftovers()
+    assert [path.name for path in (tmp_path / "out" / "work").iterdir()] == ["000001"]
+    assert [path.name for path in (tmp_path / "out" / "leases").iterdir()] == ["000001.json"]
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["shards"] == {
+        "000000": {"good": 1, "quarantined": 1}
+    }
+
+
+def test_only_shards_with_quarantined_items_are_opened_again(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=4)
+    folder.publish("000000", folder.items("000000"), {0: {}, 1: {}})
+    folder.publish("000001", folder.items("000001"), {2: {}, 3: {"reason": "bad"}})
+    assert folder.open_shards() == []
+    assert folder.reopen() == 1
+    assert folder.open_shards() == ["000001"]
+    assert list(folder.manifest["shards"]) == ["000000"]
+
+
+def test_tries_that_nobody_came_back_from_are_taken_back(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=4, shard_size=4)
+    folder.workdir("000000").mkdir(parents=True)
+    path = folder.workdir("000000") / "journal.jsonl"
+    journal = Journal(path)
+    journal.begin([0, 1, 2])
+    journal.finish({0: {}})
+    journal.fail({1: "odd"})
+    folder.withdraw_crashed_tries()
+    assert Journal(path).tries == {0: 1, 1: 1, 2: 0}
+
+
+def test_what_does_not_belong_together_is_named(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out")
+    folder.bind({"model": "a", "vectors": "x"})
+    folder_of(tmp_path / "out").bind({"model": "a", "vectors": "x"})
+    with pytest.raises(IndexMismatch, match="begun with vectors x, now y: name a new folder"):
+        folder.bind({"model": "a", "vectors": "y"})
+    with pytest.raises(UsageError, match="begun with job 'test', now 'another': ask the same"):
+        BatchFolder.create(tmp_path / "out", "another", {"shard": 2}, lambda: ({}, []), 2)
+    manifest = tmp_path / "out" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(UsageError, match="its format is 2, this version reads 1"):
+        BatchFolder(tmp_path / "out")
+
+
+# Tries
+
+
+class ScriptedTask:
+    """Does for each item what `script` says: an outcome, an error to raise, or a call; remembers what was tried."""
+
+    batch_size = 3
+
+    def __init__(self, script: Mapping[int, Any] | None = None) -> None:
+        self.script = script or {}
+        self.tried: list[list[int]] = []
+        self.published: list[str] = []
+        self.finished = 0
+
+    def begin(self) -> Mapping[str, str]:
+        return {"model": "scripted"}
+
+    def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
+        self.tried.append(list(items))
+        for number in items:
+            step = self.script.get(number, {})
+            if isinstance(step, BaseException):
+                raise step
+            yield {number: step() if callable(step) else step}
+
+    def publish(
+        self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path
+    ) -> Mapping[int, Outcome]:
+        self.published.append(shard)
+        return outcomes
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def worker_of(folder: BatchFolder, task: ScriptedTask) -> Worker:
+    return Worker(folder, task, heartbeat=60, stale_after=600)
+
+
+def test_items_are_tried_together_then_alone(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=5, shard_size=5)
+    task = ScriptedTask({1: {"reason": "bad"}, 3: {"reason": "worse"}})
+    worker_of(folder, task).run()
+    assert task.tried == [[0, 1, 2], [3, 4], [1], [3]]
+    assert folder.quarantined() == [("item 1", "bad"), ("item 3", "worse")]
+    assert [outcome.get("tries") for outcome in folder.outcomes("000000")] == [None, 2, None, 2, None]
+    assert not folder.workdir("000000").exists()
+    assert task.finished == 1
+
+
+def test_an_unexpected_error_is_blamed_on_what_was_not_finished(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=3, shard_size=3)
+    task = ScriptedTask({1: RuntimeError("odd")})
+    with pytest.raises(WorkerFailed, match="3 items from item 0: RuntimeError: odd"):
+        worker_of(folder, task).run()
+    journal = Journal(folder.workdir("000000") / "journal.jsonl")
+    assert (journal.outcomes, journal.tries) == ({0: {}}, {0: 1, 1: 1, 2: 1})
+    assert {number: journal.reasons[number] for number in (1, 2)} == dict.fromkeys((1, 2), "RuntimeError: odd")
+    assert journal.reasons[0] == CRASHED
+    task.script = {1: RuntimeError("odd again")}
+    with pytest.raises(WorkerFailed, match=r"^item 1: RuntimeError: odd again$"):
+        worker_of(folder, task).run()
+    worker_of(folder, task).run()
+    assert task.tried == [[0, 1, 2], [1], [2]]
+    assert folder.quarantined() == [("item 1", "RuntimeError: odd again")]
+
+
+@pytest.mark.parametrize("error", [MmiTvrError("no disk"), OSError("no disk"), KeyboardInterrupt(), Interrupted()])
+def test_a_try_that_ends_for_other_reasons_does_not_count(tmp_path: Path, error: BaseException) -> None:
+    folder = folder_of(tmp_path / "out", count=3, shard_size=3)
+    with pytest.raises(type(error)):
+        worker_of(folder, ScriptedTask({1: error})).run()
+    journal = Journal(folder.workdir("000000") / "journal.jsonl")
+    assert (journal.outcomes, journal.tries) == ({0: {}}, {0: 1, 1: 0, 2: 0})
+    assert not list(folder.path.glob("leases/*.json"))
+
+
+def test_a_worker_begins_at_its_share_of_the_shards(tmp_path: Path) -> None:
+    for start, first in ((0.0, 0), (0.5, 2), (0.75, 3)):
+        task = ScriptedTask()
+        folder = folder_of(tmp_path / str(first), count=4, shard_size=1)
+        worker_of(folder, task).run(start)
+        shards = folder.shards()
+        assert task.published == shards[first:] + shards[:first]
+
+
+@pytest.mark.parametrize("stolen_at", ["run", "before publish", "publish"])
+def test_a_worker_that_lost_its_lease_publishes_nothing(tmp_path: Path, stolen_at: str) -> None:
+    folder = folder_of(tmp_path / "out", count=1, shard_size=1)
+
+    def steal() -> Outcome:
+        path = folder.path / "leases" / "000000.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "token": "another"}))
+        return {}
+
+    class Stolen(ScriptedTask):
+        def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
+            yield from super().run(items, workdir)
+            if stolen_at == "before publish":
+                steal()
+
+        def publish(self, *arguments: Any) -> Mapping[int, Outcome]:
+            if stolen_at == "publish":
+                steal()
+            return super().publish(*arguments)
+
+    task = Stolen({0: steal} if stolen_at == "run" else {})
+    worker = worker_of(folder, task)
+    assert worker._attempt("000000") is False
+    assert not folder.is_finished("000000")
+    assert task.published == (["000000"] if stolen_at == "publish" else [])
+    outcomes = Journal(folder.workdir("000000") / "journal.jsonl").outcomes
+    assert outcomes == ({} if stolen_at == "run" else {0: {}})
+
+
+def test_a_shard_that_another_worker_finished_meanwhile_is_no_error(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=1, shard_size=1)
+
+    def lose(*, lease: bool) -> Outcome:
+        if lease:
+            (folder.path / "leases" / "000000.json").unlink()
+        raise FileNotFoundError("its place was cleared")
+
+    assert worker_of(folder, ScriptedTask({0: lambda: lose(lease=True)}))._attempt("000000") is False
+    with pytest.raises(FileNotFoundError, match="cleared"):
+        worker_of(folder, ScriptedTask({0: lambda: lose(lease=False)}))._attempt("000000")
+
+
+# Signals
+
+
+def test_a_signal_waits_for_a_part_that_is_interruptible() -> None:
+    steps = []
+    with stopping.deferred_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        steps.append("not here")
+        with pytest.raises(Interrupted), stopping.interruptible():
+            steps.append("never")
+    assert steps == ["not here"]
+    with stopping.deferred_signals(), stopping.interruptible():  # what came before is over with
+        steps.append("again")
+    assert steps == ["not here", "again"]
+
+
+def test_a_signal_ends_an_interruptible_part_once() -> None:
+    steps = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)  # ignored: the process is stopping
+            steps.append("cleared up")
+
+    with stopping.deferred_signals():
+        with pytest.raises(Interrupted), stopping.interruptible():
+            work()
+        assert steps == ["cleared up"]
+
+
+# Supervision
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_crashes_count_only_while_nothing_is_finished(tmp_path: Path) -> None:
+    """Each worker finishes an item and crashes; that may happen as often as there are items."""
+    folder = folder_of(tmp_path / "out", count=12, shard_size=1)
+    code = (
+        "import sys; from pathlib import Path; from mmi_tvr.batch.folder import BatchFolder\n"
+        f"folder = BatchFolder(Path({str(folder.path)!r}))\n"
+        "shard = folder.open_shards()[0]\n"
+        "folder.publish(shard, folder.items(shard), {int(shard): {}})\n"
+        "sys.exit(75 if folder.open_shards() else 0)"
+    )
+    progress = RecordedProgress()
+    supervise.supervise(folder, python(code), progress)
+    assert folder.state().succeeded == 12
+    assert progress.steps == [12]
+    assert progress.messages == ["the worker was ended by an unexpected error; another one goes on"] * 11
+
+
+def test_the_tenth_crash_in_a_row_is_the_last(tmp_path: Path) -> None:
+    folder, progress = folder_of(tmp_path / "out"), RecordedProgress()
+    with pytest.raises(MmiTvrError, match=r"^10 workers in a row were ended by signal 9, and no item was finished"):
+        supervise.supervise(folder, ["sh", "-c", "kill -9 $$"], progress)
+    assert len(progress.messages) == 9
+
+
+@pytest.mark.parametrize(("code", "ends_with"), [(supervise.STOPPED, 130), (2, 2)])
+def test_a_worker_that_says_why_it_ended_ends_its_supervisor(tmp_path: Path, code: int, ends_with: int) -> None:
+    with pytest.raises(SystemExit) as raised:
+        supervise.supervise(folder_of(tmp_path / "out"), ["sh", "-c", f"exit {code}"], RecordedProgress())
+    assert raised.value.code == ends_with
+
+
+def test_a_supervisor_that_is_stopped_stops_its_worker(tmp_path: Path) -> None:
+    folder, pid_file = folder_of(tmp_path / "out"), tmp_path / "pid"
+
+    def stop() -> None:
+        while not pid_file.exists() or not pid_file.read_text():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    worker = python(f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(20)")
+    start = time.monotonic()
+    with pytest.raises(Interrupted):
+        supervise.supervise(folder, worker, RecordedProgress())
+    assert time.monotonic() - start < 15
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+
+
+def test_a_launcher_gives_each_process_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert supervise.WorkerSlot.from_environment() == supervise.WorkerSlot(0, 1, None)
+    assert program.is_first_of_machine()
+    monkeypatch.setattr(supervise, "available", lambda: ("cuda", "a GPU"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert supervise.WorkerSlot().device("auto") == "auto"  # the model chooses
+    for rank, world, local, first, device in ((4, 8, 0, True, "cuda:0"), (7, 8, 3, False, "cuda:1")):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        monkeypatch.setenv("LOCAL_RANK", str(local))
+        slot = supervise.WorkerSlot.from_environment()
+        assert slot == supervise.WorkerSlot(rank, world, local)
+        assert program.is_first_of_machine() is first
+        assert (slot.device("auto"), slot.device("cpu")) == (device, "cpu")
+    monkeypatch.setattr(supervise, "available", lambda: ("cpu", "no GPU"))
+    assert supervise.WorkerSlot.from_environment().device("auto") == "auto"
+
+
+def test_a_worker_begins_where_its_rank_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, task = folder_of(tmp_path / "out", count=4, shard_size=1), ScriptedTask()
+    monkeypatch.setattr(program, "make_task", lambda *arguments: task)
+    monkeypatch.setattr(program, "watch_parent", lambda: None)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    program.run_worker(folder.path, "cpu", None, print)
+    assert task.published == ["000002", "000003", "000000", "000001"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(RuntimeError("odd"), supervise.FAILED), (Interrupted(), supervise.STOPPED)]
+)
+def test_a_worker_says_by_its_exit_code_why_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    folder, lines = folder_of(tmp_path / "out", count=1), []
+    monkeypatch.setattr(program, "make_task", lambda *arguments: ScriptedTask({0: error}))
+    monkeypatch.setattr(program, "watch_parent", lambda: None)
+    with pytest.raises(SystemExit) as raised:
+        program.run_worker(folder.path, "cpu", None, lines.append)
+    assert raised.value.code == code
+    assert lines == (["item 0: RuntimeError: odd"] if code == supervise.FAILED else [])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_process_opens_shards_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    folder = folder_of(tmp_path / "out", count=1)
+    folder.publish("000000", folder.items("000000"), {0: {"reason": "bad"}})
+    monkeypatch.setattr(program, "make_task", lambda *arguments: ScriptedTask())
+    monkeypatch.setenv("RANK", str(rank))
+    state = program.run(folder, program.RunOptions(retry=True), RecordedProgress(), ["true"])
+    assert state.open_shards == (1 if rank == 0 else 0)
+    assert program.run(folder, program.RunOptions(), RecordedProgress(), ["true"]) == state
+
+
+def test_a_summary_names_a_few_of_the_quarantined(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "out", count=25, shard_size=25)
+    folder.publish("000000", folder.items("000000"), {number: {"reason": "bad"} for number in range(25)})
+    lines = program.summary(folder, folder.state()).splitlines()
+    assert lines[0] == f"0 of 25 items in 1 shards: {folder.path}"
+    assert lines[1] == "25 quarantined (--retry tries them again):"
+    assert lines[2:22] == [f"  item {number}: bad" for number in range(20)]
+    assert lines[22:] == [f"  and 5 more: the lines of {folder.path}/done/ that have a reason"]
+
+
+# Lists
+
+
+def table(path: Path, *rows: Mapping[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_rows_of_a_list_are_videos_and_spans(tmp_path: Path) -> None:
+    listed = table(
+        tmp_path / "list.jsonl",
+        {"path": " a.mp4 ", "start": "1.5", "end": 2},
+        {"path": "/films/b.mp4", "id": 7, "start": "", "end": None},
+        {"path": "c.mp4", "start": float("nan"), "end": float("nan")},
+    )
+    expected = [
+        {"id": "a.mp4", "path": f"{tmp_path}/a.mp4", "start": 1.5, "end": 2.0},
+        {"id": "7", "path": "/films/b.mp4", "start": 0.0, "end": None},
+        {"id": "c.mp4", "path": f"{tmp_path}/c.mp4", "start": 0.0, "end": None},
+    ]
+    assert inputs.videos(listed) == expected
+    assert [item["path"] for item in inputs.videos(listed, root=Path("/root of it"))] == [
+        "/root of it/a.mp4",
+        "/films/b.mp4",
+        "/root of it/c.mp4",
+    ]
+    with pytest.raises(UsageError, match=r"list\.jsonl, line 1: start and end are seconds, not 'soon'"):
+        inputs.videos(table(listed, {"path": "a.mp4", "end": "soon"}))
+
+
+def test_the_first_known_column_is_read(tmp_path: Path) -> None:
+    row = {"sentence": "d", "caption": "c", "text": "b", "query": "a", "number": "9"}
+    listed = table(tmp_path / "list.jsonl", row)
+    assert inputs.queries(listed) == [{"id": "1", "text": "a"}]
+    assert inputs.queries(listed, column="caption", id_column="number") == [{"id": "9", "text": "c"}]
+    with pytest.raises(UsageError, match="no column 'name'; there are: sentence, caption, text, query, number"):
+        inputs.queries(listed, column="name")
+    with pytest.raises(UsageError, match="no column is called 'key'; there are: "):
+        inputs.queries(listed, id_column="key")
+    (tmp_path / "list.txt").write_text("a\nb\n")
+    assert inputs.queries(tmp_path / "list.txt", column="any name will do")[1] == {"id": "2", "text": "b"}
+    with pytest.raises(UsageError, match="id 'x' comes more than once"):
+        inputs.queries(table(listed, *[{"query": "a", "id": name} for name in ("x", "y", "x")]))
+
+
+def test_generated_videos_are_rendered_before_they_are_listed(tmp_path: Path) -> None:
+    options = {"split": "test", "count": 2, "root": tmp_path, "size": 32, "fps": 1}
+    items = inputs.samples(Section(name="moving_shapes", **options))
+    assert [item["id"] for item in items] == ["test00000", "test00001"]
+    assert all(Path(item["path"]).is_file() for item in items)
+
+
+def test_samples_that_are_spans_stay_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmi_tvr.types import Sample, Video
+
+    class Spans:
+        def samples(self) -> list[Sample]:
+            return [Sample("a", Video(Path("relative.mp4"), 1.0, 2.5), ("caption",))]
+
+    build: Callable[..., Any] = lambda *arguments: Spans()  # noqa: E731
+    monkeypatch.setattr(plugins, "build", build)
+    monkeypatch.chdir(tmp_path)
+    assert inputs.samples(Section(name="spans")) == [
+        {"id": "a", "path": str(tmp_path / "relative.mp4"), "start": 1.0, "end": 2.5}
+    ]
