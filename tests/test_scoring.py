@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr.errors import UsageError
+from mmi_tvr.index import open_index
 from mmi_tvr.scoring import similarity
+from mmi_tvr.scoring.joint import JointScore, permutation
 from mmi_tvr.scoring.similarity import Gallery
-from mmi_tvr.types import Embeddings, Scoring
+from mmi_tvr.types import Embeddings, Scoring, row_ids
 
 
 def unit(rng, *shape):
@@ -104,3 +106,26 @@ def test_a_gallery_keeps_order_and_lengths():
     assert gallery.offsets.tolist() == [0, 2, 7, 8]
     np.testing.assert_array_equal(gallery.moments[2:7], results[1].moments)
     np.testing.assert_array_equal(gallery.videos[2], results[2].video)
+
+
+def test_a_gallery_of_an_index_is_the_one_that_was_packed(tmp_path):
+    results = embeddings(np.random.default_rng(0), [2, 0, 3])
+    index = open_index("flat", path=tmp_path, dim=6, fingerprint="f")
+    for number, result in enumerate(results, 1):
+        index.add(row_ids(number, len(result.moments)), np.vstack([result.video[None], result.moments]))
+    packed, ids = Gallery.pack(results), index.ids()
+    read = Gallery.from_index(index, ids)
+    np.testing.assert_array_equal(read.videos, packed.videos)
+    np.testing.assert_array_equal(read.moments, packed.moments)
+    assert read.offsets.tolist() == packed.offsets.tolist() == [0, 2, 2, 5]
+    with pytest.raises(KeyError):
+        Gallery.from_index(index, row_ids(9, 1))
+    index.close()
+
+
+def test_a_joint_score_weighs_each_part_and_ties_keep_their_order():
+    joint = JointScore(20, lambda_r=0.6, lambda_s=0.3)
+    assert joint.score(1.0, 0.0) == pytest.approx(0.6)
+    assert joint.score(0.0, 1.0) == pytest.approx(0.3)
+    assert permutation([0.1, 0.5, None, 0.5, 0.9]) == [4, 1, 2, 3, 0]
+    assert permutation([None, None]) == [0, 1]

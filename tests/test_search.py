@@ -146,3 +146,105 @@ def test_the_default_calibration_ranks_present_above_absent(folder, tmp_path, mo
         library.index(folder)
         present, absent = library.search("red", top=1)[0], library.search("magenta cyan", top=1)[0]
         assert 0 <= absent.relevance < present.relevance <= 1
+
+
+class RecordingIndex:
+    """An index that notes with what it is searched."""
+
+    def __init__(self, index):
+        self.index, self.searches = index, []
+
+    def search(self, queries, limit, where):
+        self.searches.append((where.level, limit, where.videos))
+        return self.index.search(queries, limit, where)
+
+    def get(self, ids):
+        return self.index.get(ids)
+
+
+@pytest.fixture
+def collection():
+    return gallery(seed=3, videos=20)
+
+
+@pytest.fixture
+def recording_index(tmp_path, collection):
+    index = open_index("flat", path=tmp_path, dim=12, fingerprint="f")
+    for number, embeddings in collection.items():
+        index.upsert(row_ids(number, len(embeddings.moments)), np.vstack([embeddings.video[None], embeddings.moments]))
+    index.flush()
+    yield RecordingIndex(index)
+    index.close()
+
+
+def searcher_of(index, collection, scoring, copies=()):
+    """A searcher whose every query is the vector of video 5; relevance is the clipped score."""
+    entries = {
+        number: VideoEntry((Path(f"{number}.mp4"), *map(Path, copies)), embeddings.segments)
+        for number, embeddings in collection.items()
+    }
+    model = OneVector(collection[5].video, scoring)
+    return Searcher(model, index, lambda numbers: {number: entries[number] for number in numbers}, ClippedScore())
+
+
+@pytest.mark.parametrize(
+    ("weight", "levels"), [(0.0, ["video"]), (0.5, ["video", "moment"]), (1.0, ["moment"])], ids=str
+)
+def test_the_index_is_asked_only_for_levels_that_count(recording_index, collection, weight, levels):
+    searcher = searcher_of(recording_index, collection, Scoring(moment_weight=weight))
+    searcher.search("anything", top=2, videos=frozenset([3, 5]))
+    assert recording_index.searches == [(level, 50, frozenset([3, 5])) for level in levels]
+
+
+def test_more_candidates_are_fetched_for_more_hits(recording_index, collection):
+    searcher = searcher_of(recording_index, collection, Scoring())
+    for top in (1, 5, 6, 40):
+        searcher.search("anything", top=top)
+    assert [limit for _, limit, _ in recording_index.searches] == [50, 50, 60, 400]
+
+
+def test_a_hit_says_what_its_score_is_made_of_and_where_copies_are(recording_index, collection):
+    searcher = searcher_of(recording_index, collection, Scoring(moment_weight=0.25), copies=["b.mp4", "c.mp4"])
+    result = searcher.search("anything", top=3)
+    query = collection[5].video
+    for hit in result:
+        embeddings = collection[int(hit.path.stem)]
+        assert hit.scores["video"] == pytest.approx(float(embeddings.video @ query), abs=1e-6)
+        assert hit.scores["moment"] == pytest.approx(float((embeddings.moments @ query).max()), abs=1e-6)
+        assert hit.score == pytest.approx(0.75 * hit.scores["video"] + 0.25 * hit.scores["moment"], abs=1e-6)
+        assert hit.copies == (Path("b.mp4"), Path("c.mp4"))
+        assert hit.relevance == pytest.approx(max(0.0, hit.score))
+    assert result.closest is None
+    assert result[0] is result.hits[0]
+    assert result[1:] == result.hits[1:]
+    assert result.seconds["total"] >= sum(seconds for stage, seconds in result.seconds.items() if stage != "total")
+
+
+def test_the_closest_video_is_named_where_nothing_is_relevant_enough(recording_index, collection):
+    searcher = searcher_of(recording_index, collection, Scoring())
+    others = frozenset(number for number in collection if number != 5)  # their scores are below 1
+    best = searcher.search("anything", videos=others)[0]
+    nothing = searcher.search("anything", videos=others, min_relevance=1.0)
+    assert (nothing.hits, nothing.closest) == ((), best)
+    assert searcher.search("anything", videos=others, min_relevance=best.relevance).hits == (best,)
+    searcher.model.scoring = Scoring(min_relevance=1.0)
+    assert searcher.search("anything", videos=others).closest == best
+
+
+def test_a_reranker_sees_the_best_with_their_scores_and_the_rest_keeps_its_order(recording_index, collection):
+    class Reversing:
+        depth, seconds = 4, {}
+
+        def rerank(self, query, candidates, cosines):
+            self.candidates, self.cosines = candidates.tolist(), cosines.tolist()
+            return [Explanation((), (), 0.5, float(cosine), float(position)) for position, cosine in enumerate(cosines)]
+
+    searcher, reranker = searcher_of(recording_index, collection, Scoring()), Reversing()
+    plain = searcher.search("anything", top=8)
+    numbers = [int(hit.path.stem) for hit in plain]
+    reranked = searcher.search("anything", top=8, reranker=reranker)
+    assert reranker.candidates == numbers[:4]
+    assert reranker.cosines == pytest.approx([hit.score for hit in plain[:4]])
+    assert [int(hit.path.stem) for hit in reranked] == [*reversed(numbers[:4]), *numbers[4:]]
+    assert reranked[0].scores == {**plain[3].scores, "cosine": plain[3].score, "probability": 0.5, "joint": 3.0}
+    assert "joint" not in reranked[4].scores
