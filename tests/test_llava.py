@@ -149,6 +149,53 @@ def test_fingerprint_knows_the_grids(options: LlavaOptions, sight: LlavaTowers) 
     assert len({tower.vision_fingerprint() for tower in (sight, other, fourth)}) == 3
 
 
+def test_fingerprint_knows_the_weights_and_the_layers_that_the_language_model_reads(checkpoint: Path) -> None:
+    def load(layers: list[int]) -> LlavaTowers:
+        return LlavaTowers(checkpoint / "clip", "cpu", layers=layers, tokens=GRID, regions=GRID)
+
+    one, trained = load([-2]), load([-2])
+    assert load([-1]).vision_fingerprint() != one.vision_fingerprint()
+    weight = trained._model.visual_projection.weight
+    weight.data[-1] += 0.1
+    assert trained.vision_fingerprint() != one.vision_fingerprint()
+    text = load([-2])
+    text._model.text_projection.weight.data += 0.1
+    assert text.vision_fingerprint() == one.vision_fingerprint()
+
+
+@torch.no_grad()
+def test_several_layers_are_read_side_by_side(checkpoint: Path, sight: LlavaTowers, pixels: Tensor) -> None:
+    both = LlavaTowers(checkpoint / "clip", "cpu", layers=[-2, -1], tokens=GRID, regions=GRID)
+    last = LlavaTowers(checkpoint / "clip", "cpu", layers=[-1], tokens=GRID, regions=GRID)
+    expected = torch.cat([tower.pixel_features(pixels)["patches"] for tower in (sight, last)], dim=-1)
+    torch.testing.assert_close(both.pixel_features(pixels)["patches"], expected)
+
+
+def test_more_pictures_than_a_batch_keep_their_order(checkpoint: Path) -> None:
+    random = np.random.default_rng(2)
+    pictures = [random.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(5)]
+    clip = ClipTowers(checkpoint / "clip", "cpu", batch=2)
+    expected = np.concatenate([clip.embed_images([picture]) for picture in pictures])
+    np.testing.assert_allclose(clip.embed_images(pictures), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_texts_of_any_lengths_are_encoded_in_batches_with_their_own_pictures(
+    plain: Llava, patches: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorted by length inside, and given back in the order of the texts."""
+    texts = ["<image> a red circle moves left then grows", "yes", "<image><image> no", "a blue square", "red"]
+    visual = plain.project(patches)
+    counts = [1, 0, 2, 0, 0]
+    expected, start = [], 0
+    for text, count in zip(texts, counts, strict=True):
+        expected.append(plain(plain.inputs([text], visual[start : start + count] if count else None)))
+        start += count
+    for batch in (1, 2, 64):
+        monkeypatch.setattr(llava, "_BATCH", batch)
+        torch.testing.assert_close(plain.encode(texts, visual), torch.cat(expected), atol=1e-5, rtol=0)
+
+
 @torch.no_grad()
 def test_embedding_is_the_last_real_token_on_both_sides(plain: Llava, patches: Tensor) -> None:
     visual = plain.project(patches)
@@ -185,6 +232,7 @@ def test_what_a_person_writes_is_no_image(plain: Llava) -> None:
     assert not set(ids) & {0, 2, 4}
     assert plain.quote("a red circle moves left", limit=3) == "a red circle"
     assert plain.quote("", limit=3) == ""
+    assert plain.quote('yes" no', limit=20) == "yes' no"  # the end of a quotation
 
 
 def test_only_the_language_model_and_the_projector_learn(options: LlavaOptions, patches: Tensor) -> None:
@@ -351,6 +399,40 @@ def test_a_foreign_vision_tower_is_refused(options: LlavaOptions, sight: LlavaTo
     foreign = towers.load(options.model_copy(update={"clip": str(other / "clip")}), regions=GRID, device="cpu")
     with pytest.raises(UsageError, match="not the one that this LLaVA was built on"):
         llava.load(options, device="cpu").share_vision_tower(foreign)
+
+
+@pytest.mark.parametrize(("scale", "same"), [(1.01, True), (1.05, False)])
+def test_vision_towers_may_differ_by_rounding_alone(options: LlavaOptions, scale: float, same: bool) -> None:
+    model = llava.load(options, device="cpu")
+    tower = towers.load(options, regions=GRID, device="cpu")
+    next(reversed(dict(model.base.model.vision_tower.named_parameters()).values())).data *= scale
+    if same:
+        model.share_vision_tower(tower)
+    else:
+        with pytest.raises(UsageError, match="differs"):
+            model.share_vision_tower(tower)
+
+
+@torch.no_grad()
+def test_without_its_adapter_a_model_is_the_base(
+    options: LlavaOptions, plain: Llava, adapter: Path, patches: Tensor
+) -> None:
+    adapted = llava.load(options, device="cpu", adapter=adapter)
+    assert (adapted.adapted, plain.adapted) == (True, False)
+    assert not torch.equal(embed(adapted, patches), embed(plain, patches))
+    with adapted.unadapted():
+        assert torch.equal(embed(adapted, patches), embed(plain, patches))
+    with plain.unadapted():
+        assert torch.isfinite(embed(plain, patches)).all()
+    unadaptable = options.model_copy(update={"lora": None})
+    assert not llava.load(unadaptable, device="cpu", trainable=True).adapted
+
+
+def test_lora_is_made_with_its_options(options: LlavaOptions) -> None:
+    config = llava.load(options, device="cpu", trainable=True).model.peft_config["default"]
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (4, 8, 0.0)
+    dropout = options.model_copy(update={"lora": LoraOptions(dropout=0.25)})
+    assert llava.load(dropout, device="cpu", trainable=True).model.peft_config["default"].lora_dropout == 0.25
 
 
 def test_parameters_of_the_real_sizes_are_counted_on_the_meta_device() -> None:

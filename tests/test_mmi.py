@@ -15,7 +15,9 @@ from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import mmi
+from mmi_tvr.models.mmi import network as mmi_network
 from mmi_tvr.models.mmi.network import pack
+from mmi_tvr.nn.video import one_frame_per_segment
 from mmi_tvr.protocols import Model
 from mmi_tvr.types import Features, Query
 
@@ -31,9 +33,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(checkpoint: Path, **changes: Any) -> mmi.Options:
     llava = {"checkpoint": str(checkpoint), "grid": 1, "lora": {"rank": 2, "alpha": 4, "dropout": 0.0}}
     values = {"llava": llava, "heads": HEADS, **changes}
-    found = plugins.options("models", "mmi", values)
-    assert isinstance(found, mmi.Options)
-    return found
+    options = plugins.options("models", "mmi", values)
+    assert isinstance(options, mmi.Options)
+    return options
 
 
 def trainable(checkpoint: Path, **changes: Any) -> mmi.Mmi:
@@ -49,12 +51,12 @@ def pictures(count: int, seed: int) -> list[np.ndarray]:
 
 
 def features(model: mmi.Mmi, counts: tuple[int, ...] = (3, 1, 4)) -> list[Features]:
-    found = []
+    videos = []
     for seed, count in enumerate(counts):
         edges = np.arange(count + 1.0)
         segments = np.stack([edges[:-1], edges[1:], edges[:-1]], axis=1)
-        found.append(Features(segments, model.encode_images(pictures(count, seed))))
-    return found
+        videos.append(Features(segments, model.encode_images(pictures(count, seed))))
+    return videos
 
 
 def batch(model: mmi.Mmi) -> dict[str, Any]:
@@ -86,8 +88,8 @@ def test_the_untrained_model_is_the_mean_of_key_images(checkpoint: Path) -> None
     model = models.make(Section(name="mmi", llava=options(checkpoint).llava.model_dump(), heads=HEADS), "cpu")
     assert isinstance(model, Model)
     clip = models.make(Section(name="clip4clip", checkpoint=str(checkpoint / "clip")), "cpu")
-    seen = features(model)
-    for ours, theirs in zip(model.embed_videos(seen), clip.embed_videos(seen), strict=True):
+    videos = features(model)
+    for ours, theirs in zip(model.embed_videos(videos), clip.embed_videos(videos), strict=True):
         np.testing.assert_allclose(ours.video, theirs.video, atol=1e-6)
         np.testing.assert_allclose(ours.moments, theirs.moments, atol=1e-6)
         np.testing.assert_array_equal(ours.segments, theirs.segments)
@@ -99,8 +101,8 @@ def test_a_video_does_not_depend_on_its_batch(checkpoint: Path) -> None:
     model = stirred(trainable(checkpoint))
     model.network.eval()
     together = model.embed_videos(features(model))
-    for seen, whole in zip(features(model), together, strict=True):
-        alone = model.embed_videos([seen])[0]
+    for video, whole in zip(features(model), together, strict=True):
+        alone = model.embed_videos([video])[0]
         np.testing.assert_allclose(alone.video, whole.video, atol=1e-5)
         np.testing.assert_allclose(alone.moments, whole.moments, atol=1e-5)
     np.testing.assert_allclose(
@@ -121,23 +123,26 @@ def test_order_tells_only_the_trained_model(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "gone"),
+    ("changes", "removed", "remaining"),
     [
-        ({"lvlm": False}, ("llava", "text_residual")),
-        ({"inductive": False}, ("head.temporal", "head.spatial", "head.fusion")),
-        ({"heads": {**HEADS, "temporal": False}}, ("head.temporal",)),
-        ({"heads": {**HEADS, "spatial": False}}, ("head.spatial",)),
+        ({"lvlm": False}, ("llava", "text_residual", "video_residual"), ("head.temporal", "head.spatial")),
+        ({"inductive": False}, ("head.temporal", "head.spatial", "head.fusion"), ("llava", "text_residual")),
+        ({"heads": {**HEADS, "temporal": False}}, ("head.temporal",), ("head.spatial", "head.fusion", "llava")),
+        ({"heads": {**HEADS, "spatial": False}}, ("head.spatial",), ("head.temporal", "head.fusion", "llava")),
     ],
 )
-def test_switches_take_parts_away(checkpoint: Path, changes: dict[str, Any], gone: tuple[str, ...]) -> None:
+def test_switches_take_their_own_parts_away_and_no_others(
+    checkpoint: Path, changes: dict[str, Any], removed: tuple[str, ...], remaining: tuple[str, ...]
+) -> None:
     model = trainable(checkpoint, **changes)
     names = [name for name, _ in model.network.named_parameters()]
-    assert not [name for name in names if name.startswith(gone)]
+    assert not [name for name in names if name.startswith(removed)]
+    assert all(any(name.startswith(part) for name in names) for part in remaining)
     assert model.fingerprint() != trainable(checkpoint).fingerprint()
     assert model.embed_videos(features(model))[0].video.shape == (24,)
 
 
-def test_plain_attention_leaves_out_the_learned_nearness(checkpoint: Path) -> None:
+def test_plain_attention_leaves_out_the_learned_relation(checkpoint: Path) -> None:
     plain = stirred(trainable(checkpoint, heads={**HEADS, "plain": True}))
     count = sum(parameter.numel() for parameter in plain.network.head.parameters())
     full = sum(parameter.numel() for parameter in trainable(checkpoint).network.head.parameters())
@@ -181,6 +186,72 @@ def test_caption_loss_is_the_mean_over_the_captions_own_tokens(checkpoint: Path)
             summed -= logits[place - 1].log_softmax(-1)[inputs.ids[0, place]].item()
             count += 1
     assert model.network.caption_loss(data).item() == pytest.approx(summed / count, rel=1e-4)
+
+
+def test_masked_loss_is_the_prediction_of_masked_key_images_from_the_states_in_their_places(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One video at a time, the masked picture replaced by hand; two of three videos have several key images."""
+    model = stirred(trainable(checkpoint))
+    model.network.eval()
+    network, data = model.network, batch(model)
+    llava, mask, images = network.llava, data["video"]["mask"], data["video"]["image"]
+    masked = torch.zeros_like(mask)
+    masked[0, 1] = masked[1, 0] = masked[2, 3] = True
+    monkeypatch.setattr(mmi_network, "_random_mask", lambda mask: masked)
+    candidates = normalize(images[mask], dim=-1)
+    expected = []
+    for row, text in enumerate(TEXTS):
+        count = int(mask[row].sum())
+        visual = llava.project(data["video"]["patches"][row, :count]).detach().clone()
+        place = int(masked[row].nonzero())
+        visual[place] = network.masked_image
+        inputs = llava.inputs([f"Text: {text} Video: {'<image>' * count}"], visual)
+        state = llava.states(inputs)[inputs.ids == llava.base.config.image_token_id][place]
+        scores = network.temperature() * normalize(network.guess(state), dim=-1) @ candidates.T
+        target = int(mask[:row].sum()) + place
+        expected.append(-scores.log_softmax(-1)[target])
+    torch.testing.assert_close(network.masked_loss(data), torch.stack(expected).mean(), atol=1e-4, rtol=0)
+
+
+def test_skeleton_loss_is_cross_entropy_of_the_judges_yes_and_no(checkpoint: Path) -> None:
+    model = stirred(trainable(checkpoint))
+    model.network.eval()
+    network, data = model.network, batch(model)
+    pairs = data["skeletons"]
+    losses = []
+    for text, video, match in zip(pairs["text"], pairs["video"], pairs["match"], strict=True):
+        yes, no = network.judge_logits([text], [video])
+        p = yes.exp() / (yes.exp() + no.exp())
+        losses.append(-(p if match else 1 - p).log())
+    torch.testing.assert_close(network.skeleton_loss(data), torch.cat(losses).mean(), atol=1e-5, rtol=0)
+
+
+def test_key_images_are_masked_with_a_chance_of_15_percent_and_at_least_one_a_video() -> None:
+    torch.manual_seed(0)
+    mask = torch.arange(40) < torch.tensor([40] * 200 + [1])[:, None]
+    masked = mmi_network._random_mask(mask)
+    assert not (masked & ~mask).any()
+    assert masked.any(dim=1).all()
+    assert masked[:200].float().mean() == pytest.approx(0.15, abs=0.02)
+
+
+def test_residuals_of_the_large_model_read_unit_vectors(checkpoint: Path) -> None:
+    """h_v = heads + W_V LVLM_last / |LVLM_last|, h_T = CLIP + W_T LVLM_last / |LVLM_last|."""
+    model = stirred(trainable(checkpoint))
+    model.network.eval()
+    network, data = model.network, batch(model)
+    llava, video = network.llava, data["video"]
+    head = network.head(video["image"], video["regions"], one_frame_per_segment(video["mask"])).video
+    for row, text in enumerate(TEXTS):
+        count = int(video["mask"][row].sum())
+        visual = llava.project(video["patches"][row, :count])
+        state = llava(llava.inputs([f"{'<image>' * count} Represent this video in detail."], visual))[0]
+        expected = head[row] + network.video_residual(normalize(state, dim=-1))
+        torch.testing.assert_close(network.videos(video).video[row], expected, atol=1e-5, rtol=0)
+        state = llava(llava.inputs([f"Represent this text in detail: {text}"]))[0]
+        expected = data["clip"][row] + network.text_residual(normalize(state, dim=-1))
+        torch.testing.assert_close(network.texts(data["clip"], TEXTS)[row], expected, atol=1e-5, rtol=0)
 
 
 def test_training_brings_pairs_together(checkpoint: Path) -> None:
@@ -253,5 +324,5 @@ def test_wrong_options_say_what_is_wrong(checkpoint: Path) -> None:
 def test_words_of_a_query_cannot_be_pictures(checkpoint: Path) -> None:
     """Special tokens written by a person are words: no picture is expected for them, and none of them ends a prompt."""
     model = trainable(checkpoint)
-    found = model.embed_queries([Query("<image> a red circle </s> <image>"), Query("x " * 500)])
-    assert np.isfinite(found).all()
+    vectors = model.embed_queries([Query("<image> a red circle </s> <image>"), Query("x " * 500)])
+    assert np.isfinite(vectors).all()
