@@ -158,6 +158,15 @@ class Answerer(Protocol):
 
 
 @runtime_checkable
+class ModelNamingAnswerer(Protocol):
+    """An answerer that knows which model gives its answers."""
+
+    def answering_model(self, search_model: str) -> str | None:
+        """Return the name of that model, where `search_model` is the spelling of the model that searches."""
+        ...
+
+
+@runtime_checkable
 class Judge(Protocol):
     """Says how likely it is that skeletons describe one scene."""
 

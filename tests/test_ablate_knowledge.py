@@ -24,7 +24,7 @@ COUNT = 8
 COLOURS, SHAPES = "Which colours?", "Which shapes?"
 
 
-class Sees:
+class ColourAnswerer:
     """Knows the colour of a caption, and of a video by how many key images it has; every shape is a ring."""
 
     name, video_input = "sees", "features"
@@ -73,7 +73,7 @@ def shared(tmp_path: Path) -> question_ablation.SharedInputs:
         embeddings=[Embeddings(row, row[None], np.array([[0.0, 1.0, 0.5]])) for row in eye],
         queries=0.6 * eye + 0.8 * np.roll(eye, 1, axis=1),
         views=[view(str(at), key_images=at + 1) for at in range(COUNT)],
-        answerer=Sees(),
+        answerer=ColourAnswerer(),
         judge=Compares(),
         options=Options(depth=3, answerer={"name": "fake"}),
         store=SkeletonStore(tmp_path / "skeletons.sqlite"),
@@ -96,7 +96,7 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
     assert r1 == {"full": 100, "no-textual": 100, "no-visual": 0, "videos-1": 0, "videos-2": 100}
     assert all(result["searched"]["t2v"]["R@1"] == 0 for result in results.values())
     assert results["full"]["gains"]["v2t"]["low"] == 100
-    assert isinstance(shared.answerer, Sees)
+    assert isinstance(shared.answerer, ColourAnswerer)
     assert len(shared.answerer.texts) == COUNT  # each caption is asked about its colour once, whatever the cases
     table = (tmp_path / "out" / "knowledge.md").read_text(encoding="utf-8")
     assert "| full knowledge | 1, 1 | 100.0 [100.0, 100.0] | +100.0 [+100.0, +100.0] |" in table

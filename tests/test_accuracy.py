@@ -27,7 +27,7 @@ VIDEOS = 40
 class Knows:
     """Answers with what is true, but for one question, and fails at another."""
 
-    name, sees = "knows", "features"
+    name, video_input = "knows", "features"
 
     def __init__(self, wrong: str, dead: str) -> None:
         self.wrong, self.dead = wrong, dead

@@ -75,6 +75,10 @@ class OpenaiAnswerer:
                 pool.shutdown(wait=False, cancel_futures=True)
         return answers
 
+    def answering_model(self, search_model: str) -> str | None:
+        """Return the model of the options; None where the server's only one answers."""
+        return self.options.model
+
     def fingerprint(self) -> str:
         """Hash address, model and prompt template. A server that changes the weights of a name is not noticed."""
         with ServerClient(self.options) as server:

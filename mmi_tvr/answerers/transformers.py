@@ -56,5 +56,9 @@ class TransformersAnswerer:
                 advance()
         return answers
 
+    def answering_model(self, search_model: str) -> str:
+        """Return the weights of the options, else the model that searches."""
+        return self.options.weights or search_model
+
     def fingerprint(self) -> str:
         return self._reader.fingerprint(self.name)

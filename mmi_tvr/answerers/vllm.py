@@ -76,6 +76,10 @@ class VllmAnswerer:
                 advance()
         return answers
 
+    def answering_model(self, search_model: str) -> str:
+        """Return the weights of the options, else the model that searches."""
+        return self.options.weights or search_model
+
     def fingerprint(self) -> str:
         merged = hub.checkpoint_digest(hub.locate(self.options.checkpoint)) if self.options.checkpoint else None
         return self._reader.fingerprint(self.name, merged, self.options.dtype)

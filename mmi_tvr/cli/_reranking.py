@@ -1,4 +1,4 @@
-"""What `evaluate --rerank` and `--answers` need: skeletons of a whole data set, and true answers."""
+"""Shared by the `evaluate` commands: re-ranking of a test set by skeletons, and the accuracy of answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ._console import ProgressBars
 
 
 def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: ProgressBars) -> Rerank:
-    """Re-ranks a test set as the settings' section `rerank` says; answers about videos are kept in the cache."""
+    """Return what re-ranks a test set as the settings' section `rerank` says; answers about videos are stored in the
+    cache."""
     from ..evaluation.rerank import reranked
     from ..rerank import skeleton, skeleton_options
     from ..skeletons import dataset as skeleton_dataset
@@ -31,10 +32,10 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
 
     def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
-        seen = skeleton_dataset.video_views(
+        views = skeleton_dataset.video_views(
             samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
         )
-        texts, videos = skeleton_dataset.describe(ranker.describer, captions, seen, progress.begin, progress.advance)
+        texts, videos = skeleton_dataset.describe(ranker.describer, captions, views, progress.begin, progress.advance)
         return reranked(
             blocks, skeleton_dataset.PairJudge(texts, videos, ranker.judge).probabilities, options.joint_score, progress
         )
@@ -45,10 +46,21 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
 def answers(
     settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, progress: ProgressBars
 ) -> tuple[dict[str, Any], str]:
-    """Every question of both pools that has a true answer, put to every video and to its first caption: the document
-    and the table."""
+    """Ask every question of both pools whose true answer is known, of every video and of its first caption.
+
+    Args:
+        settings: their section `rerank` says who answers, and which pools are asked.
+        dataset: of `datasets.moving_shapes`, which knows the true answers.
+        model: makes the features of the key images.
+        method: chooses the key images.
+        progress: one stage for features, one for each pool.
+
+    Returns:
+        The document and the table.
+    """
     from ..datasets.moving_shapes import answerable, truth
-    from ..questions import answer_accuracy, pool
+    from ..questions import pool
+    from ..questions.answer_accuracy import AnswerAccuracy, accuracy_table, answer_accuracy
     from ..rerank import skeleton_options
     from ..skeletons import dataset as skeleton_dataset
 
@@ -57,39 +69,50 @@ def answers(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
     )
     specs, samples = dataset.specs(), dataset.samples()
-    seen = skeleton_dataset.video_views(
+    views = skeleton_dataset.video_views(
         samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
     )
 
-    def about_text(question: str, number: int) -> AnswerRequest:
+    def text_request(question: str, number: int) -> AnswerRequest:
         return AnswerRequest(question, text=samples[number].captions[0])
 
-    def about_video(question: str, number: int) -> AnswerRequest:
+    def video_request(question: str, number: int) -> AnswerRequest:
         if answerer.video_input == "features":
-            return AnswerRequest(question, features=seen[number].features())
-        return AnswerRequest(question, pictures=tuple(seen[number].pictures()))
+            return AnswerRequest(question, features=views[number].features())
+        return AnswerRequest(question, pictures=tuple(views[number].pictures()))
 
-    found = {}
-    for name, make in (("text", about_text), ("video", about_video)):
-        asked = pool.load(getattr(options, name))
-        if asked.about != name:
-            raise UsageError(f"{asked.path}: a pool about {asked.about}, where one about {name} is wanted")
-        known = set(answerable(asked.about))
-        progress.begin(f"answers, {name}", len(samples))
-        found[name] = answer_accuracy.answer_accuracy(
+    def true_text_answer(question: str, number: int) -> str | None:
+        return truth(question, "text")(specs[number], True)
+
+    def true_video_answer(question: str, number: int) -> str | None:
+        return truth(question, "video")(specs[number], False)
+
+    accuracies: dict[str, dict[str, AnswerAccuracy]] = {}
+    for about, file, make_request, true_answer in (
+        ("text", options.text, text_request, true_text_answer),
+        ("video", options.video, video_request, true_video_answer),
+    ):
+        questions = pool.load(file)
+        if questions.about != about:
+            raise UsageError(f"{questions.path}: a pool about {questions.about}, where one about {about} is wanted")
+        with_truth = set(answerable(questions.about))
+        progress.begin(f"answers, {about}", len(samples))
+        accuracies[about] = answer_accuracy(
             answerer,
-            [question for question in asked.enabled if question.text in known],
+            [question for question in questions.enabled if question.text in with_truth],
             len(samples),
-            make,
-            lambda question, number, about=asked.about: truth(question, about)(specs[number], about == "text"),
+            make_request,
+            true_answer,
             progress.advance,
         )
     document = {
         "answerer": answerer.name,
         "videos": len(samples),
-        "answers": {name: {kind: each.as_dict() for kind, each in kinds.items()} for name, kinds in found.items()},
+        "answers": {
+            about: {kind: accuracy.as_dict() for kind, accuracy in kinds.items()} for about, kinds in accuracies.items()
+        },
     }
-    return document, answer_accuracy.accuracy_table(found)
+    return document, accuracy_table(accuracies)
 
 
 def _features(

@@ -1,4 +1,4 @@
-"""`prompts`: the question pools, looked at, edited and checked. What needs a model is in `questions.py`."""
+"""`prompts`: the question pools, listed, edited and checked; commands that need a model are in `selection.py`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ import typer
 from rich.markup import escape
 
 from ..errors import ConfigError, MmiTvrError, UsageError
-from ..questions import editing, pool, selection
+from ..protocols import Model
+from ..questions import editing, pool
 from ..questions.pool import Pool, PoolQuestion
+from . import selection
 from ._console import JsonOption, ModelOption, out, print_json, say
+from ._pools import (
+    AboutChoice,
+    AboutOption,
+    PoolOption,
+    chosen_ids,
+    editable_pool,
+    load_pools,
+    pool_with,
+    selection_warning,
+)
 
-_SHOWN = 10  # pairs of like questions
+_MAX_PAIRS = 10  # pairs of similar questions that are printed
 group = typer.Typer(help="The questions that are asked about texts and videos.", no_args_is_help=True)
 
-
-class About(str, Enum):
-    """Which of the two pools."""
-
-    text = "text"
-    video = "video"
-
-
-Kind = Enum("Kind", {name: name for name in pool.KINDS}, type=str)  # type: ignore[misc]
-AboutOption = Annotated[About | None, typer.Option("--about", help="one of the two pools; default: both")]
-PoolOption = Annotated[Path | None, typer.Option("--pool", metavar="FILE", help="a pool of yours, instead of the two")]
-KindOption = Annotated[Kind | None, typer.Option(help="what the question asks for")]
+KindChoice = Enum("KindChoice", {name: name for name in pool.KINDS}, type=str)  # type: ignore[misc]
+KindOption = Annotated[KindChoice | None, typer.Option(help="what the question asks for")]
 NoteOption = Annotated[str | None, typer.Option(help="when the question helps")]
 LanguageOption = Annotated[str | None, typer.Option(help="code of the question's language")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="of a question, such as t07")]
@@ -43,11 +45,8 @@ IdsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="of ques
 
 
 def register(app: typer.Typer) -> None:
-    from . import questions
-
+    """Add the group `prompts` to the command line."""
     app.add_typer(group, name="prompts")
-    for name in ("generate", "cluster", "choose", "preview", "plot", "score"):
-        group.command(name)(getattr(questions, name))
 
 
 @group.command("list")
@@ -60,20 +59,17 @@ def list_(
 ) -> None:
     """Every question: * is chosen, - is disabled."""
     documents: dict[str, list[dict[str, Any]]] = {}
-    for found in pools(about, file):
-        asked = _chosen(found)
-        documents[found.about] = listed = [
-            _document(question, asked)
-            for question in found.questions
-            if (kind is None or question.kind == kind.value) and (question.id in asked or not chosen)
-        ]
-        if as_json:
-            continue
-        counts = f"{len(found.enabled)} of {len(found.questions)} enabled, {len(asked)} chosen"
-        out.print(f"[bold]{escape(str(found.path))}[/] ({counts})")
-        for each in listed:
-            mark = "*" if each["chosen"] else " " if each["enabled"] else "-"
-            out.print(f"{mark} {each['id']:<5} {each['kind']:<11} {each['text']}", markup=False)
+    for questions in load_pools(about, file):
+        chosen_now = chosen_ids(questions)
+        rows = []
+        for question in questions.questions:
+            if kind is not None and question.kind != kind.value:
+                continue
+            if not chosen or question.id in chosen_now:
+                rows.append(_document(question, chosen_now))
+        documents[questions.about] = rows
+        if not as_json:
+            _print_list(questions, rows, len(chosen_now))
     if as_json:
         print_json(documents)
 
@@ -81,8 +77,8 @@ def list_(
 @group.command()
 def show(id: IdArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
     """All that is known of one question."""
-    found = holder(id, about, file)
-    document = {"pool": str(found.path), **_document(found[id], _chosen(found))}
+    questions = pool_with(id, about, file)
+    document = {"pool": str(questions.path), **_document(questions[id], chosen_ids(questions))}
     if as_json:
         print_json(document)
         return
@@ -108,10 +104,10 @@ def add(
         raise UsageError("say what the question is about: --about text or --about video")
     if kind is None:
         raise UsageError(f"say what the question asks for: --kind, one of {', '.join(pool.KINDS)}")
-    (found,) = pools(about, file)
-    question = PoolQuestion(editing.free_id(found), text, kind.value, language or "en", note=note or "")
-    changed = editing.add(_own(found), [question])
-    _report(changed, [question.id], "added", as_json)
+    (questions,) = load_pools(about, file)
+    question = PoolQuestion(editing.free_id(questions), text, kind.value, language or "en", note=note or "")
+    changed = editing.add(editable_pool(questions).path, [question])
+    _report_questions(changed, [question.id], "added", as_json)
 
 
 @group.command()
@@ -126,29 +122,34 @@ def edit(
     as_json: JsonOption = False,
 ) -> None:
     """Change one question: by the options, or without any, in $EDITOR. What is no question is not written."""
-    found = holder(id, about, file)
-    given = {"text": text, "kind": kind.value if kind else None, "note": note, "language": language}
-    values: dict[str, str | bool] = {name: value for name, value in given.items() if value is not None}
-    changed = editing.change(_own(found), [id], values) if values else _in_editor(found, id)
-    _report(changed, [each.id for each in changed.questions if each not in found.questions], "changed", as_json)
+    questions = pool_with(id, about, file)
+    fields = {"text": text, "kind": kind.value if kind else None, "note": note, "language": language}
+    values: dict[str, str | bool] = {name: value for name, value in fields.items() if value is not None}
+    if not values:
+        changed = _edit_in_editor(questions, id)
+    else:
+        path = editable_pool(questions).path
+        changed = editing.change(path, [id], values)
+    changed_ids = [question.id for question in changed.questions if question not in questions.questions]
+    _report_questions(changed, changed_ids, "changed", as_json)
 
 
 @group.command()
 def disable(ids: IdsArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
     """Keep questions, and ask them no more."""
-    _switch(ids, about, file, as_json, False)
+    _set_enabled(ids, about, file, as_json, enabled=False)
 
 
 @group.command()
 def enable(ids: IdsArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
     """Let questions be chosen and asked (again)."""
-    _switch(ids, about, file, as_json, True)
+    _set_enabled(ids, about, file, as_json, enabled=True)
 
 
 @group.command()
 def remove(ids: IdsArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
     """Take questions out for good; the file as it was stays beside it as *.bak."""
-    _for_each(ids, about, file, "removed", as_json, editing.remove)
+    _edit_pools(ids, about, file, "removed", as_json, editing.remove)
 
 
 @group.command()
@@ -163,118 +164,107 @@ def check(
 ) -> None:
     """Say what is wrong with the pools, with line numbers (exit code 1), and what may be: questions that mean nearly
     the same, a choice that is out of date."""
-    documents = []
-    made = None if no_similar else _comparing(model)
-    for which in files or pool.ABOUT:
-        document: dict[str, Any] = {"path": str(which), "problems": [], "warnings": []}
-        try:
-            found = pool.load(which)
-            document |= {"path": str(found.path), "about": found.about}
-            document |= {"questions": len(found.questions), "enabled": len(found.enabled)}
-            if reason := _outdated(found):
-                document["warnings"].append(reason)
-            document["warnings"] += _alike(found, made, similar) if made else []
-        except ConfigError as error:
-            document["path"], document["problems"] = str(error).partition(": ")[0], list(error.problems)
-        except UsageError as error:
-            document["problems"] = [str(error)]
-        documents.append(document)
-    good = not any(document["problems"] for document in documents)
+    comparing_model = None if no_similar else _comparing_model(model)
+    documents = [_check_document(which, comparing_model, similar) for which in files or pool.ABOUT]
+    ok = not any(document["problems"] for document in documents)
     if as_json:
-        print_json({"ok": good, "pools": documents})
+        print_json({"ok": ok, "pools": documents})
     else:
         for document in documents:
             _print_check(document)
-    if not good:
+    if not ok:
         raise typer.Exit(1)
 
 
-def pools(about: About | None, file: Path | None) -> list[Pool]:
-    """The pools that are meant: the file, or one of the two, or both."""
-    if file is not None:
-        found = pool.load(file)
-        if about is not None and found.about != about.value:
-            raise UsageError(f"{found.path} is about {found.about}, not about {about.value}")
-        return [found]
-    return [pool.load(about.value)] if about else [pool.load(name) for name in pool.ABOUT]
+selection.register(group)  # after the commands above, so that --help lists these last
 
 
-def holder(id: str, about: About | None, file: Path | None) -> Pool:
-    """The pool that holds this id. UsageError where none does, or both do."""
-    found = pools(about, file)
-    holding = [each for each in found if id in each]
-    if len(holding) > 1:
-        raise UsageError(f"both pools have the id {id!r}: say which with --about")
-    if not holding:
-        places = " and ".join(str(each.path) for each in found)
-        raise UsageError(f"no question has the id {id!r} in {places} (mmi-tvr prompts list shows them)")
-    return holding[0]
+def _check_document(which: str | Path, model: Model | None, similar: float) -> dict[str, Any]:
+    """Return a pool's path, counts, problems and warnings; without a model no meanings are compared."""
+    document: dict[str, Any] = {"path": str(which), "problems": [], "warnings": []}
+    try:
+        questions = pool.load(which)
+        document |= {"path": str(questions.path), "about": questions.about}
+        document |= {"questions": len(questions.questions), "enabled": len(questions.enabled)}
+        warning = selection_warning(questions)
+        if warning:
+            document["warnings"].append(warning)
+        if model is not None:
+            document["warnings"] += _similar_warnings(questions, model, similar)
+    except ConfigError as error:
+        document["path"], document["problems"] = str(error).partition(": ")[0], list(error.problems)
+    except UsageError as error:
+        document["problems"] = [str(error)]
+    return document
 
 
-def writable(found: Pool) -> Pool:
-    """The pool, or the copy of a packaged one that is to be changed in its place; says so where it was just made."""
-    path, copied = editing.editable_path(found.path)
-    if copied:
-        say(f"the pool is the package's own: copied to {escape(str(path))}, which is used from here on")
-    return found if path == found.path else pool.load(path)
+def _set_enabled(
+    ids: Sequence[str], about: AboutChoice | None, file: Path | None, as_json: bool, *, enabled: bool
+) -> None:
+    def change(path: Path, pool_ids: Sequence[str]) -> Pool:
+        return editing.change(path, pool_ids, {"enabled": enabled})
+
+    _edit_pools(ids, about, file, "enabled" if enabled else "disabled", as_json, change)
 
 
-def _own(found: Pool) -> Path:
-    return writable(found).path
-
-
-def _switch(ids: Sequence[str], about: About | None, file: Path | None, as_json: bool, enabled: bool) -> None:
-    def change(path: Path, own: Sequence[str]) -> Pool:
-        return editing.change(path, own, {"enabled": enabled})
-
-    _for_each(ids, about, file, "enabled" if enabled else "disabled", as_json, change)
-
-
-def _for_each(
+def _edit_pools(
     ids: Sequence[str],
-    about: About | None,
+    about: AboutChoice | None,
     file: Path | None,
-    done: str,
+    participle: str,
     as_json: bool,
     change: Callable[[Path, Sequence[str]], Pool],
 ) -> None:
-    """Change the questions of each pool in one go; an id that is nowhere stops all before anything is written."""
-    by_path: dict[Path, tuple[Pool, list[str]]] = {}
+    """Change the questions of each pool in one go; an unknown id stops all before anything is written.
+
+    Args:
+        ids: of questions of either pool.
+        about: as --about gives it.
+        file: as --pool gives it.
+        participle: what is printed of the questions: added, removed.
+        as_json: whether a document is printed.
+        change: writes the change of the questions with these ids in this file.
+    """
+    pools: dict[Path, Pool] = {}
+    ids_of: dict[Path, list[str]] = {}
     for id in dict.fromkeys(ids):
-        found = holder(id, about, file)
-        by_path.setdefault(found.path, (found, []))[1].append(id)
+        questions = pool_with(id, about, file)
+        pools[questions.path] = questions
+        ids_of.setdefault(questions.path, []).append(id)
     documents = []
-    for found, own in by_path.values():
-        changed = change(_own(found), own)
-        documents.append({"pool": str(changed.path), done: own, "enabled": len(changed.enabled)})
+    for path, questions in pools.items():
+        changed = change(editable_pool(questions).path, ids_of[path])
+        documents.append({"pool": str(changed.path), participle: ids_of[path], "enabled": len(changed.enabled)})
         if not as_json:
-            _say_changed(changed, own, done)
+            _say_changed(changed, ids_of[path], participle)
     if as_json:
         print_json({"pools": documents})
 
 
-def _report(changed: Pool, ids: Sequence[str], done: str, as_json: bool) -> None:
+def _report_questions(changed: Pool, ids: Sequence[str], participle: str, as_json: bool) -> None:
     if as_json:
-        questions = [_document(changed[id], _chosen(changed)) for id in ids]
-        print_json({"pool": str(changed.path), done: questions})
+        documents = [_document(changed[id], chosen_ids(changed)) for id in ids]
+        print_json({"pool": str(changed.path), participle: documents})
     else:
-        _say_changed(changed, ids, done)
+        _say_changed(changed, ids, participle)
 
 
-def _say_changed(changed: Pool, ids: Sequence[str], done: str) -> None:
-    told = f"{done} {', '.join(ids)}" if ids else "nothing changed"
-    say(f"{told} in {escape(str(changed.path))} ({len(changed.enabled)} of {len(changed.questions)} enabled)")
-    if ids and (reason := _outdated(changed)):
-        say(f"[yellow]{escape(reason)}[/]")
+def _say_changed(changed: Pool, ids: Sequence[str], participle: str) -> None:
+    change = f"{participle} {', '.join(ids)}" if ids else "nothing changed"
+    say(f"{change} in {escape(str(changed.path))} ({len(changed.enabled)} of {len(changed.questions)} enabled)")
+    if ids and (warning := selection_warning(changed)):
+        say(f"[yellow]{escape(warning)}[/]")
 
 
-def _in_editor(found: Pool, id: str) -> Pool:
+def _edit_in_editor(questions: Pool, id: str) -> Pool:
+    """Open one question in $VISUAL or $EDITOR and return the changed pool; a refused draft is left on disk."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise UsageError("no editor is set: set EDITOR, or say what to change (--text, --kind, --note, --language)")
     folder = Path(tempfile.mkdtemp(prefix="mmi-tvr-"))
     draft = folder / f"{id}.yaml"
-    draft.write_text(editing.question_yaml(found[id]), encoding="utf-8")
+    before = editing.question_yaml(questions[id])
+    draft.write_text(before, encoding="utf-8")
     try:
         code = subprocess.run([*shlex.split(editor), str(draft)], check=False).returncode
     except (OSError, ValueError) as error:
@@ -283,7 +273,7 @@ def _in_editor(found: Pool, id: str) -> Pool:
         raise UsageError(f"EDITOR={editor} ended with {code}: nothing is changed")
     try:
         text = pool.read_text(draft)
-        changed = found if text == editing.question_yaml(found[id]) else editing.replace(_own(found), id, text)
+        changed = questions if text == before else editing.replace(editable_pool(questions).path, id, text)
     except MmiTvrError:
         say(f"nothing is changed; your draft is {escape(str(draft))}")
         raise
@@ -295,45 +285,43 @@ def _document(question: PoolQuestion, chosen: Sequence[str]) -> dict[str, Any]:
     return {**asdict(question), "chosen": question.id in chosen}
 
 
-def _chosen(found: Pool) -> tuple[str, ...]:
-    """The ids that are asked now; none where nothing was chosen."""
-    lock = selection.read(found)
-    return tuple(id for id in lock.chosen if id in found and found[id].enabled) if lock else ()
+def _comparing_model(name: str | None) -> Model:
+    """Return the model that compares meanings.
 
-
-def _outdated(found: Pool) -> str | None:
-    lock = selection.read(found)
-    return (
-        selection.stale_reason(lock, found)
-        if lock
-        else f"no questions are chosen yet; run: {selection.choose_command(found)}"
-    )
-
-
-def _comparing(model: str | None) -> Any:
-    """The model that compares meanings. Decision: the offline one if nothing else is said, which reads sentences of
-    many languages; a model that was trained on a few captions finds all other sentences alike."""
+    Decision: the offline one where --model is not given, which reads sentences of many languages; a model that was
+    trained on a few captions finds all other sentences alike.
+    """
     from .. import models
 
-    return models.make(models.section(model or models.FALLBACK))
+    return models.make(models.section(name or models.FALLBACK))
 
 
-def _alike(found: Pool, model: Any, threshold: float) -> list[str]:
-    """Pairs of enabled questions that mean nearly the same."""
+def _similar_warnings(questions: Pool, model: Model, threshold: float) -> list[str]:
+    """Return a line for each pair of enabled questions that mean nearly the same."""
     import numpy as np
 
     from ..questions.clustering import similar_pairs
     from ..types import Query
 
-    asked = found.enabled
-    vectors = np.asarray(model.embed_queries([Query(question.text) for question in asked]), dtype=np.float64)
-    found_alike = similar_pairs(vectors, threshold)
-    told = [
-        f"{asked[one].id} and {asked[other].id} are nearly the same to {model.name} ({cosine:.2f}): "
-        f"{asked[one].text} / {asked[other].text}"
-        for one, other, cosine in found_alike[:_SHOWN]
-    ]
-    return [*told, f"and {len(found_alike) - _SHOWN} more such pairs"] if len(found_alike) > _SHOWN else told
+    enabled = questions.enabled
+    vectors = np.asarray(model.embed_queries([Query(question.text) for question in enabled]), dtype=np.float64)
+    pairs = similar_pairs(vectors, threshold)
+    warnings = []
+    for first, second, cosine in pairs[:_MAX_PAIRS]:
+        ids = f"{enabled[first].id} and {enabled[second].id}"
+        texts = f"{enabled[first].text} / {enabled[second].text}"
+        warnings.append(f"{ids} are nearly the same to {model.name} ({cosine:.2f}): {texts}")
+    if len(pairs) > _MAX_PAIRS:
+        warnings.append(f"and {len(pairs) - _MAX_PAIRS} more such pairs")
+    return warnings
+
+
+def _print_list(questions: Pool, rows: Sequence[dict[str, Any]], chosen: int) -> None:
+    counts = f"{len(questions.enabled)} of {len(questions.questions)} enabled, {chosen} chosen"
+    out.print(f"[bold]{escape(str(questions.path))}[/] ({counts})")
+    for row in rows:
+        mark = "*" if row["chosen"] else " " if row["enabled"] else "-"
+        out.print(f"{mark} {row['id']:<5} {row['kind']:<11} {row['text']}", markup=False)
 
 
 def _print_check(document: dict[str, Any]) -> None:

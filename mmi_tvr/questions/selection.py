@@ -164,3 +164,14 @@ def choose_command(pool: Pool) -> str:
     if pool.path.name == f"{pool.about}.yaml" and pool.path.parent.name == "prompts":
         return f"mmi-tvr prompts choose --about {pool.about}"
     return f"mmi-tvr prompts choose --pool {pool.path}"
+
+
+def cluster_list(pool: Pool, selection: Selection) -> str:
+    """Return the clusters with their questions, the closest to the centre first; * is chosen."""
+    lines = []
+    for number, cluster in enumerate(selection.clusters, 1):
+        lines.append(f"cluster {number}")
+        for id, distance in cluster.questions.items():
+            mark = "*" if id == cluster.chosen else " "
+            lines.append(f"{mark} {id:<5} {distance:6.3f}  {pool[id].text}")
+    return "\n".join(lines)

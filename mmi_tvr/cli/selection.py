@@ -1,0 +1,397 @@
+"""`prompts` commands that need a model: questions are proposed, clustered, chosen, previewed, drawn and scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from .. import config, models, plugins, prompt_templates
+from ..config import Section
+from ..errors import UsageError
+from ..protocols import Model
+from ..questions import editing, selection
+from ..questions.pool import Pool, PoolQuestion
+from ..types import Answer, Sample, Skeleton, Video
+from ..utils.files import write_atomically
+from ..utils.tables import bounds
+from ._answering import (
+    GENERATED_DATA,
+    AnswererOption,
+    AnswererSetOption,
+    DataOption,
+    answering_setup,
+    load_model,
+    load_samples,
+)
+from ._console import DownloadOption, JsonOption, ModelOption, ProgressBars, out, print_json, say
+from ._pools import AboutChoice, AboutOption, PoolOption, editable_pool, load_pools
+
+if TYPE_CHECKING:
+    from ..questions.clustering import Clustering
+    from ..questions.leave_one_out import LeaveOneOut
+    from ..questions.trials import Trial
+
+_PROPOSAL_WIDTH = 100  # characters of a dropped proposal that are printed
+
+
+class RuleChoice(str, Enum):
+    """How one question of a cluster is chosen."""
+
+    closest = "closest"
+    first_satisfying = "first_satisfying"
+    argmin = "argmin"
+
+
+class MethodChoice(str, Enum):
+    """How vectors are projected to two dimensions."""
+
+    pca = "pca"
+    tsne = "tsne"
+
+
+ClustersOption = Annotated[
+    int | None, typer.Option("--clusters", "-k", min=1, help="how many; default: the best silhouette of 2..12")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="another seed draws other starts")]
+
+
+@dataclass(frozen=True, slots=True)
+class _ChosenPool:
+    """A pool, the selection of its questions, and the trials that it rests on; none with the rule `closest`."""
+
+    pool: Pool
+    lock: selection.Selection
+    trials: Sequence[Trial]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands to the group `prompts`."""
+    for command in (generate, cluster, choose, preview, plot, score):
+        group.command()(command)
+
+
+def generate(
+    about: Annotated[AboutChoice, typer.Option("--about", help="which pool gets them")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="how many are asked for")] = 20,
+    model: ModelOption = None,
+    answerer: AnswererOption = "transformers",
+    answerer_set: AnswererSetOption = None,
+    data: DataOption = GENERATED_DATA,
+    limit: Annotated[int, typer.Option(min=1, help="videos of the training split that are drawn from")] = 24,
+    template: Annotated[str, typer.Option(help="how they are asked for: a file, or a name in prompts/")] = "generate",
+    seed: SeedOption = 0,
+    similar: Annotated[float, typer.Option(min=0, max=1, help="likeness from which a proposal is dropped")] = 0.7,
+    file: PoolOption = None,
+    download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a language model propose questions from captions (text) or key images (video). They arrive disabled."""
+    from ..questions import proposals
+
+    (pool,) = load_pools(about, file)
+    prompt = prompt_templates.generate(template)
+    with ProgressBars() as progress:
+        setup = answering_setup(model, download, answerer, answerer_set, {"max_tokens": prompt.max_tokens})
+        examples = setup.examples(load_samples(data, "train", limit, progress), progress)
+        progress.begin("asking", count)
+        result = proposals.generate(
+            pool, examples, setup.answerer, setup.model, prompt, count,
+            origin=setup.origin, template_name=template, seed=seed, similar=similar, advance=progress.advance,
+        )  # fmt: skip
+    if result.kept:
+        pool = editing.add(editable_pool(pool).path, result.kept)
+    if as_json:
+        kept = [asdict(question) for question in result.kept]
+        dropped = [{"text": text, "reason": reason} for text, reason in result.dropped]
+        print_json({"pool": str(pool.path), "proposed": result.proposed, "kept": kept, "dropped": dropped})
+        return
+    for question in result.kept:
+        out.print(f"{question.id:<5} {question.kind:<11} {question.text}", markup=False)
+    for text, reason in result.dropped:
+        out.print(f"dropped: {reason}: {text[:_PROPOSAL_WIDTH]}", markup=False, style="dim")
+    say(f"{result.proposed} proposed, {len(result.kept)} kept, {len(result.dropped)} dropped; {escape(str(pool.path))}")
+    if result.kept:
+        say(f"they are disabled; a good one is let in by: mmi-tvr prompts enable {result.kept[0].id}")
+
+
+def cluster(
+    about: AboutOption = None,
+    clusters: ClustersOption = None,
+    seed: SeedOption = 0,
+    model: ModelOption = None,
+    file: PoolOption = None,
+    download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which questions ask for the same, without choosing anything."""
+    section, embedder = load_model(model, download)
+    documents: dict[str, Any] = {}
+    for pool in load_pools(about, file):
+        lock = _lock(pool, _clustered(pool, embedder, clusters, seed), section, embedder, RuleChoice.closest, seed)
+        documents[pool.about] = asdict(lock)
+        if not as_json:
+            _print_clusters(pool, lock)
+    if as_json:
+        print_json(documents)
+
+
+def choose(
+    about: AboutOption = None,
+    rule: Annotated[
+        RuleChoice, typer.Option(help="closest to the centre, or after trying them on examples")
+    ] = RuleChoice.closest,
+    clusters: ClustersOption = None,
+    seed: SeedOption = 0,
+    model: ModelOption = None,
+    answerer: AnswererOption = "transformers",
+    answerer_set: AnswererSetOption = None,
+    data: DataOption = GENERATED_DATA,
+    limit: Annotated[int, typer.Option(min=1, help="videos of the training split that questions are tried on")] = 16,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="change one limit of the rule, such as answer=20")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write what was tried and why one was taken: JSON, and FILE.txt")
+    ] = None,
+    file: PoolOption = None,
+    download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose one question of each cluster, and write that beside the pool (text.lock.yaml)."""
+    from ..questions import trials
+
+    limits = config.read(trials.TrialOptions, None, set_ or ())
+    pools = load_pools(about, file)
+    chosen: list[_ChosenPool] = []
+    if rule is RuleChoice.closest:
+        section, embedder = load_model(model, download)
+        for pool in pools:
+            lock = _lock(pool, _clustered(pool, embedder, clusters, seed), section, embedder, rule, seed)
+            chosen.append(_ChosenPool(pool, lock, ()))
+    else:
+        with ProgressBars() as progress:
+            setup = answering_setup(model, download, answerer, answerer_set)
+            examples = setup.examples(load_samples(data, "train", limit, progress), progress)
+            for pool in pools:
+                clustering = _clustered(pool, setup.model, clusters, seed)
+                progress.begin(pool.about, len(pool.enabled) * len(examples))
+                outcomes = trials.run_trials(
+                    pool, clustering, examples, setup.answerer, setup.model, rule.value, limits, progress.advance
+                )
+                ids = trials.chosen_ids(outcomes)
+                lock = _lock(pool, clustering, setup.section, setup.model, rule, seed, ids)
+                chosen.append(_ChosenPool(pool, lock, outcomes))
+    documents: dict[str, Any] = {}
+    for item in chosen:
+        documents[item.pool.about] = {
+            **asdict(item.lock),
+            "lock": str(selection.write(item.lock, editable_pool(item.pool))),
+            "tried": trials.as_dicts(item.trials),
+        }
+    if report:
+        _write_report(report, documents, chosen)
+    if as_json:
+        print_json(documents)
+        return
+    for item in chosen:
+        lock, path = item.lock, documents[item.pool.about]["lock"]
+        say(f"{escape(path)}: {lock.k} clusters by {lock.model}, chosen by {lock.rule}")
+        for group in lock.clusters:
+            text = item.pool[group.chosen].text
+            out.print(f"{group.chosen:<5} of {len(group.questions):>2}: {text}", markup=False)
+
+
+def preview(
+    text: Annotated[str | None, typer.Option(help="a query or caption that answers the text questions")] = None,
+    video: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="that answers the video questions")
+    ] = None,
+    model: ModelOption = None,
+    answerer: AnswererOption = "transformers",
+    answerer_set: AnswererSetOption = None,
+    download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the chosen questions of a text and of a video, and show the answers side by side."""
+    from ..skeletons.skeletons import text_skeleton, video_skeleton
+
+    if text is None and video is None:
+        raise UsageError("say what is asked: --text TEXT, --video FILE, or both")
+    text_questions = _chosen_questions(AboutChoice.text) if text is not None else ()
+    video_questions = _chosen_questions(AboutChoice.video) if video is not None else ()
+    skeletons: dict[str, Skeleton] = {}
+    with ProgressBars() as progress:
+        setup = answering_setup(model, download, answerer, answerer_set)
+        if text is not None:
+            skeletons["text"] = text_skeleton(text, text_questions, setup.answerer)
+        if video is not None:
+            (example,) = setup.examples([Sample(str(video), Video(video.absolute()), ("",))], progress)
+            skeletons["video"] = video_skeleton(example.view, video_questions, setup.answerer)
+    if as_json:
+        print_json({name: [_answer_json(answer) for answer in skeleton] for name, skeleton in skeletons.items()})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in skeletons:
+        table.add_column(f"{name} question", style="dim", overflow="fold")
+        table.add_column(name, overflow="fold")
+    for row in zip_longest(*skeletons.values()):
+        cells: list[Text] = []
+        for answer in row:
+            question, reply = (answer.question, answer.text or f"({answer.error})") if answer else ("", "")
+            cells += (Text(question), Text(reply))
+        table.add_row(*cells)
+    out.print(table, soft_wrap=False)
+
+
+def plot(
+    target: Annotated[Path, typer.Argument(metavar="FILE.png", help="where the picture goes")],
+    about: Annotated[AboutChoice, typer.Option("--about", help="which pool")] = AboutChoice.text,
+    method: Annotated[MethodChoice, typer.Option(help="PCA keeps distances; t-SNE keeps neighbours")] = (
+        MethodChoice.pca
+    ),
+    model: ModelOption = None,
+    file: PoolOption = None,
+    download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the questions in two dimensions, coloured by cluster, the chosen ones marked; needs the extra plots."""
+    from ..questions import clustering, plots
+
+    plugins.require("matplotlib", "plots")
+    (pool,) = load_pools(about if file is None else None, file)
+    lock = selection.read(pool)
+    if lock is None:
+        raise UsageError(f"{pool.path}: no questions are chosen yet; run: {selection.choose_command(pool)}")
+    _, embedder = load_model(model or lock.model, download)
+    if reason := selection.stale_reason(lock, pool, embedder.fingerprint()):
+        say(f"[yellow]{escape(reason)}[/]")
+    points = clustering.question_vectors([question.text for question in pool.enabled], embedder)
+    write_atomically(target, plots.selection_png(pool, lock, points, method.value))
+    if as_json:
+        print_json({"picture": str(target), "about": pool.about, "questions": len(points), "clusters": lock.k})
+    else:
+        say(f"picture: {escape(str(target))}")
+
+
+def score(
+    about: AboutOption = None,
+    every: Annotated[bool, typer.Option("--all", help="all enabled questions instead of the chosen ones")] = False,
+    model: ModelOption = None,
+    answerer: AnswererOption = "transformers",
+    answerer_set: AnswererSetOption = None,
+    data: DataOption = GENERATED_DATA,
+    limit: Annotated[int, typer.Option(min=2, help="videos of the validation split")] = 50,
+    file: PoolOption = None,
+    download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say by how much R@1 falls where a question is left out.
+
+    The mean of the answers' vectors is the query, and the videos of a validation split are ranked by it. A drop is
+    R@1 with all questions minus R@1 without this one, in points, with a 95 % bootstrap interval over videos.
+    """
+    from ..questions.leave_one_out import leave_one_out
+
+    pools = load_pools(about, file)
+    questions = {pool.about: pool.enabled if every else _current_selection(pool) for pool in pools}
+    scores: dict[str, LeaveOneOut] = {}
+    with ProgressBars() as progress:
+        setup = answering_setup(model, download, answerer, answerer_set)
+        examples = setup.examples(load_samples(data, "val", limit, progress), progress)
+        for pool in pools:
+            progress.begin(pool.about, len(examples))
+            scores[pool.about] = leave_one_out(
+                examples, questions[pool.about], pool.about, setup.answerer, setup.model, progress.advance
+            )
+    if as_json:
+        print_json({name: result.as_dict() for name, result in scores.items()})
+        return
+    for name, result in scores.items():
+        out.print(f"[bold]{name}[/]: R@1 {result.r1:.1f} with all {len(result.questions)} questions, n = {result.n}")
+        out.print("id     drop  [95 %]          alone  hedged  question", style="dim", markup=False)
+        for row in sorted(result.questions, key=lambda row: -row.drop):
+            numbers = f"{row.drop:>5.1f}  {bounds(row.low, row.high):<14} {row.alone:>6.1f}  {row.hedged:>6.0%}"
+            out.print(f"{row.question:<5} {numbers}  {row.text}", markup=False)
+
+
+def _clustered(pool: Pool, model: Model, k: int | None, seed: int) -> Clustering:
+    from ..questions import clustering
+
+    points = clustering.question_vectors([question.text for question in pool.enabled], model)
+    return clustering.cluster(points, k, seed)
+
+
+def _lock(
+    pool: Pool,
+    clustering: Clustering,
+    section: Section,
+    model: Model,
+    rule: RuleChoice,
+    seed: int,
+    chosen: Sequence[str] | None = None,
+) -> selection.Selection:
+    return selection.from_clustering(
+        pool,
+        clustering,
+        chosen,
+        model=models.spelled(section),
+        fingerprint=model.fingerprint(),
+        rule=rule.value,
+        seed=seed,
+    )
+
+
+def _write_report(path: Path, documents: Mapping[str, Any], chosen: Sequence[_ChosenPool]) -> None:
+    """Write what was tried and why one was chosen, as JSON and, beside it, as tables."""
+    from ..questions import trials
+
+    tables = []
+    for item in chosen:
+        table = trials.trial_table(item.trials) if item.trials else selection.cluster_list(item.pool, item.lock)
+        tables.append(f"{item.pool.path}\n{table}\n")
+    write_atomically(path, json.dumps(documents, ensure_ascii=False, indent=1).encode())
+    write_atomically(path.with_name(f"{path.name}.txt"), "\n".join(tables).encode())
+    say(f"report: {escape(str(path))} and {escape(path.name)}.txt")
+
+
+def _chosen_questions(about: AboutChoice) -> tuple[PoolQuestion, ...]:
+    (pool,) = load_pools(about, None)
+    return _current_selection(pool)
+
+
+def _current_selection(pool: Pool) -> tuple[PoolQuestion, ...]:
+    """Return the questions that are asked; prints a warning where they should be chosen again."""
+    questions = selection.selected_questions(pool)
+    lock = selection.read(pool)
+    if lock is not None and (reason := selection.stale_reason(lock, pool)):
+        say(f"[yellow]{escape(reason)}[/]")
+    return questions
+
+
+def _answer_json(answer: Answer) -> dict[str, Any]:
+    return {
+        "question": answer.question_id,
+        "asked": answer.question,
+        "text": answer.text,
+        "times": list(answer.times),
+        "error": answer.error,
+    }
+
+
+def _print_clusters(pool: Pool, lock: selection.Selection) -> None:
+    silhouettes = ", ".join(f"{k}: {value:.3f}" for k, value in lock.silhouettes.items())
+    out.print(f"{pool.path}: {lock.k} clusters by {lock.model}", markup=False, style="bold")
+    out.print(f"adjusted Rand index over seeds {lock.stability:.2f}", markup=False, style="dim")
+    if silhouettes:
+        out.print(f"silhouettes {silhouettes}", markup=False, style="dim")
+    out.print(selection.cluster_list(pool, lock), markup=False)
