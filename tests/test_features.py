@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mmi_tvr import plugins
-from mmi_tvr.errors import MediaError
+from mmi_tvr.errors import MediaError, MmiTvrError
 from mmi_tvr.features.cache import (
     MANIFEST,
     FeatureCache,
     Source,
     feature_key,
     sampling_fingerprint,
+    source_of,
     stamp_of,
 )
 from mmi_tvr.features.embed import Embedder, embed_all, embedding_fingerprint
 from mmi_tvr.features.extract import BATCH_VIDEOS, _ahead, _batches, extract
+from mmi_tvr.features.lazy import StoredFeatures, stored_features
 from mmi_tvr.types import Embeddings, Features, Video
 
 METHOD = plugins.build("keyimages", "disparity")
@@ -259,3 +263,155 @@ def test_features_that_are_lost_under_way_are_computed_again(tmp_path):
     results = [result for batch in embedder.batches(sources) for result in batch]
     assert sorted(at for at, _ in results) == [0, 1]
     assert all(isinstance(result, Embeddings) for _, result in results)
+
+
+def test_keys_depend_on_content_span_and_sampling():
+    video = Video(Path("a.mp4"), 1.0, 2.0)
+    keys = {
+        feature_key(Source(video, "content"), "sampling"),
+        feature_key(Source(video, "other"), "sampling"),
+        feature_key(Source(video, "content"), "other"),
+        feature_key(Source(Video(video.path, 1.5, 2.0), "content"), "sampling"),
+        feature_key(Source(Video(video.path, 1.0, 2.5), "content"), "sampling"),
+    }
+    assert len(keys) == 5
+    assert feature_key(Source(Video(Path("b.mp4"), 1.0, 2.0), "content"), "sampling") in keys  # a path is no content
+
+
+def test_sampling_depends_on_tower_key_images_and_picture_size():
+    model, larger = FakeModel(), FakeModel()
+    larger.image_size = model.image_size + 1
+    fewer = plugins.build("keyimages", "disparity", {"count": 3})
+    fingerprints = [
+        sampling_fingerprint(model, METHOD),
+        sampling_fingerprint(FakeModel(vision=1), METHOD),
+        sampling_fingerprint(larger, METHOD),
+        sampling_fingerprint(model, fewer),
+    ]
+    assert len(set(fingerprints)) == 4
+    assert embedding_fingerprint(model, METHOD) != embedding_fingerprint(model, fewer)
+
+
+def test_a_stamp_tells_size_and_time(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    os.utime(path, ns=(7, 1_234_567_890))
+    assert stamp_of(path) == (5, 1_234_567_890)
+    assert source_of(Video(path)).stamp == (5, 1_234_567_890)
+    missing = source_of(Video(tmp_path / "missing"))
+    assert isinstance(missing, MediaError)
+    assert missing.reason == "No such file or directory"
+
+
+def test_what_a_kill_left_aside_is_removed_when_it_is_old(tmp_path):
+    FeatureCache(tmp_path)
+    old, fresh = tmp_path / ".old.tmp", tmp_path / ".fresh.tmp"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(old, (two_hours_ago, two_hours_ago))
+    FeatureCache(tmp_path, tidy=False)
+    assert old.exists()
+    FeatureCache(tmp_path)
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_the_manifest_is_set_right_once(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1)})
+    whole = (tmp_path / MANIFEST).read_bytes()
+    (tmp_path / MANIFEST).write_bytes(b"torn\n")
+    FeatureCache(tmp_path)
+    assert (tmp_path / MANIFEST).read_bytes() == whole
+
+
+def test_features_that_are_there_are_not_written_again(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1)})
+    cache.put({"a": features(2)})
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert same(cache.get("a"), features(1))
+
+
+def test_ahead_work_is_stopped_when_the_consumer_leaves():
+    stops = []
+    results = _ahead(lambda item: item, range(10), ahead=2, stop=lambda: stops.append(True))
+    assert next(results) == 0
+    results.close()
+    assert stops == [True]
+
+
+def test_cached_videos_come_first_and_the_others_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmi_tvr.features.embed._CACHED_TOGETHER", 2)
+    paths = [colour_video(tmp_path / f"{number}.mp4", name) for number, name in enumerate([*COLOURS][:5])]
+    sources = [Source(Video(path), path.stem) for path in paths]
+    cache = FeatureCache(tmp_path / "cache")
+    list(Embedder(FakeModel(), METHOD, cache).batches([sources[number] for number in (1, 3, 4)]))
+    batches = list(Embedder(FakeModel(), METHOD, cache).batches(sources))
+    assert [[number for number, _ in batch] for batch in batches] == [[1, 3], [4], [0, 2]]
+    plain = embed_all([source.video for source in sources], FakeModel(), METHOD)
+    for number, embeddings in (result for batch in batches for result in batch):
+        assert np.array_equal(embeddings.video, plain[number].video)
+
+
+@pytest.fixture
+def cached(tmp_path):
+    cache = FeatureCache(tmp_path / "cache")
+    keys = [f"key {number}" for number in range(4)]
+    cache.put({key: features(number) for number, key in enumerate(keys[:3])})
+    return cache, keys
+
+
+def test_stored_features_are_a_sequence(cached):
+    cache, keys = cached
+    stored = StoredFeatures(cache, keys, {3: MediaError("3.mp4", "empty")})
+    assert len(stored) == 4
+    assert same(stored[1], features(1))
+    assert same(stored[-2], features(2))
+    assert all(same(result, features(number)) for number, result in enumerate(stored[:3]))
+    assert stored.key(2) == "key 2"
+    with pytest.raises(MediaError, match="empty"):
+        _ = stored[3]
+    with pytest.raises(IndexError):
+        _ = stored[4]
+
+
+def test_stored_features_stay_in_memory_while_there_is_room(cached):
+    cache, keys = cached
+    size = sum(array.nbytes for array in features(0).arrays.values())
+    stored = StoredFeatures(cache, keys, {}, room=2 * size)
+    for number in range(3):
+        _ = stored[number]
+    cache.discard(keys)
+    assert same(stored[0], features(0))
+    assert same(stored[1], features(1))
+    with pytest.raises(MmiTvrError, match="run the same command again"):
+        _ = stored[2]
+
+
+def test_features_are_stored_once_counted_and_their_failures_named(tmp_path):
+    paths = [colour_video(tmp_path / f"{name}.mp4", name) for name in ("red", "blue")]
+    (tmp_path / "bad.mp4").write_bytes(b"this is no video")
+    videos = [Video(tmp_path / "missing.mp4"), Video(paths[0]), Video(tmp_path / "bad.mp4"), Video(paths[1])]
+    cache, model = FeatureCache(tmp_path / "cache"), FakeModel()
+    steps: list[int] = []
+    stored = stored_features(videos, model, METHOD, cache, steps.append)
+    assert steps == [1, 3]
+    assert sorted(stored.failures) == [0, 2]
+    plain = [embeddings.video for embeddings in model.embed_videos([stored[1], stored[3]])]
+    expected = embed_all([videos[1], videos[3]], FakeModel(), METHOD)
+    assert all(np.array_equal(vector, result.video) for vector, result in zip(plain, expected, strict=True))
+    pictures, steps = model.images_encoded, []
+    again = stored_features(videos, model, METHOD, cache, steps.append)
+    assert (model.images_encoded, sorted(again.failures)) == (pictures, [0, 2])
+    assert steps == [3, 1]  # the file that is no video is tried again
+
+
+def test_progress_counts_what_cannot_be_read_at_once(tmp_path):
+    video = Video(colour_video(tmp_path / "a.mp4", "red"))
+    videos = [video, Video(tmp_path / "missing.mp4"), Video(video.path, 0.0, 1.0)]
+    progress = RecordedProgress()
+    results = embed_all(videos, FakeModel(), METHOD, FeatureCache(tmp_path / "cache"), progress)
+    assert progress.steps == [3]
+    assert results[0].segments[-1, 1] > 1.5  # a span of the same file has features of its own
+    assert results[2].segments[-1, 1] == pytest.approx(1.0, abs=0.2)
