@@ -207,15 +207,14 @@ class TestFlat:
 class TestExact:
     """`_exact.search` and `_common.merge` against a full sort."""
 
-    def test_a_pair_has_one_score_whatever_the_product_says(self, monkeypatch):
-        """A float32 product may be off by its rounding: candidates within the margin are scored again."""
-        vectors = unit(300, 64, seed=4)
-        close_rows = vectors[:1] + 2e-8 * unit(200, 64, seed=5)
-        vectors = np.concatenate([close_rows.astype(np.float32), vectors])
+    def test_rounding_of_the_product_hides_no_row(self):
+        """A float32 product of so many dimensions errs by more than these rows differ: the margin makes up for it."""
+        base = unit(1, 1_024, seed=4)
+        vectors = base + np.float32(1e-6) * unit(1_500, 1_024, seed=5)
         ids = np.random.default_rng(1).permutation(len(vectors))
-        queries = np.concatenate([close_rows[:3], unit(2, 64, seed=6)]).astype(np.float32)
-        expected_scores, expected_ids = naive(dict(zip(ids, vectors, strict=True)), queries, 40)
-        scores, nearest = _exact.search(vectors, ids, queries, 40)
+        queries = base + np.float32(1e-3) * unit(6, 1_024, seed=6)
+        expected_scores, expected_ids = naive(dict(zip(ids, vectors, strict=True)), queries, 5)
+        scores, nearest = _exact.search(vectors, ids, queries, 5)
         assert (nearest == expected_ids).all()
         assert (scores == expected_scores).all()
 
@@ -274,6 +273,7 @@ class TestInput:
             ([[1, 2]], r"one row of integers, not int64 of shape \(1, 2\)"),
             (np.array([2**63], np.uint64), "between 0 and"),
             ([5, 3, 5], "id 5 comes twice"),
+            ([4, -1], "between 0 and"),
             ([True, False], "integers, not bool"),
         ],
     )
@@ -354,6 +354,18 @@ class TestStore:
         assert index.ids().tolist() == list(range(deleted, rows))
         np.testing.assert_array_equal(index.get(np.array([rows - 1])), unit(rows)[-1:])
         assert len(list(tmp_path.iterdir())) == 3
+
+    @pytest.mark.parametrize("maker", [{"dim": DIM + 1}, {"fingerprint": "made-by-b"}])
+    def test_a_store_of_another_maker_is_refused(self, tmp_path, maker):
+        opened("flat", tmp_path).close()
+        with pytest.raises(IndexMismatch, match=r"made by made-by-a \(16-d\), not by"):
+            opened("flat", tmp_path, **maker)
+
+    @pytest.mark.parametrize("marker", ["milvus.db", "milvus.json"])
+    def test_a_folder_of_milvus_is_refused(self, tmp_path, marker):
+        (tmp_path / marker).touch()
+        with pytest.raises(IndexMismatch, match="are in an index of milvus"):
+            opened("flat", tmp_path)
 
     def test_a_store_of_another_format_is_refused(self, tmp_path):
         opened("flat", tmp_path).close()
