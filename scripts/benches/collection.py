@@ -41,16 +41,16 @@ _LITE_BYTES = 50  # of memory that Milvus Lite takes for each number of a vector
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    size, asked = (2_000, 4) if args.small else (1_000_000, 100)
+    size, query_count = (2_000, 4) if args.small else (1_000_000, 100)
     for width in (32,) if args.small else (192, 512):  # 192: the bundled model's
         with tempfile.TemporaryDirectory() as folder:
-            yield from _compare(size, width, asked, Path(folder))
+            yield from _compare(size, width, query_count, Path(folder))
 
 
-def _compare(size: int, width: int, asked: int, folder: Path) -> Iterator[str]:
+def _compare(size: int, width: int, query_count: int, folder: Path) -> Iterator[str]:
     yield (
         f"dual-stage search, {size:,} x {width} ({size // (MOMENTS + 1):,} videos of {MOMENTS + 1} vectors), "
-        f"top {TOP}, {asked} queries one by one"
+        f"top {TOP}, {query_count} queries one by one"
     )
     yield (
         f"  {'engine':<9} {'vectors':>9} {'build s':>8} {'disk MB':>8} {'recall@10':>9} {'video@10':>8} {'p50 ms':>8} "
@@ -60,18 +60,18 @@ def _compare(size: int, width: int, asked: int, folder: Path) -> Iterator[str]:
     _write(vectors, size, width)
     for name, (engine, _, most) in ENGINES.items():
         count = min(size, most, _fitting(width) if engine == "milvus" else size)
-        queries = _queries(vectors, count, width, asked)
+        queries = _queries(vectors, count, width, query_count)
         job = name, folder / name, vectors, count, width
         seconds, build_peak = _alone(_build, *job)
         disk = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
-        found = _alone(_search, *job, queries)
+        result = _alone(_search, *job, queries)
         truth, nearest = _truth(vectors, count, width, queries)
-        total = np.array(found["total"]) * 1000
+        p50, p95 = np.percentile(np.array(result["total"]) * 1000, [50, 95])
         yield (
-            f"  {name:<9} {count:9,} {seconds:8.1f} {disk / 1e6:8.0f} {_shared(found['hits'], truth):9.4f} "
-            f"{_shared(found['videos'], nearest):8.4f} {np.percentile(total, 50):8.1f} {np.percentile(total, 95):8.1f} "
-            f"{np.median(found['search']) * 1000:8.1f} {np.median(found['score']) * 1000:8.1f} "
-            f"{build_peak:9.0f} {found['peak']:9.0f} {found['mapped']:7.0f}"
+            f"  {name:<9} {count:9,} {seconds:8.1f} {disk / 1e6:8.0f} {_shared(result['hits'], truth):9.4f} "
+            f"{_shared(result['videos'], nearest):8.4f} {p50:8.1f} {p95:8.1f} "
+            f"{np.median(result['search']) * 1000:8.1f} {np.median(result['score']) * 1000:8.1f} "
+            f"{build_peak:9.0f} {result['peak']:9.0f} {result['mapped']:7.0f}"
         )
         if count < min(size, most):
             yield f"  {name}: Milvus Lite would take {size * width * _LITE_BYTES / 1e9:.0f} GB to be filled with all"
@@ -112,7 +112,7 @@ def _build(name: str, folder: Path, vectors: Path, count: int, width: int) -> tu
 def _search(name: str, folder: Path, vectors: Path, count: int, width: int, queries: np.ndarray) -> dict[str, Any]:
     """Seconds of every query, whole and by stage; the videos that were hits, and the nearest by whole videos."""
     index = _open(name, folder, width, create=False)
-    searcher = Searcher(_Given(queries), index, _lookup, _Certain())
+    searcher = Searcher(_StoredQueries(queries), index, _lookup, _Certain())
     for number in range(3):
         searcher.search(str(number))
     results = [searcher.search(str(number), top=TOP) for number in range(len(queries))]
@@ -122,16 +122,16 @@ def _search(name: str, folder: Path, vectors: Path, count: int, width: int, quer
     return {
         **{stage: [result.seconds[stage] for result in results] for stage in ("total", "search", "score")},
         "hits": [[int(hit.path.name) for hit in result] for result in results],
-        "videos": [found.tolist() for found in videos],
+        "videos": [numbers.tolist() for numbers in videos],
         "peak": peak(),
         "mapped": mapped,
     }
 
 
-class _Given:
+class _StoredQueries:
     """A model whose queries are numbers of vectors that were made before."""
 
-    name = "given"
+    name = "stored queries"
     scoring = SCORING
 
     def __init__(self, queries: np.ndarray) -> None:
@@ -174,8 +174,10 @@ def _write(path: Path, size: int, width: int) -> None:
     with path.open("wb") as stream:
         for first in range(0, videos, _BLOCK // (MOMENTS + 1)):
             count = min(_BLOCK // (MOMENTS + 1), videos - first)
-            own = centres[rng.integers(0, len(centres), count)] + rng.standard_normal((count, width), dtype=np.float32)
-            moments = own[:, None] + 0.7 * rng.standard_normal((count, MOMENTS, width), dtype=np.float32)
+            bases = centres[rng.integers(0, len(centres), count)] + rng.standard_normal(
+                (count, width), dtype=np.float32
+            )
+            moments = bases[:, None] + 0.7 * rng.standard_normal((count, MOMENTS, width), dtype=np.float32)
             moments = _unit(moments)
             stream.write(np.concatenate([_unit(moments.mean(axis=1, keepdims=True)), moments], axis=1).tobytes())
 
@@ -188,13 +190,13 @@ def _blocks(path: Path, count: int, width: int) -> Iterator[tuple[int, np.ndarra
             yield first, np.fromfile(stream, np.float32, rows * width).reshape(rows, width)
 
 
-def _queries(path: Path, count: int, width: int, asked: int) -> np.ndarray:
+def _queries(path: Path, count: int, width: int, query_count: int) -> np.ndarray:
     """Vectors near some key images."""
     rng = np.random.default_rng(1)
-    rows = np.sort(rng.choice(count, asked, replace=False))
-    near = np.array(np.memmap(path, np.float32, "r", shape=(count, width))[rows])
-    noise = rng.standard_normal((asked, width), dtype=np.float32)
-    return _unit(near + noise / np.sqrt(np.float32(width)))
+    rows = np.sort(rng.choice(count, query_count, replace=False))
+    key_images = np.array(np.memmap(path, np.float32, "r", shape=(count, width))[rows])
+    noise = rng.standard_normal((query_count, width), dtype=np.float32)
+    return _unit(key_images + noise / np.sqrt(np.float32(width)))
 
 
 def _truth(path: Path, count: int, width: int, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,5 +215,5 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def _shared(found: Sequence[Sequence[int]], truth: np.ndarray) -> float:
-    return sum(len(np.intersect1d(one, other)) for one, other in zip(found, truth, strict=True)) / truth.size
+def _shared(hits: Sequence[Sequence[int]], truth: np.ndarray) -> float:
+    return sum(len(np.intersect1d(one, other)) for one, other in zip(hits, truth, strict=True)) / truth.size

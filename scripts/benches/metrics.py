@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         turn = number % len(CONTENDERS)
         for name in CONTENDERS[turn:] + CONTENDERS[:turn]:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                took, peak, found = pool.apply(_measure, (name, count))
+                took, peak, mean_ranks = pool.apply(_measure, (name, count))
             seconds[name].append(took)
             memory[name].append(peak)
-            means.add(found)
+            means.add(mean_ranks)
     if len(means) != 1:
         raise SystemExit(f"the contenders disagree about the mean ranks: {sorted(means)}")
     yield from timing.table(f"metrics: ranks of {count} x {count}, {WIDTH}-d, both directions", seconds, OURS)
@@ -82,5 +82,7 @@ def _measure(name: str, count: int) -> tuple[float, float, tuple[float, float]]:
     inputs = _inputs(count)
     before = timing.peak()
     started = time.perf_counter()
-    found = _by_argsort(*inputs) if name == CONTENDERS[-1] else _from_blocks(*inputs, intervals="intervals" in name)
-    return time.perf_counter() - started, timing.peak() - before, found
+    mean_ranks = (
+        _by_argsort(*inputs) if name == CONTENDERS[-1] else _from_blocks(*inputs, intervals="intervals" in name)
+    )
+    return time.perf_counter() - started, timing.peak() - before, mean_ranks

@@ -27,7 +27,7 @@ def run(args: Namespace) -> Iterator[str]:
 
 
 def _compare(size: int, queries: int, repeats: int, folder: Path) -> Iterator[str]:
-    vectors, asked = _data(size, max(queries, 200))
+    vectors, query_vectors = _data(size, max(queries, 200))
     ids = np.concatenate([row_ids(video, MOMENTS) for video in range(size // (MOMENTS + 1) + 1)])[:size]
     built, seconds = {}, {}
     for name, options in INDEXES.items():
@@ -39,7 +39,7 @@ def _compare(size: int, queries: int, repeats: int, folder: Path) -> Iterator[st
     yield f"stored {size:,} vectors: " + ", ".join(f"{name} {taken:.1f} s" for name, taken in seconds.items())
     bare = faiss.IndexFlatIP(DIM)
     bare.add(vectors)
-    single = asked[:queries]
+    single = query_vectors[:queries]
     contenders: dict[str, Callable[[], object]] = {
         **{
             name: (lambda index=index: [index.search(query[None], TOP) for query in single])
@@ -51,13 +51,13 @@ def _compare(size: int, queries: int, repeats: int, folder: Path) -> Iterator[st
     title = f"search, {size:,} x {DIM}, top {TOP}, {queries} queries one by one"
     yield from table(title, rounds(contenders, repeats), "flat")
     batch = {
-        "flat": lambda: built["flat"].search(asked, TOP),
-        "bare faiss-cpu IndexFlatIP": lambda: bare.search(asked, TOP),
+        "flat": lambda: built["flat"].search(query_vectors, TOP),
+        "bare faiss-cpu IndexFlatIP": lambda: bare.search(query_vectors, TOP),
     }
     yield from table(
-        f"search, {size:,} x {DIM}, top {TOP}, {len(asked)} queries at once", rounds(batch, repeats), "flat"
+        f"search, {size:,} x {DIM}, top {TOP}, {len(query_vectors)} queries at once", rounds(batch, repeats), "flat"
     )
-    exact, graph = built["flat"].search(asked, TOP)[1], built["faiss"].search(asked, TOP)[1]
+    exact, graph = built["flat"].search(query_vectors, TOP)[1], built["faiss"].search(query_vectors, TOP)[1]
     shared = sum(len(np.intersect1d(one, other)) for one, other in zip(exact, graph, strict=True))
     yield f"recall@{TOP} of faiss (HNSW) against flat: {shared / exact.size:.4f}"
     for index in built.values():
@@ -75,5 +75,5 @@ def _data(size: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((size // 50 + 1, DIM), dtype=np.float32)
     vectors = centres[rng.integers(0, len(centres), size)] + rng.standard_normal((size, DIM), dtype=np.float32)
-    asked = vectors[rng.integers(0, size, queries)] + rng.standard_normal((queries, DIM), dtype=np.float32)
-    return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (vectors, asked))
+    query_vectors = vectors[rng.integers(0, size, queries)] + rng.standard_normal((queries, DIM), dtype=np.float32)
+    return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (vectors, query_vectors))

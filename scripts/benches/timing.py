@@ -31,22 +31,22 @@ def rounds(
 
 def ratios(seconds: Mapping[str, list[float]], ours: str) -> dict[str, tuple[float, float, float]]:
     """How many times longer each other contender took than `ours`, per round: min, median, max; > 1: ours is faster."""
-    found = {}
+    ratio_by_name = {}
     for name, times in seconds.items():
         if name != ours:
-            each = [other / own for other, own in zip(times, seconds[ours], strict=True)]
-            found[name] = (min(each), statistics.median(each), max(each))
-    return found
+            each = [other / reference for other, reference in zip(times, seconds[ours], strict=True)]
+            ratio_by_name[name] = (min(each), statistics.median(each), max(each))
+    return ratio_by_name
 
 
 def table(title: str, seconds: Mapping[str, list[float]], ours: str) -> list[str]:
     """A title line, then a line per contender: median milliseconds, and the ratio to ours as median [min, max]."""
     lines = [f"{title} ({len(seconds[ours])} rounds; ratio = time / {ours}, above 1: {ours} is faster)"]
-    found = ratios(seconds, ours)
+    ratio_by_name = ratios(seconds, ours)
     for name, times in seconds.items():
         line = f"  {name:<28} {statistics.median(times) * 1000:10.2f} ms"
-        if name in found:
-            low, middle, high = found[name]
+        if name in ratio_by_name:
+            low, middle, high = ratio_by_name[name]
             line += f"   {middle:7.2f}x {bounds(low, high, digits=2)}"
         lines.append(line)
     return lines
@@ -60,7 +60,9 @@ def pooled(title: str, measured: Sequence[Mapping[str, list[float]]], ours: str)
         line = f"  {name:<30} {total * 1000:10.1f} ms"
         if name != ours:
             each = [
-                other / own for seconds in measured for other, own in zip(seconds[name], seconds[ours], strict=True)
+                other / reference
+                for seconds in measured
+                for other, reference in zip(seconds[name], seconds[ours], strict=True)
             ]
             spread = bounds(min(each), max(each), digits=2)
             line += f"   {total / totals[ours]:6.2f}x   {statistics.median(each):6.2f}x {spread}"
