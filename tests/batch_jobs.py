@@ -25,13 +25,13 @@ class Touchy(FakeModel):
     """FakeModel, but for magenta."""
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        found = super().encode_images(images)
+        arrays = super().encode_images(images)
         poison = os.environ.get("POISON")
-        if poison and any(red > 200 and blue > 200 and green < 60 for red, green, blue in found["mean"]):
+        if poison and any(red > 200 and blue > 200 and green < 60 for red, green, blue in arrays["mean"]):
             if poison == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise RuntimeError("magenta")
-        return found
+        return arrays
 
 
 def model(section: object = None, device: str = "cpu") -> Touchy:

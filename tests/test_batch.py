@@ -39,8 +39,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eleven clips of two colours each, and one that is magenta (the fifth by name)."""
     folder = tmp_path_factory.mktemp("clips")
     pairs = [pair for pair in product(sorted(COLOURS), repeat=2) if "magenta" not in pair][:11]
-    for at, pair in enumerate(pairs):
-        colour_video(folder / f"{at:02d}.mp4", *pair, seconds=0.25)
+    for number, pair in enumerate(pairs):
+        colour_video(folder / f"{number:02d}.mp4", *pair, seconds=0.25)
     colour_video(folder / "03b.mp4", "magenta", seconds=0.25)
     return folder
 
@@ -62,14 +62,14 @@ def finish(folder: BatchFolder, model: FakeModel | None = None) -> FakeModel:
     return used
 
 
-def check(folder: BatchFolder, clips: Path, bad: tuple[str, ...] = ()) -> None:
+def check(folder: BatchFolder, clips: Path, quarantined: tuple[str, ...] = ()) -> None:
     """Every clip is there exactly once, in order, in all that was written; nothing is left over."""
     names = sorted(path.name for path in clips.iterdir())
     outcomes = [outcome for shard in folder.shards() for outcome in folder.outcomes(shard)]
     assert [outcome["id"] for outcome in outcomes] == names
-    assert tuple(name for name, _ in folder.quarantined()) == bad
-    good = [outcome["key"] for outcome in outcomes if "key" in outcome]
-    assert len(good) == len(set(good)) == len(names) - len(bad)
+    assert tuple(name for name, _ in folder.quarantined()) == quarantined
+    keys = [outcome["key"] for outcome in outcomes if "key" in outcome]
+    assert len(keys) == len(set(keys)) == len(names) - len(quarantined)
     written = []
     for file in sorted((folder.path / "embeddings").iterdir()):
         with safe_open(file, framework="numpy") as stored:
@@ -77,14 +77,14 @@ def check(folder: BatchFolder, clips: Path, bad: tuple[str, ...] = ()) -> None:
             written += items
             assert [names[number] for number in stored.get_tensor("numbers")] == [item["id"] for item in items]
             assert len(stored.get_tensor("videos")) == len(items) == len(stored.get_tensor("offsets")) - 1
-    assert [item["key"] for item in written] == good
+    assert [item["key"] for item in written] == keys
     cache = FeatureCache(folder.path / "features")
-    assert sorted(cache) == sorted(good)
-    held = []
+    assert sorted(cache) == sorted(keys)
+    stored_keys = []
     for file in (folder.path / "features").glob("*.safetensors"):
         with safe_open(file, framework="numpy") as stored:
-            held += json.loads(stored.metadata()["keys"])
-    assert sorted(held) == sorted(good)
+            stored_keys += json.loads(stored.metadata()["keys"])
+    assert sorted(stored_keys) == sorted(keys)
     assert not list(folder.path.glob("work/*"))
     assert not list(folder.path.glob("leases/*.json"))
     tallies = json.loads((folder.path / "manifest.json").read_text())["shards"]
@@ -102,11 +102,11 @@ def worker(folder: BatchFolder, **environment: str) -> Iterator[subprocess.Popen
 
 def holders(folder: BatchFolder) -> set[int]:
     """Process numbers of those who hold a lease."""
-    found = set()
+    pids = set()
     for path in folder.path.glob("leases/*.json"):
         with suppress(FileNotFoundError):
-            found.add(json.loads(path.read_text())["pid"])
-    return found
+            pids.add(json.loads(path.read_text())["pid"])
+    return pids
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -121,23 +121,23 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
 
 def test_one_of_two_workers_is_killed(tmp_path: Path, clips: Path) -> None:
     folder = begin(tmp_path / "out", clips)
-    with worker(folder, DELAY="0.2") as one, worker(folder, DELAY="0.2") as other:
-        until(lambda: one.pid in holders(folder) and folder.state().finished >= 4)
-        one.kill()
-        one.wait()
+    with worker(folder, DELAY="0.2") as killed, worker(folder, DELAY="0.2") as survivor:
+        until(lambda: killed.pid in holders(folder) and folder.state().finished >= 4)
+        killed.kill()
+        killed.wait()
         assert not folder.is_finished(folder.shards()[-1])
-        assert other.wait(60) == 0
+        assert survivor.wait(60) == 0
     check(folder, clips)
 
 
 def test_an_item_that_kills_its_worker_is_quarantined(tmp_path: Path, clips: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("POISON", "kill")
-    ear, folder = RecordedProgress(), begin(tmp_path / "out", clips, shard_size=6)
-    supervise.supervise(folder, [*WORKER, str(folder.path)], ear)
+    progress, folder = RecordedProgress(), begin(tmp_path / "out", clips, shard_size=6)
+    supervise.supervise(folder, [*WORKER, str(folder.path)], progress)
     assert folder.quarantined() == [("03b.mp4", CRASHED)]
-    check(folder, clips, bad=("03b.mp4",))
-    assert ear.steps == [12]
-    assert ear.messages == ["the worker was ended by signal 9; another one goes on"] * 2
+    check(folder, clips, quarantined=("03b.mp4",))
+    assert progress.steps == [12]
+    assert progress.messages == ["the worker was ended by signal 9; another one goes on"] * 2
 
 
 def test_an_item_that_breaks_the_model_is_quarantined(tmp_path: Path, clips: Path, monkeypatch: Any) -> None:
@@ -148,7 +148,7 @@ def test_an_item_that_breaks_the_model_is_quarantined(tmp_path: Path, clips: Pat
             finish(folder, batch_jobs.model())
     finish(folder, batch_jobs.model())
     assert folder.quarantined() == [("03b.mp4", "RuntimeError: magenta")]
-    check(folder, clips, bad=("03b.mp4",))
+    check(folder, clips, quarantined=("03b.mp4",))
     monkeypatch.delenv("POISON")
     assert folder.reopen() == 1
     again = finish(folder)
@@ -299,9 +299,9 @@ def test_a_torn_journal_is_the_journal_so_far(tmp_path_factory: pytest.TempPathF
         sizes.append(path.stat().st_size)
     cut = data.draw(st.integers(0, sizes[-1]))
     path.write_bytes(path.read_bytes()[:cut])
-    whole = max(at for at, size in enumerate(sizes) if size <= cut)
+    complete = max(number for number, size in enumerate(sizes) if size <= cut)
     torn = Journal(path)
     # A line that lacks nothing but its end counts, too.
-    assert (torn.outcomes, torn.tries) in (states[whole], states[min(whole + 1, len(states) - 1)])
+    assert (torn.outcomes, torn.tries) in (states[complete], states[min(complete + 1, len(states) - 1)])
     torn.finish({9: {"more": True}})
     assert Journal(path).outcomes == torn.outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pyarrow.parquet
 import pytest
 from fakes import COLOURS, FakeModel, colour_video
 
-from mmi_tvr import models
+from mmi_tvr import config, models
 from mmi_tvr.batch import embeddings, extract, infer, inputs, program
 from mmi_tvr.batch.folder import BatchFolder
 from mmi_tvr.batch.worker import Worker
 from mmi_tvr.config import Section
-from mmi_tvr.errors import UsageError
+from mmi_tvr.errors import IndexMismatch, UsageError
 from mmi_tvr.library import Library
+from mmi_tvr.types import Query
 
 ROWS = [
     {"id": "q 1", "query": "red"},
@@ -64,7 +66,7 @@ def extracted(output: Path, source: Path | None, **options: Any) -> Path:
     return output
 
 
-def asked(output: Path, table: Path, source: Path, trec: Path | None = None, **options: Any) -> list[dict[str, Any]]:
+def hits_of(output: Path, table: Path, source: Path, trec: Path | None = None, **options: Any) -> list[dict[str, Any]]:
     """Run a batch of queries; all of its rows."""
     folder = infer.create(output, table, source, shard_size=2, **options)
     Worker(folder, infer.InferTask(folder, "cpu", trec, make)).run()
@@ -73,11 +75,11 @@ def asked(output: Path, table: Path, source: Path, trec: Path | None = None, **o
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
-    wanted = [{"id": row["id"], "text": row["query"]} for row in ROWS]
-    assert inputs.queries(write(tmp_path / f"queries.{suffix}", ROWS)) == wanted
-    renamed = [{"words": row["query"], "n": at, "other": "x"} for at, row in enumerate(ROWS)]
-    found = inputs.queries(write(tmp_path / f"renamed.{suffix}", renamed), column="words", id_column="n")
-    assert found == [{"id": str(at), "text": row["query"]} for at, row in enumerate(ROWS)]
+    expected = [{"id": row["id"], "text": row["query"]} for row in ROWS]
+    assert inputs.queries(write(tmp_path / f"queries.{suffix}", ROWS)) == expected
+    renamed = [{"words": row["query"], "n": number, "other": "x"} for number, row in enumerate(ROWS)]
+    queries = inputs.queries(write(tmp_path / f"renamed.{suffix}", renamed), column="words", id_column="n")
+    assert queries == [{"id": str(number), "text": row["query"]} for number, row in enumerate(ROWS)]
 
 
 def test_lines_are_numbered(tmp_path: Path) -> None:
@@ -104,20 +106,20 @@ def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: p
         ]
     assert len(expected) == 9
     vectors = extracted(tmp_path / "vectors", videos)
-    found = asked(tmp_path / "hits", table, vectors, tmp_path / "run.txt", top=3)
-    assert [{key: value for key, value in row.items() if key not in ("video", "joint")} for row in found] == expected
-    assert [row["video"] for row in found] == [Path(row["path"]).name for row in found]
-    assert asked(tmp_path / "parquet", table, vectors, tmp_path / "other.txt", top=3, output_format="parquet") == found
+    hits = hits_of(tmp_path / "hits", table, vectors, tmp_path / "run.txt", top=3)
+    assert [{key: value for key, value in row.items() if key not in ("video", "joint")} for row in hits] == expected
+    assert [row["video"] for row in hits] == [Path(row["path"]).name for row in hits]
+    assert hits_of(tmp_path / "parquet", table, vectors, tmp_path / "other.txt", top=3, output_format="parquet") == hits
     monkeypatch.setattr(
         infer, "Library", lambda path, settings=None: Library(path, model=FakeModel(), settings=settings)
     )
-    own = asked(tmp_path / "of the library", table, tmp_path / "library", top=3)
-    assert [{**row, "video": Path(row["path"]).name} for row in own] == found
+    library_hits = hits_of(tmp_path / "of the library", table, tmp_path / "library", top=3)
+    assert [{**row, "video": Path(row["path"]).name} for row in library_hits] == hits
     lines = [line.split(" ") for line in (tmp_path / "run.txt").read_text(encoding="utf-8").splitlines()]
     assert (tmp_path / "other.txt").read_bytes() == (tmp_path / "run.txt").read_bytes()
     assert {line[0] for line in lines} == {"q%201", "50%25", "三"}
     assert [(line[1], line[2], int(line[3]), line[5]) for line in lines] == [
-        ("Q0", row["video"], row["rank"], "mmi-tvr-fake") for row in found
+        ("Q0", row["video"], row["rank"], "mmi-tvr-fake") for row in hits
     ]
     for name in ("q%201", "50%25", "三"):
         scores = [float(line[4]) for line in lines if line[0] == name]
@@ -127,7 +129,7 @@ def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: p
 def test_a_run_can_be_asked_for_later(tmp_path: Path, videos: Path) -> None:
     table = write(tmp_path / "queries.jsonl", ROWS)
     vectors = extracted(tmp_path / "vectors", videos)
-    asked(tmp_path / "hits", table, vectors, top=2)
+    hits_of(tmp_path / "hits", table, vectors, top=2)
     folder = infer.create(tmp_path / "hits", table, vectors, top=2, shard_size=2)
     Worker(folder, infer.InferTask(folder, "cpu", tmp_path / "run.txt", make)).run()
     assert len((tmp_path / "run.txt").read_text(encoding="utf-8").splitlines()) == 6
@@ -145,7 +147,7 @@ def test_spans_and_missing_files(tmp_path: Path, videos: Path) -> None:
     vectors = extracted(tmp_path / "vectors", write(tmp_path / "list.parquet", rows), root=videos)
     assert BatchFolder(vectors).quarantined() == [("gone", "No such file or directory")]
     (tmp_path / "queries.txt").write_text("blue\nred\n")
-    best = [row for row in asked(tmp_path / "hits", tmp_path / "queries.txt", vectors) if row["rank"] == 1]
+    best = [row for row in hits_of(tmp_path / "hits", tmp_path / "queries.txt", vectors) if row["rank"] == 1]
     assert [(row["video"], row["path"]) for row in best] == [("second", str(long)), ("first", str(long))]
     assert best[0]["start"] == pytest.approx(1.1)
 
@@ -157,7 +159,7 @@ def test_a_data_set_is_a_source(tmp_path: Path, videos: Path) -> None:
     assert [item["id"] for item in BatchFolder(vectors).items("000000").values()] == ["red.mp4", "blue.mp4"]
 
 
-def lines(text: str) -> Callable[[Path], Any]:
+def file_of(text: str) -> Callable[[Path], Any]:
     def read(folder: Path) -> Any:
         name, _, content = text.partition(":")
         (folder / name).write_text(content)
@@ -169,17 +171,17 @@ def lines(text: str) -> Callable[[Path], Any]:
 @pytest.mark.parametrize(
     ("attempt", "message"),
     [
-        (lines("a.csv:query\n"), "it lists nothing"),
-        (lines("a.csv:query,id\nx,1\ny,1\n"), "id '1' comes more than once"),
-        (lines("a.csv:query,id\nx,1,2\n"), "line 2: more cells than the header has columns"),
-        (lines("a.csv:words,id\nx,1\n"), "no column 'query' or .* there are: words, id"),
-        (lines('a.csv:query\n"x'), "line 1: unexpected end of data"),
-        (lines('a.jsonl:{"query": "x"}\n{"query": ""}'), "line 2: 'query' is empty"),
-        (lines('a.jsonl:{"query": 3}'), "line 1: 'query' is empty or no text"),
-        (lines("a.jsonl:{"), "line 1: not JSON"),
-        (lines("a.jsonl:[1]"), "line 1: an object, not"),
-        (lines("a.parquet:PAR1"), "not readable as parquet"),
-        (lines("a.xlsx:"), "a list is a .txt, .csv"),
+        (file_of("a.csv:query\n"), "it lists nothing"),
+        (file_of("a.csv:query,id\nx,1\ny,1\n"), "id '1' comes more than once"),
+        (file_of("a.csv:query,id\nx,1,2\n"), "line 2: more cells than the header has columns"),
+        (file_of("a.csv:words,id\nx,1\n"), "no column 'query' or .* there are: words, id"),
+        (file_of('a.csv:query\n"x'), "line 1: unexpected end of data"),
+        (file_of('a.jsonl:{"query": "x"}\n{"query": ""}'), "line 2: 'query' is empty"),
+        (file_of('a.jsonl:{"query": 3}'), "line 1: 'query' is empty or no text"),
+        (file_of("a.jsonl:{"), "line 1: not JSON"),
+        (file_of("a.jsonl:[1]"), "line 1: an object, not"),
+        (file_of("a.parquet:PAR1"), "not readable as parquet"),
+        (file_of("a.xlsx:"), "a list is a .txt, .csv"),
         (lambda folder: inputs.queries(folder / "none.txt"), "no such file or folder"),
         (lambda folder: inputs.videos(folder), "no video file is in this folder"),
         (lambda folder: extract.create(folder / "out", None), "name a folder of videos, a list, or a data set"),
@@ -204,15 +206,135 @@ def test_unfinished_and_bare_extractions_are_not_searched(tmp_path: Path, videos
         embeddings.EmbeddingCollection(extracted(tmp_path / "features", videos, outputs=("features",)))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "bad.mp4").write_text("no video")
-    bad = extracted(tmp_path / "none", tmp_path / "bad")
+    unusable = extracted(tmp_path / "none", tmp_path / "bad")
     with pytest.raises(UsageError, match="none of its videos could be used"):
-        embeddings.EmbeddingCollection(bad)
-    assert "bad.mp4: " in program.summary(BatchFolder(bad), BatchFolder(bad).state())
+        embeddings.EmbeddingCollection(unusable)
+    assert "bad.mp4: " in program.summary(BatchFolder(unusable), BatchFolder(unusable).state())
     (tmp_path / "q.txt").write_text("red")
-    asked(tmp_path / "hits", tmp_path / "q.txt", extracted(tmp_path / "good", videos))
+    hits_of(tmp_path / "hits", tmp_path / "q.txt", extracted(tmp_path / "good", videos))
     with pytest.raises(UsageError, match="not what batch extract wrote"):
         embeddings.EmbeddingCollection(tmp_path / "hits")
     with pytest.raises(UsageError, match="re-ranking asks a library's videos"):
         infer.create(tmp_path / "re-ranked", tmp_path / "q.txt", tmp_path / "good", rerank=True)
     with pytest.raises(UsageError, match="top: Input should be greater"):
         infer.create(tmp_path / "no hits", tmp_path / "q.txt", tmp_path / "good", top=0)
+
+
+def test_vectors_of_another_model_are_not_searched(tmp_path: Path, videos: Path) -> None:
+    collection = embeddings.EmbeddingCollection(extracted(tmp_path / "vectors", videos))
+    with pytest.raises(IndexMismatch, match=r"its vectors were made by .*, but fake is now "):
+        collection.searcher("cpu", lambda section, device: FakeModel(head=1))
+
+
+def test_an_index_that_was_left_half_built_is_completed(tmp_path: Path, videos: Path) -> None:
+    collection = embeddings.EmbeddingCollection(extracted(tmp_path / "vectors", videos))
+    first, rest = collection._files[:1], collection._files
+    collection._files = first
+    half = collection.searcher("cpu", make)
+    half.index.close()
+    collection._files = rest
+    searcher = collection.searcher("cpu", make)
+    again = embeddings.EmbeddingCollection(tmp_path / "vectors").searcher("cpu", make)
+    names = sorted(path.name for path in videos.iterdir())
+    assert len(rest) > 1
+    assert half.index.ids().size < searcher.index.ids().size == again.index.ids().size
+    hits = searcher.search(Query("red"), 99, 0.0)
+    assert sorted(collection.item_of(hit)["id"] for hit in hits) == names
+    for hit in hits:
+        assert hit.end > hit.start  # segments of its own video
+
+
+@pytest.mark.parametrize(("reranked", "score"), [(True, "0.25"), (False, "0.7")])
+def test_a_run_is_sorted_by_what_orders_the_hits(reranked: bool, score: str) -> None:
+    row = {"query": "a b", "video": "50%", "rank": 4, "score": 0.7}
+    assert infer.trec_line(row, "tag", reranked) == f"a%20b Q0 50%25 4 {score} tag\n"
+
+
+def test_hits_are_durable_every_few_seconds(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = extracted(tmp_path / "vectors", videos)
+    folder = infer.create(tmp_path / "hits", write(tmp_path / "queries.csv", ROWS), vectors, shard_size=3)
+    task = infer.InferTask(folder, "cpu", None, make)
+    task.begin()
+    items = folder.items("000000")
+    assert [list(outcomes) for outcomes in task.run(items, tmp_path)] == [[0, 1, 2]]
+    monkeypatch.setattr(infer, "_COMMIT_SECONDS", -1.0)
+    assert [list(outcomes) for outcomes in task.run(items, tmp_path)] == [[0], [1], [2], []]
+    task.finish()
+
+
+def test_a_run_is_written_when_all_hits_are_there_and_only_if_they_are_newer(tmp_path: Path, videos: Path) -> None:
+    vectors, run = extracted(tmp_path / "vectors", videos), tmp_path / "run.txt"
+    folder = infer.create(tmp_path / "hits", write(tmp_path / "queries.csv", ROWS), vectors, top=1, shard_size=2)
+    task = infer.InferTask(folder, "cpu", run, make)
+    folder.bind(task.begin())
+    task.finish()
+    assert not run.exists()  # no shard is finished
+    Worker(folder, task).run()
+    assert len(run.read_text(encoding="utf-8").splitlines()) == 3
+    run.write_text("mine")
+    task.finish()
+    assert run.read_text() == "mine"
+    os.utime(run, ns=(0, 0))
+    task.finish()
+    assert len(run.read_text(encoding="utf-8").splitlines()) == 3
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_results_are_bound_to_what_is_searched(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More videos, another model or another library: the collection's digest tells, so runs are never mixed."""
+    table = write(tmp_path / "queries.csv", ROWS)
+    digests = []
+    for number in (1, 2):
+        if number == 2:
+            colour_video(videos / "another.mp4", "red", "blue", seconds=0.25)
+        vectors = extracted(tmp_path / str(number) / "vectors", videos)
+        folder = infer.create(tmp_path / f"hits {number}", table, vectors)
+        digests.append(infer.InferTask(folder, "cpu", None, make).begin()["collection"])
+    monkeypatch.setattr(infer, "Library", lambda path, settings=None: Library(path, model=FakeModel()))
+    for number in (3, 4):
+        with Library(tmp_path / "library", model=FakeModel()) as library:
+            library.index(videos)
+        folder = infer.create(tmp_path / f"hits {number}", table, tmp_path / "library")
+        digests.append(infer.InferTask(folder, "cpu", None, make).begin()["collection"])
+        (videos / "another.mp4").unlink(missing_ok=True)
+    assert len(set(digests)) == 4
+
+
+@pytest.mark.parametrize("rerank", [True, False])
+def test_a_library_is_asked_for_what_the_settings_say(tmp_path: Path, monkeypatch: Any, rerank: bool) -> None:
+    calls = []
+
+    class Recorded(Library):
+        def search(self, *arguments: Any, **options: Any) -> Any:
+            calls.append((arguments[1:], options))
+            return super().search(*arguments, **{**options, "rerank": False})
+
+    colour_video(tmp_path / "videos" / "red.mp4", "red", seconds=0.25)
+    with Library(tmp_path / "library", model=FakeModel()) as library:
+        library.index(tmp_path / "videos")
+    monkeypatch.setattr(infer, "Library", lambda path, settings=None: Recorded(path, model=FakeModel()))
+    table = write(tmp_path / "queries.csv", ROWS[:1])
+    hits_of(tmp_path / "hits", table, tmp_path / "library", top=4, min_relevance=0.25, rerank=rerank)
+    assert calls == [((4, 0.25), {"rerank": rerank})]
+
+
+def test_names_with_half_characters_reach_parquet(tmp_path: Path) -> None:
+    name = "caf\udce9.mp4"  # a file name that is no UTF-8
+    row = {"query": name, "rank": 1, "video": name, "path": name, "start": 0.0, "end": 1.0, "score": 0.5}
+    (tmp_path / "hits.parquet").write_bytes(infer._as_parquet([{**row, "relevance": 1.0, "joint": None}]))
+    ((_, stored),) = inputs.rows(tmp_path / "hits.parquet")
+    assert (stored["video"], stored["rank"], stored["joint"]) == ("caf\\udce9.mp4", 1, None)
+
+
+def test_an_extraction_takes_the_key_images_of_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the settings name others; the device is nobody's business but the worker's."""
+    (tmp_path / "list.txt").write_text("a.mp4\n")
+    monkeypatch.setattr(models, "key_images", lambda section: Section(name="uniform", count=3))
+    section = models.section("label_bridge")
+    folder = extract.create(tmp_path / "a", tmp_path / "list.txt", model=section)
+    assert folder.settings["keyimages"] == {"name": "uniform", "count": 3}
+    chosen = config.from_values({"keyimages": {"name": "uniform", "count": 5}, "device": "cpu"})
+    folder = extract.create(tmp_path / "b", tmp_path / "list.txt", model=section, settings=chosen)
+    assert folder.settings["keyimages"] == {"name": "uniform", "count": 5}
+    elsewhere = chosen.model_copy(update={"device": "cuda"})
+    assert extract.create(tmp_path / "b", tmp_path / "list.txt", model=section, settings=elsewhere).path == folder.path

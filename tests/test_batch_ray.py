@@ -20,11 +20,11 @@ def test_ray_writes_the_same_files(tmp_path: Path, clips: Path, monkeypatch: pyt
     first = begin(tmp_path / "processes", clips, shard_size=6)
     supervise.supervise(first, [*WORKER, str(first.path)], RecordedProgress())
     second = begin(tmp_path / "ray", clips, shard_size=6)
-    ear = RecordedProgress()
-    ray_engine.run(second, batch_jobs.make_task, supervise.StatusReporter(second, ear), workers=2)
+    progress = RecordedProgress()
+    ray_engine.run(second, batch_jobs.make_task, supervise.StatusReporter(second, progress), workers=2)
     Worker(second, batch_jobs.make_task(second)).finish()
-    check(second, clips, bad=("03b.mp4",))
-    assert ear.steps == [12]
+    check(second, clips, quarantined=("03b.mp4",))
+    assert progress.steps == [12]
     for file in (path for part in ("done", "embeddings", "features") for path in (first.path / part).iterdir()):
         if file.name != "manifest.jsonl":  # its order is that of the workers
             assert file.read_bytes() == (second.path / file.parent.name / file.name).read_bytes()

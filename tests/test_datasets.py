@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import UsageError
-from mmi_tvr.protocols import Dataset
+from mmi_tvr.protocols import Dataset, IncompleteDataset
 
 
 @pytest.fixture
@@ -35,10 +35,13 @@ def captions(root, **options):
 
 def test_rows_become_samples_in_order(root):
     table(root, "file\tcaption\nb.mp4\ta dog\nsub/c d.mp4\ta cat\n")
-    made = plugins.build("datasets", "folder", {"root": root})
-    assert isinstance(made, Dataset)
-    assert [(each.id, each.captions) for each in made.samples()] == [("b.mp4", ("a dog",)), ("sub/c d.mp4", ("a cat",))]
-    assert [each.video.path for each in made.samples()] == [root / "b.mp4", root / "sub/c d.mp4"]
+    dataset = plugins.build("datasets", "folder", {"root": root})
+    assert isinstance(dataset, Dataset)
+    assert [(sample.id, sample.captions) for sample in dataset.samples()] == [
+        ("b.mp4", ("a dog",)),
+        ("sub/c d.mp4", ("a cat",)),
+    ]
+    assert [sample.video.path for sample in dataset.samples()] == [root / "b.mp4", root / "sub/c d.mp4"]
 
 
 def test_several_rows_and_spellings_of_one_file_are_one_sample(root):
@@ -111,9 +114,11 @@ def test_missing_files_are_counted_and_named_or_skipped(root):
     table(root, "file\tcaption\na.mp4\tone\nx.mp4\ttwo\ny.mp4\tthree\n")
     with pytest.raises(UsageError, match=r"2 of 3 files are not in .*: x.mp4, y.mp4; put them there"):
         listed(root)
-    made = plugins.build("datasets", "folder", {"root": root, "missing": "skip"})
-    assert [each.id for each in made.samples()] == ["a.mp4"]
-    assert made.missing == ("x.mp4", "y.mp4")
+    dataset = plugins.build("datasets", "folder", {"root": root, "missing": "skip"})
+    assert [sample.id for sample in dataset.samples()] == ["a.mp4"]
+    assert dataset.missing == ("x.mp4", "y.mp4")
+    assert dataset.remarks == ()
+    assert isinstance(dataset, IncompleteDataset)
 
 
 def test_skipping_every_file_is_no_data_set(root):
