@@ -132,6 +132,7 @@ class _StoredQueries:
     """A model whose queries are numbers of vectors that were made before."""
 
     name = "stored queries"
+    reads = frozenset({"text"})
     scoring = SCORING
 
     def __init__(self, queries: np.ndarray) -> None:
