@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
               ("test_index", "test_index_flat", "test_index_large")),
     "library": (("library/*.py",), ("test_library", "test_library_folders")),
     "keyimages": (("keyimages/*.py",), ("test_keyimages",)),
-    "train": (("train/sampler.py", "train/pairs.py", "train/dataloader.py"), ("test_batches",)),
+    "train": (("train/sampler.py", "train/pairs.py", "train/dataloader.py"), ("test_sampler", "test_pairs")),
     "nn": (("nn/*.py",), ("test_heads", "test_losses")),
     "features": (("features/*.py",), ("test_features",)),
     "batch": (("batch/leases.py",), ("test_batch",)),

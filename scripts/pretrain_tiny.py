@@ -26,9 +26,11 @@ def main() -> None:
     from mmi_tvr.utils import distributed
 
     with ProgressBars() as progress:
-        found = pretrain(args.folder, options, cache=array_cache.folder() / "features", progress=progress, cpu=args.cpu)
+        measures = pretrain(
+            args.folder, options, cache=array_cache.folder() / "features", progress=progress, cpu=args.cpu
+        )
     if distributed.rank() == 0:
-        print(json.dumps(found))
+        print(json.dumps(measures))
     distributed.leave_group()
 
 

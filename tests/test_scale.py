@@ -24,16 +24,16 @@ def predicted(videos: int, rates: tuple[str, ...] = (), **more: object) -> capac
 def test_by_hand() -> None:
     """1,000 videos of a minute, in round rates."""
     round_rates = ("decode=60", "bitrate=1e6", "features=1000", "images=100", "llm=1000", "scan=1e9")
-    found = predicted(1_000, round_rates, seconds=60, key_images=9, dim=250, tokens=100, queries=5)
-    assert found.video_hours == pytest.approx(1_000 / 60)
-    assert found.source_tb == pytest.approx(0.06)
-    assert found.decode_core_hours == pytest.approx(1_000 / 3_600)
-    assert found.encode_gpu_hours == pytest.approx((90 + 100) / 3_600)
-    assert found.features_gb == pytest.approx(0.009)
-    assert (found.vectors, found.index) == (10_000, "FLAT")
-    assert found.raw_gb == pytest.approx(0.01)
-    assert found.queries_per_core == pytest.approx(100)
-    assert found.cores == 1
+    prediction = predicted(1_000, round_rates, seconds=60, key_images=9, dim=250, tokens=100, queries=5)
+    assert prediction.video_hours == pytest.approx(1_000 / 60)
+    assert prediction.source_tb == pytest.approx(0.06)
+    assert prediction.decode_core_hours == pytest.approx(1_000 / 3_600)
+    assert prediction.encode_gpu_hours == pytest.approx((90 + 100) / 3_600)
+    assert prediction.features_gb == pytest.approx(0.009)
+    assert (prediction.vectors, prediction.index) == (10_000, "FLAT")
+    assert prediction.raw_gb == pytest.approx(0.01)
+    assert prediction.queries_per_core == pytest.approx(100)
+    assert prediction.cores == 1
 
 
 @given(
@@ -82,17 +82,17 @@ def test_wrong_rates(override, message) -> None:
 
 
 def test_check_predicts_files_and_measures_times() -> None:
-    found = capacity.check((400, 800), dim=32, probes=(100, 200), queries=3)
-    assert len(found) == 10
-    for each in found:
-        assert each.measured > 0
-        if each.unit == "MB on disk":
-            assert each.ratio == pytest.approx(1, abs=0.1)
-    line = next(line for line in capacity.comparisons(found) if "graph bytes | 800" in line)
+    checks = capacity.check((400, 800), dim=32, probes=(100, 200), queries=3)
+    assert len(checks) == 10
+    for check in checks:
+        assert check.measured > 0
+        if check.unit == "MB on disk":
+            assert check.ratio == pytest.approx(1, abs=0.1)
+    line = next(line for line in capacity.comparisons(checks) if "graph bytes | 800" in line)
     assert line.endswith("|")
 
 
-def test_every_rate_is_told_with_its_source() -> None:
+def test_every_rate_is_listed_with_its_source() -> None:
     lines = capacity.sources()
     assert len(lines) == 2 + len(capacity.RATES)
     assert (
@@ -108,9 +108,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_script() -> None:
     done = run("1e6", "--json", "--set", "dim=512", "--rate", "decode=72")
     assert done.returncode == 0, done.stderr
-    [found] = json.loads(done.stdout)
-    assert (found["videos"], found["vectors"]) == (1_000_000, 13_000_000)
-    assert found["decode_core_hours"] == pytest.approx(1e6 * 60 / 72 / 3_600)
+    [prediction] = json.loads(done.stdout)
+    assert (prediction["videos"], prediction["vectors"]) == (1_000_000, 13_000_000)
+    assert prediction["decode_core_hours"] == pytest.approx(1e6 * 60 / 72 / 3_600)
     wrong = run("--set", "dimm=3")
     assert wrong.returncode == 2
     assert "unknown option 'dimm'" in wrong.stderr

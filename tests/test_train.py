@@ -34,7 +34,7 @@ from mmi_tvr.utils import distributed
 
 @pytest.fixture(autouse=True)
 def _one_process() -> None:
-    """Whatever other tests told accelerate about this process is forgotten."""
+    """What accelerate knows of this process from other tests is forgotten."""
     from accelerate import PartialState
 
     PartialState._reset_state()
@@ -82,19 +82,19 @@ class Linears(nn.Module):
         return masked + losses.info_nce(self.text(text), self.video(video), self.temperature(), groups)
 
 
-def check_full_batch_gradient(wanted: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
-    own = [slice(0, 3), slice(3, 8)][distributed.rank()]  # batches of different sizes
+def check_full_batch_gradient(expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
+    rows = [slice(0, 3), slice(3, 8)][distributed.rank()]  # batches of different sizes
     model = Linears()
-    value = model(text[own], video[own], groups[own])
+    value = model(text[rows], video[rows], groups[rows])
     value.backward()
     distributed.average_gradients(list(model.parameters()))
     wrapped = Linears()
     wrapper = nn.parallel.DistributedDataParallel(wrapped)  # torch's own averaging agrees
-    wrapper(text[own], video[own], groups[own]).backward()
+    wrapper(text[rows], video[rows], groups[rows]).backward()
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(wrapped.get_parameter(name).grad, wanted[name], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(distributed.all_reduce_sum(value) / 2, wanted["loss"])
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(wrapped.get_parameter(name).grad, expected[name], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(distributed.all_reduce_sum(value) / 2, expected["loss"])
     unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     used.grad = torch.ones(2) if distributed.rank() else None
     distributed.average_gradients([unused, used])
@@ -109,8 +109,8 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
     model = Linears()
     value = model(text, video, groups)
     value.backward()
-    wanted = {name: parameter.grad for name, parameter in model.named_parameters()}
-    two_processes(check_full_batch_gradient, {**wanted, "loss": value.detach()}, text, video, groups)
+    expected = {name: parameter.grad for name, parameter in model.named_parameters()}
+    two_processes(check_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups)
 
 
 def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
@@ -118,7 +118,7 @@ def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
     batch = train_toy.collate(
         [train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world_size())]
     )
-    grown: list[dict[str, Tensor]] = []
+    gradients: list[dict[str, Tensor]] = []
     for chunk in (4, None):
         model, temperature = train_toy.ToyModel(dropout), losses.Temperature()
         make = Objective(model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"))
@@ -134,11 +134,11 @@ def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
             (0.6 * losses.info_nce(text, video, temperature(), groups)).backward()
         parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
         distributed.average_gradients([p for p in parameters.values() if p.requires_grad])
-        grown.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
-    assert grown[0].keys() == grown[1].keys()
-    assert {"scale", "text.0.weight", "video.3.bias"} <= grown[0].keys()
-    for name, wanted in grown[1].items():
-        worst = float((grown[0][name] - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3))
+        gradients.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    assert {"scale", "text.0.weight", "video.3.bias"} <= gradients[0].keys()
+    for name, expected in gradients[1].items():
+        worst = float((gradients[0][name] - expected).abs().max() / expected.abs().max().clamp(min=1e-3))
         assert worst < (2e-2 if bf16 else 1e-5), (name, worst)
 
 
@@ -175,7 +175,7 @@ def test_gradient_caching_holds_one_chunks_graph() -> None:
         waiting -= 1
 
     batch = {"ids": list("abcdefgh"), "x": torch.randn(8, 3)}
-    gradcache.backward(embed, chunks(batch, 2), lambda each: losses.info_nce(each, -each, torch.tensor(1.0)))
+    gradcache.backward(embed, chunks(batch, 2), lambda vectors: losses.info_nce(vectors, -vectors, torch.tensor(1.0)))
     assert (most, waiting, calls) == (1, 0, 8)
 
 
@@ -188,7 +188,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (newest / name).read_bytes() for name in (checkpoint.TRAINED, checkpoint.LOOP)}
 
 
-def place(folder: Path) -> tuple[int, int, int]:
+def position(folder: Path) -> tuple[int, int, int]:
     state = checkpoint.read_state(checkpoint.list_checkpoints(folder / "checkpoints")[-1])
     return state["step"], state["epoch"], state["taken"]
 
@@ -221,11 +221,11 @@ def check_resume(folder: Path) -> None:
     second = train_toy.trainer(folder / "halves", CHANGES, validate=validate, resume=True).run()
     assert (second.step, second.best) == (10, straight.best)
     stopped = train_toy.trainer(folder / "stopped", CHANGES, on_step=terminate_at(3), validate=validate).run()
-    assert (stopped.step, stopped.finished) == (4, False)  # in every process, although only the first was told
+    assert (stopped.step, stopped.finished) == (4, False)  # in every process, although only the first got the signal
     train_toy.trainer(folder / "stopped", CHANGES, validate=validate, resume=True).run()
     for other in ("halves", "stopped"):
         assert contents(folder / other) == contents(folder / "straight")
-        assert place(folder / other) == place(folder / "straight") == (10, 3, 5)
+        assert position(folder / other) == position(folder / "straight") == (10, 3, 5)
 
 
 def test_ten_steps_are_five_and_five_more(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_torchrun_trains_the_script(tmp_path: Path) -> None:
     command = [*script, train_toy.__file__, str(tmp_path / "run"), "--until", "2"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert place(tmp_path / "run") == (2, 0, 2)
+    assert position(tmp_path / "run") == (2, 0, 2)
     state = checkpoint.read_state(checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")[-1])
     assert state["settings"]["processes"] == 2
     assert state["origin"]["command"].endswith("train_toy.py " + " ".join(command[-3:]))

@@ -23,11 +23,9 @@ from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.experiments import component_ablation
 from mmi_tvr.train import checkpoint
-from mmi_tvr.train.pairs import PairBatches
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
-from mmi_tvr.train.skeletons import SkeletonPairs
-from mmi_tvr.types import Query, Sample, Video
+from mmi_tvr.types import Query
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "moving_shapes.yaml"
@@ -61,20 +59,20 @@ def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_every_training_config_is_valid_and_says_how_to_run_it(path: Path) -> None:
-    found = load(path)
-    assert found.data.validation != found.data.train
+    settings = load(path)
+    assert settings.data.validation != settings.data.train
     text = path.read_text(encoding="utf-8")
     assert re.search(r"# +accelerate launch .*scripts/train.py --config configs/" + path.name, text)
     assert "emory" in text
 
 
 def test_the_published_setting_is_the_papers() -> None:
-    found = load(ROOT / "configs" / "paper.yaml")
-    assert "13b" in found.model.options["llava"]["checkpoint"]
-    assert found.data.batch == 512
-    assert found.train.learning_rates["lora"] == 3e-5
-    assert found.train.stages[-1].weights == {"contrastive": 0.6, "skeleton": 0.3}
-    assert found.model.options["llava"]["lora"]["dropout"] == 0.1
+    settings = load(ROOT / "configs" / "paper.yaml")
+    assert "13b" in settings.model.options["llava"]["checkpoint"]
+    assert settings.data.batch == 512
+    assert settings.train.learning_rates["lora"] == 3e-5
+    assert settings.train.stages[-1].weights == {"contrastive": 0.6, "skeleton": 0.3}
+    assert settings.model.options["llava"]["lora"]["dropout"] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -135,9 +133,9 @@ def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, cache: Pa
     assert images is not None
     assert images.options["floor"] == 0.001
     model = models.make(section, "cpu")
-    kept = checkpoint.read_tensors(finished / best["checkpoint"], checkpoint.TRAINED)
+    trained = checkpoint.read_tensors(finished / best["checkpoint"], checkpoint.TRAINED)
     state = model.network.state_dict()  # type: ignore[attr-defined]
-    for name, tensor in kept.items():
+    for name, tensor in trained.items():
         torch.testing.assert_close(state[name], tensor)
     assert model.embed_queries([Query("a red ring")]).shape == (1, 192)
 
@@ -161,17 +159,6 @@ def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
     assert trained.rerank_section() == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
 
 
-def test_half_of_the_skeleton_pairs_match() -> None:
-    texts, videos = [f"t{at}" for at in range(6)], ["a", "b", "c", "d", "e", "a"]
-    near = np.array([[5], [2], [3], [4], [1], [0]])
-    drawn = SkeletonPairs(texts, videos, near).draw(400, np.random.default_rng(0))
-    assert 0.4 < drawn["match"].float().mean() < 0.8
-    for text, video, match in zip(drawn["text"], drawn["video"], drawn["match"].tolist(), strict=True):
-        own = int(text[1:])
-        assert video in (videos[own], videos[near[own, 0]])  # its own, or the hard negative's
-        assert match == (video == videos[own])  # videos that answer alike match
-
-
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:
     settings = load(CONFIG, SMALL)
     script = (
@@ -183,8 +170,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
         "    plain(self, *rest, **named)\n"
         "    os.kill(os.getpid(), signal.SIGTERM) if self.step == 1 else None\n"
         "loop.Trainer._after_step = after\n"
-        f"wanted = settings.load({str(CONFIG)!r}, {SMALL!r})\n"
-        f"outcome = run.run(wanted, Path({str(tmp_path / 'run')!r}), cache=Path({str(cache)!r}), cpu=True)\n"
+        f"loaded = settings.load({str(CONFIG)!r}, {SMALL!r})\n"
+        f"outcome = run.run(loaded, Path({str(tmp_path / 'run')!r}), cache=Path({str(cache)!r}), cpu=True)\n"
         "print(outcome.step, outcome.finished)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
@@ -229,46 +216,22 @@ def test_too_many_unreadable_videos_stop_a_run(cache: Path, tmp_path: Path) -> N
         (tmp_path / f"{number}.mp4").write_bytes(b"nothing")
         table.append(f"{number}.mp4\ta red ring {number}")
     (tmp_path / "captions.tsv").write_text("\n".join([*table, ""]))
-    wanted = [f"data.train={{name: folder, root: {tmp_path}}}", "data.validation=null", *SMALL[2:]]
+    overrides = [f"data.train={{name: folder, root: {tmp_path}}}", "data.validation=null", *SMALL[2:]]
     with pytest.raises(UsageError, match=r"3 of 3 videos cannot be used.*0\.mp4"):
-        run(load(CONFIG, wanted), tmp_path / "run", cache=cache, cpu=True)
-
-
-class _Packer:
-    def batch(self, texts: Any, features: Any, numbers: Any) -> dict[str, Any]:
-        return {"texts": list(texts), "features": list(features), "numbers": list(numbers)}
-
-
-def test_pairs_keep_twins_together_and_leave_out_what_is_not_kept() -> None:
-    samples = [Sample(str(n), Video(Path(str(n))), (f"{n} a", f"{n} b")) for n in range(12)]
-    groups = [(n, n + 1) for n in range(0, 12, 2)]
-    kept = [n for n in range(12) if n != 3]
-    data = PairBatches(_Packer(), samples, list(range(12)), kept, groups, batch=4, seed=1)  # type: ignore[arg-type]
-    told = set()
-    for number in range(20):
-        batches = list(data.epoch(number))
-        assert list(data.epoch(number, skip=1)) == batches[1:]
-        for batch in batches:
-            assert batch["features"] == batch["numbers"] == [int(each) for each in batch["ids"]]
-            assert all(text[: len(name)] == name for text, name in zip(batch["texts"], batch["ids"], strict=True))
-            told.update(batch["texts"])
-        seen = [number for batch in batches for number in batch["numbers"]]
-        assert 3 not in seen
-        assert len(seen) == len(set(seen)) == 8
-    assert len(told) == 22  # both captions of every video that is kept
+        run(load(CONFIG, overrides), tmp_path / "run", cache=cache, cpu=True)
 
 
 def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> None:
-    made = component_ablation.ablate(
+    markdown = component_ablation.ablate(
         CONFIG, tmp_path, seeds=1, variants=("full", "no-lvlm", "clip4clip"), overrides=SMALL, limit=6, cache=cache,
         cpu=True,
     )  # fmt: skip
-    rows = made.splitlines()
+    rows = markdown.splitlines()
     assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 13
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
         models.variants("mmi")[name].title for name in ("full", "no-lvlm", "clip4clip")
     ]
-    assert (tmp_path / "ablation.md").read_text() == made + "\n"
+    assert (tmp_path / "ablation.md").read_text() == markdown + "\n"
     steps = {
         name: checkpoint.list_checkpoints(tmp_path / name / "seed-0" / "checkpoints")[-1].name
         for name in ("full", "no-lvlm")
@@ -278,14 +241,14 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
     assert component_ablation.ablate(
         CONFIG, tmp_path, seeds=1, variants=("full", "no-lvlm", "clip4clip"), overrides=SMALL, limit=6, cache=cache,
         cpu=True,
-    ) == made  # fmt: skip
+    ) == markdown  # fmt: skip
     assert (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns == stamp
     with pytest.raises(UsageError, match="no variant"):
         component_ablation.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
 
 
 def test_ablation_rows_pool_seeds_by_video() -> None:
-    def found(ranks: list[int]) -> dict[str, Any]:
+    def result(ranks: list[int]) -> dict[str, Any]:
         return {
             "t2v": ranks,
             "v2t": ranks,
@@ -294,7 +257,7 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
         }
 
     variants = {name: models.variants("mmi")[name] for name in ("full", "no-lvlm")}
-    results = {"full": [found([1, 1, 1, 2]), found([1, 1, 2, 2])], "no-lvlm": [found([2, 2, 2, 2])] * 2}
+    results = {"full": [result([1, 1, 1, 2]), result([1, 1, 2, 2])], "no-lvlm": [result([2, 2, 2, 2])] * 2}
     rows = [
         [cell.strip() for cell in row.strip("|").split("|")]
         for row in component_ablation.table(variants, results, "full").splitlines()
@@ -308,12 +271,12 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
 @pytest.mark.parametrize("name", [name for name in models.variants("mmi") if name not in ("full", "clip4clip")])
 def test_each_variant_is_one_switch(name: str) -> None:
     base, rows = load(CONFIG), models.variants("mmi")
-    made = component_ablation.variant_settings(base, rows[name], 2)
-    assert made.train.seed == 2
-    assert made.data == base.data
+    settings = component_ablation.variant_settings(base, rows[name], 2)
+    assert settings.train.seed == 2
+    assert settings.data == base.data
     full, other = (
-        plugins.options("models", "mmi", each.model.options).model_dump()
-        for each in (component_ablation.variant_settings(base, rows["full"], 2), made)
+        plugins.options("models", "mmi", variant.model.options).model_dump()
+        for variant in (component_ablation.variant_settings(base, rows["full"], 2), settings)
     )
     changed = checkpoint.differences(full, other)
     assert len(changed) == 1

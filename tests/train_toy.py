@@ -111,7 +111,7 @@ def options(**changes: Any) -> TrainOptions:
 
 
 def trainer(
-    folder: Path, changes: Mapping[str, Any] | None = None, poisoned: Collection[int] = (), **more: Any
+    folder: Path, changes: Mapping[str, Any] | None = None, poisoned: Collection[int] = (), **options_of_trainer: Any
 ) -> Trainer:
     """A run of 10 steps, with chunks of 3 pairs, dropout and two stages; 5 global batches an epoch, the last short."""
     from accelerate import PartialState
@@ -121,7 +121,9 @@ def trainer(
     sampler = ToySampler(10 // state.num_processes, state.process_index, state.num_processes)
     feed = DatasetLoader(ToyPairs(poisoned), sampler, collate)
     # Every process starts from other weights: those of the first must win.
-    return Trainer(ToyModel(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **more)
+    return Trainer(
+        ToyModel(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **options_of_trainer
+    )
 
 
 def main() -> Outcome:

@@ -79,16 +79,7 @@ def run(
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
     training = _split_data(settings, settings.data.train, model, cache, progress)
-    data = PairBatches(
-        model,
-        training.samples,
-        training.features,
-        training.usable,
-        training.groups,
-        batch=settings.data.batch,
-        seed=settings.train.seed,
-        skeletons=_skeleton_pairs(settings, model, training, folder, progress),
-    )
+    data = _pair_batches(settings, model, training, _skeleton_pairs(settings, model, training, folder, progress))
     validation = None
     if settings.data.validation is not None:
         validation = _split_data(settings, settings.data.validation, model, cache, progress)
@@ -109,6 +100,21 @@ def run(
     if outcome.finished and distributed.rank() == 0:
         _export(model, settings, folder, outcome)
     return outcome
+
+
+def _pair_batches(
+    settings: RunSettings, model: TrainableModel, training: SplitData, skeletons: SkeletonPairs | None
+) -> PairBatches:
+    return PairBatches(
+        model,
+        training.samples,
+        training.features,
+        training.usable,
+        training.groups,
+        batch=settings.data.batch,
+        seed=settings.train.seed,
+        skeletons=skeletons,
+    )
 
 
 class _Validation:

@@ -121,9 +121,17 @@ def proposed_question(spec: Spec) -> str:
 
 
 def hard_negative(spec: Spec, twin: Spec, other: Spec, dice: np.random.Generator) -> Spec:
-    """Return a video that is not this one: the same events the other way round, its twin, or any `other`. Nothing is
-    rendered, so it can be one that no split has (twins of order are too few for a judge to learn from), or that cannot
-    be: a thing that acts before it appears is wrong all the same."""
+    """Return a video that is not this one: the same events the other way round, its twin, or another one.
+
+    Nothing is rendered, so it can be one that no split has (twins of order are too few for a judge to learn from), or
+    that cannot be: a thing that acts before it appears is wrong all the same.
+
+    Args:
+        spec: the video.
+        twin: differs from it in one thing.
+        other: any video.
+        dice: chooses between the three.
+    """
     drawn = dice.random()
     if drawn < _REORDERED_SHARE and len(spec.events) > 1:
         return replace(spec, events=spec.events[::-1])
