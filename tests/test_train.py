@@ -23,11 +23,11 @@ from torch.nn import functional
 
 from mmi_tvr.errors import MetricsError, MmiTvrError, UsageError
 from mmi_tvr.nn import losses
-from mmi_tvr.train import checkpoint, gradcache, optimizer, rng, schedule
+from mmi_tvr.train import checkpoint, optimizer, rng, schedule
 from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.loop import BestValidation, StepReport
 from mmi_tvr.train.objective import Objective
-from mmi_tvr.train.options import Stage, TrainOptions
+from mmi_tvr.train.options import Stage
 from mmi_tvr.train.protocol import chunks
 from mmi_tvr.utils import distributed
 
@@ -156,29 +156,6 @@ def test_cached_gradient_is_the_plain_one_in_two_processes() -> None:
     two_processes(check_cached_gradients)
 
 
-def test_gradient_caching_holds_one_chunks_graph() -> None:
-    weight = nn.Parameter(torch.ones(3))
-    waiting = most = calls = 0
-
-    def embed(batch: Any) -> tuple[Tensor]:
-        nonlocal waiting, most, calls
-        out = batch["x"] * weight
-        calls += 1
-        if out.requires_grad:
-            waiting += 1
-            most = max(most, waiting)
-            out.register_hook(done)
-        return (out,)
-
-    def done(_: Tensor) -> None:
-        nonlocal waiting
-        waiting -= 1
-
-    batch = {"ids": list("abcdefgh"), "x": torch.randn(8, 3)}
-    gradcache.backward(embed, chunks(batch, 2), lambda vectors: losses.info_nce(vectors, -vectors, torch.tensor(1.0)))
-    assert (most, waiting, calls) == (1, 0, 8)
-
-
 # ---- the loop --------------------------------------------------------------------------------------------------
 
 
@@ -242,25 +219,6 @@ def test_ten_steps_are_five_and_five_more_with_muon(tmp_path: Path) -> None:
     train_toy.trainer(tmp_path / "halves", changes, validate=validate).run(until=5)
     train_toy.trainer(tmp_path / "halves", changes, validate=validate, resume=True).run()
     assert contents(tmp_path / "halves") == contents(tmp_path / "straight")
-
-
-def test_muon_has_the_matrices_of_its_groups() -> None:
-    """Its updates are as large as AdamW's, whatever the gradient's size, and of full rank."""
-    model = train_toy.ToyModel()
-    groups = {**model.parameter_groups(), "temperature": []}
-    adamw, muon = optimizer.build(groups, train_toy.options(muon=["heads"], weight_decay=0.0))
-    held = [parameter for group in muon.param_groups for parameter in group["params"]]
-    assert held == [parameter for parameter in groups["heads"] if parameter.ndim == 2]
-    assert len(held) + sum(len(group["params"]) for group in adamw.param_groups) == sum(map(len, groups.values()))
-    matrix, before = model.video[0].weight, model.video[0].weight.detach().clone()
-    matrix.grad = 1e-3 * torch.outer(torch.arange(1.0, 17), torch.ones(train_toy.WIDTH)) + 1e-4 * torch.randn(16, 6)
-    muon.step()
-    change = (before - matrix).detach()
-    assert 0.1 < float(change.square().mean().sqrt()) / 1e-2 < 0.5
-    values = torch.linalg.svdvals(change)
-    assert float(values[-1] / values[0]) > 0.3 > float(torch.linalg.svdvals(matrix.grad)[-1])
-    with pytest.raises(UsageError, match="muon: the model's groups are heads, lora, temperature, not layers"):
-        optimizer.build(groups, train_toy.options(muon=["layers"]))
 
 
 def test_ten_steps_are_five_and_five_more_in_two_processes(tmp_path: Path) -> None:
@@ -404,60 +362,103 @@ def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> Non
     assert steps == [1, 2, 3, 4]
 
 
-def test_a_damaged_or_foreign_checkpoint_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    folder = train_toy.trainer(tmp_path).run(until=1).checkpoint
-    other = nn.Linear(2, 2)
-    with pytest.raises(UsageError, match="of another architecture"):
-        checkpoint.load_trained(other, folder)
-    content = (folder / checkpoint.TRAINED).read_bytes()
-    (folder / checkpoint.TRAINED).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    model = train_toy.ToyModel()
-    with pytest.raises(UsageError, match="its hash differs"):
-        checkpoint.load_trained(model, folder)
-    assert torch.equal(model.text[0].weight, train_toy.ToyModel().text[0].weight)
-    (folder / checkpoint.STATE).write_text("{}")
-    with pytest.raises(UsageError, match="another format"):
-        checkpoint.read_state(folder)
+def test_rates_start_anew_in_every_stage(tmp_path: Path) -> None:
+    reports: list[StepReport] = []
+    changes = {"warmup": 0.5, "floor": 0.1, "learning_rates": {"lora": 1e-2, "heads": 2e-2, "temperature": 3e-2}}
+    train_toy.trainer(tmp_path, changes, on_step=reports.append).run()
+    factors = [schedule.factor(step, steps, 0.5, 0.1) for steps in (3, 7) for step in range(steps)]
+    assert [report.stage for report in reports] == ["judge"] * 3 + ["joint"] * 7
+    for report, factor in zip(reports, factors, strict=True):
+        rates = [report.values[f"lr/{name}"] for name in ("lora", "heads", "temperature")]
+        assert rates == pytest.approx([1e-2 * factor, 2e-2 * factor, 3e-2 * factor])
+        assert report.steps == 10
+        assert report.values["seconds"] > 0
 
 
-def test_generators_come_back() -> None:
-    import random
-
-    import numpy as np
-
-    rng.seed(4)
-    random.gauss(0, 1), np.random.standard_normal()  # both keep a second number for the next call
-    state = rng.capture()
-    drawn = [(random.gauss(0, 1), random.random(), np.random.standard_normal(2).tolist(), torch.rand(2).tolist())]
-    rng.restore(state)
-    drawn += [(random.gauss(0, 1), random.random(), np.random.standard_normal(2).tolist(), torch.rand(2).tolist())]
-    assert drawn[0] == drawn[1]
+def test_the_loss_is_the_weighted_sum_of_its_terms(tmp_path: Path) -> None:
+    reports: list[StepReport] = []
+    train_toy.trainer(tmp_path, {"accumulate": 2}, on_step=reports.append).run(until=5)
+    first, last = reports[0].values, reports[-1].values
+    assert first["loss"] == first["loss/skeleton"]
+    assert last["loss"] == pytest.approx(0.6 * last["loss/contrastive"] + 0.3 * last["loss/skeleton"])
 
 
-def test_rates_rise_to_the_peak_and_fall_to_the_floor() -> None:
-    factors = [schedule.factor(step, 100, warmup=0.1, floor=0.2) for step in range(100)]
-    assert factors[9] == factors[10] == 1.0
-    assert factors[:10] == sorted(factors[:10])
-    assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert factors[0] == 0.1
-    assert 0.2 < factors[-1] < 0.201
-    assert schedule.factor(0, 1, warmup=0.1) == 1.0
+def test_a_gradient_is_cut_to_its_largest_norm_and_reported_whole(tmp_path: Path) -> None:
+    reports: list[StepReport] = []
+    trainer = train_toy.trainer(tmp_path, {"clip": 1e-3}, on_step=reports.append)
+    trainer.run(until=1)
+    squares = [parameter.grad.square().sum() for parameter in trainer._parameters if parameter.grad is not None]
+    assert float(torch.stack(squares).sum().sqrt()) == pytest.approx(1e-3, rel=1e-2)
+    assert reports[0].values["norm"] > 0.1
 
 
-def test_the_defaults_are_the_published_stages() -> None:
-    defaults = TrainOptions()
-    assert list(defaults.terms()) == ["caption", "masked", "contrastive", "skeleton"]
-    with pytest.raises(IndexError):
-        defaults.stage_at(defaults.steps)
+def test_accumulated_batches_have_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    """Two batches of one step, against the same two one by one."""
+    changes = {"stages": [Stage(name="judge", steps=9, weights={"skeleton": 1.0})], "clip": 1e9}
+    both = train_toy.trainer(tmp_path / "both", {**changes, "accumulate": 2})
+    gradients = []
+    alone = train_toy.trainer(tmp_path / "alone", changes)
+    rng.seed(3)
+    batches = alone._batches()
+    stage = alone._options.stages[0]
+    for _ in range(2):
+        alone._add_gradients(batches, stage)
+        gradients.append([parameter.grad.clone() for parameter in alone._model.judge.parameters()])
+    rng.seed(3)
+    both._add_gradients(both._batches(), stage)
+    for together, *parts in zip(both._model.judge.parameters(), *gradients, strict=True):
+        torch.testing.assert_close(together.grad, (parts[0] + parts[1]) / 2)
 
 
-def test_modules_import_without_the_train_extra() -> None:
-    code = (
-        "import sys; sys.modules['accelerate'] = sys.modules['tensorboard'] = None\n"
-        "from mmi_tvr.train import loop, options\n"
-        "from mmi_tvr.errors import MissingExtra\n"
-        "try: loop.Trainer(None, None, options.TrainOptions(), '.')\n"
-        "except MissingExtra as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "accelerate is not installed: pip install 'mmi-tvr[train]'"
+def test_temperatures_stay_within_their_bounds(tmp_path: Path) -> None:
+    rates = {"lora": 1e-2, "heads": 1e-2, "temperature": 50.0}
+    reports: list[StepReport] = []
+    train_toy.trainer(tmp_path, {"learning_rates": rates, "warmup": 0.0}, on_step=reports.append).run(until=6)
+    assert max(report.values["scale"] for report in reports) <= 100.001
+
+
+def test_what_is_due_is_done_at_its_steps_and_at_the_end(tmp_path: Path) -> None:
+    validated: list[int] = []
+    changes = {"log_every": 4, "save_every": 3, "validate_every": 6, "keep": 9}
+    trainer = train_toy.trainer(tmp_path, changes)
+
+    def record(model: nn.Module) -> float:
+        assert not torch.is_grad_enabled()
+        validated.append(trainer.step)
+        return 1.0
+
+    trainer._validate = record
+    outcome = trainer.run(until=99)
+    assert (outcome.step, outcome.finished) == (10, True)
+    assert validated == [6, 10]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 6, 8, 10]
+    assert [line["step"] for line in lines if "validation" in line] == [6, 10]
+    steps = [checkpoint.read_state(folder)["step"] for folder in checkpoint.list_checkpoints(tmp_path / "checkpoints")]
+    assert steps == [3, 6, 9, 10]
+    finished = [checkpoint.read_state(checkpoint.folder_of(tmp_path / "checkpoints", step)) for step in (9, 10)]
+    assert [state["finished"] for state in finished] == [False, True]
+
+
+def test_what_changes_no_number_may_change_on_resuming(tmp_path: Path) -> None:
+    train_toy.trainer(tmp_path).run(until=2)
+    changes = {"log_every": 2, "save_every": 1, "keep": 3, "trackers": []}
+    assert train_toy.trainer(tmp_path, changes, resume=True).run(until=3).step == 3
+    with pytest.raises(UsageError, match="train\\.clip"):
+        train_toy.trainer(tmp_path, {"clip": 2.0}, resume=True)
+
+
+def test_resuming_where_nothing_was_saved_begins_anew(tmp_path: Path) -> None:
+    train_toy.trainer(tmp_path / "plain").run(until=2)
+    train_toy.trainer(tmp_path / "resumed", resume=True).run(until=2)
+    assert contents(tmp_path / "plain") == contents(tmp_path / "resumed")
+
+
+def test_seeds_differ_by_more_than_there_are_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(rng, "seed", seeds.append)
+    for seed in (0, 1):
+        train_toy.trainer(tmp_path / str(seed), {"seed": seed})
+    assert seeds[0] == 0
+    assert seeds[1] >= 4096
+    assert len(set(seeds)) == 2
