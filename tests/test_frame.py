@@ -20,7 +20,7 @@ from mmi_tvr.scoring import relevance
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.search import calibration_of
 from mmi_tvr.types import Query, Scoring, moment_of, row_ids, video_of
-from mmi_tvr.utils import device, hashing
+from mmi_tvr.utils import device, hashing, tables
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("keyimages", "models", "index", "datasets")
@@ -225,6 +225,14 @@ def test_relevance_keeps_the_order_and_stays_in_its_bounds(scores: np.ndarray) -
     assert ((relevances >= 0) & (relevances <= 1)).all()
     order = np.argsort(scores, kind="stable")
     assert (np.diff(relevances[order]) >= 0).all()
+
+
+def test_tables_of_text_align_columns_and_keep_least_widths() -> None:
+    rows = [["", "n", "name"], ["first", "10", "b"], ["x", "9", "long one"]]
+    assert tables.text_table(rows, left=(0, 2)) == ["        n  name", "first  10  b", "x       9  long one"]
+    assert tables.text_table(rows[1:], widths=(3, 4, 10)) == ["first    10           b", "x         9    long one"]
+    assert tables.markdown_table([["a"], ["bcde"]], padded=True) == ["| a    |", "|------|", "| bcde |"]
+    assert tables.interval(-0.04, -1, 1, signed=True) == "-0.0 [-1.0, +1.0]"
 
 
 def test_public_names_are_there_and_light() -> None:
