@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmi_tvr import models, plugins
+from mmi_tvr import models, plugins, protocols
 from mmi_tvr.config import Section
 from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import (
@@ -63,7 +63,7 @@ class Environment:
         self.run("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", source)
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", models.VARIABLE)}
+        environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MMI_TVR_MODEL")}
         environment |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         finished = subprocess.run(
             [self.python, "-m", "mmi_tvr.cli", *map(str, words)],
@@ -295,6 +295,20 @@ def test_of_two_plugins_of_one_name_the_first_on_the_path_is_used(
         "earlier-package": None,
         "later-package": "never used: datasets 'twice' of earlier-package comes first",
     }
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "colour_search/answerer.py", "colour_search/model.py"])
+def test_the_page_shows_the_package_as_it_is(file: str) -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    language = "toml" if file.endswith(".toml") else "python"
+    assert f"```{language}\n{(PACKAGE / file).read_text(encoding='utf-8')}```\n" in page
+
+
+def test_the_page_names_every_room_and_every_capability() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    capabilities = [name for name in vars(protocols) if re.search(r"(Module|Dataset|Model\w*|PublishedIndex)$", name)]
+    assert len(capabilities) > 10
+    assert not [name for name in (*plugins.ROOMS, *capabilities) if f"`{name}`" not in page]
 
 
 def test_the_example_offers_what_the_capability_table_says() -> None:
