@@ -318,6 +318,8 @@ class TestStore:
 
     def test_an_unchanged_store_is_not_committed_and_a_changed_one_counts_up(self, tmp_path):
         index = opened("flat", tmp_path)
+        index.add(np.empty(0, np.int64), unit(0))
+        assert index.delete(np.array([5])) == 0
         index.flush()
         assert Manifest.read(tmp_path).serial == 0
         for serial in (1, 2):
@@ -339,6 +341,15 @@ class TestStore:
         index.flush()
         assert np.fromfile(file, "<i8").tolist() == [DEAD, DEAD, 2, DEAD, DEAD, 5]
         assert index.store.dead == opened("flat", tmp_path).store.dead == 4
+
+    def test_a_filter_is_about_rows_that_are_alive(self, tmp_path):
+        index = opened("flat", tmp_path)
+        index.add(np.array([0, 1, 4096, 4097]), unit(4))
+        index.delete(np.array([1, 4096]))
+        assert index.count() == 2
+        assert index.count(Filter(videos=frozenset({0}))) == 1
+        assert index.count(Filter(level="video")) == 1
+        assert index.search(unit(4), 4, Filter(level="moment"))[1].max(axis=1).tolist() == [4097] * 4
 
     @pytest.mark.parametrize(("rows", "deleted", "compacts"), [(100, 8, False), (100, 9, False), (20, 9, True)])
     def test_compaction_needs_many_dead_rows_and_a_share(self, tmp_path, monkeypatch, rows, deleted, compacts):

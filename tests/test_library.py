@@ -181,11 +181,15 @@ def test_a_file_that_changes_under_our_hands_waits_for_the_next_run(folder, libr
             if stage == "embedding":
                 rewrite(folder / "part0" / "red.mp4", "white")
 
+    (folder / "text.mkv").write_text("no video")
     report = library.index(folder, progress=Meddling())
-    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1}
-    assert "changed while" in report.quarantined[0][1]
+    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 2}
+    reasons = {path.name: reason for path, reason in report.quarantined}
+    assert "changed while" in reasons["red.mp4"]
+    assert "changed while" not in reasons["text.mkv"]
+    (folder / "text.mkv").unlink()
     assert library.search("red", top=9).coverage.pending == 1
-    assert counts(library.index(folder)) == {"unchanged": 3, "changed": 1, "embedded": 1}
+    assert counts(library.index(folder)) == {"unchanged": 3, "changed": 1, "removed": 1, "embedded": 1}
     assert best(library, "white") == "red"
     assert library.status().pending == 0
 

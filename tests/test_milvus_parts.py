@@ -242,6 +242,17 @@ def test_writes_go_in_messages_that_a_server_takes(client, tmp_path, dim, messag
     assert [row["id"] for rows in sent for row in rows] == list(range(len(vectors)))
 
 
+def test_adding_a_stored_id_sends_nothing(client, tmp_path):
+    index = opened(tmp_path)
+    client.get.return_value = [{"id": 1}]
+    with pytest.raises(UsageError, match="id 1 is in the index already"):
+        index.add(np.arange(2), unit(2))
+    client.insert.assert_not_called()
+    client.get.return_value = []
+    index.add(np.arange(2), unit(2))
+    assert client.insert.call_count == 1
+
+
 def test_a_filtered_answer_that_is_short_is_scanned_for_what_there_is(client, tmp_path):
     index = opened(tmp_path)
     vectors = unit(4)
