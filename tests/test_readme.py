@@ -119,8 +119,38 @@ def test_python_example(folder: Path) -> None:
     assert "carphone" in done.stdout
 
 
-def test_the_tree_names_what_there_is() -> None:
-    tree = README.partition("```\nmmi_tvr/\n")[2].partition("```")[0]
-    rooms = {path.name for path in (ROOT / "mmi_tvr").iterdir() if path.is_dir() and path.name[0] not in "_."}
-    missing = {room for room in rooms if f"  {room}/" not in tree}
-    assert not missing
+def test_the_architecture_page_names_every_room_and_the_layers_that_are_enforced() -> None:
+    page = PAGES["architecture.md"]
+    tree = page.partition("```\nmmi_tvr/\n")[2].partition("```")[0]
+    listed = set(re.findall(r"^  (\w+)(?:/|\.py) ", tree, re.MULTILINE))
+    below = set(re.findall(r"`(\w+)\.py`", page.partition("Below all of them:")[2].partition("\n\n")[0]))
+    package = ROOT / "mmi_tvr"
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name[0] not in "_."}
+    modules = {path.stem for path in package.glob("*.py") if path.stem != "__init__"}
+    assert listed | below == rooms | modules
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.findall(r'^    "([\w |]+)",$', project.partition("layers = [")[2].partition("]")[0], re.MULTILINE)
+    shown = page.partition("`pyproject.toml`:")[2].partition("In `models`")[0]
+    assert re.findall(r"^    ([a-z_ |]+)$", shown, re.MULTILINE) == layers
+
+
+def test_where_things_live_is_where_they_are() -> None:
+    rows = PAGES["architecture.md"].partition("## Where things live")[2].partition("\n## ")[0]
+    paths = re.findall(r"`([\w/.]+\.(?:py|yaml))`", rows)
+    assert len(paths) > 12
+    for path in paths:
+        assert (ROOT / "mmi_tvr" / path).is_file() or (ROOT / path).is_file(), path
+
+
+def test_the_newcomers_page_is_short_and_every_link_leads_somewhere() -> None:
+    assert len(README.splitlines()) <= 130
+    for page, text in PAGES.items():
+        folder = ROOT if page == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+            if "://" not in target:
+                assert (folder / target).exists(), f"{page}: {target}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked = {Path(target).name for target in re.findall(r"\]\((docs/[\w.]+)", README)}
+    assert linked == set(PAGES) - {"README.md"}
