@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.media._reader import Reader
 from mmi_tvr.media.video import frames_at, open_video, probe, sample
 from mmi_tvr.types import Video
 
@@ -102,6 +103,70 @@ def test_one_open_file_answers_in_any_order(counted: Path) -> None:
     assert [files.number_of(late.pixels[0]), files.number_of(early.pixels[0])] == [50, 3]
     assert np.array_equal(first.times, again.times)
     assert np.array_equal(first.pixels, again.pixels)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The times of the packets that any reader decodes, in order, as they are decoded."""
+    times: list[float] = []
+    decode = Reader._decode
+
+    def counting(reader: Reader, packet: av.Packet | None) -> list[av.VideoFrame]:
+        if packet is not None:
+            times.append(reader._time(packet))
+        return decode(reader, packet)
+
+    monkeypatch.setattr(Reader, "_decode", counting)
+    return times
+
+
+def walked(path: Path, decoded: list[float], *targets: float, tolerance: float = 0.0, skip: bool = False) -> list[int]:
+    """The numbers of the frames at these times; `decoded` holds what this walk alone decoded."""
+    reader = Reader(path)
+    decoded.clear()
+    numbers = [files.number_of(frame.to_ndarray(format="rgb24")) for _, frame in reader.walk(targets, tolerance, skip)]
+    reader.close()
+    return numbers
+
+
+def test_a_target_far_ahead_is_reached_by_a_seek(counted: Path, decoded: list[float]) -> None:
+    assert walked(counted, decoded, 0.05, 5.95) == [0, 59]
+    assert len(decoded) < 35  # of 60: two groups of 15, and what the decoder's threads read ahead
+    assert not [time for time in decoded if 2.0 < time < 4.4]
+
+
+def test_targets_close_together_decode_each_packet_once(counted: Path, decoded: list[float]) -> None:
+    times = [0.05 + number / 10 for number in range(60)]
+    assert walked(counted, decoded, *times) == list(range(60))
+    assert len(decoded) == 60
+
+
+def test_a_key_frame_within_the_tolerance_is_decoded_alone(counted: Path, decoded: list[float]) -> None:
+    """Key frames are at 1.5, 3.0 and 4.5 seconds."""
+    assert walked(counted, decoded, 1.6, 2.9, 4.6, tolerance=0.15) == [15, 30, 45]
+    assert decoded == [1.5, 3.0, 4.5]
+    assert walked(counted, decoded, 1.6, 2.9, 4.6, tolerance=0.05) == [16, 29, 46]
+
+
+def test_skipping_gives_the_last_reference_frame_before_the_target(counted: Path, decoded: list[float]) -> None:
+    targets = [0.05 + number / 10 for number in range(60)]
+    numbers = walked(counted, decoded, *targets, skip=True)
+    assert all(number <= target * 10 for number, target in zip(numbers, targets, strict=True))
+    assert numbers == sorted(numbers)
+    assert 10 < len(set(numbers)) < 40  # reference frames alone
+
+
+@pytest.mark.parametrize(("fps", "gop"), [(10, 10), (2, 4), (10, 250)])
+def test_a_transport_stream_shows_its_first_frames(tmp_path: Path, fps: int, gop: int) -> None:
+    """Its packets come out of order, and seeking to its start lands at the second key frame, or at none."""
+    path = files.make_video(tmp_path / "a.ts", fps=fps, pictures=files.counted(60), gop=gop, options={"qp": "1"})
+    frames = frames_at(path, [0.0, 1 / fps + 0.01, 2 / fps + 0.01])
+    assert [files.number_of(picture) for picture in frames.pixels] == [0, 1, 2]
+    with open_video(path) as video:
+        first = video.sample(2, 64, 32)
+        again = video.sample(2, 64, 32)
+    assert first.times[0] < 0.5
+    assert np.array_equal(first.times, again.times)
 
 
 def test_variable_frame_rate_keeps_the_streams_times(tmp_path: Path) -> None:
@@ -269,6 +334,18 @@ def test_what_is_no_video_says_why(tmp_path: Path, name: str, make, reason: str)
     assert "\n" not in str(caught.value)
 
 
+def test_a_playlist_that_ffmpeg_opens_is_never_followed(tmp_path: Path) -> None:
+    """A local one, whose file is there and whole."""
+    files.make_video(tmp_path / "part.ts", seconds=2)
+    (tmp_path / "list.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-VERSION:3\n#EXTINF:2,\npart.ts\n#EXT-X-ENDLIST\n"
+    )
+    (tmp_path / "list.txt").write_text("ffconcat version 1.0\nfile part.ts\n")
+    for name in ("list.m3u8", "list.txt"):
+        with pytest.raises(MediaError, match=r"is a playlist|is not a media file"):
+            probe(tmp_path / name)
+
+
 def test_spans_and_arguments_that_make_no_sense(counted: Path) -> None:
     with pytest.raises(MediaError, match="has no second 60: it is 6"):
         sample(Video(counted, 60.0), 2, 64, 32)
@@ -276,6 +353,10 @@ def test_spans_and_arguments_that_make_no_sense(counted: Path) -> None:
         sample(Video(counted, 3.0, 3.0), 2, 64, 32)
     with pytest.raises(UsageError, match="must be positive"):
         sample(Video(counted), 0, 64, 32)
+    with pytest.raises(UsageError, match="must be positive"):
+        sample(Video(counted), 2, 0, 32)
+    with pytest.raises(UsageError, match="must be positive"):
+        sample(Video(counted), 2, 64, 0)
     with pytest.raises(UsageError, match="at least one time"):
         frames_at(counted, [])
 

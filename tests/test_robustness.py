@@ -197,6 +197,32 @@ def test_workers_are_reused_for_the_next_files(tmp_path, odd_worker, monkeypatch
     assert len(pids) == 1
 
 
+def test_larger_files_get_more_time(tmp_path, monkeypatch):
+    """A second for every 10 MB, beside the limit."""
+    requests = []
+
+    class Recorder:
+        alive = True
+
+        def request(self, request, seconds):
+            requests.append((request["seconds"], seconds))
+            return {"media_error": "recorded"}, np.empty(0, np.uint8)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(guarded._IdleWorkers, "take", lambda self: None)
+    monkeypatch.setattr(guarded._IdleWorkers, "put", lambda self, worker: None)
+    monkeypatch.setattr(guarded, "_Worker", lambda program: Recorder())
+    path = tmp_path / "large.mp4"
+    with path.open("wb") as stream:
+        stream.truncate(50_000_000)
+    for video in (Video(path), Video(tmp_path / "missing.mp4")):
+        with pytest.raises(MediaError, match="recorded"):
+            DecoderPool(Limits(3.0)).sample(video, 2, 4, 32)
+    assert requests == [(8.0, 8.0), (3.0, 3.0)]
+
+
 def test_idle_workers_end(tmp_path, monkeypatch):
     guarded._idle.close()
     monkeypatch.setattr(guarded, "_IDLE_SECONDS", 0.2)

@@ -207,7 +207,8 @@ class Reader:
         """Go on from the key frame before a target.
 
         A key frame within the tolerance is decoded alone where the next target has a key frame of its own. An index
-        may promise what the file lost, and seeking may land too late: then it is tried again from earlier.
+        may promise what the file lost, and seeking may land too late: then it is tried again from earlier, and at last
+        (MPEG-TS whose first frames come out of order) by opening the file again.
         """
         back = 0.0
         while True:
@@ -220,7 +221,12 @@ class Reader:
                     return
             else:
                 self._decode_on(packets if packet is None else chain([packet], packets))
-                if goal <= 0 or (self._next and self._next[0] <= target + tolerance):
+                if self._next and self._next[0] <= target + tolerance:
+                    return
+                if goal <= 0:
+                    if self._next is None or self._next[0] > self._time(self.first):
+                        self._reopen()
+                        self._decode_on(self._packets())
                     return
             back = max(1.0, 2 * back)
 
@@ -275,10 +281,14 @@ class Reader:
         try:
             self.container.seek(self._pts(max(0.0, seconds)), stream=self.stream, backward=True)
         except av.error.FFmpegError:
-            skip = self.stream.codec_context.skip_frame
-            self.close()
-            self._open()
-            self.stream.codec_context.skip_frame = skip
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Stand at the start of the file, with frames skipped as before."""
+        skip = self.stream.codec_context.skip_frame
+        self.close()
+        self._open()
+        self.stream.codec_context.skip_frame = skip
 
     def _time(self, item: VideoFrame | Packet[VideoStream]) -> float:
         pts = item.pts if item.pts is not None else item.dts
