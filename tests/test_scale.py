@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from math import ceil, log2
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments import capacity
+from mmi_tvr.index import milvus_plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,3 +116,65 @@ def test_script() -> None:
     wrong = run("--set", "dimm=3")
     assert wrong.returncode == 2
     assert "unknown option 'dimm'" in wrong.stderr
+
+
+RATES = capacity.rates()
+
+
+@pytest.mark.parametrize(
+    ("index", "videos", "nodes", "seconds"),
+    [
+        ("FLAT", 1_000, 1, lambda n, segments: n * 768 * 4 / 18e9),
+        ("HNSW", 10**6, 1_000, lambda n, segments: segments * 4.5e-4 * log2(n / segments) / log2(1e5) * 768 / 192),
+        ("DISKANN", 10**7, 1, lambda n, segments: segments * 3.2e-3),
+    ],
+)
+def test_a_query_takes_what_its_index_reads(index, videos, nodes, seconds) -> None:
+    prediction = predicted(videos, nodes=nodes)
+    assert (prediction.index, prediction.vectors) == (index, 13 * videos)
+    assert prediction.segments == ceil(13 * videos * 768 * 4 / 1e9)
+    assert 1 / prediction.queries_per_core == pytest.approx(seconds(prediction.vectors, prediction.segments))
+    assert prediction.cores == ceil(10 * seconds(prediction.vectors, prediction.segments))
+
+
+def test_an_inverted_index_reads_a_sixteenth_in_bytes_and_the_centres() -> None:
+    plan = milvus_plan("IVF_SQ8", 10**6, 768)
+    centres = 3 * plan.build["nlist"]
+    expected = (10**6 / 16 / 4 + centres) * 768 * 4 / RATES["scan"]
+    assert capacity.search_seconds(plan, 10**6, 768, 3, RATES) == pytest.approx(expected)
+
+
+def test_money_by_hand() -> None:
+    """What is paid once and every month is what was predicted, at the prices of the rates."""
+    prediction = predicted(10**6, nodes=1_000, answers=200, frames=2)
+    vectors = prediction.vectors
+    plan = milvus_plan("HNSW", vectors, 768)
+    assert prediction.describe_gpu_hours == pytest.approx(10**6 * 200 / 3_000 / 3_600)
+    assert prediction.encode_gpu_hours == pytest.approx((12e6 * 2 / 770 + 64e6 / 4_800) / 3_600)
+    assert prediction.memory_gb == pytest.approx(vectors * plan.memory / 1e9)
+    assert prediction.disk_gb == pytest.approx(vectors * (plan.disk + 768 * 4) / 1e9)
+    segment_seconds = 14.3 * (vectors / prediction.segments / 1e5) ** 1.3 * 768 / 192
+    assert prediction.build_core_hours == pytest.approx(prediction.segments * segment_seconds / 3_600)
+    gpu_hours = prediction.encode_gpu_hours + prediction.describe_gpu_hours
+    core_hours = prediction.decode_core_hours + prediction.build_core_hours
+    assert prediction.once == pytest.approx(2.0 * gpu_hours + 0.04 * core_hours)
+    stored_gb = 1_000 * prediction.source_tb + prediction.features_gb
+    disks = 0.023 * stored_gb + 3.0 * prediction.memory_gb + 0.08 * prediction.disk_gb
+    assert prediction.monthly == pytest.approx(disks + prediction.cores * 0.04 * 730)
+    without_videos = predicted(10**6, nodes=1_000, answers=200, frames=2, own_storage=False)
+    assert without_videos.monthly == pytest.approx(prediction.monthly - 23 * prediction.source_tb)
+    assert without_videos.source_tb == prediction.source_tb  # they are there, and somebody else pays
+
+
+def test_without_moments_videos_alone_are_searched() -> None:
+    assert predicted(1_000, moments=False).vectors == 1_000
+
+
+def test_a_check_says_measured_over_predicted() -> None:
+    check = capacity.RateCheck("exact search", "core s per query", 1_234_567, predicted=2.0, measured=3.0)
+    earlier = capacity.RateCheck("exact bytes", "MB on disk", 100, predicted=4.0, measured=1.0)
+    assert check.ratio == 1.5
+    assert capacity.comparisons([check, earlier])[2:] == [
+        "| exact bytes | 100 | 4 | 1 | MB on disk | 0.25 |",
+        "| exact search | 1,234,567 | 2 | 3 | core s per query | 1.50 |",
+    ]
