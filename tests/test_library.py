@@ -482,6 +482,26 @@ def test_an_interrupted_run_is_taken_up(folder, library):
     assert counts(library.index(folder)) == {"added": 4, "embedded": 4}
 
 
+def test_a_waiting_video_is_read_from_the_copy_that_is_there(folder, library):
+    class Interrupting(RecordedProgress):
+        def begin(self, stage, total):
+            if stage == "embedding":
+                raise KeyboardInterrupt
+            super().begin(stage, total)
+
+    disk = folder.parent / "disk"
+    disk.mkdir()
+    shutil.copy(folder / "part0" / "red.mp4", disk / "red.mp4")
+    colour_video(disk / "cyan.mp4", "cyan")
+    with pytest.raises(KeyboardInterrupt):
+        library.index([folder, disk], progress=Interrupting())
+    disk.rename(folder.parent / "unplugged")
+    assert library.index().embedded == 4
+    status = library.status()
+    assert (status.videos, status.pending) == (4, 1)  # cyan goes on waiting for its disk
+    assert library.search("red", top=1)[0].scores["moment"] > 0.9
+
+
 def test_the_second_writer_hears_who_holds_the_library(folder, library):
     library.index(folder)
     progress = RecordedProgress()

@@ -203,6 +203,13 @@ def test_the_index_suits_the_size_when_a_collection_gets_its_name(client, tmp_pa
     assert client.drop_index.call_count == len(added)
 
 
+def test_milvus_lite_stays_exact_unless_an_index_is_named(client, tmp_path):
+    assert opened(tmp_path, uri=None)._suitable_plan(10**6).index_type == "FLAT"
+    assert opened(tmp_path, uri=None, index_type="HNSW")._suitable_plan(10**6).index_type == "HNSW"
+    assert opened(tmp_path)._suitable_plan(10**6).index_type == "HNSW"
+    assert opened(tmp_path, memory_gb=0.001)._suitable_plan(10**6).index_type == "DISKANN"
+
+
 def test_an_index_that_does_not_grow_is_one_line(client, tmp_path, monkeypatch):
     index = opened(tmp_path)
     client.describe_index.return_value = {"index_type": "FLAT", "pending_index_rows": 5}
