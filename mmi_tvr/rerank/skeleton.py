@@ -26,9 +26,9 @@ from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
 from . import DEFAULT_ANSWERER
 
 # What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
-_BROKEN = (MmiTvrError, OSError, RuntimeError)
+_FAILURES = (MmiTvrError, OSError, RuntimeError)
 
-Views = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be looked at
+VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
 
 
 class Options(BaseOptions):
@@ -67,37 +67,38 @@ class Options(BaseOptions):
 
 
 def build(
-    options: Options, *, model: Model, views: Views, store: SkeletonStore | None = None, device: str = "auto"
+    options: Options, *, model: Model, views: VideoViews, store: SkeletonStore | None = None, device: str = "auto"
 ) -> SkeletonReranker:
-    """The re-ranker of a search by `model`, which answerer and judge share. What videos answer is kept in `store`.
+    """Return the re-ranker of a search by `model`, which answerer and judge share.
 
-    UsageError or ConfigError where a pool cannot be used, or nobody is there to answer or to judge.
+    What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or nobody is there to answer or to judge.
     """
     judge = _judge(options, model, device)
     return SkeletonReranker(options, describer(options, model=model, store=store, device=device), judge, views)
 
 
 def describer(options: Options, *, model: Model, store: SkeletonStore | None = None, device: str = "auto") -> Describer:
-    """Who makes the skeletons. Errors as `build`."""
+    """Return the describer, which makes the skeletons. Raises as `build` does."""
     from ..questions import pool, selection
 
     answerer: Answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=device, model=model
     )
-    answerer.fingerprint()  # says by now whether there is anybody to ask
-    pools = {"text": pool.load(options.text), "video": pool.load(options.video)}
-    for about, found in pools.items():
-        if found.about != about:
-            raise UsageError(f"{found.path}: its questions are about a {found.about}, where a {about} is to be asked")
-    texts, videos = (selection.selected_questions(found) for found in pools.values())
-    return Describer(texts, videos, answerer, store)
+    answerer.fingerprint()  # raises by now where there is no model or server to ask
+    questions = {}
+    for about, file in (("text", options.text), ("video", options.video)):
+        loaded = pool.load(file)
+        if loaded.about != about:
+            raise UsageError(f"{loaded.path}: its questions are about a {loaded.about}, where a {about} is to be asked")
+        questions[about] = selection.selected_questions(loaded)
+    return Describer(questions["text"], questions["video"], answerer, store)
 
 
 class SkeletonReranker:
-    """Explains candidates. Whatever goes wrong on the way takes a joint score, never a hit, and is said in its
+    """Explains candidates. Whatever goes wrong on the way costs a joint score, never a hit, and stands in the
     explanation."""
 
-    def __init__(self, options: Options, describer: Describer, judge: Judge, views: Views) -> None:
+    def __init__(self, options: Options, describer: Describer, judge: Judge, views: VideoViews) -> None:
         self.options = options
         self.depth = options.depth
         self.describer = describer
@@ -106,72 +107,73 @@ class SkeletonReranker:
         self.seconds: Mapping[str, float] = {}
 
     def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> list[Explanation]:
-        """An explanation of each candidate: see `protocols.Reranker`."""
+        """Return an explanation of each candidate: see `protocols.Reranker`."""
         started = time.perf_counter()
-        text, trouble = self._of_query(query)
+        text, query_problem = self._query_skeleton(query)
         numbers = [int(number) for number in candidates]
-        videos = [()] * len(numbers) if trouble else self._of_videos(numbers)
+        videos: list[Skeleton] = [()] * len(numbers) if query_problem else self._video_skeletons(numbers)
         described = time.perf_counter()
-        found = [trouble or self._why_not(skeleton) for skeleton in videos]
-        judged = self._judged(text, [skeleton for skeleton, missing in zip(videos, found, strict=True) if not missing])
-        answers = iter(judged)
+        problems = [query_problem or _skeleton_problem(video) for video in videos]
+        judged = [video for video, problem in zip(videos, problems, strict=True) if not problem]
+        probabilities = iter(self._probabilities(text, judged))
         explanations = [
-            self._explained(text, skeleton, float(cosine), missing or next(answers))
-            for skeleton, cosine, missing in zip(videos, cosines, found, strict=True)
+            self._explanation(text, video, float(cosine), problem or next(probabilities))
+            for video, cosine, problem in zip(videos, cosines, problems, strict=True)
         ]
         self.seconds = {"answer": described - started, "judge": time.perf_counter() - described}
         return explanations
 
-    def _of_query(self, query: Query) -> tuple[Skeleton, str]:
-        """The text skeleton, and why there is none to judge by, if so."""
+    def _query_skeleton(self, query: Query) -> tuple[Skeleton, str]:
+        """Return the text skeleton, and why it cannot be judged; an empty reason where it can."""
         try:
             text = self.describer.text_skeleton(query.text)
-        except _BROKEN as error:
+        except _FAILURES as error:
             return (), f"the query has no skeleton: {one_line(error)}"
-        reason = self._why_not(text)
-        return text, f"the query has no skeleton: {reason}" if reason else ""
+        problem = _skeleton_problem(text)
+        return text, f"the query has no skeleton: {problem}" if problem else ""
 
-    def _of_videos(self, numbers: Sequence[int]) -> list[Skeleton]:
+    def _video_skeletons(self, numbers: Sequence[int]) -> list[Skeleton]:
+        """Return the skeleton of each video; an empty one where the video is gone."""
         views = self.views(numbers)
-        there = [number for number in numbers if number in views]
-        seen = [views[number] for number in there]
+        readable = [number for number in numbers if number in views]
+        readable_views = [views[number] for number in readable]
         try:
-            skeletons = self.describer.video_skeletons(seen)
-        except _BROKEN as error:
-            skeletons = self._known(seen, one_line(error))
-        found = dict(zip(there, skeletons, strict=True))
-        return [found.get(number, ()) for number in numbers]
+            skeletons = self.describer.video_skeletons(readable_views)
+        except _FAILURES as error:
+            skeletons = self._stored_skeletons(readable_views, one_line(error))
+        by_number = dict(zip(readable, skeletons, strict=True))
+        return [by_number.get(number, ()) for number in numbers]
 
-    def _known(self, views: Sequence[VideoView], reason: str) -> list[Skeleton]:
-        """What was answered before the answerer, or the store, broke."""
+    def _stored_skeletons(self, views: Sequence[VideoView], reason: str) -> list[Skeleton]:
+        """Return what was answered before the answerer, or the store, failed."""
         try:
             return self.describer.stored_skeletons(views, reason)
         except MmiTvrError:
             return [()] * len(views)
 
-    def _why_not(self, skeleton: Skeleton) -> str:
-        """Why a skeleton cannot be judged; empty where it can."""
-        if skeleton_text(skeleton):
-            return ""
-        return next((line.error for line in skeleton if line.error), "nothing was answered")
-
-    def _judged(self, text: Skeleton, videos: Sequence[Skeleton]) -> Sequence[float | str]:
-        """p of each video, or why there is none."""
+    def _probabilities(self, text: Skeleton, videos: Sequence[Skeleton]) -> Sequence[float | str]:
+        """Return p of each video, or why there is none."""
+        if not videos:
+            return ()
         try:
-            found = (
-                self.judge.probabilities(skeleton_text(text), [skeleton_text(video) for video in videos])
-                if videos
-                else ()
-            )
-        except _BROKEN as error:
+            probabilities = self.judge.probabilities(skeleton_text(text), [skeleton_text(video) for video in videos])
+        except _FAILURES as error:
             return [f"not judged: {one_line(error)}"] * len(videos)
-        return [float(p) if math.isfinite(p) else "the judge gave no number" for p in found]
+        return [float(p) if math.isfinite(p) else "the judge gave no number" for p in probabilities]
 
-    def _explained(self, text: Skeleton, video: Skeleton, cosine: float, found: float | str) -> Explanation:
-        if isinstance(found, str):
-            return Explanation(text, video, None, cosine, None, found)
-        joint = self.options.joint_score.score(cosine, found)
-        return Explanation(text, video, found, cosine, joint)
+    def _explanation(self, text: Skeleton, video: Skeleton, cosine: float, probability: float | str) -> Explanation:
+        """Return the explanation of a candidate; `probability` is the reason where there is none."""
+        if isinstance(probability, str):
+            return Explanation(text, video, None, cosine, None, probability)
+        joint = self.options.joint_score.score(cosine, probability)
+        return Explanation(text, video, probability, cosine, joint)
+
+
+def _skeleton_problem(skeleton: Skeleton) -> str:
+    """Return why a skeleton cannot be judged; empty where it can."""
+    if skeleton_text(skeleton):
+        return ""
+    return next((answer.error for answer in skeleton if answer.error), "nothing was answered")
 
 
 def _judge(options: Options, model: Model, device: str) -> LlavaJudge:
