@@ -15,11 +15,11 @@ from chosen import questions, view
 
 from mmi_tvr import plugins
 from mmi_tvr.datasets.moving_shapes import answerable, truth
-from mmi_tvr.errors import AnswerError, UsageError
+from mmi_tvr.errors import AnswerError, MediaError, UsageError
 from mmi_tvr.questions import answer_accuracy, pool
 from mmi_tvr.skeletons import dataset
 from mmi_tvr.skeletons.skeletons import Describer
-from mmi_tvr.types import AnswerRequest
+from mmi_tvr.types import AnswerRequest, Features, Sample, Video
 
 VIDEOS = 40
 
@@ -51,29 +51,29 @@ class Knows:
 
 
 def test_answers_are_counted_by_kind() -> None:
-    asked = [question for question in pool.load("text").enabled if question.text in answerable("text")]
-    of_order = [question for question in asked if question.kind == "order"]
+    known = [question for question in pool.load("text").enabled if question.text in answerable("text")]
+    of_order = [question for question in known if question.kind == "order"]
     one = Knows("What happens first?", "What happens last?")
     done: list[int] = []
-    found = answer_accuracy.answer_accuracy(
+    accuracies = answer_accuracy.answer_accuracy(
         one,
-        asked,
+        known,
         VIDEOS,
         lambda question, number: AnswerRequest(question, text=str(number)),
         lambda question, number: truth(question, "text")(one.specs[number], True),
         done.append,
     )
     assert sum(done) == VIDEOS
-    assert found["entities"].percent == 100
-    assert found["order"].n == VIDEOS * len(of_order)
-    assert found["order"].correct == VIDEOS * (len(of_order) - 2)
-    assert found["order"].failed == VIDEOS
-    low, high = found["order"].ci95
-    assert 0 < low < found["order"].percent < high < 100
-    assert found["all"].n == sum(each.n for kind, each in found.items() if kind != "all")
-    lines = answer_accuracy.accuracy_table({"text": found}).splitlines()
+    assert accuracies["entities"].percent == 100
+    assert accuracies["order"].n == VIDEOS * len(of_order)
+    assert accuracies["order"].correct == VIDEOS * (len(of_order) - 2)
+    assert accuracies["order"].failed == VIDEOS
+    low, high = accuracies["order"].ci95
+    assert 0 < low < accuracies["order"].percent < high < 100
+    assert accuracies["all"].n == sum(accuracy.n for kind, accuracy in accuracies.items() if kind != "all")
+    lines = answer_accuracy.accuracy_table({"text": accuracies}).splitlines()
     assert lines[-1].startswith("all")
-    assert f"of {found['order'].n}" in next(line for line in lines if line.startswith("order"))
+    assert f"of {accuracies['order'].n}" in next(line for line in lines if line.startswith("order"))
 
 
 def test_unknown_truths_are_said() -> None:
@@ -84,7 +84,7 @@ def test_unknown_truths_are_said() -> None:
 
 
 def test_pairs_without_skeletons_have_no_probability() -> None:
-    class Judge:
+    class EqualityJudge:
         def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
             return np.array([float(text == video) for video in videos])
 
@@ -96,8 +96,34 @@ def test_pairs_without_skeletons_have_no_probability() -> None:
     texts, videos = dataset.describe(
         describer, ["a", "b"], [view("1"), view("2", gone=True)], lambda what, count: None, lambda count: None
     )
-    made = dataset.PairJudge(texts, videos, Judge())
-    np.testing.assert_array_equal(made.probabilities(0, [0, 1]), [1.0, np.nan])
+    pairs = dataset.PairJudge(texts, videos, EqualityJudge())
+    np.testing.assert_array_equal(pairs.probabilities(0, [0, 1]), [1.0, np.nan])
+    np.testing.assert_array_equal(pairs.probabilities(0, [1, 0, 1]), [np.nan, 1.0, np.nan])
+    silent = dataset.PairJudge([()], videos, EqualityJudge())
+    assert np.isnan(silent.probabilities(0, [0])).all()
+
+
+def test_views_of_a_data_set_are_read_at_use(tmp_path: Path) -> None:
+    samples = [Sample(name, Video(tmp_path / f"{name}.mp4"), ("",)) for name in ("a", "b", "c")]
+    features = Features(np.array([[0, 2, 0.5], [2, 4, 3.0]]), {})
+
+    class Stored(dict):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            super().__init__({0: features, 2: features})
+            self.failures = {1: MediaError("b.mp4", "no video stream")}
+
+        def key(self, number: int) -> str:
+            return f"content {number}"
+
+    views = dataset.video_views(samples, Stored(), "sampling", [2, 1])  # type: ignore[arg-type]
+    assert [(view.content, view.key_images, view.times) for view in views] == [
+        ("content 2", "sampling", (0.5, 3.0)),
+        ("content 1", "sampling", ()),
+    ]
+    assert views[0].features() is features
+    with pytest.raises(MediaError, match="no video stream"):
+        views[1].pictures()
+    assert len(dataset.video_views(samples, Stored(), "sampling")) == 3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["--answers", "--rerank"])

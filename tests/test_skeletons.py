@@ -1,4 +1,4 @@
-"""Skeletons: who is asked what, what is kept, and what happens where an answer cannot be had."""
+"""Skeletons: which questions are asked, which answers are stored, and what a missing answer leaves."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def store(tmp_path: Path):
         yield opened
 
 
-def describer(answerer: Any, store: SkeletonStore | None, *asked: str) -> Describer:
-    return Describer(questions(*asked), questions(*asked), answerer, store)
+def describer(answerer: Any, store: SkeletonStore | None, *texts: str) -> Describer:
+    return Describer(questions(*texts), questions(*texts), answerer, store)
 
 
 def test_a_skeleton_has_a_line_for_each_question() -> None:
@@ -45,52 +45,54 @@ def test_a_skeleton_has_a_line_for_each_question() -> None:
         Answer("q1", WHERE, "in a field"),
         Answer("q2", WHEN, "", error="no answer, as it was told"),
     )
-    assert [ask.text for ask in answerer.requests] == ["a dog runs"] * 3
+    assert [request.text for request in answerer.requests] == ["a dog runs"] * 3
     video = video_skeleton(view("a", key_images=3), questions(WHAT, WHEN), answerer)
     assert [(line.text, line.times) for line in video] == [("3 key images", (0, 1, 2)), ("", (0, 1, 2))]
     assert skeleton_text(text) == "a dog runs; in a field"
     assert skeleton_text(()) == ""
 
 
-def test_who_sees_pictures_gets_pictures() -> None:
+def test_an_answerer_that_takes_pictures_gets_pictures() -> None:
     answerer = fake(sees="pictures")
     video_skeleton(view("a", key_images=3), questions(WHAT), answerer)
-    [ask] = answerer.requests
-    assert (len(ask.pictures), ask.features) == (3, None)
+    [request] = answerer.requests
+    assert (len(request.pictures), request.features) == (3, None)
 
 
-def test_a_video_is_asked_once_and_looked_at_once(store: SkeletonStore) -> None:
-    looks = []
+def test_a_video_is_asked_and_read_once(store: SkeletonStore) -> None:
+    reads = []
 
     def features():
-        looks.append(1)
+        reads.append(1)
         return view("a").features()
 
     answerer = fake()
     once = VideoView((0.0, 1.0), features, list, "a", "how")
     first = describer(answerer, store, WHAT, WHERE).video_skeletons([once])
     assert describer(answerer, store, WHAT, WHERE).video_skeletons([once]) == first
-    assert (len(looks), len(answerer.requests), store.count()) == (1, 2, 2)
+    assert (len(reads), len(answerer.requests), store.count()) == (1, 2, 2)
 
 
 def test_only_what_changed_is_asked_again(store: SkeletonStore) -> None:
     views = [view("a"), view("b")]
     describer(fake(), store, WHAT, WHERE).video_skeletons(views)
 
-    def asked(view_: list[VideoView], *texts: str, **options: Any) -> list[str]:
+    def new_questions(view_: list[VideoView], *texts: str, **options: Any) -> list[str]:
         answerer = fake(**options)
         describer(answerer, store, *texts).video_skeletons(view_)
-        return [ask.question for ask in answerer.requests]
+        return [request.question for request in answerer.requests]
 
-    assert asked(views, WHAT, WHEN) == [WHEN, WHEN]  # one question was edited
-    assert asked(views, WHERE, WHAT) == []  # the answers of the old ones are still there, in any order
-    assert asked([*views, view("c")], WHAT) == [WHAT]
-    assert asked(views, WHAT, rule="another answerer") == [WHAT, WHAT]
+    assert new_questions(views, WHAT, WHEN) == [WHEN, WHEN]  # one question was edited
+    assert new_questions(views, WHERE, WHAT) == []  # the answers of the old ones are still there, in any order
+    assert new_questions([*views, view("c")], WHAT) == [WHAT]
+    assert new_questions(views, WHAT, rule="another answerer") == [WHAT, WHAT]
     other = view("a")
-    assert asked([VideoView(other.times, other.features, other.pictures, "a", "other key images")], WHAT) == [WHAT]
+    assert new_questions([VideoView(other.times, other.features, other.pictures, "a", "other key images")], WHAT) == [
+        WHAT
+    ]
 
 
-def test_errors_are_not_kept(store: SkeletonStore) -> None:
+def test_errors_are_not_stored(store: SkeletonStore) -> None:
     [first] = describer(fake(fail=(WHERE,), rule="one"), store, WHAT, WHERE).video_skeletons([view("a")])
     assert [line.error for line in first] == [None, "no answer, as it was told"]
     assert store.count() == 1
@@ -103,11 +105,11 @@ def test_errors_are_not_kept(store: SkeletonStore) -> None:
 
 
 def test_a_video_that_is_gone_does_not_stop_the_others(store: SkeletonStore) -> None:
-    found = describer(fake(), store, WHAT).video_skeletons([view("a", gone=True), view("b")])
-    assert "the file is gone" in (found[0][0].error or "")
-    assert found[1][0].text == "2 key images"
-    kept = describer(fake(), store, WHAT).video_skeletons([view("b", gone=True)])
-    assert kept[0][0].text == "2 key images"
+    missing, readable = describer(fake(), store, WHAT).video_skeletons([view("a", gone=True), view("b")])
+    assert "the file is gone" in (missing[0].error or "")
+    assert readable[0].text == "2 key images"
+    stored = describer(fake(), store, WHAT).video_skeletons([view("b", gone=True)])
+    assert stored[0][0].text == "2 key images"
 
 
 def test_a_dead_answerer_costs_one_batch(store: SkeletonStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,24 +156,24 @@ def test_any_answer_is_one_line_that_can_be_written(text: str) -> None:
     assert len(line.text.splitlines()) <= 1
 
 
-def test_what_was_kept_reads_as_what_was_said(store: SkeletonStore) -> None:
-    said = {WHAT: '红色; "quoted" \N{PILE OF POO}', WHERE: "a ' b -- ); DROP TABLE answers"}
-    asked = describer(fake(answers=said), store, WHAT, WHERE)
-    assert asked.video_skeletons([view("a")]) == asked.stored_skeletons([view("a")], "")
+def test_a_stored_skeleton_reads_as_it_was_answered(store: SkeletonStore) -> None:
+    answers = {WHAT: '红色; "quoted" \N{PILE OF POO}', WHERE: "a ' b -- ); DROP TABLE answers"}
+    maker = describer(fake(answers=answers), store, WHAT, WHERE)
+    assert maker.video_skeletons([view("a")]) == maker.stored_skeletons([view("a")], "")
 
 
 def test_queries_are_remembered_unless_something_failed() -> None:
     answerer = fake()
-    asked = describer(answerer, None, WHAT)
-    assert asked.text_skeleton("a dog") is asked.text_skeleton("a dog")
+    queries = describer(answerer, None, WHAT)
+    assert queries.text_skeleton("a dog") is queries.text_skeleton("a dog")
     assert len(answerer.requests) == 1
     answerer = fake(late=(WHAT,))
-    asked = describer(answerer, None, WHAT)
-    assert asked.text_skeleton("a dog") == asked.text_skeleton("a dog")
+    queries = describer(answerer, None, WHAT)
+    assert queries.text_skeleton("a dog") == queries.text_skeleton("a dog")
     assert len(answerer.requests) == 2
 
 
-def test_readers_beside_a_writer(tmp_path: Path) -> None:
+def test_readers_go_on_while_another_writes(tmp_path: Path) -> None:
     one, other = SkeletonStore(tmp_path / "s.sqlite"), SkeletonStore(tmp_path / "s.sqlite")
     one.put([("a", "k", "first")])
     writing = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
@@ -194,7 +196,56 @@ def test_a_store_that_is_none_says_so(tmp_path: Path) -> None:
 
 def test_pictures_come_from_a_file_that_is_left(tmp_path: Path) -> None:
     here = colour_video(tmp_path / "here.mp4", "red")
-    found = pictures_at([tmp_path / "gone.mp4", here], (0.0, 1.0))
-    assert [picture.shape for picture in found] == [(48, 48, 3)] * 2
+    pictures = pictures_at([tmp_path / "gone.mp4", here], (0.0, 1.0))
+    assert [picture.shape for picture in pictures] == [(48, 48, 3)] * 2
     with pytest.raises(MediaError, match=r"gone\.mp4"):
         pictures_at([tmp_path / "gone.mp4"], (0.0,))
+
+
+def test_an_answer_of_a_file_without_a_digest_is_not_stored(store: SkeletonStore) -> None:
+    answerer = fake()
+    for _ in range(2):
+        [skeleton] = describer(answerer, store, WHAT).video_skeletons([view("")])
+        assert skeleton_text(skeleton) == "2 key images"
+    assert store.count() == 0
+    assert len(answerer.requests) == 2
+
+
+def test_the_oldest_query_leaves_the_memory_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skeletons, "_QUERY_CACHE", 2)
+    answerer = fake()
+    queries = describer(answerer, None, WHAT)
+    for text in ("one", "two", "three", "two", "three", "one"):
+        queries.text_skeleton(text)
+    assert [request.text for request in answerer.requests] == ["one", "two", "three", "one"]
+
+
+def test_answers_are_found_by_content_and_key(store: SkeletonStore) -> None:
+    store.put([("a", "k", "first"), ("a", "l", "other key"), ("b", "k", "other content")])
+    assert store.get(["a"], ["k"]) == {("a", "k"): "first"}
+    store.put([("a", "k", "second")])
+    assert store.get(["a"], ["k"]) == {("a", "k"): "second"}
+    store.keep(["a"])
+    assert store.get(["a", "b"], ["k", "l"]) == {("a", "k"): "second", ("a", "l"): "other key"}
+
+
+def test_answers_are_stored_all_or_none(store: SkeletonStore) -> None:
+    rows = iter([("a", "k", "first"), ("b", "k", None)])
+    with pytest.raises(MmiTvrError, match="not usable as a store"):
+        store.put(rows)  # type: ignore[arg-type]
+    assert store.count() == 0
+
+
+def test_a_file_that_may_not_be_read_is_a_media_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: list[int] = []
+
+    def frames_at(path: Path, times: object, size: int) -> None:
+        sides.append(size)
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(skeletons, "frames_at", frames_at)
+    with pytest.raises(MediaError, match=r"here\.mp4: Permission denied"):
+        pictures_at([tmp_path / "here.mp4"], (0.0,))
+    assert sides == [336]
+    with pytest.raises(MediaError, match="no file is left of it"):
+        pictures_at([], (0.0,))

@@ -71,7 +71,8 @@ def build(
 ) -> SkeletonReranker:
     """Return the re-ranker of a search by `model`, which answerer and judge share.
 
-    What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or nobody is there to answer or to judge.
+    What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or where no
+    model answers or judges.
     """
     judge = _judge(options, model, device)
     return SkeletonReranker(options, describer(options, model=model, store=store, device=device), judge, views)
