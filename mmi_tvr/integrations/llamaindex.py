@@ -60,23 +60,10 @@ def _retriever_class() -> type[Any]:
             )
 
         def _retrieve(self, query_bundle: Any) -> list[Any]:
-            return self._nodes(self._library.submit(query_bundle.query_str).result())
+            return _nodes(schema, self._library.submit(query_bundle.query_str).result())
 
         async def _aretrieve(self, query_bundle: Any) -> list[Any]:
-            return self._nodes(await asyncio.wrap_future(self._library.submit(query_bundle.query_str)))
-
-        def _nodes(self, hits: Sequence[Hit]) -> list[Any]:
-            nodes = []
-            for hit in hits:
-                node = schema.TextNode(
-                    id_=moment_id(hit),
-                    text=page_text(hit),
-                    metadata=metadata(hit),
-                    excluded_llm_metadata_keys=_PROGRAM_KEYS,
-                    excluded_embed_metadata_keys=_PROGRAM_KEYS,
-                )
-                nodes.append(schema.NodeWithScore(node=node, score=hit.relevance))
-            return nodes
+            return _nodes(schema, await asyncio.wrap_future(self._library.submit(query_bundle.query_str)))
 
         def close(self) -> None:
             """Close the library."""
@@ -84,3 +71,18 @@ def _retriever_class() -> type[Any]:
 
     LlamaIndexVideoRetriever.__module__, LlamaIndexVideoRetriever.__qualname__ = __name__, _NAME
     return LlamaIndexVideoRetriever
+
+
+def _nodes(schema: Any, hits: Sequence[Hit]) -> list[Any]:
+    """Return hits as nodes. schema: LlamaIndex's module of that name."""
+    nodes = []
+    for hit in hits:
+        node = schema.TextNode(
+            id_=moment_id(hit),
+            text=page_text(hit),
+            metadata=metadata(hit),
+            excluded_llm_metadata_keys=_PROGRAM_KEYS,
+            excluded_embed_metadata_keys=_PROGRAM_KEYS,
+        )
+        nodes.append(schema.NodeWithScore(node=node, score=hit.relevance))
+    return nodes
