@@ -13,7 +13,7 @@ from mmi_tvr.errors import MediaError, MetricsError, UsageError
 from mmi_tvr.evaluation import metrics, published, saved
 from mmi_tvr.evaluation.compare import compare
 from mmi_tvr.evaluation.evaluate import evaluate, evaluate_model, pair_scores
-from mmi_tvr.evaluation.metrics import DirectionBlocks
+from mmi_tvr.evaluation.metrics import DirectionBlocks, DirectionMetrics
 from mmi_tvr.report import evaluation_page, heat_map
 from mmi_tvr.types import Embeddings, Sample, Scoring, Video
 
@@ -209,7 +209,7 @@ def test_an_embedder_or_a_list_of_failures_that_does_not_fit_is_refused():
 
 
 def test_details_hold_every_query_with_its_rank():
-    samples, embeddings, queries = world([1, 3, 2])
+    samples, embeddings, queries = world([1, 0, 3, 2])  # the second is a distractor
     report = evaluate(samples, embeddings, queries, Scoring(0.4, 1))
     t2v, v2t = by_hand(samples, embeddings, queries, 0.4)
     document = report.details.as_dict()
@@ -217,7 +217,7 @@ def test_details_hold_every_query_with_its_rank():
     assert [row["rank"] for row in document["v2t"]] == v2t
     captions = [(sample.id, caption) for sample in samples for caption in sample.captions]
     assert [(row["id"], row["caption"]) for row in document["t2v"]] == captions
-    assert [row["id"] for row in document["v2t"]] == [sample.id for sample in samples]
+    assert [row["id"] for row in document["v2t"]] == [sample.id for sample in samples if sample.captions]
 
 
 def naive_transductive(name, scores, side):
@@ -271,6 +271,10 @@ def test_comparing_runs_pairs_their_queries(tmp_path):
     assert gap.low <= gap.value <= gap.high
     assert gap.p < 0.05
     assert comparison.n == {"t2v": 12, "v2t": 8}
+    before, after = bad.details, good.details
+    video_ids = [video_id for video_id, _ in before.captions]
+    assert comparison.differences["t2v"] == metrics.paired_bootstrap(before.t2v_ranks, after.t2v_ranks, video_ids)
+    assert comparison.differences["t2v"] != metrics.paired_bootstrap(before.t2v_ranks, after.t2v_ranks)
     assert comparison.table().splitlines()[0].startswith("good minus bad")
     same = compare(tmp_path / "good", tmp_path / "good")
     assert all(tuple(each) == (0, 0, 0, 1) for each in same.differences["v2t"].values())
@@ -377,9 +381,37 @@ def test_notes_name_what_is_missing_and_what_is_remarkable():
     few = replace(report, missing=["a", "b"], remarks=["read me"]).table().splitlines()
     assert few[0] == "model: 3 captions, 3 videos (missing: 2 of 5), inductive"
     assert few[-2:] == ["read me", "missing, with all their captions: a, b"]
+    with_failure = replace(report, missing=["a", "b"], failures={"x": "empty"}, left_out=3).table().splitlines()
+    assert with_failure[0] == "model: 3 captions, 3 videos (missing: 2 of 6), inductive"
+    assert with_failure[-2:] == ["left out: 1 unreadable videos and their 3 captions", "  x: empty"]
     ten, eleven = (replace(report, missing=[str(number) for number in range(count)]).table() for count in (10, 11))
     assert ten.endswith("8, 9")
     assert eleven.endswith("8, 9, ...")
+
+
+def test_every_row_of_the_table_has_the_numbers_of_its_direction():
+    samples, embeddings, queries = world([1] * 4)
+    ranks = {"re-ranked": (1, 4), "alone": (5, 6), "query-bank": (2, 3)}
+    sides = {name: [metrics.summary([rank] * 4) for rank in pair] for name, pair in ranks.items()}
+    report = replace(
+        evaluate(samples, embeddings, queries, Scoring()),
+        t2v=sides["re-ranked"][0],
+        v2t=sides["re-ranked"][1],
+        search_alone=DirectionMetrics(*sides["alone"]),
+        transductive={"query-bank": DirectionMetrics(*sides["query-bank"])},
+    )
+    rows = [line.split("  ") for line in report.table().splitlines()[2:8]]
+    assert [(row[0], row[-1].strip()) for row in rows] == [
+        ("text-to-video, re-ranked (every caption)", "1.0 [1.0, 1.0]"),
+        ("video-to-text, re-ranked (best caption)", "4.0 [4.0, 4.0]"),
+        ("text-to-video (every caption)", "5.0 [5.0, 5.0]"),
+        ("video-to-text (best caption)", "6.0 [6.0, 6.0]"),
+        ("text-to-video, query-bank * (every caption)", "2.0 [2.0, 2.0]"),
+        ("video-to-text, query-bank * (best caption)", "3.0 [3.0, 3.0]"),
+    ]
+    document = report.as_dict()
+    assert [document["rerank"]["searched"][side]["MnR"] for side in ("t2v", "v2t")] == [5, 6]
+    assert [document["transductive"]["query-bank"][side]["MnR"] for side in ("t2v", "v2t")] == [2, 3]
 
 
 def test_pair_scores_are_of_both_captions_with_both_videos():

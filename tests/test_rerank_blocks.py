@@ -78,6 +78,7 @@ def test_a_report_says_what_re_ranking_adds(tmp_path: Path) -> None:
     document = report.as_dict()["rerank"]
     assert document["searched"]["t2v"]["R@1"] == 0
     assert document["gains"]["v2t"]["R@1"]["low"] == 100
+    assert [list(document["gains"][side]) for side in ("t2v", "v2t")] == [["R@1", "R@5", "R@10"]] * 2
     assert "re-ranked" in report.table()
     assert "re-ranking adds to R@1, t2v: +100.0 [+100.0, +100.0]" in report.table()
     assert report.details is not None
