@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmi_tvr import models, plugins, protocols
+from mmi_tvr import datasets, models, plugins, protocols
 from mmi_tvr.config import Section
 from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import (
@@ -96,6 +96,7 @@ def trained(environment: Environment) -> Path:
     run = environment.folder / "run"
     finished = environment("train", "--cpu", "--config", config, "--output", run)
     assert "6 steps, best validation" in finished.stdout
+    assert f"try: mmi-tvr evaluate colour_clips --model {run / 'model'}" in finished.stdout
     shutil.rmtree(run / "checkpoints" / "step-00000006")
     shutil.rmtree(run / "model")
     environment("train", "--cpu", "--config", config, "--output", run, "--resume")
@@ -249,6 +250,12 @@ def test_a_broken_model_is_in_nobodys_way(site_folder: Path) -> None:
     assert models.section("label_bridge") == Section(name="label_bridge")
     with pytest.raises(UsageError, match="broken-package cannot be loaded: No module named 'nothing_of_this_name'"):
         models.make(models.section("broken"))
+
+
+def test_a_broken_data_set_is_in_nobodys_way(site_folder: Path) -> None:
+    install(site_folder, "broken-package", "datasets", "broken", "raise RuntimeError")
+    assert "msrvtt" in datasets.benchmark_names()
+    assert "broken" not in datasets.benchmark_names()
 
 
 @pytest.mark.parametrize(

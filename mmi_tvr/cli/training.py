@@ -41,7 +41,9 @@ def train(
         )
     if outcome.finished:
         best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""
-        hint = f"try: mmi-tvr evaluate moving_shapes --model {output / 'model'}"
+        data = options.data.train
+        target = data.options["root"] if data.name == "folder" else data.name
+        hint = f"try: mmi-tvr evaluate {target} --model {output / 'model'}"
         out.print(f"{outcome.step} steps{best}; {hint}", markup=False)
     else:
         say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")

@@ -15,7 +15,7 @@ from .skeletons import SkeletonPairs
 
 
 class BatchModel(Protocol):
-    """A model that makes of texts and features what its network reads (`models.mmi.Mmi.batch`)."""
+    """A model that makes of texts and features what its network reads (`protocols.TrainableModel.batch`)."""
 
     def batch(
         self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]

@@ -82,10 +82,9 @@ class BenchmarkCheck:
 
 
 def benchmark_names() -> tuple[str, ...]:
-    """Return the names of the data sets that are benchmarks."""
-    return tuple(
-        name for name in plugins.names("datasets") if isinstance(plugins.load("datasets", name), BenchmarkModule)
-    )
+    """Return the names of the data sets that are benchmarks. Those of other packages are not loaded for it."""
+    ours = [name for name in plugins.names("datasets") if plugins.origin("datasets", name) is None]
+    return tuple(name for name in ours if isinstance(plugins.load("datasets", name), BenchmarkModule))
 
 
 def check_benchmark(
