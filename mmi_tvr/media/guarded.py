@@ -93,7 +93,7 @@ class DecoderPool:
         self._stopped = False
 
     def sample(self, video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
-        """As `media.video.sample_with_info`; MediaError also for a file that hangs or crashes its decoder."""
+        """Return `media.video.sample_with_info`; MediaError also for a file that hangs or crashes its decoder."""
         if not self.limits.workers:
             return sample_with_info(video, fps, max_frames, size)
         seconds = self.limits.seconds + _size(video) / _BYTES_PER_SECOND

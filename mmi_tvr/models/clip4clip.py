@@ -40,7 +40,7 @@ def build(options: Options, *, device: str) -> Clip4Clip:
 
 
 def reads_checkpoint(name: str) -> bool:
-    """Any folder or hub name may hold a checkpoint of a layout that the towers know; `build` looks."""
+    """Return True: any folder or hub name may hold a checkpoint of a layout that the towers know; `build` looks."""
     return True
 
 

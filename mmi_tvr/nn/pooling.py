@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis where `mask` is true; exactly 0 elsewhere, also where a row has no true place."""
+    """Return the softmax over the last axis where `mask` is true; exactly 0 elsewhere, also in a row without any."""
     lowest = torch.finfo(scores.dtype).min
     return scores.masked_fill(~mask, lowest).softmax(dim=-1) * mask
 
@@ -24,7 +24,7 @@ class ResidualLinear(nn.Module):
         self.correction = zero_linear(width, width, bias=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
+        """Project (..., D) -> (..., D)."""
         projected: Tensor = vectors + self.correction(vectors)
         return projected
 
