@@ -23,9 +23,11 @@ from mmi_tvr.datasets._benchmarks import (
     Listing,
     SplitSize,
     VideoLocation,
+    checked_listing,
     held_out_ids,
     youtube_clip_locations,
 )
+from mmi_tvr.datasets._benchmarks.check import _intersect
 from mmi_tvr.datasets._benchmarks.videos import VideoFolder
 from mmi_tvr.errors import UsageError
 from mmi_tvr.types import Video
@@ -226,7 +228,25 @@ def test_a_clip_of_youtube_names_its_span(source: str, start: int, length: int) 
     assert (span.name, span.start, span.end) == (source, float(start), float(start + length))
 
 
+def test_a_span_of_no_length_is_part_of_the_name() -> None:
+    for name in ("x_5_5", "x_6_5", "x_a_5", "_1_2", "x_1"):
+        assert youtube_clip_locations(name) == (VideoLocation(name),)
+
+
 # Sizes
+
+
+def test_videos_without_captions_are_remarked_where_no_file_is_known_to_be_cut(tmp_path: Path) -> None:
+    files.document(tmp_path / "any.json", {})
+    annotations = Annotations(tmp_path)
+    assert annotations.complete
+    annotations.json("any.json")  # nobody says how many entries it should have
+    assert (annotations.complete, annotations.remarks) == (False, ())
+    videos = [AnnotatedVideo(name, captions, (VideoLocation(name),)) for name, captions in (("a", ("x",)), ("b", ()))]
+    listing = checked_listing(videos, SplitSize(2, None), annotations)
+    assert (ids(listing), listing.remarks) == (["a"], ("cut: 1 of 2 videos have captions",))
+    assert checked_listing(videos, SplitSize(2, None), annotations, ["a note"]).remarks == ("a note",)
+    assert checked_listing(videos[:1], SplitSize(1, None), annotations).remarks == ()
 
 
 def test_a_cut_file_is_used_and_said_to_be_cut(tmp_path: Path) -> None:
@@ -353,6 +373,20 @@ def test_the_own_file_is_taken_before_a_span_of_the_whole_one(tmp_path: Path) ->
         Video(tmp_path / "clips" / "gh_10_12.avi"),
         Video(tmp_path / "-i.mkv", 2.0, 5.0),
     ]
+
+
+def test_of_two_files_with_one_name_the_upper_one_counts(tmp_path: Path) -> None:
+    touch(tmp_path, "a/deep/video7.mp4", "video7.mp4", "b/video8.mp4", "a/video8.mp4")
+    folder = VideoFolder(tmp_path)
+    assert folder.path("video7") == tmp_path / "video7.mp4"
+    assert folder.path("video8.mp4") == tmp_path / "a" / "video8.mp4"
+
+
+def test_spans_that_only_touch_share_no_stretch() -> None:
+    first, second = VideoLocation("x", 0.0, 5.0), VideoLocation("x", 5.0, 9.0)
+    assert not _intersect(first, second)
+    assert not _intersect(second, first)
+    assert _intersect(first, VideoLocation("x", 4.9, 9.0))
 
 
 def test_a_folder_that_links_to_itself_is_walked_once(tmp_path: Path) -> None:

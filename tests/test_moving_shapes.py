@@ -402,6 +402,7 @@ def test_the_dataset_lists_samples_and_groups(tmp_path):
     assert specs[1] in [twin(specs[0], dataset.items[1].contrast, number) for number in range(20)]
     order = dataset_of(split="order", root=tmp_path)
     assert len(order.samples()) == 500
+    assert [item.contrast for item in order.items[:4]] == ["", "order"] * 2
     assert set(map(len, order.groups())) == {2}
 
 
@@ -508,6 +509,30 @@ def test_pool_questions_have_true_answers() -> None:
         pool = yaml.safe_load(config.find("prompts", about).read_text(encoding="utf-8"))
         assert set(answerable(about)) <= {entry["text"] for entry in pool["questions"]}
         assert len(answerable(about)) == len(set(answerable(about))) > 25
+
+
+def test_answers_about_one_thing_leave_out_the_others() -> None:
+    things = (("red", "ring", 1), ("blue", "cross", 1), ("green", "star", 1))
+    spec = scene((0, "blinks"), (1, "grows"), (0, "left"), things=things, relation="above")
+
+    def about_video(question: str) -> str:
+        return truth(question, "video")(spec, False)
+
+    def about_text(question: str) -> str:
+        return truth(question, "text")(spec, True)
+
+    assert about_video("What disappears, or is hidden for a while?") == "the red ring"
+    assert about_video("What stays in its place the whole time?") == "the green star"
+    assert about_text("What does the main subject do?") == "vanishes for a moment and moves left"
+    assert about_text("What is above or below something else?") == "the blue cross is below the red ring"
+    assert about_text("What is on the left, and what is on the right?") == "unknown"
+    assert "the blue cross is below the red ring" in about_video("Which thing is above or below another?")
+    assert about_video("What does the background look like?") == "plain"
+    assert truth("What does the background look like?", "video")(spec, True) == "unknown"
+    unstated = replace(spec, relation_stated=False)
+    assert truth("What is above or below something else?", "text")(unstated, True) == "unknown"
+    alone = scene((0, "left"), things=things[:1], relation="", relation_stated=False)
+    assert truth("Which thing is to the left of which?", "video")(alone, False) == "none"
 
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
