@@ -420,6 +420,14 @@ class TestStore:
         with pytest.raises(IndexMismatch):
             index.add(np.array([1]), unit(1))
 
+    def test_a_deletion_knows_what_another_process_has_written(self, tmp_path):
+        first, second = opened("flat", tmp_path), opened("flat", tmp_path)
+        first.add(np.array([1]), unit(1))
+        first.flush()
+        assert second.delete(np.array([1])) == 1
+        second.flush()
+        assert opened("flat", tmp_path).count() == 0
+
     def test_closing_flushes(self, tmp_path):
         index = opened("flat", tmp_path)
         index.add(np.array([1]), unit(1))
