@@ -64,6 +64,11 @@ def test_without_groups_every_usable_sample_stands_alone() -> None:
     assert sorted(sample for batch in batches for sample in batch["numbers"]) == usable
 
 
+def test_the_order_of_the_videos_hangs_on_the_seed() -> None:
+    orders = [[batch["numbers"] for batch in pairs(seed=seed).epoch(0)] for seed in (1, 2, 1)]
+    assert orders[0] == orders[2] != orders[1]
+
+
 def captions_of(data: PairBatches, epoch: int = 0) -> list[tuple[str, ...]]:
     """Which of its captions each video of an epoch has, batch by batch."""
     return [tuple(text.split()[1] for text in batch["texts"]) for batch in data.epoch(epoch)]

@@ -73,6 +73,15 @@ def test_what_changes_the_driver() -> None:
     assert predicted(10**8, own_storage=False, queries=10_000).driver == "cores for queries"
 
 
+def test_the_driver_is_that_of_a_year() -> None:
+    """Describing costs more than a month of the index's memory, and less than twelve."""
+    assert predicted(10**6, own_storage=False, answers=2_000).driver == "memory of the index"
+
+
+def test_more_nodes_hold_a_graph_that_one_cannot() -> None:
+    assert (predicted(10**7, nodes=1).index, predicted(10**7, nodes=100).index) == ("DISKANN", "HNSW")
+
+
 def test_larger_segments_search_faster() -> None:
     assert predicted(10**6, segment_gb=8).queries_per_core > 4 * predicted(10**6).queries_per_core
 
