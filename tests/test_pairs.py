@@ -62,6 +62,14 @@ def test_without_groups_every_usable_sample_stands_alone() -> None:
     usable = [0, 2, 3, 5, 7, 8, 9, 11]
     batches = list(pairs(usable).epoch(0))
     assert sorted(sample for batch in batches for sample in batch["numbers"]) == usable
+    assert [batch["numbers"] for batch in batches] != [batch["numbers"] for batch in pairs(usable).epoch(1)]
+
+
+def test_groups_without_a_usable_sample_change_no_order() -> None:
+    groups = [(n, n + 1) for n in range(0, COUNT, 2)]
+    usable = range(4, COUNT)
+    orders = [[batch["numbers"] for batch in pairs(usable, some).epoch(0)] for some in (groups, groups[2:])]
+    assert orders[0] == orders[1]
 
 
 def test_the_order_of_the_videos_hangs_on_the_seed() -> None:

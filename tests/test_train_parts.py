@@ -202,6 +202,7 @@ def test_matrices_decay_and_the_rest_does_not() -> None:
     with_muon = optimizer.build(groups, options.model_copy(update={"muon": ("heads",)}))
     assert [parameter.ndim for group in with_muon[1].param_groups for parameter in group["params"]] == [2, 2, 2]
     assert with_muon[1].param_groups[0]["weight_decay"] == 0.3
+    assert sum(len(group["params"]) for part in with_muon for group in part.param_groups) == len(parameters)
     with pytest.raises(UsageError, match="nothing to train"):
         optimizer.build({"a": []}, train_toy.options(learning_rates={"a": 1.0}))
 
