@@ -194,6 +194,13 @@ def test_cuts_leave_the_shortest_length_to_the_end_of_the_video() -> None:
         assert len(method.choose(frames, 1.5)) == count
 
 
+def test_the_first_segment_is_counted_from_the_start_of_the_video() -> None:
+    """Its first frame comes half a second later: a cut at one second leaves a whole second before it."""
+    frames = Frames(np.array([0.5, 1.0, 1.5]), plain([0, 250, 250]).pixels)
+    images = plugins.build("keyimages", "disparity", {"min_length": 0.8}).choose(frames, 3.0)
+    assert [image.start for image in images] == [0.0, 1.0]
+
+
 def test_uniform_takes_the_middles_of_equal_runs() -> None:
     frames = plain(list(range(9)))
     images = plugins.build("keyimages", "uniform", {"count": 3}).choose(frames, 4.5)
