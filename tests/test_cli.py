@@ -63,15 +63,15 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 def test_index_says_what_it_did_and_lists_bad_files(shell: Shell) -> None:
-    said = shell.first.stderr
+    messages = shell.first.stderr
     assert shell.first.stdout == ""
-    assert "5 added" in said
-    assert "1 copies" in said
-    assert "3 quarantined" in said
+    assert "5 added" in messages
+    assert "1 copies" in messages
+    assert "3 quarantined" in messages
     for name in ("sound.mp4", "empty.mp4", "text.mp4"):
-        assert name in said
-    assert ".hidden" not in said
-    assert "label_bridge" in said
+        assert name in messages
+    assert ".hidden" not in messages
+    assert "label_bridge" in messages
 
 
 def test_indexing_again_does_nothing_and_is_quick(shell: Shell) -> None:
@@ -232,9 +232,9 @@ def test_the_bundled_model_is_evaluated_kept_and_compared(shell: Shell) -> None:
         "report.json", "report.html", "heatmap.png",
     }  # fmt: skip
     shell(*words, "--output", "runs/bridge", "--model", "label_bridge")
-    found = shell.json("compare", "runs/bridge", "runs/ours")
-    gap = found["t2v"]["R@1"]
-    assert found["t2v"]["n"] == 12
+    comparison = shell.json("compare", "runs/bridge", "runs/ours")
+    gap = comparison["t2v"]["R@1"]
+    assert comparison["t2v"]["n"] == 12
     assert gap["low"] <= gap["value"] <= gap["high"]
     assert gap["value"] > 50  # one knows moving shapes, the other does not
     assert "ours minus bridge" in shell("compare", "runs/bridge", "runs/ours").stdout
@@ -249,9 +249,9 @@ def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_p
     shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 4)
     library = tmp_path / "library"
     shell("index", clips / "videos", "--library", library, "--model", "moving-shapes")
-    told = (clips / "captions.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")
-    hits = shell.json("search", told[1], "--library", library, "--min-relevance", 0)["hits"]
-    assert hits[0]["path"].endswith(told[0])
+    row = (clips / "captions.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")
+    hits = shell.json("search", row[1], "--library", library, "--min-relevance", 0)["hits"]
+    assert hits[0]["path"].endswith(row[0])
     shell("index", "--library", library)  # nothing is said about the model: it stays
     shell("index", "--library", library, "--model", "label_bridge", code=1)
     shell("index", "--library", library, "--model", "label_bridge", "--rebuild")
@@ -265,29 +265,29 @@ def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_p
 def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> None:
     clips, library = tmp_path / "shapes", tmp_path / "library"
     shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 3)
-    made = pools(tmp_path / "pools", ["What is there?", "What happens?"], ["What is there?", "What moves?"])
+    pool_paths = pools(tmp_path / "pools", ["What is there?", "What happens?"], ["What is there?", "What moves?"])
     config = tmp_path / "settings.yaml"
-    config.write_text(json.dumps({"rerank": {"answerer": {"name": "fake"}, "lambda_s": 0.3, **made}}))
+    config.write_text(json.dumps({"rerank": {"answerer": {"name": "fake"}, "lambda_s": 0.3, **pool_paths}}))
     words = ("index", clips / "videos", "--library", library, "--model", "moving-shapes", "--config", config)
     described = shell.json(*words, "--describe")["described"]
     assert (described["videos"], described["answers"], described["incomplete"]) == (3, 6, [])
     words = ("search", "a [red] circle", "--library", library, "--min-relevance", 0)
     assert all("skeleton" not in hit for hit in shell.json(*words, "--no-rerank")["hits"])
     page = tmp_path / "page.html"
-    found = shell.json(*words, "--rerank", "--html", page)
-    assert len(found["hits"]) == 3
-    for hit in found["hits"]:
-        told = hit["skeleton"]
-        assert set(told) == {"text", "video", "probability", "cosine", "joint", "missing"}
-        assert told["text"][0] == {"question": "What is there?", "answer": "a [red] circle"}
-        assert [line["question"] for line in told["video"]] == ["What is there?", "What moves?"]
-        assert set(told["video"][0]) == {"question", "answer", "times"}
-        assert len(told["video"][0]["times"]) == int(told["video"][0]["answer"].split()[0])  # "N key images"
-        assert told["joint"] == pytest.approx(0.6 * told["cosine"] + 0.3 * told["probability"])
-    joint = [hit["skeleton"]["joint"] for hit in found["hits"]]
+    answer = shell.json(*words, "--rerank", "--html", page)
+    assert len(answer["hits"]) == 3
+    for hit in answer["hits"]:
+        skeleton = hit["skeleton"]
+        assert set(skeleton) == {"text", "video", "probability", "cosine", "joint", "missing"}
+        assert skeleton["text"][0] == {"question": "What is there?", "answer": "a [red] circle"}
+        assert [line["question"] for line in skeleton["video"]] == ["What is there?", "What moves?"]
+        assert set(skeleton["video"][0]) == {"question", "answer", "times"}
+        assert len(skeleton["video"][0]["times"]) == int(skeleton["video"][0]["answer"].split()[0])  # "N key images"
+        assert skeleton["joint"] == pytest.approx(0.6 * skeleton["cosine"] + 0.3 * skeleton["probability"])
+    joint = [hit["skeleton"]["joint"] for hit in answer["hits"]]
     assert joint == sorted(joint, reverse=True)
     text = page.read_text(encoding="utf-8")
-    pictures = sum(len(hit["skeleton"]["video"][0]["times"]) for hit in found["hits"])
+    pictures = sum(len(hit["skeleton"]["video"][0]["times"]) for hit in answer["hits"])
     assert text.count("data:image/jpeg;base64,") == pictures + 3
     assert text.count("What moves?") == 3
     printed = shell(*words, "--explain").stdout
@@ -298,9 +298,9 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
 
 
 def test_models_and_doctor(shell: Shell) -> None:
-    found = shell.json("models")
-    assert {each["name"] for each in found["models"]} == {"clip4clip", "label_bridge", "mmi", "moving-shapes"}
-    assert found["auto"]["name"] == "label_bridge"
+    listing = shell.json("models")
+    assert {each["name"] for each in listing["models"]} == {"clip4clip", "label_bridge", "mmi", "moving-shapes"}
+    assert listing["auto"]["name"] == "label_bridge"
     assert "label_bridge" in shell("models").stdout
     checks = {check["name"]: check for check in shell.json("doctor")["checks"]}
     assert checks["torch"]["ok"]
