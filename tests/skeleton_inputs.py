@@ -1,4 +1,4 @@
-"""Question pools with their choice made, in a folder of their own; and videos that are never decoded."""
+"""What skeletons are made from: question pools whose questions are all selected, and videos that are never decoded."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def questions(*texts: str) -> tuple[PoolQuestion, ...]:
     return tuple(PoolQuestion(f"q{at}", text, "entities") for at, text in enumerate(texts))
 
 
-def pools(folder: Path, texts: Sequence[str], videos: Sequence[str]) -> dict[str, str]:
+def pools(folder: Path, text_questions: Sequence[str], video_questions: Sequence[str]) -> dict[str, str]:
     """Two pools, all of whose questions are chosen: options of `rerank.skeleton`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for about, asked in (("text", texts), ("video", videos)):
-        lines = (f"- {{id: {about}{at}, kind: entities, text: '{text}'}}\n" for at, text in enumerate(asked))
+    for about, texts in (("text", text_questions), ("video", video_questions)):
+        lines = (f"- {{id: {about}{at}, kind: entities, text: '{text}'}}\n" for at, text in enumerate(texts))
         (folder / f"{about}.yaml").write_text(f"about: {about}\nquestions:\n{''.join(lines)}", encoding="utf-8")
-        found = pool.load(folder / f"{about}.yaml")
-        groups = tuple(selection.QuestionCluster(question.id, {question.id: 0.0}) for question in found.enabled)
-        made = selection.Selection(
-            about=found.about, pool=found.digest(), model="none", fingerprint="none", rule="closest", k=len(groups),
+        loaded = pool.load(folder / f"{about}.yaml")
+        groups = tuple(selection.QuestionCluster(question.id, {question.id: 0.0}) for question in loaded.enabled)
+        selected = selection.Selection(
+            about=loaded.about, pool=loaded.digest(), model="none", fingerprint="none", rule="closest", k=len(groups),
             seed=0, stability=1.0, silhouettes={}, clusters=groups,
         )  # fmt: skip
-        selection.write(made, found)
+        selection.write(selected, loaded)
     return {about: str(folder / f"{about}.yaml") for about in ("text", "video")}
 
 
