@@ -23,8 +23,8 @@ def main() -> None:
         parser.error(f"{args.folder} is there already")
     print("kind", "file", "key images, or why there are none", sep="\t")
     for each in corpus(args.folder, args.seed):
-        found = f"{each.outcome} or more" if each.damaged and isinstance(each.outcome, int) else each.outcome
-        print(each.kind, ascii(each.name)[1:-1], "walked: it is a folder" if found is None else found, sep="\t")
+        outcome = f"{each.outcome} or more" if each.damaged and isinstance(each.outcome, int) else each.outcome
+        print(each.kind, ascii(each.name)[1:-1], "walked: it is a folder" if outcome is None else outcome, sep="\t")
     if args.mutants:
         (args.folder / "mutants").mkdir()
         for name, content in islice(mutants(whole_files(args.folder), args.seed), args.mutants):

@@ -37,8 +37,8 @@ def _compare(about: str, count: int, repeats: int) -> Iterator[str]:
         name: plugins.build("answerers", "transformers", {"batch": batch}, device="cpu", model=model)
         for name, batch in ((TOGETHER, 32), ("one at a time", 1))
     }
-    said = [list(map(str, answerer.answer(asks))) for answerer in answerers.values()]
-    same = sum(one == other for one, other in zip(*said, strict=True))
+    answers = [list(map(str, answerer.answer(asks))) for answerer in answerers.values()]
+    same = sum(one == other for one, other in zip(*answers, strict=True))
     contenders = {name: (lambda answerer=each: answerer.answer(asks)) for name, each in answerers.items()}
     seconds = rounds(contenders, repeats, warm_up=False)
     yield from table(f"answers of transformers: {count} questions about {about}", seconds, TOGETHER)
@@ -50,15 +50,15 @@ def _asks(model: Any, about: str, count: int) -> list[Any]:
     from mmi_tvr.types import AnswerRequest, Features
 
     random = np.random.default_rng(0)
-    found = []
+    requests = []
     for number in range(count):
         question = QUESTIONS[number % len(QUESTIONS)]
         if about == "texts":
-            found.append(AnswerRequest(question, text=SENTENCE * random.integers(1, 4)))
+            requests.append(AnswerRequest(question, text=SENTENCE * random.integers(1, 4)))
             continue
         shown = int(random.integers(1, KEY_IMAGES + 1))
         pictures = random.integers(0, 256, (shown, model.image_size, model.image_size, 3), dtype=np.uint8)
-        found.append(
+        requests.append(
             AnswerRequest(question, features=Features(np.zeros((shown, 3)), model.encode_images(list(pictures))))
         )
-    return found
+    return requests

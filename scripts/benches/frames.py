@@ -76,18 +76,18 @@ def _ffmpeg(path: Path, rate: float, width: int, height: int) -> int:
 def _opencv(path: Path, count: int, width: int, height: int, decode_all: bool) -> int:
     capture = cv2.VideoCapture(str(path))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    wanted = _middles(total, count)
+    frame_numbers = _middles(total, count)
     frames = []
     for number in range(total):
         if decode_all:
             ok, frame = capture.read()
         else:
             ok = capture.grab()
-            if ok and number in wanted:
+            if ok and number in frame_numbers:
                 ok, frame = capture.retrieve()
         if not ok:
             break
-        if number in wanted:
+        if number in frame_numbers:
             small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
             frames.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
     capture.release()

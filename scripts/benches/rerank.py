@@ -60,13 +60,13 @@ def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
 def _skeletons(videos: int) -> list[str]:
     """The text skeleton of a caption, then those of so many videos."""
     specs = plugins.build("datasets", "moving_shapes", {"count": videos}).specs()
-    asked = {about: selection.selected_questions(pool.load(about)) for about in ("text", "video")}
+    questions = {about: selection.selected_questions(pool.load(about)) for about in ("text", "video")}
 
-    def said(about: str, number: int) -> str:
-        told = about == "text"
-        return "; ".join(truth(question.text, about)(specs[number], told) for question in asked[about])
+    def skeleton(about: str, number: int) -> str:
+        of_text = about == "text"
+        return "; ".join(truth(question.text, about)(specs[number], of_text) for question in questions[about])
 
-    return [said("text", 0), *(said("video", number) for number in range(videos))]
+    return [skeleton("text", 0), *(skeleton("video", number) for number in range(videos))]
 
 
 def _search(folder: Path, model: object, videos: int, repeats: int) -> Iterator[str]:
@@ -81,12 +81,14 @@ def _search(folder: Path, model: object, videos: int, repeats: int) -> Iterator[
         stages: dict[str, dict[str, list[float]]] = {"plain": defaultdict(list), "re-ranked": defaultdict(list)}
 
         def search(name: str) -> None:
-            found = library.search(next(queries), min_relevance=0, rerank=name == "re-ranked")
-            for stage, seconds in found.seconds.items():
+            results = library.search(next(queries), min_relevance=0, rerank=name == "re-ranked")
+            for stage, seconds in results.seconds.items():
                 stages[name][stage].append(seconds)
 
         contenders = {name: (lambda name=name: search(name)) for name in stages}
         yield from table(f"search among {videos} videos, a new query each time", rounds(contenders, repeats), "plain")
-    for name, found in stages.items():
-        parts = ", ".join(f"{stage} {statistics.median(own) * 1000:.1f}" for stage, own in found.items())
+    for name, stage_seconds in stages.items():
+        parts = ", ".join(
+            f"{stage} {statistics.median(seconds) * 1000:.1f}" for stage, seconds in stage_seconds.items()
+        )
         yield f"  {name}: ms by stage: {parts}"

@@ -54,23 +54,23 @@ def _index(folder: Path, library: Path) -> tuple[dict[str, int | str], float]:
 
 def _corpus(folder: Path) -> Iterator[str]:
     odd = corpus(folder / "odd")
-    found, seconds = _index(folder / "odd", folder / "odd library")
-    wrong = [each for each in odd if not each.agrees(found.get(each.name))]
+    actual, seconds = _index(folder / "odd", folder / "odd library")
+    wrong = [each for each in odd if not each.agrees(actual.get(each.name))]
     yield f"robustness: {len(odd)} odd files in {seconds:.1f} s, {len(wrong)} with another outcome than expected"
     for kind in dict.fromkeys(each.kind for each in odd):
-        fates = [found.get(each.name) for each in odd if each.kind == kind]
+        fates = [actual.get(each.name) for each in odd if each.kind == kind]
         works = sum(isinstance(fate, int) for fate in fates)
         yield f"  {kind:<20} {works:4} work, {len(fates) - works:3} do not"
     for each in wrong:
-        yield f"  {each.name!a}: {found.get(each.name)}, expected: {each.outcome}"
+        yield f"  {each.name!a}: {actual.get(each.name)}, expected: {each.outcome}"
 
 
 def _mutants(folder: Path, count: int) -> Iterator[str]:
     (folder / "mutants").mkdir()
     for name, content in islice(mutants(whole_files(folder)), count):
         (folder / "mutants" / name).write_bytes(content)
-    found, seconds = _index(folder / "mutants", folder / "mutants library")
-    fates = Counter("work" if isinstance(fate, int) else _kind(fate) for fate in found.values())
+    actual, seconds = _index(folder / "mutants", folder / "mutants library")
+    fates = Counter("work" if isinstance(fate, int) else _kind(fate) for fate in actual.values())
     lost = count - sum(fates.values())
     yield f"{count} randomly damaged files in {seconds:.1f} s"
     for fate in ("work", *sorted(set(fates) - {"work", *BUGS.values()}), *BUGS.values()):

@@ -50,7 +50,7 @@ def _features(cache: Path, videos: int, repeats: int) -> Iterator[str]:
     from mmi_tvr.features.lazy import stored_features
 
     model, paths, method, _ = _parts(videos)
-    made = stored_features(paths, model, method, FeatureCache(cache))
+    stored = stored_features(paths, model, method, FeatureCache(cache))
 
     def read() -> object:
         return stored_features(paths, model, method, FeatureCache(cache))[:]
@@ -61,7 +61,7 @@ def _features(cache: Path, videos: int, repeats: int) -> Iterator[str]:
 
     seconds = timing.rounds({"cached": read, "decoded again": decode}, min(repeats, 3))
     yield from timing.table(f"training: features of {videos} videos", seconds, "cached")
-    features = made[:]
+    features = stored[:]
     started = time.perf_counter()
     model.embed_videos(features)
     yield f"  embedding from features: {videos / (time.perf_counter() - started):.0f} videos/s"
