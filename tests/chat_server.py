@@ -40,14 +40,14 @@ class ChatServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                server.heard(self, None)
+                server.record(self, None)
                 if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
                     return server.reply(self, 401, b'{"error": {"message": "who are you?"}}')
                 return server.reply(self, 200, json.dumps({"data": [{"id": name} for name in server.models]}).encode())
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.heard(self, body)
+                server.record(self, body)
                 server.chat(self, body)
 
             def log_message(self, *_: object) -> None:
@@ -72,11 +72,11 @@ class ChatServer:
         self._http.server_close()
         self._thread.join()
 
-    def asked(self, word: str) -> int:
+    def request_count(self, word: str) -> int:
         """How often a question with this word came."""
-        return sum(word in told(body) for method, _, _, body in self.requests if method == "POST")
+        return sum(word in prompt_text(body) for method, _, _, body in self.requests if method == "POST")
 
-    def heard(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
+    def record(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
         key = handler.headers.get("Authorization", "")
         with self._lock:
             self.requests.append((handler.command, handler.path, key, body))
@@ -93,7 +93,7 @@ class ChatServer:
                 self._under_way -= 1
 
     def chat(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
-        text = told(body)
+        text = prompt_text(body)
         with self._lock:
             self._seen[text] += 1
             first = self._seen[text] == 1
@@ -129,6 +129,6 @@ class ChatServer:
         handler.wfile.write(body)
 
 
-def told(body: Any) -> str:
+def prompt_text(body: Any) -> str:
     """The words of a request."""
     return "".join(part["text"] for part in body["messages"][0]["content"] if part["type"] == "text")

@@ -80,32 +80,32 @@ def video(model: Mmi, question: str, count: int, seed: int = 0) -> AnswerRequest
 
 def asks(model: Mmi) -> list[AnswerRequest]:
     """Texts and videos in turn, of all lengths."""
-    found = []
+    requests = []
     for at, question in enumerate(QUESTIONS):
-        found.append(AnswerRequest(question, text="a red circle moves left then grows " * (1 + at % 2)))
-        found.append(video(model, question, 1 + (5 * at) % 4, seed=at))
-    return found
+        requests.append(AnswerRequest(question, text="a red circle moves left then grows " * (1 + at % 2)))
+        requests.append(video(model, question, 1 + (5 * at) % 4, seed=at))
+    return requests
 
 
 def transformers(model: Mmi, **values: Any) -> Answerer:
-    found = plugins.build("answerers", "transformers", {"max_tokens": MOST, **values}, device="cpu", model=model)
-    assert isinstance(found, Answerer)
-    return found
+    answerer = plugins.build("answerers", "transformers", {"max_tokens": MOST, **values}, device="cpu", model=model)
+    assert isinstance(answerer, Answerer)
+    return answerer
 
 
 def client(server: ChatServer, **values: Any) -> Answerer:
-    found = plugins.build("answerers", "openai", {"base_url": server.url, **QUICK, **values})
-    assert isinstance(found, Answerer)
-    return found
+    answerer = plugins.build("answerers", "openai", {"base_url": server.url, **QUICK, **values})
+    assert isinstance(answerer, Answerer)
+    return answerer
 
 
 def texts(*questions: str) -> list[AnswerRequest]:
     return [AnswerRequest(question, text="a red circle") for question in questions]
 
 
-def readable(found: list[str | AnswerError]) -> list[str]:
+def readable(answers: list[str | AnswerError]) -> list[str]:
     """Answers, and errors as their messages with a mark, so that they can be compared."""
-    return [each if isinstance(each, str) else f"! {each}" for each in found]
+    return [each if isinstance(each, str) else f"! {each}" for each in answers]
 
 
 # One contract for all
@@ -117,9 +117,9 @@ def answerer(request: pytest.FixtureRequest, model: Mmi, server: ChatServer) -> 
         return transformers(model)
     if request.param == "openai":
         return client(server)
-    found = plugins.build("answerers", "fake", {"sees": request.param.rpartition(" ")[2]})
-    assert isinstance(found, Answerer)
-    return found
+    fake = plugins.build("answerers", "fake", {"sees": request.param.rpartition(" ")[2]})
+    assert isinstance(fake, Answerer)
+    return fake
 
 
 def test_every_question_has_its_answer_or_its_error_in_its_place(answerer: Answerer, model: Mmi) -> None:
@@ -130,15 +130,17 @@ def test_every_question_has_its_answer_or_its_error_in_its_place(answerer: Answe
         AnswerRequest("no", features=Features(np.zeros((0, 3)), {"patches": np.zeros((0, 4, 32))})),
     ]  # fmt: skip
     steps: list[int] = []
-    found = readable(answerer.answer(mixed, lambda: steps.append(1)))
+    answers = readable(answerer.answer(mixed, lambda: steps.append(1)))
     assert len(steps) == len(mixed)
-    assert found[0] == "! the question is empty"
-    assert found[4] == "! the text that is asked about is empty"
+    assert answers[0] == "! the question is empty"
+    assert answers[4] == "! the text that is asked about is empty"
     assert (
-        found[5] == found[-1] == f"! a question about a video that comes without {answerer.video_input} of key images"
+        answers[5]
+        == answers[-1]
+        == f"! a question about a video that comes without {answerer.video_input} of key images"
     )
     alone = [readable(answerer.answer([ask]))[0] for ask in good]
-    assert [*found[1:4], *found[6:-1]] == alone
+    assert [*answers[1:4], *answers[6:-1]] == alone
     assert len(set(alone)) > 2, "different questions have different answers"
     assert all(text == " ".join(text.split()) for text in alone)
     assert answerer.answer([]) == []
@@ -160,8 +162,8 @@ def test_the_fingerprint_of_fake_answers_is_of_what_changes_them() -> None:
 
 @pytest.mark.parametrize("batch", [1, 3, 32])
 def test_the_batch_size_changes_no_answer(model: Mmi, batch: int) -> None:
-    wanted = readable(transformers(model, batch=1).answer(asks(model)))
-    assert readable(transformers(model, batch=batch).answer(asks(model))) == wanted
+    one_by_one = readable(transformers(model, batch=1).answer(asks(model)))
+    assert readable(transformers(model, batch=batch).answer(asks(model))) == one_by_one
 
 
 def test_what_is_asked_about_matters(model: Mmi) -> None:
@@ -171,8 +173,8 @@ def test_what_is_asked_about_matters(model: Mmi) -> None:
     turned = {name: array[::-1] for name, array in ask.features.arrays.items()}
     backwards = AnswerRequest(ask.question, features=Features(ask.features.segments, turned))
     others = [video(model, ask.question, 4, seed) for seed in range(1, 6)]
-    said = transformers(model, max_tokens=12).answer([ask, *others])
-    assert len(set(map(str, said))) > 3
+    answers = transformers(model, max_tokens=12).answer([ask, *others])
+    assert len(set(map(str, answers))) > 3
     reader = vllm.build(vllm.Options(), device="cpu", model=model)._reader
     one, other = reader.visual_tokens([ask]), reader.visual_tokens([backwards])
     assert torch.equal(one, other.flip(0))
@@ -182,10 +184,10 @@ def test_what_is_asked_about_matters(model: Mmi) -> None:
 def test_a_question_too_long_fails_alone(model: Mmi) -> None:
     long = AnswerRequest("red " * 2500, text="a red circle")  # 10,000 characters
     many = video(model, "no", 32)
-    found = transformers(model).answer([*texts("a red circle"), long, many, *texts("yes")])
-    assert isinstance(found[0], str)
-    assert isinstance(found[3], str)
-    assert {str(found[1]), str(found[2])} == {"too long: the model reads 122 tokens before it speaks"}
+    answers = transformers(model).answer([*texts("a red circle"), long, many, *texts("yes")])
+    assert isinstance(answers[0], str)
+    assert isinstance(answers[3], str)
+    assert {str(answers[1]), str(answers[2])} == {"too long: the model reads 122 tokens before it speaks"}
     room = tiny_llava.LANGUAGE["max_position_embeddings"]
     just = AnswerRequest("red " * 60, text="a")
     length = model.network.llava.token_counts(
@@ -199,8 +201,8 @@ def test_a_question_too_long_fails_alone(model: Mmi) -> None:
 def test_a_long_text_is_cut(model: Mmi) -> None:
     words = prompt_templates.answer()
     one, other = ("red " * words.quoted, "red " * words.quoted + "blue " * 5000)
-    found = transformers(model, max_tokens=1).answer([AnswerRequest("no", text=one), AnswerRequest("no", text=other)])
-    assert str(found[0]) == str(found[1])
+    answers = transformers(model, max_tokens=1).answer([AnswerRequest("no", text=one), AnswerRequest("no", text=other)])
+    assert str(answers[0]) == str(answers[1])
 
 
 HOSTILE = st.lists(
@@ -257,8 +259,8 @@ def test_features_of_another_model_are_refused(model: Mmi) -> None:
 
 
 def test_the_model_is_shared(model: Mmi) -> None:
-    found = transformers(model)
-    assert found._reader.llava is model.network.llava  # type: ignore[attr-defined]
+    answerer = transformers(model)
+    assert answerer._reader.llava is model.network.llava  # type: ignore[attr-defined]
 
 
 def test_without_its_adapter_a_trained_model_answers_as_the_base_does(
@@ -274,27 +276,27 @@ def test_without_its_adapter_a_trained_model_answers_as_the_base_does(
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     training.save(tmp_path)
     trained = plugins.build("models", "mmi", {"weights": str(tmp_path)}, device="cpu")
-    asked, query = asks(model), [Query("a red circle")]
+    requests, query = asks(model), [Query("a red circle")]
     before = trained.embed_queries(query)
     as_base, as_trained = transformers(trained, adapter=False), transformers(trained)
-    said = readable(as_base.answer(asked))
-    assert said == readable(transformers(model).answer(asked))
-    assert said != readable(as_trained.answer(asked))
+    answers = readable(as_base.answer(requests))
+    assert answers == readable(transformers(model).answer(requests))
+    assert answers != readable(as_trained.answer(requests))
     assert as_base.fingerprint() != as_trained.fingerprint()
     np.testing.assert_array_equal(trained.embed_queries(query), before)  # which is adapted, as ever
 
 
 def test_the_fingerprint_follows_words_and_model(model: Mmi, tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text(
+    template = tmp_path / "own.yaml"
+    template.write_text(
         'text: "{text}? {question}"\nvideo: "{images} {question}"\nmax_tokens: 6\nquoted: 8\n', encoding="utf-8"
     )
-    found = [
-        transformers(model), transformers(model, max_tokens=7), transformers(model, template=str(own)),
+    answerers = [
+        transformers(model), transformers(model, max_tokens=7), transformers(model, template=str(template)),
         transformers(Mmi(model.options.model_copy(update={"inductive": False}), "cpu")),
     ]  # fmt: skip
-    assert len({each.fingerprint() for each in found}) == 4
-    assert transformers(model, batch=1).fingerprint() == found[0].fingerprint()
+    assert len({each.fingerprint() for each in answerers}) == 4
+    assert transformers(model, batch=1).fingerprint() == answerers[0].fingerprint()
 
 
 # Llava.generate
@@ -308,39 +310,43 @@ def test_generation_is_that_of_transformers_from_pixels(checkpoint: Path, most: 
     visual = ours.project(towers.load(whole, regions=GRID, device="cpu").pixel_features(pixels)["patches"])
     prompts = ["<image> a red circle moves left then grows", "<image><image> yes"]
     theirs = LlavaForConditionalGeneration.from_pretrained(checkpoint).eval()
-    wanted = []
-    for prompt, own in zip(prompts, (pixels[:1], pixels[1:]), strict=True):
-        ids = ours.inputs([prompt], torch.zeros(len(own), tiny_llava.SIDE**2, ours.width)).ids
-        said = theirs.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=own, max_new_tokens=most, do_sample=False
+    expected = []
+    for prompt, images in zip(prompts, (pixels[:1], pixels[1:]), strict=True):
+        ids = ours.inputs([prompt], torch.zeros(len(images), tiny_llava.SIDE**2, ours.width)).ids
+        generated = theirs.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=images,
+            max_new_tokens=most,
+            do_sample=False,
         )
-        wanted.append(ours.tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True))
-    assert ours.generate(prompts, visual.detach(), most) == wanted
-    assert any(wanted)
+        expected.append(ours.tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True))
+    assert ours.generate(prompts, visual.detach(), most) == expected
+    assert any(expected)
 
 
 def test_generation_stops_at_an_end_token(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one row ends early the other goes on; nothing behind an end is said; there may be several ends."""
     model = llava.load(LlavaOptions(checkpoint=str(checkpoint), grid=GRID, lora=None), device="cpu")
     prompts = ["a red circle", "yes a blue square moves", "left"]
-    whole = [said.split() for said in model.generate(prompts, None, 12)]
+    whole = [reply.split() for reply in model.generate(prompts, None, 12)]
     row = next(row for row, words in enumerate(whole) if len(set(words)) > 1)
     end = next(word for word in whole[row] if word != whole[row][0])
     ids = [2, model.tokenizer.convert_tokens_to_ids(end)]
     monkeypatch.setattr(model.base.generation_config, "eos_token_id", ids)
-    stopped = [said.split() for said in model.generate(prompts, None, 12)]
+    stopped = [reply.split() for reply in model.generate(prompts, None, 12)]
     for before, after in zip(whole, stopped, strict=True):
-        own = before.index(end) if end in before else len(before)
-        assert [word for word in after if word != end] == before[:own]
+        length = before.index(end) if end in before else len(before)
+        assert [word for word in after if word != end] == before[:length]
     assert stopped[row] != whole[row]
 
 
 def test_lengths_count_pictures(model: Mmi) -> None:
-    own: Llava = model.network.llava
+    language_model: Llava = model.network.llava
     for prompt, images in (("<image><image> a red circle", 2), ("a red circle", 0)):
-        visual = torch.zeros(images, GRID**2, own.width) if images else None
-        assert own.token_counts([prompt]) == [own.inputs([prompt], visual).ids.shape[1]]
-    assert own.token_counts([]) == []
+        visual = torch.zeros(images, GRID**2, language_model.width) if images else None
+        assert language_model.token_counts([prompt]) == [language_model.inputs([prompt], visual).ids.shape[1]]
+    assert language_model.token_counts([]) == []
 
 
 # fake
@@ -382,5 +388,5 @@ def test_the_examples_of_the_page_run(code: str, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), ids=["openai", "vllm"])
 def test_the_settings_of_the_page_are_options(text: str) -> None:
     values = yaml.safe_load(text)
-    found = plugins.options("answerers", values.pop("name"), values)
-    assert values.keys() <= found.model_fields_set
+    options = plugins.options("answerers", values.pop("name"), values)
+    assert values.keys() <= options.model_fields_set

@@ -94,8 +94,8 @@ def test_captions_find_their_videos(setup) -> None:
     [("order", 88), ("direction", 95), ("relation", 92), ("colour", 95), ("shape", 95), ("count", 90)],
 )
 def test_twins_are_told_apart(setup, kind: str, least: float) -> None:
-    found = contrast_accuracy(pair_scores(setup[0], samples(kind, 60), embedder(setup)))
-    assert found.accuracy >= least
+    contrast = contrast_accuracy(pair_scores(setup[0], samples(kind, 60), embedder(setup)))
+    assert contrast.accuracy >= least
 
 
 def test_questions_are_answered_as_they_are_true(setup) -> None:
@@ -127,9 +127,11 @@ def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> 
     }
     judge = LlavaJudge(setup[0])
     own_first = [
-        bool(np.greater(*judge.probabilities(skeletons["text"][own], [skeletons["video"][at] for at in (own, twin)])))
+        bool(
+            np.greater(*judge.probabilities(skeletons["text"][video], [skeletons["video"][at] for at in (video, twin)]))
+        )
         for pair in dataset.groups()
-        for own, twin in itertools.permutations(pair)
+        for video, twin in itertools.permutations(pair)
     ]
     assert len(own_first) == 60
     assert 100 * np.mean(own_first) >= least

@@ -45,8 +45,8 @@ EXAMPLES = [example(colour) for colour in SHOWN]
 
 
 def answerer(**options: object) -> FakeAnswerer:
-    made: FakeAnswerer = plugins.build("answerers", "fake", options)
-    return made
+    fake: FakeAnswerer = plugins.build("answerers", "fake", options)
+    return fake
 
 
 def pool_of(*texts: str, about: str = "text") -> Pool:
@@ -61,31 +61,31 @@ def blobs(counts: Sequence[int], spread: float = 0.05) -> np.ndarray:
 
 def test_a_question_is_the_mean_of_its_words_each_embedded_once() -> None:
     model = Counting()
-    found = clustering.question_vectors(["Red, blue?", "BLUE red blue", "…"], model)
+    vectors = clustering.question_vectors(["Red, blue?", "BLUE red blue", "…"], model)
     red, blue, dots = FakeModel().embed_queries([Query(text) for text in ("red", "blue", "…")]).astype(float)
-    np.testing.assert_allclose(found, [(red + blue) / 2, (red + 2 * blue) / 3, dots], atol=1e-6)
+    np.testing.assert_allclose(vectors, [(red + blue) / 2, (red + 2 * blue) / 3, dots], atol=1e-6)
     assert sorted(model.queries) == ["blue", "red", "…"]
 
 
 def test_the_number_of_clusters_is_found() -> None:
-    found = clustering.cluster(blobs([6, 9, 5]))
-    assert found.k == 3
-    assert found.labels.tolist() == [0] * 6 + [1] * 9 + [2] * 5
-    assert max(found.silhouettes, key=lambda k: found.silhouettes[k]) == 3
-    assert list(found.silhouettes) == list(range(2, 13))
-    assert found.stability == 1.0
+    clusters = clustering.cluster(blobs([6, 9, 5]))
+    assert clusters.k == 3
+    assert clusters.labels.tolist() == [0] * 6 + [1] * 9 + [2] * 5
+    assert max(clusters.silhouettes, key=lambda k: clusters.silhouettes[k]) == 3
+    assert list(clusters.silhouettes) == list(range(2, 13))
+    assert clusters.stability == 1.0
 
 
 def test_groups_are_sorted_by_distance_to_their_centre() -> None:
     points = blobs([4, 3, 8], spread=0.5)
-    found = clustering.cluster(points, 3)
-    assert not found.silhouettes
-    for label, group in enumerate(found.groups()):
-        centre = points[found.labels == label].mean(axis=0)
-        np.testing.assert_allclose(found.centres[label], centre)
+    clusters = clustering.cluster(points, 3)
+    assert not clusters.silhouettes
+    for label, group in enumerate(clusters.groups()):
+        centre = points[clusters.labels == label].mean(axis=0)
+        np.testing.assert_allclose(clusters.centres[label], centre)
         distances = np.linalg.norm(points[list(group)] - centre, axis=1)
         assert (np.diff(distances) >= -1e-6).all()
-    assert sorted(each for group in found.groups() for each in group) == list(range(15))
+    assert sorted(each for group in clusters.groups() for each in group) == list(range(15))
 
 
 @settings(max_examples=25, deadline=None)
@@ -112,21 +112,21 @@ def test_nearly_the_same_whatever_all_have_in_common() -> None:
     assert clustering.similar_pairs(points[:1], 0.0) == []
 
 
-def grouped(found: Pool, labels: Sequence[int], distances: Sequence[float]) -> clustering.Clustering:
+def grouped(pool: Pool, labels: Sequence[int], distances: Sequence[float]) -> clustering.Clustering:
     return clustering.Clustering(np.array(labels), np.array(distances), np.zeros((max(labels) + 1, 2)), {}, 1.0)
 
 
 def choose(
-    found: Pool, clusters: clustering.Clustering, who: FakeAnswerer, rule: trials.Rule, **options: object
+    pool: Pool, clusters: clustering.Clustering, who: FakeAnswerer, rule: trials.Rule, **options: object
 ) -> list[trials.Trial]:
     limits = trials.TrialOptions(**options)  # type: ignore[arg-type]
-    return trials.run_trials(found, clusters, EXAMPLES, who, FakeModel(), rule, limits)
+    return trials.run_trials(pool, clusters, EXAMPLES, who, FakeModel(), rule, limits)
 
 
 def test_the_answer_finds_its_video_and_hedges_do_not() -> None:
-    found = pool_of("What is it?", "Who is it?", "Which door?")
+    pool = pool_of("What is it?", "Who is it?", "Which door?")
     who = answerer(answers={"Who is it?": "Not visible."}, fail=["Which door?"])
-    results = choose(found, grouped(found, [0, 0, 0], [3, 2, 1]), who, "argmin")
+    results = choose(pool, grouped(pool, [0, 0, 0], [3, 2, 1]), who, "argmin")
     assert [trial.question.id for trial in results] == ["t03", "t02", "t01"]
     failed, hedged, good = results
     assert [each.rank for each in good.demonstrations] == [1, 1, 1, 1]
@@ -140,26 +140,26 @@ def test_the_answer_finds_its_video_and_hedges_do_not() -> None:
 
 def test_argmin_goes_by_length_then_rank_then_distance() -> None:
     long = "What, if you were asked by somebody who cannot see it, would you say is there?"
-    found = pool_of(long, "What is it?", "Who is it?", "Why is it?")
+    pool = pool_of(long, "What is it?", "Who is it?", "Why is it?")
     who = answerer(answers={"Who is it?": "red", "Why is it?": "red"})
-    results = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), who, "argmin")
+    results = choose(pool, grouped(pool, [0, 0, 0, 0], [1, 4, 2, 3]), who, "argmin")
     assert {trial.question.id: trial.verdict for trial in results} == {
         "t01": "t02: shorter question",
         "t03": "t02: better rank",
         "t04": "t02: better rank",
         "t02": "the smallest of its cluster",
     }
-    told = trials.trial_table(results)
-    assert [line.split()[1] for line in told.splitlines() if line.startswith("*")] == ["t02"]
-    closest = choose(found, grouped(found, [0, 0, 0, 0], [1, 4, 2, 3]), answerer(rule="red"), "argmin")
+    table = trials.trial_table(results)
+    assert [line.split()[1] for line in table.splitlines() if line.startswith("*")] == ["t02"]
+    closest = choose(pool, grouped(pool, [0, 0, 0, 0], [1, 4, 2, 3]), answerer(rule="red"), "argmin")
     assert trials.chosen_ids(closest) == ["t03"]
 
 
 def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
-    found = pool_of("One?", "Two?", "Three?", "Four?", "Five?", "Six?")
+    pool = pool_of("One?", "Two?", "Three?", "Four?", "Five?", "Six?")
     who = answerer(answers={"One?": "unknown", "Two?": "word " * 13, "Five?": "none", "Six?": "none"})
-    clusters = grouped(found, [0, 0, 0, 0, 1, 1], [1, 2, 3, 4, 1, 2])
-    results = choose(found, clusters, who, "first_satisfying")
+    clusters = grouped(pool, [0, 0, 0, 0, 1, 1], [1, 2, 3, 4, 1, 2])
+    results = choose(pool, clusters, who, "first_satisfying")
     assert trials.chosen_ids(results) == ["t03", "t05"]
     assert "Four?" not in {ask.question for ask in who.requests}
     verdicts = {trial.question.id: trial.verdict for trial in results}
@@ -167,28 +167,28 @@ def test_first_satisfying_goes_outwards_and_no_further_than_it_must() -> None:
     assert verdicts["t02"] == "the answers have more than 12 words"
     assert verdicts["t03"] == "the first that satisfies"
     assert verdicts["t05"].startswith("the closest: none satisfies")
-    lenient = choose(found, clusters, who, "first_satisfying", nabla=["door"], answer=20)
+    lenient = choose(pool, clusters, who, "first_satisfying", nabla=["door"], answer=20)
     assert trials.chosen_ids(lenient) == ["t01", "t05"]
 
 
 def test_video_questions_are_about_the_video() -> None:
-    found = pool_of("What is it?", about="video")
+    pool = pool_of("What is it?", about="video")
     who = answerer()
-    (trial,) = choose(found, grouped(found, [0], [1]), who, "argmin")
+    (trial,) = choose(pool, grouped(pool, [0], [1]), who, "argmin")
     assert trial.demonstrations[0].answer == "1 key images"
     assert all(ask.features is not None and ask.text is None for ask in who.requests)
     with pytest.raises(UsageError, match="no examples"):
-        trials.run_trials(found, grouped(found, [0], [1]), [], who, FakeModel(), "argmin", trials.TrialOptions())
+        trials.run_trials(pool, grouped(pool, [0], [1]), [], who, FakeModel(), "argmin", trials.TrialOptions())
 
 
 def test_leaving_out_the_one_that_tells() -> None:
     questions = pool_of("What is it?", "Who is it?", "Where is it?").questions
     who = answerer(answers={"Who is it?": "unknown"}, fail=["Where is it?"])
-    found = leave_one_out.leave_one_out(EXAMPLES, questions, "text", who, FakeModel())
-    what, whom, where = found.questions
-    assert found.n == 4
-    assert what.drop == found.r1 - whom.alone > 0
-    assert whom.drop == found.r1 - what.alone
+    report = leave_one_out.leave_one_out(EXAMPLES, questions, "text", who, FakeModel())
+    what, whom, where = report.questions
+    assert report.n == 4
+    assert what.drop == report.r1 - whom.alone > 0
+    assert whom.drop == report.r1 - what.alone
     assert what.low <= what.drop <= what.high
     assert (what.alone, what.hedged) == (100.0, 0.0)
     assert whom.hedged == 1.0
@@ -206,32 +206,32 @@ def test_no_answer_finds_nothing() -> None:
     assert examples.embed_answers(["", ""], FakeModel()).shape == (2, 0)
 
 
-def generate(found: Pool, who: FakeAnswerer, count: int = 3) -> proposals.Proposals:
+def generate(pool: Pool, who: FakeAnswerer, count: int = 3) -> proposals.Proposals:
     words = prompt_templates.generate()
-    return proposals.generate(found, EXAMPLES, who, FakeModel(), words, count, origin="fake", similar=0.99)
+    return proposals.generate(pool, EXAMPLES, who, FakeModel(), words, count, origin="fake", similar=0.99)
 
 
 def test_proposals_are_disabled_and_say_where_they_come_from() -> None:
-    found = pool_of("Who is it?", "What is red?", "What is green?")
-    made = generate(found, answerer(rule='1. "How many blue things are there?"'))
-    (kept,) = made.kept
+    pool = pool_of("Who is it?", "What is red?", "What is green?")
+    generated = generate(pool, answerer(rule='1. "How many blue things are there?"'))
+    (kept,) = generated.kept
     assert (kept.id, kept.text, kept.kind) == ("t04", "How many blue things are there?", "counts")
     assert not kept.enabled
     assert set(kept.provenance) == {"model", "template", "date"}
-    assert made.proposed == 3
-    assert [reason for _, reason in made.dropped] == ["the same as another proposal"] * 2
+    assert generated.proposed == 3
+    assert [reason for _, reason in generated.dropped] == ["the same as another proposal"] * 2
 
 
 def test_proposals_that_are_there_already_or_nearly() -> None:
-    found = pool_of("Who is it?", "What is red there?", "What is green there?")
-    assert generate(found, answerer(rule="what is RED there")).dropped[0][1] == "the same as t02"
-    near = generate(found, answerer(rule="Where is red now?"), 1)
-    assert near.kept == ()
-    assert near.dropped[0][1].startswith("nearly the same as t02")
-    assert generate(found, answerer(rule="x" * 900), 1).dropped[0][1].startswith("the question has 900 characters")
+    pool = pool_of("Who is it?", "What is red there?", "What is green there?")
+    assert generate(pool, answerer(rule="what is RED there")).dropped[0][1] == "the same as t02"
+    similar = generate(pool, answerer(rule="Where is red now?"), 1)
+    assert similar.kept == ()
+    assert similar.dropped[0][1].startswith("nearly the same as t02")
+    assert generate(pool, answerer(rule="x" * 900), 1).dropped[0][1].startswith("the question has 900 characters")
     words = prompt_templates.generate()
     with pytest.raises(AnswerError, match="nothing was proposed"):
-        generate(found, answerer(fail=[words.text.partition("{texts}")[2].strip()]))
+        generate(pool, answerer(fail=[words.text.partition("{texts}")[2].strip()]))
 
 
 def test_captions_are_data_for_proposals() -> None:
@@ -248,7 +248,7 @@ def test_captions_are_data_for_proposals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "wanted"),
+    ("reply", "question"),
     [
         ("Question: What is red?", "What is red?"),
         ("- What is red? Because it matters.", "What is red?"),
@@ -258,5 +258,5 @@ def test_captions_are_data_for_proposals() -> None:
         ("\n", ""),
     ],
 )
-def test_the_question_in_a_reply(reply: str, wanted: str) -> None:
-    assert proposals.question_in(reply) == wanted
+def test_the_question_in_a_reply(reply: str, question: str) -> None:
+    assert proposals.question_in(reply) == question

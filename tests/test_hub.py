@@ -127,17 +127,17 @@ class _Address(str):
     repo_id: str
 
     def __new__(cls, address: str, repository: str) -> _Address:
-        made = super().__new__(cls, address)
-        made.repo_id = repository
-        return made
+        instance = super().__new__(cls, address)
+        instance.repo_id = repository
+        return instance
 
 
 @pytest.fixture
 def remote(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    made = Hub(tmp_path / "store", cache)
-    monkeypatch.setattr(huggingface_hub, "HfApi", made)
-    monkeypatch.setattr(checkpoints, "fetch", made.fetch)
-    return made
+    fake = Hub(tmp_path / "store", cache)
+    monkeypatch.setattr(huggingface_hub, "HfApi", fake)
+    monkeypatch.setattr(checkpoints, "fetch", fake.fetch)
+    return fake
 
 
 def report_of(weights: Path, videos: list[Path], folder: Path) -> Path:
@@ -145,7 +145,7 @@ def report_of(weights: Path, videos: list[Path], folder: Path) -> Path:
     model = models.make(Section(name="mmi", weights=str(weights)), "cpu")
     method = plugins.build("keyimages", "uniform", {"count": 2})
     samples = [Sample(path.stem, Video(path), (f"a {path.stem} circle",)) for path in videos]
-    made = evaluate_model(
+    evaluation = evaluate_model(
         model,
         samples,
         lambda videos: embed_all(videos, model, method),
@@ -155,7 +155,7 @@ def report_of(weights: Path, videos: list[Path], folder: Path) -> Path:
     about = {"target": "/home/someone/films", "split": "test", "model": section, "keyimages": KEY_IMAGES}
     folder.mkdir()
     (folder / "report.json").write_text(
-        json.dumps({**made.as_dict(), "config": about, "queries": made.details.as_dict()}), encoding="utf-8"
+        json.dumps({**evaluation.as_dict(), "config": about, "queries": evaluation.details.as_dict()}), encoding="utf-8"
     )
     return folder
 
@@ -360,10 +360,10 @@ def test_rows_are_unit_vectors_that_find_their_videos(encoder: Encoder, colours:
     for rows in (queries, videos):
         assert (rows.dtype, rows.shape) == (np.float32, (3, 4))
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
-    found = encoder.similarity(queries, videos)
-    assert found.shape == (3, 3)
-    assert found[0].argmax() in (0, 2)
-    assert found[1].argmax() == 1
+    similarities = encoder.similarity(queries, videos)
+    assert similarities.shape == (3, 3)
+    assert similarities[0].argmax() in (0, 2)
+    assert similarities[1].argmax() == 1
     np.testing.assert_array_equal(encoder.encode_query("red"), queries[0])
     assert encoder.encode_query([]).shape[0] == encoder.encode_video([]).shape[0] == 0
     assert encoder.encode_video([]).shape[1] == 4
@@ -387,9 +387,9 @@ def test_unreadable_videos_raise_or_give_none(encoder: Encoder, colours: list[Pa
     videos = [colours[0], broken, colours[1], tmp_path / "gone.mp4"]
     with pytest.raises(MediaError, match=r"broken\.mp4"):
         encoder.encode_video(videos)
-    found = encoder.encode_video(videos, unreadable="none")
-    assert [each is None for each in found] == [False, True, False, True]
-    np.testing.assert_array_equal(np.stack([found[0], found[2]]), encoder.encode_video(colours))
+    rows = encoder.encode_video(videos, unreadable="none")
+    assert [each is None for each in rows] == [False, True, False, True]
+    np.testing.assert_array_equal(np.stack([rows[0], rows[2]]), encoder.encode_video(colours))
     with pytest.raises(MediaError):
         encoder.similarity(encoder.encode_query(["red"]), encoder.embed(videos))
     with pytest.raises(UsageError, match="unreadable"):

@@ -20,7 +20,7 @@ from mmi_tvr.skeletons import judge
 from mmi_tvr.skeletons.judge import LlavaJudge, batch_sizes, shared_prefix_length
 
 WORDS = st.lists(st.sampled_from(tiny_llava.WORDS), max_size=12).map(" ".join)
-SAID = [
+ANSWERS = [
     "a red circle",
     "2",
     "moves left",
@@ -31,7 +31,7 @@ SAID = [
     "answer: no",
     "it's",
 ]
-SKELETONS = st.lists(st.sampled_from(SAID) | st.text(max_size=6), max_size=5).map("; ".join)
+SKELETONS = st.lists(st.sampled_from(ANSWERS) | st.text(max_size=6), max_size=5).map("; ".join)
 
 
 def make(checkpoint: Path, **changes: object) -> Mmi:
@@ -67,9 +67,9 @@ def test_it_is_a_judge(tiny: LlavaJudge) -> None:
 @settings(max_examples=25, deadline=None)
 @given(WORDS, st.lists(WORDS, min_size=1, max_size=8))
 def test_equal_to_one_at_a_time(tiny: LlavaJudge, text: str, videos: list[str]) -> None:
-    found = tiny.probabilities(text, videos)
-    np.testing.assert_allclose(found, naive(tiny, text, videos), atol=1e-4)
-    assert ((found >= 0) & (found <= 1)).all()
+    probabilities = tiny.probabilities(text, videos)
+    np.testing.assert_allclose(probabilities, naive(tiny, text, videos), atol=1e-4)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
 
 @settings(max_examples=15, deadline=None)
@@ -79,8 +79,10 @@ def test_equal_with_a_real_tokenizer(bundled: LlavaJudge, text: str, videos: lis
 
 
 def test_the_answers_differ(tiny: LlavaJudge) -> None:
-    found = tiny.probabilities("a red circle moves left", ["a red circle", "no", "blue square grows then moves"])
-    assert len(set(found.round(4).tolist())) == 3
+    probabilities = tiny.probabilities(
+        "a red circle moves left", ["a red circle", "no", "blue square grows then moves"]
+    )
+    assert len(set(probabilities.round(4).tolist())) == 3
 
 
 def test_batches_change_nothing(tiny: LlavaJudge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +125,9 @@ def test_batches_hold_everything_with_little_padding(lengths: list[int]) -> None
     assert sum(sizes) == len(lengths)
     start = 0
     for size in sizes:
-        own = lengths[start : start + size]
+        batch = lengths[start : start + size]
         assert 1 <= size <= judge._BATCH
-        assert own[-1] <= own[0] * 4 / 3
+        assert batch[-1] <= batch[0] * 4 / 3
         start += size
 
 

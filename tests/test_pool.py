@@ -62,16 +62,16 @@ def changed_lines(old: str, new: str) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("about", pool.ABOUT)
 def test_shipped_pools(about: pool.About) -> None:
-    found = pool.load(config.PACKAGED / "prompts" / f"{about}.yaml")
-    assert found.about == about
-    assert [each.id for each in found.enabled] == [f"{about[0]}{number:02d}" for number in range(1, 51)]
-    assert {each.kind for each in found.questions} == set(pool.KINDS)
-    assert all(each.text[-1] in "?." and len(each.text) < 100 for each in found.questions)
-    assert selection.selected_questions(found)
-    lock = selection.read(found)
+    shipped = pool.load(config.PACKAGED / "prompts" / f"{about}.yaml")
+    assert shipped.about == about
+    assert [each.id for each in shipped.enabled] == [f"{about[0]}{number:02d}" for number in range(1, 51)]
+    assert {each.kind for each in shipped.questions} == set(pool.KINDS)
+    assert all(each.text[-1] in "?." and len(each.text) < 100 for each in shipped.questions)
+    assert selection.selected_questions(shipped)
+    lock = selection.read(shipped)
     assert lock is not None
-    assert selection.stale_reason(lock, found) is None
-    assert sorted(id for group in lock.clusters for id in group.questions) == [each.id for each in found.enabled]
+    assert selection.stale_reason(lock, shipped) is None
+    assert sorted(id for group in lock.clusters for id in group.questions) == [each.id for each in shipped.enabled]
 
 
 def test_the_papers_questions_are_there() -> None:
@@ -83,15 +83,15 @@ def test_the_papers_questions_are_there() -> None:
 
 
 def test_fields_and_defaults(small: Path) -> None:
-    found = pool.load(small)
-    assert found.questions == (
+    loaded = pool.load(small)
+    assert loaded.questions == (
         PoolQuestion("t01", "What key concepts are mentioned?", "entities", note="keep me"),
         PoolQuestion("t02", "What happens first?", "order"),
         PoolQuestion("t03", "Is it: happy?", "mood", enabled=False, provenance={"model": "m", "date": "2026-01-02"}),
     )
-    assert [each.id for each in found.enabled] == ["t01", "t02"]
+    assert [each.id for each in loaded.enabled] == ["t01", "t02"]
     with pytest.raises(UsageError, match="no question has the id 't99'"):
-        found["t99"]
+        loaded["t99"]
 
 
 def test_all_problems_at_once_with_their_lines() -> None:
@@ -111,8 +111,8 @@ def test_all_problems_at_once_with_their_lines() -> None:
             "  - {id: g, id: h, text: '!', kind: mood, provenance: me}",
         ]
     )
-    found = problems(text)
-    for line, said in [
+    reported = problems(text)
+    for line, message in [
         (1, "text or video, not 'sound'"),
         (4, "'a' is taken by the question in line 3"),
         (5, "the same question as in line 3"),
@@ -129,12 +129,18 @@ def test_all_problems_at_once_with_their_lines() -> None:
         (12, "the question is empty"),
         (12, "provenance is a mapping"),
     ]:
-        assert any(each.startswith(f"line {line}: ") and said in each for each in found), (line, said, found)
-    assert [int(re.findall(r"\d+", each)[0]) for each in found] == sorted(int(re.findall(r"\d+", e)[0]) for e in found)
+        assert any(each.startswith(f"line {line}: ") and message in each for each in reported), (
+            line,
+            message,
+            reported,
+        )
+    assert [int(re.findall(r"\d+", each)[0]) for each in reported] == sorted(
+        int(re.findall(r"\d+", e)[0]) for e in reported
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "line 1: a pool is a mapping (about: text or video, questions: a list), not an empty file"),
         ("- a\n- b", "not a list"),
@@ -151,8 +157,8 @@ def test_all_problems_at_once_with_their_lines() -> None:
         ("about: text\nquestions: [{id: a, text: !!python/object:os.system x, kind: mood}]", "a text is needed"),
     ],
 )
-def test_what_is_no_pool(text: str, said: str) -> None:
-    assert any(said in each for each in problems(text)), problems(text)
+def test_what_is_no_pool(text: str, message: str) -> None:
+    assert any(message in each for each in problems(text)), problems(text)
 
 
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
@@ -166,11 +172,11 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
 def test_any_file_is_a_pool_or_a_config_error(text: str) -> None:
     for each in (text, f"about: text\nquestions:\n- id: a\n  kind: mood\n  text: {text}"):
         try:
-            found = pool.parse(each, Path("p.yaml"))
+            parsed = pool.parse(each, Path("p.yaml"))
         except ConfigError:
             continue
-        assert found.enabled
-        assert all(pool.text_problem(question.text) is None for question in found.questions)
+        assert parsed.enabled
+        assert all(pool.text_problem(question.text) is None for question in parsed.questions)
 
 
 def test_digest_is_of_what_is_asked() -> None:
@@ -209,8 +215,8 @@ def test_what_would_be_no_pool_is_not_written(small: Path) -> None:
         editing.change(small, ["t01"], {"text": "x" * 10_000})
     with pytest.raises(ConfigError, match="control character"):
         editing.change(small, ["t01"], {"text": "Who\0?"})
-    for text, said in (("[1, 2]", "a question is a mapping"), ("a: [", "not readable"), ("id: t01", "has no text")):
-        with pytest.raises(UsageError, match=said):
+    for text, message in (("[1, 2]", "a question is a mapping"), ("a: [", "not readable"), ("id: t01", "has no text")):
+        with pytest.raises(UsageError, match=message):
             editing.replace(small, "t01", text)
     assert small.read_text() == SMALL
     assert not small.with_name("text.yaml.bak").exists()
@@ -238,13 +244,13 @@ def test_any_words_come_back_as_they_were_or_are_refused(
     path = tmp_path_factory.mktemp("pool") / "text.yaml"
     path.write_text(SMALL, encoding="utf-8")
     try:
-        found = editing.add(path, [PoolQuestion("t04", text, "mood", note=note)])
+        edited = editing.add(path, [PoolQuestion("t04", text, "mood", note=note)])
     except ConfigError:
         assert path.read_text(encoding="utf-8") == SMALL
         return
-    assert pool.load(path) == found
-    assert (found["t04"].text, found["t04"].note) == (" ".join(text.split()), " ".join(note.split()))
-    assert found.questions[:3] == pool.parse(SMALL, path).questions
+    assert pool.load(path) == edited
+    assert (edited["t04"].text, edited["t04"].note) == (" ".join(text.split()), " ".join(note.split()))
+    assert edited.questions[:3] == pool.parse(SMALL, path).questions
 
 
 def test_ids_are_not_given_twice(small: Path) -> None:
@@ -264,23 +270,23 @@ def test_a_packaged_pool_is_copied_with_its_choice(tmp_path: Path, monkeypatch: 
     assert editing.editable_path(packaged) == (packaged, False)
 
 
-def made_choice(found: Pool, k: int = 2) -> selection.Selection:
-    points = np.eye(len(found.enabled))
-    return selection.from_clustering(found, clustering.cluster(points, k), model="m", fingerprint="f")
+def made_choice(question_pool: Pool, k: int = 2) -> selection.Selection:
+    points = np.eye(len(question_pool.enabled))
+    return selection.from_clustering(question_pool, clustering.cluster(points, k), model="m", fingerprint="f")
 
 
 def test_a_choice_is_kept_and_goes_out_of_date(small: Path) -> None:
-    found = pool.load(small)
-    assert selection.read(found) is None
+    loaded = pool.load(small)
+    assert selection.read(loaded) is None
     with pytest.raises(UsageError, match=f"run: mmi-tvr prompts choose --pool {re.escape(str(small))}"):
-        selection.selected_questions(found)
-    lock = made_choice(found)
-    selection.write(lock, found)
-    assert selection.read(found) == lock
-    assert [each.id for each in selection.selected_questions(found)] == list(lock.chosen) == ["t01", "t02"]
-    assert selection.stale_reason(lock, found) is None
-    assert selection.stale_reason(lock, found, "f") is None
-    assert "another model (m)" in str(selection.stale_reason(lock, found, "g"))
+        selection.selected_questions(loaded)
+    lock = made_choice(loaded)
+    selection.write(lock, loaded)
+    assert selection.read(loaded) == lock
+    assert [each.id for each in selection.selected_questions(loaded)] == list(lock.chosen) == ["t01", "t02"]
+    assert selection.stale_reason(lock, loaded) is None
+    assert selection.stale_reason(lock, loaded, "f") is None
+    assert "another model (m)" in str(selection.stale_reason(lock, loaded, "g"))
 
     changed = editing.change(small, ["t01"], {"enabled": False})
     assert "have changed" in str(selection.stale_reason(lock, changed))
@@ -298,7 +304,7 @@ def test_a_damaged_lock_says_how_to_make_it_again(small: Path, text: str) -> Non
 
 
 def test_a_lock_of_the_other_pool(small: Path) -> None:
-    found = pool.load(small)
-    selection.write(made_choice(Pool(small, "video", found.questions)), found)
+    loaded = pool.load(small)
+    selection.write(made_choice(Pool(small, "video", loaded.questions)), loaded)
     with pytest.raises(ConfigError, match="about video"):
-        selection.read(found)
+        selection.read(loaded)

@@ -39,8 +39,8 @@ class Shell:
         return done.stdout
 
     def json(self, *words: object, code: int = 0) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self(*words, "--json", code=code))
-        return found
+        document: dict[str, Any] = json.loads(self(*words, "--json", code=code))
+        return document
 
 
 @pytest.fixture
@@ -71,11 +71,12 @@ def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_list(shell: Shell) -> None:
-    found = shell.json("list")
-    assert {name: sum(each["enabled"] for each in own) for name, own in found.items()} == {"text": 50, "video": 50}
-    assert set(found["text"][0]) >= {"id", "text", "kind", "language", "enabled", "note", "provenance", "chosen"}
-    (own,) = shell.json("list", "--about", "video", "--kind", "counts").values()
-    assert {each["kind"] for each in own} == {"counts"}
+    listed = shell.json("list")
+    enabled = {about: sum(question["enabled"] for question in questions) for about, questions in listed.items()}
+    assert enabled == {"text": 50, "video": 50}
+    assert set(listed["text"][0]) >= {"id", "text", "kind", "language", "enabled", "note", "provenance", "chosen"}
+    (counts,) = shell.json("list", "--about", "video", "--kind", "counts").values()
+    assert {each["kind"] for each in counts} == {"counts"}
     chosen = [each.id for each in selection.selected_questions(pool.load("text"))]
     assert sorted(each["id"] for each in shell.json("list", "--chosen")["text"]) == sorted(chosen)
     assert f"* {chosen[0]} " in shell("list", "--about", "text")
@@ -104,13 +105,13 @@ def test_an_unknown_id_stops_all_before_anything_is_written(shell: Shell, tmp_pa
     with pytest.raises(UsageError, match="no question has the id 't99'"):
         shell("disable", "t01", "t99")
     assert not (tmp_path / "prompts").exists()
-    for words, said in [
+    for words, message in [
         (("add", "Who?"), "--about text or --about video"),
         (("add", "Who?", "--about", "text"), "--kind"),
         (("edit", "t01"), "no editor is set"),
         (("preview",), "--text TEXT, --video FILE"),
     ]:
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             shell(*words)
 
 
@@ -139,9 +140,9 @@ def test_edit_in_an_editor(shell: Shell, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_check_is_content_with_what_ships(shell: Shell) -> None:
-    found = shell.json("check", "--no-similar")
-    assert found["ok"]
-    assert [(each["about"], each["enabled"], each["problems"]) for each in found["pools"]] == [
+    report = shell.json("check", "--no-similar")
+    assert report["ok"]
+    assert [(each["about"], each["enabled"], each["problems"]) for each in report["pools"]] == [
         ("text", 50, []), ("video", 50, []),
     ]  # fmt: skip
 
@@ -151,10 +152,10 @@ def test_check_says_what_is_wrong(shell: Shell, tmp_path: Path) -> None:
     bad.write_text(
         "about: text\nquestions:\n  - {id: a, text: Who, kind: sorts}\n  - {id: a, text: Whom, kind: mood}\n"
     )
-    found = shell.json("check", bad, "nowhere.yaml", code=1)
-    assert not found["ok"]
-    assert [each.partition(":")[0] for each in found["pools"][0]["problems"]] == ["line 3", "line 4"]
-    assert "no such file" in found["pools"][1]["problems"][0]
+    report = shell.json("check", bad, "nowhere.yaml", code=1)
+    assert not report["ok"]
+    assert [each.partition(":")[0] for each in report["pools"][0]["problems"]] == ["line 3", "line 4"]
+    assert "no such file" in report["pools"][1]["problems"][0]
     assert "line 4: the id 'a' is taken" in shell("check", bad, code=1)
 
 
@@ -163,9 +164,9 @@ def test_check_points_out_what_means_nearly_the_same_and_a_stale_choice(shell: S
     for at, text in enumerate(("is red here", "was red there", "is blue here", "is green here", "is black here")):
         lines.append(f"  - {{id: q{at}, text: {text}, kind: mood}}")
     (tmp_path / "own.yaml").write_text("\n".join(lines))
-    (found,) = shell.json("check", "own.yaml", "--similar", "0.95")["pools"]
-    assert "mmi-tvr prompts choose --pool own.yaml" in found["warnings"][0]
-    assert [each[:9] for each in found["warnings"][1:]] == ["q0 and q1"]
+    (checked,) = shell.json("check", "own.yaml", "--similar", "0.95")["pools"]
+    assert "mmi-tvr prompts choose --pool own.yaml" in checked["warnings"][0]
+    assert [each[:9] for each in checked["warnings"][1:]] == ["q0 and q1"]
     shell("choose", "--pool", "own.yaml", "-k", "2")
     assert not any("choose" in each for each in shell.json("check", "own.yaml")["pools"][0]["warnings"])
     shell("disable", "q3", "--pool", "own.yaml")
@@ -175,16 +176,16 @@ def test_check_points_out_what_means_nearly_the_same_and_a_stale_choice(shell: S
 def test_cluster_shows_and_choose_writes(shell: Shell, tmp_path: Path) -> None:
     shown = shell.json("cluster", "--about", "text", "-k", "5")
     assert not (tmp_path / "prompts").exists()
-    made = shell.json("choose", "-k", "5")
-    assert {key: made["text"][key] for key in shown["text"]} == shown["text"]
+    chosen = shell.json("choose", "-k", "5")
+    assert {key: chosen["text"][key] for key in shown["text"]} == shown["text"]
     for name in pool.ABOUT:
-        found = pool.load(name)
-        assert made[name]["lock"] == str(found.path.with_name(f"{name}.lock.yaml"))
-        lock = selection.read(found)
+        loaded = pool.load(name)
+        assert chosen[name]["lock"] == str(loaded.path.with_name(f"{name}.lock.yaml"))
+        lock = selection.read(loaded)
         assert lock is not None
         assert (lock.k, len(lock.chosen), lock.model, lock.rule) == (5, 5, "label_bridge", "closest")
         assert all(group.chosen == next(iter(group.questions)) for group in lock.clusters)
-        assert selection.stale_reason(lock, found, FakeModel().fingerprint()) is None
+        assert selection.stale_reason(lock, loaded, FakeModel().fingerprint()) is None
     with pytest.raises(UsageError, match="51 clusters cannot be made of 50 questions"):
         shell("cluster", "-k", "51")
 
@@ -192,14 +193,14 @@ def test_cluster_shows_and_choose_writes(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rule", ["first_satisfying", "argmin"])
 def test_choose_by_trying(shell: Shell, data: Path, tmp_path: Path, rule: str) -> None:
     words = ("--about", "text", "-k", "3", "--rule", rule, "--answerer", "fake", "--data", data)
-    made = shell.json("choose", *words, "--answerer-set", "rule=unknown", "--report", "tried.json")["text"]
-    assert made["rule"] == rule
-    assert [each["question"] for each in made["tried"] if each["chosen"]] == [
-        group["chosen"] for group in made["clusters"]
+    chosen = shell.json("choose", *words, "--answerer-set", "rule=unknown", "--report", "tried.json")["text"]
+    assert chosen["rule"] == rule
+    assert [each["question"] for each in chosen["tried"] if each["chosen"]] == [
+        group["chosen"] for group in chosen["clusters"]
     ]
-    assert {each["hedged"] for each in made["tried"]} == {1.0}
-    assert len(made["tried"][0]["demonstrations"]) == 4
-    assert json.loads((tmp_path / "tried.json").read_text())["text"] == made
+    assert {each["hedged"] for each in chosen["tried"]} == {1.0}
+    assert len(chosen["tried"][0]["demonstrations"]) == 4
+    assert json.loads((tmp_path / "tried.json").read_text())["text"] == chosen
     assert sum(line.startswith("*") for line in (tmp_path / "tried.json.txt").read_text().splitlines()) == 3
     with pytest.raises(ConfigError, match="unknown option 'length'"):
         shell("choose", *words, "--set", "length=3")
@@ -209,26 +210,26 @@ def test_choose_by_trying(shell: Shell, data: Path, tmp_path: Path, rule: str) -
 
 def test_generate(shell: Shell, data: Path, tmp_path: Path) -> None:
     words = ("--about", "video", "-n", "3", "--answerer", "fake", "--data", data)
-    made = shell.json("generate", *words, "--answerer-set", "rule=Is a cat there?", "--similar", "1")
-    assert (made["proposed"], len(made["kept"]), len(made["dropped"])) == (3, 1, 2)
-    (kept,) = made["kept"]
-    found = pool.load("video")[kept["id"]]
-    assert (found.id, found.text, found.enabled) == ("v51", "Is a cat there?", False)
-    assert found.provenance["model"] == "fake"
-    assert found.provenance["template"] == "generate"
+    generated = shell.json("generate", *words, "--answerer-set", "rule=Is a cat there?", "--similar", "1")
+    assert (generated["proposed"], len(generated["kept"]), len(generated["dropped"])) == (3, 1, 2)
+    (kept,) = generated["kept"]
+    question = pool.load("video")[kept["id"]]
+    assert (question.id, question.text, question.enabled) == ("v51", "Is a cat there?", False)
+    assert question.provenance["model"] == "fake"
+    assert question.provenance["template"] == "generate"
 
 
 def test_preview(shell: Shell, data: Path, tmp_path: Path) -> None:
     words = ("preview", "--text", "something [red]", "--video", data / "red.mp4", "--answerer", "fake")
-    made = shell.json(*words)
+    preview = shell.json(*words)
     for name in pool.ABOUT:
-        assert [line["question"] for line in made[name]] == [
+        assert [line["question"] for line in preview[name]] == [
             each.id for each in selection.selected_questions(pool.load(name))
         ]
-    assert {line["text"] for line in made["text"]} == {"something [red]"}
-    assert {line["text"] for line in made["video"]} == {f"{len(made['video'][0]['times'])} key images"}
+    assert {line["text"] for line in preview["text"]} == {"something [red]"}
+    assert {line["text"] for line in preview["video"]} == {f"{len(preview['video'][0]['times'])} key images"}
     assert "something [red]" in shell(*words)
-    failing = shell.json(*words[:3], "--answerer", "fake", "--answerer-set", f"fail=['{made['text'][0]['asked']}']")
+    failing = shell.json(*words[:3], "--answerer", "fake", "--answerer-set", f"fail=['{preview['text'][0]['asked']}']")
     assert failing["text"][0]["error"] == "no answer, as it was told"
 
 
@@ -236,18 +237,18 @@ def test_preview(shell: Shell, data: Path, tmp_path: Path) -> None:
 def test_plot(shell: Shell, tmp_path: Path, method: str) -> None:
     pytest.importorskip("matplotlib")
     shell("choose", "--about", "text", "-k", "12")
-    made = shell.json("plot", "text.png", "--about", "text", "--method", method)
-    assert (made["questions"], made["clusters"]) == (50, 12)
+    plotted = shell.json("plot", "text.png", "--about", "text", "--method", method)
+    assert (plotted["questions"], plotted["clusters"]) == (50, 12)
     assert (tmp_path / "text.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_score(shell: Shell, data: Path) -> None:
     words = ("score", "--about", "text", "--answerer", "fake", "--data", data)
-    made = shell.json(*words)["text"]
-    asked = [each.id for each in selection.selected_questions(pool.load("text"))]
-    assert [each["question"] for each in made["questions"]] == asked
-    assert (made["n"], made["r1"]) == (4, 100.0)
-    assert {each["drop"] for each in made["questions"]} == {0.0}
+    scores = shell.json(*words)["text"]
+    selected = [each.id for each in selection.selected_questions(pool.load("text"))]
+    assert [each["question"] for each in scores["questions"]] == selected
+    assert (scores["n"], scores["r1"]) == (4, 100.0)
+    assert {each["drop"] for each in scores["questions"]} == {0.0}
     assert len(shell.json(*words, "--all")["text"]["questions"]) == 50
     assert "R@1 100.0" in shell(*words)
 

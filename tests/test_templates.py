@@ -24,7 +24,7 @@ def test_the_packaged_templates_can_be_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (
             "text: '{text} Answer:'\nvideo: '{images} {question}'\nmax_tokens: 8\nquoted: 8\n",
@@ -38,11 +38,11 @@ def test_the_packaged_templates_can_be_used() -> None:
         ("text: '{text} {question}'\nvideo: '{images} {question}'\nmax_tokens: 8\nquotes: 8\n", "quotes"),
     ],
 )
-def test_what_is_wrong_with_a_template_is_said(content: str, said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_template_is_said(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         prompt_templates.answer(str(tmp_path / "own.yaml"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_text_comes_before_the_video(tmp_path: Path) -> None:

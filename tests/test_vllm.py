@@ -65,16 +65,16 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[Engine]:
     """A stand-in for the package vllm; the engines that were made."""
-    made: list[Engine] = []
+    engines: list[Engine] = []
 
     def make(**arguments: Any) -> Engine:
-        made.append(Engine(**arguments))
-        return made[-1]
+        engines.append(Engine(**arguments))
+        return engines[-1]
 
     request = SimpleNamespace(LoRARequest=lambda name, number, path: (name, number, sorted_names(Path(path))))
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=make, SamplingParams=SimpleNamespace))
     monkeypatch.setitem(sys.modules, "vllm.lora.request", request)
-    return made
+    return engines
 
 
 def sorted_names(folder: Path) -> list[str]:
@@ -86,18 +86,18 @@ def sorted_names(folder: Path) -> list[str]:
 
 def test_vllm_is_given_what_the_model_reads(model: Mmi, engine: list[Engine]) -> None:
     given = asks(model)
-    found = vllm.build(vllm.Options(max_tokens=MOST, batch=3, engine={"block_size": 32}), device="cpu", model=model)
-    said = found.answer([*given, AnswerRequest("red " * 2500, text="a")])
-    assert isinstance(said[-1], AnswerError)
-    (made,) = engine
-    assert made.arguments["model"] == model.options.llava.checkpoint
-    assert made.arguments["block_size"] == 32
-    assert made.arguments["enable_prefix_caching"]
-    assert made.arguments["enable_mm_embeds"]
-    assert "enable_lora" not in made.arguments
-    assert made.adapters == [None] * 3
-    reader = found._reader
-    for ask, reply, inputs in zip(given, said, made.given, strict=False):
+    answerer = vllm.build(vllm.Options(max_tokens=MOST, batch=3, engine={"block_size": 32}), device="cpu", model=model)
+    replies = answerer.answer([*given, AnswerRequest("red " * 2500, text="a")])
+    assert isinstance(replies[-1], AnswerError)
+    (stand_in,) = engine
+    assert stand_in.arguments["model"] == model.options.llava.checkpoint
+    assert stand_in.arguments["block_size"] == 32
+    assert stand_in.arguments["enable_prefix_caching"]
+    assert stand_in.arguments["enable_mm_embeds"]
+    assert "enable_lora" not in stand_in.arguments
+    assert stand_in.adapters == [None] * 3
+    reader = answerer._reader
+    for ask, reply, inputs in zip(given, replies, stand_in.given, strict=False):
         (prompt,) = reader.prompts([ask])
         assert inputs["prompt_token_ids"] == reader.llava.tokenizer(prompt)["input_ids"]
         assert reply == str(len(inputs["prompt_token_ids"]))
@@ -109,14 +109,14 @@ def test_vllm_is_given_what_the_model_reads(model: Mmi, engine: list[Engine]) ->
 def test_vllm_gets_the_adapter_without_the_projector(engine: list[Engine]) -> None:
     values = {"weights": "moving-shapes"}
     plugins.build("answerers", "vllm", values, device="cpu").answer(texts("no"))
-    (made,) = engine
-    ((name, number, kept),) = made.adapters
+    (stand_in,) = engine
+    ((name, number, kept),) = stand_in.adapters
     there = sorted_names(find("moving-shapes") / "adapter")
     assert (name, number) == ("mmi-tvr", 1)
     assert kept == [each for each in there if "projector" not in each]
     assert 0 < len(kept) < len(there)
-    assert made.arguments["enable_lora"]
-    assert made.arguments["max_lora_rank"] >= 8
+    assert stand_in.arguments["enable_lora"]
+    assert stand_in.arguments["max_lora_rank"] >= 8
     merged = plugins.build("answerers", "vllm", {**values, "checkpoint": "moving-shapes/base"}, device="cpu")
     merged.answer(texts("no"))
     assert engine[1].adapters == [None]
@@ -127,7 +127,7 @@ def test_vllm_gets_the_adapter_without_the_projector(engine: list[Engine]) -> No
 
 # For real. The model is random, so that what it says hangs on every bit of what it sees.
 
-ASKED = ["a red circle", "left then grows", "no", "yes a blue square"]
+QUESTIONS = ["a red circle", "left then grows", "no", "yes a blue square"]
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": ("q_proj", "v_proj", "down_proj")}
 
 
@@ -200,19 +200,19 @@ def answers(values: dict[str, Any]) -> bool:
 
 def questions(model: Mmi) -> list[AnswerRequest]:
     """About texts, and about 1 to 3 key images each, of the size that the vision tower reads."""
-    found = [
+    requests = [
         AnswerRequest(question, text=text)
         for text in ("a red circle moves", 'a "blue" </s> square')
-        for question in ASKED
+        for question in QUESTIONS
     ]
     random = np.random.default_rng(0)
-    for question in ASKED:
+    for question in QUESTIONS:
         for count in (1, 2, 3):
             shown = random.integers(0, 256, (count, model.image_size, model.image_size, 3), dtype=np.uint8)
             segments = np.zeros((count, 3))
             features = Features(segments, model.encode_images(list(shown)))
-            found.append(AnswerRequest(question, features=features, pictures=tuple(shown)))
-    return found
+            requests.append(AnswerRequest(question, features=features, pictures=tuple(shown)))
+    return requests
 
 
 def untrained(model: Mmi, given: Sequence[AnswerRequest]) -> list[str]:
@@ -221,8 +221,8 @@ def untrained(model: Mmi, given: Sequence[AnswerRequest]) -> list[str]:
     return list(map(str, plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=base).answer(given)))
 
 
-def similar_pairs(found: Sequence[str | AnswerError], wanted: Sequence[str | AnswerError]) -> None:
-    one, other = list(map(str, found)), list(map(str, wanted))
+def assert_same_answers(actual: Sequence[str | AnswerError], expected: Sequence[str | AnswerError]) -> None:
+    one, other = list(map(str, actual)), list(map(str, expected))
     assert one == other
     assert len(set(one)) > len(one) // 2, "different questions have different answers"
 
@@ -230,9 +230,9 @@ def similar_pairs(found: Sequence[str | AnswerError], wanted: Sequence[str | Ans
 @pytest.mark.vllm
 def test_a_server_says_what_transformers_says(url: str, whole: Mmi) -> None:
     given = questions(whole)
-    wanted = plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=whole).answer(given)
+    expected = plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=whole).answer(given)
     values = {"base_url": url, "max_tokens": MOST, "timeout": 300}
-    similar_pairs(plugins.build("answerers", "openai", values).answer(given), wanted)
+    assert_same_answers(plugins.build("answerers", "openai", values).answer(given), expected)
 
 
 @pytest.mark.vllm
@@ -240,9 +240,9 @@ def test_a_server_refuses_one_question_and_answers_the_rest(url: str, whole: Mmi
     given = questions(whole)[:3]
     values = {"base_url": url, "max_tokens": MOST, "timeout": 300}
     alone = plugins.build("answerers", "openai", values).answer(given)
-    found = plugins.build("answerers", "openai", values).answer([AnswerRequest("red " * 2500, text="a"), *given])
-    assert str(found[0]).startswith("the server says 400: ")
-    assert list(map(str, found[1:])) == list(map(str, alone))
+    replies = plugins.build("answerers", "openai", values).answer([AnswerRequest("red " * 2500, text="a"), *given])
+    assert str(replies[0]).startswith("the server says 400: ")
+    assert list(map(str, replies[1:])) == list(map(str, alone))
 
 
 @pytest.mark.vllm
@@ -253,9 +253,9 @@ def test_the_engine_says_what_transformers_says(trained: Path, merged: bool) -> 
     values = {"weights": str(trained / "weights"), "llava": {"grid": 2}}
     model = plugins.build("models", "mmi", values, device="cpu")
     given = questions(model)
-    wanted = plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=model).answer(given)
-    assert list(map(str, wanted)) != untrained(model, given), "the adapter matters"
+    expected = plugins.build("answerers", "transformers", {"max_tokens": MOST}, model=model).answer(given)
+    assert list(map(str, expected)) != untrained(model, given), "the adapter matters"
     options = {"dtype": "float32", "memory": 0.3, "max_tokens": MOST, "engine": {"block_size": 32}}
     if merged:
         options["checkpoint"] = str(trained / "merged")
-    similar_pairs(plugins.build("answerers", "vllm", options, model=model).answer(given), wanted)
+    assert_same_answers(plugins.build("answerers", "vllm", options, model=model).answer(given), expected)
