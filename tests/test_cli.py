@@ -82,14 +82,14 @@ def test_indexing_again_does_nothing_and_is_quick(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "file_name"),
     [
         ("a big rabbit in a cartoon", "bigbuckbunny.mp4"),
         ("a man with a red bow tie in a car", "carphone_pristine.mp4"),
         ("城市街道上的自行车", "bikes.mp4"),
     ],
 )
-def test_search_finds_the_clip_and_a_moment_inside_it(shell: Shell, query: str, wanted: str) -> None:
+def test_search_finds_the_clip_and_a_moment_inside_it(shell: Shell, query: str, file_name: str) -> None:
     answer = shell.json("search", query, "--library", shell.library, "--top", 5)
     assert set(answer) >= {"query", "model", "hits", "seconds"}
     assert answer["query"] == query
@@ -97,7 +97,7 @@ def test_search_finds_the_clip_and_a_moment_inside_it(shell: Shell, query: str, 
     assert answer["seconds"]["total"] > 0
     best = answer["hits"][0]
     assert set(best) >= {"path", "start", "end", "score", "relevance", "scores"}
-    assert Path(best["path"]).name.endswith(wanted)
+    assert Path(best["path"]).name.endswith(file_name)
     assert 0 <= best["start"] < best["end"] <= 10.1
     assert best["start"] <= best["time"] <= best["end"]
     assert 0 <= best["relevance"] <= 1
