@@ -79,7 +79,7 @@ def test_it_merges_into_a_plain_llava(tmp_path) -> None:
     plain = llava.load(options.model_copy(update={"checkpoint": str(tmp_path / "merged")}), device="cpu")
     texts = ["a red ring moves left", "红色圆环向左移动"]
     with torch.no_grad():
-        torch.testing.assert_close(plain.read(texts), tuned.read(texts), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(plain.encode(texts), tuned.encode(texts), atol=1e-4, rtol=1e-4)
 
 
 def test_captions_find_their_videos(setup) -> None:
