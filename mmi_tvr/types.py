@@ -163,7 +163,7 @@ class Explanation:
         """Return plain values for JSON (a documented contract: `skeleton` of a hit)."""
         return {
             "text": [answer.as_dict() for answer in self.text_skeleton],
-            "video": [{"times": [], **answer.as_dict()} for answer in self.video_skeleton],
+            "video": [answer.as_dict() | {"times": list(answer.times)} for answer in self.video_skeleton],
             "probability": self.probability,
             "cosine": self.cosine,
             "joint": self.joint_score,

@@ -128,6 +128,16 @@ def test_what_does_not_belong_together_is_named(tmp_path: Path) -> None:
         BatchFolder(tmp_path / "out")
 
 
+def test_a_folder_that_calls_the_smallest_relevance_a_score_is_continued(tmp_path: Path) -> None:
+    values = {"top": 3, "min_relevance": 0.25}
+    BatchFolder.create(tmp_path / "out", "test", values, lambda: (values, [{"id": "a"}]), 2)
+    manifest = tmp_path / "out" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("min_relevance", "min_score"))
+    assert BatchFolder.create(tmp_path / "out", "test", values, lambda: ({}, []), 2).settings == values
+    with pytest.raises(UsageError, match=r"begun with min_relevance 0\.25, now 0\.5: ask the same"):
+        BatchFolder.create(tmp_path / "out", "test", {**values, "min_relevance": 0.5}, lambda: ({}, []), 2)
+
+
 # Tries
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.library.catalogue import Catalogue, CatalogueCounts, Content, File
-from mmi_tvr.library.migrations import LATEST, migrate, schema_version
+from mmi_tvr.library.migrations import LATEST, MIGRATIONS, migrate, schema_version
 from mmi_tvr.library.scan import Root
 from mmi_tvr.types import Embeddings
 
@@ -225,3 +226,32 @@ def test_an_older_catalogue_is_brought_up_to_date_once(tmp_path):
     migrate(database)  # nothing is left to do
     database.close()
     Catalogue(tmp_path / "catalogue.sqlite").close()
+
+
+def test_a_librarys_model_options_get_their_present_names(tmp_path):
+    database = sqlite3.connect(tmp_path / "catalogue.sqlite")
+    database.executescript(MIGRATIONS[0])
+    model = {"name": "label_bridge", "moments": 0.3, "top": 2, "found": None, "temperature": 0.5}
+    settings = {"model": model, "keyimages": {"name": "disparity", "top": 1}}
+    database.execute("INSERT INTO meta VALUES ('settings', ?), ('model', ?)", (json.dumps(settings), '"label_bridge"'))
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    catalogue = Catalogue(tmp_path / "catalogue.sqlite")
+    renamed = {"moment_weight": 0.3, "top_moments": 2, "min_relevance": None}
+    assert catalogue.all_meta() == {
+        "model": "label_bridge",
+        "settings": {**settings, "model": {"name": "label_bridge", "temperature": 0.5, **renamed}},
+    }
+    catalogue.close()
+
+
+def test_settings_without_former_names_are_left_as_they_are(tmp_path):
+    database = sqlite3.connect(tmp_path / "catalogue.sqlite")
+    database.executescript(MIGRATIONS[0])
+    database.execute("""INSERT INTO meta VALUES ('settings', '{"model": {"name": "auto"}}')""")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    migrate(database)
+    assert database.execute("SELECT value FROM meta").fetchall() == [('{"model": {"name": "auto"}}',)]
+    database.close()

@@ -281,7 +281,7 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
         assert set(skeleton) == {"text", "video", "probability", "cosine", "joint", "missing"}
         assert skeleton["text"][0] == {"question": "What is there?", "answer": "a [red] circle"}
         assert [line["question"] for line in skeleton["video"]] == ["What is there?", "What moves?"]
-        assert set(skeleton["video"][0]) == {"question", "answer", "times"}
+        assert list(skeleton["video"][0]) == ["question", "answer", "times"]
         assert len(skeleton["video"][0]["times"]) == int(skeleton["video"][0]["answer"].split()[0])  # "N key images"
         assert skeleton["joint"] == pytest.approx(0.6 * skeleton["cosine"] + 0.3 * skeleton["probability"])
     joint = [hit["skeleton"]["joint"] for hit in answer["hits"]]

@@ -32,6 +32,8 @@ from .leases import LOCK_SECONDS
 
 MANIFEST, ITEMS = "manifest.json", "items.jsonl"
 FORMAT = 1
+# Keys of a request and of settings that older manifests spell otherwise.
+_FORMER_KEYS = {"min_score": "min_relevance"}
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,10 @@ class BatchFolder:
         manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, this version reads {FORMAT}")
+        for section in (manifest["asked"], manifest["settings"]):
+            for former, key in _FORMER_KEYS.items():
+                if former in section:
+                    section[key] = section.pop(former)
         return manifest
 
     @cached_property

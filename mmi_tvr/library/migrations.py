@@ -38,6 +38,21 @@ MIGRATIONS = (
         PRIMARY KEY (content, k)
     ) WITHOUT ROWID;
     """,
+    # Three options of every model have names of their own.
+    """
+    UPDATE meta
+        SET value = json_remove(json_set(value, '$.model.moment_weight', json_extract(value, '$.model.moments')),
+                                '$.model.moments')
+        WHERE key = 'settings' AND json_type(value, '$.model.moments') IS NOT NULL;
+    UPDATE meta
+        SET value = json_remove(json_set(value, '$.model.top_moments', json_extract(value, '$.model.top')),
+                                '$.model.top')
+        WHERE key = 'settings' AND json_type(value, '$.model.top') IS NOT NULL;
+    UPDATE meta
+        SET value = json_remove(json_set(value, '$.model.min_relevance', json_extract(value, '$.model.found')),
+                                '$.model.found')
+        WHERE key = 'settings' AND json_type(value, '$.model.found') IS NOT NULL;
+    """,
 )
 LATEST = len(MIGRATIONS)
 
