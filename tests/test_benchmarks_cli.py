@@ -61,6 +61,7 @@ def test_check_counts_missing_unreadable_and_overlapping(where: tuple[object, ..
     assert len(splits) == 9
     train = splits["9k", "train"]
     assert (train["videos"], train["captions"], train["missing"]) == (7, 14, ["video2"])
+    assert list(train)[-3:] == ["unreadable", "notes", "error"]
     assert train["notes"] == [
         "MSRVTT_JSFUSION_test.csv is cut: 2 of 1,000 entries",
         "MSRVTT_data.json is cut: 30 of 210,000 entries",
@@ -70,6 +71,7 @@ def test_check_counts_missing_unreadable_and_overlapping(where: tuple[object, ..
     assert splits["9k", "test"]["missing"] == []
     (overlap,) = [pair for pair in result["overlaps"] if pair["variant"] == "9k"]
     assert (overlap["one"], overlap["other"]) == ("test", "train")
+    assert list(overlap) == ["variant", "one", "other", "ids", "sources", "stretches"]
     assert (overlap["ids"], overlap["sources"], overlap["stretches"]) == (0, 2, 1)
 
 

@@ -129,6 +129,9 @@ def test_nothing_found_is_an_answer(shell: Shell) -> None:
     assert answer["hits"] == []
     assert answer["closest"]["relevance"] < 0.999
     assert shell.json(*words[:-1], "0")["hits"]
+    former = shell(*words[:-2], "--min-score", "0.999")
+    assert former.stderr.startswith("--min-score is called --min-relevance now")
+    assert former.stdout == shell(*words).stdout
 
 
 def test_html_page_is_self_contained_and_keeps_its_place_for_a_lost_file(shell: Shell) -> None:
@@ -392,6 +395,9 @@ def test_a_batch_is_extracted_and_searched_by_workers_of_their_own(shell: Shell)
     rows = [line.split() for line in (shell.folder / "run.txt").read_text().splitlines()]
     assert [(row[0], row[3]) for row in rows] == [("1", "1"), ("2", "1"), ("3", "1")]
     assert "begun with top 1, now 2" in shell(*words, "--top", 2, code=2).stderr
+    refused = shell(*words, "--top", 1, "--min-score", 0.5, code=2).stderr
+    assert refused.startswith("--min-score is called --min-relevance now")
+    assert "begun with min_relevance 0.0, now 0.5" in refused
     assert "--output" in shell("batch", "extract", clips, code=2).stderr
 
 

@@ -68,6 +68,10 @@ DownloadOption = Annotated[
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")]
+MinScoreOption = Annotated[
+    float | None, typer.Option("--min-score", hidden=True, help="former name of --min-relevance")
+]
+MIN_SCORE_NOTICE = "--min-score is called --min-relevance now; the former name goes with the next release"
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
 
 

@@ -13,7 +13,7 @@ from .. import config, models
 from ..batch import extract as extraction
 from ..batch import infer, program
 from ..batch.folder import BatchFolder
-from ._console import ConfigOption, ProgressBars, SetOption, out, say
+from ._console import MIN_SCORE_NOTICE, ConfigOption, MinScoreOption, ProgressBars, SetOption, out, say
 
 group = typer.Typer(help="Long work in shards: many processes, many machines.", no_args_is_help=True)
 
@@ -113,6 +113,7 @@ def search(
     output: OutputOption,
     top: Annotated[int, typer.Option(help="hits of each query")] = 10,
     min_relevance: Annotated[float, typer.Option(help="drop hits of smaller relevance (0..1)")] = 0.0,
+    min_score: MinScoreOption = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="re-rank the best, as the library does")] = False,
     format: Annotated[Format, typer.Option(help="of the files of hits")] = Format.jsonl,
     trec: Annotated[Path | None, typer.Option(metavar="FILE", help="write a TREC run, too")] = None,
@@ -127,6 +128,9 @@ def search(
     retry: RetryOption = False,
 ) -> None:
     """Queries -> ranked hits of a library or of embeddings, by any number of processes: docs/batch.md."""
+    if min_score is not None:
+        say(MIN_SCORE_NOTICE)
+        min_relevance = min_relevance or min_score
     folder = infer.create(
         output,
         queries,

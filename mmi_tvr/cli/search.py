@@ -17,10 +17,12 @@ from ..report import answer_table, clock_time, key_image_times, search_page, tim
 from ..search import SearchResult
 from ..types import Explanation, Hit
 from ._console import (
+    MIN_SCORE_NOTICE,
     ConfigOption,
     DownloadOption,
     JsonOption,
     LibraryOption,
+    MinScoreOption,
     ModelOption,
     ProgressBars,
     SetOption,
@@ -97,7 +99,7 @@ def search(
         float | None,
         typer.Option(help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing"),
     ] = None,
-    min_score: Annotated[float | None, typer.Option(hidden=True, help="former name of --min-relevance")] = None,
+    min_score: MinScoreOption = None,
     rerank: Annotated[
         bool | None,
         typer.Option(
@@ -114,7 +116,7 @@ def search(
     if explain and rerank is False:
         raise typer.BadParameter("--explain shows what --rerank found; leave out --no-rerank")
     if min_score is not None:
-        say("--min-score is called --min-relevance now; the former name goes with the next release")
+        say(MIN_SCORE_NOTICE)
         min_relevance = min_score if min_relevance is None else min_relevance
     with Library(library, settings=config.load(settings, set_ or ())) as opened:
         result = opened.search(text, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)

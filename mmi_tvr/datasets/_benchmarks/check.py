@@ -37,9 +37,7 @@ class SplitCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, where the remarks are called notes."""
-        values = asdict(self)
-        values["notes"] = values.pop("remarks")
-        return values
+        return {"notes" if name == "remarks" else name: value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,8 @@ class Overlap:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, where the splits are called one and other."""
-        values = asdict(self)
-        values["one"], values["other"] = values.pop("split"), values.pop("other_split")
-        return values
+        keys = {"split": "one", "other_split": "other"}
+        return {keys.get(name, name): value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
