@@ -58,6 +58,13 @@ def test_rows_equal_the_naive_reference(task):
     assert metrics.ranks(cut(matrix, heights), ground_truth).tolist() == expected
 
 
+def test_blocks_are_ranked_in_their_own_precision_and_half_precision_in_single() -> None:
+    closer_than_single = np.array([[1.0, 1.0 + 1e-9]])
+    assert metrics.ranks([closer_than_single], [{1}]).tolist() == [1]
+    apart = np.array([[0.5, 0.5 - 2**-11]], dtype=np.float16)  # more than the tolerance, by less than half a step
+    assert metrics.ranks([apart], [{0}], tolerance=0.0004).tolist() == [1]
+
+
 @given(tasks())
 def test_both_directions_equal_the_naive_reference(task):
     matrix, ground_truth, heights = task

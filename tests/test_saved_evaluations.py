@@ -122,6 +122,7 @@ def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apar
     document["transductive"] = {"query-bank": {side: document[side] for side in ("t2v", "v2t")}}
     document["rerank"] = {"searched": {side: document[side] for side in ("t2v", "v2t")}}
     document["left_out"]["videos"] = {"x": "empty"}
+    document["v2t"]["R@5"] = 12.5  # another number than text-to-video's
     document["config"]["keyimages"]["count"] = 12
     file.write_text(json.dumps(document))
     rows = published.measured([tmp_path / "one", tmp_path / "other"])
@@ -148,6 +149,8 @@ def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apar
     low, high = document["t2v"]["ci95"]["R@1"]
     with_interval = f"{document['t2v']['R@1']:.1f} [{low:.1f}, {high:.1f}]"
     assert cells[2][1:3] == [with_interval, f"{document['t2v']['R@5']:.1f}"]
+    low, high = document["v2t"]["ci95"]["R@1"]
+    assert cells[2][5:7] == [f"{document['v2t']['R@1']:.1f} [{low:.1f}, {high:.1f}]", f"{document['v2t']['R@5']:.1f}"]
     assert cells[2][9:11] == ["-", "-"]
     assert cells[4][1:9] == ["-"] * 8
     assert cells[4][9] == with_interval

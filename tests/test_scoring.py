@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.index import open_index
-from mmi_tvr.scoring import similarity
+from mmi_tvr.scoring import background_sentences, similarity
 from mmi_tvr.scoring.joint import JointScore, permutation
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.types import Embeddings, Scoring, row_ids
+from mmi_tvr.utils.hashing import digest
 
 
 def unit(rng, *shape):
@@ -129,3 +130,9 @@ def test_a_joint_score_weighs_each_part_and_ties_keep_their_order():
     assert joint.score(0.0, 1.0) == pytest.approx(0.3)
     assert permutation([0.1, 0.5, None, 0.5, 0.9]) == [4, 1, 2, 3, 0]
     assert permutation([None, None]) == [0, 1]
+
+
+def test_background_sentences_are_the_same_everywhere() -> None:
+    """Relevance and the shipped class vectors were computed with them."""
+    digests = {language: digest(*texts) for language, texts in background_sentences.sentences().items()}
+    assert digests == {"en": "6f609d635ecfdde2", "zh": "6c65e26a67213e1a"}
