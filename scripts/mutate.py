@@ -152,6 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkouts = [_copy(Path(folder) / str(job)) for job in range(args.jobs)]
         timeouts = _timeouts({mutant.room for mutant in waiting}, checkouts[0])
+        waiting.sort(key=lambda mutant: timeouts[mutant.room])  # an early look shows most
         children = []
         for job, checkout in enumerate(checkouts):
             child = os.fork()
