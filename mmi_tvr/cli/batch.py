@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import config, models
-from ..batch import extract as extraction
-from ..batch import infer, program
-from ..batch.folder import BatchFolder
 from ._console import MIN_SCORE_NOTICE, ConfigOption, MinScoreOption, ProgressBars, SetOption, out, say
+
+if TYPE_CHECKING:  # what a search need not wait for is imported by the commands that use it
+    from ..batch.folder import BatchFolder
+    from ..batch.program import RunOptions
 
 group = typer.Typer(help="Long work in shards: many processes, many machines.", no_args_is_help=True)
 
@@ -88,6 +89,9 @@ def extract(
     retry: RetryOption = False,
 ) -> None:
     """Videos -> vision features and embeddings, by any number of processes: docs/batch.md."""
+    from ..batch import extract as extraction
+    from ..batch import program
+
     both: tuple[extraction.Output, ...] = ("features", "embeddings")
     folder = extraction.create(
         output,
@@ -128,6 +132,8 @@ def search(
     retry: RetryOption = False,
 ) -> None:
     """Queries -> ranked hits of a library or of embeddings, by any number of processes: docs/batch.md."""
+    from ..batch import infer, program
+
     if min_score is not None:
         say(MIN_SCORE_NOTICE)
         min_relevance = min_relevance or min_score
@@ -152,6 +158,8 @@ def worker(
     folder: Path, device: DeviceOption = "auto", trec: Annotated[Path | None, typer.Option("--trec")] = None
 ) -> None:
     """Work on a folder that `extract` or `search` began; they start this, and start it again when it dies."""
+    from ..batch import program
+
     program.run_worker(folder, device, trec, say)
 
 
@@ -167,7 +175,9 @@ def worker_command(folder: Path, device: str, trec: Path | None) -> list[str]:
     return [*words, "--", str(folder)]
 
 
-def _run(folder: BatchFolder, options: program.RunOptions, trec: Path | None = None) -> None:
+def _run(folder: BatchFolder, options: RunOptions, trec: Path | None = None) -> None:
+    from ..batch import program
+
     with ProgressBars() as progress:
         command = worker_command(folder.path, options.device, trec)
         state = program.run(folder, options, progress, command, trec)
