@@ -32,7 +32,11 @@ ROOT = Path(__file__).parent.parent
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evaluation": (("evaluation/*.py",), ("metrics", "rerank_blocks", "saved_evaluations", "evaluate")),
     "scoring": (("scoring/*.py",), ("scoring", "frame", "rerank_blocks", "search")),
-    "index": (("index/*.py",), ("index_flat", "index_large", "index", "milvus_parts")),
+    "index": (
+        ("index/__init__.py", "index/flat.py", "index/faiss.py", "index/_exact.py", "index/_store.py",
+         "index/_common.py"),
+        ("index_flat", "index_large", "index"),
+    ),
     "library": (
         ("library/*.py",),
         ("catalogue", "scan", "library_components", "library_lock", "library_reading", "video_lookup", "library",
@@ -60,17 +64,17 @@ class Mutant:
 
 
 def mutants_of(room: str) -> Iterator[Mutant]:
-    """Yield every mutant of a room's files, but for those inside type annotations, which nothing evaluates."""
+    """Yield every mutant of a room's files, but for those that change nothing (`_unobservable`)."""
     from cosmic_ray.commands.init import init
     from cosmic_ray.work_db import WorkDB, use_db
 
     paths = sorted({path for pattern in ROOMS[room][0] for path in (ROOT / "mmi_tvr").glob(pattern)})
-    annotated = {path: _annotations(path) for path in paths}
+    unobservable = {path: _unobservable(path) for path in paths}
     with tempfile.TemporaryDirectory() as folder, use_db(f"{folder}/mutants.sqlite", WorkDB.Mode.create) as database:
         init(paths, database, {})
         for item in database.work_items:
             (spec,) = item.mutations
-            if spec.start_pos not in annotated[spec.module_path]:
+            if spec.start_pos not in unobservable[spec.module_path]:
                 relative = spec.module_path.relative_to(ROOT).as_posix()
                 yield Mutant(room, relative, spec.operator_name, spec.occurrence, spec.start_pos[0])
 
@@ -81,7 +85,6 @@ def sample(count: int, seed: int, rooms: Sequence[str]) -> list[Mutant]:
     A binary operator has eleven replacements and a `not` one, so places are drawn first. Rooms share the count by the
     square root of their numbers of places: small rooms count, too.
     """
-    dice = random.Random(seed)
     places: dict[str, list[list[Mutant]]] = {}
     for room in rooms:
         by_place: dict[tuple[str, int, str], list[Mutant]] = {}
@@ -90,7 +93,8 @@ def sample(count: int, seed: int, rooms: Sequence[str]) -> list[Mutant]:
         places[room] = list(by_place.values())
     total = sum(len(groups) ** 0.5 for groups in places.values())
     drawn: list[Mutant] = []
-    for groups in places.values():
+    for room, groups in places.items():
+        dice = random.Random(f"{seed} {room}")
         share = min(len(groups), round(count * len(groups) ** 0.5 / total))
         drawn += [dice.choice(group) for group in dice.sample(groups, share)]
     return drawn
@@ -172,16 +176,26 @@ def _run_share(mutants: Sequence[Mutant], checkout: Path, timeouts: dict[str, fl
             stream.write(line + "\n")
 
 
-def _annotations(path: Path) -> set[tuple[int, int]]:
-    """Positions (line, column) inside the annotations of a file."""
-    positions: set[tuple[int, int]] = set()
+def _unobservable(path: Path) -> set[tuple[int, int]]:
+    """Positions (line, column) where a change cannot be seen from outside: in annotations, which nothing evaluates; in
+    keywords that guard or spare memory alone; in @overload."""
+    nodes: list[ast.expr] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            if isinstance(annotation, ast.expr):
-                end = annotation.end_lineno or annotation.lineno
-                positions |= {(line, column) for line in range(annotation.lineno, end + 1) for column in range(200)
-                              if (line, column) >= (annotation.lineno, annotation.col_offset)
-                              and (line, column) <= (end, annotation.end_col_offset or 0)}  # fmt: skip
+        if isinstance(node, ast.keyword) and node.arg in ("strict", "copy", "slots"):
+            nodes.append(node.value)
+        elif isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
+            nodes.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef):
+            nodes += [] if node.returns is None else [node.returns]
+            nodes += [each for each in node.decorator_list if isinstance(each, ast.Name) and each.id == "overload"]
+    positions: set[tuple[int, int]] = set()
+    for node in nodes:
+        first, last = (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
+        lines = range(first[0], last[0] + 1)
+        # A decorator's mutant starts at its @, one column before the name.
+        positions |= {
+            (line, column) for line in lines for column in range(200) if first <= (line, column + 1) <= last
+        } | {(line, column) for line in lines for column in range(200) if first <= (line, column) <= last}
     return positions
 
 
