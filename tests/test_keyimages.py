@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import media_files as files
 import numpy as np
@@ -247,3 +248,37 @@ def test_real_clips(clip: Path) -> None:
     info, images = from_video(Video(clip), plugins.build("keyimages", "disparity"), size=112)
     assert 2 <= len(images) <= 12
     assert images[-1].end == info.duration
+
+
+def test_the_defaults_are_those_that_libraries_on_disk_were_made_with() -> None:
+    """A changed default, or another version of the choice, is another fingerprint."""
+    fingerprints = {name: plugins.build("keyimages", name, {}).fingerprint() for name in ("disparity", "uniform")}
+    assert fingerprints == {"disparity": "a36e6bee43accbad", "uniform": "9ae0297bb1c47143"}
+
+
+def test_a_drift_behind_a_cut_is_cut_where_it_is() -> None:
+    """Frames are numbered from the start of the video, in a later segment, too."""
+    levels = [10] * 5 + [200, 192, 184, 176, 168, 160, 152]
+    method: KeyImageMethod = plugins.build("keyimages", "disparity", {"count": 3, "min_length": 0.1})
+    starts = [image.start for image in method.choose(plain(levels), duration=6.0)]
+    assert starts == [0.0, 2.75, 4.75]
+
+
+def test_a_method_sees_a_span_from_zero_with_its_own_times() -> None:
+    span = Video(Path("a.mp4"), start=2.0, end=3.0)
+    frames = Frames(np.array([1.9, 2.25, 2.75]), plain([10, 200, 90]).pixels)
+    shown: list[Frames] = []
+
+    class Recorder:
+        fps, max_frames = 2.0, 64
+
+        def choose(self, frames: Frames, duration: float) -> list[KeyImage]:
+            shown.append(frames)
+            return [KeyImage(0.0, duration, 0.25, frames.pixels[1])]
+
+        def fingerprint(self) -> str:
+            return "recorder"
+
+    _, images = from_video(span, Recorder(), 16, lambda *args, **options: (SimpleNamespace(duration=8.0), frames))
+    assert shown[0].times.tolist() == [0.0, 0.25, 0.75]
+    assert [(image.start, image.end, image.time) for image in images] == [(2.0, 3.0, 2.25)]
