@@ -415,3 +415,9 @@ def test_wrong_shapes_are_one_line() -> None:
         head(frames[:, :2], None, one_frame_per_segment(mask[:, :2]))
     with pytest.raises(UsageError, match="5 attention heads do not divide the embedding width 16"):
         VideoHead(WIDTH, OPTIONS.model_copy(update={"heads": 5}))
+
+
+def test_a_still_stretch_adds_nothing_by_its_changes() -> None:
+    change = TemporalHead(WIDTH, OPTIONS).change
+    assert change is not None
+    assert not change(torch.zeros(1, 3, WIDTH)).any()
