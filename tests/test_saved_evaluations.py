@@ -159,3 +159,17 @@ def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apar
     assert len({len(line) for line in (header, rule, *lines[: len(rows) + len(quoted)])}) == 1
     assert [row.as_dict()["kind"] for row in (rows[0], quoted[0])] == ["measured", "quoted"]
     assert published.table(quoted).splitlines()[0].count("*") == 0
+
+
+def test_a_table_explains_what_stands_in_it_and_nothing_else(tmp_path):
+    save_run(tmp_path / "one", 5.0)
+    measured, quoted = published.measured([tmp_path / "one"]), published.quoted("msvd")
+    interval_remark, quoted_remark = "[low, high]: 95 % bootstrap over videos.", "Quoted rows are published numbers"
+    for rows, remarks in (
+        (measured, [interval_remark]),
+        (quoted, [quoted_remark]),
+        ([*measured, *quoted], [interval_remark, quoted_remark]),
+    ):
+        below = published.table(rows).splitlines()[2 + len(rows) :]
+        assert len(below) == len(remarks)
+        assert all(line.startswith(remark) for line, remark in zip(below, remarks, strict=True))
