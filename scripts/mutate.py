@@ -49,6 +49,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "batch": (("batch/leases.py",), ("batch_leases", "batch_units")),
 }  # fmt: skip
 _PRELOADED = ("torch", "av", "PIL.Image", "safetensors.numpy", "hypothesis", "pydantic", "typer", "rich.progress")
+OUTCOMES = {True: "survived", False: "killed", None: "timed out"}
 _TIMEOUT_FACTOR = 4  # of the tests' time on unchanged code: a mutant that loops for ever is killed
 
 
@@ -108,14 +109,17 @@ def run(mutant: Mutant, checkout: Path, timeout: float) -> dict[str, object]:
     started = time.perf_counter()
     path = checkout / mutant.path
     with use_mutation(path, get_operator(mutant.operator)(), mutant.occurrence) as (code, mutated):
-        outcome = "survived" if passes(mutant.room, checkout, timeout) else "killed"
+        outcome = OUTCOMES[passes(mutant.room, checkout, timeout)]
     diff = difflib.unified_diff(code.splitlines(), mutated.splitlines(), lineterm="", n=0)
     changes = [line for line in diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     return {**asdict(mutant), "outcome": outcome, "seconds": round(time.perf_counter() - started, 1), "diff": changes}
 
 
-def passes(room: str, checkout: Path, timeout: float) -> bool:
-    """Whether a room's tests pass in a checkout; a child that shares what is imported here already runs them."""
+def passes(room: str, checkout: Path, timeout: float) -> bool | None:
+    """Whether a room's tests pass in a checkout, or None where they take longer than `timeout` seconds.
+
+    A child that shares what is imported here already runs them.
+    """
     process = os.fork()
     if process == 0:
         os.setsid()
@@ -135,7 +139,7 @@ def passes(room: str, checkout: Path, timeout: float) -> bool:
         time.sleep(0.02)
     os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    return False
+    return None
 
 
 def main() -> None:
@@ -238,7 +242,7 @@ def _report(drawn: Sequence[Mutant], output: Path) -> None:
     lines = [known[_key(asdict(mutant))] for mutant in drawn if _key(asdict(mutant)) in known]
     for room in [*dict.fromkeys(mutant.room for mutant in drawn), "all"]:
         outcomes = Counter(line["outcome"] for line in lines if room in (line["room"], "all"))
-        viable = outcomes["survived"] + outcomes["killed"]
+        viable = outcomes.total()
         share = 100 * outcomes["survived"] / viable if viable else 0.0
         print(f"{room:<11} {viable:>4} viable, {outcomes['survived']:>3} survived ({share:.1f} %)")
     for line in lines:
