@@ -59,7 +59,7 @@ def test_probe_says_what_is_there(tmp_path: Path) -> None:
     assert info.duration == pytest.approx(2, abs=0.1)
     assert info.fps == pytest.approx(12, abs=0.1)
     assert info.frames == 24
-    assert info.streams == ("video h264 64x48", "audio aac 16000 Hz")
+    assert tuple(map(str, info.tracks)) == ("video h264 64x48", "audio aac 16000 Hz")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

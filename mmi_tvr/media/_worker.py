@@ -1,7 +1,8 @@
 """The process that decodes for another one (`media.guarded`): requests come in, frames go out.
 
-A request is one line of JSON. A reply is one line of JSON and, after it, the pixels as they lie in memory. Nothing
-else crosses: what a damaged file may do to this process reaches the other one as numbers, never as objects.
+A request is one line of JSON. A reply is one line of JSON with the shapes of its arrays and, after it, their pixels as
+they lie in memory. Nothing else crosses: what a damaged file may do to this process reaches the other one as numbers,
+never as objects.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import MediaError, UsageError
-from ..types import Frames, Video
+from ..types import Frames, Pixels, Video
+from .file_report import PictureOptions, report_on
 from .video import MediaInfo, sample_with_info
 
 _GRACE = 5.0  # seconds behind the time limit: the parent is gone, or would have ended this process by then
 _MIN_MEMORY = 4 << 30  # bytes
 
 Sample = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
+Reply = tuple[dict[str, Any], list[Pixels]]
 
 
 def main() -> None:
@@ -46,9 +49,9 @@ def serve(sample: Sample) -> None:
         request = json.loads(requests.get())
         # Ends a decoder that hangs and whose parent is gone, also where it never lets another thread run.
         faulthandler.dump_traceback_later(request["seconds"] + _GRACE, exit=True)
-        header, pixels = _reply(sample, request, memory_limit)
+        header, arrays = _reply(sample, request, memory_limit)
         faulthandler.cancel_dump_traceback_later()
-        _send(replies, header, pixels)
+        _send(replies, header, arrays)
 
 
 def _listen(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
@@ -57,30 +60,50 @@ def _listen(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)  # the parent closed its end, maybe in the middle of a file
 
 
-def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> tuple[dict[str, Any], memoryview | None]:
-    """The header of the reply, and pixels where the file could be sampled."""
-    video = Video(Path(request["path"]), request["start"], request["end"])
+def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> Reply:
+    """The header of the reply, and pixels where there are any."""
     try:
-        info, frames = sample(video, request["fps"], request["max_frames"], request["size"])
+        return _report(request) if request["task"] == "report" else _sample(sample, request)
     except MediaError as error:
-        return {"media_error": error.reason}, None
+        return {"media_error": error.reason}, []
     except UsageError as error:
-        return {"usage_error": str(error)}, None
+        return {"usage_error": str(error)}, []
     except OSError as error:
-        return {"media_error": error.strerror or str(error)}, None
+        return {"media_error": error.strerror or str(error)}, []
     except MemoryError:
-        return {"media_error": f"needs more memory to decode than the {memory_limit >> 30} GB that are allowed"}, None
+        return {"media_error": f"needs more memory to decode than the {memory_limit >> 30} GB that are allowed"}, []
     except Exception as error:  # a mistake of ours about one file, which must not cost the others; it is reported
-        return {"media_error": f"cannot be decoded ({type(error).__name__}: {error})"}, None
-    fields = {name: value for name, value in asdict(info).items() if name != "path"}
-    header = {"info": fields, "times": frames.times.tolist(), "shape": frames.pixels.shape}
-    return header, frames.pixels.reshape(-1).data
+        return {"media_error": f"cannot be decoded ({type(error).__name__}: {error})"}, []
 
 
-def _send(replies: BinaryIO, header: dict[str, Any], pixels: memoryview | None = None) -> None:
-    replies.write(json.dumps(header).encode() + b"\n")
-    if pixels is not None:
-        replies.write(pixels)
+def _sample(sample: Sample, request: dict[str, Any]) -> Reply:
+    video = Video(Path(request["path"]), request["start"], request["end"])
+    info, frames = sample(video, request["fps"], request["max_frames"], request["size"])
+    return {"info": _fields(info), "times": frames.times.tolist()}, [frames.pixels]
+
+
+def _report(request: dict[str, Any]) -> Reply:
+    options = PictureOptions(**request["pictures"]) if request["pictures"] else None
+    report = report_on(Path(request["path"]), options)
+    header = {
+        "info": _fields(report.info) if report.info else None,
+        "container": report.container,
+        "tracks": [asdict(track) for track in report.tracks],
+        "times": [time for time, _ in report.pictures],
+        "error": report.error,
+    }
+    return header, [pixels for _, pixels in report.pictures]
+
+
+def _fields(info: MediaInfo) -> dict[str, Any]:
+    return {name: value for name, value in asdict(info).items() if name != "path"}
+
+
+def _send(replies: BinaryIO, header: dict[str, Any], arrays: Sequence[Pixels] = ()) -> None:
+    shapes = [array.shape for array in arrays]
+    replies.write(json.dumps({**header, "shapes": shapes}).encode() + b"\n")
+    for array in arrays:
+        replies.write(array.reshape(-1).data)
     replies.flush()
 
 

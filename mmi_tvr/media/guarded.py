@@ -19,8 +19,9 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BufferedReader
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +29,8 @@ import numpy as np
 from ..errors import MediaError, MmiTvrError, UsageError
 from ..types import Frames, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
+from .file_report import FileReport, PictureOptions, report_on
+from .tracks import Track
 from .video import MediaInfo, sample_with_info
 
 PROGRAM = "mmi_tvr.media._worker"  # the module whose `main` a worker runs
@@ -42,7 +45,7 @@ if sys.platform == "win32":
 else:
     _CREATION_FLAGS = 0
 
-Reply = tuple[dict[str, Any], Pixels]  # the header, and pixels (N, H, W, 3) where there are any
+Reply = tuple[dict[str, Any], list[Pixels]]  # the header, and arrays of pixels where there are any
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,33 +99,60 @@ class DecoderPool:
         """Return `media.video.sample_with_info`; MediaError also for a file that hangs or crashes its decoder."""
         if not self.limits.workers:
             return sample_with_info(video, fps, max_frames, size)
-        seconds = self.limits.seconds + _size(video) / _BYTES_PER_SECOND
         request = {
+            "task": "sample",
             "path": str(video.path),
             "start": video.start,
             "end": video.end,
             "fps": fps,
             "max_frames": max_frames,
             "size": size,
-            "seconds": seconds,
         }
+        header, (pixels,) = self._request(video.path, request)
+        return _info(video.path, header["info"]), Frames(np.array(header["times"]), pixels)
+
+    def report(self, path: Path, options: PictureOptions | None = None) -> FileReport:
+        """Return `media.file_report.report_on`; a file that hangs or crashes its decoder says so."""
+        if not self.limits.workers:
+            return report_on(path, options)
+        request = {"task": "report", "path": str(path), "pictures": asdict(options) if options else None}
+        try:
+            header, arrays = self._request(path, request)
+        except MediaError as error:
+            return FileReport(path, error=error.reason)
+        return FileReport(
+            path=path,
+            info=_info(path, header["info"]) if header["info"] else None,
+            container=header["container"],
+            tracks=_tracks(header["tracks"]),
+            pictures=list(zip(header["times"], arrays, strict=True)),
+            error=header["error"],
+        )
+
+    def _request(self, path: Path, request: dict[str, Any]) -> Reply:
+        """The reply of a worker. Raises MediaError or UsageError with what it met, or with how it ended."""
+        seconds = self.limits.seconds + _size(path) / _BYTES_PER_SECOND
         reason = "interrupted"
         for _ in range(_TRIES):
             if self._stopped:
                 break
             worker = self._acquire()
             try:
-                header, pixels = worker.request(request, seconds)
+                header, arrays = worker.request({**request, "seconds": seconds}, seconds)
             except _TimedOut:
                 reason = f"took longer than {seconds:.0f} s to decode ({DECODE_SECONDS} allows more)"
                 break
             except _Crashed as crash:
                 reason = f"crashes the decoder ({crash})"
             else:
-                return _result(video, header, pixels)
+                if "usage_error" in header:
+                    raise UsageError(header["usage_error"])
+                if "media_error" in header:
+                    raise MediaError(path, header["media_error"])
+                return header, arrays
             finally:
                 self._release(worker)
-        raise MediaError(video.path, reason)
+        raise MediaError(path, reason)
 
     def stop(self) -> None:
         """Release the workers. Busy ones are killed; a thread that waits for one gets a MediaError at once."""
@@ -224,12 +254,12 @@ class _Worker:
         try:
             line = self._replies.readline()
             header = json.loads(line) if line.endswith(b"\n") else {}  # else it was cut off
-            pixels = np.empty(header.get("shape", 0), np.uint8)
-            complete = bool(header) and self._replies.readinto(pixels.data) == pixels.nbytes
+            arrays = [np.empty(shape, np.uint8) for shape in header.get("shapes", ())]
+            complete = bool(header) and all(self._replies.readinto(array.data) == array.nbytes for array in arrays)
         finally:
             timer.cancel()
         if complete:
-            return header, pixels
+            return header, arrays
         self.alive = False
         status = self._process.wait()
         if self._timed_out:
@@ -293,21 +323,18 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _result(video: Video, header: dict[str, Any], pixels: Pixels) -> tuple[MediaInfo, Frames]:
-    """What a reply says: what the file holds and its frames, or the error that its worker met."""
-    if "usage_error" in header:
-        raise UsageError(header["usage_error"])
-    if "media_error" in header:
-        raise MediaError(video.path, header["media_error"])
-    fields = header["info"]
-    fields["streams"] = tuple(fields["streams"])  # JSON knows lists alone
-    return MediaInfo(path=video.path, **fields), Frames(np.array(header["times"]), pixels)
+def _info(path: Path, fields: dict[str, Any]) -> MediaInfo:
+    return MediaInfo(path=path, **{**fields, "tracks": _tracks(fields["tracks"])})
 
 
-def _size(video: Video) -> int:
+def _tracks(fields: list[dict[str, Any]]) -> tuple[Track, ...]:
+    return tuple(Track(**{**track, "flags": tuple(track["flags"])}) for track in fields)  # JSON knows lists alone
+
+
+def _size(path: Path) -> int:
     """Bytes of the file."""
     try:
-        return video.path.stat().st_size
+        return path.stat().st_size
     except OSError:
         return 0  # the worker will say why
 

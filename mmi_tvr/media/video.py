@@ -12,19 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import av
 import numpy as np
-from av.audio.stream import AudioStream
-from av.stream import Stream
+from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from ..errors import MediaError, UsageError
 from ..types import Frames, Pixels, Video
+from ._picture import Converter, bounded, displayed_size, orientation_of
 from ._reader import Reader
-
-_SANE_ASPECT = (0.2, 5.0)  # of a pixel; a damaged header says anything
-_LONGEST = 16  # times the requested shorter side is the longer side of a picture at most, which bounds its memory
+from .tracks import Track, tracks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +30,18 @@ class MediaInfo:
     """What a video file holds."""
 
     path: Path
+    container: str  # FFmpeg's name of the format
     duration: float  # seconds
+    start: float  # seconds: when the first picture comes up, on a player's clock
     width: int  # as displayed: rotation and pixel aspect applied
     height: int
     rotation: int  # degrees counter-clockwise (0, 90, 180, 270), already applied to every picture
+    mirrored: bool  # left and right changed places before that; already applied, too
     fps: float  # the average rate, 0.0 where unknown
     codec: str
     frames: int | None  # an estimate
     audio: bool
-    streams: tuple[str, ...]  # a phrase each, such as "video h264 1280x720"
+    tracks: tuple[Track, ...]
 
 
 @contextmanager
@@ -85,7 +86,7 @@ class OpenVideo:
 
     def __init__(self, path: Path) -> None:
         self._reader = Reader(path)
-        self._reformatter = VideoReformatter()
+        self._converter = Converter()
         try:
             self.info = self._describe()
         except BaseException:
@@ -114,14 +115,13 @@ class OpenVideo:
             UsageError: where the numbers make no sense.
             MediaError: where the span lies outside the video.
         """
-        if fps <= 0 or max_frames < 1 or size < 1:
-            raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
-        targets, step = self._targets(fps, max_frames, start, end)
-        pictures = self._sampled(targets, step, size)
-        if pictures.times[-1] < targets[-1] - step and self._shorten():
-            targets, step = self._targets(fps, max_frames, start, end)
-            pictures = self._sampled(targets, step, size)
+        pictures = self._sampled(fps, max_frames, size, start, end)
         return Frames(np.array(pictures.times), np.stack(pictures.pixels))
+
+    def pictures(self, fps: float, max_frames: int, size: int) -> list[tuple[float, Pixels]]:
+        """Return `sample` of the whole file as (seconds, picture)."""
+        pictures = self._sampled(fps, max_frames, size, 0.0, None)
+        return list(zip(pictures.times, pictures.pixels, strict=True))
 
     def frames_at(self, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
         """Return the frame on screen at each of `times`; the result's times are the frames' own.
@@ -152,7 +152,17 @@ class OpenVideo:
         count = min(max(1, round(length * fps)), max_frames)
         return [start + (number + 0.5) * length / count for number in range(count)], length / count
 
-    def _sampled(self, targets: list[float], step: float, size: int) -> _Pictures:
+    def _sampled(self, fps: float, max_frames: int, size: int, start: float, end: float | None) -> _Pictures:
+        if fps <= 0 or max_frames < 1 or size < 1:
+            raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
+        targets, step = self._targets(fps, max_frames, start, end)
+        pictures = self._around(targets, step, size)
+        if pictures.times[-1] < targets[-1] - step and self._shorten():
+            targets, step = self._targets(fps, max_frames, start, end)
+            pictures = self._around(targets, step, size)
+        return pictures
+
+    def _around(self, targets: list[float], step: float, size: int) -> _Pictures:
         """Pictures close to the targets; without skipping where skipping leaves too little to choose from."""
         pictures = self._collect(targets, size, step / 4, skip=True)
         last = self._reader.reached  # behind it there is nothing to choose from
@@ -175,17 +185,8 @@ class OpenVideo:
         return pictures
 
     def _convert(self, frame: VideoFrame, size: int | None) -> Pixels:
-        """Scale and convert in one step of swscale (area averaging: no aliasing, and cheap), then turn upright."""
-        width, height = self.info.width, self.info.height
-        if size is not None and size < min(width, height):
-            shorter = min(width, height)
-            width, height = round(width * size / shorter), round(height * size / shorter)
-        if size is not None and max(width, height) > _LONGEST * size:
-            width, height = (max(1, round(side * _LONGEST * size / max(width, height))) for side in (width, height))
-        if self.info.rotation % 180:
-            width, height = height, width
-        picture = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
-        return np.rot90(picture.to_ndarray(), self.info.rotation // 90)
+        width, height = bounded(self.info.width, self.info.height, size)
+        return self._converter.convert(frame, width, height, orientation_of(frame))
 
     def _shorten(self) -> bool:
         """Correct the duration of a file that ends before its header says; False where it does not."""
@@ -197,26 +198,24 @@ class OpenVideo:
 
     def _describe(self) -> MediaInfo:
         reader, stream, first = self._reader, self._reader.stream, self._reader.first
-        rotation = round(first.rotation / 90) * 90 % 360
-        width, height = first.width, first.height
-        aspect = float(stream.sample_aspect_ratio or 1)
-        if _SANE_ASPECT[0] <= aspect <= _SANE_ASPECT[1]:
-            width = max(1, round(width * aspect))
-        if rotation % 180:
-            width, height = height, width
+        orientation = orientation_of(first)
+        width, height = displayed_size(first, float(stream.sample_aspect_ratio or 1), orientation)
         duration = reader.header_duration() or reader.measure() or (1 / reader.rate if reader.rate else 0.0)
         container = reader.container
         return MediaInfo(
             path=reader.path,
+            container=container.format.name,
             duration=duration,
+            start=_start(stream, container),
             width=width,
             height=height,
-            rotation=rotation,
+            rotation=orientation.rotation,
+            mirrored=orientation.mirrored,
             fps=reader.rate,
             codec=stream.codec_context.name,
             frames=stream.frames or round(duration * reader.rate) or None,
             audio=bool(container.streams.audio),
-            streams=tuple(_phrase(stream) for stream in container.streams),
+            tracks=tracks_of(container, stream.index),
         )
 
 
@@ -229,11 +228,8 @@ class _Pictures:
     of_target: list[int] = field(default_factory=list)
 
 
-def _phrase(stream: Stream) -> str:
-    """A stream in a few words, such as "video h264 1280x720"."""
-    words = [stream.type, stream.codec_context.name if stream.codec_context else "of unknown codec"]
-    if isinstance(stream, VideoStream) and stream.codec_context:
-        words.append(f"{stream.codec_context.width}x{stream.codec_context.height}")
-    elif isinstance(stream, AudioStream) and stream.codec_context:
-        words.append(f"{stream.codec_context.sample_rate} Hz")
-    return " ".join(words)
+def _start(stream: VideoStream, container: InputContainer) -> float:
+    """Seconds from the container's start, which is a player's 0:00, to the first picture."""
+    if stream.start_time is None or container.start_time is None or stream.time_base is None:
+        return 0.0
+    return max(0.0, float(stream.start_time * stream.time_base) - container.start_time / av.time_base)

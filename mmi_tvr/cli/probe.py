@@ -1,0 +1,174 @@
+"""`probe`: what a file holds, what we see of it, and why it was set aside."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ..errors import UsageError
+from ..media.file_report import FileReport, Picture, PictureOptions
+from ..media.guarded import DecoderPool, limits
+from ..media.tracks import Track
+from ..media.video import MediaInfo
+from ..types import Pixels
+from ..utils.files import write_atomically
+from ._console import JsonOption, out, print_json, say
+
+_MAKER = "mmi-tvr probe"  # written into our pictures, so that they, and no others, are replaced
+_DEFAULTS = PictureOptions()
+_TITLE = 11  # characters of a line's title
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(probe)
+
+
+def probe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="video files")],
+    *,
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="write sampled pictures there, as TIME.png; several files: a folder each"),
+    ] = None,
+    fps: Annotated[float, typer.Option(help="pictures per second, with --frames", min=0.001)] = _DEFAULTS.fps,
+    limit: Annotated[int, typer.Option(help="at most so many pictures of a file", min=1)] = _DEFAULTS.limit,
+    force: Annotated[bool, typer.Option("--force", help="let pictures replace files of others")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what FILE... hold, and what indexing sees of them. Exit code 1: one of them cannot be used, and why."""
+    options = PictureOptions(fps, limit) if frames else None
+    folders = _folders(frames, files) if frames else [None] * len(files)
+    documents = []
+    pool = DecoderPool(limits())
+    try:
+        for path, folder in zip(files, folders, strict=True):
+            report = pool.report(path, options)
+            paths = _write(report.pictures, folder, force) if folder else []
+            documents.append(_document(report, paths))
+            if not as_json:
+                _print(report, paths)
+    finally:
+        pool.stop()
+    if as_json:
+        print_json({"files": documents})
+    failures = sum(document["error"] is not None for document in documents)
+    if failures:
+        say(f"{failures} of {len(files)} files cannot be used")
+        raise typer.Exit(1)
+
+
+def _folders(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """Where the pictures of each file go: one file's into the folder, those of several each into one of its name."""
+    if len(files) == 1:
+        return [folder]
+    uses: Counter[str] = Counter()
+    folders = []
+    for path in files:
+        name = path.name or "file"
+        uses[name] += 1
+        folders.append(folder / (f"{name}-{uses[name]}" if uses[name] > 1 else name))
+    return folders
+
+
+def _write(pictures: Sequence[Picture], folder: Path, force: bool) -> list[Path]:
+    """Write pictures as TIME.png, seconds with leading zeros, so that names sort as the times do."""
+    names = [f"{time:09.3f}.png" for time, _ in pictures]
+    if len(set(names)) < len(names):  # more than a thousand frames a second
+        names = [f"{time:012.6f}.png" for time, _ in pictures]
+    paths = [folder / name for name in names]
+    for path in paths:
+        if not force and path.exists() and not _ours(path):
+            raise UsageError(f"{path} is there and not of this command; --force replaces it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, (_, pixels) in zip(paths, pictures, strict=True):
+        write_atomically(path, _png(pixels))
+    return paths
+
+
+def _png(pixels: Pixels) -> bytes:
+    tags = PngInfo()
+    tags.add_text("Software", _MAKER)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=tags)
+    return buffer.getvalue()
+
+
+def _ours(path: Path) -> bool:
+    """Whether a file is a picture that this command wrote."""
+    try:
+        with Image.open(path) as image:
+            return bool(image.info.get("Software") == _MAKER)
+    except OSError:
+        return False
+
+
+def _document(report: FileReport, paths: Sequence[Path]) -> dict[str, Any]:
+    info = report.info
+    return {
+        "path": str(report.path),
+        "container": report.container,
+        "duration": info and round(info.duration, 3),
+        "start": info and round(info.start, 3),
+        "width": info and info.width,
+        "height": info and info.height,
+        "rotation": info and info.rotation,
+        "mirrored": info and info.mirrored,
+        "fps": info and round(info.fps, 3),
+        "codec": info and info.codec,
+        "tracks": [asdict(track) for track in report.tracks],
+        "frames": [
+            {"time": round(time, 6), "path": str(path)} for (time, _), path in zip(report.pictures, paths, strict=True)
+        ],
+        "error": report.error,
+    }
+
+
+def _print(report: FileReport, paths: Sequence[Path]) -> None:
+    lines = [("container", report.container)] if report.container else []
+    if report.info:
+        lines += _summary(report.info)
+    lines += [("track", _line(track)) for track in report.tracks]
+    if paths:
+        lines.append(("pictures", f"{len(paths)} in {paths[0].parent}"))
+    if report.error:
+        lines.append(("error", report.error))
+    out.print(str(report.path), markup=False)
+    for title, text in lines:
+        out.print(f"  {title:<{_TITLE}}{text}", markup=False)
+
+
+def _summary(info: MediaInfo) -> list[tuple[str, str]]:
+    turned = [f"turned by {info.rotation} degrees counter-clockwise"] if info.rotation else []
+    mirrored = ["mirrored"] if info.mirrored else []
+    shape = ", ".join([f"{info.width}x{info.height}", *mirrored, *turned])
+    rate = f"{info.fps:.3f}".rstrip("0").rstrip(".") if info.fps else "unknown"
+    return [
+        ("duration", f"{info.duration:.3f} s, first picture at {info.start:.3f} s"),
+        ("picture", f"{shape}; {rate} frames a second, {info.codec}"),
+    ]
+
+
+def _line(track: Track) -> str:
+    words = [f"{track.index}: {track}"]
+    if track.fps:
+        words.append(f"{track.fps:.3g} fps")
+    if track.channels:
+        words.append(f"{track.channels} channels")
+    if track.duration:
+        words.append(f"{track.duration:.2f} s")
+    if track.language:
+        words.append(track.language)
+    if track.flags:
+        words.append(f"({', '.join(track.flags)})")
+    reason = f": {track.reason}" if track.reason else ""
+    if track.chosen:
+        return f"{' '.join(words)} - chosen{reason}"
+    return f"{' '.join(words)} - not looked at{reason}" if track.kind == "video" else " ".join(words)
