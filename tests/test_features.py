@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -125,6 +126,22 @@ def test_a_kill_between_the_two_shards_of_a_discard_doubles_nothing(tmp_path):
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+def test_a_discard_rewrites_what_shares_a_shard_and_nothing_else(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.put({"a": features(1), "b": features(2)})
+    cache.put({"c": features(3)})
+    cache.discard(["a"])
+    assert sorted(FeatureCache(tmp_path)) == ["b", "c"]
+    listed = [json.loads(line)["keys"] for line in (tmp_path / MANIFEST).read_text().split("\n") if line]
+    assert sorted(listed) == [["b"], ["c"]]
+
+
+def test_shards_that_the_manifest_lists_are_not_opened_to_learn_their_keys(tmp_path, monkeypatch):
+    FeatureCache(tmp_path).put({"a": features(1)})
+    monkeypatch.setattr(FeatureCache, "_header", lambda cache, shard: pytest.fail(f"{shard} was opened"))
+    assert list(FeatureCache(tmp_path)) == ["a"]
+
+
 def test_a_reader_beside_a_writer_removes_nothing(tmp_path):
     cache = FeatureCache(tmp_path)
     cache.put({"a": features(1), "b": features(2)})
@@ -179,6 +196,31 @@ def test_work_runs_ahead_by_so_much_and_no_more():
         assert next(results) == expected**2
         assert len(taken) <= expected + 1 + 4
     assert list(results) == [item**2 for item in range(20, 50)]
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_as_much_work_waits_ahead_as_may(ahead):
+    taken = []
+    items = (taken.append(item) or item for item in range(9))
+    assert next(_ahead(lambda item: item, items, ahead)) == 0
+    assert len(taken) == ahead + 1
+
+
+def test_leaving_ahead_work_waits_for_what_runs():
+    started, finished = threading.Event(), threading.Event()
+
+    def work(item: int) -> int:
+        if item == 1:
+            started.set()
+            time.sleep(0.2)
+            finished.set()
+        return item
+
+    results = _ahead(work, range(3), ahead=2)
+    assert next(results) == 0
+    started.wait()
+    results.close()
+    assert finished.is_set()
 
 
 def test_an_error_in_ahead_work_reaches_the_consumer():

@@ -166,3 +166,8 @@ def test_terms_are_summed_with_their_weights_and_others_left_out() -> None:
 def test_a_weight_without_its_term_raises() -> None:
     with pytest.raises(UsageError, match="no loss called caption; it gave: masked"):
         losses.weighted_sum({"masked": torch.tensor(1.0)}, {"masked": 1.0, "caption": 1.0})
+
+
+def test_losses_keep_their_names_and_descriptions() -> None:
+    assert losses.info_nce.__name__ == "info_nce"
+    assert losses.info_nce.__doc__.startswith("Return L_r")

@@ -157,6 +157,7 @@ REFUSED = [
     ([np.zeros((1, 2))], [{-1}], "candidate -1 does not exist"),
     ([np.zeros((1, 2))], [{0}, {1}], "the blocks have 1 rows and 2 queries"),
     ([np.zeros((3, 2))], [{0}, {1}], "more rows than the 2 queries"),
+    ([np.zeros((1, 2)), np.zeros((1, 2))], [{0}], "more rows than the 1 queries"),
     ([np.zeros((1, 2)), np.zeros((1, 3))], [{0}, {1}], "blocks of 2 and of 3 candidates"),
     ([np.zeros(2)], [{0}], "a block is a matrix"),
     ([np.zeros((1, 2), dtype=complex)], [{0}], "not 2-dimensional complex128"),

@@ -99,8 +99,6 @@ class Disparity:
 
     def _fits(self, frame: int, starts: Sequence[int], times: NDArray[np.float64], duration: float) -> bool:
         """Whether a cut at this frame leaves `min_length` to the cuts and ends around it."""
-        if frame in starts:
-            return False
         bounds = [0.0, *(times[start] for start in starts[1:]), duration]
         return all(abs(times[frame] - bound) >= self._options.min_length for bound in bounds)
 
