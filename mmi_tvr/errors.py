@@ -5,7 +5,7 @@
     │   ├── ConfigError         several of them in one settings file, shown together
     │   └── IndexMissing        no readable vectors where an index should be
     ├── MediaError              a file that cannot be used as a video, with the reason
-    ├── MissingExtra            an optional dependency is not installed; carries the pip command
+    ├── MissingExtra            an optional dependency is not installed; carries the command that installs it
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
     ├── IndexMismatch           vectors of different makers would be mixed
     ├── LibraryBusy             another process is writing to the library
@@ -57,10 +57,14 @@ class MediaError(MmiTvrError):
 class MissingExtra(MmiTvrError):
     """An optional dependency is needed and not installed."""
 
-    def __init__(self, module: str, extra: str) -> None:
+    def __init__(self, module: str, extra: str, command: str) -> None:
         self.module = module
         self.extra = extra
-        super().__init__(f"{module} is not installed: pip install 'mmi-tvr[{extra}]'")
+        self.command = command
+        super().__init__(f"{module} is not installed: {command}")
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        return type(self), (self.module, self.extra, self.command)  # crosses process borders whole
 
 
 class ModelNotFound(MmiTvrError):

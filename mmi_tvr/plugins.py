@@ -25,7 +25,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import MissingExtra, UsageError, one_line
+from .errors import UsageError, one_line
 
 ROOMS = ("answerers", "datasets", "index", "keyimages", "models", "rerank")  # where an implementation may be added
 
@@ -173,18 +173,3 @@ def _fields(options_class: type[BaseModel], path: tuple[int | str, ...]) -> Iter
             return ()
         options_class = nested
     return options_class.model_fields
-
-
-def installed(module: str) -> bool:
-    """Whether a module could be imported, without importing it."""
-    return importlib.util.find_spec(module) is not None
-
-
-def require(module: str, extra: str) -> Any:
-    """Import an optional dependency at use; where it is missing, the error carries the pip command."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] == module.partition(".")[0]:
-            raise MissingExtra(module, extra) from error
-        raise

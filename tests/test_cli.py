@@ -308,6 +308,7 @@ def test_models_and_doctor(shell: Shell) -> None:
     checks = {check["name"]: check for check in shell.json("doctor")["checks"]}
     assert checks["torch"]["ok"]
     assert checks["devices"]["ok"]
+    assert all(name in checks["extra train"]["detail"] for name in ("accelerate", "bitsandbytes", "datasets"))
     assert "--download" in checks["model clip4clip"]["detail"]
     assert "torch" in shell("doctor").stdout
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 import mmi_tvr
 from mmi_tvr import config, plugins
-from mmi_tvr.errors import ConfigError, MissingExtra, MmiTvrError, UsageError
+from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.scoring import relevance
 from mmi_tvr.scoring.similarity import Gallery
@@ -44,12 +44,6 @@ def test_unknown_names_and_options_say_what_there_is() -> None:
     with pytest.raises(UsageError, match="fps") as caught:
         plugins.options("keyimages", "disparity", {"fps": -1, "count": "many"})
     assert "count" in str(caught.value), "all problems stand in one message"
-
-
-def test_a_missing_package_carries_its_command() -> None:
-    with pytest.raises(MissingExtra, match=r"pip install 'mmi-tvr\[milvus\]'"):
-        plugins.require("a_package_that_is_not_there", "milvus")
-    assert plugins.require("json", "none").loads("1") == 1
 
 
 def test_settings_files_and_overrides(tmp_path: Path) -> None:

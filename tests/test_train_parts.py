@@ -126,7 +126,8 @@ def test_modules_import_without_the_train_extra() -> None:
         "except MissingExtra as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "accelerate is not installed: pip install 'mmi-tvr[train]'"
+    assert done.stdout.startswith("accelerate is not installed: ")
+    assert done.stdout.endswith("[train]'\n")
 
 
 def test_further_terms_are_means_over_the_batch_however_it_is_cut() -> None:

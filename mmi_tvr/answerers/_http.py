@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from .. import plugins
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..utils.environment import API_KEY
+from ..utils.installation import require
 
 _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
@@ -61,7 +61,7 @@ class ServerClient:
 
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
-        self._http = plugins.require("httpx2", "server")
+        self._http = require("httpx2", "server")
         self._key = os.environ.get(options.key_variable, "").strip()
         self._unreachable = threading.Event()
         self._client = self._http.Client(

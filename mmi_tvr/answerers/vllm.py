@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .. import plugins
 from ..encoders import hub
 from ..errors import AnswerError, ModelNotFound, one_line
 from ..protocols import Model
 from ..types import AnswerRequest
+from ..utils.installation import require
 from ._common import VideoInput, as_answer
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
@@ -61,7 +61,7 @@ class VllmAnswerer:
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        vllm = plugins.require("vllm", "vllm")
+        vllm = require("vllm", "vllm")
         greedy = vllm.SamplingParams(temperature=0.0, max_tokens=self.options.prompt_template.max_tokens)
         answers = self._reader.prompts(requests, self.options.max_model_len)  # each prompt is replaced by its answer
         rows = [row for row, prompt in enumerate(answers) if isinstance(prompt, str)]
@@ -109,7 +109,7 @@ class VllmAnswerer:
 
     @cached_property
     def _engine(self) -> Any:
-        vllm, options = plugins.require("vllm", "vllm"), self.options
+        vllm, options = require("vllm", "vllm"), self.options
         folder = hub.locate(options.checkpoint or self._reader.model.language_checkpoint())
         arguments = dict(options.engine)
         if self._adapter:
@@ -134,7 +134,7 @@ class VllmAnswerer:
     def _lora(self) -> Any:
         if self._adapter is None:
             return None
-        request = plugins.require("vllm.lora.request", "vllm").LoRARequest
+        request = require("vllm.lora.request", "vllm").LoRARequest
         folder = Path(tempfile.mkdtemp(prefix="mmi-tvr-adapter-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # the engine reads it when it is first used
         without_projector(self._adapter, folder)

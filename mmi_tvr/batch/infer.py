@@ -27,6 +27,7 @@ from ..search import SearchResult
 from ..types import Query
 from ..utils import files
 from ..utils.hashing import digest
+from ..utils.installation import require
 from .embeddings import EmbeddingCollection
 from .extract import ModelFactory
 from .folder import MANIFEST, BatchFolder
@@ -134,7 +135,7 @@ class InferTask:
         self.folder, self.device, self.trec = folder, device, trec
         self.settings = InferSettings(**folder.settings)
         if self.settings.format == "parquet":
-            plugins.require("pyarrow.parquet", "train")
+            require("pyarrow.parquet", "train")
         self._build_model = build_model
         self._search: Callable[[Query], list[HitRow]]
         self._close: Callable[[], object] = lambda: None
@@ -259,7 +260,7 @@ def _as_jsonl(hits: Sequence[HitRow]) -> bytes:
 
 
 def _as_parquet(hits: Sequence[HitRow]) -> bytes:
-    arrow, parquet = plugins.require("pyarrow", "train"), plugins.require("pyarrow.parquet", "train")
+    arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     types = {"rank": arrow.int32(), **dict.fromkeys(("query", "video", "path"), arrow.string())}
     columns = ("query", "rank", "video", "path", "start", "end", "score", "relevance", "joint")
     schema = arrow.schema([(name, types.get(name, arrow.float64())) for name in columns])

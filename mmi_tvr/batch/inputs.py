@@ -15,6 +15,7 @@ from ..datasets.folder import read_jsonl
 from ..errors import UsageError
 from ..library.scan import Root, scan
 from ..protocols import GeneratedDataset
+from ..utils.installation import require
 
 Item = dict[str, Any]  # "id", and what the work needs; JSON
 Row = tuple[str, Mapping[str, Any]]  # where it stands, for messages, and its cells
@@ -203,7 +204,7 @@ def _read_objects(table: Path) -> Iterator[Row]:
 
 
 def _read_parquet(table: Path) -> Iterator[Row]:
-    pyarrow, parquet = plugins.require("pyarrow", "train"), plugins.require("pyarrow.parquet", "train")
+    pyarrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     try:
         with table.open("rb") as stream:
             batches = parquet.ParquetFile(stream).iter_batches()

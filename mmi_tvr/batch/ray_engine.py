@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import plugins
+from ..utils.installation import require
 from .folder import BatchFolder
 from .stopping import deferred_signals, interruptible
 from .supervise import FAILED, StatusReporter
@@ -59,7 +59,7 @@ def run(
     if not shards:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = plugins.require("ray", "ray")
+    ray = require("ray", "ray")
     starts_ray = not ray.is_initialized()
     if starts_ray:
         ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
@@ -79,7 +79,7 @@ def run(
 
 def _mapped(folder: BatchFolder, make_task: TaskFactory, shards: list[str], workers: int | None, gpu: bool) -> Any:
     """Return the data set of finished shards, which Ray works on while it is read."""
-    ray, data = plugins.require("ray", "ray"), plugins.require("ray.data", "ray")
+    ray, data = require("ray", "ray"), require("ray.data", "ray")
     data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it would announce its plans
     resources = ray.cluster_resources()

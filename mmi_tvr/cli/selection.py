@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .. import config, models, plugins, prompt_templates
+from .. import config, models, prompt_templates
 from ..config import Section
 from ..errors import UsageError
 from ..protocols import Model
@@ -23,6 +23,7 @@ from ..questions import editing, selection
 from ..questions.pool import Pool, PoolQuestion
 from ..types import Answer, Sample, Skeleton, Video
 from ..utils.files import write_atomically
+from ..utils.installation import require
 from ..utils.tables import bounds
 from ._answering import (
     GENERATED_DATA,
@@ -267,7 +268,7 @@ def plot(
     """Draw the questions in two dimensions, coloured by cluster, the chosen ones marked; needs the extra plots."""
     from ..questions import clustering, plots
 
-    plugins.require("matplotlib", "plots")
+    require("matplotlib", "plots")
     (pool,) = load_pools(about if file is None else None, file)
     lock = selection.read(pool)
     if lock is None:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .. import plugins
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.device import resolve
+from ..utils.installation import require
 from . import hub, lora
 from .options import LlavaOptions
 from .towers import LlavaTowers
@@ -331,7 +331,7 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
 def _quantisation(options: LlavaOptions) -> Any:
     """NF4 with double quantisation (Dettmers et al., "QLoRA", 2023), or int8 with outliers apart (LLM.int8(), 2022)."""
     for package in ("bitsandbytes", "accelerate"):
-        plugins.require(package, "train")
+        require(package, "train")
     from transformers import BitsAndBytesConfig
 
     if options.bits == 8:

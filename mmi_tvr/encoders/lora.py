@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import plugins
 from ..errors import ModelNotFound, UsageError
+from ..utils.installation import require
 from .options import LoraOptions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def attach(model: nn.Module, options: LoraOptions) -> Any:
     A model on the meta device stays there, so parameters can be counted without memory. UsageError where a target is
     no layer of the language model: peft would ignore it as long as another one exists.
     """
-    peft = plugins.require("peft", "train")
+    peft = require("peft", "train")
     names = [name for name, _ in model.named_modules()]
     for target in options.targets:
         if not any(re.fullmatch(pattern((target,)), name) for name in names):
@@ -57,7 +57,7 @@ def load(model: nn.Module, folder: Path, *, trainable: bool = False) -> Any:
 
     ModelNotFound where the folder holds no adapter in safetensors (pickled ones are not read).
     """
-    peft = plugins.require("peft", "train")
+    peft = require("peft", "train")
     if not (folder / _WEIGHTS).is_file():
         raise ModelNotFound(f"{folder}: no adapter here ({_WEIGHTS} is missing)")
     return _in_float32(peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable))

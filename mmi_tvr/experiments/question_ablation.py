@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import plugins
 from ..errors import AnswerError, UsageError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.metrics import DirectionBlocks, MakeBlocks
@@ -33,6 +32,7 @@ from ..skeletons.skeletons import Describer, VideoView
 from ..skeletons.store import SkeletonStore
 from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
 from ..utils.files import write_atomically
+from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from ..utils.tables import interval, markdown_table
 
@@ -183,7 +183,7 @@ def write(folder: Path, results: Mapping[str, Any]) -> None:
 
 def curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw R@1 over the number of video questions, with the intervals, as a PNG."""
-    pyplot = plugins.require("matplotlib.figure", "plots")
+    pyplot = require("matplotlib.figure", "plots")
     counts = sorted(int(name.rpartition("-")[2]) for name in results if name.startswith("videos-"))
     figure = pyplot.Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LibraryBusy, MmiTvrError
-from ..plugins import require
 from ..utils.environment import MILVUS_TOKEN
+from ..utils.installation import require
 from ._common import nothing_there
 
 _NO_COLLECTION = 100  # Milvus's code

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..plugins import require
 from ..types import Filter, FloatArray, IdArray, moment_of, video_of
+from ..utils.installation import require
 from ._common import checked_level
 from ._milvus_plan import MilvusPlan, milvus_plan
 

@@ -19,9 +19,10 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ..errors import MmiTvrError, UsageError
-from ..plugins import BaseOptions, require
+from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
 from ..utils.environment import MILVUS_TOKEN
+from ..utils.installation import require
 from . import _exact
 from ._common import (
     checked_ids,

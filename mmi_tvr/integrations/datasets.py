@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import config, plugins
+from .. import config
 from ..encoder import Encoder
 from ..errors import LibraryBusy, MediaError, UsageError
 from ..library.catalogue import Catalogue
@@ -24,6 +24,7 @@ from ..library.core import CATALOGUE
 from ..protocols import Index
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Sample, row_ids
+from ..utils.installation import require
 from ..utils.progress import Progress
 
 _EXTRA = "export"
@@ -130,7 +131,7 @@ def _dataset(
         text_columns: columns that come first; each holds _TEXT or _TEXTS.
         moments: also the columns of the key images.
     """
-    datasets = plugins.require("datasets", _EXTRA)
+    datasets = require("datasets", _EXTRA)
     text, number = datasets.Value("string"), datasets.Value("float64")
     vector = datasets.List(datasets.Value("float32"), length=dim)
     text_types = {_TEXT: text, _TEXTS: datasets.List(text)}

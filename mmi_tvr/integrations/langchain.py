@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from .. import plugins
+from ..utils.installation import require
 from ._documents import ThreadBoundLibrary, metadata, moment_id, page_text
 
 _NAME = "LangChainVideoRetriever"
@@ -28,8 +28,8 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _retriever_class() -> type[Any]:
-    retrievers = plugins.require("langchain_core.retrievers", "langchain")
-    documents = plugins.require("langchain_core.documents", "langchain")
+    retrievers = require("langchain_core.retrievers", "langchain")
+    documents = require("langchain_core.documents", "langchain")
 
     class LangChainVideoRetriever(retrievers.BaseRetriever):  # type: ignore[misc, name-defined]
         """Documents of the best moments: path, start, end, score, relevance and explanation in their metadata.

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from .. import plugins
 from ..types import Hit
+from ..utils.installation import require
 from ._documents import ThreadBoundLibrary, metadata, moment_id, page_text
 
 _NAME = "LlamaIndexVideoRetriever"
@@ -33,8 +33,8 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _retriever_class() -> type[Any]:
-    base_class = plugins.require("llama_index.core.retrievers", "llamaindex").BaseRetriever
-    schema = plugins.require("llama_index.core.schema", "llamaindex")
+    base_class = require("llama_index.core.retrievers", "llamaindex").BaseRetriever
+    schema = require("llama_index.core.schema", "llamaindex")
 
     class LlamaIndexVideoRetriever(base_class):  # type: ignore[misc, valid-type]
         """Nodes of the best moments: path, start, end, score, relevance and explanation in their metadata.

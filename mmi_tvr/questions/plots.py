@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import plugins
 from ..errors import UsageError
 from ..types import FloatArray
+from ..utils.installation import require
 from .pool import Pool
 from .selection import Selection
 
@@ -39,7 +39,7 @@ def in_two_dimensions(points: FloatArray, method: Method = "pca", seed: int = 0)
 
 def selection_png(pool: Pool, selection: Selection, points: FloatArray, method: Method = "pca") -> bytes:
     """Return a PNG of the enabled questions, whose vectors `points` (N, D) are. Raises MissingExtra without `plots`."""
-    plugins.require("matplotlib", "plots")
+    require("matplotlib", "plots")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

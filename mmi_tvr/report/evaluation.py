@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
-from .. import plugins
 from ..errors import MediaError, UsageError
 from ..evaluation import metrics
 from ..evaluation.report import Details, Report
 from ..media.video import probe
 from ..types import Sample
+from ..utils.installation import require
 from .page import picture
 
 _FAILURES = 40  # shown at most
@@ -70,7 +70,7 @@ def heat_map(report: Report) -> bytes:
     The right ones lie on the diagonal where every video has one caption. Raises MissingExtra without matplotlib.
     """
     details = _details(report)
-    figure_module = plugins.require("matplotlib.figure", "plots")
+    figure_module = require("matplotlib.figure", "plots")
     rows = min(_HEAT_MAP, len(details.captions))
     scores = details.gallery.score(details.query_vectors[:rows], details.scoring)[:, :_HEAT_MAP]
     figure = figure_module.Figure(figsize=(6.4, 5.6), layout="constrained")

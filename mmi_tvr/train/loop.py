@@ -23,11 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import plugins
 from ..errors import MetricsError, MmiTvrError, UsageError
 from ..nn.losses import Temperature
 from ..utils import distributed, files, interruption
 from ..utils.hashing import digest
+from ..utils.installation import require
 from . import checkpoint, optimizer, rng, schedule, trackers
 from .objective import BatchLoss, Objective
 from .options import Stage, TrainOptions
@@ -101,7 +101,7 @@ class Trainer:
         resume: bool = False,
         cpu: bool = False,
     ) -> None:
-        self._device = plugins.require("accelerate", "train").PartialState(cpu=cpu).device
+        self._device = require("accelerate", "train").PartialState(cpu=cpu).device
         self._options, self._folder, self._data = options, Path(folder), data
         self._validate, self._on_step = validate, on_step
         self._model = model.to(self._device)
@@ -260,7 +260,7 @@ class Trainer:
             self._epoch, self._batches_of_epoch = self._epoch + 1, 0
 
     def _to_device(self, batch: Batch) -> Batch:
-        moved: Batch = plugins.require("accelerate.utils", "train").send_to_device(batch, self._device)
+        moved: Batch = require("accelerate.utils", "train").send_to_device(batch, self._device)
         return moved
 
     def _open_trackers(self) -> list[trackers.Tracker]:

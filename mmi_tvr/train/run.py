@@ -28,6 +28,7 @@ from ..rerank import skeleton_options
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Query, Sample
 from ..utils import distributed
+from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from . import checkpoint, skeletons
 from .features import shared_features
@@ -73,7 +74,7 @@ def run(
     Raises:
         UsageError: the model cannot be trained, or more videos are unreadable than `data.unreadable` allows.
     """
-    device = plugins.require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
+    device = require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
     if progress is None or distributed.rank() != 0:
         progress = Silent()
     torch.manual_seed(settings.train.seed)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import plugins
 from ..utils.files import write_atomically
+from ..utils.installation import require
 
 
 class Tracker(Protocol):
@@ -49,8 +49,8 @@ class TensorBoard:
     """Event files in `tensorboard/`."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        plugins.require("tensorboard", "train")
-        writers = plugins.require("torch.utils.tensorboard", "train")
+        require("tensorboard", "train")
+        writers = require("torch.utils.tensorboard", "train")
         self._writer: Any = writers.SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
