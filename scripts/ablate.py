@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmi_tvr.cli._console import ProgressBars, command
+from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.experiments import component_ablation
 from mmi_tvr.utils import array_cache
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting for all")
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         table = component_ablation.ablate(
             args.config,
             args.output,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmi_tvr import config, models, plugins
-from mmi_tvr.cli._console import ProgressBars, command
+from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments import question_ablation
 from mmi_tvr.utils import array_cache
@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     pools = [_named_pools(text) for text in args.pools]
     weights = [_weight(text) for text in args.weights.split(",") if text]
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         results = _run(args, pools, weights, progress)
     if any(name.startswith("videos-") for name in results):
         question_ablation.curve(results, args.output / "knowledge.png")
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _run(
-    args: argparse.Namespace, pools: list[tuple[str, str, str]], weights: list[float], progress: ProgressBars
+    args: argparse.Namespace, pools: list[tuple[str, str, str]], weights: list[float], progress: show_progress
 ) -> dict[str, object]:
     from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
     from mmi_tvr.features.lazy import stored_features

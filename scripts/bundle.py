@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmi_tvr.cli._console import ProgressBars, command
+from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.encoders import hub
 
 NAME = "moving-shapes"
@@ -21,7 +21,7 @@ def main() -> None:
     args = parser.parse_args()
     from mmi_tvr.experiments.pretrain.bundle import bundle
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, note=args.note, progress=progress)
     print(f"{args.output} ({size / 1e6:.1f} MB)")
 

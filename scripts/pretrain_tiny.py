@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from mmi_tvr import config
-from mmi_tvr.cli._console import ProgressBars, command
+from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.experiments.pretrain.options import PretrainOptions
 from mmi_tvr.utils import array_cache
 
@@ -25,7 +25,7 @@ def main() -> None:
     from mmi_tvr.experiments.pretrain.run import pretrain
     from mmi_tvr.utils import distributed
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         measures = pretrain(
             args.folder, options, cache=array_cache.folder() / "features", progress=progress, cpu=args.cpu
         )

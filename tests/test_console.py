@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import subprocess
 import sys
+import time
+from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import mmi_tvr
+from mmi_tvr import cli
 from mmi_tvr.cli import _console, evaluation
 from mmi_tvr.cli.batch import worker_command
 from mmi_tvr.config import Settings, from_values
@@ -92,7 +100,7 @@ def test_the_model_is_that_of_the_option_then_of_the_settings_then_open() -> Non
     assert chosen.name == "label_bridge"
     assert _console.chosen_model(None, settings, download=False) == settings.model
     assert _console.chosen_model(None, Settings(), download=False) is None
-    with pytest.raises(typer.BadParameter, match="they say what to fetch"):
+    with pytest.raises(UsageError, match="they say what to fetch"):
         _console.chosen_model(None, Settings(), download=True)
 
 
@@ -110,6 +118,75 @@ def test_bars_count_the_stage_that_began_last(capsys: pytest.CaptureFixture[str]
     assert [line.split()[0] for line in lines if "/" in line] == ["reading", "writing"]
     assert "2/2" in next(line for line in lines if line.startswith("reading"))
     assert "3/5" in next(line for line in lines if line.startswith("writing"))
+
+
+def test_no_stage_leaves_no_empty_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), _console.command(), _console.ProgressBars():
+        raise UsageError("nothing was begun")
+    assert capsys.readouterr().err == "error: nothing was begun\n"
+
+
+def test_a_log_gets_a_line_every_so_many_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Mock(return_value=0.0)
+    monkeypatch.setattr(time, "monotonic", clock)
+    with _console.show_progress() as progress:  # the tests' stderr is no terminal
+        progress.begin("features", 1000)
+        for second in range(1, 41):
+            clock.return_value = float(second)
+            progress.advance(5)
+        progress.begin("training", 1000)
+        progress.advance(900)  # of the run before
+        clock.return_value += 20
+        progress.advance(9)
+        progress.say("[half] done")
+    assert capsys.readouterr().err.splitlines() == [
+        "features: 100 of 1,000, 4.8/s, about 3.1 min left",
+        "features: 200 of 1,000, 5.0/s, about 2.7 min left",
+        "training: 909 of 1,000, 0.5/s, about 3.0 min left",
+        "[half] done",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "a", "dog"], 'put the text in quotes: mmi-tvr search "a dog"'),
+        (["search"], "missing argument 'TEXT'; help: mmi-tvr search --help"),
+        (["search", "a dog", "--tpo", "3"], "no such option: --tpo .*--top.*; help: mmi-tvr search --help"),
+        (["search", "a dog", "--top", "0"], "invalid value for '--top': .* 1; help: mmi-tvr search --help"),
+        (["saerch", "a dog"], "no such command 'saerch'. did you mean .*search.*; help: mmi-tvr --help"),
+    ],
+)
+def test_wrong_words_are_one_line(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mmi-tvr", *words])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    assert re.fullmatch(f"error: {message}\n", capsys.readouterr().err, re.IGNORECASE)
+
+
+def test_the_version_and_a_group_without_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, code, printed in (["--version"], 0, f"mmi-tvr {mmi_tvr.__version__}\n"), (["prompts"], 2, "Usage"):
+        monkeypatch.setattr(sys, "argv", ["mmi-tvr", *words])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        captured = capsys.readouterr()
+        assert raised.value.code == code
+        assert printed in captured.out + captured.err
+        assert "error" not in captured.err
+    assert metadata.version("mmi-tvr") == mmi_tvr.__version__
+
+
+def test_the_package_runs_as_a_module_and_completes_words() -> None:
+    request = {**os.environ, "_MMI_TVR_COMPLETE": "complete_bash", "COMP_WORDS": "mmi-tvr sea", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-m", "mmi_tvr"], env=request, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("search\n", "")
 
 
 def test_messages_without_bars_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

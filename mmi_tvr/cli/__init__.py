@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from ._console import command
+from .. import __version__
+from ._console import command, invoke
 
 app = typer.Typer(
     name="mmi-tvr",
     help="Describe a moment in a sentence; get the right video, at the right second.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(chosen: bool) -> None:
+    if chosen:
+        typer.echo(f"{app.info.name} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -23,4 +40,4 @@ def main() -> None:
 
         for module in (search, probe, evaluation, prompts, data, training, batch, hub, doctor, demo):
             module.register(app)
-        app()
+        invoke(app, app.info.name)

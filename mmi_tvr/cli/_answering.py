@@ -15,7 +15,8 @@ from ..protocols import Answerer, KeyImageMethod, Model, ModelNamingAnswerer
 from ..rerank import DEFAULT_ANSWERER, rerank_section
 from ..types import Sample
 from ..utils import array_cache
-from ._console import ProgressBars, chosen_model
+from ..utils.progress import Progress
+from ._console import chosen_model
 
 if TYPE_CHECKING:
     from ..questions.examples import Example
@@ -47,7 +48,7 @@ class AnsweringSetup:
             answering_model = self.answerer.answering_model(models.spelled(self.section))
         return f"{self.answerer.name}: {answering_model}" if answering_model else self.answerer.name
 
-    def examples(self, samples: Sequence[Sample], progress: ProgressBars) -> list[Example]:
+    def examples(self, samples: Sequence[Sample], progress: Progress) -> list[Example]:
         """Return examples of the samples whose videos can be used; prints how many cannot."""
         from ..features.cache import FeatureCache
         from ..questions.examples import prepare_examples
@@ -103,7 +104,7 @@ def answering_setup(
     return AnsweringSetup(section, model, answerer)
 
 
-def load_samples(data: str, split: str, limit: int, progress: ProgressBars) -> list[Sample]:
+def load_samples(data: str, split: str, limit: int, progress: Progress) -> list[Sample]:
     """Return at most `limit` samples with a caption.
 
     They are the first of the generated split, or evenly spread over a folder's table.

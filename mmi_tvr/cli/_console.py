@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import platformdirs
 import typer
@@ -35,10 +36,12 @@ from ..errors import MmiTvrError, UsageError
 from ..utils import environment, interruption
 from ..utils.device import calm_threads
 from ..utils.progress import Silent
+from ..utils.wording import time_span
 
 _HUB_BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # the hub reads it when it is loaded, which is after the options are read
 _BARS_OFF = "true"  # how we spell it; a person's own setting is spelled otherwise or respected all the same
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
+_WRONG_USE = cast(type[Exception], typer.BadParameter.__base__)  # UsageError of the parser that typer carries
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
@@ -97,6 +100,8 @@ def command() -> Iterator[None]:
     try:
         with interruption.raise_on_sigterm():
             yield
+    except _WRONG_USE as error:
+        _fail_to_parse(error)
     except MmiTvrError as error:
         _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # a full disk, a folder that may not be written
@@ -110,6 +115,14 @@ def command() -> Iterator[None]:
         raise
 
 
+def invoke(app: typer.Typer, name: str | None = None) -> NoReturn:
+    """Run the command that the program's arguments name, and end the program with its exit code.
+
+    name: of the program, in its help; by default as it was started.
+    """
+    sys.exit(app(prog_name=name, standalone_mode=False) or 0)  # standalone, typer draws boxes around errors
+
+
 def run_alone(function: Callable[..., None]) -> None:
     """Run one command as a program of its own; scripts/ are such programs."""
     app = typer.Typer(
@@ -119,12 +132,21 @@ def run_alone(function: Callable[..., None]) -> None:
     )
     app.command()(function)
     with command():
-        app()
+        invoke(app)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     say(f"[red]error:[/] {escape(message)}")
     sys.exit(code)
+
+
+def _fail_to_parse(error: Any) -> NoReturn:
+    """End the program for arguments that its parser refuses, with one line that names the help page to read."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without a command: its help was printed
+        sys.exit(error.exit_code)
+    message = error.format_message().rstrip(".")
+    help_page = f"; help: {error.ctx.command_path} --help" if error.ctx else ""
+    _fail(f"{message[:1].lower()}{message[1:]}{help_page}", error.exit_code)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -146,7 +168,7 @@ def chosen_model(text: str | None, settings: Settings, download: bool) -> Sectio
         return models.resolve(resolve(text, download=True, progress=MessageOnlyProgress()))
     if settings.model == Section():
         if download:
-            raise typer.BadParameter("--download goes with --model or --config: they say what to fetch")
+            raise UsageError("--download goes with --model or --config: they say what to fetch")
         return None
     if download:
         from ..encoders import hub
@@ -198,14 +220,15 @@ class ProgressBars:
         self._task: TaskID | None = None
 
     def __enter__(self) -> ProgressBars:
-        self._bars.start()
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._bars.stop()
+        if self._task is not None:
+            self._bars.stop()
 
     def begin(self, stage: str, total: int) -> None:
         """Start the bar of a stage of `total` steps."""
+        self._bars.start()  # not before: without a bar, it would leave an empty line
         self._task = self._bars.add_task(stage, total=total)
 
     def advance(self, steps: int = 1) -> None:
@@ -216,3 +239,44 @@ class ProgressBars:
     def say(self, message: str) -> None:
         """Print a line above the bars, as it is."""
         self._bars.console.print(message, markup=False)
+
+
+class ProgressLines:
+    """Prints where long work is, a line every so many seconds: for logs (`utils.progress.Progress`)."""
+
+    def __init__(self, interval: float = 20.0) -> None:
+        self._interval = interval
+        self._stage, self._total, self._done = "", 0, 0
+        self._printed_at, self._printed_done = time.monotonic(), 0
+
+    def __enter__(self) -> ProgressLines:
+        return self
+
+    def __exit__(self, *reason: object) -> None: ...
+
+    def begin(self, stage: str, total: int) -> None:
+        """Start a stage of `total` steps."""
+        self._stage, self._total, self._done = stage, total, 0
+        self._printed_at, self._printed_done = time.monotonic(), 0
+
+    def advance(self, steps: int = 1) -> None:
+        """Count steps, and print a line where the last one is old enough."""
+        if self._done == 0:
+            self._printed_done = steps - 1  # a run that is resumed begins with all the steps that it did before
+        self._done += steps
+        seconds = time.monotonic() - self._printed_at
+        if seconds < self._interval or self._done == self._printed_done:
+            return
+        rate = (self._done - self._printed_done) / seconds
+        left = time_span((self._total - self._done) / rate)
+        self.say(f"{self._stage}: {self._done:,} of {self._total:,}, {rate:.1f}/s, about {left} left")
+        self._printed_at, self._printed_done = time.monotonic(), self._done
+
+    def say(self, message: str) -> None:
+        """Print a line, as it is."""
+        say(escape(message))
+
+
+def show_progress() -> ProgressBars | ProgressLines:
+    """Return what shows progress here: bars in a terminal, lines elsewhere."""
+    return ProgressBars() if _err.is_terminal else ProgressLines()

@@ -15,10 +15,10 @@ from ..features.lazy import StoredFeatures, stored_features
 from ..protocols import KeyImageMethod, Model
 from ..types import AnswerRequest, Sample
 from ..utils import array_cache
-from ._console import ProgressBars
+from ..utils.progress import Progress
 
 
-def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: ProgressBars) -> Rerank:
+def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: Progress) -> Rerank:
     """Return what re-ranks a test set as the settings' section `rerank` says; answers about videos are stored in the
     cache."""
     from ..evaluation.rerank import reranked
@@ -44,7 +44,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
 
 
 def answers(
-    settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, progress: ProgressBars
+    settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, progress: Progress
 ) -> tuple[dict[str, Any], str]:
     """Ask every question of both pools whose true answer is known, of every video and of its first caption.
 
@@ -115,9 +115,7 @@ def answers(
     return document, accuracy_table(accuracies)
 
 
-def _features(
-    samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: ProgressBars
-) -> StoredFeatures:
+def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: Progress) -> StoredFeatures:
     progress.begin("features", len(samples))
     videos = [sample.video for sample in samples]
     return stored_features(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress.advance)

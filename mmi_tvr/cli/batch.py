@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import config, models
-from ._console import MIN_SCORE_NOTICE, ConfigOption, MinScoreOption, ProgressBars, SetOption, out, say
+from ._console import MIN_SCORE_NOTICE, ConfigOption, MinScoreOption, SetOption, out, say, show_progress
 
 if TYPE_CHECKING:  # what a search need not wait for is imported by the commands that use it
     from ..batch.folder import BatchFolder
@@ -178,7 +178,7 @@ def worker_command(folder: Path, device: str, trec: Path | None) -> list[str]:
 def _run(folder: BatchFolder, options: RunOptions, trec: Path | None = None) -> None:
     from ..batch import program
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         command = worker_command(folder.path, options.device, trec)
         state = program.run(folder, options, progress, command, trec)
     if program.is_first_of_machine():

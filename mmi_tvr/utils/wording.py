@@ -1,0 +1,26 @@
+"""Numbers in sentences: a count with its noun, a span of time."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun in the right number; `plural` is for nouns that do more than add an s.
+
+    >>> counted(1, "video"), counted(0, "video"), counted(18614, "video"), counted(2, "copy", "copies")
+    ('1 video', '0 videos', '18,614 videos', '2 copies')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def time_span(seconds: float) -> str:
+    """Return a span of time as people say it, with two digits at least.
+
+    >>> time_span(0.4), time_span(75), time_span(150), time_span(5400), time_span(400_000)
+    ('0.4 s', '75 s', '2.5 min', '90 min', '111 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    if minutes < 120:
+        return f"{minutes:.1f} min" if minutes < 10 else f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 600 else f"{minutes / 60:.0f} h"
