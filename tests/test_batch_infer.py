@@ -200,7 +200,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, attempt: Callable[[Path], A
 
 def test_unfinished_and_bare_extractions_are_not_searched(tmp_path: Path, videos: Path) -> None:
     extract.create(tmp_path / "begun", videos, model=models.section("label_bridge"))
-    with pytest.raises(UsageError, match="1 of its shards are missing"):
+    with pytest.raises(UsageError, match="shards missing: 1"):
         embeddings.EmbeddingCollection(tmp_path / "begun")
     with pytest.raises(UsageError, match="it holds features, no embeddings"):
         embeddings.EmbeddingCollection(extracted(tmp_path / "features", videos, outputs=("features",)))

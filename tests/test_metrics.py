@@ -155,9 +155,9 @@ REFUSED = [
     ([np.zeros((1, 2))], [set()], "query 0 has no right candidate"),
     ([np.zeros((2, 2))], [{0}, {2}], "query 1: candidate 2 does not exist, there are 2"),
     ([np.zeros((1, 2))], [{-1}], "candidate -1 does not exist"),
-    ([np.zeros((1, 2))], [{0}, {1}], "the blocks have 1 rows and 2 queries"),
+    ([np.zeros((1, 2))], [{0}, {1}], "the blocks have 1 row for 2 queries"),
     ([np.zeros((3, 2))], [{0}, {1}], "more rows than the 2 queries"),
-    ([np.zeros((1, 2)), np.zeros((1, 2))], [{0}], "more rows than the 1 queries"),
+    ([np.zeros((1, 2)), np.zeros((1, 2))], [{0}], "more rows than the 1 query"),
     ([np.zeros((1, 2)), np.zeros((1, 3))], [{0}, {1}], "blocks of 2 and of 3 candidates"),
     ([np.zeros(2)], [{0}], "a block is a matrix"),
     ([np.zeros((1, 2), dtype=complex)], [{0}], "not 2-dimensional complex128"),
@@ -265,7 +265,7 @@ def test_ranks_that_are_none_are_refused(query_ranks):
 
 
 def test_groups_must_match_the_ranks():
-    with pytest.raises(MetricsError, match="2 groups for 1 ranks"):
+    with pytest.raises(MetricsError, match="2 groups for 1 rank"):
         metrics.summary([1], groups=["a", "b"])
 
 

@@ -134,7 +134,7 @@ def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apar
     ]
     assert [row.transductive for row in rows] == [False, False, False, True]
     assert rows[0].source == f"n = 12; {tmp_path / 'one'}"
-    assert rows[1].source == f"n = 12; 1 videos left out; {tmp_path / 'other'}"
+    assert rows[1].source == f"n = 12; 1 video left out; {tmp_path / 'other'}"
     gain = compare(tmp_path / "one", tmp_path / "other").differences["t2v"]["R@1"]
     assert rows[1].note == f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] T2V R@1 against the first row"
     assert [row.note for row in (rows[0], *rows[2:])] == ["", "", ""]

@@ -15,6 +15,7 @@ from ..config import Section
 from ..errors import UsageError, one_line
 from ..utils.interruption import Interrupted
 from ..utils.progress import Progress, Silent
+from ..utils.wording import counted
 from . import extract, infer, ray_engine
 from .folder import BatchFolder, BatchState
 from .stopping import deferred_signals
@@ -123,7 +124,7 @@ def dataset_section(text: str | None) -> Section | None:
 
 def summary(folder: BatchFolder, state: BatchState) -> str:
     """Say for a person what became of all items."""
-    lines = [f"{state.succeeded} of {state.items} items in {state.shards} shards: {folder.path}"]
+    lines = [f"{state.succeeded} of {counted(state.items, 'item')} in {counted(state.shards, 'shard')}: {folder.path}"]
     if state.quarantined:
         quarantined = folder.quarantined()
         lines.append(f"{len(quarantined)} quarantined (--retry tries them again):")

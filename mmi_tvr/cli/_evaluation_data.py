@@ -15,6 +15,7 @@ from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMe
 from ..types import Embeddings, Video
 from ..utils import array_cache
 from ..utils.progress import Progress
+from ..utils.wording import counted
 from ._console import chosen_model, say
 from .data import benchmark_name, benchmark_options
 
@@ -140,7 +141,7 @@ def _load_folder(choice: DataChoice) -> Any:
     options = {"root": choice.target, "captions": choice.captions, "column": choice.column, "missing": missing}
     dataset = plugins.build("datasets", "folder", options)
     if dataset.missing:
-        say(f"left out {len(dataset.missing)} files that are not in {choice.target}")
+        say(f"left out {counted(len(dataset.missing), 'file')} not in {choice.target}")
     return dataset
 
 

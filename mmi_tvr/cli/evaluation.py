@@ -21,6 +21,7 @@ from ..types import Embeddings, Video
 from ..utils.files import write_atomically
 from ..utils.progress import Progress
 from ..utils.tables import bounds
+from ..utils.wording import counted
 from . import _reranking
 from ._console import (
     ConfigOption,
@@ -249,7 +250,7 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
         system = load_model(choice)
         accuracy = contrast_accuracy(pair_scores(system.model, dataset.samples(), _embed(system, progress)))
     document = {"contrast": kind, **accuracy.as_dict()}
-    text = f"{kind}: {document['accuracy']:.1f} {bounds(*document['ci95'])} of {document['n']} pairs"
+    text = f"{kind}: {document['accuracy']:.1f} {bounds(*document['ci95'])} of {counted(document['n'], 'pair')}"
     _print(document, text, system, as_json)
 
 

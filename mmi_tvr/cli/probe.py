@@ -20,6 +20,7 @@ from ..media.tracks import Track
 from ..media.video import MediaInfo
 from ..types import Pixels
 from ..utils.files import write_atomically
+from ..utils.wording import counted
 from ._console import JsonOption, out, print_json, say
 
 _MAKER = "mmi-tvr probe"  # written into our pictures, so that they, and no others, are replaced
@@ -61,7 +62,7 @@ def probe(
         print_json({"files": documents})
     failures = sum(document["error"] is not None for document in documents)
     if failures:
-        say(f"{failures} of {len(files)} files cannot be used")
+        say(f"{failures} of {counted(len(files), 'file')} cannot be used")
         raise typer.Exit(1)
 
 
@@ -161,7 +162,7 @@ def _line(track: Track) -> str:
     if track.fps:
         words.append(f"{track.fps:.3g} fps")
     if track.channels:
-        words.append(f"{track.channels} channels")
+        words.append(counted(track.channels, "channel"))
     if track.duration:
         words.append(f"{track.duration:.2f} s")
     if track.language:

@@ -18,6 +18,7 @@ from ..library import DescribeReport, IndexReport, Library, Status
 from ..report import answer_table, clock_time, key_image_times, search_page, time_range, verdict
 from ..search import SearchResult
 from ..types import Explanation, Hit
+from ..utils.wording import counted
 from ._console import (
     MIN_SCORE_NOTICE,
     ConfigOption,
@@ -87,9 +88,15 @@ def index(
     if as_json:
         print_json(_index_document(library, state.model, report, described))
     if described:
-        say(f"{described.videos} videos described, {described.answers} new answers in {described.seconds:.1f} s")
+        say(
+            f"{counted(described.videos, 'video')} described, "
+            f"{counted(described.answers, 'new answer')} in {described.seconds:.1f} s"
+        )
         for path, reason in described.incomplete[:1]:
-            say(f"[yellow]{len(described.incomplete)} lack an answer[/], first {escape(str(path))}: {escape(reason)}")
+            say(
+                f"[yellow]without all answers: {counted(len(described.incomplete), 'video')}[/], "
+                f"first {escape(str(path))}: {escape(reason)}"
+            )
 
 
 def search(
@@ -126,7 +133,7 @@ def search(
     with Library(library, settings=config.load(settings, set_ or ())) as opened:
         result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
     if result.coverage.pending:
-        say(f"{result.coverage.pending} videos are not indexed yet: mmi-tvr index --library {library} goes on")
+        say(f"not indexed yet: {counted(result.coverage.pending, 'video')}; mmi-tvr index --library {library} goes on")
     if html:
         html.write_text(search_page(result), encoding="utf-8")
         say(f"page: {html}")
@@ -162,7 +169,7 @@ def remove(
     with Library(library) as opened, show_progress() as progress:
         forgotten = opened.remove(paths, progress=progress)
     advice = "they come back if a folder that is indexed still holds them: use --exclude then"
-    say(f"forgot {len(forgotten)} files; {advice}")
+    say(f"forgot {counted(len(forgotten), 'file')}; {advice}")
 
 
 def _status_document(state: Status) -> dict[str, object]:
@@ -190,19 +197,20 @@ def _print_status(state: Status) -> None:
         "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
         "model": state.model or "none yet",
         "index": state.index,
-        "videos": f"{state.videos} ({duration} of video, {state.moments} key images), {state.files} files",
+        "videos": f"{state.videos} ({duration} of video, {counted(state.moments, 'key image')}), "
+        f"{counted(state.files, 'file')}",
         "pending": str(state.pending),
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
     }
     if state.rebuilding is not None:
         rows["rebuilding"] = (
-            f"{state.rebuilding} videos to go (mmi-tvr index goes on); until then, searches find the old"
+            f"{counted(state.rebuilding, 'video')} to go (mmi-tvr index goes on); until then, searches find the old"
         )
     for name, value in rows.items():
         out.print(f"{name:<12} {escape(value)}")
     if state.quarantined:
-        out.print(f"\n{len(state.quarantined)} files cannot be used (mmi-tvr index --retry tries them again):")
+        out.print(f"\n{counted(len(state.quarantined), 'file')} set aside (mmi-tvr index --retry tries again):")
         for path, reason in state.quarantined:
             out.print(f"  {path}: {reason}", markup=False)
 
@@ -239,11 +247,14 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         "added": report.added,
         "changed": report.changed,
         "moved": report.moved,
-        "copies": report.copies,
+        "copy" if report.copies == 1 else "copies": report.copies,
         "unchanged": report.unchanged,
     }
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
-    say(f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; {videos} videos in {escape(str(library))}")
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
+    say(
+        f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; "
+        f"{counted(videos, 'video')} in {escape(str(library))}"
+    )
     for path in report.removed[:_MAX_NAMED]:
         say(f"removed: {escape(str(path))} is gone")
     if len(report.removed) > _MAX_NAMED:
@@ -299,7 +310,7 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
-        copies = f"  (+{len(hit.copies)} copies)" if hit.copies else ""
+        copies = f"  (+{counted(len(hit.copies), 'copy', 'copies')})" if hit.copies else ""
         numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
         out.print(f"{numbers}{hit.path}{copies}", markup=False)
         if explain and hit.explanation:

@@ -25,6 +25,7 @@ from ..types import Answer, Sample, Skeleton, Video
 from ..utils.files import write_atomically
 from ..utils.installation import require
 from ..utils.tables import bounds
+from ..utils.wording import counted
 from ._answering import (
     GENERATED_DATA,
     AnswererOption,
@@ -206,7 +207,7 @@ def choose(
         return
     for item in chosen:
         lock, path = item.lock, documents[item.pool.about]["lock"]
-        say(f"{escape(path)}: {lock.k} clusters by {lock.model}, chosen by {lock.rule}")
+        say(f"{escape(path)}: {counted(lock.k, 'cluster')} by {lock.model}, chosen by {lock.rule}")
         for group in lock.clusters:
             text = item.pool[group.chosen].text
             out.print(f"{group.chosen:<5} of {len(group.questions):>2}: {text}", markup=False)
@@ -318,7 +319,10 @@ def score(
         print_json({name: result.as_dict() for name, result in scores.items()})
         return
     for name, result in scores.items():
-        out.print(f"[bold]{name}[/]: R@1 {result.r1:.1f} with all {len(result.questions)} questions, n = {result.n}")
+        out.print(
+            f"[bold]{name}[/]: R@1 {result.r1:.1f} with all "
+            f"{counted(len(result.questions), 'question')}, n = {result.n}"
+        )
         out.print("id     drop  [95 %]          alone  hedged  question", style="dim", markup=False)
         for row in sorted(result.questions, key=lambda row: -row.drop):
             numbers = f"{row.drop:>5.1f}  {bounds(row.low, row.high):<14} {row.alone:>6.1f}  {row.hedged:>6.0%}"
@@ -391,7 +395,7 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 def _print_clusters(pool: Pool, lock: selection.Selection) -> None:
     silhouettes = ", ".join(f"{k}: {value:.3f}" for k, value in lock.silhouettes.items())
-    out.print(f"{pool.path}: {lock.k} clusters by {lock.model}", markup=False, style="bold")
+    out.print(f"{pool.path}: {counted(lock.k, 'cluster')} by {lock.model}", markup=False, style="bold")
     out.print(f"adjusted Rand index over seeds {lock.stability:.2f}", markup=False, style="dim")
     if silhouettes:
         out.print(f"silhouettes {silhouettes}", markup=False, style="dim")

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import MetricsError
 from ..types import FloatArray, IdArray
+from ..utils.wording import counted
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
 NAMES = ("R@1", "R@5", "R@10", "MdR", "MnR")
@@ -223,7 +224,9 @@ def paired_bootstrap(
         MetricsError: Where the lengths differ, or as in `summary`.
     """
     if len(baseline) != len(contender):
-        raise MetricsError(f"{len(baseline)} and {len(contender)} ranks: a paired test needs the same queries")
+        raise MetricsError(
+            f"{len(baseline)} and {counted(len(contender), 'rank')}: a paired test needs the same queries"
+        )
     before, after = (summary(side, resamples=0).values() for side in (baseline, contender))
     group_numbers = _group_numbers(groups, len(baseline))
     resampled_before, resampled_after = (
@@ -278,7 +281,9 @@ def _slices(blocks: Blocks, pairs: _RightPairs) -> Iterator[tuple[int, FloatArra
         block = _checked(raw, width, pairs)
         width = block.shape[1]
         if start + len(block) > len(pairs):
-            raise MetricsError(f"the blocks have more rows than the {len(pairs)} queries that have a truth")
+            raise MetricsError(
+                f"the blocks have more rows than the {counted(len(pairs), 'query', 'queries')} with a truth"
+            )
         height = max(1, _CELLS // max(1, width))
         for first in range(0, len(block), height):
             part = block[first : first + height]
@@ -288,7 +293,10 @@ def _slices(blocks: Blocks, pairs: _RightPairs) -> Iterator[tuple[int, FloatArra
             yield start, part
             start += len(part)
     if start != len(pairs):
-        raise MetricsError(f"the blocks have {start} rows and {len(pairs)} queries have a truth; each needs one row")
+        raise MetricsError(
+            f"the blocks have {counted(start, 'row')} for {counted(len(pairs), 'query', 'queries')} "
+            "with a truth; each needs one row"
+        )
 
 
 def _checked(raw: FloatArray, width: int | None, pairs: _RightPairs) -> FloatArray:
@@ -296,7 +304,7 @@ def _checked(raw: FloatArray, width: int | None, pairs: _RightPairs) -> FloatArr
     if block.ndim != 2 or block.dtype.kind != "f":
         raise MetricsError(f"a block is a matrix of floating-point numbers, not {block.ndim}-dimensional {block.dtype}")
     if width is not None and block.shape[1] != width:
-        raise MetricsError(f"blocks of {width} and of {block.shape[1]} candidates: each has all of them")
+        raise MetricsError(f"blocks of {width} and of {counted(block.shape[1], 'candidate')}: each has all of them")
     if block.shape[1] < pairs.width:
         row = int(pairs.rows[pairs.columns.argmax()])
         raise MetricsError(f"query {row}: candidate {pairs.width - 1} does not exist, there are {block.shape[1]}")
@@ -330,7 +338,9 @@ def _group_numbers(groups: Sequence[Hashable] | None, count: int) -> IdArray:
     if groups is None:
         return np.arange(count)
     if len(groups) != count:
-        raise MetricsError(f"{len(groups)} groups for {count} ranks: each rank belongs to one group")
+        raise MetricsError(
+            f"{counted(len(groups), 'group')} for {counted(count, 'rank')}: each rank belongs to one group"
+        )
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 

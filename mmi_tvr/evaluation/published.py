@@ -12,6 +12,7 @@ import yaml
 
 from ..errors import UsageError
 from ..utils.tables import interval, markdown_table
+from ..utils.wording import counted
 from . import saved
 from .compare import compare
 from .saved import DIRECTIONS
@@ -135,7 +136,7 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
     left_out = len(document.get("missing", ())) + len(document["left_out"]["videos"])
     facts = [f"n = {document['n']}"]
     if left_out:
-        facts.append(f"{left_out} videos left out")
+        facts.append(f"{counted(left_out, 'video')} left out")
     source = "; ".join([*facts, str(run)])
     suffix = ", re-ranked" if reranking else ""
     rows = [_measured_row(system + suffix, document, note, source)]

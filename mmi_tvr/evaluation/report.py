@@ -9,6 +9,7 @@ from typing import Any
 from ..scoring.similarity import Gallery
 from ..types import FloatArray, IdArray, Sample, Scoring
 from ..utils.tables import interval, text_table
+from ..utils.wording import counted
 from . import metrics
 from .metrics import Difference, DirectionMetrics, Metrics
 
@@ -107,7 +108,10 @@ class Report:
             rows.append([f"{title} ({metrics.PROTOCOL[direction]})", str(numbers.n), *cells])
         listed = self.videos + len(self.failures) + len(self.missing)
         missing = f" (missing: {len(self.missing)} of {listed})" if self.missing else ""
-        title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos{missing}, inductive"
+        title = (
+            f"{self.model or 'model'}: {counted(self.n, 'caption')}, "
+            f"{counted(self.videos, 'video')}{missing}, inductive"
+        )
         return "\n".join([title, *text_table(rows), *self._notes()])
 
     def _rows(self) -> Iterator[tuple[str, str, Metrics]]:
@@ -135,7 +139,9 @@ class Report:
             rest = ", ..." if len(self.missing) > _MISSING_SHOWN else ""
             yield f"missing, with all their captions: {', '.join(self.missing[:_MISSING_SHOWN])}{rest}"
         if self.failures:
-            yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
+            yield (
+                f"left out: {counted(len(self.failures), 'unreadable video')} with {counted(self.left_out, 'caption')}"
+            )
             yield from (f"  {video_id}: {reason}" for video_id, reason in self.failures.items())
 
 

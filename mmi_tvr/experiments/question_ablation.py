@@ -35,6 +35,7 @@ from ..utils.files import write_atomically
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from ..utils.tables import interval, markdown_table
+from ..utils.wording import counted
 
 BASE, FULL = "no-knowledge", "full"
 # Published, text-to-video and video-to-text R@1 on MSR-VTT (table 3).
@@ -117,7 +118,7 @@ def cases(
     for count in range(1, min(MAX_VIDEO_QUESTIONS, len(videos.enabled)) + 1):
         clusters = clustering.cluster(points, count).groups()
         nearest = [videos.enabled[members[0]] for members in clusters]
-        rows.append(Case(f"videos-{count}", f"{count} video questions", text, nearest))
+        rows.append(Case(f"videos-{count}", counted(count, "video question"), text, nearest))
     for name, (other_texts, other_videos) in (other_pools or {}).items():
         rows.append(Case(name, name, _selected_or_all(other_texts), _selected_or_all(other_videos)))
     return rows

@@ -25,6 +25,7 @@ from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
 from ..utils.progress import Progress
+from ..utils.wording import counted
 from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
@@ -144,7 +145,7 @@ class Indexing:
                 missing[root].append(path)
         for root, paths in missing.items():
             if root not in roots_with_files:
-                reason = f"nothing of it is there any more; its {len(paths)} files are kept in the library"
+                reason = f"nothing of it is there any more; {counted(len(paths), 'file')} of it stay in the library"
                 unreadable.setdefault(root, reason)
         candidates = [path for paths in missing.values() for path in paths]
         return [path for path in candidates if owner(path, unreadable) is None]

@@ -18,6 +18,7 @@ from ..evaluation.report import Details, Report
 from ..media.video import probe
 from ..types import Sample
 from ..utils.installation import require
+from ..utils.wording import counted
 from .page import picture
 
 _FAILURES = 40  # shown at most
@@ -53,6 +54,7 @@ def evaluation_page(report: Report, config: Mapping[str, Any], title: str = "") 
     wrong = int((details.t2v_ranks > 1).sum())
     return environment.get_template("evaluation.html.j2").render(
         report=report,
+        counted=counted,
         title=title or report.model,
         names=metrics.NAMES,
         sides=[("text-to-video", report.t2v), ("video-to-text", report.v2t)],
@@ -78,7 +80,10 @@ def heat_map(report: Report) -> bytes:
     image = axes.imshow(scores, cmap="viridis", interpolation="nearest")
     axes.set_xlabel("video")
     axes.set_ylabel("caption")
-    axes.set_title(f"{report.model}: similarity of the first {scores.shape[0]} captions and {scores.shape[1]} videos")
+    axes.set_title(
+        f"{report.model}: similarity of the first {counted(scores.shape[0], 'caption')} "
+        f"and {counted(scores.shape[1], 'video')}"
+    )
     for row in range(rows):  # a mark where the right one is
         for column in details.ground_truth[row]:
             if column < scores.shape[1]:

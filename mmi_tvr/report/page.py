@@ -16,6 +16,7 @@ from ..errors import MediaError
 from ..media.video import frames_at
 from ..search import SearchResult
 from ..types import Explanation, Hit, Pixels
+from ..utils.wording import counted
 from .explanation import Cells, answer_table, key_image_times, verdict
 
 _SIDE = 270  # pixels, the shorter side of a thumbnail
@@ -55,7 +56,7 @@ def search_page(result: SearchResult) -> str:
     if not hits and result.closest is not None:
         hits = [result.closest]
     cards = [_card(hit) for hit in hits]
-    return environment.get_template("search.html.j2").render(result=result, cards=cards)
+    return environment.get_template("search.html.j2").render(result=result, cards=cards, counted=counted)
 
 
 def picture(path: Path, time: float) -> str:
