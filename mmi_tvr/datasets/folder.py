@@ -43,6 +43,7 @@ class Options(plugins.BaseOptions):
         "default: caption (or caption1, caption2 ...), or the only one there is",
     )
     missing: Literal["error", "skip"] = Field("error", description="what to do about files that are not there")
+    limit: int | None = Field(None, ge=1, description="only the first so many videos of the table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def build(options: Options) -> FolderDataset:
     if not root.is_dir():
         raise UsageError(f"{options.root}: not a folder")
     table = _table_path(options, root)
-    samples = _samples(table, root, options.column)
+    samples = _samples(table, root, options.column)[: options.limit]
     present = tuple(sample for sample in samples if sample.video.path.is_file())
     present_ids = {sample.id for sample in present}
     missing = tuple(sample.id for sample in samples if sample.id not in present_ids)

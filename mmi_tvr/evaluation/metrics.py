@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import MetricsError
 from ..types import FloatArray, IdArray
+from ..utils.intervals import wilson
 from ..utils.wording import counted
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
@@ -166,7 +167,8 @@ def summary(
 
     Captions of one video rise and fall together, so whole groups are drawn, with replacement (cluster bootstrap,
     decision: drawing captions would show intervals that are too narrow). The candidates stay as they are, so an
-    interval speaks of other queries to this collection.
+    interval speaks of other queries to this collection. Where a recall is 0 or 100 %, every resample says the same; the
+    interval is Wilson's (1927) there, with the groups as the sample size (decision: the queries of a group are one).
 
     Args:
         query_ranks: 1-based ranks (N,).
@@ -188,6 +190,9 @@ def summary(
     if resamples:
         ends = np.percentile(_resampled(ranked, group_numbers, resamples, seed), [2.5, 97.5], axis=1)
         intervals = {name: (float(low), float(high)) for name, low, high in zip(NAMES, *ends, strict=True)}
+        for name, recall in zip(NAMES, (r1, r5, r10), strict=False):
+            if recall in (0.0, 100.0):
+                intervals[name] = wilson(recall / 100, int(group_numbers.max()) + 1)
     return Metrics(len(ranked), r1, r5, r10, mdr, mnr, intervals)
 
 

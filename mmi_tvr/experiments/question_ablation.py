@@ -10,6 +10,7 @@ about captions in memory.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, VideoView
 from ..skeletons.store import SkeletonStore
 from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
-from ..utils.files import write_atomically
+from ..utils.files import SOFTWARE, write_atomically
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from ..utils.tables import interval, markdown_table
@@ -200,7 +201,9 @@ def curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     axes.set_ylabel("R@1, % (dotted: without re-ranking)")
     axes.set_xticks(counts)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata=SOFTWARE)
+    write_atomically(path, buffer.getvalue())
 
 
 def _report(shared: SharedInputs, case: Case, progress: Progress) -> Report:

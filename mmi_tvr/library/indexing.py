@@ -102,13 +102,18 @@ class Indexing:
             targets = [*roots, *single_files]
         if not targets:
             raise UsageError(f"nothing to index: {self.folder} knows no folder yet; name one: mmi-tvr index DIR")
-        worklist = Worklist()
+        worklist, excluded = Worklist(), []
         for path in targets:
             if path.is_dir() or path in roots:
                 earlier = roots.get(path, Root(path))
                 roots[path] = earlier if exclude is None else Root(path, tuple(exclude))
+            elif exclude is not None and Root(Path(path.anchor), tuple(exclude)).excludes(path):
+                excluded.append(path)
             else:
                 self._add_file(path, worklist, catalogued=path in files)
+        if excluded:
+            self.progress.say(f"left out by --exclude: {len(excluded)} of the files that were named")
+            worklist.vanished += [path for path in excluded if path in files]
         worklist.roots = [root for root in roots.values() if any(root.path.is_relative_to(path) for path in targets)]
         with self.catalogue.transaction():
             for root in worklist.roots:

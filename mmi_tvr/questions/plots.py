@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..types import FloatArray
+from ..utils.files import SOFTWARE
 from ..utils.installation import require
 from ..utils.wording import counted
 from .pool import Pool
@@ -71,7 +72,7 @@ def selection_png(pool: Pool, selection: Selection, points: FloatArray, method: 
     canvas.draw()
     _label(axes, positions, [(id, row_of[id]) for id in selection.chosen if id in row_of])
     stream = io.BytesIO()
-    canvas.print_png(stream)
+    canvas.print_png(stream, metadata=SOFTWARE)
     return stream.getvalue()
 
 
