@@ -323,7 +323,7 @@ def test_names_with_half_characters_reach_parquet(tmp_path: Path) -> None:
     row = {"query": name, "rank": 1, "video": name, "path": name, "start": 0.0, "end": 1.0, "score": 0.5}
     (tmp_path / "hits.parquet").write_bytes(infer._as_parquet([{**row, "relevance": 1.0, "joint": None}]))
     ((_, stored),) = inputs.rows(tmp_path / "hits.parquet")
-    assert (stored["video"], stored["rank"], stored["joint"]) == ("caf\\udce9.mp4", 1, None)
+    assert (stored["video"], stored["rank"], stored["joint"]) == ("caf\\xe9.mp4", 1, None)
 
 
 def test_an_extraction_takes_the_key_images_of_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

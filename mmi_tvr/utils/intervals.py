@@ -16,4 +16,5 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """
     middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     spread = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return 100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)
+    low, high = 100 * (middle - spread), 100 * (middle + spread)
+    return 0.0 if share == 0 else low, 100.0 if share == 1 else high  # without what rounding leaves
