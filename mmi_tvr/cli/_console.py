@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import json
 import logging
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import platformdirs
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -28,57 +28,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
-from rich.segment import Segment
 from rich.text import Text
 
 from .. import models
 from ..config import Section, Settings
 from ..errors import MmiTvrError, UsageError
-from ..utils import environment, interruption, strict_json
+from ..utils import environment, interruption
 from ..utils.device import calm_threads
-from ..utils.printable import printable
-from ..utils.progress import Silent
 from ..utils.wording import time_span
 
-_HUB_BARS = "HF_HUB_DISABLE_PROGRESS_BARS"  # the hub reads it when it is loaded, which is after the options are read
-_BARS_OFF = "true"  # how we spell it; a person's own setting is spelled otherwise or respected all the same
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _WRONG_USE = cast(type[Exception], typer.BadParameter.__base__)  # UsageError of the parser that typer carries
-
-
-class SafeConsole(Console):
-    """Prints names and texts of others: what a terminal would obey, and what an encoding lacks, is spelled out.
-
-    Lines stay lines here; a name that may hold a line break goes through `printable` on its way.
-    """
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)  # :car: may be part of a name
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich does; texts are made safe before rich drops some of what it does not show."""
-        super().print(*(printable(item, keep="\n") if isinstance(item, str) else item for item in objects), **options)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the segments of anything; what rich itself tells the terminal (bars) goes through."""
-        for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else printable(text, keep="\n"), style, control)
-
-
-_err = SafeConsole(stderr=True)
-out = SafeConsole()
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
 
 
 def default_library() -> Path:
     """Return $MMI_TVR_LIBRARY, else a folder in the user's data folder."""
     return Path(os.environ.get(environment.LIBRARY) or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
-
-
-def _show_download_bars(download: bool) -> bool:
-    """Let the hub draw its progress bars where --download is given, unless the user's environment forbids it."""
-    if download and os.environ.get(_HUB_BARS) == _BARS_OFF:
-        del os.environ[_HUB_BARS]
-    return download
 
 
 LibraryOption = Annotated[
@@ -88,33 +55,28 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="NAME, NAME:CHECKPOINT, or a checkpoint's folder or hub name; default: auto"),
 ]
-DownloadOption = Annotated[
-    bool,
-    typer.Option("--download", help="fetch the model's checkpoint if it is not here", callback=_show_download_bars),
-]
+DownloadOption = Annotated[bool, typer.Option("--download", help="fetch the model's checkpoint if it is not here")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="settings file (YAML)")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="change one setting")]
 MinScoreOption = Annotated[
     float | None, typer.Option("--min-score", hidden=True, help="former name of --min-relevance")
 ]
 MIN_SCORE_NOTICE = "--min-score is called --min-relevance now; the former name goes with the next release"
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="write over a file that is there and that mmi-tvr did not write")
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
 
 
 def quiet_libraries() -> None:
     """Keep the libraries' own bars and notes off the screen; called before any of them is loaded."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault(_HUB_BARS, _BARS_OFF)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "critical")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def say(message: str) -> None:
-    """Print one line for the person on stderr; rich markup."""
-    _err.print(printable(message))
+    """Print a line for the person on stderr; rich markup."""
+    _err.print(message)
 
 
 @contextmanager
@@ -123,7 +85,6 @@ def command() -> Iterator[None]:
     interrupted. What Ctrl-C and SIGTERM do is explained in `utils.interruption`."""
     quiet_libraries()
     calm_threads()
-    _print_whatever_comes()
     try:
         with interruption.raise_on_sigterm():
             yield
@@ -148,13 +109,6 @@ def invoke(app: typer.Typer, name: str | None = None) -> NoReturn:
     name: of the program, in its help; by default as it was started.
     """
     sys.exit(app(prog_name=name, standalone_mode=False) or 0)  # standalone, typer draws boxes around errors
-
-
-def _print_whatever_comes() -> None:
-    """Have characters that a stream's encoding lacks (LANG=C, an emoji) spelled out instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def run_alone(function: Callable[..., None]) -> None:
@@ -184,9 +138,9 @@ def _fail_to_parse(error: Any) -> NoReturn:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document on stdout (`utils.strict_json`)."""
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    sys.stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
+    """Print one JSON document on stdout."""
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
@@ -199,17 +153,18 @@ def chosen_model(text: str | None, settings: Settings, download: bool) -> Sectio
             return models.resolve(models.section(text))
         from ..hub import resolve
 
-        return models.resolve(resolve(text, download=True, progress=MessageOnlyProgress()))
+        with show_progress() as progress:
+            return models.resolve(resolve(text, download=True, progress=progress))
     if settings.model == Section():
         if download:
             raise UsageError("--download goes with --model or --config: they say what to fetch")
         return None
     if download:
-        from ..encoders import hub
+        from ..encoders.download import fetch
 
-        for checkpoint in models.checkpoints(settings.model):
-            say(f"fetching {checkpoint} ({hub.describe(checkpoint)})")
-            hub.fetch(checkpoint)
+        with show_progress() as progress:
+            for checkpoint in models.checkpoints(settings.model):
+                fetch(checkpoint, progress)
     return settings.model
 
 
@@ -218,15 +173,8 @@ def announce(model: str) -> None:
     if model == models.FALLBACK:
         say(
             "[dim]model: label_bridge (offline: ImageNet classes and multilingual E5; weak on people and actions). "
-            "A CLIP checkpoint is better: --model openai/clip-vit-base-patch32 --download[/]"
+            "A CLIP checkpoint is better: mmi-tvr models get recommended[/]"
         )
-
-
-class MessageOnlyProgress(Silent):
-    """Prints the messages of a command that draws no bars yet."""
-
-    def say(self, message: str) -> None:
-        say(escape(message))
 
 
 class _Rate(ProgressColumn):
@@ -272,7 +220,7 @@ class ProgressBars:
 
     def say(self, message: str) -> None:
         """Print a line above the bars, as it is."""
-        self._bars.console.print(printable(message), markup=False)
+        self._bars.console.print(message, markup=False)
 
 
 class ProgressLines:

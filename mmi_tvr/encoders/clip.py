@@ -1,4 +1,4 @@
-"""Image and text towers of any Hugging Face checkpoint of the CLIP layout: CLIP, SigLIP, Chinese-CLIP."""
+"""Image and text towers of a Hugging Face checkpoint of the CLIP layout: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
-from .hub import checkpoint_digest
+from .hub import LOCAL, checkpoint_digest, model_type
+from .sentences import SentenceReader
 
-MODEL_TYPES = frozenset({"clip", "siglip", "siglip2", "chinese_clip"})
-# Sigmoid models were trained on sentences padded to the full length, and read the last place (their model cards).
-_FULL_LENGTH = frozenset({"siglip", "siglip2"})
+MODEL_TYPES = frozenset({"clip", "metaclip_2", "siglip", "siglip2", "chinese_clip"})
 
 
 class ClipTowers:
@@ -37,24 +36,25 @@ class ClipTowers:
             ModelNotFound: where the folder holds no checkpoint of the CLIP layout.
         """
         import torch
-        from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
+        kind = model_type(folder)
+        if kind is None:
+            raise ModelNotFound(f"{folder}: not a checkpoint: it has no config.json that names a model type")
+        if kind not in MODEL_TYPES:
+            raise ModelNotFound(f"{folder}: a {kind} checkpoint; this model loads: {', '.join(sorted(MODEL_TYPES))}")
         try:
-            config = AutoConfig.from_pretrained(folder)
-            if config.model_type not in MODEL_TYPES:
-                known = ", ".join(sorted(MODEL_TYPES))
-                raise ModelNotFound(f"{folder}: a {config.model_type} checkpoint; this model loads: {known}")
-            self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-            self._processor = AutoImageProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, **LOCAL)
+            self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
+            self._processor = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
+        self._sentences = SentenceReader(folder, config)
+        self.text_version = self._sentences.rules.version
         self._device = resolve(device)
         self._model.eval().to(self._device)
         self._batch = batch
-        self._padding = "max_length" if config.model_type in _FULL_LENGTH else True
-        self._length = config.text_config.max_position_embeddings
-        self.image_size = int(config.vision_config.image_size)
+        self.image_size = _image_size(config)
         self.digest = checkpoint_digest(folder)
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
@@ -64,12 +64,7 @@ class ClipTowers:
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""
-        inputs = (
-            self._tokenizer(
-                list(batch), return_tensors="pt", truncation=True, max_length=self._length, padding=self._padding
-            )
-            for batch in self._batches(texts)
-        )
+        inputs = (self._sentences(batch) for batch in self._batches(texts))
         return self._unit_vectors(self._model.get_text_features, inputs)
 
     def _batches(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -86,3 +81,11 @@ class ClipTowers:
                 parts.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+
+
+def _image_size(config: Any) -> int:
+    """Return the side of the picture that the tower sees; of SigLIP 2 with native sizes, of as many patches squared."""
+    vision = config.vision_config
+    if config.model_type == "siglip2":
+        return int(vision.num_patches**0.5) * int(vision.patch_size)
+    return int(vision.image_size)

@@ -1,19 +1,24 @@
-"""Checkpoints on disk: a folder, or the Hugging Face cache. Nothing is fetched unless `fetch` is called."""
+"""Checkpoints on disk: a folder, or the Hugging Face cache. Asks no network; `download` does."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..errors import ModelNotFound, one_line
+from ..errors import ModelNotFound
 from ..utils.hashing import digest
+from . import curated
 
 # What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
-_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+IGNORED = ["open_clip*"]  # the same weights once more, for another library
+# For every `from_pretrained`: the folder is all that is read, and no code in it is run, or asked about on the terminal.
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_TOKENIZERS = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "spiece.model")
 BUNDLED = Path(__file__).parents[1] / "_bundled"  # trained models that the package carries, a folder each
 _BLOCKS, _BLOCK = 64, 1 << 16
-_TIMEOUT = 10.0  # seconds to ask the hub for a size
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Cached:
 def locate(name: str) -> Path:
     """Return the folder of a checkpoint: a path, a bundled one (moving-shapes/base), or a repository in the cache.
 
-    ModelNotFound where it is none of them.
+    ModelNotFound where it is none of them. The network is never asked.
     """
     for folder in (Path(name), BUNDLED / name):
         if folder.is_dir():
@@ -39,49 +44,43 @@ def locate(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_FILES))
-    except HFValidationError as error:
-        raise ModelNotFound(f"{name!r} is neither a folder nor a hub name such as 'owner/model'") from error
-    except LocalEntryNotFoundError as error:
-        raise ModelNotFound(f"{name} is not on this machine; --download fetches it ({describe(name)})") from error
-    if not any(folder.glob("*.safetensors")):
-        raise ModelNotFound(f"{name}: only part of it is in the local cache; --download fetches the rest")
-    return folder
+    for revision in _cached_revisions(name):
+        try:
+            folder = Path(
+                snapshot_download(
+                    name, revision=revision, local_files_only=True, allow_patterns=FILES, ignore_patterns=IGNORED
+                )
+            )
+        except HFValidationError as error:
+            raise ModelNotFound(f"{name!r} is neither a folder nor a hub name such as 'owner/model'") from error
+        except LocalEntryNotFoundError:
+            continue
+        if any(folder.glob("*.safetensors")):
+            return folder
+    raise ModelNotFound(
+        f"{name} is not on this machine, or only part of it is; to fetch it: mmi-tvr models get {name}, or --download"
+    )
 
 
-def describe(name: str) -> str:
-    """Say in words what fetching a repository would cost, or why the hub cannot tell."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+def repository_folder(name: str) -> Path:
+    """Return the folder of a hub name in the Hugging Face cache, whether it is there or not."""
+    from huggingface_hub import constants
 
-    try:
-        siblings = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT).siblings or []
-    except RepositoryNotFoundError:
-        return "the hub knows no such model"
-    except (OSError, HfHubHTTPError, OfflineModeIsEnabled):
-        return "its size is unknown: the hub cannot be reached from here"
-    except Exception as error:  # the hub client's transport raises its own kinds, which differ between versions
-        return f"its size is unknown: {type(error).__name__}"
-    suffixes = tuple(pattern.removeprefix("*") for pattern in _FILES)
-    size = sum(file.size or 0 for file in siblings if file.rfilename.endswith(suffixes))
-    return f"{size / 1e6:,.0f} MB"
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
-def fetch(name: str) -> Path:
-    """Download a repository's weights, settings and tokenizer into the cache (resumes by itself)."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_FILES))
-    except Exception as error:  # as in `describe`: the transport's errors have no common base
-        raise ModelNotFound(f"{name} could not be fetched: {one_line(error)}") from error
+def _cached_revisions(name: str) -> list[str]:
+    """The revisions to look for, in order: where weights are known to lie, main, and whatever else was fetched."""
+    refs = repository_folder(name) / "refs"
+    fetched = sorted(path.relative_to(refs).as_posix() for path in refs.rglob("*") if path.is_file())
+    return list(dict.fromkeys((curated.revision(name), "main", *fetched)))
 
 
 def cached(model_types: frozenset[str]) -> list[Cached]:
-    """Return the models of these types in the local cache that could be loaded, the largest first."""
+    """Return the models of these types in the local cache that could be loaded.
+
+    In the order in which they are preferred: those of the curated list, in its order, then the largest.
+    """
     from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     try:
@@ -92,11 +91,25 @@ def cached(model_types: frozenset[str]) -> list[Cached]:
     for repository in repositories:
         if repository.repo_type != "model":
             continue
-        for revision in repository.revisions:
-            model_type = _loadable_type(revision.snapshot_path)
-            if model_type in model_types:
-                models.append(Cached(repository.repo_id, model_type, revision.snapshot_path, revision.size_on_disk))
-    return sorted(models, key=lambda model: (-model.size, model.name))
+        try:
+            folder = locate(repository.repo_id)
+        except ModelNotFound:
+            continue
+        kind = _loadable_type(folder)
+        if kind in model_types:
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            models.append(Cached(repository.repo_id, kind, folder, size))
+    order = {model.repository: place for place, model in enumerate(curated.CURATED)}
+    return sorted(models, key=lambda model: (order.get(model.name, len(order)), -model.size, model.name))
+
+
+def model_type(folder: Path) -> str | None:
+    """Return the model type that a checkpoint's settings name; None where there are none, or they are damaged."""
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return named if isinstance(named, str) else None
 
 
 def _loadable_type(folder: Path) -> str | None:
@@ -104,14 +117,9 @@ def _loadable_type(folder: Path) -> str | None:
 
     A cache often holds parts: another program may have needed the tokenizer alone.
     """
-    needed = ("*.safetensors", "preprocessor_config.json", "tokenizer_config.json")
-    if not all(any(folder.glob(pattern)) for pattern in needed):
-        return None
-    try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return model_type if isinstance(model_type, str) else None
+    tokenizer = any((folder / name).is_file() for name in _TOKENIZERS)
+    pictures = (folder / "preprocessor_config.json").is_file()
+    return model_type(folder) if tokenizer and pictures and any(folder.glob("*.safetensors")) else None
 
 
 def checkpoint_digest(folder: Path) -> str:

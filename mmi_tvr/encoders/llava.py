@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.device import resolve
 from ..utils.installation import require
-from ..utils.wording import counted
 from . import hub, lora
 from .options import LlavaOptions
 from .towers import LlavaTowers
@@ -99,7 +98,7 @@ class Llava(nn.Module):
         places = sum(text.count(self.image_token) for text in texts)
         pictures = 0 if visual is None else len(visual)
         if places != pictures:
-            raise UsageError(f"the texts have places for {counted(places, 'picture')}, and there are {pictures}")
+            raise UsageError(f"the texts have places for {places} pictures, and there are {pictures}")
         texts = [text.replace(self.image_token, self.image_token * self.tokens_per_image) for text in texts]
         tokens = self.tokenizer(texts, return_tensors="pt", padding=True, padding_side=side)
         if tokens["input_ids"].shape[1] > self.context:
@@ -258,7 +257,7 @@ def load(options: LlavaOptions, *, device: str = "auto", adapter: Path | None = 
         model = lora.load(model, adapter, trainable=trainable)
     elif trainable and options.lora is not None:
         model = lora.attach(model, options.lora)
-    return Llava(model.eval(), AutoTokenizer.from_pretrained(folder), options.grid, adapted)
+    return Llava(model.eval(), AutoTokenizer.from_pretrained(folder, **hub.LOCAL), options.grid, adapted)
 
 
 def merge(options: LlavaOptions, adapter: Path, folder: Path) -> None:
@@ -309,7 +308,7 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
     if options.bits:
         extra = {"quantization_config": _quantisation(options), "device_map": {"": resolved}}
     try:
-        model_type = AutoConfig.from_pretrained(folder).model_type
+        model_type = AutoConfig.from_pretrained(folder, **hub.LOCAL).model_type
         if model_type != "llava":
             raise ModelNotFound(f"{folder}: a {model_type} checkpoint, not a LLaVA")
         model: Any = LlavaForConditionalGeneration.from_pretrained(
@@ -317,6 +316,7 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
             dtype=_DTYPES[options.dtype],
             attn_implementation=options.attention,
             use_safetensors=True,
+            **hub.LOCAL,
             **extra,
         )
     except ImportError as error:

@@ -138,7 +138,7 @@ def load(options: LlavaOptions, *, regions: int, device: str = "auto") -> LlavaT
         raise ModelNotFound(
             f"{folder}: has no folder `clip`; name the CLIP checkpoint that it was built on (clip: ...)"
         )
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, **hub.LOCAL)
     if config.model_type != "llava" or config.vision_feature_select_strategy != "default":
         raise ModelNotFound(f"{folder}: not a LLaVA that reads CLIP's patch tokens ({config.model_type})")
     layers = config.vision_feature_layer

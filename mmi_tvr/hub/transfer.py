@@ -6,9 +6,9 @@ from pathlib import Path
 
 from .. import models
 from ..config import Section
-from ..encoders import hub
+from ..encoders.download import fetch
 from ..errors import MmiTvrError, one_line
-from ..utils.progress import Progress, Silent
+from ..utils.progress import Progress
 from .folder import Prepared
 
 
@@ -43,17 +43,11 @@ def resolve(name: str, *, download: bool = False, progress: Progress | None = No
     With `download`, the repository and the base that it refers to are fetched into the Hugging Face cache, or brought
     up to date there. Without, nothing is fetched; what is missing is a ModelNotFound once the model is made.
     """
-    progress = progress or Silent()
-
-    def fetch(repository: str) -> None:
-        progress.say(f"fetching {repository} ({hub.describe(repository)})")
-        hub.fetch(repository)
-
     if download and "/" in name and ":" not in name and not Path(name).exists():
-        fetch(name)
+        fetch(name, progress)
     section = models.section(name)
     if download:
         for checkpoint in models.checkpoints(section):
             if checkpoint != name:
-                fetch(checkpoint)
+                fetch(checkpoint, progress)
     return section

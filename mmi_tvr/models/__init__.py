@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import plugins
 from ..config import Section, merge
-from ..encoders import hub
+from ..encoders import curated, hub
 from ..errors import UsageError
 from ..protocols import (
     AblatedModule,
@@ -73,14 +73,16 @@ WEIGHTS = "weights"  # the option of a model that can be trained that names a mo
 def section(text: str) -> Section:
     """Return what `--model TEXT` means: NAME, NAME:CHECKPOINT, or a checkpoint alone.
 
-    A checkpoint is a bundled model's name, a model folder (or its hub name, once it is in the local cache), or a
-    checkpoint that a model says it reads (`CheckpointModule.reads_checkpoint`).
+    A checkpoint is a bundled model's name, a model folder (or its hub name, once it is in the local cache), a name of
+    `encoders.curated`, or a checkpoint that a model says it reads (`CheckpointModule.reads_checkpoint`).
 
     >>> section("clip4clip:openai/clip-vit-base-patch32").options
     {'checkpoint': 'openai/clip-vit-base-patch32'}
-    >>> section("moving-shapes").options
-    {'weights': 'moving-shapes'}
+    >>> section("moving-shapes").options, section("chinese-clip-b16").options
+    ({'weights': 'moving-shapes'}, {'checkpoint': 'OFA-Sys/chinese-clip-vit-base-patch16'})
     """
+    listed = curated.find(text)
+    text = listed.repository if listed else text
     name, colon, checkpoint = text.partition(":")
     if text == "auto":
         return Section(name=text)

@@ -23,7 +23,7 @@ from ..utils.hashing import digest
 class Options(BaseOptions):
     """Options of the zero-shot CLIP baseline."""
 
-    checkpoint: str = Field(description="a folder, or a hub name, of a CLIP, SigLIP or Chinese-CLIP checkpoint")
+    checkpoint: str = Field(description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP or Chinese-CLIP checkpoint")
     batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
@@ -45,14 +45,14 @@ def reads_checkpoint(name: str) -> bool:
 
 
 def automatic() -> Mapping[str, Any] | None:
-    """Return the largest checkpoint of the local cache."""
+    """Return the checkpoint of the local cache that `encoders.hub.cached` prefers."""
     cached = hub.cached(MODEL_TYPES)
     return {"checkpoint": cached[0].name} if cached else None
 
 
 def availability() -> Sequence[Availability]:
     """Return a line for each checkpoint of the local cache."""
-    advice = "a CLIP-layout checkpoint: --model FOLDER, or --model openai/clip-vit-base-patch32 --download"
+    advice = "a CLIP-layout checkpoint: mmi-tvr models get recommended, or --model FOLDER"
     return [
         Availability(
             True, f"{cached.name} ({cached.model_type}, {cached.size / 1e6:,.0f} MB, in the local cache)", cached.name
@@ -93,4 +93,5 @@ class Clip4Clip:
         return digest(self.name, self._towers.digest)
 
     def fingerprint(self) -> str:
-        return digest(self.name, self.vision_fingerprint(), "mean")
+        text = [self._towers.text_version] if self._towers.text_version else []
+        return digest(self.name, self.vision_fingerprint(), "mean", *text)

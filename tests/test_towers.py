@@ -1,0 +1,178 @@
+"""Towers of every layout read sentences and pictures as in their training; random weights cannot show it if not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import media_files
+import numpy as np
+import pytest
+import tiny_towers
+import torch
+from PIL import Image
+from transformers import AutoModel
+
+from mmi_tvr import keyimages, models, plugins
+from mmi_tvr.encoders.clip import ClipTowers
+from mmi_tvr.errors import ModelNotFound
+from mmi_tvr.types import Video
+from mmi_tvr.utils.installation import installed
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {layout: tiny_towers.make(layout, tmp_path_factory.mktemp(layout)) for layout in tiny_towers.LAYOUTS}
+
+
+@pytest.fixture(scope="module")
+def towers(folders: dict[str, Path]) -> dict[str, ClipTowers]:
+    return {layout: ClipTowers(folder, "cpu") for layout, folder in folders.items()}
+
+
+def vocabulary(folder: Path) -> dict[str, int]:
+    if (folder / "vocab.txt").is_file():
+        return {token: row for row, token in enumerate((folder / "vocab.txt").read_text("utf-8").split("\n"))}
+    model = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]
+    pieces = model["vocab"]
+    return pieces if isinstance(pieces, dict) else {piece: row for row, (piece, _) in enumerate(pieces)}
+
+
+def features(folder: Path, tokens: list[str], length: int, pad: int | None) -> np.ndarray:
+    """What the text tower says of these tokens: padded to `length` and all of it read, or bare."""
+    ids = [vocabulary(folder)[token] for token in tokens]
+    if pad is not None:
+        ids += [pad] * (length - len(ids))
+    with torch.inference_mode():
+        output = AutoModel.from_pretrained(folder).eval().get_text_features(input_ids=torch.tensor([ids])).pooler_output
+    return torch.nn.functional.normalize(output, dim=-1).numpy()
+
+
+@pytest.mark.parametrize(
+    ("layout", "sentence", "tokens", "length", "pad"),
+    [
+        # CLIP: lower case by its tokenizer, words end in </w>, and what comes behind the end token changes nothing.
+        ("clip", "A Dog", ["<|startoftext|>", "a</w>", "d", "o", "g</w>", "<|endoftext|>"], 77, None),
+        ("metaclip2", "A Dog,  RED!", ["<s>", *"▁A▁Dog,▁RED!", "</s>"], 77, None),
+        ("siglip", "A Dog,  isn't RED!", [*"▁a▁dog▁isnt▁red", "</s>"], 64, 1),
+        ("siglip2", "A Dog,  isn't RED!", [*"a▁dog▁isnt▁red", "<eos>"], 64, 0),
+        ("siglip2_naflex", "A Dog,  isn't RED!", [*"a▁dog▁isnt▁red", "<eos>"], 64, 0),
+        ("siglip2", "一只 红狗.", [*"一只▁红狗", "<eos>"], 64, 0),
+        ("chinese_clip", "“一只” A", ["[CLS]", '"', "一", "只", '"', "a", "[SEP]"], 52, None),
+        # What is longer than the tower reads is cut in front of the end token.
+        ("siglip2", "a" * 80, ["a"] * 63 + ["<eos>"], 64, 0),
+        ("chinese_clip", "一" * 80, ["[CLS]", *["一"] * 50, "[SEP]"], 52, None),
+        ("metaclip2", "a" * 80, ["<s>", "▁", *"a" * 74, "</s>"], 77, None),
+    ],
+)
+def test_sentences_are_read_as_in_training(
+    layout: str, sentence: str, tokens: list[str], length: int, pad: int | None, folders: dict[str, Path],
+    towers: dict[str, ClipTowers],
+) -> None:  # fmt: skip
+    alone = towers[layout].embed_texts([sentence])
+    np.testing.assert_allclose(alone, features(folders[layout], tokens, length, pad), atol=1e-5)
+    beside_a_longer_one = towers[layout].embed_texts([sentence, "a dog " * 9])[:1]
+    np.testing.assert_allclose(beside_a_longer_one, alone, atol=1e-5)
+
+
+def test_a_siglip_that_knows_upper_case_keeps_it(folders: dict[str, Path], tmp_path: Path) -> None:
+    cased = shutil.copytree(folders["siglip"], tmp_path / "cased")
+    settings = json.loads((cased / "tokenizer_config.json").read_text())
+    (cased / "tokenizer_config.json").write_text(json.dumps({**settings, "do_lower_case": False}))
+    vectors = ClipTowers(cased, "cpu").embed_texts(["A Dog!"])
+    np.testing.assert_allclose(vectors, features(cased, [*"▁A▁Dog", "</s>"], 64, 1), atol=1e-5)
+
+
+def test_rules_that_change_sentences_are_part_of_the_fingerprint(folders: dict[str, Path]) -> None:
+    """Vectors of background sentences are cached under it; those of videos are not touched."""
+    by_layout = {layout: models.make(models.section(str(folder))) for layout, folder in folders.items()}
+    assert {layout for layout, model in by_layout.items() if model._towers.text_version} == {
+        "siglip", "siglip2", "siglip2_naflex", "chinese_clip"
+    }  # fmt: skip
+    siglip = by_layout["siglip"]
+    before = siglip.fingerprint(), siglip.vision_fingerprint()
+    siglip._towers.text_version = "otherwise"
+    assert siglip.fingerprint() != before[0]
+    assert siglip.vision_fingerprint() == before[1]
+
+
+def test_a_tokenizer_that_its_tower_cannot_read_is_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
+    wrong_end = shutil.copytree(folders["metaclip2"], tmp_path / "end")
+    settings = json.loads((wrong_end / "config.json").read_text())
+    settings["text_config"]["eos_token_id"] = 7
+    (wrong_end / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelNotFound, match="ends a sentence with token 2, its text tower looks for 7"):
+        ClipTowers(wrong_end, "cpu")
+    only_pieces = shutil.copytree(folders["siglip"], tmp_path / "pieces")
+    (only_pieces / "tokenizer.json").rename(only_pieces / "spiece.model")
+    if not installed("sentencepiece"):
+        with pytest.raises(ModelNotFound, match="pip install sentencepiece protobuf"):
+            ClipTowers(only_pieces, "cpu")
+
+
+def test_a_checkpoint_with_code_of_its_own_is_refused_at_once(folders: dict[str, Path], tmp_path: Path) -> None:
+    """transformers would ask on the terminal whether it may run it."""
+    foreign = shutil.copytree(folders["clip"], tmp_path / "foreign")
+    code = {"AutoConfig": "hacked.Config", "AutoModel": "hacked.Model"}
+    settings = {**json.loads((foreign / "config.json").read_text()), "auto_map": code}
+    (foreign / "hacked.py").write_text("raise SystemExit('ran')")
+    (foreign / "config.json").write_text(json.dumps(settings))
+    assert ClipTowers(foreign, "cpu").embed_texts(["a"]).shape == (1, 24), "a known layout is loaded without the code"
+    (foreign / "config.json").write_text(json.dumps({**settings, "model_type": "jina_clip"}))
+    with pytest.raises(ModelNotFound, match="a jina_clip checkpoint; this model loads: chinese_clip, clip"):
+        ClipTowers(foreign, "cpu")
+
+
+def reference_pixels(layout: str, picture: Image.Image) -> np.ndarray:
+    """Pictures as the layouts' own code prepares them: CLIP crops the middle, the others squeeze the whole."""
+    size = tiny_towers.SIZE
+    clip_colours = layout in ("clip", "metaclip2", "chinese_clip")
+    resample = Image.Resampling.BILINEAR if layout.startswith("siglip2") else Image.Resampling.BICUBIC
+    if layout in ("clip", "metaclip2"):
+        scale = size / min(picture.size)
+        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), resample)
+        left, top = (picture.width - size) // 2, (picture.height - size) // 2
+        picture = picture.crop((left, top, left + size, top + size))
+    elif layout == "siglip2_naflex":  # 16 patches of 16 x 16: 5 x 3 of a 16:9 picture
+        picture = picture.resize((5 * 16, 3 * 16), resample)
+    else:
+        picture = picture.resize((size, size), resample)
+    values = np.asarray(picture, dtype=np.float64) / 255
+    mean = np.array([0.48145466, 0.4578275, 0.40821073] if clip_colours else [0.5] * 3)
+    std = np.array([0.26862954, 0.26130258, 0.27577711] if clip_colours else [0.5] * 3)
+    return (values - mean) / std
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image.Image, Path]:
+    """A picture of coloured shades, and a video that shows nothing else."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (9, 16, 3), dtype=np.uint8))
+    picture = coarse.resize((640, 360), Image.Resampling.BICUBIC)
+    path = tmp_path_factory.mktemp("filmed") / "shades.mp4"
+    media_files.make_video(path, pictures=[np.asarray(picture)] * 12, options={"crf": "18"})
+    return picture, path
+
+
+@pytest.mark.parametrize("layout", tiny_towers.LAYOUTS)
+def test_pictures_from_the_decoder_are_as_the_layouts_own_code_prepares_them(
+    layout: str, towers: dict[str, ClipTowers], filmed: tuple[Image.Image, Path]
+) -> None:
+    picture, path = filmed
+    _, images = keyimages.from_video(Video(path), plugins.build("keyimages", "uniform"), towers[layout].image_size)
+    inputs: dict[str, Any] = towers[layout]._processor(images=[images[0].pixels], return_tensors="pt")
+    pixels = inputs["pixel_values"][0].numpy()
+    reference = reference_pixels(layout, picture)
+    if layout == "siglip2_naflex":
+        rows, columns = inputs["spatial_shapes"][0].tolist()
+        assert (rows, columns) == (3, 5)
+        patches = pixels[: rows * columns].reshape(rows, columns, 16, 16, 3)
+        pixels = patches.transpose(0, 2, 1, 3, 4).reshape(rows * 16, columns * 16, 3)
+    else:
+        pixels = pixels.transpose(1, 2, 0)
+    assert pixels.shape == reference.shape
+    assert np.corrcoef(pixels.ravel(), reference.ravel())[0, 1] > 0.99
+    np.testing.assert_allclose(pixels.mean(axis=(0, 1)), reference.mean(axis=(0, 1)), atol=0.05)
+    assert towers[layout].embed_images([images[0].pixels]).shape[0] == 1
