@@ -415,7 +415,7 @@ def test_a_summary_names_a_few_of_the_quarantined(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "out", count=25, shard_size=25)
     folder.publish("000000", folder.items("000000"), {number: {"reason": "bad"} for number in range(25)})
     lines = program.summary(folder, folder.state()).splitlines()
-    assert lines[0] == f"0 of 25 items in 1 shards: {folder.path}"
+    assert lines[0] == f"0 of 25 items in 1 shard: {folder.path}"
     assert lines[1] == "25 quarantined (--retry tries them again):"
     assert lines[2:22] == [f"  item {number}: bad" for number in range(20)]
     assert lines[22:] == [f"  and 5 more: the lines of {folder.path}/done/ that have a reason"]

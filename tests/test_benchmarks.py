@@ -244,7 +244,7 @@ def test_videos_without_captions_are_remarked_where_no_file_is_known_to_be_cut(t
     assert (annotations.complete, annotations.remarks) == (False, ())
     videos = [AnnotatedVideo(name, captions, (VideoLocation(name),)) for name, captions in (("a", ("x",)), ("b", ()))]
     listing = checked_listing(videos, SplitSize(2, None), annotations)
-    assert (ids(listing), listing.remarks) == (["a"], ("cut: 1 of 2 videos have captions",))
+    assert (ids(listing), listing.remarks) == (["a"], ("cut: 1 of 2 videos with captions",))
     assert checked_listing(videos, SplitSize(2, None), annotations, ["a note"]).remarks == ("a note",)
     assert checked_listing(videos[:1], SplitSize(1, None), annotations).remarks == ()
 
@@ -269,7 +269,7 @@ def test_whole_files_must_give_the_official_size(tmp_path: Path) -> None:
     listing = read("msvd", folder)
     assert (listing.official, listing.remarks) == (SplitSize(2, 6), ())
     sentences = json.loads((folder / "captions_msvd.json").read_text())
-    for texts, message in (([], "1 videos, and the official one 2"), (["one"], "4 captions, and the official one 6")):
+    for texts, message in (([], "1 video, and the official one 2"), (["one"], "4 captions, and the official one 6")):
         files.document(folder / "captions_msvd.json", {**sentences, "gh_10_12": texts})
         with pytest.raises(UsageError, match=message):
             read("msvd", folder)
@@ -416,7 +416,7 @@ def test_missing_videos_are_named_and_more_than_a_few_are_an_error(
     touch(tmp_path, *(f"video{number}.mp4" for number in videos))
     values = {"root": tmp_path, "split": "train", "protocol": "7k", **options}
     if missing is None:
-        with pytest.raises(UsageError, match=r"of 5 videos are not in .*: video"):
+        with pytest.raises(UsageError, match=r"of 5 videos missing in .*: video"):
             plugins.build("datasets", "msrvtt", values)
         return
     dataset = plugins.build("datasets", "msrvtt", values)

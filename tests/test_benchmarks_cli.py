@@ -109,7 +109,7 @@ def test_missing_videos_are_in_the_header_and_listed(evaluated: Path) -> None:
     shown = (evaluated / "uniform.txt").read_text()
     assert "6 captions, 3 videos (missing: 1 of 5), inductive" in shown
     assert "missing, with all their captions: video2" in shown
-    assert "video4: " in shown.partition("left out: 1 unreadable videos and their 2 captions")[2]
+    assert "video4: " in shown.partition("left out: 1 unreadable video with 2 captions")[2]
     assert "MSRVTT_data.json is cut" in shown
     document = json.loads((evaluated / "uniform" / "report.json").read_text())
     assert document["missing"] == ["video2"]

@@ -392,7 +392,7 @@ def test_a_batch_is_extracted_and_searched_by_workers_of_their_own(shell: Shell)
     extract = shell("batch", "extract", clips, "--output", "vectors", "--model", "label_bridge", "--shard", 1)
     assert extract.stdout == "2 of 2 items in 2 shards: vectors\n"
     words = ("batch", "search", "queries.txt", "vectors", "--output", "hits")
-    assert shell(*words, "--top", 1, "--trec", "run.txt").stdout == "3 of 3 items in 1 shards: hits\n"
+    assert shell(*words, "--top", 1, "--trec", "run.txt").stdout == "3 of 3 items in 1 shard: hits\n"
     rows = [line.split() for line in (shell.folder / "run.txt").read_text().splitlines()]
     assert [(row[0], row[3]) for row in rows] == [("1", "1"), ("2", "1"), ("3", "1")]
     assert "begun with top 1, now 2" in shell(*words, "--top", 2, code=2).stderr
@@ -414,7 +414,7 @@ def test_a_batch_script_is_the_same_command_wherever_it_is_called(shell: Shell) 
         cwd=shell.folder, env=shell.env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     (shell.folder / "queue.py").unlink()
-    assert (done.returncode, done.stdout) == (0, "1 of 1 items in 1 shards: features only\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "1 of 1 item in 1 shard: features only\n"), done.stderr
     assert list((shell.folder / "features only" / "features").glob("*.safetensors"))
     assert not (shell.folder / "features only" / "embeddings").exists()
 

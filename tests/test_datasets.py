@@ -112,7 +112,7 @@ def test_a_table_elsewhere(root, tmp_path_factory):
 
 def test_missing_files_are_counted_and_named_or_skipped(root):
     table(root, "file\tcaption\na.mp4\tone\nx.mp4\ttwo\ny.mp4\tthree\n")
-    with pytest.raises(UsageError, match=r"2 of 3 files are not in .*: x.mp4, y.mp4; put them there"):
+    with pytest.raises(UsageError, match=r"2 of 3 files missing in .*: x.mp4, y.mp4; put them there"):
         listed(root)
     dataset = plugins.build("datasets", "folder", {"root": root, "missing": "skip"})
     assert [sample.id for sample in dataset.samples()] == ["a.mp4"]
@@ -150,9 +150,9 @@ REFUSED_TSV = [
     (COLUMNS, "which column holds the captions.* caption_en, caption_zh, licence"),
     ("file\na.mp4\n", "which column holds the captions.*there are: none"),
     ("file\tcaption\na.mp4\tone\ttwo\n", "line 2: 3 cells for 2 columns"),
-    ("file\tcaption\na.mp4\n", "1 of 1 files have no caption: a.mp4"),
+    ("file\tcaption\na.mp4\n", "1 of 1 file without a caption: a.mp4"),
     ("file\tcaption\n\tone\n", "line 2: the file's name is missing"),
-    ("file\tcaption\na.mp4\t \nb.mp4\tx\n", "1 of 2 files have no caption: a.mp4"),
+    ("file\tcaption\na.mp4\t \nb.mp4\tx\n", "1 of 2 files without a caption: a.mp4"),
     ("file\tcaption\tcaption\na.mp4\tone\ttwo\n", "the header has caption more than once"),
     ("file\tcaption\na.mp4\tone\n".encode("utf-16"), "not UTF-8 text"),
     ("file\tcaption\na.mp4\t" + "x" * 200_000, "line 2: field larger than field limit"),
@@ -179,7 +179,7 @@ REFUSED_JSONL = [
     ('{"file": "a.mp4", "caption": 3}', "line 1: caption is text or a list of texts, not 3"),
     ('{"file": "a.mp4", "caption": ["one", null, {}]}', "caption is text or a list of texts, not {}"),
     ('{"file": 7, "caption": "one"}', "line 1: the file's name is missing"),
-    ('{"file": "a.mp4", "caption": []}', "1 of 1 files have no caption"),
+    ('{"file": "a.mp4", "caption": []}', "1 of 1 file without a caption"),
 ]
 
 
@@ -200,3 +200,10 @@ def test_what_is_not_there_is_said(root, tmp_path):
     table(root, "file,caption\n", "captions.csv")
     with pytest.raises(UsageError, match=r"read from .tsv or .jsonl, not from .csv"):
         listed(root, captions="captions.csv")
+
+
+def test_a_limit_takes_the_first_files_of_the_table(root):
+    table(root, "file\tcaption\nb.mp4\ta dog\nsub/c d.mp4\ta cat\nb.mp4\ta hound\nnone.mp4\tgone\n")
+    assert captions(root, limit=2) == {"b.mp4": ("a dog", "a hound"), "sub/c d.mp4": ("a cat",)}
+    with pytest.raises(UsageError, match="1 of 3 files are not in"):
+        captions(root, limit=3)

@@ -124,14 +124,14 @@ def test_unreadable_videos_are_left_out_counted_and_named():
     assert (report.n, report.videos, report.left_out) == (3, 3, 2)
     assert (report.t2v, report.v2t) == (rest.t2v, rest.v2t)
     assert report.as_dict()["left_out"] == {"captions": 2, "videos": {"1.mp4": "no video stream"}}
-    assert report.table().endswith("left out: 1 unreadable videos and their 2 captions\n  1.mp4: no video stream")
+    assert report.table().endswith("left out: 1 unreadable video with 2 captions\n  1.mp4: no video stream")
 
 
 def test_more_than_two_in_a_hundred_unreadable_is_an_error():
     samples, embeddings, queries = world([1] * 100)
     two = [MediaError("x", "empty"), MediaError("y", "empty"), *embeddings[2:]]
     assert evaluate(samples, two, queries, Scoring()).videos == 98
-    with pytest.raises(MetricsError, match=r"3 of 100 videos are unreadable, more than 2% \(the first: 0.mp4: empty\)"):
+    with pytest.raises(MetricsError, match=r"unreadable: 3 of 100 videos, more than 2% \(the first: 0.mp4: empty\)"):
         evaluate(samples, [*two[:2], MediaError("z", "empty"), *embeddings[3:]], queries, Scoring())
     with pytest.raises(MetricsError, match="nothing to rank"):
         evaluate(samples, [MediaError("x", "empty")] * 100, queries, Scoring(), max_unreadable=1.0)
@@ -201,7 +201,7 @@ def test_known_failures_are_not_embedded_and_new_ones_are_added():
 def test_an_embedder_or_a_list_of_failures_that_does_not_fit_is_refused():
     samples, embeddings, queries = world([1, 1])
     model = Lookup(samples, queries)
-    with pytest.raises(UsageError, match="embed gave 1 results for 2 videos"):
+    with pytest.raises(UsageError, match="embed gave 1 result for 2 videos"):
         evaluate_model(model, samples, lambda videos: embeddings[:1])
     with pytest.raises(UsageError, match=r"1 failures are of no sample, the first: 9.mp4"):
         evaluate_model(model, samples, lambda videos: embeddings, failures={"9.mp4": "empty"})
@@ -343,7 +343,7 @@ def test_notes_name_what_is_missing_and_what_is_remarkable():
     assert few[-2:] == ["read me", "missing, with all their captions: a, b"]
     with_failure = replace(report, missing=["a", "b"], failures={"x": "empty"}, left_out=3).table().splitlines()
     assert with_failure[0] == "model: 3 captions, 3 videos (missing: 2 of 6), inductive"
-    assert with_failure[-2:] == ["left out: 1 unreadable videos and their 3 captions", "  x: empty"]
+    assert with_failure[-2:] == ["left out: 1 unreadable video with 3 captions", "  x: empty"]
     ten, eleven = (replace(report, missing=[str(number) for number in range(count)]).table() for count in (10, 11))
     assert ten.endswith("8, 9")
     assert eleven.endswith("8, 9, ...")

@@ -221,6 +221,12 @@ def test_relevance_keeps_the_order_and_stays_in_its_bounds(scores: np.ndarray) -
     assert (np.diff(relevances[order]) >= 0).all()
 
 
+def test_relevance_of_scores_beyond_all_sense_is_that_of_thirty_scales_away() -> None:
+    law = relevance.GumbelLaw(0.2, 0.05)
+    assert law.relevance(np.array([9e9, -9e9])).tolist() == law.relevance(np.array([1.7, -1.3])).tolist()
+    assert law.relevance(np.array([9e9]))[0] == np.exp(-np.exp(-30.0))
+
+
 def test_tables_of_text_align_columns_and_keep_least_widths() -> None:
     rows = [["", "n", "name"], ["first", "10", "b"], ["x", "9", "long one"]]
     assert tables.text_table(rows, left=(0, 2)) == ["        n  name", "first  10  b", "x       9  long one"]

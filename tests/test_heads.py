@@ -413,7 +413,7 @@ def test_wrong_shapes_are_one_line() -> None:
         head(frames[:, :2], regions[:, :2, :3], one_frame_per_segment(mask[:, :2]))
     with pytest.raises(UsageError, match="got none"):
         head(frames[:, :2], None, one_frame_per_segment(mask[:, :2]))
-    with pytest.raises(UsageError, match="5 attention heads do not divide the embedding width 16"):
+    with pytest.raises(UsageError, match="5 attention heads cannot share the embedding width 16"):
         VideoHead(WIDTH, OPTIONS.model_copy(update={"heads": 5}))
 
 

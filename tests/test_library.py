@@ -21,6 +21,7 @@ from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.lock import writing
 from mmi_tvr.library.migrations import MIGRATIONS
+from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
 from mmi_tvr.types import Query, row_ids
 
 NAMES = ("blue", "green", "red", "yellow")
@@ -115,6 +116,18 @@ def test_a_library_forgets_everything_of_what_is_gone(folder, library):
     rows = catalogue._db.execute("SELECT COUNT(DISTINCT content) FROM moments").fetchone()
     assert rows == (3,)
     catalogue.close()
+
+
+def test_answers_about_a_video_go_with_its_last_file(folder, library):
+    library.index(folder)
+    hashes = sorted(library._open().content_hashes())
+    with SkeletonStore(library.path / SKELETONS_FILE) as store:
+        store.put([(content, "question", "answer") for content in hashes])
+    (folder / "part0" / "red.mp4").unlink()
+    library.index(folder)
+    remaining = library._open().content_hashes()
+    with SkeletonStore(library.path / SKELETONS_FILE) as store:
+        assert {content for content, _ in store.get(hashes, ["question"])} == set(remaining) < set(hashes)
 
 
 def test_remove_forgets_files_and_folders(folder, library):

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fakes import COLOURS, FakeModel, best, clipped, colour_video, counts
+from fakes import COLOURS, FakeModel, RecordedProgress, best, clipped, colour_video, counts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -40,6 +40,15 @@ def test_explicit_files_are_always_tried(tmp_path, library):
     assert counts(library.index()) == {"unchanged": 1, "removed": 1}
     with pytest.raises(UsageError, match="no such file or folder"):
         library.index(odd)
+
+
+def test_explicit_files_can_be_excluded_too(folder, library):
+    progress = RecordedProgress()
+    files = [folder / "part0" / "blue.mp4", folder / "part1" / "green.mp4", folder / "part0" / "red.mp4"]
+    assert library.index(files, exclude=["blue*", "*/part1/*"], progress=progress).added == 1
+    assert progress.messages == ["left out by --exclude: 2 of the files that were named"]
+    assert [path.name for path in library.index(files, exclude=["red.mp4"]).removed] == ["red.mp4"]
+    assert library.index(files, exclude=[]).added == 1
 
 
 def test_overlapping_folders_and_loops_of_links_count_once(folder, library):

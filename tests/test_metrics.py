@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mmi_tvr.errors import MetricsError
 from mmi_tvr.evaluation import metrics
+from mmi_tvr.utils.intervals import wilson
 
 
 def naive_rank(scores, right):
@@ -155,9 +156,9 @@ REFUSED = [
     ([np.zeros((1, 2))], [set()], "query 0 has no right candidate"),
     ([np.zeros((2, 2))], [{0}, {2}], "query 1: candidate 2 does not exist, there are 2"),
     ([np.zeros((1, 2))], [{-1}], "candidate -1 does not exist"),
-    ([np.zeros((1, 2))], [{0}, {1}], "the blocks have 1 rows and 2 queries"),
+    ([np.zeros((1, 2))], [{0}, {1}], "the blocks have 1 row for 2 queries"),
     ([np.zeros((3, 2))], [{0}, {1}], "more rows than the 2 queries"),
-    ([np.zeros((1, 2)), np.zeros((1, 2))], [{0}], "more rows than the 1 queries"),
+    ([np.zeros((1, 2)), np.zeros((1, 2))], [{0}], "more rows than the 1 query"),
     ([np.zeros((1, 2)), np.zeros((1, 3))], [{0}, {1}], "blocks of 2 and of 3 candidates"),
     ([np.zeros(2)], [{0}], "a block is a matrix"),
     ([np.zeros((1, 2), dtype=complex)], [{0}], "not 2-dimensional complex128"),
@@ -215,7 +216,19 @@ def test_intervals_equal_a_naive_bootstrap(query_ranks, seed):
     }
     summary = metrics.summary(query_ranks, groups, resamples=50, seed=seed).ci95
     for name, values in naive.items():
-        assert summary[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+        share = np.mean(np.array(query_ranks) <= int(name[2:])) if name.startswith("R@") else 0.5
+        expected = tuple(np.percentile(values, [2.5, 97.5])) if 0 < share < 1 else wilson(share, len(pools))
+        assert summary[name] == pytest.approx(expected)
+
+
+def test_the_interval_of_nothing_or_all_is_wilsons():
+    """Every resample of 40 first ranks is 100 %, which says nothing; z² / (n + z²) of the share is left open."""
+    certain = metrics.summary([1] * 40).ci95
+    assert certain["R@1"] == certain["R@10"] == (pytest.approx(100 * 40 / (40 + 1.959964**2)), 100)
+    assert metrics.summary([11] * 40).ci95["R@5"] == (0, pytest.approx(100 * 1.959964**2 / (40 + 1.959964**2)))
+    by_video = metrics.summary([1] * 40, groups=[number // 10 for number in range(40)]).ci95
+    assert by_video["R@1"] == (pytest.approx(100 * 4 / (4 + 1.959964**2)), 100)
+    assert certain["MdR"] == certain["MnR"] == (1, 1)
 
 
 def test_intervals_do_not_depend_on_how_resamples_are_blocked(monkeypatch):
@@ -265,7 +278,7 @@ def test_ranks_that_are_none_are_refused(query_ranks):
 
 
 def test_groups_must_match_the_ranks():
-    with pytest.raises(MetricsError, match="2 groups for 1 ranks"):
+    with pytest.raises(MetricsError, match="2 groups for 1 rank"):
         metrics.summary([1], groups=["a", "b"])
 
 

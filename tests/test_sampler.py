@@ -114,7 +114,7 @@ def test_resuming_goes_on_where_it_stopped():
         ({"batch_size": 9, "world": 2}, "batch of 9 cannot be shared equally by 2"),
         ({"batch_size": 8, "rank": 2, "world": 2}, "rank 2 does not exist among 2"),
         ({"batch_size": 8, "rank": -1, "world": 2}, "rank -1 does not exist among 2"),
-        ({"batch_size": 21}, "20 samples do not fill one batch of 21"),
+        ({"batch_size": 21}, "20 samples: too few for one batch of 21"),
     ],
 )
 def test_what_cannot_be(options, message):

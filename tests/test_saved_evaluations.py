@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from test_evaluate import world
@@ -134,11 +135,11 @@ def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apar
     ]
     assert [row.transductive for row in rows] == [False, False, False, True]
     assert rows[0].source == f"n = 12; {tmp_path / 'one'}"
-    assert rows[1].source == f"n = 12; 1 videos left out; {tmp_path / 'other'}"
+    assert rows[1].source == f"n = 12; 1 video left out; {tmp_path / 'other'}"
     gain = compare(tmp_path / "one", tmp_path / "other").differences["t2v"]["R@1"]
     assert rows[1].note == f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] T2V R@1 against the first row"
     assert [row.note for row in (rows[0], *rows[2:])] == ["", "", ""]
-    quoted = published.quoted("msvd")
+    quoted = [replace(row, test_set=rows[0].test_set) for row in published.quoted("msvd")]
     header, rule, *lines = published.table([*quoted, *rows]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (header, *lines[: len(rows)])]
     assert cells[0] == [
@@ -161,10 +162,51 @@ def test_a_table_holds_measured_rows_before_quoted_ones_and_starred_numbers_apar
     assert published.table(quoted).splitlines()[0].count("*") == 0
 
 
+def test_quoted_rows_of_another_test_set_stand_in_a_table_of_their_own(tmp_path):
+    save_run(tmp_path / "one", 5.0)
+    rows = [*published.measured([tmp_path / "one"]), *published.quoted("msvd")]
+    lines = published.table(rows).splitlines()
+    titles = [line for line in lines if line.startswith("test set: ")]
+    assert titles == [f"test set: {rows[0].test_set}", "test set: MSVD"]
+    assert "captions, 8 videos" in titles[0]
+    assert sum(set(line) == {"|", "-"} for line in lines) == 2
+    assert "Different test sets: numbers of one table say nothing about those of another." in lines
+    assert {row.as_dict()["test_set"] for row in rows} == {rows[0].test_set, "MSVD"}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [({}, True), ({"n": 27_762}, False), ({"videos": 669}, False), ({"split": "val"}, False), ({"target": "x"}, False)],
+)
+def test_a_run_on_a_benchmarks_whole_test_set_is_of_that_test_set(tmp_path, change, same):
+    save_run(tmp_path / "run", 1.0)
+    file = tmp_path / "run" / "report.json"
+    document = json.loads(file.read_text()) | {"n": 27_763, "videos": 670}
+    document["config"] |= {"target": "msvd", "split": "test"}
+    for name, value in change.items():
+        (document if name in document else document["config"])[name] = value
+    file.write_text(json.dumps(document))
+    (row,) = published.measured([tmp_path / "run"])
+    assert (row.test_set == "MSVD") is same
+
+
+def test_runs_among_different_videos_are_not_compared(tmp_path):
+    for name, videos in (("one", 8), ("other", 9)):
+        save_run(tmp_path / name, 1.0)
+        file = tmp_path / name / "report.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"videos": videos}))
+    with pytest.raises(UsageError, match="not of one test set: 8 and 9 videos were ranked"):
+        compare(tmp_path / "one", tmp_path / "other")
+
+
 def test_a_table_explains_what_stands_in_it_and_nothing_else(tmp_path):
     save_run(tmp_path / "one", 5.0)
-    measured, quoted = published.measured([tmp_path / "one"]), published.quoted("msvd")
-    interval_remark, quoted_remark = "[low, high]: 95 % bootstrap over videos.", "Quoted rows are published numbers"
+    measured = published.measured([tmp_path / "one"])
+    quoted = [replace(row, test_set=measured[0].test_set) for row in published.quoted("msvd")]
+    interval_remark, quoted_remark = (
+        "[low, high]: 95 % bootstrap over videos, Wilson's",
+        "Quoted rows are published numbers",
+    )
     for rows, remarks in (
         (measured, [interval_remark]),
         (quoted, [quoted_remark]),

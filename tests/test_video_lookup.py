@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_features_come_from_the_cache(looked_up):
     np.testing.assert_array_equal(features.segments, segments)
     assert features.arrays["mean"][0][0] > 200  # red
     assert model.images_encoded == 0
+
+
+def test_a_reader_tidies_nothing_away(library, looked_up):
+    view, *_ = looked_up
+    leftover = library.path / "features" / ".shard.tmp"
+    leftover.write_bytes(b"half")
+    os.utime(leftover, (0, 0))
+    view.features()
+    assert leftover.exists()
 
 
 def test_lost_features_are_made_once_more_from_a_file_that_is_there(folder, library, looked_up):

@@ -46,7 +46,7 @@ class EmbeddingCollection:
         if EMBEDDINGS not in self.settings.outputs:
             raise UsageError(f"{path}: it holds features, no embeddings; extract them without --only")
         if missing := len(self.folder.open_shards()):
-            raise UsageError(f"{path}: {missing} of its shards are missing; run batch extract again, it goes on")
+            raise UsageError(f"{path}: shards missing: {missing}; run batch extract again, it goes on")
         self._files = sorted((path / EMBEDDINGS).glob("*.safetensors"))
         if not self._files:
             raise UsageError(f"{path}: none of its videos could be used, so there is nothing to search")

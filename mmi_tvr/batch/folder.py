@@ -12,7 +12,6 @@ What counts is `done/` and the journals; the tallies of the manifest are a summa
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from ..errors import IndexMismatch, UsageError
+from ..utils import strict_json
 from ..utils.files import write_atomically
 from .inputs import Item
 from .journal import CRASHED, Journal, Outcome, json_line
@@ -152,7 +152,7 @@ class BatchFolder:
         with (self.path / ITEMS).open("rb") as stream:
             stream.seek(self._line_offsets[first])
             lines = stream.read(int(self._line_offsets[last] - self._line_offsets[first])).splitlines()
-        return dict(enumerate(map(json.loads, lines), start=first))
+        return dict(enumerate(map(strict_json.loads, lines), start=first))
 
     def publish(self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome]) -> None:
         """Write what became of each item of a shard: from now on it is finished."""
@@ -163,7 +163,7 @@ class BatchFolder:
 
     def outcomes(self, shard: str) -> list[Outcome]:
         """Return what became of each item of a finished shard, in order; its "id" says which item."""
-        return [json.loads(line) for line in self._outcomes_file(shard).read_bytes().splitlines()]
+        return [strict_json.loads(line) for line in self._outcomes_file(shard).read_bytes().splitlines()]
 
     def update_tallies(self) -> None:
         """Make the manifest's tallies those of the shards that are finished."""
@@ -235,7 +235,7 @@ class BatchFolder:
     # Parts
 
     def _read_manifest(self) -> dict[str, Any]:
-        manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = strict_json.loads((self.path / MANIFEST).read_bytes())
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, this version reads {FORMAT}")
         for section in (manifest["asked"], manifest["settings"]):
@@ -281,4 +281,4 @@ def _tally(outcomes: Iterable[Outcome]) -> dict[str, int]:
 
 
 def _pretty_json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace") + b"\n"
+    return strict_json.dumps(document, indent=1).encode() + b"\n"

@@ -10,8 +10,6 @@ by the score, and re-ranking orders by something else.
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +23,7 @@ from ..errors import UsageError
 from ..library import Library
 from ..search import SearchResult
 from ..types import Query
-from ..utils import files
+from ..utils import files, strict_json
 from ..utils.hashing import digest
 from ..utils.installation import require
 from .embeddings import EmbeddingCollection
@@ -36,6 +34,8 @@ from .journal import Outcome, json_line
 
 JOB = "infer"
 HITS = "hits"
+_TAG = "mmi-tvr-"  # of a TREC run, before the model's name
+TREC_MARK = f" {_TAG}".encode()  # by which a run is known as ours
 _COMMIT_SECONDS = 2.0  # hits are durable at least so often
 HitRow = dict[str, Any]  # a hit as the files have it, without its query
 
@@ -179,15 +179,10 @@ class InferTask:
         newest = max((file.stat().st_mtime_ns for file in hits_files), default=0)
         if self.trec.exists() and self.trec.stat().st_mtime_ns >= newest:
             return
-        tag = _percent_encoded(f"mmi-tvr-{self.folder.manifest['made']['model']}")
-        draft = self.trec.with_name(f".{self.trec.name}.{os.getpid()}.tmp")
-        try:
-            with draft.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-                for file in hits_files:
-                    stream.writelines(trec_line(row, tag, self.settings.rerank) for _, row in rows(file))
-            files.publish(draft, self.trec)
-        finally:
-            draft.unlink(missing_ok=True)
+        tag = _percent_encoded(f"{_TAG}{self.folder.manifest['made']['model']}")
+        with files.draft_of(self.trec) as draft, draft.open("w", encoding="utf-8") as stream:
+            for file in hits_files:
+                stream.writelines(trec_line(row, tag, self.settings.rerank) for _, row in rows(file))
 
     def _hits_file(self, shard: str) -> Path:
         return self.folder.path / HITS / f"{shard}.{self.settings.format}"
@@ -234,8 +229,11 @@ def trec_line(row: Mapping[str, Any], tag: str, reranked: bool) -> str:
 
 
 def _percent_encoded(text: str) -> str:
-    """Return the text as one word: white space and % are encoded."""
-    return re.sub(r"[\s%]", lambda match: quote(match[0]), text)
+    """Return the text as one word: white space, % and what cannot be printed are encoded."""
+    return "".join(
+        quote(character, errors="surrogateescape") if character in "% " or not character.isprintable() else character
+        for character in text
+    )
 
 
 def _hit_rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[HitRow]:
@@ -271,8 +269,5 @@ def _as_parquet(hits: Sequence[HitRow]) -> bytes:
 
 
 def _printable(row: HitRow) -> HitRow:
-    """Escape half characters, as odd file names have them: parquet holds UTF-8 alone."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-        for name, value in row.items()
-    }
+    """Spell out what of a file name is no text, as JSON has it: parquet holds UTF-8 alone."""
+    return {name: strict_json.without_halves(value) if isinstance(value, str) else value for name, value in row.items()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from ..utils import strict_json
 
 TRIES = 2  # then an item is quarantined
 CRASHED = "its worker died while working on it"
@@ -28,7 +29,7 @@ class Journal:
         self._torn = bool(text) and not text.endswith(b"\n")
         for line in text.splitlines():
             try:
-                event = json.loads(line)
+                event = strict_json.loads(line)
             except ValueError:
                 continue
             self._apply(event)
@@ -71,5 +72,5 @@ class Journal:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return one line of JSON; half characters, as odd file names have them, are escaped."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    """Return one line of JSON (`utils.strict_json`)."""
+    return strict_json.dumps(value).encode() + b"\n"

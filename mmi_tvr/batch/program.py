@@ -14,7 +14,9 @@ from .. import plugins
 from ..config import Section
 from ..errors import UsageError, one_line
 from ..utils.interruption import Interrupted
+from ..utils.printable import printable
 from ..utils.progress import Progress, Silent
+from ..utils.wording import counted
 from . import extract, infer, ray_engine
 from .folder import BatchFolder, BatchState
 from .stopping import deferred_signals
@@ -123,11 +125,12 @@ def dataset_section(text: str | None) -> Section | None:
 
 def summary(folder: BatchFolder, state: BatchState) -> str:
     """Say for a person what became of all items."""
-    lines = [f"{state.succeeded} of {state.items} items in {state.shards} shards: {folder.path}"]
+    where = printable(folder.path)
+    lines = [f"{state.succeeded} of {counted(state.items, 'item')} in {counted(state.shards, 'shard')}: {where}"]
     if state.quarantined:
         quarantined = folder.quarantined()
         lines.append(f"{len(quarantined)} quarantined (--retry tries them again):")
-        lines += [f"  {name}: {reason}" for name, reason in quarantined[:_MAX_NAMED]]
+        lines += [f"  {printable(name)}: {printable(reason)}" for name, reason in quarantined[:_MAX_NAMED]]
         if hidden := len(quarantined[_MAX_NAMED:]):
-            lines.append(f"  and {hidden} more: the lines of {folder.path}/done/ that have a reason")
+            lines.append(f"  and {hidden} more: the lines of {where}/done/ that have a reason")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import MmiTvrError
+from ..utils.wording import counted
 from .folder import BatchFolder
 from .inputs import Item
 from .journal import TRIES, Journal, Outcome
@@ -197,4 +198,4 @@ def _final_outcome(number: int, journal: Journal) -> Outcome:
 
 def _spelled(items: Mapping[int, Item]) -> str:
     names = [str(item["id"]) for item in items.values()]
-    return names[0] if len(names) == 1 else f"{len(names)} items from {names[0]}"
+    return names[0] if len(names) == 1 else f"{counted(len(names), 'item')} from {names[0]}"

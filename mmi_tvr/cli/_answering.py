@@ -16,6 +16,7 @@ from ..rerank import DEFAULT_ANSWERER, rerank_section
 from ..types import Sample
 from ..utils import array_cache
 from ..utils.progress import Progress
+from ..utils.wording import counted
 from ._console import chosen_model
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class AnsweringSetup:
         cache = FeatureCache(array_cache.folder() / "features")
         examples = prepare_examples(samples, self.model, self._key_image_method(), cache, progress.advance)
         if len(examples) < len(samples):
-            progress.say(f"{len(samples) - len(examples)} of {len(samples)} videos cannot be used and are left out")
+            progress.say(
+                f"left out, because they cannot be used: "
+                f"{len(samples) - len(examples)} of {counted(len(samples), 'video')}"
+            )
         return examples
 
     def _key_image_method(self) -> KeyImageMethod:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import platformdirs
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -28,19 +28,42 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.segment import Segment
 from rich.text import Text
 
 from .. import models
 from ..config import Section, Settings
 from ..errors import MmiTvrError, UsageError
-from ..utils import environment, interruption
+from ..utils import environment, interruption, strict_json
 from ..utils.device import calm_threads
+from ..utils.printable import printable
 from ..utils.wording import time_span
 
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _WRONG_USE = cast(type[Exception], typer.BadParameter.__base__)  # UsageError of the parser that typer carries
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+
+
+class SafeConsole(Console):
+    """Prints names and texts of others: what a terminal would obey, and what an encoding lacks, is spelled out.
+
+    Lines stay lines here; a name that may hold a line break goes through `printable` on its way.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)  # :car: may be part of a name
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; texts are made safe before rich drops some of what it does not show."""
+        super().print(*(printable(item, keep="\n") if isinstance(item, str) else item for item in objects), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of anything; what rich itself tells the terminal (bars) goes through."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text, keep="\n"), style, control)
+
+
+_err = SafeConsole(stderr=True)
+out = SafeConsole()
 
 
 def default_library() -> Path:
@@ -62,6 +85,9 @@ MinScoreOption = Annotated[
     float | None, typer.Option("--min-score", hidden=True, help="former name of --min-relevance")
 ]
 MIN_SCORE_NOTICE = "--min-score is called --min-relevance now; the former name goes with the next release"
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="write over a file that is there and that mmi-tvr did not write")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]
 
 
@@ -75,8 +101,8 @@ def quiet_libraries() -> None:
 
 
 def say(message: str) -> None:
-    """Print a line for the person on stderr; rich markup."""
-    _err.print(message)
+    """Print one line for the person on stderr; rich markup."""
+    _err.print(printable(message))
 
 
 @contextmanager
@@ -85,6 +111,7 @@ def command() -> Iterator[None]:
     interrupted. What Ctrl-C and SIGTERM do is explained in `utils.interruption`."""
     quiet_libraries()
     calm_threads()
+    _print_whatever_comes()
     try:
         with interruption.raise_on_sigterm():
             yield
@@ -109,6 +136,13 @@ def invoke(app: typer.Typer, name: str | None = None) -> NoReturn:
     name: of the program, in its help; by default as it was started.
     """
     sys.exit(app(prog_name=name, standalone_mode=False) or 0)  # standalone, typer draws boxes around errors
+
+
+def _print_whatever_comes() -> None:
+    """Have characters that a stream's encoding lacks (LANG=C, an emoji) spelled out instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run_alone(function: Callable[..., None]) -> None:
@@ -138,9 +172,9 @@ def _fail_to_parse(error: Any) -> NoReturn:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document on stdout."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    """Print one JSON document on stdout (`utils.strict_json`)."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    sys.stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
@@ -220,7 +254,7 @@ class ProgressBars:
 
     def say(self, message: str) -> None:
         """Print a line above the bars, as it is."""
-        self._bars.console.print(message, markup=False)
+        self._bars.console.print(printable(message), markup=False)
 
 
 class ProgressLines:

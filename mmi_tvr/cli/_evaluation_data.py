@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from .. import config, models, plugins
 from ..config import Section, Settings
 from ..errors import MediaError, UsageError
@@ -15,6 +17,7 @@ from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMe
 from ..types import Embeddings, Video
 from ..utils import array_cache
 from ..utils.progress import Progress
+from ..utils.wording import counted
 from ._console import chosen_model, say
 from .data import benchmark_name, benchmark_options
 
@@ -91,7 +94,7 @@ def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:
         if choice.target == GENERATED:
             return EvaluationData(load_generated(choice.split, choice.limit, progress), {})
         if Path(choice.target).is_dir():
-            return EvaluationData(_load_folder(choice), {})
+            return EvaluationData(_load_folder(choice), {"limit": choice.limit} if choice.limit else {})
     if choice.captions or choice.column:
         raise UsageError("--captions and --column go with a folder; other data sets have captions of their own")
     options = _third_party_options(choice) if third_party else _benchmark_options(choice)
@@ -137,10 +140,16 @@ def _model_section(choice: ModelChoice) -> Section:
 
 def _load_folder(choice: DataChoice) -> Any:
     missing = "skip" if choice.skip_missing else "error"
-    options = {"root": choice.target, "captions": choice.captions, "column": choice.column, "missing": missing}
+    options = {
+        "root": choice.target,
+        "captions": choice.captions,
+        "column": choice.column,
+        "missing": missing,
+        "limit": choice.limit,
+    }
     dataset = plugins.build("datasets", "folder", options)
     if dataset.missing:
-        say(f"left out {len(dataset.missing)} files that are not in {choice.target}")
+        say(f"left out {counted(len(dataset.missing), 'file')} not in {escape(choice.target)}")
     return dataset
 
 

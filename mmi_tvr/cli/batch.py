@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import config, models
-from ._console import MIN_SCORE_NOTICE, ConfigOption, MinScoreOption, SetOption, out, say, show_progress
+from ..utils import files
+from ._console import MIN_SCORE_NOTICE, ConfigOption, ForceOption, MinScoreOption, SetOption, out, say, show_progress
 
 if TYPE_CHECKING:  # what a search need not wait for is imported by the commands that use it
     from ..batch.folder import BatchFolder
@@ -121,6 +122,7 @@ def search(
     rerank: Annotated[bool, typer.Option("--rerank", help="re-rank the best, as the library does")] = False,
     format: Annotated[Format, typer.Option(help="of the files of hits")] = Format.jsonl,
     trec: Annotated[Path | None, typer.Option(metavar="FILE", help="write a TREC run, too")] = None,
+    force: ForceOption = False,
     settings: ConfigOption = None,
     set_: SetOption = None,
     column: ColumnOption = None,
@@ -137,6 +139,8 @@ def search(
     if min_score is not None:
         say(MIN_SCORE_NOTICE)
         min_relevance = min_relevance or min_score
+    if trec is not None:
+        files.check_output(trec, infer.TREC_MARK, force)
     folder = infer.create(
         output,
         queries,

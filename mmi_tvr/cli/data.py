@@ -14,6 +14,7 @@ from rich.markup import escape
 from .. import config, plugins
 from ..errors import UsageError
 from ..utils.tables import text_table
+from ..utils.wording import counted
 from ._console import JsonOption, out, print_json, say, show_progress
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def make(
             folder, limit, workers, lambda total: progress.begin("rendering", total), progress.advance
         )
     total = min(len(dataset.items), limit or len(dataset.items))
-    say(f"{total} videos in {escape(str(folder))} ({rendered} new); try: mmi-tvr evaluate {escape(str(folder))}")
+    say(
+        f"{counted(total, 'video')} in {escape(str(folder))} ({rendered} new); "
+        f"try: mmi-tvr evaluate {escape(str(folder))}"
+    )
 
 
 @group.command()
@@ -110,7 +114,7 @@ def benchmark_options(root: Path, annotations: Path | None, option: Sequence[str
 def _report(result: BenchmarkCheck) -> Iterator[str]:
     """Yield the lines of a check for a person."""
     opened = "" if result.probed is None else f", {result.probed:,} opened"
-    yield f"{result.title}: {result.files:,} files{opened}"
+    yield f"{result.title}: {counted(result.files, 'file')}{opened}"
     several_variants = len({split.variant for split in result.splits}) > 1
     header = ["split", "videos", "official", "captions", "official", "missing", "unreadable"]
     rows = [_cells(split, several_variants, result.probed is not None) for split in result.splits]

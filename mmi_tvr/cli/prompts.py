@@ -20,6 +20,7 @@ from ..errors import ConfigError, MmiTvrError, UsageError
 from ..protocols import Model
 from ..questions import editing, pool
 from ..questions.pool import Pool, PoolQuestion
+from ..utils.wording import counted
 from . import selection
 from ._console import JsonOption, ModelOption, out, print_json, say
 from ._pools import (
@@ -329,7 +330,7 @@ def _print_check(document: dict[str, Any]) -> None:
         count = len(document["problems"])
         out.print(f"[red]{escape(document['path'])}[/]: {count} problem{'s' if count > 1 else ''}")
     else:
-        counts = f"{document['enabled']} of {document['questions']} questions enabled"
+        counts = f"{document['enabled']} of {counted(document['questions'], 'question')} enabled"
         out.print(f"[green]{escape(document['path'])}[/]: {counts}, no problem")
     for problem in document["problems"]:
         out.print(f"  {problem}", markup=False)

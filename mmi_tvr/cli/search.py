@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +19,14 @@ from ..library import DescribeReport, IndexReport, Library, Status
 from ..report import answer_table, clock_time, key_image_times, search_page, time_range, verdict
 from ..search import SearchResult
 from ..types import Explanation, Hit
+from ..utils import files
+from ..utils.printable import printable
+from ..utils.wording import counted
 from ._console import (
     MIN_SCORE_NOTICE,
     ConfigOption,
     DownloadOption,
+    ForceOption,
     JsonOption,
     LibraryOption,
     MinScoreOption,
@@ -36,6 +41,7 @@ from ._console import (
 )
 
 _MAX_NAMED = 20  # files that are listed by name
+_MAX_STDIN = 1 << 20  # bytes of a query
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +57,7 @@ def index(
     library: LibraryOption,
     model: ModelOption = None,
     download: DownloadOption = False,
-    exclude: Annotated[list[str] | None, typer.Option(help="glob of paths to skip; may be repeated")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="glob of names or paths to skip; may be repeated")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="try quarantined files again")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="embed everything again, with the model given now")
@@ -87,14 +93,23 @@ def index(
     if as_json:
         print_json(_index_document(library, state.model, report, described))
     if described:
-        say(f"{described.videos} videos described, {described.answers} new answers in {described.seconds:.1f} s")
+        say(
+            f"{counted(described.videos, 'video')} described, "
+            f"{counted(described.answers, 'new answer')} in {described.seconds:.1f} s"
+        )
         for path, reason in described.incomplete[:1]:
-            say(f"[yellow]{len(described.incomplete)} lack an answer[/], first {escape(str(path))}: {escape(reason)}")
+            say(
+                f"[yellow]without all answers: {counted(len(described.incomplete), 'video')}[/], "
+                f"first {escape(str(path))}: {escape(reason)}"
+            )
 
 
 def search(
     text: Annotated[
-        list[str], typer.Argument(metavar="TEXT", help="what happens in the video you look for; in quotes")
+        list[str],
+        typer.Argument(
+            metavar="TEXT", help="what happens in the video you look for, in quotes; - reads it from standard input"
+        ),
     ],
     *,
     library: LibraryOption,
@@ -112,6 +127,7 @@ def search(
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="show these answers (re-ranks)")] = False,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
+    force: ForceOption = False,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -123,13 +139,16 @@ def search(
     if min_score is not None:
         say(MIN_SCORE_NOTICE)
         min_relevance = min_score if min_relevance is None else min_relevance
+    if html:
+        files.check_output(html, files.PAGE_MARK, force)
     with Library(library, settings=config.load(settings, set_ or ())) as opened:
         result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
     if result.coverage.pending:
-        say(f"{result.coverage.pending} videos are not indexed yet: mmi-tvr index --library {library} goes on")
+        command = f"mmi-tvr index --library {escape(str(library))}"
+        say(f"not indexed yet: {counted(result.coverage.pending, 'video')}; {command} goes on")
     if html:
-        html.write_text(search_page(result), encoding="utf-8")
-        say(f"page: {html}")
+        files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
+        say(f"page: {escape(str(html))}")
     if as_json:
         print_json(_search_document(result))
     else:
@@ -138,10 +157,18 @@ def search(
 
 
 def _one_text(words: Sequence[str]) -> str:
-    """Return the query; a shell makes several words of one without quotes."""
+    """Return the query; a shell makes several words of one without quotes. - stands for standard input."""
     if len(words) > 1:
         raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
-    return words[0]
+    return _query_from_stdin() if words[0] == "-" else words[0]
+
+
+def _query_from_stdin() -> str:
+    """Return standard input as one query (decision: its lines are one text; many queries are for `batch search`)."""
+    try:
+        return " ".join(sys.stdin.buffer.read(_MAX_STDIN).decode("utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not text in UTF-8 ({error.reason} at byte {error.start})") from error
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -162,7 +189,7 @@ def remove(
     with Library(library) as opened, show_progress() as progress:
         forgotten = opened.remove(paths, progress=progress)
     advice = "they come back if a folder that is indexed still holds them: use --exclude then"
-    say(f"forgot {len(forgotten)} files; {advice}")
+    say(f"forgot {counted(len(forgotten), 'file')}; {advice}")
 
 
 def _status_document(state: Status) -> dict[str, object]:
@@ -190,21 +217,22 @@ def _print_status(state: Status) -> None:
         "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
         "model": state.model or "none yet",
         "index": state.index,
-        "videos": f"{state.videos} ({duration} of video, {state.moments} key images), {state.files} files",
+        "videos": f"{state.videos} ({duration} of video, {counted(state.moments, 'key image')}), "
+        f"{counted(state.files, 'file')}",
         "pending": str(state.pending),
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
     }
     if state.rebuilding is not None:
         rows["rebuilding"] = (
-            f"{state.rebuilding} videos to go (mmi-tvr index goes on); until then, searches find the old"
+            f"{counted(state.rebuilding, 'video')} to go (mmi-tvr index goes on); until then, searches find the old"
         )
     for name, value in rows.items():
-        out.print(f"{name:<12} {escape(value)}")
+        out.print(f"{name:<12} {printable(value)}", markup=False)
     if state.quarantined:
-        out.print(f"\n{len(state.quarantined)} files cannot be used (mmi-tvr index --retry tries them again):")
+        out.print(f"\n{counted(len(state.quarantined), 'file')} set aside (mmi-tvr index --retry tries again):")
         for path, reason in state.quarantined:
-            out.print(f"  {path}: {reason}", markup=False)
+            out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
 
 
 def _index_document(
@@ -239,11 +267,14 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         "added": report.added,
         "changed": report.changed,
         "moved": report.moved,
-        "copies": report.copies,
+        "copy" if report.copies == 1 else "copies": report.copies,
         "unchanged": report.unchanged,
     }
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
-    say(f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; {videos} videos in {escape(str(library))}")
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
+    say(
+        f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; "
+        f"{counted(videos, 'video')} in {escape(str(library))}"
+    )
     for path in report.removed[:_MAX_NAMED]:
         say(f"removed: {escape(str(path))} is gone")
     if len(report.removed) > _MAX_NAMED:
@@ -289,7 +320,7 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     Where there is no hit, print that, and name the closest video on stderr.
     """
     if not result:
-        out.print(f"nothing found for {escape(repr(result.query.text))}")
+        out.print(f"nothing found for {result.query.text!r}", markup=False)
         if closest := result.closest:
             place = f"{escape(str(closest.path))} {time_range(closest)}"
             say(f"closest: {place}, relevance {closest.relevance:.2f}; --min-relevance 0 shows what there is")
@@ -299,9 +330,9 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
-        copies = f"  (+{len(hit.copies)} copies)" if hit.copies else ""
+        copies = f"  (+{counted(len(hit.copies), 'copy', 'copies')})" if hit.copies else ""
         numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
-        out.print(f"{numbers}{hit.path}{copies}", markup=False)
+        out.print(f"{numbers}{printable(hit.path)}{copies}", markup=False)
         if explain and hit.explanation:
             _print_explanation(hit.explanation)
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")
@@ -319,7 +350,7 @@ def _print_explanation(explanation: Explanation) -> None:
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # as it is: answers are data, not markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # not markup: answers are data
     seconds = ", ".join(f"{time:.1f}" for time in key_image_times(explanation))
     out.print(f"   {verdict(explanation)}", markup=False)
     if rows:

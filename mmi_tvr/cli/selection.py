@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -22,9 +21,11 @@ from ..protocols import Model
 from ..questions import editing, selection
 from ..questions.pool import Pool, PoolQuestion
 from ..types import Answer, Sample, Skeleton, Video
-from ..utils.files import write_atomically
+from ..utils import files, strict_json
 from ..utils.installation import require
+from ..utils.printable import printable
 from ..utils.tables import bounds
+from ..utils.wording import counted
 from ._answering import (
     GENERATED_DATA,
     AnswererOption,
@@ -34,7 +35,7 @@ from ._answering import (
     load_model,
     load_samples,
 )
-from ._console import DownloadOption, JsonOption, ModelOption, out, print_json, say, show_progress
+from ._console import DownloadOption, ForceOption, JsonOption, ModelOption, out, print_json, say, show_progress
 from ._pools import AboutChoice, AboutOption, PoolOption, editable_pool, load_pools
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ..questions.leave_one_out import LeaveOneOut
     from ..questions.trials import Trial
 
+_REPORT_MARK, _TABLE_MARK = b'"generator": "mmi-tvr"', b"what `mmi-tvr prompts choose` tried"
 _PROPOSAL_WIDTH = 100  # characters of a dropped proposal that are printed
 
 
@@ -164,6 +166,7 @@ def choose(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write what was tried and why one was taken: JSON, and FILE.txt")
     ] = None,
+    force: ForceOption = False,
     file: PoolOption = None,
     download: DownloadOption = False,
     as_json: JsonOption = False,
@@ -172,6 +175,9 @@ def choose(
     from ..questions import trials
 
     limits = config.read(trials.TrialOptions, None, set_ or ())
+    if report:
+        files.check_output(report, _REPORT_MARK, force)
+        files.check_output(_table_path(report), _TABLE_MARK, force)
     pools = load_pools(about, file)
     chosen: list[_ChosenPool] = []
     if rule is RuleChoice.closest:
@@ -200,13 +206,13 @@ def choose(
             "tried": trials.as_dicts(item.trials),
         }
     if report:
-        _write_report(report, documents, chosen)
+        _write_report(report, documents, chosen, force)
     if as_json:
         print_json(documents)
         return
     for item in chosen:
         lock, path = item.lock, documents[item.pool.about]["lock"]
-        say(f"{escape(path)}: {lock.k} clusters by {lock.model}, chosen by {lock.rule}")
+        say(f"{escape(path)}: {counted(lock.k, 'cluster')} by {lock.model}, chosen by {lock.rule}")
         for group in lock.clusters:
             text = item.pool[group.chosen].text
             out.print(f"{group.chosen:<5} of {len(group.questions):>2}: {text}", markup=False)
@@ -249,13 +255,14 @@ def preview(
         cells: list[Text] = []
         for answer in row:
             question, reply = (answer.question, answer.text or f"({answer.error})") if answer else ("", "")
-            cells += (Text(question), Text(reply))
+            cells += (Text(printable(question)), Text(printable(reply)))
         table.add_row(*cells)
     out.print(table, soft_wrap=False)
 
 
 def plot(
     target: Annotated[Path, typer.Argument(metavar="FILE.png", help="where the picture goes")],
+    force: ForceOption = False,
     about: Annotated[AboutChoice, typer.Option("--about", help="which pool")] = AboutChoice.text,
     method: Annotated[MethodChoice, typer.Option(help="PCA keeps distances; t-SNE keeps neighbours")] = (
         MethodChoice.pca
@@ -269,6 +276,7 @@ def plot(
     from ..questions import clustering, plots
 
     require("matplotlib", "plots")
+    files.check_output(target, files.PICTURE_MARK, force)
     (pool,) = load_pools(about if file is None else None, file)
     lock = selection.read(pool)
     if lock is None:
@@ -277,7 +285,8 @@ def plot(
     if reason := selection.stale_reason(lock, pool, embedder.fingerprint()):
         say(f"[yellow]{escape(reason)}[/]")
     points = clustering.question_vectors([question.text for question in pool.enabled], embedder)
-    write_atomically(target, plots.selection_png(pool, lock, points, method.value))
+    picture = plots.selection_png(pool, lock, points, method.value)
+    files.write_output(target, picture, files.PICTURE_MARK, force)
     if as_json:
         print_json({"picture": str(target), "about": pool.about, "questions": len(points), "clusters": lock.k})
     else:
@@ -318,7 +327,10 @@ def score(
         print_json({name: result.as_dict() for name, result in scores.items()})
         return
     for name, result in scores.items():
-        out.print(f"[bold]{name}[/]: R@1 {result.r1:.1f} with all {len(result.questions)} questions, n = {result.n}")
+        out.print(
+            f"[bold]{name}[/]: R@1 {result.r1:.1f} with all "
+            f"{counted(len(result.questions), 'question')}, n = {result.n}"
+        )
         out.print("id     drop  [95 %]          alone  hedged  question", style="dim", markup=False)
         for row in sorted(result.questions, key=lambda row: -row.drop):
             numbers = f"{row.drop:>5.1f}  {bounds(row.low, row.high):<14} {row.alone:>6.1f}  {row.hedged:>6.0%}"
@@ -352,16 +364,28 @@ def _lock(
     )
 
 
-def _write_report(path: Path, documents: Mapping[str, Any], chosen: Sequence[_ChosenPool]) -> None:
-    """Write what was tried and why one was chosen, as JSON and, beside it, as tables."""
+def _table_path(report: Path) -> Path:
+    return report.with_name(f"{report.name}.txt")
+
+
+def _write_report(path: Path, documents: Mapping[str, Any], chosen: Sequence[_ChosenPool], force: bool) -> None:
+    """Write what was tried and why one was chosen, as JSON and, beside it, as tables.
+
+    Args:
+        path: of the JSON.
+        documents: by what the questions are about.
+        chosen: the same as objects.
+        force: whether files of others are replaced.
+    """
     from ..questions import trials
 
-    tables = []
+    tables = ["what `mmi-tvr prompts choose` tried\n"]
     for item in chosen:
         table = trials.trial_table(item.trials) if item.trials else selection.cluster_list(item.pool, item.lock)
-        tables.append(f"{item.pool.path}\n{table}\n")
-    write_atomically(path, json.dumps(documents, ensure_ascii=False, indent=1).encode())
-    write_atomically(path.with_name(f"{path.name}.txt"), "\n".join(tables).encode())
+        tables.append(f"{printable(item.pool.path)}\n{table}\n")
+    content = strict_json.dumps({"generator": "mmi-tvr", **documents}, indent=1).encode()
+    files.write_output(path, content, _REPORT_MARK, force)
+    files.write_output(_table_path(path), "\n".join(tables).encode(), _TABLE_MARK, force)
     say(f"report: {escape(str(path))} and {escape(path.name)}.txt")
 
 
@@ -391,7 +415,8 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 def _print_clusters(pool: Pool, lock: selection.Selection) -> None:
     silhouettes = ", ".join(f"{k}: {value:.3f}" for k, value in lock.silhouettes.items())
-    out.print(f"{pool.path}: {lock.k} clusters by {lock.model}", markup=False, style="bold")
+    title = f"{printable(pool.path)}: {counted(lock.k, 'cluster')} by {lock.model}"
+    out.print(title, markup=False, style="bold")
     out.print(f"adjusted Rand index over seeds {lock.stability:.2f}", markup=False, style="dim")
     if silhouettes:
         out.print(f"silhouettes {silhouettes}", markup=False, style="dim")

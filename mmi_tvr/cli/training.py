@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from ..utils import array_cache
+from ..utils.wording import counted
 from ._console import SetOption, out, say, show_progress
 
 
@@ -44,7 +45,7 @@ def train(
         data = options.data.train
         target = data.options["root"] if data.name == "folder" else data.name
         hint = f"try: mmi-tvr evaluate {target} --model {output / 'model'}"
-        out.print(f"{outcome.step} steps{best}; {hint}", markup=False)
+        out.print(f"{counted(outcome.step, 'step')}{best}; {hint}", markup=False)
     else:
         say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")
     distributed.leave_group()

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..utils.wording import counted
 from ._benchmarks import (
     AnnotatedVideo,
     Annotations,
@@ -63,7 +64,9 @@ def read(options: Options, annotations: Annotations) -> Listing:
     if annotations.has(*lists):
         ids, size = annotations.lines(*lists, official=_VIDEOS[split]), _size(options)
     else:
-        remarks = [f"no {lists[0]}: all {len(ids):,} videos of the annotation, where papers use {_VIDEOS[split]:,}"]
+        remarks = [
+            f"no {lists[0]}: all {counted(len(ids), 'video')} of the annotation, where papers use {_VIDEOS[split]:,}"
+        ]
     annotated = _paragraph if options.unit == "paragraph" else _moments
     with annotations.expecting("a list of descriptions with video, description and times"):
         videos = [video for name in ids for video in annotated(name, descriptions.get(name, ()))]

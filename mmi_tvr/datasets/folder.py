@@ -26,6 +26,7 @@ from pydantic import Field
 from .. import plugins
 from ..errors import UsageError
 from ..types import Sample, Video
+from ..utils.wording import counted
 
 _TABLE_NAMES = ("captions.tsv", "captions.jsonl")
 _MAX_NAMED = 5  # files in a message
@@ -42,6 +43,7 @@ class Options(plugins.BaseOptions):
         "default: caption (or caption1, caption2 ...), or the only one there is",
     )
     missing: Literal["error", "skip"] = Field("error", description="what to do about files that are not there")
+    limit: int | None = Field(None, ge=1, description="only the first so many videos of the table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,14 @@ def build(options: Options) -> FolderDataset:
     if not root.is_dir():
         raise UsageError(f"{options.root}: not a folder")
     table = _table_path(options, root)
-    samples = _samples(table, root, options.column)
+    samples = _samples(table, root, options.column)[: options.limit]
     present = tuple(sample for sample in samples if sample.video.path.is_file())
     present_ids = {sample.id for sample in present}
     missing = tuple(sample.id for sample in samples if sample.id not in present_ids)
     if missing and (options.missing == "error" or not present):
         raise UsageError(
-            f"{table}: {len(missing)} of {len(samples)} files are not in {options.root}: {_first_names(missing)}; "
+            f"{table}: {len(missing)} of {counted(len(samples), 'file')} "
+            f"missing in {options.root}: {_first_names(missing)}; "
             "put them there, correct the table, or set missing to skip"
         )
     return FolderDataset(present, missing)
@@ -103,8 +106,8 @@ def _samples(table: Path, root: Path, column: str | None) -> list[Sample]:
     if not ids:
         raise UsageError(f"{table}: it lists no file")
     if uncaptioned := [ids[path] for path, texts in captions.items() if not texts]:
-        count = f"{len(uncaptioned)} of {len(ids)}"
-        raise UsageError(f"{table}: {count} files have no caption: {_first_names(uncaptioned)}")
+        count = f"{len(uncaptioned)} of {counted(len(ids), 'file')}"
+        raise UsageError(f"{table}: {count} without a caption: {_first_names(uncaptioned)}")
     return [Sample(ids[path], Video(path), tuple(texts)) for path, texts in captions.items()]
 
 
@@ -182,7 +185,8 @@ def _read_tsv(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
             for cells in reader:
                 if len(cells) > len(header):
                     raise UsageError(
-                        f"{table}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns; "
+                        f"{table}, line {reader.line_num}: {counted(len(cells), 'cell')} "
+                        f"for {counted(len(header), 'column')}; "
                         "a caption holds no tab"
                     )
                 if any(cell.strip() for cell in cells):

@@ -24,6 +24,7 @@ from ..types import Sample, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.hashing import digest
+from ..utils.wording import counted
 from ._moving_shapes import files
 from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
 from ._moving_shapes.contrast import PAIRS, ContrastAccuracy, contrast_accuracy, contrast_pairs
@@ -82,7 +83,7 @@ class Options(plugins.BaseOptions):
     @model_validator(mode="after")
     def _not_more_than_there_are(self) -> Options:
         if self.split != "train" and self.count is not None and self.count > _size(self.split):
-            raise ValueError(f"{self.split} has {_size(self.split)} videos")
+            raise ValueError(f"{self.split} has {counted(_size(self.split), 'video')}")
         return self
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.device import resolve
 from ..utils.installation import require
+from ..utils.wording import counted
 from . import hub, lora
 from .options import LlavaOptions
 from .towers import LlavaTowers
@@ -98,7 +99,7 @@ class Llava(nn.Module):
         places = sum(text.count(self.image_token) for text in texts)
         pictures = 0 if visual is None else len(visual)
         if places != pictures:
-            raise UsageError(f"the texts have places for {places} pictures, and there are {pictures}")
+            raise UsageError(f"the texts have places for {counted(places, 'picture')}, and there are {pictures}")
         texts = [text.replace(self.image_token, self.image_token * self.tokens_per_image) for text in texts]
         tokens = self.tokenizer(texts, return_tensors="pt", padding=True, padding_side=side)
         if tokens["input_ids"].shape[1] > self.context:

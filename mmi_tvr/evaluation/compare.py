@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..utils.printable import printable
 from ..utils.tables import bounds
 from . import metrics, saved
 from .metrics import Difference
@@ -36,7 +37,8 @@ class RunComparison:
 
     def table(self) -> str:
         """Return aligned plain text: a row for each direction and number."""
-        lines = [f"{self.contender} minus {self.baseline}: paired bootstrap over videos, 95 % interval"]
+        names = f"{printable(self.contender)} minus {printable(self.baseline)}"
+        lines = [f"{names}: paired bootstrap over videos, 95 % interval"]
         for direction, differences in self.differences.items():
             lines.append(f"{DIRECTIONS[direction]}, n = {self.n[direction]}")
             for name, (value, low, high, p) in differences.items():
@@ -48,7 +50,8 @@ class RunComparison:
 def compare(baseline: Path, contender: Path) -> RunComparison:
     """Compare two folders that `evaluate --output` wrote, or their report.json.
 
-    Raises UsageError where one is no saved evaluation, or they are not of the same queries.
+    Raises UsageError where one is no saved evaluation, or they are not of one test set: the same queries, among equally
+    many videos.
     """
     documents = [saved.read(run) for run in (baseline, contender)]
     counts, differences = {}, {}
@@ -62,6 +65,11 @@ def compare(baseline: Path, contender: Path) -> RunComparison:
             list(before.values()),
             [after[query] for query in before],
             groups=[video_id for video_id, _ in before],
+        )
+    sizes = [document["videos"] for document in documents]
+    if sizes[0] != sizes[1]:
+        raise UsageError(
+            f"{baseline} and {contender} are not of one test set: {sizes[0]} and {sizes[1]} videos were ranked"
         )
     return RunComparison(_name(baseline), _name(contender), counts, differences)
 

@@ -15,6 +15,7 @@ from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, FloatArray, Query, Sample, Scoring, Video
+from ..utils.wording import counted
 from . import metrics
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks, MakeBlocks
 from .report import Details, Report
@@ -134,7 +135,8 @@ def _readable(
     owners = [number for number, sample in enumerate(samples) for _ in sample.captions]  # the sample of each caption
     if len(embeddings) != len(samples) or len(query_vectors) != len(owners):
         raise UsageError(
-            f"{len(samples)} samples with {len(owners)} captions need as many embeddings and query vectors, "
+            f"{counted(len(samples), 'sample')} with {counted(len(owners), 'caption')} "
+            "need as many embeddings and query vectors, "
             f"not {len(embeddings)} and {len(query_vectors)}"
         )
     failures = _reasons(samples, embeddings)
@@ -171,7 +173,7 @@ def _check_failures(failures: Mapping[str, str], samples: int, max_unreadable: f
     if len(failures) > max(1, max_unreadable * samples):  # one bad file of a few dozen is no other test
         first, reason = next(iter(failures.items()))
         raise MetricsError(
-            f"{len(failures)} of {samples} videos are unreadable, more than {max_unreadable:.0%} "
+            f"unreadable: {len(failures)} of {counted(samples, 'video')}, more than {max_unreadable:.0%} "
             f"(the first: {first}: {reason}); repair them, take them out of the test set, "
             "or allow a larger share with max_unreadable"
         )
@@ -229,11 +231,14 @@ def evaluate_model(
     """
     quarantined = failures or {}
     if unknown := sorted(set(quarantined) - {sample.id for sample in samples}):
-        raise UsageError(f"{len(unknown)} failures are of no sample, the first: {unknown[0]}")
+        raise UsageError(f"failures of no sample: {len(unknown)}, the first: {unknown[0]}")
     videos = [sample.video for sample in samples if sample.id not in quarantined]
     results = list(embed(videos)) if videos else []
     if len(results) != len(videos):
-        raise UsageError(f"embed gave {len(results)} results for {len(videos)} videos: each video gets one, in order")
+        raise UsageError(
+            f"embed gave {counted(len(results), 'result')} for "
+            f"{counted(len(videos), 'video')}: each video gets one, in order"
+        )
     next_result = iter(results)
     embeddings: list[Embeddings | MediaError] = []
     for sample in samples:

@@ -25,6 +25,8 @@ import numpy as np
 
 from ..errors import MetricsError
 from ..types import FloatArray, IdArray
+from ..utils.intervals import wilson
+from ..utils.wording import counted
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
 NAMES = ("R@1", "R@5", "R@10", "MdR", "MnR")
@@ -165,7 +167,8 @@ def summary(
 
     Captions of one video rise and fall together, so whole groups are drawn, with replacement (cluster bootstrap,
     decision: drawing captions would show intervals that are too narrow). The candidates stay as they are, so an
-    interval speaks of other queries to this collection.
+    interval speaks of other queries to this collection. Where a recall is 0 or 100 %, every resample says the same; the
+    interval is Wilson's (1927) there, with the groups as the sample size (decision: the queries of a group are one).
 
     Args:
         query_ranks: 1-based ranks (N,).
@@ -187,6 +190,9 @@ def summary(
     if resamples:
         ends = np.percentile(_resampled(ranked, group_numbers, resamples, seed), [2.5, 97.5], axis=1)
         intervals = {name: (float(low), float(high)) for name, low, high in zip(NAMES, *ends, strict=True)}
+        for name, recall in zip(NAMES, (r1, r5, r10), strict=False):
+            if recall in (0.0, 100.0):
+                intervals[name] = wilson(recall / 100, int(group_numbers.max()) + 1)
     return Metrics(len(ranked), r1, r5, r10, mdr, mnr, intervals)
 
 
@@ -223,7 +229,9 @@ def paired_bootstrap(
         MetricsError: Where the lengths differ, or as in `summary`.
     """
     if len(baseline) != len(contender):
-        raise MetricsError(f"{len(baseline)} and {len(contender)} ranks: a paired test needs the same queries")
+        raise MetricsError(
+            f"{len(baseline)} and {counted(len(contender), 'rank')}: a paired test needs the same queries"
+        )
     before, after = (summary(side, resamples=0).values() for side in (baseline, contender))
     group_numbers = _group_numbers(groups, len(baseline))
     resampled_before, resampled_after = (
@@ -278,7 +286,9 @@ def _slices(blocks: Blocks, pairs: _RightPairs) -> Iterator[tuple[int, FloatArra
         block = _checked(raw, width, pairs)
         width = block.shape[1]
         if start + len(block) > len(pairs):
-            raise MetricsError(f"the blocks have more rows than the {len(pairs)} queries that have a truth")
+            raise MetricsError(
+                f"the blocks have more rows than the {counted(len(pairs), 'query', 'queries')} with a truth"
+            )
         height = max(1, _CELLS // max(1, width))
         for first in range(0, len(block), height):
             part = block[first : first + height]
@@ -288,7 +298,10 @@ def _slices(blocks: Blocks, pairs: _RightPairs) -> Iterator[tuple[int, FloatArra
             yield start, part
             start += len(part)
     if start != len(pairs):
-        raise MetricsError(f"the blocks have {start} rows and {len(pairs)} queries have a truth; each needs one row")
+        raise MetricsError(
+            f"the blocks have {counted(start, 'row')} for {counted(len(pairs), 'query', 'queries')} "
+            "with a truth; each needs one row"
+        )
 
 
 def _checked(raw: FloatArray, width: int | None, pairs: _RightPairs) -> FloatArray:
@@ -296,7 +309,7 @@ def _checked(raw: FloatArray, width: int | None, pairs: _RightPairs) -> FloatArr
     if block.ndim != 2 or block.dtype.kind != "f":
         raise MetricsError(f"a block is a matrix of floating-point numbers, not {block.ndim}-dimensional {block.dtype}")
     if width is not None and block.shape[1] != width:
-        raise MetricsError(f"blocks of {width} and of {block.shape[1]} candidates: each has all of them")
+        raise MetricsError(f"blocks of {width} and of {counted(block.shape[1], 'candidate')}: each has all of them")
     if block.shape[1] < pairs.width:
         row = int(pairs.rows[pairs.columns.argmax()])
         raise MetricsError(f"query {row}: candidate {pairs.width - 1} does not exist, there are {block.shape[1]}")
@@ -330,7 +343,9 @@ def _group_numbers(groups: Sequence[Hashable] | None, count: int) -> IdArray:
     if groups is None:
         return np.arange(count)
     if len(groups) != count:
-        raise MetricsError(f"{len(groups)} groups for {count} ranks: each rank belongs to one group")
+        raise MetricsError(
+            f"{counted(len(groups), 'group')} for {counted(count, 'rank')}: each rank belongs to one group"
+        )
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 

@@ -1,9 +1,13 @@
-"""Saved evaluations as rows of one table, and below them published numbers, marked as quoted with their source."""
+"""Saved evaluations as rows of a table, and published numbers, marked as quoted with their source.
+
+Rows stand in one table where they are of one test set. A quoted benchmark beside runs on anything else (other videos,
+a part of them) gets a table of its own: together they would look like a ranking.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +15,9 @@ from typing import Any, Literal
 import yaml
 
 from ..errors import UsageError
+from ..utils.printable import printable
 from ..utils.tables import interval, markdown_table
+from ..utils.wording import counted
 from . import saved
 from .compare import compare
 from .saved import DIRECTIONS
@@ -25,6 +31,7 @@ _NUMBERS = ("R@1", "R@5", "R@10", "MnR")
 class ResultRow:
     """One system's numbers: percent and 1-based ranks by name, text where a source gives a range.
 
+    `test_set` says what was ranked: rows of different ones are not to be compared.
     `ci95` is of text-to-video and video-to-text R@1, where measured. `transductive`: the numbers look at all test
     queries together, and stand in columns of their own.
     """
@@ -37,6 +44,7 @@ class ResultRow:
     note: str = ""
     source: str = ""
     transductive: bool = False
+    test_set: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -49,6 +57,7 @@ class ResultRow:
             "note": self.note,
             "source": self.source,
             "transductive": self.transductive,
+            "test_set": self.test_set,
         }
 
 
@@ -65,11 +74,14 @@ def quoted(benchmark: str) -> list[ResultRow]:
     """
     if benchmark not in _published():
         raise UsageError(f"no published numbers of {benchmark!r}; there are: {', '.join(names())}")
-    return [ResultRow(**row, origin="quoted") for row in _published()[benchmark]["rows"]]
+    title = _published()[benchmark]["title"]
+    return [ResultRow(**row, origin="quoted", test_set=title) for row in _published()[benchmark]["rows"]]
 
 
 def measured(runs: Sequence[Path]) -> list[ResultRow]:
-    """Return the rows of folders that `evaluate --output` wrote; UsageError where they are not of the same queries.
+    """Return the rows of folders that `evaluate --output` wrote.
+
+    Raises UsageError where they are not of one test set: the same queries among equally many videos.
 
     After the first, a row's note is its paired difference from the first.
     """
@@ -85,19 +97,28 @@ def measured(runs: Sequence[Path]) -> list[ResultRow]:
 
 
 def table(rows: Sequence[ResultRow]) -> str:
-    """Return Markdown: measured rows with n and 95 % intervals, then the quoted ones; UsageError without any row."""
+    """Return Markdown: measured rows with n and 95 % intervals, then the quoted ones; UsageError without any row.
+
+    Rows of different test sets stand in tables of their own, below their test set's name.
+    """
     if not rows:
         raise UsageError("an empty table: name folders that `evaluate --output` wrote, or a benchmark to quote")
     measured_rows = [row for row in rows if row.origin == "measured"]
     quoted_rows = [row for row in rows if row.origin == "quoted"]
     starred = any(row.transductive for row in rows)
-    header = ["system", *(f"{direction.upper()} {name}" for direction in DIRECTIONS for name in _NUMBERS)]
-    if starred:
-        header += [f"{direction.upper()} R@1 *" for direction in DIRECTIONS]
-    cells = [_cells(row, starred) for row in [*measured_rows, *quoted_rows]]
-    lines = markdown_table([[*header, "source"], *cells], padded=True)
+    by_test_set: dict[str, list[ResultRow]] = {}
+    for row in [*measured_rows, *quoted_rows]:
+        by_test_set.setdefault(row.test_set, []).append(row)
+    lines = []
+    for test_set, its_rows in by_test_set.items():
+        if len(by_test_set) > 1:
+            lines += [f"test set: {printable(test_set)}", "", *_markdown(its_rows, starred), ""]
+        else:
+            lines += _markdown(its_rows, starred)
+    if len(by_test_set) > 1:
+        lines.append("Different test sets: numbers of one table say nothing about those of another.")
     if measured_rows:
-        lines.append("[low, high]: 95 % bootstrap over videos.")
+        lines.append("[low, high]: 95 % bootstrap over videos, Wilson's at 0 and 100 %.")
     if quoted_rows:
         lines.append(
             "Quoted rows are published numbers of others' runs, not ours; n and intervals are not given there."
@@ -105,6 +126,14 @@ def table(rows: Sequence[ResultRow]) -> str:
     if starred:
         lines.append("* transductive: looks at all test queries together; not what a single search does.")
     return "\n".join(lines)
+
+
+def _markdown(rows: Sequence[ResultRow], starred: bool) -> list[str]:
+    """Return the lines of one table; `starred` has columns for transductive numbers."""
+    header = ["system", *(f"{direction.upper()} {name}" for direction in DIRECTIONS for name in _NUMBERS)]
+    if starred:
+        header += [f"{direction.upper()} R@1 *" for direction in DIRECTIONS]
+    return markdown_table([[*header, "source"], *(_cells(row, starred) for row in rows)], padded=True)
 
 
 def _cells(row: ResultRow, starred: bool) -> list[str]:
@@ -135,7 +164,7 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
     left_out = len(document.get("missing", ())) + len(document["left_out"]["videos"])
     facts = [f"n = {document['n']}"]
     if left_out:
-        facts.append(f"{left_out} videos left out")
+        facts.append(f"{counted(left_out, 'video')} left out")
     source = "; ".join([*facts, str(run)])
     suffix = ", re-ranked" if reranking else ""
     rows = [_measured_row(system + suffix, document, note, source)]
@@ -143,7 +172,17 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
         rows.append(_measured_row(system, reranking["searched"], "", source))
     for name, directions in document.get("transductive", {}).items():
         rows.append(_measured_row(f"{system}, {name}", directions, "", source, transductive=True))
-    return rows
+    return [replace(row, test_set=_test_set(document)) for row in rows]
+
+
+def _test_set(document: Mapping[str, Any]) -> str:
+    """Return the title of the benchmark whose whole test set was ranked, else what was ranked."""
+    settings, size = document["config"], {"videos": document["videos"], "captions": document["n"]}
+    target, split = settings["target"], settings.get("split", "test")
+    benchmark = _published().get(target)
+    if benchmark is not None and split == "test" and size == benchmark["test"]:
+        return str(benchmark["title"])
+    return f"{target}, {split}: {size['captions']:,} captions, {size['videos']:,} videos"
 
 
 def _measured_row(

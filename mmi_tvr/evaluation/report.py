@@ -8,7 +8,9 @@ from typing import Any
 
 from ..scoring.similarity import Gallery
 from ..types import FloatArray, IdArray, Sample, Scoring
+from ..utils.printable import printable
 from ..utils.tables import interval, text_table
+from ..utils.wording import counted
 from . import metrics
 from .metrics import Difference, DirectionMetrics, Metrics
 
@@ -107,7 +109,10 @@ class Report:
             rows.append([f"{title} ({metrics.PROTOCOL[direction]})", str(numbers.n), *cells])
         listed = self.videos + len(self.failures) + len(self.missing)
         missing = f" (missing: {len(self.missing)} of {listed})" if self.missing else ""
-        title = f"{self.model or 'model'}: {self.n} captions, {self.videos} videos{missing}, inductive"
+        title = (
+            f"{self.model or 'model'}: {counted(self.n, 'caption')}, "
+            f"{counted(self.videos, 'video')}{missing}, inductive"
+        )
         return "\n".join([title, *text_table(rows), *self._notes()])
 
     def _rows(self) -> Iterator[tuple[str, str, Metrics]]:
@@ -123,20 +128,23 @@ class Report:
             yield f"video-to-text, {name} *", "v2t", directions.v2t
 
     def _notes(self) -> Iterator[str]:
-        yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; [low, high]: 95 % bootstrap over videos"
+        intervals = "[low, high]: 95 % bootstrap over videos, Wilson's at 0 and 100 %"
+        yield f"SumR {metrics.sum_of_recalls(self.t2v, self.v2t):.1f}; {intervals}"
         for direction, differences in self.gains.items():
             gain = differences["R@1"]
             difference = interval(gain.value, gain.low, gain.high, signed=True)
             yield f"re-ranking adds to R@1, {direction}: {difference}, p {gain.p:.4f} (paired bootstrap)"
         if self.transductive:
             yield "* transductive: looks at all test queries together; not what a single search does"
-        yield from self.remarks
+        yield from map(printable, self.remarks)
         if self.missing:
             rest = ", ..." if len(self.missing) > _MISSING_SHOWN else ""
-            yield f"missing, with all their captions: {', '.join(self.missing[:_MISSING_SHOWN])}{rest}"
+            yield f"missing, with all their captions: {printable(', '.join(self.missing[:_MISSING_SHOWN]))}{rest}"
         if self.failures:
-            yield f"left out: {len(self.failures)} unreadable videos and their {self.left_out} captions"
-            yield from (f"  {video_id}: {reason}" for video_id, reason in self.failures.items())
+            yield (
+                f"left out: {counted(len(self.failures), 'unreadable video')} with {counted(self.left_out, 'caption')}"
+            )
+            yield from (f"  {printable(video_id)}: {printable(reason)}" for video_id, reason in self.failures.items())
 
 
 def _directions(directions: DirectionMetrics) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..utils import strict_json
 from . import metrics
 
 REPORT = "report.json"
@@ -26,7 +26,7 @@ def read(run: Path) -> dict[str, Any]:
     """
     path = path_of(run)
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = strict_json.loads(path.read_bytes())
         _check(document)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a saved evaluation; make one: mmi-tvr evaluate ... --output DIR") from error

@@ -10,6 +10,7 @@ about captions in memory.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,10 +32,11 @@ from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, VideoView
 from ..skeletons.store import SkeletonStore
 from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
-from ..utils.files import write_atomically
+from ..utils.files import SOFTWARE, write_atomically
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from ..utils.tables import interval, markdown_table
+from ..utils.wording import counted
 
 BASE, FULL = "no-knowledge", "full"
 # Published, text-to-video and video-to-text R@1 on MSR-VTT (table 3).
@@ -117,7 +119,7 @@ def cases(
     for count in range(1, min(MAX_VIDEO_QUESTIONS, len(videos.enabled)) + 1):
         clusters = clustering.cluster(points, count).groups()
         nearest = [videos.enabled[members[0]] for members in clusters]
-        rows.append(Case(f"videos-{count}", f"{count} video questions", text, nearest))
+        rows.append(Case(f"videos-{count}", counted(count, "video question"), text, nearest))
     for name, (other_texts, other_videos) in (other_pools or {}).items():
         rows.append(Case(name, name, _selected_or_all(other_texts), _selected_or_all(other_videos)))
     return rows
@@ -199,7 +201,9 @@ def curve(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     axes.set_ylabel("R@1, % (dotted: without re-ranking)")
     axes.set_xticks(counts)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata=SOFTWARE)
+    write_atomically(path, buffer.getvalue())
 
 
 def _report(shared: SharedInputs, case: Case, progress: Progress) -> Report:

@@ -10,6 +10,7 @@ import yaml
 
 from .. import models
 from ..utils.tables import interval, markdown_row
+from ..utils.wording import counted
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _TAGS = ["mmi-tvr", "text-video-retrieval", "video-retrieval", "video-search", "clip", "llava", "lora"]
@@ -90,7 +91,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[str]:
     about = " ".join(filter(None, (_name(report), _split(report))))
     for side, more, numbers in _sides(report):
         recalls = [interval(numbers[key], *numbers["ci95"][key]) for key in _SHOWN]
-        sizes = f"{report['n']} captions, {report['videos']} videos"
+        sizes = f"{counted(report['n'], 'caption')}, {counted(report['videos'], 'video')}"
         cells = [about, sizes, _TASKS[side] + more, *recalls, f"{numbers['MdR']:.1f}", f"{numbers['MnR']:.1f}"]
         yield markdown_row(cells)
 
@@ -98,7 +99,10 @@ def _rows(report: Mapping[str, Any]) -> Iterator[str]:
 def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
     out = report.get("left_out") or {}
     if out.get("videos"):
-        yield f"{_name(report)}: {len(out['videos'])} unreadable videos and their {out['captions']} captions"
+        yield (
+            f"{_name(report)}: {counted(len(out['videos']), 'unreadable video')} "
+            f"with {counted(out['captions'], 'caption')}"
+        )
 
 
 def _results(report: Mapping[str, Any]) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IndexMismatch, IndexMissing, UsageError
 from ..types import Filter, FloatArray, IdArray, Level, moment_of, video_of
+from ..utils.wording import counted
 
 UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
 # The file that tells whose folder it is.
@@ -54,7 +55,7 @@ def checked_pairs(ids: ArrayLike, vectors: ArrayLike, dim: int) -> tuple[IdArray
     """Return ids (N,) and their vectors (N, dim), both checked. UsageError where there are not equally many."""
     id_array, rows = checked_ids(ids), checked_vectors(vectors, dim)
     if len(id_array) != len(rows):
-        raise UsageError(f"{len(id_array)} ids for {len(rows)} vectors: send one id per vector")
+        raise UsageError(f"{counted(len(id_array), 'id')} for {counted(len(rows), 'vector')}: send one id per vector")
     return id_array, rows
 
 

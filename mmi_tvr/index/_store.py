@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import LibraryBusy
 from ..types import FloatArray, IdArray
 from ..utils.files import sync, write_atomically
+from ..utils.wording import counted
 from ._common import damaged, nothing_there, refuse_foreign, refuse_other_index
 
 DEAD = -1
@@ -178,7 +179,7 @@ class VectorStore:
             if Manifest.read(self.folder) == self.manifest:
                 raise damaged(self.folder, f"the files of generation {self.manifest.generation} are missing")
         if min(len(ids), size) < self.manifest.count:
-            raise damaged(self.folder, f"fewer than the {self.manifest.count} rows it should have")
+            raise damaged(self.folder, f"fewer than the {counted(self.manifest.count, 'row')} it should have")
         self._ids, self.rows = ids, len(ids)
         self.epoch += 1
         # Where a kill came before the tombstones, an id is there twice: the last row holds.

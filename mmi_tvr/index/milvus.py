@@ -23,6 +23,7 @@ from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
 from ..utils.environment import MILVUS_TOKEN
 from ..utils.installation import require
+from ..utils.wording import counted
 from . import _exact
 from ._common import (
     checked_ids,
@@ -303,7 +304,7 @@ class MilvusIndex:
             if pending != before:
                 before, since = pending, time.monotonic()
             elif time.monotonic() - since > _PATIENCE:
-                reason = state.get("index_state_fail_reason") or f"{pending} vectors for {_PATIENCE:.0f} s"
+                reason = state.get("index_state_fail_reason") or f"{counted(pending, 'vector')} for {_PATIENCE:.0f} s"
                 raise MmiTvrError(f"{self.uri}, collection {self.collection}: its index does not grow ({reason})")
             time.sleep(0.5)
 

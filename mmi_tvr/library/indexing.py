@@ -25,6 +25,7 @@ from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
 from ..utils.progress import Progress
+from ..utils.wording import counted
 from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
@@ -101,13 +102,18 @@ class Indexing:
             targets = [*roots, *single_files]
         if not targets:
             raise UsageError(f"nothing to index: {self.folder} knows no folder yet; name one: mmi-tvr index DIR")
-        worklist = Worklist()
+        worklist, excluded = Worklist(), []
         for path in targets:
             if path.is_dir() or path in roots:
                 earlier = roots.get(path, Root(path))
                 roots[path] = earlier if exclude is None else Root(path, tuple(exclude))
+            elif exclude is not None and Root(Path(path.anchor), tuple(exclude)).excludes(path):
+                excluded.append(path)
             else:
                 self._add_file(path, worklist, catalogued=path in files)
+        if excluded:
+            self.progress.say(f"left out by --exclude: {len(excluded)} of the files that were named")
+            worklist.vanished += [path for path in excluded if path in files]
         worklist.roots = [root for root in roots.values() if any(root.path.is_relative_to(path) for path in targets)]
         with self.catalogue.transaction():
             for root in worklist.roots:
@@ -144,7 +150,7 @@ class Indexing:
                 missing[root].append(path)
         for root, paths in missing.items():
             if root not in roots_with_files:
-                reason = f"nothing of it is there any more; its {len(paths)} files are kept in the library"
+                reason = f"nothing of it is there any more; {counted(len(paths), 'file')} of it stay in the library"
                 unreadable.setdefault(root, reason)
         candidates = [path for paths in missing.values() for path in paths]
         return [path for path in candidates if owner(path, unreadable) is None]

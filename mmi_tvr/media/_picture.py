@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from ..types import Pixels
+from ._colour import Deep, needs_conversion, over_black, to_standard
 
 _SANE_ASPECT = (0.2, 5.0)  # of a pixel; a damaged header says anything
 _LONGEST = 16  # times the requested shorter side is the longer side of a picture at most, which bounds its memory
@@ -102,6 +103,8 @@ class Converter:
     def convert(self, frame: VideoFrame, width: int, height: int, orientation: Orientation) -> Pixels:
         """Scale and convert in one step of swscale (area averaging: no aliasing, and cheap), then turn upright.
 
+        Transparency is composed over black, high dynamic range is tone-mapped.
+
         Args:
             frame: a decoded frame.
             width: of the upright picture, in pixels.
@@ -113,5 +116,28 @@ class Converter:
         """
         if orientation.swaps_sides:
             width, height = height, width
-        picture = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
-        return orientation.apply(cast(Pixels, picture.to_ndarray()))
+        frame = over_black(frame)
+        transfer, primaries = frame.color_trc, frame.color_primaries
+        deep = needs_conversion(transfer, primaries)
+        picture = self._reformatter.reformat(
+            frame, width, height, "rgb48le" if deep else "rgb24", interpolation=Interpolation.AREA
+        ).to_ndarray()
+        pixels = to_standard(cast(Deep, picture), transfer, primaries) if deep else cast(Pixels, picture)
+        return orientation.apply(pixels)
+
+
+def fitted(width: int, height: int, canvas: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest sides in the proportion width : height that fit into a canvas (width, height)."""
+    scale = min(canvas[0] / width, canvas[1] / height)
+    return max(1, min(canvas[0], round(width * scale))), max(1, min(canvas[1], round(height * scale)))
+
+
+def padded(pixels: Pixels, canvas: tuple[int, int]) -> Pixels:
+    """Return a picture in the middle of a black canvas (width, height)."""
+    height, width = pixels.shape[:2]
+    if (width, height) == canvas:
+        return pixels
+    whole = np.zeros((canvas[1], canvas[0], 3), np.uint8)
+    left, top = (canvas[0] - width) // 2, (canvas[1] - height) // 2
+    whole[top : top + height, left : left + width] = pixels
+    return whole

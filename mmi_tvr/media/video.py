@@ -1,15 +1,18 @@
 """Videos as data: what a file holds (`probe`), evenly sampled frames (`sample`), and the frame at a time (`frames_at`).
 
-Each call opens and closes the file; `open_video` keeps it open for several. All pictures are RGB, upright (the
-stream's rotation is applied) and of square pixels. Times are the stream's own presentation times, in seconds from
+Each call opens and closes the file; `open_video` keeps it open for several. All pictures are RGB, upright (what the
+file says about turning and mirroring is applied), of square pixels, opaque (over black) and of standard dynamic range.
+Where the size changes midway, pictures that come as one array have the size of the first; the others are scaled to fit
+into it, with black around them, as in a player's window. Times are the stream's own presentation times, in seconds from
 the stream's start. A file that cannot be used raises MediaError with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -20,9 +23,11 @@ from av.video.stream import VideoStream
 
 from ..errors import MediaError, UsageError
 from ..types import Frames, Pixels, Video
-from ._picture import Converter, bounded, displayed_size, orientation_of
+from ._picture import Converter, Orientation, bounded, displayed_size, fitted, orientation_of, padded
 from ._reader import Reader
 from .tracks import Track, tracks_of
+
+Sides = Callable[[int, int], tuple[int, int]]  # a frame's displayed width and height -> those of its picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +120,15 @@ class OpenVideo:
             UsageError: where the numbers make no sense.
             MediaError: where the span lies outside the video.
         """
-        pictures = self._sampled(fps, max_frames, size, start, end)
-        return Frames(np.array(pictures.times), np.stack(pictures.pixels))
+        _check_sampling(fps, max_frames, size)
+        canvas = self._canvas(size)
+        pictures = self._sampled(fps, max_frames, self._inside(canvas), start, end)
+        return Frames(np.array(pictures.times), pictures.stack(canvas))
 
     def pictures(self, fps: float, max_frames: int, size: int) -> list[tuple[float, Pixels]]:
-        """Return `sample` of the whole file as (seconds, picture)."""
-        pictures = self._sampled(fps, max_frames, size, 0.0, None)
+        """Return the pictures of `sample` for the whole file with their seconds, where each has its own size."""
+        _check_sampling(fps, max_frames, size)
+        pictures = self._sampled(fps, max_frames, partial(bounded, size=size), 0.0, None)
         return list(zip(pictures.times, pictures.pixels, strict=True))
 
     def frames_at(self, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
@@ -137,9 +145,10 @@ class OpenVideo:
             raise UsageError("frames_at needs at least one time")
         order = np.argsort(np.asarray(times, dtype=np.float64), kind="stable")
         targets = [min(max(0.0, times[place]), self.info.duration) for place in order]
-        pictures = self._collect(targets, size, skip=not exact)
+        canvas = self._canvas(size)
+        pictures = self._collect(targets, self._inside(canvas), skip=not exact)
         which = np.array(pictures.of_target)[np.argsort(order)]
-        return Frames(np.array(pictures.times)[which], np.stack(pictures.pixels)[which])
+        return Frames(np.array(pictures.times)[which], pictures.stack(canvas)[which])
 
     def _targets(self, fps: float, max_frames: int, start: float, end: float | None) -> tuple[list[float], float]:
         """The middles of equal slices of a span, and the length of a slice (seconds)."""
@@ -152,41 +161,52 @@ class OpenVideo:
         count = min(max(1, round(length * fps)), max_frames)
         return [start + (number + 0.5) * length / count for number in range(count)], length / count
 
-    def _sampled(self, fps: float, max_frames: int, size: int, start: float, end: float | None) -> _Pictures:
-        if fps <= 0 or max_frames < 1 or size < 1:
-            raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
+    def _sampled(self, fps: float, max_frames: int, sides: Sides, start: float, end: float | None) -> _Pictures:
         targets, step = self._targets(fps, max_frames, start, end)
-        pictures = self._around(targets, step, size)
+        pictures = self._around(targets, step, sides)
         if pictures.times[-1] < targets[-1] - step and self._shorten():
             targets, step = self._targets(fps, max_frames, start, end)
-            pictures = self._around(targets, step, size)
+            pictures = self._around(targets, step, sides)
         return pictures
 
-    def _around(self, targets: list[float], step: float, size: int) -> _Pictures:
+    def _around(self, targets: list[float], step: float, sides: Sides) -> _Pictures:
         """Pictures close to the targets; without skipping where skipping leaves too little to choose from."""
-        pictures = self._collect(targets, size, step / 4, skip=True)
+        pictures = self._collect(targets, sides, step / 4, skip=True)
         last = self._reader.reached  # behind it there is nothing to choose from
         pairs = zip(targets, pictures.of_target, strict=True)
         ages = [target - pictures.times[number] for target, number in pairs if target <= last]
         if any(age > step for age in ages):
-            pictures = self._collect(targets, size, step / 4)
+            pictures = self._collect(targets, sides, step / 4)
         return pictures
 
-    def _collect(self, targets: list[float], size: int | None, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
+    def _collect(self, targets: list[float], sides: Sides, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
         """The distinct pictures at ascending times, converted as they come, so that no decoded frame is held."""
         pictures = _Pictures()
         for time, frame in self._reader.walk(targets, tolerance, skip):
             if not pictures.times or time > pictures.times[-1]:
+                orientation = orientation_of(frame)
+                width, height = sides(*self._displayed_size(frame, orientation))
                 pictures.times.append(time)
-                pictures.pixels.append(self._convert(frame, size))
+                pictures.pixels.append(self._converter.convert(frame, width, height, orientation))
             pictures.of_target.append(len(pictures.times) - 1)
         if not pictures.times:
             raise MediaError(self.info.path, "none of its frames can be decoded (damaged or cut off)")
         return pictures
 
-    def _convert(self, frame: VideoFrame, size: int | None) -> Pixels:
-        width, height = bounded(self.info.width, self.info.height, size)
-        return self._converter.convert(frame, width, height, orientation_of(frame))
+    def _displayed_size(self, frame: VideoFrame, orientation: Orientation) -> tuple[int, int]:
+        """Width and height by a frame's own size, which may change midway, and then the aspect of its pixels, too."""
+        stream, first = self._reader.stream, self._reader.first
+        changed = (frame.width, frame.height) != (first.width, first.height)
+        aspect = stream.codec_context.sample_aspect_ratio if changed else stream.sample_aspect_ratio
+        return displayed_size(frame, float(aspect or 1), orientation)
+
+    def _canvas(self, size: int | None) -> tuple[int, int]:
+        """Width and height of all pictures that come as one array."""
+        return bounded(self.info.width, self.info.height, size)
+
+    def _inside(self, canvas: tuple[int, int]) -> Sides:
+        whole = self.info.width, self.info.height
+        return lambda width, height: canvas if (width, height) == whole else fitted(width, height, canvas)
 
     def _shorten(self) -> bool:
         """Correct the duration of a file that ends before its header says; False where it does not."""
@@ -199,7 +219,7 @@ class OpenVideo:
     def _describe(self) -> MediaInfo:
         reader, stream, first = self._reader, self._reader.stream, self._reader.first
         orientation = orientation_of(first)
-        width, height = displayed_size(first, float(stream.sample_aspect_ratio or 1), orientation)
+        width, height = self._displayed_size(first, orientation)
         duration = reader.header_duration() or reader.measure() or (1 / reader.rate if reader.rate else 0.0)
         container = reader.container
         return MediaInfo(
@@ -226,6 +246,15 @@ class _Pictures:
     times: list[float] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
     of_target: list[int] = field(default_factory=list)
+
+    def stack(self, canvas: tuple[int, int]) -> Pixels:
+        """Return the pictures as one array (N, H, W, 3)."""
+        return np.stack([padded(pixels, canvas) for pixels in self.pixels])
+
+
+def _check_sampling(fps: float, max_frames: int, size: int) -> None:
+    if fps <= 0 or max_frames < 1 or size < 1:
+        raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
 
 
 def _start(stream: VideoStream, container: InputContainer) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
+from ..utils.wording import counted
 from .pooling import masked_softmax
 
 
@@ -58,7 +59,7 @@ class RelationAttention(nn.Module):
     def __init__(self, width: int, heads: int, distance_prior: Tensor | None, dropout: float) -> None:
         super().__init__()
         if width % heads:
-            raise UsageError(f"{heads} attention heads do not divide the embedding width {width}")
+            raise UsageError(f"{counted(heads, 'attention head')} cannot share the embedding width {width}")
         self.heads = heads
         self.dropout = dropout
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
@@ -189,7 +190,9 @@ class RelationEncoder(nn.Module):
         """
         length = tokens.shape[1]
         if length > self.length:
-            raise UsageError(f"the head was built for {self.length} positions and got {length}; build it for more")
+            raise UsageError(
+                f"the head was built for {counted(self.length, 'position')} and got {length}; build it for more"
+            )
         similarity = cosine_similarities(content)  # (B, L, L)
         tokens = torch.cat([self.summary.expand(len(tokens), 1, -1), tokens + self.positions[:length]], dim=1)
         *layers, last = self.layers

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..utils.wording import counted
 from .options import HeadOptions
 from .pooling import SegmentPooling, VideoPooling, zero_linear
 from .spatial import SpatialHead
@@ -83,7 +84,9 @@ class VideoHead(nn.Module):
             regions = None
         elif regions is None or regions.shape[2] != self.options.grid**2:
             count = "none" if regions is None else str(regions.shape[2])
-            raise UsageError(f"the spatial head needs {self.options.grid**2} regions per frame and got {count}")
+            raise UsageError(
+                f"the spatial head needs {counted(self.options.grid**2, 'region')} per frame and got {count}"
+            )
         key_images = max(1, int(segments.max()) + 1)  # K
         images, mask, regions = self.segments(frames, segments, key_images, regions)
         video, beta = self.pooling(images, mask)  # (B, D), (B, K)

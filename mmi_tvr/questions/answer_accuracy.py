@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import Any
 from ..errors import AnswerError, UsageError
 from ..protocols import Answerer
 from ..types import AnswerRequest
+from ..utils.intervals import wilson
 from ..utils.tables import interval, text_table
 from .pool import PoolQuestion
 
-_Z = 1.959964  # 97.5 % of a normal distribution lie below
 _VIDEO_BATCH = 32  # videos whose questions are asked at once
 
 # (a question's text, number of the video) -> the true answer; None where it is not known.
@@ -36,10 +35,7 @@ class AnswerAccuracy:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        share, n = self.correct / self.n, self.n
-        middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        spread = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-        return 100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)
+        return wilson(self.correct / self.n, self.n)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

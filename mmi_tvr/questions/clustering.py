@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..protocols import Model
 from ..types import FloatArray, IdArray, Query
+from ..utils.wording import counted
 
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 12  # of k by silhouette
 STABILITY_SEEDS = 5  # runs that are compared for the stability
@@ -81,8 +82,10 @@ def cluster(points: FloatArray, k: int | None = None, seed: int = 0) -> Clusteri
     if k is not None and k < 1:
         raise UsageError(f"at least 1 cluster is needed, not {k}")
     if distinct < (k or 1):
-        count = f"{len(points)} questions" + (f" ({distinct} that differ)" if distinct < len(points) else "")
-        raise UsageError(f"{k or 1} clusters cannot be made of {count}: enable more, or ask for fewer clusters")
+        count = counted(len(points), "question") + (f" ({distinct} that differ)" if distinct < len(points) else "")
+        raise UsageError(
+            f"{counted(k or 1, 'cluster')} cannot be made of {count}: enable more, or ask for fewer clusters"
+        )
     silhouettes: dict[int, float] = {}
     if k is None:
         largest = min(MAX_CLUSTERS, distinct, len(points) - 1)

@@ -15,6 +15,7 @@ from ..protocols import Answerer, KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..skeletons.skeletons import Describer, SkeletonQuestion, VideoView, pictures_at, text_skeleton
 from ..types import Embeddings, FloatArray, IdArray, Query, Sample, Skeleton
+from ..utils.wording import counted
 from .pool import About
 
 
@@ -51,7 +52,7 @@ def prepare_examples(
     usable = [number for number in range(len(samples)) if number not in features.failures]
     if not usable:
         first = next(iter(features.failures.values()), MediaError("the data set", "no samples"))
-        raise UsageError(f"none of {len(samples)} videos can be used, the first because: {first}")
+        raise UsageError(f"none of {counted(len(samples), 'video')} can be used, the first because: {first}")
     embeddings = model.embed_videos([features[number] for number in usable])
 
     def view(number: int) -> VideoView:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..types import FloatArray
+from ..utils.files import SOFTWARE
 from ..utils.installation import require
+from ..utils.wording import counted
 from .pool import Pool
 from .selection import Selection
 
@@ -61,7 +63,7 @@ def selection_png(pool: Pool, selection: Selection, points: FloatArray, method: 
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(
-        f"{pool.about} questions: {len(positions)} in {selection.k} clusters by {selection.model} "
+        f"{pool.about} questions: {len(positions)} in {counted(selection.k, 'cluster')} by {selection.model} "
         f"({'PCA' if method == 'pca' else 't-SNE'}; stars are chosen by the rule {selection.rule})",
         fontsize=10,
     )
@@ -70,7 +72,7 @@ def selection_png(pool: Pool, selection: Selection, points: FloatArray, method: 
     canvas.draw()
     _label(axes, positions, [(id, row_of[id]) for id in selection.chosen if id in row_of])
     stream = io.BytesIO()
-    canvas.print_png(stream)
+    canvas.print_png(stream, metadata=SOFTWARE)
     return stream.getvalue()
 
 

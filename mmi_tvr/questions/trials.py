@@ -22,6 +22,7 @@ from ..errors import UsageError
 from ..protocols import Answerer, Model
 from ..types import Answer
 from ..utils.tables import text_table
+from ..utils.wording import counted
 from .clustering import Clustering, words
 from .examples import Example, embed_answers, example_skeletons, video_ranks
 from .pool import Pool, PoolQuestion
@@ -254,11 +255,11 @@ class _Trier:
 def _missed_limit(trial: Trial, options: TrialOptions) -> str:
     """Return which limit a question misses; empty where it satisfies all."""
     if trial.length > options.question:
-        return f"the question has more than {options.question} words"
+        return f"the question has more than {counted(options.question, 'word')}"
     if trial.hedged > options.hedged:
         return f"more than {options.hedged:.0%} of the answers tell nothing"
     if trial.answer_length > options.answer:
-        return f"the answers have more than {options.answer} words"
+        return f"the answers have more than {counted(options.answer, 'word')}"
     return ""
 
 

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 
 from ..errors import MediaError, UsageError
 from ..evaluation import metrics
 from ..evaluation.report import Details, Report
 from ..media.video import probe
 from ..types import Sample
+from ..utils import files
 from ..utils.installation import require
+from ..utils.wording import counted
+from ._templates import template
 from .page import picture
 
 _FAILURES = 40  # shown at most
@@ -46,20 +48,27 @@ class Failure:
     wrong_videos: tuple[RankedVideo, ...]
 
 
-def evaluation_page(report: Report, config: Mapping[str, Any], title: str = "") -> str:
-    """Return one self-contained page: the numbers, the failures nearest to being right first, and the heat map."""
+def evaluation_page(report: Report, config: Mapping[str, Any], title: str = "", heat: bytes | None = None) -> str:
+    """Return one self-contained page: the numbers, and the failures nearest to being right first.
+
+    Args:
+        report: with its details.
+        config: how it was made, as the page shows it.
+        title: of the page; default: the model's name.
+        heat: the heat map as PNG, where the page shall show one.
+    """
     details = _details(report)
-    environment = Environment(loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True)
     wrong = int((details.t2v_ranks > 1).sum())
-    return environment.get_template("evaluation.html.j2").render(
+    return template("evaluation.html.j2").render(
         report=report,
+        counted=counted,
         title=title or report.model,
         names=metrics.NAMES,
         sides=[("text-to-video", report.t2v), ("video-to-text", report.v2t)],
         failures=list(_failures(details)),
         wrong=wrong,
         shown=min(wrong, _FAILURES),
-        heat=f"data:image/png;base64,{base64.b64encode(heat_map(report)).decode()}",
+        heat=f"data:image/png;base64,{base64.b64encode(heat).decode()}" if heat else "",
         config=config,
     )
 
@@ -78,14 +87,17 @@ def heat_map(report: Report) -> bytes:
     image = axes.imshow(scores, cmap="viridis", interpolation="nearest")
     axes.set_xlabel("video")
     axes.set_ylabel("caption")
-    axes.set_title(f"{report.model}: similarity of the first {scores.shape[0]} captions and {scores.shape[1]} videos")
+    axes.set_title(
+        f"{report.model}: similarity of the first {counted(scores.shape[0], 'caption')} "
+        f"and {counted(scores.shape[1], 'video')}"
+    )
     for row in range(rows):  # a mark where the right one is
         for column in details.ground_truth[row]:
             if column < scores.shape[1]:
                 axes.plot(column, row, marker="s", markersize=3, markerfacecolor="none", markeredgecolor="red")
     figure.colorbar(image, ax=axes, label="score")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, metadata=files.SOFTWARE)
     return buffer.getvalue()
 
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from ..errors import MediaError
 from ..media.video import frames_at
 from ..search import SearchResult
 from ..types import Explanation, Hit, Pixels
+from ..utils.wording import counted
+from ._templates import template
 from .explanation import Cells, answer_table, key_image_times, verdict
 
 _SIDE = 270  # pixels, the shorter side of a thumbnail
@@ -50,12 +51,11 @@ def search_page(result: SearchResult) -> str:
 
     A video that can no longer be read keeps its place, with the reason instead of a picture.
     """
-    environment = Environment(loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True)
     hits = list(result)
     if not hits and result.closest is not None:
         hits = [result.closest]
     cards = [_card(hit) for hit in hits]
-    return environment.get_template("search.html.j2").render(result=result, cards=cards)
+    return template("search.html.j2").render(result=result, cards=cards, counted=counted)
 
 
 def picture(path: Path, time: float) -> str:

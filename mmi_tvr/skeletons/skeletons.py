@@ -16,6 +16,7 @@ from ..media.video import frames_at
 from ..protocols import Answerer
 from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton
 from ..utils.hashing import digest
+from ..utils.wording import counted
 from .store import SkeletonStore
 
 _VIDEO_BATCH = 16  # videos whose answers are committed together: what a kill may cost
@@ -210,7 +211,9 @@ def _replies(requests: Sequence[AnswerRequest], answerer: Answerer) -> Sequence[
     """Return an answer or an error to each request. Raises AnswerError where their number differs."""
     replies = answerer.answer(requests) if requests else []
     if len(replies) != len(requests):
-        raise AnswerError(f"{answerer.name} gave {len(replies)} answers to {len(requests)} questions")
+        raise AnswerError(
+            f"{answerer.name} gave {counted(len(replies), 'answer')} to {counted(len(requests), 'question')}"
+        )
     return replies
 
 

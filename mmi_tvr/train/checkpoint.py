@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..utils import files
 from ..utils.hashing import file_digest
+from ..utils.wording import counted
 
 _FORMAT = 1
 TRAINED, LOOP, STATE = "trained.safetensors", "loop.safetensors", "state.json"
@@ -132,7 +133,10 @@ def load_trained(model: nn.Module, folder: Path) -> None:
     if not wrong:
         wrong = [name for name in current if current[name].shape != saved[name].shape]
     if wrong:
-        raise UsageError(f"{folder}: of another architecture; {len(wrong)} tensors do not fit: {', '.join(wrong[:4])}")
+        raise UsageError(
+            f"{folder}: of another architecture; {counted(len(wrong), 'tensor')} "
+            f"of other shapes: {', '.join(wrong[:4])}"
+        )
     with torch.no_grad():
         for name, tensor in current.items():
             tensor.copy_(saved[name])

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from ..plugins import BaseOptions
+from ..utils.wording import counted
 
 CONTRASTIVE = "contrastive"  # the one term that the room computes itself, from `embed_batch`
 
@@ -77,7 +78,7 @@ class TrainOptions(BaseOptions):
             if step < stage.steps:
                 return stage, step
             step -= stage.steps
-        raise IndexError(f"the run has {self.steps} steps")
+        raise IndexError(f"the run has {counted(self.steps, 'step')}")
 
     def terms(self) -> Iterable[str]:
         """Return every loss term that any stage weighs, once, in order."""

@@ -30,6 +30,7 @@ from ..types import Embeddings, Query, Sample
 from ..utils import distributed
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
+from ..utils.wording import counted
 from . import checkpoint, skeletons
 from .features import shared_features
 from .loop import Outcome, StepReport, Trainer
@@ -174,7 +175,7 @@ def _split_data(
     failures = features.failures
     _check(section, samples, failures, settings.data)
     if failures:
-        progress.say(f"{len(failures)} videos are left out; the first: {next(iter(failures.values()))}")
+        progress.say(f"left out: {counted(len(failures), 'video')}; the first: {next(iter(failures.values()))}")
     usable = [number for number in range(len(samples)) if number not in failures]
     groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
     return SplitData(samples, features, usable, groups)
@@ -215,7 +216,8 @@ def _check(section: Section, samples: Sequence[Sample], failures: Mapping[int, M
     """Raise UsageError where more videos failed than the settings allow."""
     if len(failures) > data.unreadable * len(samples):
         raise UsageError(
-            f"{section.name}: {len(failures)} of {len(samples)} videos cannot be used, more than {data.unreadable:.0%} "
+            f"{section.name}: {len(failures)} of {counted(len(samples), 'video')} "
+            f"cannot be used, more than {data.unreadable:.0%} "
             f"(the first: {next(iter(failures.values()))}); repair them, or allow more with data.unreadable"
         )
 

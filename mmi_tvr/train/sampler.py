@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import UsageError
+from ..utils.wording import counted
 
 
 @dataclass
@@ -36,11 +37,14 @@ class TwinSampler:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world:
-            raise UsageError(f"rank {self.rank} does not exist among {self.world} processes")
+            raise UsageError(f"rank {self.rank} does not exist among {counted(self.world, 'process', 'processes')}")
         if self.batch_size < 1 or self.batch_size % self.world:
-            raise UsageError(f"a batch of {self.batch_size} cannot be shared equally by {self.world} processes")
+            raise UsageError(
+                f"a batch of {self.batch_size} cannot be shared equally by "
+                f"{counted(self.world, 'process', 'processes')}"
+            )
         if len(self) == 0:
-            raise UsageError(f"{self._sample_count()} samples do not fill one batch of {self.batch_size}")
+            raise UsageError(f"{counted(self._sample_count(), 'sample')}: too few for one batch of {self.batch_size}")
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""

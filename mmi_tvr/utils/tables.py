@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
+
+from .printable import printable
 
 
 def bounds(low: float, high: float, *, signed: bool = False, digits: int = 1) -> str:
@@ -34,6 +37,7 @@ def text_table(rows: Sequence[Sequence[str]], left: Collection[int] = (0,), widt
     >>> text_table([["", "n"], ["one", "10"], ["three", "9"]])
     ['        n', 'one    10', 'three   9']
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if widths:
         needed = [max(pair) for pair in zip(needed, widths, strict=True)]
@@ -48,12 +52,12 @@ def text_table(rows: Sequence[Sequence[str]], left: Collection[int] = (0,), widt
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """Return one row of a Markdown table.
+    r"""Return one row of a Markdown table, with whatever would end a cell or be HTML escaped.
 
-    >>> markdown_row(["a", "b"])
-    '| a | b |'
+    >>> markdown_row(["a", "b"]), markdown_row(["x|y", "<b>"])
+    ('| a | b |', '| x\\|y | &lt;b> |')
     """
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(_markdown_cell, cells))} |"
 
 
 def markdown_table(rows: Sequence[Sequence[str]], padded: bool = False) -> list[str]:
@@ -68,11 +72,16 @@ def markdown_table(rows: Sequence[Sequence[str]], padded: bool = False) -> list[
     """
     rule = ["---"] * len(rows[0])
     if padded:
+        rows = [[_markdown_cell(cell) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         rows = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
         rule = ["-" * (width + 2) for width in widths]
     header, *body = (markdown_row(row) for row in rows)
     return [header, f"|{'|'.join(rule)}|", *body]
+
+
+def _markdown_cell(cell: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", printable(cell)).replace("<", "&lt;")
 
 
 def _number(value: float, signed: bool, digits: int) -> str:

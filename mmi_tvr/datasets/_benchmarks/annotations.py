@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
+from ...utils.wording import counted
 
 
 class Annotations:
@@ -114,9 +115,11 @@ class Annotations:
         if official is None:
             self._uncounted.add(name)
         elif entries > official:
-            raise UsageError(f"{self.folder / name}: {entries:,} entries, and the official file has {official:,}")
+            raise UsageError(
+                f"{self.folder / name}: {counted(entries, 'entry', 'entries')}, and the official file has {official:,}"
+            )
         elif entries < official:
-            self._cut[name] = f"{name} is cut: {entries:,} of {official:,} entries"
+            self._cut[name] = f"{name} is cut: {entries:,} of {counted(official, 'entry', 'entries')}"
 
     def _locate(self, names: tuple[str, ...]) -> tuple[Path, str] | None:
         """Return the first file that is there, or a zip and its member."""

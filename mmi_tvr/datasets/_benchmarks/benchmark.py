@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ... import plugins
 from ...errors import UsageError
 from ...types import Sample
+from ...utils.wording import counted
 from .annotations import Annotations
 from .records import Listing
 from .videos import VideoFolder
@@ -106,11 +107,12 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     if len(missing) > max_missing or len(missing) == len(videos):
         names = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
         raise UsageError(
-            f"{facts.title}, {options.split}: {len(missing):,} of {len(videos):,} videos are not in {options.root}: "
+            f"{facts.title}, {options.split}: {len(missing):,} of {counted(len(videos), 'video')} "
+            f"missing in {options.root}: "
             f"{names}; put them there, or allow a larger share to be left out with allowed (--skip-missing)"
         )
     remarks = listing.remarks
     if len(videos) < len(listing.videos):
-        remarks = (*remarks, f"only the first {len(videos):,} of {len(listing.videos):,} videos")
+        remarks = (*remarks, f"only the first {len(videos):,} of {counted(len(listing.videos), 'video')}")
     present = tuple(Sample(video.id, file, video.captions) for video, file in paired if file is not None)
     return Benchmark(facts.title, present, missing, remarks)

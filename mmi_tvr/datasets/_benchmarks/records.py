@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ...errors import UsageError
 from ...utils.hashing import digest
+from ...utils.wording import counted
 from .annotations import Annotations
 
 
@@ -72,21 +73,23 @@ def checked_listing(
     captioned = tuple(video for video in videos if video.captions)
     listing = Listing(captioned, official, (*annotations.remarks, *remarks))
     for count, official_count, unit in (
-        (len(captioned), official.videos, "videos"),
-        (listing.captions, official.captions, "captions"),
+        (len(captioned), official.videos, "video"),
+        (listing.captions, official.captions, "caption"),
     ):
         if official_count is None or count == official_count:
             continue
         if count > official_count or annotations.complete:
             raise UsageError(
-                f"{annotations.folder}: the split has {count:,} {unit}, and the official one {official_count:,}; "
+                f"{annotations.folder}: the split has {counted(count, unit)}, and the official one {official_count:,}; "
                 f"a file is missing, or they do not belong together ({', '.join(dict.fromkeys(annotations.used))})"
             )
     if not captioned:
         files = ", ".join(annotations.remarks or dict.fromkeys(annotations.used))
         raise UsageError(f"{annotations.folder}: no video of the split has a caption ({files})")
     if not listing.remarks and official.videos is not None and len(captioned) < official.videos:
-        return Listing(captioned, official, (f"cut: {len(captioned):,} of {official.videos:,} videos have captions",))
+        return Listing(
+            captioned, official, (f"cut: {len(captioned):,} of {counted(official.videos, 'video')} with captions",)
+        )
     return listing
 
 

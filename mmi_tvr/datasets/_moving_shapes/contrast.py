@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,13 @@ import numpy as np
 
 from ...errors import MetricsError, UsageError
 from ...types import FloatArray
+from ...utils.intervals import wilson
+from ...utils.wording import counted
 from .captions import captions
 from .generate import contrast_specs
 from .world import Spec
 
 PAIRS = 250
-_Z = 1.959964  # 97.5 % of a normal distribution lie below
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def contrast_accuracy(scores: FloatArray) -> ContrastAccuracy:
     if scores.ndim != 3 or scores.shape[1:] != (2, 2) or not len(scores):
         raise UsageError(f"contrast scores have the shape (pairs, 2 captions, 2 videos), not {scores.shape}")
     if np.isnan(scores).any():
-        raise MetricsError(f"{np.isnan(scores).any(axis=(1, 2)).sum()} of {len(scores)} pairs have a score that is NaN")
+        raise MetricsError(
+            f"{np.isnan(scores).any(axis=(1, 2)).sum()} of {counted(len(scores), 'pair')} with a score that is NaN"
+        )
     correct = np.stack([scores[:, 0, 0] > scores[:, 0, 1], scores[:, 1, 1] > scores[:, 1, 0]])
     share, n = float(correct.mean()), len(scores)
-    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    spread = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    return ContrastAccuracy(n, 100 * share, (100 * max(0.0, middle - spread), 100 * min(1.0, middle + spread)))
+    return ContrastAccuracy(n, 100 * share, wilson(share, n))

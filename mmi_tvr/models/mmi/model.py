@@ -20,6 +20,7 @@ from ...nn.options import HeadOptions
 from ...types import Embeddings, Features, Pixels, Query, Scoring
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
+from ...utils.wording import counted
 from .._folder import ModelSettings, TrainedOptions, find, read, write
 
 if TYPE_CHECKING:
@@ -235,7 +236,9 @@ def _load_heads(network: MmiNetwork, folder: Path) -> None:
     tensors = load_file(folder / HEADS)
     expected = {name for name in network.state_dict() if not name.startswith("llava.")}
     if wrong := sorted(expected ^ tensors.keys()):
-        raise ModelNotFound(f"{folder}: trained with other switches; {len(wrong)} tensors differ, first {wrong[0]}")
+        raise ModelNotFound(
+            f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
+        )
     try:
         network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:

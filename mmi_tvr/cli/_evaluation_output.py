@@ -1,0 +1,62 @@
+"""The folder of `evaluate --output`: numbers first, pictures when nothing can be lost any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from ..errors import MissingExtra
+from ..evaluation.report import Report
+from ..evaluation.saved import REPORT
+from ..utils import files, strict_json
+from ..utils.installation import require
+from ._console import say
+
+PAGE, HEAT_MAP = "report.html", "heatmap.png"
+_REPORT_MARK = b'"t2v": "every caption"'  # the protocol, which stands near the start of every report.json
+_MARKS = {REPORT: _REPORT_MARK, PAGE: files.PAGE_MARK, HEAT_MAP: files.PICTURE_MARK}
+
+
+class ReportFolder:
+    """Where a report goes: report.json with every query's rank, report.html with failures to look at, heatmap.png."""
+
+    def __init__(self, path: Path, force: bool) -> None:
+        """Check, before the work, that it can be written, and say where its pictures cannot be drawn.
+
+        UsageError where files of those names are there that mmi-tvr did not write, unless `force`.
+        """
+        self.path, self.force = path, force
+        files.check_folder(path)
+        if path.is_dir():
+            for name, mark in _MARKS.items():
+                files.check_output(path / name, mark, force)
+        try:
+            require("matplotlib.figure", "plots")
+            self._drawing = True
+        except MissingExtra as error:
+            self._drawing = False
+            say(f"the report will have no heat map: {escape(str(error))}")
+
+    def write(self, report: Report, document: Mapping[str, Any]) -> None:
+        """Write report.json."""
+        assert report.details is not None
+        saved = {**document, "queries": report.details.as_dict()}
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write(REPORT, strict_json.dumps(saved, indent=1).encode())
+
+    def draw(self, report: Report, document: Mapping[str, Any]) -> None:
+        """Write the heat map and the page."""
+        from ..report import evaluation_page, heat_map
+
+        heat = heat_map(report) if self._drawing else None
+        if heat is not None:
+            self._write(HEAT_MAP, heat)
+        title = f"{document['model']} on {document['config']['target']}"
+        self._write(PAGE, evaluation_page(report, document["config"], title, heat).encode())
+        say(f"report: {escape(str(self.path / PAGE))}")
+
+    def _write(self, name: str, content: bytes) -> None:
+        files.write_output(self.path / name, content, _MARKS[name], self.force)

@@ -1,0 +1,23 @@
+"""The HTML templates of this room; whatever they show of others is escaped, and nothing of it is invisible."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, Template
+from markupsafe import Markup
+
+from ..utils.printable import printable
+
+
+def template(name: str) -> Template:
+    """Return a template of this folder."""
+    environment = Environment(
+        loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True, finalize=_shown
+    )
+    environment.filters["printable"] = printable  # for names, where a line break is no layout
+    return environment.get_template(name)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value, keep="\n\t")
+    return value
