@@ -74,6 +74,7 @@ def index(
     options = config.load(settings, set_ or ())
     described = None
     with Library(library, settings=options) as opened:
+        former_model = opened.status().model if opened.exists else None
         with show_progress() as progress:
             report = opened.index(
                 folders or (),
@@ -85,7 +86,8 @@ def index(
                 progress=progress,
             )
         state = opened.status()
-        announce(state.model or "")
+        if state.model != former_model:
+            announce(state.model or "")
         _say_report(report, state.videos, library)
         if describe:
             with show_progress() as progress:
@@ -152,7 +154,6 @@ def search(
     if as_json:
         print_json(_search_document(result))
     else:
-        announce(result.model)
         print_hits(result, explain)
 
 

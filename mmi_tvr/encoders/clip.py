@@ -13,6 +13,7 @@ from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
 from .hub import LOCAL, checkpoint_digest, model_type
+from .quiet import quiet_loading
 from .sentences import SentenceReader
 
 MODEL_TYPES = frozenset({"clip", "metaclip_2", "siglip", "siglip2", "chinese_clip"})
@@ -24,6 +25,7 @@ class ClipTowers:
     Loads weights from safetensors only, and never runs code of the checkpoint.
     """
 
+    @quiet_loading()
     def __init__(self, folder: Path, device: str, batch: int = 32) -> None:
         """Load a checkpoint.
 

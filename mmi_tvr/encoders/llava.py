@@ -21,6 +21,7 @@ from ..utils.installation import require
 from ..utils.wording import counted
 from . import hub, lora
 from .options import LlavaOptions
+from .quiet import quiet_loading
 from .towers import LlavaTowers
 
 # bitsandbytes matches these from the start of a module's name, or as its end. Only the language model is quantised.
@@ -231,6 +232,7 @@ class Llava(nn.Module):
         self.base.model.vision_tower = towers.vision.requires_grad_(False)
 
 
+@quiet_loading()
 def load(options: LlavaOptions, *, device: str = "auto", adapter: Path | None = None, trainable: bool = False) -> Llava:
     """Load a LLaVA with the saved `adapter`; a new one where there is none and it is `trainable`; else the base alone.
 
