@@ -51,7 +51,7 @@ def probe(
     try:
         for path, folder in zip(files, folders, strict=True):
             report = pool.report(path, options)
-            paths = _write(report.pictures, folder, force) if folder else []
+            paths = _write(report.pictures, folder, force) if folder and report.pictures else []
             documents.append(_document(report, paths))
             if not as_json:
                 _print(report, paths)

@@ -41,6 +41,7 @@ from ._console import (
 )
 
 _MAX_NAMED = 20  # files that are listed by name
+_PROBE = "mmi-tvr probe FILE shows what is in one"
 _MAX_STDIN = 1 << 20  # bytes of a query
 
 
@@ -231,7 +232,9 @@ def _print_status(state: Status) -> None:
     for name, value in rows.items():
         out.print(f"{name:<12} {printable(value)}", markup=False)
     if state.quarantined:
-        out.print(f"\n{counted(len(state.quarantined), 'file')} set aside (mmi-tvr index --retry tries again):")
+        out.print(
+            f"\n{counted(len(state.quarantined), 'file')} set aside (mmi-tvr index --retry tries again, {_PROBE}):"
+        )
         for path, reason in state.quarantined:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
 
@@ -287,6 +290,8 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
                 say(f"  {escape(str(path))}: {escape(reason)}")
             if len(reasons) > _MAX_NAMED:
                 say(f"  and {len(reasons) - _MAX_NAMED} more: mmi-tvr status lists all")
+    if report.quarantined:
+        say(_PROBE)
 
 
 def _search_document(result: SearchResult) -> dict[str, object]:
