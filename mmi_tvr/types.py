@@ -1,4 +1,4 @@
-"""The frozen records that cross from one room to the next. Times are seconds from the start of the video."""
+"""The frozen records that cross from one room to the next. Times are seconds on a player's clock."""
 
 from __future__ import annotations
 

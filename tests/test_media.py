@@ -114,7 +114,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     def counting(reader: Reader, packet: av.Packet | None) -> list[av.VideoFrame]:
         if packet is not None:
-            times.append(reader._time(packet))
+            times.append(reader.packets.time(packet))
         return decode(reader, packet)
 
     monkeypatch.setattr(Reader, "_decode", counting)

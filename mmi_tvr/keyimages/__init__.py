@@ -27,16 +27,18 @@ def from_video(
         sample: may be that of `media.guarded.DecoderPool`, which decodes in another process.
 
     Returns:
-        What the file holds, and its key images. Their times are those of the file, and their segments tile the span.
+        What the file holds, and its key images. Their times are those of the file, and their segments tile what of the
+        span has pictures: a film that begins after its sound has its first moment later, too.
 
     Raises:
         MediaError: with the reason, where the file cannot be used.
     """
     info, frames = sample(video, method.fps, method.max_frames, size)
     end = info.duration if video.end is None else min(video.end, info.duration)
+    start = max(video.start, info.start) if info.start < end else video.start
     # A frame that is on screen at the start of a span may have come up before it.
-    inside = Frames((frames.times - video.start).clip(min=0.0), frames.pixels)
+    inside = Frames((frames.times - start).clip(min=0.0), frames.pixels)
     return info, [
-        replace(image, start=image.start + video.start, end=image.end + video.start, time=image.time + video.start)
-        for image in method.choose(inside, end - video.start)
+        replace(image, start=image.start + start, end=image.end + start, time=image.time + start)
+        for image in method.choose(inside, end - start)
     ]

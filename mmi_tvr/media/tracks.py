@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+from ._choice import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class Track:
         return " ".join(words)
 
 
-def tracks_of(container: InputContainer, chosen: int | None = None) -> tuple[Track, ...]:
-    """Describe the tracks of an open file; `chosen` is the index of the one whose pictures are looked at."""
-    films = sum(isinstance(stream, VideoStream) and not stream.disposition & COVER for stream in container.streams)
-    return tuple(_track(stream, stream.index == chosen, films) for stream in container.streams)
+def tracks_of(container: InputContainer, choice: Choice | None = None) -> tuple[Track, ...]:
+    """Describe the tracks of an open file; `choice` names those whose pictures are looked at."""
+    return tuple(_track(stream, choice) for stream in container.streams)
 
 
 def read_tracks(path: Path) -> tuple[str | None, tuple[Track, ...]]:
@@ -59,7 +58,7 @@ def read_tracks(path: Path) -> tuple[str | None, tuple[Track, ...]]:
         return None, ()
 
 
-def _track(stream: Stream, chosen: bool, films: int) -> Track:
+def _track(stream: Stream, choice: Choice | None) -> Track:
     codec = stream.codec_context
     video = stream if isinstance(stream, VideoStream) and codec else None
     audio = stream if isinstance(stream, AudioStream) and codec else None
@@ -68,8 +67,8 @@ def _track(stream: Stream, chosen: bool, films: int) -> Track:
         index=stream.index,
         kind=stream.type,
         codec=codec.name if codec else None,
-        chosen=chosen,
-        reason=_reason(stream, chosen, films) if stream.type == "video" else "",
+        chosen=choice is not None and stream.index in choice.tracks,
+        reason=_reason(stream, choice) if stream.type == "video" else "",
         flags=tuple(flag.name for flag in Disposition if flag & stream.disposition and flag.name),
         language=stream.metadata.get("language"),
         duration=float(stream.duration * base) if stream.duration and base else None,
@@ -82,13 +81,13 @@ def _track(stream: Stream, chosen: bool, films: int) -> Track:
     )
 
 
-def _reason(stream: Stream, chosen: bool, films: int) -> str:
+def _reason(stream: Stream, choice: Choice | None) -> str:
     if stream.disposition & Disposition.attached_pic:
         return "a cover picture"
     if stream.disposition & Disposition.timed_thumbnails:
         return "previews"
     if not stream.codec_context:
         return "its codec is unknown here"
-    if chosen:
-        return "the only film" if films == 1 else f"the best of {films}"
-    return "another one was chosen" if films > 1 else ""
+    if choice is None:
+        return ""
+    return choice.reason if stream.index in choice.tracks else "another one was chosen"

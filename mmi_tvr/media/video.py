@@ -3,28 +3,27 @@
 Each call opens and closes the file; `open_video` keeps it open for several. All pictures are RGB, upright (what the
 file says about turning and mirroring is applied), of square pixels, opaque (over black) and of standard dynamic range.
 Where the size changes midway, pictures that come as one array have the size of the first; the others are scaled to fit
-into it, with black around them, as in a player's window. Times are the stream's own presentation times, in seconds from
-the stream's start. A file that cannot be used raises MediaError with the reason.
+into it, with black around them, as in a player's window. Times are presentation times in seconds on a player's clock:
+0:00 is the start of the container, be it with sound or with a picture (`_packets` says more). A file that cannot be
+used raises MediaError with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import av
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from ..errors import MediaError, UsageError
 from ..types import Frames, Pixels, Video
 from ._picture import Converter, Orientation, bounded, displayed_size, fitted, orientation_of, padded
 from ._reader import Reader
+from ._slices import STILL, Slices, even, over_pictures
 from .tracks import Track, tracks_of
 
 Sides = Callable[[int, int], tuple[int, int]]  # a frame's displayed width and height -> those of its picture
@@ -150,36 +149,41 @@ class OpenVideo:
         which = np.array(pictures.of_target)[np.argsort(order)]
         return Frames(np.array(pictures.times)[which], pictures.stack(canvas)[which])
 
-    def _targets(self, fps: float, max_frames: int, start: float, end: float | None) -> tuple[list[float], float]:
-        """The middles of equal slices of a span, and the length of a slice (seconds)."""
+    def _span(self, start: float, end: float | None) -> tuple[float, float]:
+        """What of a span has pictures, in seconds; the whole span where the first picture comes up behind it."""
         duration = self.info.duration
         if end is not None and end <= start:
             raise UsageError(f"a span ends after it starts, not {start:g}-{end:g} s")
         if start < 0 or (start > 0 and start >= duration):
             raise MediaError(self.info.path, f"has no second {start:g}: it is {duration:.2f} s long")
-        length = (duration if end is None else min(end, duration)) - start
-        count = min(max(1, round(length * fps)), max_frames)
-        return [start + (number + 0.5) * length / count for number in range(count)], length / count
+        last = duration if end is None else min(end, duration)
+        return (max(start, self.info.start) if self.info.start < last else start), last
 
     def _sampled(self, fps: float, max_frames: int, sides: Sides, start: float, end: float | None) -> _Pictures:
-        targets, step = self._targets(fps, max_frames, start, end)
-        pictures = self._around(targets, step, sides)
-        if pictures.times[-1] < targets[-1] - step and self._shorten():
-            targets, step = self._targets(fps, max_frames, start, end)
-            pictures = self._around(targets, step, sides)
+        span = self._span(start, end)
+        slices = even(*span, fps, max_frames)
+        pictures = self._around(slices, sides)
+        if pictures.times[-1] < slices.middles[-1] - slices.step and self._shorten():
+            span = self._span(start, end)
+            slices = even(*span, fps, max_frames)
+            pictures = self._around(slices, sides)
+        if max(self._ages(slices, pictures), default=0.0) > max(STILL, slices.step):
+            pictures = self._around(over_pictures(self._reader.times(), *span, fps, max_frames), sides)
         return pictures
 
-    def _around(self, targets: list[float], step: float, sides: Sides) -> _Pictures:
-        """Pictures close to the targets; without skipping where skipping leaves too little to choose from."""
-        pictures = self._collect(targets, sides, step / 4, skip=True)
-        last = self._reader.reached  # behind it there is nothing to choose from
-        pairs = zip(targets, pictures.of_target, strict=True)
-        ages = [target - pictures.times[number] for target, number in pairs if target <= last]
-        if any(age > step for age in ages):
-            pictures = self._collect(targets, sides, step / 4)
+    def _around(self, slices: Slices, sides: Sides) -> _Pictures:
+        """Pictures close to the middles; without skipping where skipping leaves too little to choose from."""
+        pictures = self._collect(slices.middles, sides, slices.step / 4, skip=True)
+        if any(age > slices.step for age in self._ages(slices, pictures)):
+            pictures = self._collect(slices.middles, sides, slices.step / 4)
         return pictures
 
-    def _collect(self, targets: list[float], sides: Sides, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
+    def _ages(self, slices: Slices, pictures: _Pictures) -> list[float]:
+        """For how long each picture had been on screen, where there is something to choose from behind it."""
+        pairs = zip(slices.middles, pictures.of_target, strict=True)
+        return [middle - pictures.times[number] for middle, number in pairs if middle <= self._reader.packets.reached]
+
+    def _collect(self, targets: Iterable[float], sides: Sides, tolerance: float = 0.0, skip: bool = False) -> _Pictures:
         """The distinct pictures at ascending times, converted as they come, so that no decoded frame is held."""
         pictures = _Pictures()
         for time, frame in self._reader.walk(targets, tolerance, skip):
@@ -195,7 +199,7 @@ class OpenVideo:
 
     def _displayed_size(self, frame: VideoFrame, orientation: Orientation) -> tuple[int, int]:
         """Width and height by a frame's own size, which may change midway, and then the aspect of its pixels, too."""
-        stream, first = self._reader.stream, self._reader.first
+        stream, first = self._reader.packets.film, self._reader.first
         changed = (frame.width, frame.height) != (first.width, first.height)
         aspect = stream.codec_context.sample_aspect_ratio if changed else stream.sample_aspect_ratio
         return displayed_size(frame, float(aspect or 1), orientation)
@@ -217,25 +221,25 @@ class OpenVideo:
         return True
 
     def _describe(self) -> MediaInfo:
-        reader, stream, first = self._reader, self._reader.stream, self._reader.first
+        packets, first = self._reader.packets, self._reader.first
+        film, container = packets.film, packets.container
         orientation = orientation_of(first)
         width, height = self._displayed_size(first, orientation)
-        duration = reader.header_duration() or reader.measure() or (1 / reader.rate if reader.rate else 0.0)
-        container = reader.container
+        duration = packets.duration() or packets.start + (1 / packets.rate if packets.rate else 0.0)
         return MediaInfo(
-            path=reader.path,
+            path=packets.path,
             container=container.format.name,
             duration=duration,
-            start=_start(stream, container),
+            start=packets.start,
             width=width,
             height=height,
             rotation=orientation.rotation,
             mirrored=orientation.mirrored,
-            fps=reader.rate,
-            codec=stream.codec_context.name,
-            frames=stream.frames or round(duration * reader.rate) or None,
+            fps=packets.rate,
+            codec=film.codec_context.name,
+            frames=film.frames or round(duration * packets.rate) or None,
             audio=bool(container.streams.audio),
-            tracks=tracks_of(container, stream.index),
+            tracks=tracks_of(container, packets.choice),
         )
 
 
@@ -255,10 +259,3 @@ class _Pictures:
 def _check_sampling(fps: float, max_frames: int, size: int) -> None:
     if fps <= 0 or max_frames < 1 or size < 1:
         raise UsageError(f"fps, max_frames and size must be positive, not {fps}, {max_frames} and {size}")
-
-
-def _start(stream: VideoStream, container: InputContainer) -> float:
-    """Seconds from the container's start, which is a player's 0:00, to the first picture."""
-    if stream.start_time is None or container.start_time is None or stream.time_base is None:
-        return 0.0
-    return max(0.0, float(stream.start_time * stream.time_base) - container.start_time / av.time_base)

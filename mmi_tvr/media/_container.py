@@ -1,0 +1,65 @@
+"""Opening media files, and refusing what is no video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from ..errors import MediaError
+
+_STILL_FORMATS = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<format>_pipe"
+_PLAYLIST_FORMATS = {"hls", "dash", "concat", "concatf", "imf", "sdp"}  # they name other files: never followed
+_TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws plain text as pictures
+_COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a media file, or raise MediaError with the reason why it is none."""
+    if path.is_dir():
+        raise MediaError(path, "is a folder, not a video file")
+    if not path.exists():
+        raise MediaError(path, "no such file")
+    try:
+        if not path.is_file():  # opening a pipe would wait for a writer
+            raise MediaError(path, "is not a regular file")
+        if path.stat().st_size == 0:
+            raise MediaError(path, "is empty (0 bytes)")
+        # Only local files: a playlist must not make us fetch what it names.
+        container = av.open(
+            str(path.absolute()), mode="r", metadata_errors="ignore", options={"protocol_whitelist": "file"}
+        )
+    except PermissionError as error:
+        raise MediaError(path, "may not be read (permission denied)") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(path, "is not a media file, or its header is damaged or cut off") from error
+    try:
+        _check(path, container)
+    except MediaError:
+        container.close()
+        raise
+    return container
+
+
+def is_film(stream: Stream) -> bool:
+    """Return whether a stream is a video, not the cover picture of a song or a row of previews."""
+    return isinstance(stream, VideoStream) and not stream.disposition & _COVER
+
+
+def _check(path: Path, container: InputContainer) -> None:
+    """Raise MediaError where the container opens and is still no video."""
+    formats = set(container.format.name.split(","))
+    if formats & _STILL_FORMATS or all(name.endswith("_pipe") for name in formats):
+        raise MediaError(path, "is a still image, not a video")
+    if formats & _PLAYLIST_FORMATS:
+        raise MediaError(path, "is a playlist, not a video file")
+    if formats & _TEXT_ART_FORMATS:
+        raise MediaError(path, "is a text file, not a video")
+    films = [stream for stream in container.streams.video if is_film(stream)]
+    if not films:
+        raise MediaError(path, "has sound but no video stream" if container.streams.audio else "has no video stream")
+    if not any(stream.codec_context for stream in films):
+        raise MediaError(path, "its video codec is unknown here")
