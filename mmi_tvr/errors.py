@@ -3,12 +3,14 @@
     MmiTvrError                 one clear line: what is wrong, and what to do
     ├── UsageError              a wrong name, option, setting or argument (exit code 2)
     │   ├── ConfigError         several of them in one settings file, shown together
+    │   ├── LibraryMissing      no library where one should be
     │   └── IndexMissing        no readable vectors where an index should be
     ├── MediaError              a file that cannot be used as a video, with the reason
     ├── MissingExtra            an optional dependency is not installed; carries the command that installs it
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
     ├── IndexMismatch           vectors of different makers would be mixed
     ├── LibraryBusy             another process is writing to the library
+    ├── LibraryReadOnly         the library lies where nothing can be written
     ├── AnswerError             a question that got no answer, with the reason
     └── MetricsError            numbers that cannot be ranked (NaN, empty ground truth)
 
@@ -36,6 +38,10 @@ class ConfigError(UsageError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(f"{source}: " + "; ".join(self.problems))
+
+
+class LibraryMissing(UsageError):
+    """There is no library where one should be."""
 
 
 class IndexMissing(UsageError):
@@ -77,6 +83,13 @@ class IndexMismatch(MmiTvrError):
 
 class LibraryBusy(MmiTvrError):
     """Another process holds the writer's lock of a library."""
+
+
+class LibraryReadOnly(MmiTvrError):
+    """A library cannot be written where it lies: a read-only disk, a snapshot, a folder of somebody else."""
+
+    def __init__(self, folder: object, reason: str) -> None:
+        super().__init__(f"{folder}: this library cannot be written here ({reason}); it can be searched")
 
 
 class AnswerError(MmiTvrError):

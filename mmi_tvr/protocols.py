@@ -104,7 +104,10 @@ class Index(Protocol):
         ...
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        """Return scores and ids (N, limit), best first, ties by smaller id; short rows are padded with -inf and -1."""
+        """Return scores and ids (N, k), best first, ties by smaller id; short rows are padded with -inf and -1.
+
+        k is `limit`; beyond 1,000 it is no more than there are vectors: a million costs what the collection costs.
+        """
         ...
 
     def get(self, ids: IdArray) -> FloatArray:

@@ -25,6 +25,8 @@ from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Le
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
+_FEW = 1_000  # candidates; where more are to be fetched, it is worth counting how many there are
+_QUERIES, _CELLS = 256, 1 << 22  # that are searched together, and candidates of all of them together
 
 
 class VideoEntry(NamedTuple):
@@ -108,22 +110,62 @@ class Searcher:
         Raises:
             UsageError: For an empty query, `top` below 1 or `min_relevance` outside 0..1.
         """
-        query = checked_query(query)
+        return self.search_all([query], top, min_relevance, videos, reranker)[0]
+
+    def search_all(
+        self,
+        queries: Sequence[str | Query],
+        top: int = 5,
+        min_relevance: float | None = None,
+        videos: frozenset[int] | None = None,
+        reranker: Reranker | None = None,
+    ) -> list[SearchResult]:
+        """Return the result of each query, in order, as `search` does; the queries are embedded together.
+
+        The seconds of what is done for several queries at once are shared out evenly among them.
+        """
+        checked = [checked_query(query) for query in queries]
+        top, min_relevance = checked_top(top), checked_relevance(min_relevance)
         if "text" not in self.model.reads:
             raise UsageError(
                 f"{self.model.name} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
             )
-        if top < 1:
-            raise UsageError(f"a search returns at least 1 hit, not {top}")
-        if min_relevance is not None and not 0 <= min_relevance <= 1:
-            raise UsageError(f"min_relevance lies between 0 and 1, not {min_relevance}")
+        if not checked:
+            return []
         clock = _Clock()
         with clock.stage("embed"):
-            vector = np.asarray(self.model.embed_queries([query]), dtype=np.float32)  # (1, D)
-        with clock.stage("search"):
-            entries = self.lookup(self._candidates(vector, max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top), videos))
-        with clock.stage("score"):
-            ranking = self._score(vector, entries)
+            vectors = np.asarray(self.model.embed_queries(checked), dtype=np.float32)  # (N, D)
+        embedding = clock.share(len(checked))
+        limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top)
+        if limit > _FEW:
+            limit = max(1, min(limit, self.index.count()))
+        results = []
+        together = max(1, min(_QUERIES, _CELLS // limit))
+        for first in range(0, len(checked), together):
+            block = slice(first, first + together)
+            clock = _Clock()
+            with clock.stage("search"):
+                candidates = self._candidates(vectors[block], limit, videos)
+                entries = self.lookup(set().union(*candidates))
+            searching = clock.share(len(candidates))
+            for query, vector, numbers in zip(checked[block], vectors[block], candidates, strict=True):
+                clock = embedding + searching
+                with clock.stage("score"):
+                    ranking = self._score(vector[None], {n: entries[n] for n in numbers if n in entries})
+                results.append(self._result(query, vector, ranking, top, min_relevance, reranker, clock))
+        return results
+
+    def _result(
+        self,
+        query: Query,
+        vector: FloatArray,
+        ranking: _Ranking,
+        top: int,
+        min_relevance: float | None,
+        reranker: Reranker | None,
+        clock: _Clock,
+    ) -> SearchResult:
+        """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
         best_score = ranking.scores[:1]  # empty where there are no candidates
         if reranker is not None and len(ranking.numbers):
             with clock.stage("rerank"):
@@ -131,7 +173,7 @@ class Searcher:
                 ranking = ranking.reordered(reranker.rerank(query, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
         with clock.stage("relevance"):
-            candidates = self._hits(ranking.first(top), vector[0])
+            candidates = self._hits(ranking.first(top), vector)
             believed = bool((self.calibration.relevance(best_score) >= self.model.scoring.min_relevance).any())
         if min_relevance is not None:
             hits = tuple(hit for hit in candidates if hit.relevance >= min_relevance)
@@ -140,16 +182,18 @@ class Searcher:
         closest = candidates[0] if candidates and not hits else None
         return SearchResult(hits, query, self.model.name, clock.seconds(), closest=closest)
 
-    def _candidates(self, vector: FloatArray, limit: int, videos: frozenset[int] | None) -> list[int]:
-        """Return numbers of the videos that may be among the best, from the levels that count for the score."""
+    def _candidates(self, vectors: FloatArray, limit: int, videos: frozenset[int] | None) -> list[set[int]]:
+        """Return for each query (N, D) the numbers of the videos that may be among its best, from the levels that
+        count for the score."""
         weight = self.model.scoring.moment_weight
         levels: list[Level] = []
         if weight < 1:
             levels.append("video")
         if weight > 0:
             levels.append("moment")
-        ids = np.concatenate([self.index.search(vector, limit, Filter(level, videos))[1][0] for level in levels])
-        return [int(number) for number in np.unique(video_of(ids[ids >= 0]))]
+        answers = [self.index.search(vectors, limit, Filter(level, videos))[1] for level in levels]
+        ids = np.concatenate(answers, axis=1)  # (N, candidates)
+        return [set(np.unique(video_of(row[row >= 0])).tolist()) for row in ids]
 
     def _score(self, vector: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
         """Return the candidates with exact scores from their stored vectors, best first."""
@@ -243,16 +287,38 @@ def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
 
 
 def checked_query(query: str | Query) -> Query:
-    """Return a query that any tokenizer can read. Raises UsageError where there is nothing in it.
+    """Return a query that any tokenizer can read. Raises UsageError where there is nothing in it, or it is no sentence.
 
     >>> checked_query("a dog \\ud800").text
     'a dog ?'
     """
-    query = Query(query) if isinstance(query, str) else query
-    text = query.text.encode("utf-8", "replace").decode()  # half characters from a terminal's wrong encoding
+    text = query.text if isinstance(query, Query) else query
+    if not isinstance(text, str):
+        raise UsageError(f"a query is a sentence (str) or a types.Query, not {text!r:.60} ({type(text).__name__})")
+    text = text.encode("utf-8", "replace").decode()  # half characters from a terminal's wrong encoding
     if not text.replace("\0", " ").strip():
         raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
     return Query(text)
+
+
+def checked_top(top: int) -> int:
+    """Return how many hits a search returns at most. Raises UsageError unless that is a whole number from 1 on."""
+    if isinstance(top, bool) or not isinstance(top, int | np.integer):
+        raise UsageError(f"top is a whole number, not {top!r:.60} ({type(top).__name__})")
+    if top < 1:
+        raise UsageError(f"a search returns at least 1 hit, not {top}")
+    return int(top)
+
+
+def checked_relevance(min_relevance: float | None) -> float | None:
+    """Return the least relevance of a hit. Raises UsageError unless it is None or lies in 0..1."""
+    if min_relevance is None:
+        return None
+    if isinstance(min_relevance, bool) or not isinstance(min_relevance, int | float | np.integer | np.floating):
+        raise UsageError(f"min_relevance is a number, not {min_relevance!r:.60} ({type(min_relevance).__name__})")
+    if not 0 <= min_relevance <= 1:
+        raise UsageError(f"min_relevance lies between 0 and 1, not {min_relevance}")
+    return float(min_relevance)
 
 
 def _parts(explanation: Explanation) -> dict[str, float]:
@@ -265,11 +331,21 @@ def _parts(explanation: Explanation) -> dict[str, float]:
 
 
 class _Clock:
-    """Seconds by stage."""
+    """Seconds by stage, of one query or of several together; `spent` came before the clock started."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Mapping[str, float] | None = None, spent: float = 0.0) -> None:
         self._started = time.perf_counter()
-        self._stages: dict[str, float] = {}
+        self._stages = dict(stages or {})
+        self._spent = spent
+
+    def __add__(self, other: _Clock) -> _Clock:
+        """Return a clock, started now, that begins with what both have."""
+        return _Clock(self._stages | other._stages, self._spent + other._spent)
+
+    def share(self, count: int) -> _Clock:
+        """Return a clock with the part of one of `count` queries."""
+        spent = self._spent + time.perf_counter() - self._started
+        return _Clock({name: seconds / count for name, seconds in self._stages.items()}, spent / count)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -282,4 +358,4 @@ class _Clock:
         self._stages |= {f"{stage}.{part}": seconds for part, seconds in parts.items()}
 
     def seconds(self) -> dict[str, float]:
-        return {**self._stages, "total": time.perf_counter() - self._started}
+        return {**self._stages, "total": self._spent + time.perf_counter() - self._started}

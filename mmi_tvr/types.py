@@ -207,6 +207,9 @@ class Hit:
     `score` is the model's own, comparable within one query; `relevance` is in 0..1 and comparable across
     queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `copies` are further paths of the same
     content; `explanation` is there after a re-ranking. `score` is that of the search, re-ranked or not.
+
+    `path` and `copies` name existing files first; `missing` are those of them at which there is no file now, because it
+    was moved or deleted, or because its disk is away. Where `path` itself is missing, all are.
     """
 
     path: Path
@@ -218,6 +221,12 @@ class Hit:
     scores: Mapping[str, float] = field(default_factory=dict)
     copies: tuple[Path, ...] = ()
     explanation: Explanation | None = None
+    missing: tuple[Path, ...] = ()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no file at any of its paths."""
+        return self.path in self.missing
 
 
 def row_ids(video: int, moments: int) -> IdArray:

@@ -68,7 +68,7 @@ def corpus(folder: Path, seed: int = 0) -> list[Odd]:
 
 def outcomes(library: Library, report: IndexReport) -> dict[str, int | str]:
     """What indexing made of each file, by name: its number of key images, or the reason why there are none."""
-    catalogue = library._open()
+    catalogue = library._reader.catalogue()
     by_name: dict[str, int | str] = {path.name: reason for path, reason in report.quarantined}
     for paths, segments in catalogue.entries(catalogue.searchable()).values():
         by_name |= {path.name: len(segments) for path in paths}

@@ -86,12 +86,14 @@ def test_counts_say_what_they_count(catalogue):
     catalogue.set_quarantined(add(catalogue, "cc", D), "no picture")
     catalogue.put_file(Path("/films/e.mp4"), (0, 0), None, "closed to us")
     add(catalogue, "dd", segments=[(0, 4, 2)])  # no file leads to it
+    catalogue.set_meta(unread=6)
     assert catalogue.counts() == CatalogueCounts(
         indexed_contents=1,
         pending_contents=1,
         quarantined_contents=1,
         files=5,
         unreadable_files=1,
+        unread_files=6,
         moments=3,
     )
 

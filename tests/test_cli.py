@@ -185,8 +185,9 @@ def test_changes_are_followed(shell: Shell, tmp_path: Path) -> None:
     assert [Path(path).name for path in report["removed"]] == ["b.mp4"]
     shell("remove", videos / "moved.mp4", "--library", library)
     assert shell.json("status", "--library", library)["videos"] == 0
-    answer = shell("search", "a man", "--library", library)
-    assert "nothing found" in answer.stdout
+    answer = shell("search", "a man", "--library", library, code=3)
+    assert answer.stdout == ""
+    assert "nothing is indexed yet" in answer.stderr
 
 
 def test_evaluate_prints_the_contract(shell: Shell) -> None:

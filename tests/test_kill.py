@@ -109,8 +109,8 @@ def check(path: Path, folder: Path, vision: int = 0) -> None:
         assert status.quarantined == ()
         for name in names:
             assert library.search(name.partition(".")[0], top=1)[0].path.name == name
-        catalogue = library._open()
-        index = library._current_searcher(catalogue).index
+        catalogue = library._reader.catalogue()
+        index = library._reader.searcher(catalogue).index
         assert index.ids().tolist() == catalogue.expected_ids().tolist()
         assert len(catalogue.content_hashes()) == len(names)
         features = Counter(key.partition("-")[0] for key in FeatureCache(path / "features"))

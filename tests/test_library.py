@@ -120,12 +120,12 @@ def test_a_library_forgets_everything_of_what_is_gone(folder, library):
 
 def test_answers_about_a_video_go_with_its_last_file(folder, library):
     library.index(folder)
-    hashes = sorted(library._open().content_hashes())
+    hashes = sorted(library._reader.catalogue().content_hashes())
     with SkeletonStore(library.path / SKELETONS_FILE) as store:
         store.put([(content, "question", "answer") for content in hashes])
     (folder / "part0" / "red.mp4").unlink()
     library.index(folder)
-    remaining = library._open().content_hashes()
+    remaining = library._reader.catalogue().content_hashes()
     with SkeletonStore(library.path / SKELETONS_FILE) as store:
         assert {content for content, _ in store.get(hashes, ["question"])} == set(remaining) < set(hashes)
 
@@ -135,8 +135,8 @@ def test_remove_forgets_files_and_folders(folder, library):
     assert library.remove(folder / "part0" / "red.mp4") == ((folder / "part0" / "red.mp4").resolve(),)
     assert len(library.remove(folder / "part1")) == 2
     assert library.status().videos == 1
-    catalogue = library._open()
-    assert library._current_searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
+    catalogue = library._reader.catalogue()
+    assert library._reader.searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
     with pytest.raises(UsageError, match="knows nothing of it"):
         library.remove(folder / "part1")
     library.remove(folder)
@@ -321,7 +321,7 @@ def test_a_newer_catalogue_is_refused(tmp_path):
     assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(UsageError, match="made by a newer"):
+    with pytest.raises(UsageError, match=r"a newer mmi-tvr made this library .* version 99, this program"):
         Catalogue(path)
 
 

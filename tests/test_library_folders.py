@@ -167,9 +167,9 @@ class FolderMachine(RuleBasedStateMachine):
         assert report.changed == sum(before.get(name, colour) != colour for name, colour in self.folder.items())
         assert report.moved + len(report.removed) == len(before.keys() - self.folder.keys())
         self.indexed = dict(self.folder)
-        catalogue = self.library._open()
+        catalogue = self.library._reader.catalogue()
         assert len(catalogue.content_hashes()) == self.library.status().videos == len(set(self.folder.values()))
-        assert self.library._current_searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
+        assert self.library._reader.searcher(catalogue).index.ids().tolist() == catalogue.expected_ids().tolist()
 
     @rule(colour=colours)
     def search(self, colour: str) -> None:

@@ -19,7 +19,7 @@ from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.components import Components, LoadedModel
 from mmi_tvr.library.reading import ReadIndex, StateChanged
 from mmi_tvr.library.video_lookup import VideoLookup
-from mmi_tvr.types import Filter
+from mmi_tvr.types import Filter, Query
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def reader(folder, library):
 @pytest.fixture
 def attempts(reader, monkeypatch):
     """Counts how often the reader searches."""
-    search = Mock(wraps=reader._search)
-    monkeypatch.setattr(reader, "_search", search)
+    search = Mock(wraps=reader._reader.search_once)
+    monkeypatch.setattr(reader._reader, "search_once", search)
     return search
 
 
@@ -54,18 +54,37 @@ class FailingModel(FakeModel):
 # What is answered at once
 
 
+def test_what_a_model_cannot_do_is_answered_at_once(reader, attempts):
+    with pytest.raises(UsageError, match="fake has no language model to re-rank with"):
+        reader.search("red", rerank=True)
+    assert attempts.call_count == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"top": 0}, "at least 1 hit, not 0"),
+        ({"top": "3"}, r"top is a whole number, not '3' \(str\)"),
+        ({"top": True}, "top is a whole number"),
+        ({"top": 2.0}, "top is a whole number"),
         ({"min_relevance": 1.5}, "min_relevance lies between 0 and 1"),
-        ({"rerank": True}, "fake has no language model to re-rank with"),
+        ({"min_relevance": "0.5"}, r"min_relevance is a number, not '0.5' \(str\)"),
+        ({"rerank": "yes"}, r"rerank is True or False, not 'yes' \(str\)"),
+        ({"query": 5}, r"a query is a sentence \(str\), a types.Query, or a list of such, not 5 \(int\)"),
+        ({"query": None}, "a query is a sentence"),
+        ({"query": b"red"}, r"a query is a sentence .* not b'red' \(bytes\)"),
+        ({"query": {"red"}}, r"not \{'red'\} \(set\)"),
+        ({"query": []}, "the list of queries is empty"),
+        ({"query": ["red", 5]}, r"a query is a sentence \(str\) or a types.Query, not 5 \(int\)"),
+        ({"query": ["red", ["blue"]]}, r"not \['blue'\] \(list\)"),
+        ({"query": ["red", " "]}, "the query is empty"),
+        ({"query": Query(7)}, r"a query is a sentence .* not 7 \(int\)"),
     ],
 )
-def test_a_wrong_argument_is_answered_at_once(reader, attempts, arguments, message):
+def test_a_wrong_argument_is_answered_before_anything_is_opened(reader, attempts, arguments, message):
     with pytest.raises(UsageError, match=message):
-        reader.search("red", **arguments)
-    assert attempts.call_count == 1
+        reader.search(**{"query": "red", **arguments})
+    assert attempts.call_count == 0
 
 
 def test_an_empty_query_is_answered_before_anything_is_opened(reader, attempts):
@@ -76,8 +95,8 @@ def test_an_empty_query_is_answered_before_anything_is_opened(reader, attempts):
 
 def test_a_library_that_is_not_there_is_looked_for_once(tmp_path, monkeypatch):
     absent = Library(tmp_path / "none")
-    search = Mock(wraps=absent._search)
-    monkeypatch.setattr(absent, "_search", search)
+    search = Mock(wraps=absent._reader.search_once)
+    monkeypatch.setattr(absent._reader, "search_once", search)
     with pytest.raises(UsageError, match="no library is here"):
         absent.search("red")
     assert search.call_count == 1
@@ -94,9 +113,9 @@ def test_a_bug_of_the_model_runs_once_and_is_not_disguised(folder, library, erro
 
 
 def test_a_model_that_cannot_be_made_is_tried_once(reader, monkeypatch):
-    monkeypatch.setattr(reader, "_model", Section(name="absent"))
-    search = Mock(wraps=reader._search)
-    monkeypatch.setattr(reader, "_search", search)
+    monkeypatch.setattr(reader._reader, "model", Section(name="absent"))
+    search = Mock(wraps=reader._reader.search_once)
+    monkeypatch.setattr(reader._reader, "search_once", search)
     with pytest.raises(UsageError, match="no models is called 'absent'"):
         reader.search("red")
     assert search.call_count == 1
@@ -225,7 +244,7 @@ def test_an_index_is_read_as_it_is():
 def test_a_calibration_that_fails_leaves_no_index_open(reader, monkeypatch):
     close = Mock()
     monkeypatch.setattr(ReadIndex, "close", close)
-    monkeypatch.setattr(reader, "_calibrate", Mock(side_effect=ZeroDivisionError))
+    monkeypatch.setattr(reader._reader, "calibrate", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
         reader.search("red")
     assert close.call_count == 1
@@ -273,37 +292,37 @@ def test_the_model_that_indexed_also_searches(folder, library, monkeypatch):
 
 def test_a_loaded_model_is_kept_for_its_own_vectors_alone(reader):
     reader.search("red")
-    catalogue = reader._open()
-    assert reader._loaded_model(catalogue) is reader._loaded.model
-    catalogue.set_meta(fingerprint="of-another")
-    assert reader._loaded_model(catalogue) is None
+    catalogue = reader._reader.catalogue()
+    models = reader._models
+    assert models.maker_of(catalogue.meta("fingerprint")) is models.latest.model
+    assert models.maker_of("of-another") is None
 
 
 def test_a_reranker_is_built_again_when_its_section_or_model_changes(reader, monkeypatch):
-    model, catalogue = FakeModel(), reader._open()
+    model, catalogue = FakeModel(), reader._reader.catalogue()
     loaded = LoadedModel(model, plugins.build("keyimages", "uniform"), "fingerprint")
     monkeypatch.setattr(Components, "load", lambda components: loaded)
     build = Mock(side_effect=lambda *arguments, **context: object())
     monkeypatch.setattr(plugins, "build", build)
-    first = reader._current_reranker(catalogue, model, True)
-    assert reader._current_reranker(catalogue, model, True) is first
-    assert reader._current_reranker(catalogue, model, None) is None  # the library's settings do not want it
-    assert reader._current_reranker(catalogue, model, False) is None
+    first = reader._reader.reranker(catalogue, model, True)
+    assert reader._reader.reranker(catalogue, model, True) is first
+    assert reader._reader.reranker(catalogue, model, None) is None  # the library's settings do not want it
+    assert reader._reader.reranker(catalogue, model, False) is None
     catalogue.set_meta(rerank={"name": "skeleton", "depth": 3})
-    second = reader._current_reranker(catalogue, model, None)
+    second = reader._reader.reranker(catalogue, model, None)
     assert second is not first
     assert build.call_args.args[2]["depth"] == 3
-    assert reader._current_reranker(catalogue, model, False) is None
-    third = reader._current_reranker(catalogue, FakeModel(), None)
+    assert reader._reader.reranker(catalogue, model, False) is None
+    third = reader._reader.reranker(catalogue, FakeModel(), None)
     assert third is not second
     assert build.call_count == 3
 
 
 def test_a_video_that_is_forgotten_while_it_is_looked_up_starts_the_search_again(reader, monkeypatch):
     reader.search("red")
-    catalogue = reader._open()
+    catalogue = reader._reader.catalogue()
     [number, *_] = catalogue.searchable()
-    loaded = reader._loaded
+    loaded = reader._models.latest
     lookup = VideoLookup(reader.path / "features", lambda: catalogue, loaded.model, loaded.key_image_method)
     assert list(lookup([number])) == [number]
     monkeypatch.setattr(Catalogue, "hashes_of", lambda catalogue, numbers: {})

@@ -94,7 +94,7 @@ def test_a_reranker_reorders_and_invents_nothing(folder, library):
             return [Explanation((), (), 0.5, float(cosine), -float(cosine)) for cosine in cosines]
 
     library.index(folder)
-    searcher = library._current_searcher(library._open())
+    searcher = library._reader.searcher(library._reader.catalogue())
     plain = searcher.search("red", top=9)
     turned = searcher.search("red", top=9, reranker=Backwards())
     assert [hit.path for hit in turned] == [plain[at].path for at in (2, 1, 0, 3)]

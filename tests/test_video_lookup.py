@@ -21,7 +21,7 @@ def looked_up(folder, library):
     """The view of the red video, its segments, and the model that would make its features once more."""
     library.index(folder)
     with Library(library.path, model=FakeModel(), relevance=clipped) as reader:
-        catalogue, model = reader._open(), FakeModel()
+        catalogue, model = reader._reader.catalogue(), FakeModel()
         method = plugins.build("keyimages", "disparity")
         [number] = [
             number
@@ -69,7 +69,7 @@ def test_lost_features_are_made_once_more_from_a_file_that_is_there(folder, libr
 def test_of_several_copies_one_that_is_there_is_read(folder, library):
     shutil.copy(folder / "part0" / "red.mp4", folder / "zzz.mp4")
     library.index(folder)
-    catalogue, model = library._open(), FakeModel()
+    catalogue, model = library._reader.catalogue(), FakeModel()
     lookup = VideoLookup(library.path / "none", lambda: catalogue, model, plugins.build("keyimages", "disparity"))
     views = lookup(catalogue.searchable())
     (folder / "part0" / "red.mp4").unlink()

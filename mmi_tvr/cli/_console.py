@@ -39,6 +39,7 @@ from ..utils.device import calm_threads
 from ..utils.printable import printable
 from ..utils.wording import time_span
 
+NOTHING_INDEXED = 3  # exit code of a search where there is nothing to search yet
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _WRONG_USE = cast(type[Exception], typer.BadParameter.__base__)  # UsageError of the parser that typer carries
 
@@ -118,9 +119,9 @@ def command() -> Iterator[None]:
     except _WRONG_USE as error:
         _fail_to_parse(error)
     except MmiTvrError as error:
-        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except OSError as error:  # a full disk, a folder that may not be written
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except KeyboardInterrupt:
         say(_HOW_TO_GO_ON)
         sys.exit(interruption.EXIT_CODE)
@@ -157,7 +158,8 @@ def run_alone(function: Callable[..., None]) -> None:
         invoke(app)
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def fail(message: str, code: int) -> NoReturn:
+    """End the command with one line on stderr and an exit code."""
     say(f"[red]error:[/] {escape(message)}")
     sys.exit(code)
 
@@ -168,7 +170,7 @@ def _fail_to_parse(error: Any) -> NoReturn:
         sys.exit(error.exit_code)
     message = error.format_message().rstrip(".")
     help_page = f"; help: {error.ctx.command_path} --help" if error.ctx else ""
-    _fail(f"{message[:1].lower()}{message[1:]}{help_page}", error.exit_code)
+    fail(f"{message[:1].lower()}{message[1:]}{help_page}", error.exit_code)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

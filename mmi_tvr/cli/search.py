@@ -14,16 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import config
-from ..errors import UsageError
+from ..errors import LibraryMissing, UsageError
 from ..library import DescribeReport, IndexReport, Library, Status
 from ..report import answer_table, clock_time, key_image_times, search_page, time_range, verdict
-from ..search import SearchResult
+from ..search import Coverage, SearchResult
 from ..types import Explanation, Hit
 from ..utils import files
 from ..utils.printable import printable
 from ..utils.wording import counted
 from ._console import (
     MIN_SCORE_NOTICE,
+    NOTHING_INDEXED,
     ConfigOption,
     DownloadOption,
     ForceOption,
@@ -34,6 +35,7 @@ from ._console import (
     SetOption,
     announce,
     chosen_model,
+    fail,
     out,
     print_json,
     say,
@@ -135,7 +137,10 @@ def search(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the moment that TEXT describes."""
+    """Find the moment that TEXT describes.
+
+    Exit code 0: hits, or nothing found; 3: nothing is indexed yet, or there is no library; 2: wrong use; 1: failed.
+    """
     query = _one_text(text)
     if explain and rerank is False:
         raise UsageError("--explain shows what --rerank found; leave out --no-rerank")
@@ -144,18 +149,21 @@ def search(
         min_relevance = min_score if min_relevance is None else min_relevance
     if html:
         files.check_output(html, files.PAGE_MARK, force)
-    with Library(library, settings=config.load(settings, set_ or ())) as opened:
-        result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
-    if result.coverage.pending:
-        command = f"mmi-tvr index --library {escape(str(library))}"
-        say(f"not indexed yet: {counted(result.coverage.pending, 'video')}; {command} goes on")
+    try:
+        with Library(library, settings=config.load(settings, set_ or ())) as opened:
+            result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
+    except LibraryMissing as error:
+        fail(str(error), NOTHING_INDEXED)
+    _say_coverage(result.coverage, library)
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
         say(f"page: {escape(str(html))}")
     if as_json:
         print_json(_search_document(result))
-    else:
+    elif result.coverage.searched:
         print_hits(result, explain)
+    if not result.coverage.searched:
+        raise typer.Exit(NOTHING_INDEXED)
 
 
 def _one_text(words: Sequence[str]) -> str:
@@ -210,6 +218,7 @@ def _status_document(state: Status) -> dict[str, object]:
         "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
         "writer": state.writer,
         "rebuilding": state.rebuilding,
+        "writable": state.writable,
     }
 
 
@@ -225,6 +234,8 @@ def _print_status(state: Status) -> None:
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
     }
+    if not state.writable:
+        rows["read-only"] = "this library can be searched, and cannot be written where it lies"
     if state.rebuilding is not None:
         rows["rebuilding"] = (
             f"{counted(state.rebuilding, 'video')} to go (mmi-tvr index goes on); until then, searches find the old"
@@ -294,12 +305,29 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         say(_PROBE)
 
 
+def _say_coverage(coverage: Coverage, library: Path) -> None:
+    """Say what a search could not look at, and what to do."""
+    if not coverage.searched:
+        unusable = counted(coverage.quarantined, "file")
+        why = f" ({unusable} cannot be used: mmi-tvr status says why)" if coverage.quarantined else ""
+        to_do = "--library" if coverage.pending else "DIR --library"
+        say(f"nothing is indexed yet in {escape(str(library))}{why}: mmi-tvr index {to_do} {escape(str(library))}")
+    if coverage.pending:
+        pending = counted(coverage.pending, "video")
+        say(f"not indexed yet: {pending}; mmi-tvr index --library {escape(str(library))} goes on")
+
+
 def _search_document(result: SearchResult) -> dict[str, object]:
     return {
         "query": result.query.text,
         "model": result.model,
         "hits": [_hit_document(hit) for hit in result],
         "closest": _hit_document(result.closest) if result.closest else None,
+        "coverage": {
+            "searched": result.coverage.searched,
+            "pending": result.coverage.pending,
+            "quarantined": result.coverage.quarantined,
+        },
         "seconds": dict(result.seconds),
     }
 
@@ -314,6 +342,8 @@ def _hit_document(hit: Hit) -> dict[str, object]:
         "relevance": hit.relevance,
         "scores": dict(hit.scores),
         "also": [str(path) for path in hit.copies],
+        "missing": hit.is_missing,
+        "also_missing": [str(path) for path in hit.copies if path in hit.missing],
     }
     if hit.explanation:
         document["skeleton"] = hit.explanation.as_dict()
@@ -336,12 +366,20 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
     for rank, hit in enumerate(result, 1):
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
-        copies = f"  (+{counted(len(hit.copies), 'copy', 'copies')})" if hit.copies else ""
         numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
-        out.print(f"{numbers}{printable(hit.path)}{copies}", markup=False)
+        out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}", markup=False)
         if explain and hit.explanation:
             _print_explanation(hit.explanation)
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")
+
+
+def _file_remark(hit: Hit) -> str:
+    """Return what stands behind the path of a hit: whether its file is missing, and its copies."""
+    remarks = ["missing"] if hit.is_missing else []
+    if hit.copies:
+        missing = sum(path in hit.missing for path in hit.copies)
+        remarks.append(f"+{counted(len(hit.copies), 'copy', 'copies')}" + (f", {missing} missing" if missing else ""))
+    return f"  ({'; '.join(remarks)})" if remarks else ""
 
 
 def _joint_score(hit: Hit) -> str:

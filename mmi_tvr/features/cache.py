@@ -74,7 +74,6 @@ class FeatureCache:
 
     def __init__(self, root: str | Path, tidy: bool = True) -> None:
         self.root = Path(root)
-        self.root.mkdir(parents=True, exist_ok=True)
         self._shards: dict[str, str] = {}  # key -> the shard that holds it
         self._open(tidy)
 
@@ -132,6 +131,7 @@ class FeatureCache:
             for name, array in features.arrays.items():
                 tensors[f"{key}/arrays/{name}"] = np.ascontiguousarray(array)
         shard = f"{digest(*sorted(batch))}.safetensors"
+        self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(self.root / shard, save(tensors, metadata={"keys": json.dumps(list(batch))}))
         with (self.root / MANIFEST).open("a", encoding="utf-8") as manifest:
             manifest.write(_manifest_line(shard, list(batch)))

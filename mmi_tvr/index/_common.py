@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import IndexMismatch, IndexMissing, UsageError
 from ..types import Filter, FloatArray, IdArray, Level, moment_of, video_of
 from ..utils.wording import counted
 
+PADDED = 1_000  # rows up to which an answer has as many as were asked for, however few vectors are stored
 UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
 # The file that tells whose folder it is.
 _MARKER_FILES = {"manifest.json": "flat or faiss", "milvus.db": "milvus", "milvus.json": "milvus on a server"}
@@ -59,10 +61,17 @@ def checked_pairs(ids: ArrayLike, vectors: ArrayLike, dim: int) -> tuple[IdArray
     return id_array, rows
 
 
-def checked_limit(limit: int) -> int:
-    """Return the number of rows that a search returns per query. UsageError below 1."""
+def checked_limit(limit: int, count: Callable[[], int] | None = None) -> int:
+    """Return the number of rows that a search returns per query. UsageError below 1.
+
+    Args:
+        limit: what a caller asks for.
+        count: counts the stored vectors, of which no more are returned; it is called only for a limit beyond PADDED.
+    """
     if limit < 1:
         raise UsageError(f"a search returns at least 1 row per query, not {limit}")
+    if count is not None and limit > PADDED:
+        return max(PADDED, min(int(limit), count()))
     return int(limit)
 
 

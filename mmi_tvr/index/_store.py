@@ -100,6 +100,11 @@ class VectorStore:
         return self._ids[: self.rows]
 
     @property
+    def live(self) -> int:
+        """Count the rows that are not deleted."""
+        return self.rows - self.dead
+
+    @property
     def vectors(self) -> FloatArray:
         if len(self._map) < self.rows:
             self._map = self._mapped(self.rows)

@@ -55,9 +55,9 @@ class FaissIndex(FlatIndex):
         self._growable = False  # a graph on a memory map is open at once and costs no memory, but cannot grow
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        """Return scores and ids (N, limit) as `FlatIndex.search`, from the graph where that is faster."""
-        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
+        """Return scores and ids (N, k) as `FlatIndex.search`, from the graph where that is faster."""
         store, allowed = self.store, self.allowed(where)
+        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit, lambda: store.live)
         graph = self._read_graph()
         covered = min(graph.ntotal, store.rows) if graph is not None else 0
         allowed_covered = covered if allowed is None else int(np.count_nonzero(allowed[:covered]))

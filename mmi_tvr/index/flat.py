@@ -55,8 +55,8 @@ class FlatIndex:
         return len(rows)
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        """Return scores and ids (N, limit), best first, ties by smaller id, padded with -inf and -1."""
-        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
+        """Return scores and ids (N, k), best first, ties by smaller id, padded with -inf and -1 (`protocols.Index`)."""
+        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit, lambda: self.store.live)
         return _exact.search(self.store.vectors, self.store.ids, queries, limit, self.allowed(where))
 
     def get(self, ids: IdArray) -> FloatArray:

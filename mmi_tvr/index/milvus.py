@@ -134,8 +134,8 @@ class MilvusIndex:
         return len(known)
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        """Return scores and ids (N, limit), best first, ties by smaller id, padded with -inf and -1."""
-        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit)
+        """Return scores and ids (N, k), best first, ties by smaller id, padded with -inf and -1 (`protocols.Index`)."""
+        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit, self.count)
         best = nothing_found(len(queries), limit)
         for first in range(0, len(queries), _QUERIES):
             batch = slice(first, first + _QUERIES)

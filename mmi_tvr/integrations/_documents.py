@@ -1,44 +1,43 @@
-"""A library behind a thread of its own, and its hits as the plain values that documents of other frameworks carry."""
+"""A library with the options of its searches, and its hits as the plain values that documents elsewhere carry."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import LibraryMissing
 from ..library import Library
-from ..library.core import ModelLike
+from ..library.arguments import ModelLike
 from ..report.explanation import answer_text
+from ..search import SearchResult
 from ..types import Hit
 
 
-class ThreadBoundLibrary:
-    """A library that can be searched from any thread, or event loop.
-
-    A Library belongs to one thread, and these frameworks search from whichever they like: one worker thread opens it,
-    searches, and closes it.
-    """
+class SearchedLibrary:
+    """A library that frameworks search from whichever thread or event loop they like, always with the same options."""
 
     def __init__(self, library: str | os.PathLike[str], model: ModelLike, options: Mapping[str, Any]) -> None:
         """Check that a library is there. model: as for a Library; options: of `Library.search`, besides the query."""
-        path = Path(os.path.expanduser(library))
-        if not Library(path).exists:
-            raise UsageError(f"{path}: no library is here; make one: mmi-tvr index DIR --library {path}")
+        self._library = Library(library, model=model)
+        if not self._library.exists:
+            path = self._library.path
+            raise LibraryMissing(f"{path}: no library is here; make one: mmi-tvr index DIR --library {path}")
         self._options = dict(options)
-        self._library = Library(path, model=model)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
 
-    def submit(self, query: str) -> Future[Sequence[Hit]]:
-        """Start a search; the future holds its hits."""
-        return self._worker.submit(lambda: self._library.search(query, **self._options).hits)
+    def search(self, query: str) -> Sequence[Hit]:
+        """Return the hits of a query."""
+        result: SearchResult = self._library.search(query, **self._options)
+        return result.hits
+
+    async def asearch(self, query: str) -> Sequence[Hit]:
+        """Return the hits of a query, while the event loop goes on."""
+        result: SearchResult = await self._library.asearch(query, **self._options)
+        return result.hits
 
     def close(self) -> None:
-        """Close the library. Nothing can be searched afterwards."""
-        self._worker.submit(self._library.close)
-        self._worker.shutdown()
+        """Close the library."""
+        self._library.close()
 
 
 def page_text(hit: Hit) -> str:

@@ -20,7 +20,7 @@ from ..encoder import Encoder
 from ..errors import LibraryBusy, MediaError, UsageError
 from ..library.catalogue import Catalogue
 from ..library.components import Components
-from ..library.core import CATALOGUE
+from ..library.searching import CATALOGUE
 from ..protocols import Index
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Sample, row_ids
@@ -40,7 +40,7 @@ def of_library(library: str | os.PathLike[str], *, moments: bool = False) -> Any
     meanwhile.
     """
     folder = Path(os.path.expanduser(library))
-    catalogue = Catalogue(folder / CATALOGUE)
+    catalogue = Catalogue.open_to_read(folder / CATALOGUE)
     try:
         index = Components(folder, catalogue, config.from_values({}), None).open_index(create=False)
         numbers = catalogue.searchable()

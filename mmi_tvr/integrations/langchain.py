@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from ..utils.installation import require
-from ._documents import ThreadBoundLibrary, metadata, moment_id, page_text
+from ._documents import SearchedLibrary, metadata, moment_id, page_text
 
 _NAME = "LangChainVideoRetriever"
 
@@ -47,10 +47,10 @@ def _retriever_class() -> type[Any]:
 
         def model_post_init(self, context: Any, /) -> None:
             options = {"top": self.top, "min_relevance": self.min_relevance, "rerank": self.rerank}
-            self._library = ThreadBoundLibrary(self.library, self.model, options)
+            self._library = SearchedLibrary(self.library, self.model, options)
 
         def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Any]:
-            hits = self._library.submit(query).result()
+            hits = self._library.search(query)
             return [
                 documents.Document(id=moment_id(hit), page_content=page_text(hit), metadata=metadata(hit))
                 for hit in hits

@@ -11,7 +11,6 @@ The class is built at its first import, so that the package needs LlamaIndex now
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Any
 
 from ..types import Hit
 from ..utils.installation import require
-from ._documents import ThreadBoundLibrary, metadata, moment_id, page_text
+from ._documents import SearchedLibrary, metadata, moment_id, page_text
 
 _NAME = "LlamaIndexVideoRetriever"
 _PROGRAM_KEYS = ["explanation", "also"]  # for programs: a language model reads the answers in the text
@@ -55,15 +54,15 @@ def _retriever_class() -> type[Any]:
             **base: Any,
         ) -> None:
             super().__init__(**base)
-            self._library = ThreadBoundLibrary(
+            self._library = SearchedLibrary(
                 library, model, {"top": top, "min_relevance": min_relevance, "rerank": rerank}
             )
 
         def _retrieve(self, query_bundle: Any) -> list[Any]:
-            return _nodes(schema, self._library.submit(query_bundle.query_str).result())
+            return _nodes(schema, self._library.search(query_bundle.query_str))
 
         async def _aretrieve(self, query_bundle: Any) -> list[Any]:
-            return _nodes(schema, await asyncio.wrap_future(self._library.submit(query_bundle.query_str)))
+            return _nodes(schema, await self._library.asearch(query_bundle.query_str))
 
         def close(self) -> None:
             """Close the library."""

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MmiTvrError, UsageError
+from ..errors import LibraryMissing, MmiTvrError, UsageError
 from ..search import VideoEntry
 from ..types import MOMENT_BITS, Embeddings, IdArray
+from ..utils.sqlite import ReadOnlyDatabase, file_stamp, in_memory, is_writable, open_read_only, open_to_write
 from .migrations import LATEST, migrate, schema_version
 from .scan import Root
 
@@ -52,6 +53,7 @@ class CatalogueCounts:
 
     - `indexed_contents`, `pending_contents`, `quarantined_contents`: different videos, by state; copies count once.
     - `files`: paths, copies and unreadable ones included; `unreadable_files`: those that have no content.
+    - `unread_files`: files that the last scan came upon and whose bytes were not read yet.
     - `moments`: key images with a vector of their own, of all contents.
     """
 
@@ -60,49 +62,90 @@ class CatalogueCounts:
     quarantined_contents: int
     files: int
     unreadable_files: int
+    unread_files: int
     moments: int
 
 
 class Catalogue:
     """An open catalogue. Reads see the last commit; `transaction()` commits several writes together."""
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        """Open the catalogue in the file `path`, or make it where `create` is true.
+    def __init__(self, path: Path, create: bool = False, read_only: bool = False) -> None:
+        """Open the catalogue in the file `path`.
 
-        Raises UsageError where there is none, or a newer program made it; MmiTvrError where it is no catalogue.
+        One of an older version is brought up to date: in the file, or where nothing may be written, in memory.
+
+        Args:
+            path: the file.
+            create: make it where there is none.
+            read_only: write nothing, neither to it nor next to it; for folders in which that is not possible.
+
+        Raises:
+            UsageError: there is none, or a newer program made it.
+            MmiTvrError: it is no catalogue, or cannot be read.
         """
         self.path = path
-        if not create and not path.is_file():
-            raise UsageError(f"{path.parent}: no library is here; make one: mmi-tvr index DIR --library {path.parent}")
+        if not create:
+            self.require_file(path)
         try:
-            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-        except sqlite3.Error as error:
+            self._identity = _identity(path)
+            database = open_read_only(path) if read_only else ReadOnlyDatabase(open_to_write(path))
+        except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
+        self._db, self._stamp = database.connection, database.stamp
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing; a power cut the last commits
             self._db.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
+            self._migrate(read_only)
         except BaseException as error:
             self.close()
             if isinstance(error, sqlite3.Error):
                 raise self._unusable(error) from error
             raise
 
-    def _unusable(self, error: sqlite3.Error) -> MmiTvrError:
+    @classmethod
+    def open_to_read(cls, path: Path) -> Catalogue:
+        """Open a catalogue that is only read, wherever it lies. Raises as the constructor does."""
+        cls.require_file(path)
+        return cls(path, read_only=not is_writable(path))
+
+    @staticmethod
+    def require_file(path: Path) -> None:
+        """Raise LibraryMissing where there is no catalogue, MmiTvrError where its folder cannot be read."""
+        try:
+            is_file = path.is_file()
+        except OSError as error:
+            raise MmiTvrError(f"{path.parent}: cannot be read ({error.strerror})") from error
+        if not is_file:
+            folder = path.parent
+            raise LibraryMissing(f"{folder}: no library is here; make one: mmi-tvr index DIR --library {folder}")
+
+    def _unusable(self, error: Exception) -> MmiTvrError:
         return MmiTvrError(f"{self.path}: not usable as the catalogue of a library ({error})")
 
     def close(self) -> None:
         self._db.close()
 
-    def _migrate(self) -> None:
-        if schema_version(self._db) == LATEST:
+    def is_outdated(self) -> bool:
+        """Return whether the file has been replaced, or has changed in a way that this connection does not notice."""
+        if self._stamp is not None and file_stamp(self.path) != self._stamp:
+            return True
+        return _identity(self.path) != self._identity
+
+    def _migrate(self, read_only: bool) -> None:
+        version = schema_version(self._db)
+        if version == LATEST:
             return
+        if version > LATEST:
+            raise UsageError(
+                f"{self.path}: a newer mmi-tvr made this library (its catalogue has version {version}, this program "
+                f"reads up to {LATEST}): upgrade mmi-tvr"
+            )
+        if read_only:
+            file, self._db = self._db, in_memory(self._db)
+            file.close()
+            self._stamp = self._stamp or file_stamp(self.path)
         with self.transaction():
-            # Read again inside the transaction: another process may have been faster.
-            if schema_version(self._db) > LATEST:
-                raise UsageError(f"{self.path}: made by a newer mmi-tvr than this one; use that, or update this one")
-            migrate(self._db)
+            if schema_version(self._db) < LATEST:  # another process may have been faster
+                migrate(self._db)
 
     def _single_value(self, sql: str, *values: object) -> Any:
         """Return the first column of the first row, or None where there is no row."""
@@ -314,12 +357,22 @@ class Catalogue:
             quarantined_contents=contents.get("quarantined", 0),
             files=self._single_value("SELECT COUNT(*) FROM files"),
             unreadable_files=self._single_value("SELECT COUNT(*) FROM files WHERE content IS NULL"),
+            unread_files=self.meta("unread", 0),
             moments=self._single_value("SELECT COUNT(*) FROM moments"),
         )
 
     def duration(self) -> float:
         """Return the seconds of video that can be searched."""
         return float(self._single_value("SELECT COALESCE(SUM(duration), 0) FROM contents WHERE state = 'indexed'"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _to_bytes(path: Path) -> bytes:

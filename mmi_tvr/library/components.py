@@ -8,7 +8,6 @@ what made the vectors; absent until the first embedding), `dim`, `vectors` (the 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import plugins
@@ -17,21 +16,20 @@ from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
 from .catalogue import Catalogue
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A ready model, the method that chooses key images for it, and the fingerprint of the vectors that both make."""
-
-    model: Model
-    key_image_method: KeyImageMethod
-    fingerprint: str
+from .turns import LoadedModel, SharedModels
 
 
 class Components:
     """Decides which settings hold, makes the model when it is first needed, and opens the index."""
 
-    def __init__(self, folder: Path, catalogue: Catalogue, settings: Settings, model: Model | Section | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        catalogue: Catalogue,
+        settings: Settings,
+        model: Model | Section | None,
+        models: SharedModels | None = None,
+    ) -> None:
         """Decide which settings hold; nothing is loaded yet.
 
         Args:
@@ -39,7 +37,9 @@ class Components:
             catalogue: its open catalogue, or that of a rebuild.
             settings: of these, what was set explicitly goes before what the library was made with.
             model: a ready model, or a section that goes before the one of `settings`.
+            models: loads the models that settings name.
         """
+        self.models = models or SharedModels()
         self.folder = folder
         self.catalogue = catalogue
         self.device = settings.device
@@ -116,6 +116,7 @@ class Components:
             maker_name = self.catalogue.meta("model", "another model")
             present, requested = f"{maker_name} ({maker})", f"{self.loaded.model.name} ({fingerprint})"
             raise IndexMismatch(self._mismatch("its vectors were made by", present, requested))
+        self.models.latest = self.loaded
         return self.loaded
 
     def make_index(self, dim: int) -> Index:
@@ -184,12 +185,9 @@ class Components:
     def _make_model(self) -> LoadedModel:
         keyimages = self.section("keyimages")
         method: KeyImageMethod = plugins.build("keyimages", keyimages.name, keyimages.options)
-        if self._ready_model is not None:
-            model = self._ready_model
-        else:
-            from .. import models
-
-            model = models.make(self.section("model"), self.device)
+        model = self._ready_model
+        if model is None:
+            model = self.models.get(self.section("model"), self.device)
         return LoadedModel(model, method, embedding_fingerprint(model, method))
 
     def _mismatch(self, problem: str, present: str, requested: str) -> str:

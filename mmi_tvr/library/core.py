@@ -2,61 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import overload
 
-from .. import plugins
 from ..config import Section, Settings
-from ..errors import LibraryBusy, MmiTvrError, UsageError
-from ..protocols import Index, Model, RelevanceCalibration, Reranker
-from ..rerank import rerank_section
-from ..search import Coverage, Searcher, SearchResult, calibration_of, checked_query
-from ..skeletons.store import SKELETONS_FILE, SkeletonStore
+from ..errors import LibraryReadOnly, UsageError
+from ..protocols import Model
+from ..search import SearchResult, calibration_of, checked_query, checked_relevance, checked_top
+from ..skeletons.store import SKELETONS_FILE
 from ..types import Query
-from ..utils.progress import Progress, Silent
+from ..utils.progress import Progress
+from ..utils.sqlite import is_writable
 from . import rebuild as rebuilding
+from .arguments import (
+    Calibrate,
+    ModelLike,
+    Paths,
+    checked_calibration,
+    checked_flag,
+    checked_model,
+    checked_path,
+    checked_paths,
+    checked_patterns,
+    checked_progress,
+    checked_seconds,
+    checked_settings,
+    shown,
+)
 from .catalogue import Catalogue
-from .components import Components, LoadedModel
+from .components import Components
 from .describing import describe
 from .indexing import FEATURES, Indexing
-from .lock import HOLDER, LOCK, writer, writing
-from .reading import StateChanged, open_to_read
+from .lock import HOLDER, LOCK, writing
 from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
-from .video_lookup import VideoLookup
+from .searching import CATALOGUE, LibraryReader, SearchOptions
+from .turns import SharedModels
 
-CATALOGUE = "catalogue.sqlite"
 _LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors")
-_SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-ModelLike = Model | Section | str | None
-Calibrate = Callable[[Model, Index], RelevanceCalibration]
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenSearcher:
-    """A searcher, and the version of the catalogue that it was made for."""
-
-    searcher: Searcher
-    catalogue_version: int
-
-    @property
-    def index(self) -> Index:
-        return self.searcher.index
-
-
-@dataclass(frozen=True, slots=True)
-class _BuiltReranker:
-    """A re-ranker, and what it was built from."""
-
-    reranker: Reranker
-    section: Section
-    model: Model
+_QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
 
 class Library:
@@ -64,9 +58,11 @@ class Library:
 
     >>> Library("/none").search("a dog runs")
     Traceback (most recent call last):
-    mmi_tvr.errors.UsageError: /none: no library is here; make one: mmi-tvr index DIR --library /none
+    mmi_tvr.errors.LibraryMissing: /none: no library is here; make one: mmi-tvr index DIR --library /none
 
-    One object is for one thread. Any number of processes may search a library while one writes to it.
+    One object serves any number of threads, which take turns; `asearch` is for event loops. Any number of objects and
+    processes may search a library while one writes to it, be it a thread of the same object. After a fork, the object
+    of the child opens everything anew.
     """
 
     def __init__(
@@ -83,16 +79,19 @@ class Library:
             model: a name (`models.section`), a settings section or a ready model; None: the library's own.
             settings: of these, what was set explicitly counts; all else is as the library was made.
             relevance: makes the calibration of scores (None: the package's own).
+
+        Raises:
+            UsageError: an argument of a wrong type.
         """
-        self.path = Path(os.path.expanduser(path))
-        self._settings = settings or Settings()
-        self._model = model
-        self._calibrate = relevance or calibration_of
-        self._catalogue: Catalogue | None = None
-        self._store: SkeletonStore | None = None
-        self._loaded: LoadedModel | None = None  # the model that was loaded last
-        self._searcher: _OpenSearcher | None = None
-        self._reranker: _BuiltReranker | None = None
+        self.path = checked_path(path, "path")
+        self._settings = checked_settings(settings)
+        self._model = checked_model(model)
+        self._calibrate = checked_calibration(relevance, calibration_of)
+        self._models = SharedModels()
+        self._reader = self._new_reader()
+        self._worker: ThreadPoolExecutor | None = None  # of `asearch`
+        self._worker_lock = threading.Lock()
+        _libraries.add(self)
 
     @property
     def exists(self) -> bool:
@@ -124,31 +123,33 @@ class Library:
             progress: hears how far the work is.
 
         Raises:
-            UsageError: no such path, or there is nothing to index.
+            UsageError: no such path, nothing to index, or an argument of a wrong type.
             IndexMismatch: another model or other settings, without `rebuild`.
             LibraryBusy: another process still writes.
+            LibraryReadOnly: nothing can be written where the library lies.
             Exception: what the model raises.
         """
-        progress = progress or Silent()
-        targets = _as_paths(paths)
+        targets, chosen, patterns = checked_paths(paths), checked_model(model), checked_patterns(exclude)
+        retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
+        wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         missing = [path for path in targets if not os.path.lexists(path)]
         if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
         with (
             self._writing(wait, progress, create=True) as catalogue,
             rebuilding.catalogue_to_write(self.path, catalogue, rebuild) as target,
-            self._indexing(target, model, progress) as indexing,
+            closing(self._indexing(target, chosen, progress)) as indexing,
         ):
             indexing.components.settle(rebuild)
-            return indexing.run(targets, exclude, retry)
+            return indexing.run(targets, patterns, retry)
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
         """Forget these files, and all that is below these folders; return what was forgotten.
 
         The files themselves are left alone. UsageError where the library knows nothing of a path.
         """
-        progress = progress or Silent()
-        targets = [real_path(path) for path in _as_paths(paths)]
+        targets = [real_path(path) for path in checked_paths(paths)]
+        wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         with self._writing(wait, progress) as catalogue:
             removed = self._remove(catalogue, targets, progress)
             rebuilt = rebuilding.open_unfinished(self.path)
@@ -163,76 +164,100 @@ class Library:
         What was answered before is not asked again. An interrupted or killed run is taken up by the next one. Raises
         UsageError where the library's model or settings cannot answer, and what the answerer raises.
         """
-        progress = progress or Silent()
-        with (
-            self._writing(wait, progress) as catalogue,
-            self._indexing(catalogue, self._loaded_model(catalogue), progress) as indexing,
-        ):
-            return describe(catalogue, indexing.components, self._open_store, progress)
+        wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
+        with self._writing(wait, progress) as catalogue:
+            model = self._models.maker_of(catalogue.meta("fingerprint")) or self._model
+            return describe(catalogue, self._components(catalogue, model), progress)
+
+    @overload
+    def search(  # type: ignore[overload-overlap]  # a str is a sequence of str, too: the first one holds
+        self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
+    ) -> SearchResult: ...
+
+    @overload
+    def search(
+        self,
+        query: Sequence[str | Query],
+        top: int = 5,
+        min_relevance: float | None = None,
+        rerank: bool | None = None,
+    ) -> list[SearchResult]: ...
 
     def search(
-        self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
-    ) -> SearchResult:
+        self,
+        query: str | Query | Sequence[str | Query],
+        top: int = 5,
+        min_relevance: float | None = None,
+        rerank: bool | None = None,
+    ) -> SearchResult | list[SearchResult]:
         """Return the best moments of the best videos, best first.
 
         Args:
-            query: what happens in the video that is looked for.
+            query: what happens in the video that is looked for; or a list of such, which are embedded together.
             top: the most hits, one a video.
             min_relevance: the least relevance of a hit, 0..1; None: the model's own (see `Searcher.search`).
             rerank: whether the best are put in the order of their joint scores, and explained; None: if the library's
                 settings say how.
 
+        Returns:
+            The result; for a list, the results in its order.
+
         Raises:
             UsageError: there is no library; an argument does not fit; `rerank` with a model or pools that cannot.
             LibraryBusy: other processes replaced what the search read, at every attempt.
         """
-        query = checked_query(query)
-        cause: BaseException | None = None
-        for _ in range(_SEARCH_ATTEMPTS):
-            try:
-                return self._search(query, top, min_relevance, rerank)
-            except StateChanged as change:
-                self._drop_searcher()
-                cause = change.__cause__
-        if isinstance(cause, MmiTvrError):  # it says what is missing, and what to do
-            raise cause
-        raise LibraryBusy(
-            f"{self.path}: its index and its catalogue disagree, {_SEARCH_ATTEMPTS} times in a row; another process is "
-            f"writing to it: search again, or put it right: mmi-tvr index --library {self.path}"
-        ) from cause
+        queries = _checked_queries(query)
+        rerank = None if rerank is None else checked_flag(rerank, "rerank")
+        options = SearchOptions(checked_top(top), checked_relevance(min_relevance), rerank)
+        results = []
+        for first in range(0, len(queries), _QUERIES_TOGETHER):
+            with self._models.turn:
+                results += self._reader.search(queries[first : first + _QUERIES_TOGETHER], options)
+        return results[0] if isinstance(query, str | Query) else results
+
+    @overload
+    async def asearch(  # type: ignore[overload-overlap]  # as above
+        self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
+    ) -> SearchResult: ...
+
+    @overload
+    async def asearch(
+        self,
+        query: Sequence[str | Query],
+        top: int = 5,
+        min_relevance: float | None = None,
+        rerank: bool | None = None,
+    ) -> list[SearchResult]: ...
+
+    async def asearch(
+        self,
+        query: str | Query | Sequence[str | Query],
+        top: int = 5,
+        min_relevance: float | None = None,
+        rerank: bool | None = None,
+    ) -> SearchResult | list[SearchResult]:
+        """Search as `search` does, in a thread of this object's own, so that the event loop goes on."""
+        work = partial(self.search, query, top, min_relevance, rerank)
+        with self._worker_lock:
+            if self._worker is None:
+                self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
+            future = self._worker.submit(work)
+        return await asyncio.wrap_future(future)
 
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""
-        catalogue = self._open()
-        counts = catalogue.counts()
-        return Status(
-            path=self.path,
-            model=catalogue.meta("model"),
-            fingerprint=catalogue.meta("fingerprint"),
-            index=self._components(catalogue, None).section("index").name,
-            videos=counts.indexed_contents,
-            moments=counts.moments,
-            pending=counts.pending_contents,
-            files=counts.files,
-            duration=catalogue.duration(),
-            size=_size(self.path),
-            roots=tuple(catalogue.roots()),
-            quarantined=tuple(catalogue.quarantined_files()),
-            writer=writer(self.path),
-            rebuilding=rebuilding.count_pending(self.path),
-        )
+        with self._models.turn:
+            return self._reader.status()
 
     def close(self) -> None:
-        """Let go of files and of the model. The object can be used again."""
-        self._drop_searcher()
-        self._loaded = None
-        self._reranker = None
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-        if self._catalogue is not None:
-            self._catalogue.close()
-            self._catalogue = None
+        """Let go of files and of the model, once searches that go on are done. The object can be used again."""
+        with self._worker_lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.shutdown()
+        with self._models.turn:
+            self._reader.close()
+            self._models.clear()
 
     def __enter__(self) -> Library:
         return self
@@ -242,127 +267,44 @@ class Library:
     ) -> None:
         self.close()
 
-    # Reading
-
-    def _search(self, query: Query, top: int, min_relevance: float | None, rerank: bool | None) -> SearchResult:
-        """Search once. Raises StateChanged where a writer replaced what was being read."""
-        catalogue = self._open()
-        searcher = self._current_searcher(catalogue)
-        counts = catalogue.counts()
-        coverage = Coverage(
-            searched=counts.indexed_contents,
-            pending=counts.pending_contents,
-            quarantined=counts.quarantined_contents + counts.unreadable_files,
-        )
-        if searcher is None:
-            return SearchResult((), query, catalogue.meta("model") or "", {"total": 0.0}, coverage)
-        reranker = self._current_reranker(catalogue, searcher.model, rerank)
-        return replace(searcher.search(query, top, min_relevance, reranker=reranker), coverage=coverage)
-
-    def _current_searcher(self, catalogue: Catalogue) -> Searcher | None:
-        """Return a searcher for the library's present state; None while nothing is indexed."""
-        version = catalogue.data_version()
-        if self._searcher is not None and self._searcher.catalogue_version == version:
-            return self._searcher.searcher
-        self._drop_searcher()
-        components = self._components(catalogue, self._loaded_model(catalogue))
-        index = open_to_read(components) if catalogue.counts().indexed_contents else None
-        if index is None:
-            return None
-        try:
-            self._loaded = components.load()
-            model = self._loaded.model
-            searcher = Searcher(model, index, catalogue.entries, self._calibrate(model, index))
-        except BaseException:
-            index.close()
-            raise
-        self._searcher = _OpenSearcher(searcher, version)
-        return searcher
-
-    def _current_reranker(self, catalogue: Catalogue, model: Model, rerank: bool | None) -> Reranker | None:
-        """Return what this library re-ranks with, or None where `rerank` or the settings say not to."""
-        if rerank is False:
-            return None
-        components = self._components(catalogue, model)
-        configured = components.rerank_section()
-        if configured is None and not rerank:
-            return None
-        section = rerank_section(configured, model)
-        built = self._reranker
-        if built is not None and built.section == section and built.model is model:
-            return built.reranker
-        reranker: Reranker = plugins.build(
-            "rerank",
-            section.name,
-            section.options,
-            model=model,
-            views=VideoLookup(self.path / FEATURES, self._open, model, components.load().key_image_method),
-            store=self._open_store(),
-            device=components.device,
-        )
-        self._reranker = _BuiltReranker(reranker, section, model)
-        return reranker
-
-    def _drop_searcher(self) -> None:
-        if self._searcher is not None:
-            self._searcher.index.close()
-            self._searcher = None
-
     # Parts
 
-    def _open(self, create: bool = False) -> Catalogue:
-        if self._catalogue is None:
-            self._catalogue = Catalogue(self.path / CATALOGUE, create)
-        return self._catalogue
+    def _new_reader(self) -> LibraryReader:
+        return LibraryReader(self.path, self._settings, self._model, self._models, self._calibrate)
 
-    def _open_store(self) -> SkeletonStore:
-        if self._store is None:
-            self._store = SkeletonStore(self.path / SKELETONS_FILE)
-        return self._store
+    def _components(self, catalogue: Catalogue, model: Model | Section | None) -> Components:
+        return Components(self.path, catalogue, self._settings, model, self._models)
 
-    def _components(self, catalogue: Catalogue, model: ModelLike) -> Components:
-        chosen = self._model if model is None else model
-        if isinstance(chosen, str):
-            from .. import models
-
-            chosen = models.section(chosen)
-        return Components(self.path, catalogue, self._settings, chosen)
-
-    def _loaded_model(self, catalogue: Catalogue) -> Model | None:
-        """Return the model that was loaded last, if it is still the library's."""
-        if self._loaded is None or self._loaded.fingerprint != catalogue.meta("fingerprint"):
-            return None
-        return self._loaded.model
+    def _renew_after_fork(self) -> None:
+        """In a forked process: leave the parent what it has open, and the locks that its threads hold."""
+        _inherited.append(self._reader)  # never closed here: the files are the parent's
+        self._models.renew_locks()
+        self._reader = self._new_reader()
+        self._worker, self._worker_lock = None, threading.Lock()
 
     # Writing
 
     @contextmanager
     def _writing(self, wait: float, progress: Progress, create: bool = False) -> Iterator[Catalogue]:
-        """Yield the catalogue while nobody else writes."""
+        """Yield the catalogue, open for writing, while nobody else writes."""
         if create:
             self._make_folder()
-        elif not self.exists:
-            self._open()  # says that there is no library
-        self._drop_searcher()
-        with writing(self.path, wait, progress.say):
-            catalogue = self._open(create)
+        path = self.path / CATALOGUE
+        if not create:
+            Catalogue.require_file(path)
+        if not is_writable(path):
+            raise LibraryReadOnly(self.path, "a read-only disk, or missing permissions")
+        with writing(self.path, wait, progress.say), closing(Catalogue(path, create)) as catalogue:
             yield catalogue
             rebuilding.discard_unused_vectors(self.path, catalogue)
 
-    @contextmanager
-    def _indexing(self, catalogue: Catalogue, model: ModelLike, progress: Progress) -> Iterator[Indexing]:
-        """Yield the writer's side, and keep the model that it loads."""
-        components = self._components(catalogue, model)
-        indexing = Indexing(self.path, catalogue, components, progress)
-        try:
-            yield indexing
-        finally:
-            indexing.close()
-            if components.loaded is not None:
-                self._loaded = components.loaded
+    def _indexing(self, catalogue: Catalogue, model: Model | Section | None, progress: Progress) -> Indexing:
+        """Return the writer's side, with the model of this object where none is given."""
+        components = self._components(catalogue, self._model if model is None else model)
+        return Indexing(self.path, catalogue, components, progress)
 
     def _remove(self, catalogue: Catalogue, paths: Sequence[Path], progress: Progress) -> tuple[Path, ...]:
-        with self._indexing(catalogue, None, progress) as indexing:
+        with closing(self._indexing(catalogue, None, progress)) as indexing:
             indexing.reconcile()
             return indexing.remove(paths)
 
@@ -380,16 +322,41 @@ class Library:
             raise UsageError(f"{self.path}: cannot be made into a library ({error.strerror})") from error
 
 
-def _as_paths(paths: Paths) -> list[Path]:
-    several = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return [Path(os.path.expanduser(path)) for path in several]
+def _checked_queries(query: object) -> list[Query]:
+    """Return one query or several as a list. UsageError where there is none, or something else is among them."""
+    if isinstance(query, str | Query):
+        return [checked_query(query)]
+    if isinstance(query, bytes) or not isinstance(query, Sequence):
+        raise UsageError(f"a query is a sentence (str), a types.Query, or a list of such, not {shown(query)}")
+    if not query:
+        raise UsageError("the list of queries is empty: pass at least one")
+    return [checked_query(one) for one in query]
 
 
-def _size(folder: Path) -> int:
-    """Return the bytes of all files below a folder in which another process may be at work."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += os.stat(os.path.join(parent, name)).st_size
-    return total
+# After a fork, the child has none of the parent's threads, and must not touch the databases that it has open. The
+# parent forks between searches, so that no thread is in the middle of one.
+
+_libraries: weakref.WeakSet[Library] = weakref.WeakSet()
+_inherited: list[LibraryReader] = []
+_waiting_for_fork: list[Library] = []
+
+
+def _before_fork() -> None:
+    libraries = sorted(_libraries, key=id)
+    for library in libraries:
+        library._models.turn.__enter__()
+    _waiting_for_fork.extend(libraries)
+
+
+def _after_fork_in_parent() -> None:
+    while _waiting_for_fork:
+        _waiting_for_fork.pop()._models.turn.__exit__(None, None, None)
+
+
+def _after_fork_in_child() -> None:
+    while _waiting_for_fork:
+        _waiting_for_fork.pop()._renew_after_fork()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

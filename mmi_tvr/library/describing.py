@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from ..rerank import skeleton_options
-from ..skeletons.store import SkeletonStore
+from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..utils.progress import Progress
 from .catalogue import Catalogue
 from .components import Components
@@ -14,18 +13,17 @@ from .indexing import FEATURES
 from .report import DescribeReport
 from .video_lookup import VideoLookup
 
-_TOGETHER = 64  # videos that are looked up at once
+_TOGETHER = 16  # videos that are described in one turn, and stored together
 
 
-def describe(
-    catalogue: Catalogue, components: Components, open_store: Callable[[], SkeletonStore], progress: Progress
-) -> DescribeReport:
+def describe(catalogue: Catalogue, components: Components, progress: Progress) -> DescribeReport:
     """Ask every indexed video the questions that it has no answer to yet.
+
+    Searches by other threads take turns with it, batch by batch.
 
     Args:
         catalogue: the library's open catalogue.
         components: its model and settings.
-        open_store: returns the store of answers; called only where the settings need one.
         progress: hears how many videos are done.
 
     Raises:
@@ -37,22 +35,26 @@ def describe(
     started = time.monotonic()
     loaded = components.load()
     options = skeleton_options(components.rerank_section(), loaded.model)
-    store = open_store()
-    describer = skeleton.describer(options, model=loaded.model, store=store, device=components.device)
-    lookup = VideoLookup(components.folder / FEATURES, lambda: catalogue, loaded.model, loaded.key_image_method)
-    answers_before, numbers = store.count(), catalogue.searchable()
-    progress.begin("describing", len(numbers))
-    incomplete = []
-    for first in range(0, len(numbers), _TOGETHER):
-        views = lookup(numbers[first : first + _TOGETHER])
-        for number, answers in zip(views, describer.video_skeletons([*views.values()], progress.advance), strict=True):
-            reason = next((answer.error for answer in answers if answer.error), None)
-            if reason is not None:
-                paths, _ = catalogue.entries([number])[number]
-                incomplete.append((paths[0], reason))
+    with SkeletonStore(components.folder / SKELETONS_FILE) as store:
+        describer = skeleton.describer(options, model=loaded.model, store=store, device=components.device)
+        lookup = VideoLookup(components.folder / FEATURES, lambda: catalogue, loaded.model, loaded.key_image_method)
+        answers_before, numbers = store.count(), catalogue.searchable()
+        progress.begin("describing", len(numbers))
+        incomplete = []
+        for first in range(0, len(numbers), _TOGETHER):
+            views = lookup(numbers[first : first + _TOGETHER])
+            with components.models.turn:
+                skeletons = describer.video_skeletons([*views.values()])
+            progress.advance(len(views))
+            for number, answers in zip(views, skeletons, strict=True):
+                reason = next((answer.error for answer in answers if answer.error), None)
+                if reason is not None:
+                    paths, _ = catalogue.entries([number])[number]
+                    incomplete.append((paths[0], reason))
+        answers_now = store.count()
     return DescribeReport(
         videos=len(numbers) - len(incomplete),
-        answers=store.count() - answers_before,
+        answers=answers_now - answers_before,
         incomplete=tuple(sorted(incomplete)),
         seconds=time.monotonic() - started,
     )

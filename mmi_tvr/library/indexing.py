@@ -30,6 +30,7 @@ from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
 from .scan import UNREADABLE, Root, Scan, owner, real_path, scan
+from .turns import TurnTakingModel
 
 FEATURES = "features"
 _UNFINISHED = "changed while it was being read; index it again"
@@ -238,7 +239,8 @@ class Indexing:
         loaded = self.components.load()
         self.progress.begin("embedding", len(contents))
         embedded = 0
-        for batch in Embedder(loaded.model, loaded.key_image_method, self.cache).batches(sources):
+        model = TurnTakingModel(loaded.model, self.components.models.turn)
+        for batch in Embedder(model, loaded.key_image_method, self.cache).batches(sources):
             final = [(position, outcome) for position, outcome in batch if _is_final(sources[position], outcome)]
             embedded += self._commit(contents, final)
             self.progress.advance(len(batch))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..errors import LibraryBusy
+from ..errors import LibraryBusy, LibraryReadOnly
 
 LOCK = "writer.lock"
 HOLDER = "writer.json"  # who holds the lock; left over after a kill, so it means something only while the lock is held
@@ -23,7 +23,8 @@ HOLDER = "writer.json"  # who holds the lock; left over after a kill, so it mean
 def writing(folder: Path, wait: float, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the writer's lock of a library.
 
-    While another process holds it, `say` hears who, and after `wait` seconds LibraryBusy is raised.
+    While another process holds it, `say` hears who, and after `wait` seconds LibraryBusy is raised. Raises
+    LibraryReadOnly where nothing can be written.
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -35,6 +36,8 @@ def writing(folder: Path, wait: float, say: Callable[[str], None]) -> Iterator[N
             lock.acquire(timeout=max(0.0, wait), poll_interval=0.1)
         except Timeout:
             raise LibraryBusy(f"{folder}: {holder(folder)} is writing to it; try again when it is done") from None
+    except OSError as error:
+        raise LibraryReadOnly(folder, error.strerror or str(error)) from error
     try:
         record = {
             "pid": os.getpid(),
@@ -59,7 +62,8 @@ def holder(folder: Path) -> str:
 
 
 def writer(folder: Path) -> str | None:
-    """Return who is writing at present, as `holder`; None where nobody is."""
+    """Return who is writing at present, as `holder`; None where nobody is, or where it cannot be found out: in a folder
+    that cannot be written, the lock cannot be tried."""
     if not (folder / HOLDER).exists():  # the usual case: nobody, and nothing is touched to find out
         return None
     try:
@@ -67,3 +71,5 @@ def writer(folder: Path) -> str | None:
             return None
     except Timeout:
         return holder(folder)
+    except OSError:
+        return None

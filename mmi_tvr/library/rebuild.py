@@ -25,10 +25,10 @@ def open_unfinished(folder: Path) -> Catalogue | None:
 
 def count_pending(folder: Path) -> int | None:
     """Count the videos that an unfinished rebuild has yet to embed; None if there is none."""
-    rebuilt = open_unfinished(folder)
-    if rebuilt is None:
+    path = folder / REBUILD_FILE
+    if not path.is_file():
         return None
-    with closing(rebuilt):
+    with closing(Catalogue.open_to_read(path)) as rebuilt:
         return rebuilt.counts().pending_contents
 
 

@@ -51,7 +51,7 @@ class Status:
 
     `model` and `fingerprint` are None before anything was embedded; `writer` says who is writing at present;
     `rebuilding` counts what an unfinished rebuild has yet to embed (None: there is no such), and the rest is about what
-    can be found until then.
+    can be found until then; `writable` says whether the library can be written where it lies.
     """
 
     path: Path
@@ -68,3 +68,4 @@ class Status:
     quarantined: Reasons
     writer: str | None
     rebuilding: int | None = None
+    writable: bool = True

@@ -9,34 +9,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MmiTvrError
+from ..utils.sqlite import is_writable, new_in_memory, open_read_only, open_to_write
 
 SKELETONS_FILE = "skeletons.sqlite"
+_COLUMNS = "(content TEXT NOT NULL, key TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (content, key)) WITHOUT ROWID"
 
 
 class SkeletonStore:
     """Answers by content and by a key of all that changes them, in one SQLite file (WAL): any number of processes may
     read it while others write. A question that was edited has another key; the answers of all others stay.
+
+    Where the file cannot be written, new answers last as long as this object.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._sqlite_errors():
-            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS answers (content TEXT NOT NULL, key TEXT NOT NULL, answer TEXT NOT NULL, "
-                "PRIMARY KEY (content, key)) WITHOUT ROWID"
-            )
+            self._db = _open(path)
+            schemas = self._db.execute("SELECT 'main' UNION ALL SELECT 'temp' FROM sqlite_temp_master").fetchall()
+        self._tables = [f"{schema}.answers" for (schema,) in schemas]
 
     def get(self, contents: Collection[str], keys: Collection[str]) -> dict[tuple[str, str], str]:
         """Return the stored answers among these contents and keys: (content, key) -> answer."""
         sql = (
-            "SELECT content, key, answer FROM answers WHERE content IN (SELECT value FROM json_each(?)) "
+            "SELECT content, key, answer FROM {} WHERE content IN (SELECT value FROM json_each(?)) "
             "AND key IN (SELECT value FROM json_each(?))"
         )
+        arguments = (json.dumps([*contents]), json.dumps([*keys]))
         with self._sqlite_errors():
-            rows = self._db.execute(sql, (json.dumps([*contents]), json.dumps([*keys]))).fetchall()
+            rows = [row for table in self._tables for row in self._db.execute(sql.format(table), arguments)]
         return {(content, key): answer for content, key, answer in rows}
 
     def put(self, rows: Iterable[tuple[str, str, str]]) -> None:
@@ -72,3 +73,20 @@ class SkeletonStore:
             yield
         except sqlite3.Error as error:
             raise MmiTvrError(f"{self.path}: not usable as a store of answers ({error})") from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Return an open store. One that cannot be written gets a temporary table for new answers, which hides the file's
+    own from whoever writes to `answers`."""
+    if is_writable(path):
+        connection, kind = open_to_write(path), "TABLE"
+    elif path.is_file():
+        connection, kind = open_read_only(path).connection, "TEMP TABLE"
+    else:
+        connection, kind = new_in_memory(), "TABLE"
+    try:
+        connection.execute(f"CREATE {kind} IF NOT EXISTS answers {_COLUMNS}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

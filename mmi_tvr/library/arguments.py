@@ -1,0 +1,100 @@
+"""What a caller passes to a library, checked: a wrong type is one clear line, before anything is opened."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ..config import Section, Settings
+from ..errors import UsageError
+from ..protocols import Index, Model, RelevanceCalibration
+from ..utils.progress import Progress, Silent
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+ModelLike = Model | Section | str | None
+Calibrate = Callable[[Model, Index], RelevanceCalibration]
+
+
+def checked_path(value: object, name: str) -> Path:
+    """Return a path with ~ expanded. UsageError for anything else, and for an empty text."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise UsageError(f"{name} is a path (str or pathlib.Path), not {shown(value)}")
+    return Path(os.path.expanduser(text))
+
+
+def checked_paths(value: object) -> list[Path]:
+    """Return one path or several as a list of paths."""
+    if isinstance(value, str | os.PathLike):
+        return [checked_path(value, "paths")]
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise UsageError(f"paths is a path (str or pathlib.Path) or a list of paths, not {shown(value)}")
+    return [checked_path(path, "each of paths") for path in value]
+
+
+def checked_model(value: ModelLike) -> Model | Section | None:
+    """Return a model, its settings section, or None; a name becomes a section. UsageError for anything else."""
+    if isinstance(value, str):
+        from .. import models
+
+        return models.section(value)
+    if value is None or isinstance(value, Section | Model):
+        return value
+    raise UsageError(f"model is a name, a settings section or a model (protocols.Model), not {shown(value)}")
+
+
+def checked_settings(value: Settings | None) -> Settings:
+    """Return settings; the default ones for None."""
+    if value is not None and not isinstance(value, Settings):
+        raise UsageError(f"settings are config.Settings (config.load reads a file), not {shown(value)}")
+    return value or Settings()
+
+
+def checked_calibration(value: Calibrate | None, default: Calibrate) -> Calibrate:
+    """Return what makes the calibration; the default for None."""
+    if value is not None and not callable(value):
+        raise UsageError(f"relevance is a function of a model and an index, not {shown(value)}")
+    return value or default
+
+
+def checked_patterns(value: Sequence[str] | None) -> list[str] | None:
+    """Return glob patterns as a list; None stays None."""
+    if value is None:
+        return None
+    patterns = [value] if isinstance(value, str | bytes) or not isinstance(value, Iterable) else list(value)
+    if isinstance(value, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise UsageError(f"exclude is a list of glob patterns, such as ['*.part'], not {shown(value)}")
+    return patterns
+
+
+def checked_flag(value: object, name: str) -> bool:
+    """Return True or False. UsageError for anything else."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} is True or False, not {shown(value)}")
+    return value
+
+
+def checked_seconds(value: object, name: str) -> float:
+    """Return a number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+        raise UsageError(f"{name} is a number of seconds, 0 or more, not {shown(value)}")
+    return float(value)
+
+
+def checked_progress(value: Progress | None) -> Progress:
+    """Return a progress; a silent one for None."""
+    if value is not None and not isinstance(value, Progress):
+        raise UsageError(f"progress has the methods of utils.progress.Progress, which {shown(value)} has not")
+    return value or Silent()
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message shows it: short, with its type.
+
+    >>> shown(5), shown("x" * 100)[-16:]
+    ('5 (int)', "xxxxxx...' (str)")
+    """
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:56] + '...' + text[-1]} ({type(value).__name__})"

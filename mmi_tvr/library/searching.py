@@ -1,0 +1,258 @@
+"""The side of a library that reads: the open catalogue, the searcher of its present state, the re-ranker.
+
+It works wherever a library can be read, and writes nothing where it cannot write. Whoever uses it holds the lock of the
+library: it is for one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import plugins
+from ..config import Section, Settings
+from ..errors import LibraryBusy, MmiTvrError
+from ..protocols import Index, Model, Reranker
+from ..rerank import rerank_section
+from ..search import Coverage, Searcher, SearchResult
+from ..skeletons.store import SKELETONS_FILE, SkeletonStore
+from ..types import Hit, Query
+from ..utils.sqlite import is_writable
+from .arguments import Calibrate
+from .catalogue import Catalogue
+from .components import Components
+from .indexing import FEATURES
+from .lock import writer
+from .reading import StateChanged, open_to_read
+from .rebuild import count_pending
+from .report import Status
+from .turns import SharedModels
+from .video_lookup import VideoLookup
+
+CATALOGUE = "catalogue.sqlite"
+_SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """The options of `Library.search`."""
+
+    top: int
+    min_relevance: float | None
+    rerank: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenSearcher:
+    """A searcher, and the version of the catalogue that it was made for."""
+
+    searcher: Searcher
+    catalogue_version: int
+
+    @property
+    def index(self) -> Index:
+        return self.searcher.index
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltReranker:
+    """A re-ranker, and what it was built from."""
+
+    reranker: Reranker
+    section: Section
+    model: Model
+
+
+class LibraryReader:
+    """Searches a library and says what is in it. Everything is opened when it is first needed."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        model: Model | Section | None,
+        models: SharedModels,
+        calibrate: Calibrate,
+    ) -> None:
+        """Refer to the library in a folder; nothing is opened yet.
+
+        Args:
+            path: the folder.
+            settings: of these, what was set explicitly counts.
+            model: a settings section or a ready model; None: the library's own.
+            models: of the library, which loads them.
+            calibrate: makes the calibration of scores.
+        """
+        self.path = path
+        self.settings = settings
+        self.model = model
+        self.models = models
+        self.calibrate = calibrate
+        self._catalogue: Catalogue | None = None
+        self._store: SkeletonStore | None = None
+        self._open_searcher: _OpenSearcher | None = None
+        self._reranker: _BuiltReranker | None = None
+
+    def close(self) -> None:
+        """Let go of files and of the model."""
+        self._drop_searcher()
+        self._reranker = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self._catalogue is not None:
+            self._catalogue.close()
+            self._catalogue = None
+
+    def search(self, queries: Sequence[Query], options: SearchOptions) -> list[SearchResult]:
+        """Return the result of each query. Errors as `Library.search`."""
+        cause: BaseException | None = None
+        for _ in range(_SEARCH_ATTEMPTS):
+            try:
+                return self.search_once(queries, options)
+            except StateChanged as change:
+                self._drop_searcher()
+                cause = change.__cause__
+        if isinstance(cause, MmiTvrError):  # it says what is missing, and what to do
+            raise cause
+        raise LibraryBusy(
+            f"{self.path}: its index and its catalogue disagree, {_SEARCH_ATTEMPTS} times in a row; another process is "
+            f"writing to it: search again, or put it right: mmi-tvr index --library {self.path}"
+        ) from cause
+
+    def search_once(self, queries: Sequence[Query], options: SearchOptions) -> list[SearchResult]:
+        """Search once. Raises StateChanged where a writer replaced what was being read."""
+        catalogue = self.catalogue()
+        searcher = self.searcher(catalogue)
+        coverage = self._coverage(catalogue)
+        if searcher is None:
+            model = catalogue.meta("model") or ""
+            return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
+        reranker = self.reranker(catalogue, searcher.model, options.rerank)
+        results = searcher.search_all(queries, options.top, options.min_relevance, reranker=reranker)
+        if catalogue.is_outdated():
+            raise StateChanged(f"{catalogue.path} was replaced during the search")
+        return [_existing_first(replace(result, coverage=coverage)) for result in results]
+
+    def status(self) -> Status:
+        """Return what is in the library. Loads no model."""
+        catalogue = self.catalogue()
+        counts = catalogue.counts()
+        return Status(
+            path=self.path,
+            model=catalogue.meta("model"),
+            fingerprint=catalogue.meta("fingerprint"),
+            index=self.components(catalogue).section("index").name,
+            videos=counts.indexed_contents,
+            moments=counts.moments,
+            pending=self._coverage(catalogue).pending,
+            files=counts.files,
+            duration=catalogue.duration(),
+            size=_size(self.path),
+            roots=tuple(catalogue.roots()),
+            quarantined=tuple(catalogue.quarantined_files()),
+            writer=writer(self.path),
+            rebuilding=count_pending(self.path),
+            writable=is_writable(catalogue.path),
+        )
+
+    def catalogue(self) -> Catalogue:
+        """Return the open catalogue, opened anew where its file was replaced."""
+        if self._catalogue is not None and self._catalogue.is_outdated():
+            self.close()
+        if self._catalogue is None:
+            self._catalogue = Catalogue.open_to_read(self.path / CATALOGUE)
+        return self._catalogue
+
+    def components(self, catalogue: Catalogue) -> Components:
+        model = self.models.maker_of(catalogue.meta("fingerprint")) or self.model
+        return Components(self.path, catalogue, self.settings, model, self.models)
+
+    def searcher(self, catalogue: Catalogue) -> Searcher | None:
+        """Return a searcher for the library's present state; None while nothing is indexed."""
+        version = catalogue.data_version()
+        if self._open_searcher is not None and self._open_searcher.catalogue_version == version:
+            return self._open_searcher.searcher
+        self._drop_searcher()
+        components = self.components(catalogue)
+        index = open_to_read(components) if catalogue.counts().indexed_contents else None
+        if index is None:
+            return None
+        try:
+            model = components.load().model
+            searcher = Searcher(model, index, catalogue.entries, self.calibrate(model, index))
+        except BaseException:
+            index.close()
+            raise
+        self._open_searcher = _OpenSearcher(searcher, version)
+        return searcher
+
+    def reranker(self, catalogue: Catalogue, model: Model, rerank: bool | None) -> Reranker | None:
+        """Return what this library re-ranks with, or None where `rerank` or the settings say not to."""
+        if rerank is False:
+            return None
+        components = self.components(catalogue)
+        configured = components.rerank_section()
+        if configured is None and not rerank:
+            return None
+        section = rerank_section(configured, model)
+        built = self._reranker
+        if built is not None and built.section == section and built.model is model:
+            return built.reranker
+        reranker: Reranker = plugins.build(
+            "rerank",
+            section.name,
+            section.options,
+            model=model,
+            views=VideoLookup(self.path / FEATURES, self.catalogue, model, components.load().key_image_method),
+            store=self._open_store(),
+            device=components.device,
+        )
+        self._reranker = _BuiltReranker(reranker, section, model)
+        return reranker
+
+    def _coverage(self, catalogue: Catalogue) -> Coverage:
+        counts = catalogue.counts()
+        return Coverage(
+            searched=counts.indexed_contents,
+            pending=counts.pending_contents + counts.unread_files,
+            quarantined=counts.quarantined_contents + counts.unreadable_files,
+        )
+
+    def _open_store(self) -> SkeletonStore:
+        if self._store is None:
+            self._store = SkeletonStore(self.path / SKELETONS_FILE)
+        return self._store
+
+    def _drop_searcher(self) -> None:
+        if self._open_searcher is not None:
+            self._open_searcher.index.close()
+            self._open_searcher = None
+
+
+def _existing_first(result: SearchResult) -> SearchResult:
+    """Return a result whose hits lead with a path at which there is a file now."""
+    closest = None if result.closest is None else _hit_existing_first(result.closest)
+    return replace(result, hits=tuple(_hit_existing_first(hit) for hit in result.hits), closest=closest)
+
+
+def _hit_existing_first(hit: Hit) -> Hit:
+    paths = (hit.path, *hit.copies)
+    missing = tuple(path for path in paths if not os.path.exists(path))
+    if not missing:
+        return hit
+    path, *copies = sorted(paths, key=lambda path: path in missing)
+    return replace(hit, path=path, copies=tuple(copies), missing=missing)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files below a folder in which another process may be at work."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total

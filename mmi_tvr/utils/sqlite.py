@@ -1,0 +1,133 @@
+"""SQLite files that others write to meanwhile, or that lie where nothing can be written.
+
+A file in write-ahead mode needs two files next to it, PATH-wal and PATH-shm, even to be read. On a read-only disk, in a
+snapshot, or in a folder of somebody else, neither can be made. `open_read_only` writes nothing:
+
+- where both are there, SQLite reads through them, and commits of others show;
+- where no log holds anything, the file is opened as it is (`immutable`);
+- where a log without its PATH-shm lies next to the file, as in a copied folder, what it holds is not lost: both are
+  copied, and the copy is read into memory.
+
+Connections may be passed between threads, which then take turns by a lock of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+_BUSY_SECONDS = 30.0  # a connection waits so long for a lock that another one holds
+_COPY_ATTEMPTS = 3  # while somebody writes to what is copied
+
+FileStamp = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnlyDatabase:
+    """An open database that is never written to.
+
+    `stamp` is that of the files when they were read, where the connection does not notice by itself that they change;
+    None where it does.
+    """
+
+    connection: sqlite3.Connection
+    stamp: FileStamp | None = None
+
+
+def is_writable(path: Path) -> bool:
+    """Return whether a database in the file `path`, which need not be there, can be written, with its logs."""
+    return os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open or make a database in write-ahead mode, in which any number of processes read while one writes."""
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # a kill loses nothing; a power cut the last commits
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_read_only(path: Path) -> ReadOnlyDatabase:
+    """Open a database without writing anything, neither to it nor next to it. Raises sqlite3.Error."""
+    for _ in range(_COPY_ATTEMPTS):
+        before = file_stamp(path)
+        if not _has_log(path):
+            return ReadOnlyDatabase(_readable(path, "immutable=1"), before)
+        if _with_suffix(path, "-shm").exists():
+            return ReadOnlyDatabase(_readable(path, "mode=ro"))
+        memory = _copied_into_memory(path)
+        if file_stamp(path) == before:
+            return ReadOnlyDatabase(memory, before)
+        memory.close()
+    raise sqlite3.OperationalError("it changes while it is read")
+
+
+def in_memory(database: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy of a database in memory, which can be written."""
+    memory = new_in_memory()
+    try:
+        database.backup(memory)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+def new_in_memory() -> sqlite3.Connection:
+    """Return an empty database in memory."""
+    return _connect(":memory:")
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """Return what changes whenever somebody writes to the database."""
+    return tuple(_stamp(file) for file in (path, _with_suffix(path, "-wal")))
+
+
+def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _readable(path: Path, option: str) -> sqlite3.Connection:
+    """Return an open connection that has read from the file."""
+    connection = _connect(f"{path.absolute().as_uri()}?{option}", uri=True)
+    try:
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _copied_into_memory(path: Path) -> sqlite3.Connection:
+    with tempfile.TemporaryDirectory(prefix="mmi-tvr-") as folder:
+        copy = Path(folder) / "copy.sqlite"
+        for source, target in ((path, copy), (_with_suffix(path, "-wal"), _with_suffix(copy, "-wal"))):
+            shutil.copyfile(source, target)
+        with closing(_connect(copy)) as database:
+            return in_memory(database)
+
+
+def _has_log(path: Path) -> bool:
+    stamp = _stamp(_with_suffix(path, "-wal"))
+    return stamp is not None and stamp[-1] > 0
+
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
