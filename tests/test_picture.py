@@ -7,6 +7,7 @@ from math import cos, radians, sin
 from pathlib import Path
 
 import av
+import media_files as files
 import numpy as np
 import picture_media as media
 import pytest
@@ -255,16 +256,29 @@ def with_alpha() -> np.ndarray:
         ("b.mkv", "ffv1", "gbrap12le"),
         ("a.avi", "utvideo", "gbrap"),
         ("c.mkv", "ffv1", "yuva420p"),
+        ("a.webm", "libvpx", "yuva420p"),
+        ("b.webm", "libvpx-vp9", "yuva420p"),
     ],
 )
 def test_what_is_transparent_shows_black(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
-    path = media.write(tmp_path / name, [with_alpha()] * 2, codec, pixels, source="rgba")
+    options = {"auto-alt-ref": "0"} if codec.startswith("libvpx") else {}
+    path = media.write(tmp_path / name, [with_alpha()] * 2, codec, pixels, source="rgba", options=options)
     picture = frames_at(path, [0]).pixels[0].astype(int)
     assert picture[20, 20] == pytest.approx([0, 200, 0], abs=14)
     assert picture[20, 80] == pytest.approx([0, 0, 0], abs=2)
     assert picture[56, 20] == pytest.approx([0, 100, 0], abs=10)
     small = sample(Video(path), 2, 1, 21).pixels[0].astype(int)  # nothing of what is hidden comes to light
     assert (small[..., 0] + small[..., 2]).max() < 40
+
+
+def test_a_second_decoder_jumps_as_the_first_one_does(tmp_path: Path) -> None:
+    """Transparency in WebM needs a decoder of its own; numbers of frames show at which one it is."""
+    numbers = [np.dstack([picture, np.full((64, 96), 255, np.uint8)]) for picture in files.counted(40)]
+    options = {"auto-alt-ref": "0", "g": "10", "crf": "4", "b": "2M"}
+    path = media.write(tmp_path / "a.webm", numbers, "libvpx", "yuva420p", source="rgba", options=options)
+    frames = frames_at(path, [3.95, 0.05, 2.55, 1.05])
+    assert [files.number_of(picture) for picture in frames.pixels] == [39, 0, 25, 10]
+    assert frames_at(path, [2.55], exact=False).times[0] <= 2.55
 
 
 @pytest.mark.parametrize("pixels", ["ya8", "pal8"])

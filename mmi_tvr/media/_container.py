@@ -10,6 +10,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ..errors import MediaError
+from ._encryption import ENCRYPTED, is_protected_entry, is_scrambled_broadcast, is_scrambled_disc
 
 _STILL_FORMATS = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<format>_pipe"
 _PLAYLIST_FORMATS = {"hls", "dash", "concat", "concatf", "imf", "sdp"}  # they name other files: never followed
@@ -35,6 +36,8 @@ def open_container(path: Path) -> InputContainer:
     except PermissionError as error:
         raise MediaError(path, "may not be read (permission denied)") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, av.error.InvalidDataError) and is_scrambled_broadcast(path):
+            raise MediaError(path, ENCRYPTED) from error
         raise MediaError(path, "is not a media file, or its header is damaged or cut off") from error
     try:
         _check(path, container)
@@ -62,4 +65,6 @@ def _check(path: Path, container: InputContainer) -> None:
     if not films:
         raise MediaError(path, "has sound but no video stream" if container.streams.audio else "has no video stream")
     if not any(stream.codec_context for stream in films):
-        raise MediaError(path, "its video codec is unknown here")
+        raise MediaError(path, ENCRYPTED if is_protected_entry(path) else "its video codec is unknown here")
+    if is_scrambled_disc(path, container):
+        raise MediaError(path, ENCRYPTED)

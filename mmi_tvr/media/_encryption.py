@@ -60,9 +60,7 @@ def is_encrypted(path: Path, container: InputContainer, film: VideoStream) -> bo
         return True
     if "matroska" in formats:
         return _declares_encryption(path, film.index)
-    if "mpegts" in formats:
-        return _scrambled_share(_ts_packets(_window(path))) > _TS_SHARE
-    return False
+    return "mpegts" in formats and is_scrambled_broadcast(path)
 
 
 def is_protected_entry(path: Path) -> bool:
@@ -74,6 +72,11 @@ def is_protected_entry(path: Path) -> bool:
                 return True
             position = content.find(b"stsd", position + 4)
     return False
+
+
+def is_scrambled_broadcast(path: Path) -> bool:
+    """Return whether this is a transport stream most of whose packets of media are scrambled."""
+    return _scrambled_share(_ts_packets(_window(path))) > _TS_SHARE
 
 
 def is_scrambled_disc(path: Path, container: InputContainer) -> bool:

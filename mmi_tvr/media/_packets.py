@@ -30,6 +30,7 @@ from av.video.stream import VideoStream
 
 from ._choice import Choice, choose
 from ._container import open_container
+from ._decoders import decoder_of
 from ._timeline import Timeline
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
@@ -91,8 +92,7 @@ class Packets:
         self.film = next(film for film in self.films if film.index == self._choice.tracks[0])
         self._sound = tuple(stream for stream in streams.audio if stream.codec_context)
         self._may_jump = Flags.ts_discont in Flags(self.container.format.flags)
-        for film in self.films:
-            film.thread_type = "AUTO"
+        self.decoders = {film.index: decoder_of(film) for film in self.films}
         self.skip_frames(self._skip)
         self._base = self.film.time_base or Fraction(1, av.time_base)
         self._origin = self._start_of_container()
@@ -100,8 +100,8 @@ class Packets:
     def skip_frames(self, which: Skip) -> None:
         """Let the decoder leave out frames of a kind, by FFmpeg's name for it, such as "NONREF"."""
         self._skip = which
-        for film in self.films:
-            film.codec_context.skip_frame = which
+        for decoder in self.decoders.values():
+            decoder.skip_frame = which
 
     @property
     def skip(self) -> Skip:
@@ -258,8 +258,7 @@ class Packets:
     def _advance(self, number: int) -> Iterator[VideoPacket]:
         """The packets from a number on."""
         packets = self._numbered if self._number <= number else self.rewind()
-        for film in self.films:
-            film.codec_context.flush_buffers()
+        self._flush()
         while self._number < number and next(packets, None) is not None:
             pass
         return packets
@@ -300,6 +299,7 @@ class Packets:
             self.container.seek(0, unsupported_byte_offset=True)
         except av.error.FFmpegError:
             return False
+        self._flush()
         return True
 
     def _seek(self, seconds: float) -> bool:
@@ -311,7 +311,14 @@ class Packets:
             self.container.seek(stamp, stream=self.film, any_frame=any_frame)
         except av.error.FFmpegError:
             return False
+        self._flush()
         return True
+
+    def _flush(self) -> None:
+        """Let the decoders forget what they were at."""
+        for decoder in self.decoders.values():
+            if decoder.is_open:
+                decoder.flush_buffers()
 
     def _read(self, sound: bool = False) -> Iterator[VideoPacket]:
         """The packets from where the file stands, maybe with those of the sound where it may say how late it is.

@@ -20,6 +20,7 @@ import av
 from av.video.frame import PictureType, VideoFrame
 
 from ..errors import MediaError
+from ._encryption import ENCRYPTED, is_encrypted, is_encrypted_packet
 from ._packets import Packets, VideoPacket
 
 TimedFrame = tuple[float, VideoFrame]  # seconds, and the frame that comes up then
@@ -46,7 +47,7 @@ class Reader:
             self.packets.skip_frames("NONREF")
             self._decode_on(self.packets.rewind())
             if self._next is None:
-                raise MediaError(path, "none of its frames can be decoded (damaged or cut off)")
+                raise MediaError(path, self._why_none())
             self.first = self._next[1]
             self.packets.counted = self.first.pts is None
             self._at_start = not self.packets.counted
@@ -55,6 +56,14 @@ class Reader:
         except BaseException:
             self.close()
             raise
+
+    def _why_none(self) -> str:
+        """The reason why no frame can be decoded."""
+        packets = self.packets
+        packets.open()
+        if is_encrypted(packets.path, packets.container, packets.film):
+            return ENCRYPTED
+        return "none of its frames can be decoded (damaged or cut off)"
 
     def close(self) -> None:
         # The generator refers to this object: without letting go of it the decoder would live until a collection.
@@ -200,10 +209,13 @@ class Reader:
 
     def _decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
         """What the decoder hands out for a packet, or at the end of all packets."""
+        decoders = self.packets.decoders
         try:
-            if packet is not None:
-                return packet.stream.decode(packet)
-            return [frame for film in self.packets.films for frame in film.decode(None)]
+            if packet is None:
+                return [frame for decoder in decoders.values() for frame in decoder.decode(None)]
+            if is_encrypted_packet(packet):
+                return []
+            return decoders[packet.stream.index].decode(packet)
         except av.error.FFmpegError:
             return []
 
