@@ -189,14 +189,6 @@ def test_the_package_runs_as_a_module_and_completes_words() -> None:
     assert (done.stdout, done.stderr) == ("search\n", "")
 
 
-def test_messages_without_bars_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = _console.MessageOnlyProgress()
-    progress.begin("reading", 2)
-    progress.advance()
-    progress.say("fetching [one]")
-    assert capsys.readouterr().err == "fetching [one]\n"
-
-
 def test_a_worker_is_this_interpreter_with_these_module_paths() -> None:
     words = worker_command(Path("-odd folder"), "cuda:1", None)
     assert words[0] == sys.executable

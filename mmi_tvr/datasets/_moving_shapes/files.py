@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
 
 from ...errors import UsageError
 from ...types import Sample
@@ -41,8 +42,9 @@ def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advanc
             _render(spec, path, size, fps)
             advance()
         return
-    # Started afresh, not forked: a fork of a process whose threads hold locks (torch has some) may hang.
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Started afresh, not forked: a fork of a process whose threads hold locks (torch has some) may hang. And by loky, which
+    # does not run the caller's script again in each process, as multiprocessing does where that has no main guard.
+    with ProcessPoolExecutor(count) as pool:
         running = [pool.submit(_render, spec, path, size, fps) for spec, path in jobs]
         try:
             for done in as_completed(running):
