@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model, TrainedModel
 from ..types import AnswerRequest, FloatArray
 from ..utils.hashing import digest
+from ..utils.loading import late_property
 from ._common import AnswerOptions, request_error
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class FeatureReader:
         self._device = device
         self._search_model = model
 
-    @cached_property
+    @late_property
     def model(self) -> AnsweringModel:
         """The retrieval model whose language model answers: the one that searches, or that of the option `weights`."""
         weights, search_model = self.options.weights, self._search_model
@@ -63,7 +63,7 @@ class FeatureReader:
             raise UsageError(f"{weights} has another vision tower than the model that makes the features")
         return model
 
-    @cached_property
+    @late_property
     def llava(self) -> Llava:
         llava: Llava = self.model.language_model()
         return llava

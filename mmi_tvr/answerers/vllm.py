@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from ..errors import AnswerError, ModelNotFound, one_line
 from ..protocols import Model
 from ..types import AnswerRequest
 from ..utils.installation import require
+from ..utils.loading import late_property
 from ._common import VideoInput, as_answer
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
@@ -99,7 +99,7 @@ class VllmAnswerer:
                 first = last
         return inputs
 
-    @cached_property
+    @late_property
     def _adapter(self) -> Path | None:
         """The trained adapter, where it is not merged into the checkpoint."""
         merged = self.options.checkpoint is not None
@@ -107,7 +107,7 @@ class VllmAnswerer:
             return None
         return self._reader.model.adapter_folder()
 
-    @cached_property
+    @late_property
     def _engine(self) -> Any:
         vllm, options = require("vllm", "vllm"), self.options
         folder = hub.locate(options.checkpoint or self._reader.model.language_checkpoint())
@@ -130,7 +130,7 @@ class VllmAnswerer:
                 f"{folder}: vLLM cannot load it; a merged model is loaded best ({one_line(error)})"
             ) from error
 
-    @cached_property
+    @late_property
     def _lora(self) -> Any:
         if self._adapter is None:
             return None

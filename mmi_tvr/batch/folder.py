@@ -15,7 +15,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from ..errors import IndexMismatch, UsageError
 from ..utils import strict_json
 from ..utils.files import write_atomically
+from ..utils.loading import late_property
 from .inputs import Item
 from .journal import CRASHED, Journal, Outcome, json_line
 from .leases import LOCK_SECONDS
@@ -244,7 +244,7 @@ class BatchFolder:
                     section[key] = section.pop(former)
         return manifest
 
-    @cached_property
+    @late_property
     def _line_offsets(self) -> NDArray[np.int64]:
         """Where each line of the list begins, and where the last one ends, in bytes: (items + 1,)."""
         newlines = np.flatnonzero(np.fromfile(self.path / ITEMS, np.uint8) == ord("\n"))

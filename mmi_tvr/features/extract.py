@@ -34,9 +34,10 @@ def extract(
     batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
     """
     decoders = DecoderPool(limits())
+    size = model.image_size  # which may load the model: here, and not in all threads at once
 
     def decode(source: Source) -> list[KeyImage] | MediaError:
-        return _decode(source, method, model.image_size, decoders.sample)
+        return _decode(source, method, size, decoders.sample)
 
     position = 0
     ahead = _ahead(decode, sources, BATCH_VIDEOS, decoders.limits.workers, decoders.stop)

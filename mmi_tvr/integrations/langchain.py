@@ -11,10 +11,10 @@ The class is built at its first import, so that the package needs LangChain nowh
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from ..utils.installation import require
+from ..utils.loading import loaded_once
 from ._documents import SearchedLibrary, metadata, moment_id, page_text
 
 _NAME = "LangChainVideoRetriever"
@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
     return _retriever_class()
 
 
-@cache
+@loaded_once
 def _retriever_class() -> type[Any]:
     retrievers = require("langchain_core.retrievers", "langchain")
     documents = require("langchain_core.documents", "langchain")

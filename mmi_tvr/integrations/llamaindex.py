@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from ..types import Hit
 from ..utils.installation import require
+from ..utils.loading import loaded_once
 from ._documents import SearchedLibrary, metadata, moment_id, page_text
 
 _NAME = "LlamaIndexVideoRetriever"
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
     return _retriever_class()
 
 
-@cache
+@loaded_once
 def _retriever_class() -> type[Any]:
     base_class = require("llama_index.core.retrievers", "llamaindex").BaseRetriever
     schema = require("llama_index.core.schema", "llamaindex")

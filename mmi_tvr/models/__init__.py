@@ -22,6 +22,7 @@ from ..protocols import (
 )
 from ..types import Availability, Variant
 from ..utils import environment
+from ..utils.loading import LOADING
 from ._folder import (
     SETTINGS,
     ModelSettings,
@@ -189,7 +190,8 @@ def checkpoints(chosen: Section) -> Iterator[str]:
 def make(chosen: Section, device: str = "auto") -> Model:
     """Load a model. ModelNotFound where its checkpoint is not on this machine: nothing is ever fetched here."""
     concrete = resolve(chosen)
-    model: Model = plugins.build("models", concrete.name, concrete.options, device=device)
+    with LOADING:
+        model: Model = plugins.build("models", concrete.name, concrete.options, device=device)
     return model
 
 
@@ -198,7 +200,9 @@ def trainable(chosen: Section, device: str) -> TrainableModel:
     module = plugins.load("models", chosen.name)
     if not isinstance(module, TrainableModule):
         raise UsageError(f"model {chosen.name} has nothing to train")
-    model: TrainableModel = module.trainable(plugins.options("models", chosen.name, chosen.options), device=device)
+    with LOADING:
+        options = plugins.options("models", chosen.name, chosen.options)
+        model: TrainableModel = module.trainable(options, device=device)
     return model
 
 

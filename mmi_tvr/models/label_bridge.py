@@ -24,7 +24,6 @@ Decisions, each with its reason:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from ..types import Availability, Embeddings, Features, FloatArray, Pixels, Quer
 from ..utils import array_cache
 from ..utils.hashing import digest
 from ..utils.installation import install_packages, installed
+from ..utils.loading import late_property
 
 TEMPLATES = ("a video of a {name}", "{name}: {description}")
 SHIPPED = Path(__file__).parent / "_label_bridge"  # made by scripts/make_class_vectors.py
@@ -95,7 +95,7 @@ class LabelBridge:
         centred = _unit(self._texts - self._texts.mean(axis=1, keepdims=True))
         self._classes = _unit(centred.sum(axis=0))  # (1000, 384)
 
-    @cached_property
+    @late_property
     def _classifier(self) -> efficientnet.EfficientNetLite0:
         return efficientnet.EfficientNetLite0(self._device)  # at the first picture: a search needs none
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from ..media.video import frames_at
 from ..protocols import Answerer
 from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton
 from ..utils.hashing import digest
+from ..utils.loading import late_property
 from ..utils.wording import counted
 from .store import SkeletonStore
 
@@ -202,7 +202,7 @@ class Describer:
         fingerprint."""
         return digest(question.text, self._answerer_fingerprint, view.key_images)
 
-    @cached_property
+    @late_property
     def _answerer_fingerprint(self) -> str:
         return self.answerer.fingerprint()
 

@@ -10,7 +10,7 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import ProcessPoolExecutor  # type: ignore[import-untyped]
 
 from ...errors import UsageError
 from ...types import Sample
@@ -42,8 +42,8 @@ def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advanc
             _render(spec, path, size, fps)
             advance()
         return
-    # Started afresh, not forked: a fork of a process whose threads hold locks (torch has some) may hang. And by loky, which
-    # does not run the caller's script again in each process, as multiprocessing does where that has no main guard.
+    # Started afresh, not forked: a fork of a process whose threads hold locks (torch has some) may hang. By loky:
+    # multiprocessing would run the caller's script again in each process, and fail where that has no main guard.
     with ProcessPoolExecutor(count) as pool:
         running = [pool.submit(_render, spec, path, size, fps) for spec, path in jobs]
         try:

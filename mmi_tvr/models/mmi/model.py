@@ -5,7 +5,6 @@ starts at zero (decision).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from ...nn.options import HeadOptions
 from ...types import Embeddings, Features, Pixels, Query, Scoring
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
+from ...utils.loading import late_property
 from ...utils.wording import counted
 from .._folder import ModelSettings, TrainedOptions, find, read, write
 
@@ -89,7 +89,7 @@ class Mmi:
         adapter = self._folder / ADAPTER if self._folder else None
         return adapter if adapter and adapter.is_dir() else None
 
-    @cached_property
+    @late_property
     def _settings(self) -> ModelSettings | None:
         return read(self._folder) if self._folder else None
 
@@ -97,13 +97,13 @@ class Mmi:
     def _folder(self) -> Path | None:
         return find(self.options.weights) if self.options.weights else None
 
-    @cached_property
+    @late_property
     def towers(self) -> LlavaTowers:
         from ...encoders import towers
 
         return towers.load(self.options.llava, regions=self.options.heads.grid, device=self._device)
 
-    @cached_property
+    @late_property
     def network(self) -> MmiNetwork:
         """The trained part; `train` changes it in place."""
         import torch
