@@ -438,9 +438,16 @@ def test_files_show_the_pictures_and_are_made_once(tmp_path):
 
 
 def test_many_files_are_made_by_several_processes(tmp_path):
-    dataset = dataset_of(count=70, root=tmp_path, fps=1, size=32)
-    dataset.generate(workers=2)
-    assert dataset.pending() == []
+    dataset = dataset_of(count=140, root=tmp_path, fps=1, size=32)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dataset.generate(workers=2, advance=stop)
+    assert 100 < len(dataset.pending()) < 140, "what was not begun is not rendered first"
+    dataset.generate(workers=2, limit=70)
+    assert dataset.pending(70) == []
     alone = dataset_of(count=1, root=tmp_path / "alone", fps=1, size=32)
     alone.generate(workers=1)
     assert alone.path(0).read_bytes() == dataset.path(0).read_bytes()

@@ -51,7 +51,8 @@ def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advanc
                 done.result()
                 advance()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            for future in running:
+                future.cancel()
             raise
 
 
