@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmi_tvr.media import _colour
-from mmi_tvr.media._picture import Orientation, bounded, fitted, from_matrix, padded
+from mmi_tvr.media._picture import Converter, Orientation, bounded, fitted, from_matrix, padded
 from mmi_tvr.media.video import frames_at, open_video, probe, sample
 from mmi_tvr.types import Video
 
@@ -235,6 +235,30 @@ def test_standard_pictures_are_left_alone(tmp_path: Path) -> None:
     assert not any(_colour.needs_conversion(transfer, primaries) for transfer in rest for primaries in (1, 2, 5, 6, 8))
 
 
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuva420p10le", "gbrp"])
+def test_any_marks_give_a_picture(pixels: str) -> None:
+    """Also numbers that are reserved, which swscale refuses."""
+    converter = Converter()
+    for matrix, transfer, primaries in product(range(20), (0, 1, 3, 16, 18, 19), (0, 1, 9, 12, 30)):
+        frame = av.VideoFrame(32, 32, pixels)
+        frame.colorspace, frame.color_trc, frame.color_primaries = matrix, transfer, primaries
+        assert converter.convert(frame, 8, 8, Orientation()).shape == (8, 8, 3)
+
+
+def test_a_matrix_without_a_conversion_is_the_plain_one_of_the_primaries() -> None:
+    def converted(matrix: int, primaries: int) -> np.ndarray:
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24").reformat(format="yuv444p")
+        for plane, value in zip(frame.planes, (120, 90, 180), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        frame.colorspace, frame.color_primaries = matrix, primaries
+        return Converter().convert(frame, 8, 8, Orientation())[4, 4]
+
+    assert converted(10, 9) == pytest.approx(converted(9, 9))
+    assert converted(12, 1) == pytest.approx(converted(1, 1))
+    assert converted(8, 1) == pytest.approx(converted(2, 1))
+    assert np.abs(converted(1, 1).astype(int) - converted(5, 1)).max() > 5
+
+
 # Transparency
 
 
@@ -274,7 +298,7 @@ def test_what_is_transparent_shows_black(tmp_path: Path, name: str, codec: str, 
 def test_a_second_decoder_jumps_as_the_first_one_does(tmp_path: Path) -> None:
     """Transparency in WebM needs a decoder of its own; numbers of frames show at which one it is."""
     numbers = [np.dstack([picture, np.full((64, 96), 255, np.uint8)]) for picture in files.counted(40)]
-    options = {"auto-alt-ref": "0", "g": "10", "crf": "4", "b": "2M"}
+    options = {"auto-alt-ref": "0", "g": "10", "b": "2M", "deadline": "realtime"}
     path = media.write(tmp_path / "a.webm", numbers, "libvpx", "yuva420p", source="rgba", options=options)
     frames = frames_at(path, [3.95, 0.05, 2.55, 1.05])
     assert [files.number_of(picture) for picture in frames.pixels] == [39, 0, 25, 10]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import media_files as files
 import numpy as np
+import picture_media as media
 import pytest
 import typer
 from PIL import Image
@@ -15,6 +18,8 @@ from typer.testing import CliRunner
 
 from mmi_tvr.cli import probe as probe_command
 from mmi_tvr.errors import UsageError
+from mmi_tvr.media.file_report import PictureOptions
+from mmi_tvr.media.guarded import DecoderPool, Limits
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +87,63 @@ def test_files_of_others_are_not_replaced(run, tmp_path: Path) -> None:
         run(*words)
     assert Path(frame["path"]).read_bytes() == b"mine"
     run(*words, "--force")
+
+
+def test_a_file_that_takes_too_long_or_is_looked_at_in_this_process(tmp_path: Path) -> None:
+    path = files.make_video(tmp_path / "a.mp4", seconds=1)
+    hurried = DecoderPool(Limits(seconds=1e-4))
+    report = hurried.report(path, PictureOptions())
+    hurried.stop()
+    assert report.error.startswith("took longer than 0 s")
+    assert (report.info, report.tracks, report.pictures) == (None, (), [])
+    plain = DecoderPool(Limits(workers=0)).report(path, PictureOptions(fps=1, limit=1))
+    pool = DecoderPool(Limits())
+    guarded = pool.report(path, PictureOptions(fps=1, limit=1))
+    pool.stop()
+    assert guarded.info == plain.info
+    assert guarded.tracks == plain.tracks == plain.info.tracks
+    assert [time for time, _ in guarded.pictures] == [time for time, _ in plain.pictures]
+    assert np.array_equal(guarded.pictures[0][1], plain.pictures[0][1])
+
+
+def test_a_turned_film_has_a_picture_for_each_frame_size(run, tmp_path: Path) -> None:
+    parts = [[media.square(size)] * 10 for size in ((160, 96), (96, 160))]
+    path = media.write_sizes(tmp_path / "a.webm", parts, "libvpx")
+    (file,) = run(path, "--frames", tmp_path / "new" / "out", "--fps", 2)
+    assert [size_of(frame["path"]) for frame in file["frames"]] == [(160, 96)] * 2 + [(96, 160)] * 2
+
+
+def size_of(path: str) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_several_files_get_a_folder_each(run, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        files.make_video(tmp_path / place / "a.mp4", seconds=1)
+    videos = [tmp_path / place / "a.mp4" for place in ("one", "two")]
+    reports = run(*videos, tmp_path / "none.mp4", "--frames", tmp_path / "out", "--limit", 1, code=1)
+    folders = [Path(file["frames"][0]["path"]).parent.name for file in reports[:2]]
+    assert folders == ["a.mp4", "a.mp4-2"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == folders
+
+
+def test_the_text_names_what_matters(run, tmp_path: Path) -> None:
+    path = media.write(tmp_path / "a.mp4", [media.quarters()] * 20, matrix=media.matrix_of(media.LINEAR[7]))
+    text = run(path, text=True)
+    assert "64x96, mirrored, turned by" in text
+    assert "10 frames a second, h264" in text
+    assert "0: video h264 96x64" in text
+    assert "chosen: the only video track" in text
+    sound = files.make_sound(tmp_path / "sound.m4a")
+    assert "error      has sound but no video stream" in run(sound, text=True, code=1)
+
+
+def test_names_that_are_no_text(run, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"no text \xff and a\nline.mp4")
+    files.make_video(tmp_path / "a.mp4", seconds=1).rename(path)
+    (file,) = run(path, "--frames", tmp_path / "out", "--limit", 1)
+    assert file["error"] is None
+    assert os.fsencode(path) == base64.b64decode(file["path_bytes"])
+    assert "no text \\xff and a\\nline.mp4" in run(path, text=True)
