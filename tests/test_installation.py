@@ -80,6 +80,25 @@ def test_environments_of_uv_have_no_pip(distribution: Path, monkeypatch: pytest.
     assert words == ["uv", "pip", "install", "--python", sys.executable, "a", "b>=2"]
 
 
+def test_pipx_is_told_packages(distribution: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    came_from(distribution, Path(__file__).parent.parent, editable=False)
+    (tmp_path / "pipx_metadata.json").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    words = shlex.split(installation.install_extra("sound"))
+    assert words == ["pipx", "inject", "tool-of-a-test", "pytest>=1", "pydantic>=99", "no-such-package[fast]>=2"]
+
+
+def test_the_program_is_called_as_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    program = tmp_path / ".venv" / "bin" / "mmi-tvr"
+    assert installation.program_path() == ".venv/bin/mmi-tvr"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert installation.program_path() == "mmi-tvr"
+
+
 def test_a_checkout_on_the_path_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "DISTRIBUTION", "tool-that-nobody-installed")
     assert installation.extras() == {}

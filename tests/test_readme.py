@@ -35,6 +35,18 @@ STEPS = (
 )
 FEW = ("data.train.count=16", "data.validation.count=8", "data.batch=8", f"train.stages={STEPS}")
 STAGE = "{steps: 2, batch: 8, rate: 0.001}"
+SEQUENCE = "red-circle-moves-left_blue-square-grows.mp4"
+DEMO_ANSWERS = {
+    "first the red circle moves left, then the blue square grows": SEQUENCE,
+    "the blue square grows, and after that the red circle moves left": "blue-square-grows_red-circle-moves-left.mp4",
+    "the green star spins": "green-star-spins.mp4",
+    "先是红色圆形向左移动，然后蓝色正方形变大": SEQUENCE,
+    "a big rabbit in a cartoon": "bigbuckbunny.mp4",
+    "a man with a bow tie talking in a car": "carphone_pristine.mp4",
+    "城市街道上的自行车": "bikes.mp4",
+}
+# What the README's queries name on the clips that the tests put into `videos`.
+NAMED = {"a man with a bow tie talking in a car": "carphone_pristine", "骑自行车的人": "bikes"}
 # What takes minutes or hours is run with a few videos and steps.
 SHORTER: dict[str, tuple[str, ...]] = {
     "scripts/train.py": tuple(word for change in FEW for word in ("--set", change)),
@@ -98,6 +110,45 @@ def test_command(folder: Path, page: str, command: str) -> None:
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "MMI_TVR_MODEL": "label_bridge", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    if command == "bash scripts/demo.sh":
+        assert_is_what_the_readme_prints(done.stdout)
+        assert_next_commands_exist(done.stderr)
+    if page == "README.md" and (query := re.search(r'search "([^"]*)"', command)):
+        assert re.search(r"^ 1 .*/(\w+)\.mp4", done.stdout, re.MULTILINE)[1] == NAMED[query[1]]  # type: ignore[index]
+
+
+def answers(text: str) -> dict[str, list[tuple[list[float], str, str]]]:
+    """Return query -> its hits as (numbers, moment, file name), from lines as `mmi-tvr search` prints them."""
+    hits: dict[str, list[tuple[list[float], str, str]]] = {}
+    query = ""
+    for line in text.splitlines():
+        if asked_for := re.match(r"mmi-tvr search '(.*?)'", line):
+            query = asked_for[1]
+            hits[query] = []
+        elif row := re.match(r" *\d+ (\S+-\S+) +([-\d. ]+)  (\S+)$", line):
+            hits[query].append(([float(number) for number in row[2].split()], row[1], Path(row[3]).name))
+    return hits
+
+
+def assert_is_what_the_readme_prints(printed: str) -> None:
+    """Hold the README's output to what the demo prints, and each query to the clip that it names."""
+    demo = answers(printed)
+    assert {query: hits[0][2] for query, hits in demo.items()} == DEMO_ANSWERS
+    shown = answers(README.partition("```\nmmi-tvr search")[1] + README.partition("```\nmmi-tvr search")[2])
+    assert len(shown) == 3
+    for query, hits in shown.items():
+        for (numbers, *rest), (now, *others) in zip(hits, demo[query], strict=False):
+            assert rest == others, "scripts/readme_output.py brings the README up to date"
+            assert numbers == pytest.approx(now, abs=0.03)
+
+
+def assert_next_commands_exist(messages: str) -> None:
+    """Hold the commands that the demo ends with to what is there: the program, the folder, the commands."""
+    lines = [shlex.split(line, comments=True) for line in messages.partition("Next, with")[2].splitlines()[1:]]
+    assert [words[1] for words in lines] == ["index", "search", "models"]
+    for words in lines:
+        assert shutil.which(words[0], path=f"{ROOT}{os.pathsep}{os.environ['PATH']}") or (ROOT / words[0]).exists()
+    assert (ROOT / lines[0][2]).is_dir()
 
 
 def test_download_without_a_network_says_so(folder: Path) -> None:
@@ -115,7 +166,8 @@ def test_python_example(folder: Path) -> None:
     code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "carphone" in done.stdout
+    assert "carphone" in done.stdout.splitlines()[0]
+    assert done.stderr == ""
 
 
 def test_the_architecture_page_names_every_room_and_the_layers_that_are_enforced() -> None:
@@ -142,7 +194,7 @@ def test_where_things_live_is_where_they_are() -> None:
 
 
 def test_the_newcomers_page_is_short_and_every_link_leads_somewhere() -> None:
-    assert len(README.splitlines()) <= 130
+    assert len(README.splitlines()) <= 140
     for page, text in PAGES.items():
         folder = ROOT if page == "README.md" else ROOT / "docs"
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):

