@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from . import plugins
 from .errors import ConfigError, UsageError, one_line
+from .utils.textfiles import decode
 
 _HERE = Path(__file__).parent
 Options = TypeVar("Options", bound=plugins.BaseOptions)
@@ -162,8 +163,8 @@ def _values(path: str | Path | None, overrides: Iterable[str]) -> dict[str, Any]
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(decode(path.read_bytes(), path))
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path}: not readable as YAML: {one_line(error, limit=None)}") from error
     if values is None:
         return {}
@@ -184,5 +185,5 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise UsageError(f"--set {override}: {parent!r} is a value, not a section")
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"--set {override}: the value is no YAML: {one_line(error, limit=None)}") from error

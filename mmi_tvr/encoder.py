@@ -10,6 +10,7 @@ Rows are float32 and of length 1. Query and video are different verbs, because a
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,13 @@ from .features.cache import FeatureCache
 from .features.embed import embed_all, embedding_fingerprint
 from .protocols import KeyImageMethod, Model, TrainedModel
 from .scoring.similarity import Gallery
-from .search import checked_query
+from .search import characters_read, checked_query
 from .types import Embeddings, FloatArray, Video
 from .utils.progress import Progress, Silent
 
 PathLike = str | os.PathLike[str]
 Unreadable = Literal["raise", "none"]
+_LOGGER = logging.getLogger(__name__)
 
 
 class Encoder:
@@ -83,11 +85,17 @@ class Encoder:
         return embedding_fingerprint(self.model, self.keyimages)
 
     def encode_query(self, queries: str | Sequence[str]) -> NDArray[np.float32]:
-        """Return unit vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence."""
+        """Return unit vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence.
+
+        Of a sentence that is longer than the model reads, the beginning counts, and a warning is logged.
+        """
         texts = [queries] if isinstance(queries, str) else list(queries)
         if not texts:
             return np.zeros((0, self._dim()), np.float32)
-        vectors = np.asarray(self.model.embed_queries([checked_query(text) for text in texts]), dtype=np.float32)
+        checked = [checked_query(text) for text in texts]
+        vectors = np.asarray(self.model.embed_queries(checked), dtype=np.float32)
+        if long := sum(characters_read(self.model, query) is not None for query in checked):
+            _LOGGER.warning("%s reads only the beginning of %d of %d sentences", self.model.name, long, len(checked))
         return vectors[0] if isinstance(queries, str) else vectors
 
     @overload

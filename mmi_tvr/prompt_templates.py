@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from . import config, plugins
 from .errors import ConfigError, UsageError, one_line
+from .utils.textfiles import decode
 
 T = TypeVar("T", bound="_Template")
 
@@ -122,8 +123,8 @@ def generate(path: str = "generate") -> GenerateTemplate:
 def _read(template: type[T], path: str) -> T:
     file = config.find("prompts", path)
     try:
-        return template(**(yaml.safe_load(file.read_text(encoding="utf-8")) or {}))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        return template(**(yaml.safe_load(decode(file.read_bytes(), file)) or {}))
+    except (yaml.YAMLError, RecursionError, TypeError) as error:
         raise UsageError(f"{file}: not readable as YAML: {one_line(error, limit=None)}") from error
     except ValidationError as error:
         raise ConfigError(str(file), plugins.explain(error, template)) from error

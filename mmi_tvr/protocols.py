@@ -259,6 +259,15 @@ class ModelWithKeyImages(Protocol):
 
 
 @runtime_checkable
+class TextLimitedModel(Protocol):
+    """A model that reads only the beginning of a long sentence, and can say how much."""
+
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a text, from its start, count for its vector; len(text) where all do."""
+        ...
+
+
+@runtime_checkable
 class ModelWithReranking(Protocol):
     """A model that comes with settings for re-ranking."""
 

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .protocols import Index, Model, RelevanceCalibration, Reranker
+from .protocols import Index, Model, RelevanceCalibration, Reranker, TextLimitedModel
 from .scoring import relevance
 from .scoring.joint import permutation
 from .scoring.similarity import Gallery
 from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Level, Query, moment_of, row_ids, video_of
+from .utils.reading import MAX_CHARACTERS
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
@@ -54,7 +55,8 @@ class Coverage:
 class SearchResult(Sequence[Hit]):
     """The hits, best first, and what else is worth knowing. An empty result is an answer, too.
 
-    `closest` is the best video of all where none was good enough to be a hit.
+    `closest` is the best video of all where none was good enough to be a hit. `characters_read` says how much of the
+    query, from its start, was read, where it was longer than the model reads; else it is None.
     """
 
     hits: tuple[Hit, ...]
@@ -63,6 +65,7 @@ class SearchResult(Sequence[Hit]):
     seconds: Mapping[str, float]  # by stage, and "total"; "rerank.answer" and "rerank.judge" are parts of "rerank"
     coverage: Coverage = Coverage()
     closest: Hit | None = None
+    characters_read: int | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -180,7 +183,8 @@ class Searcher:
         else:
             hits = tuple(candidates) if believed else ()
         closest = candidates[0] if candidates and not hits else None
-        return SearchResult(hits, query, self.model.name, clock.seconds(), closest=closest)
+        read = characters_read(self.model, query)
+        return SearchResult(hits, query, self.model.name, clock.seconds(), closest=closest, characters_read=read)
 
     def _candidates(self, vectors: FloatArray, limit: int, videos: frozenset[int] | None) -> list[set[int]]:
         """Return for each query (N, D) the numbers of the videos that may be among its best, from the levels that
@@ -287,18 +291,29 @@ def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
 
 
 def checked_query(query: str | Query) -> Query:
-    """Return a query that any tokenizer can read. Raises UsageError where there is nothing in it, or it is no sentence.
+    """Return a query of a length that any model can bear. Raises UsageError where it is empty, or no sentence.
+
+    Decision: beyond MAX_CHARACTERS it is cut, before anything looks at it, because no model reads as much.
 
     >>> checked_query("a dog \\ud800").text
-    'a dog ?'
+    'a dog \ufffd'
     """
     text = query.text if isinstance(query, Query) else query
     if not isinstance(text, str):
         raise UsageError(f"a query is a sentence (str) or a types.Query, not {text!r:.60} ({type(text).__name__})")
-    text = text.encode("utf-8", "replace").decode()  # half characters from a terminal's wrong encoding
-    if not text.replace("\0", " ").strip():
+    cut = isinstance(query, Query) and query.cut
+    text = text.strip()
+    query = Query(text[: 4 * MAX_CHARACTERS])  # cleaned, which may make it shorter
+    if not query.text.strip():
         raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
-    return Query(text)
+    return Query(query.text[:MAX_CHARACTERS], cut or len(text) > 4 * MAX_CHARACTERS or len(query.text) > MAX_CHARACTERS)
+
+
+def characters_read(model: Model, query: Query) -> int | None:
+    """Return how many characters of a query a model reads, from its start; None where it reads them all."""
+    text = query.text.rstrip()
+    read = model.characters_read(text) if isinstance(model, TextLimitedModel) else len(text)
+    return read if query.cut or read < len(text) else None
 
 
 def checked_top(top: int) -> int:

@@ -1,7 +1,13 @@
-"""The frozen records that cross from one room to the next. Times are seconds on a player's clock."""
+"""The frozen records that cross from one room to the next. Times are seconds on a player's clock.
+
+Texts of people and of servers are cleaned where they become a record (`clean_text`), so that whatever stands behind
+needs no care of its own: queries, captions, what is asked and what is answered.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +23,44 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), RGB, rotation applied
 
 MOMENT_BITS = 12
 MAX_MOMENTS = (1 << MOMENT_BITS) - 1
+
+# Controls that are white space (tab, line breaks, U+0085) part words; all others, and byte order marks, mean nothing.
+_CONTROLS = {code: " " if chr(code).isspace() else None for code in (*range(0x20), *range(0x7F, 0xA0), 0xFEFF)}
+_UNCLEAN = re.compile("[\0-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_MAX_MARKS = 30  # on one letter: Unicode's stream-safe format (UAX 15); composing takes the square of their number
+_SHORT = 4096  # characters that are composed quickly whatever they are
+
+
+def clean_text(text: str) -> str:
+    """Return a text that every tokenizer, file format and page can take; ordinary text stays as it is.
+
+    Halves of a character (lone surrogates) become U+FFFD and two that belong together one character; NUL and other
+    control characters go, those that part words (tabs, line breaks) become spaces; the rest is in the composed form of
+    Unicode (NFC), so that a word is the same word however it was typed. Cleaning twice changes nothing more.
+
+    >>> clean_text("a\\tdog\\0 \\ud83d"), clean_text("cafe\\u0301") == "caf\\u00e9"
+    ('a dog \ufffd', True)
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    if _UNCLEAN.search(text):
+        if _SURROGATES.search(text):
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        text = text.translate(_CONTROLS)
+    return _without_stacked_marks(unicodedata.normalize("NFC", _without_stacked_marks(text)))
+
+
+def _without_stacked_marks(text: str) -> str:
+    """Drop the combining marks of a long text that stand behind the first _MAX_MARKS of a letter."""
+    if len(text) <= _SHORT:
+        return text
+    characters, marks = [], 0
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MAX_MARKS:
+            characters.append(character)
+    return "".join(characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +95,14 @@ class KeyImage:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One annotated video of a dataset's split; `captions` may be several."""
+    """One annotated video of a dataset's split; `captions` may be several, and are cleaned (`clean_text`)."""
 
     id: str
     video: Video
     captions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "captions", tuple(map(clean_text, self.captions)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +115,13 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a person asks for."""
+    """What a person asks for, cleaned (`clean_text`). `cut`: it was longer, and this is its beginning."""
 
     text: str
+    cut: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", clean_text(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +163,18 @@ class AnswerRequest:
     """What an answerer gets: a question about a `text`, or about the key images of a video.
 
     Of a video, `features` are for answerers that share the vision tower, `pictures` (one a key image) for all others
-    (`protocols.Answerer.video_input`).
+    (`protocols.Answerer.video_input`). Both texts are cleaned (`clean_text`).
     """
 
     question: str
     text: str | None = None
     features: Features | None = None
     pictures: tuple[Pixels, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "question", clean_text(self.question))
+        if self.text is not None:
+            object.__setattr__(self, "text", clean_text(self.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,9 @@ def file_of(text: str) -> Callable[[Path], Any]:
     [
         (file_of("a.csv:query\n"), "it lists nothing"),
         (file_of("a.csv:query,id\nx,1\ny,1\n"), "id '1' comes more than once"),
-        (file_of("a.csv:query,id\nx,1,2\n"), "line 2: more cells than the header has columns"),
+        (file_of("a.csv:query,id\nx,1,2\n"), "line 2: 3 cells for 2 columns"),
         (file_of("a.csv:words,id\nx,1\n"), "no column 'query' or .* there are: words, id"),
-        (file_of('a.csv:query\n"x'), "line 1: unexpected end of data"),
+        (file_of('a.csv:query\n"x'), "line 2: a quotation mark is never closed"),
         (file_of('a.jsonl:{"query": "x"}\n{"query": ""}'), "line 2: 'query' is empty"),
         (file_of('a.jsonl:{"query": 3}'), "line 1: 'query' is empty or no text"),
         (file_of("a.jsonl:{"), "line 1: not JSON"),

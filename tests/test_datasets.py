@@ -150,12 +150,18 @@ REFUSED_TSV = [
     (COLUMNS, "which column holds the captions.* caption_en, caption_zh, licence"),
     ("file\na.mp4\n", "which column holds the captions.*there are: none"),
     ("file\tcaption\na.mp4\tone\ttwo\n", "line 2: 3 cells for 2 columns"),
-    ("file\tcaption\na.mp4\n", "1 of 1 file without a caption: a.mp4"),
+    ("file\tcaption\na.mp4\n", "captions.tsv, line 2: a.mp4 has no caption; write one"),
     ("file\tcaption\n\tone\n", "line 2: the file's name is missing"),
-    ("file\tcaption\na.mp4\t \nb.mp4\tx\n", "1 of 2 files without a caption: a.mp4"),
+    (
+        "file\tcaption\nb.mp4\tx\na.mp4\t \na.mp4\tx\nb.mp4\t\0\n",
+        "line 3: a.mp4 has no caption .2 such lines",
+    ),
     ("file\tcaption\tcaption\na.mp4\tone\ttwo\n", "the header has caption more than once"),
-    ("file\tcaption\na.mp4\tone\n".encode("utf-16"), "not UTF-8 text"),
-    ("file\tcaption\na.mp4\t" + "x" * 200_000, "line 2: field larger than field limit"),
+    ("file\tcaption\na.mp4\tone\n".encode("utf-16"), "captions.tsv: not UTF-8 text, but UTF-16"),
+    ("file\tcaption\na.mp4\tone\n".encode("utf-16-be"), "captions.tsv: not UTF-8 text, but UTF-16"),
+    ("file\tcaption\na.mp4\tone\nb.mp4\tcaf\xe9\n".encode("latin-1"), "line 3: not UTF-8 text .byte 0xe9"),
+    (b"file\tcaption\na.mp4\ta \xed\xa0\xbd b\n", "line 2: not UTF-8 text"),
+    ("file\tcaption\ra.mp4\tone\rb.mp4\ttwo\r", "lines end in carriage returns alone"),
 ]
 
 
@@ -179,7 +185,13 @@ REFUSED_JSONL = [
     ('{"file": "a.mp4", "caption": 3}', "line 1: caption is text or a list of texts, not 3"),
     ('{"file": "a.mp4", "caption": ["one", null, {}]}', "caption is text or a list of texts, not {}"),
     ('{"file": 7, "caption": "one"}', "line 1: the file's name is missing"),
-    ('{"file": "a.mp4", "caption": []}', "1 of 1 file without a caption"),
+    ('{"file": "a.mp4", "caption": []}', "line 1: a.mp4 has no caption"),
+    ('{"file": "b.mp4", "caption": "x"}\n\n{"file": "a.mp4", "caption": null}', "line 3: a.mp4 has no caption"),
+    ('{"file": "a.mp4", "caption": ["\\u0000", " ", null]}', "line 1: a.mp4 has no caption"),
+    ('{"file": "a.mp4", "caption": "x", "caption": "y"}', "line 1: not JSON .the key 'caption' is there twice"),
+    ('{"file": "a.mp4", "caption": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 1: not JSON .nested too deep"),
+    ('{"file": "a.mp4", "caption": "x", "n": ' + "1" * 5000 + "}", "line 1: not JSON"),
+    (b'{"file": "a.mp4", "caption": "x"}\n{"file": "caf\xe9"}', "line 2: not UTF-8 text"),
 ]
 
 

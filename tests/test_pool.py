@@ -163,7 +163,7 @@ def test_what_is_no_pool(text: str, message: str) -> None:
 
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_bytes("about: text # é".encode("latin-1"))
-    with pytest.raises(UsageError, match="not a text file in UTF-8"):
+    with pytest.raises(UsageError, match="line 1: not UTF-8 text"):
         pool.load(tmp_path / "p.yaml")
 
 

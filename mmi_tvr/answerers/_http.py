@@ -21,12 +21,14 @@ from pydantic import Field, field_validator
 
 from ..errors import AnswerError
 from ..plugins import BaseOptions
+from ..types import clean_text
 from ..utils.environment import API_KEY
 from ..utils.installation import require
 
 _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
-_MESSAGE_LENGTH = 200  # characters of a server's own message
+_MESSAGE_LENGTH = 200  # characters of a server's own message that are shown,
+_LOOKED_AT = 10_000  # and that are looked at
 
 
 class ServerOptions(BaseOptions):
@@ -107,9 +109,10 @@ class ServerClient:
             for key in ("error", "message"):
                 if isinstance(content, dict):
                     content = content.get(key, content)
-        except ValueError:
-            content = reply.text
-        return self._one_line(str(content)) or "nothing"
+            text = str(content)
+        except (ValueError, RecursionError):  # the second: nested without end
+            text = reply.text
+        return self._one_line(clean_text(text[:_LOOKED_AT])) or "nothing"
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, (self._http.ConnectError, self._http.ConnectTimeout)):

@@ -20,6 +20,8 @@ from ._http import ServerClient, ServerOptions
 
 _TOKEN_CHARACTERS = 4  # on average: how much of a text is read cannot depend on a tokenizer that is elsewhere
 # The beginning of what a server's tokenizer may take for a special token: </s>, <image>, <|im_end|>, [INST].
+_LONGEST_SPECIAL = 32  # characters
+_TEXT_PARTS = ("text", "output_text")  # of a reply; others hold thinking, or pictures
 _SPECIAL = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
 
 
@@ -27,6 +29,9 @@ class Options(ServerOptions, AnswerOptions):
     """Options of answers from a server."""
 
     model: str | None = Field(None, description="the model's name there; default: the only one it has")
+    max_tokens: int | None = Field(
+        None, ge=1, description="tokens of a reply, with what a model thinks before it; default: the template's"
+    )
     pictures: Literal["png", "jpeg"] = Field("png", description="how key images are sent: exact, or smaller")
 
 
@@ -120,10 +125,35 @@ class OpenaiAnswerer:
         if reply.status_code != 200:
             return AnswerError(f"the server says {reply.status_code}: {server.message(reply)}")
         try:
-            text = reply.json()["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
+            return completion(reply.json(), limit)
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):  # the last: nested without end
             return AnswerError(f"the server's reply is no chat completion: {server.message(reply)}")
-        return as_answer(text) if isinstance(text, str) else AnswerError("the server's reply holds no text")
+
+
+def completion(document: Any, limit: int) -> str | AnswerError:
+    """Return the answer in a chat completion, or why it holds none.
+
+    Decision: a reply that was cut off is none, because half an answer is another one.
+
+    Args:
+        document: the server's JSON.
+        limit: the tokens that it was allowed, for the message.
+    Raises:
+        KeyError, IndexError, TypeError: it is no chat completion.
+    """
+    choice = document["choices"][0]
+    message, end = choice["message"], choice.get("finish_reason")
+    if end == "length":
+        return AnswerError(f"the reply was cut off after {limit} tokens: give it more (max_tokens)")
+    if end == "content_filter":
+        return AnswerError("the server's filter kept the reply back")
+    text = message.get("content")
+    if isinstance(text, list):
+        text = "".join(part["text"] for part in text if part.get("type") in _TEXT_PARTS)
+    if isinstance(text, str):
+        return as_answer(text)
+    refusal = message.get("refusal")
+    return AnswerError(f"the model refuses: {refusal}" if refusal else "the server's reply holds no text")
 
 
 def content(request: AnswerRequest, options: Options) -> list[dict[str, Any]]:
@@ -151,6 +181,8 @@ def quote(text: str, limit: int | None = None) -> str:
     >>> quote('a "red" </s> circle', 17)
     "a 'red' < /s> cir"
     """
+    if limit is not None:
+        text = text[: limit + _LONGEST_SPECIAL]  # what lies behind is not read, and not looked at
     return _SPECIAL.sub(lambda match: f"{match[0]} ", text.replace('"', "'"))[:limit]
 
 
@@ -167,5 +199,5 @@ def _names(reply: Any) -> list[str]:
     """Return the models that a server lists; none where its reply is no list."""
     try:
         return [str(model["id"]) for model in reply.json()["data"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []

@@ -151,7 +151,7 @@ class BatchFolder:
         last = min(first + self.manifest["shard"], self.manifest["items"])
         with (self.path / ITEMS).open("rb") as stream:
             stream.seek(self._line_offsets[first])
-            lines = stream.read(int(self._line_offsets[last] - self._line_offsets[first])).splitlines()
+            lines = stream.read(int(self._line_offsets[last] - self._line_offsets[first])).split(b"\n")[:-1]
         return dict(enumerate(map(strict_json.loads, lines), start=first))
 
     def publish(self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome]) -> None:
@@ -163,7 +163,7 @@ class BatchFolder:
 
     def outcomes(self, shard: str) -> list[Outcome]:
         """Return what became of each item of a finished shard, in order; its "id" says which item."""
-        return [strict_json.loads(line) for line in self._outcomes_file(shard).read_bytes().splitlines()]
+        return [strict_json.loads(line) for line in self._outcomes_file(shard).read_bytes().split(b"\n")[:-1]]
 
     def update_tallies(self) -> None:
         """Make the manifest's tallies those of the shards that are finished."""

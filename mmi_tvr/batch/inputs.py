@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from typing import Any
 
 from .. import plugins
 from ..config import Section
-from ..datasets.folder import read_jsonl
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..library.scan import Root, scan
 from ..protocols import GeneratedDataset
+from ..types import clean_text
 from ..utils.installation import require
+from ..utils.names import SpelledPaths
+from ..utils.textfiles import comma_separated, json_objects, numbered_lines, tab_separated, with_header
 
 Item = dict[str, Any]  # "id", and what the work needs; JSON
 Row = tuple[str, Mapping[str, Any]]  # where it stands, for messages, and its cells
@@ -31,7 +32,7 @@ def queries(table: Path, column: str | None = None, id_column: str | None = None
     Raises UsageError for an empty query, an id that comes twice, and whatever is wrong with the file.
     """
     items = [
-        {"id": str(cell.row_number) if cell.row_id is None else cell.row_id, "text": cell.text}
+        {"id": str(cell.row_number) if cell.row_id is None else cell.row_id, "text": clean_text(cell.text).strip()}
         for cell in _cells(table, QUERIES, column, id_column)
     ]
     _refuse_repeated_ids(items, table)
@@ -50,7 +51,7 @@ def videos(
         root: folder that a list's paths are relative to; default: the list's own folder.
     Returns:
         Items with absolute paths; a list's columns `start` and `end` (seconds) name a span. A file that is not there
-        is no error here: it is set aside when its turn comes.
+        is no error here: it is set aside when its turn comes. A name may be in another form of Unicode than the file's.
     Raises:
         UsageError: no video in the folder, an id that comes twice, or whatever is wrong with the list.
     """
@@ -60,11 +61,12 @@ def videos(
             raise UsageError(f"{source}: no video file is in this folder")
         return [_video(str(path.relative_to(source.resolve())), path) for path in paths]
     folder = (root or source.parent).absolute()
-    items = []
+    items, disk = [], SpelledPaths()
     for cell in _cells(source, PATHS, column, id_column):
         start = _seconds(cell.row.get("start"), cell.where) or 0.0
         end = _seconds(cell.row.get("end"), cell.where)
-        items.append(_video(cell.text if cell.row_id is None else cell.row_id, folder / cell.text, start, end))
+        path = disk.find(folder / cell.text)
+        items.append(_video(cell.text if cell.row_id is None else cell.row_id, path, start, end))
     _refuse_repeated_ids(items, source)
     return items
 
@@ -97,8 +99,6 @@ def rows(table: Path) -> Iterator[Row]:
         yield from reader(table)
     except FileNotFoundError:
         raise UsageError(f"{table}: no such file or folder") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{table}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _cells(table: Path, known: Sequence[str], column: str | None, id_column: str
     for number, (where, row) in enumerate(rows(table), start=1):
         name = _column(row, known, column, where)
         text = row[name]
-        if not isinstance(text, str) or not text.replace("\0", " ").strip():
+        if not isinstance(text, str) or not clean_text(text).strip():
             raise UsageError(f"{where}: {name!r} is empty or no text")
         if id_column is not None and id_column not in row:
             raise UsageError(f"{where}: no column is called {id_column!r}; there are: {', '.join(row)}")
@@ -176,31 +176,25 @@ def _seconds(value: Any, where: str) -> float | None:
 
 
 def _read_lines(table: Path) -> Iterator[Row]:
-    with table.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
+    with table.open("rb") as stream:
+        for number, line in numbered_lines(stream, table):
             if line.strip():
                 yield f"{table}, line {number}", {_TEXT: line.strip()}
 
 
 def _read_separated(table: Path) -> Iterator[Row]:
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        if table.suffix.lower() == ".csv":
-            reader = csv.DictReader(stream, strict=True)
-        else:  # quotes are ordinary characters there, as in `datasets.folder`
-            reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            for row in reader:
-                where = f"{table}, line {reader.line_num}"
-                if None in row:
-                    raise UsageError(f"{where}: more cells than the header has columns")
-                yield where, row
-        except csv.Error as error:
-            raise UsageError(f"{table}, line {reader.line_num}: {error}") from error
+    with table.open("rb") as stream:
+        lines = numbered_lines(stream, table)
+        # In a .tsv quotes are ordinary characters, as in `datasets.folder`.
+        cells = comma_separated(lines, table) if table.suffix.lower() == ".csv" else tab_separated(lines)
+        for number, row in with_header(cells, table):
+            yield f"{table}, line {number}", row
 
 
 def _read_objects(table: Path) -> Iterator[Row]:
-    for number, row in read_jsonl(table):
-        yield f"{table}, line {number}", row
+    with table.open("rb") as stream:
+        for number, row in json_objects(numbered_lines(stream, table), table):
+            yield f"{table}, line {number}", row
 
 
 def _read_parquet(table: Path) -> Iterator[Row]:
@@ -212,4 +206,4 @@ def _read_parquet(table: Path) -> Iterator[Row]:
             for number, row in enumerate(listed, start=1):
                 yield f"{table}, row {number}", row
     except pyarrow.ArrowInvalid as error:
-        raise UsageError(f"{table}: not readable as parquet ({str(error).splitlines()[0]})") from error
+        raise UsageError(f"{table}: not readable as parquet ({one_line(error)})") from error

@@ -27,7 +27,7 @@ class Journal:
         self.reasons: dict[int, str] = {}
         text = path.read_bytes() if path.exists() else b""
         self._torn = bool(text) and not text.endswith(b"\n")
-        for line in text.splitlines():
+        for line in text.split(b"\n"):
             try:
                 event = strict_json.loads(line)
             except ValueError:

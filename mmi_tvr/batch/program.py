@@ -113,7 +113,7 @@ def dataset_section(text: str | None) -> Section | None:
         return None
     try:
         parsed = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"--dataset {text}: no YAML: {one_line(error, limit=None)}") from error
     values = {"name": parsed} if isinstance(parsed, str) else parsed
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):

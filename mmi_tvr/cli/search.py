@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ from ._console import (
 _MAX_NAMED = 20  # files that are listed by name
 _PROBE = "mmi-tvr probe FILE shows what is in one"
 _MAX_STDIN = 1 << 20  # bytes of a query
+_SHOWN_END = 30  # characters of a long query, where its reading ended
 
 
 def register(app: typer.Typer) -> None:
@@ -154,6 +156,7 @@ def search(
             result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
+    say_read(result)
     _say_coverage(result.coverage, library)
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
@@ -176,9 +179,21 @@ def _one_text(words: Sequence[str]) -> str:
 def _query_from_stdin() -> str:
     """Return standard input as one query (decision: its lines are one text; many queries are for `batch search`)."""
     try:
-        return " ".join(sys.stdin.buffer.read(_MAX_STDIN).decode("utf-8-sig").split())
+        start = sys.stdin.buffer.read(_MAX_STDIN)
+        decoder = codecs.getincrementaldecoder("utf-8-sig")()  # forgives a character that the end of `start` cuts
+        return " ".join(decoder.decode(start, final=len(start) < _MAX_STDIN).split())
     except UnicodeDecodeError as error:
         raise UsageError(f"standard input is not text in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def say_read(result: SearchResult) -> None:
+    """Say how much of the query was read, where it was not all of it."""
+    if result.characters_read is not None:
+        end = result.query.text[: result.characters_read][-_SHOWN_END:]
+        say(
+            f"[yellow]only the first {result.characters_read:,} characters of the query were read[/], up to "
+            f"{escape(repr(end))}; a sentence or two is what the model was made for"
+        )
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -320,6 +335,7 @@ def _say_coverage(coverage: Coverage, library: Path) -> None:
 def _search_document(result: SearchResult) -> dict[str, object]:
     return {
         "query": result.query.text,
+        "characters_read": result.characters_read,
         "model": result.model,
         "hits": [_hit_document(hit) for hit in result],
         "closest": _hit_document(result.closest) if result.closest else None,

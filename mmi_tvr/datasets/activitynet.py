@@ -21,6 +21,7 @@ from ._benchmarks import (
     SplitSize,
     VideoLocation,
     build_benchmark,
+    captions,
     checked_listing,
     held_out_ids,
 )
@@ -76,7 +77,7 @@ def _size(options: Options, name: str) -> SplitSize:
 
 
 def _paragraph(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
-    text = " ".join(" ".join(entry["sentences"]).split())
+    text = " ".join(" ".join(captions(entry["sentences"])).split())
     return [AnnotatedVideo(name, (text,) if text else (), _locations(name))]
 
 
@@ -86,10 +87,10 @@ def _moments(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
     Decision: a span written backwards is turned round, one of no length is left out; train.json has two of each.
     """
     moments = []
-    for number, (span, sentence) in enumerate(zip(entry["timestamps"], entry["sentences"], strict=True)):
+    for number, (span, sentence) in enumerate(zip(entry["timestamps"], captions(entry["sentences"]), strict=True)):
         start, end = sorted(float(time) for time in span)
         text = " ".join(sentence.split())
-        if text and start < end:
+        if start < end:
             moments.append(AnnotatedVideo(f"{name}#{number}", (text,), _locations(name, start, end)))
     return moments
 

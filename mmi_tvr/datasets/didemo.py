@@ -25,6 +25,7 @@ from ._benchmarks import (
     SplitSize,
     VideoLocation,
     build_benchmark,
+    captions,
     checked_listing,
 )
 
@@ -80,7 +81,7 @@ def _size(options: Options) -> SplitSize:
 
 def _paragraph(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
     """Join the descriptions in the order of the annotation."""
-    text = " ".join(" ".join(entry["description"].split()) for entry in descriptions)
+    text = " ".join(" ".join(captions(entry["description"] for entry in descriptions)).split())
     return [AnnotatedVideo(name, (text,) if text else (), (VideoLocation(name, 0.0, SECONDS),))]
 
 
@@ -90,9 +91,10 @@ def _moments(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[Annot
     Decision: of equally frequent spans the first one counts.
     """
     moments = []
-    for entry in descriptions:
+    texts = captions(entry["description"] for entry in descriptions)
+    for entry, description in zip(descriptions, texts, strict=True):
         first, last = Counter(tuple(span) for span in entry["times"]).most_common(1)[0][0]
         location = VideoLocation(name, first * _SEGMENT, (last + 1) * _SEGMENT)
-        text = " ".join(entry["description"].split())
-        moments.append(AnnotatedVideo(f"{name}#{entry['annotation_id']}", (text,) if text else (), (location,)))
+        text = " ".join(description.split())
+        moments.append(AnnotatedVideo(f"{name}#{entry['annotation_id']}", (text,), (location,)))
     return moments

@@ -4,20 +4,18 @@
 ordinary characters (decision: captions are full of apostrophes and quotes, and a caption holds no tab or line break).
 `captions.jsonl`: one object per line, {"file": ..., "caption": "..." or ["...", "..."]}.
 
-Several rows for one file are several captions; a caption repeated for the same file counts once. An empty cell is no
-caption, a file left without any is an error. A path may not leave the folder (links inside it are followed: who made
-them owns the folder).
+Several rows for one file are several captions; a caption repeated for the same file counts once. Of several columns, or
+of a list, some may be empty; a line without any caption is an error (decision: an empty sentence would be a query that
+no video answers). A path may not leave the folder (links inside it are followed: who made them owns the folder), and
+its letters may be composed otherwise than the disk has them ("é" as one character or as two).
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +23,9 @@ from pydantic import Field
 
 from .. import plugins
 from ..errors import UsageError
-from ..types import Sample, Video
+from ..types import Sample, Video, clean_text
+from ..utils.names import SpelledPaths
+from ..utils.textfiles import NumberedLines, json_objects, numbered_lines, tab_separated, with_header
 from ..utils.wording import counted
 
 _TABLE_NAMES = ("captions.tsv", "captions.jsonl")
@@ -99,15 +99,20 @@ def _samples(table: Path, root: Path, column: str | None) -> list[Sample]:
     """Return a sample for each file of the table, with the captions of all its rows."""
     ids: dict[Path, str] = {}
     captions: dict[Path, dict[str, None]] = {}  # a dict keeps the order and drops repetitions
+    uncaptioned: list[tuple[int, str]] = []  # line and file
+    disk = SpelledPaths()
     for line, file, texts in _rows(table, column):
-        path = _path_inside(root, file, f"{table}, line {line}")
+        path = disk.find(_path_inside(root, file, f"{table}, line {line}"))
         ids.setdefault(path, file)
         captions.setdefault(path, {}).update(dict.fromkeys(texts))
+        if not texts:
+            uncaptioned.append((line, file))
     if not ids:
         raise UsageError(f"{table}: it lists no file")
-    if uncaptioned := [ids[path] for path, texts in captions.items() if not texts]:
-        count = f"{len(uncaptioned)} of {counted(len(ids), 'file')}"
-        raise UsageError(f"{table}: {count} without a caption: {_first_names(uncaptioned)}")
+    if uncaptioned:
+        line, file = uncaptioned[0]
+        all_lines = f" ({counted(len(uncaptioned), 'such line')})" if len(uncaptioned) > 1 else ""
+        raise UsageError(f"{table}, line {line}: {file} has no caption{all_lines}; write one, or leave out the line")
     return [Sample(ids[path], Video(path), tuple(texts)) for path, texts in captions.items()]
 
 
@@ -124,10 +129,8 @@ def _rows(table: Path, column: str | None) -> Iterator[tuple[int, str, list[str]
     readers = {".tsv": _read_tsv, ".jsonl": _read_jsonl}
     if table.suffix.lower() not in readers:
         raise UsageError(f"{table}: captions are read from .tsv or .jsonl, not from {table.suffix or 'a bare name'}")
-    try:
-        records = readers[table.suffix.lower()](table)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{table}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    with table.open("rb") as stream:
+        records = list(readers[table.suffix.lower()](numbered_lines(stream, table), table))
     if not records:
         return
     names = list(dict.fromkeys(name for _, record in records for name in record))
@@ -166,56 +169,20 @@ def _caption_columns(names: list[str], column: str | None, table: Path) -> list[
 
 
 def _texts(value: Any, name: str, where: str) -> Iterator[str]:
-    """Yield the captions of a cell: a text, or a list of texts."""
+    """Yield the captions of a cell: a text, or a list of texts; one that is empty is none."""
     for text in value if isinstance(value, list) else [value]:
         if text is not None and not isinstance(text, str):
             raise UsageError(f"{where}: {name} is text or a list of texts, not {text!r}")
-        if text and text.strip():
-            yield text.strip()
+        if text and (caption := clean_text(text).strip()):
+            yield caption
 
 
-def _read_tsv(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    records: list[tuple[int, Mapping[str, Any]]] = []
-    with table.open(encoding="utf-8-sig") as stream:  # takes a byte order mark, and any line ending
-        reader = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            if repeated := sorted({name for name in header if header.count(name) > 1}):
-                raise UsageError(f"{table}: the header has {_first_names(repeated)} more than once")
-            for cells in reader:
-                if len(cells) > len(header):
-                    raise UsageError(
-                        f"{table}, line {reader.line_num}: {counted(len(cells), 'cell')} "
-                        f"for {counted(len(header), 'column')}; "
-                        "a caption holds no tab"
-                    )
-                if any(cell.strip() for cell in cells):
-                    records.append((reader.line_num, dict(zip_longest(header, cells, fillvalue=""))))
-        except csv.Error as error:
-            raise UsageError(f"{table}, line {reader.line_num}: {error}") from error
-    return records
+def _read_tsv(lines: NumberedLines, table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    return with_header(tab_separated(lines), table, "; a caption holds no tab")
 
 
-def _read_jsonl(table: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    return list(read_jsonl(table, "an object with 'file' and 'caption'"))
-
-
-def read_jsonl(table: Path, expected: str = "an object") -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a file with one on each line, and the numbers of their lines.
-
-    Raises UsageError, which says what is `expected`, at a line that is no object.
-    """
-    with table.open(encoding="utf-8-sig") as stream:
-        for line, text in enumerate(stream, start=1):
-            if not text.strip():
-                continue
-            try:
-                record = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise UsageError(f"{table}, line {line}: not JSON ({error.msg})") from error
-            if not isinstance(record, dict):
-                raise UsageError(f"{table}, line {line}: {expected}, not {text.strip()[:40]}")
-            yield line, record
+def _read_jsonl(lines: NumberedLines, table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    return json_objects(lines, table, "an object with 'file' and 'caption'")
 
 
 def _first_names(names: Sequence[str]) -> str:

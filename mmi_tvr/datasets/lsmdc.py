@@ -17,6 +17,7 @@ from ._benchmarks import (
     SplitSize,
     VideoLocation,
     build_benchmark,
+    caption,
     checked_listing,
 )
 
@@ -30,6 +31,7 @@ _FILES = {
     "val": ("LSMDC16_annos_val.csv", SplitSize(None, 7_408)),
     "test": ("LSMDC16_challenge_1000_publictect.csv", SplitSize(1_000, 1_000)),
 }
+_CELLS = 6  # clip id, four times and a sentence, with tabs between
 
 
 class Options(BenchmarkOptions):
@@ -43,13 +45,9 @@ def build(options: Options) -> Benchmark:
 def read(options: Options, annotations: Annotations) -> Listing:
     """Return the split as the annotation has it; sentences of one clip are its captions."""
     name, size = _FILES[options.split]
-    captions: dict[str, list[str]] = {}
-    rows = annotations.tab_separated(name, official=size.captions)
-    with annotations.expecting("clip id, four times and a sentence, with tabs between"):
-        for clip, _, _, _, _, sentence in rows:
-            captions.setdefault(clip.strip(), []).append(sentence.strip())
-    videos = [
-        AnnotatedVideo(clip, tuple(filter(None, sentences)), (VideoLocation(clip),))
-        for clip, sentences in captions.items()
-    ]
+    sentences: dict[str, list[str]] = {}
+    rows = annotations.cells(name, separator="\t", count=_CELLS, official=size.captions)
+    for line, (clip, *_, sentence) in rows:
+        sentences.setdefault(clip.strip(), []).append(caption(sentence, annotations.place(line)))
+    videos = [AnnotatedVideo(clip, tuple(texts), (VideoLocation(clip),)) for clip, texts in sentences.items()]
     return checked_listing(videos, size, annotations)

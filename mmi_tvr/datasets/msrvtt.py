@@ -24,6 +24,8 @@ from ._benchmarks import (
     SplitSize,
     VideoLocation,
     build_benchmark,
+    caption,
+    captions,
     checked_listing,
 )
 
@@ -94,7 +96,7 @@ def _test_1ka(annotations: Annotations) -> Listing:
     annotations.start_split()
     rows = annotations.rows("MSRVTT_JSFUSION_test.csv", official=_TEST_1KA.videos)
     with annotations.expecting("columns video_id and sentence"):
-        sentences = [(row["video_id"], row["sentence"].strip()) for row in rows]
+        sentences = [(row["video_id"], caption(row["sentence"], annotations.place(line))) for line, row in rows]
     videos = [
         AnnotatedVideo(name, (sentence,), clips[name].locations if name in clips else (VideoLocation(name),))
         for name, sentence in sentences
@@ -123,9 +125,9 @@ def _read_clips(release: Mapping[str, Any]) -> dict[str, _Clip]:
         video["video_id"]: _Clip(video["split"], (VideoLocation(video["video_id"]), _span(video)), [])
         for video in release["videos"]
     }
-    for sentence in release["sentences"]:
-        if text := sentence["caption"].strip():
-            clips[sentence["video_id"]].sentences.append(text)
+    texts = captions(sentence["caption"] for sentence in release["sentences"])
+    for sentence, text in zip(release["sentences"], texts, strict=True):
+        clips[sentence["video_id"]].sentences.append(text)
     return clips
 
 

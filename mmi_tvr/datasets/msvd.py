@@ -8,6 +8,7 @@ Videos: `<YouTube id>_<start>_<end>.avi` in any folder; else the whole YouTube v
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -21,6 +22,8 @@ from ._benchmarks import (
     Listing,
     SplitSize,
     build_benchmark,
+    caption,
+    captions,
     checked_listing,
     youtube_clip_locations,
 )
@@ -52,32 +55,31 @@ def build(options: Options) -> Benchmark:
 def read(options: Options, annotations: Annotations) -> Listing:
     """Return the split as the annotation has it."""
     ids = annotations.lines(f"{options.split}_list.txt", official=_VIDEOS[options.split])
-    captions = _english(annotations) if options.language == "en" else _chinese(annotations)
-    videos = [AnnotatedVideo(name, tuple(captions.get(name, ())), youtube_clip_locations(name)) for name in ids]
+    sentences = _english(annotations) if options.language == "en" else _chinese(annotations)
+    videos = [AnnotatedVideo(name, tuple(sentences.get(name, ())), youtube_clip_locations(name)) for name in ids]
     size = SplitSize(_VIDEOS[options.split], _CAPTIONS[options.language][options.split])
     return checked_listing(videos, size, annotations)
 
 
-def _english(annotations: Annotations) -> dict[str, list[str]]:
+def _english(annotations: Annotations) -> Mapping[str, Sequence[str]]:
     """Read the English sentences of every video, from either file."""
     if annotations.has("captions_msvd.json") or not annotations.has("raw-captions.pkl"):
         sentences = annotations.json("captions_msvd.json", official=_CLIPS)
         with annotations.expecting("a list of sentences for each video"):
-            return {name: [text.strip() for text in texts if text.strip()] for name, texts in sentences.items()}
+            return {name: captions(texts) for name, texts in sentences.items()}
     word_lists = annotations.plain_pickle("raw-captions.pkl", official=_CLIPS)
     with annotations.expecting("lists of words for each video"):
-        return {name: [" ".join(words) for words in texts if words] for name, texts in word_lists.items()}
+        return {name: captions(" ".join(words) for words in texts) for name, texts in word_lists.items()}
 
 
-def _chinese(annotations: Annotations) -> dict[str, list[str]]:
+def _chinese(annotations: Annotations) -> Mapping[str, Sequence[str]]:
     """Read the Chinese sentences of every video. MSVD-CN has numbers for ids; the mapping says which is which."""
-    mapping = annotations.lines("youtube_mapping.txt", official=_CLIPS)
-    with annotations.expecting("an id and a name, with a blank between"):
-        names = {number: name for name, number in (line.split() for line in mapping)}
+    mapping = annotations.cells("youtube_mapping.txt", separator=None, count=2, official=_CLIPS)
+    names = {number: name for _, (name, number) in mapping}
     rows = annotations.rows("msvd_cn_captions_release_utf8.csv", official=_CHINESE)
-    captions: dict[str, list[str]] = {}
+    sentences: dict[str, list[str]] = {}
     with annotations.expecting("columns video_id and sentence, and videos of the mapping"):
-        for row in rows:
-            if text := row["sentence"].strip():
-                captions.setdefault(names[row["video_id"].rpartition(".")[0]], []).append(text)
-    return captions
+        for line, row in rows:
+            text = caption(row["sentence"], annotations.place(line))
+            sentences.setdefault(names[row["video_id"].rpartition(".")[0]], []).append(text)
+    return sentences

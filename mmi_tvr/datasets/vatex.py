@@ -21,6 +21,7 @@ from ._benchmarks import (
     Listing,
     SplitSize,
     build_benchmark,
+    captions,
     checked_listing,
     youtube_clip_locations,
 )
@@ -50,12 +51,12 @@ def read(options: Options, annotations: Annotations) -> Listing:
     """Return the split as the annotation has it."""
     count = _VIDEOS[options.split]
     ids = annotations.lines(f"{options.split}_list.txt", official=count)
-    captions = _captions(options, annotations)
-    videos = [AnnotatedVideo(name, captions.get(name, ()), youtube_clip_locations(name)) for name in ids]
+    sentences = _sentences(options, annotations)
+    videos = [AnnotatedVideo(name, sentences.get(name, ()), youtube_clip_locations(name)) for name in ids]
     return checked_listing(videos, SplitSize(count, count * _SENTENCES), annotations)
 
 
-def _captions(options: Options, annotations: Annotations) -> dict[str, tuple[str, ...]]:
+def _sentences(options: Options, annotations: Annotations) -> dict[str, tuple[str, ...]]:
     """Read the sentences of every video, by its id."""
     key = _KEYS[options.language]
     official = "vatex_training_v1.0.json" if options.split == "train" else "vatex_validation_v1.0.json"
@@ -68,4 +69,4 @@ def _captions(options: Options, annotations: Annotations) -> dict[str, tuple[str
         with annotations.expecting("sentences for each video"):
             sentences = {name: record.get(key) or () for name, record in records.items()}
     with annotations.expecting("sentences are texts"):
-        return {name: tuple(text.strip() for text in texts if text.strip()) for name, texts in sentences.items()}
+        return {name: captions(texts) for name, texts in sentences.items()}

@@ -69,6 +69,10 @@ class ClipTowers:
         inputs = (self._sentences(batch) for batch in self._batches(texts))
         return self._unit_vectors(self._model.get_text_features, inputs)
 
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a sentence, from its start, the text tower reads."""
+        return self._sentences.characters_read(text)
+
     def _batches(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         return (items[start : start + self._batch] for start in range(0, len(items), self._batch))
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from ..utils.device import calm_threads
 from ..utils.loading import loaded_once
+from ..utils.reading import characters_read
 
 NAME = "multilingual-e5-small-q4"
 WIDTH = 384
-# The engine reads at most 512 tokens, and hangs on to nothing of what lies beyond; a character is at least one byte of
-# text, so this keeps every token that it would read and spares it megabytes that it would not read.
-_MAX_CHARACTERS = 8192
+_LENGTH = 512  # tokens that the model was trained to read; the engine would read on, for seconds
 
 
 @loaded_once
@@ -27,9 +26,17 @@ def _engine() -> Any:
 
 
 def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Return unit vectors (N, 384). Every text is read as a query, the model's rule for symmetric comparison."""
+    """Return unit vectors (N, 384). Every text is read as a query, the model's rule for symmetric comparison.
+
+    Of a text of more than 512 tokens the beginning is read (`read_length`).
+    """
     if not texts:
         return np.zeros((0, WIDTH), np.float32)
+    readable = [text[: read_length(text)].replace("\0", " ") for text in texts]
+    return np.array(_engine().query(readable), dtype=np.float32)
+
+
+def read_length(text: str) -> int:
+    """Return how many characters of a text, from its start, are read."""
     # The engine takes C strings: a NUL would end the sentence.
-    clean = [text.replace("\0", " ")[:_MAX_CHARACTERS] for text in texts]
-    return np.array(_engine().query(clean), dtype=np.float32)
+    return characters_read(text, lambda part: int(_engine().token_count(part.replace("\0", " "), True)), _LENGTH)

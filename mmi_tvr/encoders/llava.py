@@ -27,6 +27,7 @@ from .towers import LlavaTowers
 # bitsandbytes matches these from the start of a module's name, or as its end. Only the language model is quantised.
 _NOT_QUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 _BATCH = 64  # texts that are read at once
+_TOKEN_CHARACTERS = 32  # more than a token has on average: what lies behind is not read, and not looked at
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _COPIED = {".json", ".txt", ".model", ".jinja"}
 _LARGEST_DIFFERENCE = 0.02  # of two towers' weights, relative; bfloat16 rounds by 0.004 at most
@@ -125,6 +126,7 @@ class Llava(nn.Module):
 
         At most `limit` tokens, in which neither a special token nor the end of a quotation can be written.
         """
+        text = text[: _TOKEN_CHARACTERS * limit]
         text = text.replace('"', "'")
         for special in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
             text = text.replace(special, f"{special[0]} {special[1:]}")

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelNotFound, one_line
+from ..utils.reading import MAX_CHARACTERS, characters_read
 from .hub import LOCAL
 
 _CHINESE_CLIP_TOKENS = 52
@@ -109,7 +110,7 @@ class SentenceReader:
     def __call__(self, texts: Sequence[str]) -> Any:
         """Return the inputs of the text tower for N sentences, as tensors; what is longer than it reads is cut."""
         return self._tokenizer(
-            [self.rules.normalise(text) for text in texts],
+            [self.rules.normalise(text[:MAX_CHARACTERS]) for text in texts],
             return_tensors="pt",
             truncation=True,
             max_length=self.rules.tokens,
@@ -117,6 +118,12 @@ class SentenceReader:
             padding_side="right",
             return_token_type_ids=False,
             return_attention_mask=not self.rules.full_length,
+        )
+
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a sentence, from its start, the text tower reads."""
+        return characters_read(
+            text, lambda part: len(self._tokenizer(self.rules.normalise(part))["input_ids"]), self.rules.tokens
         )
 
 

@@ -28,7 +28,7 @@ def read(run: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = strict_json.loads(path.read_bytes())
         _check(document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a saved evaluation; make one: mmi-tvr evaluate ... --output DIR") from error
     return document
 

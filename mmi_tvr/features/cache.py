@@ -176,7 +176,7 @@ def _read_manifest(path: Path) -> dict[str, list[str]]:
     if not path.exists():
         return {}
     entries = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             entry = json.loads(line)
             entries[str(entry["shard"])] = list(entry["keys"])

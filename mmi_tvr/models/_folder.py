@@ -116,7 +116,7 @@ def read(folder: Path) -> ModelSettings:
             values.get("origin") or {},
             str(values.get("about", "")),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelNotFound(f"{path}: not what a training run wrote") from error
 
 

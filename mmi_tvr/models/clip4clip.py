@@ -89,6 +89,10 @@ class Clip4Clip:
         """Return unit vectors (N, D)."""
         return self._towers.embed_texts([query.text for query in queries])
 
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a sentence, from its start, the text tower reads."""
+        return self._towers.characters_read(text)
+
     def vision_fingerprint(self) -> str:
         return digest(self.name, self._towers.digest)
 

@@ -121,6 +121,10 @@ class LabelBridge:
         weights = np.maximum(_standardised(by_name + by_description), 0) ** self._options.sharpness  # (N, 1000)
         return _joined(vectors, weights)
 
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a sentence, from its start, the sentence encoder reads."""
+        return e5.read_length(text)
+
     def vision_fingerprint(self) -> str:
         return digest(efficientnet.EfficientNetLite0.name, efficientnet.SIZE, "centre+whole", "float16")
 

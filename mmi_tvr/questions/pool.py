@@ -19,7 +19,9 @@ from yaml.reader import ReaderError
 
 from .. import config
 from ..errors import ConfigError, UsageError, one_line
+from ..types import clean_text
 from ..utils.hashing import digest
+from ..utils.textfiles import decode
 
 About = Literal["text", "video"]
 ABOUT: tuple[About, ...] = ("text", "video")
@@ -28,6 +30,7 @@ KINDS = (
     "mood", "purpose",
 )  # fmt: skip
 MAX_LENGTH = 500  # characters of a question
+_INNER_BREAKS = dict.fromkeys((0x85, 0x2028, 0x2029), " ")  # YAML 1.1 would end a line there; no editor does
 _FIELDS = ("id", "text", "kind", "language", "enabled", "note", "provenance")
 _TAG = "tag:yaml.org,2002:"
 _ID = re.compile(r"[A-Za-z][\w-]{0,31}", re.ASCII)
@@ -85,18 +88,14 @@ def load(which: str | Path = "text") -> Pool:
 
 def read_text(path: Path) -> str:
     """Return a pool's file as text, with its line ends. Raises UsageError where it is not UTF-8."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return stream.read()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
+    return decode(path.read_bytes(), path)
 
 
 def parse(text: str, path: Path) -> Pool:
     """Return the pool of a file's text; `path` is for messages and the lock file. Raises ConfigError as `load` does."""
     parser = _PoolParser()
     try:
-        pool = parser.pool(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        pool = parser.pool(yaml.compose(text.translate(_INNER_BREAKS), Loader=yaml.SafeLoader), path)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(str(path), [_syntax_problem(error)]) from error
     if parser.problems:
@@ -174,7 +173,7 @@ class _PoolParser:
             self._report(nodes["text"], problem)
         return PoolQuestion(
             id=values.get("id", ""),
-            text=values.get("text", ""),
+            text=clean_text(values.get("text", "")),
             kind=values.get("kind", ""),
             language=values.get("language", "en"),
             enabled=self._boolean(nodes["enabled"]) if "enabled" in nodes else True,

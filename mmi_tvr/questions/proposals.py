@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import AnswerError
 from ..prompt_templates import GenerateTemplate
 from ..protocols import Answerer, Model
-from ..types import AnswerRequest, Query
+from ..types import AnswerRequest, Query, clean_text
 from .clustering import similar_pairs
 from .editing import free_id
 from .examples import Example
@@ -113,7 +113,7 @@ def question_in(reply: str) -> str:
     >>> question_in('Sure!\\n1. "What is red?"\\n2. Why?')
     'What is red?'
     """
-    lines = [line.strip() for line in reply.splitlines() if line.strip()]
+    lines = [clean_text(line).strip() for line in reply.split("\n") if line.strip()]
     first_line = lines[0] if lines else ""
     line = next((line for line in lines if "?" in line or "？" in line), first_line)
     line = re.sub(r"^(?:question\s*\d*\s*:|\d+\s*[.)]|[-*•])\s*", "", line, flags=re.IGNORECASE)

@@ -110,7 +110,7 @@ def read(pool: Pool) -> Selection | None:
         raise ConfigError(str(path), [f"not a text file in UTF-8; make it again: {choose_command(pool)}"]) from error
     try:
         selection = TypeAdapter(Selection).validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(str(path), [f"not readable as YAML; make it again: {choose_command(pool)}"]) from error
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors()]

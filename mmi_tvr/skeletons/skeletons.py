@@ -13,7 +13,7 @@ from typing import Protocol
 from ..errors import AnswerError, MediaError
 from ..media.video import frames_at
 from ..protocols import Answerer
-from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton
+from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton, clean_text
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ..utils.wording import counted
@@ -223,5 +223,4 @@ def _as_answer(question: SkeletonQuestion, reply: object, times: tuple[float, ..
         return Answer(question.id, question.text, "", times, str(reply) or "no answer")
     if not isinstance(reply, str):
         return Answer(question.id, question.text, "", times, f"no answer, but {type(reply).__name__}")
-    encodable = reply[:_MAX_ANSWER].replace("\0", " ").encode("utf-8", "replace").decode()
-    return Answer(question.id, question.text, " ".join(encodable.split()), times)
+    return Answer(question.id, question.text, " ".join(clean_text(reply[:_MAX_ANSWER]).split()), times)

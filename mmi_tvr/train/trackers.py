@@ -32,7 +32,7 @@ class JsonLines:
     def __init__(self, folder: Path, step: int = 0) -> None:
         path = folder / "metrics.jsonl"
         if path.exists():  # a killed run has logged steps that the resumed one makes again
-            former = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+            former = [line for line in path.read_text(encoding="utf-8").split("\n") if _step(line) <= step]
             write_atomically(path, "".join(f"{line}\n" for line in former).encode())
         self._file = path.open("a", encoding="utf-8")
 

@@ -6,9 +6,7 @@ official file, which is an error. What does not parse, or does not look as it sh
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
+from ...utils.textfiles import comma_separated, decode, numbered_lines, parse_json, with_header
 from ...utils.wording import counted
+
+Parse = Callable[[bytes, Path], Any]  # a file's bytes, and its path for messages
 
 
 class Annotations:
@@ -53,22 +54,46 @@ class Annotations:
 
     def json(self, *names: str, official: int | None = None, count: Callable[[Any], int] = len) -> Any:
         """Read the first of these JSON files that is there. count: its number of entries, held against `official`."""
-        return self._read_once(names, lambda data: json.loads(data.decode("utf-8-sig")), official, count)
+        return self._read_once(names, lambda data, path: parse_json(decode(data, path)), official, count)
 
     def lines(self, *names: str, official: int | None = None) -> list[str]:
         """Read the lines of a list that are not empty, each once."""
         lines: list[str] = self._read_once(names, _parse_lines, official, len)
         return lines
 
-    def rows(self, *names: str, official: int | None = None) -> list[dict[str, str]]:
-        """Read a comma-separated table with a header."""
-        rows: list[dict[str, str]] = self._read_once(names, _parse_rows, official, len)
+    def rows(self, *names: str, official: int | None = None) -> list[tuple[int, dict[str, str]]]:
+        """Read a comma-separated table with a header: line numbers and cells by column."""
+        rows: list[tuple[int, dict[str, str]]] = self._read_once(names, _parse_rows, official, len)
         return rows
 
-    def tab_separated(self, *names: str, official: int | None = None) -> list[list[str]]:
-        """Read a tab-separated table without a header; quotes are ordinary characters."""
-        rows: list[list[str]] = self._read_once(names, _parse_tab_separated, official, len)
+    def cells(
+        self, *names: str, count: int, separator: str | None, official: int | None = None
+    ) -> list[tuple[int, list[str]]]:
+        """Read a table without a header, in which quotes are ordinary characters: line numbers and cells.
+
+        Args:
+            names: the files.
+            count: cells of a line.
+            separator: between two cells; None is any white space.
+            official: lines that the official file has.
+        Raises:
+            UsageError: a line has more or fewer cells; it is named by its number.
+        """
+
+        def parse(data: bytes, path: Path) -> list[tuple[int, list[str]]]:
+            lines = [(number, line) for number, line in numbered_lines(io.BytesIO(data), path) if line.strip()]
+            rows = [(number, line.split(separator)) for number, line in lines]
+            for number, cells in rows:
+                if len(cells) != count:
+                    raise UsageError(f"{path}, line {number}: {counted(len(cells), 'cell')} instead of {count}")
+            return rows
+
+        rows: list[tuple[int, list[str]]] = self._read_once(names, parse, official, len)
         return rows
+
+    def place(self, line: int) -> str:
+        """Return the name of the file that was read last, and a line of it, for messages."""
+        return f"{self.folder / self.used[-1]}, line {line}"
 
     def plain_pickle(self, *names: str, official: int | None = None) -> Any:
         """Read a pickle of lists, mappings, texts and numbers. One that names anything else is refused, not run."""
@@ -84,13 +109,13 @@ class Annotations:
             raise UsageError(f"{self.folder / self.used[-1]}: not as expected, {layout} ({reason})") from error
 
     def _read_once(
-        self, names: tuple[str, ...], parse: Callable[[bytes], Any], official: int | None, count: Callable[[Any], int]
+        self, names: tuple[str, ...], parse: Parse, official: int | None, count: Callable[[Any], int]
     ) -> Any:
         """Return the parsed content of the first of these files that is there.
 
         Args:
             names: the files.
-            parse: what makes the content of the bytes.
+            parse: what makes the content of the bytes and the path.
             official: entries that the official file has, or None.
             count: entries that a content has.
         Raises:
@@ -104,7 +129,7 @@ class Annotations:
         self.used.append(name)
         if name not in self._contents:
             with self.expecting("it cannot be read"):
-                content = parse(_read_bytes(path, member))
+                content = parse(_read_bytes(path, member), self.folder / name)
             with self.expecting("its parts cannot be counted"):
                 self._compare(name, count(content), official)
             self._contents[name] = content
@@ -148,24 +173,13 @@ def _read_bytes(path: Path, member: str) -> bytes:
         raise UsageError(f"{path}: {member} cannot be unpacked ({error})") from error
 
 
-def _parse_lines(data: bytes) -> list[str]:
-    lines = (line.strip() for line in data.decode("utf-8-sig").splitlines())
+def _parse_lines(data: bytes, path: Path) -> list[str]:
+    lines = (line.strip() for _, line in numbered_lines(io.BytesIO(data), path))
     return list(dict.fromkeys(line for line in lines if line))
 
 
-def _parse_rows(data: bytes) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-    try:
-        rows: list[dict[Any, Any]] = list(reader)
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from error
-    if any(None in row or None in row.values() for row in rows):
-        raise ValueError("a row has more or fewer cells than the header")
-    return rows
-
-
-def _parse_tab_separated(data: bytes) -> list[list[str]]:
-    return [line.split("\t") for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+def _parse_rows(data: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:
+    return list(with_header(comma_separated(numbered_lines(io.BytesIO(data), path), path), path))
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -173,7 +187,7 @@ class _PlainUnpickler(pickle.Unpickler):
         raise ValueError(f"it would run {module}.{name}")
 
 
-def _parse_plain_pickle(data: bytes) -> Mapping[Any, Any]:
+def _parse_plain_pickle(data: bytes, path: Path) -> Mapping[Any, Any]:
     try:
         content = _PlainUnpickler(io.BytesIO(data)).load()
     except (pickle.UnpicklingError, EOFError, MemoryError) as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...errors import UsageError
+from ...types import clean_text
 from ...utils.hashing import digest
 from ...utils.wording import counted
 from .annotations import Annotations
@@ -61,6 +63,9 @@ def checked_listing(
 ) -> Listing:
     """Return a Listing of the videos that have captions.
 
+    Decision: of a list of captions the empty ones are left out, and a remark counts them; the size of the official
+    split shows whether they should be there. Where a line holds a single caption, an empty one is an error (`caption`).
+
     Args:
         videos: of the split, in the order of the annotation.
         official: how many there should be.
@@ -70,8 +75,12 @@ def checked_listing(
         UsageError: all files are complete and the split has another size than the official one, it has more than that
             in any case, or nothing is left.
     """
-    captioned = tuple(video for video in videos if video.captions)
-    listing = Listing(captioned, official, (*annotations.remarks, *remarks))
+    whole = [replace(video, captions=tuple(filter(None, video.captions))) for video in videos]
+    captioned = tuple(video for video in whole if video.captions)
+    remarks = (*annotations.remarks, *remarks)
+    if empty := sum(len(video.captions) for video in videos) - sum(len(video.captions) for video in captioned):
+        remarks = (*remarks, f"without {counted(empty, 'empty caption')}")
+    listing = Listing(captioned, official, remarks)
     for count, official_count, unit in (
         (len(captioned), official.videos, "video"),
         (listing.captions, official.captions, "caption"),
@@ -91,6 +100,30 @@ def checked_listing(
             captioned, official, (f"cut: {len(captioned):,} of {counted(official.videos, 'video')} with captions",)
         )
     return listing
+
+
+def caption(text: str, place: str) -> str:
+    """Return the caption of a line, cleaned and without space around it. Raises UsageError where it is empty.
+
+    place: file and line, for the message.
+    """
+    cleaned = clean_text(text).strip()
+    if not cleaned:
+        raise UsageError(f"{place}: the caption is empty; write one, or leave out the line")
+    return cleaned
+
+
+def captions(texts: Iterable[Any]) -> tuple[str, ...]:
+    """Return a list's captions, cleaned and without space around them; an empty one stays empty.
+
+    Raises TypeError where it is no list of texts.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"a list of texts, not the text {texts[:40]!r}")
+    texts = list(texts)
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise TypeError(f"a caption is text, not {str(wrong[0])[:40]}")
+    return tuple(clean_text(text).strip() for text in texts)
 
 
 def held_out_ids(ids: Sequence[str], share: float, seed: int) -> frozenset[str]:

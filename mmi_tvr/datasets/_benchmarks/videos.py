@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import UsageError
 from ...media.names import VIDEO_SUFFIXES
 from ...types import Video
+from ...utils.names import SpelledNames
 from .records import AnnotatedVideo
 
 
@@ -16,18 +17,19 @@ class VideoFolder:
     """The video files below a folder, by name and by name without suffix.
 
     Of several files with one name the one nearest to the top counts, then the first by path. Files without a suffix
-    count too (DiDeMo has some). Links to folders are followed, each real folder once.
+    count too (DiDeMo has some). Links to folders are followed, each real folder once. A name may be in another form of
+    Unicode than the file's, where only one file fits.
     """
 
     def __init__(self, root: Path) -> None:
         root = root.expanduser().absolute()
         if not root.is_dir():
             raise UsageError(f"{root}: not a folder")
-        self.names: dict[str, Path] = {}
-        self._stems: dict[str, Path] = {}
+        self.names = SpelledNames()
+        self._stems = SpelledNames()
         for path in sorted(_video_files(root), key=lambda path: (len(path.parts), path)):
-            self.names.setdefault(path.name, path)
-            self._stems.setdefault(stem(path.name), path)
+            self.names.add(path.name, path)
+            self._stems.add(stem(path.name), path)
 
     def find(self, video: AnnotatedVideo) -> Video | None:
         """Return the video at the first of its locations that is there."""
@@ -38,8 +40,11 @@ class VideoFolder:
         return None
 
     def path(self, name: str) -> Path | None:
-        """Return the file of this name; else one that differs in its suffix alone (a converted copy)."""
-        return self.names.get(name) or self._stems.get(name) or self._stems.get(stem(name))
+        """Return the file of this name; else one that differs in its suffix alone (a converted copy).
+
+        Raises UsageError where several files fit that differ in their Unicode form.
+        """
+        return self.names.find(name) or self._stems.find(name) or self._stems.find(stem(name))
 
 
 def stem(name: str) -> str:

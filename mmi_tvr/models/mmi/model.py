@@ -169,6 +169,10 @@ class Mmi:
                 parts.append(unit(self.network.texts(clip[start : start + _BATCH], texts[start : start + _BATCH])))
         return np.concatenate(parts) if parts else np.zeros((0, self.towers.width), np.float32)
 
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a sentence, from its start, CLIP or the language model reads."""
+        return max(self.towers.characters_read(text), self.network.characters_read(text))
+
     def vision_fingerprint(self) -> str:
         return self.towers.vision_fingerprint()
 

@@ -69,6 +69,12 @@ class MmiNetwork(nn.Module):
         residual: Tensor = self.text_residual(normalize(states.to(clip), dim=-1))
         return clip + residual
 
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a text, from its start, the language model reads; 0 without one."""
+        if self.llava is None:
+            return 0
+        return min(len(text), len(self.llava.quote(text, _MAX_TEXT_TOKENS)))
+
     # The protocol `Trainable`
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:

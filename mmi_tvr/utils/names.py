@@ -1,0 +1,79 @@
+"""Files by names that may be spelled in another form of Unicode than on the disk: an "é" is one character, or two."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+
+
+def composed(name: str) -> str:
+    """Return a name in the composed form of Unicode: an "é" is one character, where macOS may write two."""
+    return unicodedata.normalize("NFC", name)
+
+
+class SpelledNames:
+    """Files by name: the exact name first, else the only one that differs in its Unicode form alone."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
+        self._spellings: dict[str, list[str]] = {}  # by composed name; of names that are not ASCII
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def add(self, name: str, path: Path) -> None:
+        """Add a name, unless it is there."""
+        if name not in self._paths:
+            self._paths[name] = path
+            if not name.isascii():
+                self._spellings.setdefault(composed(name), []).append(name)
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a name, or None. Raises UsageError where several spellings fit, and none exactly."""
+        if name in self._paths or name.isascii():
+            return self._paths.get(name)
+        return only_fit(name, [self._paths[spelling] for spelling in self._spellings.get(composed(name), ())])
+
+
+class SpelledPaths:
+    """Finds what written paths mean on the disk. Folders are listed once, and only for names that are not ASCII."""
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, SpelledNames] = {}
+
+    def find(self, path: Path) -> Path:
+        """Return the path as the disk spells it; as it is written where it is there so, or nothing fits.
+
+        Raises UsageError where several spellings fit, and none exactly.
+        """
+        if str(path).isascii() or path.parent == path or os.path.lexists(path):
+            return path
+        folder = self.find(path.parent)
+        return self._listing(folder).find(path.name) or folder / path.name
+
+    def _listing(self, folder: Path) -> SpelledNames:
+        if folder not in self._listings:
+            names = self._listings[folder] = SpelledNames()
+            try:
+                for name in sorted(os.listdir(folder)):
+                    names.add(name, folder / name)
+            except (OSError, ValueError):  # no folder, a closed one, no name at all: what uses the path will say so
+                pass
+        return self._listings[folder]
+
+
+def only_fit(name: object, paths: Sequence[Path]) -> Path | None:
+    """Return the only path, or None where there is none. Raises UsageError where there are several."""
+    if len(paths) > 1:
+        raise UsageError(
+            f"{name}: {len(paths)} files are called so in other forms of Unicode, and none in this one, the first: "
+            f"{str(paths[0])!a}; rename one of them"
+        )
+    return paths[0] if paths else None
