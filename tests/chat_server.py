@@ -13,10 +13,39 @@ from typing import Any
 
 REPLIES: dict[str, bytes] = {
     "garbage": b"<html>this is no JSON</html>",
+    "latin": "<p>caf\xe9</p>".encode("latin-1"),
     "nochoices": b'{"choices": []}',
     "alist": b"[1, 2]",
-    "null": b'{"choices": [{"message": {"content": null}}]}',
-    "silence": b'{"choices": [{"message": {"content": " \\n"}}]}',
+    "nested": b"[" * 100_000,
+    "stream": b'data: {"choices": [{"delta": {"content": "red"}}]}\n\ndata: [DONE]\n',
+}
+
+
+def completion(content: Any, finish_reason: Any = "stop", **message: Any) -> bytes:
+    """A chat completion as servers write it."""
+    choice = {"message": {"role": "assistant", "content": content, **message}, "finish_reason": finish_reason}
+    return json.dumps({"choices": [choice]}).encode()
+
+
+THOUGHT = "<think>\nIt may be blue. No, </think> is how I stop.\n</think>\n\n"
+REPLIES |= {
+    "null": completion(None),
+    "silence": completion(" \n"),
+    "number": completion(3),
+    "thoughtful": completion(f"{THOUGHT}red circle"),
+    "halfthought": completion("<think>\nIt may be blue", "length"),
+    "unending": completion("<think>\nIt may be blue"),
+    "onlythought": completion(THOUGHT),
+    "overlong": completion("a red circle that", "length"),
+    "bodiless": completion(None, "length", reasoning_content="It may be"),
+    "parts": completion(
+        [{"type": "thinking", "thinking": "hm"}, *({"type": "text", "text": text} for text in ("red ", "circle"))]
+    ),
+    "pictures": completion([{"type": "image_url", "image_url": {"url": "x"}}]),
+    "bentpieces": completion([{"type": "text", "text": None}]),
+    "refused": completion(None, refusal="I cannot say\nthat"),
+    "filtered": completion("", "content_filter"),
+    "surrogate": completion("a \ud83d\0 cafe\u0301"),
 }
 
 

@@ -83,6 +83,41 @@ def test_what_goes_wrong_costs_its_own_question(server: ChatServer, monkeypatch:
     assert tried == {**dict.fromkeys(questions, 1), "busy": 2, "cut": 2, "ill": 3}
 
 
+def test_replies_of_all_kinds_are_an_answer_or_the_error_of_their_question(server: ChatServer) -> None:
+    cut_off = "! the reply was cut off after 24 tokens: give it more (max_tokens)"
+    no_completion = "! the server's reply is no chat completion:"
+    expected = {
+        "thoughtful": "red circle",
+        "halfthought": cut_off,
+        "unending": "! the model was still thinking when its reply ended: give it more tokens (max_tokens)",
+        "onlythought": "! the model said nothing",
+        "overlong": cut_off,
+        "bodiless": cut_off,
+        "parts": "red circle",
+        "pictures": "! the model said nothing",
+        "bentpieces": no_completion,
+        "refused": "! the model refuses: I cannot say that",
+        "filtered": "! the server's filter kept the reply back",
+        "surrogate": "a \ufffd caf\xe9",
+        "number": "! the server's reply holds no text",
+        "nested": f"{no_completion} {'[' * 200}",
+        "latin": f"{no_completion} <p>caf\ufffd</p>",
+        "stream": no_completion,
+    }
+    answers = readable(client(server, max_tokens=24).answer(texts(*expected)))
+    for (question, start), answer in zip(expected.items(), answers, strict=True):
+        assert answer.startswith(start), question
+        assert "\n" not in answer
+    assert [len(answer) for answer in answers if not answer.startswith(no_completion)] == [
+        len(start) for start in expected.values() if not start.startswith(no_completion)
+    ]
+    assert server.request_count("nested") == 1  # what a server says is not asked for again
+
+
+def test_a_reply_may_be_as_long_as_thinking_needs() -> None:
+    assert openai.Options(max_tokens=30_000).prompt_template.max_tokens == 30_000
+
+
 def test_a_slow_answer_is_given_up_and_the_rest_is_not(server: ChatServer) -> None:
     server.slow = 1.5
     slow, quick = client(server, timeout=0.5, retries=1).answer(texts("slow", "quick"))

@@ -16,7 +16,7 @@ from mmi_tvr.config import Section
 from mmi_tvr.encoders import e5, efficientnet, hub
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import label_bridge
-from mmi_tvr.protocols import Model
+from mmi_tvr.protocols import Model, TextLimitedModel
 from mmi_tvr.scoring import background_sentences
 from mmi_tvr.types import Features, Query
 from mmi_tvr.utils import array_cache, environment
@@ -302,8 +302,23 @@ def test_a_sentence_is_read_up_to_its_end_and_no_sentence_is_no_vector() -> None
     np.testing.assert_array_equal(*e5.encode(["a dog\0 runs", "a dog  runs"]))
     one, other = e5.encode(["a dog\0 runs", "a dog"])
     assert np.abs(one - other).max() > 1e-3
-    long = "a dog runs " * 600  # 1,800 tokens, and 6,600 characters
-    np.testing.assert_array_equal(*e5.encode([long * 2, long * 3]))
+
+
+def test_what_lies_behind_the_characters_that_are_read_changes_nothing(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(e5, "_LENGTH", 40)  # reading all 512 takes seconds
+    assert isinstance(model, TextLimitedModel)
+    words = "a dog runs a red cat sleeps " * 90
+    read = model.characters_read(words)
+    assert 10 < read < len(words)
+    other = words[: read + 8] + "man" * 20_000  # behind the end of the word in which reading ended
+    # The language model of an untrained mmi reads further than CLIP, and has no say yet.
+    earlier = words[: 8 if model.name == "mmi" else read // 2] + "man " * 800
+    vectors = model.embed_queries([Query(text) for text in (words, other, earlier)])
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
+    assert np.abs(vectors[2] - vectors[0]).max() > 1e-4
+    assert [model.characters_read(text) for text in ("a dog", "狗", "")] == [5, 1, 0]
 
 
 @pytest.mark.parametrize("file", ["config.json", "vocab.json", "model.safetensors"])

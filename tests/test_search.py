@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import COLOURS, ClippedScore, FakeModel
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mmi_tvr import plugins
+from mmi_tvr.encoder import Encoder
 from mmi_tvr.errors import UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
-from mmi_tvr.search import Searcher, VideoEntry
-from mmi_tvr.types import Embeddings, Explanation, Scoring, row_ids
+from mmi_tvr.search import Searcher, VideoEntry, checked_query
+from mmi_tvr.types import Embeddings, Explanation, Scoring, clean_text, row_ids
+from mmi_tvr.utils.reading import MAX_CHARACTERS
 
 
 def gallery(seed: int, videos: int, dim: int = 12) -> dict[int, Embeddings]:
@@ -120,6 +126,51 @@ def test_strange_queries(folder, library):
         library.search("red", top=0)
     with pytest.raises(UsageError, match="between 0 and 1"):
         library.search("red", min_relevance=float("nan"))
+
+
+class ShortSighted(FakeModel):
+    """Reads a dozen characters of a sentence."""
+
+    def characters_read(self, text: str) -> int:
+        return min(12, len(text))
+
+
+def test_how_much_of_a_long_query_was_read_is_said(folder, tmp_path):
+    with Library(tmp_path / "library", model=ShortSighted()) as library:
+        library.index(folder)
+        assert library.search("red and green").characters_read == 12
+        assert library.search("red or green \n").characters_read is None  # the space behind it is nothing to read
+        assert library.search("red " * 10**6).characters_read == 12
+    with Library(tmp_path / "library", model=FakeModel()) as library:  # a model that does not say
+        assert library.search("red " * 100).characters_read is None
+        result = library.search("red " * 10**6)
+        assert result.characters_read == len(result.query.text.rstrip()) == MAX_CHARACTERS - 1
+
+
+@given(st.text(max_size=40), st.integers(0, 40_000))
+def test_a_query_is_cut_once_and_never_to_nothing(text, more):
+    query = checked_query(f"dog{text}{'é' * more}")
+    assert len(query.text) <= MAX_CHARACTERS
+    assert query.cut == (len(clean_text(f"dog{text}{'é' * more}".strip())) > MAX_CHARACTERS)
+    assert checked_query(query) == query
+    assert checked_query("\0" * 100 + " dog").text == " dog"
+
+
+def test_a_query_of_megabytes_costs_no_time():
+    started = time.process_time()
+    for text in ("é" * 10**7, "a" + "\u0315\u0300" * 10**6, " " * 10**7 + "dog", "\ud83d" * 10**6):
+        checked_query(text)
+    with pytest.raises(UsageError, match="query is empty"):
+        checked_query("\0" * 10**7)
+    assert time.process_time() - started < 2
+
+
+def test_a_warning_says_how_many_sentences_were_too_long(caplog):
+    encoder = Encoder(ShortSighted(), plugins.build("keyimages", "uniform", {"count": 2}))
+    encoder.encode_query(["red", "a red circle moves"])
+    assert [record.getMessage() for record in caplog.records] == ["fake reads only the beginning of 1 of 2 sentences"]
+    encoder.encode_query("red")
+    assert len(caplog.records) == 1
 
 
 def test_a_model_that_reads_no_sentences_says_what_it_reads(folder, tmp_path):

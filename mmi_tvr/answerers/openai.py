@@ -7,13 +7,14 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from textwrap import shorten
 from typing import Any, Literal
 
 from pydantic import Field
 
 from ..errors import AnswerError, MmiTvrError, UsageError
 from ..protocols import Model
-from ..types import AnswerRequest, Pixels
+from ..types import AnswerRequest, Pixels, clean_text
 from ..utils.hashing import digest
 from ._common import AnswerOptions, VideoInput, as_answer, request_error
 from ._http import ServerClient, ServerOptions
@@ -21,6 +22,7 @@ from ._http import ServerClient, ServerOptions
 _TOKEN_CHARACTERS = 4  # on average: how much of a text is read cannot depend on a tokenizer that is elsewhere
 # The beginning of what a server's tokenizer may take for a special token: </s>, <image>, <|im_end|>, [INST].
 _LONGEST_SPECIAL = 32  # characters
+_REFUSAL_LENGTH = 200  # characters of it that are shown
 _TEXT_PARTS = ("text", "output_text")  # of a reply; others hold thinking, or pictures
 _SPECIAL = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
 
@@ -153,7 +155,9 @@ def completion(document: Any, limit: int) -> str | AnswerError:
     if isinstance(text, str):
         return as_answer(text)
     refusal = message.get("refusal")
-    return AnswerError(f"the model refuses: {refusal}" if refusal else "the server's reply holds no text")
+    if refusal:
+        return AnswerError(f"the model refuses: {shorten(clean_text(str(refusal)), _REFUSAL_LENGTH)}")
+    return AnswerError("the server's reply holds no text")
 
 
 def content(request: AnswerRequest, options: Options) -> list[dict[str, Any]]:
