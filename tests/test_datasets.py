@@ -217,5 +217,5 @@ def test_what_is_not_there_is_said(root, tmp_path):
 def test_a_limit_takes_the_first_files_of_the_table(root):
     table(root, "file\tcaption\nb.mp4\ta dog\nsub/c d.mp4\ta cat\nb.mp4\ta hound\nnone.mp4\tgone\n")
     assert captions(root, limit=2) == {"b.mp4": ("a dog", "a hound"), "sub/c d.mp4": ("a cat",)}
-    with pytest.raises(UsageError, match="1 of 3 files are not in"):
+    with pytest.raises(UsageError, match="1 of 3 files missing in"):
         captions(root, limit=3)

@@ -137,7 +137,7 @@ def test_nonsense_is_no_answer() -> None:
         "no answer, but NoneType",
         "no answer, but int",
     ]
-    with pytest.raises(AnswerError, match="mad gave 2 answers to 1 questions"):
+    with pytest.raises(AnswerError, match="mad gave 2 answers to 1 question"):
         text_skeleton("a", questions(WHAT), answerer)
     raving = SimpleNamespace(
         name="mad", video_input="features", fingerprint=lambda: "", answer=lambda requests: ["x " * 10**5]

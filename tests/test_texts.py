@@ -22,7 +22,7 @@ from mmi_tvr.datasets._benchmarks.videos import VideoFolder
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.questions import pool
 from mmi_tvr.types import AnswerRequest, Query, Sample, Video, clean_text
-from mmi_tvr.utils.files import SpelledPaths
+from mmi_tvr.utils.names import SpelledPaths
 from mmi_tvr.utils.textfiles import (
     comma_separated,
     decode,
