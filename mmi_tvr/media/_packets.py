@@ -66,7 +66,7 @@ class Packets:
         self._first: tuple[int | None, ...] = ()
         self._trusted = True
         self._lag = 0  # ticks: an index of decoding times runs ahead of presentation times by this
-        self._numbered: Iterator[VideoPacket] = iter(())  # where the file is not trusted
+        self._numbered: Iterator[VideoPacket | None] = iter(())  # where the file is not trusted
         self._number = 0  # of the next of them
         self.open()
         try:
@@ -86,11 +86,9 @@ class Packets:
             if len(self.container.streams.video) > 1:  # packets were read
                 self.container.close()
                 self.container = open_container(self.path)
-        self._tracks = frozenset(self._choice.tracks)
-        streams = self.container.streams
-        self.films = tuple(stream for stream in streams.video if stream.index in self._tracks)
-        self.film = next(film for film in self.films if film.index == self._choice.tracks[0])
-        self._sound = tuple(stream for stream in streams.audio if stream.codec_context)
+        films = {stream.index: stream for stream in self.container.streams.video}
+        self.films = tuple(films[track] for track in self._choice.tracks)
+        self.film = self.films[0]
         self._may_jump = Flags.ts_discont in Flags(self.container.format.flags)
         self.decoders = {film.index: decoder_of(film) for film in self.films}
         self.skip_frames(self._skip)
@@ -173,20 +171,21 @@ class Packets:
                 return False
         return self.blind_seeks and goal - position > _BLIND_SEEK
 
-    def land(self, goal: float) -> Iterator[VideoPacket]:
-        """Return the packets from the key frame at or before a second on."""
+    def land(self, goal: float) -> Iterator[VideoPacket | None]:
+        """Return the packets from the key frame at or before a second on; None stands between two tracks."""
         if goal <= 0:
             return self.rewind()
         if not self._trusted:
             return self._advance(self._key_before(goal))
         return self._read() if self._seek(goal) else self.rewind()
 
-    def rewind(self) -> Iterator[VideoPacket]:
+    def rewind(self) -> Iterator[VideoPacket | None]:
         """Return the packets from the first one of the file on, which a seek to 0:00 may miss."""
         if self._trusted:
             return self._from_first_packet()
+        self.open()  # joined Matroska files end with their first part where they were read before
         self._number = 0
-        self._numbered = self._count_off(self._on_clock(self._from_first_packet(sound=True), self._timeline()))
+        self._numbered = self._count_off(self._on_clock(self._in_order(), self._timeline()))
         return self._numbered
 
     def distrust(self) -> None:
@@ -210,13 +209,13 @@ class Packets:
         census, timeline = _Census(), self._timeline()
         if len(self.films) > 1:
             whole = False
-        elif len(entries) and self._seek_to(entries[len(entries) - 1].timestamp, any_frame=True):
-            census = self._read_through(self._on_clock(self._read(), timeline))
-            whole = not timeline.broken
         elif self._may_jump and self.container.size > _READ_WHOLE:
             whole = self._ascends()
         else:
-            census = self._read_through(self._on_clock(self._from_first_packet(sound=True), timeline))
+            indexed = len(entries) and not self._may_jump
+            if not indexed or not self._seek_to(entries[len(entries) - 1].timestamp, any_frame=True):
+                self.open()
+            census = self._read_through(self._on_clock(self._in_order(), timeline))
             whole = not timeline.broken
         if not whole:
             self.distrust()
@@ -234,10 +233,10 @@ class Packets:
         steps = [later - earlier for earlier, later in pairwise(seconds)]
         return not steps or (min(steps) > 0 and max(steps) < _UNEVEN * median(steps))
 
-    def _read_through(self, packets: Iterator[VideoPacket]) -> _Census:
+    def _read_through(self, packets: Iterator[VideoPacket | None]) -> _Census:
         census = _Census()
         tick, frame_length = float(self._base), 1 / self.rate if self.rate else 0.0
-        for number, packet in enumerate(packets):
+        for number, packet in enumerate(packet for packet in packets if packet is not None):
             stamp = _stamp(packet)
             time = 0.0 if stamp is None else max(0.0, (stamp - self._origin) * tick)
             census.times.append(time)
@@ -255,42 +254,54 @@ class Packets:
         last = bisect_right(census.keys, goal, key=census.times.__getitem__) - 1
         return census.keys[last] if last >= 0 else 0
 
-    def _advance(self, number: int) -> Iterator[VideoPacket]:
+    def _advance(self, number: int) -> Iterator[VideoPacket | None]:
         """The packets from a number on."""
-        packets = self._numbered if self._number <= number else self.rewind()
+        if self._number > number:
+            self.rewind()
+        while self._number < number:
+            next(self._numbered)
         self._flush()
-        while self._number < number and next(packets, None) is not None:
-            pass
-        return packets
+        return self._numbered
 
-    def _count_off(self, packets: Iterator[VideoPacket]) -> Iterator[VideoPacket]:
+    def _count_off(self, packets: Iterator[VideoPacket | None]) -> Iterator[VideoPacket | None]:
         for packet in packets:
-            self._number += 1
+            self._number += packet is not None
             yield packet
 
     def _timeline(self) -> Timeline:
         return Timeline(self._may_jump)
 
-    def _on_clock(self, packets: Iterator[VideoPacket], timeline: Timeline) -> Iterator[VideoPacket]:
+    def _on_clock(self, packets: Iterator[VideoPacket | None], timeline: Timeline) -> Iterator[VideoPacket | None]:
         """The film's packets, on a clock that goes on; sound says only how far the clock has come."""
-        place = -1
         for packet in packets:
-            if packet.stream.index in self._tracks and len(self.films) > 1 and packet.pos is not None:
-                if packet.pos < place:  # the last one of a track that ended before: only the end of the file shows it
-                    continue
-                place = packet.pos
-            timeline.correct(cast("Packet[Stream]", packet))
-            if packet.stream.index in self._tracks:
+            if packet is not None:
+                timeline.correct(cast("Packet[Stream]", packet))
+            if packet is None or packet.stream_index in self.choice.tracks:
                 yield packet
 
-    def _from_first_packet(self, sound: bool = False) -> Iterator[VideoPacket]:
-        """The packets from the first one of the file on, maybe with those of the sound."""
+    def _in_order(self) -> Iterator[VideoPacket | None]:
+        """The packets from where the file stands, with those of the sound where that may say how late it is.
+
+        Tracks that follow one another are read one by one: the last packets of one show up at the end of the file.
+        """
+        sound = [stream for stream in self.container.streams.audio if stream.codec_context and self._may_jump]
+        if len(self.films) == 1:
+            yield from self._read(*sound)
+            return
+        for number, film in enumerate(self.films):
+            if number:
+                yield None
+                if not self._seek_to_start():
+                    return
+            yield from (packet for packet in self._read() if packet.stream_index == film.index)
+
+    def _from_first_packet(self) -> Iterator[VideoPacket]:
         packets = self._read() if self._seek_to_start() else iter(())
         first = next(packets, None)
         if _identity(first) != self._first:
             self.open()
             first = next(self._read(), None)
-        return chain([] if first is None else [first], self._read(sound))
+        return chain([] if first is None else [first], self._read())
 
     def _seek_to_start(self) -> bool:
         if not self._may_jump or Flags.no_byte_seek in Flags(self.container.format.flags):
@@ -320,14 +331,10 @@ class Packets:
             if decoder.is_open:
                 decoder.flush_buffers()
 
-    def _read(self, sound: bool = False) -> Iterator[VideoPacket]:
-        """The packets from where the file stands, maybe with those of the sound where it may say how late it is.
-
-        A read error ends them as the end of the file does.
-        """
-        streams = (*self.films, *self._sound) if sound and self._may_jump else self.films
+    def _read(self, *others: Stream) -> Iterator[VideoPacket]:
+        """The packets from where the file stands; a read error ends them as the end of the file does."""
         try:
-            for packet in cast("Iterator[VideoPacket]", self.container.demux(*streams)):
+            for packet in cast("Iterator[VideoPacket]", self.container.demux(*self.films, *others)):
                 if packet.size:
                     self._reached = max(self._reached, _stamp(packet) or 0)
                     yield packet

@@ -154,12 +154,15 @@ class Reader:
         """Let the decoder say which packets are key frames; it passes over the others quickly."""
         self._keys_checked = True
         self.packets.distrust()
-        keys, numbers = [], {}
+        keys: list[int] = []
+        numbers: dict[int | None, int] = {}  # by time stamp
+        packets = 0
         skip = self.packets.skip
         self.packets.skip_frames("NONKEY")
-        for number, packet in enumerate(self._between_tracks(self.packets.rewind())):
+        for packet in chain(self.packets.rewind(), [None]):
             if packet is not None:
-                numbers[_stamp(packet)] = number
+                numbers[_stamp(packet)] = packets
+                packets += 1
             frames = [frame for frame in self._decode(packet) if self._is_start(frame)]
             keys += [numbers[_stamp(frame)] for frame in frames if _stamp(frame) in numbers]
         self.packets.skip_frames(skip)
@@ -172,32 +175,22 @@ class Reader:
             return False
         return next_target == inf or self.packets.seek_pays(time, next_target + tolerance)
 
-    def _decode_on(self, packets: Iterable[VideoPacket]) -> None:
+    def _decode_on(self, packets: Iterable[VideoPacket | None]) -> None:
         """Decode from these packets on."""
         frames = self._decoded(packets)
         self._frames, self._current, self._next = frames, None, next(frames, None)
 
-    def _decoded(self, packets: Iterable[VideoPacket]) -> Iterator[TimedFrame]:
+    def _decoded(self, packets: Iterable[VideoPacket | None]) -> Iterator[TimedFrame]:
         """Decoded frames with their times; what is damaged is passed over.
 
         Containers that know decoding times only (AVI) let the guessed times of neighbours swap: a time never falls.
         """
         count, time, rate = 0, 0.0, self.packets.rate
-        for packet in self._between_tracks(packets):
+        for packet in chain(packets, [None]):
             for frame in self._decode(packet):
                 time = count / rate if self.packets.counted and rate else max(time, self.packets.time(frame))
                 yield time, frame
                 count += 1
-
-    def _between_tracks(self, packets: Iterable[VideoPacket]) -> Iterator[VideoPacket | None]:
-        """The packets, and None where a track ends: where the next one begins, and behind the last."""
-        previous = None
-        for packet in packets:
-            if previous is not None and packet.stream is not previous:
-                yield None
-            previous = packet.stream
-            yield packet
-        yield None
 
     def _decode_alone(self, packet: VideoPacket) -> bool:
         """Decode one key packet without feeding the decoder what follows, so that only a seek can come after it."""
@@ -208,7 +201,7 @@ class Reader:
         return False
 
     def _decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
-        """What the decoder hands out for a packet, or at the end of all packets."""
+        """What the decoder hands out for a packet, or, for None, at the end of a track."""
         decoders = self.packets.decoders
         try:
             if packet is None:

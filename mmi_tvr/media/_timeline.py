@@ -55,6 +55,10 @@ class Timeline:
         if shown is None:
             return
         progress = self._progress.get(packet.stream_index) or self._start(packet.stream)
+        if self._may_jump and pts is not None and dts is not None and (pts - dts) * progress.tick > _PAUSE:
+            # MPEG-PS: the last picture of a part got the time of the next part.
+            pts = shown = dts + round(_stay(packet, progress) / progress.tick)
+            packet.pts = pts
         shown += progress.offset
         if progress.latest is None:
             progress.latest = shown

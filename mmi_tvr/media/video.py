@@ -26,6 +26,7 @@ from ._reader import Reader
 from ._slices import STILL, Slices, even, over_pictures
 from .tracks import Track, tracks_of
 
+_BEHIND = 1.0  # seconds: pictures may go on behind what the header promises for so long without being counted
 Sides = Callable[[int, int], tuple[int, int]]  # a frame's displayed width and height -> those of its picture
 
 
@@ -143,7 +144,7 @@ class OpenVideo:
         if len(times) == 0:
             raise UsageError("frames_at needs at least one time")
         order = np.argsort(np.asarray(times, dtype=np.float64), kind="stable")
-        targets = [min(max(0.0, times[place]), self.info.duration) for place in order]
+        targets = [min(max(0.0, times[place]), self.info.duration + _BEHIND) for place in order]
         canvas = self._canvas(size)
         pictures = self._collect(targets, self._inside(canvas), skip=not exact)
         which = np.array(pictures.of_target)[np.argsort(order)]

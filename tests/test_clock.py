@@ -1,0 +1,132 @@
+"""One clock: what a video shows at a second, against a slow reference that decodes everything in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clock_media import FPS, Frame, Recipe, bars, on_screen, recipes, record, reference, shown
+
+from mmi_tvr import keyimages
+from mmi_tvr.keyimages.uniform import Options, build
+from mmi_tvr.media import _packets
+from mmi_tvr.media._choice import choose
+from mmi_tvr.media._slices import over_pictures
+from mmi_tvr.media.video import frames_at, open_video, probe, sample
+from mmi_tvr.types import Video
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.name)
+def test_every_second_shows_what_a_player_shows(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / recipe.name
+    recipe.make(path)
+    frames = reference(path)
+    if recipe.parts:
+        _check_reference(frames, recipe)
+    right = frames if not recipe.doubt else recipe.frames()
+    seconds = [time + 0.03 for time, _ in right] if right[-1][0] > 100 else np.arange(0.03, right[-1][0] + 0.3, 0.13)
+    with open_video(path) as video:
+        samples = video.sample(5, 64, 32)
+        exact = video.frames_at(seconds)
+        backwards = video.frames_at(seconds[::-5])
+        info = video.info
+    for pictures, times in ((samples, samples.times), (exact, seconds), (backwards, seconds[::-5])):
+        for picture, time in zip(pictures.pixels, times, strict=True):
+            _check_picture(shown(picture), float(time), right, recipe.doubt)
+    assert info.duration == pytest.approx(right[-1][0] + 1 / FPS, abs=0.3)
+    assert info.start == pytest.approx(right[0][0], abs=0.11)
+    assert len(samples) > 0.3 * len(right)  # of half of them
+
+
+def _check_reference(frames: list[Frame], recipe: Recipe) -> None:
+    """The reference is right about what the recipe was made of, but for what a container adds of its own."""
+    expected = recipe.frames()
+    if recipe.doubt:
+        return
+    assert [picture for _, picture in frames] == pytest.approx([picture for _, picture in expected])
+    assert [time for time, _ in frames] == pytest.approx([time for time, _ in expected], abs=0.11)  # sound runs in
+
+
+def _check_picture(picture: float, time: float, frames: list[Frame], doubt: float) -> None:
+    around = [on_screen(frames, time + shift) for shift in np.arange(-doubt, doubt + 0.01, 1 / FPS)]
+    assert any(abs(picture - right) < 0.01 for right in around), (time, picture, around)
+
+
+def test_the_reference_tells_bars_apart() -> None:
+    codes = [number / 10 for number in range(1024)]
+    assert [shown(bars(code)) for code in codes] == codes
+    frames = [(0.0, 5.0), (0.5, 6.0)]
+    assert [on_screen(frames, second) for second in (-1.0, 0.49, 0.5, 9.0)] == [5.0, 5.0, 6.0, 6.0]
+
+
+def test_moments_begin_with_the_pictures(tmp_path: Path) -> None:
+    path = record(tmp_path / "late.mp4", sound="aac", clock=2.0)
+    info, images = keyimages.from_video(Video(path), build(Options(count=2)), 32)
+    assert info.start == pytest.approx(2.0, abs=0.01)
+    assert [(image.start, image.end) for image in images] == [
+        (pytest.approx(2.0, abs=0.01), pytest.approx(4.0, abs=0.3)),
+        (pytest.approx(4.0, abs=0.3), pytest.approx(6.0, abs=0.01)),
+    ]
+    assert all(shown(image.pixels) == pytest.approx(image.time - 2.0, abs=0.01) for image in images)
+    span = sample(Video(path, 0.5, 3.0), 2, 64, 32)
+    assert span.times.min() >= 2.0 - 1e-6
+    before = sample(Video(path, 0.5, 1.5), 2, 64, 32)  # nothing to see yet: the first picture
+    assert [shown(picture) for picture in before.pixels] == [0.0]
+
+
+def test_a_large_file_without_index_is_looked_at_in_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_packets, "_READ_WHOLE", 10_000)
+    parts = [record(tmp_path / f"{number}.ts", number * 20.0, 20.0) for number in range(2)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
+    assert _numbered(parts[0]) is False
+    assert _numbered(joined) is True
+    assert probe(joined).duration == pytest.approx(40, abs=0.1)
+    assert shown(frames_at(joined, [30.05]).pixels[0]) == 30.0
+
+
+def _numbered(path: Path) -> bool:
+    packets = _packets.Packets(path)
+    packets.close()
+    return not packets.trusted
+
+
+def test_honest_files_are_trusted(tmp_path: Path) -> None:
+    for recipe in recipes():
+        if recipe.name.startswith(("honest", "uneven", "late", "starts", "wraps", "stays", "promises")):
+            recipe.make(tmp_path / recipe.name)
+            assert not _numbered(tmp_path / recipe.name), recipe.name
+
+
+@pytest.mark.parametrize(
+    ("frames", "default", "expected"),
+    [((40, 40), 1, 1), ((40, 40), None, 1), ((40, 20), 0, 0), ((40, 5), 1, 0), ((5, 40), 0, 1)],
+)
+def test_frames_come_before_the_default_and_the_default_before_the_size(
+    tmp_path: Path, frames: tuple[int, int], default: int | None, expected: int
+) -> None:
+    """The second track has the larger pictures."""
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as output:
+        streams = [output.add_stream("mpeg4", rate=10) for _ in frames]
+        for number, stream in enumerate(streams):
+            stream.width = stream.height = 32 * (1 + number)
+            stream.disposition = 1 if default == number else 0
+        for number in range(max(frames)):
+            for stream, count in zip(streams, frames, strict=True):
+                if number < count:
+                    picture = np.zeros((stream.height, stream.width, 3), np.uint8)
+                    output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for stream in streams:
+            output.mux(stream.encode())
+    with av.open(str(path)) as container:
+        assert choose(container).tracks == (expected,)
+
+
+def test_a_picture_that_stays_counts_as_ten_seconds() -> None:
+    slices = over_pictures([0.0, 1.0, 2.0, 1002.0, 1003.0], 0.0, 1004.0, 1.0, 64)
+    assert len(slices.middles) == 14
+    assert sum(2 < middle < 1002 for middle in slices.middles) == 10
+    assert np.all(np.diff(slices.middles) > 0)
