@@ -6,6 +6,7 @@
     │   ├── LibraryMissing      no library where one should be
     │   └── IndexMissing        no readable vectors where an index should be
     ├── MediaError              a file that cannot be used as a video, with the reason
+    │   └── UnreadableFile      one that cannot be read now, whatever its bytes are
     ├── MissingExtra            an optional dependency is not installed; carries the command that installs it
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
     ├── IndexMismatch           vectors of different makers would be mixed
@@ -58,6 +59,10 @@ class MediaError(MmiTvrError):
 
     def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
         return type(self), (self.path, self.reason)  # crosses process borders whole
+
+
+class UnreadableFile(MediaError):
+    """A file that cannot be read now (permissions, the disk, a share that is away), whatever its bytes are."""
 
 
 class MissingExtra(MmiTvrError):

@@ -43,6 +43,7 @@ from ._console import (
     show_progress,
 )
 
+_SUFFIXES = ".mp4, .mov, .mkv, .avi, .webm, .mts and the like"
 _MAX_NAMED = 20  # files that are listed by name
 _PROBE = "mmi-tvr probe FILE shows what is in one"
 _MAX_STDIN = 1 << 20  # bytes of a query
@@ -280,6 +281,7 @@ def _index_document(
         "removed": [str(path) for path in report.removed],
         "quarantined": [{"path": str(path), "reason": reason} for path, reason in report.quarantined],
         "unreadable": [{"path": str(path), "reason": reason} for path, reason in report.unreadable],
+        "without_videos": [{"path": str(path), "reason": reason} for path, reason in report.without_videos],
         "seconds": report.seconds,
     }
     if described:
@@ -309,6 +311,8 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         say(f"removed: {escape(str(path))} is gone")
     if len(report.removed) > _MAX_NAMED:
         say(f"  and {len(report.removed) - _MAX_NAMED} more")
+    for path, contents in report.without_videos:
+        say(f"{escape(printable(path))} {contents}; names of videos end in {_SUFFIXES}")
     for title, reasons in (("quarantined", report.quarantined), ("not readable", report.unreadable)):
         if reasons:
             say(f"[yellow]{len(reasons)} {title}[/]:")

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from .. import keyimages
-from ..errors import MediaError
+from ..errors import MediaError, UnreadableFile
 from ..media.guarded import DecoderPool, limits
 from ..protocols import KeyImageMethod, Model
 from ..types import Features, KeyImage
@@ -53,7 +53,7 @@ def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages
         if source.stamp is not None and stamp_of(path) != source.stamp:
             return MediaError(path, "the file changed while it was being read")
     except OSError as error:
-        return MediaError(path, error.strerror or str(error))
+        return UnreadableFile(path, error.strerror or str(error))
     except MediaError as error:
         return error
     return images or MediaError(path, "no picture could be decoded")

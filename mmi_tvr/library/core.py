@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,7 @@ from .arguments import (
 from .catalogue import Catalogue
 from .components import Components
 from .describing import describe
+from .first_run import library_folder, undone_where_it_fails
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
 from .report import DescribeReport, IndexReport, Status
@@ -287,16 +288,20 @@ class Library:
     @contextmanager
     def _writing(self, wait: float, progress: Progress, create: bool = False) -> Iterator[Catalogue]:
         """Yield the catalogue, open for writing, while nobody else writes."""
-        if create:
-            self._make_folder()
         path = self.path / CATALOGUE
         if not create:
             Catalogue.require_file(path)
-        if not is_writable(path):
-            raise LibraryReadOnly(self.path, "a read-only disk, or missing permissions")
-        with writing(self.path, wait, progress.say), closing(Catalogue(path, create)) as catalogue:
-            yield catalogue
-            rebuilding.discard_unused_vectors(self.path, catalogue)
+        with library_folder(self.path, path, _LIBRARY_FILES) if create else nullcontext():
+            if not is_writable(path):
+                raise LibraryReadOnly(self.path, "a read-only disk, or missing permissions")
+            names = os.listdir(self.path)
+            with (
+                writing(self.path, wait, progress.say),
+                undone_where_it_fails(self.path, path, names),
+                closing(Catalogue(path, create)) as catalogue,
+            ):
+                yield catalogue
+                rebuilding.discard_unused_vectors(self.path, catalogue)
 
     def _indexing(self, catalogue: Catalogue, model: Model | Section | None, progress: Progress) -> Indexing:
         """Return the writer's side, with the model of this object where none is given."""
@@ -307,19 +312,6 @@ class Library:
         with closing(self._indexing(catalogue, None, progress)) as indexing:
             indexing.reconcile()
             return indexing.remove(paths)
-
-    def _make_folder(self) -> None:
-        """Make the library's folder. UsageError where something else is in it."""
-        if not self.exists and self.path.is_dir():
-            foreign = [name for name in sorted(os.listdir(self.path)) if not name.startswith(_LIBRARY_FILES)]
-            if foreign:
-                raise UsageError(
-                    f"{self.path}: not a library, and not empty ({foreign[0]}); name a new or empty folder"
-                )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{self.path}: cannot be made into a library ({error.strerror})") from error
 
 
 def _checked_queries(query: object) -> list[Query]:

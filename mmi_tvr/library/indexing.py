@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ..errors import MediaError, UsageError
+from ..errors import MediaError, UnreadableFile, UsageError
 from ..features.cache import FeatureCache, Source, stamp_of
 from ..features.embed import Embedder, Result
 from ..index import publish
@@ -29,7 +29,7 @@ from ..utils.wording import counted
 from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
-from .scan import UNREADABLE, Root, Scan, owner, real_path, scan
+from .scan import NOT_A_FILE, UNREADABLE, Root, Scan, is_away, owner, real_path, scan
 from .turns import TurnTakingModel
 
 FEATURES = "features"
@@ -57,6 +57,7 @@ class Indexing:
         self.progress = progress
         self.cache = FeatureCache(folder / FEATURES)
         self._index: Index | None = None
+        self._reasons: dict[int, str] = {}  # why contents go on waiting, by number
 
     def close(self) -> None:
         if self._index is not None:
@@ -73,20 +74,21 @@ class Indexing:
             with self.catalogue.transaction():
                 self.catalogue.set_pending(state="quarantined")
         waiting = {content.number for content in self.catalogue.pending_contents()}
-        tags = self.read(worklist.scan, retry)
+        tags, unreachable = self.read(worklist.scan)
         removed = self.forget(worklist.vanished, tags)
         self.prune()
         embedded = self.embed()
         if self._index is not None:
             publish(self._index)
         files = self.catalogue.files()
-        unusable = self._unusable_files(tags, files)
+        unusable = unreachable | self._unusable_files(tags, files)
         resumed = {path for path in tags if files[path].content in waiting}
         return IndexReport(
             **_count_tags({path: tag for path, tag in tags.items() if path not in unusable}, resumed),
             removed=tuple(sorted(removed)),
             quarantined=tuple(sorted(unusable.items())),
             unreadable=tuple(sorted(worklist.scan.unreadable.items())),
+            without_videos=tuple(_without_videos(worklist)),
             embedded=embedded,
             seconds=time.monotonic() - started,
         )
@@ -123,6 +125,7 @@ class Indexing:
         worklist.scan.files.update(walked.files)
         worklist.scan.refused.update(walked.refused)
         worklist.scan.unreadable.update(walked.unreadable)
+        worklist.scan.others.update(walked.others)
         worklist.vanished += self._vanished(worklist, roots, files)
         return worklist
 
@@ -133,7 +136,10 @@ class Indexing:
         except FileNotFoundError:
             if not catalogued:
                 raise UsageError(f"{path}: no such file or folder") from None
-            worklist.vanished.append(path)
+            if is_away(path):
+                worklist.scan.unreadable[path] = "its folder is gone or empty; what is known of it is kept"
+            else:
+                worklist.vanished.append(path)
 
     def _vanished(self, worklist: Worklist, roots: Collection[Path], files: Iterable[Path]) -> list[Path]:
         """Return the catalogued files of the walked roots that are gone, but for those in unreadable folders.
@@ -158,29 +164,50 @@ class Indexing:
 
     # Files -> contents
 
-    def read(self, scanned: Scan, retry: bool) -> dict[Path, Tag]:
-        """Hash every file whose stamp is new, put it into the catalogue, and return what each file is."""
+    def read(self, scanned: Scan) -> tuple[dict[Path, Tag], dict[Path, str]]:
+        """Hash every file whose stamp is new, or that could not be read before, and put it into the catalogue.
+
+        What is known of a file that cannot be read now (its disk is away, its permissions are closed) is kept.
+
+        Returns:
+            What each file is, and why those files cannot be read of which something is known.
+        """
         files, states = self.catalogue.files(), self.catalogue.content_states()
         tags: dict[Path, Tag] = {}
+        unreachable: dict[Path, str] = {}
         for path, stamp in scanned.files.items():
             before = files.get(path)
-            if before is not None and before.stamp == stamp and not (retry and before.content is None):
+            if before is not None and before.stamp == stamp and before.content is not None:
                 tags[path] = "unchanged"
         fresh = [path for path in scanned.files if path not in tags]
         if fresh:
             self.progress.begin("reading", len(fresh))
-        for path in fresh:
+        if fresh or self.catalogue.meta("unread"):
+            self._set_unread(len(fresh))
+        for position, path in enumerate(fresh, start=1):
+            before = files.get(path)
             sha256, reason = _hash(path, scanned)
+            self.progress.advance()
+            is_known = before is not None and before.content is not None
+            if is_known and reason is not None and _may_come_back(path, reason):
+                tags[path], unreachable[path] = "unchanged", f"{reason}; what is known of it is kept"
+                self._set_unread(len(fresh) - position)
+                continue
             with self.catalogue.transaction():
                 number = None if sha256 is None else self.catalogue.content_number(sha256)
                 self.catalogue.put_file(path, scanned.files[path], number, reason)
-                if number is not None and path in files and states.get(number) == "quarantined":
+                if number is not None and before is not None and states.get(number) == "quarantined":
                     self.catalogue.set_pending([number])  # written again with the same bytes: worth another look
-            tags[path] = _tag(files.get(path), number, number in states)
+                self.catalogue.set_meta(unread=len(fresh) - position)
+            tags[path] = _tag(before, number, number in states)
             if number is not None:
                 states.setdefault(number, "pending")
-            self.progress.advance()
-        return tags
+        return tags, unreachable
+
+    def _set_unread(self, count: int) -> None:
+        """Note how many files of this scan have yet to be read, for a search beside it or after an interruption."""
+        with self.catalogue.transaction():
+            self.catalogue.set_meta(unread=count)
 
     def forget(self, vanished: Sequence[Path], tags: dict[Path, Tag]) -> list[Path]:
         """Drop vanished files and return those that are removed.
@@ -242,6 +269,9 @@ class Indexing:
         model = TurnTakingModel(loaded.model, self.components.models.turn)
         for batch in Embedder(model, loaded.key_image_method, self.cache).batches(sources):
             final = [(position, outcome) for position, outcome in batch if _is_final(sources[position], outcome)]
+            for position, outcome in batch:
+                if isinstance(outcome, UnreadableFile):
+                    self._reasons[contents[position].number] = outcome.reason
             embedded += self._commit(contents, final)
             self.progress.advance(len(batch))
         return embedded
@@ -306,9 +336,15 @@ class Indexing:
         """Return those of these files that are quarantined or not embedded yet, with the reason."""
         reasons = dict(self.catalogue.quarantined_files())
         states = self.catalogue.content_states()
-        pending = {number for number, state in states.items() if state == "pending"}
+        waiting = {
+            number: self._reasons.get(number, _UNFINISHED) for number, state in states.items() if state == "pending"
+        }
         unusable = {path: reasons[path] for path in paths if path in reasons}
-        return unusable | {path: _UNFINISHED for path in paths if files[path].content in pending}
+        for path in paths:
+            content = files[path].content
+            if content in waiting:
+                unusable[path] = waiting[content]
+        return unusable
 
 
 def _count_tags(tags: Mapping[Path, Tag], resumed: Collection[Path]) -> Counter[str]:
@@ -326,10 +362,29 @@ def _hash(path: Path, scanned: Scan) -> tuple[str | None, str | None]:
         return None, error.strerror or str(error)
 
 
+def _may_come_back(path: Path, reason: str) -> bool:
+    """Return whether a known file that cannot be read now may be as it was: its disk or its permissions are away.
+
+    Of a link to nothing, the folder that it points into says whether its disk is away.
+    """
+    return reason != NOT_A_FILE and (not path.is_symlink() or is_away(path))
+
+
+def _without_videos(worklist: Worklist) -> Iterator[tuple[Path, str]]:
+    """Yield the walked folders below which no video is or was, with what they hold."""
+    scanned = worklist.scan
+    for root in sorted(root.path for root in worklist.roots):
+        known = (*scanned.files, *worklist.vanished, *scanned.unreadable)
+        if not any(path.is_relative_to(root) for path in known):
+            yield root, scanned.contents_without_video(root)
+
+
 def _is_final(source: Source, outcome: Embeddings | MediaError) -> bool:
     """Return whether an outcome is about the bytes that were hashed; if not, their content goes on waiting."""
     if isinstance(outcome, Embeddings):
         return True
+    if isinstance(outcome, UnreadableFile):
+        return False
     try:
         return stamp_of(source.video.path) == source.stamp
     except OSError:

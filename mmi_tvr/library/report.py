@@ -20,6 +20,7 @@ class IndexReport:
     - `removed`: files that are gone from indexed folders, or excluded now, and were forgotten.
     - `quarantined`: files that cannot be used, also those that were quarantined before.
     - `unreadable`: folders that could not be looked into; nothing of theirs was forgotten.
+    - `without_videos`: folders that hold no video, with what they hold.
     """
 
     added: int = 0
@@ -30,6 +31,7 @@ class IndexReport:
     removed: tuple[Path, ...] = ()
     quarantined: Reasons = ()
     unreadable: Reasons = ()
+    without_videos: Reasons = ()
     embedded: int = 0  # videos that were embedded in this run
     seconds: float = 0.0
 

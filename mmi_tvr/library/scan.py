@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ..media.names import VIDEO_SUFFIXES
+from ..media.names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from ..utils.wording import counted
 
 _SOURCE_CODE = frozenset((".ts", ".mts"))  # TypeScript has these suffixes, too
 # What file systems and appliances keep to themselves; all names that begin with a dot are hidden, too.
@@ -18,6 +19,7 @@ HIDDEN = frozenset(
     ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
 )
 UNREADABLE = (-1, -1)  # the stamp of a file whose stat fails
+NOT_A_FILE = "not a regular file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Scan:
     files: dict[Path, tuple[int, int]] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)  # files, also in `files` with the stamp UNREADABLE
     unreadable: dict[Path, str] = field(default_factory=dict)  # folders
+    others: dict[Path, Counter[str]] = field(default_factory=dict)  # of each root: pictures and other files
 
     def add(self, path: Path) -> None:
         """Add one file with its stamp. Raises FileNotFoundError where there is none."""
@@ -64,11 +67,31 @@ class Scan:
             if stat.S_ISREG(status.st_mode):
                 self.files[path] = (status.st_size, status.st_mtime_ns)
             else:
-                self._refuse(path, "not a regular file")
+                self._refuse(path, NOT_A_FILE)
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.files[path] = UNREADABLE
         self.refused[path] = reason
+
+    def contents_without_video(self, root: Path) -> str:
+        """Return what a folder without a video holds: 'holds 12 pictures, 1 other file and no video'."""
+        others = self.others.get(root, Counter())
+        pictures, rest = others["picture"], others["file"]
+        if not pictures and not rest:
+            return "holds no video, nor any other file"
+        parts = [counted(pictures, "picture")] if pictures else []
+        if rest:
+            parts.append(counted(rest, "other file"))
+        return f"holds {', '.join(parts)} and no video"
+
+
+def is_away(path: Path) -> bool:
+    """Return whether the folder in which a missing file was is gone or empty, as that of an unplugged disk."""
+    try:
+        with os.scandir(path.resolve().parent) as listing:
+            return next(listing, None) is None
+    except (OSError, RuntimeError):
+        return True
 
 
 def real_path(path: Path) -> Path:
@@ -121,6 +144,9 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
                     waiting.append((path, root))
             elif path.suffix.lower() in VIDEO_SUFFIXES:
                 _add_video(result, path)
+            else:
+                kind = "picture" if path.suffix.lower() in PICTURE_SUFFIXES else "file"
+                result.others.setdefault(root.path, Counter())[kind] += 1
     return result
 
 

@@ -9,7 +9,8 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from ..errors import MediaError
+from ..errors import MediaError, UnreadableFile
+from ..utils.files import is_file_system_error
 from ._encryption import ENCRYPTED, is_protected_entry, is_scrambled_broadcast, is_scrambled_disc
 
 _STILL_FORMATS = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<format>_pipe"
@@ -23,7 +24,7 @@ def open_container(path: Path) -> InputContainer:
     if path.is_dir():
         raise MediaError(path, "is a folder, not a video file")
     if not path.exists():
-        raise MediaError(path, "no such file")
+        raise UnreadableFile(path, "no such file")
     try:
         if not path.is_file():  # opening a pipe would wait for a writer
             raise MediaError(path, "is not a regular file")
@@ -34,10 +35,12 @@ def open_container(path: Path) -> InputContainer:
             str(path.absolute()), mode="r", metadata_errors="ignore", options={"protocol_whitelist": "file"}
         )
     except PermissionError as error:
-        raise MediaError(path, "may not be read (permission denied)") from error
+        raise UnreadableFile(path, "may not be read (permission denied)") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, av.error.InvalidDataError) and is_scrambled_broadcast(path):
             raise MediaError(path, ENCRYPTED) from error
+        if isinstance(error, OSError) and is_file_system_error(error):
+            raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
         raise MediaError(path, "is not a media file, or its header is damaged or cut off") from error
     try:
         _check(path, container)

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import MediaError, UsageError
+from ..errors import MediaError, UnreadableFile, UsageError
 from ..types import Frames, Pixels, Video
 from .file_report import PictureOptions, report_on
 from .video import MediaInfo, sample_with_info
@@ -65,11 +65,11 @@ def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> Reply:
     try:
         return _report(request) if request["task"] == "report" else _sample(sample, request)
     except MediaError as error:
-        return {"media_error": error.reason}, []
+        return {"media_error": error.reason, "unreadable": isinstance(error, UnreadableFile)}, []
     except UsageError as error:
         return {"usage_error": str(error)}, []
     except OSError as error:
-        return {"media_error": error.strerror or str(error)}, []
+        return {"media_error": error.strerror or str(error), "unreadable": True}, []
     except MemoryError:
         return {"media_error": f"needs more memory to decode than the {memory_limit >> 30} GB that are allowed"}, []
     except Exception as error:  # a mistake of ours about one file, which must not cost the others; it is reported

@@ -26,7 +26,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import MediaError, MmiTvrError, UsageError
+from ..errors import MediaError, MmiTvrError, UnreadableFile, UsageError
 from ..types import Frames, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
 from .file_report import FileReport, PictureOptions, report_on
@@ -148,7 +148,8 @@ class DecoderPool:
                 if "usage_error" in header:
                     raise UsageError(header["usage_error"])
                 if "media_error" in header:
-                    raise MediaError(path, header["media_error"])
+                    kind = UnreadableFile if header.get("unreadable") else MediaError
+                    raise kind(path, header["media_error"])
                 return header, arrays
             finally:
                 self._release(worker)

@@ -83,6 +83,21 @@ def is_ours(path: Path, mark: bytes) -> bool:
     return not start or mark in start
 
 
+# That a file cannot be read now, whatever its bytes are. FFmpeg's own EINVAL and ENOSYS are about bytes.
+_FILE_SYSTEM_ERRORS = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE,
+        errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET,
+        errno.EMFILE, errno.ENFILE, errno.ELOOP,
+    }
+)  # fmt: skip
+
+
+def is_file_system_error(error: OSError) -> bool:
+    """Return whether an error says that a file cannot be read now, and nothing about its bytes."""
+    return error.errno in _FILE_SYSTEM_ERRORS
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write or replace a file. Its folder must exist. Raises OSError, whose `filename` is the path."""
     with draft_of(path) as draft:
