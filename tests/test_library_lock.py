@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import sys
 import threading
 import time
 
@@ -26,6 +28,12 @@ def test_the_holder_is_named_while_the_lock_is_held_and_not_after(tmp_path):
         assert record.keys() == {"pid", "host", "command", "since"}
     assert writer(tmp_path) is None
     assert not (tmp_path / HOLDER).exists()
+
+
+def test_the_holder_is_known_by_its_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/mmi-tvr", "index", "videos"])
+    with writing(tmp_path, 0, lambda message: None):
+        assert holder(tmp_path).startswith(f"process {os.getpid()} on {platform.node()} (mmi-tvr")
 
 
 def test_the_note_of_a_killed_writer_means_nothing(tmp_path):

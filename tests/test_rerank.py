@@ -287,6 +287,16 @@ def test_describing_is_done_once_and_resumed(tmp_path: Path, videos: Path, model
         library.describe()
 
 
+def test_describing_names_the_videos_that_lack_an_answer(tmp_path: Path, videos: Path, model: Any) -> None:
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], sees="pictures")) as library:
+        library.index(videos)
+        (videos / "red.mp4").unlink()
+        report = library.describe()
+    assert (report.videos, report.answers) == (2, 2)
+    assert [path.name for path, _ in report.incomplete] == ["red.mp4"]
+    assert report.seconds > 0
+
+
 def test_features_that_were_lost_are_made_again(tmp_path: Path, videos: Path, model: Any) -> None:
     with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT])) as library:
         library.index(videos)
