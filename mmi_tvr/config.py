@@ -138,13 +138,19 @@ def find(folder: str, name: str | Path) -> Path:
 
     Args:
         folder: "configs" or "prompts".
-        name: a path, with or without `.yaml`; then a name in that folder of the working folder; then a packaged one.
+        name: of settings, a path, with or without `.yaml`; then a name in `configs/` of the working folder; then a
+            packaged one. Of prompts, a packaged name such as `text`, else a path: what lies in the working folder is
+            never read unasked (decision: the same library would answer otherwise from another folder).
 
     Raises:
         UsageError: Where there is none; it names the packaged ones.
     """
     name = Path(name)
-    candidates = [name, Path.cwd() / folder / name, PACKAGED / folder / name]
+    if folder == "prompts":
+        bare = name.parent == Path() and not name.suffix
+        candidates = [(PACKAGED / folder / name).with_suffix(".yaml"), name] if bare else [name]
+    else:
+        candidates = [name, Path.cwd() / folder / name, PACKAGED / folder / name]
     if not name.suffix:
         candidates += [candidate.with_suffix(".yaml") for candidate in candidates]
     for candidate in candidates:

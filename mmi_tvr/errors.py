@@ -29,6 +29,11 @@ class MmiTvrError(Exception):
     """Base of every error that the package raises on purpose."""
 
 
+class StaleSelection(UserWarning):
+    """Questions that are asked were chosen from another pool or with another model; the message says which, and how to
+    choose again. The command line prints it as one line."""
+
+
 class UsageError(MmiTvrError):
     """A name, option or argument that does not exist or does not fit."""
 

@@ -258,16 +258,37 @@ def test_ids_are_not_given_twice(small: Path) -> None:
 
 
 def test_a_packaged_pool_is_copied_with_its_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    packaged = config.PACKAGED / "prompts" / "text.yaml"
-    path, copied = editing.editable_path(packaged)
-    assert (path, copied) == (tmp_path / "prompts" / "text.yaml", True)
+    monkeypatch.chdir(config.PACKAGED)  # where ./prompts are the packaged ones
+    packaged, folder = config.PACKAGED / "prompts" / "text.yaml", tmp_path / "library" / "prompts"
+    path, copied = editing.editable_path(packaged, folder)
+    assert (path, copied) == (folder / "text.yaml", True)
     assert path.read_bytes() == packaged.read_bytes()
-    assert selection.selected_questions(pool.load("text")) == selection.selected_questions(pool.load(packaged))
-    assert pool.load("text").path == path
-    assert editing.editable_path(pool.load("text").path) == (path, False)
-    monkeypatch.chdir(config.PACKAGED)
-    assert editing.editable_path(packaged) == (packaged, False)
+    assert selection.selected_questions(pool.load(path)) == selection.selected_questions(pool.load(packaged))
+    assert editing.editable_path(packaged, folder) == (path, False)
+    assert editing.editable_path(path, tmp_path) == (path, False)
+
+
+def test_a_name_is_the_packaged_pool_wherever_one_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts").mkdir()
+    for name in ("prompts/text.yaml", "text.yaml", "text", "judge.yaml"):
+        (tmp_path / name).write_text("about: text\nquestions:\n- {id: q1, kind: entities, text: 'Who is it?'}\n")
+    assert pool.load("text").path == config.PACKAGED / "prompts" / "text.yaml"
+    assert config.find("prompts", "judge") == config.PACKAGED / "prompts" / "judge.yaml"
+    for explicit in ("text.yaml", "prompts/text.yaml", "prompts/text"):
+        assert len(pool.load(explicit).questions) == 1
+    assert pool.in_folder(None) == {"text": "text", "video": "video"}
+    assert pool.in_folder(tmp_path / "prompts") == {"text": tmp_path / "prompts" / "text.yaml", "video": "video"}
+
+
+def test_a_packaged_choice_goes_with_every_model(tmp_path: Path) -> None:
+    packaged = pool.load("text")
+    lock = selection.read(packaged)
+    assert lock is not None
+    assert selection.stale_reason(lock, packaged, "another") is None
+    path, _ = editing.editable_path(packaged.path, tmp_path)
+    copied = pool.load(path)
+    assert "another model (moving-shapes)" in str(selection.stale_reason(lock, copied, "another"))
 
 
 def made_choice(question_pool: Pool, k: int = 2) -> selection.Selection:

@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from fakes import FakeModel, colour_video
+from skeleton_inputs import pools
 from typer.testing import CliRunner
 
 from mmi_tvr import config, models
-from mmi_tvr.cli import prompts
-from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
+from mmi_tvr.cli import _console, prompts
+from mmi_tvr.errors import ConfigError, MmiTvrError, StaleSelection, UsageError
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.utils import environment
 
@@ -49,6 +51,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel())
     monkeypatch.setenv(environment.MODEL, "label_bridge")
+    monkeypatch.setenv(environment.LIBRARY, str(tmp_path / "library"))
     for name in ("EDITOR", "VISUAL"):
         monkeypatch.delenv(name, raising=False)
     return Shell()
@@ -85,26 +88,26 @@ def test_list(shell: Shell) -> None:
 def test_a_question_comes_changes_and_goes(shell: Shell, tmp_path: Path) -> None:
     packaged = (config.PACKAGED / "prompts" / "text.yaml").read_bytes()
     added = shell.json("add", "Which door is open?", "--about", "text", "--kind", "places", "--note", "often")
-    assert added["pool"] == str(tmp_path / "prompts" / "text.yaml")
+    assert added["pool"] == str(tmp_path / "library" / "prompts" / "text.yaml")
     assert [each["id"] for each in added["added"]] == ["t51"]
     assert (config.PACKAGED / "prompts" / "text.yaml").read_bytes() == packaged
     assert "Which door is open?" in shell("show", "t51")
     (edited,) = shell.json("edit", "t51", "--text", "Which doors are open?", "--note", "")["changed"]
     assert (edited["text"], edited["note"]) == ("Which doors are open?", "")
     assert {each["pool"]: each["enabled"] for each in shell.json("disable", "t51", "v03")["pools"]} == {
-        str(tmp_path / "prompts" / f"{name}.yaml"): count for name, count in (("text", 50), ("video", 49))
+        str(tmp_path / "library" / "prompts" / f"{name}.yaml"): count for name, count in (("text", 50), ("video", 49))
     }
     shell("enable", "v03")
     assert shell.json("show", "v03")["enabled"]
     shell("remove", "t51")
-    assert (tmp_path / "prompts" / "text.yaml").read_bytes() == packaged
-    assert b"Which doors" in (tmp_path / "prompts" / "text.yaml.bak").read_bytes()
+    assert (tmp_path / "library" / "prompts" / "text.yaml").read_bytes() == packaged
+    assert b"Which doors" in (tmp_path / "library" / "prompts" / "text.yaml.bak").read_bytes()
 
 
 def test_an_unknown_id_stops_all_before_anything_is_written(shell: Shell, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no question has the id 't99'"):
         shell("disable", "t01", "t99")
-    assert not (tmp_path / "prompts").exists()
+    assert not (tmp_path / "library").exists()
     for words, message in [
         (("add", "Who?"), "--about text or --about video"),
         (("add", "Who?", "--about", "text"), "--kind"),
@@ -126,9 +129,9 @@ def test_edit_in_an_editor(shell: Shell, tmp_path: Path, monkeypatch: pytest.Mon
     editor(tmp_path, monkeypatch, "path.write_text(text.replace('Which colours', 'Which hues'))")
     (changed,) = shell.json("edit", "t08")["changed"]
     assert changed["text"] == "Which hues are mentioned?"
-    assert "# What they are like" in (tmp_path / "prompts" / "text.yaml").read_text()
+    assert "# What they are like" in (tmp_path / "library" / "prompts" / "text.yaml").read_text()
     assert shell.json("edit", "t09")["changed"] == []
-    before = (tmp_path / "prompts" / "text.yaml").read_bytes()
+    before = (tmp_path / "library" / "prompts" / "text.yaml").read_bytes()
     for change, kind in [("path.write_text('id: [')", UsageError), ("path.write_text('id: t08')", ConfigError)]:
         editor(tmp_path, monkeypatch, change)
         with pytest.raises(kind):
@@ -136,7 +139,7 @@ def test_edit_in_an_editor(shell: Shell, tmp_path: Path, monkeypatch: pytest.Mon
     editor(tmp_path, monkeypatch, "sys.exit(3)")
     with pytest.raises(UsageError, match="ended with 3"):
         shell("edit", "t08")
-    assert (tmp_path / "prompts" / "text.yaml").read_bytes() == before
+    assert (tmp_path / "library" / "prompts" / "text.yaml").read_bytes() == before
 
 
 def test_check_is_content_with_what_ships(shell: Shell) -> None:
@@ -175,11 +178,11 @@ def test_check_points_out_what_means_nearly_the_same_and_a_stale_choice(shell: S
 
 def test_cluster_shows_and_choose_writes(shell: Shell, tmp_path: Path) -> None:
     shown = shell.json("cluster", "--about", "text", "-k", "5")
-    assert not (tmp_path / "prompts").exists()
+    assert not (tmp_path / "library").exists()
     chosen = shell.json("choose", "-k", "5")
     assert {key: chosen["text"][key] for key in shown["text"]} == shown["text"]
-    for name in pool.ABOUT:
-        loaded = pool.load(name)
+    for name, file in pool.in_folder(tmp_path / "library" / "prompts").items():
+        loaded = pool.load(file)
         assert chosen[name]["lock"] == str(loaded.path.with_name(f"{name}.lock.yaml"))
         lock = selection.read(loaded)
         assert lock is not None
@@ -213,7 +216,7 @@ def test_generate(shell: Shell, data: Path, tmp_path: Path) -> None:
     generated = shell.json("generate", *words, "--answerer-set", "rule=Is a cat there?", "--similar", "1")
     assert (generated["proposed"], len(generated["kept"]), len(generated["dropped"])) == (3, 1, 2)
     (kept,) = generated["kept"]
-    question = pool.load("video")[kept["id"]]
+    question = pool.load(tmp_path / "library" / "prompts" / "video.yaml")[kept["id"]]
     assert (question.id, question.text, question.enabled) == ("v51", "Is a cat there?", False)
     assert question.provenance["model"] == "fake"
     assert question.provenance["template"] == "generate"
@@ -251,6 +254,84 @@ def test_score(shell: Shell, data: Path) -> None:
     assert {each["drop"] for each in scores["questions"]} == {0.0}
     assert len(shell.json(*words, "--all")["text"]["questions"]) == 50
     assert "R@1 100.0" in shell(*words)
+
+
+def test_pools_of_the_working_folder_are_not_read_and_that_is_said(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    small = "about: text\nquestions:\n- {id: q1, kind: entities, text: 'Who is it?'}\n"
+    for name in ("prompts/text.yaml", "text.yaml", "text"):
+        (tmp_path / name).write_text(small)
+    done = CliRunner().invoke(shell.app, ["prompts", "list", "--about", "text", "--json"])
+    assert len(json.loads(done.stdout)["text"]) == 50
+    target = tmp_path / "library" / "prompts"
+    assert f"not read any more: prompts/text.yaml; give them to the library: mkdir -p {target}" in done.stderr
+    target.mkdir(parents=True)
+    (target / "text.yaml").write_text(small)
+    done = CliRunner().invoke(shell.app, ["prompts", "list", "--about", "text", "--json"])
+    assert [each["id"] for each in json.loads(done.stdout)["text"]] == ["q1"]
+    assert done.stderr == ""
+    assert shell.json("list", "--library", "other")["text"][0]["id"] == "t01"
+    assert [each["id"] for each in shell.json("list", "--pool", "text.yaml", "--library", "other")["text"]] == ["q1"]
+
+
+def test_a_folder_of_something_else_gets_no_pools(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "film.mp4").touch()
+    with pytest.raises(UsageError, match="films: not a library, and not empty"):
+        shell("disable", "t01", "--library", "films")
+    assert os.listdir(tmp_path / "films") == ["film.mp4"]
+
+
+def test_the_former_choice_is_kept(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "library" / "prompts"
+    shell("choose", "--about", "text", "-k", "4")
+    former, packaged = folder / "text.lock.yaml", config.PACKAGED / "prompts" / "text.lock.yaml"
+    content = former.read_bytes()
+    assert (folder / "text.lock.yaml.bak").read_bytes() == packaged.read_bytes()
+    shell("choose", "--about", "text", "-k", "4")  # the same again
+    assert (folder / "text.lock.yaml.bak").read_bytes() == packaged.read_bytes()
+    shell("choose", "--about", "text", "-k", "5")
+    assert (folder / "text.lock.yaml.bak").read_bytes() == content
+
+
+def test_a_stale_choice_is_said_by_what_uses_it(shell: Shell, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--about", "text")
+    examples = ("--answerer", "fake", "--data", data)
+    shell("choose", *words, "-k", "3")
+    using = [
+        ("preview", "--text", "red", "--answerer", "fake"),
+        ("score", *words, *examples),
+        ("list", *words),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StaleSelection)
+        for command in using:
+            shell(*command)
+        shell("score", *words, *examples, "--all")
+    monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel(head=1))
+    for command in using[:2]:
+        with pytest.warns(StaleSelection, match=r"chosen with another model \(label_bridge\).*choose --pool"):
+            shell(*command)
+    monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel())
+    shell("add", "Who sings?", *words, "--kind", "people")
+    for command in using:
+        with pytest.warns(StaleSelection, match="have changed since they were chosen"):
+            shell(*command)
+
+
+def test_pools_of_a_folder_are_previewed(shell: Shell, tmp_path: Path) -> None:
+    pools(tmp_path / "own", ["Who is it?"], ["Where is it?"])
+    words = ("preview", "--text", "red", "--answerer", "fake", "--pools")
+    assert [line["asked"] for line in shell.json(*words, "own")["text"]] == ["Who is it?"]
+    with pytest.raises(UsageError, match=r"--pools none: neither text\.yaml nor video\.yaml is there"):
+        shell(*words, "none")
+
+
+def test_a_warning_of_ours_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with _console.command():
+        for _ in range(2):
+            warnings.warn(StaleSelection("choose again: mmi-tvr prompts choose"), stacklevel=1)
+    assert capsys.readouterr().err == 2 * "choose again: mmi-tvr prompts choose\n"
 
 
 def test_as_a_program(tmp_path: Path) -> None:

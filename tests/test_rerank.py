@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from skeleton_inputs import pools, questions, view
 
 from mmi_tvr import config, models, plugins
-from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
+from mmi_tvr.errors import ConfigError, MmiTvrError, StaleSelection, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Reranker
-from mmi_tvr.rerank import rerank_section
+from mmi_tvr.questions import pool, selection
+from mmi_tvr.rerank import rerank_section, with_absolute_pools, with_pools
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.scoring.joint import permutation
 from mmi_tvr.skeletons.skeletons import Describer
@@ -228,6 +229,48 @@ def opened(tmp_path: Path, model: Any, library_settings: config.Settings | None)
     return Library(
         tmp_path / "library", model, settings=library_settings, relevance=lambda model, index: ClippedScore()
     )
+
+
+def test_a_library_asks_its_own_questions_in_every_working_folder(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An explicit file goes before the library's own pool, and that before the packaged one; the folder is nothing."""
+    (tmp_path / "elsewhere").mkdir()
+    pools(tmp_path / "elsewhere" / "prompts", ["Which?"], ["Which?"])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    rerank = {"answerer": {"name": "fake"}, "weights": "moving-shapes"}
+    with opened(tmp_path, FakeModel(), config.from_values({"rerank": rerank, "device": "cpu"})) as library:
+        library.index(videos)
+        packaged = len(selection.selected_questions(pool.load("video")))
+        assert library.describe().answers == 3 * packaged
+    pools(tmp_path / "library" / "prompts", [WHAT], [WHERE])
+    with opened(tmp_path, FakeModel(), None) as library:
+        with pytest.warns(StaleSelection, match=r"chosen with another model \(none\)"):
+            assert library.describe().answers == 3
+        (tmp_path / "library" / "prompts" / "video.yaml").write_bytes(
+            (tmp_path / "library" / "prompts" / "text.yaml").read_bytes()
+        )
+        with pytest.raises(UsageError, match=r"library/prompts/video\.yaml: its questions are about a text"):
+            library.search("a red circle", rerank=True)
+    monkeypatch.chdir(tmp_path)
+    pools(tmp_path / "mine", [WHAT], ["Who?", "When?"])
+    mine = {**rerank, "text": "mine/text.yaml", "video": "mine/video.yaml"}
+    with opened(tmp_path, FakeModel(), config.from_values({"rerank": mine, "device": "cpu"})) as library:
+        library.index(videos)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with opened(tmp_path, FakeModel(), None) as library, pytest.warns(StaleSelection):
+        assert library.describe().answers == 6
+
+
+def test_pools_of_a_folder_go_where_none_are_named(tmp_path: Path) -> None:
+    pools(tmp_path, [WHAT], [WHERE])
+    (tmp_path / "text.yaml").unlink()
+    section = with_pools(config.Section(name="skeleton", depth=3), tmp_path)
+    assert section.options == {"depth": 3, "text": "text", "video": str(tmp_path / "video.yaml")}
+    named = config.Section(name="skeleton", video="mine.yaml")
+    assert with_pools(named, tmp_path).options == {"text": "text", "video": "mine.yaml"}
+    other = config.Section(name="another", video="video")
+    assert with_pools(other, tmp_path) == with_absolute_pools(other) == other
 
 
 def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Path, model: Any) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from .. import config, models, plugins
 from ..config import Section, Settings
+from ..library import library_model
 from ..protocols import Answerer, KeyImageMethod, Model, ModelNamingAnswerer
 from ..rerank import DEFAULT_ANSWERER, rerank_section
 from ..types import Sample
@@ -70,9 +71,13 @@ class AnsweringSetup:
         return method
 
 
-def load_model(name: str | None, download: bool) -> tuple[Section, Model]:
-    """Return the model of --model, with its section of the settings."""
-    section = models.resolve(chosen_model(name, Settings(), download) or Section())
+def load_model(name: str | None, download: bool, library: Path | None = None) -> tuple[Section, Model]:
+    """Return the model of --model, else that of the library, else the best there is; with its section of the
+    settings."""
+    section = chosen_model(name, Settings(), download)
+    if section is None and library is not None:
+        section = library_model(library)
+    section = models.resolve(section or Section())
     return section, models.make(section)
 
 
@@ -82,6 +87,7 @@ def answering_setup(
     answerer_name: str,
     changes: Sequence[str] | None,
     defaults: Mapping[str, Any] | None = None,
+    library: Path | None = None,
 ) -> AnsweringSetup:
     """Return the model and the answerer.
 
@@ -91,6 +97,7 @@ def answering_setup(
         answerer_name: a module of `answerers/`.
         changes: NAME=VALUE, options of the answerer.
         defaults: options of the answerer where it has them and `changes` does not set them.
+        library: whose model is taken where none is named.
     """
     module = plugins.load("answerers", answerer_name)
     options = config.read(module.Options, None, changes or ())
@@ -99,7 +106,7 @@ def answering_setup(
         for name, value in (defaults or {}).items()
         if name in module.Options.model_fields and name not in options.model_fields_set
     }
-    section, model = load_model(model_name, download)
+    section, model = load_model(model_name, download, library)
     carried = dict(rerank_section(None, model).options.get("answerer", {}))  # as the model came
     if carried.pop("name", DEFAULT_ANSWERER) == answerer_name:
         options = module.Options(**config.merge(carried, options.model_dump(exclude_unset=True)))

@@ -33,7 +33,7 @@ from rich.text import Text
 
 from .. import models
 from ..config import Section, Settings
-from ..errors import MmiTvrError, UsageError
+from ..errors import MmiTvrError, StaleSelection, UsageError
 from ..utils import environment, interruption, strict_json
 from ..utils.device import calm_threads
 from ..utils.printable import printable
@@ -114,7 +114,7 @@ def command() -> Iterator[None]:
     calm_threads()
     _print_whatever_comes()
     try:
-        with interruption.raise_on_sigterm():
+        with interruption.raise_on_sigterm(), _warnings_as_lines():
             yield
     except _WRONG_USE as error:
         _fail_to_parse(error)
@@ -137,6 +137,23 @@ def invoke(app: typer.Typer, name: str | None = None) -> NoReturn:
     name: of the program, in its help; by default as it was started.
     """
     sys.exit(app(prog_name=name, standalone_mode=False) or 0)  # standalone, typer draws boxes around errors
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print our own warnings as lines for the person; those of libraries go where they went."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+            if issubclass(category, StaleSelection):
+                say(f"[yellow]{escape(str(message))}[/]")
+            else:
+                show_others(message, category, *place, **options)
+
+        warnings.simplefilter("always", StaleSelection)
+        warnings.showwarning = show
+        yield
 
 
 def _print_whatever_comes() -> None:

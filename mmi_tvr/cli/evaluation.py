@@ -42,6 +42,7 @@ from ._evaluation_data import (
     require_generated,
 )
 from ._evaluation_output import ReportFolder
+from ._pools import PoolsOption, settings_with_pools
 from .data import AnnotationsOption, DataOption, RootOption
 
 TargetArgument = Annotated[
@@ -100,6 +101,7 @@ def retrieval(
     rerank: Annotated[
         bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
     ] = False,
+    pools: PoolsOption = None,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
     ] = None,
@@ -116,7 +118,10 @@ def retrieval(
 
     Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help.
     """
-    model_choice = ModelChoice(model, checkpoint, download, config.load(settings, set_ or ()))
+    run_settings = config.load(settings, set_ or ())
+    if rerank or with_answers:
+        run_settings = settings_with_pools(run_settings, pools)
+    model_choice = ModelChoice(model, checkpoint, download, run_settings)
     if with_answers:
         _answers(target, contrast_kind or split, limit, model_choice, as_json)
         return
@@ -162,12 +167,14 @@ def answers(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     download: DownloadOption = False,
+    pools: PoolsOption = None,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put every question of the pools that has a true answer to each video and to its caption, and count."""
-    _answers(target, split, limit, ModelChoice(model, checkpoint, download, config.load(settings, set_ or ())), as_json)
+    run_settings = settings_with_pools(config.load(settings, set_ or ()), pools)
+    _answers(target, split, limit, ModelChoice(model, checkpoint, download, run_settings), as_json)
 
 
 def compare(

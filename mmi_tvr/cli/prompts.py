@@ -17,20 +17,21 @@ import typer
 from rich.markup import escape
 
 from ..errors import ConfigError, MmiTvrError, UsageError
+from ..library import pools_folder
 from ..protocols import Model
 from ..questions import editing, pool
+from ..questions import selection as question_selection
 from ..questions.pool import Pool, PoolQuestion
+from ..utils.printable import printable
 from ..utils.wording import counted
 from . import selection
-from ._console import JsonOption, ModelOption, out, print_json, say
+from ._console import JsonOption, LibraryOption, ModelOption, out, print_json, say
 from ._pools import (
-    AboutChoice,
     AboutOption,
+    PoolChoice,
     PoolOption,
     chosen_ids,
-    editable_pool,
-    load_pools,
-    pool_with,
+    say_unread_pools,
     selection_warning,
 )
 
@@ -52,7 +53,9 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_(
+    *,
     about: AboutOption = None,
+    library: LibraryOption,
     kind: KindOption = None,
     chosen: Annotated[bool, typer.Option("--chosen", help="only the questions that are asked")] = False,
     file: PoolOption = None,
@@ -60,7 +63,7 @@ def list_(
 ) -> None:
     """Every question: * is chosen, - is disabled."""
     documents: dict[str, list[dict[str, Any]]] = {}
-    for questions in load_pools(about, file):
+    for questions in PoolChoice(about, file, library).load():
         chosen_now = chosen_ids(questions)
         rows = []
         for question in questions.questions:
@@ -69,6 +72,7 @@ def list_(
             if not chosen or question.id in chosen_now:
                 rows.append(_document(question, chosen_now))
         documents[questions.about] = rows
+        question_selection.warn_if_stale(questions)
         if not as_json:
             _print_list(questions, rows, len(chosen_now))
     if as_json:
@@ -76,9 +80,17 @@ def list_(
 
 
 @group.command()
-def show(id: IdArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
+def show(
+    id: IdArgument,
+    *,
+    about: AboutOption = None,
+    library: LibraryOption,
+    file: PoolOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """All that is known of one question."""
-    questions = pool_with(id, about, file)
+    choice = PoolChoice(about, file, library)
+    questions = choice.with_question(id)
     document = {"pool": str(questions.path), **_document(questions[id], chosen_ids(questions))}
     if as_json:
         print_json(document)
@@ -93,7 +105,9 @@ def show(id: IdArgument, about: AboutOption = None, file: PoolOption = None, as_
 @group.command()
 def add(
     text: Annotated[str, typer.Argument(help="the question")],
+    *,
     about: AboutOption = None,
+    library: LibraryOption,
     kind: KindOption = None,
     note: NoteOption = None,
     language: LanguageOption = None,
@@ -105,15 +119,18 @@ def add(
         raise UsageError("say what the question is about: --about text or --about video")
     if kind is None:
         raise UsageError(f"say what the question asks for: --kind, one of {', '.join(pool.KINDS)}")
-    (questions,) = load_pools(about, file)
+    choice = PoolChoice(about, file, library)
+    (questions,) = choice.load()
     question = PoolQuestion(editing.free_id(questions), text, kind.value, language or "en", note=note or "")
-    changed = editing.add(editable_pool(questions).path, [question])
+    changed = editing.add(choice.editable(questions).path, [question])
     _report_questions(changed, [question.id], "added", as_json)
 
 
 @group.command()
 def edit(
     id: IdArgument,
+    *,
+    library: LibraryOption,
     text: Annotated[str | None, typer.Option(help="other words")] = None,
     kind: KindOption = None,
     note: NoteOption = None,
@@ -123,39 +140,63 @@ def edit(
     as_json: JsonOption = False,
 ) -> None:
     """Change one question: by the options, or without any, in $EDITOR. What is no question is not written."""
-    questions = pool_with(id, about, file)
+    choice = PoolChoice(about, file, library)
+    questions = choice.with_question(id)
     fields = {"text": text, "kind": kind.value if kind else None, "note": note, "language": language}
     values: dict[str, str | bool] = {name: value for name, value in fields.items() if value is not None}
     if not values:
-        changed = _edit_in_editor(questions, id)
+        changed = _edit_in_editor(choice, questions, id)
     else:
-        path = editable_pool(questions).path
+        path = choice.editable(questions).path
         changed = editing.change(path, [id], values)
     changed_ids = [question.id for question in changed.questions if question not in questions.questions]
     _report_questions(changed, changed_ids, "changed", as_json)
 
 
 @group.command()
-def disable(ids: IdsArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
+def disable(
+    ids: IdsArgument,
+    *,
+    about: AboutOption = None,
+    library: LibraryOption,
+    file: PoolOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Keep questions, and ask them no more."""
-    _set_enabled(ids, about, file, as_json, enabled=False)
+    _set_enabled(ids, PoolChoice(about, file, library), as_json, enabled=False)
 
 
 @group.command()
-def enable(ids: IdsArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
+def enable(
+    ids: IdsArgument,
+    *,
+    about: AboutOption = None,
+    library: LibraryOption,
+    file: PoolOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Let questions be chosen and asked (again)."""
-    _set_enabled(ids, about, file, as_json, enabled=True)
+    _set_enabled(ids, PoolChoice(about, file, library), as_json, enabled=True)
 
 
 @group.command()
-def remove(ids: IdsArgument, about: AboutOption = None, file: PoolOption = None, as_json: JsonOption = False) -> None:
+def remove(
+    ids: IdsArgument,
+    *,
+    about: AboutOption = None,
+    library: LibraryOption,
+    file: PoolOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Take questions out for good; the file as it was stays beside it as *.bak."""
-    _edit_pools(ids, about, file, "removed", as_json, editing.remove)
+    _edit_pools(ids, PoolChoice(about, file, library), "removed", as_json, editing.remove)
 
 
 @group.command()
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="pools; none: the two")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", help="pools; none: the library's")] = None,
+    *,
+    library: LibraryOption,
     model: ModelOption = None,
     similar: Annotated[
         float, typer.Option(min=0, max=1, help="likeness from which two questions are pointed out")
@@ -166,7 +207,7 @@ def check(
     """Say what is wrong with the pools, with line numbers (exit code 1), and what may be: questions that mean nearly
     the same, a choice that is out of date."""
     comparing_model = None if no_similar else _comparing_model(model)
-    documents = [_check_document(which, comparing_model, similar) for which in files or pool.ABOUT]
+    documents = [_check_document(which, comparing_model, similar) for which in files or _library_files(library)]
     ok = not any(document["problems"] for document in documents)
     if as_json:
         print_json({"ok": ok, "pools": documents})
@@ -178,6 +219,11 @@ def check(
 
 
 selection.register(group)  # after the commands above, so that --help lists these last
+
+
+def _library_files(library: Path) -> list[str | Path]:
+    say_unread_pools(library)
+    return [*pool.in_folder(pools_folder(library)).values()]
 
 
 def _check_document(which: str | Path, model: Model | None, similar: float) -> dict[str, Any]:
@@ -199,19 +245,16 @@ def _check_document(which: str | Path, model: Model | None, similar: float) -> d
     return document
 
 
-def _set_enabled(
-    ids: Sequence[str], about: AboutChoice | None, file: Path | None, as_json: bool, *, enabled: bool
-) -> None:
+def _set_enabled(ids: Sequence[str], choice: PoolChoice, as_json: bool, *, enabled: bool) -> None:
     def change(path: Path, pool_ids: Sequence[str]) -> Pool:
         return editing.change(path, pool_ids, {"enabled": enabled})
 
-    _edit_pools(ids, about, file, "enabled" if enabled else "disabled", as_json, change)
+    _edit_pools(ids, choice, "enabled" if enabled else "disabled", as_json, change)
 
 
 def _edit_pools(
     ids: Sequence[str],
-    about: AboutChoice | None,
-    file: Path | None,
+    choice: PoolChoice,
     participle: str,
     as_json: bool,
     change: Callable[[Path, Sequence[str]], Pool],
@@ -220,8 +263,7 @@ def _edit_pools(
 
     Args:
         ids: of questions of either pool.
-        about: as --about gives it.
-        file: as --pool gives it.
+        choice: of the pools.
         participle: what is printed of the questions: added, removed.
         as_json: whether a document is printed.
         change: writes the change of the questions with these ids in this file.
@@ -229,12 +271,12 @@ def _edit_pools(
     pools: dict[Path, Pool] = {}
     ids_of: dict[Path, list[str]] = {}
     for id in dict.fromkeys(ids):
-        questions = pool_with(id, about, file)
+        questions = choice.with_question(id)
         pools[questions.path] = questions
         ids_of.setdefault(questions.path, []).append(id)
     documents = []
     for path, questions in pools.items():
-        changed = change(editable_pool(questions).path, ids_of[path])
+        changed = change(choice.editable(questions).path, ids_of[path])
         documents.append({"pool": str(changed.path), participle: ids_of[path], "enabled": len(changed.enabled)})
         if not as_json:
             _say_changed(changed, ids_of[path], participle)
@@ -257,7 +299,7 @@ def _say_changed(changed: Pool, ids: Sequence[str], participle: str) -> None:
         say(f"[yellow]{escape(warning)}[/]")
 
 
-def _edit_in_editor(questions: Pool, id: str) -> Pool:
+def _edit_in_editor(choice: PoolChoice, questions: Pool, id: str) -> Pool:
     """Open one question in $VISUAL or $EDITOR and return the changed pool; a refused draft is left on disk."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
@@ -274,7 +316,7 @@ def _edit_in_editor(questions: Pool, id: str) -> Pool:
         raise UsageError(f"EDITOR={editor} ended with {code}: nothing is changed")
     try:
         text = pool.read_text(draft)
-        changed = questions if text == before else editing.replace(editable_pool(questions).path, id, text)
+        changed = questions if text == before else editing.replace(choice.editable(questions).path, id, text)
     except MmiTvrError:
         say(f"nothing is changed; your draft is {escape(str(draft))}")
         raise
@@ -319,7 +361,7 @@ def _similar_warnings(questions: Pool, model: Model, threshold: float) -> list[s
 
 def _print_list(questions: Pool, rows: Sequence[dict[str, Any]], chosen: int) -> None:
     counts = f"{len(questions.enabled)} of {len(questions.questions)} enabled, {chosen} chosen"
-    out.print(f"[bold]{escape(str(questions.path))}[/] ({counts})")
+    out.print(f"[bold]{escape(printable(questions.path))}[/] ({counts})")
     for row in rows:
         mark = "*" if row["chosen"] else " " if row["enabled"] else "-"
         out.print(f"{mark} {row['id']:<5} {row['kind']:<11} {row['text']}", markup=False)

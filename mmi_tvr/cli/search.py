@@ -42,6 +42,7 @@ from ._console import (
     say,
     show_progress,
 )
+from ._pools import say_unread_pools
 
 _SUFFIXES = ".mp4, .mov, .mkv, .avi, .webm, .mts and the like"
 _MAX_NAMED = 20  # files that are listed by name
@@ -96,6 +97,7 @@ def index(
             announce(state.model or "")
         _say_report(report, state.videos, library)
         if describe:
+            say_unread_pools(library)
             with show_progress() as progress:
                 described = opened.describe(wait=wait, progress=progress)
     if as_json:
@@ -152,6 +154,8 @@ def search(
         min_relevance = min_score if min_relevance is None else min_relevance
     if html:
         files.check_output(html, files.PAGE_MARK, force)
+    if rerank or explain:
+        say_unread_pools(library)
     try:
         with Library(library, settings=config.load(settings, set_ or ())) as opened:
             result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)

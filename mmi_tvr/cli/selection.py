@@ -19,7 +19,7 @@ from ..config import Section
 from ..errors import UsageError
 from ..protocols import Model
 from ..questions import editing, selection
-from ..questions.pool import Pool, PoolQuestion
+from ..questions.pool import Pool
 from ..types import Answer, Sample, Skeleton, Video
 from ..utils import files, strict_json
 from ..utils.installation import require
@@ -35,8 +35,18 @@ from ._answering import (
     load_model,
     load_samples,
 )
-from ._console import DownloadOption, ForceOption, JsonOption, ModelOption, out, print_json, say, show_progress
-from ._pools import AboutChoice, AboutOption, PoolOption, editable_pool, load_pools
+from ._console import (
+    DownloadOption,
+    ForceOption,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    out,
+    print_json,
+    say,
+    show_progress,
+)
+from ._pools import AboutChoice, AboutOption, PoolChoice, PoolOption, PoolsOption
 
 if TYPE_CHECKING:
     from ..questions.clustering import Clustering
@@ -85,13 +95,15 @@ def register(group: typer.Typer) -> None:
 
 def generate(
     about: Annotated[AboutChoice, typer.Option("--about", help="which pool gets them")],
+    *,
+    library: LibraryOption,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="how many are asked for")] = 20,
     model: ModelOption = None,
     answerer: AnswererOption = "transformers",
     answerer_set: AnswererSetOption = None,
     data: DataOption = GENERATED_DATA,
     limit: Annotated[int, typer.Option(min=1, help="videos of the training split that are drawn from")] = 24,
-    template: Annotated[str, typer.Option(help="how they are asked for: a file, or a name in prompts/")] = "generate",
+    template: Annotated[str, typer.Option(help="how they are asked for: a file")] = "generate",
     seed: SeedOption = 0,
     similar: Annotated[float, typer.Option(min=0, max=1, help="likeness from which a proposal is dropped")] = 0.7,
     file: PoolOption = None,
@@ -101,7 +113,8 @@ def generate(
     """Let a language model propose questions from captions (text) or key images (video). They arrive disabled."""
     from ..questions import proposals
 
-    (pool,) = load_pools(about, file)
+    choice = PoolChoice(about, file, library)
+    (pool,) = choice.load()
     prompt = prompt_templates.generate(template)
     with show_progress() as progress:
         setup = answering_setup(model, download, answerer, answerer_set, {"max_tokens": prompt.max_tokens})
@@ -112,7 +125,7 @@ def generate(
             origin=setup.origin, template_name=template, seed=seed, similar=similar, advance=progress.advance,
         )  # fmt: skip
     if result.kept:
-        pool = editing.add(editable_pool(pool).path, result.kept)
+        pool = editing.add(choice.editable(pool).path, result.kept)
     if as_json:
         kept = [asdict(question) for question in result.kept]
         dropped = [{"text": text, "reason": reason} for text, reason in result.dropped]
@@ -128,7 +141,9 @@ def generate(
 
 
 def cluster(
+    *,
     about: AboutOption = None,
+    library: LibraryOption,
     clusters: ClustersOption = None,
     seed: SeedOption = 0,
     model: ModelOption = None,
@@ -137,9 +152,10 @@ def cluster(
     as_json: JsonOption = False,
 ) -> None:
     """Show which questions ask for the same, without choosing anything."""
-    section, embedder = load_model(model, download)
+    pools = PoolChoice(about, file, library).load()
+    section, embedder = load_model(model, download, library)
     documents: dict[str, Any] = {}
-    for pool in load_pools(about, file):
+    for pool in pools:
         lock = _lock(pool, _clustered(pool, embedder, clusters, seed), section, embedder, RuleChoice.closest, seed)
         documents[pool.about] = asdict(lock)
         if not as_json:
@@ -149,7 +165,9 @@ def cluster(
 
 
 def choose(
+    *,
     about: AboutOption = None,
+    library: LibraryOption,
     rule: Annotated[
         RuleChoice, typer.Option(help="closest to the centre, or after trying them on examples")
     ] = RuleChoice.closest,
@@ -171,23 +189,27 @@ def choose(
     download: DownloadOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose one question of each cluster, and write that beside the pool (text.lock.yaml)."""
+    """Choose one question of each cluster, and write that beside the pool (text.lock.yaml).
+
+    The former choice is kept there, too (text.lock.yaml.bak).
+    """
     from ..questions import trials
 
     limits = config.read(trials.TrialOptions, None, set_ or ())
     if report:
         files.check_output(report, _REPORT_MARK, force)
         files.check_output(_table_path(report), _TABLE_MARK, force)
-    pools = load_pools(about, file)
+    choice = PoolChoice(about, file, library)
+    pools = choice.load()
     chosen: list[_ChosenPool] = []
     if rule is RuleChoice.closest:
-        section, embedder = load_model(model, download)
+        section, embedder = load_model(model, download, library)
         for pool in pools:
             lock = _lock(pool, _clustered(pool, embedder, clusters, seed), section, embedder, rule, seed)
             chosen.append(_ChosenPool(pool, lock, ()))
     else:
         with show_progress() as progress:
-            setup = answering_setup(model, download, answerer, answerer_set)
+            setup = answering_setup(model, download, answerer, answerer_set, library=library)
             examples = setup.examples(load_samples(data, "train", limit, progress), progress)
             for pool in pools:
                 clustering = _clustered(pool, setup.model, clusters, seed)
@@ -202,7 +224,7 @@ def choose(
     for item in chosen:
         documents[item.pool.about] = {
             **asdict(item.lock),
-            "lock": str(selection.write(item.lock, editable_pool(item.pool))),
+            "lock": str(selection.write(item.lock, choice.editable(item.pool))),
             "tried": trials.as_dicts(item.trials),
         }
     if report:
@@ -219,6 +241,9 @@ def choose(
 
 
 def preview(
+    *,
+    library: LibraryOption,
+    pools: PoolsOption = None,
     text: Annotated[str | None, typer.Option(help="a query or caption that answers the text questions")] = None,
     video: Annotated[
         Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="that answers the video questions")
@@ -234,16 +259,19 @@ def preview(
 
     if text is None and video is None:
         raise UsageError("say what is asked: --text TEXT, --video FILE, or both")
-    text_questions = _chosen_questions(AboutChoice.text) if text is not None else ()
-    video_questions = _chosen_questions(AboutChoice.video) if video is not None else ()
+    abouts = [about for about, given in ((AboutChoice.text, text), (AboutChoice.video, video)) if given is not None]
+    chosen = [questions for about in abouts for questions in PoolChoice(about, None, library).load(pools)]
+    questions = {pool.about: selection.selected_questions(pool) for pool in chosen}
     skeletons: dict[str, Skeleton] = {}
     with show_progress() as progress:
-        setup = answering_setup(model, download, answerer, answerer_set)
+        setup = answering_setup(model, download, answerer, answerer_set, library=library)
+        for pool in chosen:
+            selection.warn_if_stale(pool, setup.model.fingerprint())
         if text is not None:
-            skeletons["text"] = text_skeleton(text, text_questions, setup.answerer)
+            skeletons["text"] = text_skeleton(text, questions["text"], setup.answerer)
         if video is not None:
             (example,) = setup.examples([Sample(str(video), Video(video.absolute()), ("",))], progress)
-            skeletons["video"] = video_skeleton(example.view, video_questions, setup.answerer)
+            skeletons["video"] = video_skeleton(example.view, questions["video"], setup.answerer)
     if as_json:
         print_json({name: [_answer_json(answer) for answer in skeleton] for name, skeleton in skeletons.items()})
         return
@@ -262,6 +290,8 @@ def preview(
 
 def plot(
     target: Annotated[Path, typer.Argument(metavar="FILE.png", help="where the picture goes")],
+    *,
+    library: LibraryOption,
     force: ForceOption = False,
     about: Annotated[AboutChoice, typer.Option("--about", help="which pool")] = AboutChoice.text,
     method: Annotated[MethodChoice, typer.Option(help="PCA keeps distances; t-SNE keeps neighbours")] = (
@@ -277,13 +307,12 @@ def plot(
 
     require("matplotlib", "plots")
     files.check_output(target, files.PICTURE_MARK, force)
-    (pool,) = load_pools(about if file is None else None, file)
+    (pool,) = PoolChoice(about if file is None else None, file, library).load()
     lock = selection.read(pool)
     if lock is None:
         raise UsageError(f"{pool.path}: no questions are chosen yet; run: {selection.choose_command(pool)}")
     _, embedder = load_model(model or lock.model, download)
-    if reason := selection.stale_reason(lock, pool, embedder.fingerprint()):
-        say(f"[yellow]{escape(reason)}[/]")
+    selection.warn_if_stale(pool, embedder.fingerprint())
     points = clustering.question_vectors([question.text for question in pool.enabled], embedder)
     picture = plots.selection_png(pool, lock, points, method.value)
     files.write_output(target, picture, files.PICTURE_MARK, force)
@@ -294,7 +323,9 @@ def plot(
 
 
 def score(
+    *,
     about: AboutOption = None,
+    library: LibraryOption,
     every: Annotated[bool, typer.Option("--all", help="all enabled questions instead of the chosen ones")] = False,
     model: ModelOption = None,
     answerer: AnswererOption = "transformers",
@@ -312,12 +343,14 @@ def score(
     """
     from ..questions.leave_one_out import leave_one_out
 
-    pools = load_pools(about, file)
-    questions = {pool.about: pool.enabled if every else _current_selection(pool) for pool in pools}
+    pools = PoolChoice(about, file, library).load()
+    questions = {pool.about: pool.enabled if every else selection.selected_questions(pool) for pool in pools}
     scores: dict[str, LeaveOneOut] = {}
     with show_progress() as progress:
-        setup = answering_setup(model, download, answerer, answerer_set)
+        setup = answering_setup(model, download, answerer, answerer_set, library=library)
         examples = setup.examples(load_samples(data, "val", limit, progress), progress)
+        for pool in () if every else pools:
+            selection.warn_if_stale(pool, setup.model.fingerprint())
         for pool in pools:
             progress.begin(pool.about, len(examples))
             scores[pool.about] = leave_one_out(
@@ -387,20 +420,6 @@ def _write_report(path: Path, documents: Mapping[str, Any], chosen: Sequence[_Ch
     files.write_output(path, content, _REPORT_MARK, force)
     files.write_output(_table_path(path), "\n".join(tables).encode(), _TABLE_MARK, force)
     say(f"report: {escape(str(path))} and {escape(path.name)}.txt")
-
-
-def _chosen_questions(about: AboutChoice) -> tuple[PoolQuestion, ...]:
-    (pool,) = load_pools(about, None)
-    return _current_selection(pool)
-
-
-def _current_selection(pool: Pool) -> tuple[PoolQuestion, ...]:
-    """Return the questions that are asked; prints a warning where they should be chosen again."""
-    questions = selection.selected_questions(pool)
-    lock = selection.read(pool)
-    if lock is not None and (reason := selection.stale_reason(lock, pool)):
-        say(f"[yellow]{escape(reason)}[/]")
-    return questions
 
 
 def _answer_json(answer: Answer) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from ..utils import array_cache
 from ..utils.wording import counted
 from ._console import SetOption, out, say, show_progress
+from ._pools import PoolsOption, settings_with_pools
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +22,7 @@ def train(
     settings: Annotated[Path, typer.Option("--config", help="settings file with `data` and `train`")],
     output: Annotated[Path, typer.Option("--output", help="folder of the run")],
     set_: SetOption = None,
+    pools: PoolsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint")] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="leave accelerators alone")] = False,
 ) -> None:
@@ -28,6 +30,8 @@ def train(
     from ..train import settings as training
 
     options = training.load(settings, set_ or ())
+    if pools is not None or "skeleton" in options.train.terms():
+        options = settings_with_pools(options, pools)
     from ..train.run import run
     from ..utils import distributed
 

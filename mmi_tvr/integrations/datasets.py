@@ -18,9 +18,8 @@ import numpy as np
 from .. import config
 from ..encoder import Encoder
 from ..errors import LibraryBusy, MediaError, UsageError
-from ..library.catalogue import Catalogue
+from ..library.catalogue import CATALOGUE, Catalogue
 from ..library.components import Components
-from ..library.searching import CATALOGUE
 from ..protocols import Index
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Sample, row_ids

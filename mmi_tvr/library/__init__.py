@@ -9,6 +9,16 @@ from __future__ import annotations
 
 from ..media.names import VIDEO_SUFFIXES
 from .core import Library
+from .own_pools import library_model, pools_folder, refuse_foreign_folder
 from .report import DescribeReport, IndexReport, Status
 
-__all__ = ["VIDEO_SUFFIXES", "DescribeReport", "IndexReport", "Library", "Status"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "DescribeReport",
+    "IndexReport",
+    "Library",
+    "Status",
+    "library_model",
+    "pools_folder",
+    "refuse_foreign_folder",
+]

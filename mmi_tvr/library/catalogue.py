@@ -28,6 +28,8 @@ from ..utils.sqlite import ReadOnlyDatabase, file_stamp, in_memory, is_writable,
 from .migrations import LATEST, migrate, schema_version
 from .scan import Root
 
+CATALOGUE = "catalogue.sqlite"  # its name in a library's folder
+
 
 @dataclass(frozen=True, slots=True)
 class File:

@@ -15,7 +15,9 @@ from ..config import Section, Settings
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
+from ..rerank import rerank_section, with_absolute_pools, with_pools
 from .catalogue import Catalogue
+from .own_pools import pools_folder
 from .turns import LoadedModel, SharedModels
 
 
@@ -69,6 +71,11 @@ class Components:
         stored = self.catalogue.meta("rerank")
         return Section(**stored) if stored else None
 
+    def reranking(self, model: Model) -> Section:
+        """Return how to re-rank with a model: its questions are those of a file that the settings name, else the
+        library's own, else the packaged ones."""
+        return with_pools(rerank_section(self.rerank_section(), model), pools_folder(self.folder))
+
     def _key_image_section(self, stored: Section | None) -> Section:
         """Return what was once set explicitly; else what the model was trained on, else the default."""
         from .. import models
@@ -90,7 +97,7 @@ class Components:
         """
         if self._rerank_is_explicit:
             with self.catalogue.transaction():
-                self.catalogue.set_meta(rerank=self._rerank.model_dump() if self._rerank else None)
+                self.catalogue.set_meta(rerank=with_absolute_pools(self._rerank).model_dump() if self._rerank else None)
         if rebuild and self._stored:
             self._begin_rebuild()
             return

@@ -39,18 +39,19 @@ from .arguments import (
     checked_settings,
     shown,
 )
-from .catalogue import Catalogue
+from .catalogue import CATALOGUE, Catalogue
 from .components import Components
 from .describing import describe
 from .first_run import library_folder, undone_where_it_fails
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
+from .own_pools import POOLS
 from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
-from .searching import CATALOGUE, LibraryReader, SearchOptions
+from .searching import LibraryReader, SearchOptions
 from .turns import SharedModels
 
-_LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors")
+_LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors", POOLS)
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
 

@@ -34,7 +34,7 @@ def describe(catalogue: Catalogue, components: Components, progress: Progress) -
 
     started = time.monotonic()
     loaded = components.load()
-    options = skeleton_options(components.rerank_section(), loaded.model)
+    options = skeleton_options(components.reranking(loaded.model), loaded.model)
     with SkeletonStore(components.folder / SKELETONS_FILE) as store:
         describer = skeleton.describer(options, model=loaded.model, store=store, device=components.device)
         lookup = VideoLookup(components.folder / FEATURES, lambda: catalogue, loaded.model, loaded.key_image_method)

@@ -16,13 +16,12 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError
 from ..protocols import Index, Model, Reranker
-from ..rerank import rerank_section
 from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
 from ..utils.sqlite import is_writable
 from .arguments import Calibrate
-from .catalogue import Catalogue
+from .catalogue import CATALOGUE, Catalogue
 from .components import Components
 from .indexing import FEATURES
 from .lock import writer
@@ -32,7 +31,6 @@ from .report import Status
 from .turns import SharedModels
 from .video_lookup import VideoLookup
 
-CATALOGUE = "catalogue.sqlite"
 _SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
 
 
@@ -198,7 +196,7 @@ class LibraryReader:
         configured = components.rerank_section()
         if configured is None and not rerank:
             return None
-        section = rerank_section(configured, model)
+        section = components.reranking(model)
         built = self._reranker
         if built is not None and built.section == section and built.model is model:
             return built.reranker

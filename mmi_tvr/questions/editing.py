@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,33 +20,30 @@ from ruamel.yaml.error import CommentMark, YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
 
-from .. import config
 from ..errors import UsageError, one_line
 from ..utils.files import write_atomically
 from . import pool as pools
 from .pool import Pool, PoolQuestion
-from .selection import lock_path
+from .selection import BACKUP, lock_path
 
-BACKUP = ".bak"
 _REQUIRED_FIELDS = ("id", "text", "kind", "language", "enabled")  # written for a new question even where empty
 
 
-def editable_path(path: Path) -> tuple[Path, bool]:
+def editable_path(path: Path, folder: Path) -> tuple[Path, bool]:
     """Return the file to edit for a pool, and whether it was just copied there.
 
-    A packaged pool belongs to the installation: it is copied, with its lock file, into ./prompts, which comes before it
-    (`config.find`), unless the working folder is the checkout itself.
+    A packaged pool belongs to the installation: it is copied, with its lock file, into `folder` (a library's), which is
+    made where it is not there.
     """
-    packaged = config.PACKAGED / "prompts"
-    if path.resolve().parent != packaged.resolve() or Path.cwd().resolve() == config.PACKAGED.resolve():
+    if not pools.is_packaged(path):
         return path, False
-    target = Path.cwd() / "prompts" / path.name
-    target.parent.mkdir(exist_ok=True)
+    target = folder / path.name
     if target.is_file():
         return target, False
-    for file in (path, lock_path(path)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (lock_path(path), path):  # the pool last: it is what others look for
         if file.is_file():
-            write_atomically(target.with_name(file.name), file.read_bytes())
+            write_atomically(folder / file.name, file.read_bytes())
     return target, True
 
 
@@ -158,7 +154,7 @@ def _edit(path: Path, change: Callable[[CommentedSeq], None]) -> Pool:
         new = new.replace("\n", "\r\n")
     pool = pools.parse(new, path)
     if new != old:
-        shutil.copyfile(path, path.with_name(path.name + BACKUP))
+        write_atomically(path.with_name(path.name + BACKUP), path.read_bytes())
         write_atomically(path, new.encode())
     return pool
 

@@ -78,12 +78,24 @@ class Pool:
 
 
 def load(which: str | Path = "text") -> Pool:
-    """Return the pool of a name (`text`, `video`) or file; one in ./prompts comes before the packaged one.
+    """Return the pool of a file, or the packaged one of a name (`text`, `video`).
 
     Raises UsageError where there is no such file, ConfigError with every problem and its line where it is no pool.
     """
     path = config.find("prompts", which)
     return parse(read_text(path), path)
+
+
+def in_folder(folder: Path | None) -> dict[About, str | Path]:
+    """Return what `load` takes for each pool: the file of a folder (of a library) where it has one, else the packaged
+    pool's name."""
+    files = {about: folder / f"{about}.yaml" for about in ABOUT} if folder is not None else {}
+    return {about: files[about] if about in files and files[about].is_file() else about for about in ABOUT}
+
+
+def is_packaged(path: Path) -> bool:
+    """Return whether a pool's file is one that came with the package."""
+    return path.resolve().parent == (config.PACKAGED / "prompts").resolve()
 
 
 def read_text(path: Path) -> str:

@@ -1,11 +1,14 @@
 """The questions of a pool that are asked: clusters and the chosen questions in a lock file, and whether it is current.
 
-prompts/text.yaml          the pool
-prompts/text.lock.yaml     the selection from it; never edited by hand
+text.yaml               the pool
+text.lock.yaml          the selection from it; never edited by hand
+text.lock.yaml.bak      the selection before that
 """
 
 from __future__ import annotations
 
+import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +17,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..errors import ConfigError, UsageError
+from ..errors import ConfigError, StaleSelection, UsageError
 from ..utils.files import write_atomically
 from .clustering import Clustering
-from .pool import About, Pool, PoolQuestion
+from .pool import About, Pool, PoolQuestion, is_packaged
 
 Rule = Literal["closest", "first_satisfying", "argmin"]
+BACKUP = ".bak"  # behind the name of a file, of the file as it was
 _HEADER = "# Made by `mmi-tvr prompts choose` from {pool}; run that again instead of editing this.\n"
 
 
@@ -123,25 +127,36 @@ def read(pool: Pool) -> Selection | None:
 
 
 def write(selection: Selection, pool: Pool) -> Path:
-    """Write the pool's lock file, whole or not at all, and return its path."""
+    """Write the pool's lock file, whole or not at all, and return its path; a former one is kept beside it as *.bak."""
     path = lock_path(pool.path)
     values: dict[str, Any] = asdict(selection)
     values["clusters"] = [asdict(cluster) for cluster in selection.clusters]
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1 << 16)
-    write_atomically(path, (_HEADER.format(pool=pool.path.name) + text).encode())
+    content = (_HEADER.format(pool=pool.path.name) + text).encode()
+    if path.is_file() and (former := path.read_bytes()) != content:
+        write_atomically(path.with_name(path.name + BACKUP), former)
+    write_atomically(path, content)
     return path
 
 
 def stale_reason(selection: Selection, pool: Pool, fingerprint: str | None = None) -> str | None:
     """Return why the selection would be another one if it were made now; None where it is current.
 
-    fingerprint: of the model that would embed the questions; None where that does not matter.
+    fingerprint: of the model that searches; None where that does not matter, and of a packaged choice, which goes with
+    every model (decision).
     """
     if selection.pool != pool.digest():
         return f"questions of {pool.path} have changed since they were chosen; choose again: {choose_command(pool)}"
-    if fingerprint is not None and selection.fingerprint != fingerprint:
+    if fingerprint is not None and selection.fingerprint != fingerprint and not is_packaged(pool.path):
         return f"the questions were chosen with another model ({selection.model}); choose again: {choose_command(pool)}"
     return None
+
+
+def warn_if_stale(pool: Pool, fingerprint: str | None = None) -> None:
+    """Warn (StaleSelection) where the pool's questions should be chosen again; the arguments are `stale_reason`'s."""
+    selection = read(pool)
+    if selection is not None and (reason := stale_reason(selection, pool, fingerprint)):
+        warnings.warn(StaleSelection(reason), stacklevel=2)
 
 
 def selected_questions(pool: Pool) -> tuple[PoolQuestion, ...]:
@@ -161,9 +176,9 @@ def selected_questions(pool: Pool) -> tuple[PoolQuestion, ...]:
 
 def choose_command(pool: Pool) -> str:
     """Return the command that chooses the questions of a pool."""
-    if pool.path.name == f"{pool.about}.yaml" and pool.path.parent.name == "prompts":
+    if is_packaged(pool.path):
         return f"mmi-tvr prompts choose --about {pool.about}"
-    return f"mmi-tvr prompts choose --pool {pool.path}"
+    return f"mmi-tvr prompts choose --pool {shlex.quote(str(pool.path))}"
 
 
 def cluster_list(pool: Pool, selection: Selection) -> str:

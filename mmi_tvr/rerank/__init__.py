@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import config, plugins
 from ..config import RERANK, Section
 from ..errors import UsageError
 from ..protocols import Model, ModelWithReranking
+from ..questions import pool
 
 if TYPE_CHECKING:
     from . import skeleton
@@ -33,14 +35,37 @@ def rerank_section(requested: Section | None, model: Model) -> Section:
     return Section(**merged)
 
 
-def skeleton_options(requested: Section | None, model: Model) -> skeleton.Options:
+def with_pools(section: Section, folder: Path | None) -> Section:
+    """Return the section with the question pools of a folder (a library's own), where it names no file itself."""
+    if section.name != RERANK.name:
+        return section
+    files = {about: str(file) for about, file in pool.in_folder(folder).items() if about not in _named_files(section)}
+    return Section(**(section.model_dump() | files))
+
+
+def with_absolute_pools(section: Section) -> Section:
+    """Return the section with files of pools that mean the same in every working folder."""
+    files = {about: str(pool.load(file).path.absolute()) for about, file in _named_files(section).items()}
+    return Section(**(section.model_dump() | files))
+
+
+def _named_files(section: Section) -> dict[str, str]:
+    """Return the pools that a section names, other than by what they are about."""
+    if section.name != RERANK.name:
+        return {}
+    options = section.options
+    return {about: options[about] for about in pool.ABOUT if options.get(about, about) != about}
+
+
+def skeleton_options(requested: Section | None, model: Model, pools: Path | None = None) -> skeleton.Options:
     """Return the options of re-ranking by skeletons, from the settings' section and the model (`rerank_section`).
 
-    Raises UsageError where the settings re-rank by another method, which describes no videos.
+    `pools` is a folder whose question pools are asked where the section names none. Raises UsageError where the
+    settings re-rank by another method, which describes no videos.
     """
     from . import skeleton
 
-    section = rerank_section(requested, model)
+    section = with_pools(rerank_section(requested, model), pools)
     options = plugins.options("rerank", section.name, section.options)
     if not isinstance(options, skeleton.Options):
         raise UsageError(f"re-ranking by {section.name} needs no descriptions of videos")

@@ -38,8 +38,8 @@ class Options(BaseOptions):
     lambda_r: float = Field(0.6, ge=0, description="weight of the cosine")
     lambda_s: float = Field(0.3, ge=0, description="weight of the probability that both describe one scene")
     answerer: Section = Field(Section(name=DEFAULT_ANSWERER), description="who answers the questions, and its options")
-    text: str = Field("text", description="pool of the questions about the query: a file, or a name in prompts/")
-    video: str = Field("video", description="pool of the questions about the videos")
+    text: str = Field("text", description="pool of the questions about the query: a file; text: the usual one")
+    video: str = Field("video", description="pool of the questions about the videos: a file; video: the usual one")
     weights: str | None = Field(
         None, description="model that judges: a folder of trained weights, or a bundled one; default: the searching one"
     )
@@ -92,6 +92,7 @@ def describer(options: Options, *, model: Model, store: SkeletonStore | None = N
         if loaded.about != about:
             raise UsageError(f"{loaded.path}: its questions are about a {loaded.about}, where a {about} is to be asked")
         questions[about] = selection.selected_questions(loaded)
+        selection.warn_if_stale(loaded, model.fingerprint())
     return Describer(questions["text"], questions["video"], answerer, store)
 
 
