@@ -25,15 +25,16 @@ BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may 
 
 
 def extract(
-    sources: Sequence[Source], model: Model, method: KeyImageMethod
+    sources: Sequence[Source], model: Model, method: KeyImageMethod, workers: int | None = None
 ) -> Iterator[list[tuple[int, Features | MediaError]]]:
     """Decode and encode: yield batches of (position in `sources`, features or why there are none), in order, all of
     them.
 
     Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
-    batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError.
+    batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError. `workers`
+    is how many processes decode; None: as `media.guarded.limits` says.
     """
-    decoders = DecoderPool(limits())
+    decoders = DecoderPool(limits(workers))
     size = model.image_size  # which may load the model: here, and not in all threads at once
 
     def decode(source: Source) -> list[KeyImage] | MediaError:

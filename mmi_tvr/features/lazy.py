@@ -18,6 +18,7 @@ def stored_features(
     method: KeyImageMethod,
     cache: FeatureCache,
     advance: Callable[[int], object] = lambda steps: None,
+    workers: int | None = None,
 ) -> StoredFeatures:
     """Return the features of every video, made where the cache does not have them; durable batch by batch.
 
@@ -27,6 +28,7 @@ def stored_features(
         method: Chooses the key images.
         cache: Where the features are, and where new ones go.
         advance: Is called with the number of videos that are ready since the call before.
+        workers: Processes that decode; None: as `media.guarded.limits` says.
     """
     sampling = sampling_fingerprint(model, method)
     sources: dict[int, Source] = {}
@@ -40,7 +42,7 @@ def stored_features(
     keys = {number: feature_key(source, sampling) for number, source in sources.items()}
     missing = [number for number, key in keys.items() if key not in cache]
     advance(len(videos) - len(missing))
-    for batch in extract([sources[number] for number in missing], model, method):
+    for batch in extract([sources[number] for number in missing], model, method, workers):
         features: dict[str, Features] = {}
         for position, result in batch:
             number = missing[position]

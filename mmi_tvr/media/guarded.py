@@ -56,15 +56,17 @@ class Limits:
     workers: int = 1  # processes; without any, files are decoded in this process, and nothing guards it
 
 
-def limits() -> Limits:
+def limits(workers: int | None = None) -> Limits:
     """Return the limits of the environment.
+
+    workers: the processes where the environment says nothing; None: as below.
 
     The default is a minute, and a worker for every two processors, two to four: a decoder uses several threads itself,
     and the model needs processors, too; but short files keep no decoder busy for long.
 
     Raises UsageError for no numbers.
     """
-    default_workers = min(4, max(2, (os.cpu_count() or 2) // 2))
+    default_workers = workers or min(4, max(2, (os.cpu_count() or 2) // 2))
     from_environment = Limits(_number(DECODE_SECONDS, 60.0), int(_number(DECODE_WORKERS, default_workers)))
     if from_environment.seconds <= 0:
         raise UsageError(f"{DECODE_SECONDS}: must be above 0")

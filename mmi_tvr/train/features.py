@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..features.lazy import StoredFeatures, stored_features
 from ..protocols import KeyImageMethod, Model
 from ..types import Video
 from ..utils import distributed
+from ..utils.device import processors
 from ..utils.progress import Progress
 
 
@@ -29,7 +31,9 @@ def shared_features(
     """
     share = videos[distributed.rank() :: distributed.world_size()]
     progress.begin("features", len(share))
-    features = stored_features(share, model, method, FeatureCache(cache), progress.advance)
+    # Nothing else happens meanwhile, so every processor may decode.
+    workers = max(1, processors() // int(os.environ.get("LOCAL_WORLD_SIZE") or distributed.world_size()))
+    features = stored_features(share, model, method, FeatureCache(cache), progress.advance, workers)
     if distributed.world_size() == 1:
         return features
     distributed.barrier()

@@ -35,6 +35,7 @@ from . import checkpoint, skeletons
 from .features import shared_features
 from .loop import Outcome, StepReport, Trainer
 from .pairs import PairBatches
+from .plan import say_plan
 from .settings import DataOptions, RunSettings
 from .skeletons import SkeletonPairs
 
@@ -80,11 +81,11 @@ def run(
         progress = Silent()
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
-    training = _split_data(settings, settings.data.train, model, cache, progress)
+    training = _split_data("training data", settings, settings.data.train, model, cache, progress)
     data = _pair_batches(settings, model, training, _skeleton_pairs(settings, model, training, folder, progress))
     validation = None
     if settings.data.validation is not None:
-        validation = _split_data(settings, settings.data.validation, model, cache, progress)
+        validation = _split_data("validation data", settings, settings.data.validation, model, cache, progress)
     progress.begin("training", settings.train.steps)
     trainer = Trainer(
         model.network,
@@ -159,18 +160,21 @@ def evaluated(model: TrainableModel, samples: Sequence[Sample], features: Stored
 
 
 def _split_data(
-    settings: RunSettings, section: Section, model: TrainableModel, cache: Path, progress: Progress
+    title: str, settings: RunSettings, section: Section, model: TrainableModel, cache: Path, progress: Progress
 ) -> SplitData:
     """Return a split with its features, which all processes make together; process 0 renders what is generated."""
     dataset = plugins.build("datasets", section.name, section.options)
-    if isinstance(dataset, GeneratedDataset) and distributed.rank() == 0:
-        pending = len(dataset.pending())
-        if pending:
-            progress.begin("rendering", pending)
-            dataset.generate(advance=progress.advance)
-    distributed.barrier()
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
+    generated = dataset if isinstance(dataset, GeneratedDataset) else None
+    if distributed.rank() == 0:
+        say_plan(title, generated, videos, model, _key_images(settings), cache, progress)
+    if generated is not None and distributed.rank() == 0:
+        pending = len(generated.pending())
+        if pending:
+            progress.begin("rendering", pending)
+            generated.generate(advance=progress.advance)
+    distributed.barrier()
     features = shared_features(videos, model, _key_images(settings), cache, progress)
     failures = features.failures
     _check(section, samples, failures, settings.data)

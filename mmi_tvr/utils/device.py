@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -36,6 +37,13 @@ def available() -> tuple[str, ...]:
     if torch.backends.mps.is_available():
         accelerators.append("mps")
     return (*accelerators, "cpu")
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def calm_threads() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -14,6 +12,7 @@ from joblib.externals.loky import ProcessPoolExecutor  # type: ignore[import-unt
 
 from ...errors import UsageError
 from ...types import Sample
+from ...utils.device import processors
 from ...utils.files import write_atomically
 from .video import encode
 from .world import Spec
@@ -36,7 +35,7 @@ def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advanc
         workers: processes; None takes one for each processor.
         advance: called after each file.
     """
-    count = min(workers or _processors(), -(-len(jobs) // _FILES_PER_PROCESS))
+    count = min(workers or processors(), -(-len(jobs) // _FILES_PER_PROCESS))
     if count <= 1:
         for spec, path in jobs:
             _render(spec, path, size, fps)
@@ -58,13 +57,6 @@ def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advanc
 
 def _render(spec: Spec, path: Path, size: int, fps: int) -> None:
     write_atomically(path, encode(spec, size, fps))
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, version: str) -> bytes:

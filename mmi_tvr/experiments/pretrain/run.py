@@ -19,6 +19,7 @@ from ...models.mmi.network import PROMPTS
 from ...train.features import shared_features
 from ...train.loop import StepReport, Trainer
 from ...train.options import Stage, TrainOptions
+from ...train.plan import say_plan
 from ...train.protocol import EpochDataLoader
 from ...utils import distributed
 from ...utils.interruption import Interrupted
@@ -141,11 +142,6 @@ class _Stages:
 
     def _features(self, dataset: MovingShapes) -> StoredFeatures:
         """Return the vision features of a split by the tower as it is saved; files that are missing are rendered."""
-        pending = len(dataset.pending())
-        if pending and distributed.rank() == 0:
-            self._progress.begin("rendering", pending)
-            dataset.generate(advance=self._progress.advance)
-        distributed.barrier()
         method = plugins.build("keyimages", "disparity", _DISPARITY)
         model = plugins.build(
             "models",
@@ -154,6 +150,12 @@ class _Stages:
             device="cpu" if self._cpu else "auto",
         )
         videos = [dataset.sample(number).video for number in range(len(dataset.items))]
+        if distributed.rank() == 0:
+            say_plan(dataset.options.split, dataset, videos, model, method, self._cache, self._progress)
+            if pending := len(dataset.pending()):
+                self._progress.begin("rendering", pending)
+                dataset.generate(advance=self._progress.advance)
+        distributed.barrier()
         return shared_features(videos, model, method, self._cache, self._progress)
 
     def _run_stage(
