@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from mmi_tvr import plugins
 from mmi_tvr.cli import data
+from mmi_tvr.datasets._moving_shapes import files
 from mmi_tvr.datasets._moving_shapes.captions import _VERBS, NUMBERS
 from mmi_tvr.datasets._moving_shapes.dice import Dice
 from mmi_tvr.datasets._moving_shapes.generate import contrast_specs, draw, split
@@ -374,6 +375,28 @@ def test_contrast_accuracy_counts_captions_and_ties_are_wrong():
     assert contrast_accuracy(np.array([right, wrong] * 50)).ci95 == pytest.approx((40.383, 59.617), abs=1e-3)
 
 
+def test_each_caption_is_compared_over_the_two_videos() -> None:
+    # The second caption likes the first video better, which nothing but its own row shows.
+    assert contrast_accuracy(np.array([[[9, 1], [3, 2]]])).accuracy == 50.0
+    assert contrast_accuracy(np.array([[[2, 3], [1, 9]]])).accuracy == 50.0
+    assert contrast_accuracy(np.array([[[2, 1], [8, 9]]])).accuracy == 100.0  # whatever the captions' levels are
+
+
+def test_twins_of_val_are_not_counted_by_the_option_for_train() -> None:
+    many, one = (dataset_of(split="val", count=30, twins=twins) for twins in (5, 1))
+    assert many.items == one.items == split("val", 30)
+    assert [len(group) for group in many.groups()][:6] == [2, 1, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("train", "train"), ("val", "validate"), ("test", "test"), ("order", "test")]
+)
+def test_an_annotation_calls_splits_as_msrvtt_does(name: str, part: str) -> None:
+    dataset = dataset_of(split=name, count=2)
+    document = json.loads(files.annotation(dataset.samples()[:2], dataset.specs(), name, "1"))
+    assert {entry["split"] for entry in document["videos"]} == {part}
+
+
 def test_contrast_accuracy_refuses_what_it_cannot_rank():
     with pytest.raises(UsageError, match=r"not \(3, 2\)"):
         contrast_accuracy(np.zeros((3, 2)))
@@ -406,7 +429,7 @@ def test_the_dataset_lists_samples_and_groups(tmp_path):
     ("options", "message"),
     [
         ({"split": "tset"}, "split: .*'train', 'val', 'test'"),
-        ({"split": "val", "count": 1001}, "val has 1000 videos"),
+        ({"split": "val", "count": 1001}, "val has 1,000 videos"),
         ({"size": 33}, "size: .*multiple of 2"),
         ({"captions": 21}, "captions: "),
     ],

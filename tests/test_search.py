@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import COLOURS, ClippedScore, FakeModel
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr import plugins
@@ -147,6 +147,7 @@ def test_how_much_of_a_long_query_was_read_is_said(folder, tmp_path):
         assert result.characters_read == len(result.query.text.rstrip()) == MAX_CHARACTERS - 1
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.integers(0, 40_000))
 def test_a_query_is_cut_once_and_never_to_nothing(text, more):
     query = checked_query(f"dog{text}{'é' * more}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import benchmark_files as files
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr import plugins
@@ -20,6 +20,7 @@ from mmi_tvr.batch import inputs
 from mmi_tvr.datasets._benchmarks import Annotations, Listing
 from mmi_tvr.datasets._benchmarks.videos import VideoFolder
 from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.library import Library
 from mmi_tvr.questions import pool
 from mmi_tvr.types import AnswerRequest, Query, Sample, Video, clean_text
 from mmi_tvr.utils.names import SpelledPaths
@@ -46,6 +47,7 @@ def lines(data: bytes) -> list[tuple[int, str]]:
 # Cleaning
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_a_clean_text_can_be_written_and_is_clean(text: str) -> None:
     clean = clean_text(text)
@@ -56,6 +58,7 @@ def test_a_clean_text_can_be_written_and_is_clean(text: str) -> None:
     assert "\ufeff" not in clean
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufeff")))
 def test_an_ordinary_text_stays_as_it_is(text: str) -> None:
     composed = unicodedata.normalize("NFC", text)
@@ -104,6 +107,7 @@ def test_records_are_clean_however_they_are_made() -> None:
 # Lines
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\r\ufeff")), max_size=5))
 def test_lines_come_back_with_their_numbers(texts: list[str]) -> None:
     texts = [f"{INNER_BREAKS}{text}" for text in texts]
@@ -139,6 +143,7 @@ def test_carriage_returns_alone_are_no_lines() -> None:
 CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r"), max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=3).map(lambda row: ["x", *row]), max_size=4))
 def test_any_table_comes_back_and_its_rows_have_the_lines_they_begin_in(rows: list[list[str]]) -> None:
     stream = io.StringIO(newline="")
@@ -303,6 +308,25 @@ def test_two_spellings_of_one_file_are_one_sample(tmp_path: Path) -> None:
     (tmp_path / "captions.tsv").write_text(table, encoding="utf-8")
     [sample] = plugins.build("datasets", "folder", {"root": tmp_path}).samples()
     assert sample.captions == ("red", "blue")
+
+
+def test_a_library_knows_what_is_typed_in_another_form(folder: Path, library: Library) -> None:
+    place = folder / DECOMPOSED
+    place.mkdir()
+    videos = sorted(folder.rglob("*.mp4"))[:2]
+    first, second = (place / f"{name}-{DECOMPOSED}.mp4" for name in ("a", "b"))
+    videos[0].rename(first)
+    videos[1].rename(second)
+    assert library.index(folder / COMPOSED, exclude=[f"b-{COMPOSED}.mp4"]).added == 1
+    first.unlink()  # what is gone is compared with what the library knows
+    assert library.remove(folder / COMPOSED / f"a-{COMPOSED}.mp4") == (first,)
+    assert library.index(folder / COMPOSED, exclude=[]).added == 1
+    assert library.remove(folder / COMPOSED) == (second,)
+    assert library.status().roots == ()
+    with pytest.raises(UsageError, match="knows nothing of it"):
+        library.remove(folder / COMPOSED)
+    with pytest.raises(UsageError, match="no such file or folder"):
+        library.index(folder / f"{COMPOSED}s")
 
 
 # Question pools

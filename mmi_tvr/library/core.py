@@ -21,6 +21,7 @@ from ..protocols import Model
 from ..search import SearchResult, calibration_of, checked_query, checked_relevance, checked_top
 from ..skeletons.store import SKELETONS_FILE
 from ..types import Query
+from ..utils.names import SpelledPaths
 from ..utils.progress import Progress
 from ..utils.sqlite import is_writable
 from . import rebuild as rebuilding
@@ -131,7 +132,8 @@ class Library:
             LibraryReadOnly: nothing can be written where the library lies.
             Exception: what the model raises.
         """
-        targets, chosen, patterns = checked_paths(paths), checked_model(model), checked_patterns(exclude)
+        targets = [*map(SpelledPaths().find, checked_paths(paths))]
+        chosen, patterns = checked_model(model), checked_patterns(exclude)
         retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         missing = [path for path in targets if not os.path.lexists(path)]
@@ -150,7 +152,7 @@ class Library:
 
         The files themselves are left alone. UsageError where the library knows nothing of a path.
         """
-        targets = [real_path(path) for path in checked_paths(paths)]
+        targets = [real_path(path) for path in map(SpelledPaths().find, checked_paths(paths))]
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         with self._writing(wait, progress) as catalogue:
             removed = self._remove(catalogue, targets, progress)

@@ -24,6 +24,7 @@ from ..protocols import Index
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
+from ..utils.names import composed, only_fit
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from .catalogue import Catalogue, Content, File
@@ -235,6 +236,7 @@ class Indexing:
     def remove(self, paths: Sequence[Path]) -> tuple[Path, ...]:
         """Forget these files and all below these folders, and return them. UsageError for an unknown path."""
         files, roots = self.catalogue.files(), self.catalogue.roots()
+        paths = [_known_spelling(path, [*files, *(root.path for root in roots)]) for path in paths]
         removed: set[Path] = set()
         for path in paths:
             below = [file for file in files if file.is_relative_to(path)]
@@ -377,6 +379,17 @@ def _without_videos(worklist: Worklist) -> Iterator[tuple[Path, str]]:
         known = (*scanned.files, *worklist.vanished, *scanned.unreadable)
         if not any(path.is_relative_to(root) for path in known):
             yield root, scanned.contents_without_video(root)
+
+
+def _known_spelling(path: Path, known: Collection[Path]) -> Path:
+    """Return the known path, or folder of known paths, that differs from a path in its Unicode form alone; else it.
+
+    Raises UsageError where several do, and none is spelled like it.
+    """
+    if str(path).isascii() or any(other.is_relative_to(path) for other in known):
+        return path
+    above = {Path(*other.parts[: len(path.parts)]) for other in known}
+    return only_fit(path, sorted(other for other in above if composed(str(other)) == composed(str(path)))) or path
 
 
 def _is_final(source: Source, outcome: Embeddings | MediaError) -> bool:

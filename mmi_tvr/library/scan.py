@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..media.names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from ..utils.names import composed
 from ..utils.wording import counted
 
 _SOURCE_CODE = frozenset((".ts", ".mts"))  # TypeScript has these suffixes, too
@@ -27,7 +28,7 @@ class Root:
     """An indexed folder (real path) and the glob patterns of what is left out below it.
 
     A pattern without a slash is held against every name on the way down, one with a slash against the path from
-    the root (`*` crosses slashes).
+    the root (`*` crosses slashes). Both are compared in the composed form of Unicode.
     """
 
     path: Path
@@ -37,9 +38,9 @@ class Root:
         """Return whether a path below the root matches one of the patterns."""
         if not self.exclude:
             return False
-        below = PurePosixPath(path.relative_to(self.path).as_posix())
+        below = PurePosixPath(composed(path.relative_to(self.path).as_posix()))
         return any(
-            fnmatch.fnmatch(str(below) if "/" in pattern else below.name, pattern.strip("/"))
+            fnmatch.fnmatch(str(below) if "/" in pattern else below.name, composed(pattern.strip("/")))
             for pattern in self.exclude
         )
 
