@@ -20,6 +20,7 @@ from .errors import AnswerError
 from .types import (
     AnswerRequest,
     Availability,
+    DescribedMoment,
     Embeddings,
     Explanation,
     Features,
@@ -337,6 +338,18 @@ class GroupedDataset(Protocol):
 
     def groups(self) -> Sequence[Sequence[int]]:
         """Numbers of the samples of each group; every sample is in one."""
+        ...
+
+
+@runtime_checkable
+class MomentDataset(Protocol):
+    """A data set that knows when in its videos things happen."""
+
+    def moments(self) -> Mapping[str, Sequence[DescribedMoment]]:
+        """Return sets of sentences with their spans, by name: `events` (single ones), `captions` (whole captions).
+
+        A sentence is true of no other moment of its video.
+        """
         ...
 
 

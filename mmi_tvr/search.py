@@ -20,6 +20,7 @@ from .errors import UsageError
 from .protocols import Index, Model, RelevanceCalibration, Reranker, TextLimitedModel
 from .scoring import relevance
 from .scoring.joint import permutation
+from .scoring.moments import locate
 from .scoring.similarity import Gallery
 from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Level, Query, moment_of, row_ids, video_of
 from .utils.reading import MAX_CHARACTERS
@@ -219,12 +220,10 @@ class Searcher:
         if not len(ranking.numbers):
             return []
         relevances = self.calibration.relevance(ranking.scores)
+        spans = locate(np.tile(query, (len(ranking.vectors), 1)), ranking.vectors)
         hits = []
         for row, vectors in enumerate(ranking.vectors):
-            cosines = vectors.moments @ query
-            best = int(np.argmax(cosines))
-            start, end, time_shown = (float(second) for second in vectors.segments[best])
-            parts = {"video": float(vectors.video @ query), "moment": float(cosines[best])}
+            parts = {"video": float(vectors.video @ query), "moment": float((vectors.moments @ query).max())}
             explanation = ranking.explanations.get(int(ranking.numbers[row]))
             if explanation is not None:
                 parts |= _parts(explanation)
@@ -232,9 +231,9 @@ class Searcher:
             hits.append(
                 Hit(
                     path=path,
-                    start=start,
-                    end=end,
-                    time=time_shown,
+                    start=spans[row].start,
+                    end=spans[row].end,
+                    time=spans[row].time,
                     score=float(ranking.scores[row]),
                     relevance=float(relevances[row]),
                     scores=parts,

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,30 @@ class Sample:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "captions", tuple(map(clean_text, self.captions)))
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedMoment:
+    """A sentence, and when it happens: from `start` to `end` (seconds of the file) of sample number `sample`.
+
+    `events` are the stretches that the sentence is about, where the span has others between them; none means the whole
+    span. `elsewhere` holds (sample, start, end) of moments of other samples of which the sentence is true as well.
+    """
+
+    text: str
+    sample: int
+    start: float
+    end: float
+    events: tuple[tuple[float, float], ...] = ()
+    elsewhere: tuple[tuple[int, float, float], ...] = ()
+
+
+class Span(NamedTuple):
+    """Where in a video something is: the stretch [start, end], and the `time` that shows it best."""
+
+    start: float
+    end: float
+    time: float
 
 
 @dataclass(frozen=True, slots=True)

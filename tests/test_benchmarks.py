@@ -12,6 +12,7 @@ from typing import Any
 
 import benchmark_files as files
 import pytest
+from fakes import colour_video
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ from mmi_tvr.datasets._benchmarks import (
 from mmi_tvr.datasets._benchmarks.check import _intersect
 from mmi_tvr.datasets._benchmarks.videos import VideoFolder
 from mmi_tvr.errors import UsageError
+from mmi_tvr.protocols import MomentDataset
 from mmi_tvr.types import Video
 
 NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
@@ -184,6 +186,7 @@ def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
     assert ids(test) == ["3@N_d.avi", "3@N_e.3gp"]  # as the list has them
     assert test.videos[0].captions == ("a dog jumps. it sits",)
     assert (test.videos[0].locations[0].start, test.videos[0].locations[0].end) == (0.0, 30.0)
+    assert test.videos[1].moments == (("a dog jumps.", 10.0, 15.0), ("it sits", 25.0, 30.0))
     moments = read("didemo", folder, unit="moment").videos
     assert [(moment.captions[0], moment.locations[0].start, moment.locations[0].end) for moment in moments[:2]] == [
         ("a dog jumps.", 10.0, 15.0),  # two of three annotators
@@ -205,6 +208,17 @@ def test_activitynet_paragraphs_moments_and_both_writings(tmp_path: Path) -> Non
     spans = [(moment.locations[1].name, moment.locations[1].start, moment.locations[1].end) for moment in moments[:2]]
     assert spans == [("test0", 0.0, 10.5), ("test0", 20.0, 30.0)]
     assert len(moments) == 4  # a span of no length is none
+    assert not moments[0].moments
+    colour_video(tmp_path / "videos" / "v_-test1.mp4")  # of two videos, the second is there
+    options = {"root": tmp_path / "videos", "annotations": folder, "allowed": 1.0}
+    dataset = plugins.build("datasets", "activitynet", options)
+    assert isinstance(dataset, MomentDataset)
+    described = dataset.moments()["events"]
+    assert [(moment.text, moment.sample, moment.start, moment.end) for moment in described] == [
+        ("v_-test1 begins.", 0, 0.0, 10.5),
+        ("It ends.", 0, 20.0, 30.0),
+    ]
+    assert not isinstance(plugins.build("datasets", "activitynet", options | {"unit": "moment"}), MomentDataset)
     all_ids = ids(read("activitynet", folder, split="train", hold_out=False))
     parts = [ids(read("activitynet", folder, split=split)) for split in ("train", "val")]
     assert sorted(parts[0] + parts[1]) == sorted(all_ids)

@@ -219,9 +219,16 @@ def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     done = shell("data", "make", "moving_shapes", folder, "--split", "test", "--limit", 3)
     assert "3 videos" in done.stderr
     assert len(list((folder / "videos").glob("*.mp4"))) == 3
-    assert shell.json("evaluate", folder, "--column", "*")["n"] == 60
-    report = shell.json("evaluate", "moving_shapes", "--split", "test", "--limit", 3)
+    report = shell.json("evaluate", folder, "--column", "*")
+    assert report["n"] == 60
+    assert "moments" not in report
+    report = shell.json("evaluate", "moving_shapes", "--split", "test", "--limit", 3, "--moments")
     assert (report["n"], report["videos"]) == (3, 3)
+    moments = report["moments"]
+    assert list(moments) == ["events", "captions", "collection", "baselines"]
+    assert list(moments["events"]) == ["n", "pointing", "R1@0.3", "R1@0.5", "R1@0.7", "mIoU", "ci95"]
+    assert (moments["events"]["n"], moments["captions"]["n"]) == (7, 3)
+    assert list(moments["baselines"]) == ["whole video", "middle of the video"]
     contrast = shell.json("evaluate", "contrast", "moving_shapes", "--kind", "colour", "--limit", 4)
     assert contrast == shell.json("evaluate", "moving_shapes", "--contrast", "colour", "--limit", 4)
     assert set(contrast) == {"contrast", "n", "accuracy", "ci95"}

@@ -142,7 +142,8 @@ def test_an_unknown_option_is_one_line_with_the_known_ones(environment: Environm
 
 def test_the_dataset_is_evaluated_with_the_model(environment: Environment) -> None:
     (environment.folder / "colour_clips").mkdir()  # the name of a data set comes before a folder
-    report = environment.json("evaluate", "colour_clips", *UNIFORM, "--model", "colour", "--split", "val")
+    report = environment.json("evaluate", "colour_clips", *UNIFORM, "--model", "colour", "--split", "val", "--moments")
+    assert report["moments"]["events"]["pointing"] == 100.0
     assert (report["n"], report["videos"], report["model"]) == (16, 16, "colour")
     assert report["t2v"]["R@1"] > 50
     assert report["config"]["dataset"] == {"split": "val"}

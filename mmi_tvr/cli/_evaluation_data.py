@@ -13,8 +13,8 @@ from .. import config, models, plugins
 from ..config import Section, Settings
 from ..errors import MediaError, UsageError
 from ..features.cache import FeatureCache
-from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMethod, Model
-from ..types import Embeddings, Video
+from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMethod, Model, MomentDataset
+from ..types import DescribedMoment, Embeddings, Video
 from ..utils import array_cache
 from ..utils.progress import Progress
 from ..utils.wording import counted
@@ -56,6 +56,15 @@ class EvaluationData:
     def remarks(self) -> Sequence[str]:
         """What a reader of the numbers should know of the data."""
         return self.dataset.remarks if isinstance(self.dataset, IncompleteDataset) else ()
+
+    def moments(self, target: str) -> Mapping[str, Sequence[DescribedMoment]]:
+        """Return the sentences whose moments are known. UsageError where the data set called `target` knows none."""
+        if not isinstance(self.dataset, MomentDataset):
+            raise UsageError(
+                f"{target} does not say when in its videos things happen; moving_shapes, and didemo and activitynet "
+                "with unit=paragraph, do"
+            )
+        return self.dataset.moments()
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,9 @@ def retrieval(
         bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
     ] = False,
     pools: PoolsOption = None,
+    moments: Annotated[
+        bool, typer.Option("--moments", help="measure the spans, too: is it the right second of the video?")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
     ] = None,
@@ -137,6 +140,7 @@ def retrieval(
         max_unreadable=max_unreadable,
         transductive=[normalisation.value for normalisation in transductive or ()],
         rerank=rerank,
+        moments=moments,
         as_json=as_json,
     )
 
@@ -221,6 +225,7 @@ def _retrieval(
     max_unreadable: float,
     transductive: Sequence[str],
     rerank: bool,
+    moments: bool,
     as_json: bool,
 ) -> None:
     """Measure retrieval, write and print it, and then draw it.
@@ -247,6 +252,7 @@ def _retrieval(
             max_unreadable=max_unreadable,
             transductive=transductive,
             rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
+            moments=data.moments(data_choice.target) if moments else None,
         )
         report = replace(
             report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks

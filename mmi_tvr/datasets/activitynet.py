@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ._benchmarks import (
+    AnnotatedMoment,
     AnnotatedVideo,
     Annotations,
     Benchmark,
@@ -78,21 +79,29 @@ def _size(options: Options, name: str) -> SplitSize:
 
 def _paragraph(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
     text = " ".join(" ".join(captions(entry["sentences"])).split())
-    return [AnnotatedVideo(name, (text,) if text else (), _locations(name))]
+    moments = tuple(moment for moment in _sentences(entry).values() if moment.text)
+    return [AnnotatedVideo(name, (text,) if text else (), _locations(name), moments)]
 
 
 def _moments(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
-    """Return a moment for each sentence.
+    """Return each sentence's span as a video of its own."""
+    return [
+        AnnotatedVideo(f"{name}#{number}", (moment.text,), _locations(name, moment.start, moment.end))
+        for number, moment in _sentences(entry).items()
+    ]
+
+
+def _sentences(entry: Mapping[str, Any]) -> dict[int, AnnotatedMoment]:
+    """Return the sentences with their spans, by number.
 
     Decision: a span written backwards is turned round, one of no length is left out; train.json has two of each.
     """
-    moments = []
+    sentences = {}
     for number, (span, sentence) in enumerate(zip(entry["timestamps"], captions(entry["sentences"]), strict=True)):
         start, end = sorted(float(time) for time in span)
-        text = " ".join(sentence.split())
         if start < end:
-            moments.append(AnnotatedVideo(f"{name}#{number}", (text,), _locations(name, start, end)))
-    return moments
+            sentences[number] = AnnotatedMoment(" ".join(sentence.split()), start, end)
+    return sentences
 
 
 def _locations(name: str, start: float = 0.0, end: float | None = None) -> tuple[VideoLocation, ...]:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ..utils.wording import counted
 from ._benchmarks import (
+    AnnotatedMoment,
     AnnotatedVideo,
     Annotations,
     Benchmark,
@@ -81,20 +82,28 @@ def _size(options: Options) -> SplitSize:
 
 def _paragraph(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
     """Join the descriptions in the order of the annotation."""
-    text = " ".join(" ".join(captions(entry["description"] for entry in descriptions)).split())
-    return [AnnotatedVideo(name, (text,) if text else (), (VideoLocation(name, 0.0, SECONDS),))]
+    moments = _spans(descriptions)
+    text = " ".join(moment.text for moment in moments if moment.text)
+    described = tuple(moment for moment in moments if moment.text)
+    return [AnnotatedVideo(name, (text,) if text else (), (VideoLocation(name, 0.0, SECONDS),), described)]
 
 
 def _moments(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
-    """Return a moment for each description, at the span that most annotators gave.
+    """Return each description's span as a video of its own."""
+    return [
+        AnnotatedVideo(f"{name}#{entry['annotation_id']}", (text,), (VideoLocation(name, start, end),))
+        for entry, (text, start, end) in zip(descriptions, _spans(descriptions), strict=True)
+    ]
+
+
+def _spans(descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedMoment]:
+    """Return the descriptions with the span that most annotators gave.
 
     Decision: of equally frequent spans the first one counts.
     """
-    moments = []
     texts = captions(entry["description"] for entry in descriptions)
-    for entry, description in zip(descriptions, texts, strict=True):
+    spans = []
+    for entry, text in zip(descriptions, texts, strict=True):
         first, last = Counter(tuple(span) for span in entry["times"]).most_common(1)[0][0]
-        location = VideoLocation(name, first * _SEGMENT, (last + 1) * _SEGMENT)
-        text = " ".join(description.split())
-        moments.append(AnnotatedVideo(f"{name}#{entry['annotation_id']}", (text,), (location,)))
-    return moments
+        spans.append(AnnotatedMoment(" ".join(text.split()), first * _SEGMENT, (last + 1) * _SEGMENT))
+    return spans

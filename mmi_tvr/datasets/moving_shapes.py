@@ -19,7 +19,7 @@ from typing import Any, Literal, overload
 from pydantic import Field, model_validator
 
 from .. import plugins
-from ..types import Sample, Video
+from ..types import DescribedMoment, Sample, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.hashing import digest
@@ -30,6 +30,7 @@ from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
 from ._moving_shapes.contrast import PAIRS, ContrastAccuracy, contrast_accuracy, contrast_pairs
 from ._moving_shapes.example import example
 from ._moving_shapes.generate import CONTRASTS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_contrasts
+from ._moving_shapes.moments import caption_moments, event_moments
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
@@ -121,6 +122,11 @@ class MovingShapes:
         """Return the numbers of the samples that are twins of each other; a lone one is a group of one."""
         numbered = enumerate(item.group for item in self.items)
         return tuple(tuple(number for number, _ in group) for _, group in groupby(numbered, key=lambda pair: pair[1]))
+
+    def moments(self) -> dict[str, list[DescribedMoment]]:
+        """Return when what the captions say happens: `events`, each described by itself, and whole `captions`."""
+        specs, count = self.specs(), self.options.captions
+        return {"events": list(event_moments(specs, count)), "captions": list(caption_moments(specs, count))}
 
     def pending(self, limit: int | None = None) -> list[int]:
         """Return the numbers of the samples, among the first `limit`, whose file is not there."""

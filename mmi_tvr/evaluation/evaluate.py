@@ -6,7 +6,7 @@ Nothing looks at the test queries together unless it is asked for (`transductive
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
 from ..scoring.similarity import Gallery
-from ..types import Embeddings, FloatArray, Query, Sample, Scoring, Video
+from ..types import DescribedMoment, Embeddings, FloatArray, Query, Sample, Scoring, Video
 from ..utils.wording import counted
 from . import metrics
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks, MakeBlocks
+from .moments import evaluate_moments
 from .report import Details, Report
 from .transductive import METHODS
 
@@ -211,6 +212,7 @@ def evaluate_model(
     max_unreadable: float = MAX_UNREADABLE,
     transductive: Collection[str] = (),
     rerank: Rerank | None = None,
+    moments: Mapping[str, Sequence[DescribedMoment]] | None = None,
 ) -> Report:
     """Embed a test set with a model and evaluate it.
 
@@ -224,6 +226,7 @@ def evaluate_model(
         fingerprint: Of all that made the vectors, where `embed` has choices of its own (key images); None takes the
             model's.
         max_unreadable, transductive, rerank: As in `evaluate`.
+        moments: Sets of sentences with their spans, by name, whose moments are measured, too.
 
     Raises:
         UsageError: Where `failures` name no sample, `embed` gives too few or too many results, or as in `evaluate`.
@@ -245,7 +248,7 @@ def evaluate_model(
         reason = quarantined.get(sample.id)
         embeddings.append(next(next_result) if reason is None else MediaError(sample.video.path, reason))
     captions = [caption for sample in samples for caption in sample.captions]
-    return evaluate(
+    report = evaluate(
         samples,
         embeddings,
         np.asarray(model.embed_queries([Query(caption) for caption in captions])),
@@ -257,6 +260,7 @@ def evaluate_model(
         transductive=transductive,
         rerank=rerank,
     )
+    return report if moments is None else replace(report, moments=evaluate_moments(model, samples, embeddings, moments))
 
 
 def pair_scores(model: Model, samples: Sequence[Sample], embed: Embed) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ from ..errors import MetricsError
 from ..types import FloatArray, IdArray
 from ..utils.intervals import wilson
 from ..utils.wording import counted
+from .bootstrap import group_draws, numbered_groups
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
 NAMES = ("R@1", "R@5", "R@10", "MdR", "MnR")
@@ -184,7 +185,7 @@ def summary(
         raise MetricsError(f"a summary needs a row of at least one rank, not an array of shape {ranked.shape}")
     if ranked.dtype.kind not in "iu" or ranked.min() < 1:
         raise MetricsError("ranks are whole numbers from 1 upwards")
-    group_numbers = _group_numbers(groups, len(ranked))
+    group_numbers = numbered_groups(groups, len(ranked))
     r1, r5, r10, mdr, mnr = _statistics(np.sort(ranked), np.ones((1, len(ranked)), dtype=np.int64))[:, 0].tolist()
     intervals = {}
     if resamples:
@@ -233,7 +234,7 @@ def paired_bootstrap(
             f"{len(baseline)} and {counted(len(contender), 'rank')}: a paired test needs the same queries"
         )
     before, after = (summary(side, resamples=0).values() for side in (baseline, contender))
-    group_numbers = _group_numbers(groups, len(baseline))
+    group_numbers = numbered_groups(groups, len(baseline))
     resampled_before, resampled_after = (
         _resampled(np.asarray(side), group_numbers, resamples, seed) for side in (baseline, contender)
     )
@@ -338,32 +339,11 @@ def _statistics(ranked: IdArray, weights: IdArray) -> FloatArray:
     return np.array([*recalls, median, weights @ ranked / total])
 
 
-def _group_numbers(groups: Sequence[Hashable] | None, count: int) -> IdArray:
-    """Return the number of each query's group, in order of first appearance."""
-    if groups is None:
-        return np.arange(count)
-    if len(groups) != count:
-        raise MetricsError(
-            f"{counted(len(groups), 'group')} for {counted(count, 'rank')}: each rank belongs to one group"
-        )
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
-
-
 def _resampled(ranked: IdArray, group_numbers: IdArray, resamples: int, seed: int) -> FloatArray:
-    """Return the five numbers over resamples of whole groups (5, S); blocks of resamples keep the memory small.
-
-    The draws depend on seed and groups alone: two runs over the same queries see the same ones.
-    """
+    """Return the five numbers over resamples of whole groups (5, S); blocks of resamples keep the memory small."""
     order = np.argsort(ranked, kind="stable")
     ranked, group_numbers = ranked[order], group_numbers[order]
-    rng = np.random.default_rng(seed)
     groups = int(group_numbers.max()) + 1
     height = max(1, (_CELLS // 8) // len(ranked))
-    statistics = []
-    for first in range(0, resamples, height):
-        size = min(height, resamples - first)
-        draws = rng.integers(groups, size=(size, groups)) + np.arange(size)[:, None] * groups
-        weights = np.bincount(draws.ravel(), minlength=size * groups).reshape(size, groups)
-        statistics.append(_statistics(ranked, weights[:, group_numbers]))
-    return np.concatenate(statistics, axis=1)
+    draws = group_draws(groups, resamples, seed, height)
+    return np.concatenate([_statistics(ranked, weights[:, group_numbers]) for weights in draws], axis=1)

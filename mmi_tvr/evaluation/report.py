@@ -13,6 +13,7 @@ from ..utils.tables import interval, text_table
 from ..utils.wording import counted
 from . import metrics
 from .metrics import Difference, DirectionMetrics, Metrics
+from .moments import MomentReport
 
 _MISSING_SHOWN = 10
 
@@ -59,6 +60,7 @@ class Report:
     - `transductive` holds both directions under the name of each normalisation that was asked for.
     - `search_alone` holds both directions of the search, where `t2v` and `v2t` are re-ranked, and `gains` what the
       re-ranking added to each direction (paired bootstrap).
+    - `moments` says how well the moments that sentences describe are found, where that was asked for.
     """
 
     n: int
@@ -74,6 +76,7 @@ class Report:
     transductive: Mapping[str, DirectionMetrics] = field(default_factory=dict)
     search_alone: DirectionMetrics | None = None
     gains: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    moments: MomentReport | None = None
     details: Details | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,6 +102,8 @@ class Report:
                 for direction, differences in self.gains.items()
             }
             values["rerank"] = {"searched": _directions(self.search_alone), "gains": gains}
+        if self.moments is not None:
+            values["moments"] = self.moments.as_dict()
         return values
 
     def table(self) -> str:
@@ -113,7 +118,8 @@ class Report:
             f"{self.model or 'model'}: {counted(self.n, 'caption')}, "
             f"{counted(self.videos, 'video')}{missing}, inductive"
         )
-        return "\n".join([title, *text_table(rows), *self._notes()])
+        moments = ["", *self.moments.lines()] if self.moments is not None else []
+        return "\n".join([title, *text_table(rows), *self._notes(), *moments])
 
     def _rows(self) -> Iterator[tuple[str, str, Metrics]]:
         """Yield title, direction and numbers of each row of the table."""

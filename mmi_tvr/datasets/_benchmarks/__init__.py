@@ -13,6 +13,7 @@ from .annotations import Annotations
 from .benchmark import Benchmark, BenchmarkFacts, BenchmarkModule, BenchmarkOptions, HoldOutOptions, build_benchmark
 from .check import BenchmarkCheck, Overlap, SplitCheck, benchmark_names, check_benchmark
 from .records import (
+    AnnotatedMoment,
     AnnotatedVideo,
     Listing,
     SplitSize,
@@ -25,6 +26,7 @@ from .records import (
 )
 
 __all__ = [
+    "AnnotatedMoment",
     "AnnotatedVideo",
     "Annotations",
     "Benchmark",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from ... import plugins
 from ...errors import UsageError
-from ...types import Sample
+from ...types import DescribedMoment, Sample
 from ...utils.wording import counted
 from .annotations import Annotations
 from .records import Listing
@@ -92,6 +92,16 @@ class Benchmark:
         return self.present
 
 
+@dataclass(frozen=True, slots=True)
+class BenchmarkWithMoments(Benchmark):
+    """A split whose annotation says when each of its sentences happens (`protocols.MomentDataset`)."""
+
+    described: tuple[DescribedMoment, ...] = ()
+
+    def moments(self) -> dict[str, Sequence[DescribedMoment]]:
+        return {"events": self.described}
+
+
 def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, Annotations], Listing]) -> Benchmark:
     """Return the split that the options name. No video is opened.
 
@@ -114,5 +124,13 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     remarks = listing.remarks
     if len(videos) < len(listing.videos):
         remarks = (*remarks, f"only the first {len(videos):,} of {counted(len(listing.videos), 'video')}")
-    present = tuple(Sample(video.id, file, video.captions) for video, file in paired if file is not None)
+    there = [(video, file) for video, file in paired if file is not None]
+    present = tuple(Sample(video.id, file, video.captions) for video, file in there)
+    described = tuple(
+        DescribedMoment(moment.text, number, moment.start, moment.end)
+        for number, (video, _) in enumerate(there)
+        for moment in video.moments
+    )
+    if described:
+        return BenchmarkWithMoments(facts.title, present, missing, remarks, described)
     return Benchmark(facts.title, present, missing, remarks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import UsageError
 from ...types import clean_text
@@ -22,13 +22,25 @@ class VideoLocation:
     end: float | None = None
 
 
+class AnnotatedMoment(NamedTuple):
+    """A sentence, and when in its video it happens, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
 @dataclass(frozen=True, slots=True)
 class AnnotatedVideo:
-    """A video of an annotation; the first of its locations that is there is taken."""
+    """A video of an annotation; the first of its locations that is there is taken.
+
+    `moments` are those of the whole file: a video whose locations are spans has none.
+    """
 
     id: str
     captions: tuple[str, ...]
     locations: tuple[VideoLocation, ...]
+    moments: tuple[AnnotatedMoment, ...] = ()
 
     @property
     def source(self) -> VideoLocation | None:

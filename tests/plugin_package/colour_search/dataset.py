@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from mmi_tvr.plugins import BaseOptions
-from mmi_tvr.types import Sample, Video
+from mmi_tvr.types import DescribedMoment, Sample, Video
 from mmi_tvr.utils import array_cache
 
 from . import COLOURS
@@ -51,6 +51,17 @@ class ColourClips:
         for number, pair in enumerate(self.pairs):
             groups.setdefault(frozenset(pair), []).append(number)
         return list(groups.values())
+
+    def moments(self) -> Mapping[str, Sequence[DescribedMoment]]:
+        """Say when each colour is shown (`protocols.MomentDataset`)."""
+        return {
+            "events": [
+                DescribedMoment(f"a {colour} clip", number, second, second + 1.0)
+                for number, pair in enumerate(self.pairs)
+                if len(set(pair)) == 2
+                for second, colour in enumerate(pair)
+            ]
+        }
 
     def pending(self, limit: int | None = None) -> Sequence[int]:
         return [number for number, pair in enumerate(self.pairs[:limit]) if not self._path(*pair).is_file()]

@@ -1,0 +1,51 @@
+"""Draws of the cluster bootstrap: queries of one video rise and fall together, so whole groups are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+
+from ..errors import MetricsError
+from ..types import FloatArray, IdArray
+from ..utils.wording import counted
+
+_CELLS = 1 << 19  # draws held at once
+
+
+def numbered_groups(groups: Sequence[Hashable] | None, count: int) -> IdArray:
+    """Return the number of each query's group (count,), in order of first appearance; None: a group for each query."""
+    if groups is None:
+        return np.arange(count)
+    if len(groups) != count:
+        raise MetricsError(
+            f"{counted(len(groups), 'group')} for {counted(count, 'rank')}: each rank belongs to one group"
+        )
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+
+
+def group_draws(groups: int, resamples: int, seed: int, height: int) -> Iterator[IdArray]:
+    """Yield how often each group is drawn, with replacement: (at most `height`, groups) at a time, `resamples` rows.
+
+    The draws depend on seed and number of groups alone: two runs over the same queries see the same ones.
+    """
+    rng = np.random.default_rng(seed)
+    for first in range(0, resamples, height):
+        size = min(height, resamples - first)
+        draws = rng.integers(groups, size=(size, groups)) + np.arange(size)[:, None] * groups
+        yield np.bincount(draws.ravel(), minlength=size * groups).reshape(size, groups)
+
+
+def bootstrap_means(values: FloatArray, numbers: IdArray, resamples: int = 1000, seed: int = 0) -> FloatArray:
+    """Return the ends (2, C) of the 95 % intervals of the means of values (N, C): a cluster bootstrap (percentiles).
+
+    numbers: the group of each row (N,), as `numbered_groups` has it.
+    """
+    groups = int(numbers.max()) + 1
+    sums = np.zeros((groups, values.shape[1] + 1))
+    np.add.at(sums, numbers, np.column_stack([values, np.ones(len(values))]))  # the last column: rows of each group
+    height = max(1, _CELLS // groups)
+    drawn = np.concatenate([weights @ sums for weights in group_draws(groups, resamples, seed, height)])
+    ends: FloatArray = np.percentile(drawn[:, :-1] / drawn[:, -1:], [2.5, 97.5], axis=0)
+    return ends

@@ -1,0 +1,216 @@
+"""At the right second: spans against true ones, by the definition, and when what sentences describe happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import unit
+from numpy.typing import NDArray
+
+from mmi_tvr import plugins
+from mmi_tvr.cli._evaluation_data import EvaluationData
+from mmi_tvr.datasets._moving_shapes.captions import captions
+from mmi_tvr.datasets._moving_shapes.moments import event_moments, single_event
+from mmi_tvr.datasets._moving_shapes.world import Event, Spec, Thing, describes
+from mmi_tvr.errors import MediaError, MetricsError, UsageError
+from mmi_tvr.evaluation.bootstrap import bootstrap_means
+from mmi_tvr.evaluation.moments import MIDDLE, NAMES, WHOLE, MomentMetrics, evaluate_moments
+from mmi_tvr.protocols import MomentDataset
+from mmi_tvr.types import DescribedMoment, Embeddings, FloatArray, Query, Sample, Scoring, Video
+from mmi_tvr.utils.intervals import wilson
+
+WIDTH, VIDEOS, SECONDS = 6, 9, 8
+
+
+class VectorModel:
+    """Embeds a number as the query vector of that number; whole videos alone count."""
+
+    scoring = Scoring()
+
+    def __init__(self, vectors: FloatArray) -> None:
+        self.vectors = vectors
+
+    def embed_queries(self, queries: Sequence[Query]) -> FloatArray:
+        return self.vectors[[int(query.text) for query in queries]]
+
+
+def world(seed: int) -> tuple[VectorModel, list[Sample], list[Embeddings | MediaError], list[DescribedMoment]]:
+    """Videos of some key images, of which number 3 cannot be read; sentences near their videos; spans in half seconds,
+    so that an IoU of exactly one of the thresholds occurs; some are true elsewhere as well."""
+    rng = np.random.default_rng(seed)
+    samples = [Sample(str(number), Video(Path(f"{number}.mp4")), ()) for number in range(VIDEOS)]
+    embeddings: list[Embeddings | MediaError] = []
+    for number in range(VIDEOS):
+        cuts = np.sort(rng.choice(np.arange(1, 2 * SECONDS), rng.integers(0, 6), replace=False)) / 2
+        bounds = np.array([0, *cuts, SECONDS])
+        segments = np.column_stack([bounds[:-1], bounds[1:], (bounds[:-1] + bounds[1:]) / 2])
+        vectors = Embeddings(unit(rng.normal(size=WIDTH)), unit(rng.normal(size=(len(segments), WIDTH))), segments)
+        embeddings.append(MediaError(samples[number].video.path, "torn") if number == 3 else vectors)
+    moments, queries = [], []
+    for text in range(60):
+        sample = int(rng.integers(VIDEOS))
+        start, end = np.sort(rng.choice(np.arange(2 * SECONDS + 1), 2, replace=False)) / 2
+        events = ((float(start), float(start + end) / 2),) if text % 2 else ()
+        elsewhere = ((int(rng.integers(VIDEOS)), 1.0, 3.5),) if text % 5 == 0 else ()
+        moments.append(DescribedMoment(str(text), sample, float(start), float(end), events, elsewhere))
+        video = embeddings[sample]
+        queries.append(rng.normal(size=WIDTH) + (0 if isinstance(video, MediaError) else 1.5 * video.video))
+    return VectorModel(unit(np.array(queries))), samples, embeddings, moments
+
+
+def percentages(outcomes: Sequence[tuple[float, ...]]) -> list[float]:
+    return [100 * sum(column) / len(outcomes) for column in zip(*outcomes, strict=True)]
+
+
+def outcome(
+    span: Sequence[float], start: float, end: float, events: Sequence[tuple[float, float]]
+) -> tuple[float, ...]:
+    """What counts of a span (start, end, time), in steps of a hundredth of a second, one at a time."""
+    ours, true = (
+        set(range(round(100 * span[0]), round(100 * span[1]))),
+        set(range(round(100 * start), round(100 * end))),
+    )
+    ratio = len(ours & true) / len(ours | true)
+    inside = any(first <= span[2] <= last for first, last in events or ((start, end),))
+    return (inside, *(10 * len(ours & true) >= tenths * len(ours | true) for tenths in (3, 5, 7)), ratio)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_numbers_are_those_of_the_definition(seed: int) -> None:
+    model, samples, embeddings, moments = world(seed)
+    report = evaluate_moments(model, samples, embeddings, {"events": moments})
+    given, searched, whole, middle = [], [], [], []
+    for moment, query in zip(moments, model.vectors, strict=True):
+        video = embeddings[moment.sample]
+        if isinstance(video, MediaError):
+            continue
+        places = {moment.sample: (moment.start, moment.end, moment.events)}
+        for sample, start, end in moment.elsewhere:
+            places.setdefault(sample, (start, end, ()))
+        given.append(outcome(video.segments[(video.moments @ query).argmax()], *places[moment.sample]))
+        whole.append(outcome((0, SECONDS, SECONDS / 2), *places[moment.sample]))
+        middle.append(whole[-1][:1])
+        scores = {
+            number: float(one.video @ query) for number, one in enumerate(embeddings) if not isinstance(one, MediaError)
+        }
+        first = max(scores, key=lambda number: scores[number])
+        best = embeddings[first]
+        if first in places and not isinstance(best, MediaError):
+            searched.append(outcome(best.segments[(best.moments @ query).argmax()], *places[first]))
+        else:
+            searched.append((0,) * len(NAMES))
+    assert 0 < sum(one == (0,) * len(NAMES) for one in searched) < len(searched)
+    for expected, metrics in (
+        (given, report.sets["events"]),
+        (searched, report.collection["events"]),
+        ([one[1:] for one in whole], report.baselines[WHOLE]["events"]),
+        (middle, report.baselines[MIDDLE]["events"]),
+    ):
+        assert metrics.n == len(given)
+        assert list(metrics.values.values()) == pytest.approx(percentages(expected), abs=0.2)
+        assert list(metrics.values)[-1] == ("mIoU" if len(metrics.values) > 1 else "pointing")
+        assert all(low <= metrics.values[name] <= high for name, (low, high) in metrics.ci95.items())
+
+
+def measured(span: tuple[float, float], copies: int = 1, **changes: object) -> tuple[MomentMetrics, MomentMetrics]:
+    """What is measured, in the right video and in all, where two videos are of one vector and their only key image is
+    shown from 2 to 4 s at 3 s; `copies` of them are of one file."""
+    segments = np.array([[2.0, 4.0, 3.0]])
+    vectors = Embeddings(np.eye(WIDTH, dtype=np.float32)[0], np.eye(WIDTH, dtype=np.float32)[:1], segments)
+    paths = ["a.mp4"] * copies + ["b.mp4"] * (2 - copies)
+    samples = [Sample(str(number), Video(Path(path)), ()) for number, path in enumerate(paths)]
+    moment = replace(DescribedMoment("0", 0, *span), **changes)
+    report = evaluate_moments(VectorModel(np.eye(WIDTH)), samples, [vectors, vectors], {"events": [moment]})
+    return report.sets["events"], report.collection["events"]
+
+
+def test_an_iou_of_exactly_the_threshold_reaches_it_and_an_event_ends_where_it_says() -> None:
+    exact, _ = measured((2.0, 2.0 + 2 * 0.7))  # in binary the ratio is below 0.7
+    assert exact.values["R1@0.7"] == 100.0
+    assert measured((2.0, 6.0))[0].values == pytest.approx(
+        {"pointing": 100, "R1@0.3": 100, "R1@0.5": 100, "R1@0.7": 0, "mIoU": 50}
+    )
+    assert measured((0.0, 3.0))[0].values["pointing"] == 100
+    assert measured((0.0, 2.9))[0].values["pointing"] == 0
+    assert measured((0.0, 9.0), events=((0.0, 1.0), (8.0, 9.0)))[0].values["pointing"] == 0
+    apart = measured((5.0, 6.0))[0]
+    assert apart.values["mIoU"] == 0
+
+
+def test_over_the_collection_a_tie_is_a_miss_and_a_place_elsewhere_is_right() -> None:
+    _, tie = measured((2.0, 4.0))
+    assert set(tie.values.values()) == {0.0}
+    _, elsewhere = measured((2.0, 4.0), elsewhere=((1, 2.0, 4.0),))
+    assert set(elsewhere.values.values()) == {100.0}
+
+
+def test_shares_of_0_and_100_have_an_interval_with_a_width() -> None:
+    right, wrong = measured((2.0, 4.0))
+    assert right.ci95["pointing"] == pytest.approx(wilson(1.0, 1))
+    assert wrong.ci95["R1@0.5"] == pytest.approx(wilson(0.0, 1))
+    assert [round(end, 2) for end in wilson(0.0, 20)] == [0.0, 16.11]  # Wilson 1927, as printed by R's prop.test
+    assert [round(end, 2) for end in wilson(0.5, 20)] == [29.93, 70.07]
+
+
+def test_means_are_drawn_by_whole_groups() -> None:
+    rng = np.random.default_rng(0)
+    values: NDArray[np.float64] = np.repeat(rng.normal(size=(30, 1)), 8, axis=0)
+    together = np.diff(bootstrap_means(values, np.repeat(np.arange(30), 8)), axis=0)
+    alone = np.diff(bootstrap_means(values, np.arange(240)), axis=0)
+    assert together > 2 * alone
+    once = bootstrap_means(values[::8], np.arange(30))
+    assert np.allclose(once, bootstrap_means(values, np.repeat(np.arange(30), 8)))
+
+
+def test_a_set_without_a_readable_video_is_an_error() -> None:
+    model, samples, embeddings, moments = world(0)
+    torn = [moment for moment in moments if moment.sample == 3]
+    with pytest.raises(MetricsError, match="'events'"):
+        evaluate_moments(model, samples, embeddings, {"events": torn})
+
+
+def test_a_data_set_without_spans_says_which_have_them(tmp_path: Path) -> None:
+    (tmp_path / "captions.tsv").write_text("file\tcaption\na.mp4\tsomething\n")
+    (tmp_path / "a.mp4").touch()
+    dataset = plugins.build("datasets", "folder", {"root": tmp_path})
+    with pytest.raises(UsageError, match=r"videos does not say when.*moving_shapes, and didemo and activitynet"):
+        EvaluationData(dataset, {}).moments("videos")
+
+
+def test_moving_shapes_know_their_moments_to_the_millisecond() -> None:
+    dataset = plugins.build("datasets", "moving_shapes", {"split": "test", "captions": 1, "count": 60})
+    assert isinstance(dataset, MomentDataset)
+    moments, specs = dataset.moments(), dataset.specs()
+    whole = moments["captions"]
+    assert [moment.text for moment in whole] == [sample.captions[0] for sample in dataset.samples()]
+    for moment, spec in zip(whole, specs, strict=True):
+        assert (moment.start, moment.end) == (spec.starts[0] / 1000, (spec.starts[-1] + spec.length) / 1000)
+        assert [round(1000 * start) for start, _ in moment.events] == list(spec.starts)
+        assert not moment.elsewhere
+    single = moments["events"]
+    assert len(single) == sum(len(spec.events) for spec in specs)  # in this corpus nothing happens twice
+    alone = [single_event(spec, event) for spec in specs for event in range(len(spec.events))]
+    for moment, spec in zip(single, alone, strict=True):
+        assert moment.text == captions(spec)[0]
+        assert (moment.start, moment.end) == (spec.starts[0] / 1000, (spec.starts[0] + spec.length) / 1000)
+        expected = {
+            (number, other.starts[event] / 1000)
+            for number, other in enumerate(specs)
+            for event in range(len(other.events))
+            if number != moment.sample and describes(spec, single_event(other, event))
+        }
+        assert {(number, start) for number, start, _ in moment.elsewhere} == expected
+    assert any(moment.elsewhere for moment in single)  # twins share an event
+    several = plugins.build("datasets", "moving_shapes", {"split": "test", "captions": 3, "count": 1}).moments()
+    assert len({moment.text for moment in several["events"]}) == 3 * len(specs[0].events)
+
+
+def test_an_event_that_is_true_of_another_moment_is_left_out() -> None:
+    things = tuple(Thing(*name, 1, 500, 500, 500) for name in (("red", "ring"), ("blue", "cross")))
+    events = (Event(0, "chases", 1), Event(0, "right"), Event(1, "spins"))  # who chases to the right moves there, too
+    spec = Spec(things, "left", True, events, (1000, 4000, 7000), 1500, 9000, 0, "plain", (0, 0, 0), 7)
+    assert [moment.start for moment in event_moments([spec], 1)] == [1.0, 7.0]
