@@ -71,7 +71,7 @@ def reference(path: Path) -> list[Frame]:
     frames counts; where one begins in the file behind the end of another, they are one. What no decoder takes is passed
     over.
     """
-    with av.open(str(path)) as container:
+    with av.open(str(path), options={"scan_all_pmts": "1"}) as container:
         may_jump = Flags.ts_discont in Flags(container.format.flags)
         origin = Fraction(container.start_time or 0, av.time_base)
         tracks: dict[int, list[Frame]] = {}
@@ -249,6 +249,9 @@ def _two_tracks(path: Path, frames: int, first: bool) -> None:
             output.mux(stream.encode())
 
 
+_PROGRAM = {"mpegts_service_id": "2", "mpegts_start_pid": "0x12c", "mpegts_pmt_start_pid": "0x1001"}
+
+
 def _joined() -> list[Recipe]:
     """Two recordings in one file: four seconds, and three that begin at 50 s."""
     table: list[tuple[str, Options, Options]] = [
@@ -268,18 +271,25 @@ def _joined() -> list[Recipe]:
         ("ahead with sound.ts", {"sound": "aac"}, {"sound": "aac", "clock": 3600.0, "quiet": 3600.0}),
         ("another id.ts", {}, {"container_options": {"mpegts_start_pid": "0x12c"}}),
         ("another id later.ts", {}, {"clock": 4.0, "container_options": {"mpegts_start_pid": "0x12c"}}),
+        ("another program.ts", {}, {"container_options": _PROGRAM}),
     ]
     parts = ((0.0, 0.0, 4.0), (4.0, 50.0, 3.0))
     doubts = {"again mpeg4 fragments.mp4": 1.0, "again vp8.ogv": 0.2, "ahead mpeg2.mpg": 0.2}
-    return [
-        Recipe(name, partial(_join, first=first, second=second), parts, doubts.get(name, 0.0))
+    two = [
+        Recipe(name, partial(_join, parts=parts, hows=(first, second)), parts, doubts.get(name, 0.0))
         for name, first, second in table
+    ]
+    many = tuple((number * 1.5, number * 10.0, 1.5) for number in range(6))
+    return [
+        *two,
+        Recipe("six times h264.ts", partial(_join, parts=many, hows=({},) * 6), many),
+        Recipe("six times mpeg2.vob", partial(_join, parts=many, hows=(MPEG2,) * 6), many),
     ]
 
 
-def _join(path: Path, first: Options, second: Options) -> None:
-    drafts = [path.with_name(f".{number}{path.suffix}") for number in range(2)]
-    for draft, start, seconds, how in zip(drafts, (0.0, 50.0), (4.0, 3.0), (first, second), strict=True):
+def _join(path: Path, parts: Sequence[tuple[float, float, float]], hows: Sequence[Options]) -> None:
+    drafts = [path.with_name(f".{number}{path.suffix}") for number in range(len(parts))]
+    for draft, (_, start, seconds), how in zip(drafts, parts, hows, strict=True):
         record(draft, start, seconds, **how)
     path.write_bytes(b"".join(draft.read_bytes() for draft in drafts))
     for draft in drafts:

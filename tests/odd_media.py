@@ -173,7 +173,7 @@ def _times() -> Iterator[Odd]:
     yield odd("starts before zero.mp4", times=[number / 10 - 1 for number in range(40)], container_options=free)
     yield odd("starts before zero.ts", times=[number / 10 - 1 for number in range(40)], container_options=free)
     yield odd("starts after eleven days.ts", times=[90_000 + number / 10 for number in range(40)])
-    yield odd("a gap of a day.mkv", 1, times=[*(number / 10 for number in range(20)), 86_400.0])
+    yield odd("a gap of a day.mkv", 2, times=[*(number / 10 for number in range(20)), 86_400.0])
     yield odd("edit list.mp4", b_frames=3)
     yield Odd("edit list that skips.mp4", "times", _skipping_edit, 2)
     yield odd("no duration.mkv", container_options={"live": "1"})

@@ -13,6 +13,10 @@ from ..errors import MediaError, UnreadableFile
 from ..utils.files import is_file_system_error
 from ._encryption import ENCRYPTED, is_protected_entry, is_scrambled_broadcast, is_scrambled_disc
 
+OPTIONS = {
+    "protocol_whitelist": "file",  # a playlist must not make us fetch what it names
+    "scan_all_pmts": "1",  # MPEG-TS: the tracks of later programs, too, as in FFmpeg's players
+}
 _STILL_FORMATS = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<format>_pipe"
 _PLAYLIST_FORMATS = {"hls", "dash", "concat", "concatf", "imf", "sdp"}  # they name other files: never followed
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws plain text as pictures
@@ -30,10 +34,7 @@ def open_container(path: Path) -> InputContainer:
             raise MediaError(path, "is not a regular file")
         if path.stat().st_size == 0:
             raise MediaError(path, "is empty (0 bytes)")
-        # Only local files: a playlist must not make us fetch what it names.
-        container = av.open(
-            str(path.absolute()), mode="r", metadata_errors="ignore", options={"protocol_whitelist": "file"}
-        )
+        container = av.open(str(path.absolute()), mode="r", metadata_errors="ignore", options=OPTIONS)
     except PermissionError as error:
         raise UnreadableFile(path, "may not be read (permission denied)") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -21,7 +21,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 _TOLERANCE = 0.05  # seconds: what a key frame may lie before the picture before it
-_REORDERING = 20  # frames, and at least a second: a packet that falls back further starts a new part
+_REORDERING = 8  # frames, and at least half a second: a packet that falls back further starts a new part
 _PAUSE = 10.0  # seconds without any packet: a jump ahead
 _FRAME = 0.04  # seconds, where the rate is unknown
 _LONGEST_FRAME = 1.0  # seconds
@@ -70,7 +70,8 @@ class Timeline:
         progress.latest = max(progress.latest, shown)
         self._now = max(self._now, shown * progress.tick)
         if dts is not None:
-            progress.decoded = dts + progress.offset
+            decoded = dts + progress.offset
+            progress.decoded = decoded if progress.decoded is None else max(progress.decoded, decoded)
         if progress.offset:
             packet.pts = None if pts is None else pts + progress.offset
             packet.dts = None if dts is None else dts + progress.offset
@@ -97,7 +98,7 @@ class Timeline:
             return packet.is_keyframe
         if progress.decoded is None or packet.dts + progress.offset >= progress.decoded:  # reordering
             return False
-        return packet.is_keyframe or behind > max(1.0, _REORDERING * _stay(packet, progress))
+        return packet.is_keyframe or behind > max(0.5, _REORDERING * _stay(packet, progress))
 
 
 def _stay(packet: Packet[Stream], progress: _Progress) -> float:

@@ -12,6 +12,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ._choice import Choice
+from ._container import OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def read_tracks(path: Path) -> tuple[str | None, tuple[Track, ...]]:
     if not path.is_file():  # opening a pipe would wait for a writer
         return None, ()
     try:
-        with av.open(str(path.absolute()), metadata_errors="ignore", options={"protocol_whitelist": "file"}) as file:
+        with av.open(str(path.absolute()), metadata_errors="ignore", options=OPTIONS) as file:
             return file.format.name, tracks_of(file)
     except (av.error.FFmpegError, OSError, ValueError):
         return None, ()
