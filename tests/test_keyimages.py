@@ -279,6 +279,7 @@ def test_a_method_sees_a_span_from_zero_with_its_own_times() -> None:
         def fingerprint(self) -> str:
             return "recorder"
 
-    _, images = from_video(span, Recorder(), 16, lambda *args, **options: (SimpleNamespace(duration=8.0, start=0.0), frames))
+    info = SimpleNamespace(duration=8.0, start=0.0)
+    _, images = from_video(span, Recorder(), 16, lambda *args, **options: (info, frames))
     assert shown[0].times.tolist() == [0.0, 0.25, 0.75]
     assert [(image.start, image.end, image.time) for image in images] == [(2.0, 3.0, 2.25)]

@@ -12,9 +12,11 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -54,8 +56,9 @@ def is_encrypted(path: Path, container: InputContainer, film: VideoStream) -> bo
         film: one of its tracks.
     """
     formats = set(container.format.name.split(","))
-    if any(is_encrypted_packet(packet) for packet in islice(container.demux(film), _PACKETS) if packet.size):
-        return True
+    with suppress(av.error.FFmpegError, IndexError):  # damaged from here on
+        if any(is_encrypted_packet(packet) for packet in islice(container.demux(film), _PACKETS) if packet.size):
+            return True
     if "enc_key_id" in film.metadata or "ASF_Protection_Type" in container.metadata:
         return True
     if "matroska" in formats:
