@@ -141,17 +141,16 @@ def _summary(info: MediaInfo) -> list[tuple[str, str]]:
     turned = [f"turned by {info.rotation} degrees counter-clockwise"] if info.rotation else []
     mirrored = ["mirrored"] if info.mirrored else []
     shape = ", ".join([f"{info.width}x{info.height}", *mirrored, *turned])
-    rate = f"{info.fps:.3f}".rstrip("0").rstrip(".") if info.fps else "unknown"
     return [
         ("duration", f"{info.duration:.3f} s, first picture at {info.start:.3f} s"),
-        ("picture", f"{shape}; {rate} frames a second, {info.codec}"),
+        ("picture", f"{shape}; {_rate(info.fps)} frames a second, {info.codec}"),
     ]
 
 
 def _line(track: Track) -> str:
     words = [f"{track.index}: {track}"]
     if track.fps:
-        words.append(f"{track.fps:.3g} fps")
+        words.append(f"{_rate(track.fps)} fps")
     if track.channels:
         words.append(counted(track.channels, "channel"))
     if track.duration:
@@ -164,3 +163,7 @@ def _line(track: Track) -> str:
     if track.chosen:
         return f"{' '.join(words)} - chosen{reason}"
     return f"{' '.join(words)} - not looked at{reason}" if track.kind == "video" else " ".join(words)
+
+
+def _rate(fps: float) -> str:
+    return f"{fps:.3f}".rstrip("0").rstrip(".") if fps else "unknown"
