@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import media_files as files
@@ -9,7 +10,7 @@ import numpy as np
 import picture_media as media
 import pytest
 
-from mmi_tvr.media._encryption import _children, _declares_encryption, _ps_packets, _ts_packets
+from mmi_tvr.media._encryption import _children, _declares_encryption, _ps_packets, _ts_packets, protects
 from mmi_tvr.media.file_report import report_on
 from mmi_tvr.media.video import probe, sample
 from mmi_tvr.types import Video
@@ -42,6 +43,17 @@ def reason(path: Path, content: bytes) -> str | None:
 def test_common_encryption(tmp_path: Path, encrypted: bytes, old: bytes, new: bytes) -> None:
     assert old in encrypted
     assert reason(tmp_path / "a.mp4", encrypted.replace(old, new)) == "is encrypted"
+
+
+def test_packets_may_be_left_in_the_clear() -> None:
+    """As the first seconds of a film often are: there is information about their encryption, of no byte."""
+
+    def info(*parts: int) -> bytes:
+        return struct.pack(">6I", 0, 0, 0, 16, 8, len(parts) // 2) + bytes(24) + struct.pack(f">{len(parts)}I", *parts)
+
+    assert not protects(info(100, 0, 50, 0))
+    assert protects(info(100, 0, 50, 16))
+    assert protects(info())  # all of it
 
 
 def test_encrypted_sound_leaves_the_pictures(tmp_path: Path) -> None:

@@ -40,8 +40,14 @@ def is_encrypted_packet(packet: Packet[VideoStream]) -> bool:
     """Return whether bytes of a packet are encrypted."""
     if not packet.has_sidedata("encryption_info"):
         return False
-    # FFmpeg's layout: scheme, two block counts, three lengths; then key, initial vector, (clear, protected) bytes.
-    info = bytes(packet.get_sidedata("encryption_info"))
+    return protects(bytes(packet.get_sidedata("encryption_info")))
+
+
+def protects(info: bytes) -> bool:
+    """Return whether any byte is protected, by what FFmpeg says about how a packet is encrypted.
+
+    That is: scheme, two counts of blocks, three lengths; key, initial vector; parts of clear and of protected bytes.
+    """
     *_, key_size, vector_size, count = struct.unpack_from(">6I", info)
     parts = struct.unpack_from(f">{2 * count}I", info, 24 + key_size + vector_size)
     return not count or any(parts[1::2])
