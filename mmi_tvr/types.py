@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import UsageError
+
 Level = Literal["video", "moment"]  # what a vector of an index stands for
 FloatArray = NDArray[np.floating[Any]]
 IdArray = NDArray[np.int64]
@@ -145,6 +147,8 @@ class Query:
     cut: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise UsageError(f"the text of a query is a str, not {self.text!r:.60} ({type(self.text).__name__})")
         object.__setattr__(self, "text", clean_text(self.text))
 
 

@@ -258,6 +258,10 @@ def test_hits_are_durable_every_few_seconds(tmp_path: Path, videos: Path, monkey
     items = folder.items("000000")
     assert [list(outcomes) for outcomes in task.run(items, tmp_path)] == [[0, 1, 2]]
     monkeypatch.setattr(infer, "_COMMIT_SECONDS", -1.0)
+    assert [list(outcomes) for outcomes in task.run(items, tmp_path)] == [[0, 1, 2], []]  # embedded together
+    monkeypatch.setattr(infer.InferTask, "batch_size", 2)
+    assert [list(outcomes) for outcomes in task.run(items, tmp_path)] == [[0, 1], [2], []]
+    task.settings = task.settings.model_copy(update={"rerank": True})  # one by one
     assert [list(outcomes) for outcomes in task.run(items, tmp_path)] == [[0], [1], [2], []]
     task.finish()
 

@@ -200,7 +200,7 @@ def test_a_top_of_a_million_costs_what_the_collection_costs(shared):
     few = shared.search("red", top=4)
     many = shared.search("red", top=10**30)
     assert answer(many) == answer(few)
-    index = shared._reader._open_searcher.index
+    index = shared._reader._state.searcher.index
     vector = np.ones((1, index.dim), np.float32) / 2 / np.sqrt(index.dim / 4)
     assert index.search(vector, 10**9)[1].shape == (1, 1000)
 

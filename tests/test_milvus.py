@@ -334,12 +334,12 @@ class TestLibraryOnAServer:
             named = opened(
                 "milvus",
                 tmp_path / "x",
-                dim=changed._reader._open_searcher.index.dim,
+                dim=changed._reader._state.searcher.index.dim,
                 create=False,
                 fingerprint=changed.status().fingerprint,
                 **settings.index.options,
             )
-            assert named.count() == changed._reader._open_searcher.index.count()
+            assert named.count() == changed._reader._state.searcher.index.count()
             named.close()
         reader.close()
         assert [name for name, _ in answers] == ["red"] * len(answers)

@@ -137,7 +137,7 @@ class InferTask:
         if self.settings.format == "parquet":
             require("pyarrow.parquet", "train")
         self._build_model = build_model
-        self._search: Callable[[Query], list[HitRow]]
+        self._search: Callable[[Sequence[Query]], list[list[HitRow]]]
         self._close: Callable[[], object] = lambda: None
 
     def begin(self) -> Mapping[str, str]:
@@ -149,8 +149,12 @@ class InferTask:
     def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
         outcomes: dict[int, Outcome] = {}
         last_commit = time.monotonic()
-        for number, item in items.items():
-            outcomes[number] = {"hits": self._search(Query(item["text"]))}
+        numbers = list(items)
+        together = 1 if self.settings.rerank else self.batch_size  # a query that is re-ranked takes seconds
+        for first in range(0, len(numbers), together):
+            block = numbers[first : first + together]
+            hits = self._search([Query(items[number]["text"]) for number in block])
+            outcomes |= {number: {"hits": rows} for number, rows in zip(block, hits, strict=True)}
             if time.monotonic() - last_commit > _COMMIT_SECONDS:
                 yield outcomes
                 outcomes, last_commit = {}, time.monotonic()
@@ -190,10 +194,13 @@ class InferTask:
     def _begin_with_embeddings(self, collection: EmbeddingCollection) -> Mapping[str, str]:
         searcher = collection.searcher(self.device, self._build_model)
 
-        def search(query: Query) -> list[HitRow]:
-            result = searcher.search(query, self.settings.top, self.settings.min_relevance)
-            items = [collection.item_of(hit) for hit in result]
-            return _hit_rows(result, [(item["id"], item["path"]) for item in items])
+        def search(queries: Sequence[Query]) -> list[list[HitRow]]:
+            results = searcher.search_all(queries, self.settings.top, self.settings.min_relevance)
+            rows_of_queries = []
+            for result in results:
+                items = [collection.item_of(hit) for hit in result]
+                rows_of_queries.append(_hit_rows(result, [(item["id"], item["path"]) for item in items]))
+            return rows_of_queries
 
         self._search, self._close = search, searcher.index.close
         state = collection.folder.state()
@@ -204,9 +211,10 @@ class InferTask:
         }
 
     def _begin_with_library(self, library: Library) -> Mapping[str, str]:
-        def search(query: Query) -> list[HitRow]:
-            result = library.search(query, self.settings.top, self.settings.min_relevance, rerank=self.settings.rerank)
-            return _hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result])
+        def search(queries: Sequence[Query]) -> list[list[HitRow]]:
+            options = self.settings
+            results = library.search(queries, options.top, options.min_relevance, rerank=options.rerank)
+            return [_hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result]) for result in results]
 
         self._search, self._close = search, library.close
         state = library.status()

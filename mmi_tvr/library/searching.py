@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError
-from ..protocols import Index, Model, Reranker
+from ..protocols import Model, Reranker
 from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
@@ -44,15 +44,16 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenSearcher:
-    """A searcher, and the version of the catalogue that it was made for."""
+class _LibraryState:
+    """What a search needs of one version of the catalogue: a searcher (None while nothing is indexed), and counts."""
 
-    searcher: Searcher
     catalogue_version: int
+    coverage: Coverage
+    searcher: Searcher | None
 
-    @property
-    def index(self) -> Index:
-        return self.searcher.index
+    def close(self) -> None:
+        if self.searcher is not None:
+            self.searcher.index.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,12 @@ class LibraryReader:
         self.calibrate = calibrate
         self._catalogue: Catalogue | None = None
         self._store: SkeletonStore | None = None
-        self._open_searcher: _OpenSearcher | None = None
+        self._state: _LibraryState | None = None
         self._reranker: _BuiltReranker | None = None
 
     def close(self) -> None:
         """Let go of files and of the model."""
-        self._drop_searcher()
+        self._drop_state()
         self._reranker = None
         if self._store is not None:
             self._store.close()
@@ -112,7 +113,7 @@ class LibraryReader:
             try:
                 return self.search_once(queries, options)
             except StateChanged as change:
-                self._drop_searcher()
+                self._drop_state()
                 cause = change.__cause__
         if isinstance(cause, MmiTvrError):  # it says what is missing, and what to do
             raise cause
@@ -124,8 +125,8 @@ class LibraryReader:
     def search_once(self, queries: Sequence[Query], options: SearchOptions) -> list[SearchResult]:
         """Search once. Raises StateChanged where a writer replaced what was being read."""
         catalogue = self.catalogue()
-        searcher = self.searcher(catalogue)
-        coverage = self._coverage(catalogue)
+        state = self._present_state(catalogue)
+        searcher, coverage = state.searcher, state.coverage
         if searcher is None:
             model = catalogue.meta("model") or ""
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
@@ -146,7 +147,7 @@ class LibraryReader:
             index=self.components(catalogue).section("index").name,
             videos=counts.indexed_contents,
             moments=counts.moments,
-            pending=self._coverage(catalogue).pending,
+            pending=_coverage(catalogue).pending,
             files=counts.files,
             duration=catalogue.duration(),
             size=_size(self.path),
@@ -171,22 +172,27 @@ class LibraryReader:
 
     def searcher(self, catalogue: Catalogue) -> Searcher | None:
         """Return a searcher for the library's present state; None while nothing is indexed."""
+        return self._present_state(catalogue).searcher
+
+    def _present_state(self, catalogue: Catalogue) -> _LibraryState:
+        """Return what is open, opened anew where somebody has written since."""
         version = catalogue.data_version()
-        if self._open_searcher is not None and self._open_searcher.catalogue_version == version:
-            return self._open_searcher.searcher
-        self._drop_searcher()
+        if self._state is None or self._state.catalogue_version != version:
+            self._drop_state()
+            self._state = _LibraryState(version, _coverage(catalogue), self._make_searcher(catalogue))
+        return self._state
+
+    def _make_searcher(self, catalogue: Catalogue) -> Searcher | None:
         components = self.components(catalogue)
         index = open_to_read(components) if catalogue.counts().indexed_contents else None
         if index is None:
             return None
         try:
             model = components.load().model
-            searcher = Searcher(model, index, catalogue.entries, self.calibrate(model, index))
+            return Searcher(model, index, catalogue.entries, self.calibrate(model, index))
         except BaseException:
             index.close()
             raise
-        self._open_searcher = _OpenSearcher(searcher, version)
-        return searcher
 
     def reranker(self, catalogue: Catalogue, model: Model, rerank: bool | None) -> Reranker | None:
         """Return what this library re-ranks with, or None where `rerank` or the settings say not to."""
@@ -212,23 +218,24 @@ class LibraryReader:
         self._reranker = _BuiltReranker(reranker, section, model)
         return reranker
 
-    def _coverage(self, catalogue: Catalogue) -> Coverage:
-        counts = catalogue.counts()
-        return Coverage(
-            searched=counts.indexed_contents,
-            pending=counts.pending_contents + counts.unread_files,
-            quarantined=counts.quarantined_contents + counts.unreadable_files,
-        )
-
     def _open_store(self) -> SkeletonStore:
         if self._store is None:
             self._store = SkeletonStore(self.path / SKELETONS_FILE)
         return self._store
 
-    def _drop_searcher(self) -> None:
-        if self._open_searcher is not None:
-            self._open_searcher.index.close()
-            self._open_searcher = None
+    def _drop_state(self) -> None:
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+
+def _coverage(catalogue: Catalogue) -> Coverage:
+    counts = catalogue.counts()
+    return Coverage(
+        searched=counts.indexed_contents,
+        pending=counts.pending_contents + counts.unread_files,
+        quarantined=counts.quarantined_contents + counts.unreadable_files,
+    )
 
 
 def _existing_first(result: SearchResult) -> SearchResult:
