@@ -44,6 +44,17 @@ _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go 
 _WRONG_USE = cast(type[Exception], typer.BadParameter.__base__)  # UsageError of the parser that typer carries
 
 
+@contextmanager
+def _naming_the_stream() -> Iterator[None]:
+    """Have an error of writing say what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, "the output") from error
+
+
 class SafeConsole(Console):
     """Prints names and texts of others: what a terminal would obey, and what an encoding lacks, is spelled out.
 
@@ -55,7 +66,9 @@ class SafeConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does; texts are made safe before rich drops some of what it does not show."""
-        super().print(*(printable(item, keep="\n") if isinstance(item, str) else item for item in objects), **options)
+        safe = (printable(item, keep="\n") if isinstance(item, str) else item for item in objects)
+        with _naming_the_stream():
+            super().print(*safe, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the segments of anything; what rich itself tells the terminal (bars) goes through."""
@@ -193,7 +206,9 @@ def _fail_to_parse(error: Any) -> NoReturn:
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout (`utils.strict_json`)."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    sys.stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
+    with _naming_the_stream():
+        sys.stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
+        sys.stdout.flush()  # a full disk is our error, not the interpreter's
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
