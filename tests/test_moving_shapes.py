@@ -507,3 +507,10 @@ def test_data_make_never_mixes_two_sets(tmp_path):
         done = command(tmp_path, "--limit", 1, *words)
         assert isinstance(done.exception, UsageError)
         assert "holds other videos (test_videodatainfo.json): name a new folder" in str(done.exception)
+
+
+def test_data_make_leaves_a_table_of_others_alone(tmp_path):
+    (tmp_path / "captions.tsv").write_text("mine")
+    done = command(tmp_path, "--limit", 1, "--fps", 2)
+    assert "holds a captions.tsv of others: name a new folder" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["captions.tsv"]

@@ -310,7 +310,9 @@ def test_a_stale_choice_is_said_by_what_uses_it(shell: Shell, data: Path, monkey
         shell("score", *words, *examples, "--all")
     monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel(head=1))
     for command in using[:2]:
-        with pytest.warns(StaleSelection, match=r"chosen with another model \(label_bridge\).*choose --pool"):
+        with pytest.warns(
+            StaleSelection, match=r"chosen with another model \(label_bridge\).*choose --about text --library"
+        ):
             shell(*command)
     monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel())
     shell("add", "Who sings?", *words, "--kind", "people")

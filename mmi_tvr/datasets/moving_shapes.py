@@ -199,7 +199,7 @@ class MovingShapes:
         jobs = [job for job in targets if not job[1].is_file()]
         begin(len(jobs))
         files.render(jobs, self.options.size, self.options.fps, workers, advance)
-        write_atomically(folder / "captions.tsv", files.table(samples, videos.name))
+        write_atomically(folder / files.TABLE, files.table(samples, videos.name))
         return len(jobs)
 
     def _id(self, number: int) -> str:

@@ -18,6 +18,7 @@ from typing import overload
 from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..protocols import Model
+from ..questions import pool
 from ..search import SearchResult, calibration_of, checked_query, checked_relevance, checked_top
 from ..skeletons.store import SKELETONS_FILE
 from ..types import Query
@@ -46,13 +47,12 @@ from .describing import describe
 from .first_run import library_folder, undone_where_it_fails
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
-from .own_pools import POOLS
 from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
 from .searching import LibraryReader, SearchOptions
 from .turns import SharedModels
 
-_LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors", POOLS)
+_LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors", pool.FOLDER)
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
 

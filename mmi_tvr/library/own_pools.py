@@ -10,21 +10,20 @@ from pathlib import Path
 
 from ..config import Section
 from ..errors import UsageError
+from ..questions.pool import FOLDER
 from .catalogue import CATALOGUE, Catalogue
-
-POOLS = "prompts"
 
 
 def pools_folder(library: Path) -> Path:
     """Return the folder of a library's own pools, which need not be there."""
-    return library / POOLS
+    return library / FOLDER
 
 
 def refuse_foreign_folder(library: Path) -> None:
     """Raise UsageError where a folder is neither a library nor empty: pools of its own would not be a library's."""
     if not library.is_dir() or (library / CATALOGUE).is_file():
         return
-    foreign = sorted(path.name for path in library.iterdir() if path.name != POOLS)
+    foreign = sorted(path.name for path in library.iterdir() if path.name != FOLDER)
     if foreign:
         raise UsageError(f"{library}: not a library, and not empty ({foreign[0]}); name one: --library, or --pool FILE")
 

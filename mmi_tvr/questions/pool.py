@@ -31,6 +31,7 @@ KINDS = (
 )  # fmt: skip
 MAX_LENGTH = 500  # characters of a question
 _INNER_BREAKS = dict.fromkeys((0x85, 0x2028, 0x2029), " ")  # YAML 1.1 would end a line there; no editor does
+FOLDER = "prompts"  # of a library, with the pools of its own
 _FIELDS = ("id", "text", "kind", "language", "enabled", "note", "provenance")
 _TAG = "tag:yaml.org,2002:"
 _ID = re.compile(r"[A-Za-z][\w-]{0,31}", re.ASCII)

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from ..errors import ConfigError, StaleSelection, UsageError
 from ..utils.files import write_atomically
 from .clustering import Clustering
-from .pool import About, Pool, PoolQuestion, is_packaged
+from .pool import FOLDER, About, Pool, PoolQuestion, is_packaged
 
 Rule = Literal["closest", "first_satisfying", "argmin"]
 BACKUP = ".bak"  # behind the name of a file, of the file as it was
@@ -178,6 +178,9 @@ def choose_command(pool: Pool) -> str:
     """Return the command that chooses the questions of a pool."""
     if is_packaged(pool.path):
         return f"mmi-tvr prompts choose --about {pool.about}"
+    folder = pool.path.parent
+    if folder.name == FOLDER and pool.path.name == f"{pool.about}.yaml":
+        return f"mmi-tvr prompts choose --about {pool.about} --library {shlex.quote(str(folder.parent))}"
     return f"mmi-tvr prompts choose --pool {shlex.quote(str(pool.path))}"
 
 

@@ -59,6 +59,9 @@ def _render(spec: Spec, path: Path, size: int, fps: int) -> None:
     write_atomically(path, encode(spec, size, fps))
 
 
+TABLE = "captions.tsv"
+
+
 def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, version: str) -> bytes:
     """Return MSR-VTT's videodatainfo.json for these samples; the same bytes everywhere.
 
@@ -105,11 +108,13 @@ def table(samples: Sequence[Sample], folder: str) -> bytes:
 
 
 def check(path: Path, version: str) -> None:
-    """Refuse a folder that holds another split, or the same one of another size or version."""
+    """Refuse a folder that holds another split, the same one of another size or version, or a table of others."""
     other_splits = [file for file in path.parent.glob("*_videodatainfo.json") if file != path]
     if other_splits or (path.is_file() and _version(path) != version):
         name = other_splits[0].name if other_splits else path.name
         raise UsageError(f"{path.parent} holds other videos ({name}): name a new folder")
+    if not path.is_file() and (path.parent / TABLE).exists():
+        raise UsageError(f"{path.parent} holds a {TABLE} of others: name a new folder")
 
 
 def _version(path: Path) -> Any:
