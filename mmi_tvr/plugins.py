@@ -156,6 +156,8 @@ def explain(error: ValidationError, options_class: type[BaseModel]) -> list[str]
         if problem["type"] == "extra_forbidden":
             known = ", ".join(_fields(options_class, problem["loc"][:-1])) or "none"
             phrases.append(f"unknown option {where!r} (there are: {known})")
+        elif problem["type"] == "missing":
+            phrases.append(f"{where} is missing, and has no default")
         else:
             phrases.append(f"{where or 'options'}: {problem['msg']}, not {problem['input']!r}")
     return phrases

@@ -320,7 +320,7 @@ def checked_top(top: int) -> int:
     if isinstance(top, bool) or not isinstance(top, int | np.integer):
         raise UsageError(f"top is a whole number, not {top!r:.60} ({type(top).__name__})")
     if top < 1:
-        raise UsageError(f"a search returns at least 1 hit, not {top}")
+        raise UsageError(f"top is at least 1 hit, not {top}")
     return int(top)
 
 

@@ -330,7 +330,7 @@ def test_models_and_doctor(shell: Shell) -> None:
         (("search", "a dog", "--library", "nowhere"), 2, "mmi-tvr index"),
         (("search", "  ", "--library", "library"), 2, "empty"),
         (("search", "a dog", "--library", "library", "--top", "0"), 2, "--top"),
-        (("search", "a dog", "--library", "library", "--min-relevance", "7"), 2, "between 0 and 1"),
+        (("search", "a dog", "--library", "library", "--min-relevance", "7"), 2, "--min-relevance"),
         (("search", "a dog", "--library", "library", "--rerank"), 2, "no language model to re-rank with"),
         (("search", "a dog", "--library", "library", "--set", "rerank.depth=0"), 2, "depth"),
         (("index", "no-such-folder", "--library", "library"), 2, "no-such-folder"),

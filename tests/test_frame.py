@@ -41,6 +41,8 @@ def test_unknown_names_and_options_say_what_there_is() -> None:
         plugins.build("keyimages", "best")
     with pytest.raises(UsageError, match=r"unknown option 'cuont'.*count"):
         plugins.options("keyimages", "disparity", {"cuont": 3})
+    with pytest.raises(UsageError, match=r"checkpoint is missing, and has no default"):
+        plugins.options("models", "clip4clip")
     with pytest.raises(UsageError, match="fps") as caught:
         plugins.options("keyimages", "disparity", {"fps": -1, "count": "many"})
     assert "count" in str(caught.value), "all problems stand in one message"

@@ -63,7 +63,7 @@ def test_what_a_model_cannot_do_is_answered_at_once(reader, attempts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"top": 0}, "at least 1 hit, not 0"),
+        ({"top": 0}, "top is at least 1 hit, not 0"),
         ({"top": "3"}, r"top is a whole number, not '3' \(str\)"),
         ({"top": True}, "top is a whole number"),
         ({"top": 2.0}, "top is a whole number"),

@@ -122,7 +122,7 @@ def test_strange_queries(folder, library):
             library.search(text)
     for text in ("red\0", "红色", "\ud83d", "red " * 5000, *COLOURS):
         assert len(library.search(text, top=2)) == 2
-    with pytest.raises(UsageError, match="at least 1 hit"):
+    with pytest.raises(UsageError, match="top is at least 1 hit"):
         library.search("red", top=0)
     with pytest.raises(UsageError, match="between 0 and 1"):
         library.search("red", min_relevance=float("nan"))

@@ -50,8 +50,8 @@ def make(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where it goes; one split per folder")],
     split: Annotated[str, typer.Option(help="train, val, test; or a contrast set: order, direction, ...")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="only the first so many videos")] = None,
-    size: Annotated[int, typer.Option(help="width and height in pixels")] = 96,
-    fps: Annotated[int, typer.Option(help="frames per second")] = 10,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="width and height in pixels, an even number")] = 96,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="frames per second")] = 10,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; default: one per processor")] = None,
 ) -> None:
     """Write videos, their annotation in MSR-VTT's layout, and captions.tsv. Run it again to go on where it stopped."""

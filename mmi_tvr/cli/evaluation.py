@@ -110,7 +110,9 @@ def retrieval(
     ] = None,
     force: ForceOption = False,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
-    max_unreadable: Annotated[float, typer.Option(help="share of videos that may be unreadable")] = MAX_UNREADABLE,
+    max_unreadable: Annotated[
+        float, typer.Option(min=0, max=1, help="share of videos that may be unreadable")
+    ] = MAX_UNREADABLE,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,

@@ -72,7 +72,7 @@ def index(
     describe: Annotated[
         bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
     ] = False,
-    wait: Annotated[float, typer.Option(help="seconds to wait while another process writes")] = 60.0,
+    wait: Annotated[float, typer.Option(min=0, help="seconds to wait while another process writes")] = 60.0,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -126,7 +126,11 @@ def search(
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
     min_relevance: Annotated[
         float | None,
-        typer.Option(help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing",
+        ),
     ] = None,
     min_score: MinScoreOption = None,
     rerank: Annotated[
