@@ -21,7 +21,9 @@ from mmi_tvr.datasets._benchmarks import Annotations, Listing
 from mmi_tvr.datasets._benchmarks.videos import VideoFolder
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.library import Library
+from mmi_tvr.library.scan import Root
 from mmi_tvr.questions import pool
+from mmi_tvr.questions.proposals import question_in
 from mmi_tvr.types import AnswerRequest, Query, Sample, Video, clean_text
 from mmi_tvr.utils.names import SpelledPaths
 from mmi_tvr.utils.textfiles import (
@@ -329,7 +331,21 @@ def test_a_library_knows_what_is_typed_in_another_form(folder: Path, library: Li
         library.index(folder / f"{COMPOSED}s")
 
 
+@pytest.mark.parametrize(("pattern", "name"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_pattern_excludes_names_in_either_form(pattern: str, name: str) -> None:
+    root = Root(Path("/videos"), (f"{pattern}-*.mp4", f"{pattern}/x/*"))
+    assert root.excludes(root.path / "sub" / f"{name}-1.mp4")
+    assert root.excludes(root.path / name / "x" / "y.mp4")
+    assert not root.excludes(root.path / f"{name}.mp4")
+
+
 # Question pools
+
+
+def test_a_proposed_question_is_clean_and_one_line_of_its_reply() -> None:
+    assert question_in(f"Sure!\u2028\n1. Who{INNER_BREAKS[0]}sees the \ud83d {DECOMPOSED}\0?\r\nWhy?") == (
+        f"Who sees the \ufffd {COMPOSED}?"
+    )
 
 
 def test_a_pool_is_cleaned_and_its_lines_are_counted_as_editors_count_them(tmp_path: Path) -> None:
