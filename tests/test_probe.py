@@ -70,7 +70,10 @@ def shown(path: Path) -> int:
 def test_one_bad_file_does_not_stop_the_others(run, tmp_path: Path) -> None:
     good = files.make_video(tmp_path / "a.mp4", seconds=1)
     sound = files.make_sound(tmp_path / "sound.m4a")
-    bad, missing, good_again = run(sound, tmp_path / "missing.mp4", good, code=1)
+    link = tmp_path / "link.mp4"
+    link.symlink_to("nowhere.mp4")
+    bad, missing, good_again, dangling = run(sound, tmp_path / "missing.mp4", good, link, code=1)
+    assert dangling["error"] == "a link that points to nothing"  # as indexing says
     assert bad["error"] == "has sound but no video stream"
     assert [track["kind"] for track in bad["tracks"]] == ["audio"]
     assert (missing["error"], missing["duration"], missing["tracks"]) == ("no such file", None, [])

@@ -28,7 +28,7 @@ def open_container(path: Path) -> InputContainer:
     if path.is_dir():
         raise MediaError(path, "is a folder, not a video file")
     if not path.exists():
-        raise UnreadableFile(path, "no such file")
+        raise UnreadableFile(path, "a link that points to nothing" if path.is_symlink() else "no such file")
     try:
         if not path.is_file():  # opening a pipe would wait for a writer
             raise MediaError(path, "is not a regular file")
