@@ -265,8 +265,8 @@ def test_a_quarantined_file_that_is_written_again_is_tried_again(folder, library
 
 def test_a_model_that_cannot_be_had_says_so_before_anything_is_read(folder, library, monkeypatch):
     progress = RecordedProgress()
-    fresh = Library(library.path, settings=Settings(model=Section(name="clip4clip", checkpoint="no/such")))
-    with pytest.raises(MmiTvrError):
+    settings = Settings(model=Section(name="clip4clip", checkpoint="no/such"))
+    with Library(library.path, settings=settings) as fresh, pytest.raises(MmiTvrError):
         fresh.index(folder, progress=progress)
     assert progress.stages == []
 

