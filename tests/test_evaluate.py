@@ -203,7 +203,7 @@ def test_an_embedder_or_a_list_of_failures_that_does_not_fit_is_refused():
     model = Lookup(samples, queries)
     with pytest.raises(UsageError, match="embed gave 1 result for 2 videos"):
         evaluate_model(model, samples, lambda videos: embeddings[:1])
-    with pytest.raises(UsageError, match=r"1 failures are of no sample, the first: 9.mp4"):
+    with pytest.raises(UsageError, match=r"failures of no sample: 1, the first: 9.mp4"):
         evaluate_model(model, samples, lambda videos: embeddings, failures={"9.mp4": "empty"})
 
 
