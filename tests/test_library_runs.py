@@ -131,6 +131,37 @@ def test_a_disk_that_is_away_is_not_deleted(folder, library, tmp_path):
     assert library.status().videos == 4
 
 
+def test_a_disk_below_an_indexed_folder_is_not_deleted_either(folder, library, tmp_path, monkeypatch):
+    usb, disk = folder / "usb", tmp_path / "disk"
+    colour_video(usb / "cyan.mp4", "cyan")
+    colour_video(disk / "films" / "white.mp4", "white")
+    (folder / "more").symlink_to(disk / "films")
+    stat = Path.stat
+
+    def on_another_device(path, **options):
+        status = stat(path, **options)
+        if path != usb or not (usb / "cyan.mp4").exists():
+            return status
+        return os.stat_result([*status[:2], status.st_dev + 1, *status[3:]])
+
+    monkeypatch.setattr(Path, "stat", on_another_device)
+    assert library.index(folder).added == 6
+    (usb / "cyan.mp4").rename(tmp_path / "cyan.mp4")  # as if it were unmounted
+    disk.rename(tmp_path / "unplugged")
+    report = library.index(folder)
+    assert counts(report) == {"unchanged": 4, "unreadable": 2}
+    assert {path.name for path, _ in report.unreadable} == {"usb", "more"}
+    usb.rmdir()
+    assert counts(library.index(folder)) == {"unchanged": 4, "unreadable": 2}
+    usb.mkdir()
+    (tmp_path / "cyan.mp4").rename(usb / "cyan.mp4")
+    (tmp_path / "unplugged").rename(disk)
+    assert counts(library.index(folder)) == {"unchanged": 6}
+    (folder / "part0" / "red.mp4").unlink()
+    (folder / "part0" / "blue.mp4").unlink()  # part0 is empty, and was never a mount point
+    assert len(library.index(folder).removed) == 2
+
+
 def test_files_that_were_not_read_yet_are_pending(folder, library):
     class Interrupting(RecordedProgress):
         def advance(self, steps=1):

@@ -368,3 +368,11 @@ def test_the_last_of_several_clients_frees_the_database(monkeypatch):
     release.release_server.assert_called_once_with("/x/milvus.db")
     _milvus_client.disconnect(Mock(), "http://x")
     assert release.release_server.call_count == 1
+
+
+def test_milvus_lite_says_where_it_cannot_write(tmp_path, monkeypatch):
+    pytest.importorskip("milvus_lite")
+    (tmp_path / "milvus.db").mkdir()
+    monkeypatch.setattr(_milvus_client.os, "access", lambda path, mode: False)
+    with pytest.raises(MmiTvrError, match="writes where it reads, and cannot write here"):
+        _milvus_client.connect(str(tmp_path / "milvus.db"), 1.0, create=False)

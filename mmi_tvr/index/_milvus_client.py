@@ -39,6 +39,10 @@ def connect(uri: str, timeout: float, create: bool) -> Any:
     if not create and not local.exists():
         raise nothing_there(local)
     local.parent.mkdir(parents=True, exist_ok=True)
+    if local.exists() and not os.access(local, os.W_OK):
+        raise MmiTvrError(
+            f"{local}: Milvus Lite writes where it reads, and cannot write here: copy the library, or use a server"
+        )
     try:
         with _quiet():
             client = pymilvus.MilvusClient(uri)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,25 +25,16 @@ from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
 from ..utils.names import composed, only_fit
 from ..utils.progress import Progress
-from ..utils.wording import counted
 from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
-from .scan import NOT_A_FILE, UNREADABLE, Root, Scan, is_away, owner, real_path, scan
+from .scan import NOT_A_FILE, UNREADABLE, Scan, is_away
+from .survey import survey
 from .turns import TurnTakingModel
 
 FEATURES = "features"
 _UNFINISHED = "changed while it was being read; index it again"
 Tag = Literal["added", "unchanged", "moved", "changed", "copies"]
-
-
-@dataclass(slots=True)
-class Worklist:
-    """What a run works through: the folders that were walked, the files in them, and the files that are missing."""
-
-    roots: list[Root] = field(default_factory=list)
-    scan: Scan = field(default_factory=Scan)
-    vanished: list[Path] = field(default_factory=list)
 
 
 class Indexing:
@@ -67,7 +57,7 @@ class Indexing:
     def run(self, paths: Sequence[Path], exclude: Sequence[str] | None, retry: bool) -> IndexReport:
         """Bring the library up to date with these files and folders (none: all that it knows)."""
         started = time.monotonic()
-        worklist = self.survey(paths, exclude)
+        worklist = survey(self.folder, self.catalogue, paths, exclude, self.progress)
         if worklist.scan.files and self.catalogue.meta("fingerprint") is None:
             self.components.load()  # a model that cannot be had should say so before hours of hashing
         self.reconcile()
@@ -89,79 +79,10 @@ class Indexing:
             removed=tuple(sorted(removed)),
             quarantined=tuple(sorted(unusable.items())),
             unreadable=tuple(sorted(worklist.scan.unreadable.items())),
-            without_videos=tuple(_without_videos(worklist)),
+            without_videos=tuple(worklist.without_videos()),
             embedded=embedded,
             seconds=time.monotonic() - started,
         )
-
-    # Folders -> files
-
-    def survey(self, paths: Sequence[Path], exclude: Sequence[str] | None) -> Worklist:
-        """Walk the folders and stat the files. Roots are remembered; `exclude` replaces their patterns if given."""
-        roots = {root.path: root for root in self.catalogue.roots()}
-        files = self.catalogue.files()
-        targets = [real_path(path) for path in paths]
-        if not targets:
-            single_files = (path for path in files if owner(path, roots) is None)
-            targets = [*roots, *single_files]
-        if not targets:
-            raise UsageError(f"nothing to index: {self.folder} knows no folder yet; name one: mmi-tvr index DIR")
-        worklist, excluded = Worklist(), []
-        for path in targets:
-            if path.is_dir() or path in roots:
-                earlier = roots.get(path, Root(path))
-                roots[path] = earlier if exclude is None else Root(path, tuple(exclude))
-            elif exclude is not None and Root(Path(path.anchor), tuple(exclude)).excludes(path):
-                excluded.append(path)
-            else:
-                self._add_file(path, worklist, catalogued=path in files)
-        if excluded:
-            self.progress.say(f"left out by --exclude: {len(excluded)} of the files that were named")
-            worklist.vanished += [path for path in excluded if path in files]
-        worklist.roots = [root for root in roots.values() if any(root.path.is_relative_to(path) for path in targets)]
-        with self.catalogue.transaction():
-            for root in worklist.roots:
-                self.catalogue.add_root(root)
-        walked = scan(worklist.roots, known=roots, skip=self.folder)
-        worklist.scan.files.update(walked.files)
-        worklist.scan.refused.update(walked.refused)
-        worklist.scan.unreadable.update(walked.unreadable)
-        worklist.scan.others.update(walked.others)
-        worklist.vanished += self._vanished(worklist, roots, files)
-        return worklist
-
-    def _add_file(self, path: Path, worklist: Worklist, catalogued: bool) -> None:
-        """Add a single file, or that it is missing. UsageError where nothing was ever known of it."""
-        try:
-            worklist.scan.add(path)
-        except FileNotFoundError:
-            if not catalogued:
-                raise UsageError(f"{path}: no such file or folder") from None
-            if is_away(path):
-                worklist.scan.unreadable[path] = "its folder is gone or empty; what is known of it is kept"
-            else:
-                worklist.vanished.append(path)
-
-    def _vanished(self, worklist: Worklist, roots: Collection[Path], files: Iterable[Path]) -> list[Path]:
-        """Return the catalogued files of the walked roots that are gone, but for those in unreadable folders.
-
-        A root of which nothing is left counts as unreadable: an unplugged disk looks like this. Whoever means it can
-        remove the folder from the library.
-        """
-        unreadable = worklist.scan.unreadable
-        walked = {root.path for root in worklist.roots}
-        roots_with_files = {owner(path, roots) for path in worklist.scan.files}
-        missing = defaultdict(list)
-        for path in files:
-            root = owner(path, roots)
-            if root in walked and path not in worklist.scan.files:
-                missing[root].append(path)
-        for root, paths in missing.items():
-            if root not in roots_with_files:
-                reason = f"nothing of it is there any more; {counted(len(paths), 'file')} of it stay in the library"
-                unreadable.setdefault(root, reason)
-        candidates = [path for paths in missing.values() for path in paths]
-        return [path for path in candidates if owner(path, unreadable) is None]
 
     # Files -> contents
 
@@ -370,15 +291,6 @@ def _may_come_back(path: Path, reason: str) -> bool:
     Of a link to nothing, the folder that it points into says whether its disk is away.
     """
     return reason != NOT_A_FILE and (not path.is_symlink() or is_away(path))
-
-
-def _without_videos(worklist: Worklist) -> Iterator[tuple[Path, str]]:
-    """Yield the walked folders below which no video is or was, with what they hold."""
-    scanned = worklist.scan
-    for root in sorted(root.path for root in worklist.roots):
-        known = (*scanned.files, *worklist.vanished, *scanned.unreadable)
-        if not any(path.is_relative_to(root) for path in known):
-            yield root, scanned.contents_without_video(root)
 
 
 def _known_spelling(path: Path, known: Collection[Path]) -> Path:

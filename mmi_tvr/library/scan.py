@@ -52,6 +52,7 @@ class Scan:
     files: dict[Path, tuple[int, int]] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)  # files, also in `files` with the stamp UNREADABLE
     unreadable: dict[Path, str] = field(default_factory=dict)  # folders
+    mounts: set[Path] = field(default_factory=set)  # folders below the roots that lie on another disk than their parent
     others: dict[Path, Counter[str]] = field(default_factory=dict)  # of each root: pictures and other files
 
     def add(self, path: Path) -> None:
@@ -87,11 +88,14 @@ class Scan:
 
 
 def is_away(path: Path) -> bool:
-    """Return whether the folder in which a missing file was is gone or empty, as that of an unplugged disk."""
+    """Return whether the folder in which a missing file was is gone or empty, as that of an unplugged disk.
+
+    Of a link, it is the folder that the link points into.
+    """
     try:
-        with os.scandir(path.resolve().parent) as listing:
+        with os.scandir(os.path.dirname(os.path.realpath(path))) as listing:
             return next(listing, None) is None
-    except (OSError, RuntimeError):
+    except OSError:
         return True
 
 
@@ -118,10 +122,10 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
     result = Scan()
     visited: set[tuple[int, int]] = set()  # (device, inode) of folders
     all_roots = {*known, *(root.path for root in roots)}
-    linked: deque[tuple[Path, Root]] = deque()
-    waiting = deque((root.path, root) for root in roots)
+    linked: deque[tuple[Path, Root, int | None]] = deque()  # with the device that the parent lies on
+    waiting: deque[tuple[Path, Root, int | None]] = deque((root.path, root, None) for root in roots)
     while waiting or linked:
-        folder, root = waiting.popleft() if waiting else linked.popleft()
+        folder, root, device_above = waiting.popleft() if waiting else linked.popleft()
         if folder.is_symlink() and owner(folder.resolve(), all_roots) is not None:
             continue
         try:
@@ -129,6 +133,8 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
+            if device_above not in (None, status.st_dev):
+                result.mounts.add(folder)
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
@@ -140,14 +146,13 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
                 continue
             if _is_folder(entry):
                 if entry.is_symlink():
-                    linked.append((path, root))
+                    linked.append((path, root, None))
                 elif path not in all_roots and path != skip:
-                    waiting.append((path, root))
+                    waiting.append((path, root, status.st_dev))
             elif path.suffix.lower() in VIDEO_SUFFIXES:
                 _add_video(result, path)
             else:
-                kind = "picture" if path.suffix.lower() in PICTURE_SUFFIXES else "file"
-                result.others.setdefault(root.path, Counter())[kind] += 1
+                _add_other(result, root.path, path)
     return result
 
 
@@ -165,6 +170,15 @@ def _add_video(result: Scan, path: Path) -> None:
             result.add(path)
     except FileNotFoundError:
         return
+
+
+def _add_other(result: Scan, root: Path, path: Path) -> None:
+    """Count a file that is no video, for its root; a link into a folder that is away counts as unreadable."""
+    if path.is_symlink() and not os.path.exists(path) and is_away(path):
+        result.unreadable[path] = "a link into a folder that is gone or empty; what is known of it is kept"
+        return
+    kind = "picture" if path.suffix.lower() in PICTURE_SUFFIXES else "file"
+    result.others.setdefault(root, Counter())[kind] += 1
 
 
 def _is_transport_stream(path: Path) -> bool:
