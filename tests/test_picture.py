@@ -206,7 +206,7 @@ def test_hues_stay() -> None:
 @pytest.mark.parametrize(
     ("name", "codec", "pixels", "options"),
     [
-        ("a.mp4", "libx265", "yuv420p10le", media.QUIET),
+        ("a.ts", "libx265", "yuv420p10le", media.QUIET),
         ("a.mkv", "libx264", "yuv420p10le", {"qp": "1"}),
         ("b.mkv", "ffv1", "yuv422p10le", {}),
         ("a.mov", "prores_ks", "yuv422p10le", {}),
@@ -247,18 +247,32 @@ def test_any_marks_give_a_picture(pixels: str) -> None:
         assert converter.convert(frame, 8, 8, Orientation()).shape == (8, 8, 3)
 
 
-def test_a_matrix_without_a_conversion_is_the_plain_one_of_the_primaries() -> None:
-    def converted(matrix: int, primaries: int) -> np.ndarray:
-        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24").reformat(format="yuv444p")
-        for plane, value in zip(frame.planes, (120, 90, 180), strict=True):
-            plane.update(bytes([value]) * plane.buffer_size)
-        frame.colorspace, frame.color_primaries = matrix, primaries
-        return Converter().convert(frame, 8, 8, Orientation())[4, 4]
+def converted(matrix: int, primaries: int, full: bool = False, pixels: str = "yuv444p") -> np.ndarray:
+    """The picture of Y 120, Cb 90, Cr 180 (of 8 bits) under these marks."""
+    frame = av.VideoFrame(32, 32, pixels)
+    deep = frame.format.components[0].bits - 8
+    for plane, value in zip(frame.planes, (120, 90, 180), strict=True):
+        values = np.full(plane.buffer_size // (2 if deep else 1), value << deep, np.uint16 if deep else np.uint8)
+        plane.update(values.tobytes())
+    frame.colorspace, frame.color_primaries, frame.color_range = matrix, primaries, 2 if full else 1
+    return Converter().convert(frame, 8, 8, Orientation())[4, 4]
 
+
+def test_a_matrix_without_a_conversion_is_the_plain_one_of_the_primaries() -> None:
     assert converted(10, 9) == pytest.approx(converted(9, 9))
     assert converted(12, 1) == pytest.approx(converted(1, 1))
     assert converted(8, 1) == pytest.approx(converted(2, 1))
-    assert np.abs(converted(1, 1).astype(int) - converted(5, 1)).max() > 5
+
+
+@pytest.mark.parametrize("pixels", ["yuv444p", "yuv444p10le", "yuv444p12le"])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (9, 0.2627, 0.0593)])
+def test_each_frame_has_its_own_matrix_and_range(matrix: int, red: float, blue: float, full: bool, pixels: str) -> None:
+    luma = 120 / 255 if full else (120 - 16) / 219
+    cb, cr = ((value - 128) / (255 if full else 224) for value in (90, 180))
+    r, b = luma + 2 * (1 - red) * cr, luma + 2 * (1 - blue) * cb
+    g = (luma - red * r - blue * b) / (1 - red - blue)
+    assert converted(matrix, 1, full, pixels) == pytest.approx([255 * r, 255 * g, 255 * b], abs=2)
 
 
 # Transparency
