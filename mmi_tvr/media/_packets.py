@@ -213,9 +213,13 @@ class Packets:
             whole = self._ascends()
         else:
             indexed = len(entries) and not self._may_jump
-            if not indexed or not self._seek_to(entries[len(entries) - 1].timestamp, any_frame=True):
-                self.open()
-            census = self._read_through(self._on_clock(self._in_order(), timeline))
+            if indexed and self._seek_to(entries[len(entries) - 1].timestamp, any_frame=True):
+                packets = self._in_order()
+            elif indexed or "matroska" in self.container.format.name:  # it does not stand behind the first packet
+                packets = self.rewind()
+            else:
+                packets = chain([first], self._in_order())
+            census = self._read_through(self._on_clock(packets, timeline))
             whole = not timeline.broken
         if not whole:
             self.distrust()
