@@ -274,7 +274,7 @@ def _joined() -> list[Recipe]:
         ("another program.ts", {}, {"container_options": _PROGRAM}),
     ]
     parts = ((0.0, 0.0, 4.0), (4.0, 50.0, 3.0))
-    doubts = {"again mpeg4 fragments.mp4": 1.0, "again vp8.ogv": 0.2, "ahead mpeg2.mpg": 0.2}
+    doubts = {"again mpeg4 fragments.mp4": 1.0, "again vp8.ogv": 0.2, "ahead mpeg2.mpg": 0.1}
     two = [
         Recipe(name, partial(_join, parts=parts, hows=(first, second)), parts, doubts.get(name, 0.0))
         for name, first, second in table
@@ -380,6 +380,7 @@ def _honest() -> list[Recipe]:
         ("refreshed h264.mp4", refresh),
         ("refreshed h264.ts", refresh),
         ("b-frames.ts", {"b_frames": 4, "gop": 40}),
+        ("mpeg4.ts", MPEG4),
         ("b-frames.flv", {"b_frames": 4}),
         ("b-frames mpeg4.avi", {**MPEG4, "b_frames": 2}),
     ]

@@ -29,10 +29,12 @@ def test_every_second_shows_what_a_player_shows(recipe: Recipe, tmp_path: Path) 
     seconds = [time + 0.03 for time, _ in right] if right[-1][0] > 100 else np.arange(0.03, right[-1][0] + 0.3, 0.13)
     with open_video(path) as video:
         samples = video.sample(5, 64, 32)
+        sparse = video.sample(0.9, 64, 32)  # key frames are taken alone
         exact = video.frames_at(seconds)
         backwards = video.frames_at(seconds[::-5])
         info = video.info
-    for pictures, times in ((samples, samples.times), (exact, seconds), (backwards, seconds[::-5])):
+    looks = [(samples, samples.times), (sparse, sparse.times), (exact, seconds), (backwards, seconds[::-5])]
+    for pictures, times in looks:
         for picture, time in zip(pictures.pixels, times, strict=True):
             _check_picture(shown(picture), float(time), right, recipe.doubt)
     assert info.duration == pytest.approx(right[-1][0] + 1 / FPS, abs=0.3)
@@ -70,6 +72,7 @@ def test_moments_begin_with_the_pictures(tmp_path: Path) -> None:
         (pytest.approx(4.0, abs=0.3), pytest.approx(6.0, abs=0.01)),
     ]
     assert all(shown(image.pixels) == pytest.approx(image.time - 2.0, abs=0.01) for image in images)
+    assert len(sample(Video(path), 2, 64, 32)) == 8  # of four seconds: nothing of the time before
     span = sample(Video(path, 0.5, 3.0), 2, 64, 32)
     assert span.times.min() >= 2.0 - 1e-6
     before = sample(Video(path, 0.5, 1.5), 2, 64, 32)  # nothing to see yet: the first picture
@@ -85,6 +88,13 @@ def test_a_large_file_without_index_is_looked_at_in_places(tmp_path: Path, monke
     assert _numbered(joined) is True
     assert probe(joined).duration == pytest.approx(40, abs=0.1)
     assert shown(frames_at(joined, [30.05]).pixels[0]) == 30.0
+
+
+def test_where_a_decoder_calls_nothing_a_key_frame_decoding_starts_at_the_first_packet(tmp_path: Path) -> None:
+    path = record(tmp_path / "animation.mov", codec="qtrle", b_frames=0, pixels="rgb24")
+    with open_video(path) as video:
+        assert [shown(picture) for picture in video.frames_at([3.05, 1.05]).pixels] == [3.0, 1.0]
+        assert video._reader.packets.trusted  # nothing was read to look for key frames
 
 
 def _numbered(path: Path) -> bool:

@@ -24,6 +24,7 @@ from ._container import is_film
 _COUNTED_FRAMES = 300  # of the track that has most: by then a still or a preview has shown what it is
 _LEAST_FRAMES = 0.25  # of the track that has most
 _LEAST_LENGTH = 0.5  # of the longest track
+_LEAST_PART = 10  # frames of a track that takes its turn in a film
 _READ_WHOLE = 256 << 20  # bytes
 
 
@@ -101,8 +102,9 @@ def _may_take_turns(container: InputContainer) -> bool:
 
 
 def _in_turn(films: Sequence[VideoStream], counts: dict[int, _Count]) -> list[VideoStream]:
-    """The tracks that have frames, in order, where each starts in the file behind the end of the one before."""
-    parts = sorted((film for film in films if counts[film.index].frames), key=lambda film: counts[film.index].first)
+    """The tracks that are no stills, in order, where each starts in the file behind the end of the one before."""
+    parts = [film for film in films if counts[film.index].frames >= _LEAST_PART]
+    parts.sort(key=lambda film: counts[film.index].first)
     if all(counts[later.index].first > counts[earlier.index].last for earlier, later in pairwise(parts)):
         return parts
     return []

@@ -209,8 +209,8 @@ class Packets:
         census, timeline = _Census(), self._timeline()
         if len(self.films) > 1:
             whole = False
-        elif self._may_jump and self.container.size > _READ_WHOLE:
-            whole = self._ascends()
+        elif self.container.size > _READ_WHOLE and self._promised() and (self._may_jump or not len(entries)):
+            whole = not self._may_jump or self._ascends()
         else:
             indexed = len(entries) and not self._may_jump
             if indexed and self._seek_to(entries[len(entries) - 1].timestamp, any_frame=True):

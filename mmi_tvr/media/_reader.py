@@ -135,13 +135,21 @@ class Reader:
                 self._decode_on(packets if packet is None else chain([packet], packets))
                 if goal <= 0:
                     return
+                denied = self._pass_over(target + tolerance)
                 if self._next and self._next[0] <= target + tolerance:
-                    if self._is_start(self._next[1]):
-                        return
-                    if not self._keys_checked:
-                        self._check_keys()
-                        continue
+                    return
+                if denied and packet is not None and packet.is_keyframe and not self._keys_checked:
+                    self._check_keys()
+                    continue
             back = max(1.0, 2 * back)
+
+    def _pass_over(self, until: float) -> bool:
+        """Pass over frames before a second at which decoding may not have started; return whether there were any."""
+        count = 0
+        while self._frames and self._next and self._next[0] <= until and not self._is_start(self._next[1]):
+            self._next = next(self._frames, None)
+            count += 1
+        return count > 0
 
     def _is_start(self, frame: VideoFrame) -> bool:
         """Whether decoding may have started at this frame, by what the decoder says."""

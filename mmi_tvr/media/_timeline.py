@@ -70,8 +70,7 @@ class Timeline:
         progress.latest = max(progress.latest, shown)
         self._now = max(self._now, shown * progress.tick)
         if dts is not None:
-            decoded = dts + progress.offset
-            progress.decoded = decoded if progress.decoded is None else max(progress.decoded, decoded)
+            progress.decoded = dts + progress.offset
         if progress.offset:
             packet.pts = None if pts is None else pts + progress.offset
             packet.dts = None if dts is None else dts + progress.offset
