@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ OPTIONS = {
 _STILL_FORMATS = {"image2", "image2pipe", "ico", "apng_pipe"}  # and every "<format>_pipe"
 _PLAYLIST_FORMATS = {"hls", "dash", "concat", "concatf", "imf", "sdp"}  # they name other files: never followed
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws plain text as pictures
+_HEADER = 1 << 20  # bytes at the start of a file in which FFmpeg finds its header
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -40,7 +42,7 @@ def open_container(path: Path) -> InputContainer:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, av.error.InvalidDataError) and is_scrambled_broadcast(path):
             raise MediaError(path, ENCRYPTED) from error
-        if isinstance(error, OSError) and is_file_system_error(error):
+        if isinstance(error, OSError) and is_file_system_error(error) and not _is_about_bytes(error, path):
             raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
         raise MediaError(path, "is not a media file, or its header is damaged or cut off") from error
     try:
@@ -49,6 +51,17 @@ def open_container(path: Path) -> InputContainer:
         container.close()
         raise
     return container
+
+
+def _is_about_bytes(error: OSError, path: Path) -> bool:
+    """Whether an input/output error is FFmpeg's word for a header that is cut off: the file itself can be read."""
+    if error.errno != errno.EIO or not isinstance(error, av.error.FFmpegError):
+        return False
+    try:
+        with path.open("rb") as file:
+            return bool(file.read(_HEADER))
+    except OSError:
+        return False
 
 
 def is_film(stream: Stream) -> bool:
