@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import sqlite3
 import sys
 import threading
 import time
@@ -181,6 +183,16 @@ def test_a_forked_process_opens_everything_anew(shared):
         stop.set()
         searching.join()
     assert answer(shared.search("red")) == expected
+
+
+def test_an_object_that_nobody_closes_closes_its_files(shared):
+    forgotten = Library(shared.path, model=FakeModel(), relevance=clipped)
+    forgotten.search("red")
+    database = forgotten._reader.catalogue()._db
+    del forgotten
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        database.execute("SELECT 1")
 
 
 def test_a_list_of_queries_is_embedded_together_and_answered_in_order(shared):

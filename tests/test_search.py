@@ -255,6 +255,14 @@ def test_more_candidates_are_fetched_for_more_hits(recording_index, collection):
     assert [limit for _, limit, _ in recording_index.searches] == [50, 50, 60, 400]
 
 
+def test_no_more_candidates_are_fetched_than_there_are(recording_index, collection):
+    recording_index.count = lambda: 83
+    searcher = searcher_of(recording_index, collection, Scoring())
+    for top in (100, 101, 10**30):
+        assert len(searcher.search("anything", top=top)) == 20
+    assert [limit for _, limit, _ in recording_index.searches] == [1000, 83, 83]
+
+
 def test_a_hit_says_what_its_score_is_made_of_and_where_copies_are(recording_index, collection):
     searcher = searcher_of(recording_index, collection, Scoring(moment_weight=0.25), copies=["b.mp4", "c.mp4"])
     result = searcher.search("anything", top=3)

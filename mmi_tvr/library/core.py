@@ -274,7 +274,9 @@ class Library:
     # Parts
 
     def _new_reader(self) -> LibraryReader:
-        return LibraryReader(self.path, self._settings, self._model, self._models, self._calibrate)
+        reader = LibraryReader(self.path, self._settings, self._model, self._models, self._calibrate)
+        self._finalizer = weakref.finalize(self, reader.close)  # of an object that nobody closes
+        return reader
 
     def _components(self, catalogue: Catalogue, model: Model | Section | None) -> Components:
         return Components(self.path, catalogue, self._settings, model, self._models)
@@ -282,6 +284,7 @@ class Library:
     def _renew_after_fork(self) -> None:
         """In a forked process: leave the parent what it has open, and the locks that its threads hold."""
         _inherited.append(self._reader)  # never closed here: the files are the parent's
+        self._finalizer.detach()
         self._models.renew_locks()
         self._reader = self._new_reader()
         self._worker, self._worker_lock = None, threading.Lock()
