@@ -33,6 +33,7 @@ from .types import (
     Query,
     Sample,
     Scoring,
+    Span,
     Variant,
 )
 
@@ -274,6 +275,15 @@ class ModelWithReranking(Protocol):
 
     def rerank_section(self) -> Mapping[str, Any] | None:
         """Return the settings section of re-ranking; None where the defaults hold."""
+        ...
+
+
+@runtime_checkable
+class LocatingModel(Protocol):
+    """A model that may have a head of its own for finding where in a video a query happens."""
+
+    def locate(self, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span] | None:
+        """Return where each of N queries (N, D) happens in a video of its own; None where there is no such head."""
         ...
 
 

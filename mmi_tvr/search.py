@@ -220,7 +220,7 @@ class Searcher:
         if not len(ranking.numbers):
             return []
         relevances = self.calibration.relevance(ranking.scores)
-        spans = locate(np.tile(query, (len(ranking.vectors), 1)), ranking.vectors)
+        spans = locate(self.model, np.tile(query, (len(ranking.vectors), 1)), ranking.vectors)
         hits = []
         for row, vectors in enumerate(ranking.vectors):
             parts = {"video": float(vectors.video @ query), "moment": float((vectors.moments @ query).max())}

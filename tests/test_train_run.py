@@ -18,10 +18,11 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
-from mmi_tvr.encoders import lora
+from mmi_tvr.encoders import hub, lora
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.experiments import component_ablation
+from mmi_tvr.protocols import LocatingModel
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
@@ -157,6 +158,24 @@ def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "skeletons.sqlite").is_file()
     trained = models.make(models.section(str(tmp_path / "run" / "model")), "cpu")
     assert trained.rerank_section() == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
+
+
+def test_a_moment_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_path: Path) -> None:
+    changes = ("train.stages=[{name: moments, steps: 2, weights: {moments: 1.0}}]", "model.moment_head.width=16")
+    settings = load(ROOT / "configs" / "moving_shapes_moments.yaml", (*SMALL, *changes))
+    outcome = run(settings, tmp_path, cache=cache, cpu=True)
+    assert outcome.best is not None
+    bundled = hub.BUNDLED / "moving-shapes"
+    before, after = (load_file(folder / "heads.safetensors") for folder in (bundled, tmp_path / "model"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name].float(), after[name].float()) for name in before)
+    head = load_file(tmp_path / "model" / "moments.safetensors")
+    assert {name.partition(".")[0] for name in head} == {"moments"}
+    model = models.make(models.trained_section(str(tmp_path / "model")), "cpu")
+    assert isinstance(model, LocatingModel)
+    numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert numbers["loss/moments"] == numbers["loss"] > 0
+    assert numbers["validation"] == outcome.best.value
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
 from ._moving_shapes.contrast import PAIRS, ContrastAccuracy, contrast_accuracy, contrast_pairs
 from ._moving_shapes.example import example
 from ._moving_shapes.generate import CONTRASTS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_contrasts
-from ._moving_shapes.moments import caption_moments, event_moments
+from ._moving_shapes.moments import CaptionMoments, EventMoments
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
@@ -123,10 +123,14 @@ class MovingShapes:
         numbered = enumerate(item.group for item in self.items)
         return tuple(tuple(number for number, _ in group) for _, group in groupby(numbered, key=lambda pair: pair[1]))
 
-    def moments(self) -> dict[str, list[DescribedMoment]]:
-        """Return when what the captions say happens: `events`, each described by itself, and whole `captions`."""
+    def moments(self) -> dict[str, Sequence[DescribedMoment]]:
+        """Return when what the captions say happens: `events`, each described by itself, and whole `captions`.
+
+        Decision: of training videos nobody asks of which others a description is true, so that is not looked for.
+        """
         specs, count = self.specs(), self.options.captions
-        return {"events": list(event_moments(specs, count)), "captions": list(caption_moments(specs, count))}
+        events = EventMoments(specs, count, exact=self.options.split != "train")
+        return {"events": events, "captions": CaptionMoments(specs, count)}
 
     def pending(self, limit: int | None = None) -> list[int]:
         """Return the numbers of the samples, among the first `limit`, whose file is not there."""

@@ -116,13 +116,13 @@ def evaluate_moments(
         groups = numbered_groups([samples[moment.sample].video for moment in usable], len(usable))
         given = [alternatives[0] for alternatives in places]
         videos = [readable[place.column] for place in given]
-        outcomes = _outcomes(locate(queries, videos), given)
+        outcomes = _outcomes(locate(model, queries, videos), given)
         sets[name] = _metrics(outcomes, groups)
         whole = [_whole(video) for video in videos]
         baselines[WHOLE][name] = _metrics(_outcomes(whole, given), groups, SPANS)
         baselines[MIDDLE][name] = _metrics(_outcomes(whole, given), groups, (POINTING,))
         first = _first_places(model, gallery, queries, places)
-        searched = _outcomes(locate(queries, [readable[place.column] for place in first]), first)
+        searched = _outcomes(locate(model, queries, [readable[place.column] for place in first]), first)
         right = np.array([place in alternatives for place, alternatives in zip(first, places, strict=True)])
         collection[name] = _metrics(searched * right[:, None], groups)
     return MomentReport(sets, collection, baselines)

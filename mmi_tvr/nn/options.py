@@ -20,3 +20,12 @@ class HeadOptions(BaseOptions):
     layers: int = Field(2, ge=1, description="attention layers of each head module")
     expansion: int = Field(2, ge=1, description="hidden width of the feed-forward parts, in embedding widths")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the heads while training")
+
+
+class MomentHeadOptions(BaseOptions):
+    """Sizes of the moment head."""
+
+    width: int = Field(128, ge=1, description="width of the moment head")
+    layers: int = Field(3, ge=1, description="transformer layers of the moment head")
+    heads: int = Field(4, ge=1, description="attention heads of the moment head; must divide its width")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the moment head while training")

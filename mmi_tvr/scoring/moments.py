@@ -6,13 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..protocols import LocatingModel, Model
 from ..types import Embeddings, FloatArray, Span
 
 
-def locate(queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span]:
-    """Return where each of N queries (N, D) happens in its own one of N videos: the segment of the best key image."""
-    spans = []
-    for query, video in zip(queries, videos, strict=True):
-        start, end, time = (float(second) for second in video.segments[int(np.argmax(video.moments @ query))])
-        spans.append(Span(start, end, time))
-    return spans
+def locate(model: Model, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span]:
+    """Return where each of N queries (N, D) happens in its own one of N videos.
+
+    A model's head for it says where; without one it is the segment of the best key image.
+    """
+    spans = model.locate(queries, videos) if isinstance(model, LocatingModel) else None
+    if spans is not None:
+        return spans
+    return [_best_segment(query, video) for query, video in zip(queries, videos, strict=True)]
+
+
+def _best_segment(query: FloatArray, video: Embeddings) -> Span:
+    start, end, time = (float(second) for second in video.segments[int(np.argmax(video.moments @ query))])
+    return Span(start, end, time)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from ..types import Features
 
 # Every value is a tensor, an array or a list whose first axis is the B pairs of the batch, or a mapping of such values
 # (`chunks` cuts them all). "ids" names the pairs, for people.
@@ -35,6 +37,14 @@ class Trainable(Protocol):
     def loss_terms(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
         """Return the further loss terms of these names, scalars that are means over the batch."""
         ...
+
+
+class BatchModel(Protocol):
+    """A model that makes of texts and features what its network reads (`protocols.TrainableModel.batch`)."""
+
+    def batch(
+        self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]
+    ) -> Mapping[str, Any]: ...
 
 
 class EpochDataLoader(Protocol):

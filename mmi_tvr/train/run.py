@@ -19,6 +19,7 @@ from .. import models, plugins
 from ..config import Section
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
+from ..evaluation.moments import MEAN_IOU, evaluate_moments
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
 from ..features.lazy import StoredFeatures
@@ -26,7 +27,7 @@ from ..protocols import GeneratedDataset, GroupedDataset, KeyImageMethod, Traina
 from ..rerank import skeleton as skeleton_reranking
 from ..rerank import skeleton_options
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
-from ..types import Embeddings, Query, Sample
+from ..types import DescribedMoment, Embeddings, Query, Sample
 from ..utils import distributed
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
@@ -34,6 +35,7 @@ from ..utils.wording import counted
 from . import checkpoint, skeletons
 from .features import shared_features
 from .loop import Outcome, StepReport, Trainer
+from .moments import MomentPairs, moments_of
 from .pairs import PairBatches
 from .plan import say_plan
 from .settings import DataOptions, RunSettings
@@ -45,13 +47,14 @@ _SHOWN = ("loss", "validation")  # of a step's numbers
 
 @dataclass(frozen=True, slots=True)
 class SplitData:
-    """A split's samples and their features, the numbers of those that are usable, and the groups of twins (None: the
-    data set knows none)."""
+    """A split's samples and their features, the numbers of those that are usable, the groups of twins (None: the data
+    set knows none), and when things happen (None: no stage weighs `moments`)."""
 
     samples: Sequence[Sample]
     features: StoredFeatures
     usable: Sequence[int]
     groups: Sequence[Sequence[int]] | None
+    moments: Mapping[str, Sequence[DescribedMoment]] | None
 
 
 def run(
@@ -117,11 +120,13 @@ def _pair_batches(
         batch=settings.data.batch,
         seed=settings.train.seed,
         skeletons=skeletons,
+        moments=None if training.moments is None else MomentPairs(training.moments, training.features, training.usable),
     )
 
 
 class _Validation:
-    """SumR on the validation split."""
+    """SumR on the validation split; where a stage weighs `moments`, plus the mean of the sets' mIoU (decision: both in
+    percent, so that a point of either is worth the same)."""
 
     def __init__(self, model: TrainableModel, split: SplitData) -> None:
         self._model, self._split = model, split
@@ -130,8 +135,14 @@ class _Validation:
         """Return the number; process 0's counts, so the others do not work for it."""
         if distributed.rank() != 0:
             return 0.0
-        report = evaluated(self._model, self._split.samples, self._split.features)
-        return metrics.sum_of_recalls(report.t2v, report.v2t)
+        split = self._split
+        embeddings = embedded(self._model, split.samples, split.features)
+        report = evaluated(self._model, split.samples, embeddings)
+        value = metrics.sum_of_recalls(report.t2v, report.v2t)
+        if split.moments is None:
+            return value
+        moments = evaluate_moments(self._model, split.samples, embeddings, split.moments)
+        return value + sum(numbers.values[MEAN_IOU] for numbers in moments.sets.values()) / len(moments.sets)
 
 
 class _StepLines:
@@ -147,13 +158,21 @@ class _StepLines:
             self._progress.say(f"step {report.step} ({report.stage}): {values}")
 
 
-def evaluated(model: TrainableModel, samples: Sequence[Sample], features: StoredFeatures) -> Report:
-    """Return the model's report on samples whose features are there."""
+def embedded(
+    model: TrainableModel, samples: Sequence[Sample], features: StoredFeatures
+) -> list[Embeddings | MediaError]:
+    """Return the embeddings of samples whose features are there, and for the others why they are not."""
     usable = [number for number in range(len(samples)) if number not in features.failures]
-    embedded = dict(zip(usable, model.embed_videos([features[number] for number in usable]), strict=True))
-    embeddings: list[Embeddings | MediaError] = [
-        features.failures[number] if number in features.failures else embedded[number] for number in range(len(samples))
+    vectors = dict(zip(usable, model.embed_videos([features[number] for number in usable]), strict=True))
+    return [
+        features.failures[number] if number in features.failures else vectors[number] for number in range(len(samples))
     ]
+
+
+def evaluated(
+    model: TrainableModel, samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaError]
+) -> Report:
+    """Return the model's report on embedded samples."""
     captions = [Query(caption) for sample in samples for caption in sample.captions]
     vectors = model.embed_queries(captions)
     return evaluate.evaluate(samples, embeddings, vectors, model.scoring, model=model.name, max_unreadable=1.0)
@@ -182,7 +201,8 @@ def _split_data(
         progress.say(f"left out: {counted(len(failures), 'video')}; the first: {next(iter(failures.values()))}")
     usable = [number for number in range(len(samples)) if number not in failures]
     groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
-    return SplitData(samples, features, usable, groups)
+    moments = moments_of(dataset, section.name) if "moments" in settings.train.terms() else None
+    return SplitData(samples, features, usable, groups, moments)
 
 
 def _key_images(settings: RunSettings) -> KeyImageMethod:

@@ -15,8 +15,8 @@ from pydantic import Field
 from ...encoders import hub
 from ...encoders.options import LlavaOptions
 from ...errors import ModelNotFound, UsageError, one_line
-from ...nn.options import HeadOptions
-from ...types import Embeddings, Features, Pixels, Query, Scoring
+from ...nn.options import HeadOptions, MomentHeadOptions
+from ...types import Embeddings, Features, FloatArray, Pixels, Query, Scoring, Span
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...encoders.towers import LlavaTowers
     from .network import MmiNetwork
 
-HEADS, ADAPTER = "heads.safetensors", "adapter"
+HEADS, MOMENTS, ADAPTER = "heads.safetensors", "moments.safetensors", "adapter"
 _BATCH = 32
 
 
@@ -39,6 +39,9 @@ class Options(TrainedOptions):
     heads: HeadOptions = Field(HeadOptions(), description="temporal and spatial attention")
     lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
     inductive: bool = Field(True, description="use the heads; false: key images are averaged")
+    moment_head: MomentHeadOptions | None = Field(
+        None, description="a head that finds where in a video a query happens; null: the scores of the key images do"
+    )
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
@@ -113,6 +116,7 @@ class Mmi:
 
     def _load(self) -> MmiNetwork:
         from ...encoders import llava
+        from ...nn.moments import MomentHead
         from ...nn.video import VideoHead
         from ...utils.device import resolve
         from .network import MmiNetwork
@@ -126,9 +130,10 @@ class Mmi:
             large.share_vision_tower(self.towers)
         switches = {} if options.inductive else {"temporal": False, "spatial": False}
         head = VideoHead(self.towers.width, options.heads.model_copy(update=switches))
-        network = MmiNetwork(self.towers.width, head, large).to(resolve(self._device))
+        moments = MomentHead(self.towers.width, options.moment_head) if options.moment_head else None
+        network = MmiNetwork(self.towers.width, head, large, moments).to(resolve(self._device))
         if folder:
-            _load_heads(network, folder)
+            _load_heads(network, folder, new_moments=self._trainable)
         return network.eval()
 
     @property
@@ -173,10 +178,24 @@ class Mmi:
         """Return how many characters of a sentence, from its start, CLIP or the language model reads."""
         return max(self.towers.characters_read(text), self.network.characters_read(text))
 
+    def locate(self, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span] | None:
+        """Return where each of N queries (N, D) happens in a video of its own; None without a moment head."""
+        if self.options.moment_head is None:
+            return None
+        import torch
+
+        spans: list[Span] = []
+        for start in range(0, len(videos), _BATCH):
+            with torch.inference_mode():
+                rows = self.network.locate(queries[start : start + _BATCH], videos[start : start + _BATCH])
+            spans += [Span(*row) for row in rows.tolist()]
+        return spans
+
     def vision_fingerprint(self) -> str:
         return self.towers.vision_fingerprint()
 
     def fingerprint(self) -> str:
+        """Hash of all that changes any vector; the moment head changes none, so an index outlives another one."""
         switches = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
         large = None
         if self.options.lvlm:
@@ -217,13 +236,15 @@ class Mmi:
 
         folder.mkdir(parents=True, exist_ok=True)
         network = self.network
-        heads = {
-            name: tensor.contiguous() for name, tensor in network.state_dict().items() if not name.startswith("llava.")
-        }
-        write_atomically(folder / HEADS, save({name: tensor.cpu() for name, tensor in heads.items()}))
+        parts = {HEADS: _head_names(network)} | ({MOMENTS: _moment_names(network)} if network.moments else {})
+        state = network.state_dict()
+        for file, names in parts.items():
+            write_atomically(folder / file, save({name: state[name].contiguous().cpu() for name in names}))
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
         options = self.options.model_dump(mode="json", exclude={"weights"})
+        if self.options.moment_head is None:
+            del options["moment_head"]  # such a folder is as it was before there were any
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 
 
@@ -232,14 +253,29 @@ def _weights(folder: Path) -> list[Path]:
     return [folder / HEADS, *sorted((folder / ADAPTER).glob("*.safetensors"))]
 
 
-def _load_heads(network: MmiNetwork, folder: Path) -> None:
+def _head_names(network: MmiNetwork) -> list[str]:
+    return [name for name in network.state_dict() if not name.startswith(("llava.", "moments."))]
+
+
+def _moment_names(network: MmiNetwork) -> list[str]:
+    return [name for name in network.state_dict() if name.startswith("moments.")]
+
+
+def _load_heads(network: MmiNetwork, folder: Path, new_moments: bool) -> None:
+    """Load the heads of a folder. new_moments: a moment head that the folder has not stays as it is, to be trained."""
+    _load_tensors(network, folder / HEADS, _head_names(network))
+    if network.moments is not None and not (new_moments and not (folder / MOMENTS).is_file()):
+        _load_tensors(network, folder / MOMENTS, _moment_names(network))
+
+
+def _load_tensors(network: MmiNetwork, path: Path, names: Sequence[str]) -> None:
     from safetensors.torch import load_file
 
-    if not (folder / HEADS).is_file():
-        raise ModelNotFound(f"{folder}: no trained heads here ({HEADS} is missing)")
-    tensors = load_file(folder / HEADS)
-    expected = {name for name in network.state_dict() if not name.startswith("llava.")}
-    if wrong := sorted(expected ^ tensors.keys()):
+    folder = path.parent
+    if not path.is_file():
+        raise ModelNotFound(f"{folder}: no trained heads here ({path.name} is missing)")
+    tensors = load_file(path)
+    if wrong := sorted(set(names) ^ tensors.keys()):
         raise ModelNotFound(
             f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
         )

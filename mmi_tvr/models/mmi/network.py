@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from ... import prompt_templates
 from ...encoders.llava import Llava
 from ...nn.losses import IGNORE_INDEX, Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
+from ...nn.moments import MomentHead, best_spans, moment_loss
 from ...nn.pooling import zero_linear
 from ...nn.video import VideoEncoding, VideoHead, one_frame_per_segment
-from ...types import Features
+from ...types import Embeddings, Features
 
 TEXT_PROMPT = "Represent this text in detail: {text}"
 VIDEO_PROMPT = "{images} Represent this video in detail."
@@ -33,15 +35,16 @@ class MmiNetwork(nn.Module):
     h_v = heads(key images) + W_V LVLM_last(key images), h_T = CLIP_text(T) + W_T LVLM_last(T). Decision: W_V and W_T
     start at zero, so that the untrained network is CLIP's mean of key images, and read unit vectors: states of length
     sqrt(d_lm) made the first steps so large that they undid what CLIP knows. `llava` is None where the large model is
-    switched off.
+    switched off, `moments` where no head finds moments.
 
     Module and parameter names are the keys of trained weights: they stay as they are.
     """
 
-    def __init__(self, width: int, head: VideoHead, llava: Llava | None) -> None:
+    def __init__(self, width: int, head: VideoHead, llava: Llava | None, moments: MomentHead | None = None) -> None:
         super().__init__()
         self.head = head
         self.llava = llava
+        self.moments = moments
         self.temperature = Temperature()  # of the masked prediction
         if llava is not None:
             self.text_residual = zero_linear(llava.width, width)  # W_T
@@ -78,11 +81,15 @@ class MmiNetwork(nn.Module):
     # The protocol `Trainable`
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """Return the trained parameters as `lora` (adapter and projector) and `heads` (all others)."""
+        """Return the trained parameters as `lora` (adapter and projector), `moments` (the moment head, where there is
+        one) and `heads` (all others)."""
         groups: dict[str, list[nn.Parameter]] = {"lora": [], "heads": []}
+        if self.moments is not None:
+            groups["moments"] = []
+        prefixes = {"llava": "lora", "moments": "moments"}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                groups["lora" if name.startswith("llava.") else "heads"].append(parameter)
+                groups[prefixes.get(name.partition(".")[0], "heads")].append(parameter)
         return groups
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,8 +97,13 @@ class MmiNetwork(nn.Module):
         return self.texts(batch["clip"], batch["texts"]), self.videos(batch["video"]).video, batch["groups"]
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        """Return `caption` and `masked`, the two halves of L_m; `skeleton`, L_s. L_r is the train room's own."""
-        terms = {"caption": self.caption_loss, "masked": self.masked_loss, "skeleton": self.skeleton_loss}
+        """Return `caption` and `masked`, the two halves of L_m; `skeleton`, L_s; `moments`. L_r is the train room's."""
+        terms = {
+            "caption": self.caption_loss,
+            "masked": self.masked_loss,
+            "skeleton": self.skeleton_loss,
+            "moments": self.moment_loss,
+        }
         return {name: terms[name](batch) for name in names if name in terms}
 
     def caption_loss(self, batch: Mapping[str, Any]) -> Tensor:
@@ -137,6 +149,33 @@ class MmiNetwork(nn.Module):
         pairs = batch["skeletons"]
         yes, no = self.judge_logits(pairs["text"], pairs["video"])
         return skeleton_cross_entropy(yes, no, pairs["match"])
+
+    def moment_loss(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the moment head's loss on batch["moments"]: a batch of its own with "segments", "spans", "events".
+
+        Decision: the vectors of queries and key images are as they are; this term trains the moment head alone, and
+        what a search ranks by stays.
+        """
+        if self.moments is None:
+            raise ValueError("there is no moment head (moment_head: null); leave `moments` out of the stages")
+        moments, mask = batch["moments"], batch["moments"]["video"]["mask"]
+        with torch.no_grad():
+            queries = normalize(self.texts(moments["clip"], moments["texts"]).float(), dim=-1)
+            segments = one_frame_per_segment(mask)
+            images, _, _ = self.head.segments(moments["video"]["image"], segments, mask.shape[1])
+        proposals = self.moments(queries, normalize(images.float(), dim=-1), moments["segments"], mask)
+        return moment_loss(proposals, moments["segments"], mask, moments["spans"], moments["events"])
+
+    def locate(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> Tensor:
+        """Return start, end and best time (B, 3) of queries (B, D) in a video of its own each, in seconds."""
+        assert self.moments is not None
+        device = self.temperature.log_scale.device
+        images = pad_sequence([torch.from_numpy(np.asarray(video.moments)) for video in videos], batch_first=True)
+        segments = pad_sequence([torch.from_numpy(video.segments) for video in videos], batch_first=True)
+        counts = torch.tensor([len(video.segments) for video in videos])
+        mask = (torch.arange(images.shape[1]) < counts[:, None]).to(device)
+        vectors = torch.from_numpy(np.asarray(queries, dtype=np.float32)).to(device)
+        return best_spans(self.moments(vectors, images.float().to(device), segments.float().to(device), mask), mask)
 
     def judge_logits(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the logits (N,) of "yes" and of "no" behind the question of prompts/judge.yaml.
