@@ -22,7 +22,20 @@ from .scoring import relevance
 from .scoring.joint import permutation
 from .scoring.moments import locate
 from .scoring.similarity import Gallery
-from .types import Embeddings, Explanation, Filter, FloatArray, Hit, IdArray, Level, Query, moment_of, row_ids, video_of
+from .types import (
+    Embeddings,
+    Explanation,
+    Filter,
+    FloatArray,
+    Hit,
+    IdArray,
+    Level,
+    Query,
+    Span,
+    moment_of,
+    row_ids,
+    video_of,
+)
 from .utils.reading import MAX_CHARACTERS
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
@@ -176,8 +189,11 @@ class Searcher:
                 best = ranking.first(reranker.depth)
                 ranking = ranking.reordered(reranker.rerank(query, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
+        shown = ranking.first(top)
+        with clock.stage("moments"):
+            spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
         with clock.stage("relevance"):
-            candidates = self._hits(ranking.first(top), vector)
+            candidates = self._hits(shown, vector, spans)
             believed = bool((self.calibration.relevance(best_score) >= self.model.scoring.min_relevance).any())
         if min_relevance is not None:
             hits = tuple(hit for hit in candidates if hit.relevance >= min_relevance)
@@ -215,12 +231,11 @@ class Searcher:
         paths = [entries[number].paths for number in numbers]
         return _Ranking(np.array(numbers, dtype=np.int64), scores, paths, vectors).by_score()
 
-    def _hits(self, ranking: _Ranking, query: FloatArray) -> list[Hit]:
-        """Return one hit a video: its best moment."""
+    def _hits(self, ranking: _Ranking, query: FloatArray, spans: Sequence[Span]) -> list[Hit]:
+        """Return one hit a video: its best moment, which is at these spans."""
         if not len(ranking.numbers):
             return []
         relevances = self.calibration.relevance(ranking.scores)
-        spans = locate(self.model, np.tile(query, (len(ranking.vectors), 1)), ranking.vectors)
         hits = []
         for row, vectors in enumerate(ranking.vectors):
             parts = {"video": float(vectors.video @ query), "moment": float((vectors.moments @ query).max())}

@@ -52,11 +52,11 @@ def proposals(seed: int, mask: Tensor) -> MomentProposals:
 
 def test_the_answer_is_the_mean_of_those_that_agree_with_the_one_that_most_agree_with() -> None:
     _, _, _, mask = videos(0, 60)
-    made = proposals(1, mask)
-    for row, answer in enumerate(best_spans(made, mask).tolist()):
+    proposed = proposals(1, mask)
+    for row, answer in enumerate(best_spans(proposed, mask).tolist()):
         images = [k for k in range(MOST) if mask[row, k]]
-        spans = made.spans[row].tolist()
-        weights = np.exp([float(made.logits[row, k]) for k in images])
+        spans = proposed.spans[row].tolist()
+        weights = np.exp([float(proposed.logits[row, k]) for k in images])
         votes = [sum(w * iou(spans[k], spans[j]) for j, w in zip(images, weights, strict=True)) for k in images]
         winner = images[int(np.argmax(votes))]
         agreeing = [
@@ -70,7 +70,7 @@ def test_the_answer_is_the_mean_of_those_that_agree_with_the_one_that_most_agree
 
 def test_the_loss_is_that_of_its_definition() -> None:
     _, _, segments, mask = videos(2)
-    made, segments = proposals(3, mask), segments.nan_to_num()
+    proposed, segments = proposals(3, mask), segments.nan_to_num()
     events = torch.full((BATCH, 2, 2), torch.nan)
     events[:, 0] = torch.tensor([0.4, 1.1])
     events[::2, 1] = torch.tensor([1.6, 2.4])
@@ -86,20 +86,20 @@ def test_the_loss_is_that_of_its_definition() -> None:
             return [abs(times[k] - sum(stretch) / 2) for stretch in stretches]
 
         right = right or [min(images, key=lambda k: min(distances(k)))]
-        logs = made.logits[row, images].log_softmax(dim=0).tolist()
+        logs = proposed.logits[row, images].log_softmax(dim=0).tolist()
         duration = float(segments[row, images[-1], 1] - segments[row, 0, 0])
         for k in right:
             centre = sum(stretches[int(np.argmin(distances(k)))]) / 2
             truth = [*spans[row].tolist(), centre]
-            error = sum(abs(ours - true) for ours, true in zip(made.spans[row, k].tolist(), truth, strict=True))
+            error = sum(abs(ours - true) for ours, true in zip(proposed.spans[row, k].tolist(), truth, strict=True))
             total += (error / (0.1 * duration) - logs[images.index(k)]) / len(right)
         start, end = (
-            sum(np.exp(log) * float(made.spans[row, k, side]) for k, log in zip(images, logs, strict=True))
+            sum(np.exp(log) * float(proposed.spans[row, k, side]) for k, log in zip(images, logs, strict=True))
             for side in (0, 1)
         )
         true_start, true_end = spans[row].tolist()
         total += 1 - (min(end, true_end) - max(start, true_start)) / (max(end, true_end) - min(start, true_start))
-    assert float(moment_loss(made, segments, mask, spans, events)) == pytest.approx(total / BATCH, rel=1e-4)
+    assert float(moment_loss(proposed, segments, mask, spans, events)) == pytest.approx(total / BATCH, rel=1e-4)
 
 
 def test_a_video_does_not_depend_on_its_batch_or_on_what_stands_in_its_padding() -> None:
