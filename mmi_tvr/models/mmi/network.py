@@ -81,15 +81,11 @@ class MmiNetwork(nn.Module):
     # The protocol `Trainable`
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """Return the trained parameters as `lora` (adapter and projector), `moments` (the moment head, where there is
-        one) and `heads` (all others)."""
+        """Return the trained parameters as `lora` (adapter and projector) and `heads` (all others)."""
         groups: dict[str, list[nn.Parameter]] = {"lora": [], "heads": []}
-        if self.moments is not None:
-            groups["moments"] = []
-        prefixes = {"llava": "lora", "moments": "moments"}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                groups[prefixes.get(name.partition(".")[0], "heads")].append(parameter)
+                groups["lora" if name.startswith("llava.") else "heads"].append(parameter)
         return groups
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
