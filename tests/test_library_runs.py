@@ -14,7 +14,8 @@ from fakes import FakeModel, RecordedProgress, best, colour_video, counts
 from typer import Exit
 
 from mmi_tvr import models
-from mmi_tvr.cli import search as commands
+from mmi_tvr.cli import library as library_commands
+from mmi_tvr.cli import search as search_commands
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import MmiTvrError, UnreadableFile
 from mmi_tvr.features import extract
@@ -298,27 +299,27 @@ def command_line(monkeypatch, capsys):
 
 def test_nothing_indexed_is_told_apart_from_nothing_relevant(folder, tmp_path, command_line):
     library = tmp_path / "library"
-    assert command_line(commands.search, ["red"], library=library)[0] == 3
+    assert command_line(search_commands.search, ["red"], library=library)[0] == 3
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.jpg").touch()
-    code, _, messages = command_line(commands.index, [tmp_path / "pictures"], library=library)
+    code, _, messages = command_line(library_commands.index, [tmp_path / "pictures"], library=library)
     assert code == 0
     assert "holds 1 picture and no video" in messages
-    code, answer, messages = command_line(commands.search, ["red"], library=library)
+    code, answer, messages = command_line(search_commands.search, ["red"], library=library)
     assert (code, answer) == (3, "")
     assert "nothing is indexed yet in" in messages
-    code, answer, _ = command_line(commands.search, ["red"], library=library, as_json=True)
+    code, answer, _ = command_line(search_commands.search, ["red"], library=library, as_json=True)
     document = json.loads(answer)
     assert (code, document["hits"], document["coverage"]) == (3, [], {"searched": 0, "pending": 0, "quarantined": 0})
     (folder / "text.mp4").write_text("no video")
-    command_line(commands.index, [folder], library=library)
-    code, answer, _ = command_line(commands.search, ["red"], library=library, as_json=True, min_relevance=0)
+    command_line(library_commands.index, [folder], library=library)
+    code, answer, _ = command_line(search_commands.search, ["red"], library=library, as_json=True, min_relevance=0)
     document = json.loads(answer)
     assert (code, document["coverage"]) == (0, {"searched": 4, "pending": 0, "quarantined": 1})
     assert [document["hits"][0][name] for name in ("missing", "also_missing")] == [False, []]
-    code, answer, _ = command_line(commands.search, ["red"], library=library, min_relevance=1)
+    code, answer, _ = command_line(search_commands.search, ["red"], library=library, min_relevance=1)
     assert code == 0
     assert "nothing found" in answer
     (folder / "part0" / "red.mp4").unlink()
-    code, answer, _ = command_line(commands.search, ["red"], library=library, min_relevance=0)
+    code, answer, _ = command_line(search_commands.search, ["red"], library=library, min_relevance=0)
     assert "red.mp4  (missing)" in answer

@@ -18,7 +18,7 @@ from test_printable import ODD, is_safe
 from typer.testing import CliRunner, Result
 
 from mmi_tvr import models, report
-from mmi_tvr.cli import _evaluation_output, evaluation, search
+from mmi_tvr.cli import _evaluation_output, evaluation, library, search
 from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.utils import environment, files
 from mmi_tvr.utils.printable import printable
@@ -32,6 +32,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder, self.library = folder, folder / "library"
         self.app = typer.Typer()
+        library.register(self.app)
         search.register(self.app)
         evaluation.register(self.app)
 

@@ -1,4 +1,5 @@
-"""`prompts`: the question pools, listed, edited and checked; commands that need a model are in `selection.py`."""
+"""`prompts`: the question pools, listed, edited and checked; commands that need a model are in `selection.py` and
+`chosen_questions.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from ..questions import selection as question_selection
 from ..questions.pool import Pool, PoolQuestion
 from ..utils.printable import printable
 from ..utils.wording import counted
-from . import selection
+from . import chosen_questions, selection
 from ._console import JsonOption, LibraryOption, ModelOption, out, print_json, say
 from ._pools import (
     AboutOption,
@@ -219,6 +220,7 @@ def check(
 
 
 selection.register(group)  # after the commands above, so that --help lists these last
+chosen_questions.register(group)
 
 
 def _library_files(library: Path) -> list[str | Path]:

@@ -1,4 +1,4 @@
-"""`index`, `search`, `status`, `remove`: a folder of videos that answers sentences."""
+"""`search`: one sentence, and the moments of a library that it describes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rich.text import Text
 
 from .. import config
 from ..errors import LibraryMissing, UsageError
-from ..library import DescribeReport, IndexReport, Library, Status
-from ..report import answer_table, clock_time, key_image_times, search_page, time_range, verdict
+from ..library import Library
+from ..report import answer_table, key_image_times, search_page, time_range, verdict
 from ..search import Coverage, SearchResult
 from ..types import Explanation, Hit
 from ..utils import files
@@ -27,91 +27,24 @@ from ._console import (
     MIN_SCORE_NOTICE,
     NOTHING_INDEXED,
     ConfigOption,
-    DownloadOption,
     ForceOption,
     JsonOption,
     LibraryOption,
     MinScoreOption,
-    ModelOption,
     SetOption,
-    announce,
-    chosen_model,
     fail,
     out,
     print_json,
     say,
-    show_progress,
 )
 from ._pools import say_unread_pools
 
-_SUFFIXES = ".mp4, .mov, .mkv, .avi, .webm, .mts and the like"
-_MAX_NAMED = 20  # files that are listed by name
-_PROBE = "mmi-tvr probe FILE shows what is in one"
 _MAX_STDIN = 1 << 20  # bytes of a query
 _SHOWN_END = 30  # characters of a long query, where its reading ended
 
 
 def register(app: typer.Typer) -> None:
-    for command in (index, search, status, remove):
-        app.command()(command)
-
-
-def index(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="DIR...", help="folders or files; none: all known")
-    ] = None,
-    *,
-    library: LibraryOption,
-    model: ModelOption = None,
-    download: DownloadOption = False,
-    exclude: Annotated[list[str] | None, typer.Option(help="glob of names or paths to skip; may be repeated")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="try quarantined files again")] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="embed everything again, with the model given now")
-    ] = False,
-    describe: Annotated[
-        bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
-    ] = False,
-    wait: Annotated[float, typer.Option(min=0, help="seconds to wait while another process writes")] = 60.0,
-    settings: ConfigOption = None,
-    set_: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make DIR... searchable, or bring the library up to date. Only new and changed files cost work."""
-    options = config.load(settings, set_ or ())
-    described = None
-    with Library(library, settings=options) as opened:
-        former_model = opened.status().model if opened.exists else None
-        with show_progress() as progress:
-            report = opened.index(
-                folders or (),
-                model=chosen_model(model, options, download),
-                exclude=exclude,
-                retry=retry,
-                rebuild=rebuild,
-                wait=wait,
-                progress=progress,
-            )
-        state = opened.status()
-        if state.model != former_model:
-            announce(state.model or "")
-        _say_report(report, state.videos, library)
-        if describe:
-            say_unread_pools(library)
-            with show_progress() as progress:
-                described = opened.describe(wait=wait, progress=progress)
-    if as_json:
-        print_json(_index_document(library, state.model, report, described))
-    if described:
-        say(
-            f"{counted(described.videos, 'video')} described, "
-            f"{counted(described.answers, 'new answer')} in {described.seconds:.1f} s"
-        )
-        for path, reason in described.incomplete[:1]:
-            say(
-                f"[yellow]without all answers: {counted(len(described.incomplete), 'video')}[/], "
-                f"first {escape(str(path))}: {escape(reason)}"
-            )
+    app.command()(search)
 
 
 def search(
@@ -203,133 +136,6 @@ def say_read(result: SearchResult) -> None:
             f"[yellow]only the first {result.characters_read:,} characters of the query were read[/], up to "
             f"{escape(repr(end))}; a sentence or two is what the model was made for"
         )
-
-
-def status(library: LibraryOption, as_json: JsonOption = False) -> None:
-    """Show what is in the library: videos, model, size, quarantined files and why."""
-    with Library(library) as opened:
-        state = opened.status()
-    if as_json:
-        print_json(_status_document(state))
-    else:
-        _print_status(state)
-
-
-def remove(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="files or folders to forget")],
-    library: LibraryOption,
-) -> None:
-    """Forget files, or all below a folder. The files themselves are left alone."""
-    with Library(library) as opened, show_progress() as progress:
-        forgotten = opened.remove(paths, progress=progress)
-    advice = "they come back if a folder that is indexed still holds them: use --exclude then"
-    say(f"forgot {counted(len(forgotten), 'file')}; {advice}")
-
-
-def _status_document(state: Status) -> dict[str, object]:
-    return {
-        "library": str(state.path),
-        "model": state.model,
-        "fingerprint": state.fingerprint,
-        "index": state.index,
-        "videos": state.videos,
-        "key_images": state.moments,
-        "pending": state.pending,
-        "files": state.files,
-        "seconds": state.duration,
-        "bytes": state.size,
-        "folders": [str(root.path) for root in state.roots],
-        "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
-        "writer": state.writer,
-        "rebuilding": state.rebuilding,
-        "writable": state.writable,
-    }
-
-
-def _print_status(state: Status) -> None:
-    duration = clock_time(state.duration)
-    rows = {
-        "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
-        "model": state.model or "none yet",
-        "index": state.index,
-        "videos": f"{state.videos} ({duration} of video, {counted(state.moments, 'key image')}), "
-        f"{counted(state.files, 'file')}",
-        "pending": str(state.pending),
-        "folders": ", ".join(str(root.path) for root in state.roots) or "none",
-        "writing now": state.writer or "nobody",
-    }
-    if not state.writable:
-        rows["read-only"] = "this library can be searched, and cannot be written where it lies"
-    if state.rebuilding is not None:
-        rows["rebuilding"] = (
-            f"{counted(state.rebuilding, 'video')} to go (mmi-tvr index goes on); until then, searches find the old"
-        )
-    for name, value in rows.items():
-        out.print(f"{name:<12} {printable(value)}", markup=False)
-    if state.quarantined:
-        out.print(
-            f"\n{counted(len(state.quarantined), 'file')} set aside (mmi-tvr index --retry tries again, {_PROBE}):"
-        )
-        for path, reason in state.quarantined:
-            out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
-
-
-def _index_document(
-    library: Path, model: str | None, report: IndexReport, described: DescribeReport | None
-) -> dict[str, object]:
-    document: dict[str, object] = {
-        "library": str(library),
-        "model": model,
-        "added": report.added,
-        "unchanged": report.unchanged,
-        "moved": report.moved,
-        "changed": report.changed,
-        "copies": report.copies,
-        "embedded": report.embedded,
-        "removed": [str(path) for path in report.removed],
-        "quarantined": [{"path": str(path), "reason": reason} for path, reason in report.quarantined],
-        "unreadable": [{"path": str(path), "reason": reason} for path, reason in report.unreadable],
-        "without_videos": [{"path": str(path), "reason": reason} for path, reason in report.without_videos],
-        "seconds": report.seconds,
-    }
-    if described:
-        document["described"] = {
-            "videos": described.videos,
-            "answers": described.answers,
-            "incomplete": [{"path": str(path), "reason": reason} for path, reason in described.incomplete],
-            "seconds": described.seconds,
-        }
-    return document
-
-
-def _say_report(report: IndexReport, videos: int, library: Path) -> None:
-    counts = {
-        "added": report.added,
-        "changed": report.changed,
-        "moved": report.moved,
-        "copy" if report.copies == 1 else "copies": report.copies,
-        "unchanged": report.unchanged,
-    }
-    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
-    say(
-        f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; "
-        f"{counted(videos, 'video')} in {escape(str(library))}"
-    )
-    for path in report.removed[:_MAX_NAMED]:
-        say(f"removed: {escape(str(path))} is gone")
-    if len(report.removed) > _MAX_NAMED:
-        say(f"  and {len(report.removed) - _MAX_NAMED} more")
-    for path, contents in report.without_videos:
-        say(f"{escape(printable(path))} {contents}; names of videos end in {_SUFFIXES}")
-    for title, reasons in (("quarantined", report.quarantined), ("not readable", report.unreadable)):
-        if reasons:
-            say(f"[yellow]{len(reasons)} {title}[/]:")
-            for path, reason in reasons[:_MAX_NAMED]:
-                say(f"  {escape(str(path))}: {escape(reason)}")
-            if len(reasons) > _MAX_NAMED:
-                say(f"  and {len(reasons) - _MAX_NAMED} more: mmi-tvr status lists all")
-    if report.quarantined:
-        say(_PROBE)
 
 
 def _say_coverage(coverage: Coverage, library: Path) -> None:
