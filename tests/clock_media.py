@@ -66,10 +66,10 @@ def shown(pixels: np.ndarray) -> float:
 def reference(path: Path) -> list[Frame]:
     """Decode a file from its first packet to its last, in order, and tell the time as a player does.
 
-    0:00 is the start of the container. A frame that falls behind the one before it goes on one frame after that; so
-    does one that comes ten seconds late in a format whose times may jump. Of several tracks the one that has most
-    frames counts; where one begins in the file behind the end of another, they are one. What no decoder takes is passed
-    over.
+    0:00 is the start of the container, but for a format whose times may jump and whose film starts ten seconds later:
+    there that is the start of a later track. A frame that falls behind the one before it goes on one frame after that;
+    so does one that comes ten seconds late in such a format. Of several tracks the one that has most frames counts;
+    where one begins in the file behind the end of another, they are one. What no decoder takes is passed over.
     """
     with av.open(str(path), options={"scan_all_pmts": "1"}) as container:
         may_jump = Flags.ts_discont in Flags(container.format.flags)
@@ -93,6 +93,8 @@ def reference(path: Path) -> list[Frame]:
         frames = [frame for index in order for frame in tracks[index]]
     else:
         frames = max(tracks.values(), key=len)
+    if may_jump and frames[0][0] > 10:
+        frames = [(time - frames[0][0], picture) for time, picture in frames]
     return _going_on(frames, may_jump)
 
 
@@ -183,7 +185,7 @@ def _silence(stream: av.AudioStream, start: float, end: float) -> list[av.Packet
 
 def recipes() -> list[Recipe]:
     """Return all recipes; nothing is written."""
-    return [*_key_frames(), *_tracks(), *_joined(), *_starts(), *_promises(), *_gaps(), *_honest()]
+    return [*_key_frames(), *_tracks(), *_joined(), *_starts(), *_promises(), *_cut(), *_gaps(), *_honest()]
 
 
 PLAIN = {"sc_threshold": "1000000000"}  # no key frames but those of the group's size
@@ -271,7 +273,9 @@ def _joined() -> list[Recipe]:
         ("ahead with sound.ts", {"sound": "aac"}, {"sound": "aac", "clock": 3600.0, "quiet": 3600.0}),
         ("another id.ts", {}, {"container_options": {"mpegts_start_pid": "0x12c"}}),
         ("another id later.ts", {}, {"clock": 4.0, "container_options": {"mpegts_start_pid": "0x12c"}}),
+        ("another id earlier.ts", {"clock": 100.0}, {"container_options": {"mpegts_start_pid": "0x12c"}}),
         ("another program.ts", {}, {"container_options": _PROGRAM}),
+        ("another program earlier.ts", {"clock": 100.0}, {"container_options": _PROGRAM}),
     ]
     parts = ((0.0, 0.0, 4.0), (4.0, 50.0, 3.0))
     doubts = {"again mpeg4 fragments.mp4": 1.0, "again vp8.ogv": 0.2, "ahead mpeg2.mpg": 0.1}
@@ -327,6 +331,14 @@ def _promises() -> list[Recipe]:
     ]
 
 
+def _cut() -> list[Recipe]:
+    """An edit list leaves a second and a half; the rest is still in the file."""
+    return [
+        Recipe(f"cut {name}", partial(_patched, change=_mp4_edit, **how), ((0.0, 0.0, 1.5),))
+        for name, how in (("h264.mp4", {}), ("h264.mov", {"gop": 40}), ("hevc.mp4", HEVC))
+    ]
+
+
 def _patched(path: Path, change: Callable[[bytearray], None], **how: object) -> None:
     content = bytearray(record(path, **how).read_bytes())
     change(content)
@@ -353,6 +365,11 @@ def _mp4_durations(content: bytearray) -> None:
     for box, scale, length in ((b"mvhd", 16, 20), (b"mdhd", 16, 20)):
         at = content.index(box)
         content[at + length : at + length + 4] = content[at + scale : at + scale + 4]
+
+
+def _mp4_edit(content: bytearray) -> None:
+    at = content.index(b"elst") + 12
+    content[at : at + 4] = struct.pack(">I", 1500)  # of a thousand a second
 
 
 def _avi_length(content: bytearray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -88,6 +89,35 @@ def test_a_large_file_without_index_is_looked_at_in_places(tmp_path: Path, monke
     assert _numbered(joined) is True
     assert probe(joined).duration == pytest.approx(40, abs=0.1)
     assert shown(frames_at(joined, [30.05]).pixels[0]) == 30.0
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".ogv"])
+def test_slides_that_come_at_their_own_rate_are_no_jumps(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"slides{suffix}"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libvpx" if suffix == ".ogv" else "libx264", rate=Fraction(1, 20))
+        stream.width, stream.height, stream.pix_fmt = 160, 32, "yuv420p"
+        for number in range(6):
+            frame = av.VideoFrame.from_ndarray(bars(number), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(20)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    pictures = frames_at(path, [20 * number + 5.0 for number in range(5)])
+    assert [shown(picture) for picture in pictures.pixels] == [0, 1, 2, 3, 4]
+    assert pictures.times == pytest.approx([0, 20, 40, 60, 80])
+
+
+def test_a_few_pictures_are_seen_where_the_header_promises_one(tmp_path: Path) -> None:
+    path = record(tmp_path / "few.mpg", seconds=0.3, codec="mpeg2video", b_frames=0)
+    assert [shown(picture) for picture in sample(Video(path), 50, 64, 32).pixels] == [0.0, 0.1, 0.2]
+
+
+def test_the_first_picture_is_the_start_where_the_container_says_nothing(tmp_path: Path) -> None:
+    for name in ("one.mpg", "raw.m2v"):
+        path = record(tmp_path / name, seconds=0.1 if name == "one.mpg" else 1.0, codec="mpeg2video")
+        with open_video(path) as video:
+            assert video.info.start == 0
+            assert video.frames_at([0.0]).times == [0]
 
 
 def test_where_a_decoder_calls_nothing_a_key_frame_decoding_starts_at_the_first_packet(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from av.video.stream import VideoStream
 from ._choice import Choice, choose
 from ._container import open_container
 from ._decoders import decoder_of
-from ._timeline import Timeline
+from ._timeline import PAUSE, Timeline
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 Skip = Literal["DEFAULT", "NONREF", "NONKEY"]  # frames that the decoder leaves out, by FFmpeg's names
@@ -70,6 +70,7 @@ class Packets:
         self._number = 0  # of the next of them
         self.open()
         try:
+            self._origin = self._start_of_container()
             self._census = self._look_behind()
         except BaseException:
             self.close()
@@ -93,7 +94,6 @@ class Packets:
         self.decoders = {film.index: decoder_of(film) for film in self.films}
         self.skip_frames(self._skip)
         self._base = self.film.time_base or Fraction(1, av.time_base)
-        self._origin = self._start_of_container()
 
     def skip_frames(self, which: Skip) -> None:
         """Let the decoder leave out frames of a kind, by FFmpeg's name for it, such as "NONREF"."""
@@ -138,7 +138,7 @@ class Packets:
         Decision: that is what the header promises, unless packets go on behind it, or times start again.
         """
         promised = self._promised() if self._trusted else 0.0
-        late = max(_BROKEN_PROMISE, 2 / self.rate if self.rate else 0.0)
+        late = min(promised, max(_BROKEN_PROMISE, 2 / self.rate if self.rate else 0.0))
         return promised if promised and self._end(self._census) <= promised + late else self._end(self._census)
 
     def measure(self) -> float:
@@ -201,6 +201,8 @@ class Packets:
         """Read from the last entry of the index on, or from the first packet; distrust the file where times break."""
         first = next(self._read(), None)
         self._first = _identity(first)
+        if first is not None and self.container.start_time is None and self.film.start_time is None:
+            self._origin = _stamp(first) or 0
         if "matroska" in self.container.format.name and self.container.duration:
             self._seek(self.container.duration / av.time_base)  # Matroska reads its index at the first seek only
         entries = self.film.index_entries
@@ -244,7 +246,9 @@ class Packets:
             stamp = _stamp(packet)
             time = 0.0 if stamp is None else max(0.0, (stamp - self._origin) * tick)
             census.times.append(time)
-            census.end = max(census.end, time + (packet.duration * tick if packet.duration else frame_length))
+            if not packet.is_discard:  # those are decoded for others, or cut off by an edit list: never shown
+                length = packet.duration * tick if packet.duration else frame_length
+                census.end = max(census.end, time + length)
             if packet.is_keyframe:
                 census.keys.append(number)
         return census
@@ -360,8 +364,26 @@ class Packets:
             return first_picture or 0
         ticks = round(Fraction(start, av.time_base) / self._base)
         # The container's start is in whole microseconds; where the film is what starts, its stamp is more precise.
-        same = first_picture is not None and abs(float((first_picture - ticks) * self._base)) < 2e-6
-        return first_picture if first_picture is not None and same else ticks
+        late = 0.0 if first_picture is None else float((first_picture - ticks) * self._base)
+        if first_picture is not None and self._may_jump and late > PAUSE:
+            return self._start_in_order(first_picture)
+        return first_picture if first_picture is not None and abs(late) < 2e-6 else ticks
+
+    def _start_in_order(self, first_picture: int) -> int:
+        """The earliest time stamp up to the film's first packet: tracks that come later may have earlier ones."""
+        earliest = first_picture
+        try:
+            for packet in self.container.demux():
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is not None and packet.time_base is not None:
+                    earliest = min(earliest, round(stamp * packet.time_base / self._base))
+                if packet.stream_index == self.film.index:
+                    break
+        except (av.error.FFmpegError, IndexError):  # what is damaged counts as far as it can be read
+            pass
+        self.container.close()
+        self.open()
+        return earliest
 
     def _pts(self, seconds: float) -> int:
         return self._origin + int(seconds / float(self._base) + 1e-3)  # a time made from a timestamp finds it again

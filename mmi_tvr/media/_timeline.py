@@ -6,7 +6,7 @@ hours. A player goes on; so does this clock. Decisions:
 - Times start again where a key frame comes up before a picture that was there already, and its decoding time falls,
   too; or where any packet falls back by more than reordering can explain. B-frames fall back in presentation alone.
 - In formats whose times may jump (MPEG-TS, MPEG-PS, Ogg ...) nothing for ten seconds, on no track, is a jump, as in
-  FFmpeg; elsewhere (MP4, Matroska) it is a picture that stays.
+  FFmpeg, but for slides that come more rarely by their rate; elsewhere (MP4, Matroska) it is a picture that stays.
 - The wrap of a 33-bit clock is undone by FFmpeg; where it is not, it is one more jump.
 - Behind a jump times go on one frame after the last.
 """
@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 
 _TOLERANCE = 0.05  # seconds: what a key frame may lie before the picture before it
 _REORDERING = 8  # frames, and at least half a second: a packet that falls back further starts a new part
-_PAUSE = 10.0  # seconds without any packet: a jump ahead
+PAUSE = 10.0  # seconds, and eight frames, without any packet: a jump ahead
 _FRAME = 0.04  # seconds, where the rate is unknown
 _LONGEST_FRAME = 1.0  # seconds
 
@@ -55,7 +55,7 @@ class Timeline:
         if shown is None:
             return
         progress = self._progress.get(packet.stream_index) or self._start(packet.stream)
-        if self._may_jump and pts is not None and dts is not None and (pts - dts) * progress.tick > _PAUSE:
+        if self._may_jump and pts is not None and dts is not None and pts - dts > _pause(packet, progress):
             # MPEG-PS: the last picture of a part got the time of the next part.
             pts = shown = dts + round(_stay(packet, progress) / progress.tick)
             packet.pts = pts
@@ -89,7 +89,7 @@ class Timeline:
         """Whether the times start again, or jump, at this packet."""
         assert progress.latest is not None
         if shown > progress.latest:
-            return self._may_jump and shown * progress.tick - self._now > _PAUSE
+            return self._may_jump and shown - self._now / progress.tick > _pause(packet, progress)
         behind = (progress.latest - shown) * progress.tick
         if behind <= _TOLERANCE:
             return False
@@ -98,6 +98,11 @@ class Timeline:
         if progress.decoded is None or packet.dts + progress.offset >= progress.decoded:  # reordering
             return False
         return packet.is_keyframe or behind > max(0.5, _REORDERING * _stay(packet, progress))
+
+
+def _pause(packet: Packet[Stream], progress: _Progress) -> float:
+    """After how many ticks without any packet times have jumped: later than slides at their own rate come."""
+    return max(PAUSE / progress.tick, _REORDERING * (packet.duration or 0))
 
 
 def _stay(packet: Packet[Stream], progress: _Progress) -> float:
