@@ -190,11 +190,9 @@ def test_a_search_takes_the_span_of_the_head_where_there_is_one() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model with a moment head of random weights."""
+    """The bundled model as training writes it, with its moment head."""
     folder = tmp_path_factory.mktemp("trained")
-    options = {"weights": "moving-shapes", "moment_head": SMALL.model_dump()}
-    model = mmi.trainable(mmi.Options(**options), device="cpu")
-    model.save(folder)
+    mmi.trainable(mmi.Options(weights="moving-shapes"), device="cpu").save(folder)
     return folder
 
 
@@ -218,4 +216,9 @@ def test_a_head_travels_in_a_file_of_its_own_and_changes_no_vector(trained: Path
     broken = mmi.build(mmi.Options(weights=str(trained)), device="cpu")
     with pytest.raises(ModelNotFound, match=r"moments\.safetensors is missing"):
         broken.locate(vectors[:1], [video])
+    new = mmi.trainable(mmi.Options(weights=str(trained)), device="cpu")  # one that has yet to be trained
+    assert new.locate(vectors[:1], [video]) is not None
+    other_size = mmi.build(mmi.Options(weights="moving-shapes", moment_head={"width": 16}), device="cpu")
+    with pytest.raises(ModelNotFound, match="of another size"):
+        other_size.locate(vectors[:1], [video])
     (tmp_path / "elsewhere").rename(trained / mmi.MOMENTS)
