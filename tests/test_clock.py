@@ -91,6 +91,31 @@ def test_a_large_file_without_index_is_looked_at_in_places(tmp_path: Path, monke
     assert shown(frames_at(joined, [30.05]).pixels[0]) == 30.0
 
 
+def test_each_frame_of_av1_is_found_after_sampling_left_some_out(tmp_path: Path) -> None:
+    path = tmp_path / "av1.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libsvtav1", rate=FPS, options={"preset": "8", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = 320, 64, "yuv420p"
+        stream.codec_context.gop_size = 20
+        for number in range(40):
+            frame = av.VideoFrame.from_ndarray(bars(number / FPS, scale=2), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    seconds, right = zip(*reference(path), strict=True)
+    with open_video(path) as video:
+        sampled = video.sample(5, 64, 32)
+        pictures = video.frames_at(seconds).pixels
+        again = video.sample(5, 64, 32)
+        video._reader.packets.distrust()
+        numbered = video.frames_at(seconds).pixels
+    assert [shown(picture) for picture in pictures] == list(right)
+    assert [shown(picture) for picture in numbered] == list(right)
+    assert right == pytest.approx(seconds)
+    assert [shown(picture) for picture in sampled.pixels] == pytest.approx(sampled.times)
+    assert np.array_equal(again.times, sampled.times)
+
+
 @pytest.mark.parametrize("suffix", [".ts", ".ogv"])
 def test_slides_that_come_at_their_own_rate_are_no_jumps(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"slides{suffix}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from fractions import Fraction
 from itertools import product
 from math import cos, radians, sin
 from pathlib import Path
@@ -13,6 +15,7 @@ import picture_media as media
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mmi_tvr.media import _colour
 from mmi_tvr.media._picture import Converter, Orientation, bounded, fitted, from_matrix, padded
@@ -106,6 +109,24 @@ def assert_alike(picture: np.ndarray, expected: np.ndarray, most: float = 6.0) -
 
 
 # Sizes that change midway
+
+
+@pytest.mark.parametrize(("orientation", "rotation"), [(1, 0), (6, 270), (3, 180)])
+def test_frames_may_carry_what_pyav_has_no_name_for(tmp_path: Path, orientation: int, rotation: int) -> None:
+    """Cameras write EXIF into each frame of Motion JPEG."""
+    path = tmp_path / "camera.avi"
+    content, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(QUARTERS).save(content, "JPEG", exif=exif)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for number in range(3):
+            packet = av.Packet(content.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 10)
+            output.mux(packet)
+    picture = frames_at(path, [0.15]).pixels[0]
+    assert np.abs(picture.astype(int) - np.rot90(QUARTERS, rotation // 90)).mean() < 12
 
 
 @pytest.mark.parametrize(

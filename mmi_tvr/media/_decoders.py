@@ -11,6 +11,13 @@ from av.video.stream import VideoStream
 
 # FFmpeg's own decoders of these leave out the transparency that WebM puts beside each frame.
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# These look at what they shall leave out when they are opened only.
+_SKIP_AS_OPENED = {"libdav1d"}
+
+
+def may_change_skip(decoder: VideoCodecContext) -> bool:
+    """Return whether a decoder obeys when other frames than before shall be left out."""
+    return not decoder.is_open or decoder.codec.name not in _SKIP_AS_OPENED
 
 
 def decoder_of(film: VideoStream) -> VideoCodecContext:

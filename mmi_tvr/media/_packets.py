@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 
 from ._choice import Choice, choose
 from ._container import open_container
-from ._decoders import decoder_of
+from ._decoders import decoder_of, may_change_skip
 from ._timeline import PAUSE, Timeline
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
@@ -96,10 +96,16 @@ class Packets:
         self._base = self.film.time_base or Fraction(1, av.time_base)
 
     def skip_frames(self, which: Skip) -> None:
-        """Let the decoder leave out frames of a kind, by FFmpeg's name for it, such as "NONREF"."""
+        """Let the decoder leave out frames of a kind, by FFmpeg's name for it; decoding has to start anew."""
+        restart = which != self._skip and not all(map(may_change_skip, self.decoders.values()))
         self._skip = which
         for decoder in self.decoders.values():
             decoder.skip_frame = which
+        if restart and self._trusted:
+            self.container.close()
+            self.open()
+        elif restart:
+            self.rewind()
 
     @property
     def skip(self) -> Skip:

@@ -41,8 +41,14 @@ class Orientation:
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Return the orientation that a frame's display matrix asks for, from its container or its bitstream."""
-    side_data = cast("Mapping[Type, Buffer]", frame.side_data)  # PyAV's own annotation names one kind alone
+    """Return the orientation that a frame's display matrix asks for, from its container or its bitstream.
+
+    Where a frame has data beside it that PyAV does not know (EXIF, several views), PyAV tells the rotation alone.
+    """
+    try:
+        side_data = cast("Mapping[Type, Buffer]", frame.side_data)  # PyAV's own annotation names one kind alone
+    except ValueError:
+        return Orientation(_quarter_turns(frame.rotation))
     matrix = side_data.get(Type.DISPLAYMATRIX)
     return from_matrix(struct.unpack("=9i", bytes(matrix))) if matrix else Orientation()
 
@@ -64,9 +70,13 @@ def from_matrix(matrix: tuple[int, ...]) -> Orientation:
     if mirrored:
         a, b = -a, -b
     # What of the matrix is rotation: clockwise, because y points down.
-    degrees = -math.degrees(math.atan2(b - c, a + d))
+    return Orientation(_quarter_turns(-math.degrees(math.atan2(b - c, a + d))), mirrored)
+
+
+def _quarter_turns(degrees: float) -> int:
+    """The nearest of 0, 90, 180 and 270 degrees, of two the smaller turn."""
     turns = math.copysign(math.ceil(abs(degrees) / 90 - 0.5 - 1e-9), degrees)
-    return Orientation(int(turns) * 90 % 360, mirrored)
+    return int(turns) * 90 % 360
 
 
 def displayed_size(frame: VideoFrame, aspect: float, orientation: Orientation) -> tuple[int, int]:
