@@ -68,11 +68,18 @@ def test_the_answer_is_the_mean_of_those_that_agree_with_the_one_that_most_agree
         assert answer == pytest.approx([start, end, min(max(time, start), end)], abs=1e-4)
 
 
+def test_proposals_without_a_length_are_a_time() -> None:
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    spans = torch.tensor([[[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [4.0, 4.0, 4.0]]])
+    answer = best_spans(MomentProposals(torch.tensor([[5.0, 0.0, 0.0]]), spans), mask)
+    assert answer.tolist() == [[1.0, 1.0, 1.0]]
+
+
 def test_the_loss_is_that_of_its_definition() -> None:
     _, _, segments, mask = videos(2)
     proposed, segments = proposals(3, mask), segments.nan_to_num()
     events = torch.full((BATCH, 2, 2), torch.nan)
-    events[:, 0] = torch.tensor([0.4, 1.1])
+    events[:, 0] = torch.tensor([0.0, 1.1])  # at 0 stands what is padding, too
     events[::2, 1] = torch.tensor([1.6, 2.4])
     spans = torch.stack([events[:, 0, 0], events[..., 1].nan_to_num(-1).amax(dim=1)], dim=1)
     total = 0.0

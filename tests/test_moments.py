@@ -17,7 +17,7 @@ from mmi_tvr.datasets._moving_shapes.captions import captions
 from mmi_tvr.datasets._moving_shapes.moments import EventMoments, single_event
 from mmi_tvr.datasets._moving_shapes.world import Event, Spec, Thing, describes
 from mmi_tvr.errors import MediaError, MetricsError, UsageError
-from mmi_tvr.evaluation.bootstrap import bootstrap_means
+from mmi_tvr.evaluation.bootstrap import bootstrap_means, group_draws
 from mmi_tvr.evaluation.moments import MIDDLE, NAMES, WHOLE, MomentMetrics, evaluate_moments
 from mmi_tvr.protocols import MomentDataset
 from mmi_tvr.scoring.moments import locate
@@ -103,6 +103,7 @@ def test_a_run_ends_at_the_first_key_image_that_is_clearly_worse() -> None:
     assert span(0.1, 0.91, 1.0, 0.92, 0.5, 0.95) == (1.0, 4.0, 2.5)  # a tenth of the range: 0.09
     assert span(0.3) == (0.0, 1.0, 0.5)
     assert span(0.3, 0.3, 0.3) == (0.0, 3.0, 0.5)  # a still video is the same everywhere
+    assert span(0.3, 0.3 - 1e-7, 0.3) == (0.0, 3.0, 0.5)  # whatever the last bits say
     assert span(1.0, 0.0, 0.0) == (0.0, 1.0, 0.5)
     assert span(0.0, 0.0, 1.0) == (2.0, 3.0, 2.5)
 
@@ -157,8 +158,9 @@ def measured(span: tuple[float, float], copies: int = 1, **changes: object) -> t
 
 
 def test_an_iou_of_exactly_the_threshold_reaches_it_and_an_event_ends_where_it_says() -> None:
-    exact, _ = measured((2.0, 2.0 + 2 * 0.7))  # in binary the ratio is below 0.7
-    assert exact.values["R1@0.7"] == 100.0
+    assert (2.8 - 2.2) / 2.0 < 0.3  # in binary
+    assert measured((2.2, 2.8))[0].values["R1@0.3"] == 100.0
+    assert measured((2.4, 5.2))[0].values["R1@0.5"] == 100.0
     assert measured((2.0, 6.0))[0].values == pytest.approx(
         {"pointing": 100, "R1@0.3": 100, "R1@0.5": 100, "R1@0.7": 0, "mIoU": 50}
     )
@@ -190,6 +192,14 @@ def test_means_are_drawn_by_whole_groups() -> None:
     together = np.diff(bootstrap_means(values, np.repeat(np.arange(30), 8)), axis=0)
     alone = np.diff(bootstrap_means(values, np.arange(240)), axis=0)
     assert together > 2 * alone
+    uneven = np.array([0, 0, 0, 0, 0, 1, 2, 2, 3, 3])
+    expected = [
+        sum(weights[group] * value for group, value in zip(uneven, values[:80:8, 0], strict=True))
+        / weights[uneven].sum()
+        for weights in np.concatenate(list(group_draws(4, 1000, 0, 1000)))
+    ]
+    ends = bootstrap_means(values[:80:8], uneven)[:, 0]
+    assert ends == pytest.approx(np.percentile(expected, [2.5, 97.5]))
     once = bootstrap_means(values[::8], np.arange(30))
     assert np.allclose(once, bootstrap_means(values, np.repeat(np.arange(30), 8)))
 

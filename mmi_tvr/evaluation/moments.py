@@ -122,9 +122,8 @@ def evaluate_moments(
         baselines[WHOLE][name] = _metrics(_outcomes(whole, given), groups, SPANS)
         baselines[MIDDLE][name] = _metrics(_outcomes(whole, given), groups, (POINTING,))
         first = _first_places(model, gallery, queries, places)
-        searched = _outcomes(locate(model, queries, [readable[place.column] for place in first]), first)
-        right = np.array([place in alternatives for place, alternatives in zip(first, places, strict=True)])
-        collection[name] = _metrics(searched * right[:, None], groups)
+        searched = locate(model, queries, [readable[place.column] for place in first])
+        collection[name] = _metrics(_outcomes(searched, first), groups)
     return MomentReport(sets, collection, baselines)
 
 
@@ -161,7 +160,7 @@ def _places(moment: DescribedMoment, columns: Mapping[int, int]) -> list[_Place]
 def _first_places(
     model: Model, gallery: Gallery, queries: FloatArray, places: Sequence[Sequence[_Place]]
 ) -> list[_Place]:
-    """Return for each query the place in the first video of a search; where that is wrong, one with no span.
+    """Return for each query the place in the first video of a search; where that is wrong, one that nothing hits.
 
     A wrong video that ties with the best right one is ahead of it (as in `metrics`).
     """
