@@ -51,9 +51,9 @@ def proposals(seed: int, mask: Tensor) -> MomentProposals:
 
 
 def test_the_answer_is_the_mean_of_those_that_agree_with_the_one_that_most_agree_with() -> None:
-    _, _, _, mask = videos(0, 60)
+    _, _, segments, mask = videos(0, 60)
     proposed = proposals(1, mask)
-    for row, answer in enumerate(best_spans(proposed, mask).tolist()):
+    for row, answer in enumerate(best_spans(proposed, segments, mask).tolist()):
         images = [k for k in range(MOST) if mask[row, k]]
         spans = proposed.spans[row].tolist()
         weights = np.exp([float(proposed.logits[row, k]) for k in images])
@@ -65,14 +65,23 @@ def test_the_answer_is_the_mean_of_those_that_agree_with_the_one_that_most_agree
         total = sum(w for _, w in agreeing)
         start, end = (sum(w * spans[k][side] for k, w in agreeing) / total for side in (0, 1))
         time = spans[max(agreeing, key=lambda pair: pair[1])[0]][2]
+        video = float(segments[row, 0, 0]), float(segments[row, images[-1], 1])
+        start, end = (min(max(bound, video[0]), video[1]) for bound in (start, end))
         assert answer == pytest.approx([start, end, min(max(time, start), end)], abs=1e-4)
 
 
 def test_proposals_without_a_length_are_a_time() -> None:
     mask = torch.ones(1, 3, dtype=torch.bool)
     spans = torch.tensor([[[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [4.0, 4.0, 4.0]]])
-    answer = best_spans(MomentProposals(torch.tensor([[5.0, 0.0, 0.0]]), spans), mask)
+    segments = torch.tensor([[[0.0, 1.0, 0.5], [1.0, 2.0, 1.5], [2.0, 5.0, 3.0]]])
+    answer = best_spans(MomentProposals(torch.tensor([[5.0, 0.0, 0.0]]), spans), segments, mask)
     assert answer.tolist() == [[1.0, 1.0, 1.0]]
+    outside = spans + torch.tensor([-3.0, 30.0, -9.0])
+    answer = best_spans(MomentProposals(torch.zeros(1, 3), outside), segments, mask)
+    assert answer.tolist() == [[0.0, 5.0, 0.0]]
+    backwards = spans + torch.tensor([2.0, 0.0, 0.0])
+    answer = best_spans(MomentProposals(torch.tensor([[5.0, 0.0, 0.0]]), backwards), segments, mask)
+    assert answer.tolist() == [[1.0, 3.0, 1.0]]
 
 
 def test_the_loss_is_that_of_its_definition() -> None:
@@ -114,10 +123,10 @@ def test_a_video_does_not_depend_on_its_batch_or_on_what_stands_in_its_padding()
     head = MomentHead(WIDTH, SMALL).eval()
     queries, images, segments, mask = videos(4)
     with torch.no_grad():
-        together = best_spans(head(queries, images, segments, mask), mask)
+        together = best_spans(head(queries, images, segments, mask), segments, mask)
         for row, count in enumerate(mask.sum(dim=1).tolist()):
             part = images[row : row + 1, :count], segments[row : row + 1, :count], mask[row : row + 1, :count]
-            alone = best_spans(head(queries[row : row + 1], *part), part[2])
+            alone = best_spans(head(queries[row : row + 1], *part), part[1], part[2])
             torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-4)
 
 
@@ -143,7 +152,7 @@ def test_it_learns_which_key_image_and_when() -> None:
         optimizer.step()
     inputs, spans = example(1000)
     with torch.no_grad():
-        answers = best_spans(head(*inputs), inputs[3]).tolist()
+        answers = best_spans(head(*inputs), inputs[2], inputs[3]).tolist()
     assert np.mean([iou(answer, span) for answer, span in zip(answers, spans.tolist(), strict=True)]) > 0.7
     assert (
         np.mean([span[0] <= answer[2] <= span[1] for answer, span in zip(answers, spans.tolist(), strict=True)]) > 0.8

@@ -90,8 +90,11 @@ class MomentHead(nn.Module):
         return MomentProposals(logits.masked_fill(~mask, lowest), spans)
 
 
-def best_spans(proposals: MomentProposals, mask: Tensor) -> Tensor:
-    """Return one span (B, 3) a query from its proposals: start, end and best time, in seconds."""
+def best_spans(proposals: MomentProposals, segments: Tensor, mask: Tensor) -> Tensor:
+    """Return one span (B, 3) a query from its proposals: start, end and best time, in seconds, inside the video.
+
+    segments and mask: as in `MomentHead.forward`.
+    """
     weights = masked_softmax(proposals.logits, mask)  # (B, K)
     bounds = proposals.spans[..., :2]
     agreement = overlap(bounds[:, :, None], bounds[:, None])  # (B, K, K)
@@ -101,7 +104,8 @@ def best_spans(proposals: MomentProposals, mask: Tensor) -> Tensor:
     agreeing[torch.arange(len(winner)), winner] = True  # also where its span has no length
     weights = weights * agreeing
     shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    span = (shares[..., None] * bounds).sum(dim=1)
+    video = torch.stack([segments[:, 0, 0], zero_padding(segments, mask)[..., 1].amax(dim=1)], dim=1)  # (B, 2)
+    span = (shares[..., None] * bounds).sum(dim=1).clamp(video[:, :1], video[:, 1:]).sort(dim=1).values
     time = proposals.spans[torch.arange(len(winner)), weights.argmax(dim=1), 2]
     return torch.cat([span, time.clamp(span[:, 0], span[:, 1])[:, None]], dim=1)
 

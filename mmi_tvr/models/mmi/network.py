@@ -171,7 +171,8 @@ class MmiNetwork(nn.Module):
         counts = torch.tensor([len(video.segments) for video in videos])
         mask = (torch.arange(images.shape[1]) < counts[:, None]).to(device)
         vectors = torch.from_numpy(np.asarray(queries, dtype=np.float32)).to(device)
-        return best_spans(self.moments(vectors, images.float().to(device), segments.float().to(device), mask), mask)
+        images, segments = images.float().to(device), segments.float().to(device)
+        return best_spans(self.moments(vectors, images, segments, mask), segments, mask)
 
     def judge_logits(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the logits (N,) of "yes" and of "no" behind the question of prompts/judge.yaml.
