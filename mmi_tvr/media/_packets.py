@@ -395,7 +395,7 @@ class Packets:
         return self._origin + int(seconds / float(self._base) + 1e-3)  # a time made from a timestamp finds it again
 
     def _seconds(self, pts: int) -> float:
-        return float((pts - self._origin) * self._base)
+        return (pts - self._origin) * self._base.numerator / self._base.denominator
 
 
 def _stamp(item: VideoFrame | VideoPacket) -> int | None:
