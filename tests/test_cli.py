@@ -320,14 +320,14 @@ def test_models_and_doctor(shell: Shell) -> None:
     assert checks["torch"]["ok"]
     assert checks["devices"]["ok"]
     assert all(name in checks["extra train"]["detail"] for name in ("accelerate", "bitsandbytes", "datasets"))
-    assert "--download" in checks["model clip4clip"]["detail"]
+    assert "models get recommended" in checks["model clip4clip"]["detail"]
     assert "torch" in shell("doctor").stdout
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("search", "a dog", "--library", "nowhere"), 2, "mmi-tvr index"),
+        (("search", "a dog", "--library", "nowhere"), 3, "mmi-tvr index"),
         (("search", "  ", "--library", "library"), 2, "empty"),
         (("search", "a dog", "--library", "library", "--top", "0"), 2, "--top"),
         (("search", "a dog", "--library", "library", "--min-relevance", "7"), 2, "--min-relevance"),

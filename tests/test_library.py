@@ -327,13 +327,14 @@ def test_a_newer_catalogue_is_refused(tmp_path):
 
 def test_status_without_a_model(folder, library):
     library.index(folder)
-    status = Library(library.path).status()
+    with Library(library.path) as opened:
+        status = opened.status()
+        assert status.size == sum(path.stat().st_size for path in library.path.rglob("*") if path.is_file())
     assert (status.videos, status.files, status.pending, status.model) == (4, 4, 0, "fake")
     catalogue = Catalogue(library.path / "catalogue.sqlite")
     assert status.moments == len(catalogue.expected_ids()) - 4 >= 4
     catalogue.close()
     assert status.duration == pytest.approx(8, abs=0.5)
-    assert status.size == sum(path.stat().st_size for path in library.path.rglob("*") if path.is_file())
     assert [root.path for root in status.roots] == [folder.resolve()]
     assert status.writer is None
 

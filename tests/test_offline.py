@@ -152,13 +152,9 @@ def test_so_is_one_that_is_here_in_part_and_one_of_the_short_list(outcome: dict[
     "name",
     [
         "tiny",
-        "tiny evaluate",
-        "tiny search",
         "tiny Encoder",
         "with a language model",
         "models",
-        "list",
-        "doctor",
         "card",
     ],
 )
