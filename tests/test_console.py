@@ -189,6 +189,21 @@ def test_the_package_runs_as_a_module_and_completes_words() -> None:
     assert (done.stdout, done.stderr) == ("search\n", "")
 
 
+def test_closed_streams_are_empty_and_lend_their_numbers_to_no_file() -> None:
+    program = """
+import sys
+from mmi_tvr.cli import _console
+with _console.command(), open(sys.executable) as file:
+    _console.print_json({"stdin": sys.stdin.buffer.read().decode()})
+    _console.out.print("lost")
+    sys.exit(file.fileno())
+"""
+    run = [sys.executable, "-c", program]
+    closed = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *run], timeout=60)
+    assert closed.returncode > 2
+    assert subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", *run], timeout=60, capture_output=True).stderr == b""
+
+
 def test_a_worker_is_this_interpreter_with_these_module_paths() -> None:
     words = worker_command(Path("-odd folder"), "cuda:1", None)
     assert words[0] == sys.executable

@@ -125,7 +125,7 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=problem):
             files.check_output(path, files.PAGE_MARK)
-    with pytest.raises(UsageError, match="file is no folder"):
+    with pytest.raises(UsageError, match="file is a file; name a folder"):
         files.check_folder(tmp_path / "file" / "reports")
     files.check_folder(tmp_path / "new" / "reports")
     assert os.listdir(tmp_path) == ["file"]

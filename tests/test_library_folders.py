@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from functools import cache
@@ -30,6 +31,17 @@ def test_hidden_excluded_and_foreign_files_are_passed_over(folder, library):
     report = library.index(folder, exclude=["keep", "part0"])
     assert counts(report) == {"unchanged": 2, "added": 1, "embedded": 1, "removed": 2}
     assert counts(library.index(folder, exclude=[]))["unchanged"] == 3
+
+
+def test_proposed_commands_work_as_printed_for_a_library_with_a_space_in_its_name(tmp_path):
+    with Library(tmp_path / "my clips") as library:
+        option = f"--library '{tmp_path}/my clips'"
+        for wrong_use in (lambda: library.index(), lambda: library.search("red")):
+            with pytest.raises(UsageError, match=f"mmi-tvr index DIR {re.escape(option)}$"):
+                wrong_use()
+        library.index(colour_video(tmp_path / "red.mp4", "red"), model=FakeModel())
+        with pytest.raises(UsageError, match=f"mmi-tvr status {re.escape(option)}$"):
+            library.remove(tmp_path / "blue.mp4")
 
 
 def test_explicit_files_are_always_tried(tmp_path, library):

@@ -123,6 +123,7 @@ def say(message: str) -> None:
 def command() -> Iterator[None]:
     """Run a command: an error inside becomes one line on stderr and an exit code: 1 failed, 2 wrong use, 130
     interrupted. What Ctrl-C and SIGTERM do is explained in `utils.interruption`."""
+    _open_closed_streams()
     quiet_libraries()
     calm_threads()
     _print_whatever_comes()
@@ -167,6 +168,19 @@ def _warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", StaleSelection)
         warnings.showwarning = show
         yield
+
+
+def _open_closed_streams() -> None:
+    """Have standard streams that were closed (`<&-`, `>&-`) be empty.
+
+    Their numbers must not go to the next file that is opened, a catalogue say: other libraries print to 1 and 2.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)  # workers have streams, too
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _print_whatever_comes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from operator import itemgetter
@@ -63,7 +64,7 @@ def make(
     total = min(len(dataset.items), limit or len(dataset.items))
     say(
         f"{counted(total, 'video')} in {escape(str(folder))} ({rendered} new); "
-        f"try: mmi-tvr evaluate {escape(str(folder))}"
+        f"try: mmi-tvr evaluate {escape(shlex.quote(str(folder)))}"
     )
 
 

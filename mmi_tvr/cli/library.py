@@ -12,7 +12,7 @@ from .. import config
 from ..library import DescribeReport, IndexReport, Library, Status
 from ..report import clock_time
 from ..utils.printable import printable
-from ..utils.wording import counted
+from ..utils.wording import counted, library_option
 from ._console import (
     ConfigOption,
     DownloadOption,
@@ -114,8 +114,7 @@ def remove(
     """Forget files, or all below a folder. The files themselves are left alone."""
     with Library(library) as opened, show_progress() as progress:
         forgotten = opened.remove(paths, progress=progress)
-    advice = "they come back if a folder that is indexed still holds them: use --exclude then"
-    say(f"forgot {counted(len(forgotten), 'file')}; {advice}")
+    say(f"forgot {counted(len(forgotten), 'file')}; what a folder that is indexed still holds comes back: --exclude it")
 
 
 def _status_document(state: Status) -> dict[str, object]:
@@ -152,16 +151,16 @@ def _print_status(state: Status) -> None:
     }
     if not state.writable:
         rows["read-only"] = "this library can be searched, and cannot be written where it lies"
+    index_command = f"mmi-tvr index {library_option(state.path)}"
     if state.rebuilding is not None:
         rows["rebuilding"] = (
-            f"{counted(state.rebuilding, 'video')} to go (mmi-tvr index goes on); until then, searches find the old"
+            f"{counted(state.rebuilding, 'video')} to go ({index_command} goes on); until then, searches find the old"
         )
     for name, value in rows.items():
         out.print(f"{name:<12} {printable(value)}", markup=False)
     if state.quarantined:
-        out.print(
-            f"\n{counted(len(state.quarantined), 'file')} set aside (mmi-tvr index --retry tries again, {_PROBE}):"
-        )
+        count = counted(len(state.quarantined), "file")
+        out.print(f"\n{count} set aside ({index_command} --retry tries again, {_PROBE}):", markup=False)
         for path, reason in state.quarantined:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
 
@@ -219,6 +218,7 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
             for path, reason in reasons[:_MAX_NAMED]:
                 say(f"  {escape(str(path))}: {escape(reason)}")
             if len(reasons) > _MAX_NAMED:
-                say(f"  and {len(reasons) - _MAX_NAMED} more: mmi-tvr status lists all")
+                command = f"mmi-tvr status {library_option(library)}"
+                say(f"  and {len(reasons) - _MAX_NAMED} more: {escape(command)} lists all")
     if report.quarantined:
         say(_PROBE)

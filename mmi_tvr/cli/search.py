@@ -21,8 +21,8 @@ from ..report import answer_table, key_image_times, search_page, time_range, ver
 from ..search import Coverage, SearchResult
 from ..types import Explanation, Hit
 from ..utils import files
-from ..utils.printable import printable
-from ..utils.wording import counted
+from ..utils.printable import decoded, printable
+from ..utils.wording import counted, library_option
 from ._console import (
     MIN_SCORE_NOTICE,
     NOTHING_INDEXED,
@@ -115,7 +115,7 @@ def _one_text(words: Sequence[str]) -> str:
     """Return the query; a shell makes several words of one without quotes. - stands for standard input."""
     if len(words) > 1:
         raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
-    return _query_from_stdin() if words[0] == "-" else words[0]
+    return _query_from_stdin() if words[0] == "-" else decoded(words[0])
 
 
 def _query_from_stdin() -> str:
@@ -140,14 +140,15 @@ def say_read(result: SearchResult) -> None:
 
 def _say_coverage(coverage: Coverage, library: Path) -> None:
     """Say what a search could not look at, and what to do."""
+    option = escape(library_option(library))
     if not coverage.searched:
         unusable = counted(coverage.quarantined, "file")
-        why = f" ({unusable} cannot be used: mmi-tvr status says why)" if coverage.quarantined else ""
-        to_do = "--library" if coverage.pending else "DIR --library"
-        say(f"nothing is indexed yet in {escape(str(library))}{why}: mmi-tvr index {to_do} {escape(str(library))}")
+        why = f" ({unusable} cannot be used: mmi-tvr status {option} says why)" if coverage.quarantined else ""
+        folders = "" if coverage.pending else "DIR "
+        say(f"nothing is indexed yet in {escape(str(library))}{why}: mmi-tvr index {folders}{option}")
     if coverage.pending:
         pending = counted(coverage.pending, "video")
-        say(f"not indexed yet: {pending}; mmi-tvr index --library {escape(str(library))} goes on")
+        say(f"not indexed yet: {pending}; mmi-tvr index {option} goes on")
 
 
 def _search_document(result: SearchResult) -> dict[str, object]:

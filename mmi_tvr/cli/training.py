@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def train(
         best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""
         data = options.data.train
         target = data.options["root"] if data.name == "folder" else data.name
-        hint = f"try: mmi-tvr evaluate {target} --model {output / 'model'}"
+        hint = f"try: mmi-tvr evaluate {shlex.quote(str(target))} --model {shlex.quote(str(output / 'model'))}"
         out.print(f"{counted(outcome.step, 'step')}{best}; {hint}", markup=False)
     else:
         say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")

@@ -12,6 +12,7 @@ from ..library.arguments import ModelLike
 from ..report.explanation import answer_text
 from ..search import SearchResult
 from ..types import Hit
+from ..utils.wording import library_option
 
 
 class SearchedLibrary:
@@ -22,7 +23,7 @@ class SearchedLibrary:
         self._library = Library(library, model=model)
         if not self._library.exists:
             path = self._library.path
-            raise LibraryMissing(f"{path}: no library is here; make one: mmi-tvr index DIR --library {path}")
+            raise LibraryMissing(f"{path}: no library is here; make one: mmi-tvr index DIR {library_option(path)}")
         self._options = dict(options)
 
     def search(self, query: str) -> Sequence[Hit]:

@@ -25,6 +25,7 @@ from ..scoring.similarity import Gallery
 from ..types import Embeddings, Sample, row_ids
 from ..utils.installation import require
 from ..utils.progress import Progress
+from ..utils.wording import library_option
 
 _EXTRA = "export"
 _TEXT, _TEXTS = "text", "texts"  # what a column of texts holds
@@ -45,7 +46,7 @@ def of_library(library: str | os.PathLike[str], *, moments: bool = False) -> Any
         numbers = catalogue.searchable()
         if index is None or not numbers:
             raise UsageError(
-                f"{folder}: nothing is indexed here; index something: mmi-tvr index DIR --library {folder}"
+                f"{folder}: nothing is indexed here; index something: mmi-tvr index DIR {library_option(folder)}"
             )
         try:
             rows = _library_rows(catalogue, index, numbers)

@@ -25,6 +25,7 @@ from ..errors import LibraryMissing, MmiTvrError, UsageError
 from ..search import VideoEntry
 from ..types import MOMENT_BITS, Embeddings, IdArray
 from ..utils.sqlite import ReadOnlyDatabase, file_stamp, in_memory, is_writable, open_read_only, open_to_write
+from ..utils.wording import library_option
 from .migrations import LATEST, migrate, schema_version
 from .scan import Root
 
@@ -118,7 +119,7 @@ class Catalogue:
             raise MmiTvrError(f"{path.parent}: cannot be read ({error.strerror})") from error
         if not is_file:
             folder = path.parent
-            raise LibraryMissing(f"{folder}: no library is here; make one: mmi-tvr index DIR --library {folder}")
+            raise LibraryMissing(f"{folder}: no library is here; make one: mmi-tvr index DIR {library_option(folder)}")
 
     def _unusable(self, error: Exception) -> MmiTvrError:
         return MmiTvrError(f"{self.path}: not usable as the catalogue of a library ({error})")

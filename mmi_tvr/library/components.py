@@ -16,6 +16,7 @@ from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
 from ..rerank import rerank_section, with_absolute_pools, with_pools
+from ..utils.wording import library_option
 from .catalogue import Catalogue
 from .own_pools import pools_folder
 from .turns import LoadedModel, SharedModels
@@ -201,7 +202,7 @@ class Components:
         from .. import models
 
         name = models.spelled(self.section("model"))
-        fix = f"mmi-tvr index DIR... --library {self.folder} --model {name} --rebuild"
+        fix = f"mmi-tvr index DIR... {library_option(self.folder)} --model {name} --rebuild"
         return f"{self.folder}: {problem} {present}, not {requested}; to make them again: {fix}"
 
 

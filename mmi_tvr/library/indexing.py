@@ -25,6 +25,7 @@ from ..types import Embeddings, Video, row_ids, video_of
 from ..utils.hashing import file_digest
 from ..utils.names import composed, only_fit
 from ..utils.progress import Progress
+from ..utils.wording import library_option
 from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
@@ -162,7 +163,8 @@ class Indexing:
         for path in paths:
             below = [file for file in files if file.is_relative_to(path)]
             if not below and all(root.path != path for root in roots):
-                raise UsageError(f"{path}: the library knows nothing of it; see what it knows: mmi-tvr status")
+                command = f"mmi-tvr status {library_option(self.folder)}"
+                raise UsageError(f"{path}: the library knows nothing of it; see what it knows: {command}")
             removed.update(below)
         with self.catalogue.transaction():
             self.catalogue.drop_files(removed)

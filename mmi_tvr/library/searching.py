@@ -20,6 +20,7 @@ from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
 from ..utils.sqlite import is_writable
+from ..utils.wording import library_option
 from .arguments import Calibrate
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
@@ -119,7 +120,7 @@ class LibraryReader:
             raise cause
         raise LibraryBusy(
             f"{self.path}: its index and its catalogue disagree, {_SEARCH_ATTEMPTS} times in a row; another process is "
-            f"writing to it: search again, or put it right: mmi-tvr index --library {self.path}"
+            f"writing to it: search again, or put it right: mmi-tvr index {library_option(self.path)}"
         ) from cause
 
     def search_once(self, queries: Sequence[Query], options: SearchOptions) -> list[SearchResult]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..utils.progress import Progress
-from ..utils.wording import counted
+from ..utils.wording import counted, library_option
 from .catalogue import Catalogue
 from .scan import Root, Scan, is_away, owner, real_path, scan
 
@@ -58,7 +58,8 @@ def survey(
         single_files = (path for path in files if owner(path, roots) is None)
         targets = [*roots, *single_files]
     if not targets:
-        raise UsageError(f"nothing to index: {folder} knows no folder yet; name one: mmi-tvr index DIR")
+        command = f"mmi-tvr index DIR {library_option(folder)}"
+        raise UsageError(f"nothing to index: {folder} knows no folder yet; name one: {command}")
     worklist, excluded = Worklist(), []
     for path in targets:
         if path.is_dir() or path in roots:

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import ConfigError, StaleSelection, UsageError
 from ..utils.files import write_atomically
+from ..utils.wording import library_option
 from .clustering import Clustering
 from .pool import FOLDER, About, Pool, PoolQuestion, is_packaged
 
@@ -180,7 +181,7 @@ def choose_command(pool: Pool) -> str:
         return f"mmi-tvr prompts choose --about {pool.about}"
     folder = pool.path.parent
     if folder.name == FOLDER and pool.path.name == f"{pool.about}.yaml":
-        return f"mmi-tvr prompts choose --about {pool.about} --library {shlex.quote(str(folder.parent))}"
+        return f"mmi-tvr prompts choose --about {pool.about} {library_option(folder.parent)}"
     return f"mmi-tvr prompts choose --pool {shlex.quote(str(pool.path))}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,9 @@ def check_output(path: Path, mark: bytes, force: bool = False) -> None:
         if not path.exists():
             folder = Path(os.path.realpath(path)).parent
             if not folder.is_dir():
-                raise UsageError(f"{path}: its folder does not exist; make it first: mkdir -p {folder}")
+                raise UsageError(
+                    f"{path}: its folder does not exist; make it first: mkdir -p {shlex.quote(str(folder))}"
+                )
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise UsageError(f"{path}: nothing may be written to its folder; name another place")
             return
@@ -71,7 +74,7 @@ def check_folder(path: Path) -> None:
     """Raise UsageError where a folder of outputs could not be made, or not be written, before the work."""
     existing = next((folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder)), path)
     if not existing.is_dir():
-        raise UsageError(f"{path}: {existing} is no folder; name another one")
+        raise UsageError(f"{path}: {'a file is there' if existing == path else f'{existing} is a file'}; name a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UsageError(f"{path}: nothing may be written to {existing}; name another folder")
 

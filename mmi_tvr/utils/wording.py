@@ -1,6 +1,9 @@
-"""Numbers in sentences: a count with its noun, a span of time."""
+"""Parts of sentences: a count with its noun, a span of time, the option that names a library."""
 
 from __future__ import annotations
+
+import shlex
+from pathlib import Path
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -10,6 +13,15 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     ('1 video', '0 videos', '18,614 videos', '2 copies')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def library_option(folder: Path) -> str:
+    """Return the option that names a library, as a shell reads it: for commands that messages propose.
+
+    >>> library_option(Path("my clips"))
+    "--library 'my clips'"
+    """
+    return f"--library {shlex.quote(str(folder))}"
 
 
 def time_span(seconds: float) -> str:
