@@ -69,10 +69,12 @@ def reference(path: Path) -> list[Frame]:
     0:00 is the start of the container, but for a format whose times may jump and whose film starts ten seconds later:
     there that is the start of a later track. A frame that falls behind the one before it goes on one frame after that;
     so does one that comes ten seconds late in such a format. Of several tracks the one that has most frames counts;
-    where one begins in the file behind the end of another, they are one. What no decoder takes is passed over.
+    where one begins in the file behind the end of another, they are one. What no decoder takes is passed over. H.264 in
+    AVI has no times of its own: frames are counted.
     """
     with av.open(str(path), options={"scan_all_pmts": "1"}) as container:
         may_jump = Flags.ts_discont in Flags(container.format.flags)
+        counts = container.format.name == "avi" and container.streams.video[0].codec_context.name == "h264"
         origin = Fraction(container.start_time or 0, av.time_base)
         tracks: dict[int, list[Frame]] = {}
         places: dict[int, list[int]] = {}
@@ -93,6 +95,8 @@ def reference(path: Path) -> list[Frame]:
         frames = [frame for index in order for frame in tracks[index]]
     else:
         frames = max(tracks.values(), key=len)
+    if counts:
+        return [(number / FPS, picture) for number, (_, picture) in enumerate(frames)]
     if may_jump and frames[0][0] > 10:
         frames = [(time - frames[0][0], picture) for time, picture in frames]
     return _going_on(frames, may_jump)
@@ -212,6 +216,7 @@ def _key_frames() -> list[Recipe]:
         ("hevc.mp4", HEVC),
         ("hevc.mkv", HEVC),
         ("h264.mkv", {}),
+        ("h264.avi", {}),
         ("vp8.webm", VP8),
         ("qtrle.mov", {"codec": "qtrle", "b_frames": 0, "pixels": "rgb24"}),
         ("msvideo1.avi", {"codec": "msvideo1", "b_frames": 0, "pixels": "rgb555le"}),
@@ -400,6 +405,8 @@ def _honest() -> list[Recipe]:
         ("mpeg4.ts", MPEG4),
         ("b-frames.flv", {"b_frames": 4}),
         ("b-frames mpeg4.avi", {**MPEG4, "b_frames": 2}),
+        ("b-frames h264.avi", {"b_frames": 4, "gop": 20}),
+        ("low delay h264.avi", {"b_frames": 0, "sound": "mp2"}),
     ]
     even = [Recipe(f"honest {name}", partial(record, **how), WHOLE) for name, how in table]
     return [

@@ -116,6 +116,15 @@ def test_each_frame_of_av1_is_found_after_sampling_left_some_out(tmp_path: Path)
     assert np.array_equal(again.times, sampled.times)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+def test_a_few_pictures_that_only_have_decoding_times(tmp_path: Path, count: int) -> None:
+    path = record(tmp_path / "few.avi", seconds=count / FPS, b_frames=4)
+    pictures = sample(Video(path), 20, 64, 32)
+    assert [shown(picture) for picture in pictures.pixels] == pytest.approx(pictures.times)
+    assert len(pictures) == count
+    assert shown(frames_at(path, [(count - 1) / FPS]).pixels[0]) == (count - 1) / FPS
+
+
 @pytest.mark.parametrize("suffix", [".ts", ".ogv"])
 def test_slides_that_come_at_their_own_rate_are_no_jumps(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"slides{suffix}"

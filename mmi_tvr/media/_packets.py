@@ -41,6 +41,8 @@ _BLIND_SEEK = 10.0  # seconds: without an index, a seek is tried only over a str
 _READ_WHOLE = 256 << 20  # bytes: larger files without an index are looked at in places
 _PLACES = 64
 _UNEVEN = 20  # times the median step between these places: so much more time in as many bytes is a jump
+_DECODING_TIMES_ONLY = {"avi", "mxf"}  # formats: FFmpeg guesses when frames come up,
+_MUCH_REORDERED = {"h264", "hevc"}  # wrongly for these codecs, where frames move by more than one place
 _BROKEN_PROMISE = 0.25  # seconds, and two frames: a header that promises so much less than there is counts for nothing
 
 
@@ -64,6 +66,7 @@ class Packets:
         self._skip: Skip = "DEFAULT"
         self._choice: Choice | None = None  # until the file was opened
         self._first: tuple[int | None, ...] = ()
+        self._delay: int | None = None  # ticks: how far decoding is ahead, where only its times are known
         self._trusted = True
         self._lag = 0  # ticks: an index of decoding times runs ahead of presentation times by this
         self._numbered: Iterator[VideoPacket | None] = iter(())  # where the file is not trusted
@@ -91,12 +94,16 @@ class Packets:
         self.films = tuple(films[track] for track in self._choice.tracks)
         self.film = self.films[0]
         self._may_jump = Flags.ts_discont in Flags(self.container.format.flags)
+        known = self.container.format.name in _DECODING_TIMES_ONLY
+        self.in_decoding_order = known and self.film.codec_context.codec.canonical_name in _MUCH_REORDERED
         self.decoders = {film.index: decoder_of(film) for film in self.films}
         self.skip_frames(self._skip)
         self._base = self.film.time_base or Fraction(1, av.time_base)
 
     def skip_frames(self, which: Skip) -> None:
         """Let the decoder leave out frames of a kind, by FFmpeg's name for it; decoding has to start anew."""
+        if self.in_decoding_order and which == "NONREF":  # what is left out would delay others
+            which = "DEFAULT"
         restart = which != self._skip and not all(map(may_change_skip, self.decoders.values()))
         self._skip = which
         for decoder in self.decoders.values():
@@ -155,10 +162,27 @@ class Packets:
         """Return when the pictures come up, in seconds, ascending; the file is read, and nothing is decoded."""
         return sorted((self._read_through(self.rewind()) if self._trusted else self._census).times)
 
-    def time(self, item: VideoFrame | VideoPacket) -> float:
-        """Return when a frame, or that of a packet, comes up, in seconds."""
+    def time(self, item: VideoFrame | VideoPacket, before: float = 0.0) -> float:
+        """Return when a frame, or that of a packet, comes up, in seconds; `before` is the time of the frame before it.
+
+        Where only decoding times are known, a frame comes up by that of the packet that made the decoder hand it out.
+        """
         stamp = _stamp(item)
+        if self.in_decoding_order:
+            stamp = item.dts
+            if stamp is None:  # the decoder is drained
+                return self._seconds(self._pts(before + (1 / self.rate if self.rate else 0.0)))
+            if isinstance(item, VideoFrame):
+                if self._delay is None:
+                    self._delay = stamp - (self._first[-1] or 0)
+                stamp -= self._delay
         return 0.0 if stamp is None else max(0.0, self._seconds(stamp))
+
+    def before(self, packet: VideoPacket | None) -> float:
+        """Return the time of the frame before the one at which decoding starts, where those without times need it."""
+        if packet is None or not self.in_decoding_order or not self.rate:
+            return 0.0
+        return self.time(packet) - 1 / self.rate
 
     def seek_pays(self, position: float, goal: float) -> bool:
         """Return whether `land(goal)` spares decoding: a key frame lies well behind `position`, not behind `goal`."""

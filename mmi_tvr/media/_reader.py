@@ -179,7 +179,7 @@ class Reader:
     def _stands_alone(self, packet: VideoPacket, target: float, tolerance: float, next_target: float) -> bool:
         """Whether this is a key frame within the tolerance of a target, and none of what follows it is needed."""
         time = self.packets.time(packet)
-        if not packet.is_keyframe or abs(time - target) >= tolerance:
+        if not packet.is_keyframe or self.packets.in_decoding_order or abs(time - target) >= tolerance:
             return False
         return next_target == inf or self.packets.seek_pays(time, next_target + tolerance)
 
@@ -191,12 +191,14 @@ class Reader:
     def _decoded(self, packets: Iterable[VideoPacket | None]) -> Iterator[TimedFrame]:
         """Decoded frames with their times; what is damaged is passed over.
 
-        Containers that know decoding times only (AVI) let the guessed times of neighbours swap: a time never falls.
+        Guessed times of neighbours may swap: a time never falls.
         """
-        count, time, rate = 0, 0.0, self.packets.rate
-        for packet in chain(packets, [None]):
+        packets = chain(packets, [None])
+        first = next(packets)
+        count, time, rate = 0, self.packets.before(first), self.packets.rate
+        for packet in chain([first], packets):
             for frame in self._decode(packet):
-                time = count / rate if self.packets.counted and rate else max(time, self.packets.time(frame))
+                time = count / rate if self.packets.counted and rate else max(time, self.packets.time(frame, time))
                 yield time, frame
                 count += 1
 
