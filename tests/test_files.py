@@ -144,3 +144,14 @@ def test_what_may_not_be_written_is_said_too(tmp_path: Path, monkeypatch: pytest
         files.write_atomically(tmp_path / "page.html", b"new")
     assert caught.value.filename == str(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_bytes() == PAGE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_named() -> None:
+    full = pytest.raises(OSError, match="No space left on device")
+    with full as raised, files.naming("some place"), open("/dev/full", "w") as stream:
+        stream.write("text")
+    assert raised.value.filename == "some place"
+    with pytest.raises(FileNotFoundError) as missing, files.naming("some place"):
+        Path("/no/such/file").read_bytes()
+    assert missing.value.filename == "/no/such/file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -74,6 +75,26 @@ def test_it_is_searched_and_looked_at_without_a_trace(folder, library, close_to_
     with Library(library.path) as reader:
         status = reader.status()
     assert (status.videos, status.writable, status.writer) == (4, False, None)
+
+
+def test_a_full_disk_is_searched_and_said_to_be_full_by_name(folder, library, monkeypatch):
+    library.index(folder)
+    library.close()
+
+    def no_room(path):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("mmi_tvr.library.catalogue.open_to_write", no_room)
+    assert search_all(library.path) == NAMES
+    monkeypatch.undo()
+
+    def full(path, *args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write says it, without a name
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        library.index(folder)
+    assert raised.value.filename == str(library.path / "writer.json")
 
 
 def test_another_mount_point_is_another_path(folder, library, tmp_path, close_to_us):

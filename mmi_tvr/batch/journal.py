@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils import strict_json
+from ..utils.files import naming
 
 TRIES = 2  # then an item is quarantined
 CRASHED = "its worker died while working on it"
@@ -63,7 +64,7 @@ class Journal:
 
     def _write(self, event: Mapping[str, Any]) -> None:
         line = (b"\n" if self._torn else b"") + json_line(event)
-        with self.path.open("ab") as stream:
+        with naming(self.path), self.path.open("ab") as stream:
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())

@@ -34,7 +34,7 @@ from rich.text import Text
 from .. import models
 from ..config import Section, Settings
 from ..errors import MmiTvrError, StaleSelection, UsageError
-from ..utils import environment, interruption, strict_json
+from ..utils import environment, files, interruption, strict_json
 from ..utils.device import calm_threads
 from ..utils.printable import printable
 from ..utils.wording import time_span
@@ -42,17 +42,6 @@ from ..utils.wording import time_span
 NOTHING_INDEXED = 3  # exit code of a search where there is nothing to search yet
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
 _WRONG_USE = cast(type[Exception], typer.BadParameter.__base__)  # UsageError of the parser that typer carries
-
-
-@contextmanager
-def _naming_the_stream() -> Iterator[None]:
-    """Have an error of writing say what could not be written."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, "the output") from error
 
 
 class SafeConsole(Console):
@@ -67,7 +56,7 @@ class SafeConsole(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does; texts are made safe before rich drops some of what it does not show."""
         safe = (printable(item, keep="\n") if isinstance(item, str) else item for item in objects)
-        with _naming_the_stream():
+        with files.naming("the output"):
             super().print(*safe, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -220,7 +209,7 @@ def _fail_to_parse(error: Any) -> NoReturn:
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout (`utils.strict_json`)."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    with _naming_the_stream():
+    with files.naming("the output"):
         sys.stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
         sys.stdout.flush()  # a full disk is our error, not the interpreter's
 

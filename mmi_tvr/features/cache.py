@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from ..errors import MediaError
 from ..protocols import KeyImageMethod, Model
 from ..types import Features, Video
-from ..utils.files import write_atomically
+from ..utils.files import naming, write_atomically
 from ..utils.hashing import digest, file_digest
 
 MANIFEST = "manifest.jsonl"
@@ -133,7 +133,7 @@ class FeatureCache:
         shard = f"{digest(*sorted(batch))}.safetensors"
         self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(self.root / shard, save(tensors, metadata={"keys": json.dumps(list(batch))}))
-        with (self.root / MANIFEST).open("a", encoding="utf-8") as manifest:
+        with naming(self.root / MANIFEST), (self.root / MANIFEST).open("a", encoding="utf-8") as manifest:
             manifest.write(_manifest_line(shard, list(batch)))
         self._shards.update(dict.fromkeys(batch, shard))
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import LibraryBusy
 from ..types import FloatArray, IdArray
-from ..utils.files import sync, write_atomically
+from ..utils.files import naming, sync, write_atomically
 from ..utils.wording import counted
 from ._common import damaged, nothing_there, refuse_foreign, refuse_other_index
 
@@ -238,15 +238,18 @@ def _file(folder: Path, name: str, generation: str) -> Path:
 
 def _write_rows(folder: Path, generation: str, ids: IdArray, vectors: FloatArray, rows: IdArray) -> None:
     """Write the files of a new generation, holding these rows of `ids` and `vectors`."""
-    with _file(folder, "vectors", generation).open("wb") as stream:
+    path = _file(folder, "vectors", generation)
+    with naming(path), path.open("wb") as stream:
         for first in range(0, len(rows), _BLOCK):
             stream.write(vectors[rows[first : first + _BLOCK]].astype("<f4", copy=False).tobytes())
-    _file(folder, "ids", generation).write_bytes(ids[rows].astype("<i8", copy=False).tobytes())
+    path = _file(folder, "ids", generation)
+    with naming(path):
+        path.write_bytes(ids[rows].astype("<i8", copy=False).tobytes())
     for name in ("vectors", "ids"):
         sync(_file(folder, name, generation))
 
 
 def _write_at(path: Path, offset: int, content: bytes) -> None:
-    with path.open("r+b") as stream:
+    with naming(path), path.open("r+b") as stream:
         stream.seek(offset)
         stream.write(content)

@@ -106,9 +106,18 @@ class Catalogue:
 
     @classmethod
     def open_to_read(cls, path: Path) -> Catalogue:
-        """Open a catalogue that is only read, wherever it lies. Raises as the constructor does."""
+        """Open a catalogue that is only read, wherever it lies. Raises as the constructor does.
+
+        Where it could be written, and a full disk has no room for the log that SQLite reads with, it is read without.
+        """
         cls.require_file(path)
-        return cls(path, read_only=not is_writable(path))
+        if is_writable(path):
+            try:
+                return cls(path)
+            except MmiTvrError as error:
+                if not isinstance(error.__cause__, sqlite3.OperationalError):
+                    raise
+        return cls(path, read_only=True)
 
     @staticmethod
     def require_file(path: Path) -> None:

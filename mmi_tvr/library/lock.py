@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import LibraryBusy, LibraryReadOnly
+from ..utils.files import naming
 
 LOCK = "writer.lock"
 HOLDER = "writer.json"  # who holds the lock; left over after a kill, so it means something only while the lock is held
@@ -45,7 +46,8 @@ def writing(folder: Path, wait: float, say: Callable[[str], None]) -> Iterator[N
             "command": Path(sys.argv[0]).name or "python",
             "since": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
-        (folder / HOLDER).write_text(json.dumps(record), encoding="utf-8")
+        with naming(folder / HOLDER):
+            (folder / HOLDER).write_text(json.dumps(record), encoding="utf-8")
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)

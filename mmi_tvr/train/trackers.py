@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..utils.files import write_atomically
+from ..utils.files import naming, write_atomically
 from ..utils.installation import require
 
 
@@ -38,8 +38,9 @@ class JsonLines:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()

@@ -108,6 +108,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
+def naming(place: Path | str) -> Iterator[None]:
+    """Have an OSError that names no file name this place: a full disk does not say what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(place)) from error
+
+
+@contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
     """Yield where to write a file that then takes the place of `path`; after an error the old one is as it was.
 
