@@ -75,7 +75,7 @@ def build(options: Options) -> FolderDataset:
         raise UsageError(
             f"{table}: {len(missing)} of {counted(len(samples), 'file')} "
             f"missing in {options.root}: {_first_names(missing)}; "
-            "put them there, correct the table, or set missing to skip"
+            "put them there, correct the table, or leave them out (--skip-missing; missing: skip)"
         )
     return FolderDataset(present, missing)
 
