@@ -430,7 +430,8 @@ def test_missing_videos_are_named_and_more_than_a_few_are_an_error(
     touch(tmp_path, *(f"video{number}.mp4" for number in videos))
     values = {"root": tmp_path, "split": "train", "protocol": "7k", **options}
     if missing is None:
-        with pytest.raises(UsageError, match=r"of 5 videos missing in .*: video"):
+        advice = "larger share" if videos else r"name the folder that holds them \(root\)$"
+        with pytest.raises(UsageError, match=rf"of 5 videos missing in .*: video.*{advice}"):
             plugins.build("datasets", "msrvtt", values)
         return
     dataset = plugins.build("datasets", "msrvtt", values)

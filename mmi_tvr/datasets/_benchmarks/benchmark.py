@@ -116,10 +116,12 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     max_missing = 0 if options.missing == "error" else max(1, options.allowed * len(videos))
     if len(missing) > max_missing or len(missing) == len(videos):
         names = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
+        advice = "put them there, or allow a larger share to be left out with allowed (--skip-missing)"
+        if len(missing) == len(videos):
+            advice = "put them there, or name the folder that holds them (root)"
         raise UsageError(
             f"{facts.title}, {options.split}: {len(missing):,} of {counted(len(videos), 'video')} "
-            f"missing in {options.root}: "
-            f"{names}; put them there, or allow a larger share to be left out with allowed (--skip-missing)"
+            f"missing in {options.root}: {names}; {advice}"
         )
     remarks = listing.remarks
     if len(videos) < len(listing.videos):
