@@ -65,7 +65,7 @@ def load(room: str, name: str) -> ModuleType:
     if name in _files(room):
         return importlib.import_module(f"mmi_tvr.{room}.{name}")
     if name not in _entry_points(room):
-        raise UsageError(f"no {room} is called {name!r}; there are: {', '.join(names(room))}")
+        raise UsageError(f"no {room.removesuffix('s')} is called {name!r}; there are: {', '.join(names(room))}")
     entry_point = _entry_points(room)[name]
     package = _package(entry_point)
     try:

@@ -187,7 +187,7 @@ def file_of(text: str) -> Callable[[Path], Any]:
         (lambda folder: extract.create(folder / "out", None), "name a folder of videos, a list, or a data set"),
         (lambda folder: extract.create(folder / "out", folder, dataset=Section(name="folder")), "one of them"),
         (lambda folder: program.dataset_section("{split: test}"), "--dataset takes a name"),
-        (lambda folder: program.dataset_section("nonsense"), "no datasets is called 'nonsense'"),
+        (lambda folder: program.dataset_section("nonsense"), "no dataset is called 'nonsense'"),
         (lambda folder: infer.is_embeddings(folder), "no library is here"),
         (lambda folder: embeddings.EmbeddingCollection(folder), "nothing was begun here"),
     ],

@@ -11,6 +11,7 @@ from indexes import collection, opened, recall, unit
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.index import faiss as faiss_index
+from mmi_tvr.index._common import nothing_found
 from mmi_tvr.types import Filter
 
 
@@ -80,9 +81,19 @@ class TestFaissAgainstFlat:
         where = Filter(videos=frozenset(range(100)))
         assert ((faiss.search(queries, 200, where)[1] >= 0) == (flat.search(queries, 200, where)[1] >= 0)).all()
 
+    def test_what_a_stuck_walk_lacks_is_searched_within_the_filter(self, crowd, monkeypatch):
+        flat, faiss, queries = crowd
+        monkeypatch.setattr(faiss_index, "_EXACT_ROWS", 0)
+        monkeypatch.setattr(
+            faiss, "_search_graph", lambda graph, rows, limit, beam, allowed: nothing_found(len(rows), limit)
+        )
+        for where in (None, Filter(videos=WIDE)):
+            assert (faiss.search(queries, 10, where)[1] == flat.search(queries, 10, where)[1]).all()
+
     def test_reopens_with_its_graph(self, crowd):
         _, faiss, queries = crowd
         again = opened("faiss", faiss.store.folder, dim=32, create=False)
+        assert again._read_graph().ntotal == 11_000
         assert (again.search(queries, 10)[1] == faiss.search(queries, 10)[1]).all()
         again.close()
 
@@ -107,6 +118,14 @@ class TestFaissGraph:
         assert before != after
         assert index._read_graph().ntotal == index.store.rows == 3_000
         assert index.search(vectors[1:2], 1)[1].tolist() == [[1]]
+        index.close()
+
+    @pytest.mark.parametrize("rows", [49, 50])
+    def test_is_built_from_so_many_vectors_on(self, tmp_path, rows):
+        index = opened("faiss", tmp_path, graph_from=50)
+        index.add(np.arange(rows), unit(rows))
+        index.flush()
+        assert len(list(tmp_path.glob("graph-*"))) == (rows == 50)
         index.close()
 
     def test_grows_when_opened_again(self, tmp_path, monkeypatch):

@@ -168,6 +168,12 @@ def test_vectors_of_another_model_are_refused(catalogue, components):
 # Rebuilds
 
 
+def test_a_rebuild_with_auto_binds_the_library_to_the_model_that_auto_means(catalogue, components):
+    store(catalogue, model=Section(name="clip4clip", checkpoint="x"))
+    components(model=Section(name="auto")).settle(rebuild=True)
+    assert catalogue.all_meta()["settings"]["model"]["name"] == "label_bridge"
+
+
 def test_a_rebuild_binds_the_library_anew_and_has_everything_embedded(catalogue, components):
     present = components(FakeModel())
     present.settle(rebuild=False)

@@ -9,6 +9,7 @@ from test_library import NAMES
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, UsageError
 from mmi_tvr.library import Library
+from mmi_tvr.library.catalogue import Catalogue
 
 
 def test_another_model_is_refused_and_rebuild_changes_it(folder, library):
@@ -108,6 +109,14 @@ def test_a_file_that_an_unfinished_rebuild_does_not_know_is_forgotten(folder, li
     assert library.status().rebuilding == 3
 
 
+def test_a_first_run_may_be_a_rebuild_and_ends_as_any_other(folder, library):
+    assert counts(library.index(folder, rebuild=True)) == {"added": 4, "embedded": 4}
+    assert library.status().rebuilding is None
+    catalogue = Catalogue(library.path / "catalogue.sqlite")
+    assert catalogue.meta("rebuilding") is None
+    catalogue.close()
+
+
 def test_a_rebuild_that_cannot_begin_leaves_nothing(folder, library):
     library.index(folder)
     with pytest.raises(UsageError, match="no model is called 'none'"):
@@ -139,7 +148,7 @@ def test_auto_keeps_the_library_s_own_model(folder, library):
     library.index(folder)
     for settings in (Settings(), Settings(model=Section(name="auto"))):
         assert counts(Library(library.path, settings=settings).index(folder)) == {"unchanged": 4}
-    with pytest.raises(UsageError, match="no models is called 'fake'"):
+    with pytest.raises(UsageError, match="no model is called 'fake'"):
         Library(library.path).search("red")
 
 

@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_made_is_tried_once(reader, monkeypatch):
     monkeypatch.setattr(reader._reader, "model", Section(name="absent"))
     search = Mock(wraps=reader._reader.search_once)
     monkeypatch.setattr(reader._reader, "search_once", search)
-    with pytest.raises(UsageError, match="no models is called 'absent'"):
+    with pytest.raises(UsageError, match="no model is called 'absent'"):
         reader.search("red")
     assert search.call_count == 1
 

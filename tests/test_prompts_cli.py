@@ -207,7 +207,7 @@ def test_choose_by_trying(shell: Shell, data: Path, tmp_path: Path, rule: str) -
     assert sum(line.startswith("*") for line in (tmp_path / "tried.json.txt").read_text().splitlines()) == 3
     with pytest.raises(ConfigError, match="unknown option 'length'"):
         shell("choose", *words, "--set", "length=3")
-    with pytest.raises(UsageError, match="no answerers is called 'nobody'"):
+    with pytest.raises(UsageError, match="no answerer is called 'nobody'"):
         shell("choose", "--rule", rule, "--answerer", "nobody")
 
 

@@ -159,7 +159,7 @@ def test_a_bug_is_not_hidden() -> None:
     [
         ("rerank.dpeth=3", "unknown option 'dpeth'.*depth"),
         ("rerank.depth=0", "rerank.skeleton: depth"),
-        ("rerank.answerer.name=oracle", "no answerers is called 'oracle'.*fake"),
+        ("rerank.answerer.name=oracle", "no answerer is called 'oracle'.*fake"),
         ("rerank.answerer.btach=3", "unknown option 'btach'"),
         ("rerank.name=magic", "no rerank is called 'magic'; there are: skeleton"),
     ],

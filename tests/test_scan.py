@@ -79,6 +79,21 @@ def test_what_is_no_file_is_refused_with_its_reason(tmp_path):
     }
 
 
+def test_a_file_whose_stat_fails_is_refused_with_what_the_system_says(tmp_path, monkeypatch):
+    errors = {"a.mp4": OSError(5, "Input/output error"), "b.mp4": OSError("no number")}
+
+    def stat(path: Path, **options: object) -> None:
+        raise errors[path.name]
+
+    result = Scan()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", stat)
+        for name in errors:
+            result.add(Path(name))
+    assert result.refused == {Path("a.mp4"): "Input/output error", Path("b.mp4"): "no number"}
+    assert set(result.files.values()) == {UNREADABLE}
+
+
 def test_adding_a_file_that_is_not_there_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
         Scan().add(tmp_path / "none.mp4")

@@ -111,7 +111,7 @@ def test_what_is_wrong_is_said_at_once_and_together(tmp_path: Path) -> None:
         load(file)
     text = str(caught.value)
     assert "trian" in text
-    assert "no datasets is called 'nothing'" in text
+    assert "no dataset is called 'nothing'" in text
     with pytest.raises(ConfigError, match="another split"):
         load(CONFIG, ["data.validation={name: moving_shapes, split: train}"])
     with pytest.raises(ConfigError, match=r"unknown option 'train\.stepps'"):
