@@ -10,6 +10,7 @@ from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.rebuild import catalogue_to_write
 
 
 def test_another_model_is_refused_and_rebuild_changes_it(folder, library):
@@ -109,10 +110,12 @@ def test_a_file_that_an_unfinished_rebuild_does_not_know_is_forgotten(folder, li
     assert library.status().rebuilding == 3
 
 
-def test_a_first_run_may_be_a_rebuild_and_ends_as_any_other(folder, library):
-    assert counts(library.index(folder, rebuild=True)) == {"added": 4, "embedded": 4}
-    assert library.status().rebuilding is None
-    catalogue = Catalogue(library.path / "catalogue.sqlite")
+def test_a_library_in_which_nothing_is_found_yet_is_rebuilt_in_place(tmp_path):
+    catalogue = Catalogue(tmp_path / "catalogue.sqlite", create=True)
+    catalogue.set_meta(rebuilding="fingerprint")
+    with catalogue_to_write(tmp_path, catalogue, rebuild=True) as written:
+        assert written is catalogue
+        assert catalogue.meta("rebuilding") == "fingerprint"
     assert catalogue.meta("rebuilding") is None
     catalogue.close()
 

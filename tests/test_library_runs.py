@@ -310,6 +310,7 @@ def test_nothing_indexed_is_told_apart_from_nothing_relevant(folder, tmp_path, c
     assert "nothing is indexed yet in" in messages
     code, answer, _ = command_line(search_commands.search, ["red"], library=library, as_json=True)
     document = json.loads(answer)
+    assert document["seconds"] == {"total": 0.0}
     assert (code, document["hits"], document["coverage"]) == (3, [], {"searched": 0, "pending": 0, "quarantined": 0})
     (folder / "text.mp4").write_text("no video")
     command_line(library_commands.index, [folder], library=library)
