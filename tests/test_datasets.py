@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmi_tvr import plugins
@@ -63,13 +64,15 @@ TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1).fil
 
 
 @given(TEXT)
-def test_any_caption_comes_back_as_written(tmp_path_factory, caption):
+@example("\uf900 e\u0301")
+def test_any_caption_comes_back_as_written_and_composed(tmp_path_factory, caption):
     root = tmp_path_factory.mktemp("folder")
     (root / "a.mp4").touch()
     table(root, f"file\tcaption\na.mp4\t{caption}\n")
-    assert captions(root) == {"a.mp4": (caption.strip(),)}
+    composed = unicodedata.normalize("NFC", caption).strip()
+    assert captions(root) == {"a.mp4": (composed,)}
     table(root, json.dumps({"file": "a.mp4", "caption": [caption]}), "other.jsonl")
-    assert captions(root, captions="other.jsonl") == {"a.mp4": (caption.strip(),)}
+    assert captions(root, captions="other.jsonl") == {"a.mp4": (composed,)}
 
 
 COLUMNS = "file\tcaption_en\tcaption_zh\tlicence\na.mp4\ta dog\t一只狗\tMIT\nb.mp4\ta cat\t\tMIT\n"
