@@ -39,8 +39,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "library": (
         ("library/*.py",),
-        ("catalogue", "scan", "library_components", "library_lock", "library_reading", "video_lookup", "library",
-         "library_models", "library_folders"),
+        ("catalogue", "scan", "library_components", "library_lock", "library_reading", "library_runs", "video_lookup",
+         "library", "library_models", "library_folders", "library_threads"),
     ),
     "keyimages": (("keyimages/*.py",), ("keyimages",)),
     "train": (("train/sampler.py", "train/pairs.py", "train/dataloader.py"), ("sampler", "pairs", "train_parts")),

@@ -167,6 +167,8 @@ class TestFaissGraph:
     def test_options_are_checked(self, tmp_path):
         with pytest.raises(UsageError, match="unknown option 'mm'"):
             opened("faiss", tmp_path, mm=3)
+        with pytest.raises(UsageError, match="threads"):
+            opened("faiss", tmp_path, threads=0)
 
     @pytest.mark.parametrize("order", ["torch, faiss", "faiss, torch"])
     def test_shares_a_process_with_torch(self, order):
