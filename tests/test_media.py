@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.media import _decoders, _packets
 from mmi_tvr.media._reader import Reader
 from mmi_tvr.media.video import frames_at, open_video, probe, sample
 from mmi_tvr.types import Video
@@ -265,6 +266,29 @@ def test_a_file_cut_off(tmp_path: Path, layout: str) -> None:
     assert len(frames) == pytest.approx(8, abs=1)
     assert frames.times[-1] == pytest.approx(3.75, abs=0.5)
     assert frames_at(cut, [9.0]).times[0] == pytest.approx(4, abs=0.6)
+
+
+@pytest.mark.parametrize("threads", [1, 8, 16])
+def test_one_damaged_frame_near_the_end_costs_itself_whatever_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    path = files.make_video(tmp_path / "film.mp4", pictures=files.counted(12), gop=4, b_frames=0)
+    with av.open(str(path)) as container:
+        damaged = [packet for packet in container.demux(video=0) if packet.size][5]
+        start, size = damaged.pos, damaged.size
+    content = bytearray(path.read_bytes())
+    content[start + 6 : start + size] = b"\xff" * (size - 6)
+    path.write_bytes(content)
+
+    def decoder_of(film: av.VideoStream, single_threaded: bool = False) -> av.VideoCodecContext:
+        decoder = _decoders.decoder_of(film, single_threaded)
+        decoder.thread_count = 1 if single_threaded else threads
+        return decoder
+
+    monkeypatch.setattr(_packets, "decoder_of", decoder_of)
+    pictures = frames_at(path, [(number + 0.1) / 25 for number in range(12)]).pixels
+    numbers = {files.number_of(picture) for picture in pictures}
+    assert numbers >= {0, 1, 2, 3, 4, 8, 9, 10, 11}  # 6 and 7 refer to the damaged frame 5
 
 
 def test_damage_in_the_middle_is_passed_over(tmp_path: Path) -> None:

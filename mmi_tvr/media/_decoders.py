@@ -20,8 +20,11 @@ def may_change_skip(decoder: VideoCodecContext) -> bool:
     return not decoder.is_open or decoder.codec.name not in _SKIP_AS_OPENED
 
 
-def decoder_of(film: VideoStream) -> VideoCodecContext:
-    """Return what decodes a film: the stream's own decoder, unless another one sees more of it."""
+def decoder_of(film: VideoStream, single_threaded: bool = False) -> VideoCodecContext:
+    """Return what decodes a film: the stream's own decoder, unless another one sees more of it.
+
+    It works in as many threads as the machine has processors, or in one.
+    """
     name = _WITH_ALPHA.get(film.codec_context.name)
     if name is None or film.metadata.get("alpha_mode") != "1":
         decoder = film.codec_context
@@ -31,4 +34,5 @@ def decoder_of(film: VideoStream) -> VideoCodecContext:
         except av.error.FFmpegError:  # an FFmpeg without libvpx: opaque pictures
             decoder = film.codec_context
     decoder.thread_type = ThreadType.AUTO
+    decoder.thread_count = 1 if single_threaded else 0
     return decoder

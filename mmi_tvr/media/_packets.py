@@ -63,6 +63,7 @@ class Packets:
         self.counted = False  # the film has no timestamps: it is counted at its nominal rate
         self._reached = 0  # ticks: the latest time of a packet that was read
         self.blind_seeks = True  # a seek without the help of an index may pay
+        self.single_threaded = False  # how the decoders work
         self._skip: Skip = "DEFAULT"
         self._choice: Choice | None = None  # until the file was opened
         self._first: tuple[int | None, ...] = ()
@@ -96,7 +97,7 @@ class Packets:
         self._may_jump = Flags.ts_discont in Flags(self.container.format.flags)
         known = self.container.format.name in _DECODING_TIMES_ONLY
         self.in_decoding_order = known and self.film.codec_context.codec.canonical_name in _MUCH_REORDERED
-        self.decoders = {film.index: decoder_of(film) for film in self.films}
+        self.decoders = {film.index: decoder_of(film, self.single_threaded) for film in self.films}
         self.skip_frames(self._skip)
         self._base = self.film.time_base or Fraction(1, av.time_base)
 
@@ -113,6 +114,11 @@ class Packets:
             self.open()
         elif restart:
             self.rewind()
+
+    def decode_in_one_thread(self) -> None:
+        """Let the decoders work in one thread each from now on; decoding has to start anew."""
+        self.single_threaded = True
+        self.open()
 
     @property
     def skip(self) -> Skip:

@@ -23,6 +23,7 @@ from ..errors import MediaError
 from ._encryption import ENCRYPTED, is_encrypted, is_encrypted_packet
 from ._packets import Packets, VideoPacket
 
+_LATE = 3  # frames: so many more than may be left out on purpose lack at the end of a film
 TimedFrame = tuple[float, VideoFrame]  # seconds, and the frame that comes up then
 
 
@@ -196,11 +197,29 @@ class Reader:
         packets = chain(packets, [None])
         first = next(packets)
         count, time, rate = 0, self.packets.before(first), self.packets.rate
+        latest = 0.0
         for packet in chain([first], packets):
+            if packet is not None and not packet.is_discard:
+                latest = max(latest, self.packets.time(packet))
             for frame in self._decode(packet):
                 time = count / rate if self.packets.counted and rate else max(time, self.packets.time(frame, time))
                 yield time, frame
                 count += 1
+        may_lack = not (self.packets.single_threaded or self.packets.counted)
+        if may_lack and rate and latest - time > _LATE / rate:
+            yield from self._decoded_behind(time if count else -1.0)
+
+    def _decoded_behind(self, last: float) -> Iterator[TimedFrame]:
+        """The frames behind a second at which a decoder with threads came to its end too early, from one thread.
+
+        Each thread holds a frame back, and a damaged frame among those at the end of a film hides what is behind it.
+        """
+        self.packets.decode_in_one_thread()
+        started = last < 0
+        for time, frame in self._decoded(self.packets.land(last)):
+            started = started or self._is_start(frame)
+            if started and time > last:
+                yield time, frame
 
     def _decode_alone(self, packet: VideoPacket) -> bool:
         """Decode one key packet without feeding the decoder what follows, so that only a seek can come after it."""
