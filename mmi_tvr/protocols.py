@@ -62,7 +62,7 @@ class Model(Protocol):
     scoring: Scoring
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """What the vision tower says: arrays whose first axis is the picture. The expensive part, cached."""
+        """Return what the vision tower says: arrays whose first axis is the picture. The expensive part, cached."""
         ...
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
@@ -150,7 +150,7 @@ class Answerer(Protocol):
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        """An answer to each question, in the order of the questions; `advance` is called once for each.
+        """Return an answer to each question, in the order of the questions; `advance` is called once for each.
 
         A question that cannot be answered gives the AnswerError that says why, and the rest goes on. Any other error
         is raised: the answerer cannot work at all.
@@ -176,7 +176,7 @@ class Judge(Protocol):
     """Says how likely it is that skeletons describe one scene."""
 
     def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
-        """p in 0..1 (N,) of one text skeleton with each of N video skeletons, all as plain text."""
+        """Return p in 0..1 (N,) of one text skeleton with each of N video skeletons, all as plain text."""
         ...
 
     def fingerprint(self) -> str: ...
@@ -199,7 +199,7 @@ class Reranker(Protocol):
     seconds: Mapping[str, float]  # that the parts of the last call took
 
     def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> Sequence[Explanation]:
-        """An explanation of each candidate (video numbers, best first, at most `depth`), in the order given.
+        """Return an explanation of each candidate (video numbers, best first, at most `depth`), in the order given.
 
         Those with a joint score are put in its order, among the places that they held together; the others keep theirs.
         """
@@ -237,7 +237,7 @@ class TrainableModel(Model, TrainedModel, Protocol):
         ...
 
     def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> Mapping[str, Any]:
-        """What `network` reads: B texts and the features of their videos; pairs of one video share its number."""
+        """Return what `network` reads: B texts and their videos' features; pairs of one video share its number."""
         ...
 
     def save(
@@ -334,7 +334,7 @@ class GeneratedDataset(Protocol):
     """A data set that renders its videos on demand."""
 
     def pending(self, limit: int | None = None) -> Sequence[int]:
-        """Numbers of the samples, among the first `limit`, whose files have yet to be rendered."""
+        """Return the numbers of the samples, among the first `limit`, whose files have yet to be rendered."""
         ...
 
     def generate(self, limit: int | None = None, *, advance: Callable[[], object] = lambda: None) -> object:
@@ -347,7 +347,7 @@ class GroupedDataset(Protocol):
     """A data set in which some samples belong together: twins that differ in one thing."""
 
     def groups(self) -> Sequence[Sequence[int]]:
-        """Numbers of the samples of each group; every sample is in one."""
+        """Return the numbers of the samples of each group; every sample is in one."""
         ...
 
 
@@ -394,7 +394,7 @@ class CheckpointModule(Protocol):
     CHECKPOINTS: Mapping[str, str]  # dotted options that name a checkpoint -> the folder in which it travels to the hub
 
     def reads_checkpoint(self, name: str) -> bool:
-        """Whether `--model NAME`, a folder or hub name without a model.json, may mean this model."""
+        """Return whether `--model NAME`, a folder or hub name without a model.json, may mean this model."""
         ...
 
 

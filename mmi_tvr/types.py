@@ -328,13 +328,13 @@ def row_ids(video: int, moments: int) -> IdArray:
 
 
 def video_of(ids: IdArray) -> IdArray:
-    """The video number inside each id."""
+    """Return the video number inside each id."""
     numbers: IdArray = ids >> MOMENT_BITS
     return numbers
 
 
 def moment_of(ids: IdArray) -> IdArray:
-    """The key image number inside each id; -1 for the vector of the whole video.
+    """Return the key image number inside each id; -1 for the vector of the whole video.
 
     >>> moment_of(np.array([12288, 12289, 12290]))
     array([-1,  0,  1])

@@ -96,7 +96,7 @@ def supervise(folder: BatchFolder, command: Sequence[str], progress: Progress) -
 
 
 def watch_parent() -> None:
-    """In a worker: stop, as at a signal, when the process that started this one is gone."""
+    """Stop this worker, as at a signal, when the process that started this one is gone."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -59,7 +59,7 @@ class Task(Protocol):
         ...
 
     def finish(self) -> None:
-        """Every shard is finished: write what is made of all. Called by several workers, one after the other."""
+        """Write what is made of all shards, when all are finished. Several workers call this, one after the other."""
         ...
 
 

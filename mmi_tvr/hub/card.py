@@ -27,7 +27,7 @@ def render(
     license: str | None = None,
     note: str = "",
 ) -> str:
-    """The card of a model whose `model.json` says `known`, with the metadata that the hub reads, as Markdown.
+    """Return the card of a model whose `model.json` says `known`, with the metadata that the hub reads, as Markdown.
 
     reports: saved evaluations (report.json). revision: of the base that is referred to by its hub name.
     """

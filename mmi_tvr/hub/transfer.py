@@ -38,7 +38,7 @@ def push(prepared: Prepared, *, private: bool = False, token: str | None = None)
 
 
 def resolve(name: str, *, download: bool = False, progress: Progress | None = None) -> Section:
-    """The model that a name means (`models.section`; also a repository of a trained model), as a settings section.
+    """Return the model that a name means (`models.section`; also a trained model's repository), as a settings section.
 
     With `download`, the repository and the base that it refers to are fetched into the Hugging Face cache, or brought
     up to date there. Without, nothing is fetched; what is missing is a ModelNotFound once the model is made.

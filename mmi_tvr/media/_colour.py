@@ -50,7 +50,7 @@ def with_known_matrix(frame: VideoFrame) -> VideoFrame:
 
 
 def needs_conversion(transfer: int, primaries: int) -> bool:
-    """Whether a frame that is marked so looks wrong when its numbers are shown as they are."""
+    """Return whether a frame that is marked so looks wrong when its numbers are shown as they are."""
     return transfer in _PEAKS or primaries in _TO_BT709
 
 

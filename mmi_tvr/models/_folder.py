@@ -121,7 +121,7 @@ def read(folder: Path) -> ModelSettings:
 
 
 def read_resolved(folder: Path) -> ModelSettings:
-    """As `read`, with the places of checkpoints that lie in the folder itself as absolute paths."""
+    """Return what `read` does, with the places of checkpoints that lie in the folder itself as absolute paths."""
     settings = read(folder)
     values = settings.as_dict()
     for option, inside in checkpoint_options(settings.name).items():

@@ -52,7 +52,7 @@ def trainable(options: Options, *, device: str) -> Mmi:
 
 
 def reads_checkpoint(name: str) -> bool:
-    """A LLaVA needs its CLIP beside it, which one name does not say."""
+    """Return false: a LLaVA needs its CLIP beside it, which one name does not say."""
     return False
 
 

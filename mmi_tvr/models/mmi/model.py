@@ -141,7 +141,7 @@ class Mmi:
         return self.towers.image_size
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """{"image": (N, D), "regions": (N, R, D), "patches": (N, T, d_v)}: all that later stages need to see."""
+        """Return {"image": (N, D), "regions": (N, R, D), "patches": (N, T, d_v)}: all that later stages need to see."""
         return self.towers.image_features(images)
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
@@ -206,7 +206,7 @@ class Mmi:
         return digest(self.name, self.vision_fingerprint(), self.towers.digest, switches, large, trained)
 
     def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
-        """What `network` trains on: B texts with the features of their videos; pairs of one video share its number."""
+        """Return what `network` trains on: B texts with their videos' features; pairs of one video share its number."""
         import torch
 
         from .network import pack
