@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, overload
 
 from ...types import DescribedMoment
+from ...utils.loading import late_property
 from .captions import captions
 from .world import Spec, ThingName, describes
 
@@ -25,7 +26,7 @@ class _BuiltMoments(Sequence[DescribedMoment]):
     def __init__(self, specs: Sequence[Spec], count: int) -> None:
         self._specs, self._count = specs, count
 
-    @cached_property
+    @late_property
     def places(self) -> Sequence[Any]:
         """What is described."""
         raise NotImplementedError
@@ -53,7 +54,7 @@ class _BuiltMoments(Sequence[DescribedMoment]):
 class CaptionMoments(_BuiltMoments):
     """The first `count` captions of each video: from the start of its first event to the end of its last."""
 
-    @cached_property
+    @late_property
     def places(self) -> Sequence[int]:
         """The numbers of the videos."""
         return range(len(self._specs))
@@ -75,7 +76,7 @@ class EventMoments(_BuiltMoments):
         super().__init__(specs, count)
         self._alike = _AlikeEvents(specs) if exact else None
 
-    @cached_property
+    @late_property
     def places(self) -> Sequence[tuple[int, int]]:
         """Number of the video, and of the event in it."""
         return [
