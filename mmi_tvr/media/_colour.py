@@ -25,8 +25,11 @@ _HLG_PEAK = 1000.0  # cd/m2 of the screen that HLG is graded for (ITU-R BT.2100)
 _PQ_PEAK = 10_000.0  # cd/m2, the most that PQ can say (SMPTE ST 2084)
 _KNEE = 0.7  # of the tone curve: what is darker stays as it is
 _LEVELS = 1 << 16
-_SPC_BT709, _SPC_UNSPECIFIED, _SPC_BT2020 = 1, 2, 9  # FFmpeg's numbers of matrices
-_KNOWN_MATRICES = frozenset({0, _SPC_BT709, _SPC_UNSPECIFIED, 4, 5, 6, 7, _SPC_BT2020})
+_UNSPECIFIED = 2  # FFmpeg's number for it, of matrices, transfer characteristics and primaries alike
+_SPC_BT709, _SPC_BT2020 = 1, 9  # FFmpeg's numbers of matrices
+_KNOWN_MATRICES = frozenset({0, _SPC_BT709, _UNSPECIFIED, 4, 5, 6, 7, _SPC_BT2020})
+_KNOWN_TRANSFERS = frozenset({1, _UNSPECIFIED, *range(4, 19)})
+_KNOWN_PRIMARIES = frozenset({1, _UNSPECIFIED, *range(4, 13), 22})
 _OF_PRIMARIES = frozenset({10, 12, 13, 14, 15})  # constant luminance, chromaticity-derived, ICtCp, IPT-C2
 _PEAKS = {ColorTrc.SMPTE2084: _PQ_PEAK / _WHITE, ColorTrc.ARIB_STD_B67: _HLG_PEAK / _WHITE}
 # To linear BT.709 from other primaries of the same white (ITU-R BT.2087; SMPTE EG 432-1).
@@ -36,8 +39,10 @@ _TO_BT709 = {ColorPrimaries.BT2020: _BT2020, ColorPrimaries.SMPTE432: _P3}
 _BT2020_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 
-def with_known_matrix(frame: VideoFrame) -> VideoFrame:
-    """Return the frame, marked with a matrix that swscale knows; it refuses frames with others.
+def with_known_marks(frame: VideoFrame) -> VideoFrame:
+    """Return the frame, marked with a matrix, a transfer characteristic and primaries that swscale knows.
+
+    It refuses frames with others.
 
     Decision: BT.2020 with constant luminance, ICtCp and what is derived from the primaries is read as the plain matrix
     of the primaries, whose brightness is close; all else (YCgCo, numbers that are reserved) as if nothing were said.
@@ -45,7 +50,11 @@ def with_known_matrix(frame: VideoFrame) -> VideoFrame:
     if frame.colorspace in _OF_PRIMARIES:
         frame.colorspace = _SPC_BT2020 if frame.color_primaries == ColorPrimaries.BT2020 else _SPC_BT709
     elif frame.colorspace not in _KNOWN_MATRICES:
-        frame.colorspace = _SPC_UNSPECIFIED
+        frame.colorspace = _UNSPECIFIED
+    if frame.color_trc not in _KNOWN_TRANSFERS:
+        frame.color_trc = _UNSPECIFIED
+    if frame.color_primaries not in _KNOWN_PRIMARIES:
+        frame.color_primaries = _UNSPECIFIED
     return frame
 
 

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from ..types import Pixels
-from ._colour import Deep, needs_conversion, over_black, to_standard, with_known_matrix
+from ._colour import Deep, needs_conversion, over_black, to_standard, with_known_marks
 
 _SANE_ASPECT = (0.2, 5.0)  # of a pixel; a damaged header says anything
 _LONGEST = 16  # times the requested shorter side is the longer side of a picture at most, which bounds its memory
@@ -126,7 +126,7 @@ class Converter:
         """
         if orientation.swaps_sides:
             width, height = height, width
-        frame = over_black(with_known_matrix(frame))
+        frame = over_black(with_known_marks(frame))
         transfer, primaries = frame.color_trc, frame.color_primaries
         deep = needs_conversion(transfer, primaries)
         picture = self._reformatter.reformat(
