@@ -27,8 +27,8 @@ from .errors import MediaError, UsageError
 from .features.cache import FeatureCache
 from .features.embed import embed_all, embedding_fingerprint
 from .protocols import KeyImageMethod, Model, TrainedModel
+from .queries import characters_read, checked_query
 from .scoring.similarity import Gallery
-from .search import characters_read, checked_query
 from .types import Embeddings, FloatArray, Video
 from .utils.progress import Progress, Silent
 

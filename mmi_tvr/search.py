@@ -6,9 +6,7 @@ exactly, as the model says (`types.Scoring`). A re-ranker, where there is one, m
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -17,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .protocols import Index, Model, RelevanceCalibration, Reranker, TextLimitedModel
+from .protocols import Index, Model, RelevanceCalibration, Reranker
+from .queries import characters_read, checked_query, checked_relevance, checked_top
 from .scoring import relevance
 from .scoring.joint import permutation
 from .scoring.moments import locate
@@ -36,7 +35,7 @@ from .types import (
     row_ids,
     video_of,
 )
-from .utils.reading import MAX_CHARACTERS
+from .utils.stage_clock import StageClock
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
@@ -149,7 +148,7 @@ class Searcher:
             )
         if not checked:
             return []
-        clock = _Clock()
+        clock = StageClock()
         with clock.stage("embed"):
             vectors = np.asarray(self.model.embed_queries(checked), dtype=np.float32)  # (N, D)
         embedding = clock.share(len(checked))
@@ -160,7 +159,7 @@ class Searcher:
         together = max(1, min(_QUERIES, _CELLS // limit))
         for first in range(0, len(checked), together):
             block = slice(first, first + together)
-            clock = _Clock()
+            clock = StageClock()
             with clock.stage("search"):
                 candidates = self._candidates(vectors[block], limit, videos)
                 entries = self.lookup(set().union(*candidates))
@@ -180,7 +179,7 @@ class Searcher:
         top: int,
         min_relevance: float | None,
         reranker: Reranker | None,
-        clock: _Clock,
+        clock: StageClock,
     ) -> SearchResult:
         """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
         best_score = ranking.scores[:1]  # empty where there are no candidates
@@ -304,52 +303,6 @@ def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
     return relevance.calibrate(model, Gallery.from_index(index, ids[in_sample]), len(starts))
 
 
-def checked_query(query: str | Query) -> Query:
-    """Return a query of a length that any model can bear. Raises UsageError where it is empty, or no sentence.
-
-    Decision: beyond MAX_CHARACTERS it is cut, before anything looks at it, because no model reads as much.
-
-    >>> checked_query("a dog \\ud800").text
-    'a dog \ufffd'
-    """
-    text = query.text if isinstance(query, Query) else query
-    if not isinstance(text, str):
-        raise UsageError(f"a query is a sentence (str) or a types.Query, not {text!r:.60} ({type(text).__name__})")
-    cut = isinstance(query, Query) and query.cut
-    text = text.strip()
-    query = Query(text[: 4 * MAX_CHARACTERS])  # cleaned, which may make it shorter
-    if not query.text.strip():
-        raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
-    return Query(query.text[:MAX_CHARACTERS], cut or len(text) > 4 * MAX_CHARACTERS or len(query.text) > MAX_CHARACTERS)
-
-
-def characters_read(model: Model, query: Query) -> int | None:
-    """Return how many characters of a query a model reads, from its start; None where it reads them all."""
-    text = query.text.rstrip()
-    read = model.characters_read(text) if isinstance(model, TextLimitedModel) else len(text)
-    return read if query.cut or read < len(text) else None
-
-
-def checked_top(top: int) -> int:
-    """Return how many hits a search returns at most. Raises UsageError unless that is a whole number from 1 on."""
-    if isinstance(top, bool) or not isinstance(top, int | np.integer):
-        raise UsageError(f"top is a whole number, not {top!r:.60} ({type(top).__name__})")
-    if top < 1:
-        raise UsageError(f"top is at least 1 hit, not {top}")
-    return int(top)
-
-
-def checked_relevance(min_relevance: float | None) -> float | None:
-    """Return the least relevance of a hit. Raises UsageError unless it is None or lies in 0..1."""
-    if min_relevance is None:
-        return None
-    if isinstance(min_relevance, bool) or not isinstance(min_relevance, int | float | np.integer | np.floating):
-        raise UsageError(f"min_relevance is a number, not {min_relevance!r:.60} ({type(min_relevance).__name__})")
-    if not 0 <= min_relevance <= 1:
-        raise UsageError(f"min_relevance lies between 0 and 1, not {min_relevance}")
-    return float(min_relevance)
-
-
 def _parts(explanation: Explanation) -> dict[str, float]:
     parts = {
         "cosine": explanation.cosine,
@@ -357,34 +310,3 @@ def _parts(explanation: Explanation) -> dict[str, float]:
         "joint": explanation.joint_score,
     }
     return {name: value for name, value in parts.items() if value is not None}
-
-
-class _Clock:
-    """Seconds by stage, of one query or of several together; `spent` came before the clock started."""
-
-    def __init__(self, stages: Mapping[str, float] | None = None, spent: float = 0.0) -> None:
-        self._started = time.perf_counter()
-        self._stages = dict(stages or {})
-        self._spent = spent
-
-    def __add__(self, other: _Clock) -> _Clock:
-        """Return a clock, started now, that begins with what both have."""
-        return _Clock(self._stages | other._stages, self._spent + other._spent)
-
-    def share(self, count: int) -> _Clock:
-        """Return a clock with the part of one of `count` queries."""
-        spent = self._spent + time.perf_counter() - self._started
-        return _Clock({name: seconds / count for name, seconds in self._stages.items()}, spent / count)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self._stages[name] = time.perf_counter() - started
-
-    def add(self, stage: str, parts: Mapping[str, float]) -> None:
-        """Note the seconds of a stage's parts."""
-        self._stages |= {f"{stage}.{part}": seconds for part, seconds in parts.items()}
-
-    def seconds(self) -> dict[str, float]:
-        return {**self._stages, "total": self._spent + time.perf_counter() - self._started}

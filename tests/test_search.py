@@ -17,8 +17,9 @@ from mmi_tvr.encoder import Encoder
 from mmi_tvr.errors import UsageError
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
+from mmi_tvr.queries import checked_query
 from mmi_tvr.scoring.moments import locate
-from mmi_tvr.search import Searcher, VideoEntry, checked_query
+from mmi_tvr.search import Searcher, VideoEntry
 from mmi_tvr.types import Embeddings, Explanation, Scoring, clean_text, row_ids
 from mmi_tvr.utils.reading import MAX_CHARACTERS
 

@@ -18,8 +18,9 @@ from typing import overload
 from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..protocols import Model
+from ..queries import checked_query, checked_relevance, checked_top
 from ..questions import pool
-from ..search import SearchResult, calibration_of, checked_query, checked_relevance, checked_top
+from ..search import SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE
 from ..types import Query
 from ..utils.names import SpelledPaths
