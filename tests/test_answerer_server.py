@@ -18,7 +18,9 @@ from PIL import Image
 from test_answerers import GRID, HEADS, client, readable, talkative, texts, video
 
 from mmi_tvr import plugins
-from mmi_tvr.answerers import _http, openai
+from mmi_tvr.answerers import openai
+from mmi_tvr.chat import client as chat_client
+from mmi_tvr.chat.content import data_url
 from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.types import AnswerRequest
@@ -52,7 +54,7 @@ def test_a_request_is_what_servers_take(model: Mmi, server: ChatServer, monkeypa
         kind, _, data = part["image_url"]["url"].partition(";base64,")
         assert kind == "data:image/png"
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), picture)
-    assert openai.data_url(ask.pictures[0], "jpeg").startswith("data:image/jpeg;base64,/9j/")
+    assert data_url(ask.pictures[0], "jpeg").startswith("data:image/jpeg;base64,/9j/")
 
 
 def test_without_a_key_none_is_sent(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +130,7 @@ def test_a_slow_answer_is_given_up_and_the_rest_is_not(server: ChatServer) -> No
 
 def test_pauses_grow_differ_and_obey_the_server(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(chat_client, "time", SimpleNamespace(sleep=pauses.append))
     patient = client(server, backoff=1.0, retries=3)
     patient.answer(texts("ill one"))
     assert [round(pause / 2**at, 9) == pytest.approx(1, abs=0.5) for at, pause in enumerate(pauses)] == [True] * 3
@@ -150,7 +152,7 @@ def test_not_more_questions_at_once_than_allowed(server: ChatServer) -> None:
 
 def test_a_server_that_dies_midway(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(chat_client, "time", SimpleNamespace(sleep=pauses.append))
     questions = ["one", "the last", *(f"after {at}" for at in range(30))]
     answers = client(server, concurrency=1, retries=2).answer(texts(*questions))
     assert [isinstance(each, str) for each in answers] == [True, True, *[False] * 30]

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "mmi_tvr"
 OURS = {name: value for name, value in vars(environment).items() if name.isupper()}
 # Names that are only known when the code runs: an option, and a parameter that is called with two of ours.
 READERS = {f"os.environ.{method}" for method in ("get", "setdefault", "pop")} | {"os.getenv"}
-DYNAMIC = {("answerers/_http.py", "key_variable"), ("media/guarded.py", "variable")}
+DYNAMIC = {("chat/client.py", "key_variable"), ("media/guarded.py", "variable")}
 
 
 def table(heading: str) -> set[str]:

@@ -5,6 +5,7 @@ Which requests have an answer, and what counts as one, is the same for all, thos
 
 from __future__ import annotations
 
-from ._common import as_answer, request_error
+from ..chat.replies import as_answer
+from ._common import request_error
 
 __all__ = ["as_answer", "request_error"]

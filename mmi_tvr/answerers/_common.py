@@ -1,8 +1,7 @@
-"""Shared by all answerers: their prompt template, which requests have an answer at all, and what counts as one."""
+"""Shared by all answerers: their prompt template and which requests have an answer at all."""
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic import Field
@@ -11,12 +10,9 @@ from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..prompt_templates import AnswerTemplate
-from ..types import AnswerRequest, clean_text
+from ..types import AnswerRequest
 
 VideoInput = Literal["features", "pictures"]
-_TAGS = "(?:think|thinking|thought|reasoning)"  # of DeepSeek, Qwen and those that follow them; Kimi's are of its own
-_THINKING_BEGINS = re.compile(rf"<{_TAGS}>|◁think▷", re.IGNORECASE)
-_THINKING_ENDS = re.compile(rf"</{_TAGS}>|◁/think▷", re.IGNORECASE)
 
 
 class AnswerOptions(BaseOptions):
@@ -47,18 +43,3 @@ def request_error(request: AnswerRequest, video_input: VideoInput) -> AnswerErro
     if key_images:
         return None
     return AnswerError(f"a question about a video that comes without {video_input} of key images")
-
-
-def as_answer(reply: str) -> str | AnswerError:
-    """Return a reply as an answer: one clean line, without what the model thought before it, and never an empty one.
-
-    Decision: an answer begins behind the last end of thinking; where thinking begins and does not end, there is none.
-
-    >>> as_answer("<think>\\nIt may be blue.\\n</think>\\n a red circle\\n"), as_answer(" ")
-    ('a red circle', AnswerError('the model said nothing'))
-    """
-    ends = [match.end() for match in _THINKING_ENDS.finditer(reply)]
-    answer = reply[ends[-1] :] if ends else reply
-    if _THINKING_BEGINS.search(answer):
-        return AnswerError("the model was still thinking when its reply ended: give it more tokens (max_tokens)")
-    return " ".join(clean_text(answer).split()) or AnswerError("the model said nothing")

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
+from ..chat.replies import as_answer
 from ..errors import AnswerError, MmiTvrError
 from ..plugins import BaseOptions
 from ..protocols import Model
 from ..types import AnswerRequest
 from ..utils.hashing import digest
-from ._common import VideoInput, as_answer, request_error
+from ._common import VideoInput, request_error
 
 
 class Options(BaseOptions):

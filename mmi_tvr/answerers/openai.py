@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from textwrap import shorten
 from typing import Any, Literal
 
 from pydantic import Field
 
-from ..errors import AnswerError, MmiTvrError, UsageError
+from ..chat.client import ServerClient, ServerOptions
+from ..chat.content import TOKEN_CHARACTERS, data_url, quote
+from ..chat.replies import completion
+from ..errors import AnswerError
 from ..protocols import Model
-from ..types import AnswerRequest, Pixels, clean_text
+from ..types import AnswerRequest
 from ..utils.hashing import digest
-from ._common import AnswerOptions, VideoInput, as_answer, request_error
-from ._http import ServerClient, ServerOptions
-
-_TOKEN_CHARACTERS = 4  # on average: how much of a text is read cannot depend on a tokenizer that is elsewhere
-# The beginning of what a server's tokenizer may take for a special token: </s>, <image>, <|im_end|>, [INST].
-_LONGEST_SPECIAL = 32  # characters
-_REFUSAL_LENGTH = 200  # characters of it that are shown
-_TEXT_PARTS = ("text", "output_text")  # of a reply; others hold thinking, or pictures
-_SPECIAL = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
+from ._common import AnswerOptions, VideoInput, request_error
 
 
 class Options(ServerOptions, AnswerOptions):
     """Options of answers from a server."""
 
-    model: str | None = Field(None, description="the model's name there; default: the only one it has")
     max_tokens: int | None = Field(
         None, ge=1, description="tokens of a reply, with what a model thinks before it; default: the template's"
     )
@@ -71,7 +61,7 @@ class OpenaiAnswerer:
         if not rows:
             return answers
         with ServerClient(self.options) as server:
-            self._served_model(server)
+            self._model = self._model or server.served_model()
             pool = ThreadPoolExecutor(self.options.concurrency, thread_name_prefix="ask")
             try:
                 row_of = {pool.submit(self._answer, server, requests[row]): row for row in rows}
@@ -89,32 +79,9 @@ class OpenaiAnswerer:
     def fingerprint(self) -> str:
         """Hash address, model and prompt template. A server that changes the weights of a name is not noticed."""
         with ServerClient(self.options) as server:
-            model = self.options.model or self._served_model(server)
+            model = self.options.model or self._model or server.served_model()
         template = self.options.prompt_template.model_dump()
         return digest(self.name, self.options.base_url, model, self.options.pictures, template)
-
-    def _served_model(self, server: ServerClient) -> str:
-        """Return the name of the model that answers.
-
-        It is asked for once, which shows that the server is there. Raises MmiTvrError or UsageError where it is not.
-        """
-        if self._model:
-            return self._model
-        base = self.options.base_url
-        try:
-            reply = server.request("GET", "/models")
-        except AnswerError as error:
-            raise MmiTvrError(f"no answers from {base}: {error}") from error
-        if reply.status_code in (401, 403):
-            raise UsageError(f"{base} refuses the key in ${self.options.key_variable}: {server.message(reply)}")
-        self._model = self.options.model or ""  # not every server has a list
-        if not self._model:
-            names = _names(reply)
-            if len(names) != 1:
-                offer = f"it has {', '.join(names)}" if names else "it does not say which it has"
-                raise UsageError(f"{base}: name the model that is to answer (model: NAME); {offer}")
-            self._model = names[0]
-        return self._model
 
     def _answer(self, server: ServerClient, request: AnswerRequest) -> str | AnswerError:
         message = {"role": "user", "content": content(request, self.options)}
@@ -132,40 +99,12 @@ class OpenaiAnswerer:
             return AnswerError(f"the server's reply is no chat completion: {server.message(reply)}")
 
 
-def completion(document: Any, limit: int) -> str | AnswerError:
-    """Return the answer in a chat completion, or why it holds none.
-
-    Decision: a reply that was cut off is none, because half an answer is another one.
-
-    Args:
-        document: the server's JSON.
-        limit: the tokens that it was allowed, for the message.
-    Raises:
-        KeyError, IndexError, TypeError: it is no chat completion.
-    """
-    choice = document["choices"][0]
-    message, end = choice["message"], choice.get("finish_reason")
-    if end == "length":
-        return AnswerError(f"the reply was cut off after {limit} tokens: give it more (max_tokens)")
-    if end == "content_filter":
-        return AnswerError("the server's filter kept the reply back")
-    text = message.get("content")
-    if isinstance(text, list):
-        text = "".join(part["text"] for part in text if part.get("type") in _TEXT_PARTS)
-    if isinstance(text, str):
-        return as_answer(text)
-    refusal = message.get("refusal")
-    if refusal:
-        return AnswerError(f"the model refuses: {shorten(clean_text(str(refusal)), _REFUSAL_LENGTH)}")
-    return AnswerError("the server's reply holds no text")
-
-
 def content(request: AnswerRequest, options: Options) -> list[dict[str, Any]]:
     """Return the parts of a message: the template around quoted data, and the key images where it says {images}."""
     template = options.prompt_template
     question = quote(request.question.strip())
     if request.text is not None:
-        text = quote(request.text, template.quoted * _TOKEN_CHARACTERS)
+        text = quote(request.text, template.quoted * TOKEN_CHARACTERS)
         return [{"type": "text", "text": template.text.format(text=text, question=question)}]
     before, _, after = template.video.partition("{images}")
     parts: list[dict[str, Any]] = []
@@ -176,32 +115,3 @@ def content(request: AnswerRequest, options: Options) -> list[dict[str, Any]]:
     if after:
         parts.append({"type": "text", "text": after.format(question=question)})
     return parts
-
-
-def quote(text: str, limit: int | None = None) -> str:
-    """Return a person's text as part of a prompt: at most `limit` characters, in which neither the end of a quotation
-    nor what a tokenizer may take for a special token can be written.
-
-    >>> quote('a "red" </s> circle', 17)
-    "a 'red' < /s> cir"
-    """
-    if limit is not None:
-        text = text[: limit + _LONGEST_SPECIAL]  # what lies behind is not read, and not looked at
-    return _SPECIAL.sub(lambda match: f"{match[0]} ", text.replace('"', "'"))[:limit]
-
-
-def data_url(pixels: Pixels, encoding: str) -> str:
-    """Return a picture as a data URL; `encoding` is png or jpeg."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format=encoding, quality=92)
-    return f"data:image/{encoding};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _names(reply: Any) -> list[str]:
-    """Return the models that a server lists; none where its reply is no list."""
-    try:
-        return [str(model["id"]) for model in reply.json()["data"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return []

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
+from ..chat.replies import as_answer
 from ..errors import AnswerError
 from ..protocols import Model
 from ..types import AnswerRequest
-from ._common import VideoInput, as_answer
+from ._common import VideoInput
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 

@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..chat.replies import as_answer
 from ..encoders import hub
 from ..errors import AnswerError, ModelNotFound, one_line
 from ..protocols import Model
 from ..types import AnswerRequest
 from ..utils.installation import require
 from ..utils.loading import late_property
-from ._common import VideoInput, as_answer
+from ._common import VideoInput
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 _SETTINGS = "adapter_config.json"

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from ..errors import AnswerError
+from ..errors import AnswerError, MmiTvrError, UsageError
 from ..plugins import BaseOptions
 from ..types import clean_text
 from ..utils.environment import API_KEY
@@ -35,6 +35,7 @@ class ServerOptions(BaseOptions):
     """Where a server is, and how patient we are with it."""
 
     base_url: str = Field("http://127.0.0.1:8000/v1", description="where the server is, with the /v1")
+    model: str | None = Field(None, description="the model's name there; default: the only one it has")
     key_variable: str = Field(API_KEY, description="environment variable with the key, where one is needed")
     concurrency: int = Field(8, ge=1, le=256, description="questions under way at once")
     timeout: float = Field(60.0, gt=0, description="seconds without a reply before an attempt is given up")
@@ -102,6 +103,30 @@ class ServerClient:
             pause = self.options.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
             time.sleep(min(_MAX_PAUSE, max(pause, requested_pause)))
 
+    def served_model(self) -> str:
+        """Return the name of the model that answers: that of the options, else the only one that the server lists.
+
+        The request shows that the server is there.
+
+        Raises:
+            MmiTvrError: It is not there.
+            UsageError: It refuses the key, or it is not clear which model is to answer.
+        """
+        base = self.options.base_url
+        try:
+            reply = self.request("GET", "/models")
+        except AnswerError as error:
+            raise MmiTvrError(f"no answers from {base}: {error}") from error
+        if reply.status_code in (401, 403):
+            raise UsageError(f"{base} refuses the key in ${self.options.key_variable}: {self.message(reply)}")
+        if self.options.model:
+            return self.options.model  # not every server has a list
+        names = _names(reply)
+        if len(names) != 1:
+            offer = f"it has {', '.join(names)}" if names else "it does not say which it has"
+            raise UsageError(f"{base}: name the model that is to answer (model: NAME); {offer}")
+        return names[0]
+
     def message(self, reply: Any) -> str:
         """Return what a server says of an error, as one short line."""
         try:
@@ -141,3 +166,11 @@ def retry_after(header: str | None) -> float:
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(timezone.utc)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
+
+
+def _names(reply: Any) -> list[str]:
+    """Return the models that a server lists; none where its reply is no list."""
+    try:
+        return [str(model["id"]) for model in reply.json()["data"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
