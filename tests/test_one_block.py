@@ -1,0 +1,201 @@
+"""Models whose vectors are one block, which is all that score by cosines: their scores, hits and metrics, to the bit.
+
+Every coordinate is a multiple of 1/128 and every vector has length 1, so a dot product is a multiple of 2**-14 and the
+same in whatever order it is summed: what is hashed here is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ClippedScore, FakeModel
+from numpy.typing import NDArray
+
+from mmi_tvr import plugins
+from mmi_tvr.encoder import Encoder
+from mmi_tvr.evaluation.evaluate import evaluate, evaluate_model, pair_scores
+from mmi_tvr.evaluation.report import Report
+from mmi_tvr.evaluation.rerank import reranked
+from mmi_tvr.index import open_index
+from mmi_tvr.protocols import Index
+from mmi_tvr.scoring import relevance
+from mmi_tvr.scoring.joint import JointScore
+from mmi_tvr.scoring.similarity import Gallery
+from mmi_tvr.search import Searcher, SearchResult, VideoEntry
+from mmi_tvr.types import DescribedMoment, Embeddings, Query, Sample, Scoring, Video, row_ids
+from mmi_tvr.utils.hashing import digest
+
+VIDEOS, WIDTH = 90, 16
+SCORINGS = (Scoring(), Scoring(0.5, 1), Scoring(0.25, 2, 0.5), Scoring(1.0, 1))
+# Recorded before models could have several blocks.
+GOLDEN = {
+    "scores 0": "dfc34dd1e1db6d9f",
+    "cosines": "dfc34dd1e1db6d9f",
+    "scores 1": "fdfed9937b44cdd0",
+    "scores 2": "994a6e1becce19ca",
+    "scores 3": "68a11022b065e3cf",
+    "hits 0": "8813cca2fbd19ddf",
+    "hits 1": "69f9e7238a0be5bd",
+    "hits 2": "575b4edbb31937fd",
+    "hits 3": "abeca6de8af42400",
+    "report 0": "f024acf08053f32f",
+    "pairs 0": "1a603bc8c3ab0a7e",
+    "report 1": "8e11fc0439117ca0",
+    "pairs 1": "2fb8d2cc3e6654e5",
+    "report 2": "9a79401f04264d93",
+    "pairs 2": "e1b7a596d1a727ab",
+    "report 3": "d59dd31a75d5df52",
+    "pairs 3": "6095679a8ee40603",
+    "reranked": "70077c352352a424",
+    "law 0": "aef55e90939aa5ce",
+    "law 1": "8b69a31cf5da03f2",
+    "law 2": "fb88d8e171298ab8",
+    "law 3": "998d00407d9f5de5",
+}
+
+
+def exact_units(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    """Return vectors (count, WIDTH) of length 1 without any rounding: signs of 1/4, reflected twice."""
+    vectors = rng.choice((-1.0, 1.0), (count, WIDTH)) / 4
+    for _ in range(2):
+        mirrors = rng.choice((-1.0, 1.0), (count, WIDTH))
+        vectors -= np.einsum("nd,nd->n", vectors, mirrors)[:, None] * mirrors / 8
+    assert (np.einsum("nd,nd->n", vectors, vectors) == 1).all()
+    return vectors.astype(np.float32)
+
+
+class SpokenVectors(FakeModel):
+    """Every sentence has a vector of its own, drawn by its words."""
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[Any]:
+        seeds = [int(digest(query.text), 16) for query in queries]
+        return np.concatenate([exact_units(np.random.default_rng(seed), 1) for seed in seeds])
+
+
+@pytest.fixture(scope="module")
+def videos() -> list[Embeddings]:
+    """Videos of one to four key images; some are copies of others."""
+    rng = np.random.default_rng(7)
+    collection = []
+    for _ in range(VIDEOS):
+        count = int(rng.integers(1, 5))
+        edges = np.arange(count + 1.0)
+        segments = np.stack([edges[:-1], edges[1:], edges[:-1] + 0.5], axis=1)
+        collection.append(Embeddings(exact_units(rng, 1)[0], exact_units(rng, count), segments))
+    return [*collection[:-6], *collection[:6]]
+
+
+@pytest.fixture(scope="module", params=["flat", "faiss"])
+def index(request: pytest.FixtureRequest, videos: list[Embeddings], tmp_path_factory: pytest.TempPathFactory) -> Index:
+    stored = open_index(request.param, path=tmp_path_factory.mktemp("index"), dim=WIDTH, fingerprint="f")
+    for number, video in enumerate(videos):
+        stored.add(row_ids(number, len(video.moments)), np.vstack([video.video[None], video.moments]))
+    stored.flush()
+    return stored
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    captions = [tuple(f"caption {number} {part}" for part in range(1 + number % 3)) for number in range(VIDEOS)]
+    return [Sample(f"{n}.mp4", Video(Path(f"{n}.mp4")), texts) for n, texts in enumerate(captions)]
+
+
+def golden(name: str, value: object) -> None:
+    text = json.dumps(value, sort_keys=True)
+    assert digest(text) == GOLDEN[name], name
+
+
+def plain_hits(result: SearchResult) -> list[Any]:
+    hits = [*result, *([result.closest] if result.closest else [])]
+    return [
+        [str(hit.path), hit.start, hit.end, hit.time, hit.score.hex(), float(hit.relevance).hex(), hit.scores]
+        for hit in hits
+    ]
+
+
+def plain_report(report: Report) -> Any:
+    def rounded(value: Any) -> Any:  # percentiles are interpolated: their last bit is the machine's
+        if isinstance(value, dict):
+            return {name: rounded(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [rounded(inner) for inner in value]
+        return round(value, 9) if isinstance(value, float) else value
+
+    assert report.details is not None
+    return rounded({**report.as_dict(), **report.details.as_dict()})
+
+
+@pytest.mark.parametrize("number", range(len(SCORINGS)))
+def test_scores_are_what_they_were(videos: list[Embeddings], number: int) -> None:
+    queries = SpokenVectors().embed_queries([Query(str(row)) for row in range(30)])
+    scores = Gallery.pack(videos).score(queries, SCORINGS[number])
+    golden(f"scores {number}", scores.tobytes().hex())
+    encoder = Encoder(SpokenVectors(scoring=SCORINGS[number]), plugins.build("keyimages", "uniform", {}))
+    assert encoder.similarity(queries, videos).tobytes() == scores.tobytes()
+    cosines = encoder.similarity(queries, np.stack([video.video for video in videos]))
+    golden("cosines", cosines.tobytes().hex())
+    assert encoder.encode_query([str(row) for row in range(30)]).tobytes() == queries.tobytes()
+
+
+@pytest.mark.parametrize("number", range(len(SCORINGS)))
+def test_hits_are_what_they_were(videos: list[Embeddings], index: Index, number: int) -> None:
+    model = SpokenVectors(scoring=SCORINGS[number])
+    searcher = Searcher(
+        model,
+        index,
+        lambda numbers: {n: VideoEntry((Path(f"{n}.mp4"),), videos[n].segments) for n in numbers},
+        ClippedScore(),
+    )
+    texts = [f"query {row}" for row in range(12)]
+    results = searcher.search_all(texts, top=7)
+    results += searcher.search_all(texts[:3], top=3, min_relevance=0.6, videos=frozenset(range(20, 70)))
+    golden(f"hits {number}", [plain_hits(result) for result in results])
+
+
+@pytest.mark.parametrize("number", range(len(SCORINGS)))
+def test_evaluations_are_what_they_were(videos: list[Embeddings], samples: list[Sample], number: int) -> None:
+    model = SpokenVectors(scoring=SCORINGS[number])
+    moments = {
+        "events": [DescribedMoment(f"moment {n}", n, 0.0, float(videos[n].segments[0, 1])) for n in range(0, VIDEOS, 7)]
+    }
+    report = evaluate_model(
+        model,
+        samples,
+        lambda _: videos,
+        block=32,
+        transductive=("dual-softmax", "query-bank"),
+        moments=moments,
+    )
+    golden(f"report {number}", plain_report(report))
+    pairs = pair_scores(model, samples[:20], lambda _: videos[:20])
+    golden(f"pairs {number}", pairs.tobytes().hex())
+
+
+def test_a_reranked_evaluation_is_what_it_was(videos: list[Embeddings], samples: list[Sample]) -> None:
+    captions = [Query(caption) for sample in samples for caption in sample.captions]
+
+    def probabilities(row: int, columns: Sequence[int]) -> NDArray[Any]:
+        return np.array([np.nan if (row + column) % 5 == 0 else (row * column % 16) / 16 for column in columns])
+
+    report = evaluate(
+        samples,
+        videos,
+        SpokenVectors().embed_queries(captions),
+        Scoring(0.5, 1),
+        rerank=lambda blocks, captions, samples: reranked(blocks, probabilities, JointScore(10, 0.5, 0.5)),
+    )
+    golden("reranked", plain_report(report))
+
+
+@pytest.mark.parametrize("number", range(len(SCORINGS)))
+def test_a_calibration_is_what_it_was(
+    videos: list[Embeddings], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
+    law = relevance.calibrate(SpokenVectors(scoring=SCORINGS[number]), Gallery.pack(videos), 500)
+    golden(f"law {number}", [round(law.mu, 9), round(law.beta, 9)])
