@@ -6,6 +6,7 @@ needs no care of its own: queries, captions, what is asked and what is answered.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import UsageError
 
 Level = Literal["video", "moment"]  # what a vector of an index stands for
+Direction = Literal["t2v", "v2t"]  # who asks: a text looks for videos, or a video for texts
 FloatArray = NDArray[np.floating[Any]]
 IdArray = NDArray[np.int64]
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB, rotation applied
@@ -31,6 +33,7 @@ _CONTROLS = {code: " " if chr(code).isspace() else None for code in (*range(0x20
 _UNCLEAN = re.compile("[\0-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _MAX_MARKS = 30  # on one letter: Unicode's stream-safe format (UAX 15); composing takes the square of their number
+_NAMES_OF_SCORES = ("moment", "cosine", "probability", "joint")  # in `Hit.scores`, besides those of blocks
 _SHORT = 4096  # characters that are composed quickly whatever they are
 
 
@@ -174,16 +177,54 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True)
-class Scoring:
-    """How the cosines of a video become its score (the model says; search and evaluation both obey).
+class Block:
+    """A stretch of the vectors that is compared by itself: `width` numbers, shown as `name`.
 
-    score = (1 - moment_weight) * cos(q, video) + moment_weight * mean of the `top_moments` largest cos(q, moment).
+    Its similarity is the dot product q.v, or sigmoid(squash + q.v); it counts `t2v` times where a text asks, and `v2t`
+    times where a video asks.
+    """
+
+    name: str
+    width: int
+    t2v: float = 1.0
+    v2t: float = 1.0
+    squash: float | None = None
+
+    def weight(self, direction: Direction) -> float:
+        """Return how much the block counts in one direction."""
+        return self.t2v if direction == "t2v" else self.v2t
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How the vectors of a query and a video become a score (the model says; search and evaluation both obey).
+
+    score = (1 - moment_weight) * s(q, video) + moment_weight * mean of the `top_moments` largest s(q, moment).
     A search whose best hit has a relevance below `min_relevance` has found nothing (calibrated per model).
+
+    Without `blocks`, s is the dot product: the cosine. With n of them, one behind the other, each is a part of length
+    1 / sqrt(n) of a video's vector, and s = the sum over blocks of weight * g(sqrt(n) q_b.v_b), g as `Block` says.
     """
 
     moment_weight: float = 0.0
     top_moments: int = 1
     min_relevance: float = 0.0
+    blocks: tuple[Block, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [block.name for block in self.blocks]
+        if twice := {name for name in names if names.count(name) > 1 or name in _NAMES_OF_SCORES}:
+            raise UsageError(f"blocks have names of their own, none of {', '.join(_NAMES_OF_SCORES)}; not {min(twice)}")
+        for block in self.blocks:
+            if block.width < 1 or not all(0 <= weight < math.inf for weight in (block.t2v, block.v2t)):
+                raise UsageError(f"block {block.name}: its width is at least 1, and its weights are at least 0")
+            if block.squash is not None and not math.isfinite(block.squash):
+                raise UsageError(f"block {block.name}: squash is a finite number, not {block.squash}")
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether a text that asks and a video that asks get the same scores."""
+        return all(block.t2v == block.v2t for block in self.blocks)
 
 
 @dataclass(frozen=True, slots=True)

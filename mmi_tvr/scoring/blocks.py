@@ -1,0 +1,74 @@
+"""Vectors that consist of blocks: how they are compared, and what an index is asked with.
+
+Without blocks, all of this is the dot product. The formulas stand in `types.Scoring`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..types import Block, Direction, FloatArray, Scoring
+
+
+def similarities(
+    left: FloatArray, right: FloatArray, scoring: Scoring, direction: Direction = "t2v"
+) -> NDArray[np.float32]:
+    """Return s (N, M) of vectors (N, D) and (M, D), float32: one side are queries, the other whole videos or moments.
+
+    UsageError where the blocks are not as wide as the vectors.
+    """
+    left, right = np.asarray(left, dtype=np.float32), np.asarray(right, dtype=np.float32)
+    if not scoring.blocks:
+        dots: NDArray[np.float32] = left @ right.T
+        return dots
+    total = np.zeros((len(left), len(right)), np.float32)
+    for block, columns in _stretches(scoring.blocks, left, right):
+        if weight := block.weight(direction):
+            total += np.float32(weight) * _compared(left[:, columns], right[:, columns], block, len(scoring.blocks))
+    return total
+
+
+def block_scores(queries: FloatArray, vectors: FloatArray, scoring: Scoring) -> Mapping[str, NDArray[np.float32]]:
+    """Return what each block says of queries (N, D) and vectors (M, D): its name -> (N, M), before any weight."""
+    left, right = np.asarray(queries, dtype=np.float32), np.asarray(vectors, dtype=np.float32)
+    return {
+        block.name: _compared(left[:, columns], right[:, columns], block, len(scoring.blocks))
+        for block, columns in _stretches(scoring.blocks, left, right)
+    }
+
+
+def _stretches(blocks: Sequence[Block], *vectors: FloatArray) -> Iterator[tuple[Block, slice]]:
+    """Yield each block with its columns. UsageError where all together are not as wide as these vectors (N, D)."""
+    total = sum(block.width for block in blocks)
+    for width in (rows.shape[1] for rows in vectors if blocks):
+        if width != total:
+            names = ", ".join(f"{block.name} {block.width}" for block in blocks)
+            raise UsageError(f"the blocks of the scores ({names}) have {total} numbers, and the vectors {width}")
+    start = 0
+    for block in blocks:
+        yield block, slice(start, start + block.width)
+        start += block.width
+
+
+def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 / (1 + exp(-x)) in place, without overflow."""
+    values *= np.float32(0.5)
+    np.tanh(values, out=values)
+    values += np.float32(1)
+    values *= np.float32(0.5)
+    return values
+
+
+def _compared(left: FloatArray, right: FloatArray, block: Block, blocks: int) -> NDArray[np.float32]:
+    """Return g(sqrt(n) q.v) (N, M) of the columns of one of n blocks: (N, width) and (M, width)."""
+    products: NDArray[np.float32] = left @ right.T
+    products *= np.float32(math.sqrt(blocks))
+    if block.squash is None:
+        return products
+    products += np.float32(block.squash)
+    return sigmoid(products)
