@@ -13,6 +13,7 @@
     ├── LibraryBusy             another process is writing to the library
     ├── LibraryReadOnly         the library lies where nothing can be written
     ├── AnswerError             a question that got no answer, with the reason
+    ├── ServerUnusable          a server that cannot be asked at all: away, a refused key, no clear model
     └── MetricsError            numbers that cannot be ranked (NaN, empty ground truth)
 
 The command line prints the message of an `MmiTvrError` as one line; anything else is a bug of ours.
@@ -104,6 +105,13 @@ class LibraryReadOnly(MmiTvrError):
 
 class AnswerError(MmiTvrError):
     """A question that got no answer. The others of its batch have theirs."""
+
+
+class ServerUnusable(MmiTvrError):
+    """A server that cannot be asked at all: away, a refused key, or no word on which of its models is to answer.
+
+    It costs a search the joint scores, never the hits.
+    """
 
 
 class MetricsError(MmiTvrError):

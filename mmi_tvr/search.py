@@ -35,6 +35,7 @@ from .types import (
     row_ids,
     video_of,
 )
+from .utils.budget import Usage, spending
 from .utils.stage_clock import StageClock
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
@@ -79,6 +80,7 @@ class SearchResult(Sequence[Hit]):
     coverage: Coverage = Coverage()
     closest: Hit | None = None
     characters_read: int | None = None
+    usage: Usage = field(default_factory=Usage)  # what re-ranking spent on language models
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -183,11 +185,13 @@ class Searcher:
     ) -> SearchResult:
         """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
         best_score = ranking.scores[:1]  # empty where there are no candidates
+        usage = Usage()
         if reranker is not None and len(ranking.numbers):
-            with clock.stage("rerank"):
+            with clock.stage("rerank"), spending() as budget:
                 best = ranking.first(reranker.depth)
                 ranking = ranking.reordered(reranker.rerank(query, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
+            usage = budget.usage
         shown = ranking.first(top)
         with clock.stage("moments"):
             spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
@@ -200,7 +204,9 @@ class Searcher:
             hits = tuple(candidates) if believed else ()
         closest = candidates[0] if candidates and not hits else None
         read = characters_read(self.model, query)
-        return SearchResult(hits, query, self.model.name, clock.seconds(), closest=closest, characters_read=read)
+        return SearchResult(
+            hits, query, self.model.name, clock.seconds(), closest=closest, characters_read=read, usage=usage
+        )
 
     def _candidates(self, vectors: FloatArray, limit: int, videos: frozenset[int] | None) -> list[set[int]]:
         """Return for each query (N, D) the numbers of the videos that may be among its best, from the levels that

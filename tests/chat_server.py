@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -54,7 +55,9 @@ class ChatServer:
 
     A good answer is "about " and the texts of the message. A question with the word `busy` is turned away once (429),
     with `ill` always (500), with `bad` refused (400, the key repeated), with `cut` cut off once, with `slow` answered
-    after `slow` seconds; with `last` it is answered, and is the last one. It lists `models`, and wants the `key`.
+    after `slow` seconds, with `drip` a byte at a time without end; with `last` it is answered, and is the last one. It
+    lists `models`, and wants the `key`. With `counted N` its reply counts N tokens. After `dies` questions nobody is
+    there.
     """
 
     def __init__(self, models: tuple[str, ...] = ("tiny",), key: str = "", slow: float = 0.5) -> None:
@@ -62,6 +65,7 @@ class ChatServer:
         self.requests: list[tuple[str, str, str, Any]] = []
         self.most = 0  # requests under way at once
         self.retry_after = "0"
+        self.dies: int | None = None
         self._seen: Counter[str] = Counter()
         self._under_way = 0
         self._lock = threading.Lock()
@@ -126,6 +130,10 @@ class ChatServer:
         with self._lock:
             self._seen[text] += 1
             first = self._seen[text] == 1
+            dead = self.dies is not None and self._seen.total() > self.dies
+        if dead:
+            handler.connection.close()
+            return None
         for word, reply in REPLIES.items():
             if word in text:
                 return self.reply(handler, 200, reply)
@@ -139,14 +147,22 @@ class ChatServer:
         if "cut" in text and first:
             handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{")
             return None
+        self._take_time(handler, text)
+        if "last" in text:
+            self.stop()
+        document: dict[str, Any] = {"choices": [{"message": {"content": f" about {text}\n"}}]}
+        if counted := re.search(r"counted (\d+)", text):
+            document["usage"] = {"total_tokens": int(counted[1])}
+        return self.reply(handler, 200, json.dumps(document).encode())
+
+    def _take_time(self, handler: BaseHTTPRequestHandler, text: str) -> None:
+        if "drip" in text:
+            for byte in b"HTTP/1.0 200 OK\r\nX: " + b"y" * 10_000:
+                handler.wfile.write(bytes([byte]))
+                time.sleep(0.02)
         if "slow" in text:
             with self.counted():  # over before the reply: who has it may ask the next
                 time.sleep(self.slow)
-        if "last" in text:
-            self.stop()
-        return self.reply(
-            handler, 200, json.dumps({"choices": [{"message": {"content": f" about {text}\n"}}]}).encode()
-        )
 
     @staticmethod
     def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

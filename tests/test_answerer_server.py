@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from mmi_tvr import plugins
 from mmi_tvr.answerers import openai
 from mmi_tvr.chat import client as chat_client
 from mmi_tvr.chat.content import data_url
-from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
+from mmi_tvr.errors import MissingExtra, ServerUnusable, UsageError
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.types import AnswerRequest
 
@@ -130,7 +129,7 @@ def test_a_slow_answer_is_given_up_and_the_rest_is_not(server: ChatServer) -> No
 
 def test_pauses_grow_differ_and_obey_the_server(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(chat_client, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(chat_client.ServerClient, "_pause", lambda _, seconds: pauses.append(seconds))
     patient = client(server, backoff=1.0, retries=3)
     patient.answer(texts("ill one"))
     assert [round(pause / 2**at, 9) == pytest.approx(1, abs=0.5) for at, pause in enumerate(pauses)] == [True] * 3
@@ -152,7 +151,7 @@ def test_not_more_questions_at_once_than_allowed(server: ChatServer) -> None:
 
 def test_a_server_that_dies_midway(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(chat_client, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(chat_client.ServerClient, "_pause", lambda _, seconds: pauses.append(seconds))
     questions = ["one", "the last", *(f"after {at}" for at in range(30))]
     answers = client(server, concurrency=1, retries=2).answer(texts(*questions))
     assert [isinstance(each, str) for each in answers] == [True, True, *[False] * 30]
@@ -163,7 +162,9 @@ def test_a_server_that_dies_midway(server: ChatServer, monkeypatch: pytest.Monke
 def test_nobody_there_is_one_line() -> None:
     with ChatServer() as gone:
         pass
-    with pytest.raises(MmiTvrError, match=r"no answers from http://127.0.0.1:\d+/v1: nobody is there \(.*running\?$"):
+    with pytest.raises(
+        ServerUnusable, match=r"no answers from http://127.0.0.1:\d+/v1: nobody is there \(.*running\?$"
+    ):
         client(gone).answer(texts("one"))
 
 
@@ -171,16 +172,16 @@ def test_which_model_and_whose_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMI_TVR_API_KEY", "wrong")
     with (
         ChatServer(key="right") as server,
-        pytest.raises(UsageError, match=r"refuses the key in \$MMI_TVR_API_KEY: who"),
+        pytest.raises(ServerUnusable, match=r"refuses the key in \$MMI_TVR_API_KEY: who"),
     ):
         client(server).answer(texts("one"))
     with ChatServer(models=("one", "two")) as server:
-        with pytest.raises(UsageError, match=r"name the model that is to answer \(model: NAME\); it has one, two"):
+        with pytest.raises(ServerUnusable, match=r"name the model that is to answer \(model: NAME\); it has one, two"):
             client(server).answer(texts("one"))
         assert isinstance(client(server, model="two").answer(texts("one"))[0], str)
         assert server.requests[-1][3]["model"] == "two"
         assert client(server, model="two").fingerprint() != client(server, model="one").fingerprint()
-    with ChatServer(models=()) as server, pytest.raises(UsageError, match="it does not say which it has"):
+    with ChatServer(models=()) as server, pytest.raises(ServerUnusable, match="it does not say which it has"):
         client(server).fingerprint()
 
 

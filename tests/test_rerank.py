@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chat_server import ChatServer
 from fakes import ClippedScore, FakeModel, colour_video
 from hypothesis import given
 from hypothesis import strategies as st
 from skeleton_inputs import pools, questions, view
 
 from mmi_tvr import config, models, plugins
-from mmi_tvr.errors import ConfigError, MmiTvrError, StaleSelection, UsageError
+from mmi_tvr.errors import ConfigError, MmiTvrError, ServerUnusable, StaleSelection, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Reranker
 from mmi_tvr.questions import pool, selection
@@ -299,6 +301,27 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
     joint = [hit.scores["joint"] for hit in results]
     assert joint == sorted(joint, reverse=True)
     assert {"rerank", "rerank.answer", "rerank.judge"} <= set(results.seconds)
+    assert (results.usage.calls, results.usage.cached) == (7, 0)  # one question to the query, two to each video
+
+
+@pytest.mark.parametrize("server_model", [{}, {"model": "llava"}])
+def test_a_server_that_is_away_costs_the_joint_scores(
+    tmp_path: Path, videos: Path, model: Any, server_model: dict[str, str]
+) -> None:
+    with ChatServer() as gone:
+        pass
+    away = {"name": "openai", "base_url": gone.url, **server_model}
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], **away)) as library:
+        library.index(videos)
+        started = time.monotonic()
+        results = library.search("a red circle", min_relevance=0)
+        assert time.monotonic() - started < 5
+        with pytest.raises(ServerUnusable, match="nobody is there"):
+            library.describe()
+        plain = library.search("a red circle", min_relevance=0, rerank=False)
+    assert [hit.path for hit in results] == [hit.path for hit in plain]
+    assert all(hit.explanation and "nobody is there" in (hit.explanation.failure or "") for hit in results)
+    assert (results.usage.calls, plain.usage.calls) == (0, 0)
 
 
 def test_only_the_best_are_looked_at(tmp_path: Path, videos: Path, model: Any) -> None:

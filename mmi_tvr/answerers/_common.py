@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..prompt_templates import AnswerTemplate
 from ..types import AnswerRequest
+from ..utils.budget import current
 
 VideoInput = Literal["features", "pictures"]
 
@@ -43,3 +45,21 @@ def request_error(request: AnswerRequest, video_input: VideoInput) -> AnswerErro
     if key_images:
         return None
     return AnswerError(f"a question about a video that comes without {video_input} of key images")
+
+
+def affordable(rows: Sequence[int], answers: list[str | AnswerError], advance: Callable[[], object]) -> Sequence[int]:
+    """Return the rows of requests that may be asked together now, by the budget of the query.
+
+    The answer of the others is the reason why not.
+
+    Args:
+        rows: of requests that have no answer yet.
+        answers: of all requests; those of the rows left out are written.
+        advance: called once for each row that is left out.
+    """
+    budget = current()
+    affordable_rows = rows[: budget.take(len(rows))]
+    for row in rows[len(affordable_rows) :]:
+        answers[row] = AnswerError(budget.shortage)
+        advance()
+    return affordable_rows

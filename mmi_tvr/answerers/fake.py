@@ -12,6 +12,7 @@ from ..errors import AnswerError, MmiTvrError
 from ..plugins import BaseOptions
 from ..protocols import Model
 from ..types import AnswerRequest
+from ..utils.budget import current
 from ..utils.hashing import digest
 from ._common import VideoInput, request_error
 
@@ -51,9 +52,13 @@ class FakeAnswerer:
         for request in requests:
             if self.options.dies is not None and len(self.requests) >= self.options.dies:
                 raise MmiTvrError(f"the fake answerer died after {self.options.dies} answers, as it was told to")
-            time.sleep(self.options.delay)
-            self.requests.append(request)
-            answers.append(request_error(request, self.video_input) or self._answer(request))
+            try:
+                current().begin()
+                time.sleep(min(self.options.delay, current().remaining()))
+                self.requests.append(request)
+                answers.append(request_error(request, self.video_input) or self._answer(request))
+            except AnswerError as shortage:
+                answers.append(shortage)
             advance()
         return answers
 

@@ -35,7 +35,7 @@ def build(options: Options, *, device: str = "auto", model: Model | None = None)
 class OpenaiAnswerer:
     """Asks a server, several questions at a time.
 
-    Raises MmiTvrError where no server is there at the first question, UsageError where the key is refused or it is not
+    Raises ServerUnusable where no server is there at the first question, where the key is refused, or where it is not
     clear which model is to answer. What goes wrong later costs the questions under way alone.
     """
 
@@ -78,8 +78,10 @@ class OpenaiAnswerer:
 
     def fingerprint(self) -> str:
         """Hash address, model and prompt template. A server that changes the weights of a name is not noticed."""
-        with ServerClient(self.options) as server:
-            model = self.options.model or self._model or server.served_model()
+        model = self.options.model or self._model
+        if not model:
+            with ServerClient(self.options) as server:
+                model = server.served_model()
         template = self.options.prompt_template.model_dump()
         return digest(self.name, self.options.base_url, model, self.options.pictures, template)
 

@@ -10,7 +10,8 @@ from ..chat.replies import as_answer
 from ..errors import AnswerError
 from ..protocols import Model
 from ..types import AnswerRequest
-from ._common import VideoInput
+from ..utils.budget import current
+from ._common import VideoInput, affordable
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 
@@ -40,7 +41,10 @@ class TransformersAnswerer:
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None
     ) -> list[str | AnswerError]:
-        llava, limit = self._reader.llava, self.options.prompt_template.max_tokens
+        budget = current()
+        with budget.paused():  # it may be loaded now
+            llava = self._reader.llava
+        limit = self.options.prompt_template.max_tokens
         answers = self._reader.prompts(requests)  # prompts and errors; each prompt is replaced by its answer
         prompts = {row: prompt for row, prompt in enumerate(answers) if isinstance(prompt, str)}
         for _ in range(len(answers) - len(prompts)):
@@ -48,10 +52,13 @@ class TransformersAnswerer:
         lengths = dict(zip(prompts, llava.token_counts(list(prompts.values())), strict=True))
         order = sorted(prompts, key=lambda row: lengths[row])
         for first in range(0, len(order), self.options.batch):
-            rows = order[first : first + self.options.batch]
+            rows = affordable(order[first : first + self.options.batch], answers, advance)
+            if not rows:
+                continue
             with self._reader.adapter_state():
                 visual = self._reader.visual_tokens([requests[row] for row in rows])
                 replies = llava.generate([prompts[row] for row in rows], visual, limit)
+            budget.add(tokens=sum(lengths[row] for row in rows) + sum(llava.token_counts(replies)))
             for row, reply in zip(rows, replies, strict=True):
                 answers[row] = as_answer(reply)
                 advance()

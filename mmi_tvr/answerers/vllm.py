@@ -21,9 +21,10 @@ from ..encoders import hub
 from ..errors import AnswerError, ModelNotFound, one_line
 from ..protocols import Model
 from ..types import AnswerRequest
+from ..utils.budget import current
 from ..utils.installation import require
 from ..utils.loading import late_property
-from ._common import VideoInput
+from ._common import VideoInput, affordable
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 _SETTINGS = "adapter_config.json"
@@ -68,10 +69,16 @@ class VllmAnswerer:
         rows = [row for row, prompt in enumerate(answers) if isinstance(prompt, str)]
         for _ in range(len(answers) - len(rows)):
             advance()
+        budget = current()
         for first in range(0, len(rows), self.options.batch):
-            batch = rows[first : first + self.options.batch]
+            batch = affordable(rows[first : first + self.options.batch], answers, advance)
+            if not batch:
+                continue
+            with budget.paused():  # it may be loaded now
+                engine = self._engine
             inputs = self.inputs([str(answers[row]) for row in batch], [requests[row] for row in batch])
-            replies = self._engine.generate(inputs, greedy, lora_request=self._lora, use_tqdm=False)
+            replies = engine.generate(inputs, greedy, lora_request=self._lora, use_tqdm=False)
+            budget.add(tokens=sum(len(reply.prompt_token_ids) + len(reply.outputs[0].token_ids) for reply in replies))
             for row, reply in zip(batch, replies, strict=True):
                 answers[row] = as_answer(reply.outputs[0].text)
                 advance()

@@ -1,17 +1,24 @@
-"""A client of a server over HTTP: retries with backoff, and one line for what went wrong.
+"""A client of a server over HTTP: retries with backoff, a budget that holds, and one line for what went wrong.
 
 The client is httpx2: huggingface_hub brings it along, it is typed and maintained, and it neither follows redirects nor
 reads ~/.netrc by itself, so the key goes to no one else. OpenAI's own package would add a dozen dependencies for one
 call.
+
+Requests run in an event loop in a thread of the client's own (anyio, which httpx2 brings along): there a request can be
+cut off at any moment, whatever the server does, when the budget's seconds are over or somebody presses Ctrl-C.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
+import math
 import os
 import random
+import re
 import threading
-import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,16 +26,20 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from ..errors import AnswerError, MmiTvrError, UsageError
+from ..errors import AnswerError, ServerUnusable
 from ..plugins import BaseOptions
 from ..types import clean_text
+from ..utils import budget as budgets
 from ..utils.environment import API_KEY
 from ..utils.installation import require
+from .content import TOKEN_CHARACTERS
 
 _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
 _MESSAGE_LENGTH = 200  # characters of a server's own message that are shown,
 _LOOKED_AT = 10_000  # and that are looked at
+_PICTURE_TOKENS = 576  # of a picture, where a server does not count them (LLaVA-1.5's)
+_DATA_URL = re.compile(r'data:image/[^"]*')
 
 
 class ServerOptions(BaseOptions):
@@ -54,7 +65,10 @@ class ServerOptions(BaseOptions):
 
 
 class ServerClient:
-    """Open connections to a server; safe to use from several threads.
+    """Open connections to a server; safe to use from several threads, within a `with` block.
+
+    A request counts as a call in the budget that holds where the client is made, each of its attempts, and none starts
+    or lasts longer than that allows.
 
     Raises MissingExtra where the HTTP client is not installed.
 
@@ -65,66 +79,103 @@ class ServerClient:
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
         self._http = require("httpx2", "server")
+        self._anyio = require("anyio", "server")
         self._key = os.environ.get(options.key_variable, "").strip()
+        self._budget = budgets.current()
         self._unreachable = threading.Event()
-        self._client = self._http.Client(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=options.timeout,
-            limits=self._http.Limits(max_connections=options.concurrency),
-        )
+        self._closed = threading.Event()
+        self._context = ExitStack()
 
     def __enter__(self) -> ServerClient:
+        from_thread = importlib.import_module("anyio.from_thread")
+        self._portal = self._context.enter_context(from_thread.start_blocking_portal("asyncio"))
+        self._client = self._portal.call(self._new_client)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._closed.set()
+        self._portal.call(self._client.aclose)
+        self._portal.call(self._portal.stop, True)  # what is under way is cancelled
+        self._context.close()
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the reply (of httpx2), whatever its status; that of the last attempt, where there were several.
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, retries: int | None = None) -> Any:
+        """Send a request, several times where that may help.
 
-        Raises AnswerError where there is none.
+        Args:
+            method: GET or POST.
+            path: behind the base URL.
+            body: what is sent as JSON; with one, the request counts as a call of a model.
+            retries: further attempts; None: those of the options.
+
+        Returns:
+            The reply (of httpx2), whatever its status; that of the last attempt, where there were several.
+
+        Raises:
+            AnswerError: there is no reply, or the budget is spent.
         """
-        attempts = 1 if self._unreachable.is_set() else 1 + self.options.retries
+        attempts = 1 if self._unreachable.is_set() else 1 + (self.options.retries if retries is None else retries)
         attempt = 0
         while True:
             attempt += 1
             requested_pause = 0.0
+            if body is not None:
+                self._budget.begin()
             try:
-                reply = self._client.request(method, self.options.base_url + path, json=body)
+                reply = self._portal.call(self._send, method, self.options.base_url + path, body)
                 self._unreachable.clear()
+                if body is not None and reply.status_code == 200:
+                    self._budget.add(tokens=tokens_of(body, reply))
                 if attempt >= attempts or not (reply.status_code in _RETRIED or reply.status_code >= 500):
                     return reply
                 requested_pause = retry_after(reply.headers.get("retry-after"))
+            except TimeoutError as error:
+                raise AnswerError(f"the reply was cut off: {self._budget.shortage}") from error
             except self._http.HTTPError as error:
                 if attempt >= attempts:
                     self._unreachable.set()
                     raise AnswerError(self._reason(error)) from error
             # Random, so that those who were turned away together do not come back together.
             pause = self.options.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-            time.sleep(min(_MAX_PAUSE, max(pause, requested_pause)))
+            self._pause(min(_MAX_PAUSE, max(pause, requested_pause)))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, until the client is closed or the budget's seconds are over at most."""
+        self._closed.wait(min(seconds, self._budget.remaining()))
+
+    async def _new_client(self) -> Any:
+        return self._http.AsyncClient(
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            timeout=self.options.timeout,
+            limits=self._http.Limits(max_connections=self.options.concurrency),
+        )
+
+    async def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> Any:
+        """Return the reply to one attempt. Raises TimeoutError where the budget's seconds are over before that."""
+        remaining = self._budget.remaining()
+        with self._anyio.fail_after(None if math.isinf(remaining) else remaining):
+            return await self._client.request(method, url, json=body)
 
     def served_model(self) -> str:
         """Return the name of the model that answers: that of the options, else the only one that the server lists.
 
         The request shows that the server is there.
 
-        Raises:
-            MmiTvrError: It is not there.
-            UsageError: It refuses the key, or it is not clear which model is to answer.
+        In vain it is sent twice at most (decision: somebody waits). Raises ServerUnusable where nobody is there, where
+        the key is refused, or where it is not clear which model is to answer.
         """
         base = self.options.base_url
         try:
-            reply = self.request("GET", "/models")
+            reply = self.request("GET", "/models", retries=min(1, self.options.retries))
         except AnswerError as error:
-            raise MmiTvrError(f"no answers from {base}: {error}") from error
+            raise ServerUnusable(f"no answers from {base}: {error}") from error
         if reply.status_code in (401, 403):
-            raise UsageError(f"{base} refuses the key in ${self.options.key_variable}: {self.message(reply)}")
+            raise ServerUnusable(f"{base} refuses the key in ${self.options.key_variable}: {self.message(reply)}")
         if self.options.model:
             return self.options.model  # not every server has a list
         names = _names(reply)
         if len(names) != 1:
             offer = f"it has {', '.join(names)}" if names else "it does not say which it has"
-            raise UsageError(f"{base}: name the model that is to answer (model: NAME); {offer}")
+            raise ServerUnusable(f"{base}: name the model that is to answer (model: NAME); {offer}")
         return names[0]
 
     def message(self, reply: Any) -> str:
@@ -150,6 +201,23 @@ class ServerClient:
         """Return a text as one short line, without the key, should the server repeat it."""
         line = " ".join(text.split())
         return (line.replace(self._key, "***") if self._key else line)[:_MESSAGE_LENGTH]
+
+
+def tokens_of(body: Mapping[str, Any], reply: Any) -> int:
+    """Return the tokens that a request and its reply count for: the server's number, else an estimate from above.
+
+    Args:
+        body: the request's JSON.
+        reply: of httpx2.
+    """
+    try:
+        tokens = reply.json()["usage"]["total_tokens"]
+        if isinstance(tokens, int) and tokens >= 0:
+            return tokens
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last: nested without end
+        pass
+    words, pictures = _DATA_URL.subn("", json.dumps(body))
+    return pictures * _PICTURE_TOKENS + (len(words) + len(reply.content)) // TOKEN_CHARACTERS
 
 
 def retry_after(header: str | None) -> float:

@@ -164,6 +164,7 @@ def _search_document(result: SearchResult) -> dict[str, object]:
             "quarantined": result.coverage.quarantined,
         },
         "seconds": dict(result.seconds),
+        "usage": result.usage.as_dict(),
     }
 
 

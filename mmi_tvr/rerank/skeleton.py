@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from .. import models, plugins
 from ..config import Section
-from ..errors import MmiTvrError, UsageError, one_line
+from ..errors import AnswerError, MmiTvrError, ServerUnusable, UsageError, one_line
 from ..plugins import BaseOptions
 from ..protocols import Answerer, AnsweringModel, Judge, Model, TrainedModel
 from ..scoring.joint import JointScore
@@ -23,10 +24,13 @@ from ..skeletons.judge import LlavaJudge
 from ..skeletons.skeletons import Describer, VideoView, skeleton_text
 from ..skeletons.store import SkeletonStore
 from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
+from ..utils import budget as budgets
 from . import DEFAULT_ANSWERER
+from ._budget import ANSWERS_SHARE, BudgetOptions
 
 # What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
 _FAILURES = (MmiTvrError, OSError, RuntimeError)
+_FIRST_LOOK = 5.0  # seconds in which a server says which model it has, before the first search
 
 VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
 
@@ -40,6 +44,7 @@ class Options(BaseOptions):
     answerer: Section = Field(Section(name=DEFAULT_ANSWERER), description="who answers the questions, and its options")
     text: str = Field("text", description="pool of the questions about the query: a file; text: the usual one")
     video: str = Field("video", description="pool of the questions about the videos: a file; video: the usual one")
+    budget: BudgetOptions = Field(BudgetOptions(), description="the most that one query may spend")
     weights: str | None = Field(
         None, description="model that judges: a folder of trained weights, or a bundled one; default: the searching one"
     )
@@ -72,20 +77,28 @@ def build(
     """Return the re-ranker of a search by `model`, which answerer and judge share.
 
     What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or where no
-    model answers or judges.
+    model answers or judges. A server that is away is no such reason: it costs the joint scores of each search.
     """
     judge = _judge(options, model, device)
-    return SkeletonReranker(options, describer(options, model=model, store=store, device=device), judge, views)
+    describer = _describer(options, model, store, device)
+    with suppress(AnswerError, ServerUnusable), budgets.spending(budgets.BudgetLimits(seconds=_FIRST_LOOK)):
+        describer.answerer.fingerprint()
+    return SkeletonReranker(options, describer, judge, views)
 
 
 def describer(options: Options, *, model: Model, store: SkeletonStore | None = None, device: str = "auto") -> Describer:
-    """Return the describer, which makes the skeletons. Raises as `build` does."""
+    """Return the describer, which makes the skeletons. Raises as `build` does, and ServerUnusable."""
+    describer = _describer(options, model, store, device)
+    describer.answerer.fingerprint()  # raises by now where there is no model or server to ask
+    return describer
+
+
+def _describer(options: Options, model: Model, store: SkeletonStore | None, device: str) -> Describer:
     from ..questions import pool, selection
 
     answerer: Answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=device, model=model
     )
-    answerer.fingerprint()  # raises by now where there is no model or server to ask
     questions = {}
     for about, file in (("text", options.text), ("video", options.video)):
         loaded = pool.load(file)
@@ -110,10 +123,15 @@ class SkeletonReranker:
 
     def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> list[Explanation]:
         """Return an explanation of each candidate: see `protocols.Reranker`."""
+        with budgets.spending(self.options.budget.limits):
+            return self._explanations(query, candidates, cosines)
+
+    def _explanations(self, query: Query, candidates: IdArray, cosines: FloatArray) -> list[Explanation]:
         started = time.perf_counter()
-        text, query_problem = self._query_skeleton(query)
         numbers = [int(number) for number in candidates]
-        videos: list[Skeleton] = [()] * len(numbers) if query_problem else self._video_skeletons(numbers)
+        with budgets.spending(self.options.budget.limits.share(ANSWERS_SHARE)):
+            text, query_problem = self._query_skeleton(query)
+            videos: list[Skeleton] = [()] * len(numbers) if query_problem else self._video_skeletons(numbers)
         described = time.perf_counter()
         problems = [query_problem or _skeleton_problem(video) for video in videos]
         judged = [video for video, problem in zip(videos, problems, strict=True) if not problem]
@@ -157,6 +175,8 @@ class SkeletonReranker:
         """Return p of each video, or why there is none."""
         if not videos:
             return ()
+        if shortage := budgets.current().shortage:
+            return [f"not judged: {shortage}"] * len(videos)
         try:
             probabilities = self.judge.probabilities(skeleton_text(text), [skeleton_text(video) for video in videos])
         except _FAILURES as error:

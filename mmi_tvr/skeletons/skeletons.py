@@ -14,6 +14,7 @@ from ..errors import AnswerError, MediaError
 from ..media.video import frames_at
 from ..protocols import Answerer
 from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton, clean_text
+from ..utils.budget import current
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ..utils.wording import counted
@@ -120,6 +121,8 @@ class Describer:
                 oldest = next(iter(self._query_cache))
                 del self._query_cache[oldest]
             self._query_cache[text] = skeleton
+        else:
+            current().add(cached=len(self.text_questions))
         return self._query_cache[text]
 
     def video_skeletons(
@@ -165,10 +168,11 @@ class Describer:
         requests: list[AnswerRequest] = []
         for row, view in enumerate(views):
             open_questions = [number for number, answer in enumerate(skeletons[row]) if answer.error]
+            current().add(cached=len(skeletons[row]) - len(open_questions))
             try:
                 requests += self._requests(view, open_questions)
                 places += [(row, number) for number in open_questions]
-            except MediaError as error:
+            except (MediaError, AnswerError) as error:
                 for number in open_questions:
                     skeletons[row][number] = _as_answer(
                         self.video_questions[number], AnswerError(str(error)), view.times
@@ -186,10 +190,12 @@ class Describer:
     def _requests(self, view: VideoView, numbers: Sequence[int]) -> list[AnswerRequest]:
         """Return requests for questions by their numbers; the video is read once, and not where nothing is open.
 
-        Raises MediaError where it cannot be read.
+        Raises MediaError where it cannot be read, AnswerError where the budget of the query is spent.
         """
         if not numbers:
             return []
+        if shortage := current().shortage:
+            raise AnswerError(shortage)
         texts = [self.video_questions[number].text for number in numbers]
         if self.answerer.video_input == "features":
             features = view.features()
