@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fakes import FakeModel
 from torch import Tensor
 
 from mmi_tvr.errors import ModelNotFound, UsageError
@@ -16,8 +17,9 @@ from mmi_tvr.models import mmi
 from mmi_tvr.nn.moments import MomentHead, MomentProposals, best_spans, moment_loss
 from mmi_tvr.nn.options import MomentHeadOptions
 from mmi_tvr.scoring.moments import locate
-from mmi_tvr.train.moments import MomentPairs, moments_of
-from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Span
+from mmi_tvr.train.moments import MomentBatches, MomentValidation, moments_of
+from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Query, Span
+from mmi_tvr.utils.progress import Silent
 
 WIDTH, MOST, BATCH = 8, 5, 16
 SMALL = MomentHeadOptions(width=16, layers=1, heads=2)
@@ -159,31 +161,86 @@ def test_it_learns_which_key_image_and_when() -> None:
     )
 
 
-class Packs:
-    """A model whose batches say what it was given."""
+def moment_batches(sentences: int = 400, batch: int = 8, usable: Sequence[int] = (0, 1, 3)) -> MomentBatches:
+    """Batches of two sets: one event of each of four videos, which have one to four key images, and the whole of it."""
+    features = [
+        Features(np.arange(3.0 * (1 + number)).reshape(-1, 3), {"mean": np.full((1 + number, 3), 60.0 * number)})
+        for number in range(4)
+    ]
+    single = [DescribedMoment(f"e {number} {n}", number, 1.0, 2.0) for number in range(4) for n in range(20)]
+    whole = [
+        DescribedMoment(f"c {number} {n}", number, 1.0, 5.0, ((1.0, 2.0), (4.0, 5.0)))
+        for number in range(4)
+        for n in range(10)
+    ]
+    return MomentBatches(
+        FakeModel(),
+        {"events": single, "captions": whole, "none": []},
+        features,
+        usable,
+        batch=batch,
+        sentences=sentences,
+        seed=0,
+        progress=Silent(),
+    )
 
-    def batch(self, texts: Any, features: Any, numbers: Any) -> dict[str, Any]:
-        return {"texts": list(texts), "numbers": list(numbers)}
+
+def test_batches_of_moments_hold_the_vectors_of_their_sentences_and_videos() -> None:
+    drawn = list(moment_batches().epoch(0))
+    assert len(drawn) == 90 // 8
+    ids = [id_ for batch in drawn for id_ in batch["ids"]]
+    assert len(set(ids)) == len(ids) == 88
+    assert {id_[:4] for id_ in ids} == {f"{number}: {kind}" for number in (0, 1, 3) for kind in "ec"}
+    model = FakeModel()
+    for batch in drawn:
+        moments = batch["moments"]
+        for row, id_ in enumerate(batch["ids"]):
+            number, text = int(id_[0]), id_[3:]
+            assert text[2] == id_[0]
+            np.testing.assert_array_equal(moments["queries"][row], model.embed_queries([Query(text)])[0])
+            count = 1 + number
+            assert moments["mask"][row].tolist() == [k < count for k in range(moments["mask"].shape[1])]
+            segments = np.arange(3.0 * count).reshape(-1, 3)
+            np.testing.assert_array_equal(moments["segments"][row, :count], segments)
+            video = Features(segments, {"mean": np.full((count, 3), 60.0 * number)})
+            np.testing.assert_array_equal(moments["images"][row, :count], model.embed_videos([video])[0].moments)
+            assert moments["spans"][row].tolist() == [1.0, 2.0 if text[0] == "e" else 5.0]
+            assert moments["events"][row, 0].tolist() == [1.0, 2.0]
+            if text[0] == "c":
+                assert moments["events"][row, 1].tolist() == [4.0, 5.0]
+            else:
+                assert bool(moments["events"][row, 1:].isnan().all())
 
 
-def test_moments_are_drawn_from_all_sets_and_from_usable_videos() -> None:
-    features = [Features(np.arange(3.0 * (1 + number)).reshape(-1, 3), {}) for number in range(4)]
-    single = [DescribedMoment(f"e{number}", number, 1.0, 2.0) for number in range(4)]
-    whole = [DescribedMoment(f"c{number}", number, 1.0, 5.0, ((1.0, 2.0), (4.0, 5.0))) for number in range(4)]
-    pairs = MomentPairs({"events": single, "captions": whole, "none": []}, features, [0, 1, 3])
-    drawn = pairs.draw(Packs(), 200, np.random.default_rng(0))
-    assert set(drawn["texts"]) == {f"{kind}{number}" for kind in "ec" for number in (0, 1, 3)}
-    assert [int(text[1]) for text in drawn["texts"]] == drawn["numbers"]
-    assert drawn["segments"].shape == (200, 4, 3)
-    for row, (text, number) in enumerate(zip(drawn["texts"], drawn["numbers"], strict=True)):
-        np.testing.assert_array_equal(drawn["segments"][row, : 1 + number], features[number].segments)
-        assert drawn["spans"][row].tolist() == [1.0, 2.0 if text[0] == "e" else 5.0]
-        assert drawn["events"][row, 0].tolist() == [1.0, 2.0]
-        assert bool(drawn["events"][row, 1].isnan().all()) == (text[0] == "e")
-    with pytest.raises(UsageError, match="hardly any moment"):
-        MomentPairs({"events": single}, features, []).draw(Packs(), 1, np.random.default_rng(0))
+def test_an_epoch_of_moments_hangs_on_its_number_alone_and_goes_on_where_it_stopped() -> None:
+    batches = moment_batches()
+    first, second = ([batch["ids"] for batch in batches.epoch(number)] for number in (0, 1))
+    assert first != second
+    assert [batch["ids"] for batch in moment_batches().epoch(0)] == first
+    assert [batch["ids"] for batch in batches.epoch(0, skip=4)] == first[4:]
+    few = [id_ for batch in moment_batches(sentences=40).epoch(0) for id_ in batch["ids"]]
+    assert len(few) <= 40
+    assert set(few) <= {id_ for batch in moment_batches(batch=1).epoch(0) for id_ in batch["ids"]}
+
+
+def test_too_few_moments_are_an_error_that_says_so() -> None:
+    with pytest.raises(UsageError, match="0 moments in usable videos: too few for a batch of 8"):
+        moment_batches(usable=())
     with pytest.raises(UsageError, match="folder does not say when"):
         moments_of(object(), "folder")
+
+
+def test_validation_is_the_mean_over_the_sets_of_the_mean_overlap() -> None:
+    features = [Features(np.array([[0.0, 4.0, 1.0]]), {"mean": np.zeros((1, 3))}) for _ in range(3)]
+    sets = {
+        "events": [DescribedMoment("a", 0, 0.0, 4.0), DescribedMoment("b", 1, 0.0, 2.0), DescribedMoment("c", 2, 0, 1)],
+        "none": [],
+        "captions": [DescribedMoment("a", 1, 0.0, 1.0)],
+    }
+    validation = MomentValidation(FakeModel(), sets, features, [0, 1], Silent())
+    assert validation(None) == pytest.approx(100 * (0.75 + 0.25) / 2)  # without a head, the one segment is the answer
+    with pytest.raises(UsageError, match="no moment of the validation data"):
+        MomentValidation(FakeModel(), sets, features, [], Silent())
 
 
 class Locating:
@@ -235,3 +292,8 @@ def test_a_head_travels_in_a_file_of_its_own_and_changes_no_vector(trained: Path
     new = mmi.trainable(mmi.Options(weights=str(trained)), device="cpu")  # one that has yet to be trained
     assert new.locate(vectors[:1], [video]) is not None
     (tmp_path / "elsewhere").rename(trained / mmi.MOMENTS)
+    beginning = mmi.trainable(mmi.Options(weights=str(trained), new_moment_head=True), device="cpu")
+    former, begun = (model.network.state_dict()["moments.score.weight"] for model in (with_head, beginning))
+    assert not torch.equal(former, begun)
+    beginning.save(tmp_path / "begun")
+    assert "new_moment_head" not in (tmp_path / "begun" / "model.json").read_text()

@@ -116,6 +116,9 @@ def test_what_is_wrong_is_said_at_once_and_together(tmp_path: Path) -> None:
         load(CONFIG, ["data.validation={name: moving_shapes, split: train}"])
     with pytest.raises(ConfigError, match=r"unknown option 'train\.stepps'"):
         load(CONFIG, ["train.stepps=3"])
+    mixed = "train.stages=[{name: joint, steps: 2, weights: {contrastive: 1.0, moments: 1.0}}]"
+    with pytest.raises(ConfigError, match="a run of its own"):
+        load(CONFIG, [mixed])
     with pytest.raises(UsageError, match="nothing to train"):
         run(load(CONFIG, [*SMALL, "model={name: label_bridge}"]), tmp_path / "run", cache=tmp_path, cpu=True)
 
@@ -162,7 +165,7 @@ def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
 
 def test_a_moment_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_path: Path) -> None:
     stages = "train.stages=[{name: moments, steps: 2, weights: {moments: 1.0}}]"
-    settings = load(ROOT / "configs" / "moving_shapes_moments.yaml", (*SMALL, stages))
+    settings = load(ROOT / "configs" / "moving_shapes_moments.yaml", (*SMALL, stages, "data.moments.sentences=64"))
     outcome = run(settings, tmp_path, cache=cache, cpu=True)
     assert outcome.best is not None
     bundled = hub.BUNDLED / "moving-shapes"
@@ -171,12 +174,12 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_pa
     assert all(torch.equal(before[name].float(), after[name].float()) for name in before)
     former, head = (load_file(folder / "moments.safetensors") for folder in (bundled, tmp_path / "model"))
     assert former.keys() == head.keys()
-    assert not any(torch.equal(former[name].float(), head[name]) for name in head if name.endswith("weight"))
+    assert not any(torch.allclose(former[name].float(), head[name], atol=0.02) for name in head if "linear" in name)
     model = models.make(models.trained_section(str(tmp_path / "model")), "cpu")
     assert isinstance(model, LocatingModel)
     numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert numbers["loss/moments"] == numbers["loss"] > 0
-    assert numbers["validation"] == outcome.best.value
+    assert 0 < numbers["validation"] == outcome.best.value < 100
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:

@@ -1,64 +1,159 @@
-"""Sentences with their spans for the term `moments`, from any data set that has them (`protocols.MomentDataset`)."""
+"""Training and validation of a moment head, on vectors that stand still.
+
+Only the head changes in such a run, so sentences and key images are embedded once, before the first step; a step then
+costs what the head costs. Any model can be trained so whose network has the loss term `moments`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..protocols import MomentDataset
-from ..types import DescribedMoment, Features
-from .protocol import BatchModel
+from ..evaluation.moments import overlap
+from ..protocols import Model, MomentDataset
+from ..scoring.moments import locate
+from ..types import DescribedMoment, Embeddings, Features, IdArray, Query
+from ..utils import distributed
+from ..utils.progress import Progress
+from ..utils.wording import counted
+from .protocol import Batch
 
-_TRIES = 1000  # of finding a moment in a video that can be used
+_BLOCK = 1024  # sentences or videos embedded between two signs of progress
+_RUN = 16  # batches whose moments are ordered by their videos' key images, so that little of a batch is padding
 
 
-class MomentPairs:
-    """Moments of all sets together, drawn apart from the captions of a batch, as many as there are videos in it.
+class MomentBatches:
+    """Batches of moments: "ids" and, below "moments", tensors of B moments of a video each.
+
+    "queries" (B, D) and "images" (B, K, D) are unit vectors; "segments" (B, K, 3), "spans" (B, 2), "events" (B, E, 2)
+    are seconds, NaN where a sentence has fewer events; "mask" (B, K) is true where there is a key image.
+
+    Decision: `sentences` of all sets together are drawn once, and every epoch goes through all of them; the vectors of
+    half a million would cost more than the training. Order hangs on seed and epoch alone.
 
     Args:
-        moments: sets of sentences with their spans, by name.
-        features: of every sample, by its number.
-        usable: numbers of the samples that take part.
+        model: Embeds sentences and key images; every process embeds its share.
+        moments: Sets of sentences with their spans, by name.
+        features: Of every sample, by its number.
+        usable: Numbers of the samples that take part.
+        batch: Moments of all processes together.
+        sentences: At most so many moments are drawn.
+        seed: Of what is drawn, and of the order.
+        progress: Of the embedding.
+
+    Raises:
+        UsageError: The moments of usable samples are fewer than a batch, or a batch cannot be shared out evenly.
     """
 
     def __init__(
         self,
+        model: Model,
         moments: Mapping[str, Sequence[DescribedMoment]],
         features: Sequence[Features],
         usable: Collection[int],
+        *,
+        batch: int,
+        sentences: int,
+        seed: int,
+        progress: Progress,
     ) -> None:
-        self._sets = [described for described in moments.values() if len(described)]
-        self._ends = np.cumsum([len(described) for described in self._sets])
-        self._features, self._usable = features, frozenset(usable)
+        if batch % distributed.world_size():
+            raise UsageError(
+                f"a batch of {batch} cannot be shared equally by "
+                f"{counted(distributed.world_size(), 'process', 'processes')}"
+            )
+        self._batch, self._seed = batch, seed
+        self._moments = _drawn(moments, frozenset(usable), sentences, seed)
+        if len(self._moments) < batch:
+            raise UsageError(
+                f"{counted(len(self._moments), 'moment')} in usable videos: too few for a batch of {batch}"
+            )
+        numbers = sorted({moment.sample for moment in self._moments})
+        position = {number: row for row, number in enumerate(numbers)}
+        self._videos = _embed_videos(model, features, numbers, progress)
+        self._video_of = np.array([position[moment.sample] for moment in self._moments])
+        self._counts = np.array([len(video.segments) for video in self._videos])
+        self._queries = embed_sentences(model, [moment.text for moment in self._moments], progress)
 
-    def draw(self, model: BatchModel, count: int, dice: np.random.Generator) -> dict[str, Any]:
-        """Return so many moments as a batch: what the model makes of sentences and videos (`batch`), and in seconds
-        "segments" (B, K, 3), "spans" (B, 2) and "events" (B, E, 2), NaN where a sentence has fewer."""
-        drawn = [self._one(dice) for _ in range(count)]
-        features = [self._features[moment.sample] for moment in drawn]
-        events = [moment.events or ((moment.start, moment.end),) for moment in drawn]
-        spans = torch.tensor([(moment.start, moment.end) for moment in drawn], dtype=torch.float32)
-        batch = model.batch([moment.text for moment in drawn], features, [moment.sample for moment in drawn])
-        return {
-            **batch,
-            "segments": _padded([video.segments for video in features], 0.0),
-            "spans": spans,
-            "events": _padded([np.array(stretches) for stretches in events], np.nan),
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches of one epoch, without the first `skip`."""
+        for rows in self._order(number)[skip:]:
+            yield self._tensors(rows[distributed.rank() :: distributed.world_size()])
+
+    def _order(self, epoch: int) -> list[IdArray]:
+        """Return the rows of all batches of an epoch: every full batch once."""
+        dice = np.random.default_rng([self._seed, epoch])
+        count = len(self._moments) // self._batch
+        rows = dice.permutation(len(self._moments))[: count * self._batch]
+        batches: list[IdArray] = []
+        for first in range(0, len(rows), _RUN * self._batch):
+            run = rows[first : first + _RUN * self._batch]
+            run = run[np.argsort(self._counts[self._video_of[run]], kind="stable")]
+            batches += np.split(run, len(run) // self._batch)
+        return [batches[position] for position in dice.permutation(count)]
+
+    def _tensors(self, rows: IdArray) -> Batch:
+        moments = [self._moments[row] for row in rows]
+        videos = [self._videos[self._video_of[row]] for row in rows]
+        images, segments = _padded([video.moments for video in videos]), _padded([video.segments for video in videos])
+        counts = torch.from_numpy(self._counts[self._video_of[rows]])
+        events = [np.array(moment.events or ((moment.start, moment.end),)) for moment in moments]
+        tensors = {
+            "queries": torch.from_numpy(self._queries[rows]),
+            "images": images,
+            "segments": segments,
+            "mask": torch.arange(images.shape[1]) < counts[:, None],
+            "spans": torch.tensor([(moment.start, moment.end) for moment in moments], dtype=torch.float32),
+            "events": _padded(events, np.nan),
         }
+        return {"ids": [f"{moment.sample}: {moment.text}" for moment in moments], "moments": tensors}
 
-    def _one(self, dice: np.random.Generator) -> DescribedMoment:
-        """Return a moment of a video that can be used."""
-        for _ in range(_TRIES):
-            number = int(dice.integers(self._ends[-1]))
-            chosen = int(np.searchsorted(self._ends, number, side="right"))
-            moment = self._sets[chosen][number - int(self._ends[chosen])]  # counted from the set's end
-            if moment.sample in self._usable:
-                return moment
-        raise UsageError("hardly any moment of the training data is in a video that can be used")
+
+class MomentValidation:
+    """The mean over the sets of mIoU in percent, the right video given; what is embedded is embedded once.
+
+    Args:
+        model: Its head is validated.
+        moments: Sets of sentences with their spans, by name.
+        features: Of every sample, by its number.
+        usable: Numbers of the samples that take part.
+        progress: Of the embedding.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        moments: Mapping[str, Sequence[DescribedMoment]],
+        features: Sequence[Features],
+        usable: Collection[int],
+        progress: Progress,
+    ) -> None:
+        self._model = model
+        present = frozenset(usable)
+        sets = [[moment for moment in described if moment.sample in present] for described in moments.values()]
+        self._moments = [moment for described in sets for moment in described]
+        if not self._moments:
+            raise UsageError("no moment of the validation data is in a usable video")
+        self._ends = np.cumsum([len(described) for described in sets if described])
+        if distributed.rank() != 0:
+            return
+        numbers = sorted(present)
+        self._videos = dict(zip(numbers, _embed_videos(model, features, numbers, progress, shared=False), strict=True))
+        self._queries = embed_sentences(model, [moment.text for moment in self._moments], progress, shared=False)
+
+    def __call__(self, network: Any) -> float:
+        """Return the number; process 0's counts, so the others do not work for it."""
+        if distributed.rank() != 0:
+            return 0.0
+        spans = locate(self._model, self._queries, [self._videos[moment.sample] for moment in self._moments])
+        truths = np.array([(moment.start, moment.end) for moment in self._moments])
+        ratios = overlap(np.array([(span.start, span.end) for span in spans]), truths)
+        return 100 * float(np.mean([part.mean() for part in np.split(ratios, self._ends[:-1])]))
 
 
 def moments_of(dataset: object, name: str) -> Mapping[str, Sequence[DescribedMoment]]:
@@ -71,7 +166,69 @@ def moments_of(dataset: object, name: str) -> Mapping[str, Sequence[DescribedMom
     )
 
 
-def _padded(arrays: Sequence[np.ndarray[Any, Any]], padding: float) -> torch.Tensor:
+def embed_sentences(
+    model: Model, sentences: Sequence[str], progress: Progress, *, shared: bool = True
+) -> NDArray[np.float32]:
+    """Return the unit vectors (N, D) of sentences, those of equal length together, so that little is padding.
+
+    Args:
+        model: Embeds them.
+        sentences: N texts; one that occurs twice is embedded once.
+        progress: Of this process's part.
+        shared: Every process calls this with the same sentences, and embeds its share.
+    """
+    texts = sorted(set(sentences), key=lambda text: (len(text), text))
+    vectors = _in_shares(
+        texts,
+        lambda block: [*np.asarray(model.embed_queries([Query(text) for text in block]), dtype=np.float32)],
+        "sentences",
+        progress,
+        shared,
+    )
+    row = {text: number for number, text in enumerate(texts)}
+    return np.stack(vectors)[[row[text] for text in sentences]]
+
+
+def _embed_videos(
+    model: Model, features: Sequence[Features], numbers: Sequence[int], progress: Progress, *, shared: bool = True
+) -> list[Embeddings]:
+    return _in_shares(
+        numbers, lambda block: model.embed_videos([features[number] for number in block]), "videos", progress, shared
+    )
+
+
+def _in_shares(items: Sequence[Any], embed: Any, title: str, progress: Progress, shared: bool) -> list[Any]:
+    """Return what `embed` makes of each item, in order. shared: of the items, every process does its share."""
+    rank, world = (distributed.rank(), distributed.world_size()) if shared else (0, 1)
+    share = items[rank::world]
+    progress.begin(title, len(share))
+    results: list[Any] = []
+    for first in range(0, len(share), _BLOCK):
+        block = share[first : first + _BLOCK]
+        results += embed(block)
+        progress.advance(len(block))
+    if world == 1:
+        return results
+    parts = distributed.all_gather_objects(results)
+    return [parts[position % world][position // world] for position in range(len(items))]
+
+
+def _drawn(
+    moments: Mapping[str, Sequence[DescribedMoment]], usable: Collection[int], sentences: int, seed: int
+) -> list[DescribedMoment]:
+    """Return moments of all sets together, at most so many, drawn without regard to set or video; then those of usable
+    videos."""
+    sets = [described for described in moments.values() if len(described)]
+    ends = np.cumsum([len(described) for described in sets])
+    numbers = np.random.default_rng(seed).permutation(int(ends[-1]))[:sentences]
+    drawn = []
+    for number in np.sort(numbers):  # moments of one video lie side by side, and are built faster so
+        chosen = int(np.searchsorted(ends, number, side="right"))
+        drawn.append(sets[chosen][int(number) - int(ends[chosen])])  # counted from the set's end
+    return [moment for moment in drawn if moment.sample in usable]
+
+
+def _padded(arrays: Sequence[NDArray[Any]], padding: float = 0.0) -> torch.Tensor:
     """Return arrays (n, ...) of different n side by side: (B, most, ...)."""
     most = max(len(array) for array in arrays)
     rows = np.full((len(arrays), most, *arrays[0].shape[1:]), padding, dtype=np.float32)

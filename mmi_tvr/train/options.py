@@ -11,6 +11,7 @@ from ..plugins import BaseOptions
 from ..utils.wording import counted
 
 CONTRASTIVE = "contrastive"  # the one term that the room computes itself, from `embed_batch`
+MOMENTS = "moments"  # the term of a moment head, which is trained in a run of its own
 
 
 class Stage(BaseOptions):

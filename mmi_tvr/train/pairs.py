@@ -9,7 +9,6 @@ import numpy as np
 
 from ..types import Features, Sample
 from ..utils import distributed
-from .moments import MomentPairs
 from .protocol import Batch, BatchModel
 from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
@@ -29,7 +28,6 @@ class PairBatches:
         batch: pairs of all processes together.
         seed: of order and captions.
         skeletons: pairs for L_s, drawn apart from these, as many in a batch as there are videos.
-        moments: sentences with their spans, drawn likewise.
     """
 
     def __init__(
@@ -43,10 +41,9 @@ class PairBatches:
         batch: int,
         seed: int,
         skeletons: SkeletonPairs | None = None,
-        moments: MomentPairs | None = None,
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
-        self._skeletons, self._moments = skeletons, moments
+        self._skeletons = skeletons
         usable_groups = _usable_groups(usable, groups)
         self._sampler = TwinSampler(usable_groups, batch, seed, distributed.rank(), distributed.world_size())
 
@@ -60,8 +57,6 @@ class PairBatches:
             batch |= self._model.batch(captions, [self._features[row] for row in rows], rows)
             if self._skeletons is not None:
                 batch["skeletons"] = self._skeletons.draw(len(rows), dice)
-            if self._moments is not None:
-                batch["moments"] = self._moments.draw(self._model, len(rows), dice)
             yield batch
 
 

@@ -8,7 +8,7 @@ FOLDER/model/         the trained weights, as `--model FOLDER/model` reads them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,6 @@ from .. import models, plugins
 from ..config import Section
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
-from ..evaluation.moments import MEAN_IOU, evaluate_moments
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
 from ..features.lazy import StoredFeatures
@@ -35,9 +34,11 @@ from ..utils.wording import counted
 from . import checkpoint, skeletons
 from .features import shared_features
 from .loop import Outcome, StepReport, Trainer
-from .moments import MomentPairs, moments_of
+from .moments import MomentBatches, MomentValidation, moments_of
+from .options import MOMENTS
 from .pairs import PairBatches
 from .plan import say_plan
+from .protocol import EpochDataLoader
 from .settings import DataOptions, RunSettings
 from .skeletons import SkeletonPairs
 
@@ -85,7 +86,7 @@ def run(
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
     training = _split_data("training data", settings, settings.data.train, model, cache, progress)
-    data = _pair_batches(settings, model, training, _skeleton_pairs(settings, model, training, folder, progress))
+    data = _batches(settings, model, training, folder, progress)
     validation = None
     if settings.data.validation is not None:
         validation = _split_data("validation data", settings, settings.data.validation, model, cache, progress)
@@ -95,7 +96,7 @@ def run(
         data,
         settings.train,
         folder,
-        validate=None if validation is None else _Validation(model, validation),
+        validate=None if validation is None else _validation(model, validation, progress),
         on_step=_StepLines(progress),
         config={**settings.model_dump(mode="json", exclude={"train", "device"}), "fingerprint": model.fingerprint()},
         resume=resume,
@@ -108,9 +109,20 @@ def run(
     return outcome
 
 
-def _pair_batches(
-    settings: RunSettings, model: TrainableModel, training: SplitData, skeletons: SkeletonPairs | None
-) -> PairBatches:
+def _batches(
+    settings: RunSettings, model: TrainableModel, training: SplitData, folder: Path, progress: Progress
+) -> EpochDataLoader:
+    if training.moments is not None:
+        return MomentBatches(
+            model,
+            training.moments,
+            training.features,
+            training.usable,
+            batch=settings.data.batch,
+            sentences=settings.data.moments.sentences,
+            seed=settings.train.seed,
+            progress=progress,
+        )
     return PairBatches(
         model,
         training.samples,
@@ -119,14 +131,18 @@ def _pair_batches(
         training.groups,
         batch=settings.data.batch,
         seed=settings.train.seed,
-        skeletons=skeletons,
-        moments=None if training.moments is None else MomentPairs(training.moments, training.features, training.usable),
+        skeletons=_skeleton_pairs(settings, model, training, folder, progress),
     )
 
 
+def _validation(model: TrainableModel, split: SplitData, progress: Progress) -> Callable[[Any], float]:
+    if split.moments is not None:
+        return MomentValidation(model, split.moments, split.features, split.usable, progress)
+    return _Validation(model, split)
+
+
 class _Validation:
-    """SumR on the validation split; where a stage weighs `moments`, plus the mean of the sets' mIoU (decision: both in
-    percent, so that a point of either is worth the same)."""
+    """SumR on the validation split."""
 
     def __init__(self, model: TrainableModel, split: SplitData) -> None:
         self._model, self._split = model, split
@@ -138,11 +154,7 @@ class _Validation:
         split = self._split
         embeddings = embedded(self._model, split.samples, split.features)
         report = evaluated(self._model, split.samples, embeddings)
-        value = metrics.sum_of_recalls(report.t2v, report.v2t)
-        if split.moments is None:
-            return value
-        moments = evaluate_moments(self._model, split.samples, embeddings, split.moments)
-        return value + sum(numbers.values[MEAN_IOU] for numbers in moments.sets.values()) / len(moments.sets)
+        return metrics.sum_of_recalls(report.t2v, report.v2t)
 
 
 class _StepLines:
@@ -201,7 +213,7 @@ def _split_data(
         progress.say(f"left out: {counted(len(failures), 'video')}; the first: {next(iter(failures.values()))}")
     usable = [number for number in range(len(samples)) if number not in failures]
     groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
-    moments = moments_of(dataset, section.name) if "moments" in settings.train.terms() else None
+    moments = moments_of(dataset, section.name) if MOMENTS in settings.train.terms() else None
     return SplitData(samples, features, usable, groups, moments)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from .. import config, plugins
 from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
-from .options import TrainOptions
+from .options import MOMENTS, TrainOptions
 
 
 class SkeletonOptions(plugins.BaseOptions):
@@ -20,6 +20,12 @@ class SkeletonOptions(plugins.BaseOptions):
     near: int = Field(10, ge=1, description="hard negatives of each: the best other videos of the model's own search")
 
 
+class MomentOptions(plugins.BaseOptions):
+    """Sentences with their spans for the term `moments`."""
+
+    sentences: int = Field(80_000, ge=1, description="so many are drawn, and embedded once before the first step")
+
+
 class DataOptions(plugins.BaseOptions):
     """What a run trains and validates on."""
 
@@ -27,6 +33,7 @@ class DataOptions(plugins.BaseOptions):
     validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")
     batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
     skeletons: SkeletonOptions = Field(SkeletonOptions(), description="of stages that weigh `skeleton`")
+    moments: MomentOptions = Field(MomentOptions(), description="of stages that weigh `moments`")
     unreadable: float = Field(0.02, ge=0, le=1, description="largest share of videos that may be left out")
 
 
@@ -52,6 +59,11 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
                     problems.append(f"data: {section.name}'s test split is for evaluation alone; set split")
             except UsageError as error:
                 problems.append(str(error))
+    if MOMENTS in (terms := list(settings.train.terms())) and len(terms) > 1:
+        problems.append(
+            "train.stages: the head of the term `moments` is trained on vectors that stand still: give it a run of "
+            "its own, from the weights of the other one"
+        )
     if settings.model.name == "auto":
         problems.append("model: name the model that is trained")
     if settings.data.validation == settings.data.train:

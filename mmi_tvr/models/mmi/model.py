@@ -42,6 +42,9 @@ class Options(TrainedOptions):
     moment_head: MomentHeadOptions | None = Field(
         None, description="a head that finds where in a video a query happens; null: the scores of the key images do"
     )
+    new_moment_head: bool = Field(
+        False, description="training: begin the moment head from nothing, although the weights have one"
+    )
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
@@ -133,7 +136,8 @@ class Mmi:
         moments = MomentHead(self.towers.width, options.moment_head) if options.moment_head else None
         network = MmiNetwork(self.towers.width, head, large, moments).to(resolve(self._device))
         if folder:
-            _load_heads(network, folder, new_moments=self._trainable)
+            begin = self._trainable and (options.new_moment_head or not (folder / MOMENTS).is_file())
+            _load_heads(network, folder, moments=network.moments is not None and not begin)
         return network.eval()
 
     @property
@@ -242,7 +246,7 @@ class Mmi:
             write_atomically(folder / file, save({name: state[name].contiguous().cpu() for name in names}))
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
-        options = self.options.model_dump(mode="json", exclude={"weights"})
+        options = self.options.model_dump(mode="json", exclude={"weights", "new_moment_head"})
         if self.options.moment_head is None:
             del options["moment_head"]  # such a folder is as it was before there were any
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
@@ -261,10 +265,10 @@ def _moment_names(network: MmiNetwork) -> list[str]:
     return [name for name in network.state_dict() if name.startswith("moments.")]
 
 
-def _load_heads(network: MmiNetwork, folder: Path, new_moments: bool) -> None:
-    """Load the heads of a folder. new_moments: a moment head that the folder has not stays as it is, to be trained."""
+def _load_heads(network: MmiNetwork, folder: Path, moments: bool) -> None:
+    """Load the heads of a folder. moments: the moment head as well; else it stays as it is, to be trained."""
     _load_tensors(network, folder / HEADS, _head_names(network))
-    if network.moments is not None and not (new_moments and not (folder / MOMENTS).is_file()):
+    if moments:
         _load_tensors(network, folder / MOMENTS, _moment_names(network))
 
 

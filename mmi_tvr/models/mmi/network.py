@@ -147,20 +147,17 @@ class MmiNetwork(nn.Module):
         return skeleton_cross_entropy(yes, no, pairs["match"])
 
     def moment_loss(self, batch: Mapping[str, Any]) -> Tensor:
-        """Return the moment head's loss on batch["moments"]: a batch of its own with "segments", "spans", "events".
+        """Return the moment head's loss on batch["moments"] (`train.moments.MomentBatches`).
 
-        Decision: the vectors of queries and key images are as they are; this term trains the moment head alone, and
+        Decision: vectors of queries and key images are read as they are; this term trains the moment head alone, and
         what a search ranks by stays.
         """
         if self.moments is None:
             raise ValueError("there is no moment head (moment_head: null); leave `moments` out of the stages")
-        moments, mask = batch["moments"], batch["moments"]["video"]["mask"]
-        with torch.no_grad():
-            queries = normalize(self.texts(moments["clip"], moments["texts"]).float(), dim=-1)
-            segments = one_frame_per_segment(mask)
-            images, _, _ = self.head.segments(moments["video"]["image"], segments, mask.shape[1])
-        proposals = self.moments(queries, normalize(images.float(), dim=-1), moments["segments"], mask)
-        return moment_loss(proposals, moments["segments"], mask, moments["spans"], moments["events"])
+        batch = batch["moments"]
+        segments, mask = batch["segments"], batch["mask"]
+        proposals = self.moments(batch["queries"], batch["images"], segments, mask)
+        return moment_loss(proposals, segments, mask, batch["spans"], batch["events"])
 
     def locate(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> Tensor:
         """Return start, end and best time (B, 3) of queries (B, D) in a video of its own each, in seconds."""
