@@ -358,7 +358,7 @@ class MomentDataset(Protocol):
     def moments(self) -> Mapping[str, Sequence[DescribedMoment]]:
         """Return sets of sentences with their spans, by name: `events` (single ones), `captions` (whole captions).
 
-        A sentence is true of no other moment of its video.
+        A sentence is true of no moment of its video that it does not name.
         """
         ...
 

@@ -115,7 +115,8 @@ class DescribedMoment:
     """A sentence, and when it happens: from `start` to `end` (seconds of the file) of sample number `sample`.
 
     `events` are the stretches that the sentence is about, where the span has others between them; none means the whole
-    span. `elsewhere` holds (sample, start, end) of moments of other samples of which the sentence is true as well.
+    span. `elsewhere` holds (sample, start, end) of moments of other samples of which the sentence is true as well, and
+    `repeated` (start, end) of further ones of the same sample.
     """
 
     text: str
@@ -124,6 +125,7 @@ class DescribedMoment:
     end: float
     events: tuple[tuple[float, float], ...] = ()
     elsewhere: tuple[tuple[int, float, float], ...] = ()
+    repeated: tuple[tuple[float, float], ...] = ()
 
 
 class Span(NamedTuple):

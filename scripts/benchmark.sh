@@ -10,7 +10,7 @@
 set -euo pipefail
 
 # NAME          options of the data set: the protocol that published tables have
-case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet or vatex} in
+case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex or qvhighlights} in
   # 1k-A: 1,000 test videos, 9,000 for training and validation
   # videos: video0.mp4 ..., in any sub-folder
   # annotations: MSRVTT_data.json (or the release's two zips), MSRVTT_JSFUSION_test.csv
@@ -35,8 +35,12 @@ case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet or vatex} in
   # videos: <YouTube id>_<start>_<end>.mp4
   # annotations: train_list.txt, val_list.txt, test_list.txt, vatex_training_v1.0.json, vatex_validation_v1.0.json
   vatex) options=(language=en) ;;
+  # every sentence for its own stretch of 150 s
+  # videos: <YouTube id>_<start>_<end>.mp4
+  # annotations: highlight_train_release.jsonl, highlight_val_release.jsonl, highlight_test_release.jsonl
+  qvhighlights) options=() ;;
   *)
-    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex" >&2
+    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights" >&2
     exit 2
     ;;
 esac
@@ -72,5 +76,5 @@ resume=()
 evaluate mmi --checkpoint "$run/train/model" ${RERANK:+--rerank}
 
 quoted=(--quoted "$name")
-[ "$name" = vatex ] && quoted=() # no published numbers are kept
+case $name in vatex | qvhighlights) quoted=() ;; esac # no published numbers are kept
 mmi-tvr table "$run/uniform" "$run/keyimages" "$run/mmi" "${quoted[@]}" | tee "$run/table.md"

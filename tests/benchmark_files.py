@@ -20,6 +20,11 @@ DIDEMO = {
     "val": ["2@N_c."],
     "test": ["3@N_d.avi", "3@N_e.3gp", "3@N_unlisted.mp4"],
 }
+HIGHLIGHTS = {
+    "train": ["a_-b_0.0_150.0", "c_60.0_210.0"],
+    "val": ["d_0.0_150.0"],
+    "test": ["e_f_150.0_300.0"],
+}
 LSMDC_CLIPS = {
     "training": ["3011_BLIND_00.00.01.000-00.00.02.500", "3011_BLIND_00.00.01.000-00.00.02.500"],
     "val": ["1006_Slum_00.25.49.077-00.25.54.718"],
@@ -128,6 +133,21 @@ def didemo(folder: Path) -> Path:
                 )
         document(folder / f"{split}_data.json", descriptions)
         lines(folder / f"ce_{split}_list.txt", [name for name in videos if "unlisted" not in name])
+    return folder
+
+
+def qvhighlights(folder: Path) -> Path:
+    """Two sentences a video, of which the second is true of two windows; those of test are not published."""
+    number = 0
+    for split, videos in HIGHLIGHTS.items():
+        entries = []
+        for name in videos:
+            for text, windows in (("a dog  jumps.", [[10, 24]]), ("it sits ", [[0, 4], [30.0, 150]])):
+                number += 1
+                entry = {"qid": number, "query": text, "duration": 150, "vid": name}
+                marks = {"relevant_clip_ids": [5], "saliency_scores": [[1, 2, 4]], "relevant_windows": windows}
+                entries.append(json.dumps(entry | (marks if split != "test" else {})))
+        lines(folder / f"highlight_{split}_release.jsonl", entries)
     return folder
 
 

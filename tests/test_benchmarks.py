@@ -34,7 +34,7 @@ from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import MomentDataset
 from mmi_tvr.types import Video
 
-NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex")
+NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights")
 
 
 def read(name: str, folder: Path, **options: Any) -> Listing:
@@ -186,7 +186,7 @@ def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
     assert ids(test) == ["3@N_d.avi", "3@N_e.3gp"]  # as the list has them
     assert test.videos[0].captions == ("a dog jumps. it sits",)
     assert (test.videos[0].locations[0].start, test.videos[0].locations[0].end) == (0.0, 30.0)
-    assert test.videos[1].moments == (("a dog jumps.", 10.0, 15.0), ("it sits", 25.0, 30.0))
+    assert test.videos[1].moments == (("a dog jumps.", 10.0, 15.0, ()), ("it sits", 25.0, 30.0, ()))
     moments = read("didemo", folder, unit="moment").videos
     assert [(moment.captions[0], moment.locations[0].start, moment.locations[0].end) for moment in moments[:2]] == [
         ("a dog jumps.", 10.0, 15.0),  # two of three annotators
@@ -225,6 +225,39 @@ def test_activitynet_paragraphs_moments_and_both_writings(tmp_path: Path) -> Non
     assert len(parts[1]) == 1
 
 
+def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
+    folder = files.qvhighlights(tmp_path)
+    val = read("qvhighlights", folder, split="val")
+    assert ids(val) == files.HIGHLIGHTS["val"]
+    assert val.videos[0].captions == ("a dog jumps.", "it sits")
+    assert val.videos[0].moments == (("a dog jumps.", 10, 24, ()), ("it sits", 30, 150, ((0, 4),)))
+    assert val.remarks == ("highlight_val_release.jsonl is cut: 2 of 1,550 entries",)
+    test = read("qvhighlights", folder)
+    assert not test.videos[0].moments
+    assert "no windows in the annotation" in test.remarks[-1]
+    colour_video(tmp_path / "clips" / "c_60.0_210.0.mp4")
+    colour_video(tmp_path / "whole" / "c.mp4")
+    expected = {"clips": (0.0, [10.0, 30.0], ((0.0, 4.0),)), "whole": (60.0, [70.0, 90.0], ((60.0, 64.0),))}
+    for videos, (start, starts, repeated) in expected.items():  # a stretch of the whole video has the video's times
+        options = {"root": tmp_path / videos, "annotations": folder, "split": "train", "allowed": 1.0}
+        dataset = plugins.build("datasets", "qvhighlights", options)
+        assert isinstance(dataset, MomentDataset)
+        assert [sample.video.start for sample in dataset.samples()] == [start]
+        described = dataset.moments()["events"]
+        assert [moment.start for moment in described] == starts
+        assert described[1].repeated == repeated
+    colour_video(tmp_path / "clips" / "e_f_150.0_300.0.mp4")
+    options = {"root": tmp_path / "clips", "annotations": folder, "split": "test"}
+    assert not isinstance(plugins.build("datasets", "qvhighlights", options), MomentDataset)
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
+    path.write_text(path.read_text() + "{'vid': 1}\n")
+    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl, line 3: not JSON"):
+        read("qvhighlights", tmp_path, split="val")
+
+
 @given(st.lists(st.text(max_size=5), min_size=2, unique=True), st.floats(0, 1), st.integers(0, 9), st.randoms())
 def test_a_held_out_part_depends_on_ids_and_seed_alone(names: list[str], share: float, seed: int, random: Any) -> None:
     part = held_out_ids(names, share, seed)
@@ -243,7 +276,8 @@ def test_a_clip_of_youtube_names_its_span(source: str, start: int, length: int) 
 
 
 def test_a_span_of_no_length_is_part_of_the_name() -> None:
-    for name in ("x_5_5", "x_6_5", "x_a_5", "_1_2", "x_1"):
+    assert youtube_clip_locations("x_y_0.5_2.0")[1] == VideoLocation("x_y", 0.5, 2.0)
+    for name in ("x_5_5", "x_6_5", "x_1._2.0", "x_1e1_2e1", "x_-1_2", "x_a_5", "_1_2", "x_1"):
         assert youtube_clip_locations(name) == (VideoLocation(name),)
 
 
@@ -312,7 +346,9 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-_KEYS = st.sampled_from(["videos", "sentences", "video", "videoID", "enCap", "times", "timestamps", "description"])
+_KEYS = st.sampled_from(
+    ["videos", "sentences", "video", "videoID", "vid", "query", "enCap", "times", "timestamps", "description"]
+)
 _MISSHAPEN = _JSON | st.dictionaries(_KEYS, _JSON, max_size=3) | st.lists(st.dictionaries(_KEYS, _JSON, max_size=4))
 
 
@@ -324,6 +360,7 @@ _MISSHAPEN = _JSON | st.dictionaries(_KEYS, _JSON, max_size=3) | st.lists(st.dic
         ("vatex", "vatex_validation_v1.0.json", "test"),
         ("didemo", "test_data.json", "test"),
         ("activitynet", "val_1.json", "test"),
+        ("qvhighlights", "highlight_val_release.jsonl", "val"),
     ],
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -272,7 +272,7 @@ def benchmark_script(folder: Path, *words: str) -> subprocess.CompletedProcess[s
     return subprocess.run(script, env=env, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex"])
+@pytest.mark.parametrize("name", ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights"])
 def test_the_script_knows_every_benchmark_with_options_of_the_data_set(name: str, tmp_path: Path) -> None:
     done = benchmark_script(tmp_path, name, "some videos", "annotations")
     assert done.returncode == 7, "a command that fails ends the script"
@@ -288,6 +288,6 @@ def test_the_script_says_what_it_lacks(tmp_path: Path) -> None:
     unknown = benchmark_script(tmp_path, "imagenet", "videos", "annotations")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert unknown.stderr == (
-        "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex\n"
+        "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights\n"
     )
     assert benchmark_script(tmp_path, "msrvtt", "videos").stderr.endswith("ANNOTATIONS\n")

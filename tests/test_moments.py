@@ -18,7 +18,7 @@ from mmi_tvr.datasets._moving_shapes.moments import EventMoments, single_event
 from mmi_tvr.datasets._moving_shapes.world import Event, Spec, Thing, describes
 from mmi_tvr.errors import MediaError, MetricsError, UsageError
 from mmi_tvr.evaluation.bootstrap import bootstrap_means, group_draws
-from mmi_tvr.evaluation.moments import MIDDLE, NAMES, WHOLE, MomentMetrics, evaluate_moments
+from mmi_tvr.evaluation.moments import MIDDLE, NAMES, WHOLE, MomentMetrics, evaluate_moments, overlaps
 from mmi_tvr.protocols import MomentDataset
 from mmi_tvr.scoring.moments import locate
 from mmi_tvr.types import DescribedMoment, Embeddings, FloatArray, Query, Sample, Scoring, Span, Video
@@ -211,11 +211,24 @@ def test_a_set_without_a_readable_video_is_an_error() -> None:
         evaluate_moments(model, samples, embeddings, {"events": torn})
 
 
+def test_of_several_spans_the_nearest_counts() -> None:
+    moments = [DescribedMoment("a", 0, 0.0, 4.0, repeated=((6.0, 8.0), (8.0, 9.0))), DescribedMoment("b", 0, 0.0, 4.0)]
+    assert overlaps([Span(6.0, 9.0, 7.0), Span(6.0, 9.0, 7.0)], moments).tolist() == pytest.approx([2 / 3, 0.0])
+    assert overlaps([Span(0.0, 2.0, 1.0), Span(0.0, 2.0, 1.0)], moments).tolist() == pytest.approx([0.5, 0.5])
+    model, samples, embeddings, _ = world(0)
+    whole = [DescribedMoment("0", 0, 100.0, 101.0), DescribedMoment("0", 0, 100.0, 101.0, repeated=((0.0, 99.0),))]
+    report = evaluate_moments(model, samples, embeddings, {"events": whole})
+    assert report.sets["events"].values["pointing"] == 50.0
+
+
 def test_a_data_set_without_spans_says_which_have_them(tmp_path: Path) -> None:
     (tmp_path / "captions.tsv").write_text("file\tcaption\na.mp4\tsomething\n")
     (tmp_path / "a.mp4").touch()
     dataset = plugins.build("datasets", "folder", {"root": tmp_path})
-    with pytest.raises(UsageError, match=r"videos does not say when.*moving_shapes, and didemo and activitynet"):
+    with pytest.raises(
+        UsageError,
+        match=r"videos does not say when.*moving_shapes, train and val of qvhighlights, and didemo and activ",
+    ):
         EvaluationData(dataset, {}).moments("videos")
 
 

@@ -61,8 +61,8 @@ class EvaluationData:
         """Return the sentences whose moments are known. UsageError where the data set called `target` knows none."""
         if not isinstance(self.dataset, MomentDataset):
             raise UsageError(
-                f"{target} does not say when in its videos things happen; moving_shapes, and didemo and activitynet "
-                "with unit=paragraph, do"
+                f"{target} does not say when in its videos things happen; moving_shapes, train and val of "
+                "qvhighlights, and didemo and activitynet with unit=paragraph, do"
             )
         return self.dataset.moments()
 

@@ -70,7 +70,9 @@ def make(
 
 @group.command()
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="msrvtt, msvd, lsmdc, didemo, activitynet or vatex")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="msrvtt, msvd, lsmdc, didemo, activitynet, vatex or qvhighlights")
+    ],
     root: Annotated[Path, typer.Option(metavar="DIR", help="the folder of the videos; sub-folders count")],
     annotations: AnnotationsOption = None,
     option: DataOption = None,

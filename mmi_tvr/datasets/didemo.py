@@ -91,8 +91,10 @@ def _paragraph(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[Ann
 def _moments(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
     """Return each description's span as a video of its own."""
     return [
-        AnnotatedVideo(f"{name}#{entry['annotation_id']}", (text,), (VideoLocation(name, start, end),))
-        for entry, (text, start, end) in zip(descriptions, _spans(descriptions), strict=True)
+        AnnotatedVideo(
+            f"{name}#{entry['annotation_id']}", (moment.text,), (VideoLocation(name, moment.start, moment.end),)
+        )
+        for entry, moment in zip(descriptions, _spans(descriptions), strict=True)
     ]
 
 

@@ -74,11 +74,10 @@ class MomentReport:
 
 
 class _Place(NamedTuple):
-    """Where a sentence is true: a column of the gallery, the span, and the events inside it."""
+    """Where a sentence is true: a column of the gallery, the spans there (the nearest counts), the events in them."""
 
     column: int
-    start: float
-    end: float
+    spans: Sequence[tuple[float, float]]
     events: Sequence[tuple[float, float]]
 
 
@@ -140,6 +139,21 @@ def overlap(spans: FloatArray, truths: FloatArray) -> FloatArray:
     return ratios
 
 
+def overlaps(spans: Sequence[Span], moments: Sequence[DescribedMoment]) -> FloatArray:
+    """Return the IoU (N,) of spans with those of moments, of several spans of a moment with the nearest one."""
+    return _best_overlaps(spans, [_spans(moment) for moment in moments])
+
+
+def _best_overlaps(spans: Sequence[Span], truths: Sequence[Sequence[tuple[float, float]]]) -> FloatArray:
+    counts = np.array([len(alternatives) for alternatives in truths])
+    ratios = overlap(
+        np.repeat([(span.start, span.end) for span in spans], counts, axis=0),
+        np.array([alternative for alternatives in truths for alternative in alternatives]),
+    )
+    best: FloatArray = np.maximum.reduceat(ratios, np.cumsum(counts) - counts)
+    return best
+
+
 def _columns(samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaError]) -> dict[int, int]:
     """Return the column in the gallery of each readable sample's number."""
     readable = [number for number in range(len(samples)) if not isinstance(embeddings[number], MediaError)]
@@ -148,13 +162,21 @@ def _columns(samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaE
 
 def _places(moment: DescribedMoment, columns: Mapping[int, int]) -> list[_Place]:
     """Return where a sentence is true among the readable videos; its own video comes first."""
-    events = moment.events or ((moment.start, moment.end),)
     elsewhere = [
-        _Place(columns[sample], start, end, ((start, end),))
+        _Place(columns[sample], ((start, end),), ((start, end),))
         for sample, start, end in moment.elsewhere
         if sample in columns
     ]
-    return [_Place(columns[moment.sample], moment.start, moment.end, events), *elsewhere]
+    return [_Place(columns[moment.sample], _spans(moment), _events(moment)), *elsewhere]
+
+
+def _spans(moment: DescribedMoment) -> Sequence[tuple[float, float]]:
+    """Return the spans of its own video at which a sentence is true."""
+    return ((moment.start, moment.end), *moment.repeated)
+
+
+def _events(moment: DescribedMoment) -> Sequence[tuple[float, float]]:
+    return (*(moment.events or ((moment.start, moment.end),)), *moment.repeated)
 
 
 def _first_places(
@@ -173,7 +195,7 @@ def _first_places(
             wrong[[place.column for place in alternatives]] = -np.inf
             ahead = int(wrong.argmax())
             missed = wrong[ahead] >= row[best.column] - SCORE_TOLERANCE
-            first.append(_Place(ahead, 0.0, 0.0, ()) if missed else best)
+            first.append(_Place(ahead, ((0.0, 0.0),), ()) if missed else best)
     return first
 
 
@@ -184,8 +206,7 @@ def _whole(video: Embeddings) -> Span:
 
 def _outcomes(spans: Sequence[Span], places: Sequence[_Place]) -> FloatArray:
     """Return what counts of each span, by `NAMES`: (N, 5), 0..1."""
-    truths = np.array([(place.start, place.end) for place in places])
-    ratios = overlap(np.array([(span.start, span.end) for span in spans]), truths)
+    ratios = _best_overlaps(spans, [place.spans for place in places])
     points = [
         any(start <= span.time <= end for start, end in place.events) for span, place in zip(spans, places, strict=True)
     ]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..evaluation.moments import overlap
+from ..evaluation.moments import overlaps
 from ..protocols import Model, MomentDataset
 from ..scoring.moments import locate
 from ..types import DescribedMoment, Embeddings, Features, IdArray, Query
@@ -151,8 +151,7 @@ class MomentValidation:
         if distributed.rank() != 0:
             return 0.0
         spans = locate(self._model, self._queries, [self._videos[moment.sample] for moment in self._moments])
-        truths = np.array([(moment.start, moment.end) for moment in self._moments])
-        ratios = overlap(np.array([(span.start, span.end) for span in spans]), truths)
+        ratios = overlaps(spans, self._moments)
         return 100 * float(np.mean([part.mean() for part in np.split(ratios, self._ends[:-1])]))
 
 

@@ -56,6 +56,11 @@ class Annotations:
         """Read the first of these JSON files that is there. count: its number of entries, held against `official`."""
         return self._read_once(names, lambda data, path: parse_json(decode(data, path)), official, count)
 
+    def json_lines(self, *names: str, official: int | None = None) -> list[Any]:
+        """Read a file with one JSON value a line; empty lines are passed over."""
+        values: list[Any] = self._read_once(names, _parse_json_lines, official, len)
+        return values
+
     def lines(self, *names: str, official: int | None = None) -> list[str]:
         """Read the lines of a list that are not empty, each once."""
         lines: list[str] = self._read_once(names, _parse_lines, official, len)
@@ -176,6 +181,17 @@ def _read_bytes(path: Path, member: str) -> bytes:
 def _parse_lines(data: bytes, path: Path) -> list[str]:
     lines = (line.strip() for _, line in numbered_lines(io.BytesIO(data), path))
     return list(dict.fromkeys(line for line in lines if line))
+
+
+def _parse_json_lines(data: bytes, path: Path) -> list[Any]:
+    values = []
+    for number, line in numbered_lines(io.BytesIO(data), path):
+        if line.strip():
+            try:
+                values.append(parse_json(line))
+            except ValueError as error:
+                raise UsageError(f"{path}, line {number}: not JSON ({error})") from error
+    return values
 
 
 def _parse_rows(data: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ...types import DescribedMoment, Sample
 from ...utils.wording import counted
 from .annotations import Annotations
-from .records import Listing
+from .records import AnnotatedMoment, Listing
 from .videos import VideoFolder
 
 MAX_MISSING = 0.02  # decision: as for unreadable videos, a larger share makes another, easier test
@@ -129,10 +129,14 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     there = [(video, file) for video, file in paired if file is not None]
     present = tuple(Sample(video.id, file, video.captions) for video, file in there)
     described = tuple(
-        DescribedMoment(moment.text, number, moment.start, moment.end)
-        for number, (video, _) in enumerate(there)
-        for moment in video.moments
+        _described(moment, number, file.start) for number, (video, file) in enumerate(there) for moment in video.moments
     )
     if described:
         return BenchmarkWithMoments(facts.title, present, missing, remarks, described)
     return Benchmark(facts.title, present, missing, remarks)
+
+
+def _described(moment: AnnotatedMoment, sample: int, start: float) -> DescribedMoment:
+    """Return a moment of a sample whose video begins at this second of its file."""
+    repeated = tuple((start + first, start + last) for first, last in moment.repeated)
+    return DescribedMoment(moment.text, sample, start + moment.start, start + moment.end, repeated=repeated)

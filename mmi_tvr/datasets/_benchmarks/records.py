@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from ...types import clean_text
 from ...utils.hashing import digest
 from ...utils.wording import counted
 from .annotations import Annotations
+
+_SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +26,19 @@ class VideoLocation:
 
 
 class AnnotatedMoment(NamedTuple):
-    """A sentence, and when in its video it happens, in seconds."""
+    """A sentence, and when it happens, in seconds from where its video's location begins; `repeated` are further
+    spans of which it is true as well."""
 
     text: str
     start: float
     end: float
+    repeated: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedVideo:
-    """A video of an annotation; the first of its locations that is there is taken.
-
-    `moments` are those of the whole file: a video whose locations are spans has none.
-    """
+    """A video of an annotation; the first of its locations that is there is taken. `moments` say when in it things
+    happen."""
 
     id: str
     captions: tuple[str, ...]
@@ -158,6 +161,6 @@ def youtube_clip_locations(name: str) -> tuple[VideoLocation, ...]:
     VideoLocation(name='-_b_c', start=0.0, end=12.0)
     """
     source, start, end = name.rsplit("_", 2) if name.count("_") >= 2 else (name, "", "")
-    if not (source and start.isdecimal() and end.isdecimal() and int(start) < int(end)):
+    if not (source and _SECONDS.fullmatch(start) and _SECONDS.fullmatch(end) and float(start) < float(end)):
         return (VideoLocation(name),)
     return VideoLocation(name), VideoLocation(source, float(start), float(end))

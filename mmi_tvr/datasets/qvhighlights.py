@@ -1,0 +1,80 @@
+"""QVHighlights (Lei et al., NeurIPS 2021): about 10,000 stretches of YouTube videos, 150 s at most, with a sentence
+each and the windows in which it happens.
+
+Annotation: `highlight_train_release.jsonl`, `highlight_val_release.jsonl`, `highlight_test_release.jsonl`; the last one
+has no windows. Videos: `<YouTube id>_<start>_<end>.mp4`, or the whole YouTube videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ._benchmarks import (
+    AnnotatedMoment,
+    AnnotatedVideo,
+    Annotations,
+    Benchmark,
+    BenchmarkFacts,
+    BenchmarkOptions,
+    Listing,
+    SplitSize,
+    build_benchmark,
+    captions,
+    checked_listing,
+    youtube_clip_locations,
+)
+
+FACTS = BenchmarkFacts(
+    title="QVHighlights",
+    protocol="each sentence is a query for its own stretch of 150 s among all of the split, and for its windows in it "
+    "(of several the nearest one counts); those of test are not published",
+    validation="the benchmark's own 1,550 sentences, on which its papers report moments, too",
+)
+_SENTENCES = {"train": 7_218, "val": 1_550, "test": 1_542}
+_LAYOUT = "lines with vid, query and relevant_windows"
+
+
+class Options(BenchmarkOptions):
+    pass
+
+
+def build(options: Options) -> Benchmark:
+    return build_benchmark(options, FACTS, read)
+
+
+def read(options: Options, annotations: Annotations) -> Listing:
+    """Return the split as the annotation has it."""
+    official = _SENTENCES[options.split]
+    entries = annotations.json_lines(f"highlight_{options.split}_release.jsonl", official=official)
+    queries: dict[str, list[tuple[str, AnnotatedMoment | None]]] = {}  # by video
+    with annotations.expecting(_LAYOUT):
+        texts = captions(entry["query"] for entry in entries)
+        for entry, text in zip(entries, texts, strict=True):
+            text = " ".join(text.split())
+            queries.setdefault(entry["vid"], []).append((text, _moment(text, entry)))
+        videos = [
+            AnnotatedVideo(
+                name,
+                tuple(text for text, _ in described),
+                youtube_clip_locations(name),
+                tuple(moment for _, moment in described if moment is not None),
+            )
+            for name, described in queries.items()
+        ]
+    remarks = [] if any(video.moments for video in videos) else ["no windows in the annotation: no moments to measure"]
+    return checked_listing(videos, SplitSize(None, official), annotations, remarks)
+
+
+def _moment(text: str, entry: Mapping[str, Any]) -> AnnotatedMoment | None:
+    """Return the windows of a sentence; None where there are none, or there is no sentence.
+
+    Decision: the longest window is the one to train on, and the others are as right.
+    """
+    windows = [(float(start), float(end)) for start, end in entry.get("relevant_windows", ())]
+    windows = [(start, end) for start, end in windows if start < end]
+    if not text or not windows:
+        return None
+    longest = max(windows, key=lambda window: window[1] - window[0])
+    others = tuple(window for window in windows if window != longest)
+    return AnnotatedMoment(text, *longest, others)
