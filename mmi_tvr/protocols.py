@@ -1,7 +1,11 @@
 """What an implementation of each room must offer, what it may offer besides, and the conventions between rooms.
 
 Conventions
-- Every embedding is a float32 unit vector; the score of two is their dot product; larger is better.
+- A video's vector, and each of its key images', is a float32 unit vector. Of n blocks (`types.Block`), each has the
+  length 1 / sqrt(n). A query's vector is a unit vector, too; its blocks may have any length.
+- The score of two is their dot product, or what their blocks say (`types.Scoring`); larger is better. Scores of several
+  queries can be compared (relevance) as long as nobody scales a query's blocks: what an index is asked with, which is
+  scaled, finds candidates and orders nothing.
 - Who batches: the caller hands over as much as it holds; the implementation cuts it to what its memory allows.
 - Ids are int64 and carry video and key image (`types.row_ids`); the id space belongs to the caller.
 - A fingerprint is a short hash of everything that changes the numbers (`utils.hashing.digest`).
@@ -70,7 +74,7 @@ class Model(Protocol):
         ...
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[Any]:
-        """Unit vectors (N, D), float32."""
+        """Vectors (N, D), float32: unit vectors, or blocks of any length where `scoring` has blocks."""
         ...
 
     def vision_fingerprint(self) -> str:
@@ -84,7 +88,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class Index(Protocol):
-    """Stores unit vectors by id and finds the nearest by dot product.
+    """Stores unit vectors by id and finds those with the largest dot product.
 
     Writes are durable when `flush` returns; a process killed before that loses at most the writes since the last
     flush and never corrupts what was there. One writer at a time; the library holds the lock.
@@ -108,7 +112,8 @@ class Index(Protocol):
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
         """Return scores and ids (N, k), best first, ties by smaller id; short rows are padded with -inf and -1.
 
-        k is `limit`; beyond 1,000 it is no more than there are vectors: a million costs what the collection costs.
+        Queries (N, D) are finite, and of any length. k is `limit`; beyond 1,000 it is no more than there are vectors:
+        a million costs what the collection costs.
         """
         ...
 
@@ -207,6 +212,15 @@ class Reranker(Protocol):
 
 
 # Capabilities: what an object may offer besides. Callers ask by isinstance, so every member is cheap to look at.
+
+
+@runtime_checkable
+class ExactIndex(Protocol):
+    """An index that can search without missing any vector, also where its `search` may (a graph)."""
+
+    def search_exact(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Return what `Index.search` returns, from all vectors that pass the filter."""
+        ...
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
 """Search: a query -> the best moment of the best videos, with the seconds that every stage took.
 
 Stage one asks the index for candidates, by whole videos and by single key images. Stage two scores the candidates
-exactly, as the model says (`types.Scoring`). A re-ranker, where there is one, may then reorder the best of them.
+exactly, as the model says (`types.Scoring`). A re-ranker, where there is one, may then reorder the best of them. A
+search that is `exact` goes on asking until no other video can be among the best (`scoring.candidates`).
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from .errors import UsageError
 from .protocols import Index, Model, RelevanceCalibration, Reranker
 from .queries import characters_read, checked_query, checked_relevance, checked_top
 from .scoring import relevance
+from .scoring.blocks import block_scores, similarities
+from .scoring.candidates import CandidateSearch
 from .scoring.joint import permutation
 from .scoring.moments import locate
 from .scoring.similarity import Gallery
 from .types import (
     Embeddings,
     Explanation,
-    Filter,
     FloatArray,
     Hit,
     IdArray,
-    Level,
     Query,
     Span,
     moment_of,
@@ -70,7 +71,8 @@ class SearchResult(Sequence[Hit]):
     """The hits, best first, and what else is worth knowing. An empty result is an answer, too.
 
     `closest` is the best video of all where none was good enough to be a hit. `characters_read` says how much of the
-    query, from its start, was read, where it was longer than the model reads; else it is None.
+    query, from its start, was read, where it was longer than the model reads; else it is None. `candidates` is the
+    number of videos that were scored; with `exact`, no other video of the collection scores as high as the best.
     """
 
     hits: tuple[Hit, ...]
@@ -81,6 +83,8 @@ class SearchResult(Sequence[Hit]):
     closest: Hit | None = None
     characters_read: int | None = None
     usage: Usage = field(default_factory=Usage)  # what re-ranking spent on language models
+    candidates: int = 0
+    exact: bool = False
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -111,6 +115,7 @@ class Searcher:
         min_relevance: float | None = None,
         videos: frozenset[int] | None = None,
         reranker: Reranker | None = None,
+        exact: bool = False,
     ) -> SearchResult:
         """Return the best videos for a query, each with its best moment.
 
@@ -124,11 +129,14 @@ class Searcher:
                 not change that (decision): the relevance is that of the search's own score.
             videos: The numbers of the videos to search among; None for all.
             reranker: Reorders the best of them.
+            exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
+                may mean to score more of it. The index is searched exactly, also where it has a graph.
 
         Raises:
-            UsageError: For an empty query, `top` below 1 or `min_relevance` outside 0..1.
+            UsageError: For an empty query, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that
+                cannot search exactly.
         """
-        return self.search_all([query], top, min_relevance, videos, reranker)[0]
+        return self.search_all([query], top, min_relevance, videos, reranker, exact)[0]
 
     def search_all(
         self,
@@ -137,6 +145,7 @@ class Searcher:
         min_relevance: float | None = None,
         videos: frozenset[int] | None = None,
         reranker: Reranker | None = None,
+        exact: bool = False,
     ) -> list[SearchResult]:
         """Return the result of each query, in order, as `search` does; the queries are embedded together.
 
@@ -163,14 +172,24 @@ class Searcher:
             block = slice(first, first + together)
             clock = StageClock()
             with clock.stage("search"):
-                candidates = self._candidates(vectors[block], limit, videos)
-                entries = self.lookup(set().union(*candidates))
+                search = CandidateSearch(self.index, self.model.scoring, videos)
+                if exact:
+                    count = max(top, reranker.depth if reranker is not None else 0)
+                    candidates = [
+                        search.certified(vector, count, max(limit, count), self._count_moments)
+                        for vector in vectors[block]
+                    ]
+                else:
+                    candidates = search.nearest(vectors[block], limit)
+                entries = self.lookup(set().union(*(one.numbers for one in candidates)))
             searching = clock.share(len(candidates))
-            for query, vector, numbers in zip(checked[block], vectors[block], candidates, strict=True):
+            for query, vector, nearest in zip(checked[block], vectors[block], candidates, strict=True):
                 clock = embedding + searching
                 with clock.stage("score"):
-                    ranking = self._score(vector[None], {n: entries[n] for n in numbers if n in entries})
-                results.append(self._result(query, vector, ranking, top, min_relevance, reranker, clock))
+                    ranking = self._score(vector, {n: entries[n] for n in nearest.numbers if n in entries})
+                result = self._result(query, vector, ranking, top, min_relevance, reranker, clock)
+                scored = max(nearest.scored, len(ranking.numbers))
+                results.append(replace(result, candidates=scored, exact=exact))
         return results
 
     def _result(
@@ -208,27 +227,18 @@ class Searcher:
             hits, query, self.model.name, clock.seconds(), closest=closest, characters_read=read, usage=usage
         )
 
-    def _candidates(self, vectors: FloatArray, limit: int, videos: frozenset[int] | None) -> list[set[int]]:
-        """Return for each query (N, D) the numbers of the videos that may be among its best, from the levels that
-        count for the score."""
-        weight = self.model.scoring.moment_weight
-        levels: list[Level] = []
-        if weight < 1:
-            levels.append("video")
-        if weight > 0:
-            levels.append("moment")
-        answers = [self.index.search(vectors, limit, Filter(level, videos))[1] for level in levels]
-        ids = np.concatenate(answers, axis=1)  # (N, candidates)
-        return [set(np.unique(video_of(row[row >= 0])).tolist()) for row in ids]
+    def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return how many key images each of these videos has; those that may not be shown are left out."""
+        return {number: len(entry.segments) for number, entry in self.lookup(numbers).items()}
 
-    def _score(self, vector: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
-        """Return the candidates with exact scores from their stored vectors, best first."""
+    def _score(self, query: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
+        """Return the candidates with exact scores of a query (D,) from their stored vectors, best first."""
         numbers = sorted(entries)
         if not numbers:
             return _Ranking(np.empty(0, np.int64), np.empty(0, np.float32), [], [])
         ids = np.concatenate([row_ids(number, len(entries[number].segments)) for number in numbers])
         gallery = Gallery.from_index(self.index, ids)
-        scores = gallery.score(vector, self.model.scoring)[0]
+        scores = gallery.score(query[None], self.model.scoring)[0]
         vectors = []
         for row, number in enumerate(numbers):
             moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
@@ -243,7 +253,7 @@ class Searcher:
         relevances = self.calibration.relevance(ranking.scores)
         hits = []
         for row, vectors in enumerate(ranking.vectors):
-            parts = {"video": float(vectors.video @ query), "moment": float((vectors.moments @ query).max())}
+            parts = self._parts_of_score(vectors, query)
             explanation = ranking.explanations.get(int(ranking.numbers[row]))
             if explanation is not None:
                 parts |= _parts(explanation)
@@ -262,6 +272,15 @@ class Searcher:
                 )
             )
         return hits
+
+    def _parts_of_score(self, vectors: Embeddings, query: FloatArray) -> dict[str, float]:
+        """Return what a query (D,) has in common with a video, or with each block of it, and with its best moment."""
+        scoring = self.model.scoring
+        blocks = block_scores(query[None], vectors.video[None], scoring)
+        parts = {name: float(scores[0, 0]) for name, scores in blocks.items()} or {
+            "video": float(vectors.video @ query)
+        }
+        return parts | {"moment": float(similarities(vectors.moments, query, scoring).max())}
 
 
 @dataclass(frozen=True)

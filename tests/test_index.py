@@ -9,7 +9,7 @@ from indexes import DIM, collection, naive, opened, unit
 from mmi_tvr import plugins
 from mmi_tvr.errors import IndexMismatch, UsageError
 from mmi_tvr.index import open_index
-from mmi_tvr.protocols import Index
+from mmi_tvr.protocols import ExactIndex, Index
 from mmi_tvr.types import Filter, row_ids
 
 
@@ -162,10 +162,32 @@ class TestContract:
     def test_bad_questions(self, fresh):
         with pytest.raises(UsageError, match="at least 1 row"):
             fresh.search(unit(1), 0)
-        with pytest.raises(UsageError, match="not 1: normalise"):
-            fresh.search(unit(1) * 2, 1)
+        for number in (np.nan, np.inf, 1e30):
+            with pytest.raises(UsageError, match=r"query 1 has length (nan|inf): a search needs finite numbers"):
+                fresh.search(np.vstack([unit(1), np.full((1, DIM), number)]), 1)
         with pytest.raises(UsageError, match="level is 'video' or 'moment'"):
             fresh.search(unit(1), 1, Filter(level="clip"))
+
+    def test_queries_of_any_length(self, fresh):
+        ids, vectors, lengths = collection(8), unit(40), np.float32([[1e-3], [0.5], [30.0], [0.0]])
+        fresh.add(ids, vectors)
+        fresh.flush()
+        queries = unit(4, seed=1) * lengths
+        expected_scores, expected_ids = naive(dict(zip(ids, vectors, strict=True)), queries, 40)
+        for search in (fresh.search, fresh.search_exact):
+            scores, nearest = search(queries, 40)
+            assert (nearest == expected_ids).all()
+            np.testing.assert_allclose(scores, expected_scores, atol=1e-6 * 30)
+
+    def test_an_exact_search_is_one_through_everything(self, fresh):
+        assert isinstance(fresh, ExactIndex)
+        ids, vectors, where = collection(400), unit(2000), Filter(level="moment", videos=frozenset(range(3, 390)))
+        fresh.add(ids, vectors)
+        fresh.flush()
+        scores, nearest = fresh.search_exact(3 * unit(3, seed=1), 30, where)
+        expected = naive(dict(zip(ids, vectors, strict=True)), 3 * unit(3, seed=1), 30, where)
+        assert (nearest == expected[1]).all()
+        np.testing.assert_allclose(scores, expected[0], atol=1e-5)
 
     def test_takes_what_models_hand_over(self, fresh):
         float16 = unit(4).astype(np.float16)

@@ -36,21 +36,36 @@ def checked_ids(ids: ArrayLike) -> IdArray:
 
 
 def checked_vectors(vectors: ArrayLike, dim: int) -> NDArray[np.float32]:
-    """Return vectors as C-ordered float32 (N, dim).
+    """Return vectors to be stored as C-ordered float32 (N, dim).
 
     UsageError unless they are finite and of length 1 within UNIT_TOLERANCE.
     """
+    checked, lengths = _rows(vectors, dim)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # "not <=" also catches NaN
+    if len(wrong):
+        raise UsageError(f"vector {wrong[0]} has length {lengths[wrong[0]]:.4g}, not 1: normalise vectors first")
+    return checked
+
+
+def checked_queries(queries: ArrayLike, dim: int) -> NDArray[np.float32]:
+    """Return queries as C-ordered float32 (N, dim). UsageError unless they are finite; they may have any length."""
+    checked, lengths = _rows(queries, dim)
+    wrong = np.flatnonzero(~np.isfinite(lengths))
+    if len(wrong):
+        raise UsageError(f"query {wrong[0]} has length {lengths[wrong[0]]:.4g}: a search needs finite numbers")
+    return checked
+
+
+def _rows(vectors: ArrayLike, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return vectors as C-ordered float32 (N, dim), and their lengths (N,). UsageError for another shape or type."""
     array = np.asarray(vectors)
     if array.ndim != 2 or array.shape[1] != dim:
         raise UsageError(f"vectors have shape (N, {dim}) here, not {array.shape}")
     if array.dtype.kind != "f":
         raise UsageError(f"vectors are floating point numbers, not {array.dtype}")
-    checked = np.ascontiguousarray(array, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", checked, checked))
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT_TOLERANCE))  # "not <=" also catches NaN
-    if len(wrong):
-        raise UsageError(f"vector {wrong[0]} has length {lengths[wrong[0]]:.4g}, not 1: normalise vectors first")
-    return checked
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is what the callers look for
+        rows = np.ascontiguousarray(array, dtype=np.float32)
+        return rows, np.sqrt(np.einsum("ij,ij->i", rows, rows))
 
 
 def checked_pairs(ids: ArrayLike, vectors: ArrayLike, dim: int) -> tuple[IdArray, NDArray[np.float32]]:

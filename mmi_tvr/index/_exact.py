@@ -67,11 +67,12 @@ def _candidates(
     scores = queries @ block.T  # (Q, R)
     if masked is not None:
         scores[:, masked] = -np.inf
-    # A float32 sum of D products is off by at most D * 2**-24 (Higham 2002, eq. 3.5); floor and score both may be.
-    margin = 2 * block.shape[1] * 2.0**-24 * 1.01
-    if scores.shape[1] > limit and np.count_nonzero(scores >= (floor - margin)[:, None]) > 8 * limit * len(queries):
+    # A float32 sum of D products of a unit vector is off by at most D * 2**-24 times the query's length (Higham 2002,
+    # eq. 3.5); floor and score both may be.
+    margins = 2 * block.shape[1] * 2.0**-24 * 1.01 * np.linalg.norm(queries, axis=1)  # (Q,)
+    if scores.shape[1] > limit and np.count_nonzero(scores >= (floor - margins)[:, None]) > 8 * limit * len(queries):
         floor = np.maximum(floor, np.partition(scores, -limit, axis=1)[:, -limit])
-    query_rows, rows = np.nonzero((scores >= (floor - margin)[:, None]) & (scores > -np.inf))
+    query_rows, rows = np.nonzero((scores >= (floor - margins)[:, None]) & (scores > -np.inf))
     return query_rows, rows
 
 

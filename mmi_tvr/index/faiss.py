@@ -20,7 +20,7 @@ from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
 from ..utils.files import publish
 from . import _exact
-from ._common import checked_limit, checked_vectors, merge, nothing_found
+from ._common import checked_limit, checked_queries, merge, nothing_found
 from .flat import FlatIndex
 
 _EXACT_ROWS = 8_192  # so few allowed rows are searched exactly in about a millisecond
@@ -57,7 +57,7 @@ class FaissIndex(FlatIndex):
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
         """Return scores and ids (N, k) as `FlatIndex.search`, from the graph where that is faster."""
         store, allowed = self.store, self.allowed(where)
-        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit, lambda: store.live)
+        queries, limit = checked_queries(queries, self.dim), checked_limit(limit, lambda: store.live)
         graph = self._read_graph()
         covered = min(graph.ntotal, store.rows) if graph is not None else 0
         allowed_covered = covered if allowed is None else int(np.count_nonzero(allowed[:covered]))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
 from . import _exact
-from ._common import checked_ids, checked_limit, checked_pairs, checked_vectors, in_use, matches
+from ._common import checked_ids, checked_limit, checked_pairs, checked_queries, in_use, matches
 from ._store import DEAD, VectorStore
 
 
@@ -56,7 +56,11 @@ class FlatIndex:
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
         """Return scores and ids (N, k), best first, ties by smaller id, padded with -inf and -1 (`protocols.Index`)."""
-        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit, lambda: self.store.live)
+        return self.search_exact(queries, limit, where)
+
+    def search_exact(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Search all vectors that pass the filter (`protocols.ExactIndex`)."""
+        queries, limit = checked_queries(queries, self.dim), checked_limit(limit, lambda: self.store.live)
         return _exact.search(self.store.vectors, self.store.ids, queries, limit, self.allowed(where))
 
     def get(self, ids: IdArray) -> FloatArray:

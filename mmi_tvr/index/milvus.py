@@ -29,7 +29,7 @@ from ._common import (
     checked_ids,
     checked_limit,
     checked_pairs,
-    checked_vectors,
+    checked_queries,
     in_use,
     merge,
     nothing_found,
@@ -135,7 +135,7 @@ class MilvusIndex:
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
         """Return scores and ids (N, k), best first, ties by smaller id, padded with -inf and -1 (`protocols.Index`)."""
-        queries, limit = checked_vectors(queries, self.dim), checked_limit(limit, self.count)
+        queries, limit = checked_queries(queries, self.dim), checked_limit(limit, self.count)
         best = nothing_found(len(queries), limit)
         for first in range(0, len(queries), _QUERIES):
             batch = slice(first, first + _QUERIES)
@@ -147,6 +147,12 @@ class MilvusIndex:
             width = answer[0].shape[1]
             best[0][batch, :width], best[1][batch, :width] = answer
         return best
+
+    def search_exact(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Search all vectors that pass the filter (`protocols.ExactIndex`); beyond FLAT, they are all fetched."""
+        if self._index_type == "FLAT":
+            return self.search(queries, limit, where)
+        return self._scan(checked_queries(queries, self.dim), checked_limit(limit, self.count), where)
 
     def get(self, ids: IdArray) -> FloatArray:
         """Return the vectors (N, dim) of ids. KeyError for an unknown one."""

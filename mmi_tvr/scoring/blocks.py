@@ -1,7 +1,5 @@
-"""Vectors that consist of blocks: how they are compared, and what an index is asked with.
-
-Without blocks, all of this is the dot product. The formulas stand in `types.Scoring`.
-"""
+"""How vectors that consist of blocks are compared: the formulas of `types.Scoring`, which without blocks are the dot
+product."""
 
 from __future__ import annotations
 
@@ -18,34 +16,38 @@ from ..types import Block, Direction, FloatArray, Scoring
 def similarities(
     left: FloatArray, right: FloatArray, scoring: Scoring, direction: Direction = "t2v"
 ) -> NDArray[np.float32]:
-    """Return s (N, M) of vectors (N, D) and (M, D), float32: one side are queries, the other whole videos or moments.
+    """Return s (N, M) of vectors (N, D) and (M, D), float32; of a single right one, (D,), it is (N,).
 
+    One side are queries, the other whole videos or moments; which is which makes no difference.
     UsageError where the blocks are not as wide as the vectors.
     """
     left, right = np.asarray(left, dtype=np.float32), np.asarray(right, dtype=np.float32)
     if not scoring.blocks:
         dots: NDArray[np.float32] = left @ right.T
         return dots
-    total = np.zeros((len(left), len(right)), np.float32)
-    for block, columns in _stretches(scoring.blocks, left, right):
+    total = np.zeros((len(left), *right.shape[:-1]), np.float32)
+    for block, columns in stretches(scoring.blocks, left, right):
         if weight := block.weight(direction):
-            total += np.float32(weight) * _compared(left[:, columns], right[:, columns], block, len(scoring.blocks))
+            total += np.float32(weight) * _compared(left[:, columns], right[..., columns], block, len(scoring.blocks))
     return total
 
 
 def block_scores(queries: FloatArray, vectors: FloatArray, scoring: Scoring) -> Mapping[str, NDArray[np.float32]]:
-    """Return what each block says of queries (N, D) and vectors (M, D): its name -> (N, M), before any weight."""
+    """Return what each block says of queries (N, D) and vectors (M, D): its name -> (N, M), before any weight.
+
+    Empty where the vectors have no blocks.
+    """
     left, right = np.asarray(queries, dtype=np.float32), np.asarray(vectors, dtype=np.float32)
     return {
         block.name: _compared(left[:, columns], right[:, columns], block, len(scoring.blocks))
-        for block, columns in _stretches(scoring.blocks, left, right)
+        for block, columns in stretches(scoring.blocks, left, right)
     }
 
 
-def _stretches(blocks: Sequence[Block], *vectors: FloatArray) -> Iterator[tuple[Block, slice]]:
+def stretches(blocks: Sequence[Block], *vectors: FloatArray) -> Iterator[tuple[Block, slice]]:
     """Yield each block with its columns. UsageError where all together are not as wide as these vectors (N, D)."""
     total = sum(block.width for block in blocks)
-    for width in (rows.shape[1] for rows in vectors if blocks):
+    for width in (rows.shape[-1] for rows in vectors if blocks):
         if width != total:
             names = ", ".join(f"{block.name} {block.width}" for block in blocks)
             raise UsageError(f"the blocks of the scores ({names}) have {total} numbers, and the vectors {width}")

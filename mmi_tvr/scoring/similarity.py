@@ -1,4 +1,4 @@
-"""A model's score for every query and every video, from their unit vectors (`types.Scoring`)."""
+"""A model's score for every query and every video, from their vectors (`types.Scoring`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..protocols import Index
-from ..types import Embeddings, FloatArray, IdArray, Scoring, moment_of
+from ..types import Direction, Embeddings, FloatArray, IdArray, Scoring, moment_of
+from .blocks import similarities
 
 _CELLS = 1 << 22  # numbers held at once while moments are scored
 
@@ -54,15 +55,20 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.videos)
 
-    def score(self, queries: FloatArray, scoring: Scoring) -> NDArray[np.float32]:
+    def score(self, queries: FloatArray, scoring: Scoring, direction: Direction = "t2v") -> NDArray[np.float32]:
         """Return the scores (N, M) of queries (N, D); see `score_block`."""
-        return score_block(queries, self.videos, self.moments, self.offsets, scoring)
+        return score_block(queries, self.videos, self.moments, self.offsets, scoring, direction)
 
 
 def score_block(
-    queries: FloatArray, videos: FloatArray, moments: FloatArray, offsets: IdArray, scoring: Scoring
+    queries: FloatArray,
+    videos: FloatArray,
+    moments: FloatArray,
+    offsets: IdArray,
+    scoring: Scoring,
+    direction: Direction = "t2v",
 ) -> NDArray[np.float32]:
-    """Return (1 - w) * q.v + w * mean of the `top` largest q.m over the video's moments, w being the moment weight.
+    """Return (1 - w) * s(q, v) + w * mean of the `top` largest s(q, m) over the video's moments, w being their weight.
 
     Memory: the result, and some tens of megabytes.
 
@@ -71,7 +77,9 @@ def score_block(
         videos: (M, D).
         moments: (S, D), packed as in `Gallery`.
         offsets: (M + 1,), as in `Gallery`.
-        scoring: w, and how many moments count (`top`); a video with fewer moments uses those it has.
+        scoring: w, s (`blocks.similarities`), and how many moments count (`top`); a video with fewer moments uses those
+            it has.
+        direction: who asks, where blocks count otherwise for texts than for videos. The queries are texts all the same.
 
     Returns:
         Scores (N, M), float32.
@@ -87,10 +95,10 @@ def score_block(
             f"scoring.top_moments is the number of moments to average, at least 1, not {scoring.top_moments}"
         )
     query_vectors = np.asarray(queries, dtype=np.float32)
-    scores: NDArray[np.float32] = query_vectors @ np.asarray(videos, dtype=np.float32).T
+    scores = similarities(query_vectors, videos, scoring, direction)
     if scoring.moment_weight:
         scores *= np.float32(1 - scoring.moment_weight)
-        _add_moments(scores, query_vectors, moments, offsets, scoring)
+        _add_moments(scores, query_vectors, moments, offsets, scoring, direction)
     return scores
 
 
@@ -100,6 +108,7 @@ def _add_moments(
     moments: FloatArray,
     offsets: IdArray,
     scoring: Scoring,
+    direction: Direction,
 ) -> None:
     """Add the moments' share in place. Videos with equally many moments go together, so nothing is padded."""
     lengths = np.diff(offsets)
@@ -114,17 +123,17 @@ def _add_moments(
             batch = videos[first : first + step]
             rows = (offsets[batch, None] + np.arange(length)).ravel()
             # Queries lie innermost, (m, K, N): the reduction over K then runs along whole rows of memory.
-            cosines = (moments[rows].astype(np.float32, copy=False) @ query_vectors.T).reshape(
+            moment_scores = similarities(moments[rows], query_vectors, scoring, direction).reshape(
                 len(batch), length, len(query_vectors)
             )
-            scores[:, batch] += weight * _top_mean(cosines, min(scoring.top_moments, int(length))).T
+            scores[:, batch] += weight * _top_mean(moment_scores, min(scoring.top_moments, int(length))).T
 
 
-def _top_mean(cosines: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+def _top_mean(scores: NDArray[np.float32], top: int) -> NDArray[np.float32]:
     """Return the mean over the `top` largest of axis 1: (m, K, N) -> (m, N)."""
     if top == 1:
-        best: NDArray[np.float32] = cosines.max(axis=1)
+        best: NDArray[np.float32] = scores.max(axis=1)
         return best
-    first = cosines.shape[1] - top
-    mean: NDArray[np.float32] = np.partition(cosines, first, axis=1)[:, first:].mean(axis=1)
+    first = scores.shape[1] - top
+    mean: NDArray[np.float32] = np.partition(scores, first, axis=1)[:, first:].mean(axis=1)
     return mean

@@ -57,7 +57,7 @@ class MemoryIndex:
         return before - len(self._vectors)
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
-        queries, limit = index.checked_vectors(queries, self.dim), index.checked_limit(limit)
+        queries, limit = index.checked_queries(queries, self.dim), index.checked_limit(limit)
         scores, ids = index.nothing_found(len(queries), limit)
         allowed = self._allowed(where)
         vectors = self.get(allowed).astype(np.float64)
