@@ -366,6 +366,15 @@ class GroupedDataset(Protocol):
 
 
 @runtime_checkable
+class DescribingDataset(Protocol):
+    """A data set that knows of which other videos its captions are true."""
+
+    def describes(self, captions_of: int, video: int) -> bool:
+        """Return whether the captions of one sample are true of the video of another one, by their numbers."""
+        ...
+
+
+@runtime_checkable
 class MomentDataset(Protocol):
     """A data set that knows when in its videos things happen."""
 

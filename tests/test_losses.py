@@ -53,6 +53,142 @@ def test_captions_of_one_video_alone_teach_nothing_and_break_nothing() -> None:
     assert text.grad.abs().max() == 0
 
 
+def skewed(text: Tensor, video: Tensor, direction: str) -> Tensor:
+    """No cosine: one that depends on who queries, and on the vectors' lengths."""
+    return text @ video.T if direction == "t2v" else (text.flip(-1) @ video.T).sigmoid()
+
+
+def naive_scores(text: Tensor, video: Tensor) -> tuple[list[list[float]], list[list[float]]]:
+    """Rows of texts over videos, and rows of videos over texts, of `skewed`."""
+    t2v = [[float(t @ v) for v in video] for t in text]
+    v2t = [[1 / (1 + math.exp(-float(t.flip(0) @ v))) for t in text] for v in video]
+    return t2v, v2t
+
+
+def test_info_nce_with_a_similarity_and_a_bank_is_the_naive_loop() -> None:
+    text, video, old_text, old_video = torch.randn(4, 5, 4, generator=torch.Generator().manual_seed(1))
+    groups, old_groups = [3, 1, 3, 0, 2], [9, 1, 8, 3, 7]
+    bank = losses.EmbeddedPairs(old_text, old_video, torch.tensor(old_groups))
+    expected = []
+    for rows in naive_scores(torch.cat([text, old_text]), torch.cat([video, old_video])):
+        for i in range(5):
+            score = [math.exp(2 * s) for s in rows[i]]
+            numbers = groups + old_groups
+            negatives = sum(s for s, group in zip(score, numbers, strict=True) if group != groups[i])
+            positives = [score[j] for j in range(5) if groups[j] == groups[i]]  # never one of the bank
+            expected.append(sum(-math.log(p / (p + negatives)) for p in positives) / len(positives))
+    loss = losses.info_nce(
+        text, video, torch.tensor(2.0), torch.tensor(groups), similarity=skewed, bank=bank
+    )  # fmt: skip
+    assert float(loss) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+    plain = losses.info_nce(text, video, torch.tensor(2.0), torch.tensor(groups), bank=bank)
+    longer = losses.info_nce(
+        3 * text, video, torch.tensor(2.0), torch.tensor(groups), bank=bank._replace(video=7 * old_video)
+    )
+    torch.testing.assert_close(plain, longer)  # cosines, of the bank's vectors too
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "ranking"])
+def test_levels_have_a_loss_each(loss: str) -> None:
+    text, video = torch.randn(2, 5, 6)
+
+    def value(similarity: losses.Similarity) -> Tensor:
+        if loss == "info_nce":
+            return losses.info_nce(text, video, torch.tensor(3.0), similarity=similarity)
+        return losses.ranking(text, video, 0.5, similarity=similarity)
+
+    def both(text: Tensor, video: Tensor, direction: str) -> Tensor:
+        return torch.stack([skewed(text[:, :4], video[:, :4], direction), skewed(text[:, 4:], video[:, 4:], direction)])
+
+    alone = [value(lambda t, v, direction, part=part: skewed(t[:, part], v[:, part], direction))
+             for part in (slice(0, 4), slice(4, 6))]  # fmt: skip
+    torch.testing.assert_close(value(both), alone[0] + alone[1])
+
+
+@pytest.mark.parametrize("mean_share", [0.0, 0.3, 1.0])
+def test_ranking_is_the_naive_loop(mean_share: float) -> None:
+    """Both ways; siblings of a video and texts that are true of a video are no negatives."""
+    text, video = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(2))
+    groups, true = [5, 1, 5, 0, 2, 3], {(1, 0), (3, 2)}  # (number of the text's video, of another video)
+    expected = 0.0
+    t2v, v2t = naive_scores(text, video)
+    for i in range(6):
+        for rows, false in (
+            (t2v, lambda i, j: (groups[i], groups[j]) not in true),
+            (v2t, lambda i, j: (groups[j], groups[i]) not in true),
+        ):
+            costs = [
+                max(0.0, 0.8 + rows[i][j] - rows[i][i]) for j in range(6) if groups[j] != groups[i] and false(i, j)
+            ]
+            violators = [cost for cost in costs if cost > 0]
+            mean = sum(violators) / max(1, len(violators))
+            expected += (1 - mean_share) * max(costs) + mean_share * mean
+
+    def true_of(texts: Tensor, videos: Tensor) -> Tensor:
+        return torch.tensor([[(t, v) in true for v in videos.tolist()] for t in texts.tolist()])
+
+    loss = losses.ranking(
+        text, video, 0.8, torch.tensor(groups), similarity=skewed, true_of=true_of, mean_share=mean_share
+    )
+    assert float(loss) == pytest.approx(expected / 6, rel=1e-5)
+
+
+def test_ranking_moves_a_pair_and_its_hardest_negatives_alone() -> None:
+    text = torch.eye(3).requires_grad_()
+    video = torch.tensor([[1.0, 0.9, 0.0], [0.0, 1.0, 0.1], [0.0, 0.0, 1.0]], requires_grad=True)
+    losses.ranking(text, video, 0.2, similarity=lambda t, v, _: t @ v.T).backward()
+    assert video.grad[2].abs().sum() == 0  # far from everything
+    assert video.grad[0].tolist() == pytest.approx([-1 / 3, 2 / 3, 0])  # 0.1 too near the second text, either way
+    assert video.grad[1].tolist() == pytest.approx([0, -1 / 3, 0])
+    siblings = losses.ranking(text, video, 0.2, torch.zeros(3, dtype=torch.int64))
+    assert float(siblings.detach()) == 0
+
+
+def test_focal_is_the_naive_loop_and_bce_is_a_case_of_it() -> None:
+    logits = torch.tensor([[-2.0, 0.5, 3.0], [1.0, -1.0, 0.0]])
+    labels, weight = torch.tensor([[1, 0, 1], [0, 0, 1]]), torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    expected = 0.0
+    for row in range(2):
+        for column in range(3):
+            p = 1 / (1 + math.exp(-float(logits[row, column])))
+            positive = -0.3 * (1 - p) ** 1.5 * math.log(p)
+            negative = -0.7 * p**1.5 * math.log(1 - p)
+            expected += float(weight[row, column]) * (positive if labels[row, column] else negative)
+    loss = losses.focal(logits, labels, 0.3, 1.5, weight=weight)
+    assert float(loss) == pytest.approx(expected / 3, rel=1e-5)  # three labels hold
+    plain = losses.focal(logits, labels.bool(), 1.0, 0.0, alpha_negative=1.0)
+    summed = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum")
+    torch.testing.assert_close(plain, summed / 3)
+    printed = losses.focal(logits, labels, 0.25, 2.0, alpha_negative=0.25)
+    corrected = losses.focal(logits, labels, 0.25, 2.0)
+    only_negatives = losses.focal(logits, torch.zeros(2, 3), 0.25, 2.0)
+    assert float(printed) < float(corrected)
+    assert float(only_negatives) > 0  # divided by one
+    far = torch.tensor([[-200.0, 200.0]], requires_grad=True)
+    losses.focal(far, torch.tensor([[1, 0]]), 0.25, 0.5).backward()
+    assert far.grad.isfinite().all()
+    assert far.grad.abs().min() > 0
+
+
+def test_kl_is_the_naive_loop_by_kind() -> None:
+    text, video = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(3))
+
+    def divergence(p: Tensor, q: Tensor) -> float:
+        """The mean over rows of KL(p || q), of softmax over columns."""
+        total = 0.0
+        for row, other in zip(p, q, strict=True):
+            ps = [math.exp(float(x)) / sum(math.exp(float(y)) for y in row) for x in row]
+            qs = [math.exp(float(x)) / sum(math.exp(float(y)) for y in other) for x in other]
+            total += sum(a * math.log(a / b) for a, b in zip(ps, qs, strict=True))
+        return total / len(p)
+
+    assert float(losses.kl(text, video)) == pytest.approx(divergence(text, video), rel=1e-4)
+    assert float(losses.kl(text, video, "batch")) == pytest.approx(divergence(text.T, video.T), rel=1e-4)
+    symmetric = (divergence(text, video) + divergence(video, text)) / 2
+    assert float(losses.kl(text, video, "symmetric")) == pytest.approx(symmetric, rel=1e-4)
+    assert float(losses.kl(text, text)) == 0
+
+
 def test_masked_prediction_is_the_naive_loop() -> None:
     generator = torch.Generator().manual_seed(3)
     states, keys = torch.randn(2, 3, 4, 5, generator=generator)
@@ -103,7 +239,7 @@ def test_masked_prediction_moves_states_and_key_images() -> None:
     assert keys.grad.abs().sum(dim=-1).gt(0).all()
 
 
-@pytest.mark.parametrize("loss", ["info_nce", "masked_prediction"])
+@pytest.mark.parametrize("loss", ["info_nce", "ranking", "similarity", "masked_prediction"])
 def test_losses_of_cosines_are_float32_under_autocast(loss: str) -> None:
     first, second = torch.randn(2, 2, 3, 8)
     mask = torch.ones(2, 3, dtype=torch.bool)
@@ -111,6 +247,10 @@ def test_losses_of_cosines_are_float32_under_autocast(loss: str) -> None:
     def value() -> Tensor:
         if loss == "info_nce":
             return losses.info_nce(first[0], second[0], torch.tensor(50.0))
+        if loss == "ranking":
+            return losses.ranking(first[0], second[0], 0.5)
+        if loss == "similarity":
+            return losses.info_nce(first[0], second[0], torch.tensor(5.0), similarity=skewed)
         return losses.masked_prediction(first, second, mask, mask, torch.tensor(50.0))
 
     expected = value()

@@ -41,7 +41,7 @@ from mmi_tvr.datasets.moving_shapes import (
 )
 from mmi_tvr.errors import MetricsError, UsageError
 from mmi_tvr.media import video
-from mmi_tvr.protocols import Dataset
+from mmi_tvr.protocols import Dataset, DescribingDataset
 
 SPECS = st.integers(0, 2**63).map(lambda seed: draw(Dice(seed)))
 TIMES = np.arange(0, 10, 0.1)
@@ -380,6 +380,16 @@ def test_each_caption_is_compared_over_the_two_videos() -> None:
     assert contrast_accuracy(np.array([[[9, 1], [3, 2]]])).accuracy == 50.0
     assert contrast_accuracy(np.array([[[2, 3], [1, 9]]])).accuracy == 50.0
     assert contrast_accuracy(np.array([[[2, 1], [8, 9]]])).accuracy == 100.0  # whatever the captions' levels are
+
+
+def test_a_data_set_says_of_which_videos_a_caption_is_true():
+    dataset = dataset_of(split="train", count=300)
+    assert isinstance(dataset, DescribingDataset)
+    specs = dataset.specs()
+    pairs = [(of, video) for of in range(0, 300, 7) for video in range(300)]
+    true = [pair for pair in pairs if dataset.describes(*pair)]
+    assert true == [(of, video) for of, video in pairs if describes(specs[of], specs[video])]
+    assert {(of, of) for of in range(0, 300, 7)} <= set(true)
 
 
 def test_twins_of_val_are_not_counted_by_the_option_for_train() -> None:

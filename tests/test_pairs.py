@@ -106,6 +106,24 @@ def test_the_captions_of_a_batch_are_those_of_its_number() -> None:
         assert batch["texts"] == expected
 
 
+def test_every_pair_comes_once_in_an_epoch_of_all_captions() -> None:
+    """Twins come with captions of one place; a video with fewer captions than its twin has fewer pairs."""
+    usable = [n for n in range(COUNT) if n not in (6, 7)]
+    data = pairs(usable, [(n, n + 1) for n in range(0, COUNT, 2)], captions="all")
+    for epoch in (0, 1):
+        batches = list(data.epoch(epoch))
+        texts = [text for batch in batches for text in batch["texts"]]
+        assert sorted(texts) == sorted(f"{n} {word}" for n in usable for word in "abcd")
+        assert [text.split()[0] for batch in batches for text in batch["texts"]] == [
+            str(number) for batch in batches for number in batch["numbers"]
+        ]
+        for batch in batches:
+            places = {(number, text.split()[1]) for number, text in zip(batch["numbers"], batch["texts"], strict=True)}
+            assert {(number ^ 1, place) for number, place in places} == places
+        assert [batch["texts"] for batch in data.epoch(epoch, skip=3)] == [batch["texts"] for batch in batches[3:]]
+    assert next(data.epoch(0))["texts"] != next(data.epoch(1))["texts"]
+
+
 def test_processes_have_equal_parts_of_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = [batch["numbers"] for batch in pairs(batch=6).epoch(2)]
     monkeypatch.setattr("mmi_tvr.utils.distributed.world_size", lambda: 2)

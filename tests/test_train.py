@@ -24,6 +24,7 @@ from torch.nn import functional
 from mmi_tvr.errors import MetricsError, MmiTvrError, UsageError
 from mmi_tvr.nn import losses
 from mmi_tvr.train import checkpoint, optimizer, rng, schedule
+from mmi_tvr.train.bank import Bank
 from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.loop import BestValidation, StepReport
 from mmi_tvr.train.objective import Objective
@@ -79,7 +80,15 @@ class Linears(nn.Module):
         states, keys = self.text(video).view(-1, 1, 4), self.video(video).view(-1, 1, 4)
         every = torch.ones(len(text), 1, dtype=torch.bool)
         masked = losses.masked_prediction(states, keys, groups[:, None] % 2 == 0, every, self.temperature())
-        return masked + losses.info_nce(self.text(text), self.video(video), self.temperature(), groups)
+        text, video = self.text(text), self.video(video)
+        over_batch = [
+            losses.info_nce(text, video, self.temperature(), groups),
+            losses.ranking(text, video, 0.4, groups, true_of=train_toy.next_is_true, mean_share=0.3),
+            losses.focal(video, text > 0.3),
+            losses.kl(text, video, "batch"),
+            losses.kl(text, video, "symmetric"),
+        ]
+        return masked + torch.stack(over_batch).sum()
 
 
 def check_full_batch_gradient(expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
@@ -113,38 +122,72 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
     two_processes(check_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups)
 
 
-def check_cached_gradient(dropout: float, bf16: bool = False) -> None:
-    """The cached gradient is that of the same chunks held in memory together."""
+def check_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
+    """The cached gradient is that of the same chunks held in memory together; `wholes`: of all terms over the batch, by
+    another similarity, with a bank."""
     batch = train_toy.collate(
         [train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world_size())]
     )
+    weights = {"contrastive": 0.6} | ({"ranking": 0.5, "attributes": 0.7, "kl": 2.0} if wholes else {})
+    bank = Bank(5)
+    bank.extend(
+        losses.EmbeddedPairs(*torch.randn(2, 4, 8, generator=train_toy.seeded(3)), torch.tensor([1, 2, 50, 51]))
+    )
     gradients: list[dict[str, Tensor]] = []
     for chunk in (4, None):
-        model, temperature = train_toy.ToyModel(dropout), losses.Temperature()
-        make = Objective(model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"))
+        torch.manual_seed(2)
+        model = train_toy.ToyLevels(dropout) if wholes else train_toy.ToyModel(dropout)
+        temperature = losses.Temperature()
+        make = Objective(
+            model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"), margin=0.4,
+            bank=bank if wholes else None, describes=train_toy.describes,
+        )  # fmt: skip
         rng.seed(11 + distributed.rank())
         if chunk:
-            make.backward(batch, {"contrastive": 0.6})
+            terms = make.backward(batch, weights, mean_share=0.3).terms
             after = torch.rand(1)
         else:  # the reference: the same pieces and draws, all their graphs in memory
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 parts = [model.embed_batch(piece) for piece in chunks(batch, 4)]
             assert torch.equal(torch.rand(1), after)  # and the generators end where they would have
-            text, video, groups = (torch.cat(column) for column in zip(*parts, strict=True))
-            (0.6 * losses.info_nce(text, video, temperature(), groups)).backward()
+            text, video, groups, *labels = (torch.cat(column) for column in zip(*parts, strict=True))
+            expected = {"contrastive": losses.info_nce(text, video, temperature(), groups)}
+            if wholes:
+                expected = {
+                    "contrastive": losses.info_nce(
+                        text, video, temperature(), groups, similarity=model.similarity, bank=bank.pairs
+                    ),
+                    "ranking": losses.ranking(
+                        text, video, 0.4, groups, similarity=model.similarity, true_of=train_toy.next_is_true,
+                        mean_share=0.3,
+                    ),
+                    "attributes": losses.focal(model.head(video), labels[0]),
+                    "kl": losses.kl(text, video, "batch"),
+                }  # fmt: skip
+            torch.testing.assert_close(terms, {name: term.detach() for name, term in expected.items()})
+            losses.weighted_sum(expected, weights).backward()
         parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
         distributed.average_gradients([p for p in parameters.values() if p.requires_grad])
         gradients.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     assert {"scale", "text.0.weight", "video.3.bias"} <= gradients[0].keys()
-    for name, expected in gradients[1].items():
-        worst = float((gradients[0][name] - expected).abs().max() / expected.abs().max().clamp(min=1e-3))
+    assert not wholes or {"bias", "mix", "head.weight"} <= gradients[0].keys()
+    for name, expected_gradient in gradients[1].items():
+        largest = expected_gradient.abs().max()
+        assert largest > 1e-4, name
+        worst = float((gradients[0][name] - expected_gradient).abs().max() / largest.clamp(min=1e-3))
         assert worst < (2e-2 if bf16 else 1e-5), (name, worst)
 
 
 def check_cached_gradients() -> None:
     check_cached_gradient(dropout=0.0)
     check_cached_gradient(dropout=0.3)
+    check_cached_gradient(dropout=0.3, wholes=True)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_cached_gradient_of_all_terms_over_the_batch_is_the_plain_one(dropout: float) -> None:
+    check_cached_gradient(dropout, wholes=True)
 
 
 @pytest.mark.parametrize(("dropout", "bf16"), [(0.0, False), (0.3, False), (0.3, True)])
@@ -170,7 +213,7 @@ def position(folder: Path) -> tuple[int, int, int]:
     return state["step"], state["epoch"], state["taken"]
 
 
-CHANGES: dict[str, Any] = {"accumulate": 2, "validate_every": 2}
+CHANGES: dict[str, Any] = {"accumulate": 2, "validate_every": 2, "bank": 37}
 
 
 def validate(model: nn.Module) -> float:
@@ -203,6 +246,16 @@ def check_resume(folder: Path) -> None:
     for other in ("halves", "stopped"):
         assert contents(folder / other) == contents(folder / "straight")
         assert position(folder / other) == position(folder / "straight") == (10, 3, 5)
+    newest = checkpoint.list_checkpoints(folder / "straight" / "checkpoints")[-1]
+    bank = {
+        name: tensor for name, tensor in checkpoint.read_tensors(newest, checkpoint.LOOP).items() if "bank/" in name
+    }
+    assert [bank[f"bank/{name}"].shape for name in ("text", "video", "groups")] == [(37, 8), (37, 8), (37,)]
+    # Epoch 3 has 10, 10, 10, 10 and 8 pairs: the newest 37 are the last of them, those of all processes.
+    batches = list(train_toy.ToySampler(10, 0, 1, epoch=3))
+    order = [item for batch in batches for rank in range(distributed.world_size())
+             for item in batch[rank :: distributed.world_size()]]  # fmt: skip
+    assert bank["bank/groups"].tolist() == [item // train_toy.CAPTIONS for item in order[-37:]]
 
 
 def test_ten_steps_are_five_and_five_more(tmp_path: Path) -> None:
@@ -214,7 +267,7 @@ def test_ten_steps_are_five_and_five_more(tmp_path: Path) -> None:
 
 
 def test_ten_steps_are_five_and_five_more_with_muon(tmp_path: Path) -> None:
-    changes = {**CHANGES, "muon": ["heads"]}
+    changes = {**CHANGES, "muon": ["heads"], "bank": 0}
     train_toy.trainer(tmp_path / "straight", changes, validate=validate).run()
     train_toy.trainer(tmp_path / "halves", changes, validate=validate).run(until=5)
     train_toy.trainer(tmp_path / "halves", changes, validate=validate, resume=True).run()
@@ -301,6 +354,53 @@ def test_the_best_is_of_the_last_stage(tmp_path: Path) -> None:
     numbers = iter([9.0, 1.0, 3.0, 2.0, 2.5])
     outcome = train_toy.trainer(tmp_path, {"validate_every": 2}, validate=lambda _: next(numbers)).run()
     assert outcome.best == BestValidation(6, 3.0)  # the first stage ends with step 3
+
+
+def test_a_stage_ends_where_the_validation_is_good_enough(tmp_path: Path) -> None:
+    """And a resumed run knows that it did; the second stage is as long as it is, from where the first one ended."""
+    stages = [
+        Stage(name="first", steps=8, weights={"skeleton": 1.0}, until=3.0),
+        Stage(name="second", steps=6, weights={"contrastive": 1.0}, until=9.0),
+    ]
+    values = {2: 1.0, 4: 3.0, 6: 4.0, 8: 9.5}
+    reports: list[StepReport] = []
+
+    def run(folder: Path, resume: bool = False, until: int | None = None) -> Any:
+        trainer = train_toy.trainer(
+            folder,
+            {"stages": stages, "validate_every": 2, "accumulate": 1},
+            validate=lambda _: values[trainer.step],
+            on_step=reports.append,
+            resume=resume,
+        )
+        return trainer.run(until)
+
+    outcome = run(tmp_path / "straight")
+    assert outcome.finished
+    assert (outcome.step, outcome.best) == (8, BestValidation(8, 9.5))
+    assert [report.stage for report in reports] == ["first"] * 4 + ["second"] * 4
+    assert [report.steps for report in reports] == [14] * 3 + [10] * 4 + [8]
+    for until in (4, 5):
+        halves = tmp_path / f"halves{until}"
+        assert not run(halves, until=until).finished
+        assert run(halves, resume=True).finished
+        assert contents(halves) == contents(tmp_path / "straight")
+    assert run(tmp_path / "straight", resume=True).step == 8  # nothing is left to do
+    with pytest.raises(UsageError, match="ends by the validation, and nothing is validated"):
+        train_toy.trainer(tmp_path / "blind", {"stages": stages})
+
+
+def test_a_run_of_before_the_later_options_goes_on(tmp_path: Path) -> None:
+    """Its record knows neither these options nor the stages' lengths; at their defaults they are not recorded."""
+    outcome = train_toy.trainer(tmp_path, {"chunk": 4}).run(until=2)
+    state = json.loads((outcome.checkpoint / checkpoint.STATE).read_text())
+    assert state["settings"]["train"].keys() & {"margin", "ranking_warmup", "bank"} == set()
+    assert [stage.keys() for stage in state["settings"]["train"]["stages"]] == [{"name", "steps", "weights"}] * 2
+    del state["lengths"]
+    (outcome.checkpoint / checkpoint.STATE).write_text(json.dumps(state))
+    assert train_toy.trainer(tmp_path, {"chunk": 4}, resume=True).run(until=3).step == 3
+    with pytest.raises(UsageError, match=r"train.margin: None -> 0.5"):
+        train_toy.trainer(tmp_path, {"chunk": 4, "margin": 0.5}, resume=True)
 
 
 def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
@@ -402,10 +502,10 @@ def test_accumulated_batches_have_the_mean_of_their_gradients(tmp_path: Path) ->
     batches = alone._batches()
     stage = alone._options.stages[0]
     for _ in range(2):
-        alone._add_gradients(batches, stage)
+        alone._add_gradients(batches, stage, mean_share=0.0)
         gradients.append([parameter.grad.clone() for parameter in alone._model.judge.parameters()])
     rng.seed(3)
-    both._add_gradients(both._batches(), stage)
+    both._add_gradients(both._batches(), stage, mean_share=0.0)
     for together, *parts in zip(both._model.judge.parameters(), *gradients, strict=True):
         torch.testing.assert_close(together.grad, (parts[0] + parts[1]) / 2)
 

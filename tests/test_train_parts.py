@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 import train_toy
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.nn import losses
 from mmi_tvr.train import checkpoint, gradcache, optimizer, rng, schedule
+from mmi_tvr.train.bank import Bank
 from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.options import TrainOptions
 from mmi_tvr.train.protocol import chunks
@@ -47,7 +49,12 @@ def test_gradient_caching_holds_one_chunks_graph() -> None:
         waiting -= 1
 
     batch = {"ids": list("abcdefgh"), "x": torch.randn(8, 3)}
-    gradcache.backward(embed, chunks(batch, 2), lambda vectors: losses.info_nce(vectors, -vectors, torch.tensor(1.0)))
+    gradcache.backward(
+        embed,
+        chunks(batch, 2),
+        lambda tensors: {"pairs": losses.info_nce(tensors[0], -tensors[0], torch.tensor(1.0))},
+        {"pairs": 1.0},
+    )
     assert (most, waiting, calls) == (1, 0, 8)
 
 
@@ -148,7 +155,7 @@ def test_further_terms_are_means_over_the_batch_however_it_is_cut() -> None:
         values.append(loss.terms)
         gradients.append([parameter.grad for parameter in (*model.video.parameters(), *model.text.parameters())])
         assert loss.ids == batch["ids"]
-        assert loss.finite is None
+        assert loss.pairs is None
         assert loss.ids_not_finite() == []
         assert temperature.log_scale.grad is None
     plain = Squares(dropout=0.0)
@@ -169,8 +176,9 @@ def test_the_contrastive_term_is_unweighted_and_its_gradient_weighs_with_the_sha
         loss = make.backward(batch, {"contrastive": weight}, share)
         terms.append(loss.terms["contrastive"])
         gradients.append(temperature.log_scale.grad)
-        assert loss.finite is not None
-        assert loss.finite.tolist() == [True] * 6
+        assert loss.pairs is not None
+        assert loss.pairs.groups.tolist() == batch["group"].tolist()
+        assert loss.ids_not_finite() == []
     assert terms[0] == terms[1]
     torch.testing.assert_close(gradients[1], 0.3 * gradients[0])
 
@@ -183,6 +191,65 @@ def test_pairs_whose_text_or_video_is_not_finite_are_named() -> None:
         train_toy.ToyModel(dropout=0.0), losses.Temperature(), chunk=None, bf16=False, device=torch.device("cpu")
     )
     assert make.backward(batch, {"contrastive": 1.0}).ids_not_finite() == ["pair00", "pair01", "pair03"]
+
+
+def test_ranking_takes_margin_and_the_share_of_the_mean() -> None:
+    batch = train_toy.collate([train_toy.ToyPairs()[item] for item in range(0, 12, 2)])
+    model = train_toy.ToyModel(dropout=0.0)
+    text, video, groups = model.embed_batch(batch)
+    for margin, mean_share, describes in ((0.2, 0.0, None), (0.6, 0.4, train_toy.describes)):
+        make = Objective(
+            model, losses.Temperature(), chunk=4, bf16=False, device=torch.device("cpu"),
+            margin=margin, describes=describes,
+        )  # fmt: skip
+        true_of = None if describes is None else train_toy.next_is_true
+        expected = losses.ranking(text, video, margin, groups, true_of=true_of, mean_share=mean_share)
+        terms = make.backward(batch, {"ranking": 1.0}, mean_share=mean_share).terms
+        torch.testing.assert_close(terms, {"ranking": expected.detach()})
+
+
+def test_a_term_over_the_batch_that_the_model_does_not_give_is_named() -> None:
+    class Forgetful(train_toy.ToyLevels):
+        def batch_terms(self, embedded: Any, names: Any) -> dict[str, Tensor]:
+            return {}
+
+    batch = train_toy.collate([train_toy.ToyPairs()[item] for item in range(4)])
+    make = Objective(Forgetful(), losses.Temperature(), chunk=None, bf16=False, device=torch.device("cpu"))
+    with pytest.raises(UsageError, match="no loss called kl"):
+        make.backward(batch, {"kl": 1.0})
+
+
+def pairs_of(*numbers: int) -> losses.EmbeddedPairs:
+    vectors = torch.tensor(numbers, dtype=torch.float64)[:, None].requires_grad_()
+    return losses.EmbeddedPairs(vectors, -vectors, torch.tensor(numbers))
+
+
+def test_a_bank_forgets_the_oldest() -> None:
+    bank = Bank(3)
+    assert bank.pairs is None
+    bank.extend(pairs_of(1, 2))
+    assert bank.pairs is not None
+    assert bank.pairs.groups.tolist() == [1, 2]
+    bank.extend(pairs_of(3, 4))
+    assert bank.pairs.groups.tolist() == [2, 3, 4]
+    assert bank.pairs.video.tolist() == [[-2], [-3], [-4]]
+    assert not bank.pairs.text.requires_grad
+    assert bank.pairs.text.dtype == torch.float32
+    bank.extend(pairs_of(5, 6, 7, 8))
+    assert bank.pairs.text.tolist() == [[6], [7], [8]]
+    other = Bank(3)
+    other.restore(bank.state_dict())
+    assert other.pairs is not None
+    assert all(torch.equal(*pair) for pair in zip(other.pairs, bank.pairs, strict=True))
+
+
+def test_options_of_losses_that_cannot_be() -> None:
+    ranking = [{"name": "a", "steps": 1, "weights": {"ranking": 1.0}}]
+    with pytest.raises(ValidationError, match="bank: no stage weighs contrastive"):
+        TrainOptions(stages=ranking, bank=8)
+    for wrong in ({"margin": 0}, {"ranking_warmup": 1.5}, {"bank": -1}):
+        with pytest.raises(ValidationError):
+            TrainOptions(**wrong)
 
 
 def test_matrices_decay_and_the_rest_does_not() -> None:

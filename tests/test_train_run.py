@@ -119,6 +119,9 @@ def test_what_is_wrong_is_said_at_once_and_together(tmp_path: Path) -> None:
     mixed = "train.stages=[{name: joint, steps: 2, weights: {contrastive: 1.0, moments: 1.0}}]"
     with pytest.raises(ConfigError, match="a run of its own"):
         load(CONFIG, [mixed])
+    stages = "[{name: a, steps: 2, weights: {ranking: 1.0}, until: 500}]"
+    with pytest.raises(ConfigError, match=r"`until` ends a stage by the validation; name data\.validation"):
+        load(CONFIG, ["data.validation=null", f"train.stages={stages}"])
     with pytest.raises(UsageError, match="nothing to train"):
         run(load(CONFIG, [*SMALL, "model={name: label_bridge}"]), tmp_path / "run", cache=tmp_path, cpu=True)
 
@@ -142,6 +145,18 @@ def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, cache: Pa
     for name, tensor in trained.items():
         torch.testing.assert_close(state[name], tensor)
     assert model.embed_queries([Query("a red ring")]).shape == (1, 192)
+
+
+def test_a_model_is_trained_by_ranking_on_all_captions(cache: Path, tmp_path: Path) -> None:
+    """Beside a bank that an epoch of all captions can fill, and one of one caption a video cannot."""
+    stages = "[{name: rank, steps: 2, weights: {ranking: 1.0, contrastive: 0.1}}]"
+    options = [*SMALL, f"train.stages={stages}", "data.train.captions=2", "train.bank=17"]
+    with pytest.raises(UsageError, match=r"train\.bank: 17 pairs, and an epoch of the training data has 16: "):
+        run(load(CONFIG, options), tmp_path / "run", cache=cache, cpu=True)
+    settings = load(CONFIG, [*options, "data.captions=all"])
+    assert run(settings, tmp_path / "run", cache=cache, cpu=True).finished
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 < line["loss/ranking"] < 2 * 1.25
 
 
 def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ torchrun --nproc_per_node 2 tests/train_toy.py FOLDER [--resume] [--until N]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmi_tvr.nn.losses import skeleton_cross_entropy
+from mmi_tvr.nn.losses import focal, kl, skeleton_cross_entropy
 from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.loop import Outcome, Trainer
 from mmi_tvr.train.options import Stage, TrainOptions
@@ -53,6 +53,48 @@ class ToyModel(nn.Module):
         return {"skeleton": skeleton_cross_entropy(yes, no, match)}
 
 
+class ToyLevels(ToyModel):
+    """The same with two levels that are compared apart, otherwise in each direction, and attributes of the videos."""
+
+    batch_term_names = frozenset({"attributes", "kl"})
+
+    def __init__(self, dropout: float = 0.3, seed: int = 0) -> None:
+        super().__init__(dropout, seed)
+        self.head = nn.Linear(8, 3)
+        self.bias, self.mix = nn.Parameter(torch.zeros(())), nn.Parameter(torch.eye(4))
+
+    def parameter_groups(self) -> Mapping[str, list[nn.Parameter]]:
+        groups = super().parameter_groups()
+        return {**groups, "heads": [*groups["heads"], *self.head.parameters(), self.bias, self.mix]}
+
+    def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        return *super().embed_batch(batch), batch["text"][:, :3] > 0.5
+
+    def similarity(self, text: Tensor, video: Tensor, direction: str) -> Tensor:
+        first = (self.bias + text[:, :4] @ self.mix @ video[:, :4].T).sigmoid()
+        second = text[:, 4:] @ video[:, 4:].T
+        return torch.stack([first, second if direction == "t2v" else second.tanh()])
+
+    def batch_terms(self, embedded: Sequence[Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
+        text, video, _, labels = embedded
+        terms = {"attributes": lambda: focal(self.head(video.float()), labels), "kl": lambda: kl(text, video, "batch")}
+        return {name: terms[name]() for name in names}
+
+
+def describes(captions_of: int, video: int) -> bool:
+    """The captions of a video are true of the next one, too."""
+    return video == captions_of + 1
+
+
+def next_is_true(texts: Tensor, videos: Tensor) -> Tensor:
+    """`describes` on tensors."""
+    return texts[:, None] + 1 == videos
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 class ToyPairs:
     """Captions of videos; `poisoned` items hold NaN."""
 
@@ -74,8 +116,8 @@ class ToyPairs:
 class ToySampler:
     """This process's share of shuffled batches."""
 
-    def __init__(self, batch: int, process: int, processes: int) -> None:
-        self.batch, self.process, self.processes, self.set = batch, process, processes, 0
+    def __init__(self, batch: int, process: int, processes: int, epoch: int = 0) -> None:
+        self.batch, self.process, self.processes, self.set = batch, process, processes, epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.set = epoch
@@ -111,7 +153,11 @@ def options(**changes: Any) -> TrainOptions:
 
 
 def trainer(
-    folder: Path, changes: Mapping[str, Any] | None = None, poisoned: Collection[int] = (), **options_of_trainer: Any
+    folder: Path,
+    changes: Mapping[str, Any] | None = None,
+    poisoned: Collection[int] = (),
+    model: type[ToyModel] = ToyModel,
+    **options_of_trainer: Any,
 ) -> Trainer:
     """A run of 10 steps, with chunks of 3 pairs, dropout and two stages; 5 global batches an epoch, the last short."""
     from accelerate import PartialState
@@ -122,7 +168,7 @@ def trainer(
     feed = DatasetLoader(ToyPairs(poisoned), sampler, collate)
     # Every process starts from other weights: those of the first must win.
     return Trainer(
-        ToyModel(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **options_of_trainer
+        model(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **options_of_trainer
     )
 
 

@@ -36,7 +36,7 @@ from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
 from ._moving_shapes.truth import answerable, truth
 from ._moving_shapes.video import encode
-from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec, spelled
+from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec, ThingName, describes, spelled
 
 __all__ = [
     "ACTIONS",
@@ -122,6 +122,17 @@ class MovingShapes:
         """Return the numbers of the samples that are twins of each other; a lone one is a group of one."""
         numbered = enumerate(item.group for item in self.items)
         return tuple(tuple(number for number, _ in group) for _, group in groupby(numbered, key=lambda pair: pair[1]))
+
+    def describes(self, captions_of: int, video: int) -> bool:
+        """Return whether the captions of one sample are true of the video of another one."""
+        return self._names[captions_of] <= self._names[video] and describes(
+            self.items[captions_of].spec, self.items[video].spec
+        )
+
+    @late_property
+    def _names(self) -> tuple[frozenset[ThingName], ...]:
+        """The names of the things of every video: most pairs are told apart by them alone."""
+        return tuple(frozenset(thing.name for thing in spec.things) for spec in self.specs())
 
     def moments(self) -> dict[str, Sequence[DescribedMoment]]:
         """Return when what the captions say happens: `events`, each described by itself, and whole `captions`.

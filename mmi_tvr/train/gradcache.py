@@ -12,21 +12,23 @@ The price is one more forward pass. The result equals the plain gradient up to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from ..nn.losses import weighted_sum
 from . import rng
 from .protocol import Batch
 
 Embed = Callable[[Batch], tuple[Tensor, ...]]
+BatchTerms = Callable[[Sequence[Tensor]], Mapping[str, Tensor]]
 
 
 def backward(
-    embed: Embed, chunks: Sequence[Batch], loss: Callable[..., Tensor], weight: float = 1.0
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Add the gradient of `weight * loss(*embeddings of all chunks)` to every parameter that has a part in it.
+    embed: Embed, chunks: Sequence[Batch], batch_terms: BatchTerms, weights: Mapping[str, float]
+) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+    """Add the gradient of the weighted sum of the batch's terms to every parameter that has a part in it.
 
     A single chunk is embedded once, with its graph.
 
@@ -34,31 +36,32 @@ def backward(
         embed: one chunk -> tensors whose first axis is the chunk's pairs; integer ones pass through. It must enter
             autocast itself, each time: autocast keeps cast weights, and those of step 1 carry no graph.
         chunks: the batch in pieces (`protocol.chunks`).
-        loss: is called with the same tensors for the whole batch; the gradients of its own parameters are added too.
-        weight: of the gradient.
+        batch_terms: the same tensors for the whole batch -> its loss terms, scalars by name; the gradients of their
+            own parameters are added too.
+        weights: of the gradient, by term.
 
     Returns:
-        The loss without the weight, and the whole batch's embeddings, all detached.
+        The terms without the weights, and the whole batch's embeddings, all detached.
     """
     if len(chunks) == 1:
         embeddings = embed(chunks[0])
-        value = loss(*embeddings)
-        torch.autograd.backward(weight * value)
-        return value.detach(), tuple(tensor.detach() for tensor in embeddings)
+        terms = batch_terms(embeddings)
+        torch.autograd.backward(weighted_sum(terms, weights))
+        return _detached(terms, embeddings)
     states, parts = [], []
     for chunk in chunks:
         states.append(rng.capture())
         with torch.no_grad():
             parts.append(embed(chunk))
     embeddings = tuple(_leaf(torch.cat(column)) for column in zip(*parts, strict=True))
-    value = loss(*embeddings)
-    torch.autograd.backward(weight * value)
+    terms = batch_terms(embeddings)
+    torch.autograd.backward(weighted_sum(terms, weights))
     start = 0
     with rng.preserve_state():
         for chunk, state in zip(chunks, states, strict=True):
             rng.restore(state)
             start = _replay(embed(chunk), embeddings, start)
-    return value.detach(), tuple(tensor.detach() for tensor in embeddings)
+    return _detached(terms, embeddings)
 
 
 def _replay(chunk: Sequence[Tensor], embeddings: Sequence[Tensor], start: int) -> int:
@@ -77,3 +80,9 @@ def _replay(chunk: Sequence[Tensor], embeddings: Sequence[Tensor], start: int) -
 
 def _leaf(tensor: Tensor) -> Tensor:
     return tensor.requires_grad_() if tensor.is_floating_point() else tensor
+
+
+def _detached(
+    terms: Mapping[str, Tensor], embeddings: Sequence[Tensor]
+) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+    return {name: term.detach() for name, term in terms.items()}, tuple(tensor.detach() for tensor in embeddings)

@@ -29,12 +29,11 @@ from ..utils import distributed, files, interruption
 from ..utils.hashing import digest
 from ..utils.installation import require
 from . import checkpoint, optimizer, rng, schedule, trackers
+from .bank import Bank
 from .objective import BatchLoss, Objective
 from .options import Stage, TrainOptions
 from .protocol import Batch, EpochDataLoader
 
-# Options that change no number of the training, so that a resumed run may have others.
-_CHANGEABLE = {"log_every", "save_every", "keep", "trackers"}
 _SEEDS_PER_RUN = 65_536  # of processes: two runs whose seeds differ share no process's seed
 
 
@@ -77,6 +76,8 @@ class Trainer:
         validate: called in every process with the model in eval mode, without gradients; process 0's number counts,
             larger is better (SumR on a validation split that is never the test split). Its random draws leave no trace.
         on_step: called in process 0 after every step.
+        describes: whether the captions of one sample are true of another one's video, by their numbers: the term
+            `ranking` does not take such a pair for a negative. None: of none.
         config: the whole run's resolved settings, plain values, kept in every checkpoint.
         resume: go on from the newest checkpoint in `folder`, or start where there is none.
         cpu: leave accelerators alone.
@@ -97,6 +98,7 @@ class Trainer:
         *,
         validate: Callable[[Any], float] | None = None,
         on_step: Callable[[StepReport], None] | None = None,
+        describes: Callable[[int, int], bool] | None = None,
         config: Mapping[str, Any] | None = None,
         resume: bool = False,
         cpu: bool = False,
@@ -104,6 +106,8 @@ class Trainer:
         self._device = require("accelerate", "train").PartialState(cpu=cpu).device
         self._options, self._folder, self._data = options, Path(folder), data
         self._validate, self._on_step = validate, on_step
+        if validate is None and any(stage.until is not None for stage in options.stages):
+            raise UsageError("a stage with `until` ends by the validation, and nothing is validated")
         self._model = model.to(self._device)
         self._temperature = Temperature(options.temperature).to(self._device)
         self._temperatures = [module for module in model.modules() if isinstance(module, Temperature)]
@@ -115,16 +119,25 @@ class Trainer:
         self._parameters = [parameter for group in groups.values() for parameter in group]
         self._names: dict[Tensor, str] = {parameter: f"model.{name}" for name, parameter in model.named_parameters()}
         self._names[self._temperature.log_scale] = "temperature.log_scale"
+        self._bank = Bank(options.bank).to(self._device) if options.bank else None
         self._objective = Objective(
-            model, self._temperature, chunk=options.chunk, bf16=options.precision == "bf16", device=self._device
+            model,
+            self._temperature,
+            chunk=options.chunk,
+            bf16=options.precision == "bf16",
+            device=self._device,
+            margin=options.margin,
+            bank=self._bank,
+            describes=describes,
         )
         settings = {
-            "train": options.model_dump(mode="json", exclude=_CHANGEABLE),
+            "train": options.record(),
             "config": dict(config or {}),
             "processes": distributed.world_size(),
         }
         self._settings = json.loads(json.dumps(settings))  # as they come back from a checkpoint: tuples are lists
         self._step, self._epoch, self._batches_of_epoch = 0, 0, 0
+        self._lengths = options.lengths  # of the stages, in steps; shorter where `until` ended one
         self._best: BestValidation | None = None
         self._newest_checkpoint = self._start(resume)
 
@@ -138,29 +151,35 @@ class Trainer:
 
         A loss or gradient that is not finite raises MmiTvrError with the pairs' ids; that step changes nothing.
         """
-        last = self._options.steps if until is None else min(until, self._options.steps)
         batches = self._batches()
         open_trackers = self._open_trackers()
         try:
             with interruption.stop_event(signal.SIGTERM) as stop_requested:
                 stop = False
-                while self._step < last and not stop:
+                while not (stop or self._finished or self._reached(until)):
                     start = time.perf_counter()
-                    stage, _ = self._options.stage_at(self._step)
+                    stage, _ = self._options.stage_at(self._step, self._lengths)
                     values, stop = self._train_step(batches, stop_requested)
                     values["seconds"] = time.perf_counter() - start
-                    self._after_step(stage.name, values, open_trackers, save=stop or self._step == last)
+                    self._after_step(stage, values, open_trackers, save=stop or self._reached(until))
         finally:
             for tracker in open_trackers:
                 tracker.close()
-        return Outcome(self._step, self._step == self._options.steps, self._newest_checkpoint, self._best)
+        return Outcome(self._step, self._finished, self._newest_checkpoint, self._best)
+
+    @property
+    def _finished(self) -> bool:
+        return self._step == sum(self._lengths)
+
+    def _reached(self, until: int | None) -> bool:
+        return until is not None and self._step >= until
 
     def _train_step(self, batches: Iterator[Batch], stop_requested: threading.Event) -> tuple[dict[str, float], bool]:
         """Make one optimiser step. Returns the step's numbers, and whether any process is to stop."""
-        stage, step_of_stage = self._options.stage_at(self._step)
+        stage, step_of_stage = self._options.stage_at(self._step, self._lengths)
         factor = schedule.factor(step_of_stage, stage.steps, self._options.warmup, self._options.floor)
         optimizer.set_rates(self._optimizers, factor)
-        batch_losses = self._add_gradients(batches, stage)
+        batch_losses = self._add_gradients(batches, stage, self._options.mean_share(step_of_stage, stage))
         means, stop = self._all_reduce_terms([loss.terms for loss in batch_losses], stop_requested)
         distributed.average_gradients(self._parameters)
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._options.clip))
@@ -170,6 +189,10 @@ class Trainer:
             part.step()
         for temperature in self._temperatures:
             temperature.clamp_()
+        if self._bank is not None:
+            for loss in batch_losses:
+                if loss.pairs is not None:
+                    self._bank.extend(loss.pairs)
         self._step += 1
         values = {"loss": sum(weight * means[name] for name, weight in stage.weights.items())}
         values |= {f"loss/{name}": mean for name, mean in means.items()}
@@ -177,7 +200,7 @@ class Trainer:
         values |= {f"lr/{name}": rate for name, rate in optimizer.rates(self._optimizers).items()}
         return values, stop
 
-    def _add_gradients(self, batches: Iterator[Batch], stage: Stage) -> list[BatchLoss]:
+    def _add_gradients(self, batches: Iterator[Batch], stage: Stage, mean_share: float) -> list[BatchLoss]:
         """Put the mean gradient of the next `accumulate` batches into the parameters, in place of the former one."""
         self._model.train()
         for part in self._optimizers:
@@ -186,7 +209,7 @@ class Trainer:
         batch_losses = []
         for _ in range(self._options.accumulate):
             batch = self._to_device(next(batches))
-            batch_losses.append(self._objective.backward(batch, stage.weights, share))
+            batch_losses.append(self._objective.backward(batch, stage.weights, share, mean_share))
         return batch_losses
 
     def _all_reduce_terms(
@@ -203,22 +226,33 @@ class Trainer:
         return dict(zip(terms[0], totals, strict=True)), stops > 0
 
     def _after_step(
-        self, stage: str, values: dict[str, float], open_trackers: Sequence[trackers.Tracker], save: bool
+        self, stage: Stage, values: dict[str, float], open_trackers: Sequence[trackers.Tracker], save: bool
     ) -> None:
-        """Validate, save and report, where it is due."""
+        """Validate, save and report, where it is due; end the stage where the validation is good enough."""
         improved = False
         if self._validate and self._due(self._options.validate_every):
             values["validation"], improved = self._run_validation()
+            if stage.until is not None and values["validation"] >= stage.until:
+                self._end_stage()
         if save or improved or self._due(self._options.save_every):
             self._save()
         if self._due(self._options.log_every) or "validation" in values:
             for tracker in open_trackers:
                 tracker.log(self._step, values)
         if self._on_step and distributed.rank() == 0:
-            self._on_step(StepReport(self._step, self._options.steps, stage, values))
+            self._on_step(StepReport(self._step, sum(self._lengths), stage.name, values))
+
+    def _end_stage(self) -> None:
+        """Have the stage of the step that was just made end with it."""
+        start = 0
+        for number, length in enumerate(self._lengths):
+            if self._step <= start + length:
+                self._lengths[number] = self._step - start
+                return
+            start += length
 
     def _due(self, every: int) -> bool:
-        return self._step % every == 0 or self._step == self._options.steps
+        return self._step % every == 0 or self._finished
 
     def _run_validation(self) -> tuple[float, bool]:
         """Return the validation's number, and whether it is the best so far of the last stage: before that, a model
@@ -229,7 +263,7 @@ class Trainer:
             value = distributed.all_gather_objects(float(self._validate(self._model)))[0]
         if math.isnan(value):
             raise MetricsError(f"step {self._step}: validation gave NaN, by which no checkpoint can be chosen")
-        in_last_stage = self._step > self._options.steps - self._options.stages[-1].steps
+        in_last_stage = self._step > sum(self._lengths[:-1])
         improved = in_last_stage and (self._best is None or value > self._best.value)
         if improved:
             self._best = BestValidation(self._step, value)
@@ -279,7 +313,8 @@ class Trainer:
         folder = checkpoint.folder_of(self._root, self._step)
         if distributed.rank() == 0:
             state = {
-                "finished": self._step == self._options.steps,
+                "finished": self._finished,
+                "lengths": self._lengths,
                 "epoch": self._epoch,
                 "taken": self._batches_of_epoch,
                 "best": asdict(self._best) if self._best else None,
@@ -299,6 +334,8 @@ class Trainer:
         tensors: dict[str, Tensor] = {"temperature": self._temperature.log_scale}
         for name, tensor in checkpoint.optimizer_tensors(self._optimizers, self._names).items():
             tensors[f"optimizer/{name}"] = tensor
+        if self._bank is not None and self._bank.pairs is not None:
+            tensors |= {f"bank/{name}": tensor for name, tensor in self._bank.state_dict().items()}
         for process, state in enumerate(generators):
             for name, array in state.items():
                 tensors[f"rng/{process}/{name}"] = torch.from_numpy(array)
@@ -328,9 +365,12 @@ class Trainer:
         checkpoint.load_optimizers(self._optimizers, self._names, _with_prefix(tensors, "optimizer/"))
         with torch.no_grad():
             self._temperature.log_scale.copy_(tensors["temperature"])
+        if self._bank is not None:
+            self._bank.restore(_with_prefix(tensors, "bank/"))
         generators = _with_prefix(tensors, f"rng/{distributed.rank()}/")
         rng.restore({name: tensor.numpy() for name, tensor in generators.items()})
         self._step, self._epoch, self._batches_of_epoch = state["step"], state["epoch"], state["taken"]
+        self._lengths = state.get("lengths", self._lengths)  # which older checkpoints do not hold
         self._best = BestValidation(**state["best"]) if state["best"] else None
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..plugins import BaseOptions
 from ..utils.wording import counted
 
-CONTRASTIVE = "contrastive"  # the one term that the room computes itself, from `embed_batch`
+CONTRASTIVE, RANKING = "contrastive", "ranking"  # the terms that the room computes itself, from `embed_batch`
 MOMENTS = "moments"  # the term of a moment head, which is trained in a run of its own
+# Options that change no number of the training, so that a resumed run may have others.
+_CHANGEABLE = {"log_every", "save_every", "keep", "trackers"}
+# Options that the oldest checkpoints do not know: at their defaults they are left out of the record.
+_LATER = ("margin", "ranking_warmup", "bank")
 
 
 class Stage(BaseOptions):
@@ -20,6 +24,7 @@ class Stage(BaseOptions):
     name: str = Field(description="shown in progress and logs")
     steps: int = Field(ge=1, description="optimiser steps")
     weights: dict[str, float] = Field(min_length=1, description="loss terms by name, each with its weight")
+    until: float | None = Field(None, description="the stage ends early where the validation reaches this number")
 
     @field_validator("weights")
     @classmethod
@@ -53,6 +58,14 @@ class TrainOptions(BaseOptions):
     floor: float = Field(0.0, ge=0, le=1, description="share of the peak learning rate at which the cosine ends")
     clip: float = Field(1.0, gt=0, description="largest norm of the whole gradient")
     temperature: float = Field(0.07, gt=0, description="where the contrastive temperature starts (0.01: CLIP's end)")
+    margin: float = Field(0.25, gt=0, description="of `ranking`: by how much a pair scores above every negative")
+    ranking_warmup: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of `ranking`: share of a stage's steps in which the mean over negatives gives way to the hardest",
+    )
+    bank: int = Field(0, ge=0, description="of `contrastive`: pairs of past batches that are negatives besides")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one step")
     chunk: int | None = Field(None, ge=1, description="gradient caching: pairs held in memory at once (None: all)")
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast, parameters stay as they are")
@@ -64,21 +77,56 @@ class TrainOptions(BaseOptions):
     trackers: tuple[Literal["jsonl", "tensorboard"], ...] = Field(("jsonl",), description="where numbers are written")
 
     @property
+    def lengths(self) -> list[int]:
+        """The optimiser steps of each stage that does not end early."""
+        return [stage.steps for stage in self.stages]
+
+    @property
     def steps(self) -> int:
         """The optimiser steps of all stages together."""
-        return sum(stage.steps for stage in self.stages)
+        return sum(self.lengths)
 
-    def stage_at(self, step: int) -> tuple[Stage, int]:
+    @model_validator(mode="after")
+    def _bank_is_read(self) -> TrainOptions:
+        if self.bank and CONTRASTIVE not in self.terms():
+            raise ValueError(f"bank: no stage weighs {CONTRASTIVE}, which alone reads it")
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """Return plain values of all options that a resumed run must have as they were."""
+        values = self.model_dump(mode="json", exclude=_CHANGEABLE)
+        defaults = type(self).model_fields
+        for name in _LATER:
+            if values[name] == defaults[name].default:
+                del values[name]
+        for stage in values["stages"]:
+            if stage["until"] is None:
+                del stage["until"]
+        return values
+
+    def mean_share(self, step_of_stage: int, stage: Stage) -> float:
+        """Return the share of the mean over negatives in `ranking` at a step of a stage, which falls from 1 to 0.
+
+        >>> options, stage = TrainOptions(ranking_warmup=0.5), Stage(name="a", steps=8, weights={"ranking": 1.0})
+        >>> [options.mean_share(step, stage) for step in (0, 1, 3, 4, 7)]
+        [1.0, 0.75, 0.25, 0.0, 0.0]
+        """
+        steps = self.ranking_warmup * stage.steps
+        return max(0.0, 1 - step_of_stage / steps) if steps else 0.0
+
+    def stage_at(self, step: int, lengths: Sequence[int] | None = None) -> tuple[Stage, int]:
         """Return the stage of a step, counted from 0 over the whole run, and the step's number inside that stage.
+
+        lengths: steps of each stage, where some ended early (`Stage.until`).
 
         >>> options = TrainOptions()
         >>> options.stage_at(0)[0].name, options.stage_at(1000)[0].name, options.stage_at(1000)[1]
         ('masked', 'joint', 0)
         """
-        for stage in self.stages:
-            if step < stage.steps:
+        for stage, length in zip(self.stages, lengths or self.lengths, strict=True):
+            if step < length:
                 return stage, step
-            step -= stage.steps
+            step -= length
         raise IndexError(f"the run has {counted(self.steps, 'step')}")
 
     def terms(self) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from .protocol import Batch, BatchModel
 from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
 
+Captions = Literal["one", "all"]  # of each video in an epoch
+
 
 class PairBatches:
-    """Batches of (caption, video): every video once an epoch, with one of its captions (decision).
+    """Batches of (caption, video): in an epoch every video once with one of its captions (decision), or every pair.
 
     The captions drawn hang on seed, epoch, batch and process alone.
 
@@ -27,6 +29,8 @@ class PairBatches:
         groups: twins among all samples (`MovingShapes.groups`); None: no two are.
         batch: pairs of all processes together.
         seed: of order and captions.
+        captions: "one" of each video in an epoch, drawn anew each time; "all" (HANet), where the first captions of
+            twins come together, then the second ones.
         skeletons: pairs for L_s, drawn apart from these, as many in a batch as there are videos.
     """
 
@@ -40,24 +44,36 @@ class PairBatches:
         *,
         batch: int,
         seed: int,
+        captions: Captions = "one",
         skeletons: SkeletonPairs | None = None,
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
         self._skeletons = skeletons
-        usable_groups = _usable_groups(usable, groups)
-        self._sampler = TwinSampler(usable_groups, batch, seed, distributed.rank(), distributed.world_size())
+        sample_groups = _usable_groups(usable, groups)
+        self._pairs = None if captions == "one" else [(row, place) for row in usable for place in self._places(row)]
+        if self._pairs is not None:
+            sample_groups = _pair_groups(sample_groups, self._pairs)
+        self._sampler = TwinSampler(sample_groups, batch, seed, distributed.rank(), distributed.world_size())
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of one epoch, without the first `skip`, which are not loaded."""
-        for batch_number, rows in enumerate(self._sampler.batches(number, skip), skip):
+        for batch_number, numbers in enumerate(self._sampler.batches(number, skip), skip):
             dice = np.random.default_rng([self._seed, number, batch_number, distributed.rank()])
+            if self._pairs is None:
+                rows = numbers
+                places = [int(dice.integers(len(self._samples[row].captions))) for row in rows]
+            else:
+                rows, places = map(list, zip(*(self._pairs[pair] for pair in numbers), strict=True))
             samples = [self._samples[row] for row in rows]
-            captions = [sample.captions[int(dice.integers(len(sample.captions)))] for sample in samples]
+            captions = [sample.captions[place] for sample, place in zip(samples, places, strict=True)]
             batch: dict[str, Any] = {"ids": [sample.id for sample in samples]}
             batch |= self._model.batch(captions, [self._features[row] for row in rows], rows)
             if self._skeletons is not None:
                 batch["skeletons"] = self._skeletons.draw(len(rows), dice)
             yield batch
+
+    def _places(self, row: int) -> range:
+        return range(len(self._samples[row].captions))
 
 
 def _usable_groups(usable: Sequence[int], groups: Sequence[Sequence[int]] | None) -> list[list[int]]:
@@ -67,3 +83,19 @@ def _usable_groups(usable: Sequence[int], groups: Sequence[Sequence[int]] | None
     numbers = set(usable)
     present = [[number for number in group if number in numbers] for group in groups]
     return [group for group in present if group]
+
+
+def _pair_groups(groups: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Return the groups of samples as groups of pairs: the pairs of a group's samples with captions of one place.
+
+    pairs: (sample, place of the caption) by number.
+
+    >>> _pair_groups([[4, 5]], [(4, 0), (4, 1), (5, 0)])
+    [[0, 2], [1]]
+    """
+    numbers = {pair: number for number, pair in enumerate(pairs)}
+    most = max((place for _, place in pairs), default=-1) + 1
+    by_place = [
+        [numbers[row, place] for row in group if (row, place) in numbers] for group in groups for place in range(most)
+    ]
+    return [group for group in by_place if group]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from ..types import Features
+from ..types import Direction, Features
 
 # Every value is a tensor, an array or a list whose first axis is the B pairs of the batch, or a mapping of such values
 # (`chunks` cuts them all). "ids" names the pairs, for people.
@@ -15,7 +15,8 @@ Batch = Mapping[str, Any]
 
 
 class Trainable(Protocol):
-    """A model that can be trained: a `torch.nn.Module` with three more methods.
+    """A model that can be trained: a `torch.nn.Module` with three more methods. It may offer more
+    (`ModelWithSimilarity`, `ModelWithBatchTerms`).
 
     Its trained state is every parameter that requires a gradient and every persistent buffer.
     """
@@ -25,17 +26,44 @@ class Trainable(Protocol):
         `learning_rates`."""
         ...
 
-    def embed_batch(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return texts (B, D), videos (B, D), and groups (B,) int64: the number of each pair's video in the whole data
-        set.
+    def embed_batch(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return texts (B, D), videos (B, D), groups (B,) int64, the number of each pair's video in the whole data set,
+        and whatever `batch_terms` reads besides, (B, ...).
 
-        Called where a stage weighs `contrastive`. A pair's vectors must not depend on the other pairs of the batch:
-        gradient caching embeds in chunks.
+        Called where a stage weighs `contrastive`, `ranking` or one of `batch_term_names`. A pair's rows must not depend
+        on the other pairs of the batch: gradient caching embeds in chunks.
         """
         ...
 
     def loss_terms(self, batch: Batch, names: Collection[str]) -> Mapping[str, Tensor]:
         """Return the further loss terms of these names, scalars that are means over the batch."""
+        ...
+
+
+@runtime_checkable
+class ModelWithSimilarity(Protocol):
+    """A `Trainable` whose texts and videos are not compared by cosine."""
+
+    def similarity(self, text: Tensor, video: Tensor, direction: Direction) -> Tensor:
+        """Return the scores (T, V) of texts (T, D) with videos (V, D), or (L, T, V) of L levels with a loss each.
+
+        The vectors are those of `embed_batch`, in float32. direction: who queries, the texts or the videos.
+        """
+        ...
+
+
+@runtime_checkable
+class ModelWithBatchTerms(Protocol):
+    """A `Trainable` with loss terms over the whole batch: what they divide by, or compare, are all of its pairs."""
+
+    @property
+    def batch_term_names(self) -> frozenset[str]:
+        """The names of these terms; `loss_terms` is not called for them."""
+        ...
+
+    def batch_terms(self, embedded: Sequence[Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
+        """Return the terms of these names, scalars as in `nn.losses`, from what `embed_batch` returned for the whole
+        batch of this process. Called outside autocast."""
         ...
 
 

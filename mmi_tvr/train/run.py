@@ -22,7 +22,7 @@ from ..evaluation import evaluate, metrics
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
 from ..features.lazy import StoredFeatures
-from ..protocols import GeneratedDataset, GroupedDataset, KeyImageMethod, TrainableModel
+from ..protocols import DescribingDataset, GeneratedDataset, GroupedDataset, KeyImageMethod, TrainableModel
 from ..rerank import skeleton as skeleton_reranking
 from ..rerank import skeleton_options
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
@@ -49,13 +49,15 @@ _SHOWN = ("loss", "validation")  # of a step's numbers
 @dataclass(frozen=True, slots=True)
 class SplitData:
     """A split's samples and their features, the numbers of those that are usable, the groups of twins (None: the data
-    set knows none), and when things happen (None: no stage weighs `moments`)."""
+    set knows none), when things happen (None: no stage weighs `moments`), and whether the captions of one sample are
+    true of another one's video (None: the data set does not know)."""
 
     samples: Sequence[Sample]
     features: StoredFeatures
     usable: Sequence[int]
     groups: Sequence[Sequence[int]] | None
     moments: Mapping[str, Sequence[DescribedMoment]] | None
+    describes: Callable[[int, int], bool] | None
 
 
 def run(
@@ -78,7 +80,8 @@ def run(
         progress: is told in process 0 how far it is.
 
     Raises:
-        UsageError: the model cannot be trained, or more videos are unreadable than `data.unreadable` allows.
+        UsageError: the model cannot be trained, more videos are unreadable than `data.unreadable` allows, or
+            `train.bank` is larger than an epoch.
     """
     device = require("accelerate", "train").PartialState(cpu=cpu).device  # joins the other processes
     if progress is None or distributed.rank() != 0:
@@ -86,6 +89,7 @@ def run(
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
     training = _split_data("training data", settings, settings.data.train, model, cache, progress)
+    _check_bank(settings, training)
     data = _batches(settings, model, training, folder, progress)
     validation = None
     if settings.data.validation is not None:
@@ -98,7 +102,8 @@ def run(
         folder,
         validate=None if validation is None else _validation(model, validation, progress),
         on_step=_StepLines(progress),
-        config={**settings.model_dump(mode="json", exclude={"train", "device"}), "fingerprint": model.fingerprint()},
+        describes=training.describes,
+        config={**_data_and_model(settings), "fingerprint": model.fingerprint()},
         resume=resume,
         cpu=cpu,
     )
@@ -131,6 +136,7 @@ def _batches(
         training.groups,
         batch=settings.data.batch,
         seed=settings.train.seed,
+        captions=settings.data.captions,
         skeletons=_skeleton_pairs(settings, model, training, folder, progress),
     )
 
@@ -139,6 +145,30 @@ def _validation(model: TrainableModel, split: SplitData, progress: Progress) -> 
     if split.moments is not None:
         return MomentValidation(model, split.moments, split.features, split.usable, progress)
     return _Validation(model, split)
+
+
+def _data_and_model(settings: RunSettings) -> dict[str, Any]:
+    """Return the settings besides those of the loop, as checkpoints record them. What the oldest checkpoints do not
+    know is left out where it changes nothing, so that those can be resumed."""
+    record = settings.model_dump(mode="json", exclude={"train", "device"})
+    if settings.data.captions == "one":
+        del record["data"]["captions"]
+    if MOMENTS not in settings.train.terms():
+        del record["data"]["moments"]
+    return record
+
+
+def _check_bank(settings: RunSettings, training: SplitData) -> None:
+    """Raise UsageError where the memory bank holds more pairs than an epoch has: it would hold everything twice."""
+    bank = settings.train.bank
+    pairs = len(training.usable)
+    if bank and settings.data.captions == "all":
+        pairs = sum(len(training.samples[row].captions) for row in training.usable)
+    if bank > pairs:
+        raise UsageError(
+            f"train.bank: {bank:,} pairs, and an epoch of the training data has {pairs:,}: "
+            f"make it smaller than that, or 0 for no bank"
+        )
 
 
 class _Validation:
@@ -214,7 +244,8 @@ def _split_data(
     usable = [number for number in range(len(samples)) if number not in failures]
     groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
     moments = moments_of(dataset, section.name) if MOMENTS in settings.train.terms() else None
-    return SplitData(samples, features, usable, groups, moments)
+    describes = dataset.describes if isinstance(dataset, DescribingDataset) else None
+    return SplitData(samples, features, usable, groups, moments, describes)
 
 
 def _key_images(settings: RunSettings) -> KeyImageMethod:

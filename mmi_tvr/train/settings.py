@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -29,7 +30,10 @@ class MomentOptions(plugins.BaseOptions):
 class DataOptions(plugins.BaseOptions):
     """What a run trains and validates on."""
 
-    train: Section = Field(description="the data set to train on; one caption of each video is drawn anew every time")
+    train: Section = Field(description="the data set to train on")
+    captions: Literal["one", "all"] = Field(
+        "one", description="of each video in an epoch: one, drawn anew every time, or all of them"
+    )
     validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")
     batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
     skeletons: SkeletonOptions = Field(SkeletonOptions(), description="of stages that weigh `skeleton`")
@@ -68,6 +72,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
         problems.append("model: name the model that is trained")
     if settings.data.validation == settings.data.train:
         problems.append("data.validation: the training data themselves; name another split")
+    if settings.data.validation is None and any(stage.until is not None for stage in settings.train.stages):
+        problems.append("train.stages: `until` ends a stage by the validation; name data.validation")
     if problems:
         raise ConfigError(str(path), problems)
     return settings.checked(str(path))
