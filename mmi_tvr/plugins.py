@@ -27,7 +27,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import UsageError, one_line
 
-ROOMS = ("answerers", "datasets", "index", "keyimages", "models", "rerank")  # where an implementation may be added
+ROOMS = (
+    "answerers",
+    "datasets",
+    "index",
+    "judges",
+    "keyimages",
+    "models",
+    "rerank",
+)  # where an implementation may be added
 
 
 class BaseOptions(BaseModel):

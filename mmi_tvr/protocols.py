@@ -32,6 +32,7 @@ from .types import (
     FloatArray,
     Frames,
     IdArray,
+    Judgement,
     KeyImage,
     Pixels,
     Query,
@@ -180,11 +181,21 @@ class ModelNamingAnswerer(Protocol):
 class Judge(Protocol):
     """Says how likely it is that skeletons describe one scene."""
 
-    def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
-        """Return p in 0..1 (N,) of one text skeleton with each of N video skeletons, all as plain text."""
+    name: str
+
+    def judge(
+        self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return a judgement of one text skeleton with each video skeleton, all as plain text, in the videos' order.
+
+        `advance` is called once for each. A pair that cannot be judged gives the AnswerError that says why, and the
+        rest goes on. Any other error is raised: the judge cannot work at all.
+        """
         ...
 
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Hash of all that changes a judgement."""
+        ...
 
 
 @runtime_checkable

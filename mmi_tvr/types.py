@@ -274,10 +274,24 @@ class Answer:
 Skeleton = tuple[Answer, ...]
 
 
+# What a probability was read from: those of the answer's first token; one reply that had to be one of the two answers;
+# the share of several replies.
+JudgedBy = Literal["log-probabilities", "choice", "samples"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The probability, in 0..1, that two descriptions are of one scene, and what it was read from."""
+
+    probability: float
+    judged_by: JudgedBy = "log-probabilities"
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a hit has its rank: the skeletons of query and video, the probability that both describe one scene, the
-    cosine, and the joint score of the two; or why there is no joint score (`failure`)."""
+    cosine, and the joint score of the two; or why there is no joint score (`failure`). `judge` is the name of the one
+    that judged, or failed to."""
 
     text_skeleton: Skeleton
     video_skeleton: Skeleton
@@ -285,6 +299,8 @@ class Explanation:
     cosine: float
     joint_score: float | None
     failure: str | None = None
+    judge: str | None = None
+    judged_by: JudgedBy | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `skeleton` of a hit)."""
@@ -294,6 +310,8 @@ class Explanation:
             "probability": self.probability,
             "cosine": self.cosine,
             "joint": self.joint_score,
+            "judge": self.judge,
+            "judged_by": self.judged_by,
             "missing": self.failure,
         }
 

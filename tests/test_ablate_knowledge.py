@@ -18,7 +18,7 @@ from mmi_tvr.questions import pool, selection
 from mmi_tvr.questions.pool import PoolQuestion
 from mmi_tvr.rerank.skeleton import Options
 from mmi_tvr.skeletons.store import SkeletonStore
-from mmi_tvr.types import AnswerRequest, Embeddings, Sample, Video
+from mmi_tvr.types import AnswerRequest, Embeddings, Judgement, Sample, Video
 
 COUNT = 8
 COLOURS, SHAPES = "Which colours?", "Which shapes?"
@@ -55,9 +55,11 @@ class Compares:
     def __init__(self) -> None:
         self.pairs: list[tuple[str, str]] = []
 
-    def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
+    name = "compares"
+
+    def judge(self, text: str, videos: Sequence[str], advance: object = None) -> list[Judgement]:
         self.pairs += [(text, video) for video in videos]
-        return np.array([float(video.split("; ")[0] in text) for video in videos])
+        return [Judgement(float(video.split("; ")[0] in text)) for video in videos]
 
     def fingerprint(self) -> str:
         return "compares"

@@ -84,23 +84,19 @@ def test_unknown_truths_are_said() -> None:
 
 
 def test_pairs_without_skeletons_have_no_probability() -> None:
-    class EqualityJudge:
-        def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
-            return np.array([float(text == video) for video in videos])
-
-        def fingerprint(self) -> str:
-            return "equal"
-
+    judge = plugins.build("judges", "fake", {"probability": 1.0})
     answerer = plugins.build("answerers", "fake", {"rule": "a dog"})
     describer = Describer(questions("What?"), questions("What?"), answerer)
     texts, videos = dataset.describe(
         describer, ["a", "b"], [view("1"), view("2", gone=True)], lambda what, count: None, lambda count: None
     )
-    pairs = dataset.PairJudge(texts, videos, EqualityJudge())
+    pairs = dataset.PairJudge(texts, videos, judge)
     np.testing.assert_array_equal(pairs.probabilities(0, [0, 1]), [1.0, np.nan])
     np.testing.assert_array_equal(pairs.probabilities(0, [1, 0, 1]), [np.nan, 1.0, np.nan])
-    silent = dataset.PairJudge([()], videos, EqualityJudge())
+    silent = dataset.PairJudge([()], videos, judge)
     assert np.isnan(silent.probabilities(0, [0])).all()
+    failing = plugins.build("judges", "fake", {"fail": [pairs.videos[0]]})
+    assert np.isnan(dataset.PairJudge(texts, videos, failing).probabilities(0, [0])).all()
 
 
 def test_views_of_a_data_set_are_read_at_use(tmp_path: Path) -> None:

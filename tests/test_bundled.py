@@ -19,8 +19,8 @@ from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
 from mmi_tvr.features.cache import FeatureCache
 from mmi_tvr.features.embed import embed_all
+from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.questions import pool, selection
-from mmi_tvr.skeletons.judge import LlavaJudge
 from mmi_tvr.utils import array_cache
 from mmi_tvr.utils.progress import Silent
 
@@ -131,10 +131,13 @@ def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> 
         for about in ("text", "video")
     }
     judge = LlavaJudge(setup[0])
+
+    def prefers(text: str, right: str, wrong: str) -> bool:
+        first, second = judge.judge(text, [right, wrong])
+        return first.probability > second.probability
+
     own_first = [
-        bool(
-            np.greater(*judge.probabilities(skeletons["text"][video], [skeletons["video"][at] for at in (video, twin)]))
-        )
+        prefers(skeletons["text"][video], skeletons["video"][video], skeletons["video"][twin])
         for pair in dataset.groups()
         for video, twin in itertools.permutations(pair)
     ]

@@ -257,3 +257,28 @@ def test_settings_without_former_names_are_left_as_they_are(tmp_path):
     migrate(database)
     assert database.execute("SELECT value FROM meta").fetchall() == [('{"model": {"name": "auto"}}',)]
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            {"name": "skeleton", "weights": "moving-shapes", "depth": 3},
+            {"name": "skeleton", "judge": {"name": "llava", "weights": "moving-shapes"}, "depth": 3},
+        ),
+        ({"name": "skeleton", "weights": None}, {"name": "skeleton"}),
+        ({"name": "skeleton", "depth": 3}, {"name": "skeleton", "depth": 3}),
+        ({"name": "of-others", "weights": "theirs"}, {"name": "of-others", "weights": "theirs"}),
+        (None, None),
+    ],
+)
+def test_who_judges_a_library_gets_its_section(tmp_path, before, after):
+    database = sqlite3.connect(tmp_path / "catalogue.sqlite")
+    database.executescript(MIGRATIONS[0])
+    database.execute("INSERT INTO meta VALUES ('rerank', ?)", (json.dumps(before),))
+    database.execute("PRAGMA user_version = 2")
+    database.commit()
+    database.close()
+    catalogue = Catalogue(tmp_path / "catalogue.sqlite")
+    assert catalogue.meta("rerank") == after
+    catalogue.close()

@@ -292,7 +292,7 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
     assert len(answer["hits"]) == 3
     for hit in answer["hits"]:
         skeleton = hit["skeleton"]
-        assert set(skeleton) == {"text", "video", "probability", "cosine", "joint", "missing"}
+        assert set(skeleton) == {"text", "video", "probability", "cosine", "joint", "judge", "judged_by", "missing"}
         assert skeleton["text"][0] == {"question": "What is there?", "answer": "a [red] circle"}
         assert [line["question"] for line in skeleton["video"]] == ["What is there?", "What moves?"]
         assert list(skeleton["video"][0]) == ["question", "answer", "times"]

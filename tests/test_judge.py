@@ -1,7 +1,8 @@
-"""The judge of skeletons: equal to one prompt at a time, whatever the lengths; cheaper; and deaf to what it quotes."""
+"""The judge `llava`: equal to one prompt at a time, whatever the lengths; cheaper; and deaf to what it quotes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr import models, plugins, prompt_templates
-from mmi_tvr.errors import UsageError
+from mmi_tvr.errors import AnswerError, UsageError
+from mmi_tvr.judges import _prefix
+from mmi_tvr.judges._prefix import batch_sizes, shared_prefix_length
+from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.protocols import Judge
-from mmi_tvr.skeletons import judge
-from mmi_tvr.skeletons.judge import LlavaJudge, batch_sizes, shared_prefix_length
 
 WORDS = st.lists(st.sampled_from(tiny_llava.WORDS), max_size=12).map(" ".join)
 ANSWERS = [
@@ -51,6 +53,10 @@ def bundled() -> LlavaJudge:
     return LlavaJudge(models.make(models.section("moving-shapes"), "cpu"))
 
 
+def probabilities(judge: Judge, text: str, videos: Sequence[str]) -> np.ndarray:
+    return np.array([judgement.probability for judgement in judge.judge(text, videos)], np.float32)
+
+
 def naive(judge: LlavaJudge, text: str, videos: Sequence[str]) -> np.ndarray:
     """One prompt at a time, by the path that training takes."""
     with torch.inference_mode():
@@ -58,38 +64,40 @@ def naive(judge: LlavaJudge, text: str, videos: Sequence[str]) -> np.ndarray:
     return np.array([float((yes - no).sigmoid()) for yes, no in pairs])
 
 
+def tokens(judge: LlavaJudge, text: str, videos: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    return judge._tokenized(judge.template.prompts(judge._llava.quote, [text] * len(videos), videos))
+
+
 def test_it_is_a_judge(tiny: LlavaJudge) -> None:
     assert isinstance(tiny, Judge)
-    assert tiny.probabilities("a circle", []).shape == (0,)
+    assert tiny.judge("a circle", []) == []
     assert len(tiny.fingerprint()) == 16
 
 
 @settings(max_examples=25, deadline=None)
 @given(WORDS, st.lists(WORDS, min_size=1, max_size=8))
 def test_equal_to_one_at_a_time(tiny: LlavaJudge, text: str, videos: list[str]) -> None:
-    probabilities = tiny.probabilities(text, videos)
-    np.testing.assert_allclose(probabilities, naive(tiny, text, videos), atol=1e-4)
-    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    judged = probabilities(tiny, text, videos)
+    np.testing.assert_allclose(judged, naive(tiny, text, videos), atol=1e-4)
+    assert ((judged >= 0) & (judged <= 1)).all()
 
 
 @settings(max_examples=15, deadline=None)
 @given(SKELETONS, st.lists(SKELETONS, min_size=1, max_size=6))
 def test_equal_with_a_real_tokenizer(bundled: LlavaJudge, text: str, videos: list[str]) -> None:
-    np.testing.assert_allclose(bundled.probabilities(text, videos), naive(bundled, text, videos), atol=1e-4)
+    np.testing.assert_allclose(probabilities(bundled, text, videos), naive(bundled, text, videos), atol=1e-4)
 
 
 def test_the_answers_differ(tiny: LlavaJudge) -> None:
-    probabilities = tiny.probabilities(
-        "a red circle moves left", ["a red circle", "no", "blue square grows then moves"]
-    )
-    assert len(set(probabilities.round(4).tolist())) == 3
+    judged = probabilities(tiny, "a red circle moves left", ["a red circle", "no", "blue square grows then moves"])
+    assert len(set(judged.round(4).tolist())) == 3
 
 
 def test_batches_change_nothing(tiny: LlavaJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     videos = [" ".join(["red"] * count) for count in (1, 9, 2, 8, 3, 9, 1)]
-    whole = tiny.probabilities("blue", videos)
-    monkeypatch.setattr(judge, "_BATCH", 2)
-    np.testing.assert_allclose(tiny.probabilities("blue", videos), whole, atol=1e-5)
+    whole = probabilities(tiny, "blue", videos)
+    monkeypatch.setattr(_prefix, "BATCH", 2)
+    np.testing.assert_allclose(probabilities(tiny, "blue", videos), whole, atol=1e-5)
     assert whole[0] == whole[6]
 
 
@@ -98,8 +106,8 @@ def test_what_is_shared_is_read_once(tiny: LlavaJudge, monkeypatch: pytest.Monke
     embed = llava.embed
     monkeypatch.setattr(llava, "embed", lambda ids: (read.append(ids.numel()), embed(ids))[1])
     videos = ["red circle", "blue square", "red circle", "left", "right"]
-    tiny.probabilities("a red circle moves left then right", videos)
-    ids, mask = tiny._tokenized("a red circle moves left then right", list(dict.fromkeys(videos)))
+    probabilities(tiny, "a red circle moves left then right", videos)
+    ids, mask = tokens(tiny, "a red circle moves left then right", list(dict.fromkeys(videos)))
     shared = shared_prefix_length(ids, mask.sum(dim=1))
     assert shared > 20
     assert read[0] == shared
@@ -126,7 +134,7 @@ def test_batches_hold_everything_with_little_padding(lengths: list[int]) -> None
     start = 0
     for size in sizes:
         batch = lengths[start : start + size]
-        assert 1 <= size <= judge._BATCH
+        assert 1 <= size <= _prefix.BATCH
         assert batch[-1] <= batch[0] * 4 / 3
         start += size
 
@@ -139,7 +147,7 @@ def test_a_skeleton_cannot_leave_its_quotation(bundled: LlavaJudge, text: str, v
     quoted = llava.quote(injected, template.quoted)
     assert '"' not in quoted
     assert not any(token in quoted for token in llava.tokenizer.all_special_tokens)
-    ids, mask = bundled._tokenized(injected, [injected, "a red circle"])
+    ids, mask = tokens(bundled, injected, [injected, "a red circle"])
     ends = llava.tokenizer(template.halves[1][1:], add_special_tokens=False)["input_ids"][-8:]
     for row, length in zip(ids, mask.sum(dim=1), strict=True):
         assert row[length - 8 : length].tolist() == ends
@@ -147,9 +155,11 @@ def test_a_skeleton_cannot_leave_its_quotation(bundled: LlavaJudge, text: str, v
         assert words.count('"') == template.prompt.count('"')
 
 
-def test_too_much_to_read_is_one_line(tiny: LlavaJudge) -> None:
-    with pytest.raises(UsageError, match=r"the model reads 128: make `quoted` in prompts/judge\.yaml smaller"):
-        tiny.probabilities("red " * 90, ["blue " * 90])
+def test_too_much_to_read_is_one_line_and_costs_its_pair(tiny: LlavaJudge) -> None:
+    too_much, short = tiny.judge("red " * 20, ["blue " * 90, "a circle"])
+    assert isinstance(too_much, AnswerError)
+    assert re.search(r"the model reads 128: make `quoted` in prompts/judge\.yaml smaller", str(too_much))
+    assert [short] == tiny.judge("red " * 20, ["a circle"])
 
 
 def test_without_a_language_model_nobody_judges(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     llava = {"checkpoint": str(tiny_llava.make(tmp_path_factory.mktemp("llava"))), "grid": 1}
     by_name["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
     return {**by_name, "label_bridge": models.make(Section(name="label_bridge"))}
+
+
+JUDGE = {"name": "llava", "weights": "a"}  # who judges, in the settings of re-ranking
 
 
 def test_every_model_is_tried() -> None:
@@ -182,6 +186,20 @@ def _cached(home: Path, repository: str, checkpoint: Path) -> None:
     (folder / "blobs").mkdir()
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"name": "skeleton", "weights": "a", "depth": 3}, {"name": "skeleton", "depth": 3, "judge": JUDGE}),
+        ({"name": "skeleton", "weights": None}, {"name": "skeleton"}),
+        ({"name": "of-others", "weights": "a"}, {"name": "of-others", "weights": "a"}),
+        (None, None),
+    ],
+)
+def test_who_judges_is_a_section_in_older_model_folders_too(tmp_path: Path, before: object, after: object) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"name": "mmi", "options": {}, "rerank": before}))
+    assert models.read(tmp_path).rerank == after
 
 
 def test_auto_takes_a_configured_then_a_cached_checkpoint_then_the_bridge(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from skeleton_inputs import pools, questions, view
 
 from mmi_tvr import config, models, plugins
-from mmi_tvr.errors import ConfigError, MmiTvrError, ServerUnusable, StaleSelection, UsageError
+from mmi_tvr.errors import AnswerError, ConfigError, MmiTvrError, ServerUnusable, StaleSelection, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Reranker
 from mmi_tvr.questions import pool, selection
@@ -25,7 +25,7 @@ from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.scoring.joint import permutation
 from mmi_tvr.skeletons.skeletons import Describer
 from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
-from mmi_tvr.types import Query
+from mmi_tvr.types import Judgement, Query
 
 COSINES = np.array([0.8, 0.7, 0.6, 0.5])
 WHAT, WHERE = "What is there?", "Where is it?"
@@ -34,15 +34,17 @@ WHAT, WHERE = "What is there?", "Where is it?"
 class FakeJudge:
     """p by video skeleton; raises what it is given."""
 
+    name = "fake"
+
     def __init__(self, *values: float, error: Exception | None = None) -> None:
         self.values, self.error = values, error
         self.requests: list[tuple[str, list[str]]] = []
 
-    def probabilities(self, text: str, videos: Sequence[str]) -> np.ndarray:
+    def judge(self, text: str, videos: Sequence[str], advance: object = None) -> list[Judgement | AnswerError]:
         self.requests.append((text, [*videos]))
         if self.error:
             raise self.error
-        return np.array(self.values[: len(videos)])
+        return [Judgement(value, "samples") for value in self.values[: len(videos)]]
 
     def fingerprint(self) -> str:
         return "fake"
@@ -139,6 +141,7 @@ def test_what_was_kept_before_an_answerer_died_is_used(tmp_path: Path) -> None:
     [
         (FakeJudge(error=UsageError("too long")), "not judged: too long"),
         (FakeJudge(error=RuntimeError("out of\nmemory")), "not judged: out of memory"),
+        (FakeJudge(0.5), "not judged: fake judged 1 of 4"),
         (FakeJudge(float("nan"), float("nan"), float("inf"), float("nan")), "the judge gave no number"),
     ],
 )
@@ -146,6 +149,18 @@ def test_a_judge_that_fails_moves_nothing(judge: FakeJudge, says: str) -> None:
     explanations = explained(reranker(judge))
     assert [(each.joint_score, each.failure) for each in explanations] == [(None, says)] * 4
     assert explanations[0].video_skeleton[0].text == "a dog"
+    assert {(each.judge, each.judged_by) for each in explanations} == {("fake", None)}
+
+
+def test_a_pair_that_cannot_be_judged_costs_itself() -> None:
+    judge = plugins.build("judges", "fake", {"probability": 0.5, "fail": ["a dog; a cat"]})
+    one = reranker(judge)
+    replies = iter(["a dog", *["a dog", "a dog"] * 2, "a dog", "a cat", "a dog", "a dog"])
+    one.describer.answerer.answer = lambda requests: [next(replies) for _ in requests]
+    explanations = explained(one)
+    assert [each.probability for each in explanations] == [0.5, 0.5, None, 0.5]
+    assert explanations[2].failure == "not judged: no judgement, as it was told"
+    assert [each.judged_by for each in explanations] == ["log-probabilities"] * 2 + [None, "log-probabilities"]
 
 
 def test_a_bug_is_not_hidden() -> None:
@@ -163,6 +178,8 @@ def test_a_bug_is_not_hidden() -> None:
         ("rerank.depth=0", "rerank.skeleton: depth"),
         ("rerank.answerer.name=oracle", "no answerer is called 'oracle'.*fake"),
         ("rerank.answerer.btach=3", "unknown option 'btach'"),
+        ("rerank.judge.name=oracle", "no judge is called 'oracle'.*fake.*llava"),
+        ("rerank.judge.wieghts=a", "unknown option 'wieghts'.*weights"),
         ("rerank.name=magic", "no rerank is called 'magic'; there are: skeleton"),
     ],
 )
@@ -193,9 +210,12 @@ def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
 
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:
     pool_options = pools(tmp_path, [WHAT], [WHERE])
-    with pytest.raises(UsageError, match=r"fake has no language model to re-rank with.*--model moving-shapes"):
+    with pytest.raises(
+        UsageError,
+        match=r"^fake has no language model to re-rank with.*--set rerank\.judge\.name=openai.*--model moving-shapes",
+    ):
         plugins.build("rerank", "skeleton", pool_options, model=FakeModel(), views=dict)
-    swapped = {"text": pool_options["video"], "answerer": {"name": "fake"}, "weights": "moving-shapes"}
+    swapped = {"text": pool_options["video"], "answerer": {"name": "fake"}, "judge": {"name": "fake"}}
     with pytest.raises(UsageError, match=r"video\.yaml: its questions are about a video"):
         plugins.build("rerank", "skeleton", swapped, model=FakeModel(), views=dict)
 
@@ -240,7 +260,7 @@ def test_a_library_asks_its_own_questions_in_every_working_folder(
     (tmp_path / "elsewhere").mkdir()
     pools(tmp_path / "elsewhere" / "prompts", ["Which?"], ["Which?"])
     monkeypatch.chdir(tmp_path / "elsewhere")
-    rerank = {"answerer": {"name": "fake"}, "weights": "moving-shapes"}
+    rerank = {"answerer": {"name": "fake"}, "judge": {"name": "fake"}}
     with opened(tmp_path, FakeModel(), config.from_values({"rerank": rerank, "device": "cpu"})) as library:
         library.index(videos)
         packaged = len(selection.selected_questions(pool.load("video")))

@@ -31,7 +31,7 @@ from ..rerank.skeleton import Options
 from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, VideoView
 from ..skeletons.store import SkeletonStore
-from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Sample, Skeleton
+from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Judgement, Sample, Skeleton
 from ..utils.files import SOFTWARE, write_atomically
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
@@ -301,17 +301,24 @@ class _CachingAnswerer:
 
 
 class _CachingJudge:
-    """A judge that judges each pair of skeletons once."""
+    """A judge that judges each pair of skeletons once; what failed is judged again."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._cache: dict[tuple[str, str], float] = {}  # by text and video skeleton
+        self.name = judge.name
+        self._cache: dict[tuple[str, str], Judgement] = {}  # by text and video skeleton
 
-    def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
-        fresh = [video for video in dict.fromkeys(videos) if (text, video) not in self._cache]
-        for video, p in zip(fresh, self._judge.probabilities(text, fresh), strict=True):
-            self._cache[text, video] = float(p)
-        return np.array([self._cache[text, video] for video in videos], dtype=np.float32)
+    def judge(
+        self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        open_videos = [video for video in dict.fromkeys(videos) if (text, video) not in self._cache]
+        fresh = dict(zip(open_videos, self._judge.judge(text, open_videos), strict=True))
+        for video, judgement in fresh.items():
+            if isinstance(judgement, Judgement):
+                self._cache[text, video] = judgement
+        for _ in videos:
+            advance()
+        return [self._cache[text, video] if (text, video) in self._cache else fresh[video] for video in videos]
 
     def fingerprint(self) -> str:
         return self._judge.fingerprint()

@@ -53,6 +53,16 @@ MIGRATIONS = (
                                 '$.model.found')
         WHERE key = 'settings' AND json_type(value, '$.model.found') IS NOT NULL;
     """,
+    # Who judges is a section of its own; it was an option of the re-ranking.
+    """
+    UPDATE meta
+        SET value = json_set(value, '$.judge',
+                             json_object('name', 'llava', 'weights', json_extract(value, '$.weights')))
+        WHERE key = 'rerank' AND json_extract(value, '$.name') = 'skeleton' AND json_type(value, '$.weights') = 'text';
+    UPDATE meta
+        SET value = json_remove(value, '$.weights')
+        WHERE key = 'rerank' AND json_extract(value, '$.name') = 'skeleton';
+    """,
 )
 LATEST = len(MIGRATIONS)
 

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from .. import config, plugins
+from ..config import RERANK
 from ..encoders import hub
 from ..errors import ModelNotFound
 from ..protocols import CheckpointModule
@@ -112,12 +113,22 @@ def read(folder: Path) -> ModelSettings:
             str(values["name"]),
             options,
             values.get("keyimages"),
-            values.get("rerank"),
+            _with_judge(values.get("rerank")),
             values.get("origin") or {},
             str(values.get("about", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelNotFound(f"{path}: not what a training run wrote") from error
+
+
+def _with_judge(rerank: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return a section of re-ranking in which who judges is a section, where it was an option called `weights`."""
+    if not rerank or rerank.get("name") != RERANK.name or "weights" not in rerank:
+        return rerank
+    section = {key: value for key, value in rerank.items() if key != "weights"}
+    if rerank["weights"]:
+        section["judge"] = {"name": "llava", "weights": rerank["weights"]}
+    return section
 
 
 def read_resolved(folder: Path) -> ModelSettings:

@@ -47,9 +47,16 @@ def verdict(explanation: Explanation) -> str:
         return f"not re-ranked: {explanation.failure or 'no joint score'}"
     return (
         f"joint {explanation.joint_score:.3f} from cosine {explanation.cosine:.3f} "
-        f"and probability {explanation.probability:.3f}"
+        f"and probability {explanation.probability:.3f}{_judged_by(explanation)}"
     )
 
 
 def _question_and_answer(answer: Answer | None) -> str:
     return f"{answer.question} {answer_text(answer)}" if answer else ""
+
+
+def _judged_by(explanation: Explanation) -> str:
+    """Return who judged, and by what, as a remark; empty where nobody is named."""
+    if explanation.judge is None:
+        return ""
+    return f" ({explanation.judge}, by {explanation.judged_by})"

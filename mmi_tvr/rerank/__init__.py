@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from . import skeleton
 
 DEFAULT_ANSWERER = "transformers"
+DEFAULT_JUDGE = "llava"
+DEFAULTS = {"answerer": DEFAULT_ANSWERER, "judge": DEFAULT_JUDGE}  # sections of the options
 
 
 def rerank_section(requested: Section | None, model: Model) -> Section:
     """Return how to re-rank: as the settings request it, and what they leave open as the model came (`Mmi.save`).
 
-    An answerer other than the model's has options of its own.
+    An answerer or a judge other than the model's has options of its own.
     """
     carried = model.rerank_section() if isinstance(model, ModelWithReranking) else None
     default = Section(**carried) if carried else RERANK
@@ -29,9 +31,10 @@ def rerank_section(requested: Section | None, model: Model) -> Section:
     if requested.name != default.name:
         return requested
     merged = config.merge(default.model_dump(), requested.model_dump())
-    default_answerer = default.options.get("answerer", {}).get("name", DEFAULT_ANSWERER)
-    if requested.options.get("answerer", {}).get("name", default_answerer) != default_answerer:
-        merged["answerer"] = requested.options["answerer"]
+    for part, usual in DEFAULTS.items():
+        carried_name = default.options.get(part, {}).get("name", usual)
+        if requested.options.get(part, {}).get("name", carried_name) != carried_name:
+            merged[part] = requested.options[part]
     return Section(**merged)
 
 

@@ -14,23 +14,29 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from .. import models, plugins
+from .. import plugins
 from ..config import Section
 from ..errors import AnswerError, MmiTvrError, ServerUnusable, UsageError, one_line
 from ..plugins import BaseOptions
-from ..protocols import Answerer, AnsweringModel, Judge, Model, TrainedModel
+from ..protocols import Answerer, AnsweringModel, Judge, Model
 from ..scoring.joint import JointScore
-from ..skeletons.judge import LlavaJudge
 from ..skeletons.skeletons import Describer, VideoView, skeleton_text
 from ..skeletons.store import SkeletonStore
-from ..types import Explanation, FloatArray, IdArray, Query, Skeleton
+from ..types import Explanation, FloatArray, IdArray, Judgement, Query, Skeleton
 from ..utils import budget as budgets
-from . import DEFAULT_ANSWERER
+from . import DEFAULT_ANSWERER, DEFAULT_JUDGE, DEFAULTS
 from ._budget import ANSWERS_SHARE, BudgetOptions
 
 # What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
 _FAILURES = (MmiTvrError, OSError, RuntimeError)
 _FIRST_LOOK = 5.0  # seconds in which a server says which model it has, before the first search
+
+NO_JUDGE = (
+    "{model} has no language model to re-rank with: search without --rerank; or let a server answer and judge, with "
+    "--set rerank.answerer.name=openai --set rerank.judge.name=openai, and --set rerank.answerer.base_url=URL --set "
+    "rerank.judge.base_url=URL where it is not http://127.0.0.1:8000/v1; or index with a model that has one: mmi-tvr "
+    "index DIR --model moving-shapes --rebuild"
+)
 
 VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
 
@@ -42,12 +48,12 @@ class Options(BaseOptions):
     lambda_r: float = Field(0.6, ge=0, description="weight of the cosine")
     lambda_s: float = Field(0.3, ge=0, description="weight of the probability that both describe one scene")
     answerer: Section = Field(Section(name=DEFAULT_ANSWERER), description="who answers the questions, and its options")
+    judge: Section = Field(
+        Section(name=DEFAULT_JUDGE), description="who judges, and its options; default: the model that searches"
+    )
     text: str = Field("text", description="pool of the questions about the query: a file; text: the usual one")
     video: str = Field("video", description="pool of the questions about the videos: a file; video: the usual one")
     budget: BudgetOptions = Field(BudgetOptions(), description="the most that one query may spend")
-    weights: str | None = Field(
-        None, description="model that judges: a folder of trained weights, or a bundled one; default: the searching one"
-    )
 
     @property
     def joint_score(self) -> JointScore:
@@ -55,19 +61,20 @@ class Options(BaseOptions):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_answerer(cls, values: Any) -> Any:
-        """`{answerer: {batch: 8}}` is about the default answerer."""
-        if isinstance(values, dict) and isinstance(values.get("answerer"), dict):
-            name = cls.model_fields["answerer"].default.name
-            return {**values, "answerer": {"name": name, **values["answerer"]}}
-        return values
+    def _default_names(cls, values: Any) -> Any:
+        """`{answerer: {batch: 8}}` is about the default answerer; the same of the judge."""
+        if not isinstance(values, dict):
+            return values
+        sections = {key: {"name": name, **values[key]} for key, name in DEFAULTS.items() if _is_section(values, key)}
+        return {**values, **sections}
 
     @model_validator(mode="after")
-    def _known_answerer(self) -> Options:
-        try:
-            plugins.options("answerers", self.answerer.name, self.answerer.options)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
+    def _known_sections(self) -> Options:
+        for room, section in (("answerers", self.answerer), ("judges", self.judge)):
+            try:
+                plugins.options(room, section.name, section.options)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
         return self
 
 
@@ -79,7 +86,7 @@ def build(
     What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or where no
     model answers or judges. A server that is away is no such reason: it costs the joint scores of each search.
     """
-    judge = _judge(options, model, device)
+    judge = build_judge(options, model, device)
     describer = _describer(options, model, store, device)
     with suppress(AnswerError, ServerUnusable), budgets.spending(budgets.BudgetLimits(seconds=_FIRST_LOOK)):
         describer.answerer.fingerprint()
@@ -134,10 +141,10 @@ class SkeletonReranker:
             videos: list[Skeleton] = [()] * len(numbers) if query_problem else self._video_skeletons(numbers)
         described = time.perf_counter()
         problems = [query_problem or _skeleton_problem(video) for video in videos]
-        judged = [video for video, problem in zip(videos, problems, strict=True) if not problem]
-        probabilities = iter(self._probabilities(text, judged))
+        described_videos = [video for video, problem in zip(videos, problems, strict=True) if not problem]
+        judgements = iter(self._judgements(text, described_videos))
         explanations = [
-            self._explanation(text, video, float(cosine), problem or next(probabilities))
+            self._explanation(text, video, float(cosine), problem or next(judgements))
             for video, cosine, problem in zip(videos, cosines, problems, strict=True)
         ]
         self.seconds = {"answer": described - started, "judge": time.perf_counter() - described}
@@ -171,24 +178,28 @@ class SkeletonReranker:
         except MmiTvrError:
             return [()] * len(views)
 
-    def _probabilities(self, text: Skeleton, videos: Sequence[Skeleton]) -> Sequence[float | str]:
-        """Return p of each video, or why there is none."""
+    def _judgements(self, text: Skeleton, videos: Sequence[Skeleton]) -> Sequence[Judgement | str]:
+        """Return the judgement of each video, or why there is none."""
         if not videos:
             return ()
         if shortage := budgets.current().shortage:
             return [f"not judged: {shortage}"] * len(videos)
         try:
-            probabilities = self.judge.probabilities(skeleton_text(text), [skeleton_text(video) for video in videos])
+            judgements = self.judge.judge(skeleton_text(text), [skeleton_text(video) for video in videos])
+            if len(judgements) != len(videos):
+                raise AnswerError(f"{self.judge.name} judged {len(judgements)} of {len(videos)}")
         except _FAILURES as error:
             return [f"not judged: {one_line(error)}"] * len(videos)
-        return [float(p) if math.isfinite(p) else "the judge gave no number" for p in probabilities]
+        return [_judgement_or_reason(judgement) for judgement in judgements]
 
-    def _explanation(self, text: Skeleton, video: Skeleton, cosine: float, probability: float | str) -> Explanation:
-        """Return the explanation of a candidate; `probability` is the reason where there is none."""
-        if isinstance(probability, str):
-            return Explanation(text, video, None, cosine, None, probability)
-        joint = self.options.joint_score.score(cosine, probability)
-        return Explanation(text, video, probability, cosine, joint)
+    def _explanation(self, text: Skeleton, video: Skeleton, cosine: float, judgement: Judgement | str) -> Explanation:
+        """Return the explanation of a candidate; `judgement` is the reason where there is none."""
+        name = self.judge.name
+        if isinstance(judgement, str):
+            return Explanation(text, video, None, cosine, None, judgement, judge=name)
+        p = judgement.probability
+        joint = self.options.joint_score.score(cosine, p)
+        return Explanation(text, video, p, cosine, joint, judge=name, judged_by=judgement.judged_by)
 
 
 def _skeleton_problem(skeleton: Skeleton) -> str:
@@ -198,12 +209,20 @@ def _skeleton_problem(skeleton: Skeleton) -> str:
     return next((answer.error for answer in skeleton if answer.error), "nothing was answered")
 
 
-def _judge(options: Options, model: Model, device: str) -> LlavaJudge:
-    if options.weights is not None and not (isinstance(model, TrainedModel) and model.weights == options.weights):
-        model = models.make(models.trained_section(options.weights), device)
-    if not isinstance(model, AnsweringModel):
-        raise UsageError(
-            f"{model.name} has no language model to re-rank with: search without --rerank, or index with a model that "
-            "has one: mmi-tvr index DIR --model moving-shapes --rebuild"
-        )
-    return LlavaJudge(model)
+def _judgement_or_reason(judgement: Judgement | AnswerError) -> Judgement | str:
+    if isinstance(judgement, AnswerError):
+        return f"not judged: {one_line(judgement)}"
+    return judgement if math.isfinite(judgement.probability) else "the judge gave no number"
+
+
+def _is_section(values: Mapping[str, Any], key: str) -> bool:
+    return isinstance(values.get(key), dict)
+
+
+def build_judge(options: Options, model: Model, device: str) -> Judge:
+    """Return the judge. Raises UsageError where it is to be the model that searches, and that has no language model."""
+    section = options.judge
+    if section.name == DEFAULT_JUDGE and not section.options.get("weights") and not isinstance(model, AnsweringModel):
+        raise UsageError(NO_JUDGE.format(model=model.name))
+    judge: Judge = plugins.build("judges", section.name, section.options, device=device, model=model)
+    return judge

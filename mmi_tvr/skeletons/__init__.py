@@ -1,1 +1,1 @@
-"""What queries and videos answer to the chosen questions, kept and judged."""
+"""What queries and videos answered to the chosen questions, and the store of it."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..features.lazy import StoredFeatures
 from ..protocols import Judge
-from ..types import Features, FloatArray, Pixels, Sample, Skeleton
+from ..types import Features, FloatArray, Judgement, Pixels, Sample, Skeleton
 from .skeletons import Describer, VideoView, pictures_at, skeleton_text, text_skeletons
 
 _CAPTION_BATCH = 64  # captions whose questions are asked in one batch
@@ -55,12 +55,15 @@ class PairJudge:
         self._judge = judge
 
     def probabilities(self, row: int, columns: Sequence[int]) -> FloatArray:
-        """Return p (N,) of caption `row` with each of the N videos `columns`; NaN where either has no skeleton."""
+        """Return p (N,) of caption `row` with each of the N videos `columns`; NaN where either has no skeleton, and
+        where they could not be judged."""
         probabilities = np.full(len(columns), np.nan, np.float32)
-        judged = [place for place, column in enumerate(columns) if self.texts[row] and self.videos[column]]
-        if judged:
-            videos = [self.videos[columns[place]] for place in judged]
-            probabilities[judged] = self._judge.probabilities(self.texts[row], videos)
+        described = [place for place, column in enumerate(columns) if self.texts[row] and self.videos[column]]
+        if described:
+            judgements = self._judge.judge(self.texts[row], [self.videos[columns[place]] for place in described])
+            for place, judgement in zip(described, judgements, strict=True):
+                if isinstance(judgement, Judgement):
+                    probabilities[place] = judgement.probability
         return probabilities
 
 

@@ -17,9 +17,9 @@ import torch
 
 from mmi_tvr import models, plugins
 from mmi_tvr.datasets.moving_shapes import truth
+from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.library import Library
 from mmi_tvr.questions import pool, selection
-from mmi_tvr.skeletons.judge import LlavaJudge
 
 from .timing import rounds, table
 
@@ -46,7 +46,7 @@ def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
 
     ours = "shared prefix, batched"
     contenders = {
-        ours: lambda: judge.probabilities(text, videos),
+        ours: lambda: judge.judge(text, videos),
         "one prompt at a time": lambda: naive(1),
         "one batch, nothing shared": lambda: naive(len(videos)),
     }

@@ -1,28 +1,46 @@
-"""The judge: how likely two skeletons describe one scene, by the large language model, all candidates in batches.
+"""The language model of a retrieval model judges, all candidates in batches. Trained for it by the loss term L_s.
 
 Source: Li et al., ACM MM 2024, section 4.3 (L_s). Decision: p = P(yes) / (P(yes) + P(no)) behind prompts/judge.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from pydantic import Field
 
-from .. import prompt_templates
-from ..errors import UsageError
-from ..protocols import AnsweringModel
-from ..types import FloatArray
+from .. import models
+from ..errors import AnswerError, UsageError
+from ..protocols import AnsweringModel, Model, TrainedModel
+from ..types import Judgement
 from ..utils.hashing import digest
+from ._common import JudgeOptions, for_each, too_long
+from ._prefix import batch_sizes, shared_prefix_length
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..encoders.llava import Llava
 
-_BATCH = 64  # candidates in one forward pass
-_MAX_PADDING = 4 / 3  # the longest of a batch has at most so many times the tokens of the shortest
+
+class Options(JudgeOptions):
+    """Options of judging by a retrieval model."""
+
+    weights: str | None = Field(
+        None, description="a folder that training wrote, or a bundled model; default: the model that searches"
+    )
+
+
+def build(options: Options, *, device: str = "auto", model: Model | None = None) -> LlavaJudge:
+    """Return the judge; `model` is shared where it is the one of the options. UsageError where it has no language."""
+    weights = options.weights
+    if weights is not None and not (isinstance(model, TrainedModel) and model.weights == weights):
+        model = models.make(models.trained_section(weights), device)
+    if not isinstance(model, AnsweringModel):
+        problem = f"{model.name} has no language model" if model else "no model was given"
+        raise UsageError(f"nobody judges: {problem}; name weights, for example moving-shapes, or another judge")
+    return LlavaJudge(model, options)
 
 
 class LlavaJudge:
@@ -32,26 +50,43 @@ class LlavaJudge:
     values are computed once. The tokens after them are padded on the right, in batches of like length.
     """
 
-    def __init__(self, model: AnsweringModel) -> None:
+    name = "llava"
+
+    def __init__(self, model: AnsweringModel, options: Options | None = None) -> None:
         """UsageError where the model's options switch its language model off."""
         model.require_language_model()
         self.model = model
+        self.template = (options or Options()).prompt_template
 
     def fingerprint(self) -> str:
-        return digest("judge", self.model.fingerprint(), prompt_templates.judge().model_dump())
+        return digest("judge", self.model.fingerprint(), self.template.model_dump())
 
-    def probabilities(self, text: str, videos: Sequence[str]) -> FloatArray:
-        """Return p (N,) of one text skeleton with each of N video skeletons.
+    def judge(
+        self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return a judgement of each pair: see `protocols.Judge`. One that is longer than the context has an error."""
+        judgements = for_each(videos, lambda distinct: self._judge_distinct(text, distinct))
+        for _ in videos:
+            advance()
+        return judgements
 
-        Raises UsageError where a pair is longer than the model's context.
-        """
+    def _judge_distinct(self, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError]:
+        prompts = self.template.prompts(self._llava.quote, [text] * len(videos), videos)
+        lengths, context = self._llava.token_counts(prompts), self._llava.context
+        rows = [row for row, length in enumerate(lengths) if length <= context]
+        probabilities = dict(zip(rows, self._probabilities([prompts[row] for row in rows]), strict=True))
+        return [
+            Judgement(probabilities[row]) if row in probabilities else too_long(length, context)
+            for row, length in enumerate(lengths)
+        ]
+
+    def _probabilities(self, prompts: Sequence[str]) -> list[float]:
         import torch
 
-        if not videos:
-            return np.zeros(0, np.float32)
-        distinct = list(dict.fromkeys(videos))  # videos that answer alike are judged once
+        if not prompts:
+            return []
         with torch.inference_mode():
-            ids, mask = self._tokenized(text, distinct)
+            ids, mask = self._tokenized(prompts)
             lengths = mask.sum(dim=1)
             prefix = shared_prefix_length(ids, lengths)
             order = lengths.argsort()
@@ -60,29 +95,22 @@ class LlavaJudge:
             for rows in torch.split(order, batch_sizes((lengths[order] - prefix).tolist())):
                 end = int(lengths[rows].max())
                 parts.append(self._judge(prefix_cache, ids[rows, prefix:end], mask[rows, :end]))
-            by_distinct = torch.cat(parts)[order.argsort()].float().cpu().numpy()
-        number = {video: row for row, video in enumerate(distinct)}
-        return np.asarray(by_distinct[[number[video] for video in videos]], dtype=np.float32)
+            probabilities = torch.cat(parts)[order.argsort()].float().cpu()
+        return [float(p) for p in probabilities]
 
     @property
     def _llava(self) -> Llava:
         llava: Llava = self.model.language_model()
         return llava
 
-    def _tokenized(self, text: str, videos: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _tokenized(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids and mask (N, L) of whole prompts.
 
         Decision: they are cut into prefix and rest as tokens, never as text, because a tokenizer may join what stands
         at a cut.
         """
         llava = self._llava
-        prompts = prompt_templates.judge().prompts(llava.quote, [text] * len(videos), videos)
-        encoded = llava.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="right")
-        if encoded["input_ids"].shape[1] > llava.context:
-            raise UsageError(
-                f"two skeletons have {encoded['input_ids'].shape[1]} tokens with their question; the model reads "
-                f"{llava.context}: make `quoted` in prompts/judge.yaml smaller"
-            )
+        encoded = llava.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="right")
         device = llava.base.get_input_embeddings().weight.device
         return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
 
@@ -101,7 +129,7 @@ class LlavaJudge:
 
         from ..encoders.llava import last_token_states
 
-        llava, template = self._llava, prompt_templates.judge()
+        llava, template = self._llava, self.template
         batch, rest = ids.shape
         cache = DynamicCache(
             [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in prefix_cache]
@@ -116,28 +144,3 @@ class LlavaJudge:
         logits = llava.logits(last_token_states(outputs.last_hidden_state, mask[:, -rest:]))
         yes, no = (llava.first_token_id(word) for word in (template.positive, template.negative))
         return (logits[:, yes].float() - logits[:, no].float()).sigmoid()
-
-
-def shared_prefix_length(ids: Tensor, lengths: Tensor) -> int:
-    """Return how many tokens all rows of ids (N, L) begin with, of which `lengths` (N,) are real.
-
-    One token of each row is left over, because the answer is read there.
-    """
-    same = (ids == ids[:1]).all(dim=0).long().cumprod(dim=0)
-    return min(int(same.sum()), int(lengths.min()) - 1)
-
-
-def batch_sizes(lengths: Sequence[int]) -> list[int]:
-    """Return the sizes of batches of ascending lengths, so that little of a batch is padding.
-
-    >>> batch_sizes([3, 3, 4, 8, 9, 30])
-    [3, 2, 1]
-    """
-    sizes: list[int] = []
-    shortest = 0
-    for length in lengths:
-        if not sizes or sizes[-1] == _BATCH or length > _MAX_PADDING * shortest:
-            sizes.append(0)
-            shortest = length
-        sizes[-1] += 1
-    return sizes
