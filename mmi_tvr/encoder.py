@@ -5,7 +5,9 @@
     videos = encoder.encode_video(["a.mp4", "b.mp4"])                   # (2, D)
     encoder.similarity(queries, videos)                                 # (1, 2)
 
-Rows are float32 and of length 1. Query and video are different verbs, because a model may treat them differently.
+Rows are float32, and those of videos of length 1. Query and video are different verbs, because a model may treat them
+differently. Where a model's vectors consist of blocks, `similarity` compares them as the model says, and an index of
+your own, which knows dot products alone, is asked with `encode_query(..., index=True)` for candidates.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from .features.cache import FeatureCache
 from .features.embed import embed_all, embedding_fingerprint
 from .protocols import KeyImageMethod, Model, TrainedModel
 from .queries import characters_read, checked_query
+from .scoring.blocks import similarities
+from .scoring.bounds import probe
 from .scoring.similarity import Gallery
 from .types import Embeddings, FloatArray, Video
 from .utils.progress import Progress, Silent
@@ -84,10 +88,13 @@ class Encoder:
         """Hash of all that changes a vector. Vectors of different fingerprints say nothing about each other."""
         return embedding_fingerprint(self.model, self.keyimages)
 
-    def encode_query(self, queries: str | Sequence[str]) -> NDArray[np.float32]:
-        """Return unit vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence.
+    def encode_query(self, queries: str | Sequence[str], *, index: bool = False) -> NDArray[np.float32]:
+        """Return vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence.
 
-        Of a sentence that is longer than the model reads, the beginning counts, and a warning is logged.
+        They have length 1, unless the model's vectors consist of blocks. With `index`, what an index of videos is asked
+        with (`scoring.bounds.probe`): the same vectors, where there are no blocks; else others, whose dot products with
+        videos are high where scores are. Of a sentence that is longer than the model reads, the beginning counts, and a
+        warning is logged.
         """
         texts = [queries] if isinstance(queries, str) else list(queries)
         if not texts:
@@ -96,6 +103,8 @@ class Encoder:
         vectors = np.asarray(self.model.embed_queries(checked), dtype=np.float32)
         if long := sum(characters_read(self.model, query) is not None for query in checked):
             _LOGGER.warning("%s reads only the beginning of %d of %d sentences", self.model.name, long, len(checked))
+        if index:
+            vectors = probe(vectors, self.model.scoring)
         return vectors[0] if isinstance(queries, str) else vectors
 
     @overload
@@ -146,15 +155,14 @@ class Encoder:
     def similarity(
         self, queries: FloatArray, videos: FloatArray | Sequence[Embeddings | MediaError]
     ) -> NDArray[np.float32]:
-        """Return (N, M): cosines of unit rows (N, D) and (M, D).
+        """Return (N, M): cosines of rows (N, D) and (M, D), or what the model's blocks say of them.
 
         Of what `embed` gave, the scores by which a search ranks: some models also weigh the best key images
         (`types.Scoring`). MediaError where one of those videos could not be used.
         """
         query_vectors = np.atleast_2d(np.asarray(queries, dtype=np.float32))
         if isinstance(videos, np.ndarray):
-            cosines: NDArray[np.float32] = query_vectors @ np.atleast_2d(videos).astype(np.float32, copy=False).T
-            return cosines
+            return similarities(query_vectors, np.atleast_2d(videos), self.model.scoring)
         return Gallery.pack(_readable(videos)).score(query_vectors, self.model.scoring)
 
     def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr.evaluation.evaluate import evaluate
+from mmi_tvr.evaluation.metrics import DirectionBlocks
 from mmi_tvr.evaluation.rerank import reranked
 from mmi_tvr.rerank.skeleton import Options
 from mmi_tvr.scoring.joint import permutation
@@ -34,6 +35,7 @@ def test_blocks_are_ranked_as_each_query_by_itself(sizes: tuple[int, int, int, i
     rows, columns, depth, block, seed = sizes
     random = np.random.default_rng(seed)
     cosines = random.permutation(rows * columns).reshape(rows, columns) / (rows * columns)  # no ties
+    of_videos = random.permutation(cosines.ravel()).reshape(rows, columns)  # scores of the other direction
     p = random.random((rows, columns))
     p[random.random(p.shape) < 0.3] = np.nan
     judged_rows: list[int] = []
@@ -42,14 +44,17 @@ def test_blocks_are_ranked_as_each_query_by_itself(sizes: tuple[int, int, int, i
         judged_rows.append(row)
         return p[row, list(columns_of_row)]
 
+    def blocks(matrix: np.ndarray):
+        return lambda: (matrix[first : first + block] for first in range(0, rows, block))
+
     reranked_blocks = reranked(
-        lambda: (cosines[first : first + block] for first in range(0, rows, block)),
+        DirectionBlocks(blocks(cosines), blocks(of_videos)),
         probabilities,
         Options(depth=depth).joint_score,
     )
     t2v, v2t = (np.concatenate(list(side())) for side in reranked_blocks)
     assert [np.argsort(-line, kind="stable").tolist() for line in t2v] == one_by_one(cosines, p, depth)
-    assert [np.argsort(-line, kind="stable").tolist() for line in v2t.T] == one_by_one(cosines.T, p.T, depth)
+    assert [np.argsort(-line, kind="stable").tolist() for line in v2t.T] == one_by_one(of_videos.T, p.T, depth)
     assert len(judged_rows) == len(set(judged_rows))  # the judge shares what a caption's pairs have in common
     assert np.array_equal(np.sort(t2v, axis=1), np.sort(cosines, axis=1))
 

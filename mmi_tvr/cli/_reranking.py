@@ -9,7 +9,7 @@ from .. import plugins
 from ..config import Settings
 from ..errors import UsageError
 from ..evaluation.evaluate import Rerank
-from ..evaluation.metrics import DirectionBlocks, MakeBlocks
+from ..evaluation.metrics import DirectionBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import StoredFeatures, stored_features
 from ..protocols import KeyImageMethod, Model
@@ -31,7 +31,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     store = SkeletonStore(array_cache.folder() / SKELETONS_FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
 
-    def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
+    def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
         views = skeleton_dataset.video_views(
             samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
         )

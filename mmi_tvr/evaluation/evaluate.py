@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
 from ..scoring.similarity import Gallery
-from ..types import DescribedMoment, Embeddings, FloatArray, Query, Sample, Scoring, Video
+from ..types import Block, DescribedMoment, Direction, Embeddings, FloatArray, Query, Sample, Scoring, Video
 from ..utils.wording import counted
 from . import metrics
-from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks, MakeBlocks
+from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks
 from .moments import evaluate_moments
 from .report import Details, Report
 from .transductive import METHODS
@@ -25,7 +25,7 @@ from .transductive import METHODS
 MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
 Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
 # Blocks of scores, the caption of each row and the sample of each column -> what to rank instead.
-Rerank = Callable[[MakeBlocks, Sequence[str], Sequence[Sample]], DirectionBlocks]
+Rerank = Callable[[DirectionBlocks, Sequence[str], Sequence[Sample]], DirectionBlocks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,21 @@ class _TestSet:
     ground_truth: Sequence[Sequence[int]]
     failures: Mapping[str, str]
 
-    def blocks(self, scoring: Scoring, height: int) -> Iterator[FloatArray]:
-        """Yield the scores (rows, M) of `height` captions at a time."""
-        for start in range(0, len(self.query_vectors), height):
-            yield self.gallery.score(self.query_vectors[start : start + height], scoring)
+    def blocks(self, scoring: Scoring, height: int) -> DirectionBlocks:
+        """Return what makes the scores (rows, M) of `height` captions at a time, for who asks: texts, or videos."""
+
+        def scores(direction: Direction) -> Iterator[FloatArray]:
+            for start in range(0, len(self.query_vectors), height):
+                yield self.gallery.score(self.query_vectors[start : start + height], scoring, direction)
+
+        return DirectionBlocks(lambda: scores("t2v"), lambda: scores("v2t"))
+
+    def ranks(self, scoring: Scoring, height: int) -> DirectionRanks:
+        """Return the ranks of both directions."""
+        blocks = self.blocks(scoring, height)
+        if scoring.symmetric:
+            return metrics.both_directions(blocks.t2v, self.ground_truth, SCORE_TOLERANCE)
+        return metrics.ranks_of_directions(blocks, self.ground_truth, SCORE_TOLERANCE)
 
     def column_videos(self, ranks: DirectionRanks) -> list[Video]:
         """Return the videos that the video-to-text ranks belong to."""
@@ -82,6 +93,8 @@ def evaluate(
 ) -> Report:
     """Rank every caption among all videos, and every video among all captions (`metrics.PROTOCOL`).
 
+    Where the scores have blocks, the report has the numbers of each block alone, too.
+
     Args:
         samples: The test set. A sample without captions is a distractor. Samples of the same stretch of the same file
             are right answers to each other's captions.
@@ -101,11 +114,8 @@ def evaluate(
         MetricsError: Where too many samples are unreadable, or nothing is left to rank.
     """
     test_set = _readable(samples, embeddings, query_vectors, max_unreadable)
-
-    def blocks() -> Iterator[FloatArray]:
-        return test_set.blocks(scoring, block)
-
-    ranks = search_ranks = metrics.both_directions(blocks, test_set.ground_truth, SCORE_TOLERANCE)
+    blocks = test_set.blocks(scoring, block)
+    ranks = search_ranks = test_set.ranks(scoring, block)
     if rerank is not None:
         reranked_blocks = rerank(blocks, test_set.captions, test_set.samples)
         ranks = metrics.ranks_of_directions(reranked_blocks, test_set.ground_truth, SCORE_TOLERANCE)
@@ -122,6 +132,9 @@ def evaluate(
         transductive={name: test_set.summary(_normalised(name, blocks, test_set)) for name in transductive},
         search_alone=test_set.summary(search_ranks) if rerank is not None else None,
         gains=test_set.gains(search_ranks, ranks) if rerank is not None else {},
+        levels={
+            level.name: test_set.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks
+        },
         details=_details(test_set, ranks, scoring),
     )
 
@@ -180,7 +193,14 @@ def _check_failures(failures: Mapping[str, str], samples: int, max_unreadable: f
         )
 
 
-def _normalised(name: str, blocks: MakeBlocks, test_set: _TestSet) -> DirectionRanks:
+def _alone(scoring: Scoring, level: Block) -> Scoring:
+    """Return a scoring in which one block alone counts, whoever asks."""
+    weights = [float(block == level) for block in scoring.blocks]
+    blocks = [replace(block, t2v=weight, v2t=weight) for block, weight in zip(scoring.blocks, weights, strict=True)]
+    return replace(scoring, blocks=tuple(blocks))
+
+
+def _normalised(name: str, blocks: DirectionBlocks, test_set: _TestSet) -> DirectionRanks:
     """Return the ranks of both directions under one normalisation over all test queries."""
     if name not in METHODS:
         raise UsageError(f"no normalisation is called {name!r}; there are: {', '.join(METHODS)}")
@@ -264,7 +284,7 @@ def evaluate_model(
 
 
 def pair_scores(model: Model, samples: Sequence[Sample], embed: Embed) -> NDArray[np.float32]:
-    """Return the scores (n, 2, 2) of the first captions of samples 2i and 2i + 1 with the videos of both.
+    """Return the scores (n, 2, 2) of the first captions of samples 2i and 2i + 1, which ask, with the videos of both.
 
     The axes are [pair, caption, video]. For contrast sets, whose pairs differ in one thing. Raises the MediaError of an
     unreadable video: half a pair says nothing.

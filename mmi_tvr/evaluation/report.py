@@ -60,6 +60,8 @@ class Report:
     - `transductive` holds both directions under the name of each normalisation that was asked for.
     - `search_alone` holds both directions of the search, where `t2v` and `v2t` are re-ranked, and `gains` what the
       re-ranking added to each direction (paired bootstrap).
+    - `levels` holds both directions under the name of each block of the vectors, where that alone counts (models of
+      several blocks).
     - `moments` says how well the moments that sentences describe are found, where that was asked for.
     """
 
@@ -76,6 +78,7 @@ class Report:
     transductive: Mapping[str, DirectionMetrics] = field(default_factory=dict)
     search_alone: DirectionMetrics | None = None
     gains: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    levels: Mapping[str, DirectionMetrics] = field(default_factory=dict)
     moments: MomentReport | None = None
     details: Details | None = field(default=None, compare=False, repr=False)
 
@@ -102,6 +105,8 @@ class Report:
                 for direction, differences in self.gains.items()
             }
             values["rerank"] = {"searched": _directions(self.search_alone), "gains": gains}
+        if self.levels:
+            values["levels"] = {name: _directions(directions) for name, directions in self.levels.items()}
         if self.moments is not None:
             values["moments"] = self.moments.as_dict()
         return values
@@ -129,6 +134,9 @@ class Report:
         if self.search_alone:
             yield "text-to-video", "t2v", self.search_alone.t2v
             yield "video-to-text", "v2t", self.search_alone.v2t
+        for name, directions in self.levels.items():
+            yield f"text-to-video, {name} alone", "t2v", directions.t2v
+            yield f"video-to-text, {name} alone", "v2t", directions.v2t
         for name, directions in self.transductive.items():
             yield f"text-to-video, {name} *", "t2v", directions.t2v
             yield f"video-to-text, {name} *", "v2t", directions.v2t

@@ -21,7 +21,7 @@ Scores = Mapping[int, float]  # candidate -> score, best first
 
 
 def reranked(
-    blocks: MakeBlocks,
+    blocks: DirectionBlocks,
     probabilities: Probabilities,
     scoring: JointScore,
     progress: Progress | None = None,
@@ -32,13 +32,13 @@ def reranked(
     lambda_r cos + lambda_s p; a pair without p keeps its own. Memory: depth x (captions + videos) pairs.
 
     Args:
-        blocks: Makes the blocks of cosines (captions x videos); is called several times.
+        blocks: Make the blocks of cosines (captions x videos) of both directions; are called several times.
         probabilities: p of a caption with some videos; is called once for each caption.
         scoring: The weights, and how many of the best are re-ranked (`depth`).
         progress: Counts the captions that are judged.
     """
     progress = progress or Silent()
-    best_columns, best_rows = _best(blocks, scoring.depth)
+    best_columns, best_rows = _best_columns(blocks.t2v, scoring.depth), _best_rows(blocks.v2t, scoring.depth)
     candidates: dict[int, set[int]] = defaultdict(set)  # row -> columns of all pairs that need a p
     for row, cosines in best_columns.items():
         candidates[row].update(cosines)
@@ -65,7 +65,7 @@ def reranked(
         joint_scores = [joint(row, column, cosine) for row, cosine in cosines.items()]
         for row, score in _swapped(cosines, joint_scores).items():
             v2t_scores[row][column] = score
-    return DirectionBlocks(lambda: _replaced(blocks, t2v_scores), lambda: _replaced(blocks, v2t_scores))
+    return DirectionBlocks(lambda: _replaced(blocks.t2v, t2v_scores), lambda: _replaced(blocks.v2t, v2t_scores))
 
 
 def _swapped(cosines: Scores, joint_scores: Sequence[float | None]) -> dict[int, float]:
@@ -75,17 +75,23 @@ def _swapped(cosines: Scores, joint_scores: Sequence[float | None]) -> dict[int,
     return dict(zip(order, cosines.values(), strict=True))
 
 
-def _best(blocks: MakeBlocks, depth: int) -> tuple[dict[int, Scores], dict[int, Scores]]:
-    """Return the best columns of every row, and the best rows of every column, best first, with their cosines."""
-    best_columns: dict[int, Scores] = {}
+def _best_columns(blocks: MakeBlocks, depth: int) -> dict[int, Scores]:
+    """Return the best columns of every row, best first, with their cosines."""
+    best: dict[int, Scores] = {}
+    for block in map(np.asarray, blocks()):
+        start = len(best)
+        top = _top(block.T, depth)  # (depth, rows)
+        for row, columns in enumerate(top.T.tolist()):
+            best[start + row] = {column: float(block[row, column]) for column in columns}
+    return best
+
+
+def _best_rows(blocks: MakeBlocks, depth: int) -> dict[int, Scores]:
+    """Return the best rows of every column, best first, with their cosines."""
     cosines: FloatArray | None = None  # (depth, M): the best of each column so far,
     row_numbers: IdArray | None = None  # and the rows that they are in
     start = 0
-    for raw in blocks():
-        block = np.asarray(raw)
-        top_columns = _top(block.T, depth)  # (depth, rows)
-        for row, columns in enumerate(top_columns.T.tolist()):
-            best_columns[start + row] = {column: float(block[row, column]) for column in columns}
+    for block in map(np.asarray, blocks()):
         numbers = np.broadcast_to(np.arange(start, start + len(block))[:, None], block.shape)
         cosines = block if cosines is None else np.concatenate([cosines, block])
         row_numbers = numbers if row_numbers is None else np.concatenate([row_numbers, numbers])
@@ -93,11 +99,9 @@ def _best(blocks: MakeBlocks, depth: int) -> tuple[dict[int, Scores], dict[int, 
         cosines, row_numbers = np.take_along_axis(cosines, top, 0), np.take_along_axis(row_numbers, top, 0)
         start += len(block)
     if cosines is None or row_numbers is None:
-        return {}, {}
-    columns_of_best = zip(row_numbers.T.tolist(), cosines.T.tolist(), strict=True)
-    return best_columns, {
-        column: dict(zip(rows, values, strict=True)) for column, (rows, values) in enumerate(columns_of_best)
-    }
+        return {}
+    columns = zip(row_numbers.T.tolist(), cosines.T.tolist(), strict=True)
+    return {column: dict(zip(rows, values, strict=True)) for column, (rows, values) in enumerate(columns)}
 
 
 def _top(values: FloatArray, depth: int) -> NDArray[np.intp]:

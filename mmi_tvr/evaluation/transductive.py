@@ -17,45 +17,45 @@ DUAL_SCALE = 100.0  # on cosines: where CLIP's learned temperature ends (decisio
 BANK_SCALE = 20.0  # the inverse temperature of the paper
 
 
-def dual_softmax(blocks: MakeBlocks) -> DirectionBlocks:
+def dual_softmax(blocks: DirectionBlocks) -> DirectionBlocks:
     """Return s * softmax of s over the other side (Cheng et al., "CAMoE", 2021).
 
     That is over all queries for text-to-video, and over all videos for video-to-text.
     """
-    column_sums = _log_sums(blocks, DUAL_SCALE)
+    column_sums = _log_sums(blocks.t2v, DUAL_SCALE)
 
     def t2v() -> Iterator[FloatArray]:
-        for block in _in_float64(blocks):
+        for block in _in_float64(blocks.t2v):
             yield block * np.exp(DUAL_SCALE * block - column_sums)
 
     def v2t() -> Iterator[FloatArray]:
-        for block in _in_float64(blocks):
+        for block in _in_float64(blocks.v2t):
             yield block * np.exp(DUAL_SCALE * block - _row_log_sums(block, DUAL_SCALE))
 
     return DirectionBlocks(t2v, v2t)
 
 
-def query_bank(blocks: MakeBlocks) -> DirectionBlocks:
+def query_bank(blocks: DirectionBlocks) -> DirectionBlocks:
     """Return the inverted softmax over a bank of queries.
 
     Source: Bogolin et al., "Cross Modal Retrieval with Querybank Normalisation", CVPR 2022. The bank is the test set's
     own other side, so every query's first hit is in the bank's activation set, and the dynamic form of the paper is the
     plain one.
     """
-    column_sums = _log_sums(blocks, BANK_SCALE)
+    column_sums = _log_sums(blocks.t2v, BANK_SCALE)
 
     def t2v() -> Iterator[FloatArray]:
-        for block in _in_float64(blocks):
+        for block in _in_float64(blocks.t2v):
             yield BANK_SCALE * block - column_sums
 
     def v2t() -> Iterator[FloatArray]:
-        for block in _in_float64(blocks):
+        for block in _in_float64(blocks.v2t):
             yield BANK_SCALE * block - _row_log_sums(block, BANK_SCALE)
 
     return DirectionBlocks(t2v, v2t)
 
 
-METHODS: Mapping[str, Callable[[MakeBlocks], DirectionBlocks]] = {
+METHODS: Mapping[str, Callable[[DirectionBlocks], DirectionBlocks]] = {
     "dual-softmax": dual_softmax,
     "query-bank": query_bank,
 }

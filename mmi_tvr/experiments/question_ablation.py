@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import AnswerError, UsageError
 from ..evaluation.evaluate import evaluate
-from ..evaluation.metrics import DirectionBlocks, MakeBlocks
+from ..evaluation.metrics import DirectionBlocks
 from ..evaluation.report import Report
 from ..evaluation.rerank import reranked
 from ..protocols import Answerer, Judge, Model
@@ -212,7 +212,7 @@ def _report(shared: SharedInputs, case: Case, progress: Progress) -> Report:
     if case.lambda_s is not None:
         options = options.model_copy(update={"lambda_s": case.lambda_s})
 
-    def rerank(blocks: MakeBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
+    def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
         texts, videos = dataset.describe(describer, captions, shared.views, progress.begin, progress.advance)
         if not case.texts:
             texts = [_caption_skeleton(caption) for caption in captions]
