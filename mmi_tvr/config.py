@@ -35,6 +35,12 @@ class Section(plugins.BaseOptions):
 RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
 
 
+class SearchSection(plugins.BaseOptions):
+    """How queries are read."""
+
+    literal: bool = Field(False, description="read a sentence as it stands: what it excludes is looked for, too")
+
+
 class CommonSettings(plugins.BaseOptions):
     """The sections that a library and a training run share. Field names are the YAML keys."""
 
@@ -82,6 +88,7 @@ class Settings(CommonSettings):
     """Everything that a library can be told. A training run's file is read, too: its own two sections are passed over
     here, and are typed in `train.settings.RunSettings`."""
 
+    search: SearchSection = Field(SearchSection(), description="how the queries of a search are read")
     data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
     train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
 

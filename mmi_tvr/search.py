@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 from .protocols import Index, Model, RelevanceCalibration, Reranker
-from .queries import characters_read, checked_query, checked_relevance, checked_top
-from .scoring import relevance
+from .queries import PreparedQuery, characters_read, checked_relevance, checked_top, prepare, query_vectors
+from .scoring import exclusion, relevance
 from .scoring.blocks import block_scores, similarities
 from .scoring.candidates import CandidateSearch
 from .scoring.joint import permutation
@@ -41,6 +41,7 @@ from .utils.stage_clock import StageClock
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
+_DEEPER = 4  # times as many for a query that excludes something: the best of them may be what it excludes
 _FEW = 1_000  # candidates; where more are to be fetched, it is worth counting how many there are
 _QUERIES, _CELLS = 256, 1 << 22  # that are searched together, and candidates of all of them together
 
@@ -73,6 +74,9 @@ class SearchResult(Sequence[Hit]):
     `closest` is the best video of all where none was good enough to be a hit. `characters_read` says how much of the
     query, from its start, was read, where it was longer than the model reads; else it is None. `candidates` is the
     number of videos that were scored; with `exact`, no other video of the collection scores as high as the best.
+
+    `without` is what the query excludes, and `expanded` are other wordings that it was searched by, besides its own;
+    `expansion_problem` says why there are fewer of them than there should be.
     """
 
     hits: tuple[Hit, ...]
@@ -85,6 +89,9 @@ class SearchResult(Sequence[Hit]):
     usage: Usage = field(default_factory=Usage)  # what re-ranking spent on language models
     candidates: int = 0
     exact: bool = False
+    without: tuple[str, ...] = ()
+    expanded: tuple[str, ...] = ()
+    expansion_problem: str | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -110,7 +117,7 @@ class Searcher:
 
     def search(
         self,
-        query: str | Query,
+        query: str | Query | PreparedQuery,
         top: int = 5,
         min_relevance: float | None = None,
         videos: frozenset[int] | None = None,
@@ -122,7 +129,8 @@ class Searcher:
         Equal scores are ordered by video number.
 
         Args:
-            query: What to look for.
+            query: What to look for. What a sentence excludes counts against a video (`queries.negation`), unless it was
+                prepared otherwise.
             top: How many videos at most.
             min_relevance: Each hit has at least this relevance (0..1). None: the best hit has the relevance from which
                 the model's hits are to be believed (`Scoring.min_relevance`), or nothing is returned; re-ranking does
@@ -130,7 +138,8 @@ class Searcher:
             videos: The numbers of the videos to search among; None for all.
             reranker: Reorders the best of them.
             exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
-                may mean to score more of it. The index is searched exactly, also where it has a graph.
+                may mean to score more of it. The index is searched exactly, also where it has a graph. A query that
+                excludes something is not certified.
 
         Raises:
             UsageError: For an empty query, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that
@@ -140,7 +149,7 @@ class Searcher:
 
     def search_all(
         self,
-        queries: Sequence[str | Query],
+        queries: Sequence[str | Query | PreparedQuery],
         top: int = 5,
         min_relevance: float | None = None,
         videos: frozenset[int] | None = None,
@@ -151,7 +160,7 @@ class Searcher:
 
         The seconds of what is done for several queries at once are shared out evenly among them.
         """
-        checked = [checked_query(query) for query in queries]
+        checked = [prepare(query) for query in queries]
         top, min_relevance = checked_top(top), checked_relevance(min_relevance)
         if "text" not in self.model.reads:
             raise UsageError(
@@ -161,7 +170,7 @@ class Searcher:
             return []
         clock = StageClock()
         with clock.stage("embed"):
-            vectors = np.asarray(self.model.embed_queries(checked), dtype=np.float32)  # (N, D)
+            vectors, excluded = query_vectors(self.model, checked)  # (N, D), and for each query (X, D)
         embedding = clock.share(len(checked))
         limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top)
         if limit > _FEW:
@@ -181,20 +190,24 @@ class Searcher:
                     ]
                 else:
                     candidates = search.nearest(vectors[block], limit)
+                for row in (row for row, query in enumerate(checked[block]) if query.excluded):
+                    [candidates[row]] = search.nearest(vectors[block][[row]], _DEEPER * limit)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
             searching = clock.share(len(candidates))
-            for query, vector, nearest in zip(checked[block], vectors[block], candidates, strict=True):
+            for query, vector, unwanted, nearest in zip(
+                checked[block], vectors[block], excluded[block], candidates, strict=True
+            ):
                 clock = embedding + searching
                 with clock.stage("score"):
-                    ranking = self._score(vector, {n: entries[n] for n in nearest.numbers if n in entries})
+                    ranking = self._score(vector, unwanted, {n: entries[n] for n in nearest.numbers if n in entries})
                 result = self._result(query, vector, ranking, top, min_relevance, reranker, clock)
                 scored = max(nearest.scored, len(ranking.numbers))
-                results.append(replace(result, candidates=scored, exact=exact))
+                results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
         return results
 
     def _result(
         self,
-        query: Query,
+        query: PreparedQuery,
         vector: FloatArray,
         ranking: _Ranking,
         top: int,
@@ -203,12 +216,12 @@ class Searcher:
         clock: StageClock,
     ) -> SearchResult:
         """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
-        best_score = ranking.scores[:1]  # empty where there are no candidates
+        best_score = np.sort(ranking.model_scores)[-1:]  # empty where there are no candidates
         usage = Usage()
         if reranker is not None and len(ranking.numbers):
             with clock.stage("rerank"), spending() as budget:
                 best = ranking.first(reranker.depth)
-                ranking = ranking.reordered(reranker.rerank(query, best.numbers, best.scores))
+                ranking = ranking.reordered(reranker.rerank(query.positive, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
             usage = budget.usage
         shown = ranking.first(top)
@@ -222,38 +235,51 @@ class Searcher:
         else:
             hits = tuple(candidates) if believed else ()
         closest = candidates[0] if candidates and not hits else None
-        read = characters_read(self.model, query)
         return SearchResult(
-            hits, query, self.model.name, clock.seconds(), closest=closest, characters_read=read, usage=usage
+            hits,
+            query.query,
+            self.model.name,
+            clock.seconds(),
+            closest=closest,
+            characters_read=characters_read(self.model, query.query),
+            without=query.excluded,
+            expanded=query.expanded,
+            expansion_problem=query.expansion_problem,
+            usage=usage,
         )
 
     def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many key images each of these videos has; those that may not be shown are left out."""
         return {number: len(entry.segments) for number, entry in self.lookup(numbers).items()}
 
-    def _score(self, query: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
-        """Return the candidates with exact scores of a query (D,) from their stored vectors, best first."""
+    def _score(self, query: FloatArray, excluded: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
+        """Return the candidates with exact scores of a query (D,) from their stored vectors, best first; `excluded`
+        (X, D) is what it excludes."""
         numbers = sorted(entries)
         if not numbers:
             return _Ranking(np.empty(0, np.int64), np.empty(0, np.float32), [], [])
         ids = np.concatenate([row_ids(number, len(entries[number].segments)) for number in numbers])
         gallery = Gallery.from_index(self.index, ids)
         scores = gallery.score(query[None], self.model.scoring)[0]
+        changes = {}
+        if len(excluded):
+            changes["excluded"] = -exclusion.penalties(gallery.score(excluded, self.model.scoring))
         vectors = []
         for row, number in enumerate(numbers):
             moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
             vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
         paths = [entries[number].paths for number in numbers]
-        return _Ranking(np.array(numbers, dtype=np.int64), scores, paths, vectors).by_score()
+        return _Ranking(np.array(numbers, dtype=np.int64), scores, paths, vectors, changes).by_score()
 
     def _hits(self, ranking: _Ranking, query: FloatArray, spans: Sequence[Span]) -> list[Hit]:
         """Return one hit a video: its best moment, which is at these spans."""
         if not len(ranking.numbers):
             return []
-        relevances = self.calibration.relevance(ranking.scores)
+        relevances = self.calibration.relevance(ranking.model_scores)
         hits = []
         for row, vectors in enumerate(ranking.vectors):
             parts = self._parts_of_score(vectors, query)
+            parts |= {name: float(change[row]) for name, change in ranking.changes.items()}
             explanation = ranking.explanations.get(int(ranking.numbers[row]))
             if explanation is not None:
                 parts |= _parts(explanation)
@@ -285,13 +311,20 @@ class Searcher:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Candidates side by side: numbers and scores (n,), paths, vectors; after a re-ranking explanations, by number."""
+    """Candidates side by side: numbers (n,), scores of the model (n,), paths, vectors; by name, what else changes each
+    score (n,); after a re-ranking explanations, by number."""
 
     numbers: IdArray
-    scores: FloatArray
+    model_scores: FloatArray
     paths: Sequence[tuple[Path, ...]]
     vectors: Sequence[Embeddings]
+    changes: Mapping[str, FloatArray] = field(default_factory=dict)
     explanations: Mapping[int, Explanation] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> FloatArray:
+        """The scores that candidates are ordered by."""
+        return sum(self.changes.values(), start=self.model_scores)
 
     def by_score(self) -> _Ranking:
         """Return the candidates ordered by their scores; ties go to the smaller number."""
@@ -313,7 +346,8 @@ class _Ranking:
         return replace(
             self,
             numbers=self.numbers[order],
-            scores=self.scores[order],
+            model_scores=self.model_scores[order],
+            changes={name: change[order] for name, change in self.changes.items()},
             paths=[self.paths[row] for row in order],
             vectors=[self.vectors[row] for row in order],
         )

@@ -73,6 +73,10 @@ def search(
         ),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="show these answers (re-ranks)")] = False,
+    literal: Annotated[
+        bool | None,
+        typer.Option("--literal/--no-literal", help="look for all that TEXT names, also what it excludes; default: no"),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -95,10 +99,12 @@ def search(
         say_unread_pools(library)
     try:
         with Library(library, settings=config.load(settings, set_ or ())) as opened:
-            result = opened.search(query, top=top, min_relevance=min_relevance, rerank=True if explain else rerank)
+            result = opened.search(query, top, min_relevance, rerank=explain or rerank, literal=literal)
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
     say_read(result)
+    if result.without:
+        say(escape(f"without: {', '.join(map(printable, result.without))} (--literal looks for it, too)"))
     _say_coverage(result.coverage, library)
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
@@ -155,6 +161,7 @@ def _search_document(result: SearchResult) -> dict[str, object]:
     return {
         "query": result.query.text,
         "characters_read": result.characters_read,
+        "without": list(result.without),
         "model": result.model,
         "hits": [_hit_document(hit) for hit in result],
         "closest": _hit_document(result.closest) if result.closest else None,

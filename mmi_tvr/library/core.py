@@ -176,7 +176,13 @@ class Library:
 
     @overload
     def search(  # type: ignore[overload-overlap]  # a str is a sequence of str, too: the first one holds
-        self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
+        self,
+        query: str | Query,
+        top: int = 5,
+        min_relevance: float | None = None,
+        rerank: bool | None = None,
+        *,
+        literal: bool | None = None,
     ) -> SearchResult: ...
 
     @overload
@@ -186,6 +192,8 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
+        *,
+        literal: bool | None = None,
     ) -> list[SearchResult]: ...
 
     def search(
@@ -194,6 +202,8 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
+        *,
+        literal: bool | None = None,
     ) -> SearchResult | list[SearchResult]:
         """Return the best moments of the best videos, best first.
 
@@ -203,6 +213,8 @@ class Library:
             min_relevance: the least relevance of a hit, 0..1; None: the model's own (see `Searcher.search`).
             rerank: whether the best are put in the order of their joint scores, and explained; None: if the library's
                 settings say how.
+            literal: whether a sentence is read as it stands, so that what it excludes ("a beach without people") is
+                looked for, too; None: as the settings say, which is no.
 
         Returns:
             The result; for a list, the results in its order.
@@ -212,8 +224,12 @@ class Library:
             LibraryBusy: other processes replaced what the search read, at every attempt.
         """
         queries = _checked_queries(query)
-        rerank = None if rerank is None else checked_flag(rerank, "rerank")
-        options = SearchOptions(checked_top(top), checked_relevance(min_relevance), rerank)
+        options = SearchOptions(
+            checked_top(top),
+            checked_relevance(min_relevance),
+            rerank=None if rerank is None else checked_flag(rerank, "rerank"),
+            literal=None if literal is None else checked_flag(literal, "literal"),
+        )
         results = []
         for first in range(0, len(queries), _QUERIES_TOGETHER):
             with self._models.turn:
@@ -222,7 +238,13 @@ class Library:
 
     @overload
     async def asearch(  # type: ignore[overload-overlap]  # as above
-        self, query: str | Query, top: int = 5, min_relevance: float | None = None, rerank: bool | None = None
+        self,
+        query: str | Query,
+        top: int = 5,
+        min_relevance: float | None = None,
+        rerank: bool | None = None,
+        *,
+        literal: bool | None = None,
     ) -> SearchResult: ...
 
     @overload
@@ -232,6 +254,8 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
+        *,
+        literal: bool | None = None,
     ) -> list[SearchResult]: ...
 
     async def asearch(
@@ -240,9 +264,11 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
+        *,
+        literal: bool | None = None,
     ) -> SearchResult | list[SearchResult]:
         """Search as `search` does, in a thread of this object's own, so that the event loop goes on."""
-        work = partial(self.search, query, top, min_relevance, rerank)
+        work = partial(self.search, query, top, min_relevance, rerank, literal=literal)
         with self._worker_lock:
             if self._worker is None:
                 self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")

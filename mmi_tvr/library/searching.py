@@ -16,6 +16,7 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError
 from ..protocols import Model, Reranker
+from ..queries import prepare
 from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
@@ -42,6 +43,7 @@ class SearchOptions:
     top: int
     min_relevance: float | None
     rerank: bool | None
+    literal: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,9 @@ class LibraryReader:
             model = catalogue.meta("model") or ""
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
-        results = searcher.search_all(queries, options.top, options.min_relevance, reranker=reranker)
+        literal = self.settings.search.literal if options.literal is None else options.literal
+        prepared = [prepare(query, literal) for query in queries]
+        results = searcher.search_all(prepared, options.top, options.min_relevance, reranker=reranker)
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
         return [_existing_first(replace(result, coverage=coverage)) for result in results]

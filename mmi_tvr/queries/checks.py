@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import UsageError
-from .protocols import Model, TextLimitedModel
-from .types import Query
-from .utils.reading import MAX_CHARACTERS
+from ..errors import UsageError
+from ..protocols import Model, TextLimitedModel
+from ..types import Query
+from ..utils.reading import MAX_CHARACTERS
 
 
 def checked_query(query: str | Query) -> Query:

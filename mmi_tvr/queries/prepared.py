@@ -1,0 +1,74 @@
+"""A query as a search reads it: what is looked for, in one or more wordings, and what is not to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import numpy as np
+
+from ..protocols import Model
+from ..types import FloatArray, Query
+from .checks import checked_query
+from .negation import split
+
+_SHARE = 0.5  # of the query itself in the vector of several wordings
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """`query` as it was handed over; `positive` is what is looked for: `query` itself where it excludes nothing.
+
+    `expanded` are other wordings of `positive` (`skeletons.expansion`); `expansion_problem` says why there are none, or
+    fewer than there should be.
+    """
+
+    query: Query
+    positive: Query
+    excluded: tuple[str, ...] = ()
+    expanded: tuple[str, ...] = ()
+    expansion_problem: str | None = None
+
+
+def prepare(query: str | Query | PreparedQuery, literal: bool = False) -> PreparedQuery:
+    """Return a query with its parts; with `literal`, it is read as it stands. Raises as `checked_query`."""
+    if isinstance(query, PreparedQuery):
+        return query
+    checked = checked_query(query)
+    parts = split(checked.text) if not literal else None
+    if parts is None or not parts.excluded:
+        return PreparedQuery(checked, checked)
+    return PreparedQuery(checked, replace(checked, text=parts.positive), parts.excluded)
+
+
+def query_vectors(model: Model, queries: Sequence[PreparedQuery]) -> tuple[FloatArray, list[FloatArray]]:
+    """Return the vectors (N, D) of what N queries look for, and for each query those (X, D) of what it excludes.
+
+    The vector of several wordings is SHARE * query + (1 - SHARE) * their mean, as long as the query's. What nobody
+    expanded and nothing excludes is embedded as if there were no such thing.
+    """
+    vectors = np.asarray(model.embed_queries([query.positive for query in queries]), dtype=np.float32)  # (N, D)
+    further = [text for query in queries for text in (*query.expanded, *query.excluded)]
+    if not further:
+        return vectors, [vectors[:0]] * len(queries)
+    embedded = np.asarray(model.embed_queries([Query(text) for text in further]), dtype=np.float32)
+    counts = [len(query.expanded) + len(query.excluded) for query in queries]
+    ends = list(accumulate(counts))
+    excluded = []
+    vectors = vectors.copy()
+    for row, (query, end, count) in enumerate(zip(queries, ends, counts, strict=True)):
+        rows = embedded[end - count : end]
+        wordings = rows[: len(query.expanded)]
+        if len(wordings):
+            vectors[row] = averaged(vectors[row], wordings)
+        excluded.append(rows[len(wordings) :])
+    return vectors, excluded
+
+
+def averaged(vector: FloatArray, wordings: FloatArray, share: float = _SHARE) -> FloatArray:
+    """Return a query's vector (D,) turned towards other wordings of it (W, D), of the length that it had; `share` is
+    that of the query itself."""
+    mean: FloatArray = share * vector + (1 - share) * wordings.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return mean * (float(np.linalg.norm(vector)) / length) if length > 0 else vector
