@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ..chat.client import ServerClient, ServerOptions
 from ..chat.content import TOKEN_CHARACTERS, data_url, quote
+from ..chat.refusals import advice
 from ..chat.replies import completion
 from ..errors import AnswerError
 from ..protocols import Model
@@ -90,11 +91,12 @@ class OpenaiAnswerer:
         limit = self.options.prompt_template.max_tokens
         body = {"model": self._model, "messages": [message], "temperature": 0, "max_tokens": limit}
         try:
-            reply = server.request("POST", "/chat/completions", body)
+            reply = server.chat(body)
         except AnswerError as error:
             return error
         if reply.status_code != 200:
-            return AnswerError(f"the server says {reply.status_code}: {server.message(reply)}")
+            message = server.message(reply)
+            return AnswerError(f"the server says {reply.status_code}: {message}{advice(message)}")
         try:
             return completion(reply.json(), limit)
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):  # the last: nested without end

@@ -33,12 +33,16 @@ from ..utils import budget as budgets
 from ..utils.environment import API_KEY
 from ..utils.installation import require
 from .content import TOKEN_CHARACTERS
+from .refusals import advice
 
 _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
 _MESSAGE_LENGTH = 200  # characters of a server's own message that are shown,
 _LOOKED_AT = 10_000  # and that are looked at
 _PICTURE_TOKENS = 576  # of a picture, where a server does not count them (LLaVA-1.5's)
+_SPENT = "insufficient_quota"  # OpenAI's word for an account without money, which comes as "too many requests"
+# A field, what a message says that refuses it (OpenAI's models that think), and its other name, where it has one.
+_DIALECTS = (("max_tokens", "max_completion_tokens", "max_completion_tokens"), ("temperature", "temperature", None))
 _DATA_URL = re.compile(r'data:image/[^"]*')
 
 
@@ -125,7 +129,7 @@ class ServerClient:
                 self._unreachable.clear()
                 if body is not None and reply.status_code == 200:
                     self._budget.add(tokens=tokens_of(body, reply))
-                if attempt >= attempts or not (reply.status_code in _RETRIED or reply.status_code >= 500):
+                if attempt >= attempts or not self._may_pass(reply):
                     return reply
                 requested_pause = retry_after(reply.headers.get("retry-after"))
             except TimeoutError as error:
@@ -137,6 +141,25 @@ class ServerClient:
             # Random, so that those who were turned away together do not come back together.
             pause = self.options.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
             self._pause(min(_MAX_PAUSE, max(pause, requested_pause)))
+
+    def chat(self, body: Mapping[str, Any]) -> Any:
+        """Return the reply to a chat completion, as `request` does.
+
+        A server that takes some field under another name, or not at all, and says so, gets the request as it likes it.
+        """
+        for _ in range(len(_DIALECTS)):
+            reply = self.request("POST", "/chat/completions", body)
+            other = _as_liked(body, self.message(reply)) if reply.status_code == 400 else None
+            if other is None:
+                return reply
+            body = other
+        return self.request("POST", "/chat/completions", body)
+
+    def _may_pass(self, reply: Any) -> bool:
+        """Return whether a later attempt may have another reply."""
+        if reply.status_code >= 500:
+            return not advice(self.message(reply))  # what it cannot do now it cannot do later
+        return reply.status_code in _RETRIED and _SPENT not in reply.text
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, until the client is closed or the budget's seconds are over at most."""
@@ -201,6 +224,15 @@ class ServerClient:
         """Return a text as one short line, without the key, should the server repeat it."""
         line = " ".join(text.split())
         return (line.replace(self._key, "***") if self._key else line)[:_MESSAGE_LENGTH]
+
+
+def _as_liked(body: Mapping[str, Any], message: str) -> dict[str, Any] | None:
+    """Return a request without the field that a server's message refuses; None where it refuses none."""
+    for field, sign, other_name in _DIALECTS:
+        if field in body and sign in message.lower() and "support" in message.lower():
+            rest = {name: value for name, value in body.items() if name != field}
+            return rest | ({other_name: body[field]} if other_name else {})
+    return None
 
 
 def tokens_of(body: Mapping[str, Any], reply: Any) -> int:

@@ -8,27 +8,52 @@ from typing import Any
 
 from ..errors import AnswerError
 from ..types import clean_text
+from .refusals import is_refusal
 
 _TAGS = "(?:think|thinking|thought|reasoning)"  # of DeepSeek, Qwen and those that follow them; Kimi's are of its own
 _THINKING_BEGINS = re.compile(rf"<{_TAGS}>|◁think▷", re.IGNORECASE)
 _THINKING_ENDS = re.compile(rf"</{_TAGS}>|◁/think▷", re.IGNORECASE)
 _REFUSAL_LENGTH = 200  # characters of it that are shown
 _TEXT_PARTS = ("text", "output_text")  # of a reply; others hold thinking, or pictures
+_LABEL = re.compile(r"^\W{0,3}(?:answer|答案|回答)\W{0,3}[:：]\W{0,3}", re.IGNORECASE)
+_PAIRS = frozenset(zip("\"'“‘«「*_`", "\"'”’»」*_`", strict=True))  # what stands around an answer
+_FULL_STOPS = (".", "。", "．")
+_SENTENCE_ENDS = re.compile(r"[.!?]\s|[。！？]")
 
 
 def as_answer(reply: str) -> str | AnswerError:
     """Return a reply as an answer: one clean line, without what the model thought before it, and never an empty one.
 
-    Decision: an answer begins behind the last end of thinking; where thinking begins and does not end, there is none.
+    Decisions: an answer begins behind the last end of thinking; where thinking begins and does not end, there is none.
+    Labels, quotation marks, emphasis and a full stop around it are no part of it. A refusal is no answer.
 
     >>> as_answer("<think>\\nIt may be blue.\\n</think>\\n a red circle\\n"), as_answer(" ")
     ('a red circle', AnswerError('the model said nothing'))
+    >>> as_answer("**Answer:** Yes."), as_answer("是。"), as_answer("I'm sorry, I can't see images.")
+    ('Yes', '是', AnswerError("the model refuses: I'm sorry, I can't see images."))
     """
     ends = [match.end() for match in _THINKING_ENDS.finditer(reply)]
     answer = reply[ends[-1] :] if ends else reply
     if _THINKING_BEGINS.search(answer):
         return AnswerError("the model was still thinking when its reply ended: give it more tokens (max_tokens)")
-    return " ".join(clean_text(answer).split()) or AnswerError("the model said nothing")
+    answer = " ".join(clean_text(answer).split())
+    if is_refusal(answer):
+        return _refused(answer)
+    return _bare(answer) or AnswerError("the model said nothing")
+
+
+def _bare(answer: str) -> str:
+    """Return an answer without its label, what surrounds it, and the full stop of an only sentence."""
+    bare = _LABEL.sub("", answer).strip()
+    while len(bare) > 1 and (bare[0], bare[-1]) in _PAIRS:
+        bare = bare[1:-1].strip()
+    if bare[-1:] in _FULL_STOPS and not _SENTENCE_ENDS.search(bare[:-1]) and not bare.endswith(".."):
+        bare = bare[:-1].rstrip()
+    return bare
+
+
+def _refused(text: str) -> AnswerError:
+    return AnswerError(f"the model refuses: {shorten(text, _REFUSAL_LENGTH)}")
 
 
 def completion(document: Any, limit: int) -> str | AnswerError:
@@ -53,7 +78,6 @@ def completion(document: Any, limit: int) -> str | AnswerError:
         text = "".join(part["text"] for part in text if part.get("type") in _TEXT_PARTS)
     if isinstance(text, str):
         return as_answer(text)
-    refusal = message.get("refusal")
-    if refusal:
-        return AnswerError(f"the model refuses: {shorten(clean_text(str(refusal)), _REFUSAL_LENGTH)}")
+    if refusal := message.get("refusal"):
+        return _refused(clean_text(str(refusal)))
     return AnswerError("the server's reply holds no text")
