@@ -326,12 +326,13 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
 
 @pytest.mark.parametrize("server_model", [{}, {"model": "llava"}])
 def test_a_server_that_is_away_costs_the_joint_scores(
-    tmp_path: Path, videos: Path, model: Any, server_model: dict[str, str]
+    tmp_path: Path, videos: Path, server_model: dict[str, str]
 ) -> None:
     with ChatServer() as gone:
         pass
     away = {"name": "openai", "base_url": gone.url, **server_model}
-    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT], **away)) as library:
+    rerank = {"answerer": away, "judge": {"name": "fake"}, **pools(tmp_path, [WHAT], [WHAT])}
+    with opened(tmp_path, FakeModel(), config.from_values({"rerank": rerank, "device": "cpu"})) as library:
         library.index(videos)
         started = time.monotonic()
         results = library.search("a red circle", min_relevance=0)

@@ -84,7 +84,8 @@ class OpenaiAnswerer:
             with ServerClient(self.options) as server:
                 model = server.served_model()
         template = self.options.prompt_template.model_dump()
-        return digest(self.name, self.options.base_url, model, self.options.pictures, template)
+        extra = [self.options.extra] if self.options.extra else []  # without one, as ever
+        return digest(self.name, self.options.base_url, model, self.options.pictures, template, *extra)
 
     def _answer(self, server: ServerClient, request: AnswerRequest) -> str | AnswerError:
         message = {"role": "user", "content": content(request, self.options)}
@@ -95,8 +96,8 @@ class OpenaiAnswerer:
         except AnswerError as error:
             return error
         if reply.status_code != 200:
-            message = server.message(reply)
-            return AnswerError(f"the server says {reply.status_code}: {message}{advice(message)}")
+            reason = server.message(reply)
+            return AnswerError(f"the server says {reply.status_code}: {reason}{advice(reason)}")
         try:
             return completion(reply.json(), limit)
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):  # the last: nested without end

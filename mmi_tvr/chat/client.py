@@ -39,7 +39,7 @@ _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succe
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
 _MESSAGE_LENGTH = 200  # characters of a server's own message that are shown,
 _LOOKED_AT = 10_000  # and that are looked at
-_PICTURE_TOKENS = 576  # of a picture, where a server does not count them (LLaVA-1.5's)
+PICTURE_TOKENS = 576  # of a picture, where a server does not count them (LLaVA-1.5's)
 _SPENT = "insufficient_quota"  # OpenAI's word for an account without money, which comes as "too many requests"
 # A field, what a message says that refuses it (OpenAI's models that think), and its other name, where it has one.
 _DIALECTS = (("max_tokens", "max_completion_tokens", "max_completion_tokens"), ("temperature", "temperature", None))
@@ -56,6 +56,9 @@ class ServerOptions(BaseOptions):
     timeout: float = Field(60.0, gt=0, description="seconds without a reply before an attempt is given up")
     retries: int = Field(4, ge=0, description="further attempts where the server is busy, ill or away")
     backoff: float = Field(0.5, gt=0, description="seconds before the second attempt; doubled for each further one")
+    extra: dict[str, Any] = Field(
+        {}, description="further fields of a request, for example {chat_template_kwargs: {enable_thinking: false}}"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -71,8 +74,8 @@ class ServerOptions(BaseOptions):
 class ServerClient:
     """Open connections to a server; safe to use from several threads, within a `with` block.
 
-    A request counts as a call in the budget that holds where the client is made, each of its attempts, and none starts
-    or lasts longer than that allows.
+    A request counts as a call in `budget`, each of its attempts, and none starts or lasts longer than that allows: by
+    default the budget that holds where the client is made.
 
     Raises MissingExtra where the HTTP client is not installed.
 
@@ -85,7 +88,7 @@ class ServerClient:
         self._http = require("httpx2", "server")
         self._anyio = require("anyio", "server")
         self._key = os.environ.get(options.key_variable, "").strip()
-        self._budget = budgets.current()
+        self.budget = budgets.current()
         self._unreachable = threading.Event()
         self._closed = threading.Event()
         self._context = ExitStack()
@@ -101,6 +104,11 @@ class ServerClient:
         self._portal.call(self._client.aclose)
         self._portal.call(self._portal.stop, True)  # what is under way is cancelled
         self._context.close()
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return bool(self._key)
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None, retries: int | None = None) -> Any:
         """Send a request, several times where that may help.
@@ -123,17 +131,17 @@ class ServerClient:
             attempt += 1
             requested_pause = 0.0
             if body is not None:
-                self._budget.begin()
+                self.budget.begin()
             try:
                 reply = self._portal.call(self._send, method, self.options.base_url + path, body)
                 self._unreachable.clear()
                 if body is not None and reply.status_code == 200:
-                    self._budget.add(tokens=tokens_of(body, reply))
+                    self.budget.add(tokens=tokens_of(body, reply))
                 if attempt >= attempts or not self._may_pass(reply):
                     return reply
                 requested_pause = retry_after(reply.headers.get("retry-after"))
             except TimeoutError as error:
-                raise AnswerError(f"the reply was cut off: {self._budget.shortage}") from error
+                raise AnswerError(f"the reply was cut off: {self.budget.shortage}") from error
             except self._http.HTTPError as error:
                 if attempt >= attempts:
                     self._unreachable.set()
@@ -147,6 +155,7 @@ class ServerClient:
 
         A server that takes some field under another name, or not at all, and says so, gets the request as it likes it.
         """
+        body = {**self.options.extra, **body}
         for _ in range(len(_DIALECTS)):
             reply = self.request("POST", "/chat/completions", body)
             other = _as_liked(body, self.message(reply)) if reply.status_code == 400 else None
@@ -163,7 +172,7 @@ class ServerClient:
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, until the client is closed or the budget's seconds are over at most."""
-        self._closed.wait(min(seconds, self._budget.remaining()))
+        self._closed.wait(min(seconds, self.budget.remaining()))
 
     async def _new_client(self) -> Any:
         return self._http.AsyncClient(
@@ -174,7 +183,7 @@ class ServerClient:
 
     async def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> Any:
         """Return the reply to one attempt. Raises TimeoutError where the budget's seconds are over before that."""
-        remaining = self._budget.remaining()
+        remaining = self.budget.remaining()
         with self._anyio.fail_after(None if math.isinf(remaining) else remaining):
             return await self._client.request(method, url, json=body)
 
@@ -195,7 +204,7 @@ class ServerClient:
             raise ServerUnusable(f"{base} refuses the key in ${self.options.key_variable}: {self.message(reply)}")
         if self.options.model:
             return self.options.model  # not every server has a list
-        names = _names(reply)
+        names = list(listed_models(reply) or ())
         if len(names) != 1:
             offer = f"it has {', '.join(names)}" if names else "it does not say which it has"
             raise ServerUnusable(f"{base}: name the model that is to answer (model: NAME); {offer}")
@@ -249,7 +258,7 @@ def tokens_of(body: Mapping[str, Any], reply: Any) -> int:
     except (ValueError, KeyError, TypeError, RecursionError):  # the last: nested without end
         pass
     words, pictures = _DATA_URL.subn("", json.dumps(body))
-    return pictures * _PICTURE_TOKENS + (len(words) + len(reply.content)) // TOKEN_CHARACTERS
+    return pictures * PICTURE_TOKENS + (len(words) + len(reply.content)) // TOKEN_CHARACTERS
 
 
 def retry_after(header: str | None) -> float:
@@ -268,9 +277,9 @@ def retry_after(header: str | None) -> float:
         return 0.0
 
 
-def _names(reply: Any) -> list[str]:
-    """Return the models that a server lists; none where its reply is no list."""
+def listed_models(reply: Any) -> dict[str, Mapping[str, Any]] | None:
+    """Return what a server says of each model that it lists, by name; None where its reply (of httpx2) is no list."""
     try:
-        return [str(model["id"]) for model in reply.json()["data"]]
+        return {str(model["id"]): model for model in reply.json()["data"]}
     except (ValueError, KeyError, TypeError, RecursionError):
-        return []
+        return None

@@ -1,16 +1,24 @@
-"""`doctor`: what works on this machine, and what would make more of it work."""
+"""`doctor`: what works on this machine, or on a server, and what would make more of it work."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from .. import plugins
+from .. import plugins, prompt_templates
+from ..chat.client import ServerOptions
+from ..chat.content import quote
+from ..chat.probes import ClosedQuestions, ServerAbilities, ServerProbe
+from ..errors import UsageError
+from ..utils.environment import API_KEY
 from ..utils.installation import ExtraPackage, extras, install_extra, install_packages
 from ._console import JsonOption, out, print_json
 from .models import usable_models
@@ -22,15 +30,82 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Check the installation: packages, devices, models, and one line of advice where something is missing."""
+def doctor(
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="check a server of language models instead, for example http://localhost:8000/v1"
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="the server's model; default: its only one")] = None,
+    key_variable: Annotated[str, typer.Option(help="environment variable with the server's key")] = API_KEY,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation: packages, devices, models, and one line of advice where something is missing.
+
+    With --server, ask a server short questions whose answers are known, for a minute at most, and say what it is good
+    for, and with which settings.
+    """
+    if server is not None:
+        options = plugins.options(
+            "answerers", "openai", {"base_url": server, "model": model, "key_variable": key_variable}
+        )
+        assert isinstance(options, ServerOptions)
+        _check_server(options, as_json)
+        return
+    if model is not None:
+        raise UsageError("--model names a model of a server: add --server URL")
     checks = list(_checks())
     if as_json:
         print_json({"checks": checks})
         return
     for check in checks:
-        mark = "[green]ok[/]     " if check["ok"] else "[yellow]missing[/]"
-        out.print(f"{mark} {check['name']:<34} {escape(check['detail'])}")
+        _print_check(**check)
+
+
+def closed_questions() -> ClosedQuestions:
+    """Return the judge's question about two skeletons that fit, and about two that do not."""
+    template = prompt_templates.judge()
+    videos = ["a red circle; it moves left", "a blue square; it grows"]
+    fits, fits_not = template.prompts(lambda text, _: quote(text), videos[:1] * 2, videos)
+    return ClosedQuestions(fits, fits_not, template.positive, template.negative)
+
+
+def _print_check(name: str, ok: bool, detail: str, problem: str = "missing") -> None:
+    mark = "[green]ok[/]     " if ok else f"[yellow]{problem:<7}[/]"
+    out.print(f"{mark} {escape(name):<34} {escape(detail)}")
+
+
+def _check_server(options: ServerOptions, as_json: bool) -> None:
+    probe = ServerProbe(options, closed_questions())
+    checks = []
+    for check in probe.checks():
+        checks.append(asdict(check))
+        if not as_json:
+            _print_check(check.name, check.ok, check.detail, "no")
+    abilities = probe.abilities
+    settings = abilities.settings(options)
+    if as_json:
+        good_for = abilities.good_for()
+        document = {"url": options.base_url, "models": abilities.models, "checks": checks}
+        print_json({"server": {**document, "good_for": good_for, "settings": settings}})
+        return
+    _print_use(abilities, settings)
+
+
+def _print_use(abilities: ServerAbilities, settings: dict[str, Any]) -> None:
+    """Print what a server is good for, and the settings to use it with."""
+    good_for = abilities.good_for()
+    uses = [
+        ("answers about texts", good_for["answers_about_texts"]),
+        ("answers about pictures", good_for["answers_about_pictures"]),
+        (f"judging, by {good_for['judge']}", good_for["judge"] is not None),
+        ("writing paraphrases", good_for["expansion"]),
+    ]
+    out.print(f"good for: {', '.join(name for name, good in uses if good) or 'nothing that is needed here'}")
+    for name, value in settings.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        out.print(f"  --set {shlex.quote(f'{name}={text}')}", markup=False, soft_wrap=True)
 
 
 def _checks() -> Iterator[dict[str, Any]]:
