@@ -50,6 +50,12 @@ class Behaviour:
     redirect: str = ""
     streams: bool = False
     lists: bool = True
+    tokens: tuple[tuple[str, dict[str, float]], ...] = ()  # of every reply: each with the probabilities of alternatives
+    chat: bool = True  # false: plain completions alone
+    chat_template: bool = True
+    judges_colours: bool = False  # yes where two texts name the same colours; else, no where there is a blue one
+    dies: int = -1  # after so many requests nobody answers any more
+    least_effort: str = "none"  # of thinking, among the words that OpenAI's models know
 
 
 PROFILES: dict[str, Behaviour] = {
@@ -125,7 +131,12 @@ class ModelServer:
             return send(handler, 200, json.dumps({"data": listed}).encode())
         self.bodies.append(body)
         self._ended.wait(does.delay)
-        status, document = Completion(does, body).document()
+        if 0 <= does.dies < len(self.bodies):
+            return handler.connection.close()
+        plain = handler.path.endswith("/v1/completions")
+        if not plain and not does.chat:
+            return send_error(handler, 404, "Not Found")
+        status, document = PlainCompletion(does, body).document() if plain else Completion(does, body).document()
         if does.streams and status == 200:
             delta = {"choices": [{"delta": document["choices"][0]["message"]}]}
             return send(handler, 200, f"data: {json.dumps(delta)}\n\ndata: [DONE]\n\n".encode(), "text/event-stream")
@@ -150,6 +161,11 @@ class Completion:
             if name in body:
                 instead = "Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
                 return error(400, f"Unsupported parameter: {name!r} is not supported with this model. {instead}")
+        if not does.chat_template and "messages" in body:
+            return error(400, "As of transformers v4.44 you must provide a chat template.")
+        efforts = ("none", "minimal", "low", "medium")
+        if "reasoning_effort" in body and body["reasoning_effort"] not in efforts[efforts.index(does.least_effort) :]:
+            return error(400, "Unsupported value: 'reasoning_effort' does not support 'none' with this model.")
         if self.colours and does.blind == "400":
             return error(400, "tiny is not a multimodal model")
         if self.colours and does.blind == "500":
@@ -183,7 +199,7 @@ class Completion:
             choice["finish_reason"] = "length"
             message["content"] = f"<think>{thinking}"[:100] if does.thinks == "tags" else ""
         if body.get("logprobs") and does.logprobs:
-            choice["logprobs"] = {"content": [{"token": reply, "logprob": -0.1, "top_logprobs": alternatives(reply)}]}
+            choice["logprobs"] = {"content": self._tokens(reply)}
         document: dict[str, Any] = {"choices": [choice] * body.get("n", 1)}
         if does.usage:
             used = min(len(words), limit)
@@ -192,6 +208,18 @@ class Completion:
             }  # fmt: skip
         return document
 
+    def _tokens(self, reply: str) -> list[dict[str, Any]]:
+        if not self.does.tokens:
+            return [{**alternatives(reply)[0], "top_logprobs": alternatives(reply)}]
+        return [
+            {
+                "token": token,
+                "logprob": math.log(others.get(token, 0.5)),
+                "top_logprobs": [{"token": other, "logprob": math.log(p)} for other, p in others.items()],
+            }
+            for token, others in self.does.tokens
+        ]
+
     def _reply(self, text: str) -> str:
         """What the model says to the part of the text that it reads."""
         does = self.does
@@ -199,14 +227,14 @@ class Completion:
             return "I'm sorry, but I can't assist with that."
         allowed = self._allowed()
         if allowed:
-            return allowed[0]
+            return allowed["yes or no" in text and not self._agrees(text)]
         if self.colours and does.blind == "refuses":
             return "I'm unable to view images."
         if "secret word" in text:
             secret = re.search(r"secret word is \W?(\w+)", text)
             return secret[1] if secret else "I do not know"
         if "yes or no" in text:
-            return does.no if "blue" in text else does.yes
+            return does.yes if self._agrees(text) else does.no
         if "Count" in text:
             return " ".join(map(str, range(1, 21)))
         if "颜色" in text:
@@ -214,6 +242,14 @@ class Completion:
         if self.colours and not does.blind:
             return self.colours[-1]
         return next((colour for colour in COLOURS if re.search(rf"\b{colour}\b", text)), "blue").capitalize()
+
+    def _agrees(self, text: str) -> bool:
+        if not self.does.judges_colours:
+            return "blue" not in text
+        one, other = (
+            [colour for colour in COLOURS if colour in each.lower()] for each in re.findall('"([^"]*)"', text)
+        )
+        return one == other
 
     def _allowed(self) -> list[str]:
         """The replies that a constraint allows, where the server obeys it."""
@@ -230,6 +266,29 @@ class Completion:
                 return re.findall(r'"(\w+)"', body[name])
             return list(body[name]["choice"] if name == "structured_outputs" else body[name])
         return []
+
+
+class PlainCompletion(Completion):
+    """The same of a prompt, in the form of plain completions: the tokens are columns."""
+
+    def __init__(self, does: Behaviour, body: dict[str, Any]) -> None:
+        super().__init__(does, {**body, "messages": [{"role": "user", "content": body["prompt"]}]})
+        del self.body["messages"]
+
+    def _completion(self, reply: str, prompt_tokens: int) -> dict[str, Any]:
+        document = super()._completion(reply, prompt_tokens)
+        for choice in document["choices"]:
+            choice["text"] = choice.pop("message")["content"]
+            tokens = choice.pop("logprobs", {}).get("content", [])
+            if tokens:
+                choice["logprobs"] = {
+                    "tokens": [token["token"] for token in tokens],
+                    "token_logprobs": [token["logprob"] for token in tokens],
+                    "top_logprobs": [
+                        {other["token"]: other["logprob"] for other in token["top_logprobs"]} for token in tokens
+                    ],
+                }
+        return document
 
 
 def colour_of(url: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 _OTHER_WORDS = {"yes": ("是", "是的", "对", "对的"), "no": ("否", "不", "不是", "不对", "不是的")}
 _SPACES = "Ġ▁ĊĉÂ"  # how vocabularies write white space, where a server hands out their entries as they are
 _ENDS = re.compile(r"^[\W_]+|[\W_]+$")
-_LABEL = re.compile(r"^(?:answer|答案)[\W_]+")
+_LABEL = re.compile(r"^[\W_]*(?:answer|答案)[\W_]+", re.IGNORECASE)
 _MIN_SHARE = 0.05  # of the two answers together, below which a model says something else (decision)
 
 
@@ -30,7 +30,7 @@ class AnswerWords:
 
     def verdict(self, reply: str) -> bool | None:
         """Return whether a reply begins with the positive answer or the negative one; None: with neither."""
-        text = _LABEL.sub("", _plain(reply))
+        text = _plain(reply[label_end(reply) :])
         for word in sorted(self._words, key=len, reverse=True):
             if text == word or (text.startswith(word) and not text[len(word)].isalnum()):
                 return self._words[word]
@@ -76,6 +76,16 @@ class AnswerWords:
         unlisted = min(min(share for _, share in shares), max(0.0, 1 - sum(share for _, share in shares)))
         positive, negative = sums[True] or unlisted, sums[False] or unlisted
         return round(positive / (positive + negative), 12)
+
+
+def label_end(text: str) -> int:
+    """Return where a text begins behind a label: `Answer:`, or the key of a JSON object; 0 where there is none.
+
+    >>> label_end("Answer: yes"), label_end('{"answer": "yes"}'), label_end("yes")
+    (8, 12, 0)
+    """
+    label = _LABEL.match(text)
+    return label.end() if label else 0
 
 
 def is_blank(token: str) -> bool:

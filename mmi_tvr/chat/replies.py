@@ -32,11 +32,9 @@ def as_answer(reply: str) -> str | AnswerError:
     >>> as_answer("**Answer:** Yes."), as_answer("是。"), as_answer("I'm sorry, I can't see images.")
     ('Yes', '是', AnswerError("the model refuses: I'm sorry, I can't see images."))
     """
-    ends = [match.end() for match in _THINKING_ENDS.finditer(reply)]
-    answer = reply[ends[-1] :] if ends else reply
-    if _THINKING_BEGINS.search(answer):
+    if is_still_thinking(reply):
         return AnswerError("the model was still thinking when its reply ended: give it more tokens (max_tokens)")
-    answer = " ".join(clean_text(answer).split())
+    answer = " ".join(clean_text(reply[thinking_end(reply) :]).split())
     if is_refusal(answer):
         return _refused(answer)
     return _bare(answer) or AnswerError("the model said nothing")
@@ -54,6 +52,20 @@ def _bare(answer: str) -> str:
 
 def _refused(text: str) -> AnswerError:
     return AnswerError(f"the model refuses: {shorten(text, _REFUSAL_LENGTH)}")
+
+
+def thinking_end(reply: str) -> int:
+    """Return where the answer begins: behind the last end of thinking; 0 where there is none.
+
+    >>> thinking_end("<think> hm </think>yes"), thinking_end("yes")
+    (19, 0)
+    """
+    return max((match.end() for match in _THINKING_ENDS.finditer(reply)), default=0)
+
+
+def is_still_thinking(reply: str) -> bool:
+    """Return whether a reply begins to think and does not end."""
+    return bool(_THINKING_BEGINS.search(reply, thinking_end(reply)))
 
 
 def completion(document: Any, limit: int) -> str | AnswerError:
