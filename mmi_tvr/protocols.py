@@ -34,6 +34,7 @@ from .types import (
     IdArray,
     Judgement,
     KeyImage,
+    Labels,
     Pixels,
     Query,
     Sample,
@@ -382,6 +383,19 @@ class DescribingDataset(Protocol):
 
     def describes(self, captions_of: int, video: int) -> bool:
         """Return whether the captions of one sample are true of the video of another one, by their numbers."""
+        ...
+
+
+@runtime_checkable
+class LabelledDataset(Protocol):
+    """A data set that knows the entities, actions and relations of its videos and captions, without parsing."""
+
+    def video_labels(self, number: int) -> Labels:
+        """Return what is true of the video of a sample, said or not."""
+        ...
+
+    def caption_labels(self, number: int) -> Sequence[Labels]:
+        """Return what each caption of a sample says, in their order."""
         ...
 
 

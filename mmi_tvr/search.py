@@ -21,6 +21,7 @@ from .queries import PreparedQuery, characters_read, checked_relevance, checked_
 from .scoring import exclusion, relevance
 from .scoring.blocks import block_scores, similarities
 from .scoring.candidates import CandidateSearch
+from .scoring.decision import NOTHING_INDEXED, Decision, decide
 from .scoring.joint import permutation
 from .scoring.moments import locate
 from .scoring.similarity import Gallery
@@ -71,9 +72,10 @@ class Coverage:
 class SearchResult(Sequence[Hit]):
     """The hits, best first, and what else is worth knowing. An empty result is an answer, too.
 
-    `closest` is the best video of all where none was good enough to be a hit. `characters_read` says how much of the
-    query, from its start, was read, where it was longer than the model reads; else it is None. `candidates` is the
-    number of videos that were scored; with `exact`, no other video of the collection scores as high as the best.
+    `decision` says whether something was found, and why; `closest` is the best video of all where none was good enough
+    to be a hit. `characters_read` says how much of the query, from its start, was read, where it was longer than the
+    model reads; else it is None. `candidates` is the number of videos that were scored; with `exact`, no other video of
+    the collection scores as high as the best.
 
     `without` is what the query excludes, and `expanded` are other wordings that it was searched by, besides its own;
     `expansion_problem` says why there are fewer of them than there should be.
@@ -86,12 +88,18 @@ class SearchResult(Sequence[Hit]):
     coverage: Coverage = Coverage()
     closest: Hit | None = None
     characters_read: int | None = None
+    decision: Decision = NOTHING_INDEXED
     usage: Usage = field(default_factory=Usage)  # what re-ranking spent on language models
     candidates: int = 0
     exact: bool = False
     without: tuple[str, ...] = ()
     expanded: tuple[str, ...] = ()
     expansion_problem: str | None = None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the best hit is good enough, by the least relevance that was asked for, else by the model's own."""
+        return self.decision.is_found
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -132,9 +140,9 @@ class Searcher:
             query: What to look for. What a sentence excludes counts against a video (`queries.negation`), unless it was
                 prepared otherwise.
             top: How many videos at most.
-            min_relevance: Each hit has at least this relevance (0..1). None: the best hit has the relevance from which
-                the model's hits are to be believed (`Scoring.min_relevance`), or nothing is returned; re-ranking does
-                not change that (decision): the relevance is that of the search's own score.
+            min_relevance: Each hit has at least this relevance (0..1); 0 returns all. None: the best hit has the
+                relevance from which the model's hits are to be believed (`Scoring.min_relevance`), or nothing is
+                returned; re-ranking does not change that (decision): the relevance is that of the search's own score.
             videos: The numbers of the videos to search among; None for all.
             reranker: Reorders the best of them.
             exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
@@ -216,7 +224,8 @@ class Searcher:
         clock: StageClock,
     ) -> SearchResult:
         """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
-        best_score = np.sort(ranking.model_scores)[-1:]  # empty where there are no candidates
+        best_relevance = float(ranking.relevances.max()) if len(ranking.numbers) else None
+        decision = decide(best_relevance, min_relevance, self.model.name, self.model.scoring.min_relevance)
         usage = Usage()
         if reranker is not None and len(ranking.numbers):
             with clock.stage("rerank"), spending() as budget:
@@ -224,23 +233,20 @@ class Searcher:
                 ranking = ranking.reordered(reranker.rerank(query.positive, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
             usage = budget.usage
-        shown = ranking.first(top)
+        nothing = not decision.is_found and min_relevance != 0
+        shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(top)
         with clock.stage("moments"):
             spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
         with clock.stage("relevance"):
-            candidates = self._hits(shown, vector, spans)
-            believed = bool((self.calibration.relevance(best_score) >= self.model.scoring.min_relevance).any())
-        if min_relevance is not None:
-            hits = tuple(hit for hit in candidates if hit.relevance >= min_relevance)
-        else:
-            hits = tuple(candidates) if believed else ()
-        closest = candidates[0] if candidates and not hits else None
+            candidates = tuple(self._hits(shown, vector, spans))
+        hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
         return SearchResult(
             hits,
             query.query,
             self.model.name,
             clock.seconds(),
             closest=closest,
+            decision=decision,
             characters_read=characters_read(self.model, query.query),
             without=query.excluded,
             expanded=query.expanded,
@@ -257,7 +263,7 @@ class Searcher:
         (X, D) is what it excludes."""
         numbers = sorted(entries)
         if not numbers:
-            return _Ranking(np.empty(0, np.int64), np.empty(0, np.float32), [], [])
+            return _Ranking(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0), [], [])
         ids = np.concatenate([row_ids(number, len(entries[number].segments)) for number in numbers])
         gallery = Gallery.from_index(self.index, ids)
         scores = gallery.score(query[None], self.model.scoring)[0]
@@ -269,13 +275,13 @@ class Searcher:
             moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
             vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
         paths = [entries[number].paths for number in numbers]
-        return _Ranking(np.array(numbers, dtype=np.int64), scores, paths, vectors, changes).by_score()
+        relevances = self.calibration.relevance(scores)
+        return _Ranking(np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes).by_score()
 
     def _hits(self, ranking: _Ranking, query: FloatArray, spans: Sequence[Span]) -> list[Hit]:
         """Return one hit a video: its best moment, which is at these spans."""
         if not len(ranking.numbers):
             return []
-        relevances = self.calibration.relevance(ranking.model_scores)
         hits = []
         for row, vectors in enumerate(ranking.vectors):
             parts = self._parts_of_score(vectors, query)
@@ -291,7 +297,7 @@ class Searcher:
                     end=spans[row].end,
                     time=spans[row].time,
                     score=float(ranking.scores[row]),
-                    relevance=float(relevances[row]),
+                    relevance=float(ranking.relevances[row]),
                     scores=parts,
                     copies=tuple(copies),
                     explanation=explanation,
@@ -311,11 +317,12 @@ class Searcher:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Candidates side by side: numbers (n,), scores of the model (n,), paths, vectors; by name, what else changes each
-    score (n,); after a re-ranking explanations, by number."""
+    """Candidates side by side: numbers (n,), scores of the model and their relevances (n,), paths, vectors; by name,
+    what else changes each score (n,); after a re-ranking explanations, by number."""
 
     numbers: IdArray
     model_scores: FloatArray
+    relevances: FloatArray
     paths: Sequence[tuple[Path, ...]]
     vectors: Sequence[Embeddings]
     changes: Mapping[str, FloatArray] = field(default_factory=dict)
@@ -338,6 +345,10 @@ class _Ranking:
         by_number = dict(zip(self.numbers[:count].tolist(), explanations, strict=True))
         return replace(self, explanations=by_number)._take(order)
 
+    def relevant(self, least: float) -> _Ranking:
+        """Return the candidates of at least this relevance."""
+        return self._take(np.flatnonzero(self.relevances >= least))
+
     def first(self, count: int) -> _Ranking:
         """Return the best `count` candidates."""
         return self._take(np.arange(min(count, len(self.numbers))))
@@ -347,6 +358,7 @@ class _Ranking:
             self,
             numbers=self.numbers[order],
             model_scores=self.model_scores[order],
+            relevances=self.relevances[order],
             changes={name: change[order] for name, change in self.changes.items()},
             paths=[self.paths[row] for row in order],
             vectors=[self.vectors[row] for row in order],

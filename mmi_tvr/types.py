@@ -110,6 +110,24 @@ class Sample:
         object.__setattr__(self, "captions", tuple(map(clean_text, self.captions)))
 
 
+class Triplet(NamedTuple):
+    """Who does what to whom, or stands how to whom: ("dog", "chases", "cat"), ("dog", "on", "grass"). The object is
+    "" where there is none."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a text says, or a video shows, on three levels, each label once."""
+
+    entities: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    relations: tuple[Triplet, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class DescribedMoment:
     """A sentence, and when it happens: from `start` to `end` (seconds of the file) of sample number `sample`.

@@ -100,9 +100,11 @@ def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: p
                 "end": hit.end,
                 "score": pytest.approx(hit.score),
                 "relevance": pytest.approx(hit.relevance),
+                "found": result.is_found,
             }
             for row in ROWS
-            for rank, hit in enumerate(library.search(row["query"], top=3, min_relevance=0), start=1)
+            for result in [library.search(row["query"], top=3, min_relevance=0)]
+            for rank, hit in enumerate(result, start=1)
         ]
     assert len(expected) == 9
     vectors = extracted(tmp_path / "vectors", videos)

@@ -131,7 +131,12 @@ def test_nothing_found_is_an_answer(shell: Shell) -> None:
     answer = shell.json(*words)
     assert answer["hits"] == []
     assert answer["closest"]["relevance"] < 0.999
-    assert shell.json(*words[:-1], "0")["hits"]
+    assert (answer["found"], answer["found_reason"] in text.stdout) == (False, True)
+    assert answer["found_reason"].endswith("and 0.999 is asked for")
+    everything = shell.json(*words[:-1], "0")
+    assert everything["hits"]
+    assert "label_bridge is to be believed from" in everything["found_reason"]
+    assert ("not convincing" in shell(*words[:-1], "0").stderr) == (not everything["found"])
     former = shell(*words[:-2], "--min-score", "0.999")
     assert former.stderr.startswith("--min-score is called --min-relevance now")
     assert former.stdout == shell(*words).stdout

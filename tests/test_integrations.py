@@ -22,9 +22,11 @@ from mmi_tvr.errors import MediaError, MissingExtra, UsageError
 from mmi_tvr.integrations import _documents
 from mmi_tvr.integrations import datasets as exports
 from mmi_tvr.library import Library
-from mmi_tvr.types import Answer, Explanation, Hit, Sample, Video
+from mmi_tvr.scoring.decision import Decision
+from mmi_tvr.search import SearchResult
+from mmi_tvr.types import Answer, Explanation, Hit, Query, Sample, Video
 
-KEYS = {"path", "start", "end", "time", "score", "relevance", "also", "explanation"}
+KEYS = {"path", "start", "end", "time", "score", "relevance", "found", "also", "explanation"}
 NEEDS = {"langchain": "langchain_core", "llamaindex": "llama_index.core"}
 CLASSES = {"langchain": "LangChainVideoRetriever", "llamaindex": "LlamaIndexVideoRetriever"}
 
@@ -155,7 +157,9 @@ def test_an_explanation_is_text_for_a_language_model_and_data_for_a_program() ->
     why = Explanation((Answer("t1", "What?", "circle"),), lines, 0.9, 0.5, 0.57)
     hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, copies=(Path("/films/b.mp4"),), explanation=why)
     assert _documents.page_text(hit) == "a.mp4, 1.0 s to 2.5 s\nWhat moves? a red circle"
-    values = json.loads(json.dumps(_documents.metadata(hit)))
+    result = SearchResult((hit,), Query("circle"), "mmi", {}, decision=Decision(True, "why"))
+    values = json.loads(json.dumps(_documents.metadata(result, hit)))
+    assert values.pop("found") is True
     assert values["also"] == ["/films/b.mp4"]
     assert (values["explanation"]["probability"], values["explanation"]["joint"]) == (0.9, 0.57)
     assert values["explanation"]["video"][0] == {

@@ -155,7 +155,9 @@ def test_vectors_of_another_model_are_refused(catalogue, components):
     present = components(FakeModel())
     present.settle(rebuild=False)
     present.make_index(4).close()
-    with pytest.raises(IndexMismatch, match=r"its vectors were made by fake \(.*\), not fake \(.*\); .*--rebuild"):
+    with pytest.raises(
+        IndexMismatch, match=r"by fake with other weights or settings \(.*\), not the present ones \(.*\); .*--rebuild"
+    ):
         components(FakeModel(head=1)).load()
     with pytest.raises(IndexMismatch):
         components(FakeModel(head=1)).settle(rebuild=False)

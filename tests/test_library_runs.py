@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -23,6 +25,7 @@ from mmi_tvr.library import Library, indexing
 from mmi_tvr.library.lock import writing
 from mmi_tvr.media.video import probe
 from mmi_tvr.report import search_page
+from mmi_tvr.scoring.decision import Decision
 
 CLOSED = OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -201,6 +204,10 @@ def test_a_hit_leads_with_a_file_that_is_there(folder, library, tmp_path):
     page = search_page(result)
     assert '<li class="missing">' in page
     assert "there is no file here now" in page
+    assert "Not convincing" not in page
+    doubted = replace(result, decision=Decision(False, "no < less"))
+    assert "Not convincing: no &lt; less." in search_page(doubted)
+    assert "Nothing found: no &lt; less." in search_page(replace(doubted, hits=()))
     assert library.status().videos == 4  # a search forgets nothing
 
 
@@ -312,15 +319,18 @@ def test_nothing_indexed_is_told_apart_from_nothing_relevant(folder, tmp_path, c
     document = json.loads(answer)
     assert document["seconds"] == {"total": 0.0}
     assert (code, document["hits"], document["coverage"]) == (3, [], {"searched": 0, "pending": 0, "quarantined": 0})
+    assert (document["found"], document["found_reason"]) == (False, "nothing is indexed yet")
     (folder / "text.mp4").write_text("no video")
     command_line(library_commands.index, [folder], library=library)
     code, answer, _ = command_line(search_commands.search, ["red"], library=library, as_json=True, min_relevance=0)
     document = json.loads(answer)
     assert (code, document["coverage"]) == (0, {"searched": 4, "pending": 0, "quarantined": 1})
     assert [document["hits"][0][name] for name in ("missing", "also_missing")] == [False, []]
+    assert document["found"] is True
+    assert re.fullmatch(r"the best hit has a relevance of [01]\.\d\d, and \w+ is to be .*", document["found_reason"])
     code, answer, _ = command_line(search_commands.search, ["red"], library=library, min_relevance=1)
     assert code == 0
-    assert "nothing found" in answer
+    assert re.match(r"nothing found for 'red': the best hit has a relevance of 0\.\d+, and 1\.0+ is asked for", answer)
     (folder / "part0" / "red.mp4").unlink()
     code, answer, _ = command_line(search_commands.search, ["red"], library=library, min_relevance=0)
     assert "red.mp4  (missing)" in answer

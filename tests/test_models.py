@@ -304,7 +304,7 @@ def test_options_that_change_scores_alone_keep_the_fingerprint_of_the_bridge(eve
 def test_the_classifier_reads_the_centre_square_and_the_whole_picture(every: dict[str, Model]) -> None:
     """Wide and tall: the first view sees the middle alone, the second the sides too; and more pictures than a batch."""
     net = every["label_bridge"]._classifier
-    middle = pictures(1, size=(224, 224))[0]
+    middle = pictures(1, size=(efficientnet.SIZE, efficientnet.SIZE))[0]
     for axis in (0, 1):
         sides = [np.full_like(middle, level) for level in (0, 255)]
         long = np.concatenate([sides[0], middle, sides[1]], axis=axis)

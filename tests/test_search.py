@@ -309,3 +309,54 @@ def test_a_reranker_sees_the_best_with_their_scores_and_the_rest_keeps_its_order
     assert [int(hit.path.stem) for hit in reranked] == [*reversed(numbers[:4]), *numbers[4:]]
     assert reranked[0].scores == {**plain[3].scores, "cosine": plain[3].score, "probability": 0.5, "joint": 3.0}
     assert "joint" not in reranked[4].scores
+
+
+@pytest.mark.parametrize(
+    ("least", "model_least", "is_found", "hits", "reason"),
+    [
+        (None, 0.5, True, 3, "the best hit has a relevance of 0.80, and fake is to be believed from 0.50 on"),
+        (None, 0.8, True, 3, "the best hit has a relevance of 0.80, and fake is to be believed from 0.80 on"),
+        (None, 0.8001, False, 0, "the best hit has a relevance of 0.8000, and fake is to be believed from 0.8001 on"),
+        (0, 0.9, False, 3, "the best hit has a relevance of 0.80, and fake is to be believed from 0.90 on"),
+        (0, 0.5, True, 3, "the best hit has a relevance of 0.80, and fake is to be believed from 0.50 on"),
+        (0.7, 0.9, True, 1, "the best hit has a relevance of 0.80, and 0.70 is asked for"),
+        (0.1, 0.9, True, 3, "the best hit has a relevance of 0.80, and 0.10 is asked for"),
+        (0.9, 0.1, False, 0, "the best hit has a relevance of 0.80, and 0.90 is asked for"),
+    ],
+)
+@pytest.mark.parametrize("reranked", [False, True])
+def test_whether_something_was_found_is_said_with_the_reason(
+    recording_index, collection, least, model_least, is_found, hits, reason, reranked
+):
+    class Given:
+        """The relevance of the best three videos, by rank; of all others 0."""
+
+        def relevance(self, scores):
+            ranks = np.argsort(np.argsort(-scores))
+            return np.array([0.8, 0.6, 0.4, *[0.0] * len(scores)])[ranks]
+
+    class LastFirst:
+        depth, seconds = 3, {}
+
+        def rerank(self, query, candidates, cosines):
+            return [Explanation((), (), 0.5, float(cosine), float(place)) for place, cosine in enumerate(cosines)]
+
+    searcher = searcher_of(recording_index, collection, Scoring(min_relevance=model_least))
+    searcher.calibration = Given()
+    result = searcher.search("anything", 3, least, reranker=LastFirst() if reranked else None)
+    assert (result.is_found, result.decision.is_found, result.decision.reason) == (is_found, is_found, reason)
+    assert len(result) == hits
+    assert (result.closest is None) == bool(hits)
+    assert all(hit.relevance >= (least or 0) for hit in result)
+    best_first = [hit.relevance for hit in (result.hits or (result.closest,))]
+    assert best_first == sorted(best_first, reverse=not reranked)
+    if least and is_found:  # what re-ranking puts first does not push a hit that is relevant enough out of the list
+        assert len(searcher.search("anything", 1, least, reranker=LastFirst() if reranked else None)) == 1
+
+
+def test_of_no_video_nothing_is_found(recording_index, collection):
+    searcher = searcher_of(recording_index, collection, Scoring())
+    for least in (None, 0, 0.5):
+        result = searcher.search("anything", min_relevance=least, videos=frozenset())
+        assert (result.hits, result.closest, result.is_found) == ((), None, False)
+        assert result.decision.reason == "there was no video to search among"

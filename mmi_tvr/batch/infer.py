@@ -1,9 +1,11 @@
 """Queries -> ranked hits of a library or of a directory of embeddings, a shard of queries at a time.
 
     hits/SHARD.jsonl or .parquet   one row a hit: query (its id), rank from 1, video (id), path, start, end, score,
-                                   relevance, joint (of a re-ranked hit that has one, else null)
+                                   relevance, joint (of a re-ranked hit that has one, else null), found (of the query,
+                                   as a search has it)
 
-Decisions: every query gets its `top` best, however weak, unless a smallest relevance is asked for. In a TREC run white
+Decisions: every query gets its `top` best, however weak, unless a smallest relevance is asked for; `found` says whether
+the best of them is to be believed. In a TREC run white
 space and % in ids are percent-encoded; the score of a re-ranked run is 1 / rank, because readers of such files sort
 by the score, and re-ranking orders by something else.
 """
@@ -256,6 +258,7 @@ def _hit_rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[Hi
             "score": hit.score,
             "relevance": hit.relevance,
             "joint": hit.scores.get("joint"),
+            "found": result.is_found,
         }
         for rank, (hit, (video, path)) in enumerate(zip(result, names, strict=True), start=1)
     ]
@@ -267,8 +270,9 @@ def _as_jsonl(hits: Sequence[HitRow]) -> bytes:
 
 def _as_parquet(hits: Sequence[HitRow]) -> bytes:
     arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
-    types = {"rank": arrow.int32(), **dict.fromkeys(("query", "video", "path"), arrow.string())}
-    columns = ("query", "rank", "video", "path", "start", "end", "score", "relevance", "joint")
+    texts = dict.fromkeys(("query", "video", "path"), arrow.string())
+    types = {"rank": arrow.int32(), "found": arrow.bool_(), **texts}
+    columns = ("query", "rank", "video", "path", "start", "end", "score", "relevance", "joint", "found")
     schema = arrow.schema([(name, types.get(name, arrow.float64())) for name in columns])
     sink = arrow.BufferOutputStream()
     parquet.write_table(arrow.Table.from_pylist([_printable(row) for row in hits], schema=schema), sink)

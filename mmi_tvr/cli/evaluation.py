@@ -151,7 +151,7 @@ def retrieval(
 def contrast(
     target: GeneratedArgument,
     kind: Annotated[
-        str, typer.Option(help="what differs within a pair: order, direction, relation, colour, shape, count")
+        str, typer.Option(help="what differs within a pair: order, direction, relation, colour, shape, count, role")
     ],
     limit: LimitOption = None,
     model: ModelOption = None,

@@ -62,7 +62,7 @@ def search(
         typer.Option(
             min=0,
             max=1,
-            help="drop hits of smaller relevance (0..1); default: say so if even the best is not convincing",
+            help="drop hits of smaller relevance (0..1; 0: none); default: say so if even the best is not convincing",
         ),
     ] = None,
     min_score: MinScoreOption = None,
@@ -163,6 +163,8 @@ def _search_document(result: SearchResult) -> dict[str, object]:
         "characters_read": result.characters_read,
         "without": list(result.without),
         "model": result.model,
+        "found": result.decision.is_found,
+        "found_reason": result.decision.reason,
         "hits": [_hit_document(hit) for hit in result],
         "closest": _hit_document(result.closest) if result.closest else None,
         "coverage": {
@@ -196,10 +198,10 @@ def _hit_document(hit: Hit) -> dict[str, object]:
 def print_hits(result: SearchResult, explain: bool = False) -> None:
     """Print one line for each hit on stdout, with `explain` each with its explanation.
 
-    Where there is no hit, print that, and name the closest video on stderr.
+    Without a hit, print why, and name the closest video on stderr; if the best hit is not to be believed, say so there.
     """
     if not result:
-        out.print(f"nothing found for {result.query.text!r}", markup=False)
+        out.print(f"nothing found for {result.query.text!r}: {result.decision.reason}", markup=False)
         if closest := result.closest:
             place = f"{escape(str(closest.path))} {time_range(closest)}"
             say(f"closest: {place}, relevance {closest.relevance:.2f}; --min-relevance 0 shows what there is")
@@ -213,6 +215,8 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}", markup=False)
         if explain and hit.explanation:
             _print_explanation(hit.explanation)
+    if not result.is_found:
+        say(f"[yellow]not convincing[/]: {escape(result.decision.reason)}")
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")
 
 

@@ -3,7 +3,8 @@
 One to three coloured shapes on a textured ground, one to three short events in a long stillness, 20 captions a video
 (15 English, 5 Chinese), all true and complete. `train`, `val` and `test` share no description; within val and within
 test no caption is true of another video, so R@1 can reach 100 %, and half of their videos have a twin that differs in
-one thing. The contrast sets (`order`, `direction`, `relation`, `colour`, `shape`, `count`) are pairs of such twins.
+one thing. The contrast sets (`order`, `direction`, `relation`, `colour`, `shape`, `count`, `role`) are pairs of such
+twins. `skew` gives train a long tail; entities, actions and relations of every video and caption are known exactly.
 
 Specs and captions are the same on every machine, to the bit. Files are rendered on demand (`generate`) into a
 cache; `render_frames` gives the same pictures without a codec.
@@ -19,7 +20,8 @@ from typing import Any, Literal, overload
 from pydantic import Field, model_validator
 
 from .. import plugins
-from ..types import DescribedMoment, Sample, Video
+from ..errors import UsageError
+from ..types import DescribedMoment, Labels, Sample, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.hashing import digest
@@ -29,11 +31,24 @@ from ._moving_shapes import files
 from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
 from ._moving_shapes.contrast import PAIRS, ContrastAccuracy, contrast_accuracy, contrast_pairs
 from ._moving_shapes.example import example
-from ._moving_shapes.generate import CONTRASTS, SIZES, VERSION, Item, contrast_specs, split, twin, twin_contrasts
+from ._moving_shapes.generate import (
+    CONTRAST_SETS,
+    CONTRASTS,
+    SIZES,
+    VERSION,
+    Contrast,
+    Item,
+    contrast_specs,
+    split,
+    twin,
+    twin_contrasts,
+)
+from ._moving_shapes.labels import ENTITIES, caption_labels, video_labels
 from ._moving_shapes.moments import CaptionMoments, EventMoments
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
+from ._moving_shapes.tail import missing_classes
 from ._moving_shapes.truth import answerable, truth
 from ._moving_shapes.video import encode
 from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec, ThingName, describes, spelled
@@ -42,6 +57,8 @@ __all__ = [
     "ACTIONS",
     "COLOURS",
     "CONTRASTS",
+    "CONTRAST_SETS",
+    "ENTITIES",
     "OPPOSITE",
     "QUESTION_KINDS",
     "SHAPES",
@@ -68,7 +85,7 @@ __all__ = [
     "visible_shapes",
 ]
 
-SplitName = Literal["train", "val", "test", "order", "direction", "relation", "colour", "shape", "count"]
+SplitName = Literal["train", "val", "test", "order", "direction", "relation", "colour", "shape", "count", "role"]
 _PICTURES = 2  # version of the pictures: other pixels need another number
 
 
@@ -76,6 +93,10 @@ class Options(plugins.BaseOptions):
     split: SplitName = Field("test", description="train, val, test, or a contrast set by its kind")
     count: int | None = Field(None, ge=1, description="the first so many videos; default: the whole split")
     twins: int = Field(1, ge=0, le=len(CONTRASTS), description="train: twins of each video, of different kinds")
+    contrasts: tuple[Contrast, ...] = Field(CONTRASTS, min_length=1, description="train: kinds of twins, in turn")
+    skew: float = Field(
+        0.0, ge=0, le=2, description="train: long tail, colours, shapes and actions are drawn with p ~ rank^-skew"
+    )
     captions: int = Field(CAPTIONS, ge=1, le=CAPTIONS, description="captions per video: English first, then Chinese")
     root: Path | None = Field(None, description="folder of the files; default: in the cache ($MMI_TVR_CACHE)")
     size: int = Field(96, ge=32, le=1024, multiple_of=2, description="width and height of the files, in pixels")
@@ -85,6 +106,10 @@ class Options(plugins.BaseOptions):
     def _not_more_than_there_are(self) -> Options:
         if self.split != "train" and self.count is not None and self.count > _size(self.split):
             raise ValueError(f"{self.split} has {counted(_size(self.split), 'video')}")
+        if self.split != "train" and self.skew:
+            raise ValueError(f"skew: the split train alone may have a long tail, not {self.split}")
+        if self.twins > len(set(self.contrasts)):
+            raise ValueError(f"twins: {self.twins}, of different kinds, and contrasts has {len(set(self.contrasts))}")
         return self
 
 
@@ -103,13 +128,26 @@ class MovingShapes:
     def items(self) -> tuple[Item, ...]:
         """Spec, group and contrast of every video."""
         name, count = self.options.split, self.options.count or _size(self.options.split)
+        if name == "train":
+            return self._training_items(count)
         if name in SIZES:
-            return split(name, count, self.options.twins if name == "train" else 1)
+            return split(name, count)
         pairs = contrast_specs(name, -(-count // 2))
         items: list[Item] = []
         for group, (spec, twin_spec) in enumerate(pairs):
             items += [Item(spec, group), Item(twin_spec, group, contrast=name)]
         return tuple(items[:count])
+
+    def _training_items(self, count: int) -> tuple[Item, ...]:
+        options = self.options
+        items = split("train", count, options.twins, options.contrasts, options.skew)
+        missing = missing_classes(item.spec for item in items) if options.skew else []
+        if missing:
+            raise UsageError(
+                f"moving_shapes: with skew {options.skew:g} none of the {counted(count, 'training video')} shows "
+                f"{', '.join(missing)}: take more videos (count), or less skew"
+            )
+        return items
 
     def specs(self) -> tuple[Spec, ...]:
         return tuple(item.spec for item in self.items)
@@ -128,6 +166,14 @@ class MovingShapes:
         return self._names[captions_of] <= self._names[video] and describes(
             self.items[captions_of].spec, self.items[video].spec
         )
+
+    def video_labels(self, number: int) -> Labels:
+        """Return the entities (`ENTITIES`), actions (`ACTIONS`) and relations of a sample's video, said or not."""
+        return video_labels(self.items[number].spec)
+
+    def caption_labels(self, number: int) -> list[Labels]:
+        """Return what each caption of a sample says; all of them say the same, in other words."""
+        return [caption_labels(self.items[number].spec)] * self.options.captions
 
     @late_property
     def _names(self) -> tuple[frozenset[ThingName], ...]:
@@ -200,7 +246,7 @@ class MovingShapes:
             UsageError: the folder holds another split, size or version.
         """
         samples = [self.sample(number) for number in range(len(self.items[:limit]))]
-        version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps"
+        version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps{self._training_version()}"
         videos = folder / "videos"
         annotation = folder / f"{self.options.split}_videodatainfo.json"
         files.check(annotation, version)
@@ -216,6 +262,13 @@ class MovingShapes:
         files.render(jobs, self.options.size, self.options.fps, workers, advance)
         write_atomically(folder / files.TABLE, files.table(samples, videos.name))
         return len(jobs)
+
+    def _training_version(self) -> str:
+        """Return which training videos these are, where they are not the usual ones."""
+        usual = {name: Options.model_fields[name].default for name in ("twins", "contrasts", "skew")}
+        values = self.options.model_dump(include=set(usual))
+        changed = {name: value for name, value in values.items() if value != usual[name]}
+        return f"-{digest(changed)}" if changed and self.options.split == "train" else ""
 
     def _id(self, number: int) -> str:
         return f"{self.options.split}{number:05d}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import LibraryMissing
@@ -26,15 +26,15 @@ class SearchedLibrary:
             raise LibraryMissing(f"{path}: no library is here; make one: mmi-tvr index DIR {library_option(path)}")
         self._options = dict(options)
 
-    def search(self, query: str) -> Sequence[Hit]:
-        """Return the hits of a query."""
+    def search(self, query: str) -> SearchResult:
+        """Return the result of a query."""
         result: SearchResult = self._library.search(query, **self._options)
-        return result.hits
+        return result
 
-    async def asearch(self, query: str) -> Sequence[Hit]:
-        """Return the hits of a query, while the event loop goes on."""
+    async def asearch(self, query: str) -> SearchResult:
+        """Return the result of a query, while the event loop goes on."""
         result: SearchResult = await self._library.asearch(query, **self._options)
-        return result.hits
+        return result
 
     def close(self) -> None:
         """Close the library."""
@@ -50,8 +50,9 @@ def page_text(hit: Hit) -> str:
     return "\n".join(lines)
 
 
-def metadata(hit: Hit) -> dict[str, Any]:
-    """Return all fields of a hit as values that JSON can carry; `explanation` is None without re-ranking."""
+def metadata(result: SearchResult, hit: Hit) -> dict[str, Any]:
+    """Return all fields of one of a result's hits as values that JSON can carry, and whether something was found;
+    `explanation` is None without re-ranking."""
     return {
         "path": str(hit.path),
         "start": hit.start,
@@ -59,6 +60,7 @@ def metadata(hit: Hit) -> dict[str, Any]:
         "time": hit.time,
         "score": hit.score,
         "relevance": hit.relevance,
+        "found": result.is_found,
         "also": [str(path) for path in hit.copies],
         "explanation": hit.explanation.as_dict() if hit.explanation else None,
     }

@@ -32,7 +32,7 @@ def _retriever_class() -> type[Any]:
     documents = require("langchain_core.documents", "langchain")
 
     class LangChainVideoRetriever(retrievers.BaseRetriever):  # type: ignore[misc, name-defined]
-        """Documents of the best moments: path, start, end, score, relevance and explanation in their metadata.
+        """Documents of the best moments: path, start, end, score, relevance, found and explanation in their metadata.
 
         library: its folder. model: None takes the library's own. top, min_relevance, rerank: as `Library.search`. An
         empty list says that nothing matches. Safe to use from several threads, which wait for each other.
@@ -50,10 +50,10 @@ def _retriever_class() -> type[Any]:
             self._library = SearchedLibrary(self.library, self.model, options)
 
         def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Any]:
-            hits = self._library.search(query)
+            result = self._library.search(query)
             return [
-                documents.Document(id=moment_id(hit), page_content=page_text(hit), metadata=metadata(hit))
-                for hit in hits
+                documents.Document(id=moment_id(hit), page_content=page_text(hit), metadata=metadata(result, hit))
+                for hit in result
             ]
 
         def close(self) -> None:

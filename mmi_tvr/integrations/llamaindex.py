@@ -12,10 +12,9 @@ The class is built at its first import, so that the package needs LlamaIndex now
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
-from ..types import Hit
+from ..search import SearchResult
 from ..utils.installation import require
 from ..utils.loading import loaded_once
 from ._documents import SearchedLibrary, metadata, moment_id, page_text
@@ -36,7 +35,7 @@ def _retriever_class() -> type[Any]:
     schema = require("llama_index.core.schema", "llamaindex")
 
     class LlamaIndexVideoRetriever(base_class):  # type: ignore[misc, valid-type]
-        """Nodes of the best moments: path, start, end, score, relevance and explanation in their metadata.
+        """Nodes of the best moments: path, start, end, score, relevance, found and explanation in their metadata.
 
         A node's own score is the relevance, which can be compared across queries. library: its folder. model: None
         takes the library's own. top, min_relevance, rerank: as `Library.search`; `base` goes to BaseRetriever. An empty
@@ -72,14 +71,14 @@ def _retriever_class() -> type[Any]:
     return LlamaIndexVideoRetriever
 
 
-def _nodes(schema: Any, hits: Sequence[Hit]) -> list[Any]:
-    """Return hits as nodes. schema: LlamaIndex's module of that name."""
+def _nodes(schema: Any, result: SearchResult) -> list[Any]:
+    """Return the hits of a result as nodes. schema: LlamaIndex's module of that name."""
     nodes = []
-    for hit in hits:
+    for hit in result:
         node = schema.TextNode(
             id_=moment_id(hit),
             text=page_text(hit),
-            metadata=metadata(hit),
+            metadata=metadata(result, hit),
             excluded_llm_metadata_keys=_PROGRAM_KEYS,
             excluded_embed_metadata_keys=_PROGRAM_KEYS,
         )

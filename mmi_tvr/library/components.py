@@ -121,8 +121,13 @@ class Components:
         fingerprint = self.loaded.fingerprint
         maker = self.catalogue.meta("fingerprint")
         if maker not in (None, fingerprint):
-            maker_name = self.catalogue.meta("model", "another model")
-            present, requested = f"{maker_name} ({maker})", f"{self.loaded.model.name} ({fingerprint})"
+            maker_name, name = self.catalogue.meta("model", "another model"), self.loaded.model.name
+            present, requested = f"{maker_name} ({maker})", f"{name} ({fingerprint})"
+            if maker_name == name:
+                present, requested = (
+                    f"{name} with other weights or settings ({maker})",
+                    f"the present ones ({fingerprint})",
+                )
             raise IndexMismatch(self._mismatch("its vectors were made by", present, requested))
         self.models.latest = self.loaded
         return self.loaded
@@ -202,7 +207,7 @@ class Components:
         from .. import models
 
         name = models.spelled(self.section("model"))
-        fix = f"mmi-tvr index DIR... {library_option(self.folder)} --model {name} --rebuild"
+        fix = f"mmi-tvr index {library_option(self.folder)} --model {name} --rebuild"
         return f"{self.folder}: {problem} {present}, not {requested}; to make them again: {fix}"
 
 

@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from ...errors import UsageError
 from .dice import Dice
+from .tail import LongTail, long_tail
 from .world import (
     ACTIONS,
     COLOURS,
@@ -33,7 +34,9 @@ from .world import (
 )
 
 VERSION = 1  # of the generator: other specs or captions need another number
-CONTRASTS = ("order", "direction", "relation", "colour", "shape", "count")
+Contrast = Literal["order", "direction", "relation", "colour", "shape", "count", "role"]
+CONTRASTS: tuple[Contrast, ...] = ("order", "direction", "relation", "colour", "shape", "count")  # of a split's twins
+CONTRAST_SETS: tuple[Contrast, ...] = get_args(Contrast)
 SIZES = {"train": 24_000, "val": 1_000, "test": 1_000}
 TEXTURES = ("plain", "gradient", "stripes", "checks", "dots", "waves", "clouds")
 _STREAMS = {"train": 1, "val": 2, "test": 3, "contrast": 4}
@@ -43,6 +46,7 @@ _STATED = 65  # percent of the scenes with a relation
 _STEP = 100  # ms; starts and lengths are multiples, so that a passing event shows the same pictures wherever it stands
 _STILL = 8  # steps of stillness before, between and after events, at least
 _TRIES = 20
+_UNIFORM = LongTail()
 
 
 class Item(NamedTuple):
@@ -54,10 +58,10 @@ class Item(NamedTuple):
     contrast: str = ""
 
 
-def draw(dice: Dice, actions: Sequence[str] = ACTIONS) -> Spec:
-    """Draw any consistent spec whose events are among `actions`."""
+def draw(dice: Dice, actions: Sequence[str] = ACTIONS, tail: LongTail = _UNIFORM) -> Spec:
+    """Draw any consistent spec whose events are among `actions`; `tail` says what is common."""
     while True:
-        things = tuple(_thing(dice, count) for count in dice.pick(_COUNTS))
+        things = tuple(_thing(dice, count, tail) for count in dice.pick(_COUNTS))
         relation = dice.pick(("left", "right", "above", "below")) if len(things) > 1 else ""
         relation_stated = dice.chance(_STATED) and bool(relation)
         count = dice.pick(_EVENTS)
@@ -66,21 +70,21 @@ def draw(dice: Dice, actions: Sequence[str] = ACTIONS) -> Spec:
         tint = (dice.between(-20, 20), dice.between(-20, 20), dice.between(-20, 20))
         looks = (dice.below(4), dice.pick(TEXTURES), tint, dice.next() >> 1)
         for _ in range(_TRIES):
-            events = tuple(_event(dice, len(things), actions) for _ in range(count))
+            events = tuple(_event(dice, len(things), actions, tail) for _ in range(count))
             spec = Spec(things, relation, relation_stated, events, starts, length, duration, *looks)
             if consistent(spec):
                 return spec
 
 
-def _thing(dice: Dice, count: int) -> Thing:
-    looks = dice.pick(COLOURS), dice.pick(SHAPES)
+def _thing(dice: Dice, count: int, tail: LongTail) -> Thing:
+    looks = tail.pick(dice, COLOURS), tail.pick(dice, SHAPES)
     return Thing(*looks, count, dice.below(1001), dice.below(1001), dice.below(1001))
 
 
-def _event(dice: Dice, things: int, actions: Sequence[str]) -> Event:
-    actor, action = dice.below(things), dice.pick(actions)
+def _event(dice: Dice, things: int, actions: Sequence[str], tail: LongTail) -> Event:
+    actor, action = dice.below(things), tail.pick(dice, actions)
     if action != "chases" or things == 1:
-        return Event(actor, action if action != "chases" else dice.pick(MOVES))
+        return Event(actor, action if action != "chases" else tail.pick(dice, MOVES))
     return Event(actor & 1, action, 1 - (actor & 1))  # only the two whose relation is known chase each other
 
 
@@ -95,11 +99,12 @@ def _timing(dice: Dice, count: int, length: int) -> tuple[tuple[int, ...], int]:
 
 def twin_contrasts(spec: Spec) -> tuple[str, ...]:
     """Return the contrasts by which a spec has a twin within its split."""
-    return tuple(contrast for contrast in CONTRASTS if _twins(spec, contrast))
+    return tuple(contrast for contrast in CONTRAST_SETS if _twins(spec, contrast))
 
 
-def twin(spec: Spec, contrast: str, number: int = 0) -> Spec:
-    """Return the same scene with one thing changed, of the same split; `number` chooses among several.
+def twin(spec: Spec, contrast: str, number: int = 0, tail: LongTail = _UNIFORM) -> Spec:
+    """Return the same scene with one thing changed, of the same split; `number` chooses among several, and `tail` says
+    what is common among them.
 
     Their captions are never true of each other's videos. Raises UsageError where there is none: `twin_contrasts` says
     which there are.
@@ -107,12 +112,13 @@ def twin(spec: Spec, contrast: str, number: int = 0) -> Spec:
     twins = _twins(spec, contrast)
     if not twins:
         raise UsageError(f"this video has no twin by {contrast}; it has: {', '.join(twin_contrasts(spec)) or 'none'}")
-    return twins[(Dice(spec.seed, CONTRASTS.index(contrast)).below(len(twins)) + number) % len(twins)]
+    dice = Dice(spec.seed, CONTRAST_SETS.index(contrast))
+    return twins[(tail.place(dice, twins) + number) % len(twins)]
 
 
 def _twins(spec: Spec, contrast: str) -> list[Spec]:
     if contrast not in _VARIANTS:
-        raise UsageError(f"no kind of twin is called {contrast!r}; there are: {', '.join(CONTRASTS)}")
+        raise UsageError(f"no kind of twin is called {contrast!r}; there are: {', '.join(CONTRAST_SETS)}")
     split_name = split_of(spec)
     return [
         variant
@@ -164,6 +170,14 @@ def _count(spec: Spec) -> Iterator[Spec]:
         yield from (_with(spec, number, replace(thing, count=count)) for count in counts)
 
 
+def _role(spec: Spec) -> Iterator[Spec]:
+    """Who chases whom, the same way. The two change places for it, so no caption may say how they stand."""
+    for position, event in enumerate(spec.events):
+        if event.action == "chases" and not spec.relation_stated:
+            events = (*spec.events[:position], Event(event.other, "chases", event.actor), *spec.events[position + 1 :])
+            yield replace(spec, relation=OPPOSITE[spec.relation], events=events)
+
+
 _VARIANTS: dict[str, Callable[[Spec], Iterator[Spec]]] = {
     "order": _order,
     "direction": _direction,
@@ -171,16 +185,20 @@ _VARIANTS: dict[str, Callable[[Spec], Iterator[Spec]]] = {
     "colour": _colour,
     "shape": _shape,
     "count": _count,
+    "role": _role,
 }
 
 
 @cache
-def split(name: str, count: int, twins: int = 1) -> tuple[Item, ...]:
+def split(
+    name: str, count: int, twins: int = 1, kinds: tuple[Contrast, ...] = CONTRASTS, skew: float = 0.0
+) -> tuple[Item, ...]:
     """Return the first `count` videos of a split. No description comes twice; in val and test no caption is true of any
     other video either.
 
-    In train every spec is followed by up to `twins` twins of different contrasts, each contrast as often as any other.
-    In val and test groups of two and lone videos alternate, so half of the videos have a twin.
+    In train every spec is followed by up to `twins` twins of different `kinds`, each kind as often as any other, and
+    colours, shapes and actions have the long tail of `skew` (twins too). In val and test groups of two and lone videos
+    alternate, so half of the videos have a twin.
     """
     dice = Dice(_STREAMS[name])
     exact = name != "train"
@@ -190,20 +208,20 @@ def split(name: str, count: int, twins: int = 1) -> tuple[Item, ...]:
     while len(items) < count:
         alone = exact and group % 3 != 0
         first = group // 3 if exact else group  # of the contrasts, in turn
-        contrasts = [CONTRASTS[(first + more) % len(CONTRASTS)] for more in range(0 if alone else twins)]
-        specs = _group(dice, name, contrasts)
+        contrasts = [kinds[(first + more) % len(kinds)] for more in range(0 if alone else twins)]
+        specs = _group(dice, name, contrasts, long_tail(skew))
         if used.add_all(specs):
             items += (Item(spec, group, contrast) for spec, contrast in zip(specs, ["", *contrasts], strict=True))
             group += 1
     return tuple(items[:count])
 
 
-def _group(dice: Dice, name: str, contrasts: Sequence[str]) -> list[Spec]:
+def _group(dice: Dice, name: str, contrasts: Sequence[str], tail: LongTail) -> list[Spec]:
     """Draw a spec of this split that has a twin by each of the contrasts; returns it and them."""
     while True:
-        spec = draw(dice)
+        spec = draw(dice, tail=tail)
         if split_of(spec) == name and all(_twins(spec, contrast) for contrast in contrasts):
-            return [spec, *(twin(spec, contrast) for contrast in contrasts)]
+            return [spec, *(twin(spec, contrast, tail=tail) for contrast in contrasts)]
 
 
 class _UsedSpecs:
@@ -239,17 +257,24 @@ def contrast_specs(contrast: str, count: int) -> tuple[tuple[Spec, Spec], ...]:
     """Return `count` pairs of twins by one contrast, of the test split's descriptions.
 
     Decision: the order set holds passing events only, so both videos of a pair show the same pictures, at other
-    times: a model that does not see order is at chance.
+    times: a model that does not see order is at chance. The role set holds chases and passing events, and says of none
+    of its scenes how things stand.
     """
-    if contrast not in CONTRASTS:
-        raise UsageError(f"no contrast is called {contrast!r}; there are: {', '.join(CONTRASTS)}")
-    dice = Dice(_STREAMS["contrast"], CONTRASTS.index(contrast))
+    if contrast not in CONTRAST_SETS:
+        raise UsageError(f"no contrast is called {contrast!r}; there are: {', '.join(CONTRAST_SETS)}")
+    dice = Dice(_STREAMS["contrast"], CONTRAST_SETS.index(contrast))
     used = _UsedSpecs(exact=False)
     pairs: list[tuple[Spec, Spec]] = []
     while len(pairs) < count:
-        spec = draw(dice, PASSING if contrast == "order" else ACTIONS)
+        spec = _candidate(dice, contrast)
         if split_of(spec) == "test" and _twins(spec, contrast):
             pair = spec, twin(spec, contrast)
             if used.add_all(pair):
                 pairs.append(pair)
     return tuple(pairs)
+
+
+def _candidate(dice: Dice, contrast: str) -> Spec:
+    if contrast == "role":
+        return replace(draw(dice, (*["chases"] * 4, *PASSING)), relation_stated=False)
+    return draw(dice, PASSING if contrast == "order" else ACTIONS)

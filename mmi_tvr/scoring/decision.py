@@ -1,0 +1,53 @@
+"""Whether a search has found something, and why, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a search has found something; the `reason` is a clause without a full stop."""
+
+    is_found: bool
+    reason: str
+
+
+NOTHING_INDEXED = Decision(False, "nothing is indexed yet")
+_NOTHING_SEARCHED = Decision(False, "there was no video to search among")
+
+
+def decide(best: float | None, least: float | None, model: str, model_least: float) -> Decision:
+    """Decide whether the best of all hits is good enough.
+
+    Args:
+        best: Its relevance, 0..1, by the search's own score; None where there was no video.
+        least: The least relevance that the caller asks for. None, and 0, which every hit has, leave the decision to the
+            model (decision): whoever looks at all hits still learns whether they are to be believed.
+        model: The model's name.
+        model_least: The relevance from which the model's hits are to be believed.
+    """
+    if best is None:
+        return _NOTHING_SEARCHED
+    line = least or model_least
+    is_found = best >= line
+    best_text, line_text = _distinct(best, line)
+    subject = f"the best hit has a relevance of {best_text}"
+    if least:
+        return Decision(is_found, f"{subject}, and {line_text} is asked for")
+    return Decision(is_found, f"{subject}, and {model} is to be believed from {line_text} on")
+
+
+def _distinct(relevance: float, line: float) -> tuple[str, str]:
+    """Return a relevance and a line with as few decimals, from two on, as show the line whole and tell the two apart.
+
+    >>> _distinct(0.25, 0.3), _distinct(0.7, 0.999), _distinct(0.29996, 0.3)
+    (('0.25', '0.30'), ('0.700', '0.999'), ('0.29996', '0.30000'))
+    """
+    for decimals in range(2, _MOST_DECIMALS + 1):
+        rounded = round(relevance, decimals), round(line, decimals)
+        if rounded[1] == line and (rounded[0] != rounded[1] or relevance == line):
+            break
+    return f"{relevance:.{decimals}f}", f"{line:.{decimals}f}"
