@@ -12,7 +12,7 @@ from media_files import make_video
 from numpy.typing import NDArray
 
 from mmi_tvr.library import IndexReport, Library
-from mmi_tvr.types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+from mmi_tvr.types import Block, Embeddings, Features, FloatArray, Pixels, Query, Scoring
 from mmi_tvr.utils.hashing import digest
 
 COLOURS = {
@@ -89,6 +89,54 @@ class FakeModel:
 
     def fingerprint(self) -> str:
         return digest(self.vision_fingerprint(), self.head)
+
+
+class FakeBlockModel(FakeModel):
+    """Knows colours as FakeModel does, in three blocks: all of a colour through a sigmoid, its hue, and its brightness.
+
+    Queries have blocks of any length, the first one of `sharpness`.
+    """
+
+    sharpness = 6.0
+
+    def __init__(self, name: str = "fake blocks", moment_weight: float = 0.0, **options: Any) -> None:
+        blocks = (
+            Block("whole", 4, 0.5, 0.4, squash=-2.0),
+            Block("hue", 4, 0.3, 0.3),
+            Block("brightness", 2, 0.2, 0.3),
+        )
+        super().__init__(name, Scoring(moment_weight=moment_weight, blocks=blocks), **options)
+
+    def characters_read(self, text: str) -> int:
+        return min(len(text), 120)
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        embeddings = []
+        for video in features:
+            means = video.arrays["mean"]
+            rows = self._parts(np.concatenate([means.mean(axis=0, keepdims=True), means])) / np.float32(np.sqrt(3))
+            embeddings.append(Embeddings(rows[0], rows[1:], video.segments))
+        return embeddings
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[Any]:
+        texts = [query.text[:120] for query in queries]
+        nuances = np.array([np.random.default_rng(int(digest(text), 16)).uniform(0, 20, 3) for text in texts])
+        vectors = self._parts(0.9 * np.array([self._colour_of(text) for text in texts]) + nuances)
+        vectors[:, :4] *= self.sharpness
+        return vectors
+
+    def _parts(self, colours: FloatArray) -> NDArray[np.float32]:
+        """(N, 3) colours of 0..255 -> (N, 10) unit blocks side by side."""
+        shades = np.asarray(colours, dtype=np.float32)
+        grey = shades.mean(axis=1, keepdims=True)
+        padding = np.full((len(shades), 1), 0.1)
+        whole = np.concatenate([shades / 127.5 - 1, padding], axis=1)
+        hue = np.concatenate([(shades - grey) / 127.5, padding], axis=1)
+        brightness = np.concatenate([grey / 127.5 - 1, padding], axis=1)
+        return np.concatenate([unit(whole), unit(hue), unit(brightness)], axis=1)
+
+    def vision_fingerprint(self) -> str:
+        return digest("fake blocks", self.vision)
 
 
 class ClippedScore:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from fakes import COLOURS, FakeModel, colour_video
+from fakes import COLOURS, FakeBlockModel, FakeModel, colour_video
 
 from mmi_tvr import config, models
 from mmi_tvr.batch import embeddings, extract, infer, inputs, program
@@ -87,9 +87,13 @@ def test_lines_are_numbered(tmp_path: Path) -> None:
     assert inputs.queries(tmp_path / "queries.txt") == [{"id": "1", "text": "red"}, {"id": "2", "text": "the sea"}]
 
 
-def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", [FakeModel(), FakeBlockModel("fake")], ids=["cosines", "blocks"])
+def test_hits_are_those_of_a_search(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch, model: FakeModel
+) -> None:
+    monkeypatch.setitem(globals(), "make", lambda section, device: model)
     table = write(tmp_path / "queries.csv", ROWS)
-    with Library(tmp_path / "library", model=FakeModel()) as library:
+    with Library(tmp_path / "library", model=model) as library:
         library.index(videos)
         expected = [
             {
@@ -112,9 +116,7 @@ def test_hits_are_those_of_a_search(tmp_path: Path, videos: Path, monkeypatch: p
     assert [{key: value for key, value in row.items() if key not in ("video", "joint")} for row in hits] == expected
     assert [row["video"] for row in hits] == [Path(row["path"]).name for row in hits]
     assert hits_of(tmp_path / "parquet", table, vectors, tmp_path / "other.txt", top=3, output_format="parquet") == hits
-    monkeypatch.setattr(
-        infer, "Library", lambda path, settings=None: Library(path, model=FakeModel(), settings=settings)
-    )
+    monkeypatch.setattr(infer, "Library", lambda path, settings=None: Library(path, model=model, settings=settings))
     library_hits = hits_of(tmp_path / "of the library", table, tmp_path / "library", top=3)
     assert [{**row, "video": Path(row["path"]).name} for row in library_hits] == hits
     lines = [line.split(" ") for line in (tmp_path / "run.txt").read_text(encoding="utf-8").splitlines()]

@@ -11,6 +11,7 @@ import pytest
 import tiny_llava
 import tiny_towers
 import torch
+from fakes import FakeBlockModel
 
 from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
@@ -19,7 +20,8 @@ from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import label_bridge
 from mmi_tvr.protocols import Model, TextLimitedModel
 from mmi_tvr.scoring import background_sentences
-from mmi_tvr.types import Features, Query
+from mmi_tvr.scoring.similarity import Gallery
+from mmi_tvr.types import Block, Features, Query, Scoring
 from mmi_tvr.utils import array_cache, environment
 
 LAYOUTS = ("clip", "siglip", "chinese_clip")
@@ -36,7 +38,7 @@ def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     by_name = {name: models.make(Section(name="clip4clip", checkpoint=str(path))) for name, path in checkpoints.items()}
     llava = {"checkpoint": str(tiny_llava.make(tmp_path_factory.mktemp("llava"))), "grid": 1}
     by_name["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
-    return {**by_name, "label_bridge": models.make(Section(name="label_bridge"))}
+    return {**by_name, "label_bridge": models.make(Section(name="label_bridge")), "blocks": FakeBlockModel()}
 
 
 JUDGE = {"name": "llava", "weights": "a"}  # who judges, in the settings of re-ranking
@@ -46,7 +48,7 @@ def test_every_model_is_tried() -> None:
     assert set(plugins.names("models")) == {"clip4clip", "label_bridge", "mmi"}, "give the new model a place in `every`"
 
 
-@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi"])
+@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "blocks"])
 def model(request: pytest.FixtureRequest, every: dict[str, Model]) -> Model:
     return every[request.param]
 
@@ -76,15 +78,44 @@ def test_features_have_one_row_per_picture_and_do_not_depend_on_the_batch(model:
         np.testing.assert_allclose(array[3], single[name][0], rtol=2e-2, atol=2e-3)
 
 
-def test_embeddings_are_unit_vectors_of_one_space(model: Model) -> None:
+def test_embeddings_are_unit_vectors_of_one_space_and_their_blocks_equally_long(model: Model) -> None:
     first, second = model.embed_videos([features(model, 4), features(model, 1, seed=1)])
     queries = model.embed_queries([Query("a dog runs"), Query("一只狗"), Query("a cat sleeps " * 200)])
     assert first.moments.shape == (4, queries.shape[1])
     assert second.moments.shape == (1, queries.shape[1])
+    blocks = model.scoring.blocks
     for vectors in (first.video[None], first.moments, second.video[None], queries):
         assert vectors.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        if vectors is not queries or not blocks:
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    ends = np.cumsum([block.width for block in blocks])
+    assert not blocks or ends[-1] == queries.shape[1]
+    for part in np.split(first.moments, ends[:-1], axis=1) if blocks else ():
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1 / np.sqrt(len(blocks)), atol=1e-5)
     np.testing.assert_array_equal(first.segments[:, 0], [0, 1, 2, 3])
+
+
+def test_scores_of_a_model_are_those_of_its_blocks_or_cosines(model: Model) -> None:
+    videos = model.embed_videos([features(model, 2), features(model, 3, seed=1)])
+    queries = model.embed_queries([Query("a dog runs"), Query("red and blue")])
+    for row, query in enumerate(queries):
+        for column, video in enumerate(videos):
+            whole = naive_similarity(query, video.video, model.scoring)
+            best = sorted((naive_similarity(query, moment, model.scoring) for moment in video.moments), reverse=True)
+            w = model.scoring.moment_weight
+            expected = (1 - w) * whole + w * np.mean(best[: model.scoring.top_moments])
+            score = Gallery.pack(videos).score(queries, model.scoring)[row, column]
+            assert score == pytest.approx(expected, abs=1e-5)
+
+
+def naive_similarity(query: np.ndarray, vector: np.ndarray, scoring: Scoring) -> float:
+    blocks = scoring.blocks or (Block("all", len(query)),)
+    total, start = 0.0, 0
+    for block in blocks:
+        z = float(query[start : start + block.width] @ vector[start : start + block.width]) * len(blocks) ** 0.5
+        total += block.t2v * (z if block.squash is None else 1 / (1 + np.exp(-block.squash - z)))
+        start += block.width
+    return total
 
 
 def test_same_input_gives_same_vectors(model: Model) -> None:

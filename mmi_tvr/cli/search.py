@@ -77,6 +77,15 @@ def search(
         bool | None,
         typer.Option("--literal/--no-literal", help="look for all that TEXT names, also what it excludes; default: no"),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="go on until no other video can be among them, also past an index's graph")
+    ] = False,
+    levels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=X", help="let a level of the model (a block) count X times as much; may be repeated"
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -99,7 +108,15 @@ def search(
         say_unread_pools(library)
     try:
         with Library(library, settings=config.load(settings, set_ or ())) as opened:
-            result = opened.search(query, top, min_relevance, rerank=explain or rerank, literal=literal)
+            result = opened.search(
+                query,
+                top,
+                min_relevance,
+                rerank=explain or rerank,
+                literal=literal,
+                exact=exact,
+                levels=_level_factors(levels or ()),
+            )
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
     say_read(result)
@@ -122,6 +139,20 @@ def _one_text(words: Sequence[str]) -> str:
     if len(words) > 1:
         raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
     return _query_from_stdin() if words[0] == "-" else decoded(words[0])
+
+
+def _level_factors(texts: Sequence[str]) -> dict[str, float]:
+    """Return name -> factor of NAME=X. Several may stand in one text, with commas."""
+    factors: dict[str, float] = {}
+    for text in ",".join(texts).split(",") if texts else ():
+        name, equals, number = text.strip().partition("=")
+        try:
+            if not equals or not name or name in factors:
+                raise ValueError
+            factors[name] = float(number)
+        except ValueError as error:
+            raise UsageError(f"--levels takes NAME=X, such as relation=2, once a name; not {text!r}") from error
+    return factors
 
 
 def _query_from_stdin() -> str:
@@ -173,6 +204,8 @@ def _search_document(result: SearchResult) -> dict[str, object]:
             "quarantined": result.coverage.quarantined,
         },
         "seconds": dict(result.seconds),
+        "candidates": result.candidates,
+        "exact": result.exact,
         "usage": result.usage.as_dict(),
     }
 
@@ -217,7 +250,8 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
             _print_explanation(hit.explanation)
     if not result.is_found:
         say(f"[yellow]not convincing[/]: {escape(result.decision.reason)}")
-    say(f"[dim]{result.seconds['total'] * 1000:.0f} ms[/]")
+    certified = f", exact: {counted(result.candidates, 'video')} scored" if result.exact else ""
+    say(f"[dim]{result.seconds['total'] * 1000:.0f} ms{certified}[/]")
 
 
 def _file_remark(hit: Hit) -> str:

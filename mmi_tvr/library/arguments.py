@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..config import Section, Settings
 from ..errors import UsageError
 from ..protocols import Index, Model, RelevanceCalibration
+from ..queries import checked_query
+from ..types import Query
 from ..utils.progress import Progress, Silent
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -59,6 +61,17 @@ def checked_calibration(value: Calibrate | None, default: Calibrate) -> Calibrat
     return value or default
 
 
+def checked_queries(query: object) -> list[Query]:
+    """Return one query or several as a list. UsageError where there is none, or something else is among them."""
+    if isinstance(query, str | Query):
+        return [checked_query(query)]
+    if isinstance(query, bytes) or not isinstance(query, Sequence):
+        raise UsageError(f"a query is a sentence (str), a types.Query, or a list of such, not {shown(query)}")
+    if not query:
+        raise UsageError("the list of queries is empty: pass at least one")
+    return [checked_query(one) for one in query]
+
+
 def checked_patterns(value: Sequence[str] | None) -> list[str] | None:
     """Return glob patterns as a list; None stays None."""
     if value is None:
@@ -74,6 +87,19 @@ def checked_flag(value: object, name: str) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"{name} is True or False, not {shown(value)}")
     return value
+
+
+def checked_levels(value: object) -> dict[str, float]:
+    """Return names of levels with their factors; none for None. Which names there are, the model knows."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(_is_factor(name, factor) for name, factor in value.items()):
+        raise UsageError(f"levels maps names to numbers, such as {{'relation': 2}}, not {shown(value)}")
+    return {name: float(factor) for name, factor in value.items()}
+
+
+def _is_factor(name: object, factor: object) -> bool:
+    return isinstance(name, str) and isinstance(factor, int | float) and not isinstance(factor, bool)
 
 
 def checked_seconds(value: object, name: str) -> float:

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
@@ -18,7 +18,7 @@ from typing import overload
 from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..protocols import Model
-from ..queries import checked_query, checked_relevance, checked_top
+from ..queries import checked_relevance, checked_top
 from ..questions import pool
 from ..search import SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE
@@ -33,14 +33,15 @@ from .arguments import (
     Paths,
     checked_calibration,
     checked_flag,
+    checked_levels,
     checked_model,
     checked_path,
     checked_paths,
     checked_patterns,
     checked_progress,
+    checked_queries,
     checked_seconds,
     checked_settings,
-    shown,
 )
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
@@ -183,6 +184,8 @@ class Library:
         rerank: bool | None = None,
         *,
         literal: bool | None = None,
+        exact: bool = False,
+        levels: Mapping[str, float] | None = None,
     ) -> SearchResult: ...
 
     @overload
@@ -194,6 +197,8 @@ class Library:
         rerank: bool | None = None,
         *,
         literal: bool | None = None,
+        exact: bool = False,
+        levels: Mapping[str, float] | None = None,
     ) -> list[SearchResult]: ...
 
     def search(
@@ -204,6 +209,8 @@ class Library:
         rerank: bool | None = None,
         *,
         literal: bool | None = None,
+        exact: bool = False,
+        levels: Mapping[str, float] | None = None,
     ) -> SearchResult | list[SearchResult]:
         """Return the best moments of the best videos, best first.
 
@@ -215,6 +222,9 @@ class Library:
                 settings say how.
             literal: whether a sentence is read as it stands, so that what it excludes ("a beach without people") is
                 looked for, too; None: as the settings say, which is no.
+            exact: certify that no other video of the library scores as high (see `Searcher.search`).
+            levels: what the weights of the model's blocks are multiplied by, by their names ({"relation": 2}); only of
+                models whose vectors have blocks. Relevance is calibrated anew.
 
         Returns:
             The result; for a list, the results in its order.
@@ -223,12 +233,14 @@ class Library:
             UsageError: there is no library; an argument does not fit; `rerank` with a model or pools that cannot.
             LibraryBusy: other processes replaced what the search read, at every attempt.
         """
-        queries = _checked_queries(query)
+        queries = checked_queries(query)
         options = SearchOptions(
             checked_top(top),
             checked_relevance(min_relevance),
             rerank=None if rerank is None else checked_flag(rerank, "rerank"),
             literal=None if literal is None else checked_flag(literal, "literal"),
+            exact=checked_flag(exact, "exact"),
+            levels=checked_levels(levels),
         )
         results = []
         for first in range(0, len(queries), _QUERIES_TOGETHER):
@@ -245,6 +257,8 @@ class Library:
         rerank: bool | None = None,
         *,
         literal: bool | None = None,
+        exact: bool = False,
+        levels: Mapping[str, float] | None = None,
     ) -> SearchResult: ...
 
     @overload
@@ -256,6 +270,8 @@ class Library:
         rerank: bool | None = None,
         *,
         literal: bool | None = None,
+        exact: bool = False,
+        levels: Mapping[str, float] | None = None,
     ) -> list[SearchResult]: ...
 
     async def asearch(
@@ -266,9 +282,11 @@ class Library:
         rerank: bool | None = None,
         *,
         literal: bool | None = None,
+        exact: bool = False,
+        levels: Mapping[str, float] | None = None,
     ) -> SearchResult | list[SearchResult]:
         """Search as `search` does, in a thread of this object's own, so that the event loop goes on."""
-        work = partial(self.search, query, top, min_relevance, rerank, literal=literal)
+        work = partial(self.search, query, top, min_relevance, rerank, literal=literal, exact=exact, levels=levels)
         with self._worker_lock:
             if self._worker is None:
                 self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
@@ -345,17 +363,6 @@ class Library:
         with closing(self._indexing(catalogue, None, progress)) as indexing:
             indexing.reconcile()
             return indexing.remove(paths)
-
-
-def _checked_queries(query: object) -> list[Query]:
-    """Return one query or several as a list. UsageError where there is none, or something else is among them."""
-    if isinstance(query, str | Query):
-        return [checked_query(query)]
-    if isinstance(query, bytes) or not isinstance(query, Sequence):
-        raise UsageError(f"a query is a sentence (str), a types.Query, or a list of such, not {shown(query)}")
-    if not query:
-        raise UsageError("the list of queries is empty: pass at least one")
-    return [checked_query(one) for one in query]
 
 
 # After a fork, the child has none of the parent's threads, and must not touch the databases that it has open. The

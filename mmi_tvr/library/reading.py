@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from ..errors import IndexMissing
 from ..protocols import Index
+from ..scoring.candidates import exact_index
 from ..types import Filter, FloatArray, IdArray
 from .components import Components
 
@@ -63,6 +64,11 @@ class ReadIndex:
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
         with _changed_where(_FILES_VANISHED):
             return self._index.search(queries, limit, where)
+
+    def search_exact(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Search all vectors (`protocols.ExactIndex`). UsageError where the index below cannot."""
+        with _changed_where(_FILES_VANISHED):
+            return exact_index(self._index).search_exact(queries, limit, where)
 
     def get(self, ids: IdArray) -> FloatArray:
         with _changed_where(_ROWS_VANISHED):

@@ -7,9 +7,9 @@ library: it is for one thread at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import plugins
@@ -17,6 +17,7 @@ from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError
 from ..protocols import Model, Reranker
 from ..queries import prepare
+from ..scoring.blocks import reweighted
 from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
@@ -44,6 +45,8 @@ class SearchOptions:
     min_relevance: float | None
     rerank: bool | None
     literal: bool | None = None
+    exact: bool = False
+    levels: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,15 @@ class _LibraryState:
     def close(self) -> None:
         if self.searcher is not None:
             self.searcher.index.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _ReweightedSearcher:
+    """A searcher whose levels count otherwise than those of the searcher `base`."""
+
+    searcher: Searcher
+    base: Searcher
+    levels: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,7 @@ class LibraryReader:
         self._store: SkeletonStore | None = None
         self._state: _LibraryState | None = None
         self._reranker: _BuiltReranker | None = None
+        self._reweighted: _ReweightedSearcher | None = None
 
     def close(self) -> None:
         """Let go of files and of the model."""
@@ -136,7 +149,10 @@ class LibraryReader:
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         literal = self.settings.search.literal if options.literal is None else options.literal
         prepared = [prepare(query, literal) for query in queries]
-        results = searcher.search_all(prepared, options.top, options.min_relevance, reranker=reranker)
+        searcher = self._with_levels(searcher, options.levels)
+        results = searcher.search_all(
+            prepared, options.top, options.min_relevance, reranker=reranker, exact=options.exact
+        )
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
         return [_existing_first(replace(result, coverage=coverage)) for result in results]
@@ -199,6 +215,18 @@ class LibraryReader:
             index.close()
             raise
 
+    def _with_levels(self, base: Searcher, levels: Mapping[str, float]) -> Searcher:
+        """Return a searcher whose levels count otherwise. Its relevance is calibrated with the scores that it gives."""
+        if not levels:
+            return base
+        last = self._reweighted
+        if last is not None and last.base is base and last.levels == levels:
+            return last.searcher
+        model = reweighted(base.model, levels)
+        searcher = Searcher(model, base.index, base.lookup, self.calibrate(model, base.index))
+        self._reweighted = _ReweightedSearcher(searcher, base, levels)
+        return searcher
+
     def reranker(self, catalogue: Catalogue, model: Model, rerank: bool | None) -> Reranker | None:
         """Return what this library re-ranks with, or None where `rerank` or the settings say not to."""
         if rerank is False:
@@ -231,7 +259,7 @@ class LibraryReader:
     def _drop_state(self) -> None:
         if self._state is not None:
             self._state.close()
-            self._state = None
+            self._state = self._reweighted = None
 
 
 def _coverage(catalogue: Catalogue) -> Coverage:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..protocols import Model
 from ..types import Block, Direction, FloatArray, Scoring
 
 
@@ -55,6 +58,33 @@ def stretches(blocks: Sequence[Block], *vectors: FloatArray) -> Iterator[tuple[B
     for block in blocks:
         yield block, slice(start, start + block.width)
         start += block.width
+
+
+def reweighted(model: Model, levels: Mapping[str, float]) -> Model:
+    """Return a copy of a model, sharing all that it has loaded, whose blocks count otherwise where a text asks.
+
+    Args:
+        model: whose vectors consist of blocks.
+        levels: name of a block -> what its weight is multiplied by; 0 leaves it out.
+
+    Raises:
+        UsageError: there are no blocks, or none of such a name; a factor below 0 or not finite; no block is left.
+    """
+    blocks = model.scoring.blocks
+    names = [block.name for block in blocks]
+    if not blocks:
+        raise UsageError(f"{model.name} has no levels: it compares vectors as a whole; leave out levels")
+    if unknown := [name for name in levels if name not in names]:
+        raise UsageError(f"{model.name} has no level {unknown[0]!r}; it has: {', '.join(names)}")
+    for name, factor in levels.items():
+        if not 0 <= factor < math.inf:
+            raise UsageError(f"level {name} is multiplied by a number, 0 or more, not {factor}")
+    weighted = [replace(block, t2v=block.t2v * levels.get(block.name, 1.0)) for block in blocks]
+    if not any(block.t2v for block in weighted):
+        raise UsageError("no level is left that counts: give one of them more than 0")
+    twin = copy(model)
+    twin.scoring = replace(model.scoring, blocks=tuple(weighted))
+    return twin
 
 
 def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ Reach = Mapping[str, FloatArray]
 
 _UNIT = 2.0**-24  # a float32 sum of D products is off by at most D of these times both lengths (Higham 2002, eq. 3.5)
 _LENGTHS = 1 + 1e-3  # a stored vector may be so long (`index.UNIT_TOLERANCE`)
-_STEPS = 40  # of the bisection: more digits than a slope needs
+_STEPS = 20  # of the bisection: any slope will do, and this one is good to six digits
 
 
 @dataclass(frozen=True, slots=True)

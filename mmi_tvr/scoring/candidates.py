@@ -33,6 +33,16 @@ class Candidates:
     scored: int = 0
 
 
+def exact_index(index: Index) -> ExactIndex:
+    """Return an index that can search exactly. UsageError where it cannot."""
+    if isinstance(index, ExactIndex):
+        return index
+    raise UsageError(
+        f"an exact search needs an index that can search exactly; {type(index).__name__} cannot: "
+        "leave out exact, or use the index auto, flat, faiss or milvus"
+    )
+
+
 class CandidateSearch:
     """Asks an index for candidates. `videos`: the numbers of those to search among; None for all."""
 
@@ -66,12 +76,7 @@ class CandidateSearch:
         Raises:
             UsageError: the index cannot search exactly.
         """
-        if not isinstance(self._index, ExactIndex):
-            raise UsageError(
-                f"an exact search needs an index that can search exactly; {type(self._index).__name__} cannot: "
-                "leave out exact, or use the index auto, flat, faiss or milvus"
-            )
-        search = self._index.search_exact
+        search = exact_index(self._index).search_exact
         bound_of = [self._bound(query[None], where, search) for where, _ in self._levels]
         scores: dict[int, float] = {}
         seen: set[int] = set()
