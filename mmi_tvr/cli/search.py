@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from ..report import answer_table, key_image_times, search_page, time_range, ver
 from ..search import Coverage, SearchResult
 from ..types import Explanation, Hit
 from ..utils import files
+from ..utils.budget import Usage
 from ..utils.printable import decoded, printable
 from ..utils.wording import counted, library_option
 from ._console import (
@@ -122,6 +124,7 @@ def search(
     say_read(result)
     if result.without:
         say(escape(f"without: {', '.join(map(printable, result.without))} (--literal looks for it, too)"))
+    _say_unranked(result)
     _say_coverage(result.coverage, library)
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
@@ -173,6 +176,16 @@ def say_read(result: SearchResult) -> None:
             f"[yellow]only the first {result.characters_read:,} characters of the query were read[/], up to "
             f"{escape(repr(end))}; a sentence or two is what the model was made for"
         )
+
+
+def _say_unranked(result: SearchResult) -> None:
+    """Say for how many hits re-ranking failed, and the reason of most."""
+    explanations = [hit.explanation for hit in result if hit.explanation]
+    failures = Counter(explanation.failure for explanation in explanations if explanation.failure)
+    if failures:
+        reason = failures.most_common(1)[0][0]
+        count = f"{failures.total()} of {counted(len(explanations), 'hit')}"
+        say(f"[yellow]no joint score for {count}[/], which keep their places: {escape(reason)}")
 
 
 def _say_coverage(coverage: Coverage, library: Path) -> None:
@@ -251,7 +264,15 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     if not result.is_found:
         say(f"[yellow]not convincing[/]: {escape(result.decision.reason)}")
     certified = f", exact: {counted(result.candidates, 'video')} scored" if result.exact else ""
-    say(f"[dim]{result.seconds['total'] * 1000:.0f} ms{certified}[/]")
+    say(f"[dim]{result.seconds['total'] * 1000:.0f} ms{certified}{_usage(result.usage)}[/]")
+
+
+def _usage(usage: Usage) -> str:
+    """Return what a search spent on language models, in words; empty where that is nothing."""
+    if not usage.calls and not usage.cached:
+        return ""
+    known = f", {counted(usage.cached, 'answer')} known before" if usage.cached else ""
+    return f"; {counted(usage.calls, 'call')} of language models, {counted(usage.tokens, 'token')}{known}"
 
 
 def _file_remark(hit: Hit) -> str:
