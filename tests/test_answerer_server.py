@@ -222,7 +222,7 @@ def test_the_sampling_of_an_answer_is_greedy(server: ChatServer) -> None:
 
 def test_a_long_text_is_cut_to_the_tokens_that_are_read() -> None:
     options = openai.Options()
-    (part,) = openai.content(AnswerRequest("no", text="§" * 10**6), options)
+    (part,) = openai.content(AnswerRequest("no", text="§" * 10**6), options.prompt_template)
     assert part["text"].count("§") == options.prompt_template.quoted * 4
 
 

@@ -221,7 +221,7 @@ def test_what_people_write_is_data(model: Mmi, text: str, question: str) -> None
         ids = reader.llava.tokenizer(prompt)["input_ids"]
         assert (ids.count(4), ids.count(2), ids.count(0), ids.count(1)) == (images, 0, 0, 1)
         assert prompt.count('"') == marks
-    parts = openai.content(about_text, openai.Options())
+    parts = openai.content(about_text, openai.Options().prompt_template)
     assert parts[0]["text"].count('"') == 2
     assert not any(special in parts[0]["text"] for special in tiny_llava.SPECIAL)
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from ..errors import AnswerError
 from ..types import Pixels
 from ..utils.budget import Budget, BudgetLimits
@@ -20,20 +18,19 @@ from ..utils.wording import counted
 from .answer_words import AnswerWords
 from .client import PICTURE_TOKENS, ServerClient, ServerOptions, listed_models
 from .content import data_url
+from .eyesight import HEIGHT, QUESTION, SEVERAL, WIDTH, names_colour, plain_picture
 from .refusals import advice
 from .replies import completion
 
 TOTAL_SECONDS = 60.0  # of all checks together (decision: as long as somebody waits for a diagnosis)
 _FIRST_SECONDS, _SECONDS = 25.0, 15.0  # of the first answer, before which a model may be loaded; of every other one
 KEY_IMAGES = 12  # of a video in one message, as the settings have it
-_WIDTH, _HEIGHT = 448, 336  # pixels of a picture, as key images are sent
 _ANSWER_TOKENS = 48  # as prompts/answer.yaml has it
 _THINKING_TOKENS = 1024  # with which a model that thinks comes to an answer
 _PROMPT_WORDS = 2400  # of a long prompt: more than the 2,048 tokens that Ollama reads by default
 _QUESTION_TOKENS = 200  # that stand beside the pictures of a video
 _CUT_SHARE = 0.95  # tokens a word, below which a server has not counted all of a prompt
 _DECLARED = ("max_model_len", "loaded_context_length", "context_length", "context_window")  # of a listed model
-_COLOURS: dict[str, tuple[int, int, int]] = {"green": (30, 160, 40), "purple": (128, 0, 128), "red": (220, 30, 30)}
 _FILLER = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 # Fields of a request that keep a model from thinking: of Qwen's template and its like, of Ollama, of OpenAI.
 _QUIET: tuple[dict[str, Any], ...] = (
@@ -291,9 +288,8 @@ class ServerProbe:
 
     def _pictures(self) -> Iterator[ServerCheck]:
         abilities = self.abilities
-        question = "What colour is this picture? Answer with one word:"
-        replies = {colour: self._ask(question, pictures=[_plain(colour)]) for colour in ("green", "purple")}
-        wrong = {colour: reply for colour, reply in replies.items() if not reply.says(*_names(colour))}
+        replies = {colour: self._ask(QUESTION, pictures=[plain_picture(colour)]) for colour in ("green", "purple")}
+        wrong = {colour: reply for colour, reply in replies.items() if not names_colour(reply.text, colour)}
         abilities.pictures = not wrong
         colour, reply = next(iter((wrong or replies).items()))
         shown = _seen(reply, f"a {colour} picture")
@@ -301,15 +297,14 @@ class ServerProbe:
         yield ServerCheck("pictures", abilities.pictures, shown + (unseen if wrong else ""))
         if not abilities.pictures:
             return
-        question = "What colour are these pictures? Answer with one word:"
-        reply = self._ask(question, pictures=[_plain("red")] * KEY_IMAGES, seconds=_FIRST_SECONDS)
-        abilities.key_images = reply.says("red")
+        reply = self._ask(SEVERAL, pictures=[plain_picture("red")] * KEY_IMAGES, seconds=_FIRST_SECONDS)
+        abilities.key_images = names_colour(reply.text, "red")
         self._video_seconds = reply.seconds
         tokens = reply.count("prompt_tokens")
         detail = _seen(reply, f"{KEY_IMAGES} red pictures")
         if tokens is not None and abilities.key_images:
             abilities.picture_tokens = max(1, round(tokens / KEY_IMAGES))
-            detail += f"; {abilities.picture_tokens} tokens a picture of {_WIDTH} x {_HEIGHT}"
+            detail += f"; {abilities.picture_tokens} tokens a picture of {WIDTH} x {HEIGHT}"
         yield ServerCheck(f"{KEY_IMAGES} pictures at once", abilities.key_images, detail)
 
     def _context(self) -> ServerCheck:
@@ -413,15 +408,6 @@ def _with_secret(words: int) -> str:
     """Return a prompt of so many words whose beginning is asked for at its end."""
     filler = " ".join(_FILLER[number % len(_FILLER)] for number in range(words))
     return f'The secret word is "walnut".\n{filler}\nWhat is the secret word? Answer with one word:'
-
-
-def _plain(colour: str) -> Pixels:
-    return np.full((_HEIGHT, _WIDTH, 3), _COLOURS[colour], np.uint8)
-
-
-def _names(colour: str) -> tuple[str, ...]:
-    """Return the words for a colour that count."""
-    return {"purple": ("purple", "violet", "magenta", "紫"), "green": ("green", "绿"), "red": ("red", "红")}[colour]
 
 
 def _too_slow(seconds: float) -> str:

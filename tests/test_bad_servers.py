@@ -1,0 +1,102 @@
+"""Servers that cannot do what is asked of them cost the joint scores, one clear line each, and no hit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from model_server import Behaviour, ModelServer
+from skeleton_inputs import questions, view
+
+from mmi_tvr import plugins
+from mmi_tvr.errors import AnswerError
+from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
+from mmi_tvr.skeletons.skeletons import Describer
+from mmi_tvr.types import AnswerRequest, Query
+
+COUNT = 5
+QUICK = {"backoff": 0.001, "retries": 1, "timeout": 5.0, "model": "tiny"}
+
+
+def with_(**changes: Any) -> Behaviour:
+    return replace(Behaviour(), **changes)
+
+
+def reranked(behaviour: Behaviour, **budget: Any) -> tuple[set[str | None], list[float | None], int]:
+    """Return the reasons why candidates have no joint score, their joint scores, and how many questions came."""
+    with ModelServer(behaviour) as server:
+        answerer = plugins.build("answerers", "openai", {"base_url": server.url, **QUICK})
+        describer = Describer(questions("What colour?"), questions("What colour?", "Which?"), answerer)
+        looked = {number: view(str(number), key_images=12) for number in range(COUNT)}
+        judge = plugins.build("judges", "fake", {})
+        reranker = SkeletonReranker(Options(budget=budget), describer, judge, lambda numbers: looked)
+        explanations = reranker.rerank(Query("a red dog"), np.arange(COUNT), np.linspace(0.9, 0.1, COUNT))
+        assert len(explanations) == COUNT
+        reasons = {explanation.failure for explanation in explanations}
+        return reasons, [explanation.joint_score for explanation in explanations], len(server.bodies)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        (with_(blind="400"), "the server says 400: tiny is not a multimodal model (it reads no pictures"),
+        (with_(blind="500"), "the server says 500: image input is not supported"),
+        (with_(blind="silent"), "the model does not see pictures, though the server takes them"),
+        (with_(blind="refuses"), "the model refuses: I'm unable to view images."),
+        (with_(pictures=1), "At most 1 image(s) may be provided in one prompt. (a video is shown as several pictures"),
+        (with_(refuses=True), "the query has no skeleton: the model refuses: I'm sorry"),
+        (with_(context=700), "maximum context length is 700 tokens. (fewer key images, or a longer context"),
+        (with_(thinks="tags"), "the reply was cut off after 48 tokens: give it more (max_tokens)"),
+        (with_(page="<html>hello</html>"), "the server's reply is no chat completion: <html>hello</html>"),
+        (with_(redirect="https://elsewhere/v1"), "the server says 301"),
+        (with_(streams=True), "the server's reply is no chat completion: data:"),
+        (with_(key="secret"), "refuses the key in $MMI_TVR_API_KEY"),
+        (with_(models=("another",)), "the server says 404: the model 'tiny' does not exist"),
+    ],
+)
+def test_each_is_one_line_and_costs_no_hit(behaviour: Behaviour, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMI_TVR_API_KEY", raising=False)
+    reasons, joint_scores, _ = reranked(behaviour)
+    assert joint_scores == [None] * COUNT
+    (reason,) = reasons
+    assert says in (reason or "")
+    assert "\n" not in (reason or "")
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour(),
+        with_(yes="是", no="否"),
+        with_(usage=False),
+        with_(refused_fields=("max_tokens", "temperature")),
+        with_(lists=False),
+        with_(blind="", picture_tokens=1),  # counts the text alone, and sees
+    ],
+)
+def test_servers_that_are_only_different_serve(behaviour: Behaviour) -> None:
+    reasons, joint_scores, _ = reranked(behaviour)
+    assert reasons == {None}
+    assert None not in joint_scores
+
+
+def test_what_a_server_cannot_do_is_not_tried_again() -> None:
+    """Two questions to each of five videos, and one to the query: a server that says that it cannot is believed."""
+    assert reranked(with_(blind="500"))[2] == 2 * COUNT + 1
+    assert reranked(with_(blind="silent"))[2] == 2 * COUNT + 2  # the colour of a picture was asked once
+
+
+def test_thinking_is_switched_off_by_a_field_of_the_settings() -> None:
+    with ModelServer(with_(thinks="tags")) as server:
+        extra = {"chat_template_kwargs": {"enable_thinking": False}}
+        options = {"base_url": server.url, "extra": extra, "detail": "low", **QUICK}
+        quiet = plugins.build("answerers", "openai", options)
+        request = AnswerRequest("What colour?", pictures=(np.full((8, 8, 3), (128, 0, 128), np.uint8),))
+        assert quiet.answer([request]) == ["purple"]
+        assert server.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
+        assert server.bodies[0]["messages"][0]["content"][0]["image_url"]["detail"] == "low"
+        plain = plugins.build("answerers", "openai", {"base_url": server.url, **QUICK})
+        assert isinstance(plain.answer([request])[0], AnswerError)
+        assert quiet.fingerprint() != plain.fingerprint()
