@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,30 +83,68 @@ def outcome(
 
 def best_run(query: FloatArray, video: Embeddings) -> list[float]:
     """The best key image with its neighbours that are nearly as good, one at a time: start, end, time."""
-    cosines = (video.moments @ query).tolist()
-    first = last = best = cosines.index(max(cosines))
-    level = max(cosines) - 0.1 * (max(cosines) - min(cosines)) - 1e-6
-    while first > 0 and cosines[first - 1] >= level:
+    cosines, vectors = (video.moments @ query).tolist(), video.moments
+    count = range(len(cosines))
+    spread = max(max(cosines) - min(cosines), 1e-6)
+    changes = [0.0, *(float(np.linalg.norm(vectors[k + 1] - vectors[k])) for k in count[:-1]), 0.0]
+    seconds = [float(end - start) for start, end, _ in video.segments]
+    logs = [math.log((changes[k] + changes[k + 1]) / 2 / seconds[k] + 1e-3) for k in count]
+    mean = sum(log * length for log, length in zip(logs, seconds, strict=True)) / sum(seconds)
+    pace = [log - mean for log in logs]
+    worth = [cosines[k] / spread + max(-1, min(1, pace[k])) / 3 for k in count]
+    best = worth.index(max(worth))
+
+    def belongs(k: int) -> bool:
+        if pace[best] > 0.2:
+            return pace[k] >= pace[best] / 2
+        return bool(cosines[k] >= cosines[best] - 0.1 * spread - 1e-6)
+
+    first = last = best
+    while first > 0 and belongs(first - 1) and vectors[first - 1] @ vectors[first] >= 0.5:
         first -= 1
-    while last + 1 < len(cosines) and cosines[last + 1] >= level:
+    while last + 1 < len(cosines) and belongs(last + 1) and vectors[last] @ vectors[last + 1] >= 0.5:
         last += 1
     return [video.segments[first][0], video.segments[last][1], video.segments[best][2]]
 
 
 def test_a_run_ends_at_the_first_key_image_that_is_clearly_worse() -> None:
-    segments = np.array([(start, start + 1, start + 0.5) for start in range(6)], dtype=np.float64)
-    model, query = VectorModel(np.eye(2)), np.array([[1.0, 0.0]])
+    model = VectorModel(np.eye(2))
 
     def span(*cosines: float) -> Span:
-        vectors = np.array([(cosine, 0.0) for cosine in cosines])
-        return locate(model, query, [Embeddings(vectors[0], vectors, segments[: len(cosines)])])[0]
+        """Of key images at the same pace: the first and the last change to one side, and are half as long."""
+        count = len(cosines)
+        steps = 100 * (np.eye(count) + 4)  # of which the cosines are no more than a trace
+        bounds = np.array([0.5, *range(1, count), count - 0.5])
+        segments = np.column_stack([bounds[:-1], bounds[1:], np.arange(count) + 0.5])
+        vectors = np.column_stack([cosines, steps])
+        return locate(model, np.eye(count + 1)[:1], [Embeddings(vectors[0], vectors, segments)])[0]
 
     assert span(0.1, 0.91, 1.0, 0.92, 0.5, 0.95) == (1.0, 4.0, 2.5)  # a tenth of the range: 0.09
-    assert span(0.3) == (0.0, 1.0, 0.5)
-    assert span(0.3, 0.3, 0.3) == (0.0, 3.0, 0.5)  # a still video is the same everywhere
-    assert span(0.3, 0.3 - 1e-7, 0.3) == (0.0, 3.0, 0.5)  # whatever the last bits say
-    assert span(1.0, 0.0, 0.0) == (0.0, 1.0, 0.5)
-    assert span(0.0, 0.0, 1.0) == (2.0, 3.0, 2.5)
+    assert span(1.0, 0.0, 0.0) == (0.5, 1.0, 0.5)
+    assert span(0.0, 0.0, 1.0) == (2.0, 2.5, 2.5)
+
+
+def test_a_still_video_is_the_same_everywhere() -> None:
+    segments = np.array([(start, start + 1, start + 0.5) for start in range(3)], dtype=np.float64)
+    model, query = VectorModel(np.eye(2)), np.array([[1.0, 0.0]])
+    for last_bits in (0.0, 1e-7):  # whatever they say
+        vectors = np.array([(0.6, 0.8), (0.6 - last_bits, 0.8), (0.6, 0.8)])
+        assert locate(model, query, [Embeddings(vectors[0], vectors, segments)])[0] == (0.0, 3.0, 0.5)
+
+
+def test_what_moves_is_preferred_holds_together_and_ends_at_a_cut() -> None:
+    model, query = VectorModel(np.eye(2)), np.array([[1.0, 0.0]])
+    lengths = np.array([4.0, 1.0, 1.0, 1.0, 4.0])  # still, three key images of a movement, still
+    ends = lengths.cumsum()
+    segments = np.column_stack([ends - lengths, ends, ends - lengths / 2])
+
+    def span(*degrees: float) -> Span:
+        vectors = np.array([(np.cos(np.radians(angle)), np.sin(np.radians(angle))) for angle in degrees])
+        return locate(model, query, [Embeddings(vectors[0], vectors, segments)])[0]
+
+    assert span(40, 41, 60, 79, 80) == (4.0, 7.0, 4.5)  # the still picture before is more like it, by a little
+    assert span(40, 80, 81, 82, 83).time == 2.0  # by much
+    assert span(44, 45, 115, 116, 117) == (4.0, 5.0, 4.5)  # a cut behind it: a cosine of 0.34
 
 
 @pytest.mark.parametrize("seed", range(4))
