@@ -1,4 +1,7 @@
-"""Make the package's own model from a base and a trained run: `bundle.py RUN/base RUN/model`."""
+"""Make the package's own model from a base and a trained run: `bundle.py RUN/base RUN/model`.
+
+`bundle.py --moments RUN/model` puts the moment head of a run into it.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,23 @@ NAME = "moving-shapes"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base", type=Path, help="the checkpoint that pretrain_tiny.py made")
-    parser.add_argument("trained", type=Path, help="the model folder that train.py made from it")
+    parser.add_argument("base", type=Path, nargs="?", help="the checkpoint that pretrain_tiny.py made")
+    parser.add_argument("trained", type=Path, nargs="?", help="the model folder that train.py made from it")
+    parser.add_argument("--moments", type=Path, help="a model folder whose moment head alone is taken over")
     parser.add_argument("--output", type=Path, default=hub.BUNDLED / NAME, help="another folder than the package's")
     parser.add_argument("--limit", type=int, help="measure only the first so many videos of each split")
     parser.add_argument("--note", default="", help="a sentence for the model card about how this copy was made")
     args = parser.parse_args()
+    if (args.trained is None) == (args.moments is None):
+        parser.error("name a base and a trained run, or --moments and a run")
     from mmi_tvr.experiments.pretrain.bundle import bundle
+    from mmi_tvr.experiments.pretrain.moments import bundle_moments
 
     with show_progress() as progress:
+        if args.moments is not None:
+            report = bundle_moments(args.moments, args.output, limit=args.limit, progress=progress)
+            print("\n".join(report.lines()))
+            return
         size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, note=args.note, progress=progress)
     print(f"{args.output} ({size / 1e6:.1f} MB)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmi_tvr.encoders import hub, lora
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.experiments import component_ablation
+from mmi_tvr.experiments.pretrain.moments import bundle_moments
 from mmi_tvr.protocols import LocatingModel
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.run import run
@@ -195,6 +197,19 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_pa
     numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert numbers["loss/moments"] == numbers["loss"] > 0
     assert 0 < numbers["validation"] == outcome.best.value < 100
+    package = tmp_path / "package"
+    shutil.copytree(bundled, package)
+    report = bundle_moments(tmp_path / "model", package, limit=2)
+    assert report.sets["captions"].n == 2
+    card = (package / "README.md").read_text(encoding="utf-8")
+    assert card.count("## Moments") == card.count("## Limits") == 1
+    assert "step 2 of 2, with an mIoU of" in card
+    halved = load_file(package / "moments.safetensors")
+    assert all(torch.equal(halved[name], head[name].half()) for name in head)
+    assert models.read(package).origin["moments"]["data"]["moments"]["sentences"] == 64
+    (package / "heads.safetensors").write_bytes((tmp_path / "model" / "heads.safetensors").read_bytes())
+    with pytest.raises(UsageError, match="trained beside other weights"):
+        bundle_moments(tmp_path / "model", package, limit=2)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:

@@ -94,13 +94,14 @@ def run(
     validation = None
     if settings.data.validation is not None:
         validation = _split_data("validation data", settings, settings.data.validation, model, cache, progress)
+    validate = None if validation is None else _validation(model, validation, progress)
     progress.begin("training", settings.train.steps)
     trainer = Trainer(
         model.network,
         data,
         settings.train,
         folder,
-        validate=None if validation is None else _validation(model, validation, progress),
+        validate=validate,
         on_step=_StepLines(progress),
         describes=training.describes,
         config={**_data_and_model(settings), "fingerprint": model.fingerprint()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from typing import Any
 from ... import models, plugins
 from ...config import Section
 from ...datasets.moving_shapes import CONTRASTS, contrast_accuracy
+from ...errors import MediaError
 from ...evaluation.evaluate import evaluate_model, pair_scores
 from ...evaluation.report import Report
 from ...features.cache import FeatureCache
 from ...features.embed import embed_all
+from ...protocols import Model
+from ...types import Embeddings, Video
 from ...utils import array_cache
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
@@ -57,34 +60,64 @@ def bundle(
         target = folder / source.relative_to(trained)
         target.parent.mkdir(exist_ok=True)
         if source.suffix == ".safetensors":
-            _halve(source, target)
+            halve(source, target)
         else:
             adapter = json.loads(source.read_text(encoding="utf-8"))
-            _write(target, adapter | {"base_model_name_or_path": f"{name}/{BASE}"})
+            write_json(target, adapter | {"base_model_name_or_path": f"{name}/{BASE}"})
     models.set_option(settings["options"], base_option, f"{name}/{BASE}")
     origin = settings["origin"]
     settings["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
     settings["origin"]["train"] = origin["settings"]["train"]
     settings["about"] = ABOUT
-    _write(folder / models.SETTINGS, settings)
+    write_json(folder / models.SETTINGS, settings)
     card = _card(folder, settings, base_option, limit, note, progress or Silent())
     write_atomically(folder / CARD, card.encode())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _halve(source: Path, target: Path) -> None:
+def halve(source: Path, target: Path) -> None:
+    """Write the tensors of a file in float16."""
     from safetensors.torch import load_file, save
 
     write_atomically(target, save({name: tensor.half().contiguous() for name, tensor in load_file(source).items()}))
 
 
-def _write(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values as JSON, in one order."""
     write_atomically(path, (json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _card(
     folder: Path, settings: Mapping[str, Any], base_option: str, limit: int | None, note: str, progress: Progress
 ) -> str:
+    model, embed = loaded(folder, settings, base_option, progress)
+
+    def samples(split: str) -> Any:
+        return rendered(split, limit).samples()
+
+    test = samples("test")
+    report = evaluate_model(model, test, embed)
+    bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
+    chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
+    in_chinese = evaluate_model(model, chinese, embed)
+    contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in CONTRASTS]
+    rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
+    return _TEXT.format(
+        size=megabytes(folder),
+        steps=settings["origin"]["step"],
+        validation=settings["origin"]["validation"]["value"],
+        english=markdown_row(["English", *_recalls(report)]),
+        chinese=markdown_row(["Chinese", *_recalls(in_chinese)]),
+        contrasts="\n".join(rows),
+        n=report.n,
+        note=f"\n- {note}" if note else "",
+    )
+
+
+def loaded(
+    folder: Path, settings: Mapping[str, Any], base_option: str, progress: Progress
+) -> tuple[Model, Callable[[Sequence[Video]], list[Embeddings | MediaError]]]:
+    """Return the model of a bundle, wherever its folder lies, and what embeds videos with it."""
     options = models.trained_section(str(folder)).options
     *sections, last = base_option.split(".")
     base: Any = {last: str(folder / BASE)}
@@ -96,32 +129,22 @@ def _card(
     assert images is not None
     method = plugins.build("keyimages", images.name, images.options)
 
-    def embed(videos: Sequence[Any]) -> Any:
+    def embed(videos: Sequence[Video]) -> list[Embeddings | MediaError]:
         return embed_all(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress)
 
-    def samples(split: str) -> Any:
-        dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
-        dataset.generate()
-        return dataset.samples()
+    return model, embed
 
-    test = samples("test")
-    report = evaluate_model(model, test, embed)
-    bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
-    chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
-    in_chinese = evaluate_model(model, chinese, embed)
-    contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in CONTRASTS]
-    rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
-    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
-    return _TEXT.format(
-        size=size,
-        steps=settings["origin"]["step"],
-        validation=settings["origin"]["validation"]["value"],
-        english=markdown_row(["English", *_recalls(report)]),
-        chinese=markdown_row(["Chinese", *_recalls(in_chinese)]),
-        contrasts="\n".join(rows),
-        n=report.n,
-        note=f"\n- {note}" if note else "",
-    )
+
+def megabytes(folder: Path) -> float:
+    """Return the size of all tensors below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
+
+
+def rendered(split: str, limit: int | None) -> Any:
+    """Return the first videos of a split of moving shapes, with one caption each and with their files."""
+    dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
+    dataset.generate()
+    return dataset
 
 
 def _recalls(report: Report) -> list[str]:
