@@ -18,7 +18,7 @@ from mmi_tvr.nn.moments import MomentHead, MomentProposals, best_spans, moment_l
 from mmi_tvr.nn.options import MomentHeadOptions
 from mmi_tvr.scoring.moments import locate
 from mmi_tvr.train.moments import MomentBatches, MomentValidation, moments_of
-from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Query, Span
+from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Query, Scoring, Span
 from mmi_tvr.utils.progress import Silent
 
 WIDTH, MOST, BATCH = 8, 5, 16
@@ -245,6 +245,8 @@ def test_validation_is_the_mean_over_the_sets_of_the_mean_overlap() -> None:
 
 class Locating:
     """A model with a head that always answers the same, or with none."""
+
+    scoring = Scoring()
 
     def __init__(self, answer: Span | None) -> None:
         self.answer = answer
