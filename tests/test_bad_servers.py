@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from model_server import Behaviour, ModelServer
 from skeleton_inputs import questions, view
 
-from mmi_tvr import plugins
+from mmi_tvr import config, plugins
 from mmi_tvr.errors import AnswerError
+from mmi_tvr.questions import pool, selection
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.skeletons.skeletons import Describer
 from mmi_tvr.types import AnswerRequest, Query
@@ -100,3 +103,47 @@ def test_thinking_is_switched_off_by_a_field_of_the_settings() -> None:
         plain = plugins.build("answerers", "openai", {"base_url": server.url, **QUICK})
         assert isinstance(plain.answer([request])[0], AnswerError)
         assert quiet.fingerprint() != plain.fingerprint()
+
+
+# The settings files of the recipes
+
+
+@pytest.fixture(params=["rerank-vllm", "rerank-ollama", "rerank-cloud"])
+def recipe(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_recipe_builds_what_it_names(recipe: str) -> None:
+    section = config.load(recipe).rerank
+    assert section is not None
+    options = Options(**section.options)
+    for room, part in (("answerers", options.answerer), ("judges", options.judge)):
+        built = plugins.build(room, part.name, part.options)  # nobody is asked anything
+        assert built.name == "openai"
+        assert part.options["base_url"].startswith("https://" if recipe == "rerank-cloud" else "http://127.0.0.1:")
+    template = plugins.options("answerers", "openai", options.answerer.options).prompt_template
+    assert "in a few words" in template.text
+    assert options.budget.limits.seconds
+
+
+def test_the_recipes_work_up_to_the_server(recipe: str) -> None:
+    """With a server in the place of theirs: the same answerer, template and budget."""
+    section = config.load(recipe).rerank
+    assert section is not None
+    options = Options(**section.options)
+    with ModelServer(with_(models=(options.answerer.options["model"],))) as server:
+        values = {**options.answerer.options, "base_url": server.url}
+        answerer = plugins.build("answerers", options.answerer.name, values)
+        picture = np.full((336, 597, 3), (30, 160, 40), np.uint8)
+        requests = [AnswerRequest("What colour?", text="a red dog"), AnswerRequest("Which?", pictures=(picture,) * 12)]
+        assert answerer.answer(requests) == ["Red", "green"]
+
+
+def test_the_costs_of_the_page_follow_its_formula() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "answerers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| ([\d,]+) \| ([\d,]+) \| ([\d.]+) million \|", page)
+    assert len(rows) == 6
+    asked_of_a_video = len(selection.selected_questions(pool.load("video")))
+    for picture, video, hour in ((int(a.replace(",", "")), int(b.replace(",", "")), c) for a, b, c in rows):
+        assert video == asked_of_a_video * (12 * picture + 60)
+        assert hour == f"{60 * video / 1e6:.2f}"

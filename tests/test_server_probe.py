@@ -129,8 +129,8 @@ def test_the_answer_words_in_every_spelling(yes: str, no: str) -> None:
 
 
 def test_an_older_field_for_a_choice() -> None:
-    assert diagnosis(with_(choice=("guided_choice",))).fine["choice"] == "guided_choice"
-    assert diagnosis(with_(choice=())).wrong["choice"] == "replies cannot be constrained to two answers"
+    assert diagnosis(with_(logprobs=False, choice=("guided_choice",))).fine["choice"] == "guided_choice"
+    assert diagnosis(with_(logprobs=False, choice=())).wrong["choice"] == "replies cannot be held to two answers"
 
 
 @pytest.mark.parametrize("thinks", ["tags", "field"])
@@ -179,7 +179,7 @@ def test_the_command_prints_what_to_set_and_one_document(capsys: pytest.CaptureF
     assert set(document) == {"url", "models", "checks", "good_for", "settings"}
     assert (document["url"], document["models"], document["good_for"]) == (server.url, ["tiny"], GOOD)
     assert all(set(check) == {"name", "ok", "detail"} for check in document["checks"])
-    lines = [shlex.split(line)[1] for line in printed.splitlines() if "rerank.answerer" in line]
+    lines = [shlex.split(line)[1] for line in printed.splitlines() if "--set" in line]
     settings = config.load(None, lines)  # what is printed can be pasted
     assert settings.rerank is not None
     answerer = settings.rerank.options["answerer"]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from ..errors import AnswerError
-from ..types import Pixels
+from ..errors import AnswerError, ServerUnusable
+from ..types import JudgedBy, Judgement, Pixels
 from ..utils.budget import Budget, BudgetLimits
 from ..utils.wording import counted
 from .answer_words import AnswerWords
 from .client import PICTURE_TOKENS, ServerClient, ServerOptions, listed_models
+from .closed_questions import ClosedQuestionClient, ClosedQuestionOptions
 from .content import data_url
 from .eyesight import HEIGHT, QUESTION, SEVERAL, WIDTH, names_colour, plain_picture
 from .refusals import advice
@@ -32,13 +33,14 @@ _QUESTION_TOKENS = 200  # that stand beside the pictures of a video
 _CUT_SHARE = 0.95  # tokens a word, below which a server has not counted all of a prompt
 _DECLARED = ("max_model_len", "loaded_context_length", "context_length", "context_window")  # of a listed model
 _FILLER = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_NO_LOGPROBS = "it gives none, or not of the answer's first token"
+_NO_CHOICE = "replies cannot be held to two answers"
 # Fields of a request that keep a model from thinking: of Qwen's template and its like, of Ollama, of OpenAI.
 _QUIET: tuple[dict[str, Any], ...] = (
     {"chat_template_kwargs": {"enable_thinking": False}},
     {"reasoning_effort": "none"},
     {"reasoning_effort": "minimal"},
 )
-JudgedBy = Literal["log-probabilities", "choice", "samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,7 @@ class ClosedQuestions:
 
     fits: str
     fits_not: str
-    positive: str
-    negative: str
+    words: AnswerWords
 
 
 @dataclass
@@ -223,6 +224,7 @@ class ServerProbe:
             quiet = self._ask(question, **extra)
             if quiet.says("red") and not quiet.thought:
                 self.abilities.extra = extra
+                self._server.options = self.options.model_copy(update={"extra": extra})
                 return ServerCheck("thinking", True, f"switched off by extra: {extra}"), quiet
         self.abilities.thinks = True
         detail = f"it thinks before each answer: slow, and max_tokens must leave room ({4 * _THINKING_TOKENS})"
@@ -234,57 +236,39 @@ class ServerProbe:
         return ServerCheck("Chinese", self.abilities.chinese, _seen(reply, "红"))
 
     def _judging(self) -> Iterator[ServerCheck]:
-        """Check by what the server can judge: the best way counts."""
-        words = AnswerWords(self._closed.positive, self._closed.negative)
-        yes, no = (self._probability(words, prompt) for prompt in (self._closed.fits, self._closed.fits_not))
-        by_logprobs = yes is not None and no is not None and yes > no
-        seen = (
-            "none are given"
-            if yes is None or no is None
-            else f"p = {yes:.2f} for a pair that fits, {no:.2f} for one that does not"
-        )
-        yield ServerCheck("log-probabilities", by_logprobs, seen)
-        constraint = self._constraint(words)
+        """Check by what the server can judge, as the judge `openai` would."""
+        questions = ClosedQuestionClient(self._closed.words, ClosedQuestionOptions())
+        results = [self._judge(questions, prompt) for prompt in (self._closed.fits, self._closed.fits_not)]
+        error = next((result for result in results if isinstance(result, AnswerError)), None)
+        if error is not None:
+            yield ServerCheck("judging", False, str(error))
+            return
+        yes, no = (result for result in results if isinstance(result, Judgement))
+        by = no.judged_by
+        seen = f"p = {yes.probability:.2f} for a pair that fits, {no.probability:.2f} for one that does not"
         yield ServerCheck(
-            "choice", constraint is not None, constraint or "replies cannot be constrained to two answers"
+            "log-probabilities", by == "log-probabilities", "" if by == "log-probabilities" else _NO_LOGPROBS
         )
-        reply = self._ask(self._closed.fits)
-        says_yes = isinstance(reply.text, str) and words.verdict(reply.text) is True
-        yield ServerCheck("yes or no", says_yes, _seen(reply, words.positive))
-        if by_logprobs:
-            self.abilities.judged_by = "log-probabilities"
-        elif constraint is not None and says_yes:
-            self.abilities.judged_by = "choice"
-        elif says_yes:
-            self.abilities.judged_by = "samples"
+        if by != "log-probabilities":
+            yield ServerCheck(
+                "choice", by == "choice", str(questions.style.constraint) if by == "choice" else _NO_CHOICE
+            )
+        if yes.probability > no.probability:
+            self.abilities.judged_by = by
+        yield ServerCheck("judging", yes.probability > no.probability, f"by {by}: {seen}")
 
-    def _probability(self, words: AnswerWords, prompt: str) -> float | None:
-        if self.abilities.thinks:
-            return None
-        reply = self._ask(prompt, max_tokens=4, logprobs=True, top_logprobs=20)
+    def _judge(self, questions: ClosedQuestionClient, prompt: str) -> Judgement | AnswerError:
+        seconds = min(_SECONDS, self._end - time.monotonic())
+        self._server.budget = Budget(BudgetLimits(seconds=max(seconds, 0.0)))
         try:
-            first = reply.document["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-            return words.probability([(str(token["token"]), float(token["logprob"])) for token in first])
-        except (KeyError, IndexError, TypeError, ValueError):
-            return None
-
-    def _constraint(self, words: AnswerWords) -> str | None:
-        """Return the field by which a reply can be one of two words, where the model would say another; None: none."""
-        choice = [words.positive, words.negative]
-        schema = {"type": "object", "properties": {"answer": {"enum": choice}}, "required": ["answer"]}
-        fields: dict[str, Any] = {
-            "structured_outputs": {"choice": choice},
-            "guided_choice": choice,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": schema},
-            },
-        }
-        for name, value in fields.items():
-            reply = self._ask("Say the word hello.", **{name: value})
-            if isinstance(reply.text, str) and words.verdict(reply.text.rpartition(":")[2]) is not None:
-                return name
-        return None
+            result = questions.ask(self._server, self.abilities.model, prompt)
+        except ServerUnusable as error:
+            return AnswerError(str(error))
+        return (
+            AnswerError(_too_slow(seconds))
+            if isinstance(result, AnswerError) and self._server.budget.shortage
+            else result
+        )
 
     def _pictures(self) -> Iterator[ServerCheck]:
         abilities = self.abilities
@@ -379,7 +363,6 @@ class ServerProbe:
             "messages": [{"role": "user", "content": [*parts, {"type": "text", "text": question}]}],
             "temperature": 0,
             "max_tokens": limit,
-            **self.abilities.extra,
             **fields,
         }
         self._server.budget = budget = Budget(BudgetLimits(seconds=seconds))

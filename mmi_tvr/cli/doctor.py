@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from .. import plugins, prompt_templates
+from ..chat.answer_words import AnswerWords
 from ..chat.client import ServerOptions
 from ..chat.content import quote
 from ..chat.probes import ClosedQuestions, ServerAbilities, ServerProbe
@@ -68,7 +69,7 @@ def closed_questions() -> ClosedQuestions:
     template = prompt_templates.judge()
     videos = ["a red circle; it moves left", "a blue square; it grows"]
     fits, fits_not = template.prompts(lambda text, _: quote(text), videos[:1] * 2, videos)
-    return ClosedQuestions(fits, fits_not, template.positive, template.negative)
+    return ClosedQuestions(fits, fits_not, AnswerWords(template.positive, template.negative))
 
 
 def _print_check(name: str, ok: bool, detail: str, problem: str = "missing") -> None:
