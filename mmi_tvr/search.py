@@ -20,7 +20,7 @@ from .protocols import Index, Model, RelevanceCalibration, Reranker
 from .queries import PreparedQuery, characters_read, checked_relevance, checked_top, prepare, query_vectors
 from .scoring import exclusion, relevance
 from .scoring.blocks import block_scores, similarities
-from .scoring.candidates import CandidateSearch
+from .scoring.candidates import Candidates, CandidateSearch
 from .scoring.decision import NOTHING_INDEXED, Decision, decide
 from .scoring.joint import permutation
 from .scoring.moments import locate
@@ -183,23 +183,14 @@ class Searcher:
         limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top)
         if limit > _FEW:
             limit = max(1, min(limit, self.index.count()))
+        certified = max(top, reranker.depth if reranker is not None else 0) if exact else None
         results = []
         together = max(1, min(_QUERIES, _CELLS // limit))
         for first in range(0, len(checked), together):
             block = slice(first, first + together)
             clock = StageClock()
             with clock.stage("search"):
-                search = CandidateSearch(self.index, self.model.scoring, videos)
-                if exact:
-                    count = max(top, reranker.depth if reranker is not None else 0)
-                    candidates = [
-                        search.certified(vector, count, max(limit, count), self._count_moments)
-                        for vector in vectors[block]
-                    ]
-                else:
-                    candidates = search.nearest(vectors[block], limit)
-                for row in (row for row, query in enumerate(checked[block]) if query.excluded):
-                    [candidates[row]] = search.nearest(vectors[block][[row]], _DEEPER * limit)
+                candidates = self._candidates(checked[block], vectors[block], limit, certified, videos)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
             searching = clock.share(len(candidates))
             for query, vector, unwanted, nearest in zip(
@@ -212,6 +203,25 @@ class Searcher:
                 scored = max(nearest.scored, len(ranking.numbers))
                 results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
         return results
+
+    def _candidates(
+        self,
+        queries: Sequence[PreparedQuery],
+        vectors: FloatArray,
+        limit: int,
+        certified: int | None,
+        videos: frozenset[int] | None,
+    ) -> list[Candidates]:
+        """Return the videos that may be among the best of each query, whose vectors are (N, D); with `certified`, so
+        many of the best are certainly among them."""
+        search = CandidateSearch(self.index, self.model.scoring, videos)
+        candidates = search.nearest(vectors, limit) if certified is None else [Candidates(frozenset())] * len(queries)
+        for row, query in enumerate(queries):
+            if query.excluded:
+                [candidates[row]] = search.nearest(vectors[[row]], _DEEPER * limit)
+            elif certified is not None:
+                candidates[row] = search.certified(vectors[row], certified, max(limit, certified), self._count_moments)
+        return candidates
 
     def _result(
         self,

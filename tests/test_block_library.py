@@ -184,6 +184,10 @@ def test_the_command_certifies_and_counts_levels_otherwise(library: Library) -> 
     assert result["exact"]
     assert all(hit["score"] == pytest.approx(3 * hit["scores"]["hue"], abs=1e-5) for hit in result["hits"])
     assert "exact: 10 videos scored" in search(library, *words).stderr
+    excluding = search(library, "red without blue", "--exact", "--json")
+    assert not json.loads(excluding.stdout)["exact"]
+    assert "not certified: what a query excludes changes the order" in excluding.stderr
+    assert json.loads(search(library, "red without blue", "--exact", "--literal", "--json").stdout)["exact"]
 
 
 @pytest.mark.parametrize("words", ["relation", "relation=", "=2", "hue=two", "hue=1,hue=2", "hue=1,,"])

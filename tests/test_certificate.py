@@ -165,6 +165,10 @@ def test_equal_videos_go_by_number_and_all_of_them_are_looked_at() -> None:
         query, 3, 3, lambda numbers: dict.fromkeys(numbers, 1)
     )
     assert (sorted(top.numbers), top.scored) == ([1, 2, 3], 42)
+    one, other = make_videos(rng, 2, PLAIN, 0)
+    index = MemoryIndex([one, *[other] * 40, one], list(range(42)))
+    top = CandidateSearch(index, Scoring()).certified(other.video, 3, 3, lambda numbers: dict.fromkeys(numbers, 1))
+    assert (sorted(top.numbers), top.scored) == ([1, 2, 3], 42)
 
 
 def test_a_clear_answer_needs_few_candidates_and_few_searches() -> None:

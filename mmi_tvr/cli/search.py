@@ -122,8 +122,7 @@ def search(
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
     say_read(result)
-    if result.without:
-        say(escape(f"without: {', '.join(map(printable, result.without))} (--literal looks for it, too)"))
+    _say_excluded(result, exact)
     _say_unranked(result)
     _say_coverage(result.coverage, library)
     if html:
@@ -176,6 +175,14 @@ def say_read(result: SearchResult) -> None:
             f"[yellow]only the first {result.characters_read:,} characters of the query were read[/], up to "
             f"{escape(repr(end))}; a sentence or two is what the model was made for"
         )
+
+
+def _say_excluded(result: SearchResult, exact: bool) -> None:
+    """Say what the query excludes, and, where it was to be exact, that this keeps it from being certified."""
+    if result.without:
+        say(escape(f"without: {', '.join(map(printable, result.without))} (--literal looks for it, too)"))
+        if exact:
+            say("not certified: what a query excludes changes the order; --literal --exact certifies it as it stands")
 
 
 def _say_unranked(result: SearchResult) -> None:
