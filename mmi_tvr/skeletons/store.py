@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MmiTvrError
-from ..utils.sqlite import is_writable, new_in_memory, open_read_only, open_to_write
+from ..utils.sqlite import open_cache
 
 SKELETONS_FILE = "skeletons.sqlite"
 _COLUMNS = "(content TEXT NOT NULL, key TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (content, key)) WITHOUT ROWID"
@@ -25,9 +25,7 @@ class SkeletonStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._sqlite_errors():
-            self._db = _open(path)
-            schemas = self._db.execute("SELECT 'main' UNION ALL SELECT 'temp' FROM sqlite_temp_master").fetchall()
-        self._tables = [f"{schema}.answers" for (schema,) in schemas]
+            self._db, self._tables = open_cache(path, "answers", _COLUMNS)
 
     def get(self, contents: Collection[str], keys: Collection[str]) -> dict[tuple[str, str], str]:
         """Return the stored answers among these contents and keys: (content, key) -> answer."""
@@ -73,20 +71,3 @@ class SkeletonStore:
             yield
         except sqlite3.Error as error:
             raise MmiTvrError(f"{self.path}: not usable as a store of answers ({error})") from error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Return an open store. One that cannot be written gets a temporary table for new answers, which hides the file's
-    own from whoever writes to `answers`."""
-    if is_writable(path):
-        connection, kind = open_to_write(path), "TABLE"
-    elif path.is_file():
-        connection, kind = open_read_only(path).connection, "TEMP TABLE"
-    else:
-        connection, kind = new_in_memory(), "TABLE"
-    try:
-        connection.execute(f"CREATE {kind} IF NOT EXISTS answers {_COLUMNS}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection

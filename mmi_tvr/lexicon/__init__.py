@@ -1,0 +1,1 @@
+"""What sentences say: entities, actions, relations, role graphs and the vectors of their words."""
