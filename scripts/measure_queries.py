@@ -64,7 +64,7 @@ def search_all(library: Library, queries: Sequence[ShortQuery]) -> list[Outcome]
     outcomes = []
     for query, hits, answer in zip(queries, ranked, answers, strict=True):
         ranks = [rank for rank, hit in enumerate(hits, 1) if not query.files.isdisjoint({hit.path, *hit.copies})]
-        outcomes.append(Outcome(query, ranks[0] if ranks else None, bool(answer)))
+        outcomes.append(Outcome(query, ranks[0] if ranks else None, answer.is_found))
     return outcomes
 
 

@@ -1,0 +1,116 @@
+"""The scripts that measure tables of queries and choose between runs, on ranks that are known."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from mmi_tvr.errors import UsageError
+from mmi_tvr.library import Library
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def measure() -> ModuleType:
+    return script("measure_queries")
+
+
+def table(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(["query\tgroup\tfiles", *rows, ""]), encoding="utf-8")
+    return path
+
+
+def test_ranks_and_answers_of_a_table(measure: ModuleType, folder: Path, library: Library, tmp_path: Path) -> None:
+    library.index(folder)
+    rows = (
+        "red\tone\tpart0/red.mp4",
+        "blue\tone\tpart1/green.mp4 | part0/blue.mp4",
+        "blue\ttwo\tpart1/yellow.mp4",
+        "red\ttwo\t",
+    )
+    queries = measure.read_table(table(tmp_path / "queries.tsv", *rows), folder)
+    outcomes = measure.search_all(library, queries)
+    assert [outcome.rank for outcome in outcomes[:2]] == [1, 1]
+    assert outcomes[2].rank in (2, 3, 4)
+    assert outcomes[3].rank is None
+    printed = "\n".join(measure.report(outcomes))
+    assert "| one | 2 | 100.0 [34.2, 100.0] | 100.0" in printed
+    assert "| all | 3 | 66.7 [" in printed
+    assert "| two | 1 | 0.0 [0.0, 79.3] |" in printed.splitlines()[-1], "red is found where nothing should be"
+
+
+def test_what_the_threshold_loses_is_counted(measure: ModuleType, folder: Path, tmp_path: Path) -> None:
+    query = measure.read_table(table(tmp_path / "queries.tsv", "red\tone\tpart0/red.mp4"), folder)[0]
+    outcomes = [measure.Outcome(query, 1, answered) for answered in (True, False)]
+    assert (
+        "| one | 2 | 100.0 [34.2, 100.0] | 100.0 [34.2, 100.0] | 50.0 [9.5, 90.5] | 50.0 [9.5, 90.5] |"
+        in measure.report(outcomes)
+    )
+
+
+def test_a_table_that_does_not_fit_the_folder_is_refused(measure: ModuleType, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"line 3: .*none.mp4 is not there"):
+        measure.read_table(table(tmp_path / "queries.tsv", "red\tone\tpart0/red.mp4", "red\tone\tnone.mp4"), folder)
+    (tmp_path / "other.tsv").write_text("query\tfiles\nred\tpart0/red.mp4\n")
+    with pytest.raises(UsageError, match="no column group"):
+        measure.read_table(tmp_path / "other.tsv", folder)
+
+
+def test_the_short_queries_have_few_words_and_are_there_once(measure: ModuleType) -> None:
+    lines = (SCRIPTS / "short_queries.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines[1:]]
+    assert lines[0].split("\t") == ["query", "group", "files"]
+    assert len({row[0] for row in rows}) == len(rows) >= 30
+    assert all(len(query.split()) <= 3 for query, _, _ in rows)
+
+
+def test_cross_validation_takes_what_the_other_videos_prefer() -> None:
+    module = script("cross_validate")
+    videos = np.array([0, 0, 1, 1, 2, 2])
+    ranks = np.array([[1, 1, 2, 2, 9, 9], [4, 4, 1, 1, 2, 2]], dtype=np.float64)
+    held_out, chosen = module.cross_validated(ranks, videos)
+    assert chosen.tolist() == [1, 1, 0, 0, 0, 0]
+    assert held_out.tolist() == [4, 4, 2, 2, 9, 9]
+    lines = module.report(["a", "b"], ranks, videos)
+    assert lines[2:] == [
+        "| a | 33.3 | 66.7 | 0.537 | 2 |",
+        "| b | 33.3 | 100.0 | 0.583 | 1 |",
+        "| what is chosen, on videos left out | 0.0 | 66.7 | 0.287 |  |",
+    ]
+
+
+def test_runs_with_other_captions_are_not_compared(tmp_path: Path) -> None:
+    module = script("cross_validate")
+    numbers = dict.fromkeys(("R@1", "R@5", "R@10", "MdR", "MnR"), 1.0)
+    direction = {**numbers, "ci95": {name: [1.0, 1.0] for name in numbers}}
+    for name, caption in (("one", "a"), ("two", "a"), ("three", "b")):
+        queries = [{"id": "v.mp4", "caption": caption, "rank": 3}]
+        section = {"name": "x"}
+        document = {
+            "n": 1, "videos": 1, "model": "m", "fingerprint": "f", "left_out": {"videos": {}}, "t2v": direction,
+            "config": {"model": section, "keyimages": section, "target": "t"}, "v2t": direction,
+            "queries": {"t2v": queries, "v2t": queries},
+        }  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(document))
+    ranks, videos = module.read_ranks([tmp_path / "one", tmp_path / "two"])
+    assert ranks.tolist() == [[3], [3]]
+    assert videos.tolist() == [0]
+    with pytest.raises(UsageError, match=r"three: it has other captions than .*one"):
+        module.read_ranks([tmp_path / "one", tmp_path / "three"])
