@@ -153,10 +153,13 @@ def test_a_server_that_dies_midway(server: ChatServer, monkeypatch: pytest.Monke
     pauses: list[float] = []
     monkeypatch.setattr(chat_client.ServerClient, "_pause", lambda _, seconds: pauses.append(seconds))
     questions = ["one", "the last", *(f"after {at}" for at in range(30))]
-    answers = client(server, concurrency=1, retries=2).answer(texts(*questions))
+    patient = client(server, concurrency=1, retries=2)
+    answers = patient.answer(texts(*questions))
     assert [isinstance(each, str) for each in answers] == [True, True, *[False] * 30]
     assert all("nobody is there" in str(each) for each in answers[2:])
     assert len(pauses) == 2, "after the first that was tried in vain, the rest is tried once"
+    patient.answer(texts("later"))
+    assert len(pauses) == 2, "and so it is in the next call"
 
 
 def test_nobody_there_is_one_line() -> None:

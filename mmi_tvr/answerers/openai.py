@@ -54,6 +54,7 @@ class OpenaiAnswerer:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._model = ""
+        self._unreachable = threading.Event()
         self._sees: bool | None = None  # whether the model sees what it is sent; None: there was no reason to check
         self._check_of_sight = threading.Lock()
 
@@ -72,7 +73,7 @@ class OpenaiAnswerer:
         if not rows:
             return answers
         encoded = _EncodedPictures(self.options)
-        with ServerClient(self.options) as server:
+        with ServerClient(self.options, self._unreachable) as server:
             self._model = self._model or server.served_model()
             pool = ThreadPoolExecutor(self.options.concurrency, thread_name_prefix="ask")
             try:

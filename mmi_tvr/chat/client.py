@@ -81,15 +81,19 @@ class ServerClient:
 
     Once the attempts of one request have run out without any reply, every further request has a single one, until
     there is a reply again (decision): a server that died is not waited for a thousand times.
+
+    Args:
+        options: where the server is.
+        unreachable: whether it is so now; whoever makes several clients of a server gives each of them the same one.
     """
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, unreachable: threading.Event | None = None) -> None:
         self.options = options
         self._http = require("httpx2", "server")
         self._anyio = require("anyio", "server")
         self._key = os.environ.get(options.key_variable, "").strip()
         self.budget = budgets.current()
-        self._unreachable = threading.Event()
+        self._unreachable = unreachable or threading.Event()
         self._closed = threading.Event()
         self._context = ExitStack()
 

@@ -5,6 +5,7 @@ What p is read from depends on the server, and stands in each judgement: see `ch
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -42,6 +43,7 @@ class OpenaiJudge:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._model = ""
+        self._unreachable = threading.Event()
         template = options.prompt_template
         self._template = template
         self._questions = ClosedQuestionClient(AnswerWords(template.positive, template.negative), options)
@@ -53,7 +55,7 @@ class OpenaiJudge:
         judged: dict[str, Judgement | AnswerError] = {}
         if not counts:
             return []
-        with ServerClient(self.options) as server:
+        with ServerClient(self.options, self._unreachable) as server:
             self._model = self._model or server.served_model()
 
             def judge_one(video: str) -> Judgement | AnswerError:
