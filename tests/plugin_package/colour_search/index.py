@@ -67,6 +67,9 @@ class MemoryIndex:
             scores[row, : len(best)], ids[row, : len(best)] = products[best], allowed[best]
         return scores, ids
 
+    def search_exact(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        return self.search(queries, limit, where)
+
     def get(self, ids: IdArray) -> FloatArray:
         return np.array([self._vectors[int(id_)] for id_ in ids], np.float32).reshape(-1, self.dim)
 
