@@ -39,6 +39,18 @@ class SearchSection(plugins.BaseOptions):
     """How queries are read."""
 
     literal: bool = Field(False, description="read a sentence as it stands: what it excludes is looked for, too")
+    expand: int = Field(0, ge=0, le=8, description="paraphrases that a language model writes, besides a translation")
+    answerer: Section | None = Field(None, description="who writes them; default: who answers in a re-ranking")
+    seconds: float | None = Field(20.0, gt=0, description="that writing may take for a query; null: any number")
+
+    @model_validator(mode="after")
+    def _known_answerer(self) -> SearchSection:
+        if self.answerer is not None:
+            try:
+                plugins.options("answerers", self.answerer.name, self.answerer.options)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+        return self
 
 
 class CommonSettings(plugins.BaseOptions):

@@ -1,4 +1,4 @@
-"""Prompts of the language model: the templates in prompts/answer.yaml, judge.yaml and generate.yaml."""
+"""Prompts of the language model: the templates in prompts/answer.yaml, judge.yaml, generate.yaml and expand.yaml."""
 
 from __future__ import annotations
 
@@ -101,11 +101,19 @@ class GenerateTemplate(_Template):
         return self.video.replace("{images}", "").strip()
 
 
+class ExpandTemplate(_Template):
+    """Requests for other wordings of a query."""
+
+    wordings: tuple[str, ...] = Field(min_length=1, description="in its language; the first N are asked")
+    chinese: str = Field(min_length=1, description="for its translation, where it is not Chinese")
+    english: str = Field(min_length=1, description="for its translation, where it is Chinese")
+
+
 @cache
 def answer(path: str = "answer") -> AnswerTemplate:
     """Return the template of a file: a path, or a name in prompts/.
 
-    This and the next two raise UsageError or ConfigError where it cannot be used.
+    This and the next three raise UsageError or ConfigError where it cannot be used.
     """
     return _read(AnswerTemplate, path)
 
@@ -118,6 +126,11 @@ def judge(path: str = "judge") -> JudgeTemplate:
 @cache
 def generate(path: str = "generate") -> GenerateTemplate:
     return _read(GenerateTemplate, path)
+
+
+@cache
+def expand(path: str = "expand") -> ExpandTemplate:
+    return _read(ExpandTemplate, path)
 
 
 def _read(template: type[T], path: str) -> T:

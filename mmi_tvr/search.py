@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from .errors import UsageError
 from .protocols import Index, Model, RelevanceCalibration, Reranker
-from .queries import PreparedQuery, characters_read, checked_relevance, checked_top, prepare, query_vectors
+from .queries import (
+    Expansion,
+    PreparedQuery,
+    characters_read,
+    checked_relevance,
+    checked_top,
+    prepare,
+    query_vectors,
+)
 from .scoring import exclusion, relevance
 from .scoring.blocks import block_scores, similarities
 from .scoring.candidates import Candidates, CandidateSearch
@@ -77,8 +85,8 @@ class SearchResult(Sequence[Hit]):
     model reads; else it is None. `candidates` is the number of videos that were scored; with `exact`, no other video of
     the collection scores as high as the best.
 
-    `without` is what the query excludes, and `expanded` are other wordings that it was searched by, besides its own;
-    `expansion_problem` says why there are fewer of them than there should be.
+    `without` is what the query excludes; `expansion` holds the wordings that it was searched by besides its own, where
+    somebody asked for any.
     """
 
     hits: tuple[Hit, ...]
@@ -89,12 +97,11 @@ class SearchResult(Sequence[Hit]):
     closest: Hit | None = None
     characters_read: int | None = None
     decision: Decision = NOTHING_INDEXED
-    usage: Usage = field(default_factory=Usage)  # what re-ranking spent on language models
+    usage: Usage = field(default_factory=Usage)  # what re-ranking and expansion spent on language models
     candidates: int = 0
     exact: bool = False
     without: tuple[str, ...] = ()
-    expanded: tuple[str, ...] = ()
-    expansion_problem: str | None = None
+    expansion: Expansion | None = None
 
     @property
     def is_found(self) -> bool:
@@ -197,6 +204,8 @@ class Searcher:
                 checked[block], vectors[block], excluded[block], candidates, strict=True
             ):
                 clock = embedding + searching
+                if query.expansion:
+                    clock += StageClock({"expand": query.expansion.seconds}, query.expansion.seconds)
                 with clock.stage("score"):
                     ranking = self._score(vector, unwanted, {n: entries[n] for n in nearest.numbers if n in entries})
                 result = self._result(query, vector, ranking, top, min_relevance, reranker, clock)
@@ -236,13 +245,13 @@ class Searcher:
         """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
         best_relevance = float(ranking.relevances.max()) if len(ranking.numbers) else None
         decision = decide(best_relevance, min_relevance, self.model.name, self.model.scoring.min_relevance)
-        usage = Usage()
+        usage = query.expansion.usage if query.expansion else Usage()
         if reranker is not None and len(ranking.numbers):
             with clock.stage("rerank"), spending() as budget:
                 best = ranking.first(reranker.depth)
                 ranking = ranking.reordered(reranker.rerank(query.positive, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
-            usage = budget.usage
+            usage += budget.usage
         nothing = not decision.is_found and min_relevance != 0
         shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(top)
         with clock.stage("moments"):
@@ -259,8 +268,7 @@ class Searcher:
             decision=decision,
             characters_read=characters_read(self.model, query.query),
             without=query.excluded,
-            expanded=query.expanded,
-            expansion_problem=query.expansion_problem,
+            expansion=query.expansion,
             usage=usage,
         )
 

@@ -18,8 +18,10 @@ from rich.text import Text
 from .. import config
 from ..errors import LibraryMissing, UsageError
 from ..library import Library
+from ..queries import Expansion
 from ..report import answer_table, key_image_times, search_page, time_range, verdict
 from ..search import Coverage, SearchResult
+from ..skeletons.expansion import MAX_WORDINGS
 from ..types import Explanation, Hit
 from ..utils import files
 from ..utils.budget import Usage
@@ -79,6 +81,14 @@ def search(
         bool | None,
         typer.Option("--literal/--no-literal", help="look for all that TEXT names, also what it excludes; default: no"),
     ] = None,
+    expand: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_WORDINGS,
+            help="search by so many paraphrases of TEXT, too, and by a translation, which a language model writes",
+        ),
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="go on until no other video can be among them, also past an index's graph")
     ] = False,
@@ -116,6 +126,7 @@ def search(
                 min_relevance,
                 rerank=explain or rerank,
                 literal=literal,
+                expand=expand,
                 exact=exact,
                 levels=_level_factors(levels or ()),
             )
@@ -123,6 +134,8 @@ def search(
         fail(str(error), NOTHING_INDEXED)
     say_read(result)
     _say_excluded(result, exact)
+    if result.expansion:
+        _say_expansion(result.expansion)
     _say_unranked(result)
     _say_coverage(result.coverage, library)
     if html:
@@ -195,6 +208,14 @@ def _say_unranked(result: SearchResult) -> None:
         say(f"[yellow]no joint score for {count}[/], which keep their places: {escape(reason)}")
 
 
+def _say_expansion(expansion: Expansion) -> None:
+    """Say by which other wordings a query was searched, and what is missing of them."""
+    for wording in expansion.wordings:
+        say(f"also: {escape(printable(wording))}")
+    if expansion.problem:
+        say(f"[yellow]not expanded as asked[/]: {escape(printable(expansion.problem))}")
+
+
 def _say_coverage(coverage: Coverage, library: Path) -> None:
     """Say what a search could not look at, and what to do."""
     option = escape(library_option(library))
@@ -213,6 +234,8 @@ def _search_document(result: SearchResult) -> dict[str, object]:
         "query": result.query.text,
         "characters_read": result.characters_read,
         "without": list(result.without),
+        "expanded": list(result.expansion.wordings) if result.expansion else [],
+        "expansion_problem": result.expansion.problem if result.expansion else None,
         "model": result.model,
         "found": result.decision.is_found,
         "found_reason": result.decision.reason,

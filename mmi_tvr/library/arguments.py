@@ -102,6 +102,13 @@ def _is_factor(name: object, factor: object) -> bool:
     return isinstance(name, str) and isinstance(factor, int | float) and not isinstance(factor, bool)
 
 
+def checked_count(value: object, name: str, most: int) -> int:
+    """Return a number from 0 to `most`. UsageError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise UsageError(f"{name} is a number from 0 to {most}, not {shown(value)}")
+    return value
+
+
 def checked_seconds(value: object, name: str) -> float:
     """Return a number of seconds, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:

@@ -7,18 +7,17 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..protocols import Model
-from ..queries import checked_relevance, checked_top
 from ..questions import pool
 from ..search import SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE
@@ -33,7 +32,6 @@ from .arguments import (
     Paths,
     checked_calibration,
     checked_flag,
-    checked_levels,
     checked_model,
     checked_path,
     checked_paths,
@@ -51,8 +49,12 @@ from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
 from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
-from .searching import LibraryReader, SearchOptions
+from .search_options import SearchKeywords, search_options
+from .searching import LibraryReader
 from .turns import SharedModels
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors", pool.FOLDER)
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
@@ -182,10 +184,7 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
-        *,
-        literal: bool | None = None,
-        exact: bool = False,
-        levels: Mapping[str, float] | None = None,
+        **more: Unpack[SearchKeywords],
     ) -> SearchResult: ...
 
     @overload
@@ -195,10 +194,7 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
-        *,
-        literal: bool | None = None,
-        exact: bool = False,
-        levels: Mapping[str, float] | None = None,
+        **more: Unpack[SearchKeywords],
     ) -> list[SearchResult]: ...
 
     def search(
@@ -207,10 +203,7 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
-        *,
-        literal: bool | None = None,
-        exact: bool = False,
-        levels: Mapping[str, float] | None = None,
+        **more: Unpack[SearchKeywords],
     ) -> SearchResult | list[SearchResult]:
         """Return the best moments of the best videos, best first.
 
@@ -220,11 +213,7 @@ class Library:
             min_relevance: the least relevance of a hit, 0..1; None: the model's own (see `Searcher.search`).
             rerank: whether the best are put in the order of their joint scores, and explained; None: if the library's
                 settings say how.
-            literal: whether a sentence is read as it stands, so that what it excludes ("a beach without people") is
-                looked for, too; None: as the settings say, which is no.
-            exact: certify that no other video of the library scores as high (see `Searcher.search`).
-            levels: what the weights of the model's blocks are multiplied by, by their names ({"relation": 2}); only of
-                models whose vectors have blocks. Relevance is calibrated anew.
+            **more: how the query is read and what counts (`SearchKeywords`).
 
         Returns:
             The result; for a list, the results in its order.
@@ -234,14 +223,7 @@ class Library:
             LibraryBusy: other processes replaced what the search read, at every attempt.
         """
         queries = checked_queries(query)
-        options = SearchOptions(
-            checked_top(top),
-            checked_relevance(min_relevance),
-            rerank=None if rerank is None else checked_flag(rerank, "rerank"),
-            literal=None if literal is None else checked_flag(literal, "literal"),
-            exact=checked_flag(exact, "exact"),
-            levels=checked_levels(levels),
-        )
+        options = search_options(top, min_relevance, rerank, **more)
         results = []
         for first in range(0, len(queries), _QUERIES_TOGETHER):
             with self._models.turn:
@@ -255,10 +237,7 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
-        *,
-        literal: bool | None = None,
-        exact: bool = False,
-        levels: Mapping[str, float] | None = None,
+        **more: Unpack[SearchKeywords],
     ) -> SearchResult: ...
 
     @overload
@@ -268,10 +247,7 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
-        *,
-        literal: bool | None = None,
-        exact: bool = False,
-        levels: Mapping[str, float] | None = None,
+        **more: Unpack[SearchKeywords],
     ) -> list[SearchResult]: ...
 
     async def asearch(
@@ -280,13 +256,10 @@ class Library:
         top: int = 5,
         min_relevance: float | None = None,
         rerank: bool | None = None,
-        *,
-        literal: bool | None = None,
-        exact: bool = False,
-        levels: Mapping[str, float] | None = None,
+        **more: Unpack[SearchKeywords],
     ) -> SearchResult | list[SearchResult]:
         """Search as `search` does, in a thread of this object's own, so that the event loop goes on."""
-        work = partial(self.search, query, top, min_relevance, rerank, literal=literal, exact=exact, levels=levels)
+        work = partial(self.search, query, top, min_relevance, rerank, **more)
         with self._worker_lock:
             if self._worker is None:
                 self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")

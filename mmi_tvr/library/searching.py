@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError
 from ..protocols import Model, Reranker
-from ..queries import prepare
+from ..queries import PreparedQuery, prepare
 from ..scoring.blocks import reweighted
 from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
@@ -26,27 +26,17 @@ from ..utils.wording import library_option
 from .arguments import Calibrate
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
+from .expanding import LibraryExpander
 from .indexing import FEATURES
 from .lock import writer
 from .reading import StateChanged, open_to_read
 from .rebuild import count_pending
 from .report import Status
+from .search_options import SearchOptions
 from .turns import SharedModels
 from .video_lookup import VideoLookup
 
 _SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """The options of `Library.search`."""
-
-    top: int
-    min_relevance: float | None
-    rerank: bool | None
-    literal: bool | None = None
-    exact: bool = False
-    levels: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +100,13 @@ class LibraryReader:
         self._state: _LibraryState | None = None
         self._reranker: _BuiltReranker | None = None
         self._reweighted: _ReweightedSearcher | None = None
+        self._expander = LibraryExpander()
 
     def close(self) -> None:
         """Let go of files and of the model."""
         self._drop_state()
         self._reranker = None
+        self._expander.close()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -147,8 +139,7 @@ class LibraryReader:
             model = catalogue.meta("model") or ""
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
-        literal = self.settings.search.literal if options.literal is None else options.literal
-        prepared = [prepare(query, literal) for query in queries]
+        prepared = self._prepared(queries, options, catalogue, searcher.model)
         searcher = self._with_levels(searcher, options.levels)
         results = searcher.search_all(
             prepared, options.top, options.min_relevance, reranker=reranker, exact=options.exact
@@ -156,6 +147,18 @@ class LibraryReader:
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
         return [_existing_first(replace(result, coverage=coverage)) for result in results]
+
+    def _prepared(
+        self, queries: Sequence[Query], options: SearchOptions, catalogue: Catalogue, model: Model
+    ) -> list[PreparedQuery]:
+        """Return the queries with their parts and other wordings, as the options or else the settings say."""
+        explicit = {"literal": options.literal, "expand": options.expand}
+        changes = {name: value for name, value in explicit.items() if value is not None}
+        section = self.settings.search.model_copy(update=changes)
+        prepared = [prepare(query, section.literal) for query in queries]
+        if not section.expand:
+            return prepared
+        return self._expander.expand(prepared, section, self.components(catalogue), model)
 
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""

@@ -1,9 +1,10 @@
 """What a caller hands to a search: checked, split into what is looked for and what is not to be there, and embedded."""
 
 from .checks import characters_read, checked_query, checked_relevance, checked_top
-from .prepared import PreparedQuery, prepare, query_vectors
+from .prepared import Expansion, PreparedQuery, prepare, query_vectors
 
 __all__ = [
+    "Expansion",
     "PreparedQuery",
     "characters_read",
     "checked_query",

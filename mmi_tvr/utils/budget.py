@@ -54,6 +54,10 @@ class Usage:
     seconds: float = 0.0
     cached: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        seconds = self.seconds + other.seconds
+        return Usage(self.calls + other.calls, self.tokens + other.tokens, seconds, self.cached + other.cached)
+
     def as_dict(self) -> dict[str, float]:
         """Return plain values for JSON (a documented contract: `usage` of a search)."""
         return {"calls": self.calls, "tokens": self.tokens, "seconds": round(self.seconds, 3), "cached": self.cached}

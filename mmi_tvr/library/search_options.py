@@ -1,0 +1,64 @@
+"""The options of a search of a library, as callers pass them and as they are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+from ..queries import checked_relevance, checked_top
+from ..skeletons.expansion import MAX_WORDINGS
+from .arguments import checked_count, checked_flag, checked_levels
+
+
+class SearchKeywords(TypedDict, total=False):
+    """What `Library.search` takes by name alone.
+
+    - `literal`: whether a sentence is read as it stands, so that what it excludes ("a beach without people") is looked
+      for, too; None: as the settings say, which is no.
+    - `expand`: how many paraphrases a language model writes, 0 to 8, besides a translation. What is missing of them
+      costs no hit, and the result's `expansion` says why. None: as the settings say, which is none.
+    - `exact`: certify that no other video of the library scores as high (see `Searcher.search`).
+    - `levels`: what the weights of the model's blocks are multiplied by, by their names ({"relation": 2}); only of
+      models whose vectors have blocks. Relevance is calibrated anew.
+    """
+
+    literal: bool | None
+    expand: int | None
+    exact: bool
+    levels: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """The checked options of `Library.search`."""
+
+    top: int
+    min_relevance: float | None
+    rerank: bool | None
+    literal: bool | None
+    expand: int | None
+    exact: bool
+    levels: Mapping[str, float]
+
+
+def search_options(
+    top: int,
+    min_relevance: float | None,
+    rerank: bool | None,
+    *,
+    literal: bool | None = None,
+    expand: int | None = None,
+    exact: bool = False,
+    levels: Mapping[str, float] | None = None,
+) -> SearchOptions:
+    """Return the options of a search, checked; the arguments are those of `Library.search`. Raises UsageError."""
+    return SearchOptions(
+        checked_top(top),
+        checked_relevance(min_relevance),
+        rerank=None if rerank is None else checked_flag(rerank, "rerank"),
+        literal=None if literal is None else checked_flag(literal, "literal"),
+        expand=None if expand is None else checked_count(expand, "expand", MAX_WORDINGS),
+        exact=checked_flag(exact, "exact"),
+        levels=checked_levels(levels),
+    )
