@@ -6,19 +6,16 @@ cache. So it sees a key image as the model was trained to, with grid x grid toke
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from ..chat.replies import as_answer
 from ..encoders import hub
-from ..errors import AnswerError, ModelNotFound, one_line
+from ..encoders.vllm_engine import Engine, EngineOptions, shared_engine
+from ..errors import AnswerError
 from ..protocols import Model
 from ..types import AnswerRequest
 from ..utils.budget import current
@@ -27,20 +24,11 @@ from ..utils.loading import late_property
 from ._common import VideoInput, affordable
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
-_SETTINGS = "adapter_config.json"
 
-
-class Options(FeatureReaderOptions):
+class Options(FeatureReaderOptions, EngineOptions):
     """Options of answers from vLLM."""
 
-    checkpoint: str | None = Field(
-        None, description="a merged model's folder; default: the model's base, with its adapter as a LoRA request"
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the weights")
-    max_model_len: int | None = Field(None, ge=1, description="tokens of prompt and answer; default: the model's own")
-    memory: float = Field(0.8, gt=0, le=1, description="share of the GPU's memory that the engine takes")
     batch: int = Field(256, ge=1, description="questions handed over together")
-    engine: dict[str, Any] = Field({}, description="further arguments of vllm.LLM, for example block_size")
 
 
 def build(options: Options, *, device: str = "auto", model: Model | None = None) -> VllmAnswerer:
@@ -75,9 +63,9 @@ class VllmAnswerer:
             if not batch:
                 continue
             with budget.paused():  # it may be loaded now
-                engine = self._engine
+                engine = self._engine.started()
             inputs = self.inputs([str(answers[row]) for row in batch], [requests[row] for row in batch])
-            replies = engine.generate(inputs, greedy, lora_request=self._lora, use_tqdm=False)
+            replies = engine.generate(inputs, greedy)
             budget.add(tokens=sum(len(reply.prompt_token_ids) + len(reply.outputs[0].token_ids) for reply in replies))
             for row, reply in zip(batch, replies, strict=True):
                 answers[row] = as_answer(reply.outputs[0].text)
@@ -116,48 +104,6 @@ class VllmAnswerer:
         return self._reader.model.adapter_folder()
 
     @late_property
-    def _engine(self) -> Any:
-        vllm, options = require("vllm", "vllm"), self.options
-        folder = hub.locate(options.checkpoint or self._reader.model.language_checkpoint())
-        arguments = dict(options.engine)
-        if self._adapter:
-            rank = json.loads((self._adapter / _SETTINGS).read_text(encoding="utf-8"))["r"]
-            arguments = {"enable_lora": True, "max_lora_rank": max(8, 1 << (rank - 1).bit_length()), **arguments}
-        try:
-            return vllm.LLM(
-                model=str(folder),
-                dtype=options.dtype,
-                max_model_len=options.max_model_len,
-                gpu_memory_utilization=options.memory,
-                enable_prefix_caching=True,
-                enable_mm_embeds=True,
-                **arguments,
-            )
-        except Exception as error:  # vLLM's own kinds, and whatever a checkpoint that it cannot read makes it raise
-            raise ModelNotFound(
-                f"{folder}: vLLM cannot load it; a merged model is loaded best ({one_line(error)})"
-            ) from error
-
-    @late_property
-    def _lora(self) -> Any:
-        if self._adapter is None:
-            return None
-        request = require("vllm.lora.request", "vllm").LoRARequest
-        folder = Path(tempfile.mkdtemp(prefix="mmi-tvr-adapter-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # the engine reads it when it is first used
-        without_projector(self._adapter, folder)
-        return request("mmi-tvr", 1, str(folder))
-
-
-def without_projector(adapter: Path, folder: Path) -> None:
-    """Write the low-rank part of an adapter into `folder`. vLLM refuses a projector in it, and needs none: ours is
-    in the visual tokens already."""
-    from safetensors.numpy import load_file, save_file
-
-    from ..encoders.lora import PROJECTOR
-
-    for path in adapter.glob("*.safetensors"):
-        low_rank = {name: weight for name, weight in load_file(path).items() if PROJECTOR not in name}
-        save_file(low_rank, folder / path.name)
-    settings = json.loads((adapter / _SETTINGS).read_text(encoding="utf-8"))
-    (folder / _SETTINGS).write_text(json.dumps(settings | {"modules_to_save": None}), encoding="utf-8")
+    def _engine(self) -> Engine:
+        folder = hub.locate(self.options.checkpoint or self._reader.model.language_checkpoint())
+        return shared_engine(folder, self._adapter, self.options)
