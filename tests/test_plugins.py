@@ -117,7 +117,13 @@ def test_the_model_is_listed_with_its_package(environment: Environment) -> None:
 
 def test_doctor_names_every_plugin_with_its_package(environment: Environment) -> None:
     checks = {check["name"]: check for check in environment.json("doctor")["checks"]}
-    for name in ("models.colour", "datasets.colour_clips", "index.memory", "answerers.colour_words"):
+    for name in (
+        "models.colour",
+        "datasets.colour_clips",
+        "index.memory",
+        "answerers.colour_words",
+        "judges.colour_agreement",
+    ):
         assert checks[f"plug-in {name}"] == {"name": f"plug-in {name}", "ok": True, "detail": "from colour-search"}
     assert checks["model colour"]["ok"]
 
@@ -169,13 +175,15 @@ def test_training_goes_on_where_it_stopped(trained: Path) -> None:
     assert (trained / "checkpoints" / "step-00000006").is_dir()
 
 
-def test_the_answerer_makes_the_skeletons_of_a_reranking(environment: Environment) -> None:
-    """The bundled model judges what the plug-in answers."""
+@pytest.mark.parametrize(("model", "judge"), [("moving-shapes", "llava"), ("colour", "colour_agreement")])
+def test_the_answerer_makes_the_skeletons_of_a_reranking(environment: Environment, model: str, judge: str) -> None:
+    """The bundled model judges what the plug-in answers; or its own judge does, for a model without language."""
     report = environment.json(
-        *("evaluate", "colour_clips", "--model", "moving-shapes", "--rerank", "--limit", "4"),
-        *("--set", "rerank.answerer.name=colour_words", "--set", "rerank.depth=2"),
+        *("evaluate", "colour_clips", "--model", model, "--rerank", "--limit", "4", "--set", "rerank.depth=2"),
+        *("--set", "rerank.answerer.name=colour_words", "--set", f"rerank.judge.name={judge}"),
     )
-    assert report["config"]["rerank"]["answerer"] == {"name": "colour_words"}
+    section = report["config"]["rerank"]
+    assert (section["answerer"], section["judge"]) == ({"name": "colour_words"}, {"name": judge})
 
 
 def test_the_index_keeps_the_contract_of_every_index(environment: Environment) -> None:

@@ -321,7 +321,8 @@ def test_a_library_reranks_explains_and_remembers_how(tmp_path: Path, videos: Pa
     joint = [hit.scores["joint"] for hit in results]
     assert joint == sorted(joint, reverse=True)
     assert {"rerank", "rerank.answer", "rerank.judge"} <= set(results.seconds)
-    assert (results.usage.calls, results.usage.cached) == (7, 0)  # one question to the query, two to each video
+    assert (results.usage.calls, results.usage.cached) == (8, 0)
+    # One question to the query, two to each video, and one pair: the videos answer alike.
 
 
 @pytest.mark.parametrize("server_model", [{}, {"model": "llava"}])

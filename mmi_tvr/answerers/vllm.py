@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..chat.replies import as_answer
 from ..encoders import hub
-from ..encoders.vllm_engine import Engine, EngineOptions, shared_engine
+from ..encoders.vllm_engine import EngineOptions, VllmEngine, shared_engine
 from ..errors import AnswerError
 from ..protocols import Model
 from ..types import AnswerRequest
@@ -104,6 +104,6 @@ class VllmAnswerer:
         return self._reader.model.adapter_folder()
 
     @late_property
-    def _engine(self) -> Engine:
+    def _engine(self) -> VllmEngine:
         folder = hub.locate(self.options.checkpoint or self._reader.model.language_checkpoint())
         return shared_engine(folder, self._adapter, self.options)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Other words for the same: what a model of another language says to an English question.
 _OTHER_WORDS = {"yes": ("是", "是的", "对", "对的"), "no": ("否", "不", "不是", "不对", "不是的")}
 _SPACES = "Ġ▁ĊĉÂ"  # how vocabularies write white space, where a server hands out their entries as they are
 _ENDS = re.compile(r"^[\W_]+|[\W_]+$")
 _LABEL = re.compile(r"^[\W_]*(?:answer|答案)[\W_]+", re.IGNORECASE)
-_MIN_SHARE = 0.05  # of the two answers together, below which a model says something else (decision)
+MIN_SHARE = 0.05  # of the two answers together, below which a model says something else (decision)
 
 
 class AnswerWords:
@@ -26,7 +26,7 @@ class AnswerWords:
 
     def __init__(self, positive: str, negative: str) -> None:
         self.positive, self.negative = positive, negative
-        self._words = dict.fromkeys(_spellings(positive), True) | dict.fromkeys(_spellings(negative), False)
+        self._words = dict.fromkeys(_same_words(positive), True) | dict.fromkeys(_same_words(negative), False)
 
     def verdict(self, reply: str) -> bool | None:
         """Return whether a reply begins with the positive answer or the negative one; None: with neither."""
@@ -47,11 +47,19 @@ class AnswerWords:
         answers = {answer for word, answer in self._words.items() if text and word.startswith(text)}
         return answers.pop() if len(answers) == 1 else None
 
+    def _sum(self, answer: bool, shares: Sequence[tuple[str, float]]) -> float:
+        """Return the probability of all tokens that are an answer, else of those that begin it."""
+        tokens = [(token, share) for token, share in shares if self.token_verdict(token) is answer]
+        return sum(share for token, share in tokens if _plain(token) in self._words) or sum(
+            share for _, share in tokens
+        )
+
     def probability(self, alternatives: Iterable[tuple[str, float]]) -> float | None:
         """Return P(positive) / (P(positive) + P(negative)) of the first token of an answer.
 
-        All spellings of a word count together. Decision: of an answer that is not listed, the most that it can have is
-        counted: the probability of the last that is listed, or all that is left.
+        All spellings of a word count together; a token that only begins one, where no whole one is listed. Decision: of
+        an answer that is not listed, the most that it can have is counted: the probability of the last that is listed,
+        or all that is left.
 
         Args:
             alternatives: tokens with their log-probabilities, the likeliest ones, any number.
@@ -66,16 +74,22 @@ class AnswerWords:
         0.6
         """
         shares = [(token, math.exp(min(logprob, 0.0))) for token, logprob in alternatives]
-        sums = {True: 0.0, False: 0.0}
-        for token, share in shares:
-            verdict = self.token_verdict(token)
-            if verdict is not None:
-                sums[verdict] += share
-        if sums[True] + sums[False] < _MIN_SHARE:
+        sums = {answer: self._sum(answer, shares) for answer in (True, False)}
+        if sums[True] + sums[False] < MIN_SHARE:
             return None
         unlisted = min(min(share for _, share in shares), max(0.0, 1 - sum(share for _, share in shares)))
         positive, negative = sums[True] or unlisted, sums[False] or unlisted
         return round(positive / (positive + negative), 12)
+
+
+def spellings(word: str) -> tuple[str, ...]:
+    """Return a word as models write it at the beginning of an answer, with and without a space before it.
+
+    >>> spellings("yes")[:4]
+    ('yes', ' yes', 'Yes', ' Yes')
+    """
+    words = [form for plain in _same_words(word) for form in (plain, plain.capitalize(), plain.upper())]
+    return tuple(space + form for form in dict.fromkeys([word, *words]) for space in ("", " "))
 
 
 def label_end(text: str) -> int:
@@ -98,6 +112,6 @@ def _plain(text: str) -> str:
     return _ENDS.sub("", text.strip(_SPACES).casefold())
 
 
-def _spellings(word: str) -> tuple[str, ...]:
+def _same_words(word: str) -> tuple[str, ...]:
     plain = _plain(word) or word
     return (plain, *_OTHER_WORDS.get(plain, ()))

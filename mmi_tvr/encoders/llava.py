@@ -27,7 +27,7 @@ from .towers import LlavaTowers
 # bitsandbytes matches these from the start of a module's name, or as its end. Only the language model is quantised.
 _NOT_QUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 _BATCH = 64  # texts that are read at once
-_TOKEN_CHARACTERS = 32  # more than a token has on average: what lies behind is not read, and not looked at
+TOKEN_CHARACTERS = 32  # more than a token has on average: what lies behind is not read, and not looked at
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _COPIED = {".json", ".txt", ".model", ".jinja"}
 _LARGEST_DIFFERENCE = 0.02  # of two towers' weights, relative; bfloat16 rounds by 0.004 at most
@@ -126,14 +126,10 @@ class Llava(nn.Module):
 
         At most `limit` tokens, in which neither a special token nor the end of a quotation can be written.
         """
-        text = text[: _TOKEN_CHARACTERS * limit]
-        text = text.replace('"', "'")
+        text = text[: TOKEN_CHARACTERS * limit].replace('"', "'")
         for special in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
             text = text.replace(special, f"{special[0]} {special[1:]}")
-        offsets = self.tokenizer(
-            text, add_special_tokens=False, truncation=True, max_length=limit, return_offsets_mapping=True
-        )["offset_mapping"]
-        return text[: offsets[-1][1]] if offsets else ""
+        return first_tokens(self.tokenizer, text, limit)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, those of its pictures included."""
@@ -290,6 +286,14 @@ def merge(options: LlavaOptions, adapter: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)  # tokenizer, processor, chat template
         elif path.name == "clip" and path.is_dir():
             shutil.copytree(path, folder / path.name)
+
+
+def first_tokens(tokenizer: Any, text: str, limit: int) -> str:
+    """Return the beginning of a text that has so many tokens at most."""
+    offsets = tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit, return_offsets_mapping=True)[
+        "offset_mapping"
+    ]
+    return text[: offsets[-1][1]] if offsets else ""
 
 
 def last_token_states(states: Tensor, mask: Tensor) -> Tensor:

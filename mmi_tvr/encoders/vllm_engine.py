@@ -44,7 +44,7 @@ class EngineOptions(BaseOptions):
         }
 
 
-class Engine:
+class VllmEngine:
     """vllm.LLM with a model, and its adapter where that is not merged. It starts at the first use, and stays."""
 
     def __init__(self, folder: Path, adapter: Path | None, arguments: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Engine:
                 f"{self._folder}: vLLM cannot load it; a merged model is loaded best ({one_line(error)})"
             ) from error
 
-    def started(self) -> Engine:
+    def started(self) -> VllmEngine:
         """Start the engine, where it is not running yet, and return this."""
         assert self.llm is not None
         return self
@@ -84,10 +84,10 @@ class Engine:
         return request("mmi-tvr", 1, str(folder))
 
 
-_engines: weakref.WeakValueDictionary[str, Engine] = weakref.WeakValueDictionary()  # those in use
+_engines: weakref.WeakValueDictionary[str, VllmEngine] = weakref.WeakValueDictionary()  # those in use
 
 
-def shared_engine(folder: Path, adapter: Path | None, options: EngineOptions) -> Engine:
+def shared_engine(folder: Path, adapter: Path | None, options: EngineOptions) -> VllmEngine:
     """Return the engine of a model with its adapter; the same one for the same options, while somebody uses it.
 
     Decision: whoever answers and whoever judges share it, because it takes most of a GPU's memory.
@@ -97,7 +97,7 @@ def shared_engine(folder: Path, adapter: Path | None, options: EngineOptions) ->
     with LOADING:
         engine = _engines.get(key)
         if engine is None:
-            engine = _engines[key] = Engine(folder, adapter, arguments)
+            engine = _engines[key] = VllmEngine(folder, adapter, arguments)
     return engine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from pydantic import Field
 
@@ -11,8 +10,8 @@ from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..prompt_templates import JudgeTemplate
-
-T = TypeVar("T")
+from ..types import Judgement
+from ..utils.budget import current
 
 
 class JudgeOptions(BaseOptions):
@@ -26,15 +25,25 @@ class JudgeOptions(BaseOptions):
         return prompt_templates.judge(self.template)
 
 
-def for_each(videos: Sequence[str], judge_distinct: Callable[[list[str]], Sequence[T]]) -> list[T]:
-    """Return what `judge_distinct` makes of the different ones of N video skeletons, for each of the N.
+def judge_distinct(
+    videos: Sequence[str],
+    judge: Callable[[list[str]], Sequence[Judgement | AnswerError]],
+    advance: Callable[[], object],
+) -> list[Judgement | AnswerError]:
+    """Return the judgement of each of N video skeletons; those that are equal are judged once.
 
-    >>> for_each(["a", "bc", "a"], lambda distinct: [len(video) for video in distinct])
-    [1, 2, 1]
+    Args:
+        videos: N skeletons.
+        judge: judges different ones; as many as the budget of the query allows, each of which counts as a call.
+        advance: called N times, when all are judged.
     """
     distinct = list(dict.fromkeys(videos))
-    judged = dict(zip(distinct, judge_distinct(distinct) if distinct else (), strict=True))
-    return [judged[video] for video in videos]
+    budget = current()
+    affordable = distinct[: budget.take(len(distinct))]
+    judged = dict(zip(affordable, judge(affordable) if affordable else (), strict=True))
+    for _ in videos:
+        advance()
+    return [judged[video] if video in judged else AnswerError(budget.shortage) for video in videos]
 
 
 def too_long(tokens: int, context: int) -> AnswerError:
@@ -42,4 +51,11 @@ def too_long(tokens: int, context: int) -> AnswerError:
     return AnswerError(
         f"two skeletons have {tokens} tokens with their question; the model reads {context}: make `quoted` in "
         "prompts/judge.yaml smaller"
+    )
+
+
+def neither(token: str, template: JudgeTemplate) -> AnswerError:
+    """Return the error of a pair whose reply begins with a token of neither answer."""
+    return AnswerError(
+        f'the model begins its answer with "{token.strip()}": neither {template.positive} nor {template.negative}'
     )

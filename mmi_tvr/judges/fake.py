@@ -12,6 +12,7 @@ from ..errors import AnswerError, MmiTvrError
 from ..plugins import BaseOptions
 from ..protocols import Model
 from ..types import JudgedBy, Judgement
+from ..utils.budget import current
 from ..utils.hashing import digest
 
 
@@ -48,9 +49,12 @@ class FakeJudge:
         for video in videos:
             if self.options.dies is not None and len(self.pairs) >= self.options.dies:
                 raise MmiTvrError(f"the fake judge died after {self.options.dies} judgements, as it was told to")
-            time.sleep(self.options.delay)
-            self.pairs.append((text, video))
-            judgements.append(self._judgement(text, video))
+            if current().take(1):
+                time.sleep(min(self.options.delay, current().remaining()))
+                self.pairs.append((text, video))
+                judgements.append(self._judgement(text, video))
+            else:
+                judgements.append(AnswerError(current().shortage))
             advance()
         return judgements
 

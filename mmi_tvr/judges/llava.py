@@ -14,9 +14,10 @@ from .. import models
 from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model, TrainedModel
 from ..types import Judgement
+from ..utils.budget import current
 from ..utils.hashing import digest
-from ._common import JudgeOptions, for_each, too_long
-from ._prefix import batch_sizes, shared_prefix_length
+from ._common import JudgeOptions, judge_distinct, too_long
+from ._prefix import read_in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,18 +66,18 @@ class LlavaJudge:
         self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None
     ) -> list[Judgement | AnswerError]:
         """Return a judgement of each pair: see `protocols.Judge`. One that is longer than the context has an error."""
-        judgements = for_each(videos, lambda distinct: self._judge_distinct(text, distinct))
-        for _ in videos:
-            advance()
-        return judgements
+        with current().paused():  # it may be loaded now
+            llava = self._llava
+        return judge_distinct(videos, lambda distinct: self._judge_distinct(llava, text, distinct), advance)
 
-    def _judge_distinct(self, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError]:
-        prompts = self.template.prompts(self._llava.quote, [text] * len(videos), videos)
-        lengths, context = self._llava.token_counts(prompts), self._llava.context
-        rows = [row for row, length in enumerate(lengths) if length <= context]
+    def _judge_distinct(self, llava: Llava, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError]:
+        prompts = self.template.prompts(llava.quote, [text] * len(videos), videos)
+        lengths = llava.token_counts(prompts)
+        current().add(tokens=sum(lengths))
+        rows = [row for row, length in enumerate(lengths) if length <= llava.context]
         probabilities = dict(zip(rows, self._probabilities([prompts[row] for row in rows]), strict=True))
         return [
-            Judgement(probabilities[row]) if row in probabilities else too_long(length, context)
+            Judgement(probabilities[row]) if row in probabilities else too_long(length, llava.context)
             for row, length in enumerate(lengths)
         ]
 
@@ -86,17 +87,8 @@ class LlavaJudge:
         if not prompts:
             return []
         with torch.inference_mode():
-            ids, mask = self._tokenized(prompts)
-            lengths = mask.sum(dim=1)
-            prefix = shared_prefix_length(ids, lengths)
-            order = lengths.argsort()
-            prefix_cache = self._prefix_cache(ids[:1, :prefix]) if prefix else []
-            parts = []
-            for rows in torch.split(order, batch_sizes((lengths[order] - prefix).tolist())):
-                end = int(lengths[rows].max())
-                parts.append(self._judge(prefix_cache, ids[rows, prefix:end], mask[rows, :end]))
-            probabilities = torch.cat(parts)[order.argsort()].float().cpu()
-        return [float(p) for p in probabilities]
+            probabilities = read_in_batches(*self._tokenized(prompts), self._prefix_cache, self._judge)
+        return [float(p) for p in probabilities.float().cpu()]
 
     @property
     def _llava(self) -> Llava:
@@ -123,7 +115,7 @@ class LlavaJudge:
         llava.base.model(inputs_embeds=llava.embed(ids), past_key_values=cache, use_cache=True)
         return [(layer.keys, layer.values) for layer in cache.layers]
 
-    def _judge(self, prefix_cache: Sequence[tuple[Tensor, Tensor]], ids: Tensor, mask: Tensor) -> Tensor:
+    def _judge(self, prefix_cache: Sequence[tuple[Tensor, Tensor]] | None, ids: Tensor, mask: Tensor) -> Tensor:
         """Return p (B,) of prompts whose last tokens are `ids` (B, R); `mask` (B, L) is that of all their tokens."""
         from transformers import DynamicCache
 
@@ -132,7 +124,7 @@ class LlavaJudge:
         llava, template = self._llava, self.template
         batch, rest = ids.shape
         cache = DynamicCache(
-            [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in prefix_cache]
+            [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in prefix_cache or ()]
         )
         outputs = llava.base.model(
             inputs_embeds=llava.embed(ids),
