@@ -36,8 +36,36 @@ def _options(
 def main() -> None:
     """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
     with command():
-        from . import batch, data, demo, doctor, evaluation, hub, library, models, probe, prompts, search, training
+        from . import (
+            batch,
+            data,
+            demo,
+            doctor,
+            evaluation,
+            hub,
+            library,
+            models,
+            probe,
+            prompts,
+            rerank,
+            search,
+            training,
+        )
 
-        for module in (library, search, probe, evaluation, prompts, data, training, batch, models, hub, doctor, demo):
+        for module in (
+            library,
+            search,
+            probe,
+            evaluation,
+            prompts,
+            rerank,
+            data,
+            training,
+            batch,
+            models,
+            hub,
+            doctor,
+            demo,
+        ):
             module.register(app)
         invoke(app, app.info.name)

@@ -11,12 +11,14 @@ from ..media.names import VIDEO_SUFFIXES
 from .core import Library
 from .own_pools import library_model, pools_folder, refuse_foreign_folder
 from .report import DescribeReport, IndexReport, Status
+from .tuning import RerankingTuned
 
 __all__ = [
     "VIDEO_SUFFIXES",
     "DescribeReport",
     "IndexReport",
     "Library",
+    "RerankingTuned",
     "Status",
     "library_model",
     "pools_folder",

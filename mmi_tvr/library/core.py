@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
@@ -51,6 +51,7 @@ from .report import DescribeReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
 from .searching import LibraryReader
+from .tuning import RerankingTuned, tune_reranking
 from .turns import SharedModels
 
 if TYPE_CHECKING:
@@ -176,6 +177,20 @@ class Library:
         with self._writing(wait, progress) as catalogue:
             model = self._models.maker_of(catalogue.meta("fingerprint")) or self._model
             return describe(catalogue, self._components(catalogue, model), progress)
+
+    def tune_reranking(
+        self,
+        captions: Mapping[Path, Sequence[str]],
+        questions: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> RerankingTuned:
+        """Choose weight, depth and number of questions of re-ranking by cross-validation on captions of this library.
+
+        Nothing is changed but the stored answers. Errors and arguments as `library.tuning.tune_reranking`; paths are
+        those that the library knows.
+        """
+        with self._models.turn:
+            return tune_reranking(self._reader, captions, questions, checked_progress(progress))
 
     @overload
     def search(  # type: ignore[overload-overlap]  # a str is a sequence of str, too: the first one holds

@@ -53,6 +53,9 @@ class Options(BaseOptions):
     )
     text: str = Field("text", description="pool of the questions about the query: a file; text: the usual one")
     video: str = Field("video", description="pool of the questions about the videos: a file; video: the usual one")
+    questions: int | None = Field(
+        None, ge=1, description="ask the first so many of the chosen questions of each pool; default: all"
+    )
     budget: BudgetOptions = Field(BudgetOptions(), description="the most that one query may spend")
 
     @property
@@ -111,7 +114,7 @@ def _describer(options: Options, model: Model, store: SkeletonStore | None, devi
         loaded = pool.load(file)
         if loaded.about != about:
             raise UsageError(f"{loaded.path}: its questions are about a {loaded.about}, where a {about} is to be asked")
-        questions[about] = selection.selected_questions(loaded)
+        questions[about] = selection.selected_questions(loaded)[: options.questions]
         selection.warn_if_stale(loaded, model.fingerprint())
     return Describer(questions["text"], questions["video"], answerer, store)
 
