@@ -60,6 +60,7 @@ SHORTER: dict[str, tuple[str, ...]] = {
         for word in ("--set", change)
     ),
     "scripts/ablate_knowledge.py": ("--limit", "4", "--seeds", "1", "--set", "rerank.depth=3"),
+    "tune": ("--limit", "3", "--questions", "1"),
     "scripts/bench.py": ("--repeats", "1"),
     "scripts/bundle.py": ("--limit", "4", "--output", "bundled"),
 }
