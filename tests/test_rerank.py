@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -210,11 +211,17 @@ def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
 
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:
     pool_options = pools(tmp_path, [WHAT], [WHERE])
-    with pytest.raises(
-        UsageError,
-        match=r"^fake has no language model to re-rank with.*--set rerank\.judge\.name=openai.*--model moving-shapes",
+    server = {"name": "openai"}
+    for sections, verbs, parts in (
+        ({}, "answer and judge", {"answerer", "judge"}),
+        ({"answerer": server}, "judge", {"judge"}),
+        ({"judge": server}, "answer", {"answerer"}),
+        ({"answerer": server, "judge": {"name": "llava"}}, "judge", {"judge"}),
     ):
-        plugins.build("rerank", "skeleton", pool_options, model=FakeModel(), views=dict)
+        with pytest.raises(UsageError, match=rf"^fake has no language model.* let a server {verbs}, with ") as raised:
+            plugins.build("rerank", "skeleton", {**pool_options, **sections}, model=FakeModel(), views=dict)
+        assert set(re.findall(r"--set rerank\.(\w+)\.name=openai", str(raised.value))) == parts
+        assert "--model moving-shapes" in str(raised.value)
     swapped = {"text": pool_options["video"], "answerer": {"name": "fake"}, "judge": {"name": "fake"}}
     with pytest.raises(UsageError, match=r"video\.yaml: its questions are about a video"):
         plugins.build("rerank", "skeleton", swapped, model=FakeModel(), views=dict)

@@ -264,3 +264,30 @@ def test_the_engine_says_what_transformers_says(trained: Path, merged: bool) -> 
     if merged:
         options["checkpoint"] = str(trained / "merged")
     assert_same_answers(plugins.build("answerers", "vllm", options, model=model).answer(given), expected)
+
+
+SKELETONS = ["a red circle", "a blue square grows then moves left", "no", "left then right"]
+
+
+def judged(judge: Any) -> list[float]:
+    judgements = judge.judge("a red circle moves left then grows", SKELETONS)
+    return [judgement.probability for judgement in judgements]
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_server_judges_as_the_model_in_this_process(url: str, whole: Mmi, api: str) -> None:
+    expected = judged(plugins.build("judges", "llava", {}, model=whole))
+    served = plugins.build("judges", "openai", {"base_url": url, "timeout": 300, "api": api})
+    assert judged(served) == pytest.approx(expected, abs=1e-3)
+    assert {judgement.judged_by for judgement in served.judge("a", ["b"])} == {"log-probabilities"}
+
+
+@pytest.mark.vllm
+def test_the_engine_judges_as_transformers_do(trained: Path, whole: Mmi) -> None:
+    pytest.importorskip("vllm", reason="needs the Python of vLLM's environment: docs/answerers.md")
+    expected = judged(plugins.build("judges", "llava", {}, model=whole))
+    options = {"dtype": "float32", "memory": 0.3, "engine": {"block_size": 32}}
+    for values in ({"checkpoint": str(trained / "merged")}, {}):  # {}: the base, with its adapter as a LoRA request
+        judge = plugins.build("judges", "vllm", {**options, **values}, model=whole)
+        assert judged(judge) == pytest.approx(expected, abs=1e-3)

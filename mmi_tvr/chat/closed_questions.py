@@ -18,9 +18,9 @@ from ..plugins import BaseOptions
 from ..types import Judgement, clean_text
 from .answer_words import AnswerWords, is_blank, label_end
 from .client import ServerClient
-from .refusals import advice
+from .refusals import advice, is_too_long
 from .replies import as_answer, is_still_thinking, thinking_end
-from .request_styles import Content, RequestStyle, is_too_long
+from .request_styles import Content, RequestStyle
 
 _SHOWN = 60  # characters of a reply that is neither answer
 _NO_CHAT = (404, 405, 501)  # of a server that knows plain completions alone

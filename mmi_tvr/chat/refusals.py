@@ -34,6 +34,7 @@ _REFUSALS = tuple(
         r"[您你]?(?:没有|未)(?:提供|上传|看到|收到)(?:任何)?(?:图|照片|视频)",
     )
 )
+_TOO_LONG = r"context (?:length|size|window)|too (?:long|large|many tokens)|maximum\b.{0,40}tokens|exceed.{0,40}tokens"
 # What a server's message says, and what to do about it.
 _ADVICE = tuple(
     (re.compile(pattern, re.IGNORECASE), text)
@@ -44,7 +45,7 @@ _ADVICE = tuple(
             "it reads no pictures: name a model that does",
         ),
         (
-            r"context (?:length|size|window)|too (?:long|large|many tokens)|maximum\b.{0,40}tokens|exceed.{0,40}tokens",
+            _TOO_LONG,
             "fewer key images, or a longer context: mmi-tvr doctor --server URL says how long it is",
         ),
     )
@@ -67,3 +68,12 @@ def advice(message: str) -> str:
     ' (it reads no pictures: name a model that does)'
     """
     return next((f" ({text})" for pattern, text in _ADVICE if pattern.search(message)), "")
+
+
+def is_too_long(message: str) -> bool:
+    """Return whether a server's message says that a prompt is longer than what it reads.
+
+    >>> is_too_long("This model's maximum context length is 2048 tokens."), is_too_long("unknown field: logprobs")
+    (True, False)
+    """
+    return re.search(_TOO_LONG, message, re.IGNORECASE) is not None

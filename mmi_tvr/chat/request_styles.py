@@ -7,13 +7,13 @@ is refused is left out from then on.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..types import JudgedBy
 from .answer_words import AnswerWords
+from .refusals import is_too_long
 
 Content = str | Sequence[Mapping[str, Any]]  # of a message: a text, or parts of which some are pictures
 
@@ -21,9 +21,6 @@ _ALTERNATIVES = (20, 5, 0)  # tokens whose log-probabilities are asked for: most
 _EFFORTS = ("none", "minimal", "low", None)  # of thinking: none where a server knows that word
 _CONSTRAINTS = ("response_format", "structured_outputs", "guided_choice", "grammar", None)
 _ANSWER_TOKENS, _JSON_TOKENS = 8, 32
-_TOO_LONG = re.compile(
-    r"context (?:length|size|window)|too (?:long|large|many tokens)|maximum\b.{0,40}tokens|exceed.{0,40}tokens", re.I
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ class RequestStyle:
 
     def without_refused(self, message: str) -> RequestStyle | None:
         """Return the style without the field that a server's message refuses; None where it names none of ours."""
-        if _TOO_LONG.search(message):
+        if is_too_long(message):
             return None
         text = message.lower()
         if self.alternatives and "logprob" in text:
@@ -159,11 +156,6 @@ class RequestStyle:
         words = {"response_format": ("response_format", "json_schema", "schema"), "guided_choice": ("guided",)}
         assert self.constraint
         return any(word in text for word in words.get(self.constraint, (self.constraint,)))
-
-
-def is_too_long(message: str) -> bool:
-    """Return whether a server's message says that a prompt is longer than what it reads."""
-    return bool(_TOO_LONG.search(message))
 
 
 def _next(values: Sequence[Any], value: object) -> Any:

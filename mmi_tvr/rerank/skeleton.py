@@ -31,13 +31,6 @@ from ._budget import ANSWERS_SHARE, BudgetOptions
 _FAILURES = (MmiTvrError, OSError, RuntimeError)
 _FIRST_LOOK = 5.0  # seconds in which a server says which model it has, before the first search
 
-NO_JUDGE = (
-    "{model} has no language model to re-rank with: search without --rerank; or let a server answer and judge, with "
-    "--set rerank.answerer.name=openai --set rerank.judge.name=openai, and --set rerank.answerer.base_url=URL --set "
-    "rerank.judge.base_url=URL where it is not http://127.0.0.1:8000/v1; or index with a model that has one: mmi-tvr "
-    "index DIR --model moving-shapes --rebuild"
-)
-
 VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
 
 
@@ -89,7 +82,8 @@ def build(
     What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or where no
     model answers or judges. A server that is away is no such reason: it costs the joint scores of each search.
     """
-    judge = build_judge(options, model, device)
+    _require_language(options, model)
+    judge: Judge = plugins.build("judges", options.judge.name, options.judge.options, device=device, model=model)
     describer = _describer(options, model, store, device)
     with suppress(AnswerError, ServerUnusable), budgets.spending(budgets.BudgetLimits(seconds=_FIRST_LOOK)):
         describer.answerer.fingerprint()
@@ -222,10 +216,24 @@ def _is_section(values: Mapping[str, Any], key: str) -> bool:
     return isinstance(values.get(key), dict)
 
 
-def build_judge(options: Options, model: Model, device: str) -> Judge:
-    """Return the judge. Raises UsageError where it is to be the model that searches, and that has no language model."""
-    section = options.judge
-    if section.name == DEFAULT_JUDGE and not section.options.get("weights") and not isinstance(model, AnsweringModel):
-        raise UsageError(NO_JUDGE.format(model=model.name))
-    judge: Judge = plugins.build("judges", section.name, section.options, device=device, model=model)
-    return judge
+def _require_language(options: Options, model: Model) -> None:
+    """Raise UsageError, with what to do, where the model that searches is to answer or to judge and has no language."""
+    if isinstance(model, AnsweringModel):
+        return
+    parts = {"answerer": options.answerer, "judge": options.judge}
+    missing = [part for part, section in parts.items() if _means_searching_model(part, section)]
+    if not missing:
+        return
+    verbs = " and ".join({"answerer": "answer", "judge": "judge"}[part] for part in missing)
+    names, urls = (
+        " ".join(f"--set rerank.{part}.{option}" for part in missing) for option in ("name=openai", "base_url=URL")
+    )
+    raise UsageError(
+        f"{model.name} has no language model to re-rank with: search without --rerank; or let a server {verbs}, with "
+        f"{names}, and {urls} where it is not http://127.0.0.1:8000/v1; or index with a model that has one: mmi-tvr "
+        "index DIR --model moving-shapes --rebuild"
+    )
+
+
+def _means_searching_model(part: str, section: Section) -> bool:
+    return section.name == DEFAULTS[part] and not section.options.get("weights")
