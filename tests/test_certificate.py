@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import ClippedScore, FakeModel
+from fakes import ClippedScore, FakeModel, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from mmi_tvr.index import open_index
 from mmi_tvr.protocols import ExactIndex, Index
 from mmi_tvr.scoring import bounds
 from mmi_tvr.scoring.blocks import similarities
-from mmi_tvr.scoring.candidates import Candidates, CandidateSearch
+from mmi_tvr.scoring.candidates import Candidates, CandidateSearch, measured_reach
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.search import Searcher, VideoEntry
 from mmi_tvr.types import Block, Embeddings, Explanation, Filter, FloatArray, IdArray, Scoring, row_ids
@@ -185,6 +185,25 @@ def test_a_clear_answer_needs_few_candidates_and_few_searches(squash: float, len
     assert set(np.argsort(-brute_force(query, videos, scoring))[:5].tolist()) <= top.numbers
     assert top.scored < 200
     assert index.searches <= 3
+
+
+def test_the_reach_is_measured_at_both_ends_among_what_passes_the_filter() -> None:
+    rng = np.random.default_rng(3)
+    blocks = (*wide(-4.0), Block("second", 5, 0.5, squash=1.0))
+    videos, queries = make_videos(rng, 40, blocks, 0), spoken(rng, 3, blocks, 6.0)
+    for video in videos:  # all lie to one side of the first query
+        video.video[:6] = unit(video.video[:6] - 0.3 * queries[0, :6]) / np.sqrt(5)
+    index, chosen = MemoryIndex(videos, list(range(40))), frozenset(range(5, 30))
+    for where in (Filter("video"), Filter("moment"), Filter("video", chosen)):
+        vectors = [video.video[None] if where.level == "video" else video.moments for video in videos]
+        stacked = np.concatenate([rows for n, rows in enumerate(vectors) if where.videos is None or n in chosen])
+        reach = measured_reach(queries, Scoring(blocks=blocks), where, index.search_exact)
+        assert list(reach) == ["global", "second"]
+        for name, columns in (("global", slice(0, 6)), ("second", slice(24, 29))):
+            z = np.sqrt(5) * queries[:, columns] @ stacked[:, columns].T
+            np.testing.assert_allclose(reach[name], np.stack([z.min(axis=1), z.max(axis=1)], axis=1), atol=1e-4)
+            assert (reach[name][:, 0] <= z.min(axis=1)).all()
+            assert (reach[name][:, 1] >= z.max(axis=1)).all()
 
 
 @given(

@@ -22,7 +22,7 @@ _SCORED = 4_096  # videos whose vectors are read together
 
 # Video numbers -> how many key images those have that may be shown; a number that is missing is passed over.
 CountMoments = Callable[[Iterable[int]], Mapping[int, int]]
-_Search = Callable[[FloatArray, int, Filter], tuple[FloatArray, IdArray]]
+Search = Callable[[FloatArray, int, Filter], tuple[FloatArray, IdArray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,19 @@ def exact_index(index: Index) -> ExactIndex:
         f"an exact search needs an index that can search exactly; {type(index).__name__} cannot: "
         "leave out exact, or use the index auto, flat, faiss or milvus"
     )
+
+
+def measured_reach(queries: FloatArray, scoring: Scoring, where: Filter, search: Search) -> bounds.Reach:
+    """Return how far the z of queries (N, D) reaches in each block with a sigmoid, among what passes the filter."""
+    reach = {}
+    for block in scoring.blocks:
+        if block.squash is None:
+            continue
+        probes = bounds.reach_probe(queries, scoring, block)
+        largest, negated = search(np.concatenate([probes, -probes]), 1, where)[0].reshape(2, -1)
+        if np.isfinite(largest).all():  # else there is nothing to search
+            reach[block.name] = bounds.widened(-negated, largest, probes)
+    return reach
 
 
 class CandidateSearch:
@@ -96,17 +109,9 @@ class CandidateSearch:
                 return Candidates(frozenset(best), len(scores))
             fetched *= 2
 
-    def _bound(self, queries: FloatArray, where: Filter, search: _Search) -> bounds.Bound:
-        """Return the bound for what passes the filter, from how far it reaches in each block with a sigmoid."""
-        reach = {}
-        for block in self._scoring.blocks:
-            if block.squash is None:
-                continue
-            probes = bounds.reach_probe(queries, self._scoring, block)
-            largest, negated = search(np.concatenate([probes, -probes]), 1, where)[0].reshape(2, -1)
-            if np.isfinite(largest).all():  # else there is nothing to search
-                reach[block.name] = bounds.widened(-negated, largest, probes)
-        return bounds.bound(queries, self._scoring, reach)
+    def _bound(self, queries: FloatArray, where: Filter, search: Search) -> bounds.Bound:
+        """Return the bound of what passes the filter."""
+        return bounds.bound(queries, self._scoring, measured_reach(queries, self._scoring, where, search))
 
     def _scores(self, query: FloatArray, moments: Mapping[int, int]) -> dict[int, float]:
         """Return the exact scores of videos, by number, from their stored vectors. moments: how many each has."""
