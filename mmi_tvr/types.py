@@ -216,11 +216,21 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreLaw:
+    """What a model's score is worth in any collection: relevance = 1 / (1 + exp(-slope * (score - middle)))."""
+
+    middle: float
+    slope: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scoring:
     """How the vectors of a query and a video become a score (the model says; search and evaluation both obey).
 
     score = (1 - moment_weight) * s(q, video) + moment_weight * mean of the `top_moments` largest s(q, moment).
-    A search whose best hit has a relevance below `min_relevance` has found nothing (calibrated per model).
+    A search whose best hit has a relevance below `min_relevance` has found nothing (chosen per model). Relevance comes
+    from `score_law`, where the model was measured on queries with and without an answer; else from the collection
+    (`scoring.relevance`).
 
     Without `blocks`, s is the dot product: the cosine. With n of them, one behind the other, each is a part of length
     1 / sqrt(n) of a video's vector, and s = the sum over blocks of weight * g(sqrt(n) q_b.v_b), g as `Block` says.
@@ -230,6 +240,7 @@ class Scoring:
     top_moments: int = 1
     min_relevance: float = 0.0
     blocks: tuple[Block, ...] = ()
+    score_law: ScoreLaw | None = None
 
     def __post_init__(self) -> None:
         names = [block.name for block in self.blocks]

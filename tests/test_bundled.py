@@ -16,11 +16,13 @@ from mmi_tvr.cli import _reranking
 from mmi_tvr.datasets.moving_shapes import contrast_accuracy, truth
 from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions
+from mmi_tvr.evaluation import nothing_found
 from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
 from mmi_tvr.features.cache import FeatureCache
 from mmi_tvr.features.embed import embed_all
 from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.questions import pool, selection
+from mmi_tvr.types import Query
 from mmi_tvr.utils import array_cache
 from mmi_tvr.utils.progress import Silent
 
@@ -143,3 +145,24 @@ def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> 
     ]
     assert len(own_first) == 60
     assert 100 * np.mean(own_first) >= least
+
+
+def test_it_says_when_nothing_is_there(setup) -> None:
+    model = setup[0]
+    assert model.scoring.score_law is not None  # whoever makes another copy: scripts/nothing_found.py --law
+    dataset = samples("test", 60)
+    vectors = embedder(setup)([sample.video for sample in dataset])
+    captions = model.embed_queries([Query(sample.captions[0]) for sample in dataset])
+    queries = nothing_found.QuerySet(captions, np.arange(60), {})
+    [trials] = [nothing_found.trials(model, vectors, queries, 30)]
+    threshold = model.scoring.min_relevance
+    assert trials.rejected(nothing_found.CAPTIONS, threshold) >= 0.7  # every second video has a twin among the 60
+    assert trials.lost(threshold) <= 0.05
+
+
+@pytest.mark.parametrize("changes", [{"inductive": False}, {"moment_weight": 0.5}, {"heads": {"layers": 1}}], ids=str)
+def test_its_law_of_scores_is_not_that_of_others(changes) -> None:
+    section = models.section("moving-shapes")
+    other = config.Section(**{**section.model_dump(), **changes})
+    assert models.make(section, "cpu").scoring.score_law is not None
+    assert models.make(other, "cpu").scoring.score_law is None

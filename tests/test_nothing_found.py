@@ -1,0 +1,149 @@
+"""What is told and what is lost, against plain loops; the law that a model brings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeModel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmi_tvr.errors import UsageError
+from mmi_tvr.evaluation import nothing_found
+from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, RawScores, Trials
+from mmi_tvr.scoring import relevance
+from mmi_tvr.scoring.similarity import Gallery
+from mmi_tvr.types import Embeddings, ScoreLaw, Scoring
+
+VIDEOS, CAPTIONS_EACH, DIM = 12, 2, 4  # as wide as the vectors of a FakeModel
+
+
+@pytest.fixture(scope="module")
+def embeddings() -> list[Embeddings]:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((VIDEOS, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [Embeddings(vector, vector[None], np.zeros((1, 3))) for vector in vectors]
+
+
+@pytest.fixture(scope="module")
+def queries(embeddings: list[Embeddings]) -> QuerySet:
+    rng = np.random.default_rng(1)
+    owners = np.repeat(np.arange(VIDEOS), CAPTIONS_EACH)
+    captions = np.stack([embeddings[owner].video for owner in owners])
+    captions = captions + 0.4 * rng.standard_normal(captions.shape)
+    return QuerySet(captions.astype(np.float32), owners, {"sentences": rng.standard_normal((3, DIM))})
+
+
+def raw(model: object, gallery: Gallery, size: int) -> RawScores:
+    return RawScores()
+
+
+@pytest.mark.parametrize("size", [3, 5, 12, 100])
+def test_best_hits_are_those_of_a_plain_loop(embeddings, queries, size: int) -> None:
+    model = FakeModel(scoring=Scoring())
+    trials = nothing_found.trials(model, embeddings, queries, size, shuffles=2, calibrate=raw)
+    present, absent, sentences, searched = [], [], [], 0
+    for shuffle in range(2):
+        for part, outside in nothing_found.collections(VIDEOS, size, shuffle):
+            for caption, owner in zip(queries.captions, queries.owners, strict=True):
+                scores = {video: float(caption @ embeddings[video].video) for video in part}
+                if owner in part:
+                    searched += 1
+                    if max(scores, key=scores.get) == owner:
+                        present.append(max(scores.values()))
+                if owner in outside:
+                    absent.append(max(scores.values()))
+                elif owner in part and not len(outside):
+                    absent.append(max(score for video, score in scores.items() if video != owner))
+            sentences += [max(float(line @ embeddings[video].video) for video in part) for line in
+                          queries.others["sentences"]]  # fmt: skip
+    assert sorted(trials.present) == pytest.approx(sorted(present), abs=1e-6)
+    assert sorted(trials.absent[CAPTIONS]) == pytest.approx(sorted(absent), abs=1e-6)
+    assert sorted(trials.absent["sentences"]) == pytest.approx(sorted(sentences), abs=1e-6)
+    assert trials.right_first == pytest.approx(len(present) / searched)
+    assert trials.size == min(size, VIDEOS)
+    assert trials.n[CAPTIONS] == len(set(trials.absent_owners)) <= VIDEOS
+    assert len(trials.present) == len(trials.present_owners)
+
+
+@pytest.mark.parametrize("size", [3, 5, 12])
+def test_every_caption_is_inside_once_and_outside_once(size: int) -> None:
+    parts = list(nothing_found.collections(VIDEOS, size, 0))
+    inside = np.concatenate([part for part, _ in parts])
+    outside = np.concatenate([outside for _, outside in parts])
+    assert len(set(inside)) == len(inside) == VIDEOS // size * size
+    assert sorted(outside) == (sorted(inside) if len(parts) > 1 else [])
+    assert all(not set(part) & set(others) for part, others in parts)
+
+
+def test_a_collection_has_a_video(embeddings, queries) -> None:
+    with pytest.raises(UsageError, match="at least 1 video, not 0"):
+        nothing_found.trials(FakeModel(), embeddings, queries, 0)
+
+
+def trials_of(present: list[float], absent: list[float]) -> Trials:
+    owners = np.arange(len(present)), np.arange(len(absent))
+    n = {"present": len(present), CAPTIONS: len(absent)}
+    return Trials(9, np.array(present), owners[0], {CAPTIONS: np.array(absent)}, owners[1], n, 1.0)
+
+
+values = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]), min_size=1, max_size=12)
+
+
+@given(values, values, st.sampled_from([0.0, 0.1, 0.25, 0.5]))
+def test_thresholds_areas_and_curves(present: list[float], absent: list[float], lost: float) -> None:
+    trials = trials_of(present, absent)
+    threshold = trials.threshold(lost)
+    assert sum(value < threshold for value in present) <= lost * len(present)
+    higher = [value for value in present if value > threshold]
+    assert not higher or sum(value < min(higher) for value in present) > lost * len(present)  # none is larger
+    naive = np.mean([[1.0 if one > other else 0.5 if one == other else 0.0 for other in absent] for one in present])
+    assert trials.area(CAPTIONS) == pytest.approx(naive)
+    curve = trials.curve(CAPTIONS)
+    assert curve == sorted(curve)
+    assert all(0 <= share <= 1 for point in curve for share in point)
+
+
+def test_what_is_judged_does_not_choose() -> None:
+    # Of each video, alone: the others choose 0.6 as the least of theirs, except for the video that has the 0.1.
+    trials = trials_of([0.1, 0.6, 0.6, 0.6], [0.5, 0.5, 0.5, 0.5])
+    lost, rejected = trials.cross_validated(lost=0.0, folds=4)
+    assert (lost, rejected) == (1 / 4, 1 / 4)
+    assert (trials.lost(trials.threshold(0.0)), trials.rejected(CAPTIONS, trials.threshold(0.0))) == (0, 0)
+
+
+def test_tables_have_n_and_intervals() -> None:
+    trials = trials_of([0.1] + [0.9] * 99, [0.2] * 90 + [0.95] * 10)
+    rows = nothing_found.table([trials], 0.5)
+    assert rows[0] == "| videos | right first | lost | told: captions | area: captions |"
+    assert rows[2] == "| 9 | 100.0 | 1.0 [0.2, 5.4] | 90.0 [82.6, 94.5] | 0.891 |"
+    assert nothing_found.curve_table([trials])[2:4] == ["| 0.5 | 0.0 |", "| 1 | 90.0 |"]
+    document = trials.as_dict(0.5)
+    assert document["n"] == {"present": 100, "captions": 100}
+    assert document["told"]["captions"] == {"share": 90.0, "ci95": [82.56, 94.48]}
+
+
+# The law that a model brings
+
+
+def test_a_law_is_fitted_to_what_was_measured() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0, 1, 20_000)
+    answered = rng.random(20_000) < 1 / (1 + np.exp(-12 * (scores - 0.5)))
+    trials = trials_of(scores[answered].tolist(), scores[~answered].tolist())
+    law = nothing_found.fit([trials], lost=0.01)
+    assert law.slope == pytest.approx(12, rel=0.05)
+    assert law.middle == trials.threshold(0.01) == nothing_found.common_threshold([trials, trials], 0.01)
+
+
+def test_a_law_goes_before_the_collection(embeddings) -> None:
+    gallery = Gallery.pack(embeddings)
+    scores = np.array([-50.0, 0.3, 0.4, 0.5, 50.0])
+    model = FakeModel(scoring=Scoring(score_law=ScoreLaw(0.4, 20)))
+    relevances = np.asarray(relevance.calibrate(model, gallery, len(gallery)).relevance(scores))
+    assert relevances[2] == 0.5
+    assert (np.diff(relevances) > 0).all()
+    assert relevances.min() >= 0
+    assert relevances.max() <= 1
+    assert isinstance(relevance.calibrate(FakeModel(scoring=Scoring()), gallery, 12), relevance.GumbelLaw)
