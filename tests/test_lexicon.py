@@ -60,6 +60,7 @@ EXPECTED = {
     "someone is folding a paper airplane into a boat": ("paper airplane boat", "fold", ["fold airplane"]),
     "a cat is on top of a car, then it jumps down": ("cat top car", "jump", ["cat top of car"]),
     "she looks happy while cooking with her friend": ("friend", "look cook", []),
+    "a man waits while a dog is chased by a cat": ("man dog cat", "wait chase", ["man wait", "cat chase dog"]),
     "A dog.": ("dog", "", []),
 }
 CHINESE = "红色的圆 向左移动"
@@ -208,14 +209,14 @@ def test_role_graphs_of_hgr_are_read_as_they_are(tmp_path: Path) -> None:
 def test_vocabularies_hold_the_most_frequent_names_and_tell_another_corpus() -> None:
     captions = [labels(parsed) for parsed in PARSES.values()]
     vocabularies = Vocabularies.of(captions, entities=3, actions=2, relations=4)
-    assert vocabularies.entities == Vocabulary(("man", "ball", "boy"), (4, 3, 2))
-    assert vocabularies.actions == Vocabulary(("throw", "celebrate"), (2, 1))
-    assert vocabularies.relations.names[0] == "boy throw ball"
+    assert vocabularies.entities == Vocabulary(("man", "ball", "cat"), (5, 3, 3))
+    assert vocabularies.actions == Vocabulary(("chase", "throw"), (2, 2))
+    assert vocabularies.relations.names[:2] == ("cat chase dog", "boy throw ball")
     hot = vocabularies.multi_hot(labels(PARSES["a man who wears a hat picks up a ball thrown by a boy"]))
     assert {level: row.tolist() for level, row in hot.items()} == {
-        "entities": [True, True, True],
-        "actions": [True, False],
-        "relations": [True, False, False, False],
+        "entities": [True, True, False],
+        "actions": [False, True],
+        "relations": [False, True, False, False],
     }
     assert Vocabularies.from_dict(json.loads(json.dumps(vocabularies.as_dict()))) == vocabularies
     vocabularies.check(captions)

@@ -216,6 +216,9 @@ def position(folder: Path) -> tuple[int, int, int]:
 CHANGES: dict[str, Any] = {"accumulate": 2, "validate_every": 2, "bank": 37}
 
 
+LEARNED = ("lora", "heads", "temperature")
+
+
 def validate(model: nn.Module) -> float:
     """Draws random numbers, which must not matter, and is best at step 4."""
     torch.rand(3)
@@ -401,6 +404,20 @@ def test_a_run_of_before_the_later_options_goes_on(tmp_path: Path) -> None:
     assert train_toy.trainer(tmp_path, {"chunk": 4}, resume=True).run(until=3).step == 3
     with pytest.raises(UsageError, match=r"train.margin: None -> 0.5"):
         train_toy.trainer(tmp_path, {"chunk": 4, "margin": 0.5}, resume=True)
+
+
+def test_the_hardest_negative_takes_the_place_of_the_mean_within_a_stage(tmp_path: Path) -> None:
+    stages = [Stage(name="rank", steps=4, weights={"ranking": 1.0})]
+    values: dict[float, list[float]] = {}
+    for warmup in (0.0, 0.25):
+        lines = values.setdefault(warmup, [])
+        train_toy.trainer(
+            tmp_path / str(warmup),
+            {"stages": stages, "ranking_warmup": warmup, "learning_rates": dict.fromkeys(LEARNED, 1e-12)},
+            on_step=lambda report, lines=lines: lines.append(report.values["loss/ranking"]),
+        ).run()
+    assert values[0.25][0] < values[0.0][0]  # the mean of what is within the margin
+    assert values[0.25][1:] == pytest.approx(values[0.0][1:])
 
 
 def test_what_is_not_finite_is_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from mmi_tvr import models, plugins
 from mmi_tvr.config import Section
+from mmi_tvr.datasets.moving_shapes import MovingShapes
 from mmi_tvr.encoders import hub, lora
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
@@ -149,9 +150,16 @@ def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, cache: Pa
     assert model.embed_queries([Query("a red ring")]).shape == (1, 192)
 
 
-def test_a_model_is_trained_by_ranking_on_all_captions(cache: Path, tmp_path: Path) -> None:
+def test_a_model_is_trained_by_ranking_on_all_captions(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beside a bank that an epoch of all captions can fill, and one of one caption a video cannot."""
-    stages = "[{name: rank, steps: 2, weights: {ranking: 1.0, contrastive: 0.1}}]"
+    pairs: set[tuple[int, int]] = set()
+    describes = MovingShapes.describes
+    monkeypatch.setattr(
+        MovingShapes, "describes", lambda data, of, video: pairs.add((of, video)) or describes(data, of, video)
+    )
+    stages = "[{name: rank, steps: 3, weights: {ranking: 1.0, contrastive: 0.1}}]"
     options = [*SMALL, f"train.stages={stages}", "data.train.captions=2", "train.bank=17"]
     with pytest.raises(UsageError, match=r"train\.bank: 17 pairs, and an epoch of the training data has 16: "):
         run(load(CONFIG, options), tmp_path / "run", cache=cache, cpu=True)
@@ -159,6 +167,9 @@ def test_a_model_is_trained_by_ranking_on_all_captions(cache: Path, tmp_path: Pa
     assert run(settings, tmp_path / "run", cache=cache, cpu=True).finished
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert 0 < line["loss/ranking"] < 2 * 1.25
+    assert len(pairs) > 8 * 8  # the data set is asked which captions are true of which videos
+    state = checkpoint.read_state(checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    assert (state["epoch"], state["taken"]) == (0, 3)  # of 16 videos with two captions, in batches of 8
 
 
 def test_skeletons_join_the_training(cache: Path, tmp_path: Path) -> None:
