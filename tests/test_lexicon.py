@@ -184,7 +184,15 @@ def test_role_graphs_of_hgr_are_read_as_they_are(tmp_path: Path) -> None:
         "4": {"role": "ARGM-GOL", "spans": [7, 8, 9], "words": ["into", "the", "cup"]},
     }
     path = tmp_path / "sent2rolegraph.augment.json"
-    path.write_text(json.dumps({sentence: [nodes, [["1", "2", "ARG1"], ["3", "2", "ARG1"], ["3", "4", "ARG4"]]]}))
+    path.write_text(
+        json.dumps(
+            {
+                "a cafe\u0301": [{"ROOT": nodes["ROOT"]}, []],
+                sentence: [nodes, [["1", "2", "ARG1"], ["3", "2", "ARG1"], ["3", "4", "ARG4"]]],
+            }
+        )
+    )
+    assert read_hgr(path)["a caf\u00e9"].nodes == ()  # as `Sample` has its captions
     graph = read_hgr(path)[sentence]
     assert graph.words == tuple(sentence.split())
     assert spelled(graph) == {"broken": "V", "a egg": "ARG1", "dropped": "V", "into the cup": "NOUN"}
@@ -192,6 +200,10 @@ def test_role_graphs_of_hgr_are_read_as_they_are(tmp_path: Path) -> None:
     assert arrays(graph).edges.sum() == 4  # four nodes with neighbours, whose rows add up to 1
     for content, message in (
         ("[1]", "expected role graphs by sentence"),
+        (
+            '{"a dog": [{"ROOT": {"words": ["a"], "role": "ROOT"}, "1": {"role": "V", "spans": [7]}}, []]}',
+            "no role graph",
+        ),
         ("{", "no JSON"),
         ('{"a dog": [{}, []]}', "no role graph of HGR: 'a dog'"),
         ('{"a dog": [{"ROOT": {"words": ["a"], "role": "ROOT"}}, [["1", "2"]]]}', "no role graph of HGR: 'a dog'"),

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.nn import losses
+from mmi_tvr.nn.blocks import BlockSimilarity
+from mmi_tvr.types import Block
 
 
 def naive_info_nce(text: Tensor, video: Tensor, scale: float, groups: list[int]) -> float:
@@ -86,6 +88,28 @@ def test_info_nce_with_a_similarity_and_a_bank_is_the_naive_loop() -> None:
         3 * text, video, torch.tensor(2.0), torch.tensor(groups), bank=bank._replace(video=7 * old_video)
     )
     torch.testing.assert_close(plain, longer)  # cosines, of the bank's vectors too
+
+
+def test_blocks_are_compared_by_the_weights_of_who_asks() -> None:
+    """LaT: a text looks for videos in one space, a video for texts in the other; the offset of a block is learned."""
+    video = functional.normalize(torch.randn(2, 5, 4), dim=-1).transpose(0, 1).flatten(1) / math.sqrt(2)  # (5, 8)
+    text = torch.randn(5, 8)
+    blocks = BlockSimilarity(
+        [Block("video", 4, t2v=1.0, v2t=0.0), Block("text", 4, t2v=0.0, v2t=1.0, squash=-0.5)], learned_offsets=True
+    )
+    loss = losses.info_nce(text, video, torch.tensor(3.0), similarity=blocks)
+    t2v = 3 * math.sqrt(2) * text[:, :4] @ video[:, :4].T
+    v2t = 3 * (math.sqrt(2) * video[:, 4:] @ text[:, 4:].T - 0.5).sigmoid()
+    targets = torch.arange(5)
+    torch.testing.assert_close(
+        loss, (functional.cross_entropy(t2v, targets) + functional.cross_entropy(v2t, targets)) / 2
+    )
+    loss.backward()
+    assert blocks.offsets.grad[1] != 0
+    ranked = losses.ranking(text, video, 0.3, similarity=blocks)
+    own = torch.eye(5, dtype=torch.bool)
+    hinges = [(0.3 + s - s.diagonal()[:, None]).clamp(min=0).masked_fill(own, 0).amax(1) for s in (t2v / 3, v2t / 3)]
+    torch.testing.assert_close(ranked, (hinges[0] + hinges[1]).mean())
 
 
 @pytest.mark.parametrize("loss", ["info_nce", "ranking"])

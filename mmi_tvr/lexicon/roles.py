@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..types import clean_text
 from ..utils import textfiles
 from .parsing import ParsedText
 from .tree import AGENTS, FRAMES, OBJECTS, PASSIVE_SUBJECTS, SUBJECTS, Tree
@@ -129,7 +130,7 @@ def arrays(graph: RoleGraph, words: int = 30, verbs: int = 4, phrases: int = 6) 
 
 
 def read_hgr(path: Path) -> Mapping[str, RoleGraph]:
-    """Return the role graphs of `sent2rolegraph.augment.json` of HGR or HANet, by sentence.
+    """Return the role graphs of `sent2rolegraph.augment.json` of HGR or HANet, by sentence as captions have it.
 
     Roles that are continued or referred to (C-ARG1, R-ARG0) are that role, and ones without a vector (ARGM-NEG) are
     NOUN, both as in HGR. Raises UsageError where the file is not of that layout.
@@ -145,22 +146,25 @@ def read_hgr(path: Path) -> Mapping[str, RoleGraph]:
     graphs = {}
     for sentence, graph in document.items():
         try:
-            graphs[sentence] = _hgr_graph(graph)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            graphs[clean_text(sentence)] = _hgr_graph(graph)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise UsageError(f"{path}: no role graph of HGR: {sentence[:60]!r} ({error!r})") from error
     return graphs
 
 
 def _hgr_graph(graph: Any) -> RoleGraph:
     described, edges = graph
+    words = tuple(map(str, described["ROOT"]["words"]))
     numbers: dict[str, int] = {}
     nodes: list[RoleNode] = []
     for name, node in described.items():
         if node["role"] != "ROOT":
             numbers[name] = len(nodes)
-            nodes.append(RoleNode(_known_role(node["role"]), tuple(int(place) for place in node["spans"])))
+            nodes.append(
+                RoleNode(_known_role(node["role"]), tuple(range(len(words))[place] for place in node["spans"]))
+            )
     pairs = [(numbers[verb], numbers[argument]) for verb, argument, *_ in edges]
-    return RoleGraph(tuple(map(str, described["ROOT"]["words"])), tuple(nodes), tuple(dict.fromkeys(pairs)))
+    return RoleGraph(words, tuple(nodes), tuple(dict.fromkeys(pairs)))
 
 
 def _known_role(role: str) -> str:
