@@ -139,6 +139,7 @@ class TestServer:
         index.publish()
         expected = naive(dict(zip(ids, vectors, strict=True)), vectors[:30], 10)
         assert recall(index.search(vectors[:30], 10)[1], expected[1]) > 0.8
+        assert (index.search_exact(3 * vectors[:5], 10)[1] == expected[1][:5]).all()
         assert index._index_type == kind
         index.add(np.array([9_999_999]), unit(1, seed=9))
         assert index.search(unit(1, seed=9), 1)[1].tolist() == [[9_999_999]]
