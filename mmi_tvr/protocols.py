@@ -14,7 +14,7 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -25,6 +25,7 @@ from .types import (
     AnswerRequest,
     Availability,
     DescribedMoment,
+    DescriptionMatch,
     Embeddings,
     Explanation,
     Features,
@@ -205,6 +206,20 @@ class RelevanceCalibration(Protocol):
 
     def relevance(self, scores: FloatArray) -> FloatArray:
         """Return the relevance (M,) of scores (M,), in 0..1 and in their order."""
+        ...
+
+
+@runtime_checkable
+class DescriptionSource(Protocol):
+    """What videos were described as, for a search to look at besides their vectors."""
+
+    def nearest(self, text: str, vector: FloatArray, limit: int) -> frozenset[int]:
+        """Return the numbers of videos whose descriptions match a query and its vector (D,): at most `limit` by words,
+        and as many by meaning."""
+        ...
+
+    def matches(self, text: str, vector: FloatArray, numbers: Iterable[int]) -> Mapping[int, DescriptionMatch]:
+        """Return how a query and its vector (D,) match the descriptions of those of these videos that have one."""
         ...
 
 

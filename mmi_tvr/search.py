@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-from .protocols import Index, Model, RelevanceCalibration, Reranker
+from .protocols import DescriptionSource, Index, Model, RelevanceCalibration, Reranker
 from .queries import (
     Expansion,
     PreparedQuery,
@@ -30,15 +30,16 @@ from .scoring import exclusion, relevance
 from .scoring.blocks import block_scores, similarities
 from .scoring.candidates import Candidates, CandidateSearch
 from .scoring.decision import NOTHING_INDEXED, Decision, decide
-from .scoring.joint import permutation
+from .scoring.descriptions import WEIGHT, description_changes
 from .scoring.moments import locate
+from .scoring.ranking import Ranking
 from .scoring.similarity import Gallery
 from .types import (
+    DescriptionMatch,
     Embeddings,
     Explanation,
     FloatArray,
     Hit,
-    IdArray,
     Query,
     Span,
     moment_of,
@@ -124,11 +125,31 @@ class SearchResult(Sequence[Hit]):
 class Searcher:
     """Answers queries from an index. Holds nothing of the collection but what the index holds."""
 
-    def __init__(self, model: Model, index: Index, lookup: Lookup, calibration: RelevanceCalibration) -> None:
+    def __init__(
+        self,
+        model: Model,
+        index: Index,
+        lookup: Lookup,
+        calibration: RelevanceCalibration,
+        descriptions: DescriptionSource | None = None,
+        description_weight: float = WEIGHT,
+    ) -> None:
+        """Search an index.
+
+        Args:
+            model: Made the vectors of the index.
+            index: The vectors of videos and moments.
+            lookup: Says which of the videos may be shown, and where they are.
+            calibration: Makes scores comparable across queries.
+            descriptions: What videos were described as; None where none was, or where that is not to count.
+            description_weight: What they count beside the pictures (`scoring.descriptions`).
+        """
         self.model = model
         self.index = index
         self.lookup = lookup
         self.calibration = calibration
+        self.descriptions = descriptions
+        self.description_weight = description_weight
 
     def search(
         self,
@@ -153,8 +174,8 @@ class Searcher:
             videos: The numbers of the videos to search among; None for all.
             reranker: Reorders the best of them.
             exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
-                may mean to score more of it. The index is searched exactly, also where it has a graph. A query that
-                excludes something is not certified.
+                may mean to score more of it; descriptions of videos do not count then. The index is searched exactly,
+                also where it has a graph. A query that excludes something is not certified.
 
         Raises:
             UsageError: For an empty query, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that
@@ -198,6 +219,12 @@ class Searcher:
             clock = StageClock()
             with clock.stage("search"):
                 candidates = self._candidates(checked[block], vectors[block], limit, certified, videos)
+                descriptions = None if exact else self.descriptions
+                if descriptions is not None:
+                    for row, query in enumerate(checked[block]):
+                        described = descriptions.nearest(query.positive.text, vectors[block][row], MIN_CANDIDATES)
+                        described = described if videos is None else described & videos
+                        candidates[row] = Candidates(candidates[row].numbers | described, candidates[row].scored)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
             searching = clock.share(len(candidates))
             for query, vector, unwanted, nearest in zip(
@@ -207,7 +234,9 @@ class Searcher:
                 if query.expansion:
                     clock += StageClock({"expand": query.expansion.seconds}, query.expansion.seconds)
                 with clock.stage("score"):
-                    ranking = self._score(vector, unwanted, {n: entries[n] for n in nearest.numbers if n in entries})
+                    shown = {n: entries[n] for n in nearest.numbers if n in entries}
+                    matches = descriptions.matches(query.positive.text, vector, shown) if descriptions else {}
+                    ranking = self._score(vector, unwanted, shown, matches)
                 result = self._result(query, vector, ranking, top, min_relevance, reranker, clock)
                 scored = max(nearest.scored, len(ranking.numbers))
                 results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
@@ -236,7 +265,7 @@ class Searcher:
         self,
         query: PreparedQuery,
         vector: FloatArray,
-        ranking: _Ranking,
+        ranking: Ranking,
         top: int,
         min_relevance: float | None,
         reranker: Reranker | None,
@@ -276,27 +305,43 @@ class Searcher:
         """Return how many key images each of these videos has; those that may not be shown are left out."""
         return {number: len(entry.segments) for number, entry in self.lookup(numbers).items()}
 
-    def _score(self, query: FloatArray, excluded: FloatArray, entries: Mapping[int, VideoEntry]) -> _Ranking:
-        """Return the candidates with exact scores of a query (D,) from their stored vectors, best first; `excluded`
-        (X, D) is what it excludes."""
+    def _score(
+        self,
+        query: FloatArray,
+        excluded: FloatArray,
+        entries: Mapping[int, VideoEntry],
+        matches: Mapping[int, DescriptionMatch],
+    ) -> Ranking:
+        """Return the candidates with exact scores of a query (D,) from their stored vectors, best first.
+
+        Args:
+            query: (D,).
+            excluded: (X, D), what it excludes.
+            entries: The candidates by their numbers.
+            matches: How it matches the descriptions of those that have one.
+        """
         numbers = sorted(entries)
         if not numbers:
-            return _Ranking(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0), [], [])
+            return Ranking(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0), [], [])
         ids = np.concatenate([row_ids(number, len(entries[number].segments)) for number in numbers])
         gallery = Gallery.from_index(self.index, ids)
         scores = gallery.score(query[None], self.model.scoring)[0]
         changes = {}
         if len(excluded):
             changes["excluded"] = -exclusion.penalties(gallery.score(excluded, self.model.scoring))
+        if matches:
+            changes["description"] = description_changes([matches.get(n) for n in numbers], self.description_weight)
         vectors = []
         for row, number in enumerate(numbers):
             moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
             vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
         paths = [entries[number].paths for number in numbers]
         relevances = self.calibration.relevance(scores)
-        return _Ranking(np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes).by_score()
+        return Ranking(
+            np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes, matches
+        ).by_score()
 
-    def _hits(self, ranking: _Ranking, query: FloatArray, spans: Sequence[Span]) -> list[Hit]:
+    def _hits(self, ranking: Ranking, query: FloatArray, spans: Sequence[Span]) -> list[Hit]:
         """Return one hit a video: its best moment, which is at these spans."""
         if not len(ranking.numbers):
             return []
@@ -319,6 +364,7 @@ class Searcher:
                     scores=parts,
                     copies=tuple(copies),
                     explanation=explanation,
+                    description=ranking.matches.get(int(ranking.numbers[row])),
                 )
             )
         return hits
@@ -331,56 +377,6 @@ class Searcher:
             "video": float(vectors.video @ query)
         }
         return parts | {"moment": float(similarities(vectors.moments, query, scoring).max())}
-
-
-@dataclass(frozen=True)
-class _Ranking:
-    """Candidates side by side: numbers (n,), scores of the model and their relevances (n,), paths, vectors; by name,
-    what else changes each score (n,); after a re-ranking explanations, by number."""
-
-    numbers: IdArray
-    model_scores: FloatArray
-    relevances: FloatArray
-    paths: Sequence[tuple[Path, ...]]
-    vectors: Sequence[Embeddings]
-    changes: Mapping[str, FloatArray] = field(default_factory=dict)
-    explanations: Mapping[int, Explanation] = field(default_factory=dict)
-
-    @property
-    def scores(self) -> FloatArray:
-        """The scores that candidates are ordered by."""
-        return sum(self.changes.values(), start=self.model_scores)
-
-    def by_score(self) -> _Ranking:
-        """Return the candidates ordered by their scores; ties go to the smaller number."""
-        return self._take(np.lexsort((self.numbers, -self.scores)))
-
-    def reordered(self, explanations: Sequence[Explanation]) -> _Ranking:
-        """Return the first ones, which are explained, in the order of their joint scores; behind them the rest."""
-        count = len(explanations)
-        first = permutation([explanation.joint_score for explanation in explanations])
-        order = np.array([*first, *range(count, len(self.numbers))], dtype=np.intp)
-        by_number = dict(zip(self.numbers[:count].tolist(), explanations, strict=True))
-        return replace(self, explanations=by_number)._take(order)
-
-    def relevant(self, least: float) -> _Ranking:
-        """Return the candidates of at least this relevance."""
-        return self._take(np.flatnonzero(self.relevances >= least))
-
-    def first(self, count: int) -> _Ranking:
-        """Return the best `count` candidates."""
-        return self._take(np.arange(min(count, len(self.numbers))))
-
-    def _take(self, order: NDArray[np.intp]) -> _Ranking:
-        return replace(
-            self,
-            numbers=self.numbers[order],
-            model_scores=self.model_scores[order],
-            relevances=self.relevances[order],
-            changes={name: change[order] for name, change in self.changes.items()},
-            paths=[self.paths[row] for row in order],
-            vectors=[self.vectors[row] for row in order],
-        )
 
 
 def calibration_of(model: Model, index: Index) -> RelevanceCalibration:

@@ -375,6 +375,21 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class DescriptionMatch:
+    """What a video was described as, and how that matches a query: the `words` that both have, the `cosine` of the two,
+    and how well it matches by words (BM25, 0 or more)."""
+
+    text: str
+    words: tuple[str, ...]
+    cosine: float
+    word_score: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `description` of a hit)."""
+        return {"text": self.text, "words": list(self.words), "cosine": self.cosine}
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer: the best moment of a video.
 
@@ -384,6 +399,8 @@ class Hit:
 
     `path` and `copies` name existing files first; `missing` are those of them at which there is no file now, because it
     was moved or deleted, or because its disk is away. Where `path` itself is missing, all are.
+
+    `description` is what the video answered when it was described, where it was.
     """
 
     path: Path
@@ -396,6 +413,7 @@ class Hit:
     copies: tuple[Path, ...] = ()
     explanation: Explanation | None = None
     missing: tuple[Path, ...] = ()
+    description: DescriptionMatch | None = None
 
     @property
     def is_missing(self) -> bool:

@@ -369,6 +369,8 @@ def test_describing_is_done_once_and_resumed(tmp_path: Path, videos: Path, model
         library.index(videos)
         first = library.describe()
         assert (first.videos, first.answers, first.incomplete) == (3, 6, ())
+        described = [hit.description for hit in library.search("a circle", min_relevance=0, rerank=False)]
+        assert [one is not None and "key images" in one.text for one in described] == [True] * 3
         assert library.describe().answers == 0
     with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT, "Who is there?"])) as library:
         assert library.describe().answers == 3  # the edited question alone

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ from ..queries import Expansion
 from ..report import answer_table, key_image_times, search_page, time_range, verdict
 from ..search import Coverage, SearchResult
 from ..skeletons.expansion import MAX_WORDINGS
-from ..types import Explanation, Hit
+from ..types import DescriptionMatch, Explanation, Hit
 from ..utils import files
 from ..utils.budget import Usage
 from ..utils.printable import decoded, printable
@@ -44,6 +45,7 @@ from ._console import (
 from ._pools import say_unread_pools
 
 _MAX_STDIN = 1 << 20  # bytes of a query
+_SHOWN_DESCRIPTION = 90  # characters of what a video was described as
 _SHOWN_END = 30  # characters of a long query, where its reading ended
 
 
@@ -266,6 +268,8 @@ def _hit_document(hit: Hit) -> dict[str, object]:
         "missing": hit.is_missing,
         "also_missing": [str(path) for path in hit.copies if path in hit.missing],
     }
+    if hit.description:
+        document["description"] = hit.description.as_dict()
     if hit.explanation:
         document["skeleton"] = hit.explanation.as_dict()
     return document
@@ -289,6 +293,8 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
         numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
         out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}", markup=False)
+        if hit.description and hit.description.words:
+            out.print(f"   {_description_line(hit.description)}", style="dim", markup=False)
         if explain and hit.explanation:
             _print_explanation(hit.explanation)
     if not result.is_found:
@@ -303,6 +309,12 @@ def _usage(usage: Usage) -> str:
         return ""
     known = f", {counted(usage.cached, 'answer')} known before" if usage.cached else ""
     return f"; {counted(usage.calls, 'call')} of language models, {counted(usage.tokens, 'token')}{known}"
+
+
+def _description_line(description: DescriptionMatch) -> str:
+    """Return the beginning of what a video was described as, and the words that it has of the query."""
+    text = shorten(printable(description.text), _SHOWN_DESCRIPTION, placeholder=" ...")
+    return f"said of it: {text} (words: {', '.join(map(printable, description.words))})"
 
 
 def _file_remark(hit: Hit) -> str:

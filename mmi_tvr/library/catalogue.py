@@ -136,6 +136,11 @@ class Catalogue:
     def close(self) -> None:
         self._db.close()
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open database, for tables with a module of their own (`descriptions`)."""
+        return self._db
+
     def is_outdated(self) -> bool:
         """Return whether the file has been replaced, or has changed in a way that this connection does not notice."""
         if self._stamp is not None and file_stamp(self.path) != self._stamp:

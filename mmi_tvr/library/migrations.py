@@ -63,6 +63,15 @@ MIGRATIONS = (
         SET value = json_remove(value, '$.weights')
         WHERE key = 'rerank' AND json_extract(value, '$.name') = 'skeleton';
     """,
+    # What videos answered, as a search looks at it (`descriptions`). The first writer makes the table of its words.
+    """
+    CREATE TABLE IF NOT EXISTS descriptions (
+        content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
+        text TEXT NOT NULL,
+        maker TEXT NOT NULL,
+        vector BLOB NOT NULL
+    );
+    """,
 )
 LATEST = len(MIGRATIONS)
 

@@ -18,6 +18,7 @@ from ..errors import LibraryBusy, MmiTvrError
 from ..protocols import Model, Reranker
 from ..queries import PreparedQuery, prepare
 from ..scoring.blocks import reweighted
+from ..scoring.descriptions import MIN_DESCRIBED
 from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
@@ -26,6 +27,7 @@ from ..utils.wording import library_option
 from .arguments import Calibrate
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
+from .descriptions import Descriptions
 from .expanding import LibraryExpander
 from .indexing import FEATURES
 from .lock import writer
@@ -206,6 +208,17 @@ class LibraryReader:
             self._state = _LibraryState(version, _coverage(catalogue), self._make_searcher(catalogue))
         return self._state
 
+    def _descriptions(self, catalogue: Catalogue, model: Model, fingerprint: str) -> Descriptions | None:
+        """Return what videos were described as; None where too few were, or where that is not to count.
+
+        Decision: not of models whose vectors have blocks, whose queries have no cosine with each other.
+        """
+        if not self.settings.search.descriptions or model.scoring.blocks:
+            return None
+        descriptions = Descriptions(catalogue, fingerprint)
+        enough = descriptions.count() >= MIN_DESCRIBED * catalogue.counts().indexed_contents
+        return descriptions if enough else None
+
     def _make_searcher(self, catalogue: Catalogue) -> Searcher | None:
         components = self.components(catalogue)
         index = open_to_read(components) if catalogue.counts().indexed_contents else None
@@ -213,7 +226,9 @@ class LibraryReader:
             return None
         try:
             model = components.load().model
-            return Searcher(model, index, catalogue.entries, self.calibrate(model, index))
+            descriptions = self._descriptions(catalogue, model, components.load().fingerprint)
+            weight = self.settings.search.descriptions
+            return Searcher(model, index, catalogue.entries, self.calibrate(model, index), descriptions, weight)
         except BaseException:
             index.close()
             raise

@@ -23,6 +23,7 @@ from .store import SkeletonStore
 _VIDEO_BATCH = 16  # videos whose answers are committed together: what a kill may cost
 _QUERY_CACHE = 256  # queries whose skeletons a describer keeps in memory
 _MAX_ANSWER = 2000  # characters of an answer: what an answerer raves beyond that is cut off (decision)
+_NOTHING = frozenset({"none", "unknown", "nothing", "no", "n/a", "无", "没有", "未知"})
 _PICTURE_SIDE = 336  # pixels, the shorter side of the pictures that an answerer is shown (decision: LLaVA-1.5's own)
 
 
@@ -93,6 +94,16 @@ def skeleton_text(skeleton: Skeleton) -> str:
     'a dog'
     """
     return "; ".join(answer.text for answer in skeleton if answer.text)
+
+
+def description_text(skeleton: Skeleton) -> str:
+    """Return a skeleton as one description: each answer once, without those that say that there is nothing to say.
+
+    >>> description_text((Answer("1", "Who?", "a dog"), Answer("2", "What?", "a dog"), Answer("3", "How?", "None.")))
+    'a dog'
+    """
+    answers = [answer.text for answer in skeleton if answer.text and answer.text.strip(" .。").lower() not in _NOTHING]
+    return "; ".join(dict.fromkeys(answers))
 
 
 class Describer:

@@ -1,0 +1,64 @@
+"""The candidates of one query in an order, with all that a hit is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import DescriptionMatch, Embeddings, Explanation, FloatArray, IdArray
+from .joint import permutation
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates side by side: numbers (n,), scores of the model and their relevances (n,), paths, vectors; by name,
+    what else changes each score (n,); by number, how descriptions match, and after a re-ranking explanations."""
+
+    numbers: IdArray
+    model_scores: FloatArray
+    relevances: FloatArray
+    paths: Sequence[tuple[Path, ...]]
+    vectors: Sequence[Embeddings]
+    changes: Mapping[str, FloatArray] = field(default_factory=dict)
+    matches: Mapping[int, DescriptionMatch] = field(default_factory=dict)
+    explanations: Mapping[int, Explanation] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> FloatArray:
+        """The scores that candidates are ordered by."""
+        return sum(self.changes.values(), start=self.model_scores)
+
+    def by_score(self) -> Ranking:
+        """Return the candidates ordered by their scores; ties go to the smaller number."""
+        return self._take(np.lexsort((self.numbers, -self.scores)))
+
+    def reordered(self, explanations: Sequence[Explanation]) -> Ranking:
+        """Return the first ones, which are explained, in the order of their joint scores; behind them the rest."""
+        count = len(explanations)
+        first = permutation([explanation.joint_score for explanation in explanations])
+        order = np.array([*first, *range(count, len(self.numbers))], dtype=np.intp)
+        by_number = dict(zip(self.numbers[:count].tolist(), explanations, strict=True))
+        return replace(self, explanations=by_number)._take(order)
+
+    def relevant(self, least: float) -> Ranking:
+        """Return the candidates of at least this relevance."""
+        return self._take(np.flatnonzero(self.relevances >= least))
+
+    def first(self, count: int) -> Ranking:
+        """Return the best `count` candidates."""
+        return self._take(np.arange(min(count, len(self.numbers))))
+
+    def _take(self, order: NDArray[np.intp]) -> Ranking:
+        return replace(
+            self,
+            numbers=self.numbers[order],
+            model_scores=self.model_scores[order],
+            relevances=self.relevances[order],
+            changes={name: change[order] for name, change in self.changes.items()},
+            paths=[self.paths[row] for row in order],
+            vectors=[self.vectors[row] for row in order],
+        )
