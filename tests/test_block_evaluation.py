@@ -144,6 +144,17 @@ class BlockModel(FakeModel):
         return self.vectors[: len(queries)]
 
 
+def test_a_moment_is_the_one_whose_blocks_say_most() -> None:
+    videos, queries = world(LAT, 1.0)
+    halves = [Embeddings(video.video, video.moments[:2], video.segments[:2]) for video in videos]  # of equal pace
+    best = [
+        int(np.argmax([naive(query, moment, Scoring(blocks=LAT), "t2v") for moment in video.moments]))
+        for query, video in zip(queries[:10], halves, strict=True)
+    ]
+    spans = locate(BlockModel(queries, Scoring(blocks=LAT)), queries[:10], halves)
+    assert [span.time for span in spans] == [moment + 0.5 for moment in best]
+
+
 def test_pairs_moments_and_the_encoder_score_by_blocks() -> None:
     videos, queries = world(UNEVEN, 1.0)
     scoring = Scoring(blocks=UNEVEN)
@@ -151,11 +162,6 @@ def test_pairs_moments_and_the_encoder_score_by_blocks() -> None:
     scores = matrix(videos, queries[:10], scoring, "t2v")
     pairs = pair_scores(model, samples, lambda _: videos)
     np.testing.assert_allclose(pairs[1], scores[2:4, 2:4], atol=1e-5)
-    best = [
-        int(np.argmax([naive(query, moment, scoring, "t2v") for moment in video.moments]))
-        for query, video in zip(queries[:10], videos, strict=True)
-    ]
-    assert [span.time for span in locate(model, queries[:10], videos)] == [moment + 0.5 for moment in best]
     described = [DescribedMoment("x", number, 0.0, 3.0) for number in range(10)]
     collection = evaluate_moments(model, samples, videos, {"all": described}).collection["all"]
     first = [scores[row].argmax() == row for row in range(10)]
