@@ -49,6 +49,7 @@ class Behaviour:
     page: str = ""  # every reply is this page
     redirect: str = ""
     streams: bool = False
+    spent: bool = False  # an account without money
     lists: bool = True
     tokens: tuple[tuple[str, dict[str, float]], ...] = ()  # of every reply: each with the probabilities of alternatives
     chat: bool = True  # false: plain completions alone
@@ -166,6 +167,8 @@ class Completion:
         efforts = ("none", "minimal", "low", "medium")
         if "reasoning_effort" in body and body["reasoning_effort"] not in efforts[efforts.index(does.least_effort) :]:
             return error(400, "Unsupported value: 'reasoning_effort' does not support 'none' with this model.")
+        if does.spent:
+            return 429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
         if self.colours and does.blind == "400":
             return error(400, "tiny is not a multimodal model")
         if self.colours and does.blind == "500":

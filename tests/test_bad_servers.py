@@ -13,6 +13,8 @@ from model_server import Behaviour, ModelServer
 from skeleton_inputs import questions, view
 
 from mmi_tvr import config, plugins
+from mmi_tvr.answerers import openai
+from mmi_tvr.chat.content import data_url
 from mmi_tvr.errors import AnswerError
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
@@ -55,6 +57,7 @@ def reranked(behaviour: Behaviour, **budget: Any) -> tuple[set[str | None], list
         (with_(page="<html>hello</html>"), "the server's reply is no chat completion: <html>hello</html>"),
         (with_(redirect="https://elsewhere/v1"), "the server says 301"),
         (with_(streams=True), "the server's reply is no chat completion: data:"),
+        (with_(spent=True), "the server says 429: You exceeded your current quota"),
         (with_(key="secret"), "refuses the key in $MMI_TVR_API_KEY"),
         (with_(models=("another",)), "the server says 404: the model 'tiny' does not exist"),
     ],
@@ -88,7 +91,20 @@ def test_servers_that_are_only_different_serve(behaviour: Behaviour) -> None:
 def test_what_a_server_cannot_do_is_not_tried_again() -> None:
     """Two questions to each of five videos, and one to the query: a server that says that it cannot is believed."""
     assert reranked(with_(blind="500"))[2] == 2 * COUNT + 1
+    assert reranked(with_(spent=True))[2] == 1
     assert reranked(with_(blind="silent"))[2] == 2 * COUNT + 2  # the colour of a picture was asked once
+
+
+def test_pictures_that_several_questions_are_about_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[str] = []
+    monkeypatch.setattr(openai, "data_url", lambda picture, kind: encoded.append(kind) or data_url(picture, kind))
+    pictures = tuple(np.full((8, 8, 3), (128, 0, 128), np.uint8) for _ in range(12))
+    with ModelServer(Behaviour()) as server:
+        answerer = plugins.build("answerers", "openai", {"base_url": server.url, "concurrency": 1, **QUICK})
+        assert (
+            answerer.answer([AnswerRequest(text, pictures=pictures) for text in ("a?", "b?", "c?")]) == ["purple"] * 3
+        )
+    assert len(encoded) == 12
 
 
 def test_thinking_is_switched_off_by_a_field_of_the_settings() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.skeletons.skeletons import Describer
 from mmi_tvr.skeletons.store import SkeletonStore
 from mmi_tvr.types import Explanation, Query
-from mmi_tvr.utils.budget import BudgetLimits, current, spending
+from mmi_tvr.utils.budget import Budget, BudgetLimits, current, spending
 
 COUNT = 12  # candidates
 
@@ -41,6 +44,10 @@ def test_calls_are_counted_exactly_across_threads_and_in_every_budget_around() -
         with pytest.raises(AnswerError, match="50 calls"):
             budget.begin()
     assert current().take(10**6) == 10**6  # outside nothing is limited
+    shared = Budget(BudgetLimits(calls=500))
+    with ThreadPoolExecutor(8) as pool:  # queries side by side, within one limit
+        taken = pool.map(lambda _: sum(Budget(outer=shared).take(1) for _ in range(200)), range(8))
+    assert sum(taken) == 500
 
 
 def test_tokens_end_a_budget_once_they_are_known() -> None:
@@ -174,6 +181,46 @@ def test_what_was_answered_is_not_paid_again(server: ChatServer, tmp_path: Any) 
             explain(one)
     assert (first.usage.calls, first.usage.cached) == (1 + 2 * COUNT, 0)
     assert (second.usage.calls, second.usage.tokens, second.usage.cached) == (0, 0, 1 + 2 * COUNT)
+
+
+def test_a_judge_is_not_asked_once_the_budget_is_spent(server: ChatServer, tmp_path: Any) -> None:
+    with SkeletonStore(tmp_path / "store.sqlite") as store:
+        explain(reranker(client(server), store))  # the videos are described by now
+        one = reranker(client(server), store, tokens=1)
+        one.describer.text_questions = questions("counted 123")
+        explanations, _ = explain(one)
+    assert isinstance(one.judge, FakeJudge)
+    assert one.judge.requests == []
+    assert {explanation.failure for explanation in explanations} == {
+        "not judged: this query has spent its 1 tokens (budget.tokens)"
+    }
+    assert explanations[0].video_skeleton[0].text
+
+
+def test_no_video_is_read_once_the_budget_is_spent(server: ChatServer) -> None:
+    read: list[str] = []
+
+    def pictures(number: int) -> list[Any]:
+        read.append(str(number))
+        return [np.zeros((4, 4, 3), np.uint8)]
+
+    one = reranker(client(server), calls=1)
+    views = {number: replace(view(str(number)), pictures=partial(pictures, number)) for number in range(COUNT)}
+    one.views = lambda numbers: views
+    explain(one)
+    assert read == []
+
+
+def test_ctrl_c_ends_pauses(server: ChatServer) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client(server, retries=5, backoff=60.0).answer(texts("ill", "ill, too", "good"), interrupt)
+    deadline = time.monotonic() + 3
+    while any(thread.name.startswith("ask") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a thread still waits for its next attempt"
+        time.sleep(0.01)
 
 
 def test_a_budget_of_nothing_is_refused() -> None:
