@@ -328,10 +328,10 @@ def test_every_index_certifies(tmp_path: Path, name: str, options: dict[str, int
 
 def test_an_exact_search_sees_what_a_forgetful_index_misses_and_certifies_all_that_a_reranker_reads() -> None:
     class Backwards:
-        depth, seconds = 20, {}
+        depth, seconds = 120, {}
 
         def rerank(self, query, candidates, cosines):
-            assert len(candidates) == 20
+            assert len(candidates) == 120
             return [Explanation((), (), 0.5, float(cosine), -float(cosine)) for cosine in cosines]
 
     rng = np.random.default_rng(6)
@@ -346,7 +346,7 @@ def test_an_exact_search_sees_what_a_forgetful_index_misses_and_certifies_all_th
     assert [hit.path for hit in missed] != [hit.path for hit in exact]
     assert 20 <= missed.candidates < 200
     turned = finder.search("anything", top=2, min_relevance=0, reranker=Backwards(), exact=True)
-    assert [int(hit.path.stem) for hit in turned] == best[[19, 18]].tolist()
+    assert [int(hit.path.stem) for hit in turned] == best[[119, 118]].tolist()
 
 
 def test_an_index_that_cannot_search_exactly_says_so() -> None:

@@ -207,12 +207,13 @@ class TestFlat:
 class TestExact:
     """`_exact.search` and `_common.merge` against a full sort."""
 
-    def test_rounding_of_the_product_hides_no_row(self):
+    @pytest.mark.parametrize("length", [1, 10_000])
+    def test_rounding_of_the_product_hides_no_row(self, length):
         """A float32 product of so many dimensions errs by more than these rows differ: the margin makes up for it."""
         base = unit(1, 1_024, seed=4)
         vectors = base + np.float32(1e-6) * unit(1_500, 1_024, seed=5)
         ids = np.random.default_rng(1).permutation(len(vectors))
-        queries = base + np.float32(1e-3) * unit(6, 1_024, seed=6)
+        queries = np.float32(length) * (base + np.float32(1e-3) * unit(6, 1_024, seed=6))
         expected_scores, expected_ids = naive(dict(zip(ids, vectors, strict=True)), queries, 5)
         scores, nearest = _exact.search(vectors, ids, queries, 5)
         assert (nearest == expected_ids).all()
