@@ -107,8 +107,8 @@ def test_blocks_are_compared_by_the_weights_of_who_asks() -> None:
     loss.backward()
     assert blocks.offsets.grad[1] != 0
     ranked = losses.ranking(text, video, 0.3, similarity=blocks)
-    own = torch.eye(5, dtype=torch.bool)
-    hinges = [(0.3 + s - s.diagonal()[:, None]).clamp(min=0).masked_fill(own, 0).amax(1) for s in (t2v / 3, v2t / 3)]
+    pairs = torch.eye(5, dtype=torch.bool)
+    hinges = [(0.3 + s - s.diagonal()[:, None]).clamp(min=0).masked_fill(pairs, 0).amax(1) for s in (t2v / 3, v2t / 3)]
     torch.testing.assert_close(ranked, (hinges[0] + hinges[1]).mean())
 
 
