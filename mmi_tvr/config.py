@@ -41,7 +41,7 @@ class SearchSection(plugins.BaseOptions):
     literal: bool = Field(False, description="read a sentence as it stands: what it excludes is looked for, too")
     expand: int = Field(0, ge=0, le=8, description="paraphrases that a language model writes, besides a translation")
     answerer: Section | None = Field(None, description="who writes them; default: who answers in a re-ranking")
-    descriptions: float = Field(0.3, ge=0, description="what descriptions of videos count; 0: pictures alone")
+    descriptions: float = Field(0.3, ge=0, le=100, description="what descriptions of videos count; 0: pictures alone")
     seconds: float | None = Field(20.0, gt=0, description="that writing may take for a query; null: any number")
 
     @model_validator(mode="after")

@@ -15,9 +15,11 @@ from mmi_tvr import config
 from mmi_tvr.datasets.moving_shapes import Options, build
 from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
-from mmi_tvr.queries import prepare, query_vectors
+from mmi_tvr.queries import Expansion, prepare, query_vectors
 from mmi_tvr.queries.negation import QueryParts, split
+from mmi_tvr.report import search_page
 from mmi_tvr.scoring.background_sentences import sentences
+from mmi_tvr.search import SearchResult
 from mmi_tvr.types import Query
 
 SPLIT = """
@@ -225,3 +227,13 @@ def test_vectors_of_several_wordings() -> None:
     assert [len(rows) for rows in excluded] == [0, 2, 0]
     np.testing.assert_array_equal(excluded[1], model.embed_queries([Query("blue"), Query("red")]))
     assert prepare("red without blue", literal=True).positive.text == "red without blue"
+
+
+def test_a_page_says_what_a_query_was_taken_for() -> None:
+    result = SearchResult(
+        (), Query("a <b> without c"), "fake", {"total": 0.1}, without=("<c>",), expansion=Expansion(("<d>", "e"))
+    )
+    page = search_page(result)
+    assert "Without: &lt;c&gt;." in page
+    assert "Also searched as: &lt;d&gt;; e." in page
+    assert "Without" not in search_page(SearchResult((), Query("a"), "fake", {"total": 0.1}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .. import plugins, prompt_templates
 from ..config import SearchSection, Section
@@ -22,13 +22,13 @@ from ..utils import array_cache
 from .components import Components
 
 
-@dataclass(slots=True)
 class LibraryExpander:
     """Expands the queries of one library. The answerer is made at the first one, and again for another model."""
 
-    _expander: QueryExpander | None = None
-    _section: Section | None = None
-    _model: Model | None = None
+    def __init__(self) -> None:
+        self._expander: QueryExpander | None = None
+        self._section: Section | None = None
+        self._model: Model | None = None
 
     def expand(
         self, queries: Sequence[PreparedQuery], options: SearchSection, components: Components, model: Model
@@ -44,7 +44,7 @@ class LibraryExpander:
         """Let go of the store and of the answerer."""
         if self._expander is not None and self._expander.store is not None:
             self._expander.store.close()
-        self._expander = self._section = self._model = None
+        self._expander, self._section, self._model = None, None, None
 
     def _ready(self, section: Section, components: Components, model: Model) -> QueryExpander:
         if self._expander is None or self._section != section or self._model is not model:
