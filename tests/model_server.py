@@ -54,6 +54,7 @@ class Behaviour:
     tokens: tuple[tuple[str, dict[str, float]], ...] = ()  # of every reply: each with the probabilities of alternatives
     chat: bool = True  # false: plain completions alone
     chat_template: bool = True
+    rejects: str = ""  # a word that it refuses (400), and does not say why
     judges_colours: bool = False  # yes where two texts name the same colours; else, no where there is a blue one
     dies: int = -1  # after so many requests nobody answers any more
     least_effort: str = "none"  # of thinking, among the words that OpenAI's models know
@@ -162,13 +163,8 @@ class Completion:
             if name in body:
                 instead = "Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
                 return error(400, f"Unsupported parameter: {name!r} is not supported with this model. {instead}")
-        if not does.chat_template and "messages" in body:
-            return error(400, "As of transformers v4.44 you must provide a chat template.")
-        efforts = ("none", "minimal", "low", "medium")
-        if "reasoning_effort" in body and body["reasoning_effort"] not in efforts[efforts.index(does.least_effort) :]:
-            return error(400, "Unsupported value: 'reasoning_effort' does not support 'none' with this model.")
-        if does.spent:
-            return 429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+        if refused := self._refused():
+            return error(400, refused)
         if self.colours and does.blind == "400":
             return error(400, "tiny is not a multimodal model")
         if self.colours and does.blind == "500":
@@ -183,6 +179,18 @@ class Completion:
             words = words[len(words) + seen - does.context :]
         reply = self._reply(" ".join(words))
         return 200, self._completion(reply, len(words) + seen)
+
+    def _refused(self) -> str:
+        """Why the request is refused, whatever it is about; empty where it is not."""
+        does, body = self.does, self.body
+        if does.rejects and does.rejects in self.text:
+            return "Bad Request"
+        if not does.chat_template and "messages" in body:
+            return "As of transformers v4.44 you must provide a chat template."
+        efforts = ("none", "minimal", "low", "medium")
+        if "reasoning_effort" in body and body["reasoning_effort"] not in efforts[efforts.index(does.least_effort) :]:
+            return "Unsupported value: 'reasoning_effort' does not support 'none' with this model."
+        return ""
 
     def _completion(self, reply: str, prompt_tokens: int) -> dict[str, Any]:
         does, body = self.does, self.body

@@ -223,6 +223,28 @@ def test_a_pair_that_is_too_long_costs_itself_and_a_server_that_refuses_all_is_o
         unknown.judge(TEXT, [FITS, FITS_NOT, "a red ring"])
 
 
+def test_one_question_that_is_refused_changes_nothing_for_the_others(serve: Serve) -> None:
+    server = serve(replace(VLLM, rejects="cursed"))
+    judgements = over(server, concurrency=1).judge(TEXT, [FITS, "a cursed ring", FITS_NOT])
+    assert readable(judgements) == [LOGPROBS[0], "the server says 400: Bad Request", LOGPROBS[1]]
+    assert len(server.bodies) == 3
+    refusing = serve(replace(MUTE, refuses=True))
+    over(refusing).judge(TEXT, [FITS, FITS_NOT])
+    assert len(refusing.bodies) == 3, "a refusal is no reason to ask in another way"
+
+
+def test_thoughts_that_stand_apart_are_waited_for(serve: Serve) -> None:
+    """Of a model that thinks whatever it is told, where the server puts that into a field of its own."""
+    server = serve(replace(VLLM, thinks="always"))
+    assert readable(over(server).judge(TEXT, [FITS, FITS_NOT])) == LOGPROBS
+    assert {body["max_tokens"] for body in server.bodies[1:]} == {8 + 1024}
+    impatient = over(server, thinking_tokens=0)
+    assert {str(judgement) for judgement in impatient.judge(TEXT, [FITS, FITS_NOT])} == {
+        "the model thinks, and has no answer within 0 tokens: give it more (thinking_tokens), or a model that can be "
+        "kept from it"
+    }
+
+
 def test_a_server_that_dies_midway_costs_what_is_under_way(serve: Serve) -> None:
     judge = over(serve(replace(VLLM, dies=2)), concurrency=1, retries=0)
     judgements = judge.judge(TEXT, [FITS, FITS_NOT, "a red ring", "a red square"])

@@ -200,7 +200,7 @@ class Reply:
         """Whether the tokens ended before there was an answer."""
         if is_still_thinking(self.text):
             return True
-        return self.end == "length" and not self.text.strip() and not self.refusal
+        return not self.text.strip() and not self.refusal and (self.end == "length" or self.has_thought)
 
     @property
     def answer(self) -> str:
