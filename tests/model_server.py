@@ -165,6 +165,8 @@ class Completion:
                 return error(400, f"Unsupported parameter: {name!r} is not supported with this model. {instead}")
         if refused := self._refused():
             return error(400, refused)
+        if does.spent:
+            return 429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
         if self.colours and does.blind == "400":
             return error(400, "tiny is not a multimodal model")
         if self.colours and does.blind == "500":
