@@ -95,8 +95,12 @@ def test_pairs_without_skeletons_have_no_probability() -> None:
     np.testing.assert_array_equal(pairs.probabilities(0, [1, 0, 1]), [np.nan, 1.0, np.nan])
     silent = dataset.PairJudge([()], videos, judge)
     assert np.isnan(silent.probabilities(0, [0])).all()
-    failing = plugins.build("judges", "fake", {"fail": [pairs.videos[0]]})
-    assert np.isnan(dataset.PairJudge(texts, videos, failing).probabilities(0, [0])).all()
+    described = dataset.PairJudge(texts, [videos[0]] * 2, judge)
+    described.videos[1] = "another"
+    described._judge = plugins.build("judges", "fake", {"fail": ["another"], "probability": 0.5})
+    np.testing.assert_array_equal(described.probabilities(0, [0, 1]), [0.5, np.nan])
+    with pytest.raises(AnswerError, match="fake judged none of 1 pair: no judgement, as it was told"):
+        described.probabilities(0, [1])
 
 
 def test_views_of_a_data_set_are_read_at_use(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from functools import partial
 
 import numpy as np
 
+from ..errors import AnswerError
 from ..features.lazy import StoredFeatures
 from ..protocols import Judge
 from ..types import Features, FloatArray, Judgement, Pixels, Sample, Skeleton
+from ..utils.wording import counted
 from .skeletons import Describer, VideoView, pictures_at, skeleton_text, text_skeletons
 
 _CAPTION_BATCH = 64  # captions whose questions are asked in one batch
@@ -56,14 +58,22 @@ class PairJudge:
 
     def probabilities(self, row: int, columns: Sequence[int]) -> FloatArray:
         """Return p (N,) of caption `row` with each of the N videos `columns`; NaN where either has no skeleton, and
-        where they could not be judged."""
+        where they could not be judged.
+
+        Raises AnswerError where there are skeletons and none could be judged: numbers of a judge that is away would
+        say that re-ranking adds nothing.
+        """
         probabilities = np.full(len(columns), np.nan, np.float32)
         described = [place for place, column in enumerate(columns) if self.texts[row] and self.videos[column]]
-        if described:
-            judgements = self._judge.judge(self.texts[row], [self.videos[columns[place]] for place in described])
-            for place, judgement in zip(described, judgements, strict=True):
-                if isinstance(judgement, Judgement):
-                    probabilities[place] = judgement.probability
+        if not described:
+            return probabilities
+        judgements = self._judge.judge(self.texts[row], [self.videos[columns[place]] for place in described])
+        for place, judgement in zip(described, judgements, strict=True):
+            if isinstance(judgement, Judgement):
+                probabilities[place] = judgement.probability
+        errors = [judgement for judgement in judgements if isinstance(judgement, AnswerError)]
+        if len(errors) == len(judgements):
+            raise AnswerError(f"{self._judge.name} judged none of {counted(len(errors), 'pair')}: {errors[0]}")
         return probabilities
 
 
