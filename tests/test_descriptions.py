@@ -190,3 +190,13 @@ def test_two_colours_described(tmp_path: Path) -> None:
         library.index(tmp_path / "videos")
         describe(library, {"blue": "the harbour of Genoa", "red": "a desert"})
         assert names(library, "Genoa harbour")[0] == "blue"
+
+
+def test_a_library_that_cannot_be_written_is_searched_by_descriptions(described: Library) -> None:
+    described.close()
+    catalogue = Catalogue(described.path / CATALOGUE, read_only=True)
+    source = Descriptions(catalogue, catalogue.meta("fingerprint"))
+    [vector] = FakeModel().embed_queries([Query("parrot")])
+    numbers = source.nearest("parrots", vector, 1)
+    assert any("parrot" in match.words for match in source.matches("parrots", vector, numbers).values())
+    catalogue.close()

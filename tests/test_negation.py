@@ -7,20 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeModel, clipped, colour_video
+from fakes import ClippedScore, FakeModel, clipped, colour_video
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmi_tvr import config
 from mmi_tvr.datasets.moving_shapes import Options, build
 from mmi_tvr.errors import UsageError
+from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
 from mmi_tvr.queries import Expansion, prepare, query_vectors
 from mmi_tvr.queries.negation import QueryParts, split
 from mmi_tvr.report import search_page
 from mmi_tvr.scoring.background_sentences import sentences
-from mmi_tvr.search import SearchResult
-from mmi_tvr.types import Query
+from mmi_tvr.search import Searcher, SearchResult, VideoEntry
+from mmi_tvr.types import Query, row_ids
 
 SPLIT = """
 a dog, but no person | a dog | person
@@ -237,3 +238,27 @@ def test_a_page_says_what_a_query_was_taken_for() -> None:
     assert "Without: &lt;c&gt;." in page
     assert "Also searched as: &lt;d&gt;; e." in page
     assert "Without" not in search_page(SearchResult((), Query("a"), "fake", {"total": 0.1}))
+
+
+def test_what_is_excluded_may_fill_the_first_candidates(tmp_path: Path) -> None:
+    """The sixty best videos hold what is excluded; one behind them does not."""
+    wants, excludes = np.float32([1, 0, 0]), np.float32([0, 1, 0])
+
+    class TwoWords(FakeModel):
+        def embed_queries(self, queries):  # type: ignore[no-untyped-def]
+            return np.stack([wants if query.text == "red" else excludes for query in queries])
+
+    index = open_index("flat", path=tmp_path / "index", dim=3, fingerprint="f")
+    for number in range(1, 121):
+        vector = np.float32([0.8, 0.6, 0] if number <= 60 else [0.7, 0, 0.714143])
+        index.add(row_ids(number, 1), np.stack([vector, vector]))
+    segments = np.array([[0.0, 1.0, 0.5]])
+    searcher = Searcher(
+        TwoWords(),
+        index,
+        lambda numbers: {number: VideoEntry((Path(f"{number}.mp4"),), segments) for number in numbers},
+        ClippedScore(),
+    )
+    assert int(searcher.search("red", top=1, min_relevance=0)[0].path.stem) <= 60
+    assert int(searcher.search("red without blue", top=1, min_relevance=0)[0].path.stem) > 60
+    index.close()
