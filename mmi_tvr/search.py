@@ -122,6 +122,19 @@ class SearchResult(Sequence[Hit]):
         return self.hits[position]
 
 
+Preview = Callable[[SearchResult], object]  # what is called with a result before it is re-ranked
+
+
+@dataclass(frozen=True, slots=True)
+class _ResultOptions:
+    """What `Searcher.search` is told of the results."""
+
+    top: int
+    min_relevance: float | None
+    reranker: Reranker | None
+    preview: Preview | None
+
+
 class Searcher:
     """Answers queries from an index. Holds nothing of the collection but what the index holds."""
 
@@ -159,6 +172,7 @@ class Searcher:
         videos: frozenset[int] | None = None,
         reranker: Reranker | None = None,
         exact: bool = False,
+        preview: Preview | None = None,
     ) -> SearchResult:
         """Return the best videos for a query, each with its best moment.
 
@@ -176,12 +190,13 @@ class Searcher:
             exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
                 may mean to score more of it; descriptions of videos do not count then. The index is searched exactly,
                 also where it has a graph. A query that excludes something is not certified.
+            preview: Called with the result as it is without re-ranking, before that begins.
 
         Raises:
             UsageError: For an empty query, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that
                 cannot search exactly.
         """
-        return self.search_all([query], top, min_relevance, videos, reranker, exact)[0]
+        return self.search_all([query], top, min_relevance, videos, reranker, exact, preview)[0]
 
     def search_all(
         self,
@@ -191,13 +206,15 @@ class Searcher:
         videos: frozenset[int] | None = None,
         reranker: Reranker | None = None,
         exact: bool = False,
+        preview: Preview | None = None,
     ) -> list[SearchResult]:
         """Return the result of each query, in order, as `search` does; the queries are embedded together.
 
         The seconds of what is done for several queries at once are shared out evenly among them.
         """
         checked = [prepare(query) for query in queries]
-        top, min_relevance = checked_top(top), checked_relevance(min_relevance)
+        top = checked_top(top)
+        options = _ResultOptions(top, checked_relevance(min_relevance), reranker, preview)
         if "text" not in self.model.reads:
             raise UsageError(
                 f"{self.model.name} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
@@ -237,7 +254,7 @@ class Searcher:
                     shown = {n: entries[n] for n in nearest.numbers if n in entries}
                     matches = descriptions.matches(query.positive.text, vector, shown) if descriptions else {}
                     ranking = self._score(vector, unwanted, shown, matches)
-                result = self._result(query, vector, ranking, top, min_relevance, reranker, clock)
+                result = self._result(query, vector, ranking, options, clock)
                 scored = max(nearest.scored, len(ranking.numbers))
                 results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
         return results
@@ -262,44 +279,45 @@ class Searcher:
         return candidates
 
     def _result(
-        self,
-        query: PreparedQuery,
-        vector: FloatArray,
-        ranking: Ranking,
-        top: int,
-        min_relevance: float | None,
-        reranker: Reranker | None,
-        clock: StageClock,
+        self, query: PreparedQuery, vector: FloatArray, ranking: Ranking, options: _ResultOptions, clock: StageClock
     ) -> SearchResult:
-        """Return what a query (its vector: (D,)) gets of its ranked candidates; the other arguments as `search`."""
-        best_relevance = float(ranking.relevances.max()) if len(ranking.numbers) else None
-        decision = decide(best_relevance, min_relevance, self.model.name, self.model.scoring.min_relevance)
-        usage = query.expansion.usage if query.expansion else Usage()
+        """Return what a query (its vector: (D,)) gets of its ranked candidates."""
+        result = SearchResult(
+            (),
+            query.query,
+            self.model.name,
+            {},
+            characters_read=characters_read(self.model, query.query),
+            without=query.excluded,
+            expansion=query.expansion,
+            usage=query.expansion.usage if query.expansion else Usage(),
+        )
+        reranker = options.reranker
         if reranker is not None and len(ranking.numbers):
+            if options.preview is not None:
+                options.preview(self._with_hits(result, vector, ranking, options, clock))
             with clock.stage("rerank"), spending() as budget:
                 best = ranking.first(reranker.depth)
                 ranking = ranking.reordered(reranker.rerank(query.positive, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
-            usage += budget.usage
+            result = replace(result, usage=result.usage + budget.usage)
+        return self._with_hits(result, vector, ranking, options, clock)
+
+    def _with_hits(
+        self, result: SearchResult, vector: FloatArray, ranking: Ranking, options: _ResultOptions, clock: StageClock
+    ) -> SearchResult:
+        """Return a result with the hits of a ranking, and the seconds so far."""
+        min_relevance = options.min_relevance
+        best_relevance = float(ranking.relevances.max()) if len(ranking.numbers) else None
+        decision = decide(best_relevance, min_relevance, self.model.name, self.model.scoring.min_relevance)
         nothing = not decision.is_found and min_relevance != 0
-        shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(top)
+        shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(options.top)
         with clock.stage("moments"):
             spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
         with clock.stage("relevance"):
             candidates = tuple(self._hits(shown, vector, spans))
         hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
-        return SearchResult(
-            hits,
-            query.query,
-            self.model.name,
-            clock.seconds(),
-            closest=closest,
-            decision=decision,
-            characters_read=characters_read(self.model, query.query),
-            without=query.excluded,
-            expansion=query.expansion,
-            usage=usage,
-        )
+        return replace(result, hits=hits, closest=closest, decision=decision, seconds=clock.seconds())
 
     def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many key images each of these videos has; those that may not be shown are left out."""

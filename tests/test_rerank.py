@@ -24,9 +24,11 @@ from mmi_tvr.questions import pool, selection
 from mmi_tvr.rerank import rerank_section, with_absolute_pools, with_pools
 from mmi_tvr.rerank.skeleton import Options, SkeletonReranker
 from mmi_tvr.scoring.joint import permutation
+from mmi_tvr.search import SearchResult
 from mmi_tvr.skeletons.skeletons import Describer
 from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
 from mmi_tvr.types import Judgement, Query
+from mmi_tvr.utils.budget import Usage
 
 COSINES = np.array([0.8, 0.7, 0.6, 0.5])
 WHAT, WHERE = "What is there?", "Where is it?"
@@ -413,6 +415,36 @@ def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path, model: Any) -> None
         results = library.search("a red circle", min_relevance=0, rerank=True)
     assert [hit.path for hit in results] == [hit.path for hit in before]
     assert all(hit.explanation and str(hit.path.name) in (hit.explanation.failure or "") for hit in results)
+
+
+def test_the_plain_result_comes_before_the_re_ranked_one(tmp_path: Path, videos: Path, model: Any) -> None:
+    """A door shows it meanwhile: it is what a search without re-ranking returns, and comes once a query."""
+    first: list[SearchResult] = []
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT])) as library:
+        library.index(videos)
+        plain = library.search("a red circle", min_relevance=0, rerank=False, preview=first.append)
+        assert first == []
+        judged = len(library.search("a red circle", min_relevance=0, rerank=True, preview=first.append))
+        [preview] = first
+        assert preview.hits == plain.hits
+        assert (preview.coverage, preview.decision, preview.usage) == (plain.coverage, plain.decision, Usage())
+        assert "rerank" not in preview.seconds
+        assert judged == len(plain) > 0
+        library.search(["a red circle", "green"], rerank=True, preview=first.append)
+        assert [result.query.text for result in first] == ["a red circle", "a red circle", "green"]
+        with pytest.raises(UsageError, match=r"preview is called with a result, and cannot be 3 \(int\)"):
+            library.search("a red circle", preview=3)  # type: ignore[arg-type]
+
+
+def test_a_preview_that_raises_ends_the_search(tmp_path: Path, videos: Path, model: Any) -> None:
+    with opened(tmp_path, model, settings(tmp_path, [WHAT], [WHAT])) as library:
+        library.index(videos)
+        with pytest.raises(KeyboardInterrupt):
+            library.search("red", rerank=True, preview=_interrupt)
+
+
+def _interrupt(result: SearchResult) -> None:
+    raise KeyboardInterrupt
 
 
 def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import COLOURS, ClippedScore, FakeModel
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr import plugins
@@ -149,12 +149,13 @@ def test_how_much_of_a_long_query_was_read_is_said(folder, tmp_path):
 
 @settings(deadline=None)
 @given(st.text(max_size=40), st.integers(0, 40_000))
+@example(" \x08", 0)
 def test_a_query_is_cut_once_and_never_to_nothing(text, more):
     query = checked_query(f"dog{text}{'é' * more}")
     assert len(query.text) <= MAX_CHARACTERS
-    assert query.cut == (len(clean_text(f"dog{text}{'é' * more}".strip())) > MAX_CHARACTERS)
+    assert query.cut == (len(clean_text(f"dog{text}{'é' * more}".strip()).strip()) > MAX_CHARACTERS)
     assert checked_query(query) == query
-    assert checked_query("\0" * 100 + " dog").text == " dog"
+    assert checked_query("\0" * 100 + " dog \x08").text == "dog"
 
 
 def test_a_query_of_megabytes_costs_no_time():

@@ -108,6 +108,11 @@ def say(message: str) -> None:
     _err.print(printable(message))
 
 
+def stderr_is_terminal() -> bool:
+    """Return whether a person may be watching stderr."""
+    return _err.is_terminal
+
+
 @contextmanager
 def command() -> Iterator[None]:
     """Run a command: an error inside becomes one line on stderr and an exit code: 1 failed, 2 wrong use, 130
@@ -332,4 +337,4 @@ class ProgressLines:
 
 def show_progress() -> ProgressBars | ProgressLines:
     """Return what shows progress here: bars in a terminal, lines elsewhere."""
-    return ProgressBars() if _err.is_terminal else ProgressLines()
+    return ProgressBars() if stderr_is_terminal() else ProgressLines()

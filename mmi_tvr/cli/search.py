@@ -41,6 +41,7 @@ from ._console import (
     out,
     print_json,
     say,
+    stderr_is_terminal,
 )
 from ._pools import say_unread_pools
 
@@ -131,6 +132,7 @@ def search(
                 expand=expand,
                 exact=exact,
                 levels=_level_factors(levels or ()),
+                preview=None if as_json else _say_first,
             )
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
@@ -216,6 +218,16 @@ def _say_expansion(expansion: Expansion) -> None:
         say(f"also: {escape(printable(wording))}")
     if expansion.problem:
         say(f"[yellow]not expanded as asked[/]: {escape(printable(expansion.problem))}")
+
+
+def _say_first(result: SearchResult) -> None:
+    """Say what comes first before a re-ranking begins, to somebody who may have to wait for it."""
+    if not stderr_is_terminal():
+        return
+    for rank, hit in enumerate(result, 1):
+        say(f"[dim]{rank:>2} {time_range(hit)}  {escape(str(hit.path))}[/]")
+    if result:
+        say("[dim]so far; re-ranking ...[/]")
 
 
 def _say_coverage(coverage: Coverage, library: Path) -> None:

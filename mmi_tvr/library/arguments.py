@@ -11,6 +11,7 @@ from ..config import Section, Settings
 from ..errors import UsageError
 from ..protocols import Index, Model, RelevanceCalibration
 from ..queries import checked_query
+from ..search import Preview
 from ..types import Query
 from ..utils.progress import Progress, Silent
 
@@ -121,6 +122,12 @@ def checked_progress(value: Progress | None) -> Progress:
     if value is not None and not isinstance(value, Progress):
         raise UsageError(f"progress has the methods of utils.progress.Progress, which {shown(value)} has not")
     return value or Silent()
+
+
+def checked_preview(value: Preview | None) -> Preview | None:
+    if value is not None and not callable(value):
+        raise UsageError(f"preview is called with a result, and cannot be {shown(value)}")
+    return value
 
 
 def shown(value: object) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ..queries import checked_relevance, checked_top
+from ..search import Preview
 from ..skeletons.expansion import MAX_WORDINGS
-from .arguments import checked_count, checked_flag, checked_levels
+from .arguments import checked_count, checked_flag, checked_levels, checked_preview
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -21,12 +22,15 @@ class SearchKeywords(TypedDict, total=False):
     - `exact`: certify that no other video of the library scores as high (see `Searcher.search`).
     - `levels`: what the weights of the model's blocks are multiplied by, by their names ({"relation": 2}); only of
       models whose vectors have blocks. Relevance is calibrated anew.
+    - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
+      replaces what a search reads. Of `asearch`, in its thread.
     """
 
     literal: bool | None
     expand: int | None
     exact: bool
     levels: Mapping[str, float] | None
+    preview: Preview | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class SearchOptions:
     expand: int | None
     exact: bool
     levels: Mapping[str, float]
+    preview: Preview | None = None
 
 
 def search_options(
@@ -51,6 +56,7 @@ def search_options(
     expand: int | None = None,
     exact: bool = False,
     levels: Mapping[str, float] | None = None,
+    preview: Preview | None = None,
 ) -> SearchOptions:
     """Return the options of a search, checked; the arguments are those of `Library.search`. Raises UsageError."""
     return SearchOptions(
@@ -61,4 +67,5 @@ def search_options(
         expand=None if expand is None else checked_count(expand, "expand", MAX_WORDINGS),
         exact=checked_flag(exact, "exact"),
         levels=checked_levels(levels),
+        preview=checked_preview(preview),
     )

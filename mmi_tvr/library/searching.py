@@ -143,12 +143,22 @@ class LibraryReader:
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         prepared = self._prepared(queries, options, catalogue, searcher.model)
         searcher = self._with_levels(searcher, options.levels)
+
+        def finish(result: SearchResult) -> SearchResult:
+            return _existing_first(replace(result, coverage=coverage))
+
+        preview = options.preview
         results = searcher.search_all(
-            prepared, options.top, options.min_relevance, reranker=reranker, exact=options.exact
+            prepared,
+            options.top,
+            options.min_relevance,
+            reranker=reranker,
+            exact=options.exact,
+            preview=None if preview is None else lambda result: preview(finish(result)),
         )
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
-        return [_existing_first(replace(result, coverage=coverage)) for result in results]
+        return [finish(result) for result in results]
 
     def _prepared(
         self, queries: Sequence[Query], options: SearchOptions, catalogue: Catalogue, model: Model

@@ -23,10 +23,11 @@ def checked_query(query: str | Query) -> Query:
         raise UsageError(f"a query is a sentence (str) or a types.Query, not {text!r:.60} ({type(text).__name__})")
     cut = isinstance(query, Query) and query.cut
     text = text.strip()
-    query = Query(text[: 4 * MAX_CHARACTERS])  # cleaned, which may make it shorter
-    if not query.text.strip():
+    cleaned = Query(text[: 4 * MAX_CHARACTERS]).text.strip()  # which may be shorter
+    if not cleaned:
         raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
-    return Query(query.text[:MAX_CHARACTERS], cut or len(text) > 4 * MAX_CHARACTERS or len(query.text) > MAX_CHARACTERS)
+    cut = cut or len(text) > 4 * MAX_CHARACTERS or len(cleaned) > MAX_CHARACTERS
+    return Query(cleaned[:MAX_CHARACTERS].rstrip(), cut)
 
 
 def characters_read(model: Model, query: Query) -> int | None:
