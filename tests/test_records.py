@@ -7,7 +7,17 @@ from pathlib import Path
 
 import mmi_tvr
 
-GATHERING = {"Scan", "TwinSampler", "Worklist", "_Census", "_Clip", "_Count", "_Pictures", "_Progress"}
+GATHERING = {
+    "Scan",
+    "ServerAbilities",
+    "TwinSampler",
+    "Worklist",
+    "_Census",
+    "_Clip",
+    "_Count",
+    "_Pictures",
+    "_Progress",
+}
 
 
 def test_records_are_frozen_but_for_those_that_gather_something():
