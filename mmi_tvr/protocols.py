@@ -293,6 +293,27 @@ class TrainableModel(Model, TrainedModel, Protocol):
 
 
 @runtime_checkable
+class ModelWithLabels(Protocol):
+    """A trainable model that learns which entities, actions and relations captions name and videos show."""
+
+    @property
+    def label_source(self) -> Literal["parsed", "exact"]:
+        """Where labels come from: parsed captions, or the data set (`LabelledDataset`)."""
+        ...
+
+    def prepare(self, captions: Sequence[str], labels: Sequence[Labels]) -> None:
+        """Get ready for all training captions and what each of them says: called once, before `network` is read.
+
+        Raises UsageError where the model cannot learn from them.
+        """
+        ...
+
+    def label_batch(self, captions: Sequence[Labels], videos: Sequence[Labels]) -> Mapping[str, Any]:
+        """Return what `network` reads as `batch["labels"]`: the labels of B captions and of their videos."""
+        ...
+
+
+@runtime_checkable
 class ModelWithKeyImages(Protocol):
     """A model that was trained on key images of one method."""
 

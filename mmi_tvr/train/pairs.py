@@ -9,6 +9,7 @@ import numpy as np
 
 from ..types import Features, Sample
 from ..utils import distributed
+from .labels import PairLabels
 from .protocol import Batch, BatchModel
 from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
@@ -32,6 +33,7 @@ class PairBatches:
         captions: "one" of each video in an epoch, drawn anew each time; "all" (HANet), where the first captions of
             twins come together, then the second ones.
         skeletons: pairs for L_s, drawn apart from these, as many in a batch as there are videos.
+        labels: of the pairs, as the model reads them; None: it reads none.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class PairBatches:
         seed: int,
         captions: Captions = "one",
         skeletons: SkeletonPairs | None = None,
+        labels: PairLabels | None = None,
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
-        self._skeletons = skeletons
+        self._skeletons, self._labels = skeletons, labels
         sample_groups = _usable_groups(usable, groups)
         self._pairs = None if captions == "one" else [(row, place) for row in usable for place in self._places(row)]
         if self._pairs is not None:
@@ -68,6 +71,8 @@ class PairBatches:
             captions = [sample.captions[place] for sample, place in zip(samples, places, strict=True)]
             batch: dict[str, Any] = {"ids": [sample.id for sample in samples]}
             batch |= self._model.batch(captions, [self._features[row] for row in rows], rows)
+            if self._labels is not None:
+                batch["labels"] = self._labels.batch(rows, places)
             if self._skeletons is not None:
                 batch["skeletons"] = self._skeletons.draw(len(rows), dice)
             yield batch

@@ -22,7 +22,15 @@ from ..evaluation import evaluate, metrics
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
 from ..features.lazy import StoredFeatures
-from ..protocols import DescribingDataset, GeneratedDataset, GroupedDataset, KeyImageMethod, TrainableModel
+from ..protocols import (
+    Dataset,
+    DescribingDataset,
+    GeneratedDataset,
+    GroupedDataset,
+    KeyImageMethod,
+    ModelWithLabels,
+    TrainableModel,
+)
 from ..rerank import skeleton as skeleton_reranking
 from ..rerank import skeleton_options
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
@@ -31,8 +39,9 @@ from ..utils import distributed
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from ..utils.wording import counted
-from . import checkpoint, skeletons
+from . import checkpoint, labels, skeletons
 from .features import shared_features
+from .labels import PairLabels
 from .loop import Outcome, StepReport, Trainer
 from .moments import MomentBatches, MomentValidation, moments_of
 from .options import MOMENTS
@@ -48,10 +57,11 @@ _SHOWN = ("loss", "validation")  # of a step's numbers
 
 @dataclass(frozen=True, slots=True)
 class SplitData:
-    """A split's samples and their features, the numbers of those that are usable, the groups of twins (None: the data
-    set knows none), when things happen (None: no stage weighs `moments`), and whether the captions of one sample are
-    true of another one's video (None: the data set does not know)."""
+    """A data set's samples and their features, the numbers of those that are usable, the groups of twins (None: the
+    data set knows none), when things happen (None: no stage weighs `moments`), and whether the captions of one sample
+    are true of another one's video (None: the data set does not know)."""
 
+    dataset: Dataset
     samples: Sequence[Sample]
     features: StoredFeatures
     usable: Sequence[int]
@@ -90,7 +100,10 @@ def run(
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
     training = _split_data("training data", settings, settings.data.train, model, cache, progress)
     _check_bank(settings, training)
-    data = _batches(settings, model, training, folder, progress)
+    pair_labels = None
+    if isinstance(model, ModelWithLabels):
+        pair_labels = labels.prepare(model, training.dataset, training.usable, cache, progress)
+    data = _batches(settings, model, training, pair_labels, folder, progress)
     validation = None
     if settings.data.validation is not None:
         validation = _split_data("validation data", settings, settings.data.validation, model, cache, progress)
@@ -116,7 +129,12 @@ def run(
 
 
 def _batches(
-    settings: RunSettings, model: TrainableModel, training: SplitData, folder: Path, progress: Progress
+    settings: RunSettings,
+    model: TrainableModel,
+    training: SplitData,
+    pair_labels: PairLabels | None,
+    folder: Path,
+    progress: Progress,
 ) -> EpochDataLoader:
     if training.moments is not None:
         return MomentBatches(
@@ -139,6 +157,7 @@ def _batches(
         seed=settings.train.seed,
         captions=settings.data.captions,
         skeletons=_skeleton_pairs(settings, model, training, folder, progress),
+        labels=pair_labels,
     )
 
 
@@ -246,7 +265,7 @@ def _split_data(
     groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
     moments = moments_of(dataset, section.name) if MOMENTS in settings.train.terms() else None
     describes = dataset.describes if isinstance(dataset, DescribingDataset) else None
-    return SplitData(samples, features, usable, groups, moments, describes)
+    return SplitData(dataset, samples, features, usable, groups, moments, describes)
 
 
 def _key_images(settings: RunSettings) -> KeyImageMethod:
