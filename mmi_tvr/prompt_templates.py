@@ -1,4 +1,5 @@
-"""Prompts of the language model: the templates in prompts/answer.yaml, judge.yaml, generate.yaml and expand.yaml."""
+"""Prompts of the language model: the templates in prompts/answer.yaml, judge.yaml, visual.yaml, generate.yaml and
+expand.yaml."""
 
 from __future__ import annotations
 
@@ -81,6 +82,21 @@ class JudgeTemplate(_Template):
         return self
 
 
+class VisualTemplate(_Template):
+    """The question whether a video shows what a text says, and its two answers."""
+
+    prompt: Annotated[str, _placeholders("images", "text")] = Field(description="the question about key images")
+    positive: str = Field("yes", min_length=1, description="the answer that counts for the video")
+    negative: str = Field("no", min_length=1, description="the answer that counts against it")
+    quoted: int = Field(ge=1, description="tokens of a text that are read")
+
+    def parts(self, quote: Callable[[str, int], str], text: str) -> tuple[str, str]:
+        """Return the question about a text, which `quote` cuts to `quoted` tokens, before and after the key images."""
+        before, _, after = self.prompt.partition("{images}")
+        quoted = quote(text, self.quoted)
+        return before.format(text=quoted), after.format(text=quoted)
+
+
 class GenerateTemplate(_Template):
     """A request for new questions."""
 
@@ -113,7 +129,7 @@ class ExpandTemplate(_Template):
 def answer(path: str = "answer") -> AnswerTemplate:
     """Return the template of a file: a path, or a name in prompts/.
 
-    This and the next three raise UsageError or ConfigError where it cannot be used.
+    This and the next four raise UsageError or ConfigError where it cannot be used.
     """
     return _read(AnswerTemplate, path)
 
@@ -121,6 +137,11 @@ def answer(path: str = "answer") -> AnswerTemplate:
 @cache
 def judge(path: str = "judge") -> JudgeTemplate:
     return _read(JudgeTemplate, path)
+
+
+@cache
+def visual(path: str = "visual") -> VisualTemplate:
+    return _read(VisualTemplate, path)
 
 
 @cache

@@ -40,6 +40,7 @@ from .types import (
     Query,
     Sample,
     Scoring,
+    ShownVideo,
     Span,
     Variant,
 )
@@ -197,6 +198,27 @@ class Judge(Protocol):
 
     def fingerprint(self) -> str:
         """Hash of all that changes a judgement."""
+        ...
+
+
+@runtime_checkable
+class SeeingJudge(Protocol):
+    """A judge that can look at videos."""
+
+    name: str
+    video_input: Literal["features", "pictures"]  # what a `ShownVideo` must carry
+
+    def judge_videos(
+        self, text: str, videos: Sequence[ShownVideo], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return how likely it is that each video shows what a text says, in the videos' order.
+
+        `advance` and errors as in `Judge.judge`.
+        """
+        ...
+
+    def visual_fingerprint(self) -> str:
+        """Hash of all that changes a judgement of a video."""
         ...
 
 

@@ -410,6 +410,7 @@ def _parts(explanation: Explanation) -> dict[str, float]:
     parts = {
         "cosine": explanation.cosine,
         "probability": explanation.probability,
+        "visual": explanation.visual.normalised if explanation.visual else None,
         "joint": explanation.joint_score,
     }
     return {name: value for name, value in parts.items() if value is not None}

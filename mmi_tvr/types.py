@@ -278,6 +278,15 @@ class AnswerRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownVideo:
+    """What a judge that looks at a video gets of its key images: `features` or `pictures`, as `AnswerRequest` has them
+    (`protocols.SeeingJudge.video_input`)."""
+
+    features: Features | None = None
+    pictures: tuple[Pixels, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One line of a skeleton: a question of a pool (its id, its words) and the `text` of its answer.
 
@@ -310,17 +319,41 @@ JudgedBy = Literal["log-probabilities", "choice", "samples"]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The probability, in 0..1, that two descriptions are of one scene, and what it was read from."""
+    """The probability, in 0..1, that two descriptions are of one scene, or that a video shows what a text says; and
+    what it was read from."""
 
     probability: float
     judged_by: JudgedBy = "log-probabilities"
 
 
 @dataclass(frozen=True, slots=True)
+class VisualJudgement:
+    """What a judge says who was shown the key images (at `times`, in seconds): the `probability` that the video shows
+    what the query says; the `prior`, which it gives the same video with sentences about nothing in particular (None:
+    they were not put to it); and the probability as the joint score has it, `normalised` by the prior."""
+
+    probability: float
+    prior: float | None
+    normalised: float
+    judged_by: JudgedBy = "log-probabilities"
+    times: tuple[float, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `visual` in the `skeleton` of a hit)."""
+        return {
+            "probability": self.probability,
+            "prior": self.prior,
+            "normalised": self.normalised,
+            "judged_by": self.judged_by,
+            "times": list(self.times),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a hit has its rank: the skeletons of query and video, the probability that both describe one scene, the
-    cosine, and the joint score of the two; or why there is no joint score (`failure`). `judge` is the name of the one
-    that judged, or failed to."""
+    """Why a hit has its rank: the skeletons of query and video, the probability that both describe one scene, what a
+    look at the video says (`visual`), the cosine, and the joint score of these; or why there is no joint score
+    (`failure`). `judge` is the name of the one that judged, or failed to. What was not looked for is None."""
 
     text_skeleton: Skeleton
     video_skeleton: Skeleton
@@ -330,10 +363,11 @@ class Explanation:
     failure: str | None = None
     judge: str | None = None
     judged_by: JudgedBy | None = None
+    visual: VisualJudgement | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON (a documented contract: `skeleton` of a hit)."""
-        return {
+        """Return plain values for JSON (a documented contract: `skeleton` of a hit); `visual` where there is one."""
+        values: dict[str, Any] = {
             "text": [answer.as_dict() for answer in self.text_skeleton],
             "video": [answer.as_dict() | {"times": list(answer.times)} for answer in self.video_skeleton],
             "probability": self.probability,
@@ -343,6 +377,9 @@ class Explanation:
             "judged_by": self.judged_by,
             "missing": self.failure,
         }
+        if self.visual is not None:
+            values["visual"] = self.visual.as_dict()
+        return values
 
 
 @dataclass(frozen=True, slots=True)

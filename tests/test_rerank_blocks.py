@@ -19,12 +19,12 @@ SIZES = st.tuples(*(st.integers(1, most) for most in (9, 9, 12, 4)), st.integers
 
 
 def one_by_one(cosines: np.ndarray, p: np.ndarray, depth: int) -> list[list[int]]:
-    """Candidates of each row, best first."""
+    """Candidates of each row, best first; p is that of skeletons or, weighted, that of a look, too."""
     orders = []
     for line, chances in zip(cosines, p, strict=True):
         ranked = sorted(range(len(line)), key=lambda at: -line[at])
         top = ranked[:depth]
-        joint = [None if np.isnan(chances[at]) else 0.6 * line[at] + 0.3 * chances[at] for at in top]
+        joint = [None if np.isnan(chances[at]) else 0.6 * line[at] + chances[at] for at in top]
         orders.append([top[at] for at in permutation(joint)] + ranked[depth:])
     return orders
 
@@ -47,14 +47,17 @@ def test_blocks_are_ranked_as_each_query_by_itself(sizes: tuple[int, int, int, i
     def blocks(matrix: np.ndarray):
         return lambda: (matrix[first : first + block] for first in range(0, rows, block))
 
-    reranked_blocks = reranked(
-        DirectionBlocks(blocks(cosines), blocks(of_videos)),
-        probabilities,
-        Options(depth=depth).joint_score,
-    )
-    t2v, v2t = (np.concatenate(list(side())) for side in reranked_blocks)
-    assert [np.argsort(-line, kind="stable").tolist() for line in t2v] == one_by_one(cosines, p, depth)
-    assert [np.argsort(-line, kind="stable").tolist() for line in v2t.T] == one_by_one(of_videos.T, p.T, depth)
+    looks = random.random((rows, columns))
+    looks[random.random(looks.shape) < 0.2] = np.nan
+    cosine_blocks = DirectionBlocks(blocks(cosines), blocks(of_videos))
+    for lambda_v, visual in ((0.0, None), (0.5, lambda row, columns_of_row: looks[row, list(columns_of_row)])):
+        judged_rows.clear()
+        joint_score = Options(depth=depth, lambda_v=lambda_v).joint_score
+        reranked_blocks = reranked(cosine_blocks, probabilities, joint_score, visual=visual)
+        t2v, v2t = (np.concatenate(list(side())) for side in reranked_blocks)
+        terms = 0.3 * p if visual is None else 0.3 * p + lambda_v * looks
+        assert [np.argsort(-line, kind="stable").tolist() for line in t2v] == one_by_one(cosines, terms, depth)
+        assert [np.argsort(-line, kind="stable").tolist() for line in v2t.T] == one_by_one(of_videos.T, terms.T, depth)
     assert len(judged_rows) == len(set(judged_rows))  # the judge shares what a caption's pairs have in common
     assert np.array_equal(np.sort(t2v, axis=1), np.sort(cosines, axis=1))
 

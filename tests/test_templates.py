@@ -51,6 +51,14 @@ def test_the_text_comes_before_the_video(tmp_path: Path) -> None:
         prompt_templates.judge(str(tmp_path / "own.yaml"))
 
 
+def test_a_question_about_a_video_has_two_parts(tmp_path: Path) -> None:
+    before, after = prompt_templates.visual().parts(lambda text, tokens: f"{text} {tokens}", "a ring")
+    assert (before, after) == ("", ' Does this video show: "a ring 96"? Answer yes or no:')
+    (tmp_path / "own.yaml").write_text("prompt: 'is it {text}?'\nquoted: 8\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"prompt must hold \{images\}, \{text\}"):
+        prompt_templates.visual(str(tmp_path / "own.yaml"))
+
+
 def test_no_mapping_and_no_file(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("yes: no\n", encoding="utf-8")  # YAML reads a truth value as the key
     with pytest.raises(UsageError, match="not readable"):

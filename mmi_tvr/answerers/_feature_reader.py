@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from .. import models
+from ..encoders.visual_tokens import visual_tokens
 from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model, TrainedModel
-from ..types import AnswerRequest, FloatArray
+from ..types import AnswerRequest, Features
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ._common import AnswerOptions, request_error
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..encoders.llava import Llava
+
+_NO_FEATURES = Features(np.empty((0, 3)), {})
 
 
 class FeatureReaderOptions(AnswerOptions):
@@ -91,13 +94,8 @@ class FeatureReader:
 
     def visual_tokens(self, requests: Sequence[AnswerRequest]) -> Tensor | None:
         """Return the visual tokens (N, tokens_per_image, d_lm) of all key images in order; None without any."""
-        import torch
-
-        patches = [self._patches(request) for request in requests if request.text is None]
-        if not patches:
-            return None
-        with torch.inference_mode():
-            return self.llava.project(torch.from_numpy(np.concatenate(patches)))
+        videos = [request.features or _NO_FEATURES for request in requests if request.text is None]
+        return visual_tokens(self.llava, videos) if videos else None
 
     def fingerprint(self, *details: object) -> str:
         """Hash the model, the prompt template, and whatever else changes an answer (`details`)."""
@@ -117,15 +115,3 @@ class FeatureReader:
             return template.text.format(text=llava.quote(request.text, template.quoted), question=question)
         images = llava.image_token * len(request.features.segments) if request.features else ""
         return template.video.format(images=images, question=question)
-
-    def _patches(self, request: AnswerRequest) -> FloatArray:
-        """Return the vision tower's patches (K, tokens_per_image, d_v) of one video."""
-        patches = request.features.arrays.get("patches") if request.features else None
-        if patches is None:
-            raise UsageError(
-                "these features hold no visual tokens ('patches'): index with a model that has a language model"
-            )
-        expected = (self.llava.tokens_per_image, self.llava.base.model.multi_modal_projector.linear_1.in_features)
-        if patches.shape[1:] != expected:
-            raise UsageError(f"visual tokens of another model: {patches.shape[1:]} a key image instead of {expected}")
-        return np.asarray(patches, dtype=np.float32)

@@ -18,9 +18,11 @@ from ..plugins import BaseOptions
 from ..types import Judgement, clean_text
 from .answer_words import AnswerWords, is_blank, label_end
 from .client import ServerClient
-from .refusals import advice, is_too_long
+from .content import Content, count_pictures
+from .eyesight import BlindnessCheck
+from .refusals import advice, is_too_long, takes_fewer_pictures, takes_no_pictures
 from .replies import as_answer, is_still_thinking, thinking_end
-from .request_styles import Content, RequestStyle
+from .request_styles import RequestStyle
 
 _SHOWN = 60  # characters of a reply that is neither answer
 _NO_CHAT = (404, 405, 501)  # of a server that knows plain completions alone
@@ -45,8 +47,11 @@ class ClosedQuestionOptions(BaseOptions):
 class ClosedQuestionClient:
     """Puts questions with two answers to one server, and remembers how that likes to be asked. For several threads."""
 
-    def __init__(self, words: AnswerWords, options: ClosedQuestionOptions) -> None:
-        self.words, self.options = words, options
+    def __init__(
+        self, words: AnswerWords, options: ClosedQuestionOptions, blindness: BlindnessCheck | None = None
+    ) -> None:
+        """Args: words: the two answers; options: how to ask; blindness: the check of questions with pictures."""
+        self.words, self.options, self._blindness = words, options, blindness
         self.style = RequestStyle(chat=options.api != "completions")
         self._accepted = False  # the server has taken a request of this style, or of one before it
         self._refusals = 0
@@ -78,6 +83,7 @@ class ClosedQuestionClient:
     ) -> Judgement | RequestStyle:
         """Return the judgement, or the style to ask in instead. Raises AnswerError where there is neither."""
         verdicts: list[bool | None] = []
+        pictures = count_pictures(content)
         count = self.options.samples if style.judged_by == "samples" else 1
         for _ in range(count):
             body = style.body(model, content, self.words, self.options.thinking_tokens) | server.options.extra
@@ -86,7 +92,10 @@ class ClosedQuestionClient:
                 return self._style_instead(server, style, reply, content)
             self._accepted = True
             try:
-                result = self._read(style, Reply.of(reply.json()["choices"][0]))
+                document = reply.json()
+                if self._blindness and (error := self._blindness.error(server, model, document, pictures)):
+                    raise error
+                result = self._read(style, Reply.of(document["choices"][0]))
             except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
                 raise AnswerError(f"the server's reply is no completion: {server.message(reply)}") from error
             if not isinstance(result, bool) and result is not None:
@@ -137,11 +146,13 @@ class ClosedQuestionClient:
         """Return how to ask a server that refused a request. Raises AnswerError where it is the question that it
         refuses, ServerUnusable where it is every question."""
         message, status = server.message(reply), reply.status_code
+        if count_pictures(content) and takes_no_pictures(message):
+            raise ServerUnusable(f"the server says {status}: {message}{advice(message)}")
         plain_is_possible = self.options.api == "auto" and style.chat and isinstance(content, str)
         other: RequestStyle | None = None
         if status in (400, 422):
             other = style.without_refused(message)
-            if other is None and not self._accepted and not is_too_long(message):
+            if other is None and not self._accepted and not (is_too_long(message) or takes_fewer_pictures(message)):
                 other = style.plainer()
         elif status in _NO_CHAT and not self._accepted and "model" not in message.lower():
             other = replace(style, chat=False)

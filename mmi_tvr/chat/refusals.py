@@ -35,15 +35,14 @@ _REFUSALS = tuple(
     )
 )
 _TOO_LONG = r"context (?:length|size|window)|too (?:long|large|many tokens)|maximum\b.{0,40}tokens|exceed.{0,40}tokens"
+_NO_PICTURES = r"multi-?modal|mmproj|\bvision\b|image_url|image inputs?\b|images? (?:is|are) not supported"
+_TOO_MANY_PICTURES = r"at most \d+ image|too many images"
 # What a server's message says, and what to do about it.
 _ADVICE = tuple(
     (re.compile(pattern, re.IGNORECASE), text)
     for pattern, text in (
-        (r"at most \d+ image|too many images", "a video is shown as several pictures: let the server take them"),
-        (
-            r"multi-?modal|mmproj|\bvision\b|image_url|image inputs?\b|images? (?:is|are) not supported",
-            "it reads no pictures: name a model that does",
-        ),
+        (_TOO_MANY_PICTURES, "a video is shown as several pictures: let the server take them"),
+        (_NO_PICTURES, "it reads no pictures: name a model that does"),
         (
             _TOO_LONG,
             "fewer key images, or a longer context: mmi-tvr doctor --server URL says how long it is",
@@ -77,3 +76,17 @@ def is_too_long(message: str) -> bool:
     (True, False)
     """
     return re.search(_TOO_LONG, message, re.IGNORECASE) is not None
+
+
+def takes_no_pictures(message: str) -> bool:
+    """Return whether a server's message says that its model reads no pictures, however many they are.
+
+    >>> takes_no_pictures("tiny is not a multimodal model"), takes_no_pictures("At most 4 image(s) may be provided")
+    (True, False)
+    """
+    return re.search(_NO_PICTURES, message, re.IGNORECASE) is not None and not takes_fewer_pictures(message)
+
+
+def takes_fewer_pictures(message: str) -> bool:
+    """Return whether a server's message says that there are too many pictures."""
+    return re.search(_TOO_MANY_PICTURES, message, re.IGNORECASE) is not None

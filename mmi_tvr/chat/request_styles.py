@@ -7,15 +7,14 @@ is refused is left out from then on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..types import JudgedBy
 from .answer_words import AnswerWords
+from .content import Content
 from .refusals import is_too_long
-
-Content = str | Sequence[Mapping[str, Any]]  # of a message: a text, or parts of which some are pictures
 
 _ALTERNATIVES = (20, 5, 0)  # tokens whose log-probabilities are asked for: most servers' limit, the smallest one, none
 _EFFORTS = ("none", "minimal", "low", None)  # of thinking: none where a server knows that word

@@ -1,9 +1,11 @@
-"""Shared by the `evaluate` commands: re-ranking of a test set by skeletons, and the accuracy of answers."""
+"""Shared by the `evaluate` commands: re-ranking of a test set, and the accuracy of answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from .. import plugins
 from ..config import Settings
@@ -12,35 +14,78 @@ from ..evaluation.evaluate import Rerank
 from ..evaluation.metrics import DirectionBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import StoredFeatures, stored_features
-from ..protocols import KeyImageMethod, Model
-from ..types import AnswerRequest, Sample
+from ..protocols import KeyImageMethod, Model, Reranker
+from ..skeletons.skeletons import VideoView
+from ..types import AnswerRequest, FloatArray, Sample
 from ..utils import array_cache
 from ..utils.progress import Progress
 
 
 def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: Progress) -> Rerank:
     """Return what re-ranks a test set as the settings' section `rerank` says; answers about videos are stored in the
-    cache."""
-    from ..evaluation.rerank import reranked
-    from ..rerank import skeleton, skeleton_options
+    cache. Raises as the `build` of its method does."""
+    from ..rerank import rerank_section
     from ..skeletons import dataset as skeleton_dataset
     from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 
-    options = skeleton_options(settings.rerank, model)
+    section = rerank_section(settings.rerank, model)
     array_cache.folder().mkdir(parents=True, exist_ok=True)
     store = SkeletonStore(array_cache.folder() / SKELETONS_FILE)
-    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
+    ranker: Reranker = plugins.build(
+        "rerank", section.name, section.options, model=model, views=lambda numbers: {}, store=store,
+        device=settings.device,
+    )  # fmt: skip
 
     def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
         views = skeleton_dataset.video_views(
             samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
         )
-        texts, videos = skeleton_dataset.describe(ranker.describer, captions, views, progress.begin, progress.advance)
-        return reranked(
-            blocks, skeleton_dataset.PairJudge(texts, videos, ranker.judge).probabilities, options.joint_score, progress
-        )
+        return _reranked(ranker, blocks, captions, views, progress)
 
     return rerank
+
+
+def _reranked(
+    ranker: Reranker,
+    blocks: DirectionBlocks,
+    captions: Sequence[str],
+    views: Sequence[VideoView],
+    progress: Progress,
+) -> DirectionBlocks:
+    """Return what to rank instead of blocks of cosines (captions x videos).
+
+    Args:
+        ranker: by skeletons, by a look, or by both.
+        blocks: of cosines.
+        captions: of the test set.
+        views: its videos.
+        progress: a stage for each kind of description, and one for judging.
+
+    Raises:
+        UsageError: another method re-ranks; or a caption could be put to none of its candidates.
+    """
+    from ..evaluation.rerank import reranked
+    from ..rerank.skeleton import SkeletonReranker
+    from ..rerank.visual import VisualReranker
+    from ..skeletons import dataset as skeleton_dataset
+
+    if not isinstance(ranker, SkeletonReranker | VisualReranker):
+        raise UsageError("a test set is re-ranked by skeleton or by visual; the settings name another method")
+    looks, joint_score = ranker.looks, ranker.options.joint_score
+
+    def visual(row: int, columns: Sequence[int]) -> FloatArray:
+        assert looks is not None
+        results = looks.look(captions[row], [views[column] for column in columns])
+        reasons = [result for result in results if isinstance(result, str)]
+        if len(reasons) == len(columns):  # a table of nothing but plain search would look like a result
+            raise UsageError(f"{reasons[0]} (caption {row + 1}: {captions[row]})")
+        return np.array([np.nan if isinstance(result, str) else result.normalised for result in results])
+
+    if isinstance(ranker, VisualReranker):
+        return reranked(blocks, lambda row, columns: np.zeros(len(columns)), joint_score, progress, visual)
+    texts, videos = skeleton_dataset.describe(ranker.describer, captions, views, progress.begin, progress.advance)
+    pairs = skeleton_dataset.PairJudge(texts, videos, ranker.judge)
+    return reranked(blocks, pairs.probabilities, joint_score, progress, visual if looks else None)
 
 
 def answers(

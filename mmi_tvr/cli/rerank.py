@@ -71,6 +71,8 @@ def tune(
     left_out = [*dataset.missing, *map(str, tuned.unknown)]
     if left_out:
         say(f"left out {counted(len(left_out), 'file')} that the library does not have, first {escape(left_out[0])}")
+    if tuned.lambda_v:
+        say(f"tuned without looks at the videos (rerank.lambda_v={tuned.lambda_v:g} counts in searches alone)")
     if as_json:
         print_json(_document(tuned))
     else:

@@ -25,17 +25,20 @@ def reranked(
     probabilities: Probabilities,
     scoring: JointScore,
     progress: Progress | None = None,
+    visual: Probabilities | None = None,
 ) -> DirectionBlocks:
     """Return what to rank instead of blocks of cosines, text-to-video and video-to-text.
 
     The best candidates of a caption (a video) swap their cosines so that these follow the joint scores
-    lambda_r cos + lambda_s p; a pair without p keeps its own. Memory: depth x (captions + videos) pairs.
+    lambda_r cos + lambda_s p (+ lambda_v p'); a pair without p, or without p', keeps its own. Memory: depth x (captions
+    + videos) pairs.
 
     Args:
         blocks: Make the blocks of cosines (captions x videos) of both directions; are called several times.
         probabilities: p of a caption with some videos; is called once for each caption.
         scoring: The weights, and how many of the best are re-ranked (`depth`).
         progress: Counts the captions that are judged.
+        visual: p' of the same pairs, where the judge looks at the videos.
     """
     progress = progress or Silent()
     best_columns, best_rows = _best_columns(blocks.t2v, scoring.depth), _best_rows(blocks.v2t, scoring.depth)
@@ -46,15 +49,16 @@ def reranked(
         for row in cosines:
             candidates[row].add(column)
     progress.begin("judging", len(candidates))  # captions
-    judged: dict[int, dict[int, float]] = {}
+    judged: dict[int, dict[int, tuple[float, float]]] = {}
     for row in sorted(candidates):
         columns = sorted(candidates[row])
-        judged[row] = dict(zip(columns, probabilities(row, columns), strict=True))
+        looks = [0.0] * len(columns) if visual is None else visual(row, columns)
+        judged[row] = dict(zip(columns, zip(probabilities(row, columns), looks, strict=True), strict=True))
         progress.advance()
 
     def joint(row: int, column: int, cosine: float) -> float | None:
-        p = judged[row][column]
-        return None if np.isnan(p) else scoring.score(cosine, p)
+        terms = judged[row][column]
+        return None if np.isnan(terms).any() else scoring.score(cosine, *terms)
 
     t2v_scores: dict[int, Scores] = {}
     for row, cosines in best_columns.items():

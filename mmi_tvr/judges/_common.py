@@ -1,17 +1,20 @@
-"""Shared by all judges: the question, and that a skeleton which occurs several times is judged once."""
+"""Shared by all judges: the questions, and that a skeleton which occurs several times is judged once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from pydantic import Field
 
 from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
-from ..prompt_templates import JudgeTemplate
-from ..types import Judgement
+from ..prompt_templates import JudgeTemplate, VisualTemplate
+from ..types import Judgement, ShownVideo
 from ..utils.budget import current
+
+VideoInput = Literal["features", "pictures"]
 
 
 class JudgeOptions(BaseOptions):
@@ -23,6 +26,19 @@ class JudgeOptions(BaseOptions):
     def prompt_template(self) -> JudgeTemplate:
         """The template, read at use. Raises UsageError or ConfigError where it cannot be used."""
         return prompt_templates.judge(self.template)
+
+
+class SeeingJudgeOptions(JudgeOptions):
+    """How pairs of skeletons, and videos, are put to a model."""
+
+    visual_template: str = Field(
+        "visual", description="the question about a video and its two answers: a file, or a name in prompts/"
+    )
+
+    @property
+    def visual_prompt_template(self) -> VisualTemplate:
+        """The template, read at use. Errors as of `prompt_template`."""
+        return prompt_templates.visual(self.visual_template)
 
 
 def judge_distinct(
@@ -54,8 +70,19 @@ def too_long(tokens: int, context: int) -> AnswerError:
     )
 
 
-def neither(token: str, template: JudgeTemplate) -> AnswerError:
-    """Return the error of a pair whose reply begins with a token of neither answer."""
+def show_error(text: str, video: ShownVideo, video_input: VideoInput) -> AnswerError | None:
+    """Return why a judge cannot be shown a video and asked about a text; None where it can."""
+    if not text.strip():
+        return AnswerError("the text that is asked about is empty")
+    if video_input == "pictures":
+        key_images = len(video.pictures)
+    else:
+        key_images = len(video.features.segments) if video.features else 0
+    return None if key_images else AnswerError(f"a video that comes without {video_input} of key images")
+
+
+def neither(token: str, template: JudgeTemplate | VisualTemplate) -> AnswerError:
+    """Return the error of a question whose reply begins with a token of neither answer."""
     return AnswerError(
         f'the model begins its answer with "{token.strip()}": neither {template.positive} nor {template.negative}'
     )

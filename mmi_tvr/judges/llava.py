@@ -1,6 +1,8 @@
-"""The language model of a retrieval model judges, all candidates in batches. Trained for it by the loss term L_s.
+"""The language model of a retrieval model judges, all candidates in batches. Trained for it by the loss term L_s, on
+skeletons; videos it looks at by the features of the cache.
 
-Source: Li et al., ACM MM 2024, section 4.3 (L_s). Decision: p = P(yes) / (P(yes) + P(no)) behind prompts/judge.yaml.
+Source: Li et al., ACM MM 2024, section 4.3 (L_s). Decision: p = P(yes) / (P(yes) + P(no)) behind prompts/judge.yaml
+and prompts/visual.yaml.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from .. import models
+from ..chat.answer_words import MIN_SHARE
+from ..encoders.visual_tokens import visual_tokens
 from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model, TrainedModel
-from ..types import Judgement
+from ..types import Features, Judgement, ShownVideo
 from ..utils.budget import current
 from ..utils.hashing import digest
-from ._common import JudgeOptions, judge_distinct, too_long
+from ._common import SeeingJudgeOptions, VideoInput, judge_distinct, neither, show_error, too_long
 from ._prefix import read_in_batches
 
 if TYPE_CHECKING:
@@ -24,8 +28,10 @@ if TYPE_CHECKING:
 
     from ..encoders.llava import Llava
 
+_VIDEOS_TOGETHER = 16  # videos that are looked at in one forward pass
 
-class Options(JudgeOptions):
+
+class Options(SeeingJudgeOptions):
     """Options of judging by a retrieval model."""
 
     weights: str | None = Field(
@@ -35,13 +41,13 @@ class Options(JudgeOptions):
 
 def build(options: Options, *, device: str = "auto", model: Model | None = None) -> LlavaJudge:
     """Return the judge; `model` is shared where it is the one of the options. UsageError where it has no language."""
-    weights = options.weights
+    weights, search_model = options.weights, model
     if weights is not None and not (isinstance(model, TrainedModel) and model.weights == weights):
         model = models.make(models.trained_section(weights), device)
     if not isinstance(model, AnsweringModel):
         problem = f"{model.name} has no language model" if model else "no model was given"
         raise UsageError(f"nobody judges: {problem}; name weights, for example moving-shapes, or another judge")
-    return LlavaJudge(model, options)
+    return LlavaJudge(model, options, search_model)
 
 
 class LlavaJudge:
@@ -52,12 +58,20 @@ class LlavaJudge:
     """
 
     name = "llava"
+    video_input: VideoInput = "features"
 
-    def __init__(self, model: AnsweringModel, options: Options | None = None) -> None:
-        """UsageError where the model's options switch its language model off."""
+    def __init__(
+        self, model: AnsweringModel, options: Options | None = None, search_model: Model | None = None
+    ) -> None:
+        """Args: model: judges; options: how; search_model: makes the features of videos, where it is another one.
+
+        Raises UsageError where the model's options switch its language model off.
+        """
         model.require_language_model()
         self.model = model
-        self.template = (options or Options()).prompt_template
+        self._search_model = search_model
+        self._options = options or Options()
+        self.template = self._options.prompt_template
 
     def fingerprint(self) -> str:
         return digest("judge", self.model.fingerprint(), self.template.model_dump())
@@ -69,6 +83,71 @@ class LlavaJudge:
         with current().paused():  # it may be loaded now
             llava = self._llava
         return judge_distinct(videos, lambda distinct: self._judge_distinct(llava, text, distinct), advance)
+
+    def judge_videos(
+        self, text: str, videos: Sequence[ShownVideo], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return a judgement of each video: see `protocols.SeeingJudge`.
+
+        A model that would say something else than the two answers gives an error, as one that a server runs does.
+        UsageError where the model that searches has another vision tower.
+        """
+        search_model, budget = self._search_model, current()
+        if search_model is not None and search_model.vision_fingerprint() != self.model.vision_fingerprint():
+            raise UsageError(f"{self.model.name} has another vision tower than the model that makes the features")
+        with budget.paused():  # it may be loaded now
+            llava = self._llava
+        judgements: list[Judgement | AnswerError] = []
+        for first in range(0, len(videos), _VIDEOS_TOGETHER):
+            batch = videos[first : first + _VIDEOS_TOGETHER]
+            judgements += self._look_at(llava, text, batch)
+            for _ in batch:
+                advance()
+        return judgements
+
+    def visual_fingerprint(self) -> str:
+        return digest("looks", self.model.fingerprint(), self._options.visual_prompt_template.model_dump())
+
+    def _look_at(self, llava: Llava, text: str, videos: Sequence[ShownVideo]) -> list[Judgement | AnswerError]:
+        budget = current()
+        before, after = self._options.visual_prompt_template.parts(llava.quote, text)
+        judgements: list[Judgement | AnswerError] = []
+        prompts: dict[int, str] = {}
+        for row, video in enumerate(videos):
+            prompt = before + llava.image_token * (len(video.features.segments) if video.features else 0) + after
+            (length,) = llava.token_counts([prompt])
+            error = show_error(text, video, self.video_input)
+            if error is None and length > llava.context:
+                error = AnswerError(f"question and key images have {length} tokens; the model reads {llava.context}")
+            if error is None and budget.take(1):
+                budget.add(tokens=length)
+                prompts[row] = prompt
+            judgements.append(error or AnswerError(budget.shortage))
+        features = [features for row in prompts if (features := videos[row].features)]
+        for row, judgement in zip(
+            prompts, self._visual_judgements(llava, list(prompts.values()), features), strict=True
+        ):
+            judgements[row] = judgement
+        return judgements
+
+    def _visual_judgements(
+        self, llava: Llava, prompts: Sequence[str], features: Sequence[Features]
+    ) -> list[Judgement | AnswerError]:
+        import torch
+
+        if not prompts:
+            return []
+        template = self._options.visual_prompt_template
+        with torch.inference_mode():
+            logits = llava.logits(llava.encode(prompts, visual_tokens(llava, features))).float()  # (N, V)
+            log_p = logits.log_softmax(dim=1).cpu()
+        yes, no = (log_p[:, llava.first_token_id(word)] for word in (template.positive, template.negative))
+        judgements: list[Judgement | AnswerError] = []
+        shares, probabilities = (yes.exp() + no.exp()).tolist(), (yes - no).sigmoid().tolist()
+        for share, probability, token in zip(shares, probabilities, log_p.argmax(dim=1).tolist(), strict=True):
+            word = str(llava.tokenizer.decode([token]))
+            judgements.append(Judgement(probability) if share >= MIN_SHARE else neither(word, template))
+        return judgements
 
     def _judge_distinct(self, llava: Llava, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError]:
         prompts = self.template.prompts(llava.quote, [text] * len(videos), videos)

@@ -35,12 +35,14 @@ _DEPTHS = (5, 10, 20)  # of which those are tried that the settings' own depth a
 @dataclass(frozen=True, slots=True)
 class RerankingTuned:
     """What re-ranking adds to a library's searches (`tuning`), who judged, what that cost, and the captions' files
-    that are not in the library."""
+    that are not in the library. Decision: nobody looks at videos here, whatever weight the settings give that
+    (`lambda_v`); skeletons alone are tuned."""
 
     tuning: Tuning
     judge: str
     usage: Usage
     unknown: tuple[Path, ...] = ()
+    lambda_v: float = 0.0
 
 
 def tune_reranking(
@@ -85,7 +87,7 @@ def tune_reranking(
     with spending() as budget, SkeletonStore(array_cache.folder() / _JOURNAL) as store:
         candidates = _Judging(reranker, _Journal(store), progress).candidates(pairs, recorder, counts)
     tuning = tune(candidates, choices(counts, depths, (*LAMBDAS, reranker.options.lambda_s)), reranker.options.lambda_r)
-    return RerankingTuned(tuning, reranker.judge.name, budget.usage, unknown)
+    return RerankingTuned(tuning, reranker.judge.name, budget.usage, unknown, reranker.options.lambda_v)
 
 
 def _question_counts(requested: Sequence[int] | None, reranker: SkeletonReranker) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from ..types import Answer, Explanation
+from ..types import Answer, Explanation, VisualJudgement
 
 Cells = tuple[str, ...]
 
@@ -37,18 +37,33 @@ def answer_text(answer: Answer) -> str:
 
 
 def key_image_times(explanation: Explanation) -> tuple[float, ...]:
-    """Return the seconds of the key images that the video's answers came from."""
-    return tuple(sorted({time for answer in explanation.video_skeleton for time in answer.times}))
+    """Return the seconds of the key images that the video's answers came from, or that the judge looked at."""
+    times = {time for answer in explanation.video_skeleton for time in answer.times}
+    return tuple(sorted(times.union(explanation.visual.times if explanation.visual else ())))
 
 
 def verdict(explanation: Explanation) -> str:
     """Return the numbers in words, or why there are none."""
-    if explanation.failure is not None or explanation.probability is None or explanation.joint_score is None:
+    if explanation.failure is not None or explanation.joint_score is None:
         return f"not re-ranked: {explanation.failure or 'no joint score'}"
-    return (
-        f"joint {explanation.joint_score:.3f} from cosine {explanation.cosine:.3f} "
-        f"and probability {explanation.probability:.3f}{_judged_by(explanation)}"
-    )
+    terms = [f"cosine {explanation.cosine:.3f}"]
+    if explanation.probability is not None:
+        terms.append(f"probability {explanation.probability:.3f}")
+    if explanation.visual is not None:
+        terms.append(_look(explanation.visual))
+    *first, last = terms
+    return f"joint {explanation.joint_score:.3f} from {', '.join(first)} and {last}{_judged_by(explanation)}"
+
+
+def _look(visual: VisualJudgement) -> str:
+    """Return what a look at the video says.
+
+    >>> _look(VisualJudgement(0.9, 0.75, 0.75)), _look(VisualJudgement(0.9, None, 0.9))
+    ('look 0.750 (yes 0.900, to anything 0.750)', 'look 0.900')
+    """
+    if visual.prior is None:
+        return f"look {visual.normalised:.3f}"
+    return f"look {visual.normalised:.3f} (yes {visual.probability:.3f}, to anything {visual.prior:.3f})"
 
 
 def _question_and_answer(answer: Answer | None) -> str:

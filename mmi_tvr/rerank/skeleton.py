@@ -1,4 +1,5 @@
-"""Re-ranking by the joint score: the cosine, and the probability that query and video say the same of themselves.
+"""Re-ranking by the joint score: the cosine, and the probability that query and video say the same of themselves; and,
+where that is asked for, what a look at the video says (`_looking`).
 
 Source: Li et al., "Multi-Modal Inductive Framework for Text-Video Retrieval", ACM MM 2024, section 4.3:
 score = lambda_r cos(h_T, h_v) + lambda_s p for the best M. Decision: the cosine is the model's score of the search.
@@ -6,72 +7,49 @@ score = lambda_r cos(h_T, h_v) + lambda_s p for the best M. Decision: the cosine
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from .. import plugins
 from ..config import Section
 from ..errors import AnswerError, MmiTvrError, ServerUnusable, UsageError, one_line
-from ..plugins import BaseOptions
-from ..protocols import Answerer, AnsweringModel, Judge, Model
+from ..protocols import Answerer, Judge, Model
 from ..scoring.joint import JointScore
-from ..skeletons.skeletons import Describer, VideoView, skeleton_text
+from ..skeletons.skeletons import Describer, VideoView, VideoViews, skeleton_text
 from ..skeletons.store import SkeletonStore
-from ..types import Explanation, FloatArray, IdArray, Judgement, Query, Skeleton
+from ..types import Explanation, FloatArray, IdArray, Judgement, Query, Skeleton, VisualJudgement
 from ..utils import budget as budgets
-from . import DEFAULT_ANSWERER, DEFAULT_JUDGE, DEFAULTS
-from ._budget import ANSWERS_SHARE, BudgetOptions
+from . import DEFAULT_ANSWERER
+from ._budget import ANSWERS_SHARE
+from ._judging import FAILURES, judgements_or_reasons
+from ._looking import VideoLooks
+from ._options import RerankOptions, require_language
 
-# What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
-_FAILURES = (MmiTvrError, OSError, RuntimeError)
 _FIRST_LOOK = 5.0  # seconds in which a server says which model it has, before the first search
 
-VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
 
-
-class Options(BaseOptions):
+class Options(RerankOptions):
     """Options of re-ranking by skeletons."""
 
-    depth: int = Field(20, ge=1, description="how many of the best candidates are looked at, M")
-    lambda_r: float = Field(0.6, ge=0, description="weight of the cosine")
     lambda_s: float = Field(0.3, ge=0, description="weight of the probability that both describe one scene")
+    lambda_v: float = Field(0.0, ge=0, description="weight of a look at the video by the judge; 0: it does not look")
     answerer: Section = Field(Section(name=DEFAULT_ANSWERER), description="who answers the questions, and its options")
-    judge: Section = Field(
-        Section(name=DEFAULT_JUDGE), description="who judges, and its options; default: the model that searches"
-    )
     text: str = Field("text", description="pool of the questions about the query: a file; text: the usual one")
     video: str = Field("video", description="pool of the questions about the videos: a file; video: the usual one")
     questions: int | None = Field(
         None, ge=1, description="ask the first so many of the chosen questions of each pool; default: all"
     )
-    budget: BudgetOptions = Field(BudgetOptions(), description="the most that one query may spend")
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        return {"answerer": self.answerer, "judge": self.judge}
 
     @property
     def joint_score(self) -> JointScore:
-        return JointScore(self.depth, self.lambda_r, self.lambda_s)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_names(cls, values: Any) -> Any:
-        """`{answerer: {batch: 8}}` is about the default answerer; the same of the judge."""
-        if not isinstance(values, dict):
-            return values
-        sections = {key: {"name": name, **values[key]} for key, name in DEFAULTS.items() if _is_section(values, key)}
-        return {**values, **sections}
-
-    @model_validator(mode="after")
-    def _known_sections(self) -> Options:
-        for room, section in (("answerers", self.answerer), ("judges", self.judge)):
-            try:
-                plugins.options(room, section.name, section.options)
-            except UsageError as error:
-                raise ValueError(str(error)) from error
-        return self
+        return JointScore(self.depth, self.lambda_r, self.lambda_s, self.lambda_v)
 
 
 def build(
@@ -82,12 +60,13 @@ def build(
     What videos answer is stored in `store`. Raises UsageError or ConfigError where a pool cannot be used, or where no
     model answers or judges. A server that is away is no such reason: it costs the joint scores of each search.
     """
-    _require_language(options, model)
+    require_language(options, model)
     judge: Judge = plugins.build("judges", options.judge.name, options.judge.options, device=device, model=model)
     describer = _describer(options, model, store, device)
     with suppress(AnswerError, ServerUnusable), budgets.spending(budgets.BudgetLimits(seconds=_FIRST_LOOK)):
         describer.answerer.fingerprint()
-    return SkeletonReranker(options, describer, judge, views)
+    looks = VideoLooks(judge, options.alpha, store, options.budget.limits) if options.lambda_v else None
+    return SkeletonReranker(options, describer, judge, views, looks)
 
 
 def describer(options: Options, *, model: Model, store: SkeletonStore | None = None, device: str = "auto") -> Describer:
@@ -117,12 +96,24 @@ class SkeletonReranker:
     """Explains candidates. Whatever goes wrong on the way costs a joint score, never a hit, and stands in the
     explanation."""
 
-    def __init__(self, options: Options, describer: Describer, judge: Judge, views: VideoViews) -> None:
+    def __init__(
+        self, options: Options, describer: Describer, judge: Judge, views: VideoViews, looks: VideoLooks | None = None
+    ) -> None:
+        """Make a re-ranker.
+
+        Args:
+            options: weights, depth and budget.
+            describer: makes the skeletons.
+            judge: compares them.
+            views: looks videos up.
+            looks: the third term of the joint score; None: there is none.
+        """
         self.options = options
         self.depth = options.depth
         self.describer = describer
         self.judge = judge
         self.views = views
+        self.looks = looks
         self.seconds: Mapping[str, float] = {}
 
     def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> list[Explanation]:
@@ -139,10 +130,12 @@ class SkeletonReranker:
         described = time.perf_counter()
         problems = [query_problem or _skeleton_problem(video) for video in videos]
         described_videos = [video for video, problem in zip(videos, problems, strict=True) if not problem]
-        judgements = iter(self._judgements(text, described_videos))
+        judged = iter(self._judgements(text, described_videos))
+        judgements = [problem or next(judged) for problem in problems]
+        visual = self._looks(query, numbers, judgements)
         explanations = [
-            self._explanation(text, video, float(cosine), problem or next(judgements))
-            for video, cosine, problem in zip(videos, cosines, problems, strict=True)
+            self._explanation(text, video, float(cosine), judgement, visual.get(number))
+            for number, video, cosine, judgement in zip(numbers, videos, cosines, judgements, strict=True)
         ]
         self.seconds = {"answer": described - started, "judge": time.perf_counter() - described}
         return explanations
@@ -151,7 +144,7 @@ class SkeletonReranker:
         """Return the text skeleton, and why it cannot be judged; an empty reason where it can."""
         try:
             text = self.describer.text_skeleton(query.text)
-        except _FAILURES as error:
+        except FAILURES as error:
             return (), f"the query has no skeleton: {one_line(error)}"
         problem = _skeleton_problem(text)
         return text, f"the query has no skeleton: {problem}" if problem else ""
@@ -163,7 +156,7 @@ class SkeletonReranker:
         readable_views = [views[number] for number in readable]
         try:
             skeletons = self.describer.video_skeletons(readable_views)
-        except _FAILURES as error:
+        except FAILURES as error:
             skeletons = self._stored_skeletons(readable_views, one_line(error))
         by_number = dict(zip(readable, skeletons, strict=True))
         return [by_number.get(number, ()) for number in numbers]
@@ -175,28 +168,50 @@ class SkeletonReranker:
         except MmiTvrError:
             return [()] * len(views)
 
-    def _judgements(self, text: Skeleton, videos: Sequence[Skeleton]) -> Sequence[Judgement | str]:
+    def _judgements(self, text: Skeleton, videos: Sequence[Skeleton]) -> list[Judgement | str]:
         """Return the judgement of each video, or why there is none."""
-        if not videos:
-            return ()
-        if shortage := budgets.current().shortage:
-            return [f"not judged: {shortage}"] * len(videos)
-        try:
-            judgements = self.judge.judge(skeleton_text(text), [skeleton_text(video) for video in videos])
-            if len(judgements) != len(videos):
-                raise AnswerError(f"{self.judge.name} judged {len(judgements)} of {len(videos)}")
-        except _FAILURES as error:
-            return [f"not judged: {one_line(error)}"] * len(videos)
-        return [_judgement_or_reason(judgement) for judgement in judgements]
+        return judgements_or_reasons(
+            lambda: self.judge.judge(skeleton_text(text), [skeleton_text(video) for video in videos]),
+            self.judge.name,
+            len(videos),
+        )
 
-    def _explanation(self, text: Skeleton, video: Skeleton, cosine: float, judgement: Judgement | str) -> Explanation:
-        """Return the explanation of a candidate; `judgement` is the reason where there is none."""
+    def _looks(
+        self, query: Query, numbers: Sequence[int], judgements: Sequence[Judgement | str]
+    ) -> dict[int, VisualJudgement | str]:
+        """Return what a look at each judged video says, by its number, or why it says nothing; empty where nobody is to
+        look."""
+        if self.looks is None:
+            return {}
+        judged = [number for number, one in zip(numbers, judgements, strict=True) if isinstance(one, Judgement)]
+        views = self.views(judged)
+        return dict(zip(judged, self.looks.look(query.text, [views.get(number) for number in judged]), strict=True))
+
+    def _explanation(
+        self,
+        text: Skeleton,
+        video: Skeleton,
+        cosine: float,
+        judgement: Judgement | str,
+        visual: VisualJudgement | str | None,
+    ) -> Explanation:
+        """Return the explanation of a candidate.
+
+        Args:
+            text: skeleton of the query.
+            video: skeleton of the candidate.
+            cosine: its score of the search.
+            judgement: of the two skeletons, or the reason where there is none.
+            visual: what a look says, or the reason where it says nothing; None: nobody looked.
+        """
         name = self.judge.name
         if isinstance(judgement, str):
             return Explanation(text, video, None, cosine, None, judgement, judge=name)
         p = judgement.probability
-        joint = self.options.joint_score.score(cosine, p)
-        return Explanation(text, video, p, cosine, joint, judge=name, judged_by=judgement.judged_by)
+        if isinstance(visual, str):  # without one of its terms a score cannot be compared with the others
+            return Explanation(text, video, p, cosine, None, visual, judge=name, judged_by=judgement.judged_by)
+        joint = self.options.joint_score.score(cosine, p, visual.normalised if visual else 0.0)
+        return Explanation(text, video, p, cosine, joint, judge=name, judged_by=judgement.judged_by, visual=visual)
 
 
 def _skeleton_problem(skeleton: Skeleton) -> str:
@@ -204,36 +219,3 @@ def _skeleton_problem(skeleton: Skeleton) -> str:
     if skeleton_text(skeleton):
         return ""
     return next((answer.error for answer in skeleton if answer.error), "nothing was answered")
-
-
-def _judgement_or_reason(judgement: Judgement | AnswerError) -> Judgement | str:
-    if isinstance(judgement, AnswerError):
-        return f"not judged: {one_line(judgement)}"
-    return judgement if math.isfinite(judgement.probability) else "the judge gave no number"
-
-
-def _is_section(values: Mapping[str, Any], key: str) -> bool:
-    return isinstance(values.get(key), dict)
-
-
-def _require_language(options: Options, model: Model) -> None:
-    """Raise UsageError, with what to do, where the model that searches is to answer or to judge and has no language."""
-    if isinstance(model, AnsweringModel):
-        return
-    parts = {"answerer": options.answerer, "judge": options.judge}
-    missing = [part for part, section in parts.items() if _means_searching_model(part, section)]
-    if not missing:
-        return
-    verbs = " and ".join({"answerer": "answer", "judge": "judge"}[part] for part in missing)
-    names, urls = (
-        " ".join(f"--set rerank.{part}.{option}" for part in missing) for option in ("name=openai", "base_url=URL")
-    )
-    raise UsageError(
-        f"{model.name} has no language model to re-rank with: search without --rerank; or let a server {verbs}, with "
-        f"{names}, and {urls} where it is not http://127.0.0.1:8000/v1; or index with a model that has one: mmi-tvr "
-        "index DIR --model moving-shapes --rebuild"
-    )
-
-
-def _means_searching_model(part: str, section: Section) -> bool:
-    return section.name == DEFAULTS[part] and not section.options.get("weights")

@@ -2,12 +2,18 @@
 
 Source: Li et al., "Multi-Modal Inductive Framework for Text-Video Retrieval", ACM MM 2024, section 4.3:
 score = lambda_r cos(h_T, h_v) + lambda_s p for the best M. Decision: the cosine is the model's score of the search.
+Decision: a look at the video is a third term, lambda_v p'. p' is p normalised by the candidate's own prior, after Ko et
+al., "Bidirectional Likelihood Estimation with Multi-Modal Large Language Models for Text-Video Retrieval", ICCV 2025
+(BLiM): a video of which a model says yes to everything does not win by that.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_SUREST = 1e-4  # a probability is at least so far from 0 and from 1 (decision): log-odds of 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +23,35 @@ class JointScore:
     depth: int
     lambda_r: float
     lambda_s: float
+    lambda_v: float = 0.0
 
-    def score(self, cosine: float, probability: float) -> float:
-        """Return lambda_r * cosine + lambda_s * probability.
+    def score(self, cosine: float, probability: float = 0.0, visual: float = 0.0) -> float:
+        """Return lambda_r * cosine + lambda_s * probability + lambda_v * visual.
 
         >>> round(JointScore(20, lambda_r=0.6, lambda_s=0.3).score(0.5, 0.9), 2)
         0.57
         """
-        return self.lambda_r * cosine + self.lambda_s * probability
+        return self.lambda_r * cosine + self.lambda_s * probability + self.lambda_v * visual
+
+
+def logit(probability: float) -> float:
+    """Return the logit of a probability (0..1), which is finite: samples and choices say 0 and 1, too."""
+    clipped = min(max(probability, _SUREST), 1 - _SUREST)
+    return math.log(clipped / (1 - clipped))
+
+
+def sigmoid(logit: float) -> float:
+    """Return the probability of a logit of any size."""
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - sigmoid(-logit)
+
+
+def normalised(probability: float, prior: float, alpha: float) -> float:
+    """Return a probability (0..1) without what the candidate gets for any text: sigmoid(logit p - alpha logit prior).
+
+    >>> round(normalised(0.9, 0.9, alpha=1.0), 2), round(normalised(0.9, 0.5, alpha=1.0), 2)
+    (0.5, 0.9)
+    """
+    return sigmoid(logit(probability) - alpha * logit(prior))
 
 
 def permutation(joint_scores: Sequence[float | None]) -> list[int]:

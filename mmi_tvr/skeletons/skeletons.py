@@ -52,6 +52,9 @@ class VideoView:
     key_images: str = ""
 
 
+VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
+
+
 def pictures_at(paths: Sequence[Path], times: Sequence[float]) -> list[Pixels]:
     """Return what a video shows at these times (seconds), from the first of its files that can be read.
 
