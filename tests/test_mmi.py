@@ -292,7 +292,7 @@ def test_weights_of_other_switches_are_refused(checkpoint: Path, tmp_path: Path)
     with pytest.raises(ModelNotFound, match="no trained model here"):
         options(checkpoint, weights=str(tmp_path))
     (tmp_path / "run" / mmi.HEADS).unlink()
-    with pytest.raises(ModelNotFound, match="no trained heads"):
+    with pytest.raises(ModelNotFound, match="no trained weights"):
         _ = mmi.Mmi(options(checkpoint, weights=str(tmp_path / "run")), "cpu").network
 
 

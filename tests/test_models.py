@@ -38,6 +38,8 @@ def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     by_name = {name: models.make(Section(name="clip4clip", checkpoint=str(path))) for name, path in checkpoints.items()}
     llava = {"checkpoint": str(tiny_llava.make(tmp_path_factory.mktemp("llava"))), "grid": 1}
     by_name["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
+    small = {"width": 16, "heads": 2, "feed_forward": 16}
+    by_name["lat"] = models.make(Section(name="lat", checkpoint=str(checkpoints["clip"]), translator=small), "cpu")
     return {**by_name, "label_bridge": models.make(Section(name="label_bridge")), "blocks": FakeBlockModel()}
 
 
@@ -45,10 +47,11 @@ JUDGE = {"name": "llava", "weights": "a"}  # who judges, in the settings of re-r
 
 
 def test_every_model_is_tried() -> None:
-    assert set(plugins.names("models")) == {"clip4clip", "label_bridge", "mmi"}, "give the new model a place in `every`"
+    known = {"clip4clip", "label_bridge", "lat", "mmi"}
+    assert set(plugins.names("models")) == known, "give the new model a place in `every`"
 
 
-@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "blocks"])
+@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "lat", "blocks"])
 def model(request: pytest.FixtureRequest, every: dict[str, Model]) -> Model:
     return every[request.param]
 

@@ -10,7 +10,7 @@ A folder without `model.json` whose settings are called NAME.json after a model 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,10 @@ from pydantic import Field, model_validator
 from .. import config, plugins
 from ..config import RERANK
 from ..encoders import hub
-from ..errors import ModelNotFound
+from ..errors import ModelNotFound, one_line
 from ..protocols import CheckpointModule
 from ..utils.files import write_atomically
+from ..utils.wording import counted
 
 SETTINGS = "model.json"
 # What options were called in a NAME.json.
@@ -149,6 +150,37 @@ def write(folder: Path, settings: ModelSettings) -> None:
         if place and Path(place).is_dir():
             set_option(values["options"], option, str(Path(place).absolute()))
     write_atomically(folder / SETTINGS, json.dumps(values, indent=1).encode())
+
+
+def load_tensors(network: Any, path: Path, names: Collection[str]) -> None:
+    """Load trained tensors into a `torch.nn.Module`.
+
+    Args:
+        network: gets them.
+        path: a safetensors file of a model folder.
+        names: of the parameters and buffers that it must hold, no more and no less.
+
+    Raises:
+        ModelNotFound: the file is missing or damaged, or was written with other options.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = path.parent
+    if not path.is_file():
+        raise ModelNotFound(f"{folder}: no trained weights here ({path.name} is missing)")
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelNotFound(f"{path}: damaged ({one_line(error)}); copy it once more, or train again") from error
+    if wrong := sorted(set(names) ^ tensors.keys()):
+        raise ModelNotFound(
+            f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
+        )
+    try:
+        network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ModelNotFound(f"{folder}: of another size: {one_line(error)}") from error
 
 
 def checkpoint_options(name: str) -> Mapping[str, str]:

@@ -289,6 +289,11 @@ def skeleton_cross_entropy(yes: Tensor, no: Tensor, match: Tensor) -> Tensor:
     return _global_mean(summed, torch.tensor(match.numel(), device=match.device))
 
 
+def batch_mean(values: Tensor) -> Tensor:
+    """Return the mean over the global batch of a loss that each pair has by itself, (B,)."""
+    return _global_mean(values.float().sum(), torch.tensor(len(values), device=values.device))
+
+
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Return the weighted sum of named scalars. A term with a weight that was not computed raises UsageError."""
     if missing := [name for name in weights if name not in terms]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from ..plugins import BaseOptions
@@ -29,3 +31,21 @@ class MomentHeadOptions(BaseOptions):
     layers: int = Field(3, ge=1, description="transformer layers of the moment head")
     heads: int = Field(4, ge=1, description="attention heads of the moment head; must divide its width")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the moment head while training")
+
+
+class TranslatorOptions(BaseOptions):
+    """Options of a translator. The defaults are the paper's, which pre-trains on millions of videos."""
+
+    kind: Literal["decoder", "transformer", "linear", "none"] = Field(
+        "decoder",
+        description="decoder: learned queries ask the tokens; transformer, linear: token by token; none: as they are",
+    )
+    depth: int = Field(3, ge=1, description="layers")
+    width: int | None = Field(None, ge=1, description="of the states inside; null: that of the target's tokens")
+    heads: int = Field(8, ge=1, description="attention heads")
+    feed_forward: int = Field(2048, ge=1, description="hidden width of the feed-forward parts, and of kind linear")
+    dropout: float = Field(0.1, ge=0, le=1, description="inside the layers while training")
+    norm: Literal["post", "pre"] = Field("post", description="layer norm behind each part (DETR), or before it")
+    start: Literal["random", "identity"] = Field(
+        "random", description="identity: the translation begins as the source's own tokens; needs equal widths"
+    )

@@ -14,15 +14,14 @@ from pydantic import Field
 
 from ...encoders import hub
 from ...encoders.options import LlavaOptions
-from ...errors import ModelNotFound, UsageError, one_line
+from ...errors import UsageError
 from ...nn.options import HeadOptions, MomentHeadOptions
 from ...plugins import BaseOptions
 from ...types import Embeddings, Features, FloatArray, Pixels, Query, ScoreLaw, Scoring, Span
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from ...utils.wording import counted
-from .._folder import ModelSettings, TrainedOptions, find, read, write
+from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, write
 
 if TYPE_CHECKING:
     from ...encoders.llava import Llava
@@ -293,23 +292,6 @@ def _moment_names(network: MmiNetwork) -> list[str]:
 
 def _load_heads(network: MmiNetwork, folder: Path, moments: bool) -> None:
     """Load the heads of a folder. moments: the moment head as well; else it stays as it is, to be trained."""
-    _load_tensors(network, folder / HEADS, _head_names(network))
+    load_tensors(network, folder / HEADS, _head_names(network))
     if moments:
-        _load_tensors(network, folder / MOMENTS, _moment_names(network))
-
-
-def _load_tensors(network: MmiNetwork, path: Path, names: Sequence[str]) -> None:
-    from safetensors.torch import load_file
-
-    folder = path.parent
-    if not path.is_file():
-        raise ModelNotFound(f"{folder}: no trained heads here ({path.name} is missing)")
-    tensors = load_file(path)
-    if wrong := sorted(set(names) ^ tensors.keys()):
-        raise ModelNotFound(
-            f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
-        )
-    try:
-        network.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise ModelNotFound(f"{folder}: of another size: {one_line(error)}") from error
+        load_tensors(network, folder / MOMENTS, _moment_names(network))

@@ -1,0 +1,131 @@
+"""The trained part of LaT: translators G (text -> video) and F (video -> text), and the losses of both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from ...nn.losses import batch_mean
+from ...nn.options import TranslatorOptions
+from ...nn.translator import Tokens, Translator, cycle_error
+from ...types import Direction
+
+CYCLE = "cycle"
+LEVELS = {"global": slice(0, 1), "token": slice(1, 2), "both": slice(0, 2)}  # of `Tokens.levels`
+
+
+class LatNetwork(nn.Module):
+    """Section 3 of the paper on tokens of both towers; a `Trainable` of the train room.
+
+    A text's vector is [G(t) | t], a video's is [v | F(v)], each part the unit vectors of its levels, [CLS] and the mean
+    of the other tokens, one behind the other. So the cosine of a level is a dot product of a stretch of both.
+
+    Loss (eq. 13, every weight 1): the sum over levels of (L_v2t + L_t2v) / 2 + (|G(F(v)) - v|^2 + |F(G(t)) - t|^2) / 2.
+    The first half is the room's term `contrastive` of `similarity`, the second one the term `cycle`.
+
+    Module and parameter names are the keys of trained weights: they stay as they are.
+
+    Args:
+        text_width: of the text tower's tokens.
+        video_width: of the video tower's tokens.
+        text_queries: tokens that F gives.
+        video_queries: tokens that G gives.
+        translator: kind and size of both.
+        levels: "global", "token" or "both", which the losses compare.
+        cycle: whether `embed_batch` goes through both translators and back, for the term `cycle`.
+        symmetric: whether each space is compared in both directions.
+    """
+
+    def __init__(
+        self,
+        text_width: int,
+        video_width: int,
+        *,
+        text_queries: int,
+        video_queries: int,
+        translator: TranslatorOptions,
+        levels: str = "both",
+        cycle: bool = True,
+        symmetric: bool = False,
+    ) -> None:
+        super().__init__()
+        self.to_video = Translator(text_width, video_width, video_queries, translator)  # G
+        self.to_text = Translator(video_width, text_width, text_queries, translator)  # F
+        self._widths = (video_width, text_width)
+        self._levels, self._cycle, self._symmetric = LEVELS[levels], cycle, symmetric
+
+    def texts(self, text: Tokens) -> tuple[Tensor, Tensor]:
+        """Return the levels (B, 2, D_v) of G(t) and (B, 2, D_t) of t."""
+        return self.to_video(text).levels(), text.levels()
+
+    def videos(self, video: Tokens) -> tuple[Tensor, Tensor]:
+        """Return the levels (B, 2, D_v) of v and (B, 2, D_t) of F(v)."""
+        return video.levels(), self.to_text(video).levels()
+
+    # The protocols `Trainable`, `ModelWithSimilarity` and `ModelWithBatchTerms`
+
+    @property
+    def batch_term_names(self) -> frozenset[str]:
+        return frozenset({CYCLE}) if self._cycle else frozenset()
+
+    def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Return all parameters as `translators`."""
+        return {"translators": list(self.parameters())}
+
+    def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        """Return texts and videos (B, D), the number of each pair's video (B,), and the pair's cycle errors (B,)."""
+        text, video = (Tokens(batch[side]["states"], batch[side]["mask"]) for side in ("text", "video"))
+        text_in_video, video_in_text = self.to_video(text), self.to_text(video)
+        rows = (
+            joined([part[:, self._levels] for part in (text_in_video.levels(), text.levels())]),
+            joined([part[:, self._levels] for part in (video.levels(), video_in_text.levels())]),
+            batch["groups"],
+        )
+        if not self._cycle:
+            return rows
+        errors = (  # eq. 10
+            (self.to_video(video_in_text).levels(), video.levels()),
+            (self.to_text(text_in_video).levels(), text.levels()),
+        )
+        summed = [
+            cycle_error(returned[:, self._levels].float(), original[:, self._levels].float())
+            for returned, original in errors
+        ]
+        return *rows, (summed[0] + summed[1]) / 2
+
+    def similarity(self, text: Tensor, video: Tensor, direction: Direction) -> Tensor:
+        """Return the cosines (L, T, V) of each level: in the space that the direction searches, or in both.
+
+        The paper prints eq. 7 and eq. 8 identical, both a sum over t_j, without G and F. Decision: L_t2v (eq. 7) is the
+        cross-entropy over videos of cos(G(t_i), v_j) / tau, L_v2t (eq. 8) that over texts of cos(F(v_i), t_j) / tau,
+        which are the two directions of `nn.losses.info_nce`. `symmetric` adds the two other normalisations.
+        """
+        levels = self._levels.stop - self._levels.start
+        video_width, text_width = self._widths
+        widths = [video_width] * levels + [text_width] * levels
+        cosines = [
+            text_part @ video_part.T
+            for text_part, video_part in zip(
+                torch.split(text, widths, dim=1), torch.split(video, widths, dim=1), strict=True
+            )
+        ]
+        if self._symmetric:
+            return torch.stack(cosines)
+        return torch.stack(cosines[:levels] if direction == "t2v" else cosines[levels:])
+
+    def batch_terms(self, embedded: Sequence[Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
+        """Return `cycle`, the second half of eq. 13."""
+        return {name: batch_mean(embedded[3]) for name in names}
+
+    def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
+        """Return nothing: no term is a pair's alone."""
+        return {}
+
+
+def joined(parts: Iterable[Tensor]) -> Tensor:
+    """Return the unit vectors of all levels of all parts (B, L, D_i), one behind the other: (B, sum of L D_i)."""
+    return torch.cat([normalize(part.float(), dim=-1).flatten(1) for part in parts], dim=1)
