@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chat_server import ChatServer, prompt_text
+from chat_server import REPLIES, ChatServer, completion, prompt_text
 from PIL import Image
 from test_answerers import GRID, HEADS, client, readable, talkative, texts, video
 
@@ -23,6 +24,7 @@ from mmi_tvr.chat.content import data_url
 from mmi_tvr.errors import MissingExtra, ServerUnusable, UsageError
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.types import AnswerRequest
+from mmi_tvr.utils.budget import spending
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,48 @@ def test_a_request_is_what_servers_take(model: Mmi, server: ChatServer, monkeypa
         assert kind == "data:image/png"
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), picture)
     assert data_url(ask.pictures[0], "jpeg").startswith("data:image/jpeg;base64,/9j/")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": [{"message": "red"}]},
+        {"choices": [{"message": ["red"]}]},
+        {"choices": [{"message": {"content": ["red"]}}]},
+        {"choices": [{"message": {"content": [None]}}]},
+    ],
+    ids=str,
+)
+def test_a_reply_of_any_other_shape_costs_its_own_question(
+    reply: dict[str, Any], server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REPLIES, "odd", json.dumps(reply).encode())
+    odd, other = readable(client(server).answer(texts("odd", "one")))
+    assert odd.startswith("! the server's reply is no chat completion: {'choices'")
+    assert other.startswith("about")
+
+
+@pytest.mark.parametrize("usage", ["n/a", [1], {"total_tokens": -5, "prompt_tokens": None}, {"total_tokens": 10**300}])
+def test_what_a_server_counts_is_believed_where_it_is_a_count(
+    usage: Any, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = {"choices": [{"message": {"content": "red"}}], "usage": usage}
+    monkeypatch.setitem(REPLIES, "counted", json.dumps(reply).encode())
+    with spending() as budget:
+        assert readable(client(server).answer(texts("counted"))) == ["red"]
+    assert 0 < budget.usage.tokens < 1000
+
+
+def test_a_reply_without_end_is_none(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REPLIES, "endless", completion("red " * 10_000))
+    (answer,) = readable(client(server, max_tokens=9).answer(texts("endless")))
+    assert answer == "! the reply has 39,999 characters, though 9 tokens were asked for"
+
+
+def test_of_many_models_few_are_named_and_on_one_line() -> None:
+    models = ("a\x1b[31m\nb", *(f"model-{number}" for number in range(400)))
+    with ChatServer(models) as server, pytest.raises(ServerUnusable, match=r"has a\[31m b, model-0, .* and 391 more$"):
+        client(server).answer(texts("yes"))
 
 
 def test_without_a_key_none_is_sent(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:

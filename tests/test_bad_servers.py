@@ -13,7 +13,7 @@ from model_server import Behaviour, ModelServer
 from skeleton_inputs import questions, view
 
 from mmi_tvr import config, plugins
-from mmi_tvr.answerers import openai
+from mmi_tvr.chat import content
 from mmi_tvr.chat.content import data_url
 from mmi_tvr.errors import AnswerError
 from mmi_tvr.questions import pool, selection
@@ -97,7 +97,7 @@ def test_what_a_server_cannot_do_is_not_tried_again() -> None:
 
 def test_pictures_that_several_questions_are_about_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[str] = []
-    monkeypatch.setattr(openai, "data_url", lambda picture, kind: encoded.append(kind) or data_url(picture, kind))
+    monkeypatch.setattr(content, "data_url", lambda picture, kind: encoded.append(kind) or data_url(picture, kind))
     pictures = tuple(np.full((8, 8, 3), (128, 0, 128), np.uint8) for _ in range(12))
     with ModelServer(Behaviour()) as server:
         answerer = plugins.build("answerers", "openai", {"base_url": server.url, "concurrency": 1, **QUICK})

@@ -192,6 +192,24 @@ def test_what_an_answer_begins_with_in_other_tokenizers(
     assert judgement.judged_by == "log-probabilities"
 
 
+@pytest.mark.parametrize("tokens", [("Yes", {"Yes": math.nan}), ("The", {"The": 0.9})], ids=str)
+def test_log_probabilities_that_say_nothing_are_as_good_as_none(
+    tokens: tuple[str, dict[str, float]], serve: Serve
+) -> None:
+    judge = over(serve(replace(VLLM, tokens=(tokens,))))
+    assert readable(judge.judge(TEXT, [FITS, FITS_NOT])) == CHOICE
+
+
+def test_log_probabilities_that_were_of_use_are_not_given_up_for_one_reply(serve: Serve) -> None:
+    server = serve(VLLM)
+    judge = over(server)
+    assert readable(judge.judge(TEXT, [FITS])) == LOGPROBS[:1]
+    server.behaviour = replace(VLLM, tokens=(("The", {"The": 0.9}),))
+    assert readable(judge.judge(TEXT, [FITS])) == ['the model says "Yes", which is neither yes nor no']
+    server.behaviour = VLLM
+    assert readable(judge.judge(TEXT, [FITS_NOT])) == LOGPROBS[1:]
+
+
 @pytest.mark.parametrize(
     ("behaviour", "says"),
     [

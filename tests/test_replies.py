@@ -24,6 +24,7 @@ from mmi_tvr.errors import AnswerError
         ("'s is a letter", "'s is a letter"),
         ("*", "*"),
         ("<think>no</think> Yes.", "Yes"),
+        ('{"answer": "yes"}', '{"answer": "yes"}'),
     ],
 )
 def test_an_answer_is_bare(reply: str, answer: str) -> None:

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from model_server import PROFILES, Behaviour, ModelServer, wait_for
+from model_server import PROFILES, Behaviour, Completion, ModelServer, wait_for
 
 from mmi_tvr import config
 from mmi_tvr.chat import probes
@@ -113,6 +114,26 @@ def test_a_cloud_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_a_server_cannot_do_is_one_line(behaviour: Behaviour, name: str, says: str) -> None:
     assert says in diagnosis(behaviour).wrong[name]
+
+
+@pytest.mark.parametrize("usage", ["n/a", [1], {"completion_tokens_details": ["x"], "completion_tokens": -3}], ids=str)
+def test_counts_that_are_none_say_nothing(usage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Completion, "_completion", _with(usage, Completion._completion))
+    seen = diagnosis(replace(PROFILES["vllm"], listing={"max_model_len": -1}))
+    assert seen.good_for == GOOD
+    assert "tokens a second" not in seen.fine["speed"]
+    assert "tokens a picture" not in seen.fine["12 pictures at once"]
+    assert seen.fine["context"].startswith("at least 7,112 tokens")
+
+
+def _with(usage: Any, completion: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    return lambda *values: {**completion(*values), "usage": usage}
+
+
+def test_a_reply_of_another_shape_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = {"choices": [{"message": "red", "finish_reason": "length"}]}
+    monkeypatch.setattr(Completion, "_completion", lambda *values: reply)
+    assert diagnosis(PROFILES["vllm"]).wrong["answers about texts"].startswith("the reply is no chat completion: ")
 
 
 def test_a_context_that_is_long_enough_for_this_model() -> None:

@@ -13,7 +13,7 @@ from ..chat.client import ServerClient, ServerOptions
 from ..chat.content import TOKEN_CHARACTERS, PictureEncoder, SentPictureOptions, around_pictures, quote
 from ..chat.eyesight import BlindnessCheck
 from ..chat.refusals import advice
-from ..chat.replies import completion
+from ..chat.replies import NOT_A_COMPLETION, completion
 from ..errors import AnswerError
 from ..prompt_templates import AnswerTemplate
 from ..protocols import Model
@@ -107,7 +107,7 @@ class OpenaiAnswerer:
             if isinstance(answer, AnswerError):
                 return answer
             return self._blindness.error(server, self._model, document, len(request.pictures)) or answer
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError):  # the last: nested without end
+        except NOT_A_COMPLETION:
             return AnswerError(f"the server's reply is no chat completion: {server.message(reply)}")
 
     def _ask(self, server: ServerClient, parts: Sequence[Mapping[str, Any]]) -> Any:

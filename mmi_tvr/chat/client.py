@@ -17,7 +17,7 @@ import os
 import random
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -34,11 +34,13 @@ from ..utils.environment import API_KEY
 from ..utils.installation import require
 from .content import TOKEN_CHARACTERS
 from .refusals import advice
+from .replies import NOT_A_COMPLETION, counted_tokens
 
 _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succeed
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
 _MESSAGE_LENGTH = 200  # characters of a server's own message that are shown,
 _LOOKED_AT = 10_000  # and that are looked at
+_NAMES, _NAME_LENGTH = 10, 80  # of a server's models that are shown, and characters of one
 PICTURE_TOKENS = 576  # of a picture, where a server does not count them (LLaVA-1.5's)
 _SPENT = "insufficient_quota"  # OpenAI's word for an account without money, which comes as "too many requests"
 # A field, what a message says that refuses it (OpenAI's models that think), and its other name, where it has one.
@@ -210,8 +212,8 @@ class ServerClient:
             return self.options.model  # not every server has a list
         names = list(listed_models(reply) or ())
         if len(names) != 1:
-            offer = f"it has {', '.join(names)}" if names else "it does not say which it has"
-            raise ServerUnusable(f"{base}: name the model that is to answer (model: NAME); {offer}")
+            models = f"it has {offer(names)}" if names else "it does not say which it has"
+            raise ServerUnusable(f"{base}: name the model that is to answer (model: NAME); {models}")
         return names[0]
 
     def message(self, reply: Any) -> str:
@@ -256,11 +258,11 @@ def tokens_of(body: Mapping[str, Any], reply: Any) -> int:
         reply: of httpx2.
     """
     try:
-        tokens = reply.json()["usage"]["total_tokens"]
-        if isinstance(tokens, int) and tokens >= 0:
-            return tokens
-    except (ValueError, KeyError, TypeError, RecursionError):  # the last: nested without end
-        pass
+        tokens = counted_tokens(reply.json(), "total_tokens")
+    except NOT_A_COMPLETION:
+        tokens = None
+    if tokens is not None:
+        return tokens
     words, pictures = _DATA_URL.subn("", json.dumps(body))
     return pictures * PICTURE_TOKENS + (len(words) + len(reply.content)) // TOKEN_CHARACTERS
 
@@ -285,5 +287,16 @@ def listed_models(reply: Any) -> dict[str, Mapping[str, Any]] | None:
     """Return what a server says of each model that it lists, by name; None where its reply (of httpx2) is no list."""
     try:
         return {str(model["id"]): model for model in reply.json()["data"]}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except NOT_A_COMPLETION:
         return None
+
+
+def offer(names: Iterable[str]) -> str:
+    """Return the models that a server has, as part of one line; empty where there are none.
+
+    >>> offer(["a", "b"]), offer(map(str, range(40)))
+    ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 30 more')
+    """
+    lines = [" ".join(clean_text(name).split())[:_NAME_LENGTH] for name in names]
+    more = len(lines) - _NAMES
+    return ", ".join(lines[:_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -6,6 +6,7 @@ than one of the two answers; where it cannot be held to them, from the share of 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from .client import ServerClient
 from .content import Content, count_pictures
 from .eyesight import BlindnessCheck
 from .refusals import advice, is_too_long, takes_fewer_pictures, takes_no_pictures
-from .replies import as_answer, is_still_thinking, thinking_end
+from .replies import NOT_A_COMPLETION, as_answer, is_still_thinking, thinking_end
 from .request_styles import RequestStyle
 
 _SHOWN = 60  # characters of a reply that is neither answer
@@ -54,6 +55,7 @@ class ClosedQuestionClient:
         self.words, self.options, self._blindness = words, options, blindness
         self.style = RequestStyle(chat=options.api != "completions")
         self._accepted = False  # the server has taken a request of this style, or of one before it
+        self._reads_logprobs = False  # an answer could be read from them
         self._refusals = 0
         self._lock = threading.Lock()
 
@@ -96,7 +98,7 @@ class ClosedQuestionClient:
                 if self._blindness and (error := self._blindness.error(server, model, document, pictures)):
                     raise error
                 result = self._read(style, Reply.of(document["choices"][0]))
-            except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            except NOT_A_COMPLETION as error:
                 raise AnswerError(f"the server's reply is no completion: {server.message(reply)}") from error
             if not isinstance(result, bool) and result is not None:
                 return result
@@ -124,7 +126,11 @@ class ClosedQuestionClient:
             return self._with_thinking(style)
         probability = self.words.probability(token)
         if probability is None:
-            raise AnswerError(self._neither(_text(reply)))
+            text = _text(reply)
+            if self.words.verdict(text) is not None and not self._reads_logprobs:  # they are of something else
+                return replace(style, alternatives=0)
+            raise AnswerError(self._neither(text))
+        self._reads_logprobs = True
         return Judgement(probability, "log-probabilities")
 
     def _share(self, verdicts: list[bool | None]) -> Judgement:
@@ -261,8 +267,9 @@ def _tokens(choice: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _alternatives(token: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield a token and those that might have stood in its place, each once."""
+    """Yield a token and those that might have stood in its place, each once; those without a number are left out."""
     others = {str(other["token"]): other["logprob"] for other in token.get("top_logprobs") or ()}
     for text, logprob in ({str(token["token"]): token["logprob"]} | others).items():
-        if logprob is not None:
-            yield text, float(logprob)
+        value = math.nan if logprob is None else float(logprob)
+        if not math.isnan(value):
+            yield text, value

@@ -11,7 +11,7 @@ from ..errors import AnswerError
 from ..types import Pixels
 from .client import ServerClient
 from .content import data_url, picture_part
-from .replies import completion
+from .replies import NOT_A_COMPLETION, completion, counted_tokens
 
 QUESTION = "What colour is this picture? Answer with one word:"
 SEVERAL = "What colour are these pictures? Answer with one word:"
@@ -64,7 +64,7 @@ class BlindnessCheck:
                 body = {"model": model, "messages": [message], "temperature": 0, "max_tokens": self._max_tokens}
                 try:
                     answer = completion(server.chat(body).json(), self._max_tokens)
-                except (AnswerError, ValueError, KeyError, IndexError, TypeError, RecursionError):
+                except (AnswerError, *NOT_A_COMPLETION):
                     return True  # nothing was learned
                 self._sees = names_colour(answer, "purple")
             return self._sees
@@ -72,5 +72,5 @@ class BlindnessCheck:
 
 def _suspicious(document: Any, pictures: int) -> bool:
     """Return whether a server counted too few tokens to have read so many pictures; it may count the text alone."""
-    tokens = (document.get("usage") or {}).get("prompt_tokens")
-    return pictures > 0 and isinstance(tokens, int) and tokens < _FEW_PICTURE_TOKENS * pictures
+    tokens = counted_tokens(document, "prompt_tokens")
+    return pictures > 0 and tokens is not None and tokens < _FEW_PICTURE_TOKENS * pictures

@@ -16,12 +16,12 @@ from ..types import JudgedBy, Judgement, Pixels
 from ..utils.budget import Budget, BudgetLimits
 from ..utils.wording import counted
 from .answer_words import AnswerWords
-from .client import PICTURE_TOKENS, ServerClient, ServerOptions, listed_models
+from .client import PICTURE_TOKENS, ServerClient, ServerOptions, listed_models, offer
 from .closed_questions import ClosedQuestionClient, ClosedQuestionOptions
 from .content import data_url
 from .eyesight import HEIGHT, QUESTION, SEVERAL, WIDTH, names_colour, plain_picture
 from .refusals import advice
-from .replies import completion
+from .replies import NOT_A_COMPLETION, completion, counted_tokens
 
 TOTAL_SECONDS = 60.0  # of all checks together (decision: as long as somebody waits for a diagnosis)
 _FIRST_SECONDS, _SECONDS = 25.0, 15.0  # of the first answer, before which a model may be loaded; of every other one
@@ -118,19 +118,16 @@ class _Reply:
 
     def count(self, name: str) -> int | None:
         """Return a number of tokens that the server counted, by its name in `usage`; None where it did not."""
-        tokens = (self.document.get("usage") or {}).get(name)
-        return tokens if isinstance(tokens, int) else None
+        return counted_tokens(self.document, name)
 
     @property
     def thought(self) -> bool:
         """Whether the model thought before it answered."""
-        details = (self.document.get("usage") or {}).get("completion_tokens_details") or {}
+        counted_thoughts = counted_tokens(self.document, "completion_tokens_details", "reasoning_tokens")
         choices: Sequence[Mapping[str, Any]] = self.document.get("choices") or [{}]
         message = choices[0].get("message") or {}
         tags = isinstance(message.get("content"), str) and "<think" in message["content"]
-        return bool(
-            tags or message.get("reasoning_content") or message.get("reasoning") or details.get("reasoning_tokens")
-        )
+        return bool(tags or message.get("reasoning_content") or message.get("reasoning") or counted_thoughts)
 
 
 class ServerProbe:
@@ -192,14 +189,14 @@ class ServerProbe:
     def _choose(self, listed: Mapping[str, Mapping[str, Any]]) -> ServerCheck:
         abilities, name = self.abilities, self.options.model
         abilities.models = list(listed)
-        offer = ", ".join(abilities.models) or "it does not say which it has"
+        models = offer(listed) or "it does not say which it has"
         if name is None and len(listed) != 1:
-            return ServerCheck("model", False, f"name the one to check (--model NAME): {offer}")
+            return ServerCheck("model", False, f"name the one to check (--model NAME): {models}")
         if name is not None and listed and name not in listed:
-            return ServerCheck("model", False, f"it has no {name!r}: {offer}")
+            return ServerCheck("model", False, f"it has no {name!r}: {models}")
         abilities.model = name or next(iter(listed))
         self._listed = listed.get(abilities.model, {})
-        return ServerCheck("model", True, abilities.model)
+        return ServerCheck("model", True, offer([abilities.model]))
 
     # What the model does
 
@@ -296,7 +293,7 @@ class ServerProbe:
         tokens = abilities.picture_tokens or (PICTURE_TOKENS if abilities.key_images else 0)
         needed = _QUESTION_TOKENS + KEY_IMAGES * tokens
         need = f"a video needs {needed:,}" if tokens else "questions about texts need no more"
-        declared = next((self._listed[name] for name in _DECLARED if isinstance(self._listed.get(name), int)), None)
+        declared = next(filter(None, (_length(self._listed.get(name)) for name in _DECLARED)), None)
         if declared is not None:
             abilities.context = declared >= needed
             return ServerCheck("context", abilities.context, f"{declared:,} tokens, as it says; {need}")
@@ -380,7 +377,7 @@ def _read(server: ServerClient, reply: Any, limit: int, seconds: float) -> _Repl
     try:
         document = reply.json()
         return _Reply(completion(document, limit), document, seconds)
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):  # the last: nested without end
+    except NOT_A_COMPLETION:
         problem = (
             "it answers in a stream alone" if reply.text.startswith("data:") else "the reply is no chat completion"
         )
@@ -391,6 +388,11 @@ def _with_secret(words: int) -> str:
     """Return a prompt of so many words whose beginning is asked for at its end."""
     filler = " ".join(_FILLER[number % len(_FILLER)] for number in range(words))
     return f'The secret word is "walnut".\n{filler}\nWhat is the secret word? Answer with one word:'
+
+
+def _length(value: object) -> int | None:
+    """Return a context's length as a server lists it; None where it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9 else None
 
 
 def _too_slow(seconds: float) -> str:

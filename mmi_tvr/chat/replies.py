@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from textwrap import shorten
 from typing import Any
 
@@ -10,12 +11,17 @@ from ..errors import AnswerError
 from ..types import clean_text
 from .refusals import is_refusal
 
+# What reading a server's JSON raises, where it is not what it should be: another shape, no number, nested without end.
+NOT_A_COMPLETION = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+_MOST_TOKENS = 10**9  # a count above is no count
+_LONGEST_TOKEN = 40  # characters a token, on the average of a whole answer
 _TAGS = "(?:think|thinking|thought|reasoning)"  # of DeepSeek, Qwen and those that follow them; Kimi's are of its own
 _THINKING_BEGINS = re.compile(rf"<{_TAGS}>|◁think▷", re.IGNORECASE)
 _THINKING_ENDS = re.compile(rf"</{_TAGS}>|◁/think▷", re.IGNORECASE)
 _REFUSAL_LENGTH = 200  # characters of it that are shown
 _TEXT_PARTS = ("text", "output_text")  # of a reply; others hold thinking, or pictures
-_LABEL = re.compile(r"^\W{0,3}(?:answer|答案|回答)\W{0,3}[:：]\W{0,3}", re.IGNORECASE)
+_LABEL = re.compile(r"^[^\w{[]{0,3}(?:answer|答案|回答)\W{0,3}[:：]\W{0,3}", re.IGNORECASE)
 _PAIRS = frozenset(zip("\"'“‘«「*_`", "\"'”’»」*_`", strict=True))  # what stands around an answer
 _FULL_STOPS = (".", "。", "．")
 _SENTENCE_ENDS = re.compile(r"[.!?]\s|[。！？]")
@@ -77,19 +83,36 @@ def completion(document: Any, limit: int) -> str | AnswerError:
         document: the server's JSON.
         limit: the tokens that it was allowed, for the message.
     Raises:
-        KeyError, IndexError, TypeError: it is no chat completion.
+        NOT_A_COMPLETION: it is no chat completion.
     """
     choice = document["choices"][0]
     message, end = choice["message"], choice.get("finish_reason")
+    text, refusal = message.get("content"), message.get("refusal")
     if end == "length":
         return AnswerError(f"the reply was cut off after {limit} tokens: give it more (max_tokens)")
     if end == "content_filter":
         return AnswerError("the server's filter kept the reply back")
-    text = message.get("content")
     if isinstance(text, list):
         text = "".join(part["text"] for part in text if part.get("type") in _TEXT_PARTS)
     if isinstance(text, str):
-        return as_answer(text)
-    if refusal := message.get("refusal"):
+        answer = as_answer(text)
+        if isinstance(answer, str) and len(answer) > _LONGEST_TOKEN * limit:
+            return AnswerError(f"the reply has {len(answer):,} characters, though {limit} tokens were asked for")
+        return answer
+    if refusal:
         return _refused(clean_text(str(refusal)))
     return AnswerError("the server's reply holds no text")
+
+
+def counted_tokens(document: Any, *names: str) -> int | None:
+    """Return a number of tokens that a server counted, by its place in `usage`; None where there is no such number.
+
+    >>> counted_tokens({"usage": {"prompt_tokens": 3}}, "prompt_tokens")
+    3
+    >>> counted_tokens({"usage": "n/a"}, "prompt_tokens") is None
+    True
+    """
+    value = document
+    for name in ("usage", *names):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
