@@ -459,3 +459,19 @@ def test_a_test_set_is_ranked_by_looks() -> None:
     dead = looking(Looker(yes_sayer, MmiTvrError("cable cut")))
     with pytest.raises(UsageError, match=r"not looked at: cable cut \(caption 1: 1\)"):
         _reranking._reranked(dead, blocks(cosines), captions, views, Silent())
+
+
+def test_a_test_set_has_no_budget_of_a_query(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
+    rankers: list[visual.VisualReranker] = []
+    monkeypatch.setattr(_reranking, "_features", lambda *_: None)
+    monkeypatch.setattr("mmi_tvr.skeletons.dataset.video_views", lambda *_: [])
+    monkeypatch.setattr(_reranking, "sampling_fingerprint", lambda *_: "how")
+    monkeypatch.setattr(_reranking, "_reranked", lambda ranker, blocks, *_: rankers.append(ranker) or blocks)
+    section = {"name": "visual", "judge": {"name": "fake"}, "budget": {"calls": 1}}
+    settings = config.from_values({"rerank": section, "device": "cpu"})
+    _reranking.reranking(settings, FakeModel(), None, Silent())(blocks(np.eye(1)), ["a"], [])
+    assert rankers[0].options.budget.limits == BudgetLimits()
+    other = settings.model_copy(update={"rerank": config.Section(name="another")})
+    with pytest.raises(UsageError, match="by skeleton or by visual, not by another"):
+        _reranking.reranking(other, FakeModel(), None, Silent())

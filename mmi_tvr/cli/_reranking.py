@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,27 +14,38 @@ from ..evaluation.evaluate import Rerank
 from ..evaluation.metrics import DirectionBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
 from ..features.lazy import StoredFeatures, stored_features
-from ..protocols import KeyImageMethod, Model, Reranker
+from ..protocols import KeyImageMethod, Model
 from ..skeletons.skeletons import VideoView
 from ..types import AnswerRequest, FloatArray, Sample
 from ..utils import array_cache
 from ..utils.progress import Progress
 
+if TYPE_CHECKING:
+    from ..rerank.skeleton import SkeletonReranker
+    from ..rerank.visual import VisualReranker
+
+_UNLIMITED = {"calls": None, "tokens": None, "seconds": None}
+
 
 def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress: Progress) -> Rerank:
-    """Return what re-ranks a test set as the settings' section `rerank` says; answers about videos are stored in the
-    cache. Raises as the `build` of its method does."""
+    """Return what re-ranks a test set as the settings' section `rerank` says, without its budget, which is a query's;
+    answers about videos are stored in the cache.
+
+    Raises as the `build` of its method does, and UsageError where that is neither skeleton nor visual.
+    """
     from ..rerank import rerank_section
     from ..skeletons import dataset as skeleton_dataset
     from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 
     section = rerank_section(settings.rerank, model)
+    if section.name not in ("skeleton", "visual"):
+        raise UsageError(f"a test set is re-ranked by skeleton or by visual, not by {section.name}")
     array_cache.folder().mkdir(parents=True, exist_ok=True)
     store = SkeletonStore(array_cache.folder() / SKELETONS_FILE)
-    ranker: Reranker = plugins.build(
-        "rerank", section.name, section.options, model=model, views=lambda numbers: {}, store=store,
-        device=settings.device,
-    )  # fmt: skip
+    options = {**section.options, "budget": _UNLIMITED}
+    ranker: SkeletonReranker | VisualReranker = plugins.build(
+        "rerank", section.name, options, model=model, views=lambda numbers: {}, store=store, device=settings.device
+    )
 
     def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
         views = skeleton_dataset.video_views(
@@ -46,7 +57,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
 
 
 def _reranked(
-    ranker: Reranker,
+    ranker: SkeletonReranker | VisualReranker,
     blocks: DirectionBlocks,
     captions: Sequence[str],
     views: Sequence[VideoView],
@@ -62,15 +73,12 @@ def _reranked(
         progress: a stage for each kind of description, and one for judging.
 
     Raises:
-        UsageError: another method re-ranks; or a caption could be put to none of its candidates.
+        UsageError: a caption could be put to none of its candidates.
     """
     from ..evaluation.rerank import reranked
-    from ..rerank.skeleton import SkeletonReranker
     from ..rerank.visual import VisualReranker
     from ..skeletons import dataset as skeleton_dataset
 
-    if not isinstance(ranker, SkeletonReranker | VisualReranker):
-        raise UsageError("a test set is re-ranked by skeleton or by visual; the settings name another method")
     looks, joint_score = ranker.looks, ranker.options.joint_score
 
     def visual(row: int, columns: Sequence[int]) -> FloatArray:
