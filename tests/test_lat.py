@@ -300,7 +300,10 @@ def test_rows_of_the_ablation_are_options_that_there_are(checkpoint: Path) -> No
     base = full.model_dump()
     for name, variant in models.variants("lat").items():
         if variant.baseline is not None:
-            plugins.options("models", "lat", {k: v for k, v in variant.baseline(base).items() if k != "name"})
+            section = Section(**variant.baseline(base))
+            clip = models.make(Section(name="clip4clip", checkpoint=str(checkpoint)), "cpu")
+            queries = models.make(section, "cpu").embed_queries([Query("a red dog")])
+            np.testing.assert_allclose(np.split(queries[0], 2), clip.embed_queries([Query("a red dog")] * 2), atol=2e-5)
         else:
             changed = {
                 **base,

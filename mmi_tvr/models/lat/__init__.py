@@ -23,8 +23,9 @@ TRAINED = (TRANSLATORS,)
 
 
 def _untranslated(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The towers' own common space."""
-    return {"name": "lat", "checkpoint": options["checkpoint"], "space": "joint", "translator": {"kind": "none"}}
+    """The towers' own common space, by [CLS] alone: what they were trained to compare."""
+    values = {"space": "joint", "translator": {"kind": "none"}, "search_levels": "global"}
+    return {"name": "lat", "checkpoint": options["checkpoint"], **values}
 
 
 def _translator(**changes: Any) -> dict[str, Any]:
