@@ -18,10 +18,10 @@ from mmi_tvr.config import Section
 from mmi_tvr.encoders import e5, efficientnet, hub
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import label_bridge
-from mmi_tvr.protocols import Model, TextLimitedModel
+from mmi_tvr.protocols import Model, ModelWithLabels, TextLimitedModel
 from mmi_tvr.scoring import background_sentences
 from mmi_tvr.scoring.similarity import Gallery
-from mmi_tvr.types import Block, Features, Query, Scoring
+from mmi_tvr.types import Block, Features, Labels, Query, Scoring, Triplet
 from mmi_tvr.utils import array_cache, environment
 
 LAYOUTS = ("clip", "siglip", "chinese_clip")
@@ -40,6 +40,11 @@ def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     by_name["mmi"] = models.make(Section(name="mmi", llava=llava, heads={"heads": 2, "grid": 2}), "cpu")
     small = {"width": 16, "heads": 2, "feed_forward": 16}
     by_name["lat"] = models.make(Section(name="lat", checkpoint=str(checkpoints["clip"]), translator=small), "cpu")
+    levels = {"width": 16, "heads": 2, "word_width": 8, "graph": "attention", "labels": "exact"}
+    mcsan = models.trainable(Section(name="mcsan", vision=str(checkpoints["clip"]), **levels), "cpu")
+    assert isinstance(mcsan, ModelWithLabels)
+    mcsan.prepare(["a dog runs"], [Labels(("dog",), ("run",), (Triplet("dog", "run", ""),))])
+    by_name["mcsan"] = mcsan
     return {**by_name, "label_bridge": models.make(Section(name="label_bridge")), "blocks": FakeBlockModel()}
 
 
@@ -47,11 +52,11 @@ JUDGE = {"name": "llava", "weights": "a"}  # who judges, in the settings of re-r
 
 
 def test_every_model_is_tried() -> None:
-    known = {"clip4clip", "label_bridge", "lat", "mmi"}
+    known = {"clip4clip", "label_bridge", "lat", "mcsan", "mmi"}
     assert set(plugins.names("models")) == known, "give the new model a place in `every`"
 
 
-@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "lat", "blocks"])
+@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "lat", "mcsan", "blocks"])
 def model(request: pytest.FixtureRequest, every: dict[str, Model]) -> Model:
     return every[request.param]
 

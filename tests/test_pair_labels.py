@@ -71,11 +71,11 @@ def test_a_batch_has_the_labels_of_its_captions_and_videos(captions: Literal["on
     drawn = set()
     for epoch in range(20):
         for batch in data.epoch(epoch):
-            for text, said, shown in zip(
+            for text, caption_labels, video_labels in zip(
                 batch["texts"], batch["labels"]["text"], batch["labels"]["video"], strict=True
             ):
-                assert said.entities == tuple(text.split())
-                assert shown.entities == ("dog", "cat", text.split()[1])
+                assert caption_labels.entities == tuple(text.split())
+                assert video_labels.entities == ("dog", "cat", text.split()[1])
                 drawn.add(text)
     assert len(drawn) == 10
     assert list(tmp_path.iterdir()) == []  # nothing was parsed
@@ -84,9 +84,9 @@ def test_a_batch_has_the_labels_of_its_captions_and_videos(captions: Literal["on
 def test_the_model_is_prepared_for_the_captions_that_take_part(tmp_path: Path) -> None:
     model = Learner("exact")
     train_labels.prepare(model, Labelled(), [0, 3], tmp_path, Silent())
-    ((captions, said),) = model.prepared
+    ((captions, caption_labels),) = model.prepared
     assert captions == ["dog 0", "cat 0", "dog 3", "cat 3"]
-    assert [one.entities for one in said] == [("dog", "0"), ("cat", "0"), ("dog", "3"), ("cat", "3")]
+    assert [one.entities for one in caption_labels] == [("dog", "0"), ("cat", "0"), ("dog", "3"), ("cat", "3")]
 
 
 def test_parsed_labels_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,15 +149,19 @@ class AttributeHeads(nn.Module):
             shared: by both modalities.
         """
         super().__init__()
-        self.video = nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items()})
-        self.text = (
-            self.video if shared else nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items()})
-        )
+        self.sizes = dict(sizes)
+        self.video = _linear_heads(width, sizes)
+        self.text = None if shared else _linear_heads(width, sizes)
 
     def forward(self, level: str, features: Tensor, modality: Literal["text", "video"]) -> Tensor:
         """Return the logits (B, K) of a level's labels from its features (B, d)."""
-        logits: Tensor = (self.text if modality == "text" else self.video)[level](features)
+        heads = self.text if modality == "text" and self.text is not None else self.video
+        logits: Tensor = heads[level](features)
         return logits
+
+
+def _linear_heads(width: int, sizes: Mapping[str, int]) -> nn.ModuleDict:
+    return nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items()})
 
 
 def pool_frames(frames: Tensor, mask: Tensor, kind: Pool = "topk") -> Tensor:

@@ -50,8 +50,8 @@ def prepare(
     labels = _labels(model, dataset, usable, cache, progress)
     samples = dataset.samples()
     captions = [caption for number in usable for caption in samples[number].captions]
-    said: list[Labels] = [caption for number in usable for caption in labels[number].captions]
-    model.prepare(captions, said)
+    caption_labels: list[Labels] = [caption for number in usable for caption in labels[number].captions]
+    model.prepare(captions, caption_labels)
     return PairLabels(model, labels)
 
 

@@ -1,0 +1,302 @@
+"""The model behind the protocol: frozen towers, captions as words, and the trained network on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...encoders import hub
+from ...encoders.clip import ClipTowers
+from ...errors import ModelNotFound, UsageError, one_line
+from ...lexicon import words as word_vectors
+from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
+from ...lexicon.vocabulary import Vocabularies
+from ...types import Embeddings, Features, Labels, Pixels, Query, Scoring
+from ...utils.files import write_atomically
+from ...utils.hashing import digest, file_digest
+from ...utils.loading import late_property
+from .._folder import ModelSettings, find, load_tensors, read, write
+from .captions import CaptionReader, Lexicon, ReadCaption
+from .options import Options
+
+if TYPE_CHECKING:
+    from .network import McsanNetwork
+
+WEIGHTS_FILE, VOCABULARIES = "mcsan.safetensors", "vocabularies.json"
+_OFFSETS = "similarities.offsets"  # of the blocks, in WEIGHTS_FILE
+_BATCH = 64
+# Options that change no vector.
+_NO_VECTOR = {"weights", "vision", "min_relevance", "labels", "mask_siblings", "focal", "kl", "vocabulary", "dropout"}
+
+
+class Mcsan:
+    """MCSAN on frozen towers. The network is made at its first use: of trained weights, or, before a training, of the
+    words and labels of the captions that `prepare` gets."""
+
+    name = "mcsan"
+    reads = frozenset({"text"})
+
+    def __init__(self, options: Options, device: str = "auto") -> None:
+        self.options = options
+        self._device = device
+        self._new_lexicon: Lexicon | None = None
+        self._captions = CaptionReader(roles=options.graph == "roles", words=options.words)
+
+    @property
+    def weights(self) -> str | None:
+        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
+        return self.options.weights
+
+    @property
+    def scoring(self) -> Scoring:
+        """How vectors are compared, by level; the offset is as training has left it so far."""
+        return Scoring(min_relevance=self.options.min_relevance, blocks=self._blocks())
+
+    def key_image_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of the key images that the weights were trained on."""
+        return self._settings.keyimages if self._settings else None
+
+    @late_property
+    def towers(self) -> ClipTowers:
+        return ClipTowers(hub.locate(self.options.vision), self._device)
+
+    @property
+    def image_size(self) -> int:
+        return self.towers.image_size
+
+    @late_property
+    def network(self) -> McsanNetwork:
+        """The trained part; `train` changes it in place. ModelNotFound where there are neither weights nor training
+        captions."""
+        import torch
+
+        from ...utils.device import resolve
+        from .network import McsanNetwork
+
+        with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
+            sizes = {level: len(self.lexicon.labels.level(level)) for level in LABEL_LEVELS}
+            words = torch.from_numpy(self._word_rows())
+            network = McsanNetwork(self.options, self._widths(), words, sizes)
+            if self._folder:
+                load_tensors(network, self._folder / WEIGHTS_FILE, network.state_dict().keys())
+            return network.to(resolve(self._device)).eval()
+
+    @late_property
+    def lexicon(self) -> Lexicon:
+        """The words and labels that it knows. ModelNotFound as `network`."""
+        if self._folder:
+            return Lexicon.load(self._folder / VOCABULARIES)
+        if self._new_lexicon is None:
+            raise ModelNotFound(
+                f"{self.name} knows no words yet: name trained weights (--model FOLDER), or train it "
+                f"(scripts/train.py --config configs/mcsan-moving-shapes.yaml)"
+            )
+        return self._new_lexicon
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        """Return {"image": (N, D)}, unit vectors, float32."""
+        return {"image": self.towers.embed_images(images)}
+
+    def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
+        """Return unit vectors of each video and of its key images, each as a video of one frame (decision)."""
+        embeddings = []
+        for start in range(0, len(features), _BATCH):
+            batch = features[start : start + _BATCH]
+            images = np.concatenate([video.arrays["image"] for video in batch])[:, None]  # (B K, 1, D)
+            moments = np.split(self._encoded(list(images)), np.cumsum([len(video.segments) for video in batch])[:-1])
+            videos = self._encoded([video.arrays["image"] for video in batch])
+            embeddings += [
+                Embeddings(vector, of_images, video.segments)
+                for vector, of_images, video in zip(videos, moments, batch, strict=True)
+            ]
+        return embeddings
+
+    def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return the vectors (N, L d) of queries; a block of the global level has any length."""
+        import torch
+
+        parts = []
+        for start in range(0, len(queries), _BATCH):
+            texts = [query.text for query in queries[start : start + _BATCH]]
+            with torch.inference_mode():
+                vectors, _ = self.network.texts(self._on_device(self._texts(texts)))
+            parts.append(vectors.cpu().numpy().astype(np.float32))
+        width = len(self.options.levels) * self.options.width
+        return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a sentence, from its start, the text tower or the words' levels read."""
+        return max(self.towers.characters_read(text), self._captions.characters_read(text))
+
+    def vision_fingerprint(self) -> str:
+        return digest("clip vectors", self.towers.digest)
+
+    def fingerprint(self) -> str:
+        """Hash of all that changes any vector."""
+        options = self.options.model_dump(mode="json", exclude=_NO_VECTOR)
+        folder = self._folder
+        trained = [file_digest(folder / name) for name in (WEIGHTS_FILE, VOCABULARIES)] if folder else []
+        return digest(self.name, self.vision_fingerprint(), self.towers.text_version, options, trained)
+
+    # Training
+
+    @property
+    def label_source(self) -> Any:
+        """Where labels come from (`protocols.ModelWithLabels`)."""
+        return self.options.labels
+
+    def prepare(self, captions: Sequence[str], labels: Sequence[Labels]) -> None:
+        """Take words and vocabularies from the training captions; trained weights keep theirs.
+
+        Raises UsageError where the captions have no labels, or those of trained weights are of another corpus.
+        """
+        self._captions.remember(captions)
+        if self._folder:
+            self.lexicon.labels.check(labels)
+            return
+        sizes = self.options.vocabulary
+        vocabularies = Vocabularies.of(labels, sizes.entities, sizes.actions, sizes.relations)
+        read_captions: list[ReadCaption] = self._captions.read(captions)
+        self._new_lexicon = Lexicon.of(read_captions, vocabularies)
+
+    def label_batch(self, captions: Sequence[Labels], videos: Sequence[Labels]) -> Mapping[str, Any]:
+        """Return {"text": ..., "video": ...}, each (B, K) bool for each kind of label."""
+        import torch
+
+        sides = {"text": captions, "video": videos}
+        return {
+            side: {level: torch.from_numpy(rows) for level, rows in self.lexicon.multi_hot(labels).items()}
+            for side, labels in sides.items()
+        }
+
+    def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
+        """Return what `network` trains on: B texts with their videos' features; pairs of one video share its number."""
+        import torch
+
+        return {
+            "text": self._texts(texts),
+            "video": pack([video.arrays["image"] for video in features]),
+            "groups": torch.tensor(numbers),
+        }
+
+    def save(
+        self,
+        folder: Path,
+        keyimages: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        rerank: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the network, its words and vocabularies, and how they were made (`protocols.TrainableModel`)."""
+        from safetensors.torch import save
+
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        write_atomically(folder / WEIGHTS_FILE, save(state))
+        self.lexicon.write(folder / VOCABULARIES)
+        options = self.options.model_dump(mode="json", exclude={"weights", "word_vectors"})
+        write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
+
+    # What it is made of
+
+    @property
+    def _folder(self) -> Path | None:
+        return find(self.options.weights) if self.options.weights else None
+
+    @late_property
+    def _settings(self) -> ModelSettings | None:
+        return read(self._folder) if self._folder else None
+
+    def _blocks(self) -> Any:
+        from .network import blocks
+
+        if "network" in self.__dict__:
+            return self.network.similarities.blocks
+        return self._trained_blocks if self._folder else blocks(self.options)
+
+    @late_property
+    def _trained_blocks(self) -> Any:
+        """The blocks with the offset of the weights, without loading the rest of them."""
+        from safetensors import SafetensorError, safe_open
+
+        from .network import blocks
+
+        assert self._folder is not None
+        path = self._folder / WEIGHTS_FILE
+        try:
+            with safe_open(path, "pt") as tensors:
+                learned = _OFFSETS in set(tensors.keys())
+                return blocks(self.options, *([float(tensors.get_tensor(_OFFSETS)[0])] if learned else []))
+        except (OSError, SafetensorError) as error:
+            raise ModelNotFound(f"{path}: missing or damaged ({one_line(error)}); copy it once more") from error
+
+    def _widths(self) -> tuple[int, int]:
+        """The widths of the towers' vectors, of pictures and of sentences: one space."""
+        width = self.towers.embed_texts([""]).shape[1]
+        return width, width
+
+    def _word_rows(self) -> NDArray[np.float32]:
+        """Where word vectors start: padding, the unknown word, and those of the lexicon."""
+        words, path = self.lexicon.words, self.options.word_vectors
+        if path is None or self._folder:
+            rows = word_vectors.random_rows(words, self.options.word_width).rows
+        else:
+            rows = word_vectors.glove(Path(path), words).rows
+            if rows.shape[1] != self.options.word_width:
+                raise UsageError(
+                    f"{path}: its vectors have {rows.shape[1]} numbers, and word_width is {self.options.word_width}: "
+                    f"make them equal"
+                )
+        return np.concatenate([np.zeros((2, rows.shape[1]), np.float32), rows])
+
+    def _texts(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return {"sentence": (B, D), "words": (B, M)}, and "graph" with a role graph each, as tensors."""
+        import torch
+
+        captions = self._captions.read(texts)
+        batch: dict[str, Any] = {
+            "sentence": torch.from_numpy(self.towers.embed_texts(texts)),
+            "words": torch.from_numpy(self.lexicon.numbers(captions, max(len(one.words) for one in captions))),
+        }
+        graphs = [caption.graph for caption in captions if caption.graph is not None]
+        if graphs:
+            batch["graph"] = {
+                "masks": torch.from_numpy(np.stack([graph.masks for graph in graphs])),
+                "roles": torch.from_numpy(np.stack([graph.roles for graph in graphs])),
+                "edges": torch.from_numpy(np.stack([graph.edges for graph in graphs])),
+            }
+        return batch
+
+    def _encoded(self, images: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the unit vectors (B, L d) of videos of these key images, (K, D) each."""
+        import torch
+
+        parts = []
+        for start in range(0, len(images), _BATCH):
+            with torch.inference_mode():
+                vectors, _ = self.network.videos(self._on_device(pack(images[start : start + _BATCH])))
+            parts.append(vectors.cpu().numpy().astype(np.float32))
+        return np.concatenate(parts)
+
+    def _on_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        device = next(self.network.parameters()).device
+        return {
+            name: self._on_device(value) if isinstance(value, Mapping) else value.to(device)
+            for name, value in batch.items()
+        }
+
+
+def pack(images: Sequence[NDArray[Any]]) -> dict[str, Any]:
+    """Put key images (K, D) of B videos side by side: "image" (B, K, D), float32, and "mask" (B, K), false where there
+    is none."""
+    import torch
+
+    counts = [len(rows) for rows in images]
+    packed = np.zeros((len(images), max(counts), images[0].shape[1]), dtype=np.float32)
+    for row, rows in zip(packed, images, strict=True):
+        row[: len(rows)] = rows
+    mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+    return {"image": torch.from_numpy(packed), "mask": mask}

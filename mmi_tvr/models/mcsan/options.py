@@ -1,0 +1,79 @@
+"""Options of MCSAN. Kept apart from the network, so that a settings file is checked without loading torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ...plugins import BaseOptions
+from .._folder import TrainedOptions
+
+Level = Literal["global", "entity", "action", "relation"]
+LEVELS: tuple[Level, ...] = ("global", "entity", "action", "relation")
+
+
+class VocabularySizes(BaseOptions):
+    """How many labels there are at most. The paper does not say; the first two are HANet's, the third is ours."""
+
+    entities: int = Field(1024, ge=1, description="most frequent entities (nouns)")
+    actions: int = Field(512, ge=1, description="most frequent actions (verbs)")
+    relations: int = Field(2048, ge=1, description="most frequent relations (triplets)")
+
+
+class Options(TrainedOptions):
+    """Options of MCSAN. Most are rows of the paper's table 3, or of ours."""
+
+    vision: str = Field(
+        description="folder or hub name of a CLIP-layout checkpoint, which stays as it is: it reads key images, and "
+        "whole sentences for the global level"
+    )
+    levels: tuple[Level, ...] = Field(LEVELS, min_length=1, description="what is compared, a block of the vectors each")
+    width: int = Field(512, ge=2, multiple_of=2, description="of each level's vector")
+    heads: int = Field(8, ge=1, description="attention heads of the relation level; must divide the width")
+    global_similarity: Literal["hole", "cosine"] = Field(
+        "hole", description="of the global level: sigmoid of a linear map of the circular correlation, or the cosine"
+    )
+    pool: Literal["topk", "max", "mean"] = Field(
+        "topk", description="frames -> video of the levels entity and action: the largest eighth, the largest, all"
+    )
+    differences: bool = Field(
+        False, description="levels action and relation see what changed since the last key image, beside the key image"
+    )
+    graph: Literal["roles", "attention"] = Field(
+        "roles",
+        description="text side of the levels entity and action: role graphs (needs the parser, extra mcsan), or an "
+        "attention block over the words for each, which needs none",
+    )
+    labels: Literal["parsed", "exact"] = Field(
+        "parsed", description="what is learned besides: labels of parsed captions (extra mcsan), or the data set's own"
+    )
+    mask_siblings: bool = Field(
+        False,
+        description="labels that a caption lacks and its video has count for nothing in the caption's loss (HANet)",
+    )
+    shared_heads: bool = Field(True, description="one head of labels for both modalities; false: one each")
+    focal: bool = Field(True, description="focal cross-entropy of labels; false: plain")
+    kl: Literal["features", "batch", "symmetric"] = Field(
+        "features", description="what the loss term `distribution` compares (nn.losses.kl)"
+    )
+    vocabulary: VocabularySizes = Field(VocabularySizes(), description="most labels of each kind")
+    words: int = Field(30, ge=1, description="words of a sentence that are read; the tower reads on")
+    word_width: int = Field(300, ge=1, description="of word vectors that are learned from nothing")
+    word_vectors: str | None = Field(None, description="a text file of GloVe to begin with; null: random vectors")
+    dropout: float = Field(0.2, ge=0, lt=1, description="of word states and inside attention blocks, while training")
+    min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+
+    @field_validator("levels")
+    @classmethod
+    def _each_once(cls, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+        """Return the levels in the order of LEVELS."""
+        if len(set(levels)) != len(levels):
+            raise ValueError("a level is named twice")
+        return tuple(level for level in LEVELS if level in levels)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Options:
+        if self.width % self.heads:
+            raise ValueError(f"heads: {self.heads} must divide the width, {self.width}")
+        return self
