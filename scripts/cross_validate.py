@@ -36,7 +36,12 @@ def read_ranks(runs: Sequence[Path]) -> tuple[FloatArray, IdArray]:
 
 
 def cross_validated(ranks: FloatArray, videos: IdArray) -> tuple[FloatArray, IdArray]:
-    """Return the rank of each caption (N,) in the run that all other videos choose, and the run chosen (N,)."""
+    """Return the rank of each caption (N,) in the run that all other videos choose, and the run chosen (N,).
+
+    UsageError where there are no other videos.
+    """
+    if len(np.unique(videos)) < 2:
+        raise UsageError("the runs are of a single video: a choice is judged by videos that had no part in it")
     chosen = np.zeros(len(videos), dtype=np.int64)
     for video in np.unique(videos):
         left_out = videos == video

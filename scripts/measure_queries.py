@@ -44,16 +44,26 @@ class Outcome:
 
 
 def read_table(path: Path, root: Path) -> list[ShortQuery]:
-    """Return the rows. Raises UsageError for a column that is missing, and for a file that is not in the folder."""
+    """Return the rows.
+
+    Raises UsageError for a column, a query or a file that is missing, for a group with the name of the last line, and
+    where there are no rows.
+    """
     queries = []
     with path.open("rb") as stream:
         for line, row in with_header(tab_separated(numbered_lines(stream, path)), path):
             if missing := COLUMNS - set(row):
                 raise UsageError(f"{path}: no column {', '.join(sorted(missing))}")
+            if not row["query"].strip():
+                raise UsageError(f"{path}, line {line}: the query is empty; write one, or leave out the line")
+            if row["group"] == ALL:
+                raise UsageError(f"{path}, line {line}: a group cannot be called {ALL}, which all groups together are")
             files = frozenset((root / name.strip()).resolve() for name in row["files"].split("|") if name.strip())
             if absent := sorted(file for file in files if not file.is_file()):
                 raise UsageError(f"{path}, line {line}: {absent[0]} is not there")
             queries.append(ShortQuery(row["query"], row["group"], files))
+    if not queries:
+        raise UsageError(f"{path}: no queries; the first line names the columns {', '.join(sorted(COLUMNS))}")
     return queries
 
 

@@ -22,7 +22,7 @@ from mmi_tvr.evaluation import nothing_found
 from mmi_tvr.scoring import relevance
 from mmi_tvr.types import Embeddings, Query, Sample
 from mmi_tvr.utils.installation import require
-from mmi_tvr.utils.textfiles import decode
+from mmi_tvr.utils.textfiles import numbered_lines
 
 SENTENCES = Path(__file__).parent / "benches" / "absent_sentences.txt"
 
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw them (extra `plots`)")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting")
     args = parser.parse_args()
+    _check(args)
     with show_progress() as progress:
         chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
         choice = DataChoice(args.data, captions=args.captions, column=args.column, split=args.split, limit=args.limit)
@@ -66,7 +67,7 @@ def main() -> None:
             print("score_law:", json.dumps(asdict(nothing_found.fit(trials, args.lost / 100))))
     print(f"threshold {threshold:.4f}; {len(queries.captions):,} captions of {len(readable):,} videos")
     print(*nothing_found.table(trials, threshold), "", *nothing_found.curve_table(trials), sep="\n")
-    if args.folds and args.lost is not None:
+    if args.folds is not None:
         for trial in trials:
             lost, rejected = (100 * share for share in trial.cross_validated(args.lost / 100, args.folds))
             print(
@@ -79,9 +80,26 @@ def main() -> None:
         _draw(trials, threshold, f"{args.model} on {args.data}", args.plot)
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together, or that no number can be; before hours of decoding."""
+    if args.lost is None and (args.law or args.folds is not None):
+        raise UsageError("--law and --folds go with --lost, by which the threshold is chosen")
+    if args.lost is not None and not 0 <= args.lost < 100:
+        raise UsageError(f"--lost {args.lost:g}: a percentage from 0 to below 100")
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise UsageError(f"--threshold {args.threshold:g}: a relevance is a number from 0 to 1")
+    least = {"--limit": (args.limit, 2), "--shuffles": (args.shuffles, 1), "--folds": (args.folds, 2)}
+    for option, (value, minimum) in {**least, "--sizes": (min(args.sizes), 1)}.items():
+        if value is not None and value < minimum:
+            raise UsageError(f"{option} {value}: at least {minimum}")
+    if not args.sentences.is_file():
+        raise UsageError(f"{args.sentences}: no such file")
+
+
 def _queries(chosen: EvaluationModel, samples: Sequence[Sample], sentences: Path) -> nothing_found.QuerySet:
     texts = [caption for sample in samples for caption in sample.captions]
-    lines = [line for line in decode(sentences.read_bytes(), sentences).splitlines() if line.strip()]
+    with sentences.open("rb") as stream:
+        lines = [line for _, line in numbered_lines(stream, sentences) if line.strip()]
     if not texts or not lines:
         raise UsageError("there are no captions, or no sentences, to search for")
     vectors = chosen.model.embed_queries([Query(text) for text in (*texts, *lines)])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from mmi_tvr import plugins
 from mmi_tvr.datasets import benchmark_names, msrvtt, msvd
 from mmi_tvr.datasets._benchmarks import (
+    AnnotatedMoment,
     AnnotatedVideo,
     Annotations,
     Listing,
@@ -186,7 +187,10 @@ def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
     assert ids(test) == ["3@N_d.avi", "3@N_e.3gp"]  # as the list has them
     assert test.videos[0].captions == ("a dog jumps. it sits",)
     assert (test.videos[0].locations[0].start, test.videos[0].locations[0].end) == (0.0, 30.0)
-    assert test.videos[1].moments == (("a dog jumps.", 10.0, 15.0, ()), ("it sits", 25.0, 30.0, ()))
+    assert test.videos[1].moments == (
+        AnnotatedMoment("a dog jumps.", 10.0, 15.0),
+        AnnotatedMoment("it sits", 25.0, 30.0),
+    )
     moments = read("didemo", folder, unit="moment").videos
     assert [(moment.captions[0], moment.locations[0].start, moment.locations[0].end) for moment in moments[:2]] == [
         ("a dog jumps.", 10.0, 15.0),  # two of three annotators
@@ -230,7 +234,8 @@ def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
     val = read("qvhighlights", folder, split="val")
     assert ids(val) == files.HIGHLIGHTS["val"]
     assert val.videos[0].captions == ("a dog jumps.", "it sits")
-    assert val.videos[0].moments == (("a dog jumps.", 10, 24, ()), ("it sits", 30, 150, ((0, 4),)))
+    expected = (AnnotatedMoment("a dog jumps.", 10, 24), AnnotatedMoment("it sits", 30, 150, ((0, 4),)))
+    assert val.videos[0].moments == expected
     assert val.remarks == ("highlight_val_release.jsonl is cut: 2 of 1,550 entries",)
     test = read("qvhighlights", folder)
     assert not test.videos[0].moments
@@ -249,6 +254,18 @@ def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
     colour_video(tmp_path / "clips" / "e_f_150.0_300.0.mp4")
     options = {"root": tmp_path / "clips", "annotations": folder, "split": "test"}
     assert not isinstance(plugins.build("datasets", "qvhighlights", options), MomentDataset)
+
+
+@pytest.mark.parametrize("window", ["[NaN, 2]", "[2, NaN]", "[0, Infinity]", "[-5, 2]", f"[0, 1{400 * '0'}]"])
+def test_a_span_that_lies_in_no_video_is_refused(window: str, tmp_path: Path) -> None:
+    path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
+    path.write_text(path.read_text().replace("[10, 24]", window))
+    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl: not as expected.*(no span|too large)"):
+        read("qvhighlights", tmp_path, split="val")
+    captions = {"v_a": {"duration": 9, "sentences": ["a dog"], "timestamps": [json.loads(window)]}}
+    (tmp_path / "val_1.json").write_text(json.dumps(captions))
+    with pytest.raises(UsageError, match=r"val_1\.json: not as expected.*(no span|too large)"):
+        read("activitynet", tmp_path)
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -263,6 +263,25 @@ def test_a_search_takes_the_span_of_the_head_where_there_is_one() -> None:
     assert locate(without, np.eye(3)[1:2], [video]) == [(1.0, 2.0, 1.5)]
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Span(-1.0, 2.2, -1.0), (0.0, 2.2, 0.0)),
+        (Span(2.2, 3.0001, 3.00005), (2.2, 3.0, 3.0)),
+        (Span(2.0, 1.0, 1.5), (1.0, 2.0, 1.5)),  # from here on the scores say where
+        (Span(1.2, 1.2, 1.2), (1.0, 2.0, 1.5)),
+        (Span(7.0, 9.0, 8.0), (1.0, 2.0, 1.5)),
+        (Span(np.nan, 2.0, 1.5), (1.0, 2.0, 1.5)),
+        (Span(0.0, np.nan, 1.5), (1.0, 2.0, 1.5)),
+        (Span(0.0, 2.0, np.nan), (1.0, 2.0, 1.5)),
+    ],
+)
+def test_a_span_lies_in_its_video_whatever_a_head_says(answer: Span, expected: tuple[float, float, float]) -> None:
+    video = Embeddings(np.eye(3)[0], np.eye(3), np.array([[0, 1, 0.5], [1, 2, 1.5], [2, 3, 2.5]]))
+    head: Any = Locating(answer)
+    assert locate(head, np.eye(3)[1:2], [video]) == [expected]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model as training writes it, with its moment head."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import FakeModel
@@ -80,6 +82,25 @@ def test_every_caption_is_inside_once_and_outside_once(size: int) -> None:
 def test_a_collection_has_a_video(embeddings, queries) -> None:
     with pytest.raises(UsageError, match="at least 1 video, not 0"):
         nothing_found.trials(FakeModel(), embeddings, queries, 0)
+    with pytest.raises(UsageError, match="at least once, not 0 times"):
+        nothing_found.trials(FakeModel(), embeddings, queries, 3, shuffles=0)
+    with pytest.raises(UsageError, match="1 video: nothing is absent"):
+        nothing_found.trials(FakeModel(), embeddings[:1], queries, 3)
+
+
+def test_where_nothing_is_right_first_nothing_can_be_lost(embeddings, queries) -> None:
+    wrong = replace(queries, captions=-queries.captions)
+    with pytest.raises(UsageError, match="no caption finds its video first"):
+        nothing_found.trials(FakeModel(scoring=Scoring()), embeddings, wrong, 12, calibrate=raw)
+    trials = trials_of([0.5, 0.6], [0.1, 0.2])
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UsageError, match="below 100 %"):
+            trials.threshold(share)
+    with pytest.raises(UsageError, match="at least 2 parts, not 1"):
+        trials.cross_validated(0.1, 1)
+    of_one_video = replace(trials, present_owners=np.zeros(2, np.int64))
+    with pytest.raises(UsageError, match="nothing to choose a threshold by"):
+        of_one_video.cross_validated(0.1, 2)
 
 
 def trials_of(present: list[float], absent: list[float]) -> Trials:

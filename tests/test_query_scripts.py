@@ -67,6 +67,14 @@ def test_what_the_threshold_loses_is_counted(measure: ModuleType, folder: Path, 
 def test_a_table_that_does_not_fit_the_folder_is_refused(measure: ModuleType, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"line 3: .*none.mp4 is not there"):
         measure.read_table(table(tmp_path / "queries.tsv", "red\tone\tpart0/red.mp4", "red\tone\tnone.mp4"), folder)
+    for row, reason in (
+        (" \tone\t", "line 2: the query is empty"),
+        ("red\tall\t", "line 2: a group cannot be called all"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            measure.read_table(table(tmp_path / "queries.tsv", row), folder)
+    with pytest.raises(UsageError, match="no queries"):
+        measure.read_table(table(tmp_path / "queries.tsv"), folder)
     (tmp_path / "other.tsv").write_text("query\tfiles\nred\tpart0/red.mp4\n")
     with pytest.raises(UsageError, match="no column group"):
         measure.read_table(tmp_path / "other.tsv", folder)
@@ -94,6 +102,9 @@ def test_cross_validation_takes_what_the_other_videos_prefer() -> None:
         "| what is chosen, on videos left out | 0.0 | 66.7 | 0.287 |  |",
     ]
 
+    with pytest.raises(UsageError, match="of a single video"):
+        module.report(["a", "b"], ranks[:, :2], videos[:2])
+
 
 def test_runs_with_other_captions_are_not_compared(tmp_path: Path) -> None:
     module = script("cross_validate")
@@ -114,3 +125,15 @@ def test_runs_with_other_captions_are_not_compared(tmp_path: Path) -> None:
     assert videos.tolist() == [0]
     with pytest.raises(UsageError, match=r"three: it has other captions than .*one"):
         module.read_ranks([tmp_path / "one", tmp_path / "three"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--law", "--folds 3", "--lost 100", "--lost nan", "--threshold 7", "--threshold nan", "--limit 1",
+     "--shuffles 0", "--lost 5 --folds 1", "--sizes 10 0", "--sentences nowhere.txt"],
+)  # fmt: skip
+def test_wrong_options_are_named_before_any_video_is_read(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("nothing_found")
+    monkeypatch.setattr(sys, "argv", ["nothing_found.py", "nowhere", "--model", "nobody", *options.split()])
+    with pytest.raises(UsageError, match=rf"{options.rpartition('--')[2].split()[0]}|nowhere.txt: no such file"):
+        module.main()

@@ -218,6 +218,18 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_pa
     halved = load_file(package / "moments.safetensors")
     assert all(torch.equal(halved[name], head[name].half()) for name in head)
     assert models.read(package).origin["moments"]["data"]["moments"]["sentences"] == 64
+    before = {path: path.read_bytes() for path in package.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="count"):
+        bundle_moments(tmp_path / "model", package, limit=0)
+    silent = tmp_path / "silent"
+    shutil.copytree(tmp_path / "model", silent)
+    settings_file = silent / "model.json"
+    document = json.loads(settings_file.read_text())
+    document["origin"]["validation"] = None  # what a run without validation data writes
+    settings_file.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="no run with validation data wrote it"):
+        bundle_moments(silent, package, limit=2)
+    assert before == {path: path.read_bytes() for path in before}, "what was refused changes nothing"
     (package / "heads.safetensors").write_bytes((tmp_path / "model" / "heads.safetensors").read_bytes())
     with pytest.raises(UsageError, match="trained beside other weights"):
         bundle_moments(tmp_path / "model", package, limit=2)

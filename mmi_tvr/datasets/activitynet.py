@@ -99,7 +99,7 @@ def _sentences(entry: Mapping[str, Any]) -> dict[int, AnnotatedMoment]:
     sentences = {}
     for number, (span, sentence) in enumerate(zip(entry["timestamps"], captions(entry["sentences"]), strict=True)):
         start, end = sorted(float(time) for time in span)
-        if start < end:
+        if start != end:
             sentences[number] = AnnotatedMoment(" ".join(sentence.split()), start, end)
     return sentences
 

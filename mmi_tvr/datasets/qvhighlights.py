@@ -72,7 +72,7 @@ def _moment(text: str, entry: Mapping[str, Any]) -> AnnotatedMoment | None:
     Decision: the longest window is the one to train on, and the others are as right.
     """
     windows = [(float(start), float(end)) for start, end in entry.get("relevant_windows", ())]
-    windows = [(start, end) for start, end in windows if start < end]
+    windows = [(start, end) for start, end in windows if not start >= end]  # what is no number is an error
     if not text or not windows:
         return None
     longest = max(windows, key=lambda window: window[1] - window[0])

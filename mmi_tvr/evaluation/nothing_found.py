@@ -26,6 +26,7 @@ from ..scoring.similarity import Gallery
 from ..types import Embeddings, FloatArray, ScoreLaw
 from ..utils.intervals import wilson
 from ..utils.tables import interval, markdown_row
+from ..utils.wording import counted
 
 CAPTIONS = "captions"  # the name of a set of absent queries
 _LOST = (0.5, 1, 2, 5, 10, 20)  # percent; rows of the table of a curve
@@ -65,7 +66,14 @@ class Trials:
         return float((self.absent[name] < threshold).mean())
 
     def threshold(self, lost: float) -> float:
-        """Return the largest threshold at which at most this share (0..1) is lost."""
+        """Return the largest threshold at which at most this share (0 to below 1) is lost.
+
+        UsageError for another share, and where there is nothing to lose.
+        """
+        if not 0 <= lost < 1:
+            raise UsageError(f"0 to below 100 % of the queries can be lost, not {100 * lost:g} %")
+        if not len(self.present):
+            raise UsageError("no caption finds its video first: there is nothing to choose a threshold by")
         ordered = np.sort(self.present)
         return float(ordered[int(lost * len(ordered))])
 
@@ -75,7 +83,12 @@ class Trials:
         Args:
             lost: The share (0..1) of the present queries of the other videos that may be lost.
             folds: Parts of the videos; each is judged by what the others choose.
+
+        Raises:
+            UsageError: For fewer than 2 parts.
         """
+        if folds < 2:
+            raise UsageError(f"videos are judged by other videos in at least 2 parts, not {folds}")
         lost_queries, told_queries = 0, 0
         for fold in range(folds):
             present, absent = self.present_owners % folds == fold, self.absent_owners % folds == fold
@@ -148,10 +161,15 @@ def trials(
         calibrate: Makes relevance of scores, for a model and a collection.
 
     Raises:
-        UsageError: For a size below 1.
+        UsageError: For a size or a number of shuffles below 1, for fewer than 2 videos, and where no caption finds its
+            video first.
     """
     if size < 1:
         raise UsageError(f"a collection has at least 1 video, not {size}")
+    if shuffles < 1:
+        raise UsageError(f"videos are shuffled at least once, not {shuffles} times")
+    if len(embeddings) < 2:
+        raise UsageError(f"{counted(len(embeddings), 'video')}: nothing is absent from fewer than 2")
     scores = Gallery.pack(embeddings).score(queries.captions, model.scoring)  # (N, M)
     present, absent = np.full((2, shuffles, len(queries.captions)), np.nan)
     right = np.zeros(present.shape, bool)
@@ -170,6 +188,8 @@ def trials(
                 others[name].append(_best(law, gallery.score(vectors, model.scoring)))
     owners = np.broadcast_to(queries.owners, present.shape)
     searched = ~np.isnan(absent)
+    if not right.any():
+        raise UsageError(f"among {counted(size, 'video')} no caption finds its video first: nothing can be lost")
     return Trials(
         size=min(size, len(embeddings)),
         present=present[right],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,16 +24,30 @@ _TOLERANCE = 1e-6  # scores in float32 that are closer than this are equal
 def locate(model: Model, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span]:
     """Return where each of N queries (N, D) happens in its own one of N videos.
 
-    A model's head for it says where. Without one it is the key image that is most like the query, where what moves
-    counts more than what stands still (decision: a single picture does not show that something happens, and sentences
-    are about what happens; but never by more than a third of the range of the scores). Where it moves, neighbours
-    belong to it as long as their pace is at least half of its pace; where it stands still, as long as they are nearly
-    as like the query. A cut ends it.
+    A model's head for it says where. Without one, or where its span lies in no part of the video, it is the key image
+    that is most like the query, where what moves counts more than what stands still (decision: a single picture does
+    not show that something happens, and sentences are about what happens; but never by more than a third of the range
+    of the scores). Where it moves, neighbours belong to it as long as their pace is at least half of its pace; where it
+    stands still, as long as they are nearly as like the query. A cut ends it.
     """
     spans = model.locate(queries, videos) if isinstance(model, LocatingModel) else None
-    if spans is not None:
-        return spans
-    return [_best_run(query, video, model.scoring) for query, video in zip(queries, videos, strict=True)]
+    located = [None] * len(videos) if spans is None else map(_inside, spans, videos)
+    return [
+        span or _best_run(query, video, model.scoring)
+        for span, query, video in zip(located, queries, videos, strict=True)
+    ]
+
+
+def _inside(span: Span, video: Embeddings) -> Span | None:
+    """Return what of a head's span lies in its video; None where that has no length.
+
+    A head that counts in single precision may reach past the end of a long video, and one that was hardly trained
+    anywhere.
+    """
+    start, end = max(span.start, float(video.segments[0, 0])), min(span.end, float(video.segments[-1, 1]))
+    if not (start < end and math.isfinite(span.time)):  # also where it is no number
+        return None
+    return Span(start, end, min(max(span.time, start), end))
 
 
 def _best_run(query: FloatArray, video: Embeddings, scoring: Scoring) -> Span:

@@ -109,7 +109,7 @@ class Annotations:
         """Inside, an error means that the last file read does not look as `layout` describes: it is a UsageError."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UsageError(f"{self.folder / self.used[-1]}: not as expected, {layout} ({reason})") from error
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...errors import UsageError
 from ...types import clean_text
@@ -25,14 +26,23 @@ class VideoLocation:
     end: float | None = None
 
 
-class AnnotatedMoment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AnnotatedMoment:
     """A sentence, and when it happens, in seconds from where its video's location begins; `repeated` are further
-    spans of which it is true as well."""
+    spans of which it is true as well.
+
+    ValueError for a span that lies in no video: before its start, without an end, or written backwards.
+    """
 
     text: str
     start: float
     end: float
     repeated: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for start, end in ((self.start, self.end), *self.repeated):
+            if not 0 <= start < end < math.inf:
+                raise ValueError(f"from {start:g} s to {end:g} s is no span of a video: {self.text[:40]!r}")
 
 
 @dataclass(frozen=True, slots=True)

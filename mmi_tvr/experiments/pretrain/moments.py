@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,24 +34,38 @@ def bundle_moments(
         progress: Of the measuring.
 
     Raises:
-        UsageError: The run has no moment head, or trained it beside other weights.
+        UsageError: The run has no moment head, trained it beside other weights, or does not say how. The folder is
+            then as it was.
     """
     run, settings = models.read(trained).as_dict(), models.read(folder).as_dict()
     if not (trained / mmi.MOMENTS).is_file():
         raise UsageError(f"{trained}: no moment head here ({mmi.MOMENTS} is missing)")
+    origin = run.get("origin", {})
+    if not (origin.get("settings") and origin.get("validation")):
+        raise UsageError(
+            f"{trained}: no run with validation data wrote it, and the card says how good the head was there"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         halve(trained / mmi.HEADS, Path(scratch) / mmi.HEADS)
         if (Path(scratch) / mmi.HEADS).read_bytes() != (folder / mmi.HEADS).read_bytes():
             raise UsageError(f"{trained}: its moment head was trained beside other weights than those of {folder}")
-    halve(trained / mmi.MOMENTS, folder / mmi.MOMENTS)
-    origin = run["origin"]
-    settings["options"]["moment_head"] = run["options"]["moment_head"]
-    settings["origin"]["moments"] = {key: origin[key] for key in _ABOUT_RUN} | {
-        key: origin["settings"][key] for key in ("data", "train")
-    }
-    write_json(folder / models.SETTINGS, settings)
-    base_option = next(iter(models.checkpoint_options(settings["name"])))
-    model, embed = loaded(folder, settings, base_option, progress or Silent())
+        settings["options"]["moment_head"] = run["options"]["moment_head"]
+        settings["origin"]["moments"] = {key: origin[key] for key in _ABOUT_RUN} | {
+            key: origin["settings"][key] for key in ("data", "train")
+        }
+        draft = Path(scratch) / folder.name  # the package changes when all is measured
+        shutil.copytree(folder, draft)
+        halve(trained / mmi.MOMENTS, draft / mmi.MOMENTS)
+        write_json(draft / models.SETTINGS, settings)
+        report = _measure(draft, settings, limit, progress or Silent())
+        for name in (mmi.MOMENTS, models.SETTINGS, CARD):
+            write_atomically(folder / name, (draft / name).read_bytes())
+    return report
+
+
+def _measure(folder: Path, settings: Mapping[str, Any], limit: int | None, progress: Progress) -> MomentReport:
+    """Measure the moment head in a folder on the test split, and write the section about it into the folder's card."""
+    model, embed = loaded(folder, settings, next(iter(models.checkpoint_options(settings["name"]))), progress)
     test = rendered("test", limit)
     samples = test.samples()
     report = evaluate_moments(model, samples, embed([sample.video for sample in samples]), test.moments())
