@@ -229,7 +229,7 @@ def test_training_brings_pairs_together_and_cycles_back(checkpoint: Path) -> Non
 
 
 def test_saved_weights_come_back_exactly_with_all_options(checkpoint: Path, tmp_path: Path) -> None:
-    model = trainable(checkpoint, retrieval="paper", search_levels="global")
+    model = trainable(checkpoint, retrieval="paper", search_levels="both")
     model.save(tmp_path / "run", {"name": "uniform", "count": 3}, {"step": 1})
     again = models.make(models.section(str(tmp_path / "run")), "cpu")
     assert isinstance(again, lat.Lat)
@@ -331,7 +331,7 @@ def test_a_run_is_resumed_bit_for_bit_and_its_folder_is_a_model(tmp_path: Path) 
     section = models.section(str(whole / "model"))
     assert section.name == "lat"
     model = models.make(section, "cpu")
-    assert [block.width for block in model.scoring.blocks] == [2 * 192, 2 * 160]
+    assert [block.width for block in model.scoring.blocks] == [192, 160]
     images = models.key_images(section)
     assert images is not None
     assert images.options["count"] == 12

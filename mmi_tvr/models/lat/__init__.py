@@ -45,9 +45,9 @@ VARIANTS: Mapping[str, Variant] = {
     "queries-8": Variant("8 queries towards text", {"text_queries": 8}),
     "queries-15": Variant("15 queries towards text", {"text_queries": 15}),
     "queries-60": Variant("60 queries towards text", {"text_queries": 60}),
-    "global": Variant("global level alone", {"levels": "global", "search_levels": "global"}),
+    "global": Variant("global level alone", {"levels": "global"}),
     "token": Variant("token level alone", {"levels": "token", "search_levels": "token"}),
-    "global-search": Variant("trained on both levels, searched by the global one", {"search_levels": "global"}),
+    "both-levels": Variant("searched by both levels", {"search_levels": "both"}),
     "no-cycle": Variant("no cycle loss", {"cycle": False}, without_terms=frozenset({"cycle"})),
     "symmetric": Variant("both normalisations in each space", {"symmetric": True}),
 }

@@ -45,7 +45,7 @@ class Options(TrainedOptions):
     text_queries: int = Field(30, ge=2, description="tokens that a video is translated into (kind: decoder)")
     video_queries: int = Field(13, ge=2, description="tokens that a text is translated into (kind: decoder)")
     levels: Levels = Field("both", description="what the losses compare: [CLS], the mean of the other tokens, or both")
-    search_levels: Levels = Field("both", description="what a search compares")
+    search_levels: Levels = Field("global", description="what a search compares (the paper does not say)")
     cycle: bool = Field(True, description="training: translate back, for the loss term `cycle`")
     symmetric: bool = Field(False, description="training: compare in each space in both directions")
     retrieval: Literal["both", "paper", "t2v", "v2t"] = Field(
