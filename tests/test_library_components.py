@@ -112,6 +112,19 @@ def test_reranking_is_stored_when_it_is_explicit(catalogue, components):
     assert components().rerank_section() is None
 
 
+def test_one_setting_of_reranking_changes_alone(catalogue, components):
+    server = {"name": "openai", "base_url": "http://127.0.0.1:9/v1"}
+    components(FakeModel(), rerank=Section(name="skeleton", answerer=server, depth=3)).settle(rebuild=False)
+    assert components(rerank=Section(name="skeleton", depth=4)).rerank_section().options == {
+        "answerer": server,
+        "depth": 4,
+    }
+    components(FakeModel(), rerank=Section(name="skeleton", answerer={"retries": 1})).settle(rebuild=False)
+    assert components().rerank_section().options == {"answerer": {**server, "retries": 1}, "depth": 3}
+    named = Section(name="skeleton", answerer=server)
+    assert components(rerank=named).rerank_section().options == {"answerer": server, "depth": 3}
+
+
 # What is stored
 
 

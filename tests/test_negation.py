@@ -52,6 +52,10 @@ a playground without children playing | a playground | children playing
 first a car, then a bike, but no bus | first a car, then a bike | bus
 没有人的街道 | 街道 | 人
 一条没有人的街道 | 一条街道 | 人
+一棵没有叶子的树 | 一棵树 | 叶子
+一双没有鞋带的鞋 | 一双鞋 | 鞋带
+街上没有红色的汽车 | 街上 | 红色的汽车
+没有动物的公园 | 公园 | 动物
 海滩上没有人 | 海滩上 | 人
 一只狗，但没有人 | 一只狗 | 人
 街上没有人在跑 | 街上 | 人在跑
@@ -94,6 +98,9 @@ a man rides a bike with no hands
 a man talks, no sound
 a man sings without stopping
 without a doubt a dog
+a man with no name
+a cat but no one cares
+a street unless there are no cars
 no longer a dog, but a wolf
 last but not least a dog
 not a cloud in the sky
@@ -108,6 +115,13 @@ ein Hund ohne Mann
 没有红色的球
 有没有人
 没有人不喜欢的狗
+红色的没有窗户的房子
+骑没有刹车的自行车
+如何没有钥匙开门
+除了狗没有别的
+球没有进
+门没有关
+没有礼貌的人
 并非没有人
 一个人没有说话
 没有什么问题

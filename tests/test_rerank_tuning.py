@@ -16,8 +16,9 @@ from skeleton_inputs import pools
 from mmi_tvr import config
 from mmi_tvr.cli import rerank as command
 from mmi_tvr.errors import MmiTvrError, UsageError
-from mmi_tvr.library import Library
+from mmi_tvr.library import Library, RerankingTuned
 from mmi_tvr.rerank.tuning import JudgedCandidates, RerankSetting, Tuning, choices, tune
+from mmi_tvr.utils.budget import Usage
 
 PLAIN = RerankSetting(1, 2, 0.0)
 
@@ -203,3 +204,24 @@ def test_the_verdict_in_words(best: RerankSetting, gain: tuple[float, float, flo
     assert says in command._verdict(tuning)
     assert json.loads(json.dumps(tuning.as_dict()))["gain"] == dict(zip(("value", "low", "high"), gain, strict=True))
     assert command._settings(PLAIN) == ["rerank=null"]
+
+
+@pytest.mark.parametrize(
+    ("best", "command_line"),
+    [
+        (PLAIN, "mmi-tvr index --library lib --set rerank=null"),
+        (
+            RerankSetting(1, 2, 0.3),
+            "mmi-tvr index --library lib --config my.yaml --set rerank.answerer.name=openai --set rerank.lambda_s=0.3 "
+            "--set rerank.depth=2 --set rerank.questions=1",
+        ),
+    ],
+)
+def test_the_command_that_remembers_the_choice_has_the_settings_it_was_measured_with(
+    best: RerankSetting, command_line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(command, "say", lines.append)
+    tuned = RerankingTuned(tuned_by(best, (0.0, 0.0, 0.0)), "fake", Usage(), ())
+    command._print_tuned(tuned, Path("lib"), ["--config", "my.yaml", "--set", "rerank.answerer.name=openai"])
+    assert lines[-1] == f"to have it so from now on: {command_line}"

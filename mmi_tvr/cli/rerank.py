@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,7 +41,9 @@ def tune(
     ] = None,
     *,
     library: LibraryOption,
-    captions: Annotated[Path, typer.Option(help="your captions: a table (.tsv with a header, or .jsonl)")],
+    captions: Annotated[
+        Path, typer.Option(help="your captions: a table (.tsv with a header, or .jsonl) with a column `file`")
+    ],
     column: Annotated[str | None, typer.Option(help="which column holds the captions; * for all")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first so many videos of the table")] = None,
     questions: Annotated[
@@ -76,7 +79,7 @@ def tune(
     if as_json:
         print_json(_document(tuned))
     else:
-        _print_tuned(tuned, library)
+        _print_tuned(tuned, library, [*(["--config", str(settings)] if settings else []), *_set_options(set_ or ())])
 
 
 def _only_folder(library: Library) -> Path:
@@ -103,7 +106,18 @@ def _settings(best: RerankSetting) -> list[str]:
     return [f"rerank.lambda_s={best.lambda_s:g}", f"rerank.depth={best.depth}", f"rerank.questions={best.questions}"]
 
 
-def _print_tuned(tuned: RerankingTuned, library: Path) -> None:
+def _set_options(changes: Sequence[str]) -> list[str]:
+    return [part for change in changes for part in ("--set", change)]
+
+
+def _print_tuned(tuned: RerankingTuned, library: Path, options: Sequence[str]) -> None:
+    """Print what was measured, and the command that has the library remember the choice.
+
+    Args:
+        tuned: what was measured.
+        library: its folder.
+        options: the settings that the command was given, which belong to what was measured.
+    """
     tuning = tuned.tuning
     out.print(
         f"{counted(tuning.captions, 'caption')} of {counted(tuning.videos, 'video')}, judged by {tuned.judge}; "
@@ -116,7 +130,8 @@ def _print_tuned(tuned: RerankingTuned, library: Path) -> None:
         out.print(line, markup=False)
     usage = tuned.usage
     say(f"[dim]{usage.seconds:.0f} s, {counted(usage.calls, 'call')} of a language model, {usage.tokens:,} tokens[/]")
-    changes = " ".join(f"--set {shlex.quote(change)}" for change in _settings(tuning.best))
+    needed = options if tuning.best.lambda_s else ()
+    changes = shlex.join([*needed, *_set_options(_settings(tuning.best))])
     say(f"to have it so from now on: mmi-tvr index {escape(library_option(library))} {escape(changes)}")
 
 

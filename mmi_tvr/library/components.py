@@ -8,14 +8,16 @@ what made the vectors; absent until the first embedding), `dim`, `vectors` (the 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import plugins
 from ..config import Section, Settings
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
-from ..rerank import rerank_section, with_absolute_pools, with_pools
+from ..rerank import changed_section, rerank_section, with_absolute_pools, with_pools
 from ..utils.wording import library_option
 from .catalogue import Catalogue
 from .own_pools import pools_folder
@@ -51,7 +53,7 @@ class Components:
         self._explicit = _explicit_sections(settings, model)
         self._stored = {key: Section(**values) for key, values in catalogue.meta("settings", {}).items()}
         self._rerank_is_explicit = "rerank" in settings.model_fields_set
-        self._rerank = settings.rerank
+        self._rerank = _changed_rerank(catalogue.meta("rerank"), settings.rerank)
 
     def section(self, key: str) -> Section:
         """Return the settings that hold for "model", "keyimages" or "index".
@@ -66,7 +68,8 @@ class Components:
         return explicit or stored or _bound_sections(Settings())[key]
 
     def rerank_section(self) -> Section | None:
-        """Return the re-ranking of every search: the explicit one, else the library's own; None where there is none."""
+        """Return the re-ranking of every search: the library's own, with what was set explicitly changed; None where
+        there is none."""
         if self._rerank_is_explicit:
             return self._rerank
         stored = self.catalogue.meta("rerank")
@@ -214,6 +217,11 @@ class Components:
 def _bound_sections(settings: Settings) -> dict[str, Section]:
     """Return the sections that a library is bound to. The keys are stored in the catalogue."""
     return {"model": settings.model, "keyimages": settings.keyimages, "index": settings.index}
+
+
+def _changed_rerank(stored: Mapping[str, Any] | None, requested: Section | None) -> Section | None:
+    """Return the re-ranking that settings request, over what a library remembers; None, where they want none."""
+    return requested if requested is None or not stored else changed_section(Section(**stored), requested)
 
 
 def _explicit_sections(settings: Settings, model: Model | Section | None) -> dict[str, Section]:

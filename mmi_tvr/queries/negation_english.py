@@ -21,6 +21,7 @@ _UNSEEN = (
     "look|fly|nonsense|hands|handed|hand|warning|hesitation|question|questions|fail|failure|exception|effort|success|"
     "luck|help|permission|reason|assistance|comment|avail|such|good|match|pain|gain|joke|kidding|thanks|further|so|score|"
     "goal|goals|control|interruption|fear|hitch|gravity|speed|purpose|weight|injury|injuries|indication|effect|effects|"
+    "name|names|cause|border|borders|limit|limits|benefits|country|obstruction|foul|fouls|"
     "written|where|certain|much|touch|shake|one's|hit|any|all|it|them|him|her|you|me|us|that|this|being|having|getting"
 )
 _NOT_A_THING = _pattern(rf"(?:(?:an?|the|any|his|her|their|its)\s+)?(?:{_UNSEEN})\b")
@@ -31,7 +32,9 @@ _THING_IN_ING = _pattern(
     r"drawing|railing|spring|sling|wedding)s?\b",
 )
 _NEGATIVE = _pattern(r"\b(?:no|not|never|without|nothing|nobody|none|neither|nor|cannot)\b|n't\b")
-_DENIED = _pattern(r"\b(?:not|never|with|with\s+or|or|and|nor|goes|go|going|yes|either|even|little|few)\s*,?\s*$")
+_DENIED = _pattern(
+    r"\b(?:not|never|with|with\s+or|or|and|nor|goes|go|going|yes|either|even|little|few|if|unless|until|because|when)\s*,?\s*$"
+)
 _FOREIGN = _pattern(
     r"\b(?:um|uma|os|com|em|na|nos|da|das|dos|un|una|el|los|las|que|y|del|il|di|che|est|le|les|der|die|und|ein|nie)\b"
 )
@@ -89,7 +92,9 @@ _ACTOR = _pattern(
     r"animals?|dogs?|cats?|birds?|cars?|one)\b",
 )
 _LONG = _pattern(rf"^(?:an?|the|any|his|her|their|its|some\w+|{_WEAR})\s|\s(?:in|on|at|with|of|near|behind|under)\s")
-_NO_MORE = _pattern(r"(?:(?:but|else|special|about|like|other)\b|happens$)")  # nothing but, nothing happens
+_NO_MORE = _pattern(
+    r"(?:(?:but|else|special|about|like|other|cares?|knows?|believes?|wants?)\b|happens$)"
+)  # nothing but, nothing happens
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _THING = _pattern(r"(?:an?\s|[^\W\d_]{2,})")
 _EMPTY = _pattern(

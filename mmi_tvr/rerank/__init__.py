@@ -38,6 +38,20 @@ def rerank_section(requested: Section | None, model: Model) -> Section:
     return Section(**merged)
 
 
+def changed_section(stored: Section, requested: Section) -> Section:
+    """Return the re-ranking of a library with what is requested changed; what that leaves open stays.
+
+    Decision: an answerer or a judge that is named comes with all its options, so that one can be left out again.
+    """
+    if requested.name != stored.name:
+        return requested
+    merged = config.merge(stored.model_dump(), requested.model_dump())
+    for part in DEFAULTS.keys() & requested.options.keys():
+        if "name" in requested.options[part]:
+            merged[part] = requested.options[part]
+    return Section(**merged)
+
+
 def with_pools(section: Section, folder: Path | None) -> Section:
     """Return the section with the question pools of a folder (a library's own), where it names no file itself."""
     if section.name != RERANK.name:

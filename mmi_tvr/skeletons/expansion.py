@@ -16,7 +16,7 @@ from ..prompt_templates import ExpandTemplate
 from ..protocols import Answerer
 from ..queries import Expansion, PreparedQuery
 from ..queries.negation import split
-from ..types import AnswerRequest
+from ..types import AnswerRequest, clean_text
 from ..utils.budget import BudgetLimits, Usage, current, spending
 from ..utils.hashing import digest
 from ..utils.wording import counted
@@ -117,12 +117,12 @@ def _usable(
 
 
 def wording_in(reply: str) -> str:
-    """Return the wording in a reply, without preamble and quotation marks.
+    """Return the wording in a reply, on one line, without preamble and quotation marks.
 
-    >>> wording_in('Sure! Here is the caption: "A dog runs."')
-    'A dog runs.'
+    >>> wording_in('Sure! Here is the caption: "A dog runs."'), wording_in("a dog\\n runs")
+    ('A dog runs.', 'a dog runs')
     """
-    return _PREAMBLE.sub("", reply.strip(_QUOTES)).strip(_QUOTES)
+    return _PREAMBLE.sub("", " ".join(clean_text(reply).split()).strip(_QUOTES)).strip(_QUOTES)
 
 
 def _problem(text: str, wording: str, translated: bool) -> str:
