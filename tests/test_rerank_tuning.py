@@ -16,8 +16,8 @@ from skeleton_inputs import pools
 from mmi_tvr import config
 from mmi_tvr.cli import rerank as command
 from mmi_tvr.errors import MmiTvrError, UsageError
+from mmi_tvr.evaluation.rerank_tuning import JudgedCandidates, RerankSetting, Tuning, choices, tune
 from mmi_tvr.library import Library, RerankingTuned
-from mmi_tvr.rerank.tuning import JudgedCandidates, RerankSetting, Tuning, choices, tune
 from mmi_tvr.utils.budget import Usage
 
 PLAIN = RerankSetting(1, 2, 0.0)

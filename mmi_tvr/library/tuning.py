@@ -1,4 +1,4 @@
-"""Re-ranking of one library, tuned on captions of its videos (`rerank.tuning`).
+"""Re-ranking of one library, tuned on captions of its videos (`evaluation.rerank_tuning`).
 
 What videos answer is stored in the library, what captions answer and what was judged in the user's cache, so that an
 interrupted run goes on where it ended.
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
+from ..evaluation.rerank_tuning import LAMBDAS, JudgedCandidates, Tuning, choices, tune
 from ..protocols import Judge
 from ..queries import checked_query, prepare
 from ..rerank.skeleton import SkeletonReranker
-from ..rerank.tuning import LAMBDAS, JudgedCandidates, Tuning, choices, tune
 from ..skeletons.skeletons import Describer, SkeletonQuestion, skeleton_text, text_skeletons
 from ..skeletons.store import SkeletonStore
 from ..types import Answer, Explanation, FloatArray, IdArray, Judgement, Query, Skeleton

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..evaluation.bootstrap import bootstrap_means
 from ..scoring.joint import permutation
 from ..types import FloatArray, IdArray
 from ..utils.intervals import wilson
+from .bootstrap import bootstrap_means
 
 LAMBDAS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)  # beside a lambda_r of 0.6
 DEPTHS = (5, 10, 20)
