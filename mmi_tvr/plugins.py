@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import UsageError, one_line
+
+# Of an address: what stands before its host, and behind the question mark.
+_LOGIN = re.compile(r"(?<=://)[^\s'\"/]*@")
+_QUERY = re.compile(r"(://[^\s'\"?]*)\?[^\s'\"]+")
 
 ROOMS = (
     "answerers",
@@ -167,8 +172,17 @@ def explain(error: ValidationError, options_class: type[BaseModel]) -> list[str]
         elif problem["type"] == "missing":
             phrases.append(f"{where} is missing, and has no default")
         else:
-            phrases.append(f"{where or 'options'}: {problem['msg']}, not {problem['input']!r}")
+            phrases.append(f"{where or 'options'}: {problem['msg']}, not {without_secrets(repr(problem['input']))}")
     return phrases
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the names, passwords and queries of its addresses.
+
+    >>> without_secrets("'https://me:secret@host/v1', 'http://host/v1?key=secret'")
+    "'https://***@host/v1', 'http://host/v1?***'"
+    """
+    return _QUERY.sub(r"\1?***", _LOGIN.sub("***@", text))
 
 
 def _fields(options_class: type[BaseModel], path: tuple[int | str, ...]) -> Iterable[str]:

@@ -100,6 +100,12 @@ def test_of_many_models_few_are_named_and_on_one_line() -> None:
         client(server).answer(texts("yes"))
 
 
+def test_an_address_with_a_password_is_refused_without_printing_it() -> None:
+    with pytest.raises(UsageError, match="must carry no name, password or query") as caught:
+        plugins.build("answerers", "openai", {"base_url": "https://me:secret@host/v1?key=secret"})
+    assert "secret" not in str(caught.value)
+
+
 def test_without_a_key_none_is_sent(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "not-for-you")
     monkeypatch.delenv("MMI_TVR_API_KEY", raising=False)

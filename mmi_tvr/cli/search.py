@@ -209,7 +209,8 @@ def _say_unranked(result: SearchResult) -> None:
     if failures:
         reason = failures.most_common(1)[0][0]
         count = f"{failures.total()} of {counted(len(explanations), 'hit')}"
-        say(f"[yellow]no joint score for {count}[/], which keep their places: {escape(reason)}")
+        stays = "which keeps its place" if failures.total() == 1 else "which keep their places"
+        say(f"[yellow]no joint score for {count}[/], {stays}: {escape(reason)}")
 
 
 def _say_expansion(expansion: Expansion) -> None:
