@@ -23,6 +23,7 @@ from mmi_tvr.models.mcsan.model import VOCABULARIES, WEIGHTS_FILE, Mcsan
 from mmi_tvr.models.mcsan.options import Options
 from mmi_tvr.nn import losses
 from mmi_tvr.nn.hole import correlation
+from mmi_tvr.nn.levels import pool_frames
 from mmi_tvr.protocols import ModelWithLabels
 from mmi_tvr.train import settings as run_settings
 from mmi_tvr.train.objective import Objective
@@ -121,6 +122,32 @@ def test_vectors_do_not_depend_on_the_other_pairs_of_a_batch(model: Mcsan) -> No
     queries = [Query(caption) for caption in CAPTIONS]
     rows = np.concatenate([model.embed_queries([query]) for query in queries])
     np.testing.assert_allclose(model.embed_queries(queries), rows, atol=1e-5)
+
+
+def test_levels_of_a_video_read_scaled_key_images_and_what_changed(towers: Path) -> None:
+    sides = prepared(towers, {"differences": True}).network.video_levels
+    with torch.no_grad():
+        for video in videos():
+            images = torch.from_numpy(video.arrays["image"])[None]
+            mask = torch.ones(images.shape[:2], dtype=torch.bool)
+            levels = sides(images, mask)
+            frames = images * WIDTH**0.5
+            changes = torch.stack([frames[0, k] - frames[0, max(k - 1, 0)] for k in range(frames.shape[1])])[None]
+            both = torch.cat([frames, changes], dim=-1)
+            action = pool_frames(sides.action(sides.inputs["action"](both), mask), mask)
+            entity = pool_frames(sides.entity(sides.inputs["entity"](frames), mask), mask)
+            assert torch.allclose(levels["global"], sides.reader(sides.attention(frames, mask), mask), atol=1e-5)
+            assert torch.allclose(levels["entity"], entity, atol=1e-5)
+            assert torch.allclose(levels["action"], action, atol=1e-5)
+            assert torch.allclose(levels["relation"], sides.relation(sides.inputs["relation"](both), mask), atol=1e-5)
+
+
+def test_a_level_that_sees_nothing_still_has_its_length(model: Mcsan) -> None:
+    with torch.no_grad():
+        model.network.video_levels.entity.balance.zero_()
+    for one in model.embed_videos(videos()):
+        assert np.linalg.norm(one.video) == pytest.approx(1, abs=1e-6)
+        assert np.linalg.norm(one.moments, axis=1) == pytest.approx(1, abs=1e-6)
 
 
 def test_the_network_offers_what_the_train_room_asks_for(model: Mcsan) -> None:
@@ -295,3 +322,9 @@ def test_word_vectors_of_another_width(towers: Path, tmp_path: Path) -> None:
     model = prepared(towers, {"word_vectors": str(tmp_path / "glove.txt"), "word_width": 4})
     row = model.lexicon.words.index("dog") + 2
     assert model.network.text_levels.words.weight[row].tolist() == [1, 2, 3, 4]
+    model.save(tmp_path / "run")
+    (tmp_path / "glove.txt").unlink()  # the folder has the rows
+    assert "glove" not in (tmp_path / "run" / "model.json").read_text()
+    loaded = models.make(models.section(str(tmp_path / "run")), "cpu")
+    queries = [Query(caption) for caption in CAPTIONS]
+    np.testing.assert_array_equal(loaded.embed_queries(queries), model.embed_queries(queries))

@@ -176,13 +176,13 @@ class McsanNetwork(nn.Module):
     def videos(self, video: Mapping[str, Tensor]) -> tuple[Tensor, Levels]:
         """Return unit vectors (B, L d) of videos, and what they consist of; video: "image" and "mask"."""
         levels = self.video_levels(video["image"], video["mask"])
-        parts = [normalize(level.float(), dim=-1) for level in levels.values()]
+        parts = [_unit(level) for level in levels.values()]
         return torch.cat(parts, dim=-1) / math.sqrt(len(parts)), levels
 
     def texts(self, texts: Mapping[str, Any]) -> tuple[Tensor, Levels]:
         """Return the vectors (B, L d) of texts as queries, and what they consist of."""
         levels = self.text_levels(texts)
-        parts = [normalize(level.float(), dim=-1) for level in levels.values()]
+        parts = [_unit(level) for level in levels.values()]
         if self.hole is not None:
             parts[0] = self.hole(parts[0])
         return torch.cat(parts, dim=-1), levels
@@ -253,6 +253,16 @@ def blocks(options: Options, offset: float = _SQUASH) -> tuple[Block, ...]:
         Block(name, options.width, share, share, offset if name == "global" and _squashes(options) else None)
         for name in options.levels
     )
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Return vectors (B, d) as unit vectors.
+
+    One of zeros, as a ReLU may leave it, becomes the vector of equal numbers: a video's blocks are all of one length.
+    """
+    vectors = vectors.float()
+    is_zero = (vectors == 0).all(dim=-1, keepdim=True)
+    return normalize(torch.where(is_zero, torch.ones_like(vectors), vectors), dim=-1)
 
 
 def _squashes(options: Options) -> bool:
