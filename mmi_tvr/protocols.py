@@ -226,8 +226,8 @@ class SeeingJudge(Protocol):
 class RelevanceCalibration(Protocol):
     """Makes scores comparable across queries, on one collection (`scoring.relevance`)."""
 
-    def relevance(self, scores: FloatArray) -> FloatArray:
-        """Return the relevance (M,) of scores (M,), in 0..1 and in their order."""
+    def relevance(self, scores: FloatArray, query: FloatArray) -> FloatArray:
+        """Return the relevance (M,) of the scores (M,) of a query (D,), in 0..1 and in the order of the scores."""
         ...
 
 

@@ -354,7 +354,7 @@ class Searcher:
             moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
             vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
         paths = [entries[number].paths for number in numbers]
-        relevances = self.calibration.relevance(scores)
+        relevances = self.calibration.relevance(scores, query)
         return Ranking(
             np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes, matches
         ).by_score()

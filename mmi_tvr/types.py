@@ -216,11 +216,35 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialQueries:
+    """What the score of a query is worth that says only a part of what is in a video: "a red circle".
+
+    A query q (D,) is whole to the share 1 / (1 + exp(-(weights . q + bias))).
+
+    Attributes:
+        middle: Score of relevance 0.5 of a query that is not whole at all, in a collection of one video.
+        growth: What is added to that per unit of ln(videos): the best of more unrelated videos is better.
+        weights: (D,), of the numbers of the query's vector.
+        bias: Of a vector of zeros.
+    """
+
+    middle: float
+    growth: float
+    weights: tuple[float, ...]
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreLaw:
-    """What a model's score is worth in any collection: relevance = 1 / (1 + exp(-slope * (score - middle)))."""
+    """What a model's score is worth: relevance = 1 / (1 + exp(-slope * (score - middle))).
+
+    `middle` is the same in every collection; where `partial` is known, that is so of whole queries, and a query that is
+    whole to the share s has the middle s * middle + (1 - s) * (partial.middle + partial.growth * ln(videos)).
+    """
 
     middle: float
     slope: float
+    partial: PartialQueries | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,82 @@
 """How often "nothing found" is right: `nothing_found.py moving_shapes --model moving-shapes --sizes 10 100 1000`.
 
 Captions of a test set are searched in collections of several sizes, once where their video is, and once where it is
-not; beside them sentences about other things. Every caption has to be true of its own video alone.
+not; beside them sentences about other things. Every caption has to be true of its own video alone. Of moving_shapes,
+queries are searched as well that say a part of a video: single events, and short ones ("a red circle").
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mmi_tvr import config
+from mmi_tvr import config, plugins
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.cli._evaluation_data import DataChoice, EvaluationModel, ModelChoice, load_data, load_model
+from mmi_tvr.datasets.moving_shapes import MovingShapes
 from mmi_tvr.errors import MediaError, UsageError
-from mmi_tvr.evaluation import nothing_found
+from mmi_tvr.evaluation import nothing_found, score_laws
+from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, Trials
+from mmi_tvr.protocols import Dataset
 from mmi_tvr.scoring import relevance
-from mmi_tvr.types import Embeddings, Query, Sample
+from mmi_tvr.types import Embeddings, FloatArray, Query, ScoreLaw
 from mmi_tvr.utils.installation import require
+from mmi_tvr.utils.progress import Progress
 from mmi_tvr.utils.textfiles import numbered_lines
 
 SENTENCES = Path(__file__).parent / "benches" / "absent_sentences.txt"
+TRAINING_CAPTIONS = (0, 1, 15, 16)  # of twenty: two English ones, two Chinese ones
 
 
 def main() -> None:
+    args = _arguments()
+    with show_progress() as progress:
+        chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
+        choice = DataChoice(args.data, captions=args.captions, column=args.column, split=args.split, limit=args.limit)
+        dataset = load_data(choice, progress).dataset
+        embeddings, numbers = _embed(chosen, dataset, progress)
+        sentences = _embed_texts(chosen, _lines(args.sentences))
+        sets = _query_sets(chosen, dataset, numbers, {"sentences": sentences})
+
+        def measure(calibrate: nothing_found.Calibrate) -> dict[str, list[Trials]]:
+            return _measure(chosen, embeddings, sets, args.sizes, args.shuffles, calibrate)
+
+        if args.law:
+            law = _law_that_reads(chosen, args.train, args.sizes, progress) if args.train else score_laws.RAW
+            measured = measure(partial(score_laws.margins, law))
+            law = score_laws.fit(law, measured, args.lost / 100)
+            print("score_law:", json.dumps(_rounded(asdict(law))))
+            measured = measure(lambda model, gallery, size: relevance.LogisticLaw(law, size))
+        else:
+            measured = measure(relevance.calibrate)
+    threshold = chosen.model.scoring.min_relevance if args.threshold is None else args.threshold
+    if args.lost is not None:
+        threshold = nothing_found.common_threshold(measured[CAPTIONS], args.lost / 100)
+    print(f"threshold {threshold:.4f}; {len(embeddings):,} videos")
+    for kind, trials in measured.items():
+        print("", f"{len(sets[kind].captions):,} {kind}", "", *nothing_found.table(trials, threshold), sep="\n")
+        print("", *nothing_found.curve_table(trials), sep="\n")
+    if args.folds and args.lost is not None:
+        for trial in measured[CAPTIONS]:
+            lost, rejected = (100 * share for share in trial.cross_validated(args.lost / 100, args.folds))
+            print(
+                f"{trial.size:,} videos, chosen on other videos: {lost:.1f} % lost, {rejected:.1f} % of captions told"
+            )
+    if args.output:
+        shares = {kind: [trial.as_dict(threshold) for trial in trials] for kind, trials in measured.items()}
+        document = {"threshold": threshold, "sizes": shares.pop(CAPTIONS), "partial": shares}
+        args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if args.plot:
+        _draw(measured[CAPTIONS], threshold, f"{args.model} on {args.data}", args.plot)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="moving_shapes, or a folder of videos with --captions")
     parser.add_argument("--model", required=True)
@@ -40,55 +89,33 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, default=SENTENCES, help="a sentence a line, true of no video")
     parser.add_argument("--threshold", type=float, help="of relevance; default: the model's own")
     parser.add_argument("--lost", type=float, help="choose the threshold: at most so many percent lost at each size")
-    parser.add_argument("--law", action="store_true", help="with --lost: measure scores, and print `score_law`")
+    parser.add_argument("--law", action="store_true", help="with --lost: measure scores, print `score_law`, and use it")
+    parser.add_argument("--train", type=int, help="with --law, moving_shapes: read queries, by so many training videos")
     parser.add_argument("--folds", type=int, help="with --lost: choose on other videos than are judged")
     parser.add_argument("--output", type=Path, help="write the curves as JSON")
-    parser.add_argument("--plot", type=Path, help="draw them (extra `plots`)")
+    parser.add_argument("--plot", type=Path, help="draw those of captions (extra `plots`)")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting")
     args = parser.parse_args()
     _check(args)
-    with show_progress() as progress:
-        chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
-        choice = DataChoice(args.data, captions=args.captions, column=args.column, split=args.split, limit=args.limit)
-        samples = load_data(choice, progress).dataset.samples()
-        progress.begin("videos", len(samples))
-        embeddings = chosen.embed([sample.video for sample in samples], progress)
-        readable = [n for n, result in enumerate(embeddings) if not isinstance(result, MediaError)]
-        queries = _queries(chosen, [samples[number] for number in readable], args.sentences)
-        vectors = [result for result in embeddings if isinstance(result, Embeddings)]
-        calibrate = (lambda *_: nothing_found.RawScores()) if args.law else relevance.calibrate
-        trials = [
-            nothing_found.trials(chosen.model, vectors, queries, size, args.shuffles, calibrate) for size in args.sizes
-        ]
-    threshold = chosen.model.scoring.min_relevance if args.threshold is None else args.threshold
-    if args.lost is not None:
-        threshold = nothing_found.common_threshold(trials, args.lost / 100)
-        if args.law:
-            print("score_law:", json.dumps(asdict(nothing_found.fit(trials, args.lost / 100))))
-    print(f"threshold {threshold:.4f}; {len(queries.captions):,} captions of {len(readable):,} videos")
-    print(*nothing_found.table(trials, threshold), "", *nothing_found.curve_table(trials), sep="\n")
-    if args.folds is not None:
-        for trial in trials:
-            lost, rejected = (100 * share for share in trial.cross_validated(args.lost / 100, args.folds))
-            print(
-                f"{trial.size:,} videos, chosen on other videos: {lost:.1f} % lost, {rejected:.1f} % of captions told"
-            )
-    document = {"threshold": threshold, "sizes": [trial.as_dict(threshold) for trial in trials]}
-    if args.output:
-        args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    if args.plot:
-        _draw(trials, threshold, f"{args.model} on {args.data}", args.plot)
+    return args
 
 
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together, or that no number can be; before hours of decoding."""
     if args.lost is None and (args.law or args.folds is not None):
         raise UsageError("--law and --folds go with --lost, by which the threshold is chosen")
+    if args.train is not None and not args.law:
+        raise UsageError("--train goes with --law: it fits one")
     if args.lost is not None and not 0 <= args.lost < 100:
         raise UsageError(f"--lost {args.lost:g}: a percentage from 0 to below 100")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise UsageError(f"--threshold {args.threshold:g}: a relevance is a number from 0 to 1")
-    least = {"--limit": (args.limit, 2), "--shuffles": (args.shuffles, 1), "--folds": (args.folds, 2)}
+    least = {
+        "--limit": (args.limit, 2),
+        "--shuffles": (args.shuffles, 1),
+        "--folds": (args.folds, 2),
+        "--train": (args.train, 2),
+    }
     for option, (value, minimum) in {**least, "--sizes": (min(args.sizes), 1)}.items():
         if value is not None and value < minimum:
             raise UsageError(f"{option} {value}: at least {minimum}")
@@ -96,15 +123,94 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.sentences}: no such file")
 
 
-def _queries(chosen: EvaluationModel, samples: Sequence[Sample], sentences: Path) -> nothing_found.QuerySet:
-    texts = [caption for sample in samples for caption in sample.captions]
-    with sentences.open("rb") as stream:
-        lines = [line for _, line in numbered_lines(stream, sentences) if line.strip()]
-    if not texts or not lines:
-        raise UsageError("there are no captions, or no sentences, to search for")
-    vectors = chosen.model.embed_queries([Query(text) for text in (*texts, *lines)])
-    owners = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
-    return nothing_found.QuerySet(vectors[: len(texts)], owners, {"sentences": vectors[len(texts) :]})
+def _embed(chosen: EvaluationModel, dataset: Dataset, progress: Progress) -> tuple[list[Embeddings], Mapping[int, int]]:
+    """Return the embeddings of the readable videos, and their numbers among these by their numbers in the data set."""
+    samples = dataset.samples()
+    progress.begin("videos", len(samples))
+    results = chosen.embed([sample.video for sample in samples], progress)
+    readable = [number for number, result in enumerate(results) if not isinstance(result, MediaError)]
+    vectors = [result for result in results if isinstance(result, Embeddings)]
+    return vectors, {number: position for position, number in enumerate(readable)}
+
+
+def _embed_texts(chosen: EvaluationModel, texts: Sequence[str]) -> FloatArray:
+    return chosen.model.embed_queries([Query(text) for text in texts])
+
+
+def _lines(path: Path) -> list[str]:
+    with path.open("rb") as stream:
+        lines = [line for _, line in numbered_lines(stream, path) if line.strip()]
+    if not lines:
+        raise UsageError(f"{path}: there are no sentences to search for")
+    return lines
+
+
+def _query_sets(
+    chosen: EvaluationModel,
+    dataset: Dataset,
+    numbers: Mapping[int, int],
+    others: Mapping[str, FloatArray],
+    choose: Callable[[Sequence[str]], Sequence[str]] = lambda captions: captions,
+) -> dict[str, QuerySet]:
+    """Return captions, and queries that say a part where the data set has any, about the videos with these numbers."""
+    samples = dataset.samples()
+    captions = [(text, position) for number, position in numbers.items() for text in choose(samples[number].captions)]
+    if not captions:
+        raise UsageError("there are no captions to search for")
+    owners = np.array([position for _, position in captions])
+    sets = {CAPTIONS: QuerySet(_embed_texts(chosen, [text for text, _ in captions]), owners, others)}
+    if isinstance(dataset, MovingShapes):
+        for kind, queries in dataset.partial_queries().items():
+            readable = [query for query in queries if query.sample in numbers]
+            true = np.zeros((len(readable), len(numbers)), bool)
+            for row, query in enumerate(readable):
+                true[row, [numbers[video] for video in query.videos if video in numbers]] = True
+            vectors = _embed_texts(chosen, [query.text for query in readable])
+            sets[kind] = QuerySet(vectors, np.array([numbers[query.sample] for query in readable]), {}, true)
+    return sets
+
+
+def _measure(
+    chosen: EvaluationModel,
+    embeddings: Sequence[Embeddings],
+    sets: Mapping[str, QuerySet],
+    sizes: Sequence[int],
+    shuffles: int,
+    calibrate: nothing_found.Calibrate,
+) -> dict[str, list[Trials]]:
+    """Return the trials of each kind of queries at each size."""
+    return {
+        kind: [nothing_found.trials(chosen.model, embeddings, queries, size, shuffles, calibrate) for size in sizes]
+        for kind, queries in sets.items()
+    }
+
+
+def _law_that_reads(chosen: EvaluationModel, count: int, sizes: Sequence[int], progress: Progress) -> ScoreLaw:
+    """Return a law that reads queries, of so many training videos; background sentences are about other things."""
+    dataset = plugins.build("datasets", "moving_shapes", {"split": "train", "count": count})
+    progress.begin("training videos", len(dataset.pending()))
+    dataset.generate(advance=progress.advance)
+    embeddings, numbers = _embed(chosen, dataset, progress)
+    others = {"sentences": relevance.background_vectors(chosen.model)}
+    sets = _query_sets(
+        chosen, dataset, numbers, others, lambda captions: [captions[number] for number in TRAINING_CAPTIONS]
+    )
+    raw = _measure(chosen, embeddings, sets, sizes, 1, partial(score_laws.margins, score_laws.RAW))
+    return score_laws.fit_partial([(sets[kind], raw[kind]) for kind in sets])
+
+
+def _rounded(law: dict[str, object]) -> dict[str, object]:
+    """Return a law with the digits that count."""
+    return {
+        name: _rounded(value)
+        if isinstance(value, dict)
+        else [float(f"{number:.4g}") for number in value]
+        if isinstance(value, list | tuple)
+        else float(f"{value:.4g}")
+        if isinstance(value, float)
+        else value
+        for name, value in law.items()
+    }
 
 
 def _draw(trials: Sequence[nothing_found.Trials], threshold: float, title: str, path: Path) -> None:

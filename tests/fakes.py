@@ -142,7 +142,7 @@ class FakeBlockModel(FakeModel):
 class ClippedScore:
     """Relevance that is the score itself, cut to 0..1."""
 
-    def relevance(self, scores: FloatArray) -> FloatArray:
+    def relevance(self, scores: FloatArray, query: FloatArray) -> FloatArray:
         return np.clip(scores, 0, 1)
 
 

@@ -160,6 +160,17 @@ def test_it_says_when_nothing_is_there(setup) -> None:
     assert trials.lost(threshold) <= 0.05
 
 
+def test_it_does_not_refuse_queries_that_say_a_part(setup) -> None:
+    model, dataset = setup[0], plugins.build("datasets", "moving_shapes", {"split": "test", "count": 60})
+    vectors = embedder(setup)([sample.video for sample in samples("test", 60)])
+    for queries in dataset.partial_queries().values():
+        true = np.array([[video in query.videos for video in range(60)] for query in queries])
+        texts = model.embed_queries([Query(query.text) for query in queries])
+        partial = nothing_found.QuerySet(texts, np.array([query.sample for query in queries]), {}, true)
+        trials = nothing_found.trials(model, vectors, partial, 30)
+        assert trials.lost(model.scoring.min_relevance) <= 0.08
+
+
 @pytest.mark.parametrize("changes", [{"inductive": False}, {"moment_weight": 0.5}, {"heads": {"layers": 1}}], ids=str)
 def test_its_law_of_scores_is_not_that_of_others(changes) -> None:
     section = models.section("moving-shapes")

@@ -171,7 +171,7 @@ def test_relevance_is_the_share_of_unrelated_queries_that_do_worse(cache_folder:
     best = (fresh @ gallery.videos.T).max(axis=1)
     for share in (0.25, 0.5, 0.75, 0.95):
         score = np.quantile(best, share)
-        assert law.relevance(np.array([score]))[0] == pytest.approx(share, abs=0.1)
+        assert law.relevance(np.array([score]), np.zeros(4))[0] == pytest.approx(share, abs=0.1)
 
 
 def test_a_larger_collection_asks_for_a_better_score(cache_folder: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_collection_is_calibrated_from_an_even_sample_with_its_whole_size(
 
 @given(arrays.arrays(np.float64, 8, elements=st.floats(-1, 1)))
 def test_relevance_keeps_the_order_and_stays_in_its_bounds(scores: np.ndarray) -> None:
-    relevances = relevance.GumbelLaw(0.2, 0.05).relevance(scores)
+    relevances = relevance.GumbelLaw(0.2, 0.05).relevance(scores, np.zeros(4))
     assert ((relevances >= 0) & (relevances <= 1)).all()
     order = np.argsort(scores, kind="stable")
     assert (np.diff(relevances[order]) >= 0).all()
@@ -225,8 +225,11 @@ def test_relevance_keeps_the_order_and_stays_in_its_bounds(scores: np.ndarray) -
 
 def test_relevance_of_scores_beyond_all_sense_is_that_of_thirty_scales_away() -> None:
     law = relevance.GumbelLaw(0.2, 0.05)
-    assert law.relevance(np.array([9e9, -9e9])).tolist() == law.relevance(np.array([1.7, -1.3])).tolist()
-    assert law.relevance(np.array([9e9]))[0] == np.exp(-np.exp(-30.0))
+    assert (
+        law.relevance(np.array([9e9, -9e9]), np.zeros(4)).tolist()
+        == law.relevance(np.array([1.7, -1.3]), np.zeros(4)).tolist()
+    )
+    assert law.relevance(np.array([9e9]), np.zeros(4))[0] == np.exp(-np.exp(-30.0))
 
 
 def test_tables_of_text_align_columns_and_keep_least_widths() -> None:

@@ -560,3 +560,20 @@ def test_data_make_leaves_a_table_of_others_alone(tmp_path):
     done = command(tmp_path, "--limit", 1, "--fps", 2)
     assert "holds a captions.tsv of others: name a new folder" in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["captions.tsv"]
+
+
+def test_queries_that_say_a_part_are_true_where_they_say_so():
+    dataset = plugins.build("datasets", "moving_shapes", {"split": "val", "count": 30})
+    queries = dataset.partial_queries()
+    assert set(queries) == {"events", "short"}
+    assert all(query.sample in query.videos for kind in queries.values() for query in kind)
+    names = [{thing.name for thing in spec.things} for spec in dataset.specs()]
+    numbers = {"two": 2, "three": 3}
+    things = [query for query in queries["short"][::2] if query.text.isascii()]
+    assert len(things) > 5
+    for query in things:
+        first, colour, shape = f"a {query.text}".split()[-3:]
+        number = numbers.get(first, 1)
+        name = (colour, re.sub("(?<=ss)es$|(?<!s)s$", "", shape) if number > 1 else shape, number)
+        assert query.videos == tuple(video for video, shown in enumerate(names) if name in shown), query
+    assert dataset.partial_queries() == queries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmi_tvr.errors import UsageError
-from mmi_tvr.evaluation import nothing_found
-from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, RawScores, Trials
+from mmi_tvr.evaluation import nothing_found, score_laws
+from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, Trials
+from mmi_tvr.evaluation.score_laws import RAW
 from mmi_tvr.scoring import relevance
 from mmi_tvr.scoring.similarity import Gallery
-from mmi_tvr.types import Embeddings, ScoreLaw, Scoring
+from mmi_tvr.types import Embeddings, PartialQueries, ScoreLaw, Scoring
 
 VIDEOS, CAPTIONS_EACH, DIM = 12, 2, 4  # as wide as the vectors of a FakeModel
 
@@ -37,8 +39,7 @@ def queries(embeddings: list[Embeddings]) -> QuerySet:
     return QuerySet(captions.astype(np.float32), owners, {"sentences": rng.standard_normal((3, DIM))})
 
 
-def raw(model: object, gallery: Gallery, size: int) -> RawScores:
-    return RawScores()
+raw = partial(score_laws.margins, RAW)
 
 
 @pytest.mark.parametrize("size", [3, 5, 12, 100])
@@ -67,6 +68,29 @@ def test_best_hits_are_those_of_a_plain_loop(embeddings, queries, size: int) -> 
     assert trials.size == min(size, VIDEOS)
     assert trials.n[CAPTIONS] == len(set(trials.absent_owners)) <= VIDEOS
     assert len(trials.present) == len(trials.present_owners)
+
+
+@pytest.mark.parametrize("size", [3, 5, 12])
+def test_a_query_may_be_true_of_several_videos(embeddings, queries, size: int) -> None:
+    rng = np.random.default_rng(2)
+    true = rng.random((len(queries.captions), VIDEOS)) < 0.2
+    true[np.arange(len(true)), queries.owners] = True
+    true[0] = True  # absent nowhere
+    several = QuerySet(queries.captions, queries.owners, {}, true)
+    trials = nothing_found.trials(FakeModel(scoring=Scoring()), embeddings, several, size, calibrate=raw)
+    present, absent = {}, {}
+    for part, outside in nothing_found.collections(VIDEOS, size, 0):
+        for number, (caption, owner) in enumerate(zip(queries.captions, queries.owners, strict=True)):
+            scores = {video: float(caption @ embeddings[video].video) for video in part}
+            false = [scores[video] for video in part if not true[number, video]]
+            if owner in part and true[number, max(scores, key=scores.get)]:
+                present[number] = max(scores.values())
+            is_absent = len(false) == len(part) if len(outside) else bool(false)
+            if owner in (outside if len(outside) else part) and is_absent:
+                absent[number] = max(false)
+    assert dict(zip(trials.present_queries, trials.present, strict=True)) == pytest.approx(present, abs=1e-6)
+    searched = zip(trials.absent_queries[CAPTIONS], trials.absent[CAPTIONS], strict=True)
+    assert dict(searched) == pytest.approx(absent, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [3, 5, 12])
@@ -106,7 +130,8 @@ def test_where_nothing_is_right_first_nothing_can_be_lost(embeddings, queries) -
 def trials_of(present: list[float], absent: list[float]) -> Trials:
     owners = np.arange(len(present)), np.arange(len(absent))
     n = {"present": len(present), CAPTIONS: len(absent)}
-    return Trials(9, np.array(present), owners[0], {CAPTIONS: np.array(absent)}, owners[1], n, 1.0)
+    absent_sets = {CAPTIONS: np.array(absent)}
+    return Trials(9, np.array(present), owners[0], absent_sets, owners[1], owners[0], {CAPTIONS: owners[1]}, n, 1.0)
 
 
 values = st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]), min_size=1, max_size=12)
@@ -153,7 +178,7 @@ def test_a_law_is_fitted_to_what_was_measured() -> None:
     scores = rng.uniform(0, 1, 20_000)
     answered = rng.random(20_000) < 1 / (1 + np.exp(-12 * (scores - 0.5)))
     trials = trials_of(scores[answered].tolist(), scores[~answered].tolist())
-    law = nothing_found.fit([trials], lost=0.01)
+    law = score_laws.fit(RAW, {CAPTIONS: [trials]}, lost=0.01)
     assert law.slope == pytest.approx(12, rel=0.05)
     assert law.middle == trials.threshold(0.01) == nothing_found.common_threshold([trials, trials], 0.01)
 
@@ -162,9 +187,49 @@ def test_a_law_goes_before_the_collection(embeddings) -> None:
     gallery = Gallery.pack(embeddings)
     scores = np.array([-50.0, 0.3, 0.4, 0.5, 50.0])
     model = FakeModel(scoring=Scoring(score_law=ScoreLaw(0.4, 20)))
-    relevances = np.asarray(relevance.calibrate(model, gallery, len(gallery)).relevance(scores))
+    relevances = np.asarray(relevance.calibrate(model, gallery, len(gallery)).relevance(scores, np.ones(DIM)))
     assert relevances[2] == 0.5
     assert (np.diff(relevances) > 0).all()
     assert relevances.min() >= 0
     assert relevances.max() <= 1
     assert isinstance(relevance.calibrate(FakeModel(scoring=Scoring()), gallery, 12), relevance.GumbelLaw)
+
+
+def test_a_law_reads_how_much_a_query_says() -> None:
+    """Whole queries point one way and have high scores, partial ones the other way, the higher the more videos."""
+    rng = np.random.default_rng(0)
+    measured = []
+    for whole, direction in ((True, 1.0), (False, -1.0)):
+        vectors = rng.standard_normal((200, DIM))
+        vectors[:, 0] = direction
+        sizes = []
+        for size in (10, 1000):
+            line = 0.7 if whole else 0.1 + 0.05 * np.log(size)
+            owners = np.arange(200)
+            absent = {CAPTIONS: line + 0.02 - 0.4 * rng.random(200)}
+            present = line - 0.02 + 0.4 * rng.random(200)
+            sizes.append(Trials(size, present, owners, absent, owners, owners, {CAPTIONS: owners}, {}, 1.0))
+        measured.append((QuerySet(vectors, owners, {}), sizes))
+    law = score_laws.fit_partial(measured)
+    for size in (10, 1000):
+        middles = relevance.middles(law, np.eye(DIM)[[0, 0]] * [[1.0], [-1.0]], size)
+        assert middles == pytest.approx([0.7, 0.1 + 0.05 * np.log(size)], abs=0.08)
+    raised = score_laws.fit(law, {CAPTIONS: measured[0][1]}, lost=0.0)
+    assert raised.partial is not None
+    assert law.partial is not None
+    assert raised.middle - law.middle == pytest.approx(raised.partial.middle - law.partial.middle)
+
+
+def test_the_middle_of_a_query_lies_between_those_of_a_part_and_of_the_whole() -> None:
+    law = ScoreLaw(0.8, 20, PartialQueries(middle=0.1, growth=0.05, weights=(2.0, 0.0), bias=1.0))
+    queries = np.array([[9.0, 5.0], [-0.5, 5.0], [-9.0, 5.0]])
+    assert relevance.middles(law, queries, 1) == pytest.approx([0.8, 0.45, 0.1], abs=1e-6)
+    assert relevance.middles(law, queries, 100)[2] == pytest.approx(0.1 + 0.05 * np.log(100), abs=1e-6)
+    model = FakeModel(scoring=Scoring(score_law=law))
+    gallery = Gallery.pack(
+        [Embeddings(np.eye(2, dtype=np.float32)[0], np.eye(2, dtype=np.float32)[:1], np.zeros((1, 3)))]
+    )
+    calibration = relevance.calibrate(model, gallery, 100)
+    for query in queries:
+        [middle] = relevance.middles(law, query[None], 100)
+        assert calibration.relevance(np.array([middle]), query)[0] == pytest.approx(0.5)

@@ -449,7 +449,7 @@ def _interrupt(result: SearchResult) -> None:
 
 def test_nothing_found_stays_nothing_found(tmp_path: Path, videos: Path, model: Any) -> None:
     class Hopeless:
-        def relevance(self, scores: np.ndarray) -> np.ndarray:
+        def relevance(self, scores: np.ndarray, query: np.ndarray) -> np.ndarray:
             return np.zeros(len(scores))
 
     library_settings = settings(tmp_path, [WHAT], [WHAT])

@@ -331,7 +331,7 @@ def test_whether_something_was_found_is_said_with_the_reason(
     class Given:
         """The relevance of the best three videos, by rank; of all others 0."""
 
-        def relevance(self, scores):
+        def relevance(self, scores, query):
             ranks = np.argsort(np.argsort(-scores))
             return np.array([0.8, 0.6, 0.4, *[0.0] * len(scores)])[ranks]
 

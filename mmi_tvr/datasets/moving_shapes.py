@@ -45,6 +45,7 @@ from ._moving_shapes.generate import (
 )
 from ._moving_shapes.labels import ENTITIES, caption_labels, video_labels
 from ._moving_shapes.moments import CaptionMoments, EventMoments
+from ._moving_shapes.partial import PartialQuery, partial_queries
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
@@ -188,6 +189,10 @@ class MovingShapes:
         specs, count = self.specs(), self.options.captions
         events = EventMoments(specs, count, exact=self.options.split != "train")
         return {"events": events, "captions": CaptionMoments(specs, count)}
+
+    def partial_queries(self) -> dict[str, list[PartialQuery]]:
+        """Return queries that say a part of what is in a video: `events`, and `short` ones such as "a red circle"."""
+        return partial_queries(self.specs())
 
     def pending(self, limit: int | None = None) -> list[int]:
         """Return the numbers of the samples, among the first `limit`, whose file is not there."""

@@ -2,12 +2,12 @@
 
 A query is present where a video that it is true of is in the collection, and absent where none is. Of a threshold on
 relevance, what counts is the share of absent queries that are told ("nothing found") against the share that is lost: of
-the present queries that the right video answers first, those of which the same is said. Silence about a present query
+the present queries that a right video answers first, those of which the same is said. Silence about a present query
 that a wrong video answers first loses nothing.
 
 Collections of several sizes are cut from one test set (`collections`): shuffled and split into parts of that size, so
-that each caption is present once, in its own part, and absent once, in the next one. Of the whole test set a caption is
-absent when its own video is taken out.
+that each query is present once, where its own video is, and absent once, in the next part, unless it is true of a video
+there. Of the whole test set a query is absent when all videos are taken out that it is true of.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from ..errors import UsageError
 from ..protocols import Model, RelevanceCalibration
 from ..scoring import relevance
 from ..scoring.similarity import Gallery
-from ..types import Embeddings, FloatArray, ScoreLaw
+from ..types import Embeddings, FloatArray
 from ..utils.intervals import wilson
 from ..utils.tables import interval, markdown_row
 from ..utils.wording import counted
 
 CAPTIONS = "captions"  # the name of a set of absent queries
 _LOST = (0.5, 1, 2, 5, 10, 20)  # percent; rows of the table of a curve
-_NEWTON_STEPS, _RIDGE = 25, 1e-6
 _CURVE = 201  # thresholds of a curve, at even steps of the share that is lost
 
 
@@ -40,13 +39,15 @@ class Trials:
 
     Attributes:
         size: Videos of a collection.
-        present: Of the present queries that the right video answers first.
-        present_owners: The videos that these are true of, in order.
+        present: Of the present queries that a right video answers first.
+        present_owners: The videos that these were written for, in order.
         absent: Of absent queries, sets by name: CAPTIONS, and sentences about other things.
-        absent_owners: The videos that CAPTIONS are true of, in order.
+        absent_owners: The videos that CAPTIONS were written for, in order.
+        present_queries: The numbers of the queries of `present`, in order.
+        absent_queries: The numbers of the queries of each set of `absent`, within the set that was searched for.
         n: How many videos or different sentences each set is of, and "present", for intervals (decision: captions of
             one video, and repetitions in several collections, are not independent).
-        right_first: The share (0..1) of the present queries that the right video answers first.
+        right_first: The share (0..1) of the present queries that a right video answers first.
     """
 
     size: int
@@ -54,6 +55,8 @@ class Trials:
     present_owners: NDArray[np.int64]
     absent: Mapping[str, NDArray[np.float64]]
     absent_owners: NDArray[np.int64]
+    present_queries: NDArray[np.int64]
+    absent_queries: Mapping[str, NDArray[np.int64]]
     n: Mapping[str, int]
     right_first: float
 
@@ -125,21 +128,26 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class QuerySet:
-    """Vectors of captions (N, D), the numbers of their videos (N,), and vectors of sets of other sentences, by name."""
+    """What is searched for.
+
+    Attributes:
+        captions: Vectors (N, D) of sentences about the videos.
+        owners: (N,), the numbers of the videos that these were written for.
+        others: Vectors of sets of sentences that are true of no video, by name.
+        true: (N, M), which of the M videos each sentence is true of; None where that is its owner alone.
+    """
 
     captions: FloatArray
     owners: NDArray[np.int64]
     others: Mapping[str, FloatArray]
+    true: NDArray[np.bool_] | None = None
+
+    def truths(self, videos: int) -> NDArray[np.bool_]:
+        """Return which of so many videos each sentence is true of (N, M)."""
+        return self.owners[:, None] == np.arange(videos) if self.true is None else self.true
 
 
 Calibrate = Callable[[Model, Gallery, int], RelevanceCalibration]
-
-
-class RawScores:
-    """Scores in the place of relevances, to make a law from."""
-
-    def relevance(self, scores: FloatArray) -> FloatArray:
-        return scores
 
 
 def trials(
@@ -155,7 +163,7 @@ def trials(
     Args:
         model: Its background sentences and its scoring.
         embeddings: Of the videos of a test set.
-        queries: What is searched for; no caption is true of another video than its owner.
+        queries: What is searched for.
         size: Videos of a collection; where the test set is smaller, all of them.
         shuffles: How often the videos are shuffled, and every caption searched.
         calibrate: Makes relevance of scores, for a model and a collection.
@@ -171,6 +179,7 @@ def trials(
     if len(embeddings) < 2:
         raise UsageError(f"{counted(len(embeddings), 'video')}: nothing is absent from fewer than 2")
     scores = Gallery.pack(embeddings).score(queries.captions, model.scoring)  # (N, M)
+    true = queries.truths(len(embeddings))
     present, absent = np.full((2, shuffles, len(queries.captions)), np.nan)
     right = np.zeros(present.shape, bool)
     others: dict[str, list[NDArray[np.float64]]] = {name: [] for name in queries.others}
@@ -180,12 +189,15 @@ def trials(
             law = calibrate(model, gallery, len(part))
             inside = np.flatnonzero(np.isin(queries.owners, part))
             scores_inside = scores[np.ix_(inside, part)]
-            present[shuffle, inside] = _best(law, scores_inside)
-            right[shuffle, inside] = part[scores_inside.argmax(axis=1)] == queries.owners[inside]
-            for rows, columns in _absent(queries.owners, part, outside):
-                absent[shuffle, rows] = _best(law, scores[np.ix_(rows, columns)])
+            present[shuffle, inside] = _best(law, scores_inside, queries.captions[inside])
+            right[shuffle, inside] = true[inside, part[scores_inside.argmax(axis=1)]]
+            rows = np.flatnonzero(np.isin(queries.owners, outside if len(outside) else part))
+            false = ~true[np.ix_(rows, part)]
+            rows, false = _searchable(rows, false, alone=not len(outside))
+            absent_scores = np.where(false, scores[np.ix_(rows, part)], -np.inf)
+            absent[shuffle, rows] = _best(law, absent_scores, queries.captions[rows])
             for name, vectors in queries.others.items():
-                others[name].append(_best(law, gallery.score(vectors, model.scoring)))
+                others[name].append(_best(law, gallery.score(vectors, model.scoring), vectors))
     owners = np.broadcast_to(queries.owners, present.shape)
     searched = ~np.isnan(absent)
     if not right.any():
@@ -196,6 +208,11 @@ def trials(
         present_owners=owners[right],
         absent={CAPTIONS: absent[searched], **{name: np.concatenate(values) for name, values in others.items()}},
         absent_owners=owners[searched],
+        present_queries=np.nonzero(right)[1],
+        absent_queries={
+            CAPTIONS: np.nonzero(searched)[1],
+            **{name: np.tile(np.arange(len(queries.others[name])), len(parts)) for name, parts in others.items()},
+        },
         n={
             "present": len(np.unique(owners[right])),
             CAPTIONS: len(np.unique(owners[searched])),
@@ -217,46 +234,27 @@ def collections(videos: int, size: int, seed: int) -> Iterator[tuple[NDArray[np.
         yield part, parts[number - 1] if count > 1 else part[:0]
 
 
-def _absent(
-    owners: NDArray[np.int64], part: NDArray[np.int64], outside: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the numbers of queries, and of the videos among which they are absent."""
-    if len(outside):
-        yield np.flatnonzero(np.isin(owners, outside)), part
-        return
-    for video in part:  # alone: its own video is taken out
-        yield np.flatnonzero(owners == video), part[part != video]
+def _searchable(
+    rows: NDArray[np.int64], false: NDArray[np.bool_], alone: bool
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the queries among `rows` (N,) that can be absent, and which videos they are false of (N', M).
+
+    In the only collection (`alone`) the true videos of a query are taken out, so that it needs a false one; elsewhere
+    it has to be false of all.
+    """
+    absent = false.any(axis=1) if alone else false.all(axis=1)
+    return rows[absent], false[absent]
 
 
-def _best(law: RelevanceCalibration, scores: FloatArray) -> NDArray[np.float64]:
-    """Return the relevance of the best of each row (N, M)."""
-    return np.asarray(law.relevance(scores.max(axis=1)), dtype=np.float64)
+def _best(law: RelevanceCalibration, scores: FloatArray, queries: FloatArray) -> NDArray[np.float64]:
+    """Return the relevance of the best score of each row (N, M), of queries (N, D)."""
+    best = [law.relevance(row.max(keepdims=True), query)[0] for row, query in zip(scores, queries, strict=True)]
+    return np.array(best, dtype=np.float64)
 
 
 def common_threshold(trials_of_sizes: Sequence[Trials], lost: float) -> float:
     """Return the largest threshold at which at most this share (0..1) is lost at each size."""
     return min(trial.threshold(lost) for trial in trials_of_sizes)
-
-
-def fit(trials_of_sizes: Sequence[Trials], lost: float) -> ScoreLaw:
-    """Return the law of a model whose raw scores were measured (`RawScores`).
-
-    Its middle is the largest score at which at most the share `lost` (0..1) of the right first hits is lost at each
-    size, so that 0.5 is the relevance to believe from; its slope is that of a logistic regression of right first hits
-    against absent captions.
-    """
-    present = np.concatenate([trial.present for trial in trials_of_sizes])
-    absent = np.concatenate([trial.absent[CAPTIONS] for trial in trials_of_sizes])
-    scores = np.concatenate([present, absent])
-    labels = np.repeat([1.0, 0.0], [len(present), len(absent)])
-    mean, deviation = scores.mean(), scores.std()
-    inputs = np.stack([(scores - mean) / deviation, np.ones(len(scores))], axis=1)
-    weights = np.zeros(2)
-    for _ in range(_NEWTON_STEPS):
-        chances = 1 / (1 + np.exp(-inputs @ weights))
-        hessian = (inputs * (chances * (1 - chances))[:, None]).T @ inputs + _RIDGE * np.eye(2)
-        weights += np.linalg.solve(hessian, inputs.T @ (labels - chances) - _RIDGE * weights)
-    return ScoreLaw(middle=common_threshold(trials_of_sizes, lost), slope=float(weights[0] / deviation))
 
 
 def table(trials_of_sizes: Sequence[Trials], threshold: float) -> list[str]:

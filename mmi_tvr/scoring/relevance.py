@@ -1,8 +1,8 @@
 """Relevance: a number in 0..1 that says how surely a hit is about the query, comparable across queries.
 
 A score alone does not tell: every query has a best video, also one about something that is not there. A model that was
-measured on queries with and without an answer brings a law of its own (`types.ScoreLaw`): where scores mean the same in
-every collection, no other law tells more. For all others, what tells is how well unrelated sentences do on the same
+measured on queries with and without an answer brings a law of its own (`types.ScoreLaw`), by the score and, where that
+is known, by how much of a video a query says. For all others, what tells is how well unrelated sentences do on the same
 collection. Decision, from extreme value theory:
 
 1. Background sentences (`background_sentences`), which know nothing of the collection, are searched like any query. The
@@ -42,10 +42,10 @@ class GumbelLaw:
     mu: float
     beta: float
 
-    def relevance(self, scores: FloatArray) -> NDArray[np.float64]:
-        """Return the relevance of scores, in 0..1, elementwise.
+    def relevance(self, scores: FloatArray, query: FloatArray) -> NDArray[np.float64]:
+        """Return the relevance of scores, in 0..1, elementwise; all queries are alike.
 
-        >>> GumbelLaw(mu=0.2, beta=0.05).relevance(np.array([0.0, 0.2, 0.4])).round(2)
+        >>> GumbelLaw(mu=0.2, beta=0.05).relevance(np.array([0.0, 0.2, 0.4]), np.zeros(4)).round(2)
         array([0.  , 0.37, 0.98])
         """
         distance = np.clip((np.asarray(scores, np.float64) - self.mu) / self.beta, -30, 30)
@@ -55,32 +55,46 @@ class GumbelLaw:
 
 @dataclass(frozen=True, slots=True)
 class LogisticLaw:
-    """The law that a model brings."""
+    """The law that a model brings, in a collection of `size` videos."""
 
     law: ScoreLaw
+    size: int
 
-    def relevance(self, scores: FloatArray) -> NDArray[np.float64]:
-        """Return the relevance of scores, in 0..1, elementwise.
+    def relevance(self, scores: FloatArray, query: FloatArray) -> NDArray[np.float64]:
+        """Return the relevance of the scores of a query (D,), in 0..1, elementwise.
 
-        >>> LogisticLaw(ScoreLaw(middle=0.6, slope=20)).relevance(np.array([0.5, 0.6, 0.8])).round(2)
+        >>> LogisticLaw(ScoreLaw(middle=0.6, slope=20), 9).relevance(np.array([0.5, 0.6, 0.8]), np.zeros(4)).round(2)
         array([0.12, 0.5 , 0.98])
         """
-        odds = np.exp(np.clip(self.law.slope * (np.asarray(scores, np.float64) - self.law.middle), -30, 30))
+        middle = middles(self.law, query, self.size)
+        odds = np.exp(np.clip(self.law.slope * (np.asarray(scores, np.float64) - middle), -30, 30))
         relevances: NDArray[np.float64] = odds / (1 + odds)
         return relevances
+
+
+def middles(law: ScoreLaw, queries: FloatArray, size: int) -> NDArray[np.float64]:
+    """Return the scores (N,) of relevance 0.5 of queries (N, D), or the one of a query (D,), among `size` videos."""
+    if law.partial is None:
+        return np.full(np.shape(queries)[:-1], law.middle)
+    partial = law.partial
+    inputs = np.asarray(queries, np.float64) @ np.asarray(partial.weights) + partial.bias
+    whole = 1 / (1 + np.exp(-np.clip(inputs, -30, 30)))
+    of_parts = partial.middle + partial.growth * math.log(max(size, 1))
+    scores: NDArray[np.float64] = whole * law.middle + (1 - whole) * of_parts
+    return scores
 
 
 def calibrate(model: Model, sample: Gallery, size: int) -> RelevanceCalibration:
     """Return the model's own law, else fit one for a collection of `size` videos from a `sample` of at most SAMPLE."""
     if model.scoring.score_law is not None:
-        return LogisticLaw(model.scoring.score_law)
-    best = sample.score(_background_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
+        return LogisticLaw(model.scoring.score_law, size)
+    best = sample.score(background_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
     beta = max(best.std() * math.sqrt(6) / math.pi, _FLOOR)
     mu_of_sample = best.mean() - _EULER * beta
     return GumbelLaw(mu_of_sample + beta * math.log(max(size, 1) / len(sample)), beta)
 
 
-def _background_vectors(model: Model) -> FloatArray:
+def background_vectors(model: Model) -> FloatArray:
     """Return background sentences as this model embeds them (S, D), computed once per machine and model."""
     texts: list[str] = []
     for sentences in background_sentences.sentences().values():

@@ -143,7 +143,7 @@ class _StoredQueries:
 
 
 class _Certain:
-    def relevance(self, scores: np.ndarray) -> np.ndarray:
+    def relevance(self, scores: np.ndarray, query: np.ndarray) -> np.ndarray:
         return np.ones(len(scores))
 
 

@@ -17,7 +17,7 @@ from ...encoders.options import LlavaOptions
 from ...errors import UsageError
 from ...nn.options import HeadOptions, MomentHeadOptions
 from ...plugins import BaseOptions
-from ...types import Embeddings, Features, FloatArray, Pixels, Query, ScoreLaw, Scoring, Span
+from ...types import Embeddings, Features, FloatArray, PartialQueries, Pixels, Query, ScoreLaw, Scoring, Span
 from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
@@ -33,11 +33,21 @@ _MAKE_SCORES = {"heads", "lvlm", "inductive", "moment_weight", "top_moments"}  #
 _BATCH = 32
 
 
+class PartialQueriesOptions(BaseOptions):
+    """What the score of a query is worth that says a part of a video alone (`types.PartialQueries`)."""
+
+    middle: float = Field(description="score of relevance 0.5 of such a query in a collection of one video")
+    growth: float = Field(ge=0, description="what is added to it per unit of ln(videos)")
+    weights: tuple[float, ...] = Field(description="of a query's vector: the larger their product, the more it says")
+    bias: float = Field(description="added to that product")
+
+
 class ScoreLawOptions(BaseOptions):
     """What a score is worth: relevance = 1 / (1 + exp(-slope * (score - middle))). Made by scripts/nothing_found.py."""
 
     middle: float = Field(description="score of relevance 0.5")
     slope: float = Field(gt=0, description="how fast relevance rises there")
+    partial: PartialQueriesOptions | None = Field(None, description="of queries that say a part of a video alone")
 
 
 class Options(TrainedOptions):
@@ -84,7 +94,9 @@ class Mmi:
                 former = trained.get(name, value)
                 if value != ({**value, **former} if isinstance(value, dict) else former):
                     return None
-        return ScoreLaw(**self.options.score_law.model_dump())
+        law = self.options.score_law
+        partial = None if law.partial is None else PartialQueries(**law.partial.model_dump())
+        return ScoreLaw(law.middle, law.slope, partial)
 
     @property
     def weights(self) -> str | None:
