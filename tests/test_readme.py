@@ -33,7 +33,10 @@ STEPS = (
     "[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}}, "
     "{name: joint, steps: 1, weights: {contrastive: 1.0}}]"
 )
-FEW = ("data.train.count=16", "data.validation.count=8", "data.batch=8", f"train.stages={STEPS}")
+FEW = ("data.train.count=16", "data.validation.count=8", "data.batch=8")
+SMALL_TRAINING = tuple(word for change in FEW for word in ("--set", change))
+STAGES = ("--set", f"train.stages={STEPS}")  # of the models with a language model;
+CONTRASTIVE = ("--set", "train.stages=[{name: contrastive, steps: 2, weights: {contrastive: 1.0}}]")  # of all others
 STAGE = "{steps: 2, batch: 8, rate: 0.001}"
 SEQUENCE = "red-circle-moves-left_blue-square-grows.mp4"
 DEMO_ANSWERS = {
@@ -49,11 +52,15 @@ DEMO_ANSWERS = {
 NAMED = {"a man with a bow tie talking in a car": "carphone_pristine", "骑自行车的人": "bikes"}
 # What takes minutes or hours is run with a few videos and steps.
 SHORTER: dict[str, tuple[str, ...]] = {
-    "scripts/train.py": tuple(word for change in FEW for word in ("--set", change)),
-    "scripts/ablate.py": (
-        *("--limit", "4", "--seeds", "1", "--variants", "full", "clip4clip"),
-        *(word for change in FEW for word in ("--set", change)),
-    ),
+    "scripts/train.py": SMALL_TRAINING,
+    "scripts/ablate.py": ("--limit", "4", "--seeds", "1", *SMALL_TRAINING),
+    "configs/moving_shapes.yaml": STAGES,
+    "configs/moving_shapes_moments.yaml": STAGES,
+    "configs/lat-moving-shapes.yaml": CONTRASTIVE,
+    "configs/mcsan-moving-shapes.yaml": CONTRASTIVE,
+    "runs/ablation": ("--variants", "full", "clip4clip"),
+    "runs/lat-ablation": ("--variants", "full"),
+    "runs/mcsan-table": ("--variants", "full"),
     "scripts/pretrain_tiny.py": tuple(
         word
         for change in ("videos=16", *(f"{stage}={STAGE}" for stage in ("frames", "clips", "language")))

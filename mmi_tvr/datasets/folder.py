@@ -72,10 +72,10 @@ def build(options: Options) -> FolderDataset:
     present_ids = {sample.id for sample in present}
     missing = tuple(sample.id for sample in samples if sample.id not in present_ids)
     if missing and (options.missing == "error" or not present):
+        advice = "or leave them out (--skip-missing; missing: skip)" if present else "or name the folder that has them"
         raise UsageError(
             f"{table}: {len(missing)} of {counted(len(samples), 'file')} "
-            f"missing in {options.root}: {_first_names(missing)}; "
-            "put them there, correct the table, or leave them out (--skip-missing; missing: skip)"
+            f"missing in {options.root}: {_first_names(missing)}; put them there, correct the table, {advice}"
         )
     return FolderDataset(present, missing)
 

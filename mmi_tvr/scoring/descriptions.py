@@ -36,7 +36,7 @@ def description_changes(matches: Sequence[DescriptionMatch | None], weight: floa
         weight: of the cosine; that of the words is in proportion.
 
     >>> dog, cat = DescriptionMatch("a dog", ("dog",), 0.9, 2.0), DescriptionMatch("a cat", (), 0.5)
-    >>> description_changes([dog, cat, None]).round(3).tolist()
+    >>> [round(change, 2) for change in description_changes([dog, cat, None]).tolist()]
     [0.08, -0.06, 0.0]
     """
     described = np.array([one is not None for one in matches])

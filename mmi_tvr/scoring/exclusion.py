@@ -21,6 +21,7 @@ WEIGHT = 0.5
 def penalties(scores: FloatArray) -> FloatArray:
     """Return what is taken from the scores of M videos, (M,), for the scores (X, M) of X excluded things.
 
+    >>> import numpy as np
     >>> penalties(np.array([[0.2, 0.8], [0.4, 0.0]]))
     array([0.2, 0.4])
     """
