@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -84,7 +85,17 @@ def test_how_far_the_work_is_counts_finished_shards_and_journals(tmp_path: Path)
     assert folder.quarantined() == [("item 1", "bad")]
     assert folder.open_shards() == ["000001", "000002"]
     assert folder.outcomes("000000") == [{"id": "item 0", "hits": 1}, {"id": "item 1", "reason": "bad", "tries": 2}]
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    drafts = (
+        f".{ended.pid}-0a1b2c3d.tmp",
+        f".{os.getpid()}-0a1b2c3d.tmp",
+        ".mine.tmp",
+    )
+    for name in drafts:
+        (tmp_path / "out" / "done" / name).touch()
     folder.remove_leftovers()
+    assert {path.name for path in (tmp_path / "out" / "done").glob(".*.tmp")} == {*drafts[1:]}
     assert [path.name for path in (tmp_path / "out" / "work").iterdir()] == ["000001"]
     assert [path.name for path in (tmp_path / "out" / "leases").iterdir()] == ["000001.json"]
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["shards"] == {

@@ -23,12 +23,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from ..errors import IndexMismatch, UsageError
-from ..utils import strict_json
+from ..utils import files, strict_json
 from ..utils.files import write_atomically
 from ..utils.loading import late_property
 from .inputs import Item
 from .journal import CRASHED, Journal, Outcome, json_line
-from .leases import LOCK_SECONDS
+from .leases import LOCK_SECONDS, Holder, machine
 
 MANIFEST, ITEMS = "manifest.json", "items.jsonl"
 FORMAT = 1
@@ -200,13 +200,18 @@ class BatchFolder:
                 journal.withdraw(crashed)
 
     def remove_leftovers(self) -> None:
-        """Remove what workers left behind that were killed between finishing a shard and clearing up."""
+        """Remove what workers left behind that were killed: between finishing a shard and clearing up, or while they
+        wrote a file."""
         finished = self._finished_shards()
         for path in self.path.glob("work/*"):
             if path.name in finished:
                 shutil.rmtree(path, ignore_errors=True)
         for path in self.path.glob("leases/*.json"):
             if path.stem in finished:
+                path.unlink(missing_ok=True)
+        for path in self.path.glob("*/.*.tmp"):
+            pid = files.writer_of_draft(path)
+            if pid is not None and Holder("", pid, machine()).is_dead():
                 path.unlink(missing_ok=True)
 
     def state(self) -> BatchState:

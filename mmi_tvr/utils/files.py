@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shlex
 import stat
@@ -22,6 +23,7 @@ PAGE_MARK = b'<meta name="generator" content="mmi-tvr">'
 PICTURE_MARK = b"Software\0mmi-tvr"  # a text chunk of PNG
 SOFTWARE = {"Software": "mmi-tvr"}  # what writes it, as matplotlib's `metadata`
 _START = 4096  # bytes in which a mark stands
+_DRAFT = re.compile(r"\.(\d+)-[0-9a-f]{8}\.tmp")
 
 
 def write_output(path: Path, content: bytes, mark: bytes, force: bool = False) -> None:
@@ -147,6 +149,16 @@ def draft_of(path: Path) -> Iterator[Path]:
         if error.filename not in (None, str(draft)):
             raise  # of another file, which was read for this one
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def writer_of_draft(path: Path) -> int | None:
+    """Return the number of the process that writes (or wrote, and was killed) a draft; None where it is none.
+
+    >>> writer_of_draft(Path("a/.17-0a1b2c3d.tmp")), writer_of_draft(Path("a/.17.tmp"))
+    (17, None)
+    """
+    match = _DRAFT.fullmatch(path.name)
+    return int(match[1]) if match else None
 
 
 def publish(draft: Path, path: Path) -> None:
