@@ -1,0 +1,83 @@
+"""What an implementation of each room must offer, what it may offer besides, and the conventions between rooms.
+
+Conventions
+- A video's vector, and each of its key images', is a float32 unit vector. Of n blocks (`types.Block`), each has the
+  length 1 / sqrt(n). A query's vector is a unit vector, too; its blocks may have any length.
+- The score of two is their dot product, or what their blocks say (`types.Scoring`); larger is better. Scores of several
+  queries can be compared (relevance) as long as nobody scales a query's blocks: what an index is asked with, which is
+  scaled, finds candidates and orders nothing.
+- Who batches: the caller hands over as much as it holds; the implementation cuts it to what its memory allows.
+- Ids are int64 and carry video and key image (`types.row_ids`); the id space belongs to the caller.
+- A fingerprint is a short hash of everything that changes the numbers (`utils.hashing.digest`).
+- "Can embed" (Model) and "can score a pair" (Reranker) are different abilities, with different verbs.
+"""
+
+from __future__ import annotations
+
+from .capabilities import (
+    AnsweringModel,
+    DescribingDataset,
+    ExactIndex,
+    GeneratedDataset,
+    GroupedDataset,
+    IncompleteDataset,
+    LabelledDataset,
+    LocatingModel,
+    ModelNamingAnswerer,
+    ModelWithKeyImages,
+    ModelWithLabels,
+    ModelWithReranking,
+    MomentDataset,
+    PublishedIndex,
+    SeeingJudge,
+    TextLimitedModel,
+    TrainableModel,
+    TrainedModel,
+)
+from .modules import AblatedModule, AutomaticModule, AvailableModule, CheckpointModule, TrainableModule
+from .rooms import (
+    Answerer,
+    Dataset,
+    DescriptionSource,
+    Index,
+    Judge,
+    KeyImageMethod,
+    Model,
+    RelevanceCalibration,
+    Reranker,
+)
+
+__all__ = [
+    "AblatedModule",
+    "Answerer",
+    "AnsweringModel",
+    "AutomaticModule",
+    "AvailableModule",
+    "CheckpointModule",
+    "Dataset",
+    "DescribingDataset",
+    "DescriptionSource",
+    "ExactIndex",
+    "GeneratedDataset",
+    "GroupedDataset",
+    "IncompleteDataset",
+    "Index",
+    "Judge",
+    "KeyImageMethod",
+    "LabelledDataset",
+    "LocatingModel",
+    "Model",
+    "ModelNamingAnswerer",
+    "ModelWithKeyImages",
+    "ModelWithLabels",
+    "ModelWithReranking",
+    "MomentDataset",
+    "PublishedIndex",
+    "RelevanceCalibration",
+    "Reranker",
+    "SeeingJudge",
+    "TextLimitedModel",
+    "TrainableModel",
+    "TrainableModule",
+    "TrainedModel",
+]

@@ -1,0 +1,258 @@
+"""What an object may offer besides. Callers ask by isinstance, so every member is cheap to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from ..errors import AnswerError
+from ..types import (
+    DescribedMoment,
+    Embeddings,
+    Features,
+    Filter,
+    FloatArray,
+    IdArray,
+    Judgement,
+    Labels,
+    ShownVideo,
+    Span,
+)
+from .rooms import Model
+
+
+@runtime_checkable
+class ModelNamingAnswerer(Protocol):
+    """An answerer that knows which model gives its answers."""
+
+    def answering_model(self, search_model: str) -> str | None:
+        """Return the name of that model, where `search_model` is the spelling of the model that searches."""
+        ...
+
+
+@runtime_checkable
+class SeeingJudge(Protocol):
+    """A judge that can look at videos."""
+
+    name: str
+    video_input: Literal["features", "pictures"]  # what a `ShownVideo` must carry
+
+    def judge_videos(
+        self, text: str, videos: Sequence[ShownVideo], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return how likely it is that each video shows what a text says, in the videos' order.
+
+        `advance` and errors as in `Judge.judge`.
+        """
+        ...
+
+    def visual_fingerprint(self) -> str:
+        """Hash of all that changes a judgement of a video."""
+        ...
+
+
+@runtime_checkable
+class ExactIndex(Protocol):
+    """An index that can search without missing any vector, also where its `search` may (a graph)."""
+
+    def search_exact(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
+        """Return what `Index.search` returns, from all vectors that pass the filter."""
+        ...
+
+
+@runtime_checkable
+class PublishedIndex(Protocol):
+    """An index that others know by a name of its own (`milvus`)."""
+
+    def publish(self) -> None:
+        """Make everything in it findable, and have the name mean this index from now on."""
+        ...
+
+
+@runtime_checkable
+class TrainedModel(Protocol):
+    """A model that may come from a model folder (`models.folder`)."""
+
+    @property
+    def weights(self) -> str | None:
+        """The folder, hub name or bundled name of the trained weights; None where it is untrained."""
+        ...
+
+
+class TrainableModel(Model, TrainedModel, Protocol):
+    """A model whose module offers `trainable` (`TrainableModule`)."""
+
+    @property
+    def network(self) -> Any:
+        """The `torch.nn.Module` that training changes in place (`train.protocol.Trainable`)."""
+        ...
+
+    def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> Mapping[str, Any]:
+        """Return what `network` reads: B texts and their videos' features; pairs of one video share its number."""
+        ...
+
+    def save(
+        self,
+        folder: Path,
+        keyimages: Mapping[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+        rerank: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a model folder: all that training changed, the options, and the settings sections that go with it."""
+        ...
+
+
+@runtime_checkable
+class ModelWithLabels(Protocol):
+    """A trainable model that learns which entities, actions and relations captions name and videos show."""
+
+    @property
+    def label_source(self) -> Literal["parsed", "exact"]:
+        """Where labels come from: parsed captions, or the data set (`LabelledDataset`)."""
+        ...
+
+    def prepare(self, captions: Sequence[str], labels: Sequence[Labels]) -> None:
+        """Get ready for all training captions and what each of them says: called once, before `network` is read.
+
+        Raises UsageError where the model cannot learn from them.
+        """
+        ...
+
+    def label_batch(self, captions: Sequence[Labels], videos: Sequence[Labels]) -> Mapping[str, Any]:
+        """Return what `network` reads as `batch["labels"]`: the labels of B captions and of their videos."""
+        ...
+
+
+@runtime_checkable
+class ModelWithKeyImages(Protocol):
+    """A model that was trained on key images of one method."""
+
+    def key_image_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of these key images; None where any will do."""
+        ...
+
+
+@runtime_checkable
+class TextLimitedModel(Protocol):
+    """A model that reads only the beginning of a long sentence, and can say how much."""
+
+    def characters_read(self, text: str) -> int:
+        """Return how many characters of a text, from its start, count for its vector; len(text) where all do."""
+        ...
+
+
+@runtime_checkable
+class ModelWithReranking(Protocol):
+    """A model that comes with settings for re-ranking."""
+
+    def rerank_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of re-ranking; None where the defaults hold."""
+        ...
+
+
+@runtime_checkable
+class LocatingModel(Protocol):
+    """A model that may have a head of its own for finding where in a video a query happens."""
+
+    def locate(self, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span] | None:
+        """Return where each of N queries (N, D) happens in a video of its own; None where there is no such head."""
+        ...
+
+
+@runtime_checkable
+class AnsweringModel(Protocol):
+    """A model whose vision features its own language model can read: it can answer questions, and judge."""
+
+    name: str
+
+    def require_language_model(self) -> None:
+        """Raise UsageError where the options switch the language model off. Loads nothing."""
+        ...
+
+    def language_model(self) -> Any:
+        """Return the `encoders.llava.Llava` as training left it. UsageError as above."""
+        ...
+
+    def language_checkpoint(self) -> str:
+        """Return the folder or hub name of the checkpoint that it was loaded from."""
+        ...
+
+    def adapter_folder(self) -> Path | None:
+        """Return the folder of its trained LoRA adapter; None where there is none."""
+        ...
+
+    def fingerprint(self) -> str: ...
+
+    def vision_fingerprint(self) -> str: ...
+
+
+@runtime_checkable
+class IncompleteDataset(Protocol):
+    """A data set whose annotation may list videos that are not there."""
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Ids of annotated videos that are not there; they are not among the samples."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of the numbers should know of the data, a sentence each."""
+        ...
+
+
+@runtime_checkable
+class GeneratedDataset(Protocol):
+    """A data set that renders its videos on demand."""
+
+    def pending(self, limit: int | None = None) -> Sequence[int]:
+        """Return the numbers of the samples, among the first `limit`, whose files have yet to be rendered."""
+        ...
+
+    def generate(self, limit: int | None = None, *, advance: Callable[[], object] = lambda: None) -> object:
+        """Render the pending files; `advance` is called once for each. A kill costs the files that were under way."""
+        ...
+
+
+@runtime_checkable
+class GroupedDataset(Protocol):
+    """A data set in which some samples belong together: twins that differ in one thing."""
+
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Return the numbers of the samples of each group; every sample is in one."""
+        ...
+
+
+@runtime_checkable
+class DescribingDataset(Protocol):
+    """A data set that knows of which other videos its captions are true."""
+
+    def describes(self, captions_of: int, video: int) -> bool:
+        """Return whether the captions of one sample are true of the video of another one, by their numbers."""
+        ...
+
+
+@runtime_checkable
+class LabelledDataset(Protocol):
+    """A data set that knows the entities, actions and relations of its videos and captions, without parsing."""
+
+    def video_labels(self, number: int) -> Labels:
+        """Return what is true of the video of a sample, said or not."""
+        ...
+
+    def caption_labels(self, number: int) -> Sequence[Labels]:
+        """Return what each caption of a sample says, in their order."""
+        ...
+
+
+@runtime_checkable
+class MomentDataset(Protocol):
+    """A data set that knows when in its videos things happen."""
+
+    def moments(self) -> Mapping[str, Sequence[DescribedMoment]]:
+        """Return sets of sentences with their spans, by name: `events` (single ones), `captions` (whole captions).
+
+        A sentence is true of no moment of its video that it does not name.
+        """
+        ...

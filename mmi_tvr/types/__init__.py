@@ -1,0 +1,69 @@
+"""The frozen records that cross from one room to the next. Times are seconds on a player's clock.
+
+Texts of people and of servers are cleaned where they become a record (`clean_text`), so that whatever stands behind
+needs no care of its own: queries, captions, what is asked and what is answered.
+"""
+
+from __future__ import annotations
+
+from .answers import Answer, AnswerRequest, Explanation, JudgedBy, Judgement, ShownVideo, Skeleton, VisualJudgement
+from .arrays import (
+    MAX_MOMENTS,
+    MOMENT_BITS,
+    Direction,
+    FloatArray,
+    IdArray,
+    Level,
+    Pixels,
+    moment_of,
+    row_ids,
+    video_of,
+)
+from .choices import Availability, Variant
+from .datasets import DescribedMoment, Labels, Sample, Triplet
+from .media import Embeddings, Features, Frames, KeyImage, Span, Video
+from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
+from .search import DescriptionMatch, Hit, Query
+from .text import clean_text
+
+__all__ = [
+    "MAX_MOMENTS",
+    "MOMENT_BITS",
+    "Answer",
+    "AnswerRequest",
+    "Availability",
+    "Block",
+    "DescribedMoment",
+    "DescriptionMatch",
+    "Direction",
+    "Embeddings",
+    "Explanation",
+    "Features",
+    "Filter",
+    "FloatArray",
+    "Frames",
+    "Hit",
+    "IdArray",
+    "JudgedBy",
+    "Judgement",
+    "KeyImage",
+    "Labels",
+    "Level",
+    "PartialQueries",
+    "Pixels",
+    "Query",
+    "Sample",
+    "ScoreLaw",
+    "Scoring",
+    "ShownVideo",
+    "Skeleton",
+    "Span",
+    "Triplet",
+    "Variant",
+    "Video",
+    "VisualJudgement",
+    "clean_text",
+    "moment_of",
+    "row_ids",
+    "video_of",
+]

@@ -1,0 +1,57 @@
+"""What data sets know of their videos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .media import Video
+from .text import clean_text
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One annotated video of a dataset's split; `captions` may be several, and are cleaned (`clean_text`)."""
+
+    id: str
+    video: Video
+    captions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "captions", tuple(map(clean_text, self.captions)))
+
+
+class Triplet(NamedTuple):
+    """Who does what to whom, or stands how to whom: ("dog", "chases", "cat"), ("dog", "on", "grass"). The object is
+    "" where there is none."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a text says, or a video shows, on three levels, each label once."""
+
+    entities: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    relations: tuple[Triplet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedMoment:
+    """A sentence, and when it happens: from `start` to `end` (seconds of the file) of sample number `sample`.
+
+    `events` are the stretches that the sentence is about, where the span has others between them; none means the whole
+    span. `elsewhere` holds (sample, start, end) of moments of other samples of which the sentence is true as well, and
+    `repeated` (start, end) of further ones of the same sample.
+    """
+
+    text: str
+    sample: int
+    start: float
+    end: float
+    events: tuple[tuple[float, float], ...] = ()
+    elsewhere: tuple[tuple[int, float, float], ...] = ()
+    repeated: tuple[tuple[float, float], ...] = ()
