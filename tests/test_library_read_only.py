@@ -199,6 +199,7 @@ def test_answers_are_read_and_new_ones_last_as_long_as_the_store(tmp_path, close
     with SkeletonStore(stored) as store:
         store.put([("cc", "key", "a bird")])
         assert store.get(["aa", "cc", "dd"], ["key"]) == {("aa", "key"): "a dog", ("cc", "key"): "a bird"}
+        assert store.count() == 3
     with SkeletonStore(stored) as store:
         assert store.get(["aa", "cc"], ["key"]) == {("aa", "key"): "a dog"}
     with SkeletonStore(absent) as store:

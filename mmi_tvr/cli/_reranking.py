@@ -40,7 +40,6 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     section = rerank_section(settings.rerank, model)
     if section.name not in ("skeleton", "visual"):
         raise UsageError(f"a test set is re-ranked by skeleton or by visual, not by {section.name}")
-    array_cache.folder().mkdir(parents=True, exist_ok=True)
     store = SkeletonStore(array_cache.folder() / SKELETONS_FILE)
     options = {**section.options, "budget": _UNLIMITED}
     ranker: SkeletonReranker | VisualReranker = plugins.build(

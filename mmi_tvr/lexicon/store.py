@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import MmiTvrError
+from ..utils.cache_table import CacheTable
 from ..utils.hashing import digest
-from ..utils.sqlite import open_cache
 from .parsing import ParsedText, Parser, Token
 
 PARSES_FILE = "parses.sqlite"
@@ -19,20 +15,12 @@ _COLUMNS = "(key TEXT PRIMARY KEY, tokens TEXT NOT NULL) WITHOUT ROWID"
 _BATCH = 512  # sentences whose parses are written together: what a kill may cost
 
 
-class ParseStore:
-    """Parses in one SQLite file (WAL); any number of processes may read it while others write. Where the file cannot be
-    written, new parses last as long as this object."""
+class ParseStore(CacheTable):
+    """Parses of one parser by their sentences. Raises MmiTvrError where the file is no such store."""
 
     def __init__(self, path: Path, parser: Parser) -> None:
-        """Open or make the store.
-
-        Raises MmiTvrError where the file is no such store.
-        """
-        self.path, self._parser = path, parser
-        with contextlib.suppress(OSError):  # where nothing can be written, parses last as long as this object
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with self._sqlite_errors():
-            self._db, self._tables = open_cache(path, "parses", _COLUMNS)
+        super().__init__(path, "parses", _COLUMNS)
+        self._parser = parser
 
     def parsed(self, texts: Sequence[str], advance: Callable[[int], object] = lambda count: None) -> list[ParsedText]:
         """Return texts parsed, in order; those that are not there yet are parsed and kept. `advance` is called with the
@@ -50,36 +38,10 @@ class ParseStore:
             advance(len(batch))
         return [held[keys[text]] for text in texts]
 
-    def count(self) -> int:
-        """Return the number of parses that are kept."""
-        with self._sqlite_errors():
-            return sum(int(self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]) for table in self._tables)
-
-    def close(self) -> None:
-        self._db.close()
-
-    def __enter__(self) -> ParseStore:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.close()
-
     def _read(self, keys: Sequence[str]) -> dict[str, ParsedText]:
         sql = "SELECT key, tokens FROM {} WHERE key IN (SELECT value FROM json_each(?))"
-        with self._sqlite_errors():
-            rows = [row for table in self._tables for row in self._db.execute(sql.format(table), (json.dumps(keys),))]
+        rows = self._select(sql, (json.dumps(keys),))
         return {key: tuple(Token(*token) for token in json.loads(tokens)) for key, tokens in rows}
 
     def _write(self, parses: Mapping[str, ParsedText]) -> None:
-        rows = [(key, json.dumps(parse, ensure_ascii=False)) for key, parse in parses.items()]
-        with self._sqlite_errors(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT OR REPLACE INTO parses VALUES (?, ?)", rows)
-
-    @contextmanager
-    def _sqlite_errors(self) -> Iterator[None]:
-        """Raise what SQLite raises as a MmiTvrError that names the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise MmiTvrError(f"{self.path}: not usable as a store of parses ({error})") from error
+        self._insert([(key, json.dumps(parse, ensure_ascii=False)) for key, parse in parses.items()], 2)

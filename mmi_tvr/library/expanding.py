@@ -7,7 +7,6 @@ knows a query by a hash of its words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from .. import plugins, prompt_templates
@@ -50,7 +49,8 @@ class LibraryExpander:
         if self._expander is None or self._section != section or self._model is not model:
             self.close()
             answerer = plugins.build("answerers", section.name, section.options, device=components.device, model=model)
-            self._expander = QueryExpander(answerer, prompt_templates.expand(), _store())
+            store = SkeletonStore(array_cache.folder() / EXPANSIONS_FILE)
+            self._expander = QueryExpander(answerer, prompt_templates.expand(), store)
             self._section, self._model = section, model
         return self._expander
 
@@ -58,9 +58,3 @@ class LibraryExpander:
 def _answerer_of(components: Components, model: Model) -> Section:
     """Return who answers in a re-ranking of the library."""
     return Section(**{"name": DEFAULT_ANSWERER, **components.reranking(model).options.get("answerer", {})})
-
-
-def _store() -> SkeletonStore:
-    with suppress(OSError):  # the store is in memory then
-        array_cache.folder().mkdir(parents=True, exist_ok=True)
-    return SkeletonStore(array_cache.folder() / EXPANSIONS_FILE)

@@ -7,7 +7,6 @@ interrupted run goes on where it ended.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,8 +81,6 @@ def tune_reranking(
     searcher.search_all(prepared, 1, 0.0, reranker=recorder)
     progress.advance(len(pairs))
     counts = _question_counts(question_counts, reranker)
-    with suppress(OSError):  # where nothing can be written, the journal lasts as long as this run
-        array_cache.folder().mkdir(parents=True, exist_ok=True)
     with spending() as budget, SkeletonStore(array_cache.folder() / _JOURNAL) as store:
         candidates = _Judging(reranker, _Journal(store), progress).candidates(pairs, recorder, counts)
     tuning = tune(candidates, choices(counts, depths, (*LAMBDAS, reranker.options.lambda_s)), reranker.options.lambda_r)

@@ -71,38 +71,6 @@ def open_read_only(path: Path) -> ReadOnlyDatabase:
     raise sqlite3.OperationalError("it changes while it is read")
 
 
-def open_cache(path: Path, table: str, columns: str) -> tuple[sqlite3.Connection, list[str]]:
-    """Open or make a database with one table of things that can be made again.
-
-    Where the file cannot be written, a temporary table takes what is new, which lasts as long as the connection; it
-    hides the file's from whoever writes to `table`.
-
-    Args:
-        path: of the file.
-        table: its name.
-        columns: as they stand behind it in SQL.
-
-    Returns:
-        The connection, and the names by which the file's table and the temporary one are read.
-
-    Raises:
-        sqlite3.Error: the file is no database.
-    """
-    if is_writable(path):
-        connection, kind = open_to_write(path), "TABLE"
-    elif path.is_file():
-        connection, kind = open_read_only(path).connection, "TEMP TABLE"
-    else:
-        connection, kind = new_in_memory(), "TABLE"
-    try:
-        connection.execute(f"CREATE {kind} IF NOT EXISTS {table} {columns}")
-        schemas = connection.execute("SELECT 'main' UNION ALL SELECT 'temp' FROM sqlite_temp_master").fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection, [f"{schema}.{table}" for (schema,) in schemas]
-
-
 def in_memory(database: sqlite3.Connection) -> sqlite3.Connection:
     """Return a copy of a database in memory, which can be written."""
     memory = new_in_memory()
