@@ -27,21 +27,19 @@ from .queries import (
     query_vectors,
 )
 from .scoring import exclusion, relevance
-from .scoring.blocks import block_scores, similarities
 from .scoring.candidates import Candidates, CandidateSearch
 from .scoring.decision import NOTHING_INDEXED, Decision, decide
 from .scoring.descriptions import WEIGHT, description_changes
+from .scoring.hits import hits_of
 from .scoring.moments import locate
 from .scoring.ranking import Ranking
 from .scoring.similarity import Gallery
 from .types import (
     DescriptionMatch,
     Embeddings,
-    Explanation,
     FloatArray,
     Hit,
     Query,
-    Span,
     moment_of,
     row_ids,
     video_of,
@@ -229,6 +227,7 @@ class Searcher:
         if limit > _FEW:
             limit = max(1, min(limit, self.index.count()))
         certified = max(top, reranker.depth if reranker is not None else 0) if exact else None
+        descriptions = None if exact else self.descriptions
         results = []
         together = max(1, min(_QUERIES, _CELLS // limit))
         for first in range(0, len(checked), together):
@@ -236,15 +235,9 @@ class Searcher:
             clock = StageClock()
             with clock.stage("search"):
                 candidates = self._candidates(checked[block], vectors[block], limit, certified, videos)
-                descriptions = None if exact else self.descriptions
-                if descriptions is not None:
-                    for row, query in enumerate(checked[block]):
-                        described = descriptions.nearest(query.positive.text, vectors[block][row], MIN_CANDIDATES)
-                        described = described if videos is None else described & videos
-                        candidates[row] = Candidates(candidates[row].numbers | described, candidates[row].scored)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
             searching = clock.share(len(candidates))
-            for query, vector, unwanted, nearest in zip(
+            for query, vector, absent, nearest in zip(
                 checked[block], vectors[block], excluded[block], candidates, strict=True
             ):
                 clock = embedding + searching
@@ -253,7 +246,7 @@ class Searcher:
                 with clock.stage("score"):
                     shown = {n: entries[n] for n in nearest.numbers if n in entries}
                     matches = descriptions.matches(query.positive.text, vector, shown) if descriptions else {}
-                    ranking = self._score(vector, unwanted, shown, matches)
+                    ranking = self._score(vector, absent, shown, matches)
                 result = self._result(query, vector, ranking, options, clock)
                 scored = max(nearest.scored, len(ranking.numbers))
                 results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
@@ -268,7 +261,7 @@ class Searcher:
         videos: frozenset[int] | None,
     ) -> list[Candidates]:
         """Return the videos that may be among the best of each query, whose vectors are (N, D); with `certified`, so
-        many of the best are certainly among them."""
+        many of the best are certainly among them, and descriptions do not count."""
         search = CandidateSearch(self.index, self.model.scoring, videos)
         candidates = search.nearest(vectors, limit) if certified is None else [Candidates(frozenset())] * len(queries)
         for row, query in enumerate(queries):
@@ -276,6 +269,10 @@ class Searcher:
                 [candidates[row]] = search.nearest(vectors[[row]], _DEEPER * limit)
             elif certified is not None:
                 candidates[row] = search.certified(vectors[row], certified, max(limit, certified), self._count_moments)
+            if certified is None and self.descriptions is not None:
+                described = self.descriptions.nearest(query.positive.text, vectors[row], MIN_CANDIDATES)
+                described = described if videos is None else described & videos
+                candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | described)
         return candidates
 
     def _result(
@@ -315,7 +312,7 @@ class Searcher:
         with clock.stage("moments"):
             spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
         with clock.stage("relevance"):
-            candidates = tuple(self._hits(shown, vector, spans))
+            candidates = tuple(hits_of(shown, vector, spans, self.model.scoring))
         hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
         return replace(result, hits=hits, closest=closest, decision=decision, seconds=clock.seconds())
 
@@ -359,43 +356,6 @@ class Searcher:
             np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes, matches
         ).by_score()
 
-    def _hits(self, ranking: Ranking, query: FloatArray, spans: Sequence[Span]) -> list[Hit]:
-        """Return one hit a video: its best moment, which is at these spans."""
-        if not len(ranking.numbers):
-            return []
-        hits = []
-        for row, vectors in enumerate(ranking.vectors):
-            parts = self._parts_of_score(vectors, query)
-            parts |= {name: float(change[row]) for name, change in ranking.changes.items()}
-            explanation = ranking.explanations.get(int(ranking.numbers[row]))
-            if explanation is not None:
-                parts |= _parts(explanation)
-            path, *copies = ranking.paths[row]
-            hits.append(
-                Hit(
-                    path=path,
-                    start=spans[row].start,
-                    end=spans[row].end,
-                    time=spans[row].time,
-                    score=float(ranking.scores[row]),
-                    relevance=float(ranking.relevances[row]),
-                    scores=parts,
-                    copies=tuple(copies),
-                    explanation=explanation,
-                    description=ranking.matches.get(int(ranking.numbers[row])),
-                )
-            )
-        return hits
-
-    def _parts_of_score(self, vectors: Embeddings, query: FloatArray) -> dict[str, float]:
-        """Return what a query (D,) has in common with a video, or with each block of it, and with its best moment."""
-        scoring = self.model.scoring
-        blocks = block_scores(query[None], vectors.video[None], scoring)
-        parts = {name: float(scores[0, 0]) for name, scores in blocks.items()} or {
-            "video": float(vectors.video @ query)
-        }
-        return parts | {"moment": float(similarities(vectors.moments, query, scoring).max())}
-
 
 def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
     """Calibrate relevance on a collection, from an even sample of its videos."""
@@ -404,13 +364,3 @@ def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), relevance.SAMPLE)).astype(np.int64))
     in_sample = np.isin(video_of(ids), video_of(ids[starts[chosen]]))
     return relevance.calibrate(model, Gallery.from_index(index, ids[in_sample]), len(starts))
-
-
-def _parts(explanation: Explanation) -> dict[str, float]:
-    parts = {
-        "cosine": explanation.cosine,
-        "probability": explanation.probability,
-        "visual": explanation.visual.normalised if explanation.visual else None,
-        "joint": explanation.joint_score,
-    }
-    return {name: value for name, value in parts.items() if value is not None}
