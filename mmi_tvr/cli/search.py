@@ -136,12 +136,7 @@ def search(
             )
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
-    say_read(result)
-    _say_excluded(result, exact)
-    if result.expansion:
-        _say_expansion(result.expansion)
-    _say_unranked(result)
-    _say_coverage(result.coverage, library)
+    _say_remarks(result, exact, library)
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
         say(f"page: {escape(str(html))}")
@@ -182,6 +177,16 @@ def _query_from_stdin() -> str:
         return " ".join(decoder.decode(start, final=len(start) < _MAX_STDIN).split())
     except UnicodeDecodeError as error:
         raise UsageError(f"standard input is not text in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _say_remarks(result: SearchResult, exact: bool, library: Path) -> None:
+    """Say what a reader of the hits should know: how the query was read, and what could not be done."""
+    say_read(result)
+    _say_excluded(result, exact)
+    if result.expansion:
+        _say_expansion(result.expansion)
+    _say_unranked(result)
+    _say_coverage(result.coverage, library)
 
 
 def say_read(result: SearchResult) -> None:

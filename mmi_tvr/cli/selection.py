@@ -205,18 +205,30 @@ def choose(
                 ids = trials.chosen_ids(outcomes)
                 lock = _lock(pool, clustering, setup.section, setup.model, rule, seed, ids)
                 chosen.append(_ChosenPool(pool, lock, outcomes))
-    documents: dict[str, Any] = {}
-    for item in chosen:
-        documents[item.pool.about] = {
-            **asdict(item.lock),
-            "lock": str(selection.write(item.lock, choice.editable(item.pool))),
-            "tried": trials.as_dicts(item.trials),
-        }
+    documents = _written(chosen, choice)
     if report:
         _write_report(report, documents, chosen, force)
     if as_json:
         print_json(documents)
-        return
+    else:
+        _print_choices(documents, chosen)
+
+
+def _written(chosen: Sequence[_ChosenPool], choice: PoolChoice) -> dict[str, Any]:
+    """Write the selections beside their pools, and return what each is, by what the pool is about."""
+    from ..questions import trials
+
+    return {
+        item.pool.about: {
+            **asdict(item.lock),
+            "lock": str(selection.write(item.lock, choice.editable(item.pool))),
+            "tried": trials.as_dicts(item.trials),
+        }
+        for item in chosen
+    }
+
+
+def _print_choices(documents: Mapping[str, Any], chosen: Sequence[_ChosenPool]) -> None:
     for item in chosen:
         lock, path = item.lock, documents[item.pool.about]["lock"]
         say(f"{escape(path)}: {counted(lock.k, 'cluster')} by {lock.model}, chosen by {lock.rule}")
