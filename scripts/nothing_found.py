@@ -178,7 +178,8 @@ def _measure(
     shuffles: int,
     calibrate: nothing_found.Calibrate,
 ) -> dict[str, list[Trials]]:
-    """Return the trials of each kind of queries at each size."""
+    """Return the trials of each kind of queries at each size; sizes beyond all videos are one."""
+    sizes = list(dict.fromkeys(min(size, len(embeddings)) for size in sizes))
     return {
         kind: [nothing_found.trials(chosen.model, embeddings, queries, size, shuffles, calibrate) for size in sizes]
         for kind, queries in sets.items()
@@ -220,7 +221,7 @@ def _draw(trials: Sequence[nothing_found.Trials], threshold: float, title: str, 
     for colour, trial in enumerate(trials):
         for name, style in zip(trial.absent, ("-", ":"), strict=False):
             lost, rejected = zip(*trial.curve(name), strict=True)
-            label = f"{trial.size:,} videos: {name}"
+            label = f"{trial.size:,} videos: {nothing_found.title_of(name)}"
             axes.plot([100 * x for x in lost], [100 * y for y in rejected], style, color=f"C{colour}", label=label)
             axes.plot(100 * trial.lost(threshold), 100 * trial.rejected(name, threshold), "o", color=f"C{colour}")
     axes.set(xlim=(0, 30), ylim=(0, 101), xlabel="present queries lost, percent", ylabel="absent queries told, percent")

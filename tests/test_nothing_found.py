@@ -162,7 +162,7 @@ def test_what_is_judged_does_not_choose() -> None:
 def test_tables_have_n_and_intervals() -> None:
     trials = trials_of([0.1] + [0.9] * 99, [0.2] * 90 + [0.95] * 10)
     rows = nothing_found.table([trials], 0.5)
-    assert rows[0] == "| videos | right first | lost | told: captions | area: captions |"
+    assert rows[0] == "| videos | right first | lost | told: absent | area: absent |"
     assert rows[2] == "| 9 | 100.0 | 1.0 [0.2, 5.4] | 90.0 [82.6, 94.5] | 0.891 |"
     assert nothing_found.curve_table([trials])[2:4] == ["| 0.5 | 0.0 |", "| 1 | 90.0 |"]
     document = trials.as_dict(0.5)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from ..utils.intervals import wilson
 from ..utils.tables import interval, markdown_row
 from ..utils.wording import counted
 
-CAPTIONS = "captions"  # the name of a set of absent queries
+CAPTIONS = "captions"  # the set of absent queries that are present elsewhere, of whichever kind they are
 _LOST = (0.5, 1, 2, 5, 10, 20)  # percent; rows of the table of a curve
 _CURVE = 201  # thresholds of a curve, at even steps of the share that is lost
 
@@ -178,48 +178,66 @@ def trials(
         raise UsageError(f"videos are shuffled at least once, not {shuffles} times")
     if len(embeddings) < 2:
         raise UsageError(f"{counted(len(embeddings), 'video')}: nothing is absent from fewer than 2")
+    results = _search(model, embeddings, queries, size, shuffles, calibrate)
+    if not results.right.any():
+        raise UsageError(f"among {counted(size, 'video')} no caption finds its video first: nothing can be lost")
+    owners = np.broadcast_to(queries.owners, results.right.shape)
+    right, searched = results.right, ~np.isnan(results.absent)
+    return Trials(
+        size=min(size, len(embeddings)),
+        present=results.present[right],
+        present_owners=owners[right],
+        absent={CAPTIONS: results.absent[searched]}
+        | {name: np.concatenate(values) for name, values in results.others.items()},
+        absent_owners=owners[searched],
+        present_queries=np.nonzero(right)[1],
+        absent_queries={CAPTIONS: np.nonzero(searched)[1]}
+        | {name: np.tile(np.arange(len(values[0])), len(values)) for name, values in results.others.items()},
+        n={"present": len(np.unique(owners[right])), CAPTIONS: len(np.unique(owners[searched]))}
+        | {name: len(vectors) for name, vectors in queries.others.items()},
+        right_first=float(right[~np.isnan(results.present)].mean()),
+    )
+
+
+class _Results(NamedTuple):
+    """The relevance of the best hits of captions (shuffles, N), NaN where a caption was not searched.
+
+    `right` says where the best hit of a present one is right; `others` has the other sets (S,), once a collection.
+    """
+
+    present: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    absent: NDArray[np.float64]
+    others: dict[str, list[NDArray[np.float64]]]
+
+
+def _search(
+    model: Model,
+    embeddings: Sequence[Embeddings],
+    queries: QuerySet,
+    size: int,
+    shuffles: int,
+    calibrate: Calibrate,
+) -> _Results:
+    """Search all collections; the arguments are those of `trials`."""
     scores = Gallery.pack(embeddings).score(queries.captions, model.scoring)  # (N, M)
     true = queries.truths(len(embeddings))
     present, absent = np.full((2, shuffles, len(queries.captions)), np.nan)
-    right = np.zeros(present.shape, bool)
-    others: dict[str, list[NDArray[np.float64]]] = {name: [] for name in queries.others}
+    results = _Results(present, np.zeros(present.shape, bool), absent, {name: [] for name in queries.others})
     for shuffle in range(shuffles):
         for part, outside in collections(len(embeddings), size, shuffle):
             gallery = Gallery.pack([embeddings[number] for number in part])
             law = calibrate(model, gallery, len(part))
             inside = np.flatnonzero(np.isin(queries.owners, part))
             scores_inside = scores[np.ix_(inside, part)]
-            present[shuffle, inside] = _best(law, scores_inside, queries.captions[inside])
-            right[shuffle, inside] = true[inside, part[scores_inside.argmax(axis=1)]]
-            rows = np.flatnonzero(np.isin(queries.owners, outside if len(outside) else part))
-            false = ~true[np.ix_(rows, part)]
-            rows, false = _searchable(rows, false, alone=not len(outside))
+            results.present[shuffle, inside] = _best(law, scores_inside, queries.captions[inside])
+            results.right[shuffle, inside] = true[inside, part[scores_inside.argmax(axis=1)]]
+            rows, false = _absent_queries(queries.owners, true, part, outside)
             absent_scores = np.where(false, scores[np.ix_(rows, part)], -np.inf)
-            absent[shuffle, rows] = _best(law, absent_scores, queries.captions[rows])
+            results.absent[shuffle, rows] = _best(law, absent_scores, queries.captions[rows])
             for name, vectors in queries.others.items():
-                others[name].append(_best(law, gallery.score(vectors, model.scoring), vectors))
-    owners = np.broadcast_to(queries.owners, present.shape)
-    searched = ~np.isnan(absent)
-    if not right.any():
-        raise UsageError(f"among {counted(size, 'video')} no caption finds its video first: nothing can be lost")
-    return Trials(
-        size=min(size, len(embeddings)),
-        present=present[right],
-        present_owners=owners[right],
-        absent={CAPTIONS: absent[searched], **{name: np.concatenate(values) for name, values in others.items()}},
-        absent_owners=owners[searched],
-        present_queries=np.nonzero(right)[1],
-        absent_queries={
-            CAPTIONS: np.nonzero(searched)[1],
-            **{name: np.tile(np.arange(len(queries.others[name])), len(parts)) for name, parts in others.items()},
-        },
-        n={
-            "present": len(np.unique(owners[right])),
-            CAPTIONS: len(np.unique(owners[searched])),
-            **{name: len(vectors) for name, vectors in queries.others.items()},
-        },
-        right_first=float(right[~np.isnan(present)].mean()),
-    )
+                results.others[name].append(_best(law, gallery.score(vectors, model.scoring), vectors))
+    return results
 
 
 def collections(videos: int, size: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -234,14 +252,17 @@ def collections(videos: int, size: int, seed: int) -> Iterator[tuple[NDArray[np.
         yield part, parts[number - 1] if count > 1 else part[:0]
 
 
-def _searchable(
-    rows: NDArray[np.int64], false: NDArray[np.bool_], alone: bool
+def _absent_queries(
+    owners: NDArray[np.int64], true: NDArray[np.bool_], part: NDArray[np.int64], outside: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the queries among `rows` (N,) that can be absent, and which videos they are false of (N', M).
+    """Return the queries that are absent from a collection (A,), and which of its videos they are false of (A, part).
 
-    In the only collection (`alone`) the true videos of a query are taken out, so that it needs a false one; elsewhere
-    it has to be false of all.
+    Where nothing is outside, the true videos of a query are taken out, so that it needs a false one; elsewhere it has
+    to be false of all.
     """
+    alone = not len(outside)
+    rows = np.flatnonzero(np.isin(owners, part if alone else outside))
+    false = ~true[np.ix_(rows, part)]
     absent = false.any(axis=1) if alone else false.all(axis=1)
     return rows[absent], false[absent]
 
@@ -257,19 +278,18 @@ def common_threshold(trials_of_sizes: Sequence[Trials], lost: float) -> float:
     return min(trial.threshold(lost) for trial in trials_of_sizes)
 
 
+def title_of(name: str) -> str:
+    """Return what a reader calls a set of absent queries: the queries themselves, of whichever kind, are "absent"."""
+    return "absent" if name == CAPTIONS else name
+
+
 def table(trials_of_sizes: Sequence[Trials], threshold: float) -> list[str]:
     """Return rows of Markdown: what is lost and told at a threshold, in percent with 95 % intervals (Wilson)."""
     names = list(trials_of_sizes[0].absent)
+    titles = [title_of(name) for name in names]
+    told_titles, area_titles = [f"told: {title}" for title in titles], [f"area: {title}" for title in titles]
     rows = [
-        markdown_row(
-            [
-                "videos",
-                "right first",
-                "lost",
-                *[f"told: {name}" for name in names],
-                *[f"area: {name}" for name in names],
-            ]
-        ),
+        markdown_row(["videos", "right first", "lost", *told_titles, *area_titles]),
         "|---|---|" + "---|" * (1 + 2 * len(names)),
     ]
     for trial in trials_of_sizes:
@@ -281,7 +301,7 @@ def table(trials_of_sizes: Sequence[Trials], threshold: float) -> list[str]:
 
 
 def curve_table(trials_of_sizes: Sequence[Trials]) -> list[str]:
-    """Return rows of Markdown: what is told where so much is lost, in percent, of absent captions of each size."""
+    """Return rows of Markdown: what is told where so much is lost, in percent, of absent queries of each size."""
     rows = [markdown_row(["lost, at most", *(f"{trial.size:,} videos" for trial in trials_of_sizes)])]
     rows.append("|---|" + "---|" * len(trials_of_sizes))
     for lost in _LOST:
