@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr import plugins
+from mmi_tvr.cli._evaluation_data import EvaluationData
 from mmi_tvr.datasets import benchmark_names, msrvtt, msvd
 from mmi_tvr.datasets._benchmarks import (
     AnnotatedMoment,
@@ -253,7 +254,10 @@ def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
         assert described[1].repeated == repeated
     colour_video(tmp_path / "clips" / "e_f_150.0_300.0.mp4")
     options = {"root": tmp_path / "clips", "annotations": folder, "split": "test"}
-    assert not isinstance(plugins.build("datasets", "qvhighlights", options), MomentDataset)
+    without_windows = plugins.build("datasets", "qvhighlights", options)
+    assert not isinstance(without_windows, MomentDataset)
+    with pytest.raises(UsageError, match=r"does not say when.*no windows in the annotation"):
+        EvaluationData(without_windows, {}).moments("qvhighlights")
 
 
 @pytest.mark.parametrize("window", ["[NaN, 2]", "[2, NaN]", "[0, Infinity]", "[-5, 2]", f"[0, 1{400 * '0'}]"])

@@ -266,7 +266,7 @@ def test_a_data_set_without_spans_says_which_have_them(tmp_path: Path) -> None:
     dataset = plugins.build("datasets", "folder", {"root": tmp_path})
     with pytest.raises(
         UsageError,
-        match=r"videos does not say when.*moving_shapes, train and val of qvhighlights, and didemo and activ",
+        match=r"videos as chosen here does not say when.*moving_shapes does, and so do train and val of qvhighlights",
     ):
         EvaluationData(dataset, {}).moments("videos")
 

@@ -61,8 +61,9 @@ class EvaluationData:
         """Return the sentences whose moments are known. UsageError where the data set called `target` knows none."""
         if not isinstance(self.dataset, MomentDataset):
             raise UsageError(
-                f"{target} does not say when in its videos things happen; moving_shapes, train and val of "
-                "qvhighlights, and didemo and activitynet with unit=paragraph, do"
+                f"{target} as chosen here does not say when in its videos things happen; moving_shapes does, and so "
+                "do train and val of qvhighlights, and didemo and activitynet with unit=paragraph, where the "
+                f"annotation has the times{''.join(f' ({remark})' for remark in self.remarks)}"
             )
         return self.dataset.moments()
 
