@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from fakes import FakeModel
 
 from mmi_tvr.errors import UsageError
+from mmi_tvr.evaluation import score_laws
+from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet
 from mmi_tvr.library import Library
+from mmi_tvr.types import Embeddings, Scoring
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -137,3 +142,13 @@ def test_wrong_options_are_named_before_any_video_is_read(options: str, monkeypa
     monkeypatch.setattr(sys, "argv", ["nothing_found.py", "nowhere", "--model", "nobody", *options.split()])
     with pytest.raises(UsageError, match=rf"{options.rpartition('--')[2].split()[0]}|nowhere.txt: no such file"):
         module.main()
+
+
+def test_sizes_beyond_all_videos_are_one() -> None:
+    module = script("nothing_found")
+    vectors = np.eye(4, dtype=np.float32)
+    embeddings = [Embeddings(vector, vector[None], np.zeros((1, 3))) for vector in vectors]
+    chosen = SimpleNamespace(model=FakeModel(scoring=Scoring()))
+    sets = {CAPTIONS: QuerySet(vectors, np.arange(4), {})}
+    raw = partial(score_laws.margins, score_laws.RAW)
+    assert [trial.size for trial in module._measure(chosen, embeddings, sets, [2, 9, 4, 7], 1, raw)[CAPTIONS]] == [2, 4]
