@@ -1,9 +1,8 @@
-"""Moving shapes: the same everywhere, no leak, nothing but the truth in words, pictures and files."""
+"""Moving shapes: the same everywhere, no leak, nothing but the truth in words."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -13,19 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from mmi_tvr import plugins
-from mmi_tvr.cli import data
-from mmi_tvr.datasets._moving_shapes import files
 from mmi_tvr.datasets._moving_shapes.captions import _VERBS, NUMBERS
 from mmi_tvr.datasets._moving_shapes.dice import Dice
 from mmi_tvr.datasets._moving_shapes.generate import contrast_specs, draw, split
-from mmi_tvr.datasets._moving_shapes.motion import Motion
-from mmi_tvr.datasets._moving_shapes.world import PASSING, Event, Spec, Thing, describes, key, spelled, split_of
+from mmi_tvr.datasets._moving_shapes.world import Event, Spec, Thing, describes, key, spelled, split_of
 from mmi_tvr.datasets.moving_shapes import (
     CONTRAST_SETS,
     CONTRASTS,
@@ -34,18 +28,13 @@ from mmi_tvr.datasets.moving_shapes import (
     contrast_accuracy,
     contrast_pairs,
     questions,
-    render_frames,
-    stills,
     twin,
     twin_contrasts,
-    visible_shapes,
 )
 from mmi_tvr.errors import MetricsError, UsageError
-from mmi_tvr.media import video
 from mmi_tvr.protocols import Dataset, DescribingDataset
 
 SPECS = st.integers(0, 2**63).map(lambda seed: draw(Dice(seed)))
-TIMES = np.arange(0, 10, 0.1)
 
 
 def scene(*events, things=(("red", "ring", 1), ("blue", "cross", 1)), relation="left", relation_stated=True) -> Spec:
@@ -107,19 +96,6 @@ def test_specs_and_words_are_the_same_on_every_machine():
         for seed in ("1", "2")
     }
     assert runs == {"281a9f765cb3bb6492e7d5a8f184c211f0f7413760f79e68003145e0c6667ef3\n"}
-
-
-def test_a_file_is_named_by_all_that_is_in_it(tmp_path):
-    """The names are those under which caches hold the files: a change here would render all of them again."""
-    dataset = dataset_of(split="order", count=2, root=tmp_path)
-    assert [dataset.path(number).name for number in range(2)] == [
-        "order00000-c9710cf1c75b6a6f.mp4",
-        "order00001-d523e89ec66e183f.mp4",
-    ]
-    names = {dataset_of(split="order", count=1, **options).path(0).name for options in ({"size": 32}, {"fps": 5}, {})}
-    assert len(names) == 3
-    assert spelled(scene((0, "left"))).count("told=True") == 1
-    assert spelled(scene((0, "left"), relation_stated=False)) != spelled(scene((0, "left")))
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
@@ -260,36 +236,6 @@ def test_order_is_told_in_order():
         assert (bounces < spins) == bool(re.search(" after (?!that)", between)), caption
 
 
-def test_stills_say_what_is_seen_at_that_moment():
-    spec = scene((0, "flashes"), (1, "hides"))
-    assert "a red ring to the left of a blue cross" in stills(spec, 0.5)
-    assert "a white ring to the left of a blue cross" in stills(spec, 1.75)
-    assert "a blue cross to the right of a red ring" in stills(spec, 3.0)
-    assert not any("cross" in text for text in stills(spec, 6.0))
-    hidden = scene((0, "hides"), things=[("red", "ring", 1)], relation="", relation_stated=False)
-    assert stills(hidden, 5.0)[0] == "an empty picture"
-    grows = scene((0, "grows"), (0, "spins"), things=[("orange", "star", 1)], relation="", relation_stated=False)
-    assert "a small orange star" in stills(grows, 0.0)
-    assert "a large orange star" in stills(grows, 3.0)
-    assert any("a large turned orange star" in stills(grows, time) for time in np.arange(3.5, 5.0, 0.1))
-
-
-def test_visible_shapes_are_single_and_in_the_colour_of_the_moment():
-    row = scene((0, "flashes"), (0, "hides"), things=[("orange", "ring", 3)], relation="", relation_stated=False)
-    shapes = visible_shapes(row, 0.0)
-    assert [(shape.name, shape.colour, shape.shape, shape.turned) for shape in shapes] == [
-        ("an orange ring", "orange", "ring", 0.0)
-    ] * 3
-    assert tuple(shape.centre for shape in shapes) == Motion(row).at(0.0)[0].centres
-    assert {shape.radius for shape in shapes} == {Motion(row).at(0.0)[0].radius}
-    assert {shape.name for shape in visible_shapes(row, 1.75)} == {"a white ring"}
-    assert visible_shapes(row, 6.0) == ()
-    star = scene((0, "spins"), things=[("red", "square", 1)], relation="", relation_stated=False)
-    turned = [visible_shapes(star, time)[0].turned for time in np.arange(1.0, 2.6, 0.01)]
-    assert turned[0] == turned[-1] == 0
-    assert max(turned) == pytest.approx(1, abs=0.02)  # half way from one upright position to the next
-
-
 @settings(max_examples=60)
 @given(SPECS)
 def test_questions_have_one_answer(spec):
@@ -314,74 +260,6 @@ def test_questions_on_a_scene():
     assert answers["What happens first?"] == "the red ring moves left"
     turned = {question.text: question.answer for question in questions(twin(spec, "order"))}
     assert turned["What happens first?"] == "the blue cross grows"
-
-
-@settings(max_examples=60)
-@given(SPECS)
-def test_what_moves_does_as_told_and_stays_in_the_picture(spec):
-    motion = Motion(spec)
-    for time in TIMES:
-        poses = motion.at(time)
-        for pose in poses:
-            for x, y in pose.centres:
-                assert pose.radius <= min(x, y, 1 - x, 1 - y)
-        if spec.relation:
-            (x, y), (other_x, other_y) = poses[0].centre, poses[1].centre
-            gap = {"left": other_x - x, "right": x - other_x, "above": other_y - y, "below": y - other_y}[spec.relation]
-            assert gap >= poses[0].radius + poses[1].radius
-    for event, start in zip(spec.events, spec.starts, strict=True):
-        before, after = (motion.at(start / 1000 + more)[event.actor] for more in (0, spec.length / 1000))
-        (x, y), (new_x, new_y) = before.centre, after.centre
-        moved = {"left": x - new_x, "right": new_x - x, "up": y - new_y, "down": new_y - y}
-        if event.action in moved:
-            assert moved[event.action] > 0.1
-        if event.action in PASSING:
-            assert before == after
-        if event.action in ("grows", "shrinks"):
-            assert (after.radius > before.radius) == (event.action == "grows")
-        if event.action in ("appears", "hides"):
-            assert (before.visible, after.visible) == ((event.action == "hides"), (event.action == "appears"))
-
-
-@given(SPECS)
-def test_events_are_short_in_a_long_stillness(spec):
-    ends = [0, *(start + spec.length for start in spec.starts)]
-    assert all(start - end >= 800 for start, end in zip([*spec.starts, spec.duration], ends, strict=True))
-    assert 6000 <= spec.duration <= 10000
-    assert 1200 <= spec.length <= 1800
-
-
-def test_pictures_show_the_colours_where_things_are():
-    spec = scene((0, "flashes"), (1, "hides"), things=[("red", "circle", 1), ("blue", "square", 1)])
-    poses = Motion(spec).at(0.0)
-    pictures = render_frames(spec, [0.0, 1.75, 6.0], 96)
-    assert (pictures.shape, pictures.dtype) == ((3, 96, 96, 3), np.uint8)
-    (x, y), (other_x, other_y) = ((int(96 * share) for share in pose.centre) for pose in poses)
-    other_x, y = int(96 * poses[1].centre[0]), int(96 * poses[0].centre[1])
-    assert pictures[0, y, x].tolist() == [214, 34, 40]
-    assert pictures[1, y, x].tolist() == [255, 255, 255]
-    assert pictures[0, other_y, other_x].tolist() == [35, 75, 220]
-    assert pictures[2, other_y, other_x].tolist() == pictures[2, 1, 1].tolist()  # gone: the ground
-    assert render_frames(spec, [], 96).shape == (0, 96, 96, 3)
-
-
-@settings(max_examples=20, deadline=None)
-@given(SPECS)
-def test_pictures_of_two_sizes_are_the_same_picture(spec):
-    times = [0.3, spec.starts[0] / 1000 + 0.6, spec.duration / 1000 - 0.1]
-    large, small = render_frames(spec, times, 96).astype(float), render_frames(spec, times, 48).astype(float)
-    halved = large.reshape(3, 48, 2, 48, 2, 3).mean(axis=(2, 4))
-    assert np.abs(halved - small).mean() < 1.5
-
-
-def test_order_contrast_shows_the_same_pictures_at_other_times():
-    for spec, variant in contrast_specs("order", 30):
-        ticks = [tick / 10 for tick in range(spec.duration // 100)]
-        pictures = [
-            [picture.tobytes() for picture in render_frames(video_spec, ticks, 32)] for video_spec in (spec, variant)
-        ]
-        assert Counter(pictures[0]) == Counter(pictures[1])
-        assert pictures[0] != pictures[1]
 
 
 @pytest.mark.parametrize("contrast", CONTRAST_SETS)
@@ -430,15 +308,6 @@ def test_twins_of_val_are_not_counted_by_the_option_for_train() -> None:
     assert [len(group) for group in many.groups()][:6] == [2, 1, 1, 2, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("name", "part"), [("train", "train"), ("val", "validate"), ("test", "test"), ("order", "test")]
-)
-def test_an_annotation_calls_splits_as_msrvtt_does(name: str, part: str) -> None:
-    dataset = dataset_of(split=name, count=2)
-    document = json.loads(files.annotation(dataset.samples()[:2], dataset.specs(), name, "1"))
-    assert {entry["split"] for entry in document["videos"]} == {part}
-
-
 def test_contrast_accuracy_refuses_what_it_cannot_rank():
     with pytest.raises(UsageError, match=r"not \(3, 2\)"):
         contrast_accuracy(np.zeros((3, 2)))
@@ -483,83 +352,6 @@ def test_the_dataset_lists_samples_and_groups(tmp_path):
 def test_options_that_cannot_be(options, message):
     with pytest.raises(UsageError, match=message):
         dataset_of(**options)
-
-
-def test_files_show_the_pictures_and_are_made_once(tmp_path):
-    dataset = dataset_of(count=6, root=tmp_path, fps=5)
-    ticks = []
-    dataset.generate(limit=4, advance=lambda: ticks.append(1))
-    assert len(ticks) == 4
-    assert (dataset.pending(), dataset.pending(limit=5)) == ([4, 5], [4])
-    times = [dataset.path(number).stat().st_mtime_ns for number in range(4)]
-    dataset.generate(advance=lambda: ticks.append(1))
-    assert len(ticks) == 6
-    assert dataset.pending() == []
-    assert times == [dataset.path(number).stat().st_mtime_ns for number in range(4)]
-    sample, spec = dataset.samples()[0], dataset.specs()[0]
-    info = video.probe(sample.video.path)
-    assert (info.codec, info.width, info.height, info.fps) == ("h264", 96, 96, 5)
-    assert info.duration == pytest.approx(spec.duration / 1000, abs=0.21)
-    frames = video.frames_at(sample.video.path, [0.4, spec.starts[0] / 1000 + 0.8, spec.duration / 1000 - 0.4])
-    assert np.abs(frames.pixels.astype(float) - render_frames(spec, frames.times, 96)).mean() < 4
-    variant = dataset_of(count=6, root=tmp_path, fps=4)
-    assert variant.pending() == list(range(6))  # another file, never a stale one
-
-
-def test_many_files_are_made_by_several_processes(tmp_path):
-    dataset = dataset_of(count=140, root=tmp_path, fps=1, size=32)
-
-    def stop():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        dataset.generate(workers=2, advance=stop)
-    assert 100 < len(dataset.pending()) < 140, "what was not begun is not rendered first"
-    dataset.generate(workers=2, limit=70)
-    assert dataset.pending(70) == []
-    alone = dataset_of(count=1, root=tmp_path / "alone", fps=1, size=32)
-    alone.generate(workers=1)
-    assert alone.path(0).read_bytes() == dataset.path(0).read_bytes()
-
-
-def command(*words):
-    app = typer.Typer()
-    data.register(app)
-    return CliRunner().invoke(app, ["data", "make", "moving_shapes", *map(str, words)])
-
-
-def test_data_make_writes_msrvtts_layout_and_goes_on(tmp_path):
-    root = tmp_path / "shapes"
-    assert command(root, "--limit", 5, "--fps", 2).exit_code == 0
-    document = json.loads((root / "test_videodatainfo.json").read_text(encoding="utf-8"))
-    assert [entry["video_id"] for entry in document["videos"]] == [f"test{number:05d}" for number in range(5)]
-    assert {entry["split"] for entry in document["videos"]} == {"test"}
-    assert set(document["videos"][0]) == {"category", "url", "video_id", "start time", "end time", "split", "id"}
-    assert [entry["sen_id"] for entry in document["sentences"]] == list(range(100))
-    samples = plugins.build("datasets", "folder", {"root": root}).samples()
-    assert [sample.captions for sample in samples] == [captions(item.spec) for item in split("test", 5)]
-    bytes_of = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    (root / "videos" / "test00003.mp4").unlink()
-    (root / "captions.tsv").unlink()
-    assert "(1 new)" in command(root, "--limit", 5, "--fps", 2).output
-    assert bytes_of == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    digest = hashlib.sha256(bytes_of[root / "test_videodatainfo.json"]).hexdigest()
-    assert digest == "ef7856375aa37cb8cf29348ec3af842222265aaa4303cf552b4ff09d60626ba9"  # on every machine
-
-
-def test_data_make_never_mixes_two_sets(tmp_path):
-    assert command(tmp_path, "--limit", 1, "--fps", 2).exit_code == 0
-    for words in (["--fps", 3], ["--split", "val"]):
-        done = command(tmp_path, "--limit", 1, *words)
-        assert isinstance(done.exception, UsageError)
-        assert "holds other videos (test_videodatainfo.json): name a new folder" in str(done.exception)
-
-
-def test_data_make_leaves_a_table_of_others_alone(tmp_path):
-    (tmp_path / "captions.tsv").write_text("mine")
-    done = command(tmp_path, "--limit", 1, "--fps", 2)
-    assert "holds a captions.tsv of others: name a new folder" in str(done.exception)
-    assert [path.name for path in tmp_path.iterdir()] == ["captions.tsv"]
 
 
 def test_queries_that_say_a_part_are_true_where_they_say_so():
