@@ -92,13 +92,13 @@ class Trials:
         """
         if folds < 2:
             raise UsageError(f"videos are judged by other videos in at least 2 parts, not {folds}")
-        lost_queries, told_queries = 0, 0
+        lost_queries, rejected_queries = 0, 0
         for fold in range(folds):
             present, absent = self.present_owners % folds == fold, self.absent_owners % folds == fold
             threshold = replace(self, present=self.present[~present]).threshold(lost)
             lost_queries += int((self.present[present] < threshold).sum())
-            told_queries += int((self.absent[CAPTIONS][absent] < threshold).sum())
-        return lost_queries / len(self.present), told_queries / len(self.absent_owners)
+            rejected_queries += int((self.absent[CAPTIONS][absent] < threshold).sum())
+        return lost_queries / len(self.present), rejected_queries / len(self.absent_owners)
 
     def area(self, name: str) -> float:
         """Return how probable it is (0..1) that a present query has a better best hit than an absent one."""
@@ -287,9 +287,9 @@ def table(trials_of_sizes: Sequence[Trials], threshold: float) -> list[str]:
     """Return rows of Markdown: what is lost and told at a threshold, in percent with 95 % intervals (Wilson)."""
     names = list(trials_of_sizes[0].absent)
     titles = [title_of(name) for name in names]
-    told_titles, area_titles = [f"told: {title}" for title in titles], [f"area: {title}" for title in titles]
+    rejected_titles, area_titles = [f"told: {title}" for title in titles], [f"area: {title}" for title in titles]
     rows = [
-        markdown_row(["videos", "right first", "lost", *told_titles, *area_titles]),
+        markdown_row(["videos", "right first", "lost", *rejected_titles, *area_titles]),
         "|---|---|" + "---|" * (1 + 2 * len(names)),
     ]
     for trial in trials_of_sizes:
