@@ -16,8 +16,8 @@ from mmi_tvr.nn.levels import (
     TemporalConvolution,
     TwoWayGru,
     pool_frames,
-    sinusoids,
 )
+from mmi_tvr.nn.positions import sinusoids
 from mmi_tvr.nn.role_graph import RoleGraphEncoder
 
 LENGTHS = (5, 1, 3)

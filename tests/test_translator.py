@@ -9,7 +9,8 @@ from torch.nn.functional import layer_norm
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.nn.options import TranslatorOptions
-from mmi_tvr.nn.translator import DecoderLayer, Tokens, Translator, cycle_error, sine_positions
+from mmi_tvr.nn.positions import sinusoids
+from mmi_tvr.nn.translator import DecoderLayer, Tokens, Translator, cycle_error
 
 WIDTH, QUERIES = 8, 5
 KINDS = ("decoder", "transformer", "linear")
@@ -76,7 +77,7 @@ def test_the_decoder_is_detrs_written_out_row_by_row() -> None:
     assert output.mask.all()
     for row, length in enumerate(source.mask.sum(dim=1).tolist()):
         src, q = source.states[row, :length], model.body.queries
-        keys = src + sine_positions(length, WIDTH)
+        keys = src + sinusoids(length, WIDTH)
         x = torch.zeros(QUERIES, WIDTH)
         for layer in model.body.layers:
             first, second, third = layer.norms
@@ -165,7 +166,7 @@ def test_the_cycle_error_is_the_mean_square_of_each_row_and_level() -> None:
 
 
 def test_places_are_sines_and_cosines() -> None:
-    places = sine_positions(3, 5)
+    places = sinusoids(3, 5)
     assert places.shape == (3, 5)
     torch.testing.assert_close(
         places[2, :2], torch.tensor([2.0, 2.0]).sin().where(torch.tensor([True, False]), torch.tensor(2.0).cos())

@@ -6,7 +6,6 @@ common width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from .pooling import masked_softmax, zero_padding
-from .role_graph import masked_maximum, masked_mean
+from .pooling import masked_maximum, masked_mean, masked_softmax, zero_padding
+from .positions import sinusoids
 
 Pool = Literal["topk", "max", "mean"]
 _SHARE = 8  # one in so many frames is among the largest that are averaged
@@ -178,15 +177,4 @@ def pool_frames(frames: Tensor, mask: Tensor, kind: Pool = "topk") -> Tensor:
     lowest = torch.finfo(frames.dtype).min
     ranked = frames.masked_fill(~mask[..., None], lowest).sort(dim=1, descending=True).values  # (B, N, d)
     largest = torch.arange(frames.shape[1], device=frames.device) < counts[:, None]  # (B, N)
-    return masked_mean(ranked.masked_fill(~largest[..., None], 0.0), largest)
-
-
-def sinusoids(length: int, width: int) -> Tensor:
-    """Return the positions (length, width) of Vaswani et al. 2017: sines at even places, cosines at odd ones.
-
-    >>> sinusoids(2, 4)[0].tolist()
-    [0.0, 1.0, 0.0, 1.0]
-    """
-    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
-    angles = torch.arange(length)[:, None] * frequencies  # (length, ceil(width / 2))
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+    return masked_mean(ranked, largest)

@@ -12,6 +12,22 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, lowest).softmax(dim=-1) * mask
 
 
+def masked_maximum(states: Tensor, mask: Tensor) -> Tensor:
+    """Return the largest of the states (..., M, d) where the mask (..., M) is true, per channel; 0 where it is nowhere.
+
+    Returns (..., d).
+    """
+    lowest = torch.finfo(states.dtype).min
+    largest = states.masked_fill(~mask[..., None], lowest).amax(dim=-2)
+    return largest.masked_fill(~mask.any(dim=-1)[..., None], 0.0)
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of the states (..., M, d) where the mask (..., M) is true; 0 where it is nowhere. (..., d)"""
+    summed = states.masked_fill(~mask[..., None], 0.0).sum(dim=-2)
+    return summed / mask.sum(dim=-1).clamp(min=1)[..., None]
+
+
 class ResidualLinear(nn.Module):
     """A linear map W = I + C whose correction C starts at zero.
 

@@ -6,10 +6,9 @@ the relational graph network of their texts: one weight for all edges, and roles
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from .pooling import masked_softmax
+from .pooling import masked_maximum, masked_softmax
 
 
 class RoleGraphEncoder(nn.Module):
@@ -53,19 +52,3 @@ class RoleGraphEncoder(nn.Module):
         context = masked_softmax(scores, edges > 0) @ nodes
         encoded: Tensor = self.norm(nodes + self.dropout(self.context(context))) * present
         return encoded
-
-
-def masked_maximum(states: Tensor, mask: Tensor) -> Tensor:
-    """Return the largest of the states (..., M, d) where the mask (..., M) is true, per channel; 0 where it is nowhere.
-
-    Returns (..., d).
-    """
-    lowest = torch.finfo(states.dtype).min
-    largest = states.masked_fill(~mask[..., None], lowest).amax(dim=-2)
-    return largest.masked_fill(~mask.any(dim=-1)[..., None], 0.0)
-
-
-def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of the states (..., M, d) where the mask (..., M) is true; 0 where it is nowhere. (..., d)"""
-    summed = (states * mask[..., None]).sum(dim=-2)
-    return summed / mask.sum(dim=-1).clamp(min=1)[..., None]

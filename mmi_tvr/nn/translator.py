@@ -8,7 +8,6 @@ Shapes: B rows, L tokens of the source, N of the target, D_s and D_t their width
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,7 +18,8 @@ from torch.nn.functional import dropout, relu
 from ..errors import UsageError
 from ..utils.wording import counted
 from .options import TranslatorOptions
-from .pooling import zero_linear, zero_padding
+from .pooling import masked_mean, zero_linear
+from .positions import sinusoids
 
 
 class Tokens(NamedTuple):
@@ -32,8 +32,7 @@ class Tokens(NamedTuple):
     def levels(self) -> Tensor:
         """Return the first token and the mean of the others, (B, 2, D); of one token alone, that one twice."""
         others, mask = (self.states[:, 1:], self.mask[:, 1:]) if self.states.shape[1] > 1 else self
-        mean = zero_padding(others, mask).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-        return torch.stack([self.states[:, 0], mean], dim=1)
+        return torch.stack([self.states[:, 0], masked_mean(others, mask)], dim=1)
 
 
 class Translator(nn.Module):
@@ -108,7 +107,7 @@ class QueryDecoder(nn.Module):
 
     def forward(self, source: Tensor, mask: Tensor) -> Tensor:
         """Return (B, N, D) from the source's tokens (B, L, D) and their mask (B, L)."""
-        keys = source + sine_positions(source.shape[1], source.shape[2]).to(source)
+        keys = source + sinusoids(source.shape[1], source.shape[2]).to(source)
         states = source.new_zeros(len(source), *self.queries.shape)
         for layer in self.layers:
             states = layer(states, self.queries, source, keys, mask)
@@ -174,7 +173,7 @@ class TokenEncoder(nn.Module):
 
     def forward(self, source: Tensor, mask: Tensor) -> Tensor:
         """Return (B, L, D) from tokens (B, L, D) and their mask (B, L); positions as in QueryDecoder."""
-        positioned = source + sine_positions(source.shape[1], source.shape[2]).to(source)
+        positioned = source + sinusoids(source.shape[1], source.shape[2]).to(source)
         encoded: Tensor = self.layers(positioned, src_key_padding_mask=~mask)
         return encoded
 
@@ -192,13 +191,6 @@ class TokenPerceptron(nn.Module):
         """Return (B, L, D) from tokens (B, L, D); the mask is not looked at."""
         tokens: Tensor = self.layers(source)
         return tokens
-
-
-def sine_positions(length: int, width: int) -> Tensor:
-    """Return the sines and cosines (length, width) of places 0, 1, ... (Vaswani et al. 2017, section 3.5)."""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
-    angles = torch.arange(length)[:, None] * rates  # (length, width / 2)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
 
 
 def cycle_error(returned: Tensor, original: Tensor, detach: bool = False) -> Tensor:

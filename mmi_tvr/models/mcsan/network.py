@@ -23,7 +23,8 @@ from ...nn.levels import (
     pool_frames,
 )
 from ...nn.losses import focal, kl
-from ...nn.role_graph import RoleGraphEncoder, masked_mean
+from ...nn.pooling import masked_mean
+from ...nn.role_graph import RoleGraphEncoder
 from ...nn.temporal import differences
 from ...types import Block, Direction
 from .captions import PADDING
