@@ -152,13 +152,28 @@ def write(folder: Path, settings: ModelSettings) -> None:
     write_atomically(folder / SETTINGS, json.dumps(values, indent=1).encode())
 
 
-def load_tensors(network: Any, path: Path, names: Collection[str]) -> None:
-    """Load trained tensors into a `torch.nn.Module`.
+def save_tensors(network: Any, path: Path, names: Collection[str] | None = None) -> None:
+    """Write tensors of a `torch.nn.Module` as a safetensors file.
+
+    Args:
+        network: has them.
+        path: of the file, in a model folder.
+        names: of the parameters and buffers that are written; None: of all.
+    """
+    from safetensors.torch import save
+
+    state = network.state_dict()
+    tensors = {name: state[name].contiguous().cpu() for name in (state if names is None else names)}
+    write_atomically(path, save(tensors))
+
+
+def load_tensors(network: Any, path: Path, names: Collection[str] | None = None) -> None:
+    """Load what `save_tensors` wrote into a `torch.nn.Module`.
 
     Args:
         network: gets them.
         path: a safetensors file of a model folder.
-        names: of the parameters and buffers that it must hold, no more and no less.
+        names: of the parameters and buffers that it must hold, no more and no less; None: all of the network's.
 
     Raises:
         ModelNotFound: the file is missing or damaged, or was written with other options.
@@ -173,7 +188,8 @@ def load_tensors(network: Any, path: Path, names: Collection[str]) -> None:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelNotFound(f"{path}: damaged ({one_line(error)}); copy it once more, or train again") from error
-    if wrong := sorted(set(names) ^ tensors.keys()):
+    expected = network.state_dict().keys() if names is None else set(names)
+    if wrong := sorted(expected ^ tensors.keys()):
         raise ModelNotFound(
             f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
         )

@@ -15,10 +15,9 @@ from ...encoders import hub
 from ...errors import UsageError
 from ...nn.options import TranslatorOptions
 from ...types import Block, Embeddings, Features, Pixels, Query, Scoring
-from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, write
+from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,7 +137,7 @@ class Lat:
                 symmetric=options.symmetric,
             ).to(resolve(self._device))
             if self._folder:
-                load_tensors(network, self._folder / TRANSLATORS, network.state_dict().keys())
+                load_tensors(network, self._folder / TRANSLATORS)
         return network.eval()
 
     @property
@@ -203,12 +202,9 @@ class Lat:
         origin: Mapping[str, Any] | None = None,
         rerank: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write both translators, and how they were made; arguments as `Mmi.save`."""
-        from safetensors.torch import save
-
+        """Write both translators, and how they were made (`protocols.TrainableModel`)."""
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_atomically(folder / TRANSLATORS, save(tensors))
+        save_tensors(self.network, folder / TRANSLATORS)
         options = self.options.model_dump(mode="json", exclude={"weights"})
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 

@@ -16,10 +16,9 @@ from ...lexicon import words as word_vectors
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
 from ...lexicon.vocabulary import Vocabularies
 from ...types import Embeddings, Features, Labels, Pixels, Query, Scoring
-from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from .._folder import ModelSettings, find, load_tensors, read, write
+from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption
 from .options import Options
 
@@ -82,7 +81,7 @@ class Mcsan:
             words = torch.from_numpy(self._word_rows())
             network = McsanNetwork(self.options, self._widths(), words, sizes)
             if self._folder:
-                load_tensors(network, self._folder / WEIGHTS_FILE, network.state_dict().keys())
+                load_tensors(network, self._folder / WEIGHTS_FILE)
             return network.to(resolve(self._device)).eval()
 
     @late_property
@@ -191,11 +190,8 @@ class Mcsan:
         rerank: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the network, its words and vocabularies, and how they were made (`protocols.TrainableModel`)."""
-        from safetensors.torch import save
-
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_atomically(folder / WEIGHTS_FILE, save(state))
+        save_tensors(self.network, folder / WEIGHTS_FILE)
         self.lexicon.write(folder / VOCABULARIES)
         options = self.options.model_dump(mode="json", exclude={"weights", "word_vectors"})
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))

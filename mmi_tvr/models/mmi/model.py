@@ -18,10 +18,9 @@ from ...errors import UsageError
 from ...nn.options import HeadOptions, MomentHeadOptions
 from ...plugins import BaseOptions
 from ...types import Embeddings, Features, FloatArray, PartialQueries, Pixels, Query, ScoreLaw, Scoring, Span
-from ...utils.files import write_atomically
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, write
+from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
 
 if TYPE_CHECKING:
     from ...encoders.llava import Llava
@@ -271,16 +270,13 @@ class Mmi:
         about the training; plain values. rerank: the settings section of re-ranking that goes with it. A law of scores
         was measured with other weights and stays behind.
         """
-        from safetensors.torch import save
-
         from ...encoders import lora
 
         folder.mkdir(parents=True, exist_ok=True)
         network = self.network
-        parts = {HEADS: _head_names(network)} | ({MOMENTS: _moment_names(network)} if network.moments else {})
-        state = network.state_dict()
-        for file, names in parts.items():
-            write_atomically(folder / file, save({name: state[name].contiguous().cpu() for name in names}))
+        save_tensors(network, folder / HEADS, _head_names(network))
+        if network.moments:
+            save_tensors(network, folder / MOMENTS, _moment_names(network))
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
         options = self.options.model_dump(mode="json", exclude={"weights", "new_moment_head", "score_law"})
