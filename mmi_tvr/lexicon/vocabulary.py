@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,10 @@ class Vocabulary:
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
+    _places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_places", {name: place for place, name in enumerate(self.names)})
 
     @classmethod
     def most_frequent(cls, sentences: Iterable[Iterable[str]], size: int) -> Vocabulary:
@@ -42,14 +46,14 @@ class Vocabulary:
 
     def multi_hot(self, names: Iterable[str]) -> NDArray[np.bool_]:
         """Return which of the vocabulary's names are among these (K,); others are passed over."""
-        present = set(names)
-        return np.array([name in present for name in self.names], dtype=np.bool_)
+        row = np.zeros(len(self), dtype=np.bool_)
+        row[[self._places[name] for name in names if name in self._places]] = True
+        return row
 
     def coverage(self, sentences: Iterable[Iterable[str]]) -> float:
         """Return the share of the sentences' names that the vocabulary has; 1 where they have none."""
-        known = set(self.names)
         names = [name for sentence in sentences for name in sentence]
-        return sum(name in known for name in names) / len(names) if names else 1.0
+        return sum(name in self._places for name in names) / len(names) if names else 1.0
 
     def as_dict(self) -> dict[str, int]:
         """Return names with their counts, for JSON; the order is the vocabulary's."""

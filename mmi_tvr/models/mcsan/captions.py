@@ -19,7 +19,7 @@ from ...lexicon.parsing import ParsedText, SpacyParser
 from ...lexicon.roles import RoleArrays, arrays, role_graph
 from ...lexicon.store import PARSES_FILE, ParseStore
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
-from ...lexicon.vocabulary import Vocabularies, level_names
+from ...lexicon.vocabulary import Vocabularies
 from ...types import Labels
 from ...utils import array_cache
 from ...utils.files import write_atomically
@@ -100,15 +100,9 @@ class Lexicon:
     words: tuple[str, ...]
     labels: Vocabularies
     _word_numbers: dict[str, int] = field(init=False, repr=False, compare=False)
-    _label_numbers: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_word_numbers", {word: number for number, word in enumerate(self.words, UNKNOWN + 1)})
-        numbers = {
-            level: {name: number for number, name in enumerate(self.labels.level(level).names)}
-            for level in LABEL_LEVELS
-        }
-        object.__setattr__(self, "_label_numbers", numbers)
 
     @classmethod
     def of(cls, captions: Iterable[ReadCaption], labels: Vocabularies) -> Lexicon:
@@ -132,10 +126,9 @@ class Lexicon:
     def multi_hot(self, labels: Sequence[Labels]) -> dict[str, NDArray[np.bool_]]:
         """Return which labels hold, (B, K) for each level of `lexicon.vocabulary.LEVELS`; unknown ones are left out."""
         rows = {level: np.zeros((len(labels), len(self.labels.level(level))), dtype=np.bool_) for level in LABEL_LEVELS}
-        for level, level_rows in rows.items():
-            numbers = self._label_numbers[level]
-            for row, one in zip(level_rows, labels, strict=True):
-                row[[numbers[name] for name in level_names(one, level) if name in numbers]] = True
+        for number, one in enumerate(labels):
+            for level, row in self.labels.multi_hot(one).items():
+                rows[level][number] = row
         return rows
 
     def write(self, path: Path) -> None:
