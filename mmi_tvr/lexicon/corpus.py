@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 from ..errors import UsageError
 from ..protocols import Dataset, LabelledDataset
-from ..types import Labels
+from ..types import Labels, LabelSource
 from .labels import labels, union
 from .parsing import ParsedText
-
-LabelSource = Literal["parsed", "exact"]
 
 
 @dataclass(frozen=True, slots=True)

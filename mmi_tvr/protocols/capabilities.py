@@ -16,6 +16,7 @@ from ..types import (
     IdArray,
     Judgement,
     Labels,
+    LabelSource,
     ShownVideo,
     Span,
 )
@@ -108,7 +109,7 @@ class ModelWithLabels(Protocol):
     """A trainable model that learns which entities, actions and relations captions name and videos show."""
 
     @property
-    def label_source(self) -> Literal["parsed", "exact"]:
+    def label_source(self) -> LabelSource:
         """Where labels come from: parsed captions, or the data set (`LabelledDataset`)."""
         ...
 

@@ -11,6 +11,7 @@ from ..plugins import BaseOptions
 from ..utils.wording import counted
 
 CONTRASTIVE, RANKING = "contrastive", "ranking"  # the terms that the room computes itself, from `embed_batch`
+Captions = Literal["one", "all"]  # of each video in an epoch
 MOMENTS = "moments"  # the term of a moment head, which is trained in a run of its own
 # Options that change no number of the training, so that a resumed run may have others.
 _CHANGEABLE = {"log_every", "save_every", "keep", "trackers"}

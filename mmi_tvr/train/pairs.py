@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..types import Features, Sample
 from ..utils import distributed
 from .labels import PairLabels
+from .options import Captions
 from .protocol import Batch, BatchModel
 from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
-
-Captions = Literal["one", "all"]  # of each video in an epoch
 
 
 class PairBatches:

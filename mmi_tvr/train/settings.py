@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
 from .. import config, plugins
 from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
-from .options import MOMENTS, TrainOptions
+from .options import MOMENTS, Captions, TrainOptions
 
 
 class SkeletonOptions(plugins.BaseOptions):
@@ -31,7 +30,7 @@ class DataOptions(plugins.BaseOptions):
     """What a run trains and validates on."""
 
     train: Section = Field(description="the data set to train on")
-    captions: Literal["one", "all"] = Field(
+    captions: Captions = Field(
         "one", description="of each video in an epoch: one, drawn anew every time, or all of them"
     )
     validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")

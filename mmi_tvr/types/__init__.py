@@ -20,7 +20,7 @@ from .arrays import (
     video_of,
 )
 from .choices import Availability, Variant
-from .datasets import DescribedMoment, Labels, Sample, Triplet
+from .datasets import DescribedMoment, Labels, LabelSource, Sample, Triplet
 from .media import Embeddings, Features, Frames, KeyImage, Span, Video
 from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query
@@ -47,6 +47,7 @@ __all__ = [
     "JudgedBy",
     "Judgement",
     "KeyImage",
+    "LabelSource",
     "Labels",
     "Level",
     "PartialQueries",

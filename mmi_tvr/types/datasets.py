@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .media import Video
 from .text import clean_text
+
+LabelSource = Literal["parsed", "exact"]  # of captions and videos: parsed captions, or the data set itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,14 @@ from typing import Any
 
 from ...types import Availability, Variant
 from .model import VOCABULARIES, WEIGHTS_FILE, Mcsan
-from .options import Options
+from .options import ATTRIBUTES, DISTRIBUTION, Options
 
 __all__ = ["CHECKPOINT", "CHECKPOINTS", "TRAINED", "VARIANTS", "Mcsan", "Options"]
 
 CHECKPOINT = "weights"
 CHECKPOINTS = {"vision": "clip"}
 TRAINED = (WEIGHTS_FILE, VOCABULARIES)
-_ATTRIBUTES, _DISTRIBUTION = "attributes", "distribution"  # loss terms (`network`)
-_STATISTICS = frozenset({_ATTRIBUTES, _DISTRIBUTION})
+_STATISTICS = frozenset({ATTRIBUTES, DISTRIBUTION})
 
 
 def _clip4clip(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,12 +48,12 @@ VARIANTS: Mapping[str, Variant] = {
         "no statistical constraints: no KL, separate heads",
         {"shared_heads": False},
         (10.1, 19.9),
-        frozenset({_DISTRIBUTION}),
+        frozenset({DISTRIBUTION}),
     ),
-    "no-kl": Variant("no KL", without_terms=frozenset({_DISTRIBUTION})),
+    "no-kl": Variant("no KL", without_terms=frozenset({DISTRIBUTION})),
     "separate-heads": Variant("separate heads of labels", {"shared_heads": False}),
     "bce": Variant("plain instead of focal cross-entropy", {"focal": False}, (10.6, 20.8)),
-    "no-labels": Variant("no labels", without_terms=frozenset({_ATTRIBUTES})),
+    "no-labels": Variant("no labels", without_terms=frozenset({ATTRIBUTES})),
     "cosine": Variant("cosine instead of HolE", {"global_similarity": "cosine"}),
     "mean-pool": Variant("frames by their mean", {"pool": "mean"}),
     "max-pool": Variant("frames by their maximum", {"pool": "max"}),

@@ -15,7 +15,7 @@ from ...errors import ModelNotFound, UsageError, one_line
 from ...lexicon import words as word_vectors
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
 from ...lexicon.vocabulary import Vocabularies
-from ...types import Embeddings, Features, Labels, Pixels, Query, Scoring
+from ...types import Embeddings, Features, Labels, LabelSource, Pixels, Query, Scoring
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
@@ -144,7 +144,7 @@ class Mcsan:
     # Training
 
     @property
-    def label_source(self) -> Any:
+    def label_source(self) -> LabelSource:
         """Where labels come from (`protocols.ModelWithLabels`)."""
         return self.options.labels
 

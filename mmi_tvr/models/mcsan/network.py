@@ -28,9 +28,8 @@ from ...nn.role_graph import RoleGraphEncoder
 from ...nn.temporal import differences
 from ...types import Block, Direction
 from .captions import PADDING
-from .options import Options
+from .options import ATTRIBUTES, DISTRIBUTION, Options
 
-ATTRIBUTES, DISTRIBUTION = "attributes", "distribution"  # loss terms
 VERBS = 4  # nodes of a role graph that are verbs; phrases follow
 LABELS_OF = {"entity": "entities", "action": "actions", "relation": "relations"}
 _SQUASH = -2.0  # where the offset b of the global level starts: sigmoid(6 cos - 2), which has a gradient everywhere

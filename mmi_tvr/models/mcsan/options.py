@@ -7,10 +7,12 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from ...plugins import BaseOptions
+from ...types import LabelSource
 from .._folder import TrainedOptions
 
 Level = Literal["global", "entity", "action", "relation"]
 LEVELS: tuple[Level, ...] = ("global", "entity", "action", "relation")
+ATTRIBUTES, DISTRIBUTION = "attributes", "distribution"  # loss terms
 
 
 class VocabularySizes(BaseOptions):
@@ -45,7 +47,7 @@ class Options(TrainedOptions):
         description="text side of the levels entity and action: role graphs (needs the parser, extra mcsan), or an "
         "attention block over the words for each, which needs none",
     )
-    labels: Literal["parsed", "exact"] = Field(
+    labels: LabelSource = Field(
         "parsed", description="what is learned besides: labels of parsed captions (extra mcsan), or the data set's own"
     )
     mask_siblings: bool = Field(
