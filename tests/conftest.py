@@ -37,6 +37,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def one_process() -> None:
+    """What accelerate knows of this process from other tests is forgotten."""
+    from accelerate import PartialState
+
+    PartialState._reset_state()
+
+
+@pytest.fixture
 def library(tmp_path: Path) -> Iterator[Library]:
     """A new library with the model that knows colours."""
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:

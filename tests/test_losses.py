@@ -1,4 +1,4 @@
-"""Losses against naive loops, in one process (`test_train` has the ones across processes)."""
+"""Losses against naive loops, in one process (`test_train_gradients` has the ones across processes)."""
 
 from __future__ import annotations
 

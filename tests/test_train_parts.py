@@ -21,13 +21,7 @@ from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.options import TrainOptions
 from mmi_tvr.train.protocol import chunks
 
-
-@pytest.fixture(autouse=True)
-def _one_process() -> None:
-    """What accelerate knows of this process from other tests is forgotten."""
-    from accelerate import PartialState
-
-    PartialState._reset_state()
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 def test_gradient_caching_holds_one_chunks_graph() -> None:

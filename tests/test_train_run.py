@@ -256,7 +256,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, 
         run(settings, tmp_path / "run", cache=cache, cpu=True)
     assert run(settings, tmp_path / "run", cache=cache, cpu=True, resume=True).finished
     # To rounding: two processes may lay their memory out differently, and Adam moves a weight whose gradient is next to
-    # nothing either way, so tensors are compared as wholes. tests/test_train.py holds the loop to the bit.
+    # nothing either way, so tensors are compared as wholes. tests/test_train_resuming.py holds the loop to the bit.
     for name in ("heads.safetensors", "adapter/adapter_model.safetensors"):
         once, twice = (load_file(folder / "model" / name) for folder in (finished, tmp_path / "run"))
         assert once.keys() == twice.keys()

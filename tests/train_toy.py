@@ -6,7 +6,10 @@ torchrun --nproc_per_node 2 tests/train_toy.py FOLDER [--resume] [--until N]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import faulthandler
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mmi_tvr.nn.losses import focal, kl, skeleton_cross_entropy
+from mmi_tvr.train import checkpoint
 from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.loop import Outcome, Trainer
 from mmi_tvr.train.options import Stage, TrainOptions
@@ -170,6 +174,40 @@ def trainer(
     return Trainer(
         model(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **options_of_trainer
     )
+
+
+def two_processes(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a check in two processes that form a group; what fails there fails here.
+
+    They are spawned: a fork (accelerate's debug_launcher) inherits the locks of threads that earlier tests started.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_joined, (f"{folder}/meeting", function, arguments), nprocs=2)
+
+
+def _joined(process: int, meeting: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    from accelerate import PartialState
+
+    faulthandler.dump_traceback_later(60, exit=True)  # a deadlock ends, and shows where
+    os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=process, world_size=2)
+    torch.set_num_threads(1)
+    PartialState(cpu=True)
+    assert distributed.world_size() == 2
+    function(*arguments)
+    distributed.leave_group()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The tensors of the newest checkpoint, bit for bit: weights, moments, temperature, generators."""
+    newest = checkpoint.list_checkpoints(folder / "checkpoints")[-1]
+    return {name: (newest / name).read_bytes() for name in (checkpoint.TRAINED, checkpoint.LOOP)}
+
+
+def position(folder: Path) -> tuple[int, int, int]:
+    state = checkpoint.read_state(checkpoint.list_checkpoints(folder / "checkpoints")[-1])
+    return state["step"], state["epoch"], state["taken"]
 
 
 def main() -> Outcome:

@@ -1,0 +1,149 @@
+"""The train room: gradients across processes and in chunks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import train_toy
+from torch import Tensor, nn
+
+from mmi_tvr.nn import losses
+from mmi_tvr.train import rng
+from mmi_tvr.train.bank import Bank
+from mmi_tvr.train.objective import Objective
+from mmi_tvr.train.protocol import chunks
+from mmi_tvr.utils import distributed
+
+pytestmark = pytest.mark.usefixtures("one_process")
+
+
+class Linears(nn.Module):
+    """Text and video side for the gradient checks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.text, self.video = nn.Linear(6, 4), nn.Linear(6, 4)
+        self.temperature = losses.Temperature()
+
+    def forward(self, text: Tensor, video: Tensor, groups: Tensor) -> Tensor:
+        states, keys = self.text(video).view(-1, 1, 4), self.video(video).view(-1, 1, 4)
+        every = torch.ones(len(text), 1, dtype=torch.bool)
+        masked = losses.masked_prediction(states, keys, groups[:, None] % 2 == 0, every, self.temperature())
+        text, video = self.text(text), self.video(video)
+        over_batch = [
+            losses.info_nce(text, video, self.temperature(), groups),
+            losses.ranking(text, video, 0.4, groups, true_of=train_toy.next_is_true, mean_share=0.3),
+            losses.focal(video, text > 0.3),
+            losses.kl(text, video, "batch"),
+            losses.kl(text, video, "symmetric"),
+        ]
+        return masked + torch.stack(over_batch).sum()
+
+
+def check_full_batch_gradient(expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
+    rows = [slice(0, 3), slice(3, 8)][distributed.rank()]  # batches of different sizes
+    model = Linears()
+    value = model(text[rows], video[rows], groups[rows])
+    value.backward()
+    distributed.average_gradients(list(model.parameters()))
+    wrapped = Linears()
+    wrapper = nn.parallel.DistributedDataParallel(wrapped)  # torch's own averaging agrees
+    wrapper(text[rows], video[rows], groups[rows]).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(wrapped.get_parameter(name).grad, expected[name], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(distributed.all_reduce_sum(value) / 2, expected["loss"])
+    unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    used.grad = torch.ones(2) if distributed.rank() else None
+    distributed.average_gradients([unused, used])
+    assert unused.grad is None
+    assert used.grad.tolist() == [0.5, 0.5]
+
+
+def test_two_processes_have_the_full_batchs_gradient() -> None:
+    generator = torch.Generator().manual_seed(5)
+    text, video = torch.randn(2, 8, 6, generator=generator)
+    groups = torch.tensor([0, 1, 2, 0, 3, 4, 5, 1])
+    model = Linears()
+    value = model(text, video, groups)
+    value.backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters()}
+    train_toy.two_processes(check_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups)
+
+
+def check_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
+    """The cached gradient is that of the same chunks held in memory together; `wholes`: of all terms over the batch, by
+    another similarity, with a bank."""
+    batch = train_toy.collate(
+        [train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world_size())]
+    )
+    weights = {"contrastive": 0.6} | ({"ranking": 0.5, "attributes": 0.7, "kl": 2.0} if wholes else {})
+    bank = Bank(5)
+    bank.extend(
+        losses.EmbeddedPairs(*torch.randn(2, 4, 8, generator=train_toy.seeded(3)), torch.tensor([1, 2, 50, 51]))
+    )
+    gradients: list[dict[str, Tensor]] = []
+    for chunk in (4, None):
+        torch.manual_seed(2)
+        model = train_toy.ToyLevels(dropout) if wholes else train_toy.ToyModel(dropout)
+        temperature = losses.Temperature()
+        make = Objective(
+            model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"), margin=0.4,
+            bank=bank if wholes else None, describes=train_toy.describes,
+        )  # fmt: skip
+        rng.seed(11 + distributed.rank())
+        if chunk:
+            terms = make.backward(batch, weights, mean_share=0.3).terms
+            after = torch.rand(1)
+        else:  # the reference: the same pieces and draws, all their graphs in memory
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                parts = [model.embed_batch(piece) for piece in chunks(batch, 4)]
+            assert torch.equal(torch.rand(1), after)  # and the generators end where they would have
+            text, video, groups, *labels = (torch.cat(column) for column in zip(*parts, strict=True))
+            expected = {"contrastive": losses.info_nce(text, video, temperature(), groups)}
+            if wholes:
+                expected = {
+                    "contrastive": losses.info_nce(
+                        text, video, temperature(), groups, similarity=model.similarity, bank=bank.pairs
+                    ),
+                    "ranking": losses.ranking(
+                        text, video, 0.4, groups, similarity=model.similarity, true_of=train_toy.next_is_true,
+                        mean_share=0.3,
+                    ),
+                    "attributes": losses.focal(model.head(video), labels[0]),
+                    "kl": losses.kl(text, video, "batch"),
+                }  # fmt: skip
+            torch.testing.assert_close(terms, {name: term.detach() for name, term in expected.items()})
+            losses.weighted_sum(expected, weights).backward()
+        parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
+        distributed.average_gradients([p for p in parameters.values() if p.requires_grad])
+        gradients.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    assert {"scale", "text.0.weight", "video.3.bias"} <= gradients[0].keys()
+    assert not wholes or {"bias", "mix", "head.weight"} <= gradients[0].keys()
+    for name, expected_gradient in gradients[1].items():
+        largest = expected_gradient.abs().max()
+        assert largest > 1e-4, name
+        worst = float((gradients[0][name] - expected_gradient).abs().max() / largest.clamp(min=1e-3))
+        assert worst < (2e-2 if bf16 else 1e-5), (name, worst)
+
+
+def check_cached_gradients() -> None:
+    check_cached_gradient(dropout=0.0)
+    check_cached_gradient(dropout=0.3)
+    check_cached_gradient(dropout=0.3, wholes=True)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_cached_gradient_of_all_terms_over_the_batch_is_the_plain_one(dropout: float) -> None:
+    check_cached_gradient(dropout, wholes=True)
+
+
+@pytest.mark.parametrize(("dropout", "bf16"), [(0.0, False), (0.3, False), (0.3, True)])
+def test_cached_gradient_is_the_plain_one(dropout: float, bf16: bool) -> None:
+    check_cached_gradient(dropout, bf16)
+
+
+def test_cached_gradient_is_the_plain_one_in_two_processes() -> None:
+    train_toy.two_processes(check_cached_gradients)
