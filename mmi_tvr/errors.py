@@ -118,6 +118,10 @@ class MetricsError(MmiTvrError):
     """Similarities or ground truth that cannot be ranked honestly."""
 
 
+# What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
+MODEL_FAILURES = (MmiTvrError, OSError, RuntimeError)
+
+
 def one_line(error: BaseException, limit: int | None = _MESSAGE_LENGTH) -> str:
     """Return an error's message as one line of at most `limit` characters (None: all); its type where it has none.
 

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import IndexMismatch, IndexMissing, UsageError
-from ..types import Filter, FloatArray, IdArray, Level, moment_of, video_of
+from ..types import UNIT_TOLERANCE, Filter, FloatArray, IdArray, Level, moment_of, video_of
 from ..utils.wording import counted
 
 PADDED = 1_000  # rows up to which an answer has as many as were asked for, however few vectors are stored
-UNIT_TOLERANCE = 1e-3  # float16 models round a norm by at most this much
 # The file that tells whose folder it is.
 _MARKER_FILES = {"manifest.json": "flat or faiss", "milvus.db": "milvus", "milvus.json": "milvus on a server"}
 _REBUILD = "mmi-tvr index DIR... --library LIB --rebuild"

@@ -11,7 +11,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_RUN = re.compile("[\u3400-\u9fff]+|[^\\W\u3400-\u9fff]+")
+from ..utils.chinese import CHARACTERS, has_chinese
+
+_RUN = re.compile(rf"[{CHARACTERS}]+|[^\W{CHARACTERS}]+")  # all of one language
 _COMMON = frozenset(
     [
         "a",
@@ -63,7 +65,7 @@ def indexed_words(text: str) -> list[str]:
     """
     words: list[str] = []
     for run in _runs(text):
-        if _is_chinese(run):
+        if has_chinese(run):
             words += [*run, *(run[at : at + 2] for at in range(len(run) - 1))]
         else:
             words.append(stem(run))
@@ -78,7 +80,7 @@ def query_words(text: str) -> tuple[str, ...]:
     """
     words: list[str] = []
     for run in _runs(text):
-        if not _is_chinese(run):
+        if not has_chinese(run):
             words.append(stem(run))
         else:
             words += [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]
@@ -101,7 +103,3 @@ def stem(word: str) -> str:
 def _runs(text: str) -> Iterator[str]:
     for match in _RUN.finditer(unicodedata.normalize("NFKC", text).casefold()):
         yield match[0]
-
-
-def _is_chinese(run: str) -> bool:
-    return "\u3400" <= run[0] <= "\u9fff"

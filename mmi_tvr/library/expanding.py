@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from .. import plugins, prompt_templates
 from ..config import SearchSection, Section
-from ..errors import MmiTvrError, one_line
+from ..errors import MODEL_FAILURES, one_line
 from ..protocols import Model
 from ..queries import Expansion, PreparedQuery
 from ..rerank import DEFAULT_ANSWERER
@@ -35,7 +35,7 @@ class LibraryExpander:
         """Return the queries with other wordings; where nobody can write any, with the reason."""
         try:
             expander = self._ready(options.answerer or _answerer_of(components, model), components, model)
-        except (MmiTvrError, OSError, RuntimeError) as error:
+        except MODEL_FAILURES as error:
             return [replace(query, expansion=Expansion(problem=one_line(error))) for query in queries]
         return expander.expand(queries, options.expand, options.seconds)
 

@@ -9,14 +9,13 @@ business.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from ..utils.chinese import has_chinese
 from . import negation_chinese, negation_english
 
 _MAX_EXCLUDED = 4  # parts of one sentence
 _MAX_CHARACTERS = 400  # a sentence or two: what is longer is a text, and read as it stands
-_CHINESE = re.compile("[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def split(text: str) -> QueryParts:
     """
     if len(text) > _MAX_CHARACTERS:
         return QueryParts(text)
-    grammar = negation_chinese if _CHINESE.search(text) else negation_english
+    grammar = negation_chinese if has_chinese(text) else negation_english
     rest = text
     excluded: list[str] = []
     while len(excluded) <= _MAX_EXCLUDED:

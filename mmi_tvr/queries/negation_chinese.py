@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..utils.chinese import CHARACTERS
+
 _MAX_CHARACTERS = 12  # of one excluded part
 _MARKS = "，。；、！？,.;!?：:（）()"
 _JOIN = "(?:但是|但|可是|可|却|而且|而|并且|并|且|也|又|里面|里|中|上面|上)"
@@ -15,10 +17,10 @@ _ABSENT = re.compile(
 )
 _INSTEAD = re.compile(rf"(?P<join>[{_MARKS}]?)(?P<cue>而不是|但不是)")
 # Behind these, what stands up to 的 describes the noun: 一条没有人的街道, 在没有车的路上.
-_BEFORE_NOUN = re.compile(r"(?:^|[一二两三四五六七八九十几这那某每]\s*[\u3400-\u9fff]|[在于到从向沿着]|[，。；,;]\s*)$")
+_BEFORE_NOUN = re.compile(rf"(?:^|[一二两三四五六七八九十几这那某每]\s*[{CHARACTERS}]|[在于到从向沿着]|[，。；,;]\s*)$")
 # Behind these, a place or a sentence says that something is absent: 街上没有红色的汽车
 _BEFORE_ABSENCE = re.compile(rf"(?:[里上下中内外边旁前后面处间{_MARKS}]|但是|但|可是|却|而且|而|并且|并|且|也)\s*$")
-_CHARACTER = re.compile("[\u3400-\u9fffA-Za-z]")
+_CHARACTER = re.compile(f"[{CHARACTERS}A-Za-z]")
 _ACTION = re.compile("(?:正)?在(?=[^的]*$)")  # 没穿裤子在跑步: what is done besides
 _LIST = re.compile("、|和|或者|或|以及|跟|也没有|没有")
 # What no picture shows, what did not succeed, comparisons, and idioms.

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..errors import AnswerError, MmiTvrError, one_line
+from ..errors import MODEL_FAILURES, AnswerError, one_line
 from ..types import Judgement
 from ..utils.budget import current
-
-# What an answerer or a judge that cannot work may raise: ours, the network's and the disk's, torch's.
-FAILURES = (MmiTvrError, OSError, RuntimeError)
 
 
 def judgements_or_reasons(
@@ -32,7 +29,7 @@ def judgements_or_reasons(
         judgements = judge()
         if len(judgements) != count:
             raise AnswerError(f"{name} judged {len(judgements)} of {count}")
-    except FAILURES as error:
+    except MODEL_FAILURES as error:
         return [f"{problem}: {one_line(error)}"] * count
     return [_judgement_or_reason(judgement, problem) for judgement in judgements]
 

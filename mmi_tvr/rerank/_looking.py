@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..errors import UsageError, one_line
+from ..errors import MODEL_FAILURES, UsageError, one_line
 from ..protocols import Judge, SeeingJudge
 from ..scoring.background_sentences import sentences
 from ..scoring.joint import logit, normalised, sigmoid
@@ -22,7 +22,7 @@ from ..utils.budget import BudgetLimits, current, spending
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ._budget import ANSWERS_SHARE
-from ._judging import FAILURES, judgements_or_reasons
+from ._judging import judgements_or_reasons
 
 _SENTENCES_PER_LANGUAGE = 4
 PROBLEM = "not looked at"  # begins each reason
@@ -82,7 +82,7 @@ class VideoLooks:
                 continue
             try:
                 candidates[row] = _Candidate(view, self._shown(view))
-            except FAILURES as error:
+            except MODEL_FAILURES as error:
                 results[row] = f"{PROBLEM}: {one_line(error)}"
         priors: dict[int, float | None] = {}
         for row, prior in zip(candidates, self._prior_values(list(candidates.values())), strict=True):
@@ -111,7 +111,7 @@ class VideoLooks:
         try:
             with spending(self._prior_limits):
                 return self._priors.of(candidates)
-        except FAILURES as error:
+        except MODEL_FAILURES as error:
             return [f"{PROBLEM}: {one_line(error)}"] * len(candidates)
 
     def _normalised(self, judgement: Judgement, prior: float | None, times: tuple[float, ...]) -> VisualJudgement:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from .. import plugins
 from ..config import Section
-from ..errors import AnswerError, MmiTvrError, ServerUnusable, UsageError, one_line
+from ..errors import MODEL_FAILURES, AnswerError, MmiTvrError, ServerUnusable, UsageError, one_line
 from ..protocols import Answerer, Judge, Model
 from ..scoring.joint import JointScore
 from ..skeletons.skeletons import Describer, VideoView, VideoViews, skeleton_text
@@ -24,7 +24,7 @@ from ..types import Explanation, FloatArray, IdArray, Judgement, Query, Skeleton
 from ..utils import budget as budgets
 from . import DEFAULT_ANSWERER
 from ._budget import ANSWERS_SHARE
-from ._judging import FAILURES, judgements_or_reasons
+from ._judging import judgements_or_reasons
 from ._looking import VideoLooks
 from ._options import RerankOptions, require_language
 
@@ -144,7 +144,7 @@ class SkeletonReranker:
         """Return the text skeleton, and why it cannot be judged; an empty reason where it can."""
         try:
             text = self.describer.text_skeleton(query.text)
-        except FAILURES as error:
+        except MODEL_FAILURES as error:
             return (), f"the query has no skeleton: {one_line(error)}"
         problem = _skeleton_problem(text)
         return text, f"the query has no skeleton: {problem}" if problem else ""
@@ -156,7 +156,7 @@ class SkeletonReranker:
         readable_views = [views[number] for number in readable]
         try:
             skeletons = self.describer.video_skeletons(readable_views)
-        except FAILURES as error:
+        except MODEL_FAILURES as error:
             skeletons = self._stored_skeletons(readable_views, one_line(error))
         by_number = dict(zip(readable, skeletons, strict=True))
         return [by_number.get(number, ()) for number in numbers]

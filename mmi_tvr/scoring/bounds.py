@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..types import Block, FloatArray, Scoring
+from ..types import UNIT_TOLERANCE, Block, FloatArray, Scoring
 from .blocks import stretches
 
 # The name of a block with a sigmoid -> the smallest and the largest z = sqrt(n) q.v of each query, (N, 2).
 Reach = Mapping[str, FloatArray]
 
 _UNIT = 2.0**-24  # a float32 sum of D products is off by at most D of these times both lengths (Higham 2002, eq. 3.5)
-_LENGTHS = 1 + 1e-3  # a stored vector may be so long (`index.UNIT_TOLERANCE`)
+_LENGTHS = 1 + UNIT_TOLERANCE  # a stored vector is at most so long
 _STEPS = 20  # of the bisection: any slope will do, and this one is good to six digits
 
 

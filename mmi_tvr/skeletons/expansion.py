@@ -11,24 +11,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import AnswerError, MmiTvrError, one_line
+from ..errors import MODEL_FAILURES, AnswerError, one_line
 from ..prompt_templates import ExpandTemplate
 from ..protocols import Answerer
 from ..queries import Expansion, PreparedQuery
 from ..queries.negation import split
 from ..types import AnswerRequest, clean_text
 from ..utils.budget import BudgetLimits, Usage, current, spending
+from ..utils.chinese import has_chinese
 from ..utils.hashing import digest
 from ..utils.wording import counted
 from .store import SkeletonStore
 
 EXPANSIONS_FILE = "expansions.sqlite"
 MAX_WORDINGS = 8  # of one query, without the translation
-_FAILURES = (MmiTvrError, OSError, RuntimeError)  # of an answerer that cannot work: ours, the network's, torch's
 _LONGEST = 3  # a wording has at most so many times the characters of the query,
 _MORE = 60  # and so many,
 _SHORTEST = 5  # and at least this part of them
-_CHINESE = re.compile("[\u3400-\u9fff]")
 _CHINESE_IS_SHORTER = 4  # a Chinese sentence has about a quarter of the characters of an English one
 _PREAMBLE = re.compile(
     r"^(?:sure|okay|ok|certainly|of course|here(?:'s| is| are)|caption|好的|当然)\b[^:：]{0,60}[:：]\s*", re.I
@@ -61,7 +60,7 @@ class QueryExpander:
         with spending(BudgetLimits(seconds=limit)) as budget:
             try:
                 replies = self._replies([request for of_query in requests for request in of_query])
-            except _FAILURES as error:
+            except MODEL_FAILURES as error:
                 replies = [AnswerError(one_line(error))] * sum(map(len, requests))
         used, share = budget.usage, 1 / max(1, len(queries))
         usage = Usage(round(used.calls * share), round(used.tokens * share), used.seconds * share, used.cached)
@@ -69,12 +68,12 @@ class QueryExpander:
         rest = iter(replies)
         expanded = []
         for query, of_query in zip(queries, requests, strict=True):
-            wordings, problem = _usable(query.positive.text, of_query, [next(rest) for _ in of_query])
+            wordings, problem = _usable(query.positive.text, [next(rest) for _ in of_query])
             expanded.append(replace(query, expansion=Expansion(wordings, problem, seconds_each, usage)))
         return expanded
 
     def _requests(self, text: str, count: int) -> list[AnswerRequest]:
-        translate = self.template.english if _CHINESE.search(text) else self.template.chinese
+        translate = self.template.english if has_chinese(text) else self.template.chinese
         return [AnswerRequest(question, text=text) for question in (*self.template.wordings[:count], translate)]
 
     def _replies(self, requests: Sequence[AnswerRequest]) -> list[str | AnswerError]:
@@ -96,14 +95,15 @@ class QueryExpander:
         return replies
 
 
-def _usable(
-    text: str, requests: Sequence[AnswerRequest], replies: Sequence[str | AnswerError]
-) -> tuple[tuple[str, ...], str | None]:
-    """Return the wordings of a query among the replies, and why others are none; None where all are."""
+def _usable(text: str, replies: Sequence[str | AnswerError]) -> tuple[tuple[str, ...], str | None]:
+    """Return the wordings of a query among the replies, and why others are none; None where all are.
+
+    The last reply is to be its translation.
+    """
     wordings: dict[str, str] = {_normalized(text): text}
     problems = []
     for position, reply in enumerate(replies):
-        translated = position == len(requests) - 1
+        translated = position == len(replies) - 1
         wording = "" if isinstance(reply, AnswerError) else wording_in(reply)
         problem = str(reply) if isinstance(reply, AnswerError) else _problem(text, wording, translated)
         if problem:
@@ -130,11 +130,11 @@ def _problem(text: str, wording: str, translated: bool) -> str:
     if not wording:
         return "an empty reply"
     shown = repr(wording if len(wording) <= 60 else f"{wording[:56]}...")
-    chinese, wants_chinese = bool(_CHINESE.search(wording)), bool(_CHINESE.search(text)) != translated
+    chinese, wants_chinese = has_chinese(wording), has_chinese(text) != translated
     if chinese != wants_chinese:
         language = "Chinese" if wants_chinese else "English" if translated else "the language of the query"
         return f"not in {language}: {shown}"
-    length = len(text) * (_CHINESE_IS_SHORTER if _CHINESE.search(text) else 1)
+    length = len(text) * (_CHINESE_IS_SHORTER if has_chinese(text) else 1)
     size = len(wording) * (_CHINESE_IS_SHORTER if chinese else 1)
     if size > _LONGEST * length + _MORE:
         return f"too long: {shown}"

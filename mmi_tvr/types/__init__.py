@@ -10,6 +10,7 @@ from .answers import Answer, AnswerRequest, Explanation, JudgedBy, Judgement, Sh
 from .arrays import (
     MAX_MOMENTS,
     MOMENT_BITS,
+    UNIT_TOLERANCE,
     Direction,
     FloatArray,
     IdArray,
@@ -29,6 +30,7 @@ from .text import clean_text
 __all__ = [
     "MAX_MOMENTS",
     "MOMENT_BITS",
+    "UNIT_TOLERANCE",
     "Answer",
     "AnswerRequest",
     "Availability",

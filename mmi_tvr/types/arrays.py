@@ -14,6 +14,7 @@ IdArray = NDArray[np.int64]
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB, rotation applied
 MOMENT_BITS = 12
 MAX_MOMENTS = (1 << MOMENT_BITS) - 1
+UNIT_TOLERANCE = 1e-3  # by which the length of a stored vector may differ from 1: float16 rounds by at most as much
 
 
 def row_ids(video: int, moments: int) -> IdArray:

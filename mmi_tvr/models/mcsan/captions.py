@@ -22,10 +22,11 @@ from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
 from ...lexicon.vocabulary import Vocabularies
 from ...types import Labels
 from ...utils import array_cache
+from ...utils.chinese import CHARACTERS
 from ...utils.files import write_atomically
 
 PADDING, UNKNOWN = 0, 1  # numbers of words; those of the vocabulary follow
-_WORDS = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*")
+_WORDS = re.compile(rf"[{CHARACTERS}]|[^\W_{CHARACTERS}]+(?:['’][^\W_{CHARACTERS}]+)*")
 _MOST_WORDS = 30_000  # of a vocabulary
 
 
