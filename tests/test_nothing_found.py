@@ -220,6 +220,15 @@ def test_a_law_reads_how_much_a_query_says() -> None:
     assert raised.middle - law.middle == pytest.approx(raised.partial.middle - law.partial.middle)
 
 
+def test_a_set_of_queries_weighs_the_same_whatever_its_size() -> None:
+    queries = QuerySet(np.ones((8, DIM), np.float32), np.arange(8), {})
+    for present, absent in ((3, 1), (1, 8)):
+        measured = (queries, [trials_of([0.5] * present, [0.1] * absent)])
+        examples = score_laws._examples([measured, measured])  # captions, which count three times, and a part
+        assert examples.weights[examples.signs > 0].sum() == pytest.approx(5 * 3 + 5)
+        assert examples.weights[examples.signs < 0].sum() == pytest.approx(3 + 1)
+
+
 def test_the_middle_of_a_query_lies_between_those_of_a_part_and_of_the_whole() -> None:
     law = ScoreLaw(0.8, 20, PartialQueries(middle=0.1, growth=0.05, weights=(2.0, 0.0), bias=1.0))
     queries = np.array([[9.0, 5.0], [-0.5, 5.0], [-9.0, 5.0]])

@@ -97,17 +97,17 @@ def _examples(measured: Sequence[tuple[QuerySet, Sequence[Trials]]]) -> _Example
         for trials in trials_of_sizes:
             growth, count = math.log(trials.size), _CAPTIONS if kind == 0 else 1.0
             parts.append((trials.present, queries.captions[trials.present_queries], growth, 1.0, _LOSS * count))
-            for name, scores in trials.absent.items():
-                vectors = queries.captions if name == CAPTIONS else queries.others[name]
-                parts.append((scores, vectors[trials.absent_queries[name]], growth, -1.0, count))
-    parts = [part for part in parts if len(part[0])]
-    lengths = [len(part[0]) for part in parts]
+            for name, best in trials.absent.items():
+                searched = queries.captions if name == CAPTIONS else queries.others[name]
+                parts.append((best, searched[trials.absent_queries[name]], growth, -1.0, count))
+    scores, vectors, growths, signs, counts = zip(*(part for part in parts if len(part[0])), strict=True)
+    lengths = [len(part) for part in scores]
     return _Examples(
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        np.repeat([part[2] for part in parts], lengths),
-        np.repeat([part[3] for part in parts], lengths),
-        np.repeat([part[4] / length for part, length in zip(parts, lengths, strict=True)], lengths),
+        np.concatenate(scores),
+        np.concatenate(vectors),
+        np.repeat(growths, lengths),
+        np.repeat(signs, lengths),
+        np.repeat(np.divide(counts, lengths), lengths),
     )
 
 
