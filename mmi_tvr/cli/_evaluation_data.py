@@ -60,10 +60,11 @@ class EvaluationData:
     def moments(self, target: str) -> Mapping[str, Sequence[DescribedMoment]]:
         """Return the sentences whose moments are known. UsageError where the data set called `target` knows none."""
         if not isinstance(self.dataset, MomentDataset):
+            remarks = f" ({'; '.join(self.remarks)})" if self.remarks else ""
             raise UsageError(
                 f"{target} as chosen here does not say when in its videos things happen; moving_shapes does, and so "
                 "do train and val of qvhighlights, and didemo and activitynet with unit=paragraph, where the "
-                f"annotation has the times{''.join(f' ({remark})' for remark in self.remarks)}"
+                f"annotation has the times{remarks}"
             )
         return self.dataset.moments()
 
