@@ -264,6 +264,33 @@ def test_no_more_candidates_are_fetched_than_there_are(recording_index, collecti
     assert [limit for _, limit, _ in recording_index.searches] == [1000, 83, 83]
 
 
+class EveryVideo:
+    """Descriptions of which each is as near as the others; counts how often it is searched."""
+
+    def __init__(self, numbers):
+        self.numbers, self.searches = frozenset(numbers), 0
+
+    def nearest(self, text, vector, limit):
+        self.searches += 1
+        return self.numbers
+
+    def matches(self, text, vector, numbers):
+        return {}
+
+
+def test_descriptions_add_candidates_among_the_videos_that_are_searched(recording_index, collection, monkeypatch):
+    monkeypatch.setattr("mmi_tvr.search.MIN_CANDIDATES", 2)
+    monkeypatch.setattr("mmi_tvr.search.CANDIDATES_PER_HIT", 1)
+    searcher = searcher_of(recording_index.index, collection, Scoring())
+    assert searcher.search("anything", 2, 0.0).candidates == 2
+    searcher.descriptions = descriptions = EveryVideo(collection)
+    assert searcher.search("anything", 2, 0.0).candidates == len(collection)
+    assert searcher.search("anything", 2, 0.0, videos=frozenset([3, 5, 7])).candidates == 3
+    assert descriptions.searches == 2
+    searcher.search("anything", 2, 0.0, exact=True)
+    assert descriptions.searches == 2
+
+
 def test_a_hit_says_what_its_score_is_made_of_and_where_copies_are(recording_index, collection):
     searcher = searcher_of(recording_index, collection, Scoring(moment_weight=0.25), copies=["b.mp4", "c.mp4"])
     result = searcher.search("anything", top=3)
