@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from ..chat.answer_words import spellings
 from ..chat.content import quote
 from ..chat.replies import is_still_thinking
 from ..encoders.llava import TOKEN_CHARACTERS, first_tokens
-from ..errors import ModelNotFound, UsageError, one_line
+from ..errors import AnswerError, ModelNotFound, UsageError, one_line
 from ..prompt_templates import JudgeTemplate
+from ..types import Judgement
+from ._common import neither
 
 # The token by which a model begins to think by itself -> what stands in a prompt where it has thought of nothing.
 _EMPTY_THOUGHTS = {"<think>": "<think>\n\n</think>\n\n", "<|channel|>": "<|channel|>final<|message|>"}
@@ -43,6 +45,27 @@ class PromptMaker:
         """Return the prompt of one text skeleton with each video skeleton."""
         questions = self._template.prompts(self._quote, [text] * len(videos), videos)
         return [self._rendered(question) + self.thought for question in questions]
+
+    def judge(
+        self,
+        text: str,
+        videos: Sequence[str],
+        read: Callable[[Sequence[str]], Sequence[Judgement | AnswerError | str]],
+    ) -> list[Judgement | AnswerError]:
+        """Return the judgement of one text skeleton with each video skeleton.
+
+        A model that begins to think by itself is asked again behind an empty thought, and so from then on.
+
+        Args:
+            text: the text skeleton.
+            videos: N video skeletons.
+            read: from N prompts to their judgements, or the likeliest token where that begins neither answer.
+        """
+        judgements = read(self.prompts(text, videos))
+        if not self.thought and (thought := empty_thought(judgements)):
+            self.thought = thought
+            judgements = read(self.prompts(text, videos))
+        return [neither(item, self._template) if isinstance(item, str) else item for item in judgements]
 
     def ids(self, prompts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each prompt. A chat template writes the first token itself."""

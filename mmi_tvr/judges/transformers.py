@@ -18,9 +18,9 @@ from ..utils.budget import current
 from ..utils.device import resolve
 from ..utils.hashing import digest
 from ..utils.loading import late_property
-from ._common import JudgeOptions, judge_distinct, neither, too_long
+from ._common import JudgeOptions, judge_distinct, too_long
 from ._prefix import read_in_batches
-from ._prompts import PromptMaker, answer_token_ids, empty_thought
+from ._prompts import PromptMaker, answer_token_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,18 +65,11 @@ class TransformersJudge:
         if videos:
             with current().paused():  # it may be loaded now
                 self._load()
-        return judge_distinct(videos, lambda distinct: self._judge_distinct(text, distinct), advance)
+        return judge_distinct(videos, lambda distinct: self._prompts.judge(text, distinct, self._judgements), advance)
 
     def fingerprint(self) -> str:
         checkpoint = hub.checkpoint_digest(self._folder)
         return digest("judge", self.name, checkpoint, self.options.dtype, self._template.model_dump())
-
-    def _judge_distinct(self, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError]:
-        judgements = self._judgements(self._prompts.prompts(text, videos))
-        if not self._prompts.thought and (thought := empty_thought(judgements)):
-            self._prompts.thought = thought
-            judgements = self._judgements(self._prompts.prompts(text, videos))
-        return [neither(item, self._template) if isinstance(item, str) else item for item in judgements]
 
     def _judgements(self, prompts: Sequence[str]) -> list[Judgement | AnswerError | str]:
         """Return the judgement of each prompt, or its likeliest token where that begins neither answer."""

@@ -16,8 +16,8 @@ from ..utils.budget import current
 from ..utils.hashing import digest
 from ..utils.installation import require
 from ..utils.loading import late_property
-from ._common import JudgeOptions, judge_distinct, neither, too_long
-from ._prompts import PromptMaker, empty_thought
+from ._common import JudgeOptions, judge_distinct, too_long
+from ._prompts import PromptMaker
 
 _ALTERNATIVES = 20  # likeliest tokens that the engine gives, by default at most
 
@@ -55,7 +55,7 @@ class VllmJudge:
         if videos:
             with current().paused():  # it may be loaded now
                 self._engine.started()
-        return judge_distinct(videos, lambda distinct: self._judge_distinct(text, distinct), advance)
+        return judge_distinct(videos, lambda distinct: self._prompts.judge(text, distinct, self._judgements), advance)
 
     def fingerprint(self) -> str:
         adapter = hub.checkpoint_digest(self._adapter) if self._adapter else None
@@ -70,22 +70,15 @@ class VllmJudge:
     def _prompts(self) -> PromptMaker:
         return PromptMaker(self._engine.llm.get_tokenizer(), self._folder, self._template)
 
-    def _judge_distinct(self, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError]:
-        judgements = self._judgements(text, videos)
-        if not self._prompts.thought and (thought := empty_thought(judgements)):
-            self._prompts.thought = thought
-            judgements = self._judgements(text, videos)
-        return [neither(item, self._template) if isinstance(item, str) else item for item in judgements]
-
-    def _judgements(self, text: str, videos: Sequence[str]) -> list[Judgement | AnswerError | str]:
-        """Return the judgement of each pair, or its likeliest token where that begins neither answer."""
+    def _judgements(self, prompts: Sequence[str]) -> list[Judgement | AnswerError | str]:
+        """Return the judgement of each prompt, or its likeliest token where that begins neither answer."""
         sampling = require("vllm", "vllm").SamplingParams(temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES)
-        prompts = self._prompts.ids(self._prompts.prompts(text, videos))
+        ids = self._prompts.ids(prompts)
         limit = int(self._engine.llm.llm_engine.model_config.max_model_len) - 1  # one is for the answer
-        judgements: list[Judgement | AnswerError | str] = [too_long(len(ids), limit) for ids in prompts]
-        rows = [row for row, ids in enumerate(prompts) if len(ids) <= limit]
-        replies = self._engine.generate([{"prompt_token_ids": prompts[row]} for row in rows], sampling)
-        current().add(tokens=sum(len(prompts[row]) + 1 for row in rows))
+        judgements: list[Judgement | AnswerError | str] = [too_long(len(row), limit) for row in ids]
+        rows = [row for row, tokens in enumerate(ids) if len(tokens) <= limit]
+        replies = self._engine.generate([{"prompt_token_ids": ids[row]} for row in rows], sampling)
+        current().add(tokens=sum(len(ids[row]) + 1 for row in rows))
         for row, reply in zip(rows, replies, strict=True):
             judgements[row] = self._read(reply.outputs[0].logprobs[0])
         return judgements
