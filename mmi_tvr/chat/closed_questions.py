@@ -22,7 +22,7 @@ from .client import ServerClient
 from .content import Content, count_pictures
 from .eyesight import BlindnessCheck
 from .refusals import advice, is_too_long, takes_fewer_pictures, takes_no_pictures
-from .replies import NOT_A_COMPLETION, as_answer, is_still_thinking, thinking_end
+from .replies import NOT_A_COMPLETION, as_answer, is_still_thinking, message_text, thinking_end
 from .request_styles import RequestStyle
 
 _SHOWN = 60  # characters of a reply that is neither answer
@@ -205,9 +205,7 @@ class Reply:
     def of(cls, choice: Mapping[str, Any]) -> Reply:
         """Return a server's JSON as a reply. KeyError, TypeError, AttributeError where it is none."""
         message = choice.get("message") or {}
-        text = choice["text"] if "text" in choice else message.get("content")
-        if isinstance(text, list):
-            text = "".join(part["text"] for part in text if part.get("type") in ("text", "output_text"))
+        text = choice["text"] if "text" in choice else message_text(message)
         thought = message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
         refusal = str(message.get("refusal") or "")
         return cls(text or "", choice.get("finish_reason"), refusal, bool(thought), tuple(_tokens(choice)))

@@ -18,7 +18,7 @@ from ..utils.wording import counted
 from .answer_words import AnswerWords
 from .client import PICTURE_TOKENS, ServerClient, ServerOptions, listed_models, offer
 from .closed_questions import ClosedQuestionClient, ClosedQuestionOptions
-from .content import data_url
+from .content import around_pictures, data_url, picture_part
 from .eyesight import HEIGHT, QUESTION, SEVERAL, WIDTH, names_colour, plain_picture
 from .refusals import advice
 from .replies import NOT_A_COMPLETION, completion, counted_tokens
@@ -343,7 +343,6 @@ class ServerProbe:
         self,
         question: str,
         pictures: Sequence[Pixels] = (),
-        max_tokens: int | None = None,
         seconds: float = _SECONDS,
         **fields: Any,
     ) -> _Reply:
@@ -351,13 +350,11 @@ class ServerProbe:
         seconds = min(seconds, self._end - time.monotonic())
         if seconds <= 0:
             return _Reply(AnswerError(f"not checked: the {TOTAL_SECONDS:.0f} seconds of all checks are over"))
-        parts: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": data_url(picture, "jpeg")}} for picture in pictures
-        ]
-        limit = max_tokens or (_THINKING_TOKENS if self.abilities.thinks else _ANSWER_TOKENS)
+        parts = [picture_part(data_url(picture, "jpeg")) for picture in pictures]
+        limit = _THINKING_TOKENS if self.abilities.thinks else _ANSWER_TOKENS
         body = {
             "model": self.abilities.model,
-            "messages": [{"role": "user", "content": [*parts, {"type": "text", "text": question}]}],
+            "messages": [{"role": "user", "content": around_pictures("", parts, question)}],
             "temperature": 0,
             "max_tokens": limit,
             **fields,

@@ -87,13 +87,11 @@ def completion(document: Any, limit: int) -> str | AnswerError:
     """
     choice = document["choices"][0]
     message, end = choice["message"], choice.get("finish_reason")
-    text, refusal = message.get("content"), message.get("refusal")
     if end == "length":
         return AnswerError(f"the reply was cut off after {limit} tokens: give it more (max_tokens)")
     if end == "content_filter":
         return AnswerError("the server's filter kept the reply back")
-    if isinstance(text, list):
-        text = "".join(part["text"] for part in text if part.get("type") in _TEXT_PARTS)
+    text, refusal = message_text(message), message.get("refusal")
     if isinstance(text, str):
         answer = as_answer(text)
         if isinstance(answer, str) and len(answer) > _LONGEST_TOKEN * limit:
@@ -102,6 +100,18 @@ def completion(document: Any, limit: int) -> str | AnswerError:
     if refusal:
         return _refused(clean_text(str(refusal)))
     return AnswerError("the server's reply holds no text")
+
+
+def message_text(message: Mapping[str, Any]) -> Any:
+    """Return the text of a message, where it comes in parts, too; None, or what is no text, where it holds none.
+
+    >>> message_text({"content": [{"type": "thinking"}, {"type": "text", "text": "yes"}]})
+    'yes'
+    """
+    text = message.get("content")
+    if isinstance(text, list):
+        return "".join(part["text"] for part in text if part.get("type") in _TEXT_PARTS)
+    return text
 
 
 def counted_tokens(document: Any, *names: str) -> int | None:
