@@ -142,7 +142,7 @@ def test_what_the_budget_allows_is_judged_and_the_rest_keeps_its_place() -> None
     judged = [explanation for explanation in explanations if explanation.joint_score is not None]
     assert budget.usage.calls == 9  # three quarters: what is left is the judge's
     assert len(judged) == 4  # of the query's question and eight others, two to each video
-    assert explanations[-1].failure == "this query has spent its 9 calls (budget.calls)"
+    assert explanations[-1].failure == "this query has spent its 9 calls (75% of budget.calls)"
     assert len(explanations) == COUNT
 
 

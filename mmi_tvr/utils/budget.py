@@ -26,23 +26,29 @@ from ..errors import AnswerError
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
-    """The most that may be spent; None: any amount."""
+    """The most that may be spent; None: any amount. `part` (0..1) says of which share of the settings' limits."""
 
     calls: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    part: float = 1.0
 
     def share(self, part: float) -> BudgetLimits:
         """Return a part (0..1) of these limits, at least one call and one token of a limited number.
 
         >>> BudgetLimits(calls=10, seconds=60.0).share(0.75)
-        BudgetLimits(calls=7, tokens=None, seconds=45.0)
+        BudgetLimits(calls=7, tokens=None, seconds=45.0, part=0.75)
         """
         return BudgetLimits(
             None if self.calls is None else max(1, int(self.calls * part)),
             None if self.tokens is None else max(1, int(self.tokens * part)),
             None if self.seconds is None else self.seconds * part,
+            self.part * part,
         )
+
+    def setting(self, name: str) -> str:
+        """Return the setting that a limit comes from, with the share of it, for a message."""
+        return f"budget.{name}" if self.part == 1 else f"{self.part:.0%} of budget.{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +148,11 @@ class Budget:
     def _spent(self) -> str:
         limits = self.limits
         if limits.seconds is not None and self._seconds_left() <= 0:
-            return f"this query has spent its {limits.seconds:g} seconds (budget.seconds)"
+            return f"this query has spent its {limits.seconds:g} seconds ({limits.setting('seconds')})"
         if limits.calls is not None and self._calls >= limits.calls:
-            return f"this query has spent its {limits.calls:,} calls (budget.calls)"
+            return f"this query has spent its {limits.calls:,} calls ({limits.setting('calls')})"
         if limits.tokens is not None and self._tokens >= limits.tokens:
-            return f"this query has spent its {limits.tokens:,} tokens (budget.tokens)"
+            return f"this query has spent its {limits.tokens:,} tokens ({limits.setting('tokens')})"
         return ""
 
 
