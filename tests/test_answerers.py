@@ -379,10 +379,15 @@ def test_fake_dies_midway() -> None:
 PAGE = (Path(__file__).parents[1] / "docs" / "answerers.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL), ids=["ask", "merge"])
-def test_the_examples_of_the_page_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(code, {})
+    ask, merge = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(ask, {})
+    assert "red" in capsys.readouterr().out
+    exec(merge, {})
+    assert (tmp_path / "runs" / "merged" / "config.json").is_file()
 
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), ids=["openai", "vllm"])
