@@ -11,10 +11,10 @@ from ..chat.replies import as_answer
 from ..errors import AnswerError, MmiTvrError
 from ..plugins import BaseOptions
 from ..protocols import Model
-from ..types import AnswerRequest
+from ..types import AnswerRequest, VideoInput
 from ..utils.budget import current
 from ..utils.hashing import digest
-from ._common import VideoInput, request_error
+from ._common import request_error
 
 
 class Options(BaseOptions):

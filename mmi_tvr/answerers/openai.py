@@ -17,9 +17,9 @@ from ..chat.replies import NOT_A_COMPLETION, completion
 from ..errors import AnswerError
 from ..prompt_templates import AnswerTemplate
 from ..protocols import Model
-from ..types import AnswerRequest
+from ..types import AnswerRequest, VideoInput
 from ..utils.hashing import digest
-from ._common import AnswerOptions, VideoInput, request_error
+from ._common import AnswerOptions, request_error
 
 
 class Options(ServerOptions, SentPictureOptions, AnswerOptions):

@@ -9,9 +9,9 @@ from pydantic import Field
 from ..chat.replies import as_answer
 from ..errors import AnswerError
 from ..protocols import Model
-from ..types import AnswerRequest
+from ..types import AnswerRequest, VideoInput
 from ..utils.budget import current
-from ._common import VideoInput, affordable
+from ._common import affordable
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 

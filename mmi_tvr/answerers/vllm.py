@@ -17,11 +17,11 @@ from ..encoders import hub
 from ..encoders.vllm_engine import EngineOptions, VllmEngine, shared_engine
 from ..errors import AnswerError
 from ..protocols import Model
-from ..types import AnswerRequest
+from ..types import AnswerRequest, VideoInput
 from ..utils.budget import current
 from ..utils.installation import require
 from ..utils.loading import late_property
-from ._common import VideoInput, affordable
+from ._common import affordable
 from ._feature_reader import FeatureReader, FeatureReaderOptions
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,37 +125,26 @@ def answers(
     views = skeleton_dataset.video_views(
         samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
     )
+    make_request: dict[pool.About, Callable[[str, int], AnswerRequest]] = {
+        "text": lambda question, number: AnswerRequest(question, text=samples[number].captions[0]),
+        "video": lambda question, number: AnswerRequest.of_video(question, views[number].shown(answerer.video_input)),
+    }
 
-    def text_request(question: str, number: int) -> AnswerRequest:
-        return AnswerRequest(question, text=samples[number].captions[0])
-
-    def video_request(question: str, number: int) -> AnswerRequest:
-        if answerer.video_input == "features":
-            return AnswerRequest(question, features=views[number].features())
-        return AnswerRequest(question, pictures=tuple(views[number].pictures()))
-
-    def true_text_answer(question: str, number: int) -> str | None:
-        return truth(question, "text")(specs[number], True)
-
-    def true_video_answer(question: str, number: int) -> str | None:
-        return truth(question, "video")(specs[number], False)
+    def true_answer(about: pool.About, question: str, number: int) -> str | None:
+        return truth(question, about)(specs[number], about == "text")
 
     accuracies: dict[str, dict[str, AnswerAccuracy]] = {}
-    for about, file, make_request, true_answer in (
-        ("text", options.text, text_request, true_text_answer),
-        ("video", options.video, video_request, true_video_answer),
-    ):
-        questions = pool.load(file)
-        if questions.about != about:
-            raise UsageError(f"{questions.path}: a pool about {questions.about}, where one about {about} is wanted")
-        with_truth = set(answerable(questions.about))
+    files: dict[pool.About, str] = {"text": options.text, "video": options.video}
+    for about, file in files.items():
+        questions = pool.load(file, about)
+        with_truth = set(answerable(about))
         progress.begin(f"answers, {about}", len(samples))
         accuracies[about] = answer_accuracy(
             answerer,
             [question for question in questions.enabled if question.text in with_truth],
             len(samples),
-            make_request,
-            true_answer,
+            make_request[about],
+            partial(true_answer, about),
             progress.advance,
         )
     document = {

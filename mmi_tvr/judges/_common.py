@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from pydantic import Field
 
@@ -11,10 +10,8 @@ from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..prompt_templates import JudgeTemplate, VisualTemplate
-from ..types import Judgement, ShownVideo
+from ..types import Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
-
-VideoInput = Literal["features", "pictures"]
 
 
 class JudgeOptions(BaseOptions):

@@ -12,10 +12,10 @@ from pydantic import Field
 from ..errors import AnswerError, MmiTvrError
 from ..plugins import BaseOptions
 from ..protocols import Model
-from ..types import JudgedBy, Judgement, ShownVideo
+from ..types import JudgedBy, Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
 from ..utils.hashing import digest
-from ._common import VideoInput, show_error
+from ._common import show_error
 
 
 class Options(BaseOptions):

@@ -17,10 +17,10 @@ from ..chat.answer_words import MIN_SHARE
 from ..encoders.visual_tokens import visual_tokens
 from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model, TrainedModel
-from ..types import Features, Judgement, ShownVideo
+from ..types import Features, Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
 from ..utils.hashing import digest
-from ._common import SeeingJudgeOptions, VideoInput, judge_distinct, neither, show_error, too_long
+from ._common import SeeingJudgeOptions, judge_distinct, neither, show_error, too_long
 from ._prefix import read_in_batches
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from ..chat.eyesight import BlindnessCheck
 from ..errors import AnswerError, UsageError
 from ..prompt_templates import VisualTemplate
 from ..protocols import Model
-from ..types import Judgement, ShownVideo
+from ..types import Judgement, ShownVideo, VideoInput
 from ..utils.hashing import digest
 from ..utils.loading import late_property
-from ._common import SeeingJudgeOptions, VideoInput, show_error
+from ._common import SeeingJudgeOptions, show_error
 
 _COLOUR_TOKENS = 48  # of a reply that names a colour
 

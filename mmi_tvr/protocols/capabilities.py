@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import AnswerError
 from ..types import (
@@ -19,6 +19,7 @@ from ..types import (
     LabelSource,
     ShownVideo,
     Span,
+    VideoInput,
 )
 from .rooms import Model
 
@@ -37,7 +38,7 @@ class SeeingJudge(Protocol):
     """A judge that can look at videos."""
 
     name: str
-    video_input: Literal["features", "pictures"]  # what a `ShownVideo` must carry
+    video_input: VideoInput  # what a `ShownVideo` must carry
 
     def judge_videos(
         self, text: str, videos: Sequence[ShownVideo], advance: Callable[[], object] = lambda: None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ from ..types import (
     Query,
     Sample,
     Scoring,
+    VideoInput,
 )
 
 
@@ -135,7 +136,7 @@ class Answerer(Protocol):
     """Answers questions about texts and about key images."""
 
     name: str
-    video_input: Literal["features", "pictures"]  # what an `AnswerRequest` about a video must carry
+    video_input: VideoInput  # what an `AnswerRequest` about a video must carry
 
     def answer(
         self, requests: Sequence[AnswerRequest], advance: Callable[[], object] = lambda: None

@@ -78,13 +78,17 @@ class Pool:
         return digest(self.about, sorted((question.id, question.text) for question in self.enabled))
 
 
-def load(which: str | Path = "text") -> Pool:
+def load(which: str | Path = "text", about: About | None = None) -> Pool:
     """Return the pool of a file, or the packaged one of a name (`text`, `video`).
 
-    Raises UsageError where there is no such file, ConfigError with every problem and its line where it is no pool.
+    Raises UsageError where there is no such file, or its questions are not about what they are to be (`about`; None:
+    either), ConfigError with every problem and its line where it is no pool.
     """
     path = config.find("prompts", which)
-    return parse(read_text(path), path)
+    pool = parse(read_text(path), path)
+    if about not in (None, pool.about):
+        raise UsageError(f"{path}: its questions are about a {pool.about}, where a {about} is to be asked")
+    return pool
 
 
 def in_folder(folder: Path | None) -> dict[About, str | Path]:

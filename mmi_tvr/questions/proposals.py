@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -148,10 +148,9 @@ def _request(
         captions = "; ".join(example.caption for example in drawn)
         return AnswerRequest(template.request("text"), text=f"{template.before} {captions}")
     view = rng.choice(list(examples)).view
-    question = template.request("video")
-    if answerer.video_input == "features":
-        return AnswerRequest(question, features=view.features())
-    return AnswerRequest(question, pictures=tuple(view.pictures())[: template.samples])
+    shown = view.shown(answerer.video_input)
+    few = replace(shown, pictures=shown.pictures[: template.samples])
+    return AnswerRequest.of_video(template.request("video"), few)
 
 
 def _split_similar(

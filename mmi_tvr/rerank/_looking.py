@@ -81,7 +81,7 @@ class VideoLooks:
             if view is None:
                 continue
             try:
-                candidates[row] = _Candidate(view, self._shown(view))
+                candidates[row] = _Candidate(view, view.shown(self.judge.video_input))
             except MODEL_FAILURES as error:
                 results[row] = f"{PROBLEM}: {one_line(error)}"
         priors: dict[int, float | None] = {}
@@ -98,11 +98,6 @@ class VideoLooks:
             times = candidates[row].view.times
             results[row] = judgement if isinstance(judgement, str) else self._normalised(judgement, prior, times)
         return results
-
-    def _shown(self, view: VideoView) -> ShownVideo:
-        if self.judge.video_input == "features":
-            return ShownVideo(features=view.features())
-        return ShownVideo(pictures=tuple(view.pictures()))
 
     def _prior_values(self, candidates: Sequence[_Candidate]) -> Sequence[float | str | None]:
         """Return the prior of each candidate, or why it has none; None: it is not asked for."""

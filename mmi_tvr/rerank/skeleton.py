@@ -15,7 +15,7 @@ from pydantic import Field
 
 from .. import plugins
 from ..config import Section
-from ..errors import MODEL_FAILURES, AnswerError, MmiTvrError, ServerUnusable, UsageError, one_line
+from ..errors import MODEL_FAILURES, AnswerError, MmiTvrError, ServerUnusable, one_line
 from ..protocols import Answerer, Judge, Model
 from ..scoring.joint import JointScore
 from ..skeletons.skeletons import Describer, VideoView, VideoViews, skeleton_text
@@ -83,10 +83,9 @@ def _describer(options: Options, model: Model, store: SkeletonStore | None, devi
         "answerers", options.answerer.name, options.answerer.options, device=device, model=model
     )
     questions = {}
-    for about, file in (("text", options.text), ("video", options.video)):
-        loaded = pool.load(file)
-        if loaded.about != about:
-            raise UsageError(f"{loaded.path}: its questions are about a {loaded.about}, where a {about} is to be asked")
+    files: dict[pool.About, str] = {"text": options.text, "video": options.video}
+    for about, file in files.items():
+        loaded = pool.load(file, about)
         questions[about] = selection.selected_questions(loaded)[: options.questions]
         selection.warn_if_stale(loaded, model.fingerprint())
     return Describer(questions["text"], questions["video"], answerer, store)

@@ -13,7 +13,7 @@ from typing import Protocol
 from ..errors import AnswerError, MediaError
 from ..media.video import frames_at
 from ..protocols import Answerer
-from ..types import Answer, AnswerRequest, Features, Pixels, Skeleton, clean_text
+from ..types import Answer, AnswerRequest, Features, Pixels, ShownVideo, Skeleton, VideoInput, clean_text
 from ..utils.budget import current
 from ..utils.hashing import digest
 from ..utils.loading import late_property
@@ -50,6 +50,12 @@ class VideoView:
     pictures: Callable[[], Sequence[Pixels]]
     content: str = ""
     key_images: str = ""
+
+    def shown(self, video_input: VideoInput) -> ShownVideo:
+        """Return what an answerer or a judge with this input gets of the key images. Raises MediaError."""
+        if video_input == "features":
+            return ShownVideo(features=self.features())
+        return ShownVideo(pictures=tuple(self.pictures()))
 
 
 VideoViews = Callable[[Sequence[int]], Mapping[int, VideoView]]  # video numbers -> those that can still be read
@@ -210,12 +216,8 @@ class Describer:
             return []
         if shortage := current().shortage:
             raise AnswerError(shortage)
-        texts = [self.video_questions[number].text for number in numbers]
-        if self.answerer.video_input == "features":
-            features = view.features()
-            return [AnswerRequest(text, features=features) for text in texts]
-        pictures = tuple(view.pictures())
-        return [AnswerRequest(text, pictures=pictures) for text in texts]
+        shown = view.shown(self.answerer.video_input)
+        return [AnswerRequest.of_video(self.video_questions[number].text, shown) for number in numbers]
 
     def _key(self, question: SkeletonQuestion, view: VideoView) -> str:
         """Hash all that changes the answer of a given content to one question; the answerer's prompt is in its

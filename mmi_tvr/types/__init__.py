@@ -6,7 +6,17 @@ needs no care of its own: queries, captions, what is asked and what is answered.
 
 from __future__ import annotations
 
-from .answers import Answer, AnswerRequest, Explanation, JudgedBy, Judgement, ShownVideo, Skeleton, VisualJudgement
+from .answers import (
+    Answer,
+    AnswerRequest,
+    Explanation,
+    JudgedBy,
+    Judgement,
+    ShownVideo,
+    Skeleton,
+    VideoInput,
+    VisualJudgement,
+)
 from .arrays import (
     MAX_MOMENTS,
     MOMENT_BITS,
@@ -64,6 +74,7 @@ __all__ = [
     "Triplet",
     "Variant",
     "Video",
+    "VideoInput",
     "VisualJudgement",
     "clean_text",
     "moment_of",

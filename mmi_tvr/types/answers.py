@@ -9,6 +9,8 @@ from .arrays import Pixels
 from .media import Features
 from .text import clean_text
 
+VideoInput = Literal["features", "pictures"]  # what of its key images a video comes with, for whoever looks at it
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
@@ -27,6 +29,11 @@ class AnswerRequest:
         object.__setattr__(self, "question", clean_text(self.question))
         if self.text is not None:
             object.__setattr__(self, "text", clean_text(self.text))
+
+    @classmethod
+    def of_video(cls, question: str, video: ShownVideo) -> AnswerRequest:
+        """Return a question about a video."""
+        return cls(question, features=video.features, pictures=video.pictures)
 
 
 @dataclass(frozen=True, slots=True)
