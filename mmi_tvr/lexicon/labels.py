@@ -16,11 +16,10 @@ from typing import TypeVar
 
 from ..types import Labels, Triplet
 from .parsing import ParsedText
-from .tree import AGENTS, FRAMES, OBJECTS, PASSIVE_SUBJECTS, SUBJECTS, Tree
+from .tree import AGENTS, FRAMES, NOUNS, OBJECTS, PASSIVE_SUBJECTS, SUBJECTS, Tree
 
 T = TypeVar("T")
 
-_NOUNS = frozenset({"NOUN", "PROPN"})
 # Sides of a thing: "to the left of", "in front of" and "on top of" are prepositions of two words.
 _SIDES = frozenset({"left", "right", "top", "bottom", "front", "back", "side", "middle", "center", "centre"})
 
@@ -30,13 +29,13 @@ _COPULA = "be"  # says nothing by itself, but how things stand: "the dog is on t
 def labels(parsed: ParsedText) -> Labels:
     """Return what a sentence says. One without a verb has no actions; an unparsed one has nothing at all."""
     tree = Tree(parsed)
-    verbs = [place for place in range(len(parsed)) if tree.is_main_verb(place) and not tree.is_framing(place)]
-    entities = [token.lemma for token in parsed if token.part in _NOUNS and token.lemma not in FRAMES]
+    verbs = tree.verbs()
+    entities = [token.lemma for token in parsed if token.part in NOUNS and token.lemma not in FRAMES]
     triplets = [triplet for verb in verbs for triplet in _verb_triplets(tree, verb)]
     triplets += [
         Triplet(token.lemma, preposition, thing)
         for place, token in enumerate(parsed)
-        if token.part in _NOUNS and token.lemma not in FRAMES | _SIDES
+        if token.part in NOUNS and token.lemma not in FRAMES | _SIDES
         for preposition, thing in _prepositions(tree, place)
     ]
     return Labels(

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..types import clean_text
 from ..utils import textfiles
 from .parsing import ParsedText
-from .tree import AGENTS, FRAMES, OBJECTS, PASSIVE_SUBJECTS, SUBJECTS, Tree
+from .tree import AGENTS, FRAMES, NOUNS, OBJECTS, PASSIVE_SUBJECTS, SUBJECTS, Tree
 
 VERB, NOUN = "V", "NOUN"
 ROLES = (
@@ -94,8 +94,7 @@ def role_graph(parsed: ParsedText) -> RoleGraph:
     """
     tree = Tree(parsed)
     builder = _Builder(tree)
-    verbs = [place for place in range(len(parsed)) if tree.is_main_verb(place) and not tree.is_framing(place)]
-    for verb in verbs:
+    for verb in tree.verbs():
         builder.add_verb(verb)
     builder.add_other_nouns()
     return RoleGraph(tuple(token.text for token in parsed), tuple(builder.nodes), tuple(dict.fromkeys(builder.edges)))
@@ -197,10 +196,10 @@ class _Builder:
             self.edges.append((number, self._number(RoleNode(role, words))))
 
     def add_other_nouns(self) -> None:
-        """Add the noun phrases that no node has yet, longest first."""
+        """Add the noun phrases that no node has yet, in order."""
         covered = {place for node in self.nodes for place in node.words}
         for place, token in enumerate(self._tree.tokens):
-            is_head = token.part in ("NOUN", "PROPN") and token.dependency != "compound" and token.lemma not in FRAMES
+            is_head = token.part in NOUNS and token.dependency != "compound" and token.lemma not in FRAMES
             if is_head and place not in covered:
                 words = tuple(word for word in self._tree.phrase(place, _NOT_OF_A_PHRASE) if word not in covered)
                 self._number(RoleNode(NOUN, words))

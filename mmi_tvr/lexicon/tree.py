@@ -11,7 +11,7 @@ PASSIVE_SUBJECTS = frozenset({"nsubjpass", "csubjpass"})
 AGENTS = frozenset({"agent"})
 OBJECTS = frozenset({"dobj", "obj"})
 _INHERITING = frozenset({"conj", "xcomp", "advcl"})  # a verb that depends so has the subject of the verb above
-_NAMES = frozenset({"NOUN", "PROPN"})
+NOUNS = frozenset({"NOUN", "PROPN"})  # parts of speech
 FRAMES = frozenset({"video", "clip", "footage", "we", "you"})  # who shows, or sees, what a caption is about
 _FRAMING_VERBS = frozenset({"see", "show", "depict", "feature", "display", "watch"})
 _RELATIVE = frozenset({"who", "that", "which", "whom"})
@@ -63,15 +63,9 @@ class Tree:
             verb = token.head
         return []
 
-    def is_main_verb(self, place: int) -> bool:
-        """Return whether a word is a verb that helps no other one; "is" may be one."""
-        token = self.tokens[place]
-        return token.part == "VERB" or (token.part == "AUX" and token.dependency not in ("aux", "auxpass"))
-
-    def is_framing(self, verb: int) -> bool:
-        """Return whether a verb only says that there is a video: "we see", "the video shows"."""
-        subjects = {self.tokens[subject].lemma for subject in self.arguments(verb, SUBJECTS)}
-        return self.tokens[verb].lemma in _FRAMING_VERBS and not subjects.isdisjoint(FRAMES)
+    def verbs(self) -> list[int]:
+        """Return the verbs that say what happens: main ones that do more than say that there is a video."""
+        return [place for place in range(len(self.tokens)) if self._is_main_verb(place) and not self._is_framing(place)]
 
     def is_reduced_passive(self, verb: int) -> bool:
         """Return whether a verb describes a noun that suffers it: "a ball thrown by a man", not "a man throwing"."""
@@ -80,7 +74,7 @@ class Tree:
 
     def names(self, places: Iterable[int]) -> list[str]:
         """Return the lemmas of those words that are nouns."""
-        return [self.tokens[place].lemma for place in places if self.tokens[place].part in _NAMES]
+        return [self.tokens[place].lemma for place in places if self.tokens[place].part in NOUNS]
 
     def phrase(self, place: int, without: Collection[str]) -> tuple[int, ...]:
         """Return a word and all that depends on it, in order, without what depends on a word of it in these ways."""
@@ -92,3 +86,13 @@ class Tree:
 
     def _is_infinitive(self, verb: int) -> bool:
         return any(self.tokens[child].lemma == "to" for child in self.children(verb, {"aux"}))
+
+    def _is_main_verb(self, place: int) -> bool:
+        """Whether a word is a verb that helps no other one; "is" may be one."""
+        token = self.tokens[place]
+        return token.part == "VERB" or (token.part == "AUX" and token.dependency not in ("aux", "auxpass"))
+
+    def _is_framing(self, verb: int) -> bool:
+        """Whether a verb only says that there is a video: "we see", "the video shows"."""
+        subjects = {self.tokens[subject].lemma for subject in self.arguments(verb, SUBJECTS)}
+        return self.tokens[verb].lemma in _FRAMING_VERBS and not subjects.isdisjoint(FRAMES)
