@@ -19,6 +19,7 @@ from ..protocols import Model, MomentDataset
 from ..scoring.moments import locate
 from ..types import DescribedMoment, Embeddings, Features, IdArray, Query
 from ..utils import distributed
+from ..utils.padding import padded
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from .protocol import Batch
@@ -100,16 +101,16 @@ class MomentBatches:
     def _tensors(self, rows: IdArray) -> Batch:
         moments = [self._moments[row] for row in rows]
         videos = [self._videos[self._video_of[row]] for row in rows]
-        images, segments = _padded([video.moments for video in videos]), _padded([video.segments for video in videos])
+        images = torch.from_numpy(padded([video.moments for video in videos]))
         counts = torch.from_numpy(self._counts[self._video_of[rows]])
         events = [np.array(moment.events or ((moment.start, moment.end),)) for moment in moments]
         tensors = {
             "queries": torch.from_numpy(self._queries[rows]),
             "images": images,
-            "segments": segments,
+            "segments": torch.from_numpy(padded([video.segments for video in videos])),
             "mask": torch.arange(images.shape[1]) < counts[:, None],
             "spans": torch.tensor([(moment.start, moment.end) for moment in moments], dtype=torch.float32),
-            "events": _padded(events, np.nan),
+            "events": torch.from_numpy(padded(events, np.nan)),
         }
         return {"ids": [f"{moment.sample}: {moment.text}" for moment in moments], "moments": tensors}
 
@@ -225,12 +226,3 @@ def _drawn(
         chosen = int(np.searchsorted(ends, number, side="right"))
         drawn.append(sets[chosen][int(number) - int(ends[chosen])])  # counted from the set's end
     return [moment for moment in drawn if moment.sample in usable]
-
-
-def _padded(arrays: Sequence[NDArray[Any]], padding: float = 0.0) -> torch.Tensor:
-    """Return arrays (n, ...) of different n side by side: (B, most, ...)."""
-    most = max(len(array) for array in arrays)
-    rows = np.full((len(arrays), most, *arrays[0].shape[1:]), padding, dtype=np.float32)
-    for row, array in zip(rows, arrays, strict=True):
-        row[: len(array)] = array
-    return torch.from_numpy(rows)

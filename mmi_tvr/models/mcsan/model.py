@@ -18,6 +18,7 @@ from ...lexicon.vocabulary import Vocabularies
 from ...types import Embeddings, Features, Labels, LabelSource, Pixels, Query, Scoring
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
+from ...utils.padding import padded
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption
 from .options import Options
@@ -290,9 +291,6 @@ def pack(images: Sequence[NDArray[Any]]) -> dict[str, Any]:
     is none."""
     import torch
 
-    counts = [len(rows) for rows in images]
-    packed = np.zeros((len(images), max(counts), images[0].shape[1]), dtype=np.float32)
-    for row, rows in zip(packed, images, strict=True):
-        row[: len(rows)] = rows
-    mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-    return {"image": torch.from_numpy(packed), "mask": mask}
+    packed = torch.from_numpy(padded(images))
+    counts = torch.tensor([len(rows) for rows in images])
+    return {"image": packed, "mask": torch.arange(packed.shape[1]) < counts[:, None]}

@@ -19,6 +19,7 @@ from ...nn.moments import MomentHead, best_spans, moment_loss
 from ...nn.pooling import zero_linear
 from ...nn.video import VideoEncoding, VideoHead, one_frame_per_segment
 from ...types import Embeddings, Features
+from ...utils.padding import padded
 
 TEXT_PROMPT = "Represent this text in detail: {text}"
 VIDEO_PROMPT = "{images} Represent this video in detail."
@@ -199,13 +200,10 @@ def pack(features: Sequence[Features], device: torch.device | str = "cpu") -> di
         is a key image.
     """
     longest = max(len(video.segments) for video in features)
-    packed = {}
-    for name in ("image", "regions", "patches"):
-        arrays = [video.arrays[name] for video in features]
-        padded = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=np.float32)
-        for row, array in zip(padded, arrays, strict=True):
-            row[: len(array)] = array
-        packed[name] = torch.from_numpy(padded).to(device)
+    packed = {
+        name: torch.from_numpy(padded([video.arrays[name] for video in features])).to(device)
+        for name in ("image", "regions", "patches")
+    }
     counts = torch.tensor([len(video.segments) for video in features], device=device)
     packed["mask"] = torch.arange(longest, device=device) < counts[:, None]
     return packed
