@@ -87,11 +87,11 @@ def completion(document: Any, limit: int) -> str | AnswerError:
     """
     choice = document["choices"][0]
     message, end = choice["message"], choice.get("finish_reason")
+    text, refusal = message_text(message), message.get("refusal")
     if end == "length":
         return AnswerError(f"the reply was cut off after {limit} tokens: give it more (max_tokens)")
     if end == "content_filter":
         return AnswerError("the server's filter kept the reply back")
-    text, refusal = message_text(message), message.get("refusal")
     if isinstance(text, str):
         answer = as_answer(text)
         if isinstance(answer, str) and len(answer) > _LONGEST_TOKEN * limit:
