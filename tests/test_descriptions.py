@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeModel, clipped, colour_video
+from fakes import FakeBlockModel, FakeModel, clipped, colour_video
 
 from mmi_tvr import config
 from mmi_tvr.library import Library
@@ -101,6 +101,14 @@ def test_descriptions_change_an_order_and_not_the_relevance(described: Library) 
     assert all("description" not in hit.scores and hit.description is None for hit in plain.values())
     exact = described.search("red", top=9, min_relevance=0, exact=True)
     assert [hit.score for hit in exact] == [plain[hit.path.stem].score for hit in exact]
+
+
+def test_descriptions_do_not_count_where_vectors_have_blocks(folder: Path, tmp_path: Path) -> None:
+    with Library(tmp_path / "library", model=FakeBlockModel(), relevance=clipped) as library:
+        library.index(folder)
+        describe(library, DESCRIPTIONS)
+        hits = library.search("red", top=9, min_relevance=0)
+    assert [hit.description for hit in hits] == [None] * len(DESCRIPTIONS)
 
 
 def test_a_video_is_a_candidate_by_its_description_alone(tmp_path: Path) -> None:

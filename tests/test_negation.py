@@ -241,6 +241,8 @@ def test_vectors_of_several_wordings() -> None:
     np.testing.assert_array_equal(vectors, model.embed_queries([Query(name) for name in ("red", "green", "blue")]))
     assert [len(rows) for rows in excluded] == [0, 2, 0]
     np.testing.assert_array_equal(excluded[1], model.embed_queries([Query("blue"), Query("red")]))
+    _, excluded = query_vectors(model, [prepare("red without blue"), prepare("green without red")])
+    np.testing.assert_array_equal(np.concatenate(excluded), model.embed_queries([Query("blue"), Query("red")]))
     assert prepare("red without blue", literal=True).positive.text == "red without blue"
 
 
@@ -275,4 +277,5 @@ def test_what_is_excluded_may_fill_the_first_candidates(tmp_path: Path) -> None:
     )
     assert int(searcher.search("red", top=1, min_relevance=0)[0].path.stem) <= 60
     assert int(searcher.search("red without blue", top=1, min_relevance=0)[0].path.stem) > 60
+    assert [searcher.search(text, exact=True).exact for text in ("red", "red without blue")] == [True, False]
     index.close()
