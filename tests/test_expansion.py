@@ -107,6 +107,13 @@ def test_an_answerer_that_dies_costs_the_wordings_and_nothing_else() -> None:
     assert "no answer in time" in problem(late)
 
 
+def test_writing_ends_with_its_seconds() -> None:
+    slow = writer("a puppy runs along the shore", "a dog is running by the sea", delay=5.0)
+    [query] = QueryExpander(slow, TEMPLATE).expand([prepare(DOG)], 2, seconds=0.05)
+    assert query.wordings == ("a puppy runs along the shore",)  # which began in time
+    assert "this query has spent its 0.05 seconds (search.seconds)" in problem(query)
+
+
 def test_every_wording_is_asked_for_once(tmp_path: Path) -> None:
     with SkeletonStore(tmp_path / "expansions.sqlite") as store:
         first = writer("a puppy runs along the shore", fail=(TEMPLATE.chinese,))

@@ -57,7 +57,7 @@ class QueryExpander:
         started = time.monotonic()
         requests = [self._requests(query.positive.text, count) for query in queries]
         limit = None if seconds is None else seconds * len(queries)
-        with spending(BudgetLimits(seconds=limit)) as budget:
+        with spending(BudgetLimits(seconds=limit, section="search")) as budget:
             try:
                 replies = self._replies([request for of_query in requests for request in of_query])
             except MODEL_FAILURES as error:

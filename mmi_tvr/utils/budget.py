@@ -26,29 +26,33 @@ from ..errors import AnswerError
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
-    """The most that may be spent; None: any amount. `part` (0..1) says of which share of the settings' limits."""
+    """The most that may be spent; None: any amount. For messages: the `section` of the settings that the limits stand
+    in, and which `part` (0..1) of those they are."""
 
     calls: int | None = None
     tokens: int | None = None
     seconds: float | None = None
+    section: str = "budget"
     part: float = 1.0
 
     def share(self, part: float) -> BudgetLimits:
         """Return a part (0..1) of these limits, at least one call and one token of a limited number.
 
         >>> BudgetLimits(calls=10, seconds=60.0).share(0.75)
-        BudgetLimits(calls=7, tokens=None, seconds=45.0, part=0.75)
+        BudgetLimits(calls=7, tokens=None, seconds=45.0, section='budget', part=0.75)
         """
         return BudgetLimits(
             None if self.calls is None else max(1, int(self.calls * part)),
             None if self.tokens is None else max(1, int(self.tokens * part)),
             None if self.seconds is None else self.seconds * part,
+            self.section,
             self.part * part,
         )
 
     def setting(self, name: str) -> str:
         """Return the setting that a limit comes from, with the share of it, for a message."""
-        return f"budget.{name}" if self.part == 1 else f"{self.part:.0%} of budget.{name}"
+        setting = f"{self.section}.{name}"
+        return setting if self.part == 1 else f"{self.part:.0%} of {setting}"
 
 
 @dataclass(frozen=True, slots=True)
