@@ -11,13 +11,16 @@ import pytest
 from fakes import FakeModel, RecordedProgress, clipped, colour_video
 from hypothesis import given
 from hypothesis import strategies as st
-from skeleton_inputs import pools
+from skeleton_inputs import pools, questions
 
-from mmi_tvr import config
+from mmi_tvr import config, plugins
 from mmi_tvr.cli import rerank as command
 from mmi_tvr.errors import MmiTvrError, UsageError
 from mmi_tvr.evaluation.rerank_tuning import JudgedCandidates, RerankSetting, Tuning, choices, tune
 from mmi_tvr.library import Library, RerankingTuned
+from mmi_tvr.library import tuning as library_tuning
+from mmi_tvr.skeletons.skeletons import Describer
+from mmi_tvr.skeletons.store import SkeletonStore
 from mmi_tvr.utils.budget import Usage
 
 PLAIN = RerankSetting(1, 2, 0.0)
@@ -183,6 +186,21 @@ def test_fewer_questions_are_asked_where_the_settings_say_so(tmp_path: Path, fol
         [hit, *_] = opened.search("red", min_relevance=0, rerank=True)
     assert hit.explanation is not None
     assert (len(hit.explanation.text_skeleton), len(hit.explanation.video_skeleton)) == (1, 1)
+
+
+def test_what_failed_is_tried_again(tmp_path: Path) -> None:
+    judge = plugins.build("judges", "fake", {"fail": ("a cat",), "probability": 0.75})
+    answerer = plugins.build("answerers", "fake", {"fail": ("Where?",)})
+    describer = Describer(questions("What?", "Where?"), (), answerer)
+    with SkeletonStore(tmp_path / "journal.sqlite") as store:
+        journal = library_tuning._Journal(store)
+        for _ in range(2):
+            probabilities = journal.probabilities(judge, "a dog", ["a cat", "a dog"])
+            np.testing.assert_array_equal(probabilities, [np.nan, 0.75])
+            [[what, where]] = journal.text_skeletons(["a dog"], describer)
+            assert (what.text, where.text) == ("a dog", "")
+    assert judge.pairs == [("a dog", video) for video in ("a cat", "a dog", "a cat")]
+    assert [request.question for request in answerer.requests].count("Where?") == 2
 
 
 def tuned_by(best: RerankSetting, gain: tuple[float, float, float]) -> Tuning:
