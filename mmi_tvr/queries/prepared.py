@@ -15,8 +15,8 @@ from .checks import checked_query
 from .negation import split
 
 # The share of the query itself in the vector of several wordings. Decision: on the validation split of moving shapes,
-# true wordings lift R@1 by no more than chance at any share from 0.25 to 0.7, while a wording of something else halves
-# it at 0.5 and costs nothing (moving-shapes) to 9 points (the mean of key images) at 0.7.
+# true wordings lift R@1 by no more than chance at any share from 0.25 to 0.7, while a wording of something else more
+# than halves it at 0.5 and costs nothing (moving-shapes) to 9 points (the mean of key images) at 0.7.
 _SHARE = 0.7
 
 
