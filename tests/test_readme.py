@@ -182,7 +182,7 @@ def test_the_architecture_page_names_every_room_and_the_layers_that_are_enforced
     page = PAGES["architecture.md"]
     tree = page.partition("```\nmmi_tvr/\n")[2].partition("```")[0]
     listed = set(re.findall(r"^  (\w+)(?:/|\.py) ", tree, re.MULTILINE))
-    below = set(re.findall(r"`(\w+)\.py`", page.partition("Below all of them:")[2].partition("\n\n")[0]))
+    below = set(re.findall(r"`(\w+)(?:\.py|/)`", page.partition("Below all of them:")[2].partition("\n\n")[0]))
     package = ROOT / "mmi_tvr"
     rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name[0] not in "_."}
     modules = {path.stem for path in package.glob("*.py") if path.stem not in ("__init__", "__main__")}
