@@ -16,6 +16,7 @@ import pytest
 from mmi_tvr import plugins
 from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.lexicon import corpus, words
+from mmi_tvr.lexicon.conllu import ConlluParser
 from mmi_tvr.lexicon.labels import labels, triplet_text, union
 from mmi_tvr.lexicon.parsing import ParsedText, SpacyParser, Token, unparsed
 from mmi_tvr.lexicon.roles import ROLES, RoleGraph, RoleNode, arrays, read_hgr, role_graph
@@ -128,6 +129,98 @@ def test_exact_labels_where_there_are_some_and_else_parsed_ones(tmp_path: Path) 
     assert parsed[1].video == labels(PARSES[texts[2]])
     with pytest.raises(UsageError, match="no exact labels"):
         corpus.sample_labels(folder, [0], "exact", refuse)
+
+
+# ---- CoNLL-U ---------------------------------------------------------------------------------------------------
+
+
+def conllu_text(*sentences: str) -> str:
+    """Sentences of words as form/lemma/part/head/dependency, as CoNLL-U."""
+    blocks = []
+    for sentence in sentences:
+        rows = [word.split("/") for word in sentence.split()]
+        lines = [
+            "\t".join([str(number), form, lemma or form.lower(), part, "_", "_", head, dependency, "_", "_"])
+            for number, (form, lemma, part, head, dependency) in enumerate(rows, start=1)
+        ]
+        blocks.append("\n".join(["# a comment", *lines]) + "\n")
+    return "\n".join(blocks)
+
+
+UNIVERSAL = {
+    "The dog is on the grass.": (
+        "The//DET/2/det dog//NOUN/6/nsubj is/be/AUX/6/cop on//ADP/6/case the//DET/6/det grass//NOUN/0/root "
+        ".//PUNCT/6/punct",
+        ("dog grass", "", ["dog on grass"]),
+        {"is": "V", "The dog": "ARG0", "on the grass": "ARGM-LOC"},
+    ),
+    "the dog on the grass is chased by two cats quickly": (
+        "the//DET/2/det dog//NOUN/7/nsubj:pass on//ADP/5/case the//DET/5/det grass//NOUN/2/nmod is/be/AUX/7/aux:pass "
+        "chased/chase/VERB/0/root by//ADP/10/case two//NUM/10/nummod cats/cat/NOUN/7/obl:agent quickly//ADV/7/advmod",
+        EXPECTED["the dog on the grass is chased by two cats quickly"],
+        {"chased": "V", "the dog on the grass": "ARG1", "by two cats": "ARG0", "quickly": "ARGM-MNR"},
+    ),
+    "a woman gives the boy a red ball": (
+        "a//DET/2/det woman//NOUN/3/nsubj gives/give/VERB/0/root the//DET/5/det boy//NOUN/3/iobj a//DET/8/det "
+        "red//ADJ/8/amod ball//NOUN/3/obj",
+        EXPECTED["a woman gives the boy a red ball"],
+        {"gives": "V", "a woman": "ARG0", "the boy": "ARG2", "a red ball": "ARG1"},
+    ),
+    "the man's hat is red": (
+        "the//DET/2/det man//NOUN/4/nmod:poss 's//PART/2/case hat//NOUN/6/nsubj is/be/AUX/6/cop red//ADJ/0/root",
+        ("man hat", "", []),
+        {"is": "V", "the man 's hat": "ARG0", "red": "ARGM-PRD"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", UNIVERSAL)
+def test_universal_dependencies_say_what_the_parser_says(text: str, tmp_path: Path) -> None:
+    sentence, (entities, actions, relations), nodes = UNIVERSAL[text]
+    (tmp_path / "parses.conllu").write_text(conllu_text(sentence))
+    (parsed,) = ConlluParser(tmp_path / "parses.conllu").parse([text])
+    extracted = labels(parsed)
+    assert (extracted.entities, extracted.actions) == (tuple(entities.split()), tuple(actions.split()))
+    assert [triplet_text(triplet) for triplet in extracted.relations] == relations
+    graph = spelled(role_graph(parsed))
+    assert {name.removesuffix(" ."): role for name, role in graph.items()} == nodes
+
+
+def test_a_file_of_parses_has_texts_of_several_sentences_and_the_parsers_own_labels(tmp_path: Path) -> None:
+    path = tmp_path / "parses.conllu"
+    recorded = PARSES["a woman gives the boy a red ball"]
+    rows = [f"{token.text}/{token.lemma}/{token.part}/{0 if token.head == place else token.head + 1}/{token.dependency}"
+            for place, token in enumerate(recorded)]  # fmt: skip
+    path.write_text(conllu_text(" ".join(rows), "It//PRON/2/nsubj bounces/bounce/VERB/0/ROOT"))
+    parser = ConlluParser(path, RecordedParser())
+    texts = ["A woman gives the boy a red ball. It bounces!", CHINESE, "A dog."]
+    both, chinese, other = parser.parse(texts)
+    assert both[: len(recorded)] == recorded
+    assert (both[-1].text, both[-1].head, both[-2].head) == ("bounces", len(both) - 1, len(both) - 1)
+    assert chinese == unparsed(CHINESE)
+    assert other == PARSES["A dog."]
+    before = parser.fingerprint()
+    with pytest.raises(UsageError, match=r"has no parse of 'A dog\.'"):
+        list(ConlluParser(path).parse(texts))
+    path.write_text(path.read_text() + "\n1-2\tIt's\t_\t_\t_\t_\t_\t_\t_\t_\n1.1\t_\t_\t_\t_\t_\t_\t_\t_\t_\n")
+    assert ConlluParser(path).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no sentence"),
+        ("a dog runs\n", "line 1: 1 columns"),
+        ("1\ta\ta\tDET\t_\t_\t7\tdet\t_\t_\n", "line 1: depends on word '7'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_conllu_is_one_line(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "parses.conllu"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        ConlluParser(path)
 
 
 # ---- role graphs -----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from test_lexicon import EXPECTED, RecordedParser
 
 from mmi_tvr import models, plugins
 from mmi_tvr.config import Section, merge
+from mmi_tvr.encoders import e5
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.evaluation.evaluate import evaluate
 from mmi_tvr.lexicon.labels import labels as labels_of
@@ -122,6 +123,33 @@ def test_vectors_do_not_depend_on_the_other_pairs_of_a_batch(model: Mcsan) -> No
     queries = [Query(caption) for caption in CAPTIONS]
     rows = np.concatenate([model.embed_queries([query]) for query in queries])
     np.testing.assert_allclose(model.embed_queries(queries), rows, atol=1e-5)
+
+
+def test_tokens_of_the_tower_stand_for_words(towers: Path, tmp_path: Path) -> None:
+    plain, model = prepared(towers), prepared(towers, {"graph": "tokens"})
+    queries = [Query(caption) for caption in (*CAPTIONS, "一只狗", "", "a dog " * 60)]
+    texts = [query.text for query in queries]
+    batch = model._texts(texts)
+    np.testing.assert_allclose(batch["sentence"], plain._texts(texts)["sentence"], atol=1e-5)
+    rows = np.concatenate([model.embed_queries([query]) for query in queries])
+    np.testing.assert_allclose(model.embed_queries(queries), rows, atol=1e-5)  # padding counts for nothing
+    levels = model.network.text_levels
+    with torch.no_grad():
+        scaled = {**batch, "tokens": 7 * batch["tokens"]}
+        assert torch.allclose(levels(scaled)["relation"], levels(batch)["relation"], atol=1e-5)
+        other = {**batch, "tokens": batch["tokens"].roll(1, dims=0), "mask": batch["mask"].roll(1, dims=0)}
+        for name in ("entity", "action", "relation"):
+            assert torch.allclose(levels(other)[name], levels(batch)[name].roll(1, dims=0), atol=1e-5)
+    by_parameter = gradients(model, WEIGHTS, None)
+    assert all(gradient is not None and gradient.any() for gradient in by_parameter.values())
+    assert model.lexicon.words == ()
+    assert not any("words" in name for name in by_parameter)
+    assert model.characters_read(texts[-1]) == model.towers.characters_read(texts[-1])
+    model.save(tmp_path)
+    loaded = models.make(models.section(str(tmp_path)), "cpu")
+    np.testing.assert_allclose(loaded.embed_queries(queries), model.embed_queries(queries), atol=1e-6)
+    with pytest.raises(UsageError, match="no words are read; leave it out"):
+        plugins.options("models", "mcsan", {"vision": "x", "graph": "tokens", "word_vectors": "glove.txt"})
 
 
 def test_levels_of_a_video_read_scaled_key_images_and_what_changed(towers: Path) -> None:
@@ -328,3 +356,13 @@ def test_word_vectors_of_another_width(towers: Path, tmp_path: Path) -> None:
     loaded = models.make(models.section(str(tmp_path / "run")), "cpu")
     queries = [Query(caption) for caption in CAPTIONS]
     np.testing.assert_array_equal(loaded.embed_queries(queries), model.embed_queries(queries))
+
+
+def test_word_vectors_of_e5(towers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(e5, "encode", lambda texts: np.full((len(texts), 5), 0.5, np.float32))
+    model = prepared(towers, {"word_vectors": "e5", "word_width": 5})
+    rows = model.network.text_levels.words.weight
+    assert rows[2:].eq(0.5).all()
+    assert rows[:2].eq(0).all()
+    with pytest.raises(UsageError, match="those of e5 have 5 numbers, and word_width is 6"):
+        _ = prepared(towers, {"word_vectors": "e5"}).network

@@ -37,7 +37,8 @@ class Labelled(Plain):
 class Learner(Packs):
     """A model that records what it is prepared for, and whose label batches are the labels themselves."""
 
-    def __init__(self, label_source: Literal["parsed", "exact"]) -> None:
+    def __init__(self, label_source: Literal["parsed", "exact"], parses: str | None = None) -> None:
+        self.parses = parses
         self.label_source: Literal["parsed", "exact"] = label_source
         self.prepared: list[tuple[list[str], list[Labels]]] = []
 
@@ -102,3 +103,15 @@ def test_parsed_labels_are_parsed_once(tmp_path: Path, monkeypatch: pytest.Monke
 def test_exact_labels_of_a_data_set_without_any(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no exact labels"):
         train_labels.prepare(Learner("exact"), Plain(), [0], tmp_path, Silent())
+
+
+def test_labels_of_a_file_of_parses(tmp_path: Path) -> None:
+    lines = [f"1\t{word}\t{word}\tNOUN\t_\t_\t0\troot\t_\t_\n2\t{n}\t{n}\tNUM\t_\t_\t1\tnummod\t_\t_\n"
+             for n in range(6) for word in ("dog", "cat")]  # fmt: skip
+    (tmp_path / "parses.conllu").write_text("\n".join(lines))
+    model = Learner("parsed", str(tmp_path / "parses.conllu"))
+    train_labels.prepare(model, Plain(), range(6), tmp_path, Silent())
+    assert [caption.entities for caption in model.prepared[0][1]] == [("dog",), ("cat",)] * 6
+    (tmp_path / "parses.conllu").write_text("\n".join(lines[:-1]))
+    with pytest.raises(UsageError, match="has no parse of 'cat 5': parse all captions"):
+        train_labels.prepare(model, Plain(), range(6), tmp_path, Silent())

@@ -114,6 +114,11 @@ class ModelWithLabels(Protocol):
         """Where labels come from: parsed captions, or the data set (`LabelledDataset`)."""
         ...
 
+    @property
+    def parses(self) -> str | None:
+        """A CoNLL-U file with the parses of all captions; None: they are to be parsed."""
+        ...
+
     def prepare(self, captions: Sequence[str], labels: Sequence[Labels]) -> None:
         """Get ready for all training captions and what each of them says: called once, before `network` is read.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..lexicon.conllu import ConlluParser
 from ..lexicon.corpus import SampleLabels, sample_labels
 from ..lexicon.parsing import ParsedText, SpacyParser
 from ..lexicon.store import PARSES_FILE, ParseStore
@@ -44,7 +45,8 @@ def prepare(
         progress: is told how many captions are parsed.
 
     Raises:
-        UsageError: exact labels of a data set that has none, or captions that the model cannot learn from.
+        UsageError: exact labels of a data set that has none, a caption that `parses` does not have, or captions that
+            the model cannot learn from.
         MissingExtra: captions have to be parsed, and the parser is not installed.
     """
     labels = _labels(model, dataset, usable, cache, progress)
@@ -60,7 +62,8 @@ def _labels(
 ) -> dict[int, SampleLabels]:
     if model.label_source == "exact":
         return dict(zip(usable, sample_labels(dataset, usable, "exact", _unused), strict=True))
-    with ParseStore(cache / PARSES_FILE, SpacyParser()) as store:
+    parser = ConlluParser(Path(model.parses)) if model.parses else SpacyParser()
+    with ParseStore(cache / PARSES_FILE, parser) as store:
 
         def parse(texts: Sequence[str]) -> list[ParsedText]:
             if distributed.rank() == 0:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelNotFound, UsageError
-from ...lexicon.parsing import ParsedText, SpacyParser
+from ...lexicon.conllu import ConlluParser
+from ...lexicon.parsing import ParsedText, Parser, SpacyParser
 from ...lexicon.roles import RoleArrays, arrays, role_graph
 from ...lexicon.store import PARSES_FILE, ParseStore
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
@@ -24,6 +25,7 @@ from ...types import Labels
 from ...utils import array_cache
 from ...utils.chinese import CHARACTERS
 from ...utils.files import write_atomically
+from ...utils.loading import late_property
 
 PADDING, UNKNOWN = 0, 1  # numbers of words; those of the vocabulary follow
 _WORDS = re.compile(rf"[{CHARACTERS}]|[^\W_{CHARACTERS}]+(?:['’][^\W_{CHARACTERS}]+)*")
@@ -43,9 +45,15 @@ class CaptionReader:
     What lies behind the first words (`characters_read`) is not looked at, by the parser neither.
     """
 
-    def __init__(self, *, roles: bool, words: int) -> None:
-        """Read the first `words` words of every caption."""
-        self._roles, self._words = roles, words
+    def __init__(self, *, roles: bool, words: int, parses: str | None = None) -> None:
+        """Read the first `words` words of every caption.
+
+        Args:
+            roles: read role graphs.
+            words: how many.
+            parses: a CoNLL-U file of parsed captions; the parser gets what is not in it.
+        """
+        self._roles, self._words, self._parses = roles, words, parses
         self._read: dict[str, ReadCaption] = {}
 
     def remember(self, captions: Iterable[str]) -> None:
@@ -55,7 +63,7 @@ class CaptionReader:
         """
         if self._roles:
             texts = list(dict.fromkeys(map(self._cut, captions)))
-            with ParseStore(array_cache.folder() / PARSES_FILE, SpacyParser()) as store:
+            with ParseStore(array_cache.folder() / PARSES_FILE, self._parser) as store:
                 self._read |= dict(zip(texts, map(self._graph, store.parsed(texts)), strict=True))
 
     def read(self, captions: Sequence[str]) -> list[ReadCaption]:
@@ -64,7 +72,7 @@ class CaptionReader:
             return [ReadCaption(_or_empty(split(text)[: self._words]), None) for text in captions]
         texts = [self._cut(text) for text in captions]
         pending = [text for text in dict.fromkeys(texts) if text not in self._read]
-        parsed = dict(zip(pending, map(self._graph, SpacyParser().parse(pending)), strict=True)) if pending else {}
+        parsed = dict(zip(pending, map(self._graph, self._parser.parse(pending)), strict=True)) if pending else {}
         return [parsed[text] if text in parsed else self._read[text] for text in texts]
 
     def characters_read(self, text: str) -> int:
@@ -72,8 +80,13 @@ class CaptionReader:
         ends = [match.end() for match in islice(_WORDS.finditer(text), self._words + 1)]
         return ends[self._words - 1] if len(ends) > self._words else len(text)
 
+    @late_property
+    def _parser(self) -> Parser:
+        return ConlluParser(Path(self._parses), SpacyParser()) if self._parses else SpacyParser()
+
     def _cut(self, text: str) -> str:
-        return text[: self.characters_read(text)]
+        """Return what the parser gets of a text: a file has whole ones."""
+        return text if self._parses else text[: self.characters_read(text)]
 
     def _graph(self, parsed: ParsedText) -> ReadCaption:
         words = _or_empty(tuple(token.text.lower() for token in parsed)[: self._words])

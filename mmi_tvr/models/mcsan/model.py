@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...encoders import hub
-from ...encoders.clip import ClipTowers
+from ...encoders import e5, hub
+from ...encoders.clip_tokens import ClipTokenTowers
 from ...errors import ModelNotFound, UsageError, one_line
 from ...lexicon import words as word_vectors
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
@@ -21,7 +21,7 @@ from ...utils.loading import late_property
 from ...utils.padding import padded
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption
-from .options import Options
+from .options import E5, TOKENS, Options
 
 if TYPE_CHECKING:
     from .network import McsanNetwork
@@ -30,7 +30,11 @@ WEIGHTS_FILE, VOCABULARIES = "mcsan.safetensors", "vocabularies.json"
 _OFFSETS = "similarities.offsets"  # of the blocks, in WEIGHTS_FILE
 _BATCH = 64
 # Options that change no vector.
-_NO_VECTOR = {"weights", "vision", "min_relevance", "labels", "mask_siblings", "focal", "kl", "vocabulary", "dropout"}
+_NO_VECTOR = {
+    *("weights", "vision", "min_relevance", "labels", "parses", "mask_siblings", "focal", "kl", "vocabulary"),
+    "dropout",
+}
+_OF_THE_TRAINING = {"weights", "word_vectors", "parses"}  # options that a trained folder does without
 
 
 class Mcsan:
@@ -44,7 +48,7 @@ class Mcsan:
         self.options = options
         self._device = device
         self._new_lexicon: Lexicon | None = None
-        self._captions = CaptionReader(roles=options.graph == "roles", words=options.words)
+        self._captions = CaptionReader(roles=options.graph == "roles", words=options.words, parses=options.parses)
 
     @property
     def weights(self) -> str | None:
@@ -61,8 +65,8 @@ class Mcsan:
         return self._settings.keyimages if self._settings else None
 
     @late_property
-    def towers(self) -> ClipTowers:
-        return ClipTowers(hub.locate(self.options.vision), self._device)
+    def towers(self) -> ClipTokenTowers:
+        return ClipTokenTowers(hub.locate(self.options.vision), self._device)
 
     @property
     def image_size(self) -> int:
@@ -75,12 +79,14 @@ class Mcsan:
         import torch
 
         from ...utils.device import resolve
-        from .network import McsanNetwork
+        from .network import McsanNetwork, TowerWidths
 
         with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
             sizes = {level: len(self.lexicon.labels.level(level)) for level in LABEL_LEVELS}
             words = torch.from_numpy(self._word_rows())
-            network = McsanNetwork(self.options, self._widths(), words, sizes)
+            towers = self.towers
+            widths = TowerWidths(towers.joint_width, towers.joint_width, towers.text_width)
+            network = McsanNetwork(self.options, widths, words, sizes)
             if self._folder:
                 load_tensors(network, self._folder / WEIGHTS_FILE)
             return network.to(resolve(self._device)).eval()
@@ -130,7 +136,8 @@ class Mcsan:
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower or the words' levels read."""
-        return max(self.towers.characters_read(text), self._captions.characters_read(text))
+        by_tower = self.towers.characters_read(text)
+        return max(by_tower, self._captions.characters_read(text)) if self._reads_words else by_tower
 
     def vision_fingerprint(self) -> str:
         return digest("clip vectors", self.towers.digest)
@@ -149,18 +156,24 @@ class Mcsan:
         """Where labels come from (`protocols.ModelWithLabels`)."""
         return self.options.labels
 
+    @property
+    def parses(self) -> str | None:
+        """A CoNLL-U file with the parses of all captions, where there is one (`protocols.ModelWithLabels`)."""
+        return self.options.parses
+
     def prepare(self, captions: Sequence[str], labels: Sequence[Labels]) -> None:
         """Take words and vocabularies from the training captions; trained weights keep theirs.
 
         Raises UsageError where the captions have no labels, or those of trained weights are of another corpus.
         """
-        self._captions.remember(captions)
+        if self._reads_words:
+            self._captions.remember(captions)
         if self._folder:
             self.lexicon.labels.check(labels)
             return
         sizes = self.options.vocabulary
         vocabularies = Vocabularies.of(labels, sizes.entities, sizes.actions, sizes.relations)
-        read_captions: list[ReadCaption] = self._captions.read(captions)
+        read_captions: list[ReadCaption] = self._captions.read(captions) if self._reads_words else []
         self._new_lexicon = Lexicon.of(read_captions, vocabularies)
 
     def label_batch(self, captions: Sequence[Labels], videos: Sequence[Labels]) -> Mapping[str, Any]:
@@ -194,7 +207,7 @@ class Mcsan:
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(self.network, folder / WEIGHTS_FILE)
         self.lexicon.write(folder / VOCABULARIES)
-        options = self.options.model_dump(mode="json", exclude={"weights", "word_vectors"})
+        options = self.options.model_dump(mode="json", exclude=_OF_THE_TRAINING)
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 
     # What it is made of
@@ -230,29 +243,36 @@ class Mcsan:
         except (OSError, SafetensorError) as error:
             raise ModelNotFound(f"{path}: missing or damaged ({one_line(error)}); copy it once more") from error
 
-    def _widths(self) -> tuple[int, int]:
-        """The widths of the towers' vectors, of pictures and of sentences: one space."""
-        width = self.towers.embed_texts([""]).shape[1]
-        return width, width
+    @property
+    def _reads_words(self) -> bool:
+        """Whether any level reads words of its lexicon, and not the tower's tokens."""
+        return self.options.graph != TOKENS
 
     def _word_rows(self) -> NDArray[np.float32]:
         """Where word vectors start: padding, the unknown word, and those of the lexicon."""
-        words, path = self.lexicon.words, self.options.word_vectors
-        if path is None or self._folder:
+        words, source = self.lexicon.words, self.options.word_vectors
+        if source is None or self._folder:
             rows = word_vectors.random_rows(words, self.options.word_width).rows
         else:
-            rows = word_vectors.glove(Path(path), words).rows
+            is_e5 = source == E5
+            vectors = word_vectors.encoded(words, e5.encode) if is_e5 else word_vectors.glove(Path(source), words)
+            rows = vectors.rows
             if rows.shape[1] != self.options.word_width:
                 raise UsageError(
-                    f"{path}: its vectors have {rows.shape[1]} numbers, and word_width is {self.options.word_width}: "
-                    f"make them equal"
+                    f"word_vectors: those of {source} have {rows.shape[1]} numbers, and word_width is "
+                    f"{self.options.word_width}: make them equal"
                 )
         return np.concatenate([np.zeros((2, rows.shape[1]), np.float32), rows])
 
     def _texts(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return {"sentence": (B, D), "words": (B, M)}, and "graph" with a role graph each, as tensors."""
+        """Return {"sentence": (B, D), "words": (B, M)}, and "graph" with a role graph each, as tensors; with tokens
+        instead {"sentence": (B, D), "tokens": (B, M, E), "mask": (B, M)}."""
         import torch
 
+        if not self._reads_words:
+            states, mask = self.towers.text_states(texts)
+            sentence = torch.nn.functional.normalize(self.towers.project_texts(states[:, 0]), dim=-1)
+            return {"sentence": sentence, "tokens": states[:, 1:], "mask": mask[:, 1:]}
         captions = self._captions.read(texts)
         batch: dict[str, Any] = {
             "sentence": torch.from_numpy(self.towers.embed_texts(texts)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +28,21 @@ from ...nn.role_graph import RoleGraphEncoder
 from ...nn.temporal import differences
 from ...types import Block, Direction
 from .captions import PADDING
-from .options import ATTRIBUTES, DISTRIBUTION, Options
+from .options import ATTRIBUTES, DISTRIBUTION, TOKENS, Options
 
 VERBS = 4  # nodes of a role graph that are verbs; phrases follow
 LABELS_OF = {"entity": "entities", "action": "actions", "relation": "relations"}
 _SQUASH = -2.0  # where the offset b of the global level starts: sigmoid(6 cos - 2), which has a gradient everywhere
 
 Levels = dict[str, Tensor]
+
+
+class TowerWidths(NamedTuple):
+    """How wide what the towers give is: vectors of key images and of sentences, and states of a sentence's tokens."""
+
+    image: int
+    sentence: int
+    token: int
 
 
 class VideoLevels(nn.Module):
@@ -78,49 +86,60 @@ class VideoLevels(nn.Module):
 
 
 class TextLevels(nn.Module):
-    """Words and sentence vectors of B texts -> one vector a level, (B, d)."""
+    """Words, or the tower's tokens, and sentence vectors of B texts -> one vector a level, (B, d)."""
 
-    def __init__(self, options: Options, sentence_width: int, words: Tensor) -> None:
+    def __init__(self, options: Options, widths: TowerWidths, words: Tensor) -> None:
         """Make the levels of `options`.
 
         Args:
             options: of the model.
-            sentence_width: of the tower's sentence vectors.
-            words: (W, E), where word vectors start; the row PADDING is zero.
+            widths: of what the towers give.
+            words: (W, E), where word vectors start; the row PADDING is zero. Tokens need none.
         """
         super().__init__()
         self._levels = options.levels
-        word_levels = [name for name in ("entity", "action") if name in options.levels]
+        self.words = self.reader = self.graph = None
         if "global" in options.levels:
-            self.sentence = nn.Linear(sentence_width, options.width)
-        if word_levels or "relation" in options.levels:
-            self.words = nn.Embedding(len(words), words.shape[1], padding_idx=PADDING, _weight=words.clone())
-        self.graph = None
-        if word_levels:
-            self.reader = TwoWayGru(words.shape[1], options.width, summary=False)
-            self.dropout = nn.Dropout(options.dropout)
-            if options.graph == "roles":
-                self.graph = RoleGraphEncoder(options.width, len(ROLES))
-            else:
-                self.blocks = nn.ModuleDict(
-                    {
-                        str(name): RelationBlock(options.width, options.width, options.heads, options.dropout)
-                        for name in word_levels
-                    }
-                )
+            self.sentence = nn.Linear(widths.sentence, options.width)
+        if set(options.levels) == {"global"}:
+            return
+        inputs = widths.token
+        if options.graph != TOKENS:
+            inputs = words.shape[1]
+            self.words = nn.Embedding(len(words), inputs, padding_idx=PADDING, _weight=words.clone())
         if "relation" in options.levels:
-            self.relation = RelationBlock(words.shape[1], options.width, options.heads, options.dropout)
+            self.relation = RelationBlock(inputs, options.width, options.heads, options.dropout)
+        word_levels = [str(name) for name in ("entity", "action") if name in options.levels]
+        if not word_levels:
+            return
+        self.dropout = nn.Dropout(options.dropout)
+        if options.graph != TOKENS:
+            self.reader = TwoWayGru(inputs, options.width, summary=False)
+            inputs = options.width
+        if options.graph == "roles":
+            self.graph = RoleGraphEncoder(options.width, len(ROLES))
+        else:
+            self.blocks = nn.ModuleDict(
+                {name: RelationBlock(inputs, options.width, options.heads, options.dropout) for name in word_levels}
+            )
 
     def forward(self, texts: Mapping[str, Any]) -> Levels:
-        """Encode what `Mcsan.batch` says of texts: "sentence" (B, D) unit vectors, "words" (B, M), and "graph"."""
+        """Encode what `Mcsan.batch` says of texts: "sentence" (B, D) unit vectors, and "words" (B, M), maybe with
+        "graph", or "tokens" (B, M, E) with "mask" (B, M).
+
+        Decision: states of tokens get the length sqrt(E), whatever the tower's scale.
+        """
         levels: Levels = {}
         if "global" in self._levels:
             sentence = texts["sentence"]
             levels["global"] = self.sentence(sentence * sentence.shape[-1] ** 0.5)
         if set(self._levels) == {"global"}:
             return levels
-        mask = texts["words"] != PADDING  # (B, M)
-        words = self.words(texts["words"])  # (B, M, E)
+        if self.words is None:
+            mask = texts["mask"]  # (B, M)
+            words = normalize(texts["tokens"], dim=-1) * texts["tokens"].shape[-1] ** 0.5  # (B, M, E)
+        else:
+            mask, words = texts["words"] != PADDING, self.words(texts["words"])
         levels |= self._word_levels(words, mask, texts)
         if "relation" in self._levels:
             levels["relation"] = self.relation(words, mask)
@@ -131,7 +150,7 @@ class TextLevels(nn.Module):
         names = [name for name in ("entity", "action") if name in self._levels]
         if not names:
             return {}
-        states = self.dropout(self.reader(words, mask))  # (B, M, d)
+        states = self.dropout(words if self.reader is None else self.reader(words, mask))  # (B, M, d)
         if self.graph is None:
             return {name: self.blocks[name](states, mask) for name in names}
         masks = texts["graph"]["masks"][..., : states.shape[1]]  # (B, G, M)
@@ -153,19 +172,19 @@ class McsanNetwork(nn.Module):
     Module and parameter names are the keys of trained weights: they stay as they are.
     """
 
-    def __init__(self, options: Options, widths: tuple[int, int], words: Tensor, sizes: Mapping[str, int]) -> None:
+    def __init__(self, options: Options, widths: TowerWidths, words: Tensor, sizes: Mapping[str, int]) -> None:
         """Make the network.
 
         Args:
             options: of the model.
-            widths: of the towers' vectors of key images and of sentences.
+            widths: of what the towers give.
             words: (W, E), where word vectors start.
             sizes: how many labels there are of each of `lexicon.vocabulary.LEVELS`.
         """
         super().__init__()
         self._options = options
-        self.video_levels = VideoLevels(options, widths[0])
-        self.text_levels = TextLevels(options, widths[1], words)
+        self.video_levels = VideoLevels(options, widths.image)
+        self.text_levels = TextLevels(options, widths, words)
         self.hole = Hole(options.width) if _squashes(options) else None
         self.similarities = BlockSimilarity(blocks(options), learned_offsets=self.hole is not None)
         self.labelled = [name for name in options.levels if name in LABELS_OF]

@@ -13,6 +13,8 @@ from .._folder import TrainedOptions
 Level = Literal["global", "entity", "action", "relation"]
 LEVELS: tuple[Level, ...] = ("global", "entity", "action", "relation")
 ATTRIBUTES, DISTRIBUTION = "attributes", "distribution"  # loss terms
+TOKENS = "tokens"  # of `Options.graph`
+E5 = "e5"  # of `Options.word_vectors`
 
 
 class VocabularySizes(BaseOptions):
@@ -42,13 +44,18 @@ class Options(TrainedOptions):
     differences: bool = Field(
         False, description="levels action and relation see what changed since the last key image, beside the key image"
     )
-    graph: Literal["roles", "attention"] = Field(
+    graph: Literal["roles", "attention", "tokens"] = Field(
         "roles",
-        description="text side of the levels entity and action: role graphs (needs the parser, extra mcsan), or an "
-        "attention block over the words for each, which needs none",
+        description="text side of the levels of words. roles: role graphs (needs the parser, extra mcsan) for entity "
+        "and action; attention: an attention block over the words for each, which needs none; tokens: such blocks over "
+        "the states that the frozen text tower has of its tokens, in place of words, for relation, too",
     )
     labels: LabelSource = Field(
         "parsed", description="what is learned besides: labels of parsed captions (extra mcsan), or the data set's own"
+    )
+    parses: str | None = Field(
+        None,
+        description="a CoNLL-U file with the parses of all captions (CoreNLP, Stanza, UDPipe); null: spaCy parses them",
     )
     mask_siblings: bool = Field(
         False,
@@ -61,8 +68,12 @@ class Options(TrainedOptions):
     )
     vocabulary: VocabularySizes = Field(VocabularySizes(), description="most labels of each kind")
     words: int = Field(30, ge=1, description="words of a sentence that are read; the tower reads on")
-    word_width: int = Field(300, ge=1, description="of word vectors that are learned from nothing")
-    word_vectors: str | None = Field(None, description="a text file of GloVe to begin with; null: random vectors")
+    word_width: int = Field(300, ge=1, description="of word vectors; of E5's, 384")
+    word_vectors: str | None = Field(
+        None,
+        description="what word vectors start as: a text file of GloVe, or `e5`: each word as the multilingual E5 small "
+        "encodes it; null: random vectors",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="of word states and inside attention blocks, while training")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
@@ -78,4 +89,10 @@ class Options(TrainedOptions):
     def _heads_fit(self) -> Options:
         if self.width % self.heads:
             raise ValueError(f"heads: {self.heads} must divide the width, {self.width}")
+        return self
+
+    @model_validator(mode="after")
+    def _words_are_read(self) -> Options:
+        if self.word_vectors and self.graph == TOKENS:
+            raise ValueError(f"word_vectors: with graph {TOKENS} no words are read; leave it out")
         return self
