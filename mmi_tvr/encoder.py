@@ -33,7 +33,7 @@ from .queries import characters_read, checked_query
 from .scoring.blocks import similarities
 from .scoring.bounds import probe
 from .scoring.similarity import Gallery
-from .types import Embeddings, FloatArray, Video
+from .types import Direction, Embeddings, FloatArray, Video
 from .utils.progress import Progress, Silent
 
 PathLike = str | os.PathLike[str]
@@ -153,17 +153,21 @@ class Encoder:
             return embed_all(spans, self.model, self.keyimages, cache, shown)
 
     def similarity(
-        self, queries: FloatArray, videos: FloatArray | Sequence[Embeddings | MediaError]
+        self,
+        queries: FloatArray,
+        videos: FloatArray | Sequence[Embeddings | MediaError],
+        direction: Direction = "t2v",
     ) -> NDArray[np.float32]:
         """Return (N, M): cosines of rows (N, D) and (M, D), or what the model's blocks say of them.
 
         Of what `embed` gave, the scores by which a search ranks: some models also weigh the best key images
-        (`types.Scoring`). MediaError where one of those videos could not be used.
+        (`types.Scoring`). MediaError where one of those videos could not be used. `direction` says who asks: videos are
+        sought for texts ("t2v"), or texts for videos ("v2t"); some models compare the two otherwise.
         """
         query_vectors = np.atleast_2d(np.asarray(queries, dtype=np.float32))
         if isinstance(videos, np.ndarray):
-            return similarities(query_vectors, np.atleast_2d(videos), self.model.scoring)
-        return Gallery.pack(_readable(videos)).score(query_vectors, self.model.scoring)
+            return similarities(query_vectors, np.atleast_2d(videos), self.model.scoring, direction)
+        return Gallery.pack(_readable(videos)).score(query_vectors, self.model.scoring, direction)
 
     def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
         """Upload the trained model with its card (`hub.prepare` takes `card`: reports, base, license, note).

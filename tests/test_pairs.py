@@ -140,6 +140,25 @@ def skeleton_pairs() -> SkeletonPairs:
     return SkeletonPairs(texts, videos, np.array([[5, 1], [2, 3], [3, 0], [4, 1], [1, 0], [0, 2]]))
 
 
+def test_captions_and_videos_that_are_no_pairs_come_apart_with_every_batch() -> None:
+    paired, unpaired = list(range(8)), list(range(8, COUNT))
+    data = pairs(paired, unpaired=unpaired)
+    drawn = [(batch, batch["unpaired"]) for number in range(20) for batch in data.epoch(number)]
+    texts, videos = [], []
+    for batch, apart in drawn:
+        assert len(apart["texts"]) == len(apart["numbers"]) == len(batch["ids"])
+        assert apart["features"] == [f"features {number}" for number in apart["numbers"]]
+        texts += apart["texts"]
+        videos += apart["numbers"]
+    assert set(texts) == {f"{n} {word}" for n in unpaired for word in "abcd"}
+    assert set(videos) == set(unpaired)
+    together = sum(text.split()[0] == str(video) for text, video in zip(texts, videos, strict=True))
+    assert together < len(texts) / 2
+    alone = [batch["texts"] for batch in pairs(paired).epoch(0)]
+    assert [batch["texts"] for batch, _ in drawn[: len(alone)]] == alone  # what is drawn for pairs stays
+    assert list(data.epoch(3, skip=1)) == list(data.epoch(3))[1:]
+
+
 def test_half_of_the_skeleton_pairs_match() -> None:
     skeletons = skeleton_pairs()
     drawn = skeletons.draw(1000, np.random.default_rng(0))

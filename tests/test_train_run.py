@@ -27,7 +27,7 @@ from mmi_tvr.experiments import component_ablation
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
 from mmi_tvr.protocols import LocatingModel
 from mmi_tvr.train import checkpoint
-from mmi_tvr.train.run import run
+from mmi_tvr.train.run import SplitData, run
 from mmi_tvr.train.settings import load
 from mmi_tvr.types import Query
 
@@ -303,10 +303,12 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
         cpu=True,
     )  # fmt: skip
     rows = markdown.splitlines()
-    assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 13
-    assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == [
+    assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 23
+    assert [row.split(" | ")[0].strip("| ") for row in rows[2:5]] == [
         models.variants("mmi")[name].title for name in ("full", "no-lvlm", "clip4clip")
     ]
+    assert "joint: 3 steps of 8 pairs (contrastive)" in rows[-1]
+    assert "Tested on 6 queries" in rows[-1]
     assert (tmp_path / "ablation.md").read_text() == markdown + "\n"
     steps = {
         name: checkpoint.list_checkpoints(tmp_path / name / "seed-0" / "checkpoints")[-1].name
@@ -323,25 +325,80 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
         component_ablation.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
 
 
+def test_a_row_that_is_searched_otherwise_is_trained_once(cache: Path, tmp_path: Path) -> None:
+    config = ROOT / "configs" / "lat-moving-shapes.yaml"
+    small = ["data.train.count=40", "data.validation.count=4", "data.batch=2", "train.validate_every=2",
+             "model.translator={depth: 1, width: 16, heads: 2, feed_forward: 16}",
+             "train.stages=[{name: a, steps: 2, weights: {contrastive: 1.0, cycle: 1.0}}]"]  # fmt: skip
+    names = ("paper-retrieval", "none", "pairs-5-unpaired")
+    markdown = component_ablation.ablate(
+        config, tmp_path, seeds=1, variants=names, overrides=small, limit=4, cache=cache, cpu=True
+    )
+    header, _, *rows = (row.split(" | ") for row in markdown.splitlines() if row.startswith("|"))
+    assert len(rows) == len(names)  # the row that it is trained as is trained, and not shown until it is measured
+    assert (tmp_path / "full" / "seed-0" / "model").is_dir()
+    assert not (tmp_path / "paper-retrieval" / "seed-0" / "model").exists()
+    result = json.loads((tmp_path / "paper-retrieval" / "seed-0" / "result.json").read_text())
+    assert result["settings"]["model"]["retrieval"] == "paper"
+    assert {name: len(values) for name, values in result["translation"].items()} == {
+        "pairs": 2,
+        "others": 2,
+        "cycle": 2,
+    }
+    logged = (tmp_path / "pairs-5-unpaired" / "seed-0" / "metrics.jsonl").read_text()
+    assert "loss/unpaired" in logged
+    paper = header.index("paper: T2V")
+    assert [row[paper] for row in rows] == ["-", "19.4 [17.1, 22.0] / 38.6 / 48.4 / 11.5", "-"]
+
+
+def test_a_share_of_the_pairs_keeps_twins_together() -> None:
+    groups = [[0, 1], [2, 3], [4, 5], [6, 7]]
+    data: Any = SplitData(None, [], [], [0, 1, 2, 3, 4, 6, 7], groups, None, None)  # type: ignore[arg-type]
+    assert data.divided(1.0) == ([0, 1, 2, 3, 4, 6, 7], ())
+    assert data.divided(0.4) == ([0, 1, 2, 3], [4, 6, 7])
+    assert data.divided(0.01) == ([0, 1], [2, 3, 4, 6, 7])
+
+
+def test_unpaired_data_are_named_where_all_are_pairs() -> None:
+    stages = "train.stages=[{name: a, steps: 2, weights: {contrastive: 1.0, unpaired: 1.0}}]"
+    config = ROOT / "configs" / "lat-moving-shapes.yaml"
+    with pytest.raises(ConfigError, match=r"data\.paired"):
+        load(config, [stages])
+    assert load(config, [stages, "data.paired=0.1"]).data.paired == 0.1
+
+
 def test_ablation_rows_pool_seeds_by_video() -> None:
-    def result(ranks: list[int]) -> dict[str, Any]:
+    def result(ranks: list[int], seed: int | None) -> dict[str, Any]:
         return {
+            "seed": seed,
             "t2v": ranks,
             "v2t": ranks,
             "videos": ["a", "b", "c", "d"],
             "contrast": dict.fromkeys(component_ablation.CONTRASTS, 50.0),
         }
 
-    variants = {name: models.variants("mmi")[name] for name in ("full", "no-lvlm")}
-    results = {"full": [result([1, 1, 1, 2]), result([1, 1, 2, 2])], "no-lvlm": [result([2, 2, 2, 2])] * 2}
-    rows = [
+    variants = {name: models.variants("mmi")[name] for name in ("full", "no-lvlm", "clip4clip")}
+    results = {
+        "full": [result([1, 1, 1, 2], 0), result([1, 1, 2, 2], 1)],
+        "no-lvlm": [result([2, 2, 2, 2], 0), result([1, 2, 2, 12], 1), result([9, 9, 9, 9], 2)],
+        "clip4clip": [result([1, 2, 2, 2], None)],
+    }
+    header, full, trained, untrained = (
         [cell.strip() for cell in row.strip("|").split("|")]
-        for row in component_ablation.table(variants, results, "full").splitlines()
-    ]
-    assert rows[2][1].startswith("62.5 [")
-    assert rows[2][2] == f"{np.std([75, 50], ddof=1):.1f}"
-    assert rows[3][1].startswith("0.0 [")
-    assert rows[3][3].startswith("-62.5 [")
+        for number, row in enumerate(component_ablation.table(variants, results, "full").splitlines())
+        if number != 1
+    )
+    assert header[:8] == ["variant", "seeds", "T2V R@1", "sd", "minus full", "T2V R@5", "T2V R@10", "T2V MdR"]
+    assert full[1:3] == ["2", full[2]]
+    assert full[2].startswith("62.5 [")
+    assert full[4] == "-"
+    assert full[3] == f"{np.std([75, 50], ddof=1):.1f}"
+    assert trained[2].startswith("8.3 [")
+    assert trained[5:8] == ["58.3", "91.7", "2"]
+    assert trained[4].startswith("-50.0 [")  # of the seeds that both have
+    assert untrained[4].startswith("-37.5 [")
+    assert full[-2].startswith("52.4 [49.3")
+    assert full[-1].startswith("51.2 [")
 
 
 @pytest.mark.parametrize("name", [name for name in models.variants("mmi") if name not in ("full", "clip4clip")])

@@ -33,6 +33,7 @@ from .capabilities import (
     TextLimitedModel,
     TrainableModel,
     TrainedModel,
+    TranslatingModel,
 )
 from .modules import AblatedModule, AutomaticModule, AvailableModule, CheckpointModule, TrainableModule
 from .rooms import (
@@ -80,4 +81,5 @@ __all__ = [
     "TrainableModel",
     "TrainableModule",
     "TrainedModel",
+    "TranslatingModel",
 ]

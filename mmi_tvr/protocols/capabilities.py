@@ -17,6 +17,7 @@ from ..types import (
     Judgement,
     Labels,
     LabelSource,
+    Query,
     ShownVideo,
     Span,
     VideoInput,
@@ -137,6 +138,19 @@ class ModelWithKeyImages(Protocol):
 
     def key_image_section(self) -> Mapping[str, Any] | None:
         """Return the settings section of these key images; None where any will do."""
+        ...
+
+
+@runtime_checkable
+class TranslatingModel(Protocol):
+    """A model that translates texts and videos into each other's space, and back."""
+
+    def query_cycle_errors(self, queries: Sequence[Query]) -> FloatArray:
+        """Return how far each of N queries is from itself when it has been to the other space and back, (N,)."""
+        ...
+
+    def video_cycle_errors(self, features: Sequence[Features]) -> FloatArray:
+        """Return the same of N videos, (N,)."""
         ...
 
 

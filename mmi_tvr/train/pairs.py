@@ -10,7 +10,7 @@ import numpy as np
 from ..types import Features, Sample
 from ..utils import distributed
 from .labels import PairLabels
-from .options import Captions
+from .options import UNPAIRED, Captions
 from .protocol import Batch, BatchModel
 from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
@@ -33,6 +33,8 @@ class PairBatches:
             twins come together, then the second ones.
         skeletons: pairs for L_s, drawn apart from these, as many in a batch as there are videos.
         labels: of the pairs, as the model reads them; None: it reads none.
+        unpaired: numbers of further samples, of which as many captions and videos as there are pairs come with each
+            batch, drawn apart from each other.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class PairBatches:
         captions: Captions = "one",
         skeletons: SkeletonPairs | None = None,
         labels: PairLabels | None = None,
+        unpaired: Sequence[int] = (),
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
-        self._skeletons, self._labels = skeletons, labels
+        self._skeletons, self._labels, self._unpaired = skeletons, labels, unpaired
         sample_groups = _usable_groups(usable, groups)
         self._pairs = None if captions == "one" else [(row, place) for row in usable for place in self._places(row)]
         if self._pairs is not None:
@@ -74,7 +77,18 @@ class PairBatches:
                 batch["labels"] = self._labels.batch(rows, places)
             if self._skeletons is not None:
                 batch["skeletons"] = self._skeletons.draw(len(rows), dice)
+            if self._unpaired:
+                batch[UNPAIRED] = self._drawn_apart(len(rows), dice)
             yield batch
+
+    def _drawn_apart(self, count: int, dice: np.random.Generator) -> Batch:
+        """Return so many captions and as many videos of the unpaired samples."""
+        of_texts, rows = (
+            [self._unpaired[place] for place in dice.integers(len(self._unpaired), size=count)] for _ in range(2)
+        )
+        captions = [self._samples[row].captions for row in of_texts]
+        texts = [choices[int(dice.integers(len(choices)))] for choices in captions]
+        return self._model.batch(texts, [self._features[row] for row in rows], rows)
 
     def _places(self, row: int) -> range:
         return range(len(self._samples[row].captions))

@@ -44,7 +44,7 @@ from .features import shared_features
 from .labels import PairLabels
 from .loop import Outcome, StepReport, Trainer
 from .moments import MomentBatches, MomentValidation, moments_of
-from .options import MOMENTS
+from .options import MOMENTS, UNPAIRED
 from .pairs import PairBatches
 from .plan import say_plan
 from .protocol import EpochDataLoader
@@ -68,6 +68,16 @@ class SplitData:
     groups: Sequence[Sequence[int]] | None
     moments: Mapping[str, Sequence[DescribedMoment]] | None
     describes: Callable[[int, int], bool] | None
+
+    def divided(self, share: float) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the numbers of the first so many usable samples, and of the others; twins are not parted."""
+        if share == 1:
+            return self.usable, ()
+        first = set(self.usable[: max(1, round(share * len(self.usable)))])
+        for group in self.groups or ():
+            if not first.isdisjoint(group):
+                first.update(group)
+        return [row for row in self.usable if row in first], [row for row in self.usable if row not in first]
 
 
 def run(
@@ -147,17 +157,19 @@ def _batches(
             seed=settings.train.seed,
             progress=progress,
         )
+    paired, unpaired = training.divided(settings.data.paired)
     return PairBatches(
         model,
         training.samples,
         training.features,
-        training.usable,
+        paired,
         training.groups,
         batch=settings.data.batch,
         seed=settings.train.seed,
         captions=settings.data.captions,
         skeletons=_skeleton_pairs(settings, model, training, folder, progress),
         labels=pair_labels,
+        unpaired=unpaired if UNPAIRED in settings.train.terms() else (),
     )
 
 
@@ -173,6 +185,8 @@ def _data_and_model(settings: RunSettings) -> dict[str, Any]:
     record = settings.model_dump(mode="json", exclude={"train", "device"})
     if settings.data.captions == "one":
         del record["data"]["captions"]
+    if settings.data.paired == 1:
+        del record["data"]["paired"]
     if MOMENTS not in settings.train.terms():
         del record["data"]["moments"]
     return record
@@ -181,9 +195,10 @@ def _data_and_model(settings: RunSettings) -> dict[str, Any]:
 def _check_bank(settings: RunSettings, training: SplitData) -> None:
     """Raise UsageError where the memory bank holds more pairs than an epoch has: it would hold everything twice."""
     bank = settings.train.bank
-    pairs = len(training.usable)
+    paired, _ = training.divided(settings.data.paired)
+    pairs = len(paired)
     if bank and settings.data.captions == "all":
-        pairs = sum(len(training.samples[row].captions) for row in training.usable)
+        pairs = sum(len(training.samples[row].captions) for row in paired)
     if bank > pairs:
         raise UsageError(
             f"train.bank: {bank:,} pairs, and an epoch of the training data has {pairs:,}: "

@@ -10,7 +10,7 @@ from pydantic import Field
 from .. import config, plugins
 from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
-from .options import MOMENTS, Captions, TrainOptions
+from .options import MOMENTS, UNPAIRED, Captions, TrainOptions
 
 
 class SkeletonOptions(plugins.BaseOptions):
@@ -32,6 +32,13 @@ class DataOptions(plugins.BaseOptions):
     train: Section = Field(description="the data set to train on")
     captions: Captions = Field(
         "one", description="of each video in an epoch: one, drawn anew every time, or all of them"
+    )
+    paired: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the training videos, from the first on, that come with their captions; of the others, "
+        "videos and captions take part apart, in the term `unpaired`",
     )
     validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")
     batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
@@ -66,6 +73,11 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
         problems.append(
             "train.stages: the head of the term `moments` is trained on vectors that stand still: give it a run of "
             "its own, from the weights of the other one"
+        )
+    if UNPAIRED in settings.train.terms() and settings.data.paired == 1:
+        problems.append(
+            "train.stages: `unpaired` learns from videos and captions that are no pairs, and all are pairs; set "
+            "data.paired below 1"
         )
     if settings.model.name == "auto":
         problems.append("model: name the model that is trained")

@@ -30,7 +30,7 @@ from .arrays import (
     row_ids,
     video_of,
 )
-from .choices import Availability, Variant
+from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, Labels, LabelSource, Sample, Triplet
 from .media import Embeddings, Features, Frames, KeyImage, Span, Video
 from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
@@ -64,6 +64,7 @@ __all__ = [
     "Level",
     "PartialQueries",
     "Pixels",
+    "Published",
     "Query",
     "Sample",
     "ScoreLaw",

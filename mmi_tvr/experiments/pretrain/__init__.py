@@ -8,4 +8,5 @@ clips     stage 2: the text tower learns events, on cached features
 language  stage 3: projector and language model, by captions and answers
 run       the stages in order, each a run of the train room
 bundle    what they made, as the model that the package carries
+on_towers  a model that was trained on the bundled towers, as another one that the package carries
 """

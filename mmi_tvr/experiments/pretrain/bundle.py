@@ -25,6 +25,7 @@ from ...utils.progress import Progress, Silent
 from ...utils.tables import interval, markdown_row
 
 BASE, CARD = "base", "README.md"
+Embed = Callable[[Sequence[Video]], list["Embeddings | MediaError"]]
 ABOUT = "knows coloured shapes that move, nothing else"
 
 
@@ -91,32 +92,40 @@ def _card(
     folder: Path, settings: Mapping[str, Any], base_option: str, limit: int | None, note: str, progress: Progress
 ) -> str:
     model, embed = loaded(folder, settings, base_option, progress)
-
-    def samples(split: str) -> Any:
-        return rendered(split, limit).samples()
-
-    test = samples("test")
-    report = evaluate_model(model, test, embed)
-    bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
-    chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
-    in_chinese = evaluate_model(model, chinese, embed)
-    contrasts = [(kind, contrast_accuracy(pair_scores(model, samples(kind), embed))) for kind in CONTRASTS]
-    rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
     return _TEXT.format(
         size=megabytes(folder),
         steps=settings["origin"]["step"],
         validation=settings["origin"]["validation"]["value"],
-        english=markdown_row(["English", *_recalls(report)]),
-        chinese=markdown_row(["Chinese", *_recalls(in_chinese)]),
-        contrasts="\n".join(rows),
-        n=report.n,
         note=f"\n- {note}" if note else "",
+        measured=measured(model, embed, limit),
     )
 
 
-def loaded(
-    folder: Path, settings: Mapping[str, Any], base_option: str, progress: Progress
-) -> tuple[Model, Callable[[Sequence[Video]], list[Embeddings | MediaError]]]:
+def measured(model: Model, embed: Embed, limit: int | None) -> str:
+    """Measure a model on the test split in both languages, and on the contrast sets, as sections of a card.
+
+    Args:
+        model: that is measured.
+        embed: videos -> their vectors by this model.
+        limit: videos of each split; None takes all.
+    """
+    test = rendered("test", limit).samples()
+    report = evaluate_model(model, test, embed)
+    bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
+    chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
+    contrasts = [
+        (kind, contrast_accuracy(pair_scores(model, rendered(kind, limit).samples(), embed))) for kind in CONTRASTS
+    ]
+    rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
+    return _MEASURED.format(
+        n=report.n,
+        english=markdown_row(["English", *_recalls(report)]),
+        chinese=markdown_row(["Chinese", *_recalls(evaluate_model(model, chinese, embed))]),
+        contrasts="\n".join(rows),
+    )
+
+
+def loaded(folder: Path, settings: Mapping[str, Any], base_option: str, progress: Progress) -> tuple[Model, Embed]:
     """Return the model of a bundle, wherever its folder lies, and what embeds videos with it."""
     options = models.trained_section(str(folder)).options
     *sections, last = base_option.split(".")
@@ -125,6 +134,11 @@ def loaded(
         base = {part: base}
     section = Section(name=settings["name"], **options, **base)
     model = models.make(section)
+    return model, embedding(model, section, progress)
+
+
+def embedding(model: Model, section: Section, progress: Progress) -> Embed:
+    """Return what embeds videos by a trained model, from the key images that it was trained on."""
     images = models.key_images(section)
     assert images is not None
     method = plugins.build("keyimages", images.name, images.options)
@@ -132,7 +146,7 @@ def loaded(
     def embed(videos: Sequence[Video]) -> list[Embeddings | MediaError]:
         return embed_all(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress)
 
-    return model, embed
+    return embed
 
 
 def megabytes(folder: Path) -> float:
@@ -152,20 +166,7 @@ def _recalls(report: Report) -> list[str]:
     return [interval(side.values()[key], *side.ci95[key]) for side in sides for key in ("R@1", "R@5")]
 
 
-_TEXT = """# moving-shapes: the small MMI-TVR that the package carries
-
-A LLaVA of 6 million parameters (with CLIP towers, projector, language model, LoRA adapter, temporal and spatial heads),
-{size:.1f} MB in float16, in the Hugging Face layout. It was made from nothing by this project's own code, on generated
-videos of coloured shapes, and **knows nothing else**: real videos are noise to it.
-
-- Data: `datasets.moving_shapes`, 24,000 training videos, 15 English and 5 Chinese captions each. No description of the
-  validation or test split is in the training split.
-- Base: `scripts/pretrain_tiny.py` (seed 0; towers on single pictures, text tower on events, language model on captions
-  and answers). Then `scripts/train.py --config configs/moving_shapes.yaml` (seed 0): step {steps}, with
-  a SumR of {validation:.1f} (of 600) on the validation split.
-- Hardware: two processor cores, no GPU.{note}
-
-## Measured
+_MEASURED = """## Measured
 
 Test split, {n} videos, one caption each, half of the videos with a twin that differs in one thing; percent, 95 %
 bootstrap over videos, inductive.
@@ -179,7 +180,22 @@ Contrast sets, 250 pairs of videos that differ in one thing: how many captions p
 
 | set | percent [95 %] |
 |---|---|
-{contrasts}
+{contrasts}"""
+
+_TEXT = """# moving-shapes: the small MMI-TVR that the package carries
+
+A LLaVA of 6 million parameters (with CLIP towers, projector, language model, LoRA adapter, temporal and spatial heads),
+{size:.1f} MB in float16, in the Hugging Face layout. It was made from nothing by this project's own code, on generated
+videos of coloured shapes, and **knows nothing else**: real videos are noise to it.
+
+- Data: `datasets.moving_shapes`, 24,000 training videos, 15 English and 5 Chinese captions each. No description of the
+  validation or test split is in the training split.
+- Base: `scripts/pretrain_tiny.py` (seed 0; towers on single pictures, text tower on events, language model on captions
+  and answers). Then `scripts/train.py --config configs/moving_shapes.yaml` (seed 0): step {steps}, with
+  a SumR of {validation:.1f} (of 600) on the validation split.
+- Hardware: two processor cores, no GPU.{note}
+
+{measured}
 
 ## Limits
 

@@ -46,6 +46,9 @@ class Options(TrainedOptions):
     levels: Levels = Field("both", description="what the losses compare: [CLS], the mean of the other tokens, or both")
     search_levels: Levels = Field("global", description="what a search compares (the paper does not say)")
     cycle: bool = Field(True, description="training: translate back, for the loss term `cycle`")
+    detach: bool = Field(
+        False, description="training: no gradient of `cycle` reaches what should come back (only where towers train)"
+    )
     symmetric: bool = Field(False, description="training: compare in each space in both directions")
     retrieval: Literal["both", "paper", "t2v", "v2t"] = Field(
         "both",
@@ -134,6 +137,7 @@ class Lat:
                 translator=options.translator,
                 levels=options.levels,
                 cycle=options.cycle,
+                detach=options.detach,
                 symmetric=options.symmetric,
             ).to(resolve(self._device))
             if self._folder:
@@ -153,12 +157,17 @@ class Lat:
         import torch
 
         embeddings = []
-        for video in features:
-            states = video.arrays["state"]
+        for start in range(0, len(features), _BATCH):
+            batch = features[start : start + _BATCH]
+            states = [video.arrays["state"] for video in batch]
             with torch.inference_mode():
-                pictures = [self._video_vectors([states[place : place + 1] for place in range(len(states))])]
-                whole = pictures[0][:1] if len(states) == 1 else self._video_vectors([states])
-            embeddings.append(Embeddings(whole[0], pictures[0], video.segments))
+                whole = self._video_vectors(states)
+                pictures = self._video_vectors(list(np.concatenate(states)[:, None]))
+            moments = np.split(pictures, np.cumsum([len(images) for images in states])[:-1])
+            embeddings += [
+                Embeddings(of_images[0] if len(of_images) == 1 else vector, of_images, video.segments)
+                for vector, of_images, video in zip(whole, moments, batch, strict=True)
+            ]
         return embeddings
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
@@ -173,6 +182,30 @@ class Lat:
                 parts.append(self._vectors(self.network.texts(tokens)))
         vectors: NDArray[np.float32] = np.concatenate(parts) * np.float32(math.sqrt(len(self.scoring.blocks)))
         return vectors
+
+    def query_cycle_errors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return |F(G(t)) - t|^2 of each query (N,): the mean over features, summed over the levels of the losses."""
+        import torch
+
+        parts = [np.zeros(0, np.float32)]
+        for start in range(0, len(queries), _BATCH):
+            texts = [query.text for query in queries[start : start + _BATCH]]
+            with torch.inference_mode():
+                errors = self.network.text_cycle_errors(self._moved(self._text_tokens(texts)))
+            parts.append(errors.cpu().numpy())
+        return np.concatenate(parts)
+
+    def video_cycle_errors(self, features: Sequence[Features]) -> NDArray[np.float32]:
+        """Return |G(F(v)) - v|^2 of each video (N,); otherwise as `query_cycle_errors`."""
+        import torch
+
+        parts = [np.zeros(0, np.float32)]
+        for start in range(0, len(features), _BATCH):
+            states = [video.arrays["state"] for video in features[start : start + _BATCH]]
+            with torch.inference_mode():
+                errors = self.network.video_cycle_errors(self._moved(self._video_tokens(states)))
+            parts.append(errors.cpu().numpy())
+        return np.concatenate(parts)
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""

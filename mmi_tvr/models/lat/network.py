@@ -13,8 +13,8 @@ from ...nn.losses import batch_mean
 from ...nn.options import TranslatorOptions
 from ...nn.translator import Tokens, Translator, cycle_error
 from ...types import Direction
+from .terms import CYCLE, UNPAIRED
 
-CYCLE = "cycle"
 LEVELS = {"global": slice(0, 1), "token": slice(1, 2), "both": slice(0, 2)}  # of `Tokens.levels`
 
 
@@ -37,6 +37,7 @@ class LatNetwork(nn.Module):
         translator: kind and size of both.
         levels: "global", "token" or "both", which the losses compare.
         cycle: whether `embed_batch` goes through both translators and back, for the term `cycle`.
+        detach: whether no gradient of a cycle error reaches what should come back (`cycle_error`).
         symmetric: whether each space is compared in both directions.
     """
 
@@ -50,13 +51,14 @@ class LatNetwork(nn.Module):
         translator: TranslatorOptions,
         levels: str = "both",
         cycle: bool = True,
+        detach: bool = False,
         symmetric: bool = False,
     ) -> None:
         super().__init__()
         self.to_video = Translator(text_width, video_width, video_queries, translator)  # G
         self.to_text = Translator(video_width, text_width, text_queries, translator)  # F
         self._widths = (video_width, text_width)
-        self._levels, self._cycle, self._symmetric = LEVELS[levels], cycle, symmetric
+        self._levels, self._cycle, self._detach, self._symmetric = LEVELS[levels], cycle, detach, symmetric
 
     def texts(self, text: Tokens) -> tuple[Tensor, Tensor]:
         """Return the levels (B, 2, D_v) of G(t) and (B, 2, D_t) of t."""
@@ -78,7 +80,7 @@ class LatNetwork(nn.Module):
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """Return texts and videos (B, D), the number of each pair's video (B,), and the pair's cycle errors (B,)."""
-        text, video = (Tokens(batch[side]["states"], batch[side]["mask"]) for side in ("text", "video"))
+        text, video = _tokens(batch)
         text_in_video, video_in_text = self.to_video(text), self.to_text(video)
         rows = (
             joined([part[:, self._levels] for part in (text_in_video.levels(), text.levels())]),
@@ -87,15 +89,16 @@ class LatNetwork(nn.Module):
         )
         if not self._cycle:
             return rows
-        errors = (  # eq. 10
-            (self.to_video(video_in_text).levels(), video.levels()),
-            (self.to_text(text_in_video).levels(), text.levels()),
-        )
-        summed = [
-            cycle_error(returned[:, self._levels].float(), original[:, self._levels].float())
-            for returned, original in errors
-        ]
-        return *rows, (summed[0] + summed[1]) / 2
+        back = (self._error(self.to_video(video_in_text), video), self._error(self.to_text(text_in_video), text))
+        return *rows, (back[0] + back[1]) / 2  # eq. 10
+
+    def text_cycle_errors(self, text: Tokens) -> Tensor:
+        """Return |F(G(t)) - t|^2 of each text (B,), summed over the levels that the losses compare."""
+        return self._error(self.to_text(self.to_video(text)), text)
+
+    def video_cycle_errors(self, video: Tokens) -> Tensor:
+        """Return |G(F(v)) - v|^2 of each video (B,), summed over the levels that the losses compare."""
+        return self._error(self.to_video(self.to_text(video)), video)
 
     def similarity(self, text: Tensor, video: Tensor, direction: Direction) -> Tensor:
         """Return the cosines (L, T, V) of each level: in the space that the direction searches, or in both.
@@ -122,8 +125,22 @@ class LatNetwork(nn.Module):
         return {name: batch_mean(embedded[3]) for name in names}
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        """Return nothing: no term is a pair's alone."""
-        return {}
+        """Return `unpaired`: what `cycle` is, of texts and videos of which nobody knows which belong together."""
+        if UNPAIRED not in names:
+            return {}
+        text, video = _tokens(batch[UNPAIRED])
+        return {UNPAIRED: batch_mean((self.text_cycle_errors(text) + self.video_cycle_errors(video)) / 2)}
+
+    def _error(self, returned: Tokens, original: Tokens) -> Tensor:
+        """Return the error of a cycle (B,), summed over the levels that the losses compare."""
+        returned_levels, levels = (tokens.levels()[:, self._levels].float() for tokens in (returned, original))
+        return cycle_error(returned_levels, levels, self._detach)
+
+
+def _tokens(batch: Mapping[str, Any]) -> tuple[Tokens, Tokens]:
+    """Return the tokens of the texts and of the videos of a batch."""
+    text, video = (Tokens(batch[side]["states"], batch[side]["mask"]) for side in ("text", "video"))
+    return text, video
 
 
 def joined(parts: Iterable[Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...types import Availability, Variant
+from ...types import Availability, Published, Variant
 from .model import VOCABULARIES, WEIGHTS_FILE, Mcsan
 from .options import ATTRIBUTES, DISTRIBUTION, Options
 
@@ -33,10 +33,10 @@ def _levels(*names: str) -> dict[str, Any]:
     return {"levels": names}
 
 
-# Tables 3 and, of the full model, 1 of the paper: R@1 on MSR-VTT's full split, text-to-video and video-to-text.
+# Tables 3 and, of the full model, 1 of the paper: R@1 on MSR-VTT's full split.
 VARIANTS: Mapping[str, Variant] = {
-    "full": Variant("full model", published=(10.9, 21.1)),
-    "no-relation": Variant("no relation level", _levels("global", "entity", "action"), (9.4, 17.2)),
+    "full": Variant("full model", published=Published((10.9,), (21.1,))),
+    "no-relation": Variant("no relation level", _levels("global", "entity", "action"), Published((9.4,), (17.2,))),
     "no-action": Variant("no action level", _levels("global", "entity", "relation")),
     "no-entity": Variant("no entity level", _levels("global", "action", "relation")),
     "no-global": Variant("no global level", _levels("entity", "action", "relation")),
@@ -47,12 +47,12 @@ VARIANTS: Mapping[str, Variant] = {
     "no-statistics": Variant(
         "no statistical constraints: no KL, separate heads",
         {"shared_heads": False},
-        (10.1, 19.9),
+        Published((10.1,), (19.9,)),
         frozenset({DISTRIBUTION}),
     ),
     "no-kl": Variant("no KL", without_terms=frozenset({DISTRIBUTION})),
     "separate-heads": Variant("separate heads of labels", {"shared_heads": False}),
-    "bce": Variant("plain instead of focal cross-entropy", {"focal": False}, (10.6, 20.8)),
+    "bce": Variant("plain instead of focal cross-entropy", {"focal": False}, Published((10.6,), (20.8,))),
     "no-labels": Variant("no labels", without_terms=frozenset({ATTRIBUTES})),
     "cosine": Variant("cosine instead of HolE", {"global_similarity": "cosine"}),
     "mean-pool": Variant("frames by their mean", {"pool": "mean"}),
