@@ -16,12 +16,16 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     CLIPTokenizer,
+    DistilBertConfig,
+    DistilBertModel,
     MetaClip2Config,
     MetaClip2Model,
     Siglip2Config,
     Siglip2Model,
     SiglipConfig,
     SiglipModel,
+    ViTConfig,
+    ViTModel,
 )
 
 SIZE, PATCH = 64, 16
@@ -41,7 +45,7 @@ def make(layout: str, folder: Path, seed: int = 0) -> Path:
     """Write a checkpoint of a layout into `folder`, and return that."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    model = LAYOUTS[layout](folder)
+    model = {**LAYOUTS, **PARTS}[layout](folder)
     with torch.no_grad():  # a fresh model is nearly linear and its norms are all 1: give every part a say
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -102,6 +106,26 @@ def _metaclip2(folder: Path) -> Any:
     return MetaClip2Model(MetaClip2Config(text_config=text, vision_config=_VISION, projection_dim=24))
 
 
+def _vit(folder: Path) -> Any:
+    """google/vit-base-patch16-224-in21k."""
+    return ViTModel(ViTConfig(**_VISION))
+
+
+def _distilbert(folder: Path) -> Any:
+    """distilbert/distilbert-base-uncased."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CHARACTERS.lower(), *(f"##{c}" for c in CHARACTERS.lower())]
+    words = list(dict.fromkeys(words))
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    ends = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+    _write(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "DistilBertTokenizer", "unk_token": "[UNK]", "do_lower_case": True, **ends},
+    )
+    sizes = {"dim": 24, "hidden_dim": 48, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 32}
+    return DistilBertModel(DistilBertConfig(vocab_size=len(words), dropout=0.0, attention_dropout=0.0, **sizes))
+
+
+PARTS: dict[str, Callable[[Path], Any]] = {"vit": _vit, "distilbert": _distilbert}
 LAYOUTS: dict[str, Callable[[Path], Any]] = {
     "clip": _clip,
     "siglip": _siglip,

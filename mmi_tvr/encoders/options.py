@@ -25,6 +25,71 @@ class LoraOptions(BaseOptions):
     projector: bool = Field(True, description="train the projector whole, and save it with the adapter")
 
 
+class VideoTowerOptions(BaseOptions):
+    """Sizes of a space-time tower; the defaults are Frozen's, which is a ViT-B/16."""
+
+    image_size: int = Field(224, ge=1, description="side in pixels of the square that is cut out of each picture")
+    patch_size: int = Field(16, ge=1, description="side of a patch in pixels; must divide the picture's")
+    width: int = Field(768, ge=1, description="of the states")
+    layers: int = Field(12, ge=1, description="blocks of attention over time and over space")
+    heads: int = Field(12, ge=1, description="attention heads; must divide the width")
+    expansion: int = Field(4, ge=1, description="hidden width of the feed-forward parts, in widths")
+    frames: int = Field(4, ge=1, description="pictures of a video that have a position of their own")
+    longer: Literal["zeros", "interpolate"] = Field(
+        "zeros", description="positions in time beyond the trained ones: zero, or in between the trained ones"
+    )
+    time_start: Literal["zeros", "random"] = Field(
+        "zeros", description="attention over time starts without effect (a ViT picture by picture), or at random"
+    )
+
+    @model_validator(mode="after")
+    def _whole_parts(self) -> VideoTowerOptions:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"patches of {self.patch_size} pixels do not tile a picture of {self.image_size}")
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} attention heads cannot share the width {self.width}")
+        return self
+
+
+class TextTowerOptions(BaseOptions):
+    """Sizes of a DistilBERT; the defaults are those of the published one."""
+
+    width: int = Field(768, ge=1, description="of the states")
+    layers: int = Field(6, ge=1, description="transformer layers")
+    heads: int = Field(12, ge=1, description="attention heads; must divide the width")
+    expansion: int = Field(4, ge=1, description="hidden width of the feed-forward parts, in widths")
+    tokens: int = Field(512, ge=3, description="tokens of a sentence that are read")
+    dropout: float = Field(0.1, ge=0, lt=1, description="inside the layers while the tower is trained")
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> TextTowerOptions:
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} attention heads cannot share the width {self.width}")
+        return self
+
+
+class NewTowersOptions(BaseOptions):
+    """A space-time tower and a DistilBERT to be trained: from other checkpoints, or from nothing at these sizes."""
+
+    vit: str | None = Field(
+        None,
+        description="a ViT of transformers' or timm's layout, as folder or hub name: where the video tower starts",
+    )
+    distilbert: str | None = Field(None, description="folder or hub name: where the text tower starts")
+    tokenizer: str | None = Field(None, description="checkpoint whose tokenizer is used; default: that of `distilbert`")
+    video: VideoTowerOptions = Field(VideoTowerOptions(), description="sizes of the video tower; `vit` has its own")
+    text: TextTowerOptions = Field(TextTowerOptions(), description="sizes of the text tower; `distilbert` has its own")
+    projection: int | None = Field(
+        None, ge=1, description="width of a common space, into which each tower has a linear layer; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _words(self) -> NewTowersOptions:
+        if not (self.tokenizer or self.distilbert):
+            raise ValueError("who splits sentences into tokens? Name a tokenizer, or a distilbert")
+        return self
+
+
 class LlavaOptions(BaseOptions):
     """A LLaVA checkpoint of the Hugging Face layout, and how it is loaded."""
 

@@ -9,6 +9,7 @@ So the rules stand here, whatever a checkpoint's tokenizer files say or leave op
 | MetaCLIP 2 | as they are | 77 | changes nothing | the end token |
 | SigLIP, SigLIP 2 | lower case, no ASCII punctuation | 64 | all of it, right, not masked | the last place |
 | Chinese-CLIP | lower case, straight quotation marks | 52 of 512 | masked | [CLS] |
+| DistilBERT | by its tokenizer | 512 | masked | [CLS] |
 
 Sources: openai/CLIP `clip.tokenize`; facebookresearch/MetaCLIP `mini_clip/factory.py` and `model_worldwide.py`;
 google-research/big_vision `prompt_engineering.canonicalize_text`, as open_clip and transformers' SiglipTokenizer have
@@ -53,6 +54,8 @@ def text_rules(config: Any, *, cased: bool = False) -> TextRules:
 
     `cased` is for the SigLIP checkpoints whose tokenizer's file says that they tell upper case from lower.
     """
+    if config.model_type == "distilbert":
+        return TextRules(int(config.max_position_embeddings))
     tokens = int(config.text_config.max_position_embeddings)
     if config.model_type in ("siglip", "siglip2"):
         words = unpunctuated if cased else canonical

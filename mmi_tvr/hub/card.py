@@ -34,7 +34,7 @@ def render(
     from huggingface_hub import ModelCard, ModelCardData
 
     base, *others = [models.get_option(known["options"], option) for option in models.checkpoint_options(known["name"])]
-    name = base if "/" in base else None
+    name = base if base and "/" in base else None
     data = ModelCardData(
         library_name="mmi-tvr",
         pipeline_tag="feature-extraction",
@@ -51,7 +51,7 @@ def render(
         repository=repository,
         base=name,
         revision=revision,
-        clip=next(iter(others), None),
+        clip=next(filter(None, others), None),
         name=known["name"],
         summary=models.summary(known["name"]),
         trained=" and ".join(f"`{place}`" for place in models.trained_places(known["name"])),

@@ -115,9 +115,10 @@ def _bases(settings: dict[str, Any], name: str | None) -> tuple[dict[str, Path],
             models.set_option(options, option, subfolder)
         elif Path(checkpoint).is_absolute() or checkpoint.startswith("."):
             raise UsageError(f"{checkpoint}: the model's base was here and is gone; say where others find it: --base")
-    if base_option is None or places[base_option] in inside:
+    base = None if base_option is None else models.get_option(options, base_option)
+    if base_option is None or not base or places[base_option] in inside:
         return inside, None
-    return inside, _revision(models.get_option(options, base_option))
+    return inside, _revision(base)
 
 
 def _cached_name(folder: Path) -> str | None:

@@ -1,11 +1,13 @@
 """LaT: texts and videos are translated into each other's space, and compared in both.
 
-Source: Bai et al., "LaT: Latent Translation with Cycle-Consistency for Video-Text Retrieval", 2022. Decision: towers of
-the CLIP layout, frozen, in place of trained ones.
+Source: Bai et al., "LaT: Latent Translation with Cycle-Consistency for Video-Text Retrieval", 2022. Its towers are a
+space-time tower and a DistilBERT, which learn with the translators. Decision: towers of the CLIP layout, frozen, do as
+well.
 
 model     the model behind the protocol, and its folder
-network   what is trained: both translators, and the losses
+network   what is trained: both translators, the towers where they learn, and the losses
 terms     names of the loss terms
+towers    what both kinds of towers give the network
 """
 
 from __future__ import annotations
@@ -14,20 +16,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...types import Availability, Published, Variant
-from .model import TRANSLATORS, Lat, Options
+from .model import TOWERS, TRANSLATORS, Lat, Options
 from .terms import CYCLE, UNPAIRED
 
-__all__ = ["CHECKPOINT", "CHECKPOINTS", "TRAINED", "TRANSLATORS", "VARIANTS", "Lat", "Options"]
+__all__ = ["CHECKPOINT", "CHECKPOINTS", "TOWERS", "TRAINED", "TRANSLATORS", "VARIANTS", "Lat", "Options"]
 
 CHECKPOINT = "weights"
-CHECKPOINTS = {"checkpoint": "clip"}
-TRAINED = (TRANSLATORS,)
+CHECKPOINTS = {
+    "checkpoint": "clip",
+    "new_towers.vit": "vit",
+    "new_towers.distilbert": "distilbert",
+    "new_towers.tokenizer": "tokenizer",
+}
+TRAINED = (TRANSLATORS, TOWERS)
 
 
 def _untranslated(options: Mapping[str, Any]) -> dict[str, Any]:
     """The towers' own common space, by [CLS] alone: what they were trained to compare."""
     values = {"space": "joint", "translator": {"kind": "none"}, "search_levels": "global"}
-    return {"name": "lat", "checkpoint": options["checkpoint"], **values}
+    towers = {key: options[key] for key in ("checkpoint", "new_towers", "towers") if options.get(key)}
+    return {"name": "lat", **towers, **values}
 
 
 def _translator(**changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The model behind the protocol: frozen towers, translators, and vectors of two blocks."""
+"""The model behind the protocol: towers, translators, and vectors of two blocks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ...encoders import hub
+from ...encoders.options import NewTowersOptions
 from ...errors import UsageError
 from ...nn.options import TranslatorOptions
 from ...types import Block, Embeddings, Features, Pixels, Query, Scoring
@@ -22,11 +22,11 @@ from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, s
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...encoders.clip_tokens import ClipTokenTowers
     from ...nn.translator import Tokens
     from .network import LatNetwork
+    from .towers import Inputs, LatTowers
 
-TRANSLATORS = "translators.safetensors"
+TRANSLATORS, TOWERS = "translators.safetensors", "towers.safetensors"
 _BATCH = 64  # videos or sentences that the translators read at once
 _SEED = 0  # of untrained translators outside training, so that they are the same in every process
 _CHANGE_VECTORS = {"space", "translator", "text_queries", "video_queries", "search_levels", "retrieval"}
@@ -36,7 +36,19 @@ Levels = Literal["global", "token", "both"]
 class Options(TrainedOptions):
     """Options of LaT. Without `weights` its translators are untrained: it searches well only with `start: identity`."""
 
-    checkpoint: str = Field(description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP or Chinese-CLIP checkpoint")
+    checkpoint: str | None = Field(
+        None,
+        description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP or Chinese-CLIP checkpoint, or a folder that "
+        "`data convert-frozen` wrote",
+    )
+    new_towers: NewTowersOptions | None = Field(
+        None, description="in place of a checkpoint: a space-time tower and a DistilBERT that are trained here"
+    )
+    towers: Literal["frozen", "tokenizers", "all"] = Field(
+        "frozen",
+        description="training: which parameters of the towers learn: none, the embeddings of patches and words, or all "
+        "(not of a CLIP layout)",
+    )
     space: Literal["hidden", "joint"] = Field(
         "hidden", description="tokens are the towers' states as they are, or taken into the towers' common space"
     )
@@ -60,22 +72,26 @@ class Options(TrainedOptions):
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
+    @model_validator(mode="after")
+    def _one_pair_of_towers(self) -> Options:
+        if (self.checkpoint is None) == (self.new_towers is None):
+            raise ValueError("name a checkpoint, or new_towers, and not both: whose states are translated?")
+        return self
+
 
 class Lat:
     """The model behind the protocol. Weights are loaded at the first picture or query.
 
-    Tokens. Of a video: the mean of its key images as [CLS], and each key image. Of a text: the state that its tower
-    reads the sentence out of as [CLS], and those of all its tokens. Decision: each token of D numbers has the length
-    sqrt(D), so that the cycle loss weighs the same beside the inter loss whatever the tower's scale; the mean is one of
-    unit vectors, as in `clip4clip`.
+    Decision: each token of D numbers has the length sqrt(D), so that the cycle loss weighs the same beside the inter
+    loss whatever the tower's scale, and a trained tower cannot make it small by small states.
     """
 
     name = "lat"
     reads = frozenset({"text"})
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
-        if trainable and options.translator.kind == "none":
-            raise UsageError("lat with translator.kind: none has nothing to train")
+        if trainable and options.translator.kind == "none" and options.towers == "frozen":
+            raise UsageError("lat with translator.kind: none and towers: frozen has nothing to train")
         self.options = options
         self._device = device
         self._trainable = trainable
@@ -85,8 +101,9 @@ class Lat:
         """Blocks "video", v with G(t), and "text", F(v) with t."""
         options, levels = self.options, 1 + (self.options.search_levels == "both")
         t2v, v2t = {"both": (0.5, 0.5), "paper": (1.0, 0.0)}.get(options.retrieval, (1.0, 1.0))
-        video = Block("video", levels * self._widths[0], t2v, v2t)
-        text = Block("text", levels * self._widths[1], v2t, t2v)
+        video_width, text_width = self.towers.widths
+        video = Block("video", levels * video_width, t2v, v2t)
+        text = Block("text", levels * text_width, v2t, t2v)
         blocks = {"t2v": (video,), "v2t": (text,)}.get(options.retrieval, (video, text))
         return Scoring(options.moment_weight, options.top_moments, options.min_relevance, blocks=blocks)
 
@@ -104,18 +121,10 @@ class Lat:
         return find(self.options.weights) if self.options.weights else None
 
     @late_property
-    def towers(self) -> ClipTokenTowers:
-        from ...encoders.clip_tokens import ClipTokenTowers
+    def towers(self) -> LatTowers:
+        from .towers import make
 
-        return ClipTokenTowers(hub.locate(self.options.checkpoint), self._device, self.options.batch)
-
-    @property
-    def _widths(self) -> tuple[int, int]:
-        """Of a video's tokens and of a text's."""
-        towers = self.towers
-        if self.options.space == "joint":
-            return towers.joint_width, towers.joint_width
-        return towers.image_width, towers.text_width
+        return make(self.options, self._device)
 
     @late_property
     def network(self) -> LatNetwork:
@@ -125,7 +134,7 @@ class Lat:
         from ...utils.device import resolve
         from .network import LatNetwork
 
-        options, (video_width, text_width) = self.options, self._widths
+        options, (video_width, text_width) = self.options, self.towers.widths
         with torch.inference_mode(False), torch.random.fork_rng(enabled=not self._trainable):
             if not self._trainable:
                 torch.manual_seed(_SEED)
@@ -139,9 +148,12 @@ class Lat:
                 cycle=options.cycle,
                 detach=options.detach,
                 symmetric=options.symmetric,
+                towers=self.towers.module(),
             ).to(resolve(self._device))
             if self._folder:
-                load_tensors(network, self._folder / TRANSLATORS)
+                load_tensors(network, self._folder / TRANSLATORS, network.translator_names())
+                if options.towers != "frozen":
+                    load_tensors(network, self._folder / TOWERS, network.trained_tower_names())
         return network.eval()
 
     @property
@@ -149,8 +161,9 @@ class Lat:
         return self.towers.image_size
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """Return {"state": (N, D)}, the image tower's states before its projection, float32."""
-        return {"state": self.towers.image_states(images)}
+        """Return {"state": (N, D)}, the states of an image tower before its projection, float32; or {"pixels": (N, S,
+        S, 3)}, uint8, for a tower that reads a video whole."""
+        return self.towers.encode_images(images)
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Return vectors of each video and of each of its key images, which is a video of one picture."""
@@ -159,11 +172,11 @@ class Lat:
         embeddings = []
         for start in range(0, len(features), _BATCH):
             batch = features[start : start + _BATCH]
-            states = [video.arrays["state"] for video in batch]
+            counts = [len(video.segments) for video in batch]
             with torch.inference_mode():
-                whole = self._video_vectors(states)
-                pictures = self._video_vectors(list(np.concatenate(states)[:, None]))
-            moments = np.split(pictures, np.cumsum([len(images) for images in states])[:-1])
+                whole = self._video_vectors([video.arrays for video in batch])
+                pictures = self._video_vectors([image for video in batch for image in _pictures(video)])
+            moments = np.split(pictures, np.cumsum(counts)[:-1])
             embeddings += [
                 Embeddings(of_images[0] if len(of_images) == 1 else vector, of_images, video.segments)
                 for vector, of_images, video in zip(whole, moments, batch, strict=True)
@@ -178,8 +191,7 @@ class Lat:
         parts = [np.zeros((0, sum(block.width for block in self.scoring.blocks)), np.float32)]
         for start in range(0, len(texts), _BATCH):
             with torch.inference_mode():
-                tokens = self._moved(self._text_tokens(texts[start : start + _BATCH]))
-                parts.append(self._vectors(self.network.texts(tokens)))
+                parts.append(self._vectors(self.network.texts(self._text_tokens(texts[start : start + _BATCH]))))
         vectors: NDArray[np.float32] = np.concatenate(parts) * np.float32(math.sqrt(len(self.scoring.blocks)))
         return vectors
 
@@ -191,7 +203,7 @@ class Lat:
         for start in range(0, len(queries), _BATCH):
             texts = [query.text for query in queries[start : start + _BATCH]]
             with torch.inference_mode():
-                errors = self.network.text_cycle_errors(self._moved(self._text_tokens(texts)))
+                errors = self.network.text_cycle_errors(self._text_tokens(texts))
             parts.append(errors.cpu().numpy())
         return np.concatenate(parts)
 
@@ -201,9 +213,9 @@ class Lat:
 
         parts = [np.zeros(0, np.float32)]
         for start in range(0, len(features), _BATCH):
-            states = [video.arrays["state"] for video in features[start : start + _BATCH]]
+            videos = [video.arrays for video in features[start : start + _BATCH]]
             with torch.inference_mode():
-                errors = self.network.video_cycle_errors(self._moved(self._video_tokens(states)))
+                errors = self.network.video_cycle_errors(self._video_tokens(videos))
             parts.append(errors.cpu().numpy())
         return np.concatenate(parts)
 
@@ -217,16 +229,17 @@ class Lat:
     def fingerprint(self) -> str:
         """Hash of all that changes any vector."""
         options = self.options.model_dump(mode="json", include=_CHANGE_VECTORS)
-        trained = file_digest(self._folder / TRANSLATORS) if self._folder else None
+        trained: Any = file_digest(self._folder / TRANSLATORS) if self._folder else None
+        if self._folder and self.options.towers != "frozen":
+            trained = [trained, file_digest(self._folder / TOWERS)]
         return digest(self.name, self.vision_fingerprint(), self.towers.text_version, options, trained)
 
     def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
-        """Return what `network` trains on: tokens of B texts and videos; pairs of one video share its number."""
+        """Return what `network` trains on: B texts and videos; pairs of one video share its number."""
         import torch
 
-        text = self._text_tokens(texts)
-        video = self._video_tokens([video.arrays["state"] for video in features])
-        return {"text": text._asdict(), "video": video._asdict(), "groups": torch.tensor(numbers)}
+        videos = self.towers.video_inputs([video.arrays for video in features])
+        return {"text": self.towers.text_inputs(texts), "video": videos, "groups": torch.tensor(numbers)}
 
     def save(
         self,
@@ -235,49 +248,33 @@ class Lat:
         origin: Mapping[str, Any] | None = None,
         rerank: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write both translators, and how they were made (`protocols.TrainableModel`)."""
+        """Write both translators, what was trained of the towers, and how (`protocols.TrainableModel`)."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_tensors(self.network, folder / TRANSLATORS)
+        save_tensors(self.network, folder / TRANSLATORS, self.network.translator_names())
+        if self.options.towers != "frozen":
+            save_tensors(self.network, folder / TOWERS, self.network.trained_tower_names())
         options = self.options.model_dump(mode="json", exclude={"weights"})
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 
     def _text_tokens(self, texts: Sequence[str]) -> Tokens:
-        """[CLS] and the tokens of B sentences, on the processor."""
-        from ...nn.translator import Tokens
+        """[CLS] and the tokens of B sentences, on the device."""
+        return self.network.text_tokens(self._moved(self.towers.text_inputs(texts)))
 
-        states, mask = self.towers.text_states(texts)
-        if self.options.space == "joint":
-            states = self.towers.project_texts(states)
-        return Tokens(_of_length_sqrt_width(states), mask)
+    def _video_tokens(self, videos: Sequence[Mapping[str, NDArray[Any]]]) -> Tokens:
+        """[CLS] and the tokens of B videos, on the device, from the features of their key images."""
+        return self.network.video_tokens(self._moved(self.towers.video_inputs(videos)))
 
-    def _video_tokens(self, pictures: Sequence[NDArray[Any]]) -> Tokens:
-        """The mean and the key images of B videos, on the processor, from their states (K, D) each."""
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        from ...nn.translator import Tokens
-
-        videos = []
-        for states in map(torch.from_numpy, pictures):
-            images = self.towers.project_images(states.float()) if self.options.space == "joint" else states.float()
-            images = _of_length_sqrt_width(images)
-            videos.append(torch.cat([_of_length_sqrt_width(images.mean(dim=0, keepdim=True)), images]))
-        lengths = torch.tensor([len(video) for video in videos])
-        padded = pad_sequence(videos, batch_first=True)  # (B, 1 + K, D)
-        return Tokens(padded, torch.arange(padded.shape[1]) < lengths[:, None])
-
-    def _video_vectors(self, pictures: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    def _video_vectors(self, videos: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.float32]:
         parts = []
-        for start in range(0, len(pictures), _BATCH):
-            tokens = self._moved(self._video_tokens(pictures[start : start + _BATCH]))
-            parts.append(self._vectors(self.network.videos(tokens)))
+        for start in range(0, len(videos), _BATCH):
+            parts.append(self._vectors(self.network.videos(self._video_tokens(videos[start : start + _BATCH]))))
         return np.concatenate(parts)
 
-    def _moved(self, tokens: Tokens) -> Tokens:
+    def _moved(self, inputs: Inputs) -> Inputs:
         from ...utils.device import resolve
 
         device = resolve(self._device)
-        return type(tokens)(*(part.to(device) for part in tokens))
+        return {name: tensor.to(device) for name, tensor in inputs.items()}
 
     def _vectors(self, spaces: tuple[Tensor, Tensor]) -> NDArray[np.float32]:
         """Unit vectors (B, D) of equally long blocks, from the levels (B, 2, D_i) in the spaces of videos and texts."""
@@ -289,8 +286,7 @@ class Lat:
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
 
-def _of_length_sqrt_width(states: Tensor) -> Tensor:
-    """Return states (..., D) with the length sqrt(D): a mean square of 1, as behind a layer norm."""
-    from torch.nn.functional import normalize
-
-    return normalize(states, dim=-1) * math.sqrt(states.shape[-1])
+def _pictures(video: Features) -> list[dict[str, NDArray[Any]]]:
+    """Return the features of each key image as those of a video."""
+    places = range(len(video.segments))
+    return [{name: array[place : place + 1] for name, array in video.arrays.items()} for place in places]

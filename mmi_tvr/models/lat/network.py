@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ from ...nn.translator import Tokens, Translator, cycle_error
 from ...types import Direction
 from .terms import CYCLE, UNPAIRED
 
+if TYPE_CHECKING:
+    from ...encoders.video_text import VideoTextTowers
+
+_TOWERS = "towers."  # what the names of the towers' parameters begin with
 LEVELS = {"global": slice(0, 1), "token": slice(1, 2), "both": slice(0, 2)}  # of `Tokens.levels`
 
 
@@ -39,6 +44,7 @@ class LatNetwork(nn.Module):
         cycle: whether `embed_batch` goes through both translators and back, for the term `cycle`.
         detach: whether no gradient of a cycle error reaches what should come back (`cycle_error`).
         symmetric: whether each space is compared in both directions.
+        towers: make the tokens of what a batch holds; None: it holds tokens.
     """
 
     def __init__(
@@ -53,12 +59,28 @@ class LatNetwork(nn.Module):
         cycle: bool = True,
         detach: bool = False,
         symmetric: bool = False,
+        towers: VideoTextTowers | None = None,
     ) -> None:
         super().__init__()
         self.to_video = Translator(text_width, video_width, video_queries, translator)  # G
         self.to_text = Translator(video_width, text_width, text_queries, translator)  # F
         self._widths = (video_width, text_width)
         self._levels, self._cycle, self._detach, self._symmetric = LEVELS[levels], cycle, detach, symmetric
+        self.towers = towers
+
+    def text_tokens(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """Return the tokens of B texts: `inputs` as they are, or what the text tower makes of them."""
+        if self.towers is None:
+            return Tokens(**inputs)
+        states, mask = self.towers.text_states(**inputs)
+        return Tokens(of_length_sqrt_width(states), mask)
+
+    def video_tokens(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """Return the tokens of B videos: `inputs` as they are, or what the video tower makes of them."""
+        if self.towers is None:
+            return Tokens(**inputs)
+        states, mask = self.towers.video_states(**inputs)
+        return Tokens(of_length_sqrt_width(states), mask)
 
     def texts(self, text: Tokens) -> tuple[Tensor, Tensor]:
         """Return the levels (B, 2, D_v) of G(t) and (B, 2, D_t) of t."""
@@ -75,12 +97,25 @@ class LatNetwork(nn.Module):
         return frozenset({CYCLE}) if self._cycle else frozenset()
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """Return all parameters as `translators`."""
-        return {"translators": list(self.parameters())}
+        """Return the parameters that learn, as `translators` and, where there are any, `towers`."""
+        groups: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                group = "towers" if name.startswith(_TOWERS) else "translators"
+                groups.setdefault(group, []).append(parameter)
+        return groups
+
+    def translator_names(self) -> list[str]:
+        """Return the names of all tensors that are not the towers'."""
+        return [name for name in self.state_dict() if not name.startswith(_TOWERS)]
+
+    def trained_tower_names(self) -> list[str]:
+        """Return the names of the towers' parameters that learn."""
+        return [name for name, value in self.named_parameters() if value.requires_grad and name.startswith(_TOWERS)]
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """Return texts and videos (B, D), the number of each pair's video (B,), and the pair's cycle errors (B,)."""
-        text, video = _tokens(batch)
+        text, video = self.text_tokens(batch["text"]), self.video_tokens(batch["video"])
         text_in_video, video_in_text = self.to_video(text), self.to_text(video)
         rows = (
             joined([part[:, self._levels] for part in (text_in_video.levels(), text.levels())]),
@@ -128,7 +163,7 @@ class LatNetwork(nn.Module):
         """Return `unpaired`: what `cycle` is, of texts and videos of which nobody knows which belong together."""
         if UNPAIRED not in names:
             return {}
-        text, video = _tokens(batch[UNPAIRED])
+        text, video = self.text_tokens(batch[UNPAIRED]["text"]), self.video_tokens(batch[UNPAIRED]["video"])
         return {UNPAIRED: batch_mean((self.text_cycle_errors(text) + self.video_cycle_errors(video)) / 2)}
 
     def _error(self, returned: Tokens, original: Tokens) -> Tensor:
@@ -137,12 +172,11 @@ class LatNetwork(nn.Module):
         return cycle_error(returned_levels, levels, self._detach)
 
 
-def _tokens(batch: Mapping[str, Any]) -> tuple[Tokens, Tokens]:
-    """Return the tokens of the texts and of the videos of a batch."""
-    text, video = (Tokens(batch[side]["states"], batch[side]["mask"]) for side in ("text", "video"))
-    return text, video
-
-
 def joined(parts: Iterable[Tensor]) -> Tensor:
     """Return the unit vectors of all levels of all parts (B, L, D_i), one behind the other: (B, sum of L D_i)."""
     return torch.cat([normalize(part.float(), dim=-1).flatten(1) for part in parts], dim=1)
+
+
+def of_length_sqrt_width(states: Tensor) -> Tensor:
+    """Return states (..., D) with the length sqrt(D): a mean square of 1, as behind a layer norm."""
+    return normalize(states.float(), dim=-1) * math.sqrt(states.shape[-1])

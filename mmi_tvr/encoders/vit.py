@@ -1,0 +1,99 @@
+"""A ViT's weights under the names of the space-time tower, which are timm's, from either library's layout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelNotFound, one_line
+from .options import VideoTowerOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_HEAD_WIDTH = 64  # of every published ViT; timm's settings do not say how many heads there are
+# transformers' names, as they stand in its files, and timm's.
+_NAMES = (
+    (r"^vit\.", ""),
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^encoder\.layer\.(\d+)\.", r"blocks.\1."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.attention\.attention\.(query|key|value)\.", r".attn.\1."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+    (r"^layernorm\.", "norm."),
+)
+_PARTS = re.compile(r"cls_token|pos_embed|patch_embed\.proj\..*|blocks\.\d+\..*|norm\..*")  # no pooler, no classifier
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a ViT checkpoint under timm's names. ModelNotFound where it is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = {}
+    try:
+        for path in sorted(folder.glob("*.safetensors")):
+            tensors |= load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelNotFound(f"{folder}: its weights cannot be read: {one_line(error)}") from error
+    named = {_renamed(name): tensor.float() for name, tensor in tensors.items()}
+    weights = {name: tensor for name, tensor in _joined(named).items() if _PARTS.fullmatch(name)}
+    if not {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= weights.keys():
+        raise ModelNotFound(f"{folder}: not a ViT of transformers' or timm's layout, as safetensors")
+    return weights
+
+
+def sizes(weights: Mapping[str, Tensor], folder: Path, options: VideoTowerOptions) -> VideoTowerOptions:
+    """Return the options of a space-time tower that these weights fit.
+
+    Args:
+        weights: `read` of the folder.
+        folder: of the checkpoint, whose settings may say how many heads there are.
+        options: for what a ViT does not know: everything about time.
+    """
+    _, _, patch_size, _ = weights["patch_embed.proj.weight"].shape
+    side = round((weights["pos_embed"].shape[1] - 1) ** 0.5)
+    hidden, width = weights["blocks.0.mlp.fc1.weight"].shape
+    return VideoTowerOptions(
+        image_size=side * patch_size,
+        patch_size=patch_size,
+        width=width,
+        layers=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
+        heads=_heads(folder) or max(1, width // _HEAD_WIDTH),
+        expansion=hidden // width,
+        **options.model_dump(include={"frames", "longer", "time_start"}),
+    )
+
+
+def _heads(folder: Path) -> int | None:
+    try:
+        heads = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("num_attention_heads")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return heads if isinstance(heads, int) else None
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _joined(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with query, key and value as one matrix, one below the other."""
+    import torch
+
+    joined = {name: tensor for name, tensor in weights.items() if not re.search(r"\.attn\.(query|key|value)\.", name)}
+    for name in weights:
+        if ".attn.query." in name:
+            parts = [weights[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
+            joined[name.replace(".query.", ".qkv.")] = torch.cat(parts)
+    return joined
