@@ -25,6 +25,7 @@ from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.experiments import component_ablation
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
+from mmi_tvr.experiments.pretrain.on_towers import bundle_on_towers
 from mmi_tvr.protocols import LocatingModel
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.run import SplitData, run
@@ -33,6 +34,7 @@ from mmi_tvr.types import Query
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "moving_shapes.yaml"
+LAT_ROWS = ("paper-retrieval", "none", "pairs-5-unpaired")
 TRAINED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if "\ntrain:" in path.read_text(encoding="utf-8"))
 STAGES = (
     "[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}}, "
@@ -325,30 +327,61 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
         component_ablation.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
 
 
-def test_a_row_that_is_searched_otherwise_is_trained_once(cache: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ablated(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the table of some rows of LaT's ablation."""
+    folder = tmp_path_factory.mktemp("ablation")
     config = ROOT / "configs" / "lat-moving-shapes.yaml"
     small = ["data.train.count=40", "data.validation.count=4", "data.batch=2", "train.validate_every=2",
              "model.translator={depth: 1, width: 16, heads: 2, feed_forward: 16}",
              "train.stages=[{name: a, steps: 2, weights: {contrastive: 1.0, cycle: 1.0}}]"]  # fmt: skip
-    names = ("paper-retrieval", "none", "pairs-5-unpaired")
     markdown = component_ablation.ablate(
-        config, tmp_path, seeds=1, variants=names, overrides=small, limit=4, cache=cache, cpu=True
+        config, folder, seeds=1, variants=LAT_ROWS, overrides=small, limit=4, cache=cache, cpu=True
     )
+    return folder, markdown
+
+
+def test_a_row_that_is_searched_otherwise_is_trained_once(ablated: tuple[Path, str]) -> None:
+    folder, markdown = ablated
     header, _, *rows = (row.split(" | ") for row in markdown.splitlines() if row.startswith("|"))
-    assert len(rows) == len(names)  # the row that it is trained as is trained, and not shown until it is measured
-    assert (tmp_path / "full" / "seed-0" / "model").is_dir()
-    assert not (tmp_path / "paper-retrieval" / "seed-0" / "model").exists()
-    result = json.loads((tmp_path / "paper-retrieval" / "seed-0" / "result.json").read_text())
+    assert len(rows) == len(LAT_ROWS)  # the row that it is trained as is trained, and not shown until it is measured
+    assert (folder / "full" / "seed-0" / "model").is_dir()
+    assert not (folder / "paper-retrieval" / "seed-0" / "model").exists()
+    result = json.loads((folder / "paper-retrieval" / "seed-0" / "result.json").read_text())
     assert result["settings"]["model"]["retrieval"] == "paper"
     assert {name: len(values) for name, values in result["translation"].items()} == {
         "pairs": 2,
         "others": 2,
         "cycle": 2,
     }
-    logged = (tmp_path / "pairs-5-unpaired" / "seed-0" / "metrics.jsonl").read_text()
+    logged = (folder / "pairs-5-unpaired" / "seed-0" / "metrics.jsonl").read_text()
     assert "loss/unpaired" in logged
     paper = header.index("paper: T2V")
     assert [row[paper] for row in rows] == ["-", "19.4 [17.1, 22.0] / 38.6 / 48.4 / 11.5", "-"]
+
+
+def test_a_run_on_the_bundled_towers_becomes_a_model_of_the_package(ablated: tuple[Path, str], tmp_path: Path) -> None:
+    trained, target = ablated[0] / "full" / "seed-0" / "model", tmp_path / "lat-small"
+    assert bundle_on_towers(trained, target, limit=2, note="A test.") < 1e-3
+    (tensors,) = (load_file(path) for path in target.glob("*.safetensors"))
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    card = (target / "README.md").read_text(encoding="utf-8")
+    for words in ("# lat-small", "40 training videos", "2 steps of 2 pairs", "T2V R@1", "A test.", "| order |"):
+        assert words in card
+    settings = json.loads((target / "model.json").read_text(encoding="utf-8"))
+    assert settings["options"]["checkpoint"] == "moving-shapes/base/clip"
+    assert str(trained.parent) not in json.dumps(settings)
+    model = models.make(models.trained_section(str(target)), "cpu")
+    assert model.embed_queries([Query("a red circle grows")]).shape == (1, 352)
+    (target / "model.json").write_text(json.dumps({**settings, "origin": {}}))
+    with pytest.raises(UsageError, match="validation data"):
+        bundle_on_towers(target, tmp_path / "other")
+    of_run = json.loads((trained / "model.json").read_text(encoding="utf-8"))
+    of_run["options"]["checkpoint"] = str(tmp_path)
+    (target / "model.json").write_text(json.dumps(of_run))
+    with pytest.raises(UsageError, match="not bundled"):
+        bundle_on_towers(target, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_share_of_the_pairs_keeps_twins_together() -> None:
