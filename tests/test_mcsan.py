@@ -25,11 +25,11 @@ from mmi_tvr.models.mcsan.options import Options
 from mmi_tvr.nn import losses
 from mmi_tvr.nn.hole import correlation
 from mmi_tvr.nn.levels import pool_frames
-from mmi_tvr.protocols import ModelWithLabels
+from mmi_tvr.protocols import ModelWithAttributes, ModelWithLabels
 from mmi_tvr.train import settings as run_settings
 from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.protocol import ModelWithBatchTerms, ModelWithSimilarity
-from mmi_tvr.types import Features, Labels, Query, Sample, Triplet, Video
+from mmi_tvr.types import FacetCalibration, FacetThreshold, Features, Labels, Query, Sample, Triplet, Video
 
 CONFIG = Path(__file__).parents[1] / "configs" / "mcsan-moving-shapes.yaml"
 SMALL = {"width": 8, "heads": 2, "word_width": 6, "graph": "attention", "labels": "exact", "dropout": 0.0}
@@ -366,3 +366,38 @@ def test_word_vectors_of_e5(towers: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert rows[:2].eq(0).all()
     with pytest.raises(UsageError, match="those of e5 have 5 numbers, and word_width is 6"):
         _ = prepared(towers, {"word_vectors": "e5"}).network
+
+
+def test_attributes_are_what_the_heads_read_off(towers: Path, tmp_path: Path) -> None:
+    model = prepared(towers, {"shared_heads": False})
+    assert isinstance(model, ModelWithAttributes)
+    assert dict(model.attribute_names()) == {
+        "entity": ("cat", "dog", "mat"),
+        "action": ("chase", "run", "sleep"),
+        "relation": ("cat on mat", "dog chase cat", "dog run"),
+    }
+    batch = batch_of(model)
+    with torch.no_grad():
+        levels = {"text": model.network.texts(batch["text"])[1], "video": model.network.videos(batch["video"])[1]}
+    read = {
+        "text": model.query_attributes([Query(caption) for caption in CAPTIONS]),
+        "video": [one.attributes for one in model.embed_videos(videos())],
+    }
+    for side, attributes in read.items():
+        for level, names in model.attribute_names().items():
+            expected = torch.sigmoid(model.network.heads(level, levels[side][level], side)).detach().numpy()
+            for row, one in enumerate(attributes):
+                assert list(one[level].values()) == sorted(one[level].values(), reverse=True)
+                assert [one[level][name] for name in names] == pytest.approx(expected[row].tolist(), abs=1e-5)
+    assert prepared(towers, {"levels": ["global"]}).attribute_names() == {}
+    model.save(tmp_path)
+    loaded = models.make(models.section(str(tmp_path)), "cpu")
+    assert loaded.facet_calibration() is None
+    calibration = FacetCalibration(0.9, "x", {"entity": {"dog": FacetThreshold(0.3, 0.95, 50, True)}}, {})
+    models.write_facets(tmp_path, calibration, loaded.fingerprint())
+    assert loaded.facet_calibration() == calibration
+    assert models.FACETS in {path.name for path in models.trained_files("mcsan", tmp_path)}  # travels to the hub
+    with torch.no_grad():
+        model.network.video_levels.entity.balance.zero_()
+    model.save(tmp_path)  # trained on: what was measured is of other weights
+    assert models.make(models.section(str(tmp_path)), "cpu").facet_calibration() is None

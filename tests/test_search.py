@@ -279,8 +279,8 @@ class EveryVideo:
 
 
 def test_descriptions_add_candidates_among_the_videos_that_are_searched(recording_index, collection, monkeypatch):
-    monkeypatch.setattr("mmi_tvr.search.MIN_CANDIDATES", 2)
-    monkeypatch.setattr("mmi_tvr.search.CANDIDATES_PER_HIT", 1)
+    monkeypatch.setattr("mmi_tvr.search.searcher.MIN_CANDIDATES", 2)
+    monkeypatch.setattr("mmi_tvr.search.searcher.CANDIDATES_PER_HIT", 1)
     searcher = searcher_of(recording_index.index, collection, Scoring())
     assert searcher.search("anything", 2, 0.0).candidates == 2
     searcher.descriptions = descriptions = EveryVideo(collection)

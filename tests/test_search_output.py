@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmi_tvr.cli import _hits
 from mmi_tvr.cli import search as command
 from mmi_tvr.search import SearchResult
 from mmi_tvr.types import Explanation, Hit, Query
@@ -25,7 +26,7 @@ def result(*failures: str | None, usage: Usage | None = None) -> SearchResult:
 
 def printed(of: SearchResult, capsys: pytest.CaptureFixture[str]) -> str:
     command._say_unranked(of)
-    command.print_hits(of)
+    _hits.print_hits(of)
     return " ".join(capsys.readouterr().err.split())
 
 
@@ -46,4 +47,4 @@ def test_what_was_spent_is_said_where_it_is_something(capsys: pytest.CaptureFixt
 
 
 def test_the_document_always_has_the_usage() -> None:
-    assert command._search_document(result(None))["usage"] == {"calls": 0, "tokens": 0, "seconds": 0.0, "cached": 0}
+    assert _hits.search_document(result(None))["usage"] == {"calls": 0, "tokens": 0, "seconds": 0.0, "cached": 0}

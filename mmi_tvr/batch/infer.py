@@ -13,7 +13,7 @@ by the score, and re-ranking orders by something else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -51,6 +51,7 @@ class InferSettings(plugins.BaseOptions):
     min_relevance: float = Field(0.0, ge=0, le=1)
     rerank: bool = False
     format: Literal["jsonl", "parquet"] = "jsonl"
+    where: dict[str, list[str]] = Field({}, description="classes that all videos are to show, by level")
     settings: dict[str, Any] = Field({}, description="of the library's search, as a settings file has them")
 
 
@@ -65,6 +66,7 @@ def create(
     min_relevance: float = 0.0,
     rerank: bool = False,
     output_format: str = "jsonl",
+    where: Mapping[str, Collection[str]] | None = None,
     settings: config.Settings | None = None,
     shard_size: int = 1000,
 ) -> BatchFolder:
@@ -78,6 +80,7 @@ def create(
         min_relevance: drop hits of smaller relevance, 0..1.
         rerank: re-rank the best, as the library does.
         output_format: of the files of hits, jsonl or parquet.
+        where: classes that all videos of the hits are to show, by level, besides those of each query.
         settings: of the library's search.
         shard_size: queries in a shard.
     Raises:
@@ -91,6 +94,8 @@ def create(
         "format": output_format,
         "settings": settings.model_dump(mode="json", exclude_unset=True, exclude={"device"}) if settings else {},
     }
+    if where:
+        values["where"] = {level: sorted(names) for level, names in where.items()}
     request = {
         "queries": str(table.absolute()),
         "column": column,
@@ -101,7 +106,10 @@ def create(
 
     def plan() -> tuple[Mapping[str, Any], Sequence[Item]]:
         chosen = _validated(values, source)
-        return chosen.model_dump(mode="json"), queries(table, column, id_column)
+        items = queries(table, column, id_column)
+        if chosen.embeddings and (where or any("where" in item for item in items)):
+            raise UsageError("where: a library knows what its videos show, embeddings do not: name a library")
+        return chosen.model_dump(mode="json"), items
 
     return BatchFolder.create(output, JOB, request, plan, shard_size)
 
@@ -155,7 +163,7 @@ class InferTask:
         together = 1 if self.settings.rerank else self.batch_size  # a query that is re-ranked takes seconds
         for first in range(0, len(numbers), together):
             block = numbers[first : first + together]
-            hits = self._search([Query(items[number]["text"]) for number in block])
+            hits = self._search([_query(items[number]) for number in block])
             outcomes |= {number: {"hits": rows} for number, rows in zip(block, hits, strict=True)}
             if time.monotonic() - last_commit > _COMMIT_SECONDS:
                 yield outcomes
@@ -215,7 +223,9 @@ class InferTask:
     def _begin_with_library(self, library: Library) -> Mapping[str, str]:
         def search(queries: Sequence[Query]) -> list[list[HitRow]]:
             options = self.settings
-            results = library.search(queries, options.top, options.min_relevance, rerank=options.rerank)
+            results = library.search(
+                queries, options.top, options.min_relevance, rerank=options.rerank, where=options.where
+            )
             return [_hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result]) for result in results]
 
         self._search, self._close = search, library.close
@@ -225,6 +235,10 @@ class InferTask:
             "vectors": state.fingerprint or "none",
             "collection": digest(state.videos, state.moments, state.files, state.duration),
         }
+
+
+def _query(item: Item) -> Query:
+    return Query(item["text"], where=item.get("where", {}))
 
 
 def trec_line(row: Mapping[str, Any], tag: str, reranked: bool) -> str:

@@ -13,7 +13,7 @@ from ..config import Section
 from ..errors import UsageError, one_line
 from ..library.scan import Root, scan
 from ..protocols import GeneratedDataset
-from ..types import clean_text
+from ..types import as_where, clean_text
 from ..utils.installation import require
 from ..utils.names import SpelledPaths
 from ..utils.textfiles import comma_separated, json_objects, numbered_lines, tab_separated, with_header
@@ -29,10 +29,14 @@ _TEXT = "text"  # the only cell of a line of a .txt file
 def queries(table: Path, column: str | None = None, id_column: str | None = None) -> list[Item]:
     """Return {"id", "text"} of every query; without a column of ids (`id`), they are numbered from 1.
 
+    Where an object in the column `where` (jsonl, parquet) restricts a query, its item has "where", too: names of
+    classes by level.
+
     Raises UsageError for an empty query, an id that comes twice, and whatever is wrong with the file.
     """
     items = [
         {"id": str(cell.row_number) if cell.row_id is None else cell.row_id, "text": clean_text(cell.text).strip()}
+        | _where(cell)
         for cell in _cells(table, QUERIES, column, id_column)
     ]
     _refuse_repeated_ids(items, table)
@@ -158,6 +162,18 @@ def _refuse_repeated_ids(items: Sequence[Item], table: Path) -> None:
         if item["id"] in ids:
             raise UsageError(f"{table}: id {item['id']!r} comes more than once; give each row an id of its own")
         ids.add(item["id"])
+
+
+def _where(cell: _Cell) -> Item:
+    """Return {"where"} of a query that is restricted; else nothing. A column of that name with texts is another one."""
+    value = cell.row.get("where")
+    if not isinstance(value, Mapping):
+        return {}
+    try:  # a column of parquet has every level in every row
+        where = as_where({level: names for level, names in value.items() if names is not None})
+    except UsageError as error:
+        raise UsageError(f"{cell.where}: {error}") from error
+    return {"where": {level: sorted(names) for level, names in where.items()}} if where else {}
 
 
 def _video(name: str, path: Path, start: float = 0.0, end: float | None = None) -> Item:

@@ -43,6 +43,7 @@ def main() -> None:
             describe,
             doctor,
             evaluation,
+            facets,
             hub,
             library,
             models,
@@ -56,6 +57,7 @@ def main() -> None:
         for module in (
             library,
             search,
+            facets,
             probe,
             describe,
             evaluation,

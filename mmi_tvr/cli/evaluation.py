@@ -183,6 +183,39 @@ def answers(
     _answers(target, split, limit, ModelChoice(model, checkpoint, download, run_settings), as_json)
 
 
+@group.command(name="facets")
+def facet_precision(
+    target: TargetArgument,
+    root: RootOption = None,
+    annotations: AnnotationsOption = None,
+    option: DataOption = None,
+    split: SplitOption = "test",
+    limit: LimitOption = None,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    download: DownloadOption = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="choose the thresholds on these videos, and write them to the model")
+    ] = False,
+    precision: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="with --calibrate: which the thresholds are to keep")
+    ] = 0.9,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count how often a model is right about what videos show: what `facets` lists and `search --where` looks among."""
+    from ._facet_evaluation import measured
+
+    choice = ModelChoice(model, checkpoint, download, config.load(settings, set_ or ()))
+    data_choice = DataChoice(target, root, annotations, option or (), split=split, limit=limit)
+    with show_progress() as progress:
+        system = load_model(choice)
+        dataset = load_data(data_choice, progress).dataset
+        document, text = measured(system, dataset, f"{target} {split}", precision if calibrate else None, progress)
+    _print(document, text, system, as_json)
+
+
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="what `evaluate --output A` wrote")],
     second: Annotated[Path, typer.Argument(metavar="B", help="the same of another model, on the same queries")],

@@ -7,25 +7,19 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from .. import config
 from ..errors import LibraryMissing, UsageError
 from ..library import Library
-from ..queries import Expansion
-from ..report import answer_table, key_image_times, search_page, time_range, verdict
+from ..queries import Expansion, parse_where
+from ..report import facet_text, search_page, time_range
 from ..search import Coverage, SearchResult
 from ..skeletons.expansion import MAX_WORDINGS
-from ..types import DescriptionMatch, Explanation, Hit
 from ..utils import files
-from ..utils.budget import Usage
 from ..utils.printable import decoded, printable
 from ..utils.wording import counted, library_option
 from ._console import (
@@ -37,16 +31,16 @@ from ._console import (
     LibraryOption,
     MinScoreOption,
     SetOption,
+    WhereOption,
     fail,
-    out,
     print_json,
     say,
     stderr_is_terminal,
 )
+from ._hits import print_hits, search_document
 from ._pools import say_unread_pools
 
 _MAX_STDIN = 1 << 20  # bytes of a query
-_SHOWN_DESCRIPTION = 90  # characters of what a video was described as
 _SHOWN_END = 30  # characters of a long query, where its reading ended
 
 
@@ -101,6 +95,7 @@ def search(
             metavar="NAME=X", help="let a level of the model (a block) count X times as much; may be repeated"
         ),
     ] = None,
+    where: WhereOption = None,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -132,6 +127,7 @@ def search(
                 expand=expand,
                 exact=exact,
                 levels=_level_factors(levels or ()),
+                where=parse_where(map(decoded, where or ())),
                 preview=None if as_json else _say_first,
             )
     except LibraryMissing as error:
@@ -141,7 +137,7 @@ def search(
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
         say(f"page: {escape(str(html))}")
     if as_json:
-        print_json(_search_document(result))
+        print_json(search_document(result))
     elif result.coverage.searched:
         print_hits(result, explain)
     if not result.coverage.searched:
@@ -182,6 +178,8 @@ def _query_from_stdin() -> str:
 def _say_remarks(result: SearchResult, exact: bool, library: Path) -> None:
     """Say what a reader of the hits should know: how the query was read, and what could not be done."""
     say_read(result)
+    for facet in result.facets:
+        say(escape(f"only {facet_text(facet)}"))
     _say_excluded(result, exact)
     if result.expansion:
         _say_expansion(result.expansion)
@@ -247,119 +245,3 @@ def _say_coverage(coverage: Coverage, library: Path) -> None:
     if coverage.pending:
         pending = counted(coverage.pending, "video")
         say(f"not indexed yet: {pending}; mmi-tvr index {option} goes on")
-
-
-def _search_document(result: SearchResult) -> dict[str, object]:
-    return {
-        "query": result.query.text,
-        "characters_read": result.characters_read,
-        "without": list(result.without),
-        "expanded": list(result.expansion.wordings) if result.expansion else [],
-        "expansion_problem": result.expansion.problem if result.expansion else None,
-        "model": result.model,
-        "found": result.decision.is_found,
-        "found_reason": result.decision.reason,
-        "hits": [_hit_document(hit) for hit in result],
-        "closest": _hit_document(result.closest) if result.closest else None,
-        "coverage": {
-            "searched": result.coverage.searched,
-            "pending": result.coverage.pending,
-            "quarantined": result.coverage.quarantined,
-        },
-        "seconds": dict(result.seconds),
-        "candidates": result.candidates,
-        "exact": result.exact,
-        "usage": result.usage.as_dict(),
-    }
-
-
-def _hit_document(hit: Hit) -> dict[str, object]:
-    document: dict[str, object] = {
-        "path": str(hit.path),
-        "start": round(hit.start, 3),
-        "end": round(hit.end, 3),
-        "time": round(hit.time, 3),
-        "score": hit.score,
-        "relevance": hit.relevance,
-        "scores": dict(hit.scores),
-        "also": [str(path) for path in hit.copies],
-        "missing": hit.is_missing,
-        "also_missing": [str(path) for path in hit.copies if path in hit.missing],
-    }
-    if hit.description:
-        document["description"] = hit.description.as_dict()
-    if hit.explanation:
-        document["skeleton"] = hit.explanation.as_dict()
-    return document
-
-
-def print_hits(result: SearchResult, explain: bool = False) -> None:
-    """Print one line for each hit on stdout, with `explain` each with its explanation.
-
-    Without a hit, print why, and name the closest video on stderr; if the best hit is not to be believed, say so there.
-    """
-    if not result:
-        out.print(f"nothing found for {result.query.text!r}: {result.decision.reason}", markup=False)
-        if closest := result.closest:
-            place = f"{escape(str(closest.path))} {time_range(closest)}"
-            say(f"closest: {place}, relevance {closest.relevance:.2f}; --min-relevance 0 shows what there is")
-        return
-    width = max(len(time_range(hit)) for hit in result)
-    reranked = any(hit.explanation for hit in result)
-    out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
-    for rank, hit in enumerate(result, 1):
-        joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
-        numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
-        out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}", markup=False)
-        if hit.description and hit.description.words:
-            out.print(f"   {_description_line(hit.description)}", style="dim", markup=False)
-        if explain and hit.explanation:
-            _print_explanation(hit.explanation)
-    if not result.is_found:
-        say(f"[yellow]not convincing[/]: {escape(result.decision.reason)}")
-    certified = f", exact: {counted(result.candidates, 'video')} scored" if result.exact else ""
-    say(f"[dim]{result.seconds['total'] * 1000:.0f} ms{certified}{_usage(result.usage)}[/]")
-
-
-def _usage(usage: Usage) -> str:
-    """Return what a search spent on language models, in words; empty where that is nothing."""
-    if not usage.calls and not usage.cached:
-        return ""
-    known = f", {counted(usage.cached, 'answer')} known before" if usage.cached else ""
-    return f"; {counted(usage.calls, 'call')} of language models, {counted(usage.tokens, 'token')}{known}"
-
-
-def _description_line(description: DescriptionMatch) -> str:
-    """Return the beginning of what a video was described as, and the words that it has of the query."""
-    text = shorten(printable(description.text), _SHOWN_DESCRIPTION, placeholder=" ...")
-    return f"said of it: {text} (words: {', '.join(map(printable, description.words))})"
-
-
-def _file_remark(hit: Hit) -> str:
-    """Return what stands behind the path of a hit: whether its file is missing, and its copies."""
-    remarks = ["missing"] if hit.is_missing else []
-    if hit.copies:
-        missing = sum(path in hit.missing for path in hit.copies)
-        remarks.append(f"+{counted(len(hit.copies), 'copy', 'copies')}" + (f", {missing} missing" if missing else ""))
-    return f"  ({'; '.join(remarks)})" if remarks else ""
-
-
-def _joint_score(hit: Hit) -> str:
-    score = hit.explanation.joint_score if hit.explanation else None
-    return "-" if score is None else f"{score:.3f}"
-
-
-def _print_explanation(explanation: Explanation) -> None:
-    """Print the verdict, both skeletons side by side, and when the key images are."""
-    titles, rows = answer_table(explanation)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # not markup: answers are data
-    seconds = ", ".join(f"{time:.1f}" for time in key_image_times(explanation))
-    out.print(f"   {verdict(explanation)}", markup=False)
-    if rows:
-        out.print(Padding(table, (0, 0, 0, 3)), soft_wrap=False)
-    if seconds:
-        out.print(f"   key images at {seconds} s", style="dim")

@@ -17,6 +17,7 @@ from ..scoring.similarity import Gallery
 from ..types import Block, DescribedMoment, Direction, Embeddings, FloatArray, Query, Sample, Scoring, Video
 from ..utils.wording import counted
 from . import metrics
+from .lost_levels import count_lost
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks
 from .moments import evaluate_moments
 from .report import Details, Report
@@ -69,6 +70,12 @@ class _TestSet:
         """Return the metrics of both directions; queries of one video are drawn together."""
         t2v = metrics.summary(ranks.t2v, groups=self.videos)
         return DirectionMetrics(t2v, metrics.summary(ranks.v2t, groups=self.column_videos(ranks)))
+
+    def lost_levels(self, ranks: DirectionRanks, scoring: Scoring) -> dict[str, int]:
+        """Return by how many captions each level lost (`count_lost`); nothing without levels."""
+        if not scoring.blocks:
+            return {}
+        return count_lost(ranks.t2v, self.gallery, self.query_vectors, self.ground_truth, scoring)
 
     def gains(self, before: DirectionRanks, after: DirectionRanks) -> dict[str, Mapping[str, metrics.Difference]]:
         """Return what `after` gains over `before`, by direction (paired bootstrap)."""
@@ -135,6 +142,7 @@ def evaluate(
         levels={
             level.name: test_set.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks
         },
+        lost_levels=test_set.lost_levels(ranks, scoring),
         details=_details(test_set, ranks, scoring),
     )
 

@@ -62,6 +62,7 @@ class Report:
       re-ranking added to each direction (paired bootstrap).
     - `levels` holds both directions under the name of each block of the vectors, where that alone counts (models of
       several blocks).
+    - `lost_levels` counts for each block the captions whose own video was not first, and fell furthest behind by it.
     - `moments` says how well the moments that sentences describe are found, where that was asked for.
     """
 
@@ -79,6 +80,7 @@ class Report:
     search_alone: DirectionMetrics | None = None
     gains: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     levels: Mapping[str, DirectionMetrics] = field(default_factory=dict)
+    lost_levels: Mapping[str, int] = field(default_factory=dict)
     moments: MomentReport | None = None
     details: Details | None = field(default=None, compare=False, repr=False)
 
@@ -107,6 +109,7 @@ class Report:
             values["rerank"] = {"searched": _directions(self.search_alone), "gains": gains}
         if self.levels:
             values["levels"] = {name: _directions(directions) for name, directions in self.levels.items()}
+            values["lost_levels"] = dict(self.lost_levels)
         if self.moments is not None:
             values["moments"] = self.moments.as_dict()
         return values
@@ -148,6 +151,9 @@ class Report:
             gain = differences["R@1"]
             difference = interval(gain.value, gain.low, gain.high, signed=True)
             yield f"re-ranking adds to R@1, {direction}: {difference}, p {gain.p:.4f} (paired bootstrap)"
+        if any(self.lost_levels.values()):
+            counts = ", ".join(f"{name} {count:,}" for name, count in self.lost_levels.items())
+            yield f"captions whose video was not first, by the level that fell furthest behind: {counts}"
         if self.transductive:
             yield "* transductive: looks at all test queries together; not what a single search does"
         yield from map(printable, self.remarks)

@@ -16,6 +16,8 @@ from ..utils.wording import counted
 from .labels import triplet_text
 
 LEVELS = ("entities", "actions", "relations")
+# What the levels of models that learn these labels are called (`protocols.ModelWithAttributes`).
+LABELS_OF: Mapping[str, str] = {"entity": "entities", "action": "actions", "relation": "relations"}
 
 
 @dataclass(frozen=True, slots=True)

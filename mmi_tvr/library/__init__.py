@@ -10,12 +10,13 @@ from __future__ import annotations
 from ..media.names import VIDEO_SUFFIXES
 from .core import Library
 from .own_pools import library_model, pools_folder, refuse_foreign_folder
-from .report import DescribeReport, IndexReport, Status
+from .report import DescribeReport, FacetReport, IndexReport, Status
 from .tuning import RerankingTuned
 
 __all__ = [
     "VIDEO_SUFFIXES",
     "DescribeReport",
+    "FacetReport",
     "IndexReport",
     "Library",
     "RerankingTuned",

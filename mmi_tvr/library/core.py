@@ -47,7 +47,7 @@ from .describing import describe
 from .first_run import library_folder, undone_where_it_fails
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
-from .report import DescribeReport, IndexReport, Status
+from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
 from .searching import LibraryReader
@@ -280,6 +280,14 @@ class Library:
                 self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
             future = self._worker.submit(work)
         return await asyncio.wrap_future(future)
+
+    def facets(self) -> FacetReport:
+        """Return what the videos show, as classes that `search(where=...)` takes.
+
+        UsageError where there is no library, or its model reads nothing off videos.
+        """
+        with self._models.turn:
+            return self._reader.facets()
 
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""

@@ -26,6 +26,7 @@ from ..utils.hashing import file_digest
 from ..utils.names import composed, only_fit
 from ..utils.progress import Progress
 from ..utils.wording import library_option
+from .attributes import VideoAttributes
 from .catalogue import Catalogue, Content, File
 from .components import Components
 from .report import IndexReport
@@ -219,9 +220,11 @@ class Indexing:
                 self._index = self.components.make_index(vectors.shape[1])
             self._index.upsert(ids, vectors)
             self._index.flush()
+        attributes = VideoAttributes(self.catalogue)
         with self.catalogue.transaction():
             for number, embeddings in embedded:
                 self.catalogue.set_indexed(number, embeddings)
+                attributes.put(number, embeddings.attributes)
             for number, error in refused:
                 self.catalogue.set_quarantined(number, error.reason)
         return len(embedded)

@@ -72,6 +72,22 @@ MIGRATIONS = (
         vector BLOB NOT NULL
     );
     """,
+    # What the model read off videos (`attributes`). Of videos that were indexed before, nothing is known.
+    """
+    CREATE TABLE attribute_classes (
+        id INTEGER PRIMARY KEY,
+        level TEXT NOT NULL,
+        name TEXT NOT NULL,
+        UNIQUE (level, name)
+    );
+    CREATE TABLE attributes (
+        content INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE,
+        class INTEGER NOT NULL REFERENCES attribute_classes (id),
+        probability REAL NOT NULL,
+        PRIMARY KEY (content, class)
+    ) WITHOUT ROWID;
+    CREATE INDEX attributes_by_class ON attributes (class, probability);
+    """,
 )
 LATEST = len(MIGRATIONS)
 

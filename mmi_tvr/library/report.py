@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..types import Facet, FacetCalibration
 from .scan import Root
 
 Reasons = tuple[tuple[Path, str], ...]  # (path, reason), by path
@@ -45,6 +48,23 @@ class DescribeReport:
     answers: int = 0
     incomplete: Reasons = ()
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FacetReport:
+    """What the `videos` of a library show: by level the classes that at least one does, the most frequent first.
+
+    `calibration` says what that is worth; None where nobody measured it. Of `missing` videos nothing is known.
+    """
+
+    levels: Mapping[str, tuple[Facet, ...]]
+    calibration: FacetCalibration | None
+    videos: int
+    missing: int = 0
+
+    def as_dict(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return plain values for JSON (a documented contract): level -> name -> videos, and what that is worth."""
+        return {level: {facet.name: facet.as_dict() for facet in facets} for level, facets in self.levels.items()}
 
 
 @dataclass(frozen=True, slots=True)

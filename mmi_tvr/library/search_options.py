@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from ..queries import checked_relevance, checked_top
 from ..search import Preview
 from ..skeletons.expansion import MAX_WORDINGS
+from ..types import Query, Where, as_where
 from .arguments import checked_count, checked_flag, checked_levels, checked_preview
 
 
@@ -22,6 +23,8 @@ class SearchKeywords(TypedDict, total=False):
     - `exact`: certify that no other video of the library scores as high (see `Searcher.search`).
     - `levels`: what the weights of the model's blocks are multiplied by, by their names ({"relation": 2}); only of
       models whose vectors have blocks. Relevance is calibrated anew.
+    - `where`: only videos that show all of these classes, by level ({"action": ["spins"]}), besides those of a `Query`;
+      only of models that read classes off videos (`Library.facets` lists them).
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
       replaces what a search reads. Of `asearch`, in its thread.
     """
@@ -30,6 +33,7 @@ class SearchKeywords(TypedDict, total=False):
     expand: int | None
     exact: bool
     levels: Mapping[str, float] | None
+    where: Mapping[str, str | Collection[str]] | None
     preview: Preview | None
 
 
@@ -44,7 +48,18 @@ class SearchOptions:
     expand: int | None
     exact: bool
     levels: Mapping[str, float]
+    where: Where
     preview: Preview | None = None
+
+
+def restricted(query: Query, where: Where) -> Query:
+    """Return a query that asks for these classes besides those that it asks for."""
+    if not where:
+        return query
+    levels = [*query.where, *where]
+    return replace(
+        query, where={level: query.where.get(level, frozenset()) | where.get(level, frozenset()) for level in levels}
+    )
 
 
 def search_options(
@@ -56,6 +71,7 @@ def search_options(
     expand: int | None = None,
     exact: bool = False,
     levels: Mapping[str, float] | None = None,
+    where: Mapping[str, str | Collection[str]] | None = None,
     preview: Preview | None = None,
 ) -> SearchOptions:
     """Return the options of a search, checked; the arguments are those of `Library.search`. Raises UsageError."""
@@ -67,5 +83,6 @@ def search_options(
         expand=None if expand is None else checked_count(expand, "expand", MAX_WORDINGS),
         exact=checked_flag(exact, "exact"),
         levels=checked_levels(levels),
+        where=as_where({} if where is None else where),
         preview=checked_preview(preview),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .. import plugins
 from ..config import Section, Settings
-from ..errors import LibraryBusy, MmiTvrError
+from ..errors import LibraryBusy, MmiTvrError, UsageError
 from ..protocols import Model, Reranker
 from ..queries import PreparedQuery, prepare
 from ..scoring.blocks import reweighted
@@ -29,12 +29,13 @@ from .catalogue import CATALOGUE, Catalogue
 from .components import Components
 from .descriptions import Descriptions
 from .expanding import LibraryExpander
+from .facets import library_facets
 from .indexing import FEATURES
 from .lock import writer
 from .reading import StateChanged, open_to_read
 from .rebuild import count_pending
-from .report import Status
-from .search_options import SearchOptions
+from .report import FacetReport, Status
+from .search_options import SearchOptions, restricted
 from .turns import SharedModels
 from .video_lookup import VideoLookup
 
@@ -141,6 +142,7 @@ class LibraryReader:
             model = catalogue.meta("model") or ""
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
+        queries = [restricted(query, options.where) for query in queries]
         prepared = self._prepared(queries, options, catalogue, searcher.model)
         searcher = self._with_levels(searcher, options.levels)
 
@@ -171,6 +173,18 @@ class LibraryReader:
         if not section.expand:
             return prepared
         return self._expander.expand(prepared, section, self.components(catalogue), model)
+
+    def facets(self) -> FacetReport:
+        """Return what the videos show. Errors as `Library.facets`."""
+        catalogue = self.catalogue()
+        model = self.components(catalogue).load().model
+        facets = library_facets(catalogue, model)
+        if facets is None:
+            raise UsageError(
+                f"{model.name} offers no facets: it reads no classes off videos; mcsan does "
+                f"(mmi-tvr index {library_option(self.path)} --model FOLDER --rebuild)"
+            )
+        return facets.report()
 
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""
@@ -238,7 +252,9 @@ class LibraryReader:
             model = components.load().model
             descriptions = self._descriptions(catalogue, model, components.load().fingerprint)
             weight = self.settings.search.descriptions
-            return Searcher(model, index, catalogue.entries, self.calibrate(model, index), descriptions, weight)
+            calibration = self.calibrate(model, index)
+            facets = library_facets(catalogue, model)
+            return Searcher(model, index, catalogue.entries, calibration, descriptions, weight, facets)
         except BaseException:
             index.close()
             raise
@@ -251,7 +267,8 @@ class LibraryReader:
         if last is not None and last.base is base and last.levels == levels:
             return last.searcher
         model = reweighted(base.model, levels)
-        searcher = Searcher(model, base.index, base.lookup, self.calibrate(model, base.index))
+        calibration = self.calibrate(model, base.index)
+        searcher = Searcher(model, base.index, base.lookup, calibration, attributes=base.attributes)
         self._reweighted = _ReweightedSearcher(searcher, base, levels)
         return searcher
 

@@ -23,6 +23,7 @@ from ..protocols import (
 from ..types import Availability, Variant
 from ..utils import environment
 from ..utils.loading import LOADING
+from ._facets import FACETS, write_facets
 from ._folder import (
     SETTINGS,
     ModelSettings,
@@ -39,6 +40,7 @@ from ._folder import (
 )
 
 __all__ = [
+    "FACETS",
     "FALLBACK",
     "SETTINGS",
     "ModelSettings",
@@ -65,6 +67,7 @@ __all__ = [
     "trained_section",
     "variants",
     "write",
+    "write_facets",
 ]
 
 FALLBACK = "label_bridge"

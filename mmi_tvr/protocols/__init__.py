@@ -24,6 +24,7 @@ from .capabilities import (
     LabelledDataset,
     LocatingModel,
     ModelNamingAnswerer,
+    ModelWithAttributes,
     ModelWithKeyImages,
     ModelWithLabels,
     ModelWithReranking,
@@ -38,6 +39,7 @@ from .capabilities import (
 from .modules import AblatedModule, AutomaticModule, AvailableModule, CheckpointModule, TrainableModule
 from .rooms import (
     Answerer,
+    AttributeSource,
     Dataset,
     DescriptionSource,
     Index,
@@ -52,6 +54,7 @@ __all__ = [
     "AblatedModule",
     "Answerer",
     "AnsweringModel",
+    "AttributeSource",
     "AutomaticModule",
     "AvailableModule",
     "CheckpointModule",
@@ -69,6 +72,7 @@ __all__ = [
     "LocatingModel",
     "Model",
     "ModelNamingAnswerer",
+    "ModelWithAttributes",
     "ModelWithKeyImages",
     "ModelWithLabels",
     "ModelWithReranking",

@@ -8,8 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import AnswerError
 from ..types import (
+    Attributes,
     DescribedMoment,
     Embeddings,
+    FacetCalibration,
     Features,
     Filter,
     FloatArray,
@@ -129,6 +131,27 @@ class ModelWithLabels(Protocol):
 
     def label_batch(self, captions: Sequence[Labels], videos: Sequence[Labels]) -> Mapping[str, Any]:
         """Return what `network` reads as `batch["labels"]`: the labels of B captions and of their videos."""
+        ...
+
+
+@runtime_checkable
+class ModelWithAttributes(Protocol):
+    """A model that says how likely it is that a video shows, and a sentence names, each class of its vocabularies.
+
+    Levels of classes that data sets label are called entity, action and relation (`types.Labels`). `embed_videos` gives
+    `Embeddings.attributes`.
+    """
+
+    def attribute_names(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of the classes by level; no level where it was trained without any."""
+        ...
+
+    def query_attributes(self, queries: Sequence[Query]) -> list[Attributes]:
+        """Return the likeliest classes of each query (`scoring.attributes.likeliest`)."""
+        ...
+
+    def facet_calibration(self) -> FacetCalibration | None:
+        """Return from which probabilities on its classes are to be believed; None where nobody has measured that."""
         ...
 
 

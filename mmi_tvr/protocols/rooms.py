@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from ..errors import AnswerError
 from ..types import (
     AnswerRequest,
+    Attributes,
     DescriptionMatch,
     Embeddings,
     Explanation,
+    FacetSelection,
     Features,
     Filter,
     FloatArray,
@@ -25,6 +27,7 @@ from ..types import (
     Sample,
     Scoring,
     VideoInput,
+    Where,
 )
 
 
@@ -194,6 +197,23 @@ class DescriptionSource(Protocol):
 
     def matches(self, text: str, vector: FloatArray, numbers: Iterable[int]) -> Mapping[int, DescriptionMatch]:
         """Return how a query and its vector (D,) match the descriptions of those of these videos that have one."""
+        ...
+
+
+@runtime_checkable
+class AttributeSource(Protocol):
+    """What the videos of a collection show, for a search to restrict itself by, and to explain its hits with."""
+
+    def select(self, where: Where) -> FacetSelection:
+        """Return the videos that show all of these classes. Raises UsageError for a class that nobody can know of."""
+        ...
+
+    def named(self, queries: Sequence[Query]) -> Sequence[Attributes]:
+        """Return what each query names."""
+        ...
+
+    def shared(self, query: Attributes, numbers: Iterable[int]) -> Mapping[int, Mapping[str, Sequence[str]]]:
+        """Return number -> level -> labels of what a query names and a video shows, of those that have any."""
         ...
 
 

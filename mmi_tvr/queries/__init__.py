@@ -2,6 +2,7 @@
 
 from .checks import characters_read, checked_query, checked_relevance, checked_top
 from .prepared import Expansion, PreparedQuery, prepare, query_vectors
+from .where import parse_where
 
 __all__ = [
     "Expansion",
@@ -10,6 +11,7 @@ __all__ = [
     "checked_query",
     "checked_relevance",
     "checked_top",
+    "parse_where",
     "prepare",
     "query_vectors",
 ]

@@ -27,7 +27,8 @@ def checked_query(query: str | Query) -> Query:
     if not cleaned:
         raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
     cut = cut or len(text) > 4 * MAX_CHARACTERS or len(cleaned) > MAX_CHARACTERS
-    return Query(cleaned[:MAX_CHARACTERS].rstrip(), cut)
+    where = query.where if isinstance(query, Query) else {}
+    return Query(cleaned[:MAX_CHARACTERS].rstrip(), cut, where)
 
 
 def characters_read(model: Model, query: Query) -> int | None:

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from ..protocols import Model
-from ..types import FloatArray, Query
+from ..types import Attributes, FloatArray, Query
 from ..utils.budget import Usage
 from .checks import checked_query
 from .negation import split
@@ -35,13 +35,15 @@ class Expansion:
 class PreparedQuery:
     """`query` as it was handed over; `positive` is what is looked for: `query` itself where it excludes nothing.
 
-    `expansion`: other wordings of `positive` (`skeletons.expansion`); None where nobody asked for any.
+    `expansion`: other wordings of `positive` (`skeletons.expansion`); None where nobody asked for any. `attributes`:
+    what `positive` names, of models that read that off.
     """
 
     query: Query
     positive: Query
     excluded: tuple[str, ...] = ()
     expansion: Expansion | None = None
+    attributes: Attributes = field(default_factory=dict)
 
     @property
     def wordings(self) -> tuple[str, ...]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from .evaluation import evaluation_page, heat_map
 from .explanation import answer_table, key_image_times, verdict
+from .facets import facet_text, worth
+from .levels import level_text
 from .page import clock_time, search_page, time_range
 
 __all__ = [
     "answer_table",
     "clock_time",
     "evaluation_page",
+    "facet_text",
     "heat_map",
     "key_image_times",
+    "level_text",
     "search_page",
     "time_range",
     "verdict",
+    "worth",
 ]

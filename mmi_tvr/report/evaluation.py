@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import MediaError, UsageError
 from ..evaluation import metrics
+from ..evaluation.lost_levels import Rivals, rivals
 from ..evaluation.report import Details, Report
 from ..media.video import probe
 from ..types import Sample
@@ -40,10 +41,14 @@ class RankedVideo:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A caption whose own video was not first: the best of its right videos, and the best of the wrong ones."""
+    """A caption whose own video was not first: the best of its right videos, and the best of the wrong ones.
+
+    `rivals` says what each level has of the best right and the best wrong one; None of a model without levels.
+    """
 
     caption: str
     rank: int
+    rivals: Rivals | None
     right_video: RankedVideo
     wrong_videos: tuple[RankedVideo, ...]
 
@@ -105,7 +110,8 @@ def _failures(details: Details) -> Iterator[Failure]:
     """Yield captions that another video answers, the best-ranked first: those are the ones to learn from."""
     order = np.argsort(details.t2v_ranks, kind="stable")
     first_failure = np.searchsorted(details.t2v_ranks[order], 1, side="right")
-    for row in order[first_failure:][:_FAILURES].tolist():
+    rows = order[first_failure:][:_FAILURES].tolist()
+    for row, pair in zip(rows, _rivals(details, rows), strict=True):
         scores = details.gallery.score(details.query_vectors[[row]], details.scoring)[0]
         right_columns = details.ground_truth[row]
         best_right = max(right_columns, key=lambda column: scores[column])
@@ -114,9 +120,17 @@ def _failures(details: Details) -> Iterator[Failure]:
         yield Failure(
             details.captions[row][1],
             int(details.t2v_ranks[row]),
+            pair,
             _ranked_video(details.samples[best_right], float(scores[best_right])),
             tuple(_ranked_video(details.samples[column], float(scores[column])) for column in wrong_columns),
         )
+
+
+def _rivals(details: Details, rows: Sequence[int]) -> Sequence[Rivals | None]:
+    """Return the rivals of captions; None for each where the scores have no levels."""
+    if not details.scoring.blocks:
+        return [None] * len(rows)
+    return list(rivals(rows, details.gallery, details.query_vectors, details.ground_truth, details.scoring))
 
 
 def _ranked_video(sample: Sample, score: float) -> RankedVideo:

@@ -18,6 +18,7 @@ from ..types import Explanation, Hit, Pixels
 from ..utils.wording import counted
 from ._templates import template
 from .explanation import Cells, answer_table, key_image_times, verdict
+from .levels import level_text
 
 _SIDE = 270  # pixels, the shorter side of a thumbnail
 _SMALL = 96  # the same, of the key images below an explanation
@@ -26,7 +27,8 @@ _QUALITY = 82
 
 @dataclass(frozen=True, slots=True)
 class HitCard:
-    """What the template shows of one hit; `thumbnail` is a data URI, or empty where `problem` says why."""
+    """What the template shows of one hit; `thumbnail` is a data URI, or empty where `problem` says why; `levels` says
+    in words what its levels say."""
 
     hit: Hit
     time_range: str
@@ -34,6 +36,7 @@ class HitCard:
     thumbnail: str
     problem: str
     explanation: ExplanationView | None
+    levels: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def search_page(result: SearchResult) -> str:
     hits = list(result)
     if not hits and result.closest is not None:
         hits = [result.closest]
-    cards = [_card(hit) for hit in hits]
+    cards = [_card(result, hit) for hit in hits]
     return template("search.html.j2").render(result=result, cards=cards, counted=counted)
 
 
@@ -85,7 +88,7 @@ def _data_uri(pixels: Pixels) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _card(hit: Hit) -> HitCard:
+def _card(result: SearchResult, hit: Hit) -> HitCard:
     # A media fragment (W3C): the browser starts at the moment and stops at its end.
     link = f"{hit.path.absolute().as_uri()}#t={hit.start:.2f},{hit.end:.2f}"
     try:
@@ -93,7 +96,7 @@ def _card(hit: Hit) -> HitCard:
     except MediaError as error:
         thumbnail, problem = "", error.reason
     view = _explanation_view(hit.path, hit.explanation) if hit.explanation else None
-    return HitCard(hit, time_range(hit), link, thumbnail, problem, view)
+    return HitCard(hit, time_range(hit), link, thumbnail, problem, view, level_text(result, hit))
 
 
 def _explanation_view(path: Path, explanation: Explanation) -> ExplanationView:

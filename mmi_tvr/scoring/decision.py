@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ..types import Facet
+from ..utils.wording import counted
 
 _MOST_DECIMALS = 6
 
@@ -17,6 +21,20 @@ class Decision:
 
 NOTHING_INDEXED = Decision(False, "nothing is indexed yet")
 _NOTHING_SEARCHED = Decision(False, "there was no video to search among")
+
+
+def nothing_shows(facets: Sequence[Facet]) -> Decision:
+    """Return the decision where no video shows all of what the search was restricted to.
+
+    >>> from mmi_tvr.types import FacetThreshold
+    >>> facets = [Facet("action", "spins", 4, FacetThreshold()), Facet("entity", "red ring", 1, FacetThreshold())]
+    >>> nothing_shows(facets).reason
+    'no video counts as showing all of action=spins (4 videos), entity=red ring (1 video)'
+    """
+    if len(facets) == 1:
+        return Decision(False, f"no video counts as showing {facets[0].level}={facets[0].name}")
+    parts = [f"{facet.level}={facet.name} ({counted(facet.videos, 'video')})" for facet in facets]
+    return Decision(False, f"no video counts as showing all of {', '.join(parts)}")
 
 
 def decide(best: float | None, least: float | None, model: str, model_least: float) -> Decision:

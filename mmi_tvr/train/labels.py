@@ -11,7 +11,7 @@ from ..lexicon.corpus import SampleLabels, sample_labels
 from ..lexicon.parsing import ParsedText, SpacyParser
 from ..lexicon.store import PARSES_FILE, ParseStore
 from ..protocols import Dataset, ModelWithLabels
-from ..types import Labels
+from ..types import Labels, LabelSource
 from ..utils import distributed
 from ..utils.progress import Progress
 
@@ -49,7 +49,7 @@ def prepare(
             the model cannot learn from.
         MissingExtra: captions have to be parsed, and the parser is not installed.
     """
-    labels = _labels(model, dataset, usable, cache, progress)
+    labels = read_labels(model.label_source, model.parses, dataset, usable, cache, progress)
     samples = dataset.samples()
     captions = [caption for number in usable for caption in samples[number].captions]
     caption_labels: list[Labels] = [caption for number in usable for caption in labels[number].captions]
@@ -57,12 +57,25 @@ def prepare(
     return PairLabels(model, labels)
 
 
-def _labels(
-    model: ModelWithLabels, dataset: Dataset, usable: Sequence[int], cache: Path, progress: Progress
+def read_labels(
+    source: LabelSource, parses: str | None, dataset: Dataset, numbers: Sequence[int], cache: Path, progress: Progress
 ) -> dict[int, SampleLabels]:
-    if model.label_source == "exact":
-        return dict(zip(usable, sample_labels(dataset, usable, "exact", _unused), strict=True))
-    parser = ConlluParser(Path(model.parses)) if model.parses else SpacyParser()
+    """Return the labels of samples by their numbers; every process calls this.
+
+    Args:
+        source: of the labels.
+        parses: of parsed ones: a CoNLL-U file that has them; None: captions are parsed where `cache` has no parse.
+        dataset: the data set.
+        numbers: of the samples.
+        cache: the folder for parses.
+        progress: is told how many captions are parsed.
+
+    Raises:
+        UsageError, MissingExtra: as `prepare`.
+    """
+    if source == "exact":
+        return dict(zip(numbers, sample_labels(dataset, numbers, "exact", _unused), strict=True))
+    parser = ConlluParser(Path(parses)) if parses else SpacyParser()
     with ParseStore(cache / PARSES_FILE, parser) as store:
 
         def parse(texts: Sequence[str]) -> list[ParsedText]:
@@ -72,7 +85,7 @@ def _labels(
             distributed.barrier()
             return store.parsed(texts)
 
-        return dict(zip(usable, sample_labels(dataset, usable, "parsed", parse), strict=True))
+        return dict(zip(numbers, sample_labels(dataset, numbers, "parsed", parse), strict=True))
 
 
 def _unused(texts: Sequence[str]) -> list[ParsedText]:

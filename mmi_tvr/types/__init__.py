@@ -32,9 +32,10 @@ from .arrays import (
 )
 from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, Labels, LabelSource, Sample, Triplet
+from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import Embeddings, Features, Frames, KeyImage, Span, Video
 from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
-from .search import DescriptionMatch, Hit, Query
+from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "UNIT_TOLERANCE",
     "Answer",
     "AnswerRequest",
+    "Attributes",
     "Availability",
     "Block",
     "DescribedMoment",
@@ -50,6 +52,10 @@ __all__ = [
     "Direction",
     "Embeddings",
     "Explanation",
+    "Facet",
+    "FacetCalibration",
+    "FacetSelection",
+    "FacetThreshold",
     "Features",
     "Filter",
     "FloatArray",
@@ -77,6 +83,8 @@ __all__ = [
     "Video",
     "VideoInput",
     "VisualJudgement",
+    "Where",
+    "as_where",
     "clean_text",
     "moment_of",
     "row_ids",

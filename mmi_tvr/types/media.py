@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Pixels
+from .facets import Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,12 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The unit vectors of one video: `video` (D,), `moments` (K, D), and `segments` (K, 3) as in Features."""
+    """The unit vectors of one video: `video` (D,), `moments` (K, D), and `segments` (K, 3) as in Features.
+
+    `attributes`: what it shows, of models that read that off (`protocols.ModelWithAttributes`).
+    """
 
     video: NDArray[np.float32]
     moments: NDArray[np.float32]
     segments: NDArray[np.float64]
+    attributes: Attributes = field(default_factory=dict)

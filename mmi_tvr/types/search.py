@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from .answers import Explanation
+from .facets import Where
 from .text import clean_text
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a person asks for, cleaned (`clean_text`). `cut`: it was longer, and this is its beginning."""
+    """What a person asks for, cleaned (`clean_text`). `cut`: it was longer, and this is its beginning.
+
+    `where` restricts the search to videos that show all of these classes, by level: {"action": {"spins"}}. A single
+    name, or a list, may stand for a set.
+    """
 
     text: str
     cut: bool = False
+    where: Where = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise UsageError(f"the text of a query is a str, not {self.text!r:.60} ({type(self.text).__name__})")
         object.__setattr__(self, "text", clean_text(self.text))
+        object.__setattr__(self, "where", as_where(self.where))
+
+
+def as_where(value: object) -> dict[str, frozenset[str]]:
+    """Return names of classes by level, cleaned; a level without any is left out. UsageError for anything else."""
+    classes: dict[str, frozenset[str]] = {}
+    for level, names in value.items() if isinstance(value, Mapping) else [(None, None)]:
+        listed = [names] if isinstance(names, str) else names
+        is_list = isinstance(listed, Collection) and all(isinstance(name, str) for name in listed)
+        if not isinstance(level, str) or not is_list:
+            example = "{'action': ['spins']}"
+            raise UsageError(f"where maps levels to names of classes, such as {example}, not {value!r:.60}")
+        if listed:
+            classes[clean_text(level)] = frozenset(clean_text(name).strip() for name in listed)
+    return classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +72,8 @@ class Hit:
     `path` and `copies` name existing files first; `missing` are those of them at which there is no file now, because it
     was moved or deleted, or because its disk is away. Where `path` itself is missing, all are.
 
-    `description` is what the video answered when it was described, where it was.
+    `description` is what the video answered when it was described, where it was. `labels` holds, by level, what the
+    query names and the video reliably shows, the likeliest first, of models that read that off.
     """
 
     path: Path
@@ -65,6 +87,7 @@ class Hit:
     explanation: Explanation | None = None
     missing: tuple[Path, ...] = ()
     description: DescriptionMatch | None = None
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def is_missing(self) -> bool:

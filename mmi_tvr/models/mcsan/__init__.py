@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...types import Availability, Published, Variant
+from .._facets import FACETS
 from .model import VOCABULARIES, WEIGHTS_FILE, Mcsan
 from .options import ATTRIBUTES, DISTRIBUTION, Options
 
@@ -20,7 +21,7 @@ __all__ = ["CHECKPOINT", "CHECKPOINTS", "TRAINED", "VARIANTS", "Mcsan", "Options
 
 CHECKPOINT = "weights"
 CHECKPOINTS = {"vision": "clip"}
-TRAINED = (WEIGHTS_FILE, VOCABULARIES)
+TRAINED = (WEIGHTS_FILE, VOCABULARIES, FACETS)
 _STATISTICS = frozenset({ATTRIBUTES, DISTRIBUTION})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,20 @@ from ...encoders import e5, hub
 from ...encoders.clip_tokens import ClipTokenTowers
 from ...errors import ModelNotFound, UsageError, one_line
 from ...lexicon import words as word_vectors
+from ...lexicon.vocabulary import LABELS_OF, Vocabularies
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
-from ...lexicon.vocabulary import Vocabularies
-from ...types import Embeddings, Features, Labels, LabelSource, Pixels, Query, Scoring
+from ...scoring.attributes import likeliest
+from ...types import Attributes, Embeddings, FacetCalibration, Features, Labels, LabelSource, Pixels, Query, Scoring
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from ...utils.padding import padded
+from .._facets import read_facets
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption
 from .options import E5, TOKENS, Options
 
 if TYPE_CHECKING:
-    from .network import McsanNetwork
+    from .network import Levels, McsanNetwork
 
 WEIGHTS_FILE, VOCABULARIES = "mcsan.safetensors", "vocabularies.json"
 _OFFSETS = "similarities.offsets"  # of the blocks, in WEIGHTS_FILE
@@ -114,10 +116,10 @@ class Mcsan:
             batch = features[start : start + _BATCH]
             images = np.concatenate([video.arrays["image"] for video in batch])[:, None]  # (B K, 1, D)
             moments = np.split(self._encoded(list(images)), np.cumsum([len(video.segments) for video in batch])[:-1])
-            videos = self._encoded([video.arrays["image"] for video in batch])
+            videos, attributes = self._read([video.arrays["image"] for video in batch])
             embeddings += [
-                Embeddings(vector, of_images, video.segments)
-                for vector, of_images, video in zip(videos, moments, batch, strict=True)
+                Embeddings(vector, of_images, video.segments, shown)
+                for vector, of_images, video, shown in zip(videos, moments, batch, attributes, strict=True)
             ]
         return embeddings
 
@@ -133,6 +135,29 @@ class Mcsan:
             parts.append(vectors.cpu().numpy().astype(np.float32))
         width = len(self.options.levels) * self.options.width
         return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+    # Attributes (`protocols.ModelWithAttributes`)
+
+    def attribute_names(self) -> dict[str, Sequence[str]]:
+        """Return the classes of its vocabularies by level."""
+        levels = [level for level in self.options.levels if level in LABELS_OF]
+        return {level: self.lexicon.labels.level(LABELS_OF[level]).names for level in levels}
+
+    def query_attributes(self, queries: Sequence[Query]) -> list[Attributes]:
+        """Return the likeliest classes that the heads read off each text."""
+        import torch
+
+        attributes: list[Attributes] = []
+        for start in range(0, len(queries), _BATCH):
+            texts = self._texts([query.text for query in queries[start : start + _BATCH]])
+            with torch.inference_mode():
+                _, levels = self.network.texts(self._on_device(texts))
+                attributes += self._likeliest(levels, "text")
+        return attributes
+
+    def facet_calibration(self) -> FacetCalibration | None:
+        """Return what was measured of these very weights; None where that was not done."""
+        return read_facets(self._folder, self.fingerprint()) if self._folder else None
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower or the words' levels read."""
@@ -297,6 +322,24 @@ class Mcsan:
                 vectors, _ = self.network.videos(self._on_device(pack(images[start : start + _BATCH])))
             parts.append(vectors.cpu().numpy().astype(np.float32))
         return np.concatenate(parts)
+
+    def _read(self, images: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], list[Attributes]]:
+        """Return the unit vectors (B, L d) of at most _BATCH videos, as `_encoded`, and what the heads read off."""
+        import torch
+
+        with torch.inference_mode():
+            vectors, levels = self.network.videos(self._on_device(pack(images)))
+            return vectors.cpu().numpy().astype(np.float32), self._likeliest(levels, "video")
+
+    def _likeliest(self, levels: Levels, side: Literal["text", "video"]) -> list[Attributes]:
+        """Return the likeliest classes of B videos or texts from their features."""
+        attributes: list[dict[str, Mapping[str, float]]] = [{} for _ in next(iter(levels.values()))]
+        names = self.attribute_names()
+        for level, probabilities in self.network.probabilities(levels, side).items():
+            classes = likeliest(probabilities.cpu().numpy(), names[level])
+            for one, of_level in zip(attributes, classes, strict=True):
+                one[level] = of_level
+        return list(attributes)
 
     def _on_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         device = next(self.network.parameters()).device

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ...lexicon.roles import ROLES
+from ...lexicon.vocabulary import LABELS_OF
 from ...nn.blocks import BlockSimilarity
 from ...nn.hole import Hole
 from ...nn.levels import (
@@ -31,7 +32,6 @@ from .captions import PADDING
 from .options import ATTRIBUTES, DISTRIBUTION, TOKENS, Options
 
 VERBS = 4  # nodes of a role graph that are verbs; phrases follow
-LABELS_OF = {"entity": "entities", "action": "actions", "relation": "relations"}
 _SQUASH = -2.0  # where the offset b of the global level starts: sigmoid(6 cos - 2), which has a gradient everywhere
 
 Levels = dict[str, Tensor]
@@ -205,6 +205,10 @@ class McsanNetwork(nn.Module):
         if self.hole is not None:
             parts[0] = self.hole(parts[0])
         return torch.cat(parts, dim=-1), levels
+
+    def probabilities(self, levels: Levels, side: Literal["text", "video"]) -> Levels:
+        """Return p (B, K) of each level's labels (eq. 24-26), from what `videos` or `texts` give besides vectors."""
+        return {name: torch.sigmoid(self.heads(name, levels[name], side)) for name in self.labelled}
 
     # The protocol `Trainable`
 

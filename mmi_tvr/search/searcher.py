@@ -1,24 +1,15 @@
-"""Search: a query -> the best moment of the best videos, with the seconds that every stage took.
-
-Stage one asks the index for candidates, by whole videos and by single key images. Stage two scores the candidates
-exactly, as the model says (`types.Scoring`). A re-ranker, where there is one, may then reorder the best of them. A
-search that is `exact` goes on asking until no other video can be among the best (`scoring.candidates`).
-"""
+"""The searcher: asks an index for candidates, scores them, and makes hits of the best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NamedTuple, overload
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .errors import UsageError
-from .protocols import DescriptionSource, Index, Model, RelevanceCalibration, Reranker
-from .queries import (
-    Expansion,
+from ..errors import UsageError
+from ..protocols import AttributeSource, DescriptionSource, Index, Model, RelevanceCalibration, Reranker
+from ..queries import (
     PreparedQuery,
     characters_read,
     checked_relevance,
@@ -26,26 +17,27 @@ from .queries import (
     prepare,
     query_vectors,
 )
-from .scoring import exclusion, relevance
-from .scoring.candidates import Candidates, CandidateSearch
-from .scoring.decision import NOTHING_INDEXED, Decision, decide
-from .scoring.descriptions import WEIGHT, description_changes
-from .scoring.hits import hits_of
-from .scoring.moments import locate
-from .scoring.ranking import Ranking
-from .scoring.similarity import Gallery
-from .types import (
+from ..scoring import exclusion, relevance
+from ..scoring.candidates import Candidates, CandidateSearch
+from ..scoring.decision import decide, nothing_shows
+from ..scoring.descriptions import WEIGHT, description_changes
+from ..scoring.hits import hits_of
+from ..scoring.moments import locate
+from ..scoring.ranking import Ranking
+from ..scoring.similarity import Gallery
+from ..types import (
     DescriptionMatch,
     Embeddings,
     FloatArray,
-    Hit,
     Query,
+    Where,
     moment_of,
     row_ids,
     video_of,
 )
-from .utils.budget import Usage, spending
-from .utils.stage_clock import StageClock
+from ..utils.budget import Usage, spending
+from ..utils.stage_clock import StageClock
+from .result import Preview, SearchResult, VideoEntry
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
@@ -54,73 +46,8 @@ _FEW = 1_000  # candidates; where more are to be fetched, it is worth counting h
 _QUERIES, _CELLS = 256, 1 << 22  # that are searched together, and candidates of all of them together
 
 
-class VideoEntry(NamedTuple):
-    """What a search needs of a video besides its vectors: `paths` of its content, and `segments` (K, 3) as in
-    `types.Features`."""
-
-    paths: tuple[Path, ...]
-    segments: NDArray[np.float64]
-
-
 # Video numbers -> entries of those that may be shown; a number that is missing is passed over.
 Lookup = Callable[[Iterable[int]], Mapping[int, VideoEntry]]
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How much of a library a search could see: videos by state."""
-
-    searched: int = 0
-    pending: int = 0
-    quarantined: int = 0
-
-
-@dataclass(frozen=True)
-class SearchResult(Sequence[Hit]):
-    """The hits, best first, and what else is worth knowing. An empty result is an answer, too.
-
-    `decision` says whether something was found, and why; `closest` is the best video of all where none was good enough
-    to be a hit. `characters_read` says how much of the query, from its start, was read, where it was longer than the
-    model reads; else it is None. `candidates` is the number of videos that were scored; with `exact`, no other video of
-    the collection scores as high as the best.
-
-    `without` is what the query excludes; `expansion` holds the wordings that it was searched by besides its own, where
-    somebody asked for any.
-    """
-
-    hits: tuple[Hit, ...]
-    query: Query
-    model: str
-    seconds: Mapping[str, float]  # by stage, and "total"; "rerank.answer" and "rerank.judge" are parts of "rerank"
-    coverage: Coverage = Coverage()
-    closest: Hit | None = None
-    characters_read: int | None = None
-    decision: Decision = NOTHING_INDEXED
-    usage: Usage = field(default_factory=Usage)  # what re-ranking and expansion spent on language models
-    candidates: int = 0
-    exact: bool = False
-    without: tuple[str, ...] = ()
-    expansion: Expansion | None = None
-
-    @property
-    def is_found(self) -> bool:
-        """Whether the best hit is good enough, by the least relevance that was asked for, else by the model's own."""
-        return self.decision.is_found
-
-    def __len__(self) -> int:
-        return len(self.hits)
-
-    @overload
-    def __getitem__(self, position: int) -> Hit: ...
-
-    @overload
-    def __getitem__(self, position: slice) -> tuple[Hit, ...]: ...
-
-    def __getitem__(self, position: int | slice) -> Hit | tuple[Hit, ...]:
-        return self.hits[position]
-
-
-Preview = Callable[[SearchResult], object]  # what is called with a result before it is re-ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +71,7 @@ class Searcher:
         calibration: RelevanceCalibration,
         descriptions: DescriptionSource | None = None,
         description_weight: float = WEIGHT,
+        attributes: AttributeSource | None = None,
     ) -> None:
         """Search an index.
 
@@ -154,6 +82,7 @@ class Searcher:
             calibration: Makes scores comparable across queries.
             descriptions: What videos were described as; None where none was, or where that is not to count.
             description_weight: What they count beside the pictures (`scoring.descriptions`).
+            attributes: What the videos show; None where nobody knows, and no query may ask for it (`Query.where`).
         """
         self.model = model
         self.index = index
@@ -161,6 +90,7 @@ class Searcher:
         self.calibration = calibration
         self.descriptions = descriptions
         self.description_weight = description_weight
+        self.attributes = attributes
 
     def search(
         self,
@@ -206,9 +136,10 @@ class Searcher:
         exact: bool = False,
         preview: Preview | None = None,
     ) -> list[SearchResult]:
-        """Return the result of each query, in order, as `search` does; the queries are embedded together.
+        """Return the result of each query, in order, as `search` does.
 
-        The seconds of what is done for several queries at once are shared out evenly among them.
+        Queries that are restricted alike (`Query.where`) are embedded together; the seconds of what is done for several
+        at once are shared out evenly among them.
         """
         checked = [prepare(query) for query in queries]
         top = checked_top(top)
@@ -217,11 +148,50 @@ class Searcher:
             raise UsageError(
                 f"{self.model.name} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
             )
-        if not checked:
-            return []
-        clock = StageClock()
+        by_restriction: dict[frozenset[tuple[str, frozenset[str]]], list[int]] = {}
+        for row, query in enumerate(checked):
+            by_restriction.setdefault(frozenset(query.query.where.items()), []).append(row)
+        results: dict[int, SearchResult] = {}
+        for restriction, rows in by_restriction.items():
+            alike = [checked[row] for row in rows]
+            if restriction:
+                answers = self._search_facets(alike, dict(restriction), options, videos, exact)
+            else:
+                answers = self._search_alike(alike, options, videos, exact)
+            results |= zip(rows, answers, strict=True)
+        return [results[row] for row in range(len(checked))]
+
+    def _search_facets(
+        self,
+        queries: Sequence[PreparedQuery],
+        where: Where,
+        options: _ResultOptions,
+        videos: frozenset[int] | None,
+        exact: bool,
+    ) -> list[SearchResult]:
+        """Return the result of each query among the videos that show all of these classes."""
+        if self.attributes is None:
+            raise UsageError(f"where: {self.model.name} does not say what is in videos; leave it out")
+        selection = self.attributes.select(where)
+        allowed = selection.videos if videos is None else selection.videos & videos
+        if allowed:
+            answers = self._search_alike(queries, options, allowed, exact)
+        else:
+            nothing = SearchResult((), queries[0].query, self.model.name, {"total": 0.0}, exact=exact)
+            decision = nothing_shows(selection.facets)
+            answers = [replace(nothing, query=query.query, decision=decision) for query in queries]
+        return [replace(answer, facets=selection.facets) for answer in answers]
+
+    def _search_alike(
+        self, checked: Sequence[PreparedQuery], options: _ResultOptions, videos: frozenset[int] | None, exact: bool
+    ) -> list[SearchResult]:
+        """Return the result of each query among these videos (None: all); the queries are embedded together."""
+        clock, top, reranker = StageClock(), options.top, options.reranker
         with clock.stage("embed"):
             vectors, excluded = query_vectors(self.model, checked)  # (N, D), and for each query (X, D)
+            if self.attributes is not None:
+                named = self.attributes.named([query.positive for query in checked])
+                checked = [replace(query, attributes=one) for query, one in zip(checked, named, strict=True)]
         embedding = clock.share(len(checked))
         limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top)
         if limit > _FEW:
@@ -285,6 +255,7 @@ class Searcher:
             self.model.name,
             {},
             characters_read=characters_read(self.model, query.query),
+            levels={block.name: block.t2v for block in self.model.scoring.blocks},
             without=query.excluded,
             expansion=query.expansion,
             usage=query.expansion.usage if query.expansion else Usage(),
@@ -292,16 +263,22 @@ class Searcher:
         reranker = options.reranker
         if reranker is not None and len(ranking.numbers):
             if options.preview is not None:
-                options.preview(self._with_hits(result, vector, ranking, options, clock))
+                options.preview(self._with_hits(result, query, vector, ranking, options, clock))
             with clock.stage("rerank"), spending() as budget:
                 best = ranking.first(reranker.depth)
                 ranking = ranking.reordered(reranker.rerank(query.positive, best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
             result = replace(result, usage=result.usage + budget.usage)
-        return self._with_hits(result, vector, ranking, options, clock)
+        return self._with_hits(result, query, vector, ranking, options, clock)
 
     def _with_hits(
-        self, result: SearchResult, vector: FloatArray, ranking: Ranking, options: _ResultOptions, clock: StageClock
+        self,
+        result: SearchResult,
+        query: PreparedQuery,
+        vector: FloatArray,
+        ranking: Ranking,
+        options: _ResultOptions,
+        clock: StageClock,
     ) -> SearchResult:
         """Return a result with the hits of a ranking, and the seconds so far."""
         min_relevance = options.min_relevance
@@ -313,6 +290,13 @@ class Searcher:
             spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
         with clock.stage("relevance"):
             candidates = tuple(hits_of(shown, vector, spans, self.model.scoring))
+        if self.attributes is not None:
+            with clock.stage("labels"):
+                labels = self.attributes.shared(query.attributes, shown.numbers.tolist())
+                candidates = tuple(
+                    replace(hit, labels=labels.get(number, {}))
+                    for number, hit in zip(shown.numbers.tolist(), candidates, strict=True)
+                )
         hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
         return replace(result, hits=hits, closest=closest, decision=decision, seconds=clock.seconds())
 

@@ -1,0 +1,85 @@
+"""What a search gives: its hits, and what else is worth knowing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..queries import Expansion
+from ..scoring.decision import NOTHING_INDEXED, Decision
+from ..types import Facet, Hit, Query
+from ..utils.budget import Usage
+
+
+class VideoEntry(NamedTuple):
+    """What a search needs of a video besides its vectors: `paths` of its content, and `segments` (K, 3) as in
+    `types.Features`."""
+
+    paths: tuple[Path, ...]
+    segments: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a library a search could see: videos by state."""
+
+    searched: int = 0
+    pending: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class SearchResult(Sequence[Hit]):
+    """The hits, best first, and what else is worth knowing. An empty result is an answer, too.
+
+    `decision` says whether something was found, and why; `closest` is the best video of all where none was good enough
+    to be a hit. `characters_read` says how much of the query, from its start, was read, where it was longer than the
+    model reads; else it is None. `candidates` is the number of videos that were scored; with `exact`, no other video of
+    the collection scores as high as the best.
+
+    `levels` holds how much each level of the model counted (`types.Block.t2v`), by its name in `scores` of a hit.
+    `facets` are what the search was restricted to (`Query.where`).
+    `without` is what the query excludes; `expansion` holds the wordings that it was searched by besides its own, where
+    somebody asked for any.
+    """
+
+    hits: tuple[Hit, ...]
+    query: Query
+    model: str
+    seconds: Mapping[str, float]  # by stage, and "total"; "rerank.answer" and "rerank.judge" are parts of "rerank"
+    coverage: Coverage = Coverage()
+    closest: Hit | None = None
+    characters_read: int | None = None
+    decision: Decision = NOTHING_INDEXED
+    usage: Usage = field(default_factory=Usage)  # what re-ranking and expansion spent on language models
+    candidates: int = 0
+    exact: bool = False
+    levels: Mapping[str, float] = field(default_factory=dict)
+    facets: tuple[Facet, ...] = ()
+    without: tuple[str, ...] = ()
+    expansion: Expansion | None = None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the best hit is good enough, by the least relevance that was asked for, else by the model's own."""
+        return self.decision.is_found
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, position: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> tuple[Hit, ...]: ...
+
+    def __getitem__(self, position: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[position]
+
+
+Preview = Callable[[SearchResult], object]  # what is called with a result before it is re-ranked
