@@ -100,7 +100,8 @@ def test_timm_names_are_the_same_tensors(new_towers: dict[str, Any], starts: dic
     assert vit.read(tmp_path).keys() == weights.keys()
     assert all(torch.equal(vit.read(tmp_path)[name], weights[name]) for name in weights)
     (tmp_path / "config.json").write_text('{"architecture": "vit_tiny", "num_features": 32}')
-    assert vit.sizes(weights, tmp_path, trainable(new_towers).options.new_towers.video).heads == 1
+    assert vit.sizes(weights, tmp_path, vit.heads(tmp_path), {"frames": 2}).heads == 1
+    assert vit.sizes(weights, tmp_path, vit.heads(starts["vit"]), {"frames": 2}).heads == 2
     save_file({"head.weight": torch.zeros(3, 32)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelNotFound, match="not a ViT of transformers' or timm's layout"):
         vit.read(tmp_path)

@@ -1,4 +1,5 @@
-"""`data make`: a generated data set as files. `data check`: what is there of a benchmark."""
+"""`data make`: a generated data set as files. `data check`: what is there of a benchmark. `data convert-frozen`: a
+checkpoint that others published as pickles."""
 
 from __future__ import annotations
 
@@ -94,6 +95,35 @@ def check(
         print_json(result.as_dict())
     else:
         out.print("\n".join(_report(result)), markup=False)
+
+
+@group.command("convert-frozen")
+def convert_frozen(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a checkpoint of Frozen in Time, such as *.pth.tar")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="a new folder")],
+    tokenizer: Annotated[
+        str, typer.Option(metavar="NAME", help="folder or hub name of the DistilBERT that its text tower began as")
+    ] = "distilbert/distilbert-base-uncased",
+) -> None:
+    """Write a checkpoint of Frozen in Time as safetensors, for LaT. Nothing in the file is run."""
+    from ..encoders import hub
+    from ..encoders.frozen_in_time import convert
+
+    conversion = convert(file.expanduser(), folder.expanduser(), hub.locate(tokenizer))
+    video, text = conversion.sizes.video, conversion.sizes.text
+    say(
+        f"{escape(str(folder))}: video tower of {video.layers} x {video.width}, {counted(video.frames, 'picture')} of "
+        f"{video.image_size} pixels; text tower of {text.n_layers} x {text.dim}; "
+        f"common space: {conversion.sizes.projection or 'none'}"
+    )
+    if conversion.left_out:
+        some = ", ".join(conversion.left_out[:_MAX_NAMED]) + (", ..." if len(conversion.left_out) > _MAX_NAMED else "")
+        say(f"left out, {counted(len(conversion.left_out), 'entry', 'entries')} that the model has not: {escape(some)}")
+    if conversion.sizes.projection:
+        say(
+            "Frozen as it is: mmi-tvr evaluate ... --model lat --set model.translator.kind=none "
+            f"--set model.space=joint --set model.checkpoint={escape(shlex.quote(str(folder)))}"
+        )
 
 
 def benchmark_name(name: str) -> str:

@@ -86,7 +86,10 @@ class NewTowers:
     @cached_property
     def sizes(self) -> TowerSizes:
         options = self._options
-        video = vit.sizes(self._vit_weights, self._vit, options.video) if self._vit else options.video
+        video = options.video
+        if self._vit:
+            time = video.model_dump(include={"frames", "longer", "time_start"})
+            video = vit.sizes(self._vit_weights, self._vit, vit.heads(self._vit), time)
         return TowerSizes(video, self._text_config(), options.projection)
 
     def reader(self) -> PixelReader:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, one_line
 from .options import VideoTowerOptions
@@ -14,7 +14,7 @@ from .options import VideoTowerOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-_HEAD_WIDTH = 64  # of every published ViT; timm's settings do not say how many heads there are
+HEAD_WIDTH = 64  # of every published ViT, and of DistilBERT
 # transformers' names, as they stand in its files, and timm's.
 _NAMES = (
     (r"^vit\.", ""),
@@ -51,34 +51,42 @@ def read(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
-def sizes(weights: Mapping[str, Tensor], folder: Path, options: VideoTowerOptions) -> VideoTowerOptions:
+def sizes(weights: Mapping[str, Tensor], place: Path, heads: int | None, time: Mapping[str, Any]) -> VideoTowerOptions:
     """Return the options of a space-time tower that these weights fit.
 
     Args:
-        weights: `read` of the folder.
-        folder: of the checkpoint, whose settings may say how many heads there are.
-        options: for what a ViT does not know: everything about time.
+        weights: of the ViT, by timm's names.
+        place: where they come from, for messages.
+        heads: of its attention; None: as many as there are 64 numbers in its width.
+        time: the options about time, of which a ViT knows nothing.
+
+    Raises:
+        ModelNotFound: they do not go together as a ViT's do.
     """
-    _, _, patch_size, _ = weights["patch_embed.proj.weight"].shape
-    side = round((weights["pos_embed"].shape[1] - 1) ** 0.5)
-    hidden, width = weights["blocks.0.mlp.fc1.weight"].shape
-    return VideoTowerOptions(
-        image_size=side * patch_size,
-        patch_size=patch_size,
-        width=width,
-        layers=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
-        heads=_heads(folder) or max(1, width // _HEAD_WIDTH),
-        expansion=hidden // width,
-        **options.model_dump(include={"frames", "longer", "time_start"}),
-    )
-
-
-def _heads(folder: Path) -> int | None:
     try:
-        heads = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("num_attention_heads")
+        _, _, patch_size, _ = weights["patch_embed.proj.weight"].shape
+        side = round((weights["pos_embed"].shape[1] - 1) ** 0.5)
+        hidden, width = weights["blocks.0.mlp.fc1.weight"].shape
+        return VideoTowerOptions(
+            image_size=side * patch_size,
+            patch_size=patch_size,
+            width=width,
+            layers=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
+            heads=heads or max(1, width // HEAD_WIDTH),
+            expansion=hidden // width,
+            **time,
+        )
+    except (ValueError, IndexError) as error:  # an axis too few, or sizes that do not go together
+        raise ModelNotFound(f"{place}: its video tower is no ViT: {one_line(error)}") from error
+
+
+def heads(folder: Path) -> int | None:
+    """Return how many attention heads a checkpoint's settings say that there are; timm's do not say."""
+    try:
+        number = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("num_attention_heads")
     except (OSError, ValueError, AttributeError):
         return None
-    return heads if isinstance(heads, int) else None
+    return number if isinstance(number, int) else None
 
 
 def _renamed(name: str) -> str:

@@ -1,0 +1,210 @@
+"""Checkpoints of Frozen in Time, which are pickles, as a folder of safetensors that LaT reads.
+
+Source: Bain et al., "Frozen in Time: A Joint Video and Image Encoder for End-to-End Retrieval", ICCV 2021. The layout
+of its published files is {"state_dict": {NAME: tensor}, ...}, where a NAME begins with "video_model.", "text_model.",
+"vid_proj.0." or "txt_proj.1.", and "module." may stand before it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelNotFound, UsageError, one_line
+from ..utils.files import publish, write_atomically
+from ..utils.wording import counted
+from . import hub, vit
+from .tower_sources import CONFIG, WEIGHTS, as_dict
+from .video_text import TowerSizes, VideoTextTowers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOKENIZER = "distilbert/distilbert-base-uncased"  # of the published checkpoints
+_PARALLEL = "module."  # what DataParallel puts before every name
+_NAMES = {
+    "video_model.": "video.",
+    "text_model.": "text.",
+    "vid_proj.0.": "video_projection.",
+    "txt_proj.1.": "text_projection.",
+}
+_IGNORED = "text.embeddings.position_ids"  # numbers that former versions of transformers saved
+_SIZES = (  # tensors by which the sizes are known
+    "video.pos_embed",
+    "video.temporal_embed",
+    "video.patch_embed.proj.weight",
+    "video.blocks.0.mlp.fc1.weight",
+    "text.embeddings.word_embeddings.weight",
+    "text.embeddings.position_embeddings.weight",
+    "text.transformer.layer.0.ffn.lin1.weight",
+)
+_MAX_NAMED = 4  # tensors in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What was written: the sizes, and the names of tensors that are no part of the model."""
+
+    sizes: TowerSizes
+    left_out: Sequence[str]
+
+
+def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
+    """Write a Frozen checkpoint as a folder. Nothing in the file is run.
+
+    Args:
+        file: the checkpoint, as `torch.save` wrote it.
+        folder: a new or empty one.
+        tokenizer: folder of a checkpoint with the tokenizer of the text tower, which Frozen's files do not hold.
+
+    Raises:
+        ModelNotFound: the file is none, holds more than plain values and tensors, or lacks tensors; or the tokenizer
+            has another vocabulary.
+        UsageError: there is something in the folder.
+    """
+    import torch
+    from safetensors.torch import save
+    from transformers import AutoTokenizer
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: not an empty folder; name a new one")
+    tensors, left_out = _model_tensors(_read(file), file)
+    sizes = _sizes(tensors, tokenizer, file)
+    with torch.device("meta"):
+        expected = VideoTextTowers(sizes, joint=False, trained="frozen").state_dict()
+    _check(tensors, expected, file)
+    words = AutoTokenizer.from_pretrained(tokenizer, **hub.LOCAL)
+    if len(words) != sizes.text.vocab_size:
+        raise ModelNotFound(
+            f"{tokenizer}: its tokenizer has {counted(len(words), 'token')}, and the text tower in {file} "
+            f"{sizes.text.vocab_size:,}: name the tokenizer that it was trained with"
+        )
+    draft = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    words.save_pretrained(draft)
+    write_atomically(draft / WEIGHTS, save({name: tensors[name].float().contiguous() for name in expected}))
+    write_atomically(draft / CONFIG, json.dumps(as_dict(sizes), indent=1).encode())
+    if folder.exists():
+        folder.rmdir()
+    publish(draft, folder)
+    return Conversion(sizes, [*left_out, *(_theirs(name) for name in tensors if name not in expected)])
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """Return the tensors by name as the file has them."""
+    import torch
+
+    if not file.is_file():
+        raise ModelNotFound(f"{file}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old ways of pickling
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelNotFound(_unsafe(file, str(error))) from error
+    except Exception as error:  # whatever a damaged archive or another kind of file makes of torch's readers
+        raise ModelNotFound(f"{file}: not a checkpoint that torch can read: {one_line(error)}") from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelNotFound(f"{file}: holds no state_dict of tensors")
+    return state
+
+
+def _unsafe(file: Path, message: str) -> str:
+    """Return the message of a file that would run code; torch's own names the first object that it refuses."""
+    refused = re.search(r"GLOBAL ([\w.]+)", message)
+    if refused is None:
+        return (
+            f"{file}: not a checkpoint that torch can read without running what is in it: {' '.join(message.split())}"
+        )
+    return (
+        f"{file}: holds more than tensors ({refused[1]}), which was not run. Strip it, where you trust the file and "
+        f"have its code at hand: python -c \"import torch; torch.save({{'state_dict': torch.load('{file.name}', "
+        f"weights_only=False, map_location='cpu')['state_dict']}}, 'stripped.pth')\""
+    )
+
+
+def _model_tensors(state: Mapping[str, Any], file: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the model's tensors by the names of `VideoTextTowers`, and the names of what is no part of it."""
+    import torch
+
+    tensors: dict[str, Tensor] = {}
+    left_out = []
+    for name, value in state.items():
+        bare = str(name)
+        while bare.startswith(_PARALLEL):
+            bare = bare.removeprefix(_PARALLEL)
+        new = next((ours + bare.removeprefix(theirs) for theirs, ours in _NAMES.items() if bare.startswith(theirs)), "")
+        if not new or new == _IGNORED or not isinstance(value, torch.Tensor):
+            if new != _IGNORED:
+                left_out.append(str(name))
+        elif new in tensors:
+            raise ModelNotFound(f"{file}: has two tensors called {bare}, with and without {_PARALLEL}")
+        else:
+            tensors[new] = value
+    return tensors, left_out
+
+
+def _sizes(tensors: Mapping[str, Tensor], tokenizer: Path, file: Path) -> TowerSizes:
+    from transformers import DistilBertConfig
+
+    _require(sorted(set(_SIZES) - tensors.keys()), file)
+    video = {name.removeprefix("video."): tensor for name, tensor in tensors.items() if name.startswith("video.")}
+    words = tensors["text.embeddings.word_embeddings.weight"]
+    layers = {name.split(".")[3] for name in tensors if name.startswith("text.transformer.layer.")}
+    width = int(words.shape[1])
+    projection = tensors.get("video_projection.weight")
+    frames = video["temporal_embed"].shape[-2] if video["temporal_embed"].ndim > 1 else 0
+    options = vit.sizes(video, file, None, {"frames": frames})
+    text = DistilBertConfig(
+        vocab_size=len(words),
+        max_position_embeddings=len(tensors["text.embeddings.position_embeddings.weight"]),
+        n_layers=len(layers),
+        n_heads=_text_heads(tokenizer, width),
+        dim=width,
+        hidden_dim=len(tensors["text.transformer.layer.0.ffn.lin1.weight"]),
+    )
+    return TowerSizes(options, text, None if projection is None else len(projection))
+
+
+def _text_heads(tokenizer: Path, width: int) -> int:
+    """Return the heads that the settings beside the tokenizer say; else those of the published DistilBERT's width."""
+    try:
+        settings = json.loads((tokenizer / CONFIG).read_text(encoding="utf-8"))
+        if settings["model_type"] == "distilbert" and settings["dim"] == width:
+            return int(settings["n_heads"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return max(1, width // vit.HEAD_WIDTH)
+
+
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> None:
+    """Raise ModelNotFound unless all tensors are there, of their shapes, and finite."""
+    _require([name for name in expected if name not in tensors], file)
+    for name, tensor in expected.items():
+        if tensors[name].shape != tensor.shape:
+            raise ModelNotFound(
+                f"{file}: {_theirs(name)} is {list(tensors[name].shape)}, and {list(tensor.shape)} is what goes with "
+                f"the other tensors"
+            )
+        if not tensors[name].isfinite().all():
+            raise ModelNotFound(f"{file}: {_theirs(name)} has values that are not finite")
+
+
+def _require(missing: Sequence[str], file: Path) -> None:
+    if missing:
+        names = ", ".join(map(_theirs, missing[:_MAX_NAMED])) + (", ..." if len(missing) > _MAX_NAMED else "")
+        raise ModelNotFound(f"{file}: {counted(len(missing), 'tensor')} of a Frozen model missing: {names}")
+
+
+def _theirs(name: str) -> str:
+    """Return the name that Frozen's files have for a tensor."""
+    return next(theirs + name.removeprefix(ours) for theirs, ours in _NAMES.items() if name.startswith(ours))
