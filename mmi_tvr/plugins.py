@@ -39,6 +39,7 @@ ROOMS = (
     "judges",
     "keyimages",
     "models",
+    "people.faces",
     "rerank",
 )  # where an implementation may be added
 

@@ -15,6 +15,7 @@ GATHERING = {
     "_Census",
     "_Clip",
     "_Count",
+    "_OpenTrack",
     "_Pictures",
     "_Progress",
 }

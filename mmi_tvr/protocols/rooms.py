@@ -14,6 +14,7 @@ from ..types import (
     DescriptionMatch,
     Embeddings,
     Explanation,
+    Face,
     FacetSelection,
     Features,
     Filter,
@@ -43,6 +44,27 @@ class KeyImageMethod(Protocol):
         ...
 
     def fingerprint(self) -> str: ...
+
+
+@runtime_checkable
+class FaceEncoder(Protocol):
+    """Finds the faces in a picture, and describes each by a unit vector."""
+
+    name: str
+    width: int  # F, numbers of a descriptor
+    threshold: float  # the cosine of two descriptors from which on they are taken for one person's
+
+    def detect(self, picture: Pixels) -> list[Face]:
+        """Return the faces of a picture (H, W, 3), the largest first."""
+        ...
+
+    def describe(self, picture: Pixels, faces: Sequence[Face]) -> FloatArray:
+        """Return the descriptors (n, F) of faces in a picture (H, W, 3): unit rows, float32."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of all that changes a descriptor."""
+        ...
 
 
 @runtime_checkable

@@ -34,6 +34,7 @@ from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, Labels, LabelSource, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import Embeddings, Features, Frames, KeyImage, Span, Video
+from .people import Face, Person
 from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
@@ -52,6 +53,7 @@ __all__ = [
     "Direction",
     "Embeddings",
     "Explanation",
+    "Face",
     "Facet",
     "FacetCalibration",
     "FacetSelection",
@@ -69,6 +71,7 @@ __all__ = [
     "Labels",
     "Level",
     "PartialQueries",
+    "Person",
     "Pixels",
     "Published",
     "Query",
