@@ -1,4 +1,4 @@
-"""The paper's table 3 on moving shapes: `ablate.py --config configs/moving_shapes.yaml --output runs/ablation`."""
+"""A model's ablation table on moving shapes: `ablate.py --config configs/moving_shapes.yaml --output runs/ablation`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmi_tvr.cli._console import command, show_progress
+from mmi_tvr.datasets.moving_shapes import CONTRASTS
 from mmi_tvr.experiments import component_ablation
 from mmi_tvr.utils import array_cache
 
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", nargs="*", default=[], help="rows of the model's table; default: all")
     parser.add_argument("--limit", type=int, help="only the first so many test videos")
+    parser.add_argument("--contrasts", nargs="*", default=CONTRASTS, help="kinds of contrast sets that are measured")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting for all")
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
@@ -28,6 +30,7 @@ def main() -> None:
             variants=args.variants,
             overrides=args.set,
             limit=args.limit,
+            contrasts=args.contrasts,
             cache=array_cache.folder() / "features",
             cpu=args.cpu,
             progress=progress,

@@ -325,6 +325,8 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
     assert (tmp_path / "full" / "seed-0" / "result.json").stat().st_mtime_ns == stamp
     with pytest.raises(UsageError, match="no variant"):
         component_ablation.ablate(CONFIG, tmp_path, variants=("nothing",), cache=cache)
+    with pytest.raises(UsageError, match="no contrast set"):
+        component_ablation.ablate(CONFIG, tmp_path, contrasts=("nothing",), cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +338,7 @@ def ablated(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
              "model.translator={depth: 1, width: 16, heads: 2, feed_forward: 16}",
              "train.stages=[{name: a, steps: 2, weights: {contrastive: 1.0, cycle: 1.0}}]"]  # fmt: skip
     markdown = component_ablation.ablate(
-        config, folder, seeds=1, variants=LAT_ROWS, overrides=small, limit=4, cache=cache, cpu=True
+        config, folder, seeds=1, variants=LAT_ROWS, overrides=small, limit=4, contrasts=["role"], cache=cache, cpu=True
     )
     return folder, markdown
 
@@ -356,6 +358,8 @@ def test_a_row_that_is_searched_otherwise_is_trained_once(ablated: tuple[Path, s
     }
     logged = (folder / "pairs-5-unpaired" / "seed-0" / "metrics.jsonl").read_text()
     assert "loss/unpaired" in logged
+    assert "role" in header
+    assert "order" not in header
     paper = header.index("paper: T2V")
     assert [row[paper] for row in rows] == ["-", "19.4 [17.1, 22.0] / 38.6 / 48.4 / 11.5", "-"]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ... import config, models, plugins
 from ...config import Section
-from ...datasets.moving_shapes import CONTRASTS, contrast_accuracy
+from ...datasets.moving_shapes import CONTRAST_SETS, CONTRASTS, contrast_accuracy
 from ...errors import MediaError, MmiTvrError, UsageError
 from ...evaluation.evaluate import evaluate_model, pair_scores
 from ...evaluation.report import Details
@@ -34,12 +34,13 @@ RESULT = "result.json"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What all runs of one ablation share. `limit`: of the test split and each contrast set, the first so many."""
+    """What all runs of one ablation share. `limit`: the first so many of the test split and of each contrast set."""
 
     settings: RunSettings
     folder: Path
     cache: Path
     limit: int | None
+    contrasts: Sequence[str]
     cpu: bool
     progress: Progress
 
@@ -52,6 +53,7 @@ def ablate(
     variants: Sequence[str] = (),
     overrides: Sequence[str] = (),
     limit: int | None = None,
+    contrasts: Sequence[str] = CONTRASTS,
     cache: Path,
     cpu: bool = False,
     progress: Progress | None = None,
@@ -66,19 +68,23 @@ def ablate(
         variants: names of the rows; all of the model's without any.
         overrides: changes to the settings, as `--set` takes them.
         limit: the first so many videos of the test split and of each contrast set.
+        contrasts: kinds of the contrast sets that are measured.
         cache: folder of vision features.
         cpu: leave accelerators alone.
 
     Raises:
-        UsageError: for an unknown variant, a model without an ablation table, or settings that do not fit.
+        UsageError: for an unknown variant or contrast set, a model without an ablation table, or settings that do not
+            fit.
         MmiTvrError: where a run was stopped; the same call goes on.
     """
     settings = train_settings.load(path, overrides)
     rows = models.variants(settings.model.name)
     if unknown := [name for name in variants if name not in rows]:
         raise UsageError(f"no variant is called {unknown[0]!r}; there are: {', '.join(rows)}")
+    if unknown := sorted(set(contrasts) - set(CONTRAST_SETS)):
+        raise UsageError(f"no contrast set is called {unknown[0]!r}; there are: {', '.join(CONTRAST_SETS)}")
     rows = {name: variant for name, variant in rows.items() if name in variants or not variants}
-    study = Study(settings, folder, cache, limit, cpu, progress or Silent())
+    study = Study(settings, folder, cache, limit, contrasts, cpu, progress or Silent())
     for seed in range(seeds):  # seed by seed, so that an early look compares all variants
         for name, variant in rows.items():
             if variant.baseline is None or not seed:  # without training nothing is drawn
@@ -178,7 +184,7 @@ def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, A
         "videos": list(report.details.video_ids),
         "contrast": {
             contrast: contrast_accuracy(pair_scores(model, _samples(contrast, pairs), embed)).accuracy
-            for contrast in CONTRASTS
+            for contrast in study.contrasts
         },
     }
     if isinstance(model, TranslatingModel):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...datasets.moving_shapes import CONTRASTS
+from ...datasets.moving_shapes import CONTRAST_SETS
 from ...evaluation import metrics
 from ...evaluation.metrics import Metrics
 from ...train.settings import RunSettings
@@ -33,7 +33,9 @@ def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]], 
     header = ["variant", "seeds"]
     for title in map(str.upper, _DIRECTIONS):
         header += [f"{title} R@1", "sd", "minus full", f"{title} R@5", f"{title} R@10", f"{title} MdR"]
-    header += CONTRASTS
+    measured = {contrast for runs in results.values() for run in runs for contrast in run["contrast"]}
+    contrasts = [contrast for contrast in CONTRAST_SETS if contrast in measured]
+    header += contrasts
     if translates:
         header += ["cosine of pairs: GT-V, FV-T", "of others", "cycle error: v, t"]
     lines = [[*header, "paper: T2V", "paper: V2T"]]
@@ -42,7 +44,7 @@ def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]], 
             cells = [variant.title, str(len(runs))]
             for direction in _DIRECTIONS:
                 cells += _recalls(runs, () if name == full else results.get(full, ()), direction)
-            cells += [f"{statistics.mean(run['contrast'][contrast] for run in runs):.1f}" for contrast in CONTRASTS]
+            cells += [_contrast(runs, contrast) for contrast in contrasts]
             if translates:
                 cells += _translation(runs)
             lines.append([*cells, *_published(variant.published)])
@@ -74,6 +76,12 @@ def _recalls(runs: Sequence[Result], full: Sequence[Result], direction: Directio
     difference = _difference(runs, full, direction) if full else "-"
     others = [f"{pooled.r5:.1f}", f"{pooled.r10:.1f}", f"{pooled.mdr:g}"]
     return [interval(pooled.r1, *pooled.ci95["R@1"]), spread, difference, *others]
+
+
+def _contrast(runs: Sequence[Result], contrast: str) -> str:
+    """The mean accuracy of the runs that measured it."""
+    accuracies = [run["contrast"][contrast] for run in runs if contrast in run["contrast"]]
+    return f"{statistics.mean(accuracies):.1f}" if accuracies else "-"
 
 
 def _pooled(runs: Sequence[Result], direction: Direction) -> Metrics:
