@@ -292,7 +292,7 @@ def _retrieval(
         report = replace(
             report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
         )
-        document = {**report.as_dict(), "config": _config_document(data_choice, data, system)}
+        document = {**report.as_dict(), "config": config_document(data_choice, data, system)}
         if folder:
             folder.write(report, document)
     _print(document, report.table(), system, as_json)
@@ -331,7 +331,7 @@ def _embed(system: EvaluationModel, progress: Progress) -> Embed:
     return embed
 
 
-def _config_document(choice: DataChoice, data: EvaluationData, system: EvaluationModel) -> dict[str, Any]:
+def config_document(choice: DataChoice, data: EvaluationData, system: EvaluationModel) -> dict[str, Any]:
     """Return what a report says of how it was made."""
     options = {name: str(value) for name, value in data.options.items()}
     document: dict[str, Any] = {"target": choice.target, "split": choice.split, "dataset": options}

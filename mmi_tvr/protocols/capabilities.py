@@ -21,6 +21,7 @@ from ..types import (
     LabelSource,
     Query,
     ShownVideo,
+    Side,
     Span,
     VideoInput,
 )
@@ -201,6 +202,15 @@ class LocatingModel(Protocol):
 
     def locate(self, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span] | None:
         """Return where each of N queries (N, D) happens in a video of its own; None where there is no such head."""
+        ...
+
+
+@runtime_checkable
+class ModelWithTranslatedSides(Protocol):
+    """A model that translates texts into the space of videos, or videos into that of texts, and compares there."""
+
+    def translated_sides(self) -> Mapping[str, Side]:
+        """Return for each block of such a space which side of it is the translation."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .evaluation import evaluation_page, heat_map
 from .explanation import answer_table, key_image_times, verdict
 from .facets import facet_text, worth
+from .gap import gap_map, gap_page
 from .levels import level_text
 from .page import clock_time, search_page, time_range
 
@@ -13,6 +14,8 @@ __all__ = [
     "clock_time",
     "evaluation_page",
     "facet_text",
+    "gap_map",
+    "gap_page",
     "heat_map",
     "key_image_times",
     "level_text",

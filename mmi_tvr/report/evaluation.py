@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ..utils import files
 from ..utils.installation import require
 from ..utils.wording import counted
 from ._templates import template
-from .page import picture
+from .page import data_uri, picture
 
 _FAILURES = 40  # shown at most
 _WRONG_VIDEOS = 3  # shown of each failure
@@ -73,7 +72,7 @@ def evaluation_page(report: Report, config: Mapping[str, Any], title: str = "", 
         failures=list(_failures(details)),
         wrong=wrong,
         shown=min(wrong, _FAILURES),
-        heat=f"data:image/png;base64,{base64.b64encode(heat).decode()}" if heat else "",
+        heat=data_uri(heat, "png") if heat else "",
         config=config,
     )
 

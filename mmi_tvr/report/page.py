@@ -63,7 +63,7 @@ def search_page(result: SearchResult) -> str:
 
 def picture(path: Path, time: float) -> str:
     """Return what a video shows at a time (seconds), as a data URI. MediaError where the file cannot be read."""
-    return _data_uri(frames_at(path, [time], size=_SIDE, exact=False).pixels[0])
+    return _jpeg(frames_at(path, [time], size=_SIDE, exact=False).pixels[0])
 
 
 def time_range(hit: Hit) -> str:
@@ -82,10 +82,15 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def _data_uri(pixels: Pixels) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """Return a picture file of a kind ("png", "jpeg") as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _jpeg(pixels: Pixels) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue(), "jpeg")
 
 
 def _card(result: SearchResult, hit: Hit) -> HitCard:
@@ -105,6 +110,6 @@ def _explanation_view(path: Path, explanation: Explanation) -> ExplanationView:
         pictures = frames_at(path, seconds, size=_SMALL, exact=False).pixels if seconds else ()
     except MediaError:  # the card says so already
         pictures = ()
-    images = [(time, _data_uri(pixels)) for time, pixels in zip(seconds, pictures, strict=False)]
+    images = [(time, _jpeg(pixels)) for time, pixels in zip(seconds, pictures, strict=False)]
     titles, rows = answer_table(explanation)
     return ExplanationView(verdict(explanation), titles, rows, images)

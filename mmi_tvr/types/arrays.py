@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Level = Literal["video", "moment"]  # what a vector of an index stands for
 Direction = Literal["t2v", "v2t"]  # who asks: a text looks for videos, or a video for texts
+Side = Literal["text", "video"]  # of a pair
 FloatArray = NDArray[np.floating[Any]]
 IdArray = NDArray[np.int64]
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB, rotation applied

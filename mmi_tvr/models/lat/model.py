@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from ...encoders.options import NewTowersOptions
 from ...errors import UsageError
 from ...nn.options import TranslatorOptions
-from ...types import Block, Embeddings, Features, Pixels, Query, Scoring
+from ...types import Block, Embeddings, Features, Pixels, Query, Scoring, Side
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
@@ -222,6 +222,13 @@ class Lat:
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""
         return self.towers.characters_read(text)
+
+    def translated_sides(self) -> Mapping[str, Side]:
+        """Return which side of each block is a translation: G(t) in the space of videos, F(v) in that of texts."""
+        sides: dict[str, Side] = {"video": "text", "text": "video"}
+        if self.options.translator.kind == "none":
+            return {}
+        return {block.name: sides[block.name] for block in self.scoring.blocks}
 
     def vision_fingerprint(self) -> str:
         return self.towers.vision_fingerprint()
