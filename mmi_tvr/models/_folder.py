@@ -188,15 +188,23 @@ def load_tensors(network: Any, path: Path, names: Collection[str] | None = None)
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelNotFound(f"{path}: damaged ({one_line(error)}); copy it once more, or train again") from error
-    expected = network.state_dict().keys() if names is None else set(names)
+    state = network.state_dict()
+    expected = state.keys() if names is None else set(names)
     if wrong := sorted(expected ^ tensors.keys()):
         raise ModelNotFound(
             f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
         )
-    try:
-        network.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise ModelNotFound(f"{folder}: of another size: {one_line(error)}") from error
+    for name, tensor in tensors.items():
+        if tensor.shape != state[name].shape:
+            raise ModelNotFound(
+                f"{folder}: of another size: {name} is {_size(tensor)} there, and {_size(state[name])} by these "
+                f"options; load it with the towers and options that it was trained with"
+            )
+    network.load_state_dict(tensors, strict=False)
+
+
+def _size(tensor: Any) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"
 
 
 def checkpoint_options(name: str) -> Mapping[str, str]:
