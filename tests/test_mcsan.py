@@ -25,7 +25,8 @@ from mmi_tvr.models.mcsan.options import Options
 from mmi_tvr.nn import losses
 from mmi_tvr.nn.hole import correlation
 from mmi_tvr.nn.levels import pool_frames
-from mmi_tvr.protocols import ModelWithAttributes, ModelWithLabels
+from mmi_tvr.protocols import LabellingModel, ModelWithAttributes, ModelWithLabels
+from mmi_tvr.scoring.blocks import similarities
 from mmi_tvr.train import settings as run_settings
 from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.protocol import ModelWithBatchTerms, ModelWithSimilarity
@@ -195,6 +196,20 @@ def test_every_row_of_the_table_trains_all_that_it_has(name: str, towers: Path) 
     assert idle == (heads if "attributes" in row.without_terms else set())
 
 
+def test_probabilities_of_labels_are_those_of_the_heads(model: Mcsan) -> None:
+    assert isinstance(model, LabellingModel)
+    assert model.label_counts()["entity"] == {"cat": 2, "dog": 2, "mat": 1}
+    read = model.label_probabilities(videos())
+    with torch.no_grad():
+        batch = batch_of(model)
+        for level, feature in model.network.videos(batch["video"])[1].items():
+            if level != "global":
+                head = model.network.heads.video[level]
+                expected = torch.sigmoid(feature @ head.weight.T + head.bias)
+                np.testing.assert_allclose(read[level], expected.numpy(), atol=1e-6)
+                assert read[level].shape == (4, len(model.label_counts()[level]))
+
+
 def test_gradient_caching_is_the_plain_gradient(model: Mcsan) -> None:
     plain, cached = (gradients(model, WEIGHTS, chunk) for chunk in (None, 2))
     for name, gradient in plain.items():
@@ -255,6 +270,37 @@ def test_a_folder_holds_weights_words_and_labels(model: Mcsan, tmp_path: Path) -
     document["words"].reverse()
     (tmp_path / "run" / VOCABULARIES).write_text(json.dumps(document))
     assert models.make(section, "cpu").fingerprint() != before
+
+
+@pytest.mark.parametrize("similarity", ["hole", "linear", "cosine"])
+def test_learned_weights_of_levels_are_those_of_the_search(similarity: str, towers: Path, tmp_path: Path) -> None:
+    model = prepared(towers, {"fusion": "learned", "global_similarity": similarity})
+    network, batch = model.network, batch_of(model)
+    with torch.no_grad():
+        network.similarities.fusion.copy_(torch.tensor([1.0, 0.0, -1.0, 0.5]))
+        if network.hole is not None:
+            torch.nn.init.normal_(network.hole.weight, std=3.0)
+        (text, text_levels), (video, video_levels) = network.texts(batch["text"]), network.videos(batch["video"])
+        scores = network.similarity(text, video, "t2v")
+        shares = torch.tensor([1.0, 0.0, -1.0, 0.5]).softmax(dim=0)
+        v, t = (torch.nn.functional.normalize(side.pop("global"), dim=1) for side in (video_levels, text_levels))
+        whole = t @ v.T
+        if network.hole is not None:
+            z = torch.stack([torch.stack([network.hole.weight @ correlation(one, text) for one in v]) for text in t])
+            whole = torch.sigmoid(z - 2) if similarity == "hole" else z / network.hole.weight.norm()
+        expected = shares[0] * whole
+        for share, name in zip(shares[1:], video_levels, strict=True):
+            v, t = (torch.nn.functional.normalize(side[name], dim=1) for side in (video_levels, text_levels))
+            expected += share * t @ v.T
+    assert torch.allclose(scores, expected, atol=1e-5)
+    model.save(tmp_path)
+    loaded = models.make(models.section(str(tmp_path)), "cpu")
+    assert loaded.scoring == model.scoring  # before the network is loaded
+    vectors = np.stack([one.video for one in loaded.embed_videos(videos())])
+    queries = loaded.embed_queries([Query(caption) for caption in CAPTIONS])
+    np.testing.assert_allclose(similarities(queries, vectors, loaded.scoring), expected.numpy(), atol=1e-5)
+    plain = prepared(towers, {"global_similarity": similarity})
+    assert [block.t2v for block in plain.scoring.blocks] == [0.25] * 4
 
 
 @pytest.mark.parametrize("file", [WEIGHTS_FILE, VOCABULARIES])

@@ -305,7 +305,7 @@ def test_ablation_trains_every_variant_alike(cache: Path, tmp_path: Path) -> Non
         cpu=True,
     )  # fmt: skip
     rows = markdown.splitlines()
-    assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 23
+    assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|") == 26
     assert [row.split(" | ")[0].strip("| ") for row in rows[2:5]] == [
         models.variants("mmi")[name].title for name in ("full", "no-lvlm", "clip4clip")
     ]
@@ -388,6 +388,35 @@ def test_a_run_on_the_bundled_towers_becomes_a_model_of_the_package(ablated: tup
     assert not (tmp_path / "other").exists()
 
 
+def test_rows_of_labels_and_of_other_data(cache: Path, tmp_path: Path) -> None:
+    config = ROOT / "configs" / "mcsan-moving-shapes.yaml"
+    weights = "{contrastive: 1, attributes: 0.1, distribution: 0.001}"
+    small = ["data.train.count=40", "data.validation.count=4", "data.batch=2", "train.validate_every=2",
+             "model.width=8", "model.heads=2",
+             f"train.stages=[{{name: a, steps: 2, weights: {weights}}}]"]  # fmt: skip
+    names = ("no-relation", "ranking", "clip4clip")
+    markdown = component_ablation.ablate(
+        config, tmp_path, seeds=1, variants=names, overrides=small, limit=4, cache=cache, cpu=True
+    )
+    header, _, *rows = ([cell.strip() for cell in row.strip("|").split("|")] for row in markdown.splitlines()[:5])
+    precision, printed = header.index("of the rare half"), header.index("paper: T2V")
+    cells = {row[0]: row for row in rows}
+    assert list(cells) == [models.variants("mcsan")[name].title for name in names]
+    titles = {name: models.variants("mcsan")[name].title for name in names}
+    assert cells[titles["no-relation"]][printed:] == ["9.4 / 27.1 / 37.9", "17.2 / 42.3 / 54.7", "195.8, 188.6"]
+    assert "relation" not in cells[titles["no-relation"]][precision]
+    assert "relation" in cells[titles["ranking"]][precision]
+    assert cells[titles["clip4clip"]][precision] == "-"
+    skewed = component_ablation.variant_settings(load(config), models.variants("mcsan")["skew-bce"], 0)
+    assert skewed.data.train.options["skew"] == 1.5
+    assert skewed.data.validation is not None
+    assert "skew" not in skewed.data.validation.options
+    assert skewed.model.options["focal"] is False
+    logged = (tmp_path / "ranking" / "seed-0" / "metrics.jsonl").read_text()
+    assert "loss/ranking" in logged
+    assert "loss/contrastive" not in logged
+
+
 def test_a_share_of_the_pairs_keeps_twins_together() -> None:
     groups = [[0, 1], [2, 3], [4, 5], [6, 7]]
     data: Any = SplitData(None, [], [], [0, 1, 2, 3, 4, 6, 7], groups, None, None)  # type: ignore[arg-type]
@@ -434,8 +463,13 @@ def test_ablation_rows_pool_seeds_by_video() -> None:
     assert trained[5:8] == ["58.3", "91.7", "2"]
     assert trained[4].startswith("-50.0 [")  # of the seeds that both have
     assert untrained[4].startswith("-37.5 [")
-    assert full[-2].startswith("52.4 [49.3")
-    assert full[-1].startswith("51.2 [")
+    assert full[-3].startswith("52.4 [49.3")
+    sums = header.index("SumR")
+    assert full[sums].startswith("525.0 [")  # 62.5 + 100 + 100, both ways
+    assert full[sums + 1] == "-"
+    assert trained[sums + 1].startswith("-150.0 [")
+    assert untrained[sums + 1].startswith("-75.0 [")
+    assert full[-2].startswith("51.2 [")
 
 
 @pytest.mark.parametrize("name", [name for name in models.variants("mmi") if name not in ("full", "clip4clip")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
@@ -34,12 +35,20 @@ class Hole(nn.Module):
     random w the sigmoid behind it saturates, and this level learns nothing.
     """
 
-    def __init__(self, width: int, scale: float = 6.0) -> None:
+    def __init__(self, width: int, scale: float = 6.0, *, unit: bool = False) -> None:
+        """Make the map.
+
+        Args:
+            width: d.
+            scale: where w starts.
+            unit: divide by the length of w, so that the score needs no sigmoid: at first it is the cosine.
+        """
         super().__init__()
+        self.unit = unit
         self.weight = nn.Parameter(torch.zeros(width))
         with torch.no_grad():
             self.weight[0] = scale
 
     def forward(self, texts: Tensor) -> Tensor:
         """Return the queries u(t) (..., d) of texts (..., d), of any length."""
-        return correlation(self.weight, texts)
+        return correlation(normalize(self.weight, dim=0) if self.unit else self.weight, texts)

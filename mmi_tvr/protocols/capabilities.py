@@ -157,6 +157,22 @@ class ModelWithAttributes(Protocol):
 
 
 @runtime_checkable
+class LabellingModel(Protocol):
+    """A model that says how likely it is that a video shows each of its labels, and knows how rare they are.
+
+    Levels are as in `ModelWithAttributes`.
+    """
+
+    def label_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Return level -> its K labels, with how many of the training captions name each."""
+        ...
+
+    def label_probabilities(self, features: Sequence[Features]) -> Mapping[str, FloatArray]:
+        """Return level -> (N, K) of N videos, in the order of `label_counts`."""
+        ...
+
+
+@runtime_checkable
 class ModelWithKeyImages(Protocol):
     """A model that was trained on key images of one method."""
 

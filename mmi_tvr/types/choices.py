@@ -24,12 +24,14 @@ class Availability:
 class Published:
     """What a paper prints for a row: R@1, R@5, R@10 in percent and the median rank, as many of them as it prints.
 
-    `queries`: how many it measured with, which say how wide the interval of a recall is; None: unknown.
+    `queries`: how many it measured with, which say how wide the interval of a recall is; None: unknown. `sum_printed`:
+    the SumR that it prints, which need not be the sum of its recalls.
     """
 
     t2v: tuple[float, ...] = ()
     v2t: tuple[float, ...] = ()
     queries: int | None = None
+    sum_printed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,21 @@ import numpy as np
 
 from ... import config, models, plugins
 from ...config import Section
-from ...datasets.moving_shapes import CONTRAST_SETS, CONTRASTS, contrast_accuracy
+from ...datasets.moving_shapes import CONTRAST_SETS, CONTRASTS, MovingShapes, contrast_accuracy
 from ...errors import MediaError, MmiTvrError, UsageError
 from ...evaluation.evaluate import evaluate_model, pair_scores
+from ...evaluation.label_precision import mean_precisions
 from ...evaluation.report import Details
 from ...features.cache import FeatureCache
 from ...features.embed import embed_all
 from ...features.lazy import stored_features
-from ...protocols import Model, TranslatingModel
+from ...lexicon.vocabulary import LABELS_OF, level_names
+from ...protocols import LabellingModel, Model, TranslatingModel
 from ...scoring.blocks import block_scores
 from ...train import settings as train_settings
 from ...train.run import MODEL, run
 from ...train.settings import RunSettings
-from ...types import Embeddings, Features, Query, Sample, Variant, Video
+from ...types import Embeddings, Features, Labels, Query, Variant, Video
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
 from .table import Result, budget, table
@@ -167,14 +169,16 @@ def _trained(study: Study, settings: RunSettings, name: str, seed: int) -> Path:
 
 
 def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, Any]:
-    """Ranks on the test split, accuracies on the contrast sets, and what translations do where the model translates."""
+    """Ranks on the test split, accuracies on the contrast sets, what translations do where the model translates, and
+    how precisely labels are read where it reads some."""
     method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
     cache = FeatureCache(study.cache)
 
     def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
         return embed_all(videos, model, method, cache, study.progress)
 
-    samples = _samples("test", study.limit)
+    dataset = _dataset("test", study.limit)
+    samples = dataset.samples()
     report = evaluate_model(model, samples, embed)
     assert report.details is not None
     pairs = None if study.limit is None else study.limit // 2 * 2  # whole pairs
@@ -183,14 +187,23 @@ def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, A
         "v2t": report.details.v2t_ranks.tolist(),
         "videos": list(report.details.video_ids),
         "contrast": {
-            contrast: contrast_accuracy(pair_scores(model, _samples(contrast, pairs), embed)).accuracy
+            contrast: contrast_accuracy(pair_scores(model, _dataset(contrast, pairs).samples(), embed)).accuracy
             for contrast in study.contrasts
         },
     }
-    if isinstance(model, TranslatingModel):
+    if isinstance(model, TranslatingModel | LabellingModel):
         features = stored_features([sample.video for sample in samples], model, method, cache)[:]
+    if isinstance(model, TranslatingModel):
         result["translation"] = _translation(model, report.details, features)
+    if isinstance(model, LabellingModel) and model.label_counts():
+        truth = [_shown(dataset.video_labels(number)) for number in range(len(samples))]
+        result["labels"] = mean_precisions(model.label_probabilities(features), truth, model.label_counts())
     return result
+
+
+def _shown(labels: Labels) -> dict[str, frozenset[str]]:
+    """Return what a video shows: level -> labels."""
+    return {level: frozenset(level_names(labels, kind)) for level, kind in LABELS_OF.items()}
 
 
 def _translation(model: TranslatingModel, details: Details, features: Sequence[Features]) -> dict[str, list[float]]:
@@ -210,9 +223,9 @@ def _translation(model: TranslatingModel, details: Details, features: Sequence[F
     }
 
 
-def _samples(split: str, limit: int | None) -> Sequence[Sample]:
-    """One caption a video, so that n is the number of videos."""
-    dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
+def _dataset(split: str, limit: int | None) -> MovingShapes:
+    """Return a split with its files, and one caption a video, so that n is the number of videos."""
+    options = {"split": split, "captions": 1, "count": limit}
+    dataset: MovingShapes = plugins.build("datasets", "moving_shapes", options)
     dataset.generate()
-    samples: Sequence[Sample] = dataset.samples()
-    return samples
+    return dataset

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from .network import Levels, McsanNetwork
 
 WEIGHTS_FILE, VOCABULARIES = "mcsan.safetensors", "vocabularies.json"
-_OFFSETS = "similarities.offsets"  # of the blocks, in WEIGHTS_FILE
+_OFFSETS, _FUSION = "similarities.offsets", "similarities.fusion"  # of the blocks, in WEIGHTS_FILE
 _BATCH = 64
 # Options that change no vector.
 _NO_VECTOR = {
     *("weights", "vision", "min_relevance", "labels", "parses", "mask_siblings", "focal", "kl", "vocabulary"),
-    "dropout",
+    *("dropout", "fusion"),
 }
 _OF_THE_TRAINING = {"weights", "word_vectors", "parses"}  # options that a trained folder does without
 
@@ -159,6 +159,26 @@ class Mcsan:
         """Return what was measured of these very weights; None where that was not done."""
         return read_facets(self._folder, self.fingerprint()) if self._folder else None
 
+    # Labels (`protocols.LabellingModel`)
+
+    def label_counts(self) -> dict[str, Mapping[str, int]]:
+        """Return the labels of each level that has some, with how many of the training captions name each."""
+        levels = [level for level in self.options.levels if level in LABELS_OF]
+        return {level: self.lexicon.labels.level(LABELS_OF[level]).as_dict() for level in levels}
+
+    def label_probabilities(self, features: Sequence[Features]) -> dict[str, NDArray[np.float32]]:
+        """Return p (N, K) of each level's labels (eq. 24-26)."""
+        import torch
+
+        parts: dict[str, list[NDArray[np.float32]]] = {level: [] for level in self.label_counts()}
+        for start in range(0, len(features), _BATCH):
+            images = pack([video.arrays["image"] for video in features[start : start + _BATCH]])
+            with torch.inference_mode():
+                _, levels = self.network.videos(self._on_device(images))
+                for level, probabilities in self.network.probabilities(levels, "video").items():
+                    parts[level].append(probabilities.cpu().numpy())
+        return {level: np.concatenate(of_level) for level, of_level in parts.items() if of_level}
+
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower or the words' levels read."""
         by_tower = self.towers.characters_read(text)
@@ -254,19 +274,24 @@ class Mcsan:
 
     @late_property
     def _trained_blocks(self) -> Any:
-        """The blocks with the offset of the weights, without loading the rest of them."""
+        """The blocks with the offset and weights of the trained ones, without loading the rest of them."""
         from safetensors import SafetensorError, safe_open
 
+        from ...nn.blocks import trained_blocks
         from .network import blocks
 
         assert self._folder is not None
-        path = self._folder / WEIGHTS_FILE
+        path, untrained = self._folder / WEIGHTS_FILE, blocks(self.options)
         try:
             with safe_open(path, "pt") as tensors:
-                learned = _OFFSETS in set(tensors.keys())
-                return blocks(self.options, *([float(tensors.get_tensor(_OFFSETS)[0])] if learned else []))
+                names = set(tensors.keys())
+                offsets, fusion = (
+                    tensors.get_tensor(name).tolist() if name in names else [0.0] * len(untrained)
+                    for name in (_OFFSETS, _FUSION)
+                )
         except (OSError, SafetensorError) as error:
             raise ModelNotFound(f"{path}: missing or damaged ({one_line(error)}); copy it once more") from error
+        return trained_blocks(untrained, offsets, fusion)
 
     @property
     def _reads_words(self) -> bool:

@@ -185,8 +185,11 @@ class McsanNetwork(nn.Module):
         self._options = options
         self.video_levels = VideoLevels(options, widths.image)
         self.text_levels = TextLevels(options, widths, words)
-        self.hole = Hole(options.width) if _squashes(options) else None
-        self.similarities = BlockSimilarity(blocks(options), learned_offsets=self.hole is not None)
+        has_hole = "global" in options.levels and options.global_similarity != "cosine"
+        self.hole = Hole(options.width, unit=options.global_similarity == "linear") if has_hole else None
+        self.similarities = BlockSimilarity(
+            blocks(options), learned_offsets=_squashes(options), learned_weights=options.fusion == "learned"
+        )
         self.labelled = [name for name in options.levels if name in LABELS_OF]
         self.heads = AttributeHeads(
             options.width, {name: sizes[LABELS_OF[name]] for name in self.labelled}, options.shared_heads
@@ -269,11 +272,11 @@ class McsanNetwork(nn.Module):
         return torch.stack([focal(z, y, **alphas, weight=w) for z, y, w in levels]).sum()
 
 
-def blocks(options: Options, offset: float = _SQUASH) -> tuple[Block, ...]:
-    """Return the blocks of the vectors, a level each, which count alike; offset: that of the global level."""
+def blocks(options: Options) -> tuple[Block, ...]:
+    """Return the blocks of the vectors before training, a level each, which count alike."""
     share = 1 / len(options.levels)
     return tuple(
-        Block(name, options.width, share, share, offset if name == "global" and _squashes(options) else None)
+        Block(name, options.width, share, share, _SQUASH if name == "global" and _squashes(options) else None)
         for name in options.levels
     )
 

@@ -13,6 +13,7 @@ from .._folder import TrainedOptions
 Level = Literal["global", "entity", "action", "relation"]
 LEVELS: tuple[Level, ...] = ("global", "entity", "action", "relation")
 ATTRIBUTES, DISTRIBUTION = "attributes", "distribution"  # loss terms
+CONTRASTIVE, RANKING = "contrastive", "ranking"  # those of `train.options`
 TOKENS = "tokens"  # of `Options.graph`
 E5 = "e5"  # of `Options.word_vectors`
 
@@ -35,9 +36,12 @@ class Options(TrainedOptions):
     levels: tuple[Level, ...] = Field(LEVELS, min_length=1, description="what is compared, a block of the vectors each")
     width: int = Field(512, ge=2, multiple_of=2, description="of each level's vector")
     heads: int = Field(8, ge=1, description="attention heads of the relation level; must divide the width")
-    global_similarity: Literal["hole", "cosine"] = Field(
-        "hole", description="of the global level: sigmoid of a linear map of the circular correlation, or the cosine"
+    global_similarity: Literal["hole", "linear", "cosine"] = Field(
+        "hole",
+        description="of the global level: sigmoid of a linear map of the circular correlation; that map of unit length "
+        "without sigmoid, by which an index ranks exactly; or the cosine",
     )
+    fusion: Literal["equal", "learned"] = Field("equal", description="how much each level counts in a score")
     pool: Literal["topk", "max", "mean"] = Field(
         "topk", description="frames -> video of the levels entity and action: the largest eighth, the largest, all"
     )
