@@ -72,7 +72,7 @@ def make(
 @group.command()
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="msrvtt, msvd, lsmdc, didemo, activitynet, vatex or qvhighlights")
+        str, typer.Argument(metavar="NAME", help="a benchmark, such as msrvtt, or webvid, cc3m; a wrong one names all")
     ],
     root: Annotated[Path, typer.Option(metavar="DIR", help="the folder of the videos; sub-folders count")],
     annotations: AnnotationsOption = None,

@@ -77,7 +77,7 @@ def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> Reply:
 
 
 def _sample(sample: Sample, request: dict[str, Any]) -> Reply:
-    video = Video(Path(request["path"]), request["start"], request["end"])
+    video = Video(Path(request["path"]), request["start"], request["end"], request["picture"])
     info, frames = sample(video, request["fps"], request["max_frames"], request["size"])
     return {"info": _fields(info), "times": frames.times.tolist()}, [frames.pixels]
 

@@ -106,6 +106,7 @@ class DecoderPool:
             "path": str(video.path),
             "start": video.start,
             "end": video.end,
+            "picture": video.picture,
             "fps": fps,
             "max_frames": max_frames,
             "size": size,

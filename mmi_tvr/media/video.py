@@ -24,6 +24,8 @@ from ..types import Frames, Pixels, Video
 from ._picture import Converter, Orientation, bounded, displayed_size, fitted, orientation_of, padded
 from ._reader import Reader
 from ._slices import STILL, Slices, even, over_pictures
+from ._still import SECONDS as STILL_SECONDS
+from ._still import read_still
 from .tracks import Track, tracks_of
 
 _BEHIND = 1.0  # seconds: pictures may go on behind what the header promises for so long without being counted
@@ -72,9 +74,28 @@ def sample(video: Video, fps: float, max_frames: int, size: int) -> Frames:
 
 def sample_with_info(video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
     """Return what the file holds, and `sample` of it, with one open of the file."""
+    if video.picture:
+        return _still_with_info(video.path, size)
     with open_video(video.path) as opened:
         frames = opened.sample(fps, max_frames, size, video.start, video.end)
         return opened.info, frames
+
+
+def check_usable(video: Video) -> None:
+    """Decode the first frame. Raises MediaError where there is none."""
+    if video.picture:
+        read_still(video.path, 1)
+    else:
+        probe(video.path)
+
+
+def _still_with_info(path: Path, size: int) -> tuple[MediaInfo, Frames]:
+    (width, height), kind, frames = read_still(path, size)
+    info = MediaInfo(
+        path, kind, STILL_SECONDS, 0.0, width, height, rotation=0, mirrored=False, fps=0.0, codec=kind, frames=1,
+        audio=False, tracks=(),
+    )  # fmt: skip
+    return info, frames
 
 
 def frames_at(path: str | Path, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:

@@ -16,11 +16,15 @@ from .facets import Attributes
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video file, or a span of one (`start`, `end` in seconds; `end=None` is the end of the file)."""
+    """A video file, or a span of one (`start`, `end` in seconds; `end=None` is the end of the file).
+
+    A still `picture` is a video of one second. Decision: only where this says so; a still among videos is a mistake.
+    """
 
     path: Path
     start: float = 0.0
     end: float | None = None
+    picture: bool = False
 
 
 @dataclass(frozen=True, slots=True)

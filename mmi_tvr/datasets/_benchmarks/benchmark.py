@@ -57,12 +57,14 @@ class HoldOutOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFacts:
-    """What an adapter states about its benchmark. `variants` are the options under which splits differ, by name."""
+    """What an adapter states about its benchmark. `variants` are the options under which splits differ, by name;
+    `pictures`: its videos are still pictures."""
 
     title: str
     protocol: str
     validation: str
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
+    pictures: bool = False
 
 
 @runtime_checkable
@@ -70,6 +72,7 @@ class BenchmarkModule(Protocol):
     """What the module of a data set offers, besides Options (BenchmarkOptions) and build, if it is a benchmark."""
 
     FACTS: BenchmarkFacts
+    Options: type[BenchmarkOptions]
 
     def read(self, options: Any, annotations: Annotations) -> Listing:
         """Return the split that the options name, as the annotation has it. UsageError where it is not usable."""
@@ -109,7 +112,7 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     else more than one and more than `allowed`, and always where none is there.
     """
     listing = read(options, Annotations(options.annotation_folder()))
-    folder = VideoFolder(options.root)
+    folder = VideoFolder(options.root, facts.pictures)
     videos = listing.videos[: options.limit]
     paired = [(video, folder.find(video)) for video in videos]
     missing = tuple(video.id for video, file in paired if file is None)

@@ -108,13 +108,13 @@ def check_benchmark(
         raise UsageError(f"{name} is no benchmark; there are: {', '.join(benchmark_names())}")
     options = plugins.options("datasets", name, values)
     assert isinstance(options, BenchmarkOptions)
-    folder = VideoFolder(options.root)
+    folder = VideoFolder(options.root, module.FACTS.pictures)
     listings, errors = _read_splits(name, module, values, Annotations(options.annotation_folder()))
     if not listings:
         raise UsageError("; ".join(dict.fromkeys(errors.values())))
     paired = {key: [(video, folder.find(video)) for video in listing.videos] for key, listing in listings.items()}
-    paths = sorted({file.path for videos in paired.values() for _, file in videos if file is not None})
-    reasons = _probe(paths, begin, advance) if opening else {}
+    files = {file.path: file for videos in paired.values() for _, file in videos if file is not None}
+    reasons = _probe(list(files.values()), begin, advance) if opening else {}
     splits = {key: _split_check(key, listing, paired[key], reasons) for key, listing in listings.items()}
     splits |= {key: SplitCheck(*key, error=error) for key, error in errors.items()}
     return BenchmarkCheck(
@@ -122,7 +122,7 @@ def check_benchmark(
         module.FACTS.protocol,
         module.FACTS.validation,
         len(folder.names),
-        len(paths) if opening else None,
+        len(files) if opening else None,
         tuple(splits[key] for key in _split_keys(module, values)),
         tuple(_overlaps(listings)),
     )
@@ -130,7 +130,7 @@ def check_benchmark(
 
 def _split_keys(module: BenchmarkModule, values: Mapping[str, Any]) -> list[SplitKey]:
     """List the splits of every variant that the options leave."""
-    splits = get_args(BenchmarkOptions.model_fields["split"].annotation)
+    splits = get_args(module.Options.model_fields["split"].annotation)
     return [
         (variant, split)
         for variant, options in module.FACTS.variants.items()
@@ -167,24 +167,24 @@ def _split_check(key: SplitKey, listing: Listing, paired: PairedVideos, reasons:
     )
 
 
-def _probe(paths: Sequence[Path], begin: Callable[[int], object], advance: Callable[[], object]) -> dict[Path, str]:
+def _probe(videos: Sequence[Video], begin: Callable[[int], object], advance: Callable[[], object]) -> dict[Path, str]:
     """Open every file; returns the reasons of those that cannot be used."""
-    from ...media.video import probe  # PyAV takes long to load, and nothing else in this room needs it
+    from ...media.video import check_usable  # PyAV takes long to load, and nothing else in this room needs it
 
-    def reason_of(path: Path) -> str | None:
+    def reason_of(video: Video) -> str | None:
         try:
-            probe(path)
+            check_usable(video)
         except MediaError as error:
             return error.reason
         return None
 
-    begin(len(paths))
+    begin(len(videos))
     reasons: dict[Path, str] = {}
     with ThreadPoolExecutor() as pool:  # PyAV leaves the interpreter's lock while it decodes
-        for path, reason in zip(paths, pool.map(reason_of, paths), strict=True):
+        for video, reason in zip(videos, pool.map(reason_of, videos), strict=True):
             advance()
             if reason is not None:
-                reasons[path] = reason
+                reasons[video.path] = reason
     return reasons
 
 

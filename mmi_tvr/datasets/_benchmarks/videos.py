@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ...errors import UsageError
-from ...media.names import VIDEO_SUFFIXES
+from ...media.names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ...types import Video
 from ...utils.names import SpelledNames
 from .records import AnnotatedVideo
@@ -18,25 +18,26 @@ class VideoFolder:
 
     Of several files with one name the one nearest to the top counts, then the first by path. Files without a suffix
     count too (DiDeMo has some). Links to folders are followed, each real folder once. A name may be in another form of
-    Unicode than the file's, where only one file fits.
+    Unicode than the file's, where only one file fits. `pictures`: the files are still pictures.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, pictures: bool = False) -> None:
+        self._pictures, self._suffixes = pictures, PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
         root = root.expanduser().absolute()
         if not root.is_dir():
             raise UsageError(f"{root}: not a folder")
         self.names = SpelledNames()
         self._stems = SpelledNames()
-        for path in sorted(_video_files(root), key=lambda path: (len(path.parts), path)):
+        for path in sorted(_files(root, self._suffixes), key=lambda path: (len(path.parts), path)):
             self.names.add(path.name, path)
-            self._stems.add(stem(path.name), path)
+            self._stems.add(stem(path.name, self._suffixes), path)
 
     def find(self, video: AnnotatedVideo) -> Video | None:
         """Return the video at the first of its locations that is there."""
         for location in video.locations:
             path = self.path(location.name)
             if path is not None:
-                return Video(path, location.start, location.end)
+                return Video(path, location.start, location.end, self._pictures)
         return None
 
     def path(self, name: str) -> Path | None:
@@ -44,20 +45,20 @@ class VideoFolder:
 
         Raises UsageError where several files fit that differ in their Unicode form.
         """
-        return self.names.find(name) or self._stems.find(name) or self._stems.find(stem(name))
+        return self.names.find(name) or self._stems.find(name) or self._stems.find(stem(name, self._suffixes))
 
 
-def stem(name: str) -> str:
-    """Return a file's name without a video suffix; other dots stay (LSMDC's names are full of them).
+def stem(name: str, suffixes: Collection[str] = VIDEO_SUFFIXES) -> str:
+    """Return a file's name without one of these suffixes; other dots stay (LSMDC's names are full of them).
 
     >>> stem("v_abc.mp4"), stem("1_Film_00.01.02.003-00.01.04.000"), stem("35034348999@N01_6060447507_dc.")
     ('v_abc', '1_Film_00.01.02.003-00.01.04.000', '35034348999@N01_6060447507_dc')
     """
     root, dot, suffix = name.rpartition(".")
-    return root if root and dot and (not suffix or f".{suffix.lower()}" in VIDEO_SUFFIXES) else name
+    return root if root and dot and (not suffix or f".{suffix.lower()}" in suffixes) else name
 
 
-def _video_files(root: Path) -> Iterator[Path]:
+def _files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
     visited: set[tuple[int, int]] = set()  # device and inode of each folder
     for folder, subfolders, names in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -67,5 +68,5 @@ def _video_files(root: Path) -> Iterator[Path]:
         visited.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # os.walk reads it back
         for name in names:
-            if not name.startswith(".") and (stem(name) != name or "." not in name):
+            if not name.startswith(".") and (stem(name, suffixes) != name or "." not in name):
                 yield Path(folder, name)
