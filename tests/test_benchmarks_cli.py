@@ -147,8 +147,8 @@ def test_runs_of_other_queries_are_not_put_into_one_table(evaluated: Path, tmp_p
         call("table", tmp_path / "nothing")
     with pytest.raises(UsageError, match="empty table"):
         call("table")
-    with pytest.raises(UsageError, match="no published numbers of 'vatex'"):
-        call("table", "--quoted", "vatex")
+    with pytest.raises(UsageError, match="no published numbers of 'youcook'"):
+        call("table", "--quoted", "youcook")
 
 
 def test_quoted_rows_have_a_source_and_numbers_that_can_be() -> None:

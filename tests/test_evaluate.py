@@ -56,6 +56,57 @@ def by_hand(samples, embeddings, queries, weight):
     return t2v, v2t
 
 
+def merged_by_hand(samples, embeddings, queries):
+    """Ranks where equal captions are one query (HGR's captions are a set), from the full matrix."""
+    vectors, right = {}, {}
+    rows = iter(queries)
+    for place, sample in enumerate(samples):
+        for caption in sample.captions:
+            vectors.setdefault(caption, next(rows))
+            right.setdefault(caption, set()).add(place)
+    scores = np.stack(list(vectors.values())) @ np.array([one.video for one in embeddings]).T
+    truth = np.array([[place in places for place in range(len(samples))] for places in right.values()])
+    t2v = [1 + sum(row[~mask] > row[mask].max()) for row, mask in zip(scores, truth, strict=True)]
+    v2t = [1 + sum(row[~mask] > row[mask].max()) for row, mask in zip(scores.T, truth.T, strict=True) if mask.any()]
+    return t2v, v2t
+
+
+@pytest.mark.parametrize("block", [1, 3, 256])
+@pytest.mark.parametrize("reranked", [False, True])
+def test_equal_captions_merged_are_one_query_with_several_right_videos(block, reranked):
+    samples, embeddings, queries = world([2, 3, 1, 0, 2, 3], noise=2.0)
+    captions = [list(sample.captions) for sample in samples]
+    captions[1][2] = captions[2][0] = captions[4][1] = captions[0][0]
+    captions[5][0] = captions[5][2]  # twice for one video
+    samples = [replace(sample, captions=tuple(texts)) for sample, texts in zip(samples, captions, strict=True)]
+    first = {}
+    for row, text in enumerate(text for texts in captions for text in texts):
+        queries[row] = queries[first.setdefault(text, row)]  # equal captions have equal vectors
+    scoring = Scoring(moment_weight=0.0)
+
+    def negated(blocks, texts, listed):
+        return DirectionBlocks(lambda: (-one for one in blocks.t2v()), lambda: (-one for one in blocks.v2t()))
+
+    plain = evaluate(samples, embeddings, queries, scoring, block)
+    report = evaluate(
+        samples, embeddings, queries, scoring, block, merge_captions=True, rerank=negated if reranked else None
+    )
+    t2v, v2t = merged_by_hand(samples, embeddings, -queries if reranked else queries)
+    assert plain.merged is None
+    assert report.merged.t2v.n == len(t2v) == 7
+    for side, ranks in ((report.merged.t2v, t2v), (report.merged.v2t, v2t)):
+        expected = metrics.summary(np.array(ranks), resamples=0)
+        assert side.values() == pytest.approx(expected.values())
+    document = report.as_dict()["merged_captions"]
+    assert document["n"] == 7
+    assert document["SumR"] == pytest.approx(metrics.sum_of_recalls(*report.merged))
+    assert "merged_captions" not in plain.as_dict()
+    assert "equal captions merged into 7 queries" in report.table()
+    if not reranked:
+        assert report.t2v == plain.t2v
+        assert report.merged.t2v.mnr <= plain.t2v.mnr
+
+
 @pytest.mark.parametrize("counts", [[1] * 20, [1, 3, 2, 5, 1, 1, 4], [2, 0, 1, 0, 3]])
 @pytest.mark.parametrize("block", [1, 4, 256])
 def test_numbers_equal_the_full_matrix(counts, block):

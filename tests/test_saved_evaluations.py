@@ -190,6 +190,43 @@ def test_a_run_on_a_benchmarks_whole_test_set_is_of_that_test_set(tmp_path, chan
     assert (row.test_set == "MSVD") is same
 
 
+def test_sums_that_a_source_prints_stand_beside_those_of_its_recalls(tmp_path):
+    rows = {(row.system, row.note): row for row in published.quoted("msrvtt-full")}
+    full = rows["MCSAN", ""]
+    assert full.sum_of_recalls == pytest.approx(205.9)
+    assert full.as_dict()["printed_SumR"] == 205.3
+    different = [row for row in rows.values() if row.printed_sum and abs(row.sum_of_recalls - row.printed_sum) > 0.05]
+    assert [f"{row.sum_of_recalls:.1f} ({row.printed_sum})" for row in different] == [
+        "199.8 (201.7)", "205.9 (205.3)", "188.6 (195.8)", "200.5 (202.6)", "202.4 (203.7)",
+    ]  # fmt: skip
+    assert rows["TCE", ""].sum_of_recalls is None
+    header, _, *lines = published.table(list(rows.values())).splitlines()
+    assert header.split("|")[-3].strip() == "SumR (as printed)"
+    assert [line.split("|")[-3].strip() for line in lines[5:8]] == ["-", "162.8", "172.4"]
+    assert "SumR" not in published.table(published.quoted("msrvtt"))
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "title"),
+    [
+        ("vatex", {}, "VATEX, English, HGR's split"),
+        ("vatex", {"language": "zh"}, "vatex, test: 15,000 captions, 1,500 videos"),
+        ("hgr", {}, "VATEX, English, HGR's split"),
+    ],
+)
+def test_merged_captions_are_a_row_beside_the_others(tmp_path, target, options, title):
+    save_run(tmp_path / "run", 1.0)
+    file = tmp_path / "run" / "report.json"
+    document = json.loads(file.read_text()) | {"n": 15_000, "videos": 1_500}
+    document["config"] |= {"target": target, "split": "test", "dataset": options}
+    document["merged_captions"] = {"n": 14_000, **{side: document[side] for side in ("t2v", "v2t")}}
+    file.write_text(json.dumps(document))
+    plain, merged = published.measured([tmp_path / "run"])
+    assert merged.system == f"{plain.system}, equal captions merged"
+    assert merged.source == f"n = 14000, equal captions merged; {tmp_path / 'run'}"
+    assert plain.test_set == merged.test_set == title
+
+
 def test_runs_among_different_videos_are_not_compared(tmp_path):
     for name, videos in (("one", 8), ("other", 9)):
         save_run(tmp_path / name, 1.0)

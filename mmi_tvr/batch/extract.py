@@ -26,10 +26,12 @@ from ..errors import MediaError, MmiTvrError, UsageError
 from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of
 from ..features.embed import Embedder, embedding_fingerprint
 from ..features.lazy import stored_features
-from ..protocols import KeyImageMethod, Model
+from ..features.precomputed import features_of
+from ..protocols import Dataset, DatasetWithFeatures, KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Features, Video
 from ..utils.files import write_atomically
+from ..utils.hashing import digest
 from .folder import BatchFolder
 from .inputs import Item, samples, videos
 from .journal import Outcome
@@ -47,6 +49,7 @@ class ExtractSettings(plugins.BaseOptions):
     keyimages: Section
     outputs: tuple[Output, ...] = Field(("features", "embeddings"), min_length=1)
     features: Path | None = None  # the feature cache, where it is not in the folder itself
+    dataset: Section | None = None  # whose videos these are, where it was named
 
     def method(self) -> KeyImageMethod:
         method: KeyImageMethod = plugins.build("keyimages", self.keyimages.name, self.keyimages.options)
@@ -98,7 +101,7 @@ def create(
     }
 
     def plan() -> tuple[Mapping[str, Any], Sequence[Item]]:
-        resolved = _resolve(settings, model, outputs, features)
+        resolved = _resolve(settings, model, outputs, features).model_copy(update={"dataset": dataset})
         if source is not None:
             return resolved.model_dump(mode="json"), videos(source, column, id_column, root)
         assert dataset is not None
@@ -135,10 +138,14 @@ class ExtractTask:
         self._model: Model
         self._method: KeyImageMethod
         self._cache: FeatureCache
+        self._dataset: DatasetWithFeatures | None = None  # where that brings the features along
 
     def begin(self) -> Mapping[str, str]:
         self._model = self._build_model(self.settings.model, self.device)
         self._method = self.settings.method()
+        if section := self.settings.dataset:
+            dataset: Dataset = plugins.build("datasets", section.name, section.options)
+            self._dataset = features_of(dataset, section.name, self._model)
         self._cache = FeatureCache(self.settings.features or self.folder.path / FEATURES, tidy=False)
         return {
             "model": self._model.name,
@@ -148,6 +155,9 @@ class ExtractTask:
 
     def run(self, items: Mapping[int, Item], workdir: Path) -> Iterator[dict[int, Outcome]]:
         cache = _LayeredCache(workdir / FEATURES, self._cache)
+        if self._dataset is not None:
+            yield self._take(self._dataset, items, cache, FeatureCache(workdir / EMBEDDINGS))
+            return
         sources: dict[int, Source] = {}
         failures: dict[int, Outcome] = {}
         for number, item in items.items():
@@ -197,9 +207,30 @@ class ExtractTask:
                     outcomes[number] = {"reason": result.reason}
                 else:
                     outcomes[number] = {"key": key, "key_images": len(result.moments)}
-                    arrays[key] = Features(result.segments, {"video": result.video, "moments": result.moments})
+                    arrays[key] = _as_features(result)
             vectors.put(arrays)
             yield outcomes
+
+    def _take(
+        self, dataset: DatasetWithFeatures, items: Mapping[int, Item], cache: FeatureCache, vectors: FeatureCache
+    ) -> dict[int, Outcome]:
+        """Take the features that a data set brings along; they go into `cache`, and their embeddings into `vectors`."""
+        outcomes: dict[int, Outcome] = {}
+        features: dict[str, Features] = {}
+        for number, item in items.items():
+            try:
+                taken = dataset.features(item["number"])
+            except MediaError as error:
+                outcomes[number] = {"reason": error.reason}
+                continue
+            key = digest(dataset.vision, item["path"])
+            features[key] = taken
+            outcomes[number] = {"key": key, "key_images": len(taken.segments)}
+        cache.put(features)
+        if EMBEDDINGS in self.settings.outputs:
+            embedded = zip(features, self._model.embed_videos(list(features.values())), strict=True)
+            vectors.put({key: _as_features(result) for key, result in embedded})
+        return outcomes
 
     def _extract(self, sources: Mapping[int, Source], cache: FeatureCache) -> dict[int, Outcome]:
         """Put the features of all sources into the cache, and return the outcomes."""
@@ -237,6 +268,11 @@ def _read(cache: FeatureCache, key: str) -> Features:
     if features is None:
         raise MmiTvrError(f"{cache.root}: what was there is damaged or gone; remove this folder and run again")
     return features
+
+
+def _as_features(embeddings: Embeddings) -> Features:
+    """Return embeddings as a feature cache keeps them."""
+    return Features(embeddings.segments, {"video": embeddings.video, "moments": embeddings.moments})
 
 
 def _as_embeddings(features: Features) -> Embeddings:

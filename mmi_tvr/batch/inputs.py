@@ -12,7 +12,7 @@ from .. import plugins
 from ..config import Section
 from ..errors import UsageError, one_line
 from ..library.scan import Root, scan
-from ..protocols import GeneratedDataset
+from ..protocols import DatasetWithFeatures, GeneratedDataset
 from ..types import as_where, clean_text
 from ..utils.installation import require
 from ..utils.names import SpelledPaths
@@ -76,15 +76,19 @@ def videos(
 
 
 def samples(section: Section) -> list[Item]:
-    """Return the videos of a data set's split, as `videos` does. Generated ones are rendered first."""
+    """Return the videos of a data set's split, as `videos` does. Generated ones are rendered first; those of one that
+    brings features along have their "number" in it."""
     dataset = plugins.build("datasets", section.name, section.options)
     if isinstance(dataset, GeneratedDataset):
         dataset.generate()
     listed = dataset.samples()
-    return [
+    items = [
         _video(sample.id, sample.video.path.absolute(), sample.video.start, sample.video.end)
         for sample in (listed[number] for number in range(len(listed)))
     ]
+    if isinstance(dataset, DatasetWithFeatures):
+        return [{**item, "number": number} for number, item in enumerate(items)]
+    return items
 
 
 def rows(table: Path) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from .. import config, models, plugins
 from ..config import Section, Settings
 from ..errors import MediaError, UsageError
+from ..evaluation.evaluate import Embed
 from ..features.cache import FeatureCache
 from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMethod, Model, MomentDataset
 from ..types import DescribedMoment, Embeddings, Video
@@ -86,6 +87,19 @@ class EvaluationModel:
     settings: Settings
     model: Model
     method: KeyImageMethod
+
+    def embedder(self, dataset: Dataset, name: str, progress: Progress) -> Embed:
+        """Return what embeds the videos of a data set called `name`, or the features that it brings along.
+
+        Raises UsageError where the model reads the other of the two.
+        """
+        from ..features import precomputed
+
+        precomputed.hand_over_graphs(dataset, self.model)
+        if with_features := precomputed.features_of(dataset, name, self.model):
+            videos = [sample.video for sample in dataset.samples()]
+            return precomputed.embedder(with_features, videos, self.model, progress)
+        return lambda videos: self.embed(videos, progress)
 
     def embed(self, videos: Sequence[Video], progress: Progress) -> Sequence[Embeddings | MediaError]:
         """Return the embeddings of videos, or why there are none; features come from the user's cache."""

@@ -72,7 +72,8 @@ def make(
 @group.command()
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="a benchmark, such as msrvtt, or webvid, cc3m; a wrong one names all")
+        str,
+        typer.Argument(metavar="NAME", help="a benchmark, such as msrvtt, or webvid, cc3m, hgr; a wrong one names all"),
     ],
     root: Annotated[Path, typer.Option(metavar="DIR", help="the folder of the videos; sub-folders count")],
     annotations: AnnotationsOption = None,
@@ -147,7 +148,7 @@ def benchmark_options(root: Path, annotations: Path | None, option: Sequence[str
 def _report(result: BenchmarkCheck) -> Iterator[str]:
     """Yield the lines of a check for a person."""
     opened = "" if result.probed is None else f", {result.probed:,} opened"
-    yield f"{result.title}: {counted(result.files, 'file')}{opened}"
+    yield f"{result.title}: {counted(result.files, result.unit)}{opened}"
     several_variants = len({split.variant for split in result.splits}) > 1
     header = ["split", "videos", "official", "captions", "official", "missing", "unreadable"]
     rows = [_cells(split, several_variants, result.probed is not None) for split in result.splits]

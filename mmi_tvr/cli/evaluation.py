@@ -12,10 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 from .. import config, models
-from ..errors import MediaError
-from ..evaluation.evaluate import MAX_UNREADABLE, Embed, evaluate_model, pair_scores
-from ..types import Embeddings, Video
-from ..utils.progress import Progress
+from ..errors import UsageError
+from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
+from ..protocols import DatasetWithFeatures
 from ..utils.tables import bounds
 from ..utils.wording import counted
 from . import _reranking
@@ -102,6 +101,9 @@ def retrieval(
         bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
     ] = False,
     pools: PoolsOption = None,
+    merge_captions: Annotated[
+        bool, typer.Option("--merge-captions", help="besides: equal captions are one query with several right videos")
+    ] = False,
     moments: Annotated[
         bool, typer.Option("--moments", help="measure the spans, too: is it the right second of the video?")
     ] = False,
@@ -143,6 +145,7 @@ def retrieval(
         transductive=[normalisation.value for normalisation in transductive or ()],
         rerank=rerank,
         moments=moments,
+        merge_captions=merge_captions,
         as_json=as_json,
     )
 
@@ -261,6 +264,7 @@ def _retrieval(
     transductive: Sequence[str],
     rerank: bool,
     moments: bool,
+    merge_captions: bool,
     as_json: bool,
 ) -> None:
     """Measure retrieval, write and print it, and then draw it.
@@ -270,7 +274,7 @@ def _retrieval(
         model_choice: the model.
         output: folder of the report, or none.
         force: whether files of others are replaced there.
-        max_unreadable, transductive, rerank: as `evaluate_model` has them.
+        max_unreadable, transductive, rerank, merge_captions: as `evaluate_model` has them.
         as_json: whether a document is printed.
     """
     from ..features.embed import embedding_fingerprint
@@ -278,16 +282,21 @@ def _retrieval(
     folder = ReportFolder(output, force) if output else None
     with show_progress() as progress:
         data = load_data(data_choice, progress)
+        if rerank and isinstance(data.dataset, DatasetWithFeatures):
+            raise UsageError(
+                f"{data_choice.target} brings features and no videos: leave out --rerank, which looks at them"
+            )
         system = load_model(model_choice)
         report = evaluate_model(
             system.model,
             data.dataset.samples(),
-            _embed(system, progress),
+            system.embedder(data.dataset, data_choice.target, progress),
             fingerprint=embedding_fingerprint(system.model, system.method),
             max_unreadable=max_unreadable,
             transductive=transductive,
             rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
             moments=data.moments(data_choice.target) if moments else None,
+            merge_captions=merge_captions,
         )
         report = replace(
             report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
@@ -308,7 +317,8 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
     with show_progress() as progress:
         dataset = load_generated(kind, limit, progress)
         system = load_model(choice)
-        accuracy = contrast_accuracy(pair_scores(system.model, dataset.samples(), _embed(system, progress)))
+        embed = system.embedder(dataset, target, progress)
+        accuracy = contrast_accuracy(pair_scores(system.model, dataset.samples(), embed))
     document = {"contrast": kind, **accuracy.as_dict()}
     text = f"{kind}: {document['accuracy']:.1f} {bounds(*document['ci95'])} of {counted(document['n'], 'pair')}"
     _print(document, text, system, as_json)
@@ -322,13 +332,6 @@ def _answers(target: str, split: str, limit: int | None, choice: ModelChoice, as
         system = load_model(choice)
         document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress)
     _print(document, text, system, as_json)
-
-
-def _embed(system: EvaluationModel, progress: Progress) -> Embed:
-    def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
-        return system.embed(videos, progress)
-
-    return embed
 
 
 def config_document(choice: DataChoice, data: EvaluationData, system: EvaluationModel) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..types import Block, DescribedMoment, Direction, Embeddings, FloatArray, Q
 from ..utils.wording import counted
 from . import metrics
 from .lost_levels import count_lost
+from .merged_captions import merged_queries, rows_of
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks
 from .moments import evaluate_moments
 from .report import Details, Report
@@ -77,6 +78,16 @@ class _TestSet:
             return {}
         return count_lost(ranks.t2v, self.gallery, self.query_vectors, self.ground_truth, scoring)
 
+    def merged(self, blocks: DirectionBlocks) -> DirectionMetrics:
+        """Return the metrics where equal captions are one query (`merged_queries`).
+
+        In the bootstrap a query is drawn with the first of its videos.
+        """
+        rows, truth = merged_queries(self.captions, self.ground_truth)
+        ranks = metrics.ranks_of_directions(rows_of(blocks, rows), truth, SCORE_TOLERANCE)
+        t2v = metrics.summary(ranks.t2v, groups=[self.videos[row] for row in rows])
+        return DirectionMetrics(t2v, metrics.summary(ranks.v2t, groups=self.column_videos(ranks)))
+
     def gains(self, before: DirectionRanks, after: DirectionRanks) -> dict[str, Mapping[str, metrics.Difference]]:
         """Return what `after` gains over `before`, by direction (paired bootstrap)."""
         return {
@@ -97,6 +108,7 @@ def evaluate(
     max_unreadable: float = MAX_UNREADABLE,
     transductive: Collection[str] = (),
     rerank: Rerank | None = None,
+    merge_captions: bool = False,
 ) -> Report:
     """Rank every caption among all videos, and every video among all captions (`metrics.PROTOCOL`).
 
@@ -115,6 +127,9 @@ def evaluate(
         max_unreadable: The share of the samples that may be unreadable (one may always be).
         transductive: Names of `transductive.METHODS` whose numbers are reported in columns of their own.
         rerank: Makes the scores that are ranked for the report; the numbers of the search alone are reported, too.
+        merge_captions: Report, besides, the numbers in which equal captions are one query with several right videos, as
+            HGR, HANet and MCSAN have it. Where each is a query of its own, a video that another one's caption describes
+            just as well counts as wrong, so that those numbers are lower.
 
     Raises:
         UsageError: Where samples, embeddings and query vectors do not fit together, or a normalisation is unknown.
@@ -123,9 +138,10 @@ def evaluate(
     test_set = _readable(samples, embeddings, query_vectors, max_unreadable)
     blocks = test_set.blocks(scoring, block)
     ranks = search_ranks = test_set.ranks(scoring, block)
+    ranked_blocks = blocks
     if rerank is not None:
-        reranked_blocks = rerank(blocks, test_set.captions, test_set.samples)
-        ranks = metrics.ranks_of_directions(reranked_blocks, test_set.ground_truth, SCORE_TOLERANCE)
+        ranked_blocks = rerank(blocks, test_set.captions, test_set.samples)
+        ranks = metrics.ranks_of_directions(ranked_blocks, test_set.ground_truth, SCORE_TOLERANCE)
     t2v, v2t = test_set.summary(ranks)
     return Report(
         n=len(test_set.captions),
@@ -139,6 +155,7 @@ def evaluate(
         transductive={name: test_set.summary(_normalised(name, blocks, test_set)) for name in transductive},
         search_alone=test_set.summary(search_ranks) if rerank is not None else None,
         gains=test_set.gains(search_ranks, ranks) if rerank is not None else {},
+        merged=test_set.merged(ranked_blocks) if merge_captions else None,
         levels={
             level.name: test_set.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks
         },
@@ -241,6 +258,7 @@ def evaluate_model(
     transductive: Collection[str] = (),
     rerank: Rerank | None = None,
     moments: Mapping[str, Sequence[DescribedMoment]] | None = None,
+    merge_captions: bool = False,
 ) -> Report:
     """Embed a test set with a model and evaluate it.
 
@@ -253,7 +271,7 @@ def evaluate_model(
             to `embed`.
         fingerprint: Of all that made the vectors, where `embed` has choices of its own (key images); None takes the
             model's.
-        max_unreadable, transductive, rerank: As in `evaluate`.
+        max_unreadable, transductive, rerank, merge_captions: As in `evaluate`.
         moments: Sets of sentences with their spans, by name, whose moments are measured, too.
 
     Raises:
@@ -287,6 +305,7 @@ def evaluate_model(
         max_unreadable=max_unreadable,
         transductive=transductive,
         rerank=rerank,
+        merge_captions=merge_captions,
     )
     return report if moments is None else replace(report, moments=evaluate_moments(model, samples, embeddings, moments))
 

@@ -33,7 +33,8 @@ class ResultRow:
 
     `test_set` says what was ranked: rows of different ones are not to be compared.
     `ci95` is of text-to-video and video-to-text R@1, where measured. `transductive`: the numbers look at all test
-    queries together, and stand in columns of their own.
+    queries together, and stand in columns of their own. `printed_sum` is the SumR that a source prints, whatever its
+    recalls add up to.
     """
 
     system: str
@@ -45,6 +46,14 @@ class ResultRow:
     source: str = ""
     transductive: bool = False
     test_set: str = ""
+    printed_sum: float | None = None
+
+    @property
+    def sum_of_recalls(self) -> float | None:
+        """SumR: the six recalls added up; None where one of them is not there, or is a range."""
+        recalls = [side.get(name) for side in (self.t2v, self.v2t) for name in ("R@1", "R@5", "R@10")]
+        numbers = [recall for recall in recalls if isinstance(recall, float | int)]
+        return sum(numbers) if len(numbers) == len(recalls) else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -58,6 +67,8 @@ class ResultRow:
             "source": self.source,
             "transductive": self.transductive,
             "test_set": self.test_set,
+            "SumR": self.sum_of_recalls,
+            "printed_SumR": self.printed_sum,
         }
 
 
@@ -133,7 +144,22 @@ def _markdown(rows: Sequence[ResultRow], starred: bool) -> list[str]:
     header = ["system", *(f"{direction.upper()} {name}" for direction in DIRECTIONS for name in _NUMBERS)]
     if starred:
         header += [f"{direction.upper()} R@1 *" for direction in DIRECTIONS]
-    return markdown_table([[*header, "source"], *(_cells(row, starred) for row in rows)], padded=True)
+    summed = any(row.printed_sum is not None for row in rows)
+    sums = [[_sums(row)] if summed else [] for row in rows]
+    header += ["SumR (as printed)"] if summed else []
+    lines = [
+        [*cells[:-1], *sum_, cells[-1]]
+        for cells, sum_ in zip((_cells(row, starred) for row in rows), sums, strict=True)
+    ]
+    return markdown_table([[*header, "source"], *lines], padded=True)
+
+
+def _sums(row: ResultRow) -> str:
+    """Return the sum of a row's recalls, and the one that its source prints, where that is another."""
+    total = row.sum_of_recalls
+    text = "-" if total is None else f"{total:.1f}"
+    is_other = row.printed_sum is not None and (total is None or abs(total - row.printed_sum) > 0.05)
+    return f"{text} ({row.printed_sum:.1f})" if is_other else text
 
 
 def _cells(row: ResultRow, starred: bool) -> list[str]:
@@ -170,6 +196,10 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
     rows = [_measured_row(system + suffix, document, note, source)]
     if reranking:
         rows.append(_measured_row(system, reranking["searched"], "", source))
+    if merged := document.get("merged_captions"):
+        facts = [f"n = {merged['n']}, equal captions merged", *facts[1:]]
+        merged_source = "; ".join([*facts, str(run)])
+        rows.append(_measured_row(f"{system}{suffix}, equal captions merged", merged, "", merged_source))
     for name, directions in document.get("transductive", {}).items():
         rows.append(_measured_row(f"{system}, {name}", directions, "", source, transductive=True))
     return [replace(row, test_set=_test_set(document)) for row in rows]
@@ -179,9 +209,12 @@ def _test_set(document: Mapping[str, Any]) -> str:
     """Return the title of the benchmark whose whole test set was ranked, else what was ranked."""
     settings, size = document["config"], {"videos": document["videos"], "captions": document["n"]}
     target, split = settings["target"], settings.get("split", "test")
-    benchmark = _published().get(target)
-    if benchmark is not None and split == "test" and size == benchmark["test"]:
-        return str(benchmark["title"])
+    for name, benchmark in _published().items():
+        needed = benchmark.get("options", {})
+        is_target = target in (name, *benchmark.get("targets", ()))
+        has_options = all(settings.get("dataset", {}).get(option, value) == value for option, value in needed.items())
+        if is_target and has_options and split == "test" and size == benchmark["test"]:
+            return str(benchmark["title"])
     return f"{target}, {split}: {size['captions']:,} captions, {size['videos']:,} videos"
 
 

@@ -11,9 +11,9 @@ from typing import TypeVar
 import numpy as np
 
 from .. import keyimages
-from ..errors import MediaError, UnreadableFile
+from ..errors import MediaError, UnreadableFile, UsageError
 from ..media.guarded import DecoderPool, limits
-from ..protocols import KeyImageMethod, Model
+from ..protocols import KeyImageMethod, Model, ModelOfFeatures
 from ..types import Features, KeyImage
 from .cache import Source, stamp_of
 
@@ -32,8 +32,9 @@ def extract(
 
     Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
     batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError. `workers`
-    is how many processes decode; None: as `media.guarded.limits` says.
+    is how many processes decode; None: as `media.guarded.limits` says. UsageError where the model sees no pictures.
     """
+    _require_pictures(model)
     decoders = DecoderPool(limits(workers))
     size = model.image_size  # which may load the model: here, and not in all threads at once
 
@@ -45,6 +46,19 @@ def extract(
     for batch in _batches(ahead, BATCH_VIDEOS, BATCH_SECONDS):
         yield list(enumerate(_encode(batch, model), start=position))
         position += len(batch)
+
+
+def reads_pictures(model: Model) -> bool:
+    """Return whether a model looks at pictures; else it reads features that data sets bring along."""
+    return not isinstance(model, ModelOfFeatures) or model.reads_pictures
+
+
+def _require_pictures(model: Model) -> None:
+    if not reads_pictures(model):
+        raise UsageError(
+            f"{model.name} reads {model.vision_fingerprint()}, which nothing here makes of a video file: it works on "
+            f"data sets that bring these features along (hgr)"
+        )
 
 
 def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages.Sample) -> list[KeyImage] | MediaError:

@@ -1,7 +1,8 @@
-"""Features of many videos as a sequence that reads them from the cache when they are indexed."""
+"""Features of many videos as a sequence that reads them when they are indexed: from the cache, or whatever has them."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import overload
 
@@ -55,25 +56,20 @@ def stored_features(
     return StoredFeatures(cache, [keys.get(number, "") for number in range(len(videos))], failures)
 
 
-class StoredFeatures(Sequence[Features]):
-    """Features by number, read from the cache when they are asked for, and kept while there is room.
+class LazyFeatures(Sequence[Features]):
+    """Features by number, read when they are asked for, and kept while there is room.
 
     A thousand videos of CLIP ViT-L with twelve key images take about half a gigabyte; `room` is in bytes.
     """
 
-    def __init__(
-        self, cache: FeatureCache, keys: Sequence[str], failures: Mapping[int, MediaError], room: int = 4 << 30
-    ) -> None:
+    def __init__(self, failures: Mapping[int, MediaError], room: int = 4 << 30) -> None:
         self.failures = failures  # by number; reading one of them raises it
-        self._cache, self._keys, self._room = cache, keys, room
+        self._room = room
         self._in_memory: dict[int, Features] = {}
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def key(self, number: int) -> str:
-        """Return what the features are stored under: a hash of the file's content, its span and how it was sampled."""
-        return self._keys[number]
+    @abstractmethod
+    def _read(self, number: int) -> Features:
+        """Return the features of a number from 0, which is none of the failures."""
 
     @overload
     def __getitem__(self, number: int) -> Features: ...
@@ -89,11 +85,32 @@ class StoredFeatures(Sequence[Features]):
             return self._in_memory[position]
         if position in self.failures:
             raise self.failures[position]
-        features = self._cache.get(self._keys[position])
-        if features is None:
-            raise MmiTvrError(f"{self._cache.root}: features that were there are gone; run the same command again")
+        features = self._read(position)
         size = sum(array.nbytes for array in features.arrays.values())
         if size <= self._room:
             self._room -= size
             self._in_memory[position] = features
+        return features
+
+
+class StoredFeatures(LazyFeatures):
+    """Features that a cache has."""
+
+    def __init__(
+        self, cache: FeatureCache, keys: Sequence[str], failures: Mapping[int, MediaError], room: int = 4 << 30
+    ) -> None:
+        super().__init__(failures, room)
+        self._cache, self._keys = cache, keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, number: int) -> str:
+        """Return what the features are stored under: a hash of the file's content, its span and how it was sampled."""
+        return self._keys[number]
+
+    def _read(self, number: int) -> Features:
+        features = self._cache.get(self._keys[number])
+        if features is None:
+            raise MmiTvrError(f"{self._cache.root}: features that were there are gone; run the same command again")
         return features

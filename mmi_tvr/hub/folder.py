@@ -16,6 +16,7 @@ from ..encoders import hub
 from ..errors import UsageError, one_line
 from ..evaluation import saved
 from ..features.embed import embedding_fingerprint
+from ..types import PRECOMPUTED
 from ..utils.files import write_atomically
 from . import card
 
@@ -105,7 +106,7 @@ def _bases(settings: dict[str, Any], name: str | None) -> tuple[dict[str, Path],
     inside: dict[str, Path] = {}
     for option, subfolder in places.items():
         checkpoint = models.get_option(options, option)
-        if not checkpoint:
+        if not checkpoint or checkpoint == PRECOMPUTED:
             continue
         folder = next((path for path in (Path(checkpoint), hub.BUNDLED / checkpoint) if path.is_dir()), None)
         if folder is not None and (cached := _cached_name(folder)):

@@ -145,7 +145,7 @@ def read_hgr(path: Path) -> Mapping[str, RoleGraph]:
     graphs = {}
     for sentence, graph in document.items():
         try:
-            graphs[clean_text(sentence)] = _hgr_graph(graph)
+            graphs[clean_text(sentence).strip()] = _hgr_graph(graph)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise UsageError(f"{path}: no role graph of HGR: {sentence[:60]!r} ({error!r})") from error
     return graphs

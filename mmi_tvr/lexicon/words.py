@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from ..types import FloatArray
 from ..utils import textfiles
 from ..utils.hashing import digest
+from ..utils.text_arrays import read_text_array
 
 _EXPECTED = "a word and its numbers are expected"
 _FEW = 2  # numbers in the header that word2vec's files have: how many words, how many numbers each
@@ -48,8 +51,70 @@ def glove(path: Path, words: Sequence[str]) -> WordVectors:
         number = numbers.get(word)
         if number is not None and number not in vectors:
             vectors[number] = _vector(values, f"{path}, line {line}")
+    return _with_random_rows(words, vectors, path, "is it a text file of GloVe for this language?")
+
+
+def hgr(path: Path, word_list: Path, words: Sequence[str]) -> WordVectors:
+    """Return the vectors of words from HGR's file of tensors (`word_embeds.glove42b.th`), of which no code is run.
+
+    Args:
+        path: of the file: a mapping, or a mapping of mappings, with one matrix, of a row for each word of the list.
+        word_list: `int2word.npy`, which says what the rows are.
+        words: W words, in lower case.
+
+    Raises:
+        UsageError: one of the files cannot be read, they do not belong together, or they have none of the words.
+    """
+    listed = read_text_array(word_list)
+    matrix = _matrix(path, len(listed))
+    if not np.isfinite(matrix).all():
+        raise UsageError(f"{path}: numbers are finite")
+    rows = {word: row for row, word in enumerate(listed)}
+    vectors = {number: matrix[rows[word]] for number, word in enumerate(words) if word in rows}
+    return _with_random_rows(words, vectors, word_list, "are these the words of this data set?")
+
+
+def _matrix(path: Path, rows: int) -> NDArray[np.float32]:
+    """Return the only matrix with so many rows in a file that torch wrote."""
+    import torch
+
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise UsageError(
+            f"{path}: no file of plain tensors, or a damaged one; Python objects in it are not loaded "
+            f"({one_line(error, 100)})"
+        ) from error
+    tensors = [tensor for tensor in _tensors(document) if tensor.ndim == 2 and tensor.is_floating_point()]
+    fitting = [tensor for tensor in tensors if len(tensor) == rows]
+    if len(fitting) != 1:
+        sizes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "none"
+        raise UsageError(f"{path}: one matrix with a row for each of the {rows:,} words is expected, not {sizes}")
+    return np.asarray(fitting[0].float().numpy(), dtype=np.float32)
+
+
+def _tensors(document: Any) -> Iterator[Any]:
+    """Yield the tensors of a mapping, and of the mappings in it."""
+    import torch
+
+    if isinstance(document, torch.Tensor):
+        yield document
+    elif isinstance(document, Mapping):
+        for value in document.values():
+            yield from _tensors(value)
+
+
+def _with_random_rows(
+    words: Sequence[str], vectors: Mapping[int, NDArray[np.float32]], path: Path, question: str
+) -> WordVectors:
+    """Return vectors, by the numbers of their words, as rows of all words; the others get random ones as large.
+
+    path and question: of the message, where there are none.
+    """
     if not vectors:
-        raise UsageError(f"{path}: has none of the {len(words):,} words; is it a text file of GloVe for this language?")
+        raise UsageError(f"{path}: has none of the {len(words):,} words; {question}")
     known = np.array([number in vectors for number in range(len(words))], dtype=np.bool_)
     width = len(next(iter(vectors.values())))
     rows = random_rows(words, width).rows * float(np.stack([*vectors.values()]).std() * np.sqrt(width))

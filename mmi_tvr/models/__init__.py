@@ -20,7 +20,7 @@ from ..protocols import (
     TrainableModel,
     TrainableModule,
 )
-from ..types import Availability, Variant
+from ..types import PRECOMPUTED, Availability, Variant
 from ..utils import environment
 from ..utils.loading import LOADING
 from ._facets import FACETS, write_facets
@@ -187,7 +187,8 @@ def checkpoints(chosen: Section) -> Iterator[str]:
             yield str(weights)
         options = merge(read_resolved(find(str(weights))).options, options)
     places = [get_option(options, option) for option in checkpoint_options(chosen.name)]
-    yield from (str(place) for place in places if place and not (hub.BUNDLED / str(place)).is_dir())
+    named = (str(place) for place in places if place and place != PRECOMPUTED)
+    yield from (place for place in named if not (hub.BUNDLED / place).is_dir())
 
 
 def make(chosen: Section, device: str = "auto") -> Model:

@@ -154,13 +154,15 @@ class AttributeHeads(nn.Module):
 
     def forward(self, level: str, features: Tensor, modality: Literal["text", "video"]) -> Tensor:
         """Return the logits (B, K) of a level's labels from its features (B, d)."""
+        if not self.sizes[level]:  # the relations of HANet's labels
+            return features.new_zeros(len(features), 0)
         heads = self.text if modality == "text" and self.text is not None else self.video
         logits: Tensor = heads[level](features)
         return logits
 
 
 def _linear_heads(width: int, sizes: Mapping[str, int]) -> nn.ModuleDict:
-    return nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items()})
+    return nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items() if size})
 
 
 def pool_frames(frames: Tensor, mask: Tensor, kind: Pool = "topk") -> Tensor:

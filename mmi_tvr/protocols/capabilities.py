@@ -204,6 +204,25 @@ class TextLimitedModel(Protocol):
 
 
 @runtime_checkable
+class ModelOfFeatures(Protocol):
+    """A model that may read what data sets bring along (`DatasetWithFeatures`) in place of pictures."""
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it looks at pictures; else `encode_images` raises UsageError, and `image_size` is 0."""
+        ...
+
+
+@runtime_checkable
+class ModelOfRoleGraphs(Protocol):
+    """A model that may read captions by role graphs that were made elsewhere (`DatasetWithRoleGraphs`)."""
+
+    def use_role_graphs(self, path: Path) -> None:
+        """Take them from a file in HGR's format. UsageError where it cannot be read."""
+        ...
+
+
+@runtime_checkable
 class ModelWithReranking(Protocol):
     """A model that comes with settings for re-ranking."""
 
@@ -282,6 +301,33 @@ class GeneratedDataset(Protocol):
 
     def generate(self, limit: int | None = None, *, advance: Callable[[], object] = lambda: None) -> object:
         """Render the pending files; `advance` is called once for each. A kill costs the files that were under way."""
+        ...
+
+
+@runtime_checkable
+class DatasetWithFeatures(Protocol):
+    """A data set that brings vision features along, and no videos that could be decoded."""
+
+    @property
+    def vision(self) -> str:
+        """What made them: the `vision_fingerprint` of the models that read them."""
+        ...
+
+    def features(self, number: int) -> Features:
+        """Return the features of a sample's video: `arrays["image"]` (K, D), float32, has a vector of each frame.
+
+        Raises the MediaError that says why they cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class DatasetWithRoleGraphs(Protocol):
+    """A data set that may have the role graphs of its captions."""
+
+    @property
+    def role_graphs(self) -> Path | None:
+        """A file of them in HGR's format (`lexicon.roles.read_hgr`); None where there is none."""
         ...
 
 

@@ -21,7 +21,8 @@ from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
-from ..features.lazy import StoredFeatures
+from ..features.lazy import LazyFeatures, StoredFeatures
+from ..features.precomputed import DatasetFeatures, features_of, hand_over_graphs
 from ..protocols import (
     Dataset,
     DescribingDataset,
@@ -63,7 +64,7 @@ class SplitData:
 
     dataset: Dataset
     samples: Sequence[Sample]
-    features: StoredFeatures
+    features: LazyFeatures
     usable: Sequence[int]
     groups: Sequence[Sequence[int]] | None
     moments: Mapping[str, Sequence[DescribedMoment]] | None
@@ -235,9 +236,7 @@ class _StepLines:
             self._progress.say(f"step {report.step} ({report.stage}): {values}")
 
 
-def embedded(
-    model: TrainableModel, samples: Sequence[Sample], features: StoredFeatures
-) -> list[Embeddings | MediaError]:
+def embedded(model: TrainableModel, samples: Sequence[Sample], features: LazyFeatures) -> list[Embeddings | MediaError]:
     """Return the embeddings of samples whose features are there, and for the others why they are not."""
     usable = [number for number in range(len(samples)) if number not in features.failures]
     vectors = dict(zip(usable, model.embed_videos([features[number] for number in usable]), strict=True))
@@ -258,8 +257,30 @@ def evaluated(
 def _split_data(
     title: str, settings: RunSettings, section: Section, model: TrainableModel, cache: Path, progress: Progress
 ) -> SplitData:
-    """Return a split with its features, which all processes make together; process 0 renders what is generated."""
-    dataset = plugins.build("datasets", section.name, section.options)
+    """Return a split with its features: those that it brings along, or what all processes make together."""
+    dataset: Dataset = plugins.build("datasets", section.name, section.options)
+    samples = dataset.samples()
+    hand_over_graphs(dataset, model)
+    features: LazyFeatures
+    if with_features := features_of(dataset, section.name, model):
+        features = DatasetFeatures(with_features, len(samples), progress)
+    else:
+        features = _decoded_features(title, settings, dataset, model, cache, progress)
+    failures = features.failures
+    _check(section, samples, failures, settings.data)
+    if failures:
+        progress.say(f"left out: {counted(len(failures), 'video')}; the first: {next(iter(failures.values()))}")
+    usable = [number for number in range(len(samples)) if number not in failures]
+    groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
+    moments = moments_of(dataset, section.name) if MOMENTS in settings.train.terms() else None
+    describes = dataset.describes if isinstance(dataset, DescribingDataset) else None
+    return SplitData(dataset, samples, features, usable, groups, moments, describes)
+
+
+def _decoded_features(
+    title: str, settings: RunSettings, dataset: Dataset, model: TrainableModel, cache: Path, progress: Progress
+) -> StoredFeatures:
+    """Return the features of a data set's videos; process 0 renders what is generated."""
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
     generated = dataset if isinstance(dataset, GeneratedDataset) else None
@@ -271,16 +292,7 @@ def _split_data(
             progress.begin("rendering", pending)
             generated.generate(advance=progress.advance)
     distributed.barrier()
-    features = shared_features(videos, model, _key_images(settings), cache, progress)
-    failures = features.failures
-    _check(section, samples, failures, settings.data)
-    if failures:
-        progress.say(f"left out: {counted(len(failures), 'video')}; the first: {next(iter(failures.values()))}")
-    usable = [number for number in range(len(samples)) if number not in failures]
-    groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
-    moments = moments_of(dataset, section.name) if MOMENTS in settings.train.terms() else None
-    describes = dataset.describes if isinstance(dataset, DescribingDataset) else None
-    return SplitData(dataset, samples, features, usable, groups, moments, describes)
+    return shared_features(videos, model, _key_images(settings), cache, progress)
 
 
 def _key_images(settings: RunSettings) -> KeyImageMethod:
@@ -295,6 +307,12 @@ def _skeleton_pairs(
     about videos are stored in the folder."""
     if "skeleton" not in settings.train.terms():
         return None
+    features = training.features
+    if not isinstance(features, StoredFeatures):
+        raise UsageError(
+            f"train.stages: the term `skeleton` looks at videos, and {settings.data.train.name} brings features alone: "
+            f"leave the term out"
+        )
     options = skeleton_options(settings.rerank, model)
     folder.mkdir(parents=True, exist_ok=True)
     pairs = None
@@ -304,7 +322,7 @@ def _skeleton_pairs(
             model,
             skeleton_reranking.describer(options, model=model, store=store, device=settings.device),
             training.samples,
-            training.features,
+            features,
             training.usable[: settings.data.skeletons.videos],
             sampling=sampling_fingerprint(model, _key_images(settings)),
             negatives=settings.data.skeletons.near,

@@ -34,7 +34,7 @@ from .arrays import (
 from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, Labels, LabelSource, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
-from .media import Embeddings, Features, Frames, KeyImage, Span, Video
+from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
 from .people import Face, Person
 from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
@@ -43,6 +43,7 @@ from .text import clean_text
 __all__ = [
     "MAX_MOMENTS",
     "MOMENT_BITS",
+    "PRECOMPUTED",
     "UNIT_TOLERANCE",
     "Answer",
     "AnswerRequest",
@@ -74,6 +75,7 @@ __all__ = [
     "PartialQueries",
     "Person",
     "Pixels",
+    "PrecomputedFeatures",
     "Published",
     "Query",
     "Sample",

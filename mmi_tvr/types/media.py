@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from .arrays import Pixels
 from .facets import Attributes
 
+# What an option that names the checkpoint of a vision tower says where data sets bring features along.
+PRECOMPUTED = "precomputed"
+
 
 @dataclass(frozen=True, slots=True)
 class Video:
@@ -66,6 +69,21 @@ class Features:
 
     segments: NDArray[np.float64]
     arrays: Mapping[str, NDArray[Any]]
+
+
+class PrecomputedFeatures(NamedTuple):
+    """Which features a data set brings along: of each frame the vectors of `names`, one behind the other and `width`
+    numbers together; of a video at most `frames` frames, evenly spread where it has more.
+
+    As text it is the fingerprint of the vision that made them: nothing else is known of it.
+    """
+
+    names: tuple[str, ...]
+    width: int
+    frames: int
+
+    def __str__(self) -> str:
+        return f"{' + '.join(self.names)}, {self.width} numbers a frame, at most {self.frames} frames"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,18 @@ check        what is there of a benchmark: counts, missing and unreadable videos
 from __future__ import annotations
 
 from .annotations import Annotations
-from .benchmark import Benchmark, BenchmarkFacts, BenchmarkModule, BenchmarkOptions, HoldOutOptions, build_benchmark
-from .check import BenchmarkCheck, Overlap, SplitCheck, benchmark_names, check_benchmark
+from .benchmark import (
+    Benchmark,
+    BenchmarkFacts,
+    BenchmarkModule,
+    BenchmarkOptions,
+    HoldOutOptions,
+    SplitOptions,
+    build_benchmark,
+    limit_remark,
+    refuse_missing,
+)
+from .check import BenchmarkCheck, CheckableModule, Overlap, SplitCheck, benchmark_names, check_benchmark
 from .records import (
     AnnotatedMoment,
     AnnotatedVideo,
@@ -34,10 +44,12 @@ __all__ = [
     "BenchmarkFacts",
     "BenchmarkModule",
     "BenchmarkOptions",
+    "CheckableModule",
     "HoldOutOptions",
     "Listing",
     "Overlap",
     "SplitCheck",
+    "SplitOptions",
     "SplitSize",
     "VideoLocation",
     "benchmark_names",
@@ -47,5 +59,7 @@ __all__ = [
     "check_benchmark",
     "checked_listing",
     "held_out_ids",
+    "limit_remark",
+    "refuse_missing",
     "youtube_clip_locations",
 ]

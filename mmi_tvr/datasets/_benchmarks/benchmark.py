@@ -21,19 +21,25 @@ MAX_MISSING = 0.02  # decision: as for unreadable videos, a larger share makes a
 _MAX_NAMED = 5  # missing videos
 
 
-class BenchmarkOptions(plugins.BaseOptions):
-    """The options of every benchmark."""
+class SplitOptions(plugins.BaseOptions):
+    """Which split of a data set with official splits, and what to do about videos that are not there."""
 
-    root: Path = Field(description="folder of the videos; its sub-folders are looked through, too")
-    annotations: Path | None = Field(
-        None, description="folder of the official annotation files; default: annotations in root, else root"
-    )
+    root: Path = Field(description="its folder")
     split: Literal["train", "val", "test"] = Field("test", description="train, val or test")
     missing: Literal["error", "skip"] = Field(
         "skip", description="what to do about videos that are not there: leave them out (and say so), or stop"
     )
     allowed: float = Field(MAX_MISSING, ge=0, le=1, description="largest share of videos that may be left out")
     limit: int | None = Field(None, ge=1, description="only the first so many videos, to try things out")
+
+
+class BenchmarkOptions(SplitOptions):
+    """The options of every benchmark."""
+
+    root: Path = Field(description="folder of the videos; its sub-folders are looked through, too")
+    annotations: Path | None = Field(
+        None, description="folder of the official annotation files; default: annotations in root, else root"
+    )
 
     def annotation_folder(self) -> Path:
         """Return where the annotation files are."""
@@ -116,19 +122,8 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     videos = listing.videos[: options.limit]
     paired = [(video, folder.find(video)) for video in videos]
     missing = tuple(video.id for video, file in paired if file is None)
-    max_missing = 0 if options.missing == "error" else max(1, options.allowed * len(videos))
-    if len(missing) > max_missing or len(missing) == len(videos):
-        names = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
-        advice = "put them there, or allow a larger share to be left out with allowed (--skip-missing)"
-        if len(missing) == len(videos):
-            advice = "put them there, or name the folder that holds them (root)"
-        raise UsageError(
-            f"{facts.title}, {options.split}: {len(missing):,} of {counted(len(videos), 'video')} "
-            f"missing in {options.root}: {names}; {advice}"
-        )
-    remarks = listing.remarks
-    if len(videos) < len(listing.videos):
-        remarks = (*remarks, f"only the first {len(videos):,} of {counted(len(listing.videos), 'video')}")
+    refuse_missing(options, facts.title, missing, len(videos))
+    remarks = (*listing.remarks, *limit_remark(len(videos), len(listing.videos)))
     there = [(video, file) for video, file in paired if file is not None]
     present = tuple(Sample(video.id, file, video.captions) for video, file in there)
     described = tuple(
@@ -137,6 +132,33 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     if described:
         return BenchmarkWithMoments(facts.title, present, missing, remarks, described)
     return Benchmark(facts.title, present, missing, remarks)
+
+
+def refuse_missing(options: SplitOptions, title: str, missing: Sequence[str], videos: int) -> None:
+    """Raise UsageError where more videos of a split are missing than its options allow, and where all of them are.
+
+    Args:
+        options: of the data set.
+        title: of the data set.
+        missing: ids of the videos that are not there.
+        videos: how many there should be.
+    """
+    max_missing = 0 if options.missing == "error" else max(1, options.allowed * videos)
+    if len(missing) <= max_missing and len(missing) < videos:
+        return
+    names = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
+    advice = "put them there, or allow a larger share to be left out with allowed (--skip-missing)"
+    if len(missing) == videos:
+        advice = "put them there, or name the folder that holds them (root)"
+    raise UsageError(
+        f"{title}, {options.split}: {len(missing):,} of {counted(videos, 'video')} "
+        f"missing in {options.root}: {names}; {advice}"
+    )
+
+
+def limit_remark(videos: int, listed: int) -> tuple[str, ...]:
+    """Return the remark that only the first videos of a list were taken; none where all were."""
+    return (f"only the first {videos:,} of {counted(listed, 'video')}",) if videos < listed else ()
 
 
 def _described(moment: AnnotatedMoment, sample: int, start: float) -> DescribedMoment:

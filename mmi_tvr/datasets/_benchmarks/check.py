@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args, runtime_checkable
 
 from ... import plugins
 from ...errors import MediaError, UsageError
@@ -60,7 +60,8 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkCheck:
-    """What `check_benchmark` returns: `files` below the root, and how many of them were opened, or None."""
+    """What `check_benchmark` returns: `files` below the root, and how many of them were opened, or None. `unit` says
+    what they are."""
 
     title: str
     protocol: str
@@ -69,6 +70,7 @@ class BenchmarkCheck:
     probed: int | None
     splits: tuple[SplitCheck, ...]
     overlaps: tuple[Overlap, ...]
+    unit: str = "file"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -78,10 +80,25 @@ class BenchmarkCheck:
         return values
 
 
+@runtime_checkable
+class CheckableModule(Protocol):
+    """The module of a benchmark that has no videos to be opened, and looks by itself at what is there."""
+
+    def check(
+        self,
+        values: Mapping[str, Any],
+        begin: Callable[[int], object],
+        advance: Callable[[], object],
+        opening: bool,
+    ) -> BenchmarkCheck:
+        """Do what `check_benchmark` does."""
+        ...
+
+
 def benchmark_names() -> tuple[str, ...]:
     """Return the names of the data sets that are benchmarks. Those of other packages are not loaded for it."""
     ours = [name for name in plugins.names("datasets") if plugins.origin("datasets", name) is None]
-    return tuple(name for name in ours if isinstance(plugins.load("datasets", name), BenchmarkModule))
+    return tuple(name for name in ours if isinstance(plugins.load("datasets", name), BenchmarkModule | CheckableModule))
 
 
 def check_benchmark(
@@ -104,6 +121,9 @@ def check_benchmark(
         UsageError: the folders are wrong, or no split at all can be read.
     """
     module = plugins.load("datasets", name)
+    if isinstance(module, CheckableModule):
+        result: BenchmarkCheck = module.check(values, begin, advance, opening)
+        return result
     if not isinstance(module, BenchmarkModule):
         raise UsageError(f"{name} is no benchmark; there are: {', '.join(benchmark_names())}")
     options = plugins.options("datasets", name, values)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...errors import ModelNotFound, UsageError
 from ...lexicon.conllu import ConlluParser
 from ...lexicon.parsing import ParsedText, Parser, SpacyParser
-from ...lexicon.roles import RoleArrays, arrays, role_graph
+from ...lexicon.roles import RoleArrays, RoleGraph, arrays, read_hgr, role_graph
 from ...lexicon.store import PARSES_FILE, ParseStore
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
 from ...lexicon.vocabulary import Vocabularies
@@ -55,6 +55,14 @@ class CaptionReader:
         """
         self._roles, self._words, self._parses = roles, words, parses
         self._read: dict[str, ReadCaption] = {}
+        self._published: dict[str, RoleGraph] = {}  # by caption
+        self._files: set[Path] = set()
+
+    def use(self, path: Path) -> None:
+        """Take role graphs from a file of HGR's; they come before the parser's. UsageError where it cannot be read."""
+        if self._roles and path not in self._files:
+            self._published |= read_hgr(path)
+            self._files.add(path)
 
     def remember(self, captions: Iterable[str]) -> None:
         """Parse captions that will be read often; parses are kept in the user's cache. Without roles nothing is done.
@@ -62,7 +70,9 @@ class CaptionReader:
         Raises MissingExtra where there is no parser.
         """
         if self._roles:
-            texts = list(dict.fromkeys(map(self._cut, captions)))
+            texts = list(dict.fromkeys(self._cut(text) for text in captions if text not in self._published))
+            if not texts:
+                return
             with ParseStore(array_cache.folder() / PARSES_FILE, self._parser) as store:
                 self._read |= dict(zip(texts, map(self._graph, store.parsed(texts)), strict=True))
 
@@ -70,10 +80,11 @@ class CaptionReader:
         """Return each caption as words. Raises MissingExtra where there is no parser and one is needed."""
         if not self._roles:
             return [ReadCaption(_or_empty(split(text)[: self._words]), None) for text in captions]
-        texts = [self._cut(text) for text in captions]
-        pending = [text for text in dict.fromkeys(texts) if text not in self._read]
+        texts = {text: self._cut(text) for text in captions if text not in self._published}
+        pending = [text for text in dict.fromkeys(texts.values()) if text not in self._read]
         parsed = dict(zip(pending, map(self._graph, self._parser.parse(pending)), strict=True)) if pending else {}
-        return [parsed[text] if text in parsed else self._read[text] for text in texts]
+        known = {text: parsed[cut] if cut in parsed else self._read[cut] for text, cut in texts.items()}
+        return [known[text] if text in known else self._with_graph(self._published[text]) for text in captions]
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a text, from its start, are read; len(text) where all are."""
@@ -89,8 +100,11 @@ class CaptionReader:
         return text if self._parses else text[: self.characters_read(text)]
 
     def _graph(self, parsed: ParsedText) -> ReadCaption:
-        words = _or_empty(tuple(token.text.lower() for token in parsed)[: self._words])
-        return ReadCaption(words, arrays(role_graph(parsed), self._words))
+        return self._with_graph(role_graph(parsed))
+
+    def _with_graph(self, graph: RoleGraph) -> ReadCaption:
+        words = _or_empty(tuple(word.lower() for word in graph.words)[: self._words])
+        return ReadCaption(words, arrays(graph, self._words))
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...encoders import e5, hub
-from ...encoders.clip_tokens import ClipTokenTowers
+from ...encoders import e5
 from ...errors import ModelNotFound, UsageError, one_line
 from ...lexicon import words as word_vectors
 from ...lexicon.vocabulary import LABELS_OF, Vocabularies
@@ -23,10 +22,11 @@ from ...utils.padding import padded
 from .._facets import read_facets
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption
-from .options import E5, TOKENS, Options
+from .options import E5, TENSORS, TOKENS, Options
 
 if TYPE_CHECKING:
     from .network import Levels, McsanNetwork
+    from .towers import Towers
 
 WEIGHTS_FILE, VOCABULARIES = "mcsan.safetensors", "vocabularies.json"
 _OFFSETS, _FUSION = "similarities.offsets", "similarities.fusion"  # of the blocks, in WEIGHTS_FILE
@@ -35,8 +35,9 @@ _BATCH = 64
 _NO_VECTOR = {
     *("weights", "vision", "min_relevance", "labels", "parses", "mask_siblings", "focal", "kl", "vocabulary"),
     *("dropout", "fusion"),
+    *("precomputed", "word_list"),  # the vision's fingerprint, and the weights, say so
 }
-_OF_THE_TRAINING = {"weights", "word_vectors", "parses"}  # options that a trained folder does without
+_OF_THE_TRAINING = {"weights", "word_vectors", "word_list", "parses"}  # options that a trained folder does without
 
 
 class Mcsan:
@@ -67,8 +68,15 @@ class Mcsan:
         return self._settings.keyimages if self._settings else None
 
     @late_property
-    def towers(self) -> ClipTokenTowers:
-        return ClipTokenTowers(hub.locate(self.options.vision), self._device)
+    def towers(self) -> Towers:
+        from .towers import load
+
+        return load(self.options, self._device)
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it looks at pictures, or reads features that data sets bring along (`protocols.ModelOfFeatures`)."""
+        return not self.options.reads_features
 
     @property
     def image_size(self) -> int:
@@ -81,14 +89,12 @@ class Mcsan:
         import torch
 
         from ...utils.device import resolve
-        from .network import McsanNetwork, TowerWidths
+        from .network import McsanNetwork
 
         with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
             sizes = {level: len(self.lexicon.labels.level(level)) for level in LABEL_LEVELS}
             words = torch.from_numpy(self._word_rows())
-            towers = self.towers
-            widths = TowerWidths(towers.joint_width, towers.joint_width, towers.text_width)
-            network = McsanNetwork(self.options, widths, words, sizes)
+            network = McsanNetwork(self.options, self.towers.widths(), words, sizes)
             if self._folder:
                 load_tensors(network, self._folder / WEIGHTS_FILE)
             return network.to(resolve(self._device)).eval()
@@ -106,7 +112,7 @@ class Mcsan:
         return self._new_lexicon
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
-        """Return {"image": (N, D)}, unit vectors, float32."""
+        """Return {"image": (N, D)}, float32; unit vectors, where the tower is one of a CLIP layout."""
         return {"image": self.towers.embed_images(images)}
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
@@ -184,8 +190,16 @@ class Mcsan:
         by_tower = self.towers.characters_read(text)
         return max(by_tower, self._captions.characters_read(text)) if self._reads_words else by_tower
 
+    def use_role_graphs(self, path: Path) -> None:
+        """Read captions by these role graphs, where they are among them (`protocols.ModelOfRoleGraphs`).
+
+        Decision: no fingerprint knows of it. It changes how these captions alone are read, as another version of the
+        parser would.
+        """
+        self._captions.use(path)
+
     def vision_fingerprint(self) -> str:
-        return digest("clip vectors", self.towers.digest)
+        return self.towers.fingerprint()
 
     def fingerprint(self) -> str:
         """Hash of all that changes any vector."""
@@ -304,9 +318,7 @@ class Mcsan:
         if source is None or self._folder:
             rows = word_vectors.random_rows(words, self.options.word_width).rows
         else:
-            is_e5 = source == E5
-            vectors = word_vectors.encoded(words, e5.encode) if is_e5 else word_vectors.glove(Path(source), words)
-            rows = vectors.rows
+            rows = self._known_rows(source, words)
             if rows.shape[1] != self.options.word_width:
                 raise UsageError(
                     f"word_vectors: those of {source} have {rows.shape[1]} numbers, and word_width is "
@@ -314,15 +326,21 @@ class Mcsan:
                 )
         return np.concatenate([np.zeros((2, rows.shape[1]), np.float32), rows])
 
+    def _known_rows(self, source: str, words: Sequence[str]) -> NDArray[np.float32]:
+        if source == E5:
+            return word_vectors.encoded(words, e5.encode).rows
+        if source.endswith(TENSORS):
+            assert self.options.word_list is not None
+            return word_vectors.hgr(Path(source), self.options.word_list, words).rows
+        return word_vectors.glove(Path(source), words).rows
+
     def _texts(self, texts: Sequence[str]) -> dict[str, Any]:
         """Return {"sentence": (B, D), "words": (B, M)}, and "graph" with a role graph each, as tensors; with tokens
         instead {"sentence": (B, D), "tokens": (B, M, E), "mask": (B, M)}."""
         import torch
 
         if not self._reads_words:
-            states, mask = self.towers.text_states(texts)
-            sentence = torch.nn.functional.normalize(self.towers.project_texts(states[:, 0]), dim=-1)
-            return {"sentence": sentence, "tokens": states[:, 1:], "mask": mask[:, 1:]}
+            return dict(zip(("sentence", "tokens", "mask"), self.towers.token_states(texts), strict=True))
         captions = self._captions.read(texts)
         batch: dict[str, Any] = {
             "sentence": torch.from_numpy(self.towers.embed_texts(texts)),

@@ -38,19 +38,23 @@ Levels = dict[str, Tensor]
 
 
 class TowerWidths(NamedTuple):
-    """How wide what the towers give is: vectors of key images and of sentences, and states of a sentence's tokens."""
+    """How wide what the towers give is: vectors of key images (or frames) and of sentences, and states of a sentence's
+    tokens; and whether the first are unit vectors."""
 
     image: int
     sentence: int
     token: int
+    unit_images: bool = True
 
 
 class VideoLevels(nn.Module):
     """Key images of B videos -> one vector a level, (B, d)."""
 
-    def __init__(self, options: Options, width: int) -> None:
-        """Make the levels of `options` for key images of CLIP's width D."""
+    def __init__(self, options: Options, widths: TowerWidths) -> None:
+        """Make the levels of `options` for key images of this width D."""
         super().__init__()
+        width = widths.image
+        self._scale = width**0.5 if widths.unit_images else 1.0
         self._levels, self._pool, self._differences = options.levels, options.pool, options.differences
         changing = width * (2 if options.differences else 1)
         inputs = {"entity": width, "action": changing, "relation": changing}
@@ -66,11 +70,11 @@ class VideoLevels(nn.Module):
             self.relation = RelationBlock(changing, options.width, options.heads, options.dropout)
 
     def forward(self, images: Tensor, mask: Tensor) -> Levels:
-        """Encode key images (B, K, D), unit vectors with padding last in the mask (B, K).
+        """Encode key images (B, K, D), with padding last in the mask (B, K).
 
-        Decision: they are scaled by sqrt(D), so that a number is about 1 as in the features of a ResNet.
+        Decision: unit vectors are scaled by sqrt(D), so that a number is about 1 as in the features of a ResNet.
         """
-        frames = images * images.shape[-1] ** 0.5
+        frames = images * self._scale
         changing = torch.cat([frames, differences(frames)], dim=-1) if self._differences else frames
         levels: Levels = {}
         for name in self._levels:
@@ -183,7 +187,7 @@ class McsanNetwork(nn.Module):
         """
         super().__init__()
         self._options = options
-        self.video_levels = VideoLevels(options, widths.image)
+        self.video_levels = VideoLevels(options, widths)
         self.text_levels = TextLevels(options, widths, words)
         has_hole = "global" in options.levels and options.global_similarity != "cosine"
         self.hole = Hole(options.width, unit=options.global_similarity == "linear") if has_hole else None

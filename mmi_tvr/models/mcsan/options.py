@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ...plugins import BaseOptions
-from ...types import LabelSource
+from ...types import PRECOMPUTED, LabelSource, PrecomputedFeatures
 from .._folder import TrainedOptions
 
 Level = Literal["global", "entity", "action", "relation"]
 LEVELS: tuple[Level, ...] = ("global", "entity", "action", "relation")
+TENSORS = ".th"  # ends the name of a file of word vectors that torch wrote
 ATTRIBUTES, DISTRIBUTION = "attributes", "distribution"  # loss terms
 CONTRASTIVE, RANKING = "contrastive", "ranking"  # those of `train.options`
 TOKENS = "tokens"  # of `Options.graph`
@@ -26,12 +28,27 @@ class VocabularySizes(BaseOptions):
     relations: int = Field(2048, ge=1, description="most frequent relations (triplets)")
 
 
+class PrecomputedOptions(BaseOptions):
+    """Which features a data set must bring along. The defaults are HGR's of MSR-VTT."""
+
+    features: tuple[str, ...] = Field(("resnet152.pth",), min_length=1, description="kinds, in this order")
+    width: int = Field(2048, ge=1, description="numbers of a frame, of all kinds together")
+    frames: int = Field(20, ge=1, description="most frames of a video")
+
+    def record(self) -> PrecomputedFeatures:
+        return PrecomputedFeatures(self.features, self.width, self.frames)
+
+
 class Options(TrainedOptions):
     """Options of MCSAN. Most are rows of the paper's table 3, or of ours."""
 
     vision: str = Field(
         description="folder or hub name of a CLIP-layout checkpoint, which stays as it is: it reads key images, and "
-        "whole sentences for the global level"
+        "whole sentences for the global level; or of a ResNet; or `precomputed`: the data set brings features along. "
+        "Beside the last two, multilingual E5 reads whole sentences"
+    )
+    precomputed: PrecomputedOptions = Field(
+        PrecomputedOptions(), description="with vision: precomputed, which features are read"
     )
     levels: tuple[Level, ...] = Field(LEVELS, min_length=1, description="what is compared, a block of the vectors each")
     width: int = Field(512, ge=2, multiple_of=2, description="of each level's vector")
@@ -76,8 +93,9 @@ class Options(TrainedOptions):
     word_vectors: str | None = Field(
         None,
         description="what word vectors start as: a text file of GloVe, or `e5`: each word as the multilingual E5 small "
-        "encodes it; null: random vectors",
+        "encodes it; or HGR's word_embeds.*.th; null: random vectors",
     )
+    word_list: Path | None = Field(None, description="the words of a .th file: annotation/RET/int2word.npy of HGR")
     dropout: float = Field(0.2, ge=0, lt=1, description="of word states and inside attention blocks, while training")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
 
@@ -89,6 +107,17 @@ class Options(TrainedOptions):
             raise ValueError("a level is named twice")
         return tuple(level for level in LEVELS if level in levels)
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether the data set brings features along, and there are no pictures."""
+        return self.vision == PRECOMPUTED
+
+    @model_validator(mode="after")
+    def _words_of_tensors(self) -> Options:
+        if self.word_vectors and self.word_vectors.endswith(TENSORS) and self.word_list is None and not self.weights:
+            raise ValueError("word_list: name the words of the word vectors, annotation/RET/int2word.npy")
+        return self
+
     @model_validator(mode="after")
     def _heads_fit(self) -> Options:
         if self.width % self.heads:
@@ -99,4 +128,6 @@ class Options(TrainedOptions):
     def _words_are_read(self) -> Options:
         if self.word_vectors and self.graph == TOKENS:
             raise ValueError(f"word_vectors: with graph {TOKENS} no words are read; leave it out")
+        if self.reads_features and self.graph == TOKENS:
+            raise ValueError(f"graph: {TOKENS} reads those of a CLIP text tower, and vision: {PRECOMPUTED} has none")
         return self
