@@ -11,15 +11,20 @@ import pytest
 import tiny_towers
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from transformers import AutoTokenizer, DistilBertModel, ViTModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel, ViTModel
 
 from mmi_tvr import models, plugins
-from mmi_tvr.encoders.video_text import VideoTextTowers
+from mmi_tvr.encoders.options import VideoTowerOptions
+from mmi_tvr.encoders.video_text import TowerSizes, VideoTextTowers
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import lat
+from mmi_tvr.models.lat.network import LatNetwork
 from mmi_tvr.nn.losses import Temperature
+from mmi_tvr.nn.options import TranslatorOptions
 from mmi_tvr.train.objective import Objective
+from mmi_tvr.train.run import run
+from mmi_tvr.train.settings import load
 from mmi_tvr.types import Features, Query
 
 ROOT = Path(__file__).parent.parent
@@ -189,6 +194,54 @@ def test_saved_towers_come_back_exactly_and_a_second_stage_goes_on_from_them(
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ModelNotFound, match="damaged"):
         _ = models.make(models.section(str(tmp_path / "run")), "cpu").embed_queries(queries)
+
+
+def test_two_stages_are_two_runs_and_each_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    """From nothing on pixels: pictures, then videos from the weights of the first run, dropout and chunks included."""
+    changes = [
+        "data.train.count=6", "data.validation.count=3", "data.batch=3", "train.chunk=2", "train.precision=float32",
+        "train.stages=[{name: a, steps: 4, weights: {contrastive: 1.0, cycle: 1.0}}]", "train.validate_every=2",
+        "train.save_every=2", "train.keep=2", "model.new_towers.text.dropout=0.1", "model.new_towers.video.layers=1",
+    ]  # fmt: skip
+    config = ROOT / "configs" / "lat-pixels-moving-shapes.yaml"
+    stages = {"image": ["keyimages.count=1"]}
+    stages["video"] = ["keyimages.count=4", f"model.weights={tmp_path / 'image' / 'model'}"]
+    for stage, more in stages.items():
+        settings, whole, resumed = load(config, changes + more), tmp_path / stage, tmp_path / f"{stage} again"
+        assert run(settings, whole, cache=tmp_path / "features", cpu=True).finished
+        shutil.copytree(whole, resumed)
+        shutil.rmtree(resumed / "model")
+        shutil.rmtree(resumed / "checkpoints" / "step-00000004")
+        assert run(settings, resumed, cache=tmp_path / "features", cpu=True, resume=True).finished
+        for file in (lat.TOWERS, lat.TRANSLATORS):
+            state, again = (load_file(folder / "model" / file) for folder in (whole, resumed))
+            assert state
+            assert all(torch.equal(state[name], again[name]) for name in state)
+    images, videos = (models.make(models.section(str(tmp_path / stage / "model")), "cpu") for stage in stages)
+    assert images.fingerprint() != videos.fingerprint()
+    section = models.key_images(models.section(str(tmp_path / "video" / "model")))
+    assert section is not None
+    assert section.options["count"] == 4
+
+
+@pytest.mark.parametrize("name", ["msrvtt", "msvd", "didemo"])
+def test_the_published_setting_has_the_size_that_its_config_says(name: str) -> None:
+    """Built without memory: Frozen's ViT-B/16 and DistilBERT, and translators of the paper's."""
+    path = ROOT / "configs" / f"lat-{name}.yaml"
+    settings = load(path)
+    options = plugins.options("models", "lat", settings.model.options)
+    assert isinstance(options, lat.Options)
+    assert (options.towers, options.translator, options.text_queries) == ("all", TranslatorOptions(), 30)
+    with torch.device("meta"):
+        towers = VideoTextTowers(TowerSizes(VideoTowerOptions(), DistilBertConfig(), 256), joint=False, trained="all")
+        network = LatNetwork(
+            768, 768, text_queries=options.text_queries, video_queries=options.video_queries,
+            translator=options.translator, towers=towers,
+        )  # fmt: skip
+    assert set(network.parameter_groups()) == set(settings.train.learning_rates) - {"temperature"}
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    text = " ".join(path.read_text(encoding="utf-8").replace("#", " ").split())
+    assert f"{parameters / 1e6:.0f} million parameters, so {parameters * 16 / 1e9:.1f} GB" in text
 
 
 def test_what_cannot_be_is_one_line(new_towers: dict[str, Any], starts: dict[str, Path], tmp_path: Path) -> None:
