@@ -10,6 +10,7 @@
     ├── MissingExtra            an optional dependency is not installed; carries the command that installs it
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
     ├── IndexMismatch           vectors of different makers would be mixed
+    ├── TranslationRefused      vectors of another model cannot be told well enough from those that are there
     ├── LibraryBusy             another process is writing to the library
     ├── LibraryReadOnly         the library lies where nothing can be written
     ├── AnswerError             a question that got no answer, with the reason
@@ -90,6 +91,10 @@ class ModelNotFound(MmiTvrError):
 
 class IndexMismatch(MmiTvrError):
     """Vectors made by one model, adapter or setting would be mixed with those of another."""
+
+
+class TranslationRefused(MmiTvrError):
+    """Vectors of another model cannot be told well enough from those that a library has."""
 
 
 class LibraryBusy(MmiTvrError):

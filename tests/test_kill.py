@@ -27,8 +27,9 @@ import json, os, signal, sqlite3, sys
 from fakes import FakeModel
 from mmi_tvr import keyimages
 from mmi_tvr.index import faiss
-from mmi_tvr.library import Library
+from mmi_tvr.library import Library, translating
 
+translating.FLOOR = 0.0  # what few colours show is no measure
 count = fatal = 0
 
 def step(event="sql", arguments=()):
@@ -47,12 +48,12 @@ class Counting(sqlite3.Connection):
         step()
         return super().executemany(*arguments)
 
-def work(library, folder, vision, rebuild):
+def work(library, folder, vision, options):
     connect = sqlite3.connect
     sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Counting, **options)
     sys.addaudithook(step)
     with Library(library, model=FakeModel(vision=vision)) as opened:
-        opened.index(folder, rebuild=rebuild)
+        opened.index(folder, **options)
     print(count, flush=True)
 
 for line in sys.stdin:
@@ -81,8 +82,8 @@ def run():
     command = [sys.executable, "-c", DRIVER]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as driver:
 
-        def index(library: Path, folder: Path, fatal: int = 0, vision: int = 0, rebuild: bool = False) -> int | None:
-            print(json.dumps([fatal, str(library), str(folder), vision, rebuild]), file=driver.stdin, flush=True)
+        def index(library: Path, folder: Path, fatal: int = 0, vision: int = 0, **options: int) -> int | None:
+            print(json.dumps([fatal, str(library), str(folder), vision, options]), file=driver.stdin, flush=True)
             answer = driver.stdout.readline().strip()
             return None if answer == "killed" else int(answer)
 
@@ -118,6 +119,18 @@ def check(path: Path, folder: Path, vision: int = 0) -> None:
         assert vision or set(features.values()) == {1}
         report = library.index()
         assert (report.unchanged, report.embedded, report.removed) == (len(names), 0, ())
+    assert len(list((path / "vectors").iterdir())) == 1
+    assert sorted(file.name for file in path.iterdir()) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+
+
+def check_complete(path: Path) -> None:
+    """Nothing is translated any more, and nothing is left of what was."""
+    with Library(path, model=FakeModel(vision=1), relevance=clipped) as library:
+        status = library.status()
+        assert (status.translated, status.former, status.rebuilding) == (0, None, None)
+        catalogue = library._reader.catalogue()
+        index = library._reader.searcher(catalogue).index
+        assert index.ids().tolist() == catalogue.expected_ids().tolist()
     assert len(list((path / "vectors").iterdir())) == 1
     assert sorted(file.name for file in path.iterdir()) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
 
@@ -164,6 +177,30 @@ def test_killed_at_every_few_steps_of_a_rebuild(tmp_path, folder, run: Run):
         assert run(library, folder, vision=1, rebuild=True) is not None
         check(library, folder, vision=1)
     assert kills > 5
+
+
+def test_killed_at_every_few_steps_of_a_translation(tmp_path, folder, run: Run):
+    """All is found at every moment, by the old model or by the new one; the same command, or a plain one, goes on."""
+    for number, colour in enumerate(sorted(COLOURS)):
+        colour_video(folder / f"{colour}.{number}.mp4", colour, "white", seconds=0.5)
+    run(tmp_path / "library", folder)
+    shutil.copytree(tmp_path / "library", tmp_path / "measured")
+    steps = run(tmp_path / "measured", folder, vision=1, translate=12)
+    kills = 0
+    for number, fatal in enumerate(range(5, steps, steps // 6)):
+        library = shutil.copytree(tmp_path / "library", tmp_path / f"killed at {fatal}")
+        kills += run(library, folder, fatal, vision=1, translate=12) is None
+        check_answers(library, folder)
+        with Library(library) as begun:
+            plain = number % 2 and begun.status().translating is not None
+        assert run(library, folder, vision=1, **({} if plain else {"translate": 12})) is not None
+        check_answers(library, folder)
+        run(library, folder, fatal, vision=1)
+        check_answers(library, folder)
+        assert run(library, folder, vision=1) is not None
+        assert run(library, folder, vision=1) is not None  # where the first one only ended the translation
+        check_complete(library)
+    assert kills > 3
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -39,6 +39,7 @@ def search_document(result: SearchResult) -> dict[str, object]:
             "searched": result.coverage.searched,
             "pending": result.coverage.pending,
             "quarantined": result.coverage.quarantined,
+            "translated": result.coverage.translated,
         },
         "seconds": dict(result.seconds),
         "candidates": result.candidates,

@@ -9,9 +9,10 @@ import typer
 from rich.markup import escape
 
 from .. import config
-from ..library import DescribeReport, IndexReport, Library, Status
+from ..library import DescribeReport, IndexReport, Library, Status, TranslationReport
 from ..report import clock_time
 from ..utils.printable import printable
+from ..utils.tables import interval
 from ..utils.wording import counted, library_option
 from ._console import (
     ConfigOption,
@@ -52,6 +53,14 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="embed everything again, with the model given now")
     ] = False,
+    translate: Annotated[
+        int | None,
+        typer.Option(
+            "--translate",
+            metavar="N",
+            help="with another model: embed N videos, translate the vectors of the others; later runs embed them",
+        ),
+    ] = None,
     describe: Annotated[
         bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
     ] = False,
@@ -72,6 +81,7 @@ def index(
                 exclude=exclude,
                 retry=retry,
                 rebuild=rebuild,
+                translate=translate,
                 wait=wait,
                 progress=progress,
             )
@@ -133,6 +143,9 @@ def _status_document(state: Status) -> dict[str, object]:
         "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
         "writer": state.writer,
         "rebuilding": state.rebuilding,
+        "translating": state.translating,
+        "translated": state.translated,
+        "former": state.former,
         "writable": state.writable,
     }
 
@@ -153,8 +166,16 @@ def _print_status(state: Status) -> None:
         rows["read-only"] = "this library can be searched, and cannot be written where it lies"
     index_command = f"mmi-tvr index {library_option(state.path)}"
     if state.rebuilding is not None:
-        rows["rebuilding"] = (
-            f"{counted(state.rebuilding, 'video')} to go ({index_command} goes on); until then, searches find the old"
+        to_go = (
+            f"{counted(state.rebuilding, 'video')} to go"
+            if state.translating is None
+            else f"{counted(state.rebuilding, 'video')} to go, of which all but {state.translating:,} are translated"
+        )
+        rows["rebuilding"] = f"{to_go} ({index_command} goes on); until then, searches find the old"
+    if state.translated:
+        rows["translated"] = (
+            f"{state.translated:,} of {counted(state.videos, 'vector')} ({index_command} embeds these videos); "
+            f"back until then: {index_command} --model {state.former}"
         )
     for name, value in rows.items():
         out.print(f"{name:<12} {printable(value)}", markup=False)
@@ -183,6 +204,8 @@ def _index_document(
         "without_videos": [{"path": str(path), "reason": reason} for path, reason in report.without_videos],
         "seconds": report.seconds,
     }
+    if report.translation:
+        document["translation"] = report.translation.as_dict()
     if described:
         document["described"] = {
             "videos": described.videos,
@@ -206,6 +229,8 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; "
         f"{counted(videos, 'video')} in {escape(str(library))}"
     )
+    if report.translation and report.translation.quality:
+        _say_translation(report.translation)
     for path in report.removed[:_MAX_NAMED]:
         say(f"removed: {escape(str(path))} is gone")
     if len(report.removed) > _MAX_NAMED:
@@ -222,3 +247,14 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
                 say(f"  and {len(reasons) - _MAX_NAMED} more: {escape(command)} lists all")
     if report.quarantined:
         say(_PROBE)
+
+
+def _say_translation(translation: TranslationReport) -> None:
+    """Say what was translated, and how good that is."""
+    quality = translation.quality
+    assert quality is not None
+    say(
+        f"{counted(translation.translated, 'vector')} translated, learned from {counted(translation.pairs, 'video')}; "
+        f"on videos left out: R@1 {escape(interval(quality.r1, quality.low, quality.high))}, "
+        f"recall@10 {quality.recall:.1f}"
+    )

@@ -245,3 +245,7 @@ def _say_coverage(coverage: Coverage, library: Path) -> None:
     if coverage.pending:
         pending = counted(coverage.pending, "video")
         say(f"not indexed yet: {pending}; mmi-tvr index {option} goes on")
+    if coverage.translated:
+        share = f"{coverage.translated:,} of {counted(coverage.searched, 'vector')}"
+        verb = "is" if coverage.translated == 1 else "are"
+        say(f"{share} {verb} translated; mmi-tvr index {option} embeds these videos")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..media.names import VIDEO_SUFFIXES
 from .core import Library
 from .own_pools import library_model, pools_folder, refuse_foreign_folder
-from .report import DescribeReport, FacetReport, IndexReport, Status
+from .report import DescribeReport, FacetReport, IndexReport, Status, TranslationReport
 from .tuning import RerankingTuned
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Library",
     "RerankingTuned",
     "Status",
+    "TranslationReport",
     "library_model",
     "pools_folder",
     "refuse_foreign_folder",

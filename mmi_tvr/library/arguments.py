@@ -14,6 +14,7 @@ from ..queries import checked_query
 from ..search import Preview
 from ..types import Query
 from ..utils.progress import Progress, Silent
+from .translating import MIN_PAIRS
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 ModelLike = Model | Section | str | None
@@ -87,6 +88,20 @@ def checked_flag(value: object, name: str) -> bool:
     """Return True or False. UsageError for anything else."""
     if not isinstance(value, bool):
         raise UsageError(f"{name} is True or False, not {shown(value)}")
+    return value
+
+
+def checked_translate(value: object, rebuild: bool) -> int | None:
+    """Return how many videos are embedded before vectors are translated; None where none are to be.
+
+    UsageError for anything else, or together with `rebuild`.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < MIN_PAIRS:
+        raise UsageError(f"translate is a number of videos, {MIN_PAIRS} or more, not {shown(value)}")
+    if rebuild:
+        raise UsageError("translate embeds some of the videos again, and rebuild all of them: give one of both")
     return value
 
 

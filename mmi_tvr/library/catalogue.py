@@ -275,8 +275,12 @@ class Catalogue:
 
     def pending_contents(self) -> list[Content]:
         """Return the contents that wait to be embedded and to which a file leads, by number."""
+        return self.contents_with("state = 'pending'")
+
+    def contents_with(self, condition: str) -> list[Content]:
+        """Return the contents of which a condition in SQL is true and to which a file leads, by number."""
         rows = self._db.execute(
-            "SELECT id, sha256, path FROM contents JOIN files ON content = id WHERE state = 'pending' ORDER BY id, path"
+            f"SELECT id, sha256, path FROM contents JOIN files ON content = id WHERE {condition} ORDER BY id, path"
         )
         contents: dict[int, Content] = {}
         for number, sha256, path in rows:
@@ -301,6 +305,7 @@ class Catalogue:
         self._db.executemany("INSERT INTO moments VALUES (?, ?, ?, ?, ?)", rows)
         sql = "UPDATE contents SET state = 'indexed', reason = NULL, duration = ? WHERE id = ?"
         self._db.execute(sql, (float(segments[-1, 1]), number))
+        self._db.execute("DELETE FROM translated WHERE content = ?", (number,))
 
     def set_quarantined(self, number: int, reason: str) -> None:
         """Say that a content cannot be used, and why."""

@@ -2,7 +2,8 @@
 
 All of it stands in the catalogue's meta table: `settings` (model, key images, index), `fingerprint` and `model` (of
 what made the vectors; absent until the first embedding), `dim`, `vectors` (the folder of the present index) and
-`rebuilding` (the fingerprint that an unfinished rebuild goes to), and `rerank`, which can change at any time.
+`rebuilding` (the fingerprint that an unfinished rebuild goes to), `translate` (how many videos it embeds before it
+translates the others), and `rerank`, which can change at any time.
 """
 
 from __future__ import annotations
@@ -94,16 +95,17 @@ class Components:
             return stored
         return models.key_images(self.section("model")) or default
 
-    def settle(self, rebuild: bool) -> None:
+    def settle(self, rebuild: bool, translate: int | None = None) -> None:
         """Before writing: keep the settings of a new library, refuse or carry out a change to those of an old one.
 
+        translate: how many videos a rebuild embeds before it translates the vectors of the others; None: all.
         Raises IndexMismatch where the present vectors were made otherwise, unless `rebuild`.
         """
         if self._rerank_is_explicit:
             with self.catalogue.transaction():
                 self.catalogue.set_meta(rerank=with_absolute_pools(self._rerank).model_dump() if self._rerank else None)
         if rebuild and self._stored:
-            self._begin_rebuild()
+            self._begin_rebuild(translate)
             return
         self._explicit["model"] = _concrete(self.section("model"))
         changed = [key for key, stored in self._sections().items() if stored != self._stored.get(key)]
@@ -169,7 +171,11 @@ class Components:
         """Return the settings that hold, by what they are for."""
         return {key: self.section(key) for key in _bound_sections(Settings())}
 
-    def _begin_rebuild(self) -> None:
+    def makes_present_vectors(self) -> bool:
+        """Return whether the present vectors are of the model and the settings that hold."""
+        return bool(self._make_model().fingerprint == self.catalogue.meta("fingerprint"))
+
+    def _begin_rebuild(self, translate: int | None) -> None:
         """Bind the library to the present settings and have everything embedded again, in one transaction.
 
         After a kill the same command goes on instead of starting over.
@@ -180,11 +186,19 @@ class Components:
         self.loaded = self._make_model()
         fingerprint = self.loaded.fingerprint
         if self._sections() == self._stored and self.catalogue.meta("rebuilding") == fingerprint:
+            if self.catalogue.meta("translate") != translate:
+                with self.catalogue.transaction():
+                    self.catalogue.set_meta(translate=translate)
             return
         with self.catalogue.transaction():
             self._store_settings()
             self.catalogue.set_meta(
-                fingerprint=None, model=None, dim=None, vectors=secrets.token_hex(4), rebuilding=fingerprint
+                fingerprint=None,
+                model=None,
+                dim=None,
+                vectors=secrets.token_hex(4),
+                rebuilding=fingerprint,
+                translate=translate,
             )
             self.catalogue.set_pending()
 

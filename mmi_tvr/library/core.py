@@ -25,6 +25,7 @@ from ..types import Query
 from ..utils.names import SpelledPaths
 from ..utils.progress import Progress
 from ..utils.sqlite import is_writable
+from . import migrating
 from . import rebuild as rebuilding
 from .arguments import (
     Calibrate,
@@ -40,24 +41,30 @@ from .arguments import (
     checked_queries,
     checked_seconds,
     checked_settings,
+    checked_translate,
 )
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
 from .describing import describe
 from .first_run import library_folder, undone_where_it_fails
+from .former import FORMER_FILE, open_former
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
 from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
 from .searching import LibraryReader
+from .translated import SHOWN_FILE
 from .tuning import RerankingTuned, tune_reranking
 from .turns import SharedModels
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_LIBRARY_FILES = (CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, "vectors", pool.FOLDER)
+_LIBRARY_FILES = (
+    CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, FORMER_FILE, SHOWN_FILE, "vectors",
+    pool.FOLDER,
+)  # fmt: skip
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
 
@@ -113,6 +120,7 @@ class Library:
         exclude: Sequence[str] | None = None,
         retry: bool = False,
         rebuild: bool = False,
+        translate: int | None = None,
         wait: float = 60.0,
         progress: Progress | None = None,
     ) -> IndexReport:
@@ -127,12 +135,16 @@ class Library:
             retry: try quarantined files again.
             rebuild: embed everything again, with the model and settings given now; until that is done, searches find
                 what was there before.
+            translate: with another `model`: embed so many videos with it, and translate the vectors of all others from
+                those that are there. Later runs embed these, those first that searches showed most often; until none
+                is left, a run with the former model goes back to what was there before.
             wait: seconds to wait while another process writes.
             progress: hears how far the work is.
 
         Raises:
             UsageError: no such path, nothing to index, or an argument of a wrong type.
-            IndexMismatch: another model or other settings, without `rebuild`.
+            IndexMismatch: another model or other settings, without `rebuild` or `translate`.
+            TranslationRefused: translated vectors would not be good enough; nothing was changed.
             LibraryBusy: another process still writes.
             LibraryReadOnly: nothing can be written where the library lies.
             Exception: what the model raises.
@@ -140,17 +152,22 @@ class Library:
         targets = [*map(SpelledPaths().find, checked_paths(paths))]
         chosen, patterns = checked_model(model), checked_patterns(exclude)
         retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
+        translate = checked_translate(translate, rebuild)
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         missing = [path for path in targets if not os.path.lexists(path)]
         if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
-        with (
-            self._writing(wait, progress, create=True) as catalogue,
-            rebuilding.catalogue_to_write(self.path, catalogue, rebuild) as target,
-            closing(self._indexing(target, chosen, progress)) as indexing,
-        ):
-            indexing.components.settle(rebuild)
-            return indexing.run(targets, patterns, retry)
+        with self._writing(wait, progress, create=True) as catalogue:
+            if not rebuild:
+                components_of = partial(self._components, model=self._model if chosen is None else chosen)
+                translate = migrating.settle(self.path, catalogue, components_of, translate)
+                rebuild = translate is not None
+            with (
+                rebuilding.catalogue_to_write(self.path, catalogue, rebuild) as target,
+                closing(self._indexing(target, chosen, progress)) as indexing,
+            ):
+                indexing.components.settle(rebuild, translate)
+                return indexing.run(targets, patterns, retry, catalogue)
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
         """Forget these files, and all that is below these folders; return what was forgotten.
@@ -161,10 +178,10 @@ class Library:
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         with self._writing(wait, progress) as catalogue:
             removed = self._remove(catalogue, targets, progress)
-            rebuilt = rebuilding.open_unfinished(self.path)
-            if rebuilt is not None:
-                with closing(rebuilt), suppress(UsageError):  # it may know nothing of them any more
-                    self._remove(rebuilt, targets, progress)
+            for other in (rebuilding.open_unfinished(self.path), open_former(self.path)):
+                if other is not None:
+                    with closing(other), suppress(UsageError):  # it may know nothing of them
+                        self._remove(other, targets, progress, tidy=False)
         return removed
 
     def describe(self, *, wait: float = 60.0, progress: Progress | None = None) -> DescribeReport:
@@ -355,10 +372,12 @@ class Library:
         components = self._components(catalogue, self._model if model is None else model)
         return Indexing(self.path, catalogue, components, progress)
 
-    def _remove(self, catalogue: Catalogue, paths: Sequence[Path], progress: Progress) -> tuple[Path, ...]:
+    def _remove(
+        self, catalogue: Catalogue, paths: Sequence[Path], progress: Progress, tidy: bool = True
+    ) -> tuple[Path, ...]:
         with closing(self._indexing(catalogue, None, progress)) as indexing:
             indexing.reconcile()
-            return indexing.remove(paths)
+            return indexing.remove(paths, tidy)
 
 
 # After a fork, the child has none of the parent's threads, and must not touch the databases that it has open. The

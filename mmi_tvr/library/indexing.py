@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from ..features.embed import Embedder, Result
 from ..index import publish
 from ..protocols import Index
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
-from ..types import Embeddings, Video, row_ids, video_of
+from ..types import Embeddings, IdArray, Video, row_ids, video_of
 from ..utils.hashing import file_digest
 from ..utils.names import composed, only_fit
 from ..utils.progress import Progress
@@ -29,9 +30,11 @@ from ..utils.wording import library_option
 from .attributes import VideoAttributes
 from .catalogue import Catalogue, Content, File
 from .components import Components
-from .report import IndexReport
+from .report import IndexReport, TranslationReport
 from .scan import NOT_A_FILE, UNREADABLE, Scan, is_away
 from .survey import survey
+from .translated import ShownLog, translated_contents
+from .translating import StoredVectors, Translation
 from .turns import TurnTakingModel
 
 FEATURES = "features"
@@ -56,8 +59,13 @@ class Indexing:
         if self._index is not None:
             self._index.close()
 
-    def run(self, paths: Sequence[Path], exclude: Sequence[str] | None, retry: bool) -> IndexReport:
-        """Bring the library up to date with these files and folders (none: all that it knows)."""
+    def run(self, paths: Sequence[Path], exclude: Sequence[str] | None, retry: bool, present: Catalogue) -> IndexReport:
+        """Bring the library up to date with these files and folders (none: all that it knows).
+
+        Args:
+            paths, exclude, retry: as `Library.index` has them.
+            present: what searches read; another one than that of a rebuild.
+        """
         started = time.monotonic()
         worklist = survey(self.folder, self.catalogue, paths, exclude, self.progress)
         if worklist.scan.files and self.catalogue.meta("fingerprint") is None:
@@ -70,7 +78,7 @@ class Indexing:
         tags, unreachable = self.read(worklist.scan)
         removed = self.forget(worklist.vanished, tags)
         self.prune()
-        embedded = self.embed()
+        embedded, translation = self._make_vectors(present)
         if self._index is not None:
             publish(self._index)
         files = self.catalogue.files()
@@ -84,6 +92,7 @@ class Indexing:
             without_videos=tuple(worklist.without_videos()),
             embedded=embedded,
             seconds=time.monotonic() - started,
+            translation=translation,
         )
 
     # Files -> contents
@@ -156,8 +165,11 @@ class Indexing:
             self.catalogue.drop_files(vanished)
         return removed
 
-    def remove(self, paths: Sequence[Path]) -> tuple[Path, ...]:
-        """Forget these files and all below these folders, and return them. UsageError for an unknown path."""
+    def remove(self, paths: Sequence[Path], tidy: bool = True) -> tuple[Path, ...]:
+        """Forget these files and all below these folders, and return them. UsageError for an unknown path.
+
+        tidy: forget their features and skeletons, too; not where another catalogue says which of them are needed.
+        """
         files, roots = self.catalogue.files(), self.catalogue.roots()
         paths = [_known_spelling(path, [*files, *(root.path for root in roots)]) for path in paths]
         removed: set[Path] = set()
@@ -172,17 +184,36 @@ class Indexing:
             for root in roots:
                 if any(root.path.is_relative_to(path) for path in paths):
                     self.catalogue.drop_root(root.path)
-        self.prune()
+        if tidy:
+            self.prune()
+        else:
+            self._drop_orphans()
         return tuple(sorted(removed))
 
     # Contents -> vectors
 
-    def embed(self) -> int:
-        """Embed every pending content, batch by batch, and return how many can be searched for it."""
-        pending = self.catalogue.pending_contents()
-        files = self.catalogue.files() if pending else {}
+    def _make_vectors(self, present: Catalogue) -> tuple[int, TranslationReport | None]:
+        """Embed what waits for it, and where a rebuild is to translate, translate the rest.
+
+        What has translated vectors is embedded after all else, but never before these can be searched. Returns how
+        many contents were embedded, and what was translated.
+        """
+        size = self.catalogue.meta("translate")
+        if size is None:
+            contents = self.catalogue.pending_contents()
+            if self.catalogue.meta("rebuilding") is None:
+                contents += translated_contents(self.catalogue, ShownLog(self.folder).numbers().tolist())
+            return self.embed(contents), None
+        former = StoredVectors.of_library(self.folder, present)
+        with closing(Translation(self.folder, self.catalogue, former, self.progress)) as translation:
+            embedded = self.embed(translation.contents_to_embed(size))
+            return embedded, translation.run(self._index, self.components.load().model.scoring.blocks)
+
+    def embed(self, candidates: Sequence[Content]) -> int:
+        """Embed contents, batch by batch, and return how many can be searched for it."""
+        files = self.catalogue.files() if candidates else {}
         contents, sources = [], []
-        for content in pending:
+        for content in candidates:
             path = next((path for path in content.paths if path.exists()), None)
             if path is not None:  # without a file at hand (its disk is away) a content goes on waiting
                 contents.append(content)
@@ -221,13 +252,27 @@ class Indexing:
             self._index.upsert(ids, vectors)
             self._index.flush()
         attributes = VideoAttributes(self.catalogue)
+        surplus = self._surplus_ids(embedded)
         with self.catalogue.transaction():
             for number, embeddings in embedded:
                 self.catalogue.set_indexed(number, embeddings)
                 attributes.put(number, embeddings.attributes)
             for number, error in refused:
                 self.catalogue.set_quarantined(number, error.reason)
+        if len(surplus) and self._index is not None:
+            self._index.delete(surplus)
+            self._index.flush()
         return len(embedded)
+
+    def _surplus_ids(self, embedded: Sequence[tuple[int, Embeddings]]) -> IdArray:
+        """Return the ids of key images that contents with translated vectors had and have no more."""
+        before = self.catalogue.entries(number for number, _ in embedded)
+        surplus = [
+            row_ids(number, len(before[number].segments))[1 + len(embeddings.moments) :]
+            for number, embeddings in embedded
+            if number in before
+        ]
+        return np.concatenate(surplus) if surplus else np.empty(0, np.int64)
 
     # Catalogue and index
 
@@ -246,6 +291,14 @@ class Indexing:
 
     def prune(self) -> None:
         """Forget contents to which no file leads: their vectors, they themselves, their skeletons, their features."""
+        self._drop_orphans()
+        hashes = self.catalogue.content_hashes()
+        if (self.folder / SKELETONS_FILE).is_file():
+            with SkeletonStore(self.folder / SKELETONS_FILE) as store:
+                store.keep(hashes)
+        self.cache.discard([key for key in self.cache if key.partition("-")[0] not in hashes])
+
+    def _drop_orphans(self) -> None:
         orphans = self.catalogue.orphans()
         if orphans:
             if self._index is not None:
@@ -254,11 +307,6 @@ class Indexing:
                 self._index.flush()
             with self.catalogue.transaction():
                 self.catalogue.drop_contents(orphans)
-        hashes = self.catalogue.content_hashes()
-        if (self.folder / SKELETONS_FILE).is_file():
-            with SkeletonStore(self.folder / SKELETONS_FILE) as store:
-                store.keep(hashes)
-        self.cache.discard([key for key in self.cache if key.partition("-")[0] not in hashes])
 
     def _unusable_files(self, paths: Iterable[Path], files: Mapping[Path, File]) -> dict[Path, str]:
         """Return those of these files that are quarantined or not embedded yet, with the reason."""

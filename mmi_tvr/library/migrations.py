@@ -88,6 +88,10 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX attributes_by_class ON attributes (class, probability);
     """,
+    # Whose vectors were translated from those of a former model (`translated`).
+    """
+    CREATE TABLE translated (content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE);
+    """,
 )
 LATEST = len(MIGRATIONS)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import index
 from .catalogue import Catalogue
+from .former import discard_where_complete, keep_former, open_former
 
 REBUILD_FILE = "rebuild.sqlite"
 
@@ -23,13 +25,21 @@ def open_unfinished(folder: Path) -> Catalogue | None:
     return Catalogue(path) if path.is_file() else None
 
 
-def count_pending(folder: Path) -> int | None:
-    """Count the videos that an unfinished rebuild has yet to embed; None if there is none."""
+class Unfinished(NamedTuple):
+    """How far an unfinished rebuild is: `pending` videos are to be embedded, or, where it translates, `translate` ones
+    in all before the vectors of the others are translated."""
+
+    pending: int
+    translate: int | None
+
+
+def unfinished(folder: Path) -> Unfinished | None:
+    """Return how far an unfinished rebuild is; None if there is none."""
     path = folder / REBUILD_FILE
     if not path.is_file():
         return None
     with closing(Catalogue.open_to_read(path)) as rebuilt:
-        return rebuilt.counts().pending_contents
+        return Unfinished(rebuilt.counts().pending_contents, rebuilt.meta("translate"))
 
 
 @contextmanager
@@ -44,6 +54,7 @@ def catalogue_to_write(folder: Path, catalogue: Catalogue, rebuild: bool) -> Ite
     try:
         yield catalogue if rebuilt is None else rebuilt
         if rebuilt is not None:
+            keep_former(folder, catalogue, rebuilt)
             catalogue.replace_with(rebuilt)
         if catalogue.meta("rebuilding") is not None:
             with catalogue.transaction():
@@ -57,15 +68,20 @@ def catalogue_to_write(folder: Path, catalogue: Catalogue, rebuild: bool) -> Ite
         if rebuilt is not None:
             rebuilt.close()  # which also folds its log into it
             (folder / REBUILD_FILE).unlink()
+            discard_unused_vectors(folder, catalogue)
 
 
 def discard_unused_vectors(folder: Path, catalogue: Catalogue) -> None:
-    """Remove vectors to which neither the catalogue nor an unfinished rebuild leads."""
+    """Remove vectors to which no catalogue leads: the present one, that of an unfinished rebuild, the former one.
+
+    The former one goes first, where it is not needed any more.
+    """
+    discard_where_complete(folder, catalogue)
     used = {catalogue.meta("vectors")}
-    rebuilt = open_unfinished(folder)
-    if rebuilt is not None:
-        with closing(rebuilt):
-            used.add(rebuilt.meta("vectors"))
+    for other in (open_unfinished(folder), open_former(folder)):
+        if other is not None:
+            with closing(other):
+                used.add(other.meta("vectors"))
     for vectors in (folder / "vectors").glob("*"):
         if vectors.is_dir() and vectors.name not in used:
             index.discard(vectors)

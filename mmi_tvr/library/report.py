@@ -7,10 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..scoring.vector_map import MapQuality
 from ..types import Facet, FacetCalibration
 from .scan import Root
 
 Reasons = tuple[tuple[Path, str], ...]  # (path, reason), by path
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationReport:
+    """What a translation to another model did: `pairs` videos were embedded by both models, the vectors of `translated`
+    ones were translated, and `quality` says how good that is (None: nothing was to be translated)."""
+
+    pairs: int
+    translated: int
+    quality: MapQuality | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract)."""
+        document: dict[str, Any] = {"pairs": self.pairs, "translated": self.translated, "seconds": self.seconds}
+        if self.quality is not None:
+            quality = self.quality
+            document |= {"held_out": quality.n, "R@1": quality.r1, "R@1_ci95": [quality.low, quality.high]}
+            document |= {"recall@10": quality.recall}
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,7 @@ class IndexReport:
     without_videos: Reasons = ()
     embedded: int = 0  # videos that were embedded in this run
     seconds: float = 0.0
+    translation: TranslationReport | None = None  # where vectors were translated for another model
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +95,9 @@ class Status:
 
     `model` and `fingerprint` are None before anything was embedded; `writer` says who is writing at present;
     `rebuilding` counts what an unfinished rebuild has yet to embed (None: there is no such), and the rest is about what
-    can be found until then; `writable` says whether the library can be written where it lies.
+    can be found until then; `translating` is the number of videos after which it translates the others. `translated`
+    counts videos that are searched by translated vectors, and `former` is the model to which the library can go back
+    until none of those is left. `writable` says whether the library can be written where it lies.
     """
 
     path: Path
@@ -90,4 +114,7 @@ class Status:
     quarantined: Reasons
     writer: str | None
     rebuilding: int | None = None
+    translating: int | None = None
+    translated: int = 0
+    former: str | None = None
     writable: bool = True

@@ -30,12 +30,14 @@ from .components import Components
 from .descriptions import Descriptions
 from .expanding import LibraryExpander
 from .facets import library_facets
+from .former import former_model
 from .indexing import FEATURES
 from .lock import writer
 from .reading import StateChanged, open_to_read
-from .rebuild import count_pending
+from .rebuild import unfinished
 from .report import FacetReport, Status
 from .search_options import SearchOptions, restricted
+from .translated import ShownLog, count_translated
 from .turns import SharedModels
 from .video_lookup import VideoLookup
 
@@ -160,7 +162,15 @@ class LibraryReader:
         )
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
+        if coverage.translated:
+            self._note_shown(catalogue, results)
         return [finish(result) for result in results]
+
+    def _note_shown(self, catalogue: Catalogue, results: Sequence[SearchResult]) -> None:
+        """Note what was shown, so that it is embedded first. A library that cannot be written goes without."""
+        shown = [hit.path for result in results for hit in result]
+        with suppress(OSError):
+            ShownLog(self.path).add(catalogue, shown)
 
     def _prepared(
         self, queries: Sequence[Query], options: SearchOptions, catalogue: Catalogue, model: Model
@@ -189,7 +199,7 @@ class LibraryReader:
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""
         catalogue = self.catalogue()
-        counts = catalogue.counts()
+        counts, rebuilding = catalogue.counts(), unfinished(self.path)
         return Status(
             path=self.path,
             model=catalogue.meta("model"),
@@ -204,7 +214,10 @@ class LibraryReader:
             roots=tuple(catalogue.roots()),
             quarantined=tuple(catalogue.quarantined_files()),
             writer=writer(self.path),
-            rebuilding=count_pending(self.path),
+            rebuilding=None if rebuilding is None else rebuilding.pending,
+            translating=None if rebuilding is None else rebuilding.translate,
+            translated=count_translated(catalogue),
+            former=former_model(self.path),
             writable=is_writable(catalogue.path),
         )
 
@@ -313,6 +326,7 @@ def _coverage(catalogue: Catalogue) -> Coverage:
         searched=counts.indexed_contents,
         pending=counts.pending_contents + counts.unread_files,
         quarantined=counts.quarantined_contents + counts.unreadable_files,
+        translated=count_translated(catalogue),
     )
 
 

@@ -26,11 +26,13 @@ class VideoEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a library a search could see: videos by state."""
+    """How much of a library a search could see: videos by state. Of those that were searched, `translated` ones have
+    vectors that were translated from those of a former model."""
 
     searched: int = 0
     pending: int = 0
     quarantined: int = 0
+    translated: int = 0
 
 
 @dataclass(frozen=True)

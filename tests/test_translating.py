@@ -1,0 +1,239 @@
+"""Another model by translated vectors: searchable at once, embedded later, refused below a floor, and the way back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import COLOURS, FakeBlockModel, FakeModel, best, clipped, colour_video, counts
+
+from mmi_tvr.cli import library as library_commands
+from mmi_tvr.cli import search as search_commands
+from mmi_tvr.cli._hits import search_document
+from mmi_tvr.config import Section, Settings
+from mmi_tvr.errors import IndexMismatch, TranslationRefused, UsageError
+from mmi_tvr.library import Library, translating
+from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.translated import ShownLog, translated_contents
+
+NAMES = sorted(COLOURS)
+NEW = FakeModel(head=2, vision=1)
+
+
+def uniform(count: int) -> Settings:
+    return Settings(keyimages=Section(name="uniform", count=count))
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of videos of two colours each, by the model that knows colours, and their folder beside it."""
+    folder = tmp_path_factory.mktemp("translating")
+    for first, colour in enumerate(NAMES):
+        for second in NAMES[first + 1 : first + 4]:
+            colour_video(folder / "videos" / f"{colour}-{second}.mp4", colour, second, seconds=0.5)
+    with Library(folder / "library", model=FakeModel(), settings=uniform(3)) as library:
+        library.index(folder / "videos")
+    return folder
+
+
+@pytest.fixture
+def folder(indexed: Path, tmp_path: Path) -> Path:
+    """A copy of the library; its videos are those of all tests."""
+    shutil.copytree(indexed / "library", tmp_path / "library")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _low_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What few videos of few colours show is no measure of a translation."""
+    monkeypatch.setattr(translating, "FLOOR", 0.0)
+
+
+def opened(folder: Path, model: Any = NEW) -> Library:
+    return Library(folder / "library", model=model, relevance=clipped)
+
+
+def answers(library: Library, text: str) -> dict[str, float]:
+    return {hit.path.stem: hit.score for hit in library.search(text, top=99, min_relevance=0)}
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "library").iterdir())
+
+
+def test_some_are_embedded_and_all_others_translated(folder: Path, indexed: Path) -> None:
+    model = FakeModel(head=2, vision=1)
+    with opened(folder, model) as library:
+        report = library.index(translate=10)
+        assert counts(report) == {"added": 18, "embedded": 10}
+        translation = report.translation
+        assert (translation.pairs, translation.translated, translation.quality.n) == (10, 8, 10)
+        status = library.status()
+        assert (status.videos, status.translated, status.pending, status.rebuilding) == (18, 8, 0, None)
+        assert status.former == "fake"
+        encoded = model.images_encoded
+        result = library.search("red", top=3, min_relevance=0)
+        assert all("red" in hit.path.stem for hit in result)
+        assert (result.coverage.searched, result.coverage.translated) == (18, 8)
+        before = answers(library, "red")
+        assert model.images_encoded == encoded
+        assert counts(library.index()) == {"unchanged": 18, "embedded": 8}  # the rest
+        assert (library.status().translated, library.status().former) == (0, None)
+        after = answers(library, "red")
+    assert before.keys() == after.keys()
+    assert 0 < max(abs(after[name] - before[name]) for name in after) < 0.3
+    assert files_of(folder) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+    assert len(list((folder / "library" / "vectors").iterdir())) == 1
+    with Library(folder / "fresh", NEW, uniform(3), relevance=clipped) as fresh:
+        fresh.index(indexed / "videos")
+        assert answers(fresh, "red") == pytest.approx(after)
+
+
+def test_what_searches_showed_is_embedded_first(folder: Path) -> None:
+    with opened(folder) as library:
+        library.index(translate=8)
+        with closing(Catalogue(folder / "library" / CATALOGUE)) as catalogue:
+            waiting = {content.paths[0].stem for content in translated_contents(catalogue, ())}
+        shown = [hit.path.stem for top in (2, 1) for hit in library.search("green", top=top)]
+        with closing(Catalogue(folder / "library" / CATALOGUE)) as catalogue:
+            numbers = ShownLog(folder / "library").numbers().tolist()
+            order = [content.paths[0].stem for content in translated_contents(catalogue, numbers)]
+    assert len(waiting) == len(order) == 10
+    expected = [name for name in dict.fromkeys(shown) if name in waiting]
+    assert order[: len(expected)] == expected
+    assert expected
+
+
+def test_what_is_not_good_enough_is_refused_and_nothing_is_changed(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(translating, "FLOOR", 99.0)
+    with opened(folder, FakeModel()) as library:
+        before, status = answers(library, "red"), library.status()
+    names, vectors = files_of(folder), sorted((folder / "library" / "vectors").iterdir())
+    with opened(folder) as library, pytest.raises(TranslationRefused, match=r"nothing was changed: of 8 videos .*99 %"):
+        library.index(translate=8)
+    assert (files_of(folder), sorted((folder / "library" / "vectors").iterdir())) == (names, vectors)
+    with opened(folder, FakeModel()) as library:
+        assert answers(library, "red") == before
+        after = library.status()
+        assert (after.fingerprint, after.translated, after.former) == (status.fingerprint, 0, None)
+        assert counts(library.index()) == {"unchanged": 18}
+
+
+def test_the_same_command_again_and_a_plain_run_go_on(folder: Path) -> None:
+    with opened(folder) as library:
+        library.index(translate=8)
+        assert counts(library.index(translate=8)) == {"unchanged": 18, "embedded": 10}
+        assert counts(library.index(translate=8)) == {"unchanged": 18}
+
+
+def test_until_the_last_is_embedded_the_former_model_takes_it_back(folder: Path, indexed: Path, tmp_path: Path) -> None:
+    with opened(folder, FakeModel()) as library:
+        before = answers(library, "red")
+    colour_video(tmp_path / "later" / "red.mp4", "red", seconds=0.25)
+    with opened(folder) as library:
+        library.index(translate=10)
+        assert counts(library.index(tmp_path / "later", exclude=())) == {"added": 1, "embedded": 9}
+        shutil.rmtree(tmp_path / "library")
+    shutil.copytree(indexed / "library", tmp_path / "library")
+    with opened(folder) as library:
+        library.index(translate=10)
+        library.remove(indexed / "videos" / "black-blue.mp4")
+        with pytest.raises(IndexMismatch, match="--rebuild"):
+            library.index(model=FakeModel(head=7))
+        report = library.index(tmp_path / "later", model=FakeModel())
+    with opened(folder, FakeModel()) as library:
+        after = answers(library, "red")
+        assert after.pop("red") > 0.9
+        assert after == {name: score for name, score in before.items() if name != "black-blue"}
+        assert counts(report) == {"added": 1, "embedded": 1}
+        assert (library.status().translated, library.status().former) == (0, None)
+        assert [root.path.name for root in library.status().roots] == ["later", "videos"]
+    assert files_of(folder) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+    assert len(list((folder / "library" / "vectors").iterdir())) == 1
+
+
+def test_new_files_are_embedded_and_not_translated(folder: Path, indexed: Path) -> None:
+    extra = colour_video(folder / "extra" / "white.mp4", "white", seconds=0.25)
+    with opened(folder) as library:
+        report = library.index(extra, translate=8)
+        assert counts(report) == {"added": 1, "embedded": 9}
+        assert (report.translation.pairs, library.status().translated) == (8, 10)
+        assert answers(library, "white")["white"] > 0.9
+
+
+@pytest.mark.parametrize("model", [FakeBlockModel(), FakeModel(head=1)], ids=["blocks", "other"])
+def test_vectors_of_any_layout_are_translated(folder: Path, model: FakeModel) -> None:
+    with opened(folder, model) as library:
+        report = library.index(translate=14)
+        assert report.translation.translated == 4
+        assert "red" in best(library, "red")
+        catalogue = library._reader.catalogue()
+        index = library._reader.searcher(catalogue).index
+        assert index.ids().tolist() == catalogue.expected_ids().tolist()
+        vectors = index.get(index.ids())
+        start = 0
+        for width in [block.width for block in model.scoring.blocks] or [vectors.shape[1]]:
+            lengths = np.linalg.norm(vectors[:, start : start + width], axis=1)
+            assert lengths == pytest.approx(1 / np.sqrt(max(1, len(model.scoring.blocks))), abs=1e-3)
+            start += width
+
+
+def test_key_images_that_are_no_more_leave_the_index(folder: Path) -> None:
+    with Library(folder / "library", NEW, uniform(1), relevance=clipped) as library:
+        library.index(translate=10)
+        before = library.status().moments
+        library.index()
+        assert library.status().moments == 18 < before
+        catalogue = library._reader.catalogue()
+        stored = library._reader.searcher(catalogue).index.ids()
+        assert stored.tolist() == catalogue.expected_ids().tolist()
+
+
+def test_what_cannot_be_translated_is_said(folder: Path, indexed: Path, tmp_path: Path) -> None:
+    with Library(tmp_path / "none", model=NEW) as empty, pytest.raises(UsageError, match="no vectors to translate yet"):
+        empty.index(indexed / "videos", translate=8)
+    assert not (tmp_path / "none").exists()
+    with opened(folder) as library:
+        with pytest.raises(UsageError, match="give one of both"):
+            library.index(translate=8, rebuild=True)
+        for number in (7, True, 2.5):
+            with pytest.raises(UsageError, match="translate is a number of videos, 8 or more"):
+                library.index(translate=number)
+        library.index(translate=8)
+        with pytest.raises(UsageError, match=r"10 videos still have translated vectors.*mmi-tvr index"):
+            library.index(model=FakeModel(head=5), translate=8)
+        assert library.status().translated == 10
+
+
+def test_translating_all_is_a_rebuild(folder: Path) -> None:
+    with opened(folder) as library:
+        report = library.index(translate=500)
+        assert (report.embedded, report.translation.translated, report.translation.quality) == (18, 0, None)
+        assert (library.status().translated, library.status().former) == (0, None)
+
+
+def test_the_commands_say_what_is_translated(folder: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MMI_TVR_MODEL", "label_bridge")
+    with opened(folder) as library:
+        report = library.index(translate=10)
+        result = library.search("red")
+    library_commands._say_report(report, 18, folder)
+    printed = capsys.readouterr().err
+    assert "8 vectors translated, learned from 10 videos; on videos left out: R@1 " in printed
+    document = library_commands._index_document(folder, "fake", report, None)["translation"]
+    assert (document["pairs"], document["translated"], document["held_out"]) == (10, 8, 10)
+    assert document["R@1_ci95"][0] <= document["R@1"] <= document["R@1_ci95"][1]
+    assert document["recall@10"] == 100  # of ten
+    search_commands._say_coverage(result.coverage, folder)
+    assert "8 of 18 vectors are translated" in capsys.readouterr().err
+    assert search_document(result)["coverage"]["translated"] == 8
+    library_commands.status(folder / "library", as_json=True)
+    status = json.loads(capsys.readouterr().out)
+    assert (status["translated"], status["translating"], status["former"]) == (8, None, "fake")
+    library_commands.status(folder / "library")
+    assert "8 of 18 vectors" in capsys.readouterr().out
