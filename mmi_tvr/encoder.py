@@ -35,6 +35,7 @@ from .scoring.bounds import probe
 from .scoring.similarity import Gallery
 from .types import Direction, Embeddings, FloatArray, Video
 from .utils.progress import Progress, Silent
+from .utils.wording import model_title
 
 PathLike = str | os.PathLike[str]
 Unreadable = Literal["raise", "none"]
@@ -102,7 +103,9 @@ class Encoder:
         checked = [checked_query(text) for text in texts]
         vectors = np.asarray(self.model.embed_queries(checked), dtype=np.float32)
         if long := sum(characters_read(self.model, query) is not None for query in checked):
-            _LOGGER.warning("%s reads only the beginning of %d of %d sentences", self.model.name, long, len(checked))
+            _LOGGER.warning(
+                "%s reads only the beginning of %d of %d sentences", model_title(self.model), long, len(checked)
+            )
         if index:
             vectors = probe(vectors, self.model.scoring)
         return vectors[0] if isinstance(queries, str) else vectors
@@ -176,7 +179,7 @@ class Encoder:
         """
         weights = self.model.weights if isinstance(self.model, TrainedModel) else None
         if not weights:
-            raise UsageError(f"{self.model.name}: nothing was trained, so there is nothing to push")
+            raise UsageError(f"{model_title(self.model)}: nothing was trained, so there is nothing to push")
         with tempfile.TemporaryDirectory() as folder:
             return hub.push(hub.prepare(weights, repository, Path(folder) / "model", **card), private=private)
 

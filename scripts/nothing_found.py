@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from mmi_tvr import config, plugins
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.cli._evaluation_data import DataChoice, EvaluationModel, ModelChoice, load_data, load_model
-from mmi_tvr.datasets.moving_shapes import MovingShapes
 from mmi_tvr.errors import MediaError, UsageError
 from mmi_tvr.evaluation import nothing_found, score_laws
 from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, Trials
 from mmi_tvr.protocols import Dataset
-from mmi_tvr.scoring import relevance
+from mmi_tvr.scoring import matching, relevance
+from mmi_tvr.scoring.decision import MATCHES
 from mmi_tvr.types import Embeddings, FloatArray, Query, ScoreLaw
 from mmi_tvr.utils.installation import require
 from mmi_tvr.utils.progress import Progress
 from mmi_tvr.utils.textfiles import numbered_lines
 
 SENTENCES = Path(__file__).parent / "benches" / "absent_sentences.txt"
+PARTS = ("events", "short")  # kinds of queries of moving_shapes that say a part of a video
 TRAINING_CAPTIONS = (0, 1, 15, 16)  # of twenty: two English ones, two Chinese ones
 
 
@@ -38,11 +37,14 @@ def main() -> None:
     args = _arguments()
     with show_progress() as progress:
         chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
-        choice = DataChoice(args.data, captions=args.captions, column=args.column, split=args.split, limit=args.limit)
+        about_videos = {"split": args.split, "limit": args.limit, "seed": args.seed}
+        choice = DataChoice(args.data, captions=args.captions, column=args.column, **about_videos)
         dataset = load_data(choice, progress).dataset
+        matches = matching.decides(chosen.model)
+        shares = _shares(args.lost, args.lost_parts)
         embeddings, numbers = _embed(chosen, dataset, progress)
         sentences = _embed_texts(chosen, _lines(args.sentences))
-        sets = _query_sets(chosen, dataset, numbers, {"sentences": sentences})
+        sets = nothing_found.query_sets(dataset, numbers, partial(_embed_texts, chosen), {"sentences": sentences})
 
         def measure(calibrate: nothing_found.Calibrate) -> dict[str, list[Trials]]:
             return _measure(chosen, embeddings, sets, args.sizes, args.shuffles, calibrate)
@@ -50,14 +52,15 @@ def main() -> None:
         if args.law:
             law = _law_that_reads(chosen, args.train, args.sizes, progress) if args.train else score_laws.RAW
             measured = measure(partial(score_laws.margins, law))
-            law = score_laws.fit(law, measured, args.lost / 100)
-            print("score_law:", json.dumps(_rounded(asdict(law))))
+            law = score_laws.fit(law, measured, shares)
+            print("match_law:" if matches else "score_law:", json.dumps(_rounded(asdict(law))))
             measured = measure(lambda model, gallery, size: relevance.LogisticLaw(law, size))
         else:
-            measured = measure(relevance.calibrate)
-    threshold = chosen.model.scoring.min_relevance if args.threshold is None else args.threshold
-    if args.lost is not None:
-        threshold = nothing_found.common_threshold(measured[CAPTIONS], args.lost / 100)
+            measured = measure(matching.calibrate)
+    threshold = MATCHES if matches else chosen.model.scoring.min_relevance
+    threshold = threshold if args.threshold is None else args.threshold
+    if shares:
+        threshold = min(nothing_found.common_threshold(measured[kind], share) for kind, share in shares.items())
     print(f"threshold {threshold:.4f}; {len(embeddings):,} videos")
     for kind, trials in measured.items():
         print("", f"{len(sets[kind].captions):,} {kind}", "", *nothing_found.table(trials, threshold), sep="\n")
@@ -69,8 +72,8 @@ def main() -> None:
                 f"{trial.size:,} videos, chosen on other videos: {lost:.1f} % lost, {rejected:.1f} % of captions told"
             )
     if args.output:
-        shares = {kind: [trial.as_dict(threshold) for trial in trials] for kind, trials in measured.items()}
-        document = {"threshold": threshold, "sizes": shares.pop(CAPTIONS), "partial": shares}
+        curves = {kind: [trial.as_dict(threshold) for trial in trials] for kind, trials in measured.items()}
+        document = {"threshold": threshold, "sizes": curves.pop(CAPTIONS), "partial": curves}
         args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if args.plot:
         _draw(measured[CAPTIONS], threshold, f"{args.model} on {args.data}", args.plot)
@@ -81,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", help="moving_shapes, or a folder of videos with --captions")
     parser.add_argument("--model", required=True)
     parser.add_argument("--split", default="test", help="of moving_shapes")
+    parser.add_argument("--seed", type=int, default=0, help="of moving_shapes: another one draws other videos")
     parser.add_argument("--limit", type=int, help="only the first so many videos")
     parser.add_argument("--captions", type=Path, help="the table of captions of a folder")
     parser.add_argument("--column", help="which columns hold captions: one name, several with commas, or * for all")
@@ -89,7 +93,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sentences", type=Path, default=SENTENCES, help="a sentence a line, true of no video")
     parser.add_argument("--threshold", type=float, help="of relevance; default: the model's own")
     parser.add_argument("--lost", type=float, help="choose the threshold: at most so many percent lost at each size")
-    parser.add_argument("--law", action="store_true", help="with --lost: measure scores, print `score_law`, and use it")
+    parser.add_argument("--lost-parts", type=float, help="the same of kinds of queries that say a part; default: any")
+    parser.add_argument(
+        "--law", action="store_true", help="with --lost: measure what decides, print its law, and use it"
+    )
     parser.add_argument("--train", type=int, help="with --law, moving_shapes: read queries, by so many training videos")
     parser.add_argument("--folds", type=int, help="with --lost: choose on other videos than are judged")
     parser.add_argument("--output", type=Path, help="write the curves as JSON")
@@ -106,8 +113,11 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--law and --folds go with --lost, by which the threshold is chosen")
     if args.train is not None and not args.law:
         raise UsageError("--train goes with --law: it fits one")
-    if args.lost is not None and not 0 <= args.lost < 100:
-        raise UsageError(f"--lost {args.lost:g}: a percentage from 0 to below 100")
+    for option, value in {"--lost": args.lost, "--lost-parts": args.lost_parts}.items():
+        if value is not None and not 0 <= value < 100:
+            raise UsageError(f"{option} {value:g}: a percentage from 0 to below 100")
+    if args.lost_parts is not None and (args.lost is None or args.data != "moving_shapes"):
+        raise UsageError("--lost-parts goes with --lost and with moving_shapes, which has such queries")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise UsageError(f"--threshold {args.threshold:g}: a relevance is a number from 0 to 1")
     least = {
@@ -137,37 +147,18 @@ def _embed_texts(chosen: EvaluationModel, texts: Sequence[str]) -> FloatArray:
     return chosen.model.embed_queries([Query(text) for text in texts])
 
 
+def _shares(lost: float | None, lost_parts: float | None) -> dict[str, float]:
+    """Return which shares (0..1) of the present queries of each kind may be lost; none where nothing is chosen."""
+    percentages = {CAPTIONS: lost, **dict.fromkeys(PARTS, lost_parts)}
+    return {kind: percentage / 100 for kind, percentage in percentages.items() if percentage is not None}
+
+
 def _lines(path: Path) -> list[str]:
     with path.open("rb") as stream:
         lines = [line for _, line in numbered_lines(stream, path) if line.strip()]
     if not lines:
         raise UsageError(f"{path}: there are no sentences to search for")
     return lines
-
-
-def _query_sets(
-    chosen: EvaluationModel,
-    dataset: Dataset,
-    numbers: Mapping[int, int],
-    others: Mapping[str, FloatArray],
-    choose: Callable[[Sequence[str]], Sequence[str]] = lambda captions: captions,
-) -> dict[str, QuerySet]:
-    """Return captions, and queries that say a part where the data set has any, about the videos with these numbers."""
-    samples = dataset.samples()
-    captions = [(text, position) for number, position in numbers.items() for text in choose(samples[number].captions)]
-    if not captions:
-        raise UsageError("there are no captions to search for")
-    owners = np.array([position for _, position in captions])
-    sets = {CAPTIONS: QuerySet(_embed_texts(chosen, [text for text, _ in captions]), owners, others)}
-    if isinstance(dataset, MovingShapes):
-        for kind, queries in dataset.partial_queries().items():
-            readable = [query for query in queries if query.sample in numbers]
-            true = np.zeros((len(readable), len(numbers)), bool)
-            for row, query in enumerate(readable):
-                true[row, [numbers[video] for video in query.videos if video in numbers]] = True
-            vectors = _embed_texts(chosen, [query.text for query in readable])
-            sets[kind] = QuerySet(vectors, np.array([numbers[query.sample] for query in readable]), {}, true)
-    return sets
 
 
 def _measure(
@@ -193,8 +184,12 @@ def _law_that_reads(chosen: EvaluationModel, count: int, sizes: Sequence[int], p
     dataset.generate(advance=progress.advance)
     embeddings, numbers = _embed(chosen, dataset, progress)
     others = {"sentences": relevance.background_vectors(chosen.model)}
-    sets = _query_sets(
-        chosen, dataset, numbers, others, lambda captions: [captions[number] for number in TRAINING_CAPTIONS]
+    sets = nothing_found.query_sets(
+        dataset,
+        numbers,
+        partial(_embed_texts, chosen),
+        others,
+        lambda captions: [captions[number] for number in TRAINING_CAPTIONS],
     )
     raw = _measure(chosen, embeddings, sets, sizes, 1, partial(score_laws.margins, score_laws.RAW))
     return score_laws.fit_partial([(sets[kind], raw[kind]) for kind in sets])

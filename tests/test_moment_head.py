@@ -15,14 +15,14 @@ from torch import Tensor
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.models import mmi
 from mmi_tvr.nn.moments import MomentHead, MomentProposals, best_spans, moment_loss
-from mmi_tvr.nn.options import MomentHeadOptions
+from mmi_tvr.nn.options import QueryHeadOptions
 from mmi_tvr.scoring.moments import locate
 from mmi_tvr.train.moments import MomentBatches, MomentValidation, moments_of
 from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Query, Scoring, Span
 from mmi_tvr.utils.progress import Silent
 
 WIDTH, MOST, BATCH = 8, 5, 16
-SMALL = MomentHeadOptions(width=16, layers=1, heads=2)
+SMALL = QueryHeadOptions(width=16, layers=1, heads=2)
 
 
 def iou(one: Sequence[float], other: Sequence[float]) -> float:

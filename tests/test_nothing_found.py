@@ -178,9 +178,17 @@ def test_a_law_is_fitted_to_what_was_measured() -> None:
     scores = rng.uniform(0, 1, 20_000)
     answered = rng.random(20_000) < 1 / (1 + np.exp(-12 * (scores - 0.5)))
     trials = trials_of(scores[answered].tolist(), scores[~answered].tolist())
-    law = score_laws.fit(RAW, {CAPTIONS: [trials]}, lost=0.01)
+    law = score_laws.fit(RAW, {CAPTIONS: [trials]}, {CAPTIONS: 0.01})
     assert law.slope == pytest.approx(12, rel=0.05)
     assert law.middle == trials.threshold(0.01) == nothing_found.common_threshold([trials, trials], 0.01)
+
+
+def test_a_law_may_spare_queries_that_say_a_part_as_well() -> None:
+    captions, short = trials_of([0.5, 0.6, 0.7, 0.8], [0.1]), trials_of([0.2, 0.3, 0.4, 0.9], [0.1])
+    measured = {CAPTIONS: [captions], "short": [short, trials_of([0.25] * 4, [0.1])]}
+    assert score_laws.fit(RAW, measured, {CAPTIONS: 0.25}).middle == 0.6
+    assert score_laws.fit(RAW, measured, {CAPTIONS: 0.25, "short": 0.25}).middle == 0.25
+    assert score_laws.fit(RAW, measured, {CAPTIONS: 0.25, "short": 0.0}).middle == 0.2
 
 
 def test_a_law_goes_before_the_collection(embeddings) -> None:
@@ -214,7 +222,7 @@ def test_a_law_reads_how_much_a_query_says() -> None:
     for size in (10, 1000):
         middles = relevance.middles(law, np.eye(DIM)[[0, 0]] * [[1.0], [-1.0]], size)
         assert middles == pytest.approx([0.7, 0.1 + 0.05 * np.log(size)], abs=0.08)
-    raised = score_laws.fit(law, {CAPTIONS: measured[0][1]}, lost=0.0)
+    raised = score_laws.fit(law, {CAPTIONS: measured[0][1]}, {CAPTIONS: 0.0})
     assert raised.partial is not None
     assert law.partial is not None
     assert raised.middle - law.middle == pytest.approx(raised.partial.middle - law.partial.middle)

@@ -135,7 +135,8 @@ def test_runs_with_other_captions_are_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     ["--law", "--folds 3", "--lost 100", "--lost nan", "--threshold 7", "--threshold nan", "--limit 1",
-     "--shuffles 0", "--lost 5 --folds 1", "--sizes 10 0", "--sentences nowhere.txt"],
+     "--shuffles 0", "--lost 5 --folds 1", "--lost-parts 5", "--lost 5 --lost-parts 100",
+     "--sizes 10 0", "--sentences nowhere.txt"],
 )  # fmt: skip
 def test_wrong_options_are_named_before_any_video_is_read(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script("nothing_found")

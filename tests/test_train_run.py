@@ -24,13 +24,14 @@ from mmi_tvr.encoders import hub, lora
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.experiments import component_ablation
+from mmi_tvr.experiments.pretrain.matching import bundle_matching
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
 from mmi_tvr.experiments.pretrain.on_towers import bundle_on_towers
 from mmi_tvr.protocols import LocatingModel
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.run import SplitData, run
 from mmi_tvr.train.settings import load
-from mmi_tvr.types import Query
+from mmi_tvr.types import Query, ScoreLaw
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "moving_shapes.yaml"
@@ -235,6 +236,47 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_pa
     (package / "heads.safetensors").write_bytes((tmp_path / "model" / "heads.safetensors").read_bytes())
     with pytest.raises(UsageError, match="trained beside other weights"):
         bundle_moments(tmp_path / "model", package, limit=2)
+
+
+def test_a_matching_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_path: Path) -> None:
+    stages = "train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]"
+    settings = load(ROOT / "configs" / "moving_shapes_matching.yaml", (*SMALL, stages, "data.matching.candidates=3"))
+    outcome = run(settings, tmp_path, cache=cache, cpu=True)
+    assert outcome.best is not None
+    bundled, trained = hub.BUNDLED / "moving-shapes", tmp_path / "model"
+    for name in ("heads.safetensors", "moments.safetensors"):
+        before, after = (load_file(folder / name) for folder in (bundled, trained))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key].float(), after[key].float()) for key in before)
+    numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert numbers["loss/matching"] == numbers["loss"] > 0
+    assert 0 < numbers["validation"] == outcome.best.value <= 100
+    document = json.loads((trained / "model.json").read_text())
+    document["options"]["match_law"] = {"middle": 0.25, "slope": 2.0}  # as scripts/nothing_found.py prints it
+    (trained / "model.json").write_text(json.dumps(document))
+    package = tmp_path / "package"
+    shutil.copytree(bundled, package)
+    measured = bundle_matching(trained, package, sizes=(2,), limit=4)
+    assert set(measured) == {"captions", "events", "short"}
+    assert measured["captions"][0].size == 2
+    card = (package / "README.md").read_text(encoding="utf-8")
+    assert [line for line in card.splitlines() if line.startswith("## ")][-2:] == [
+        "## Whether anything matches",
+        "## Limits",
+    ]
+    assert "| captions | 2 |" in card
+    assert "step 2 of 2, with an\narea of" in card
+    head, halved = load_file(trained / "matching.safetensors"), load_file(package / "matching.safetensors")
+    assert all(torch.equal(halved[name], head[name].half()) for name in head)
+    options = models.read(package).options
+    assert options["match_law"]["middle"] == 0.25
+    assert options["score_law"] == models.read(bundled).options["score_law"], "relevance stays as it was"
+    model = models.make(models.trained_section(str(package)), "cpu")
+    assert model.scoring.match_law == ScoreLaw(0.25, 2.0)
+    assert model.fingerprint() == models.make(models.trained_section("moving-shapes"), "cpu").fingerprint()
+    (trained / "matching.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"no matching head here \(matching\.safetensors is missing\)"):
+        bundle_matching(trained, package, sizes=(2,), limit=4)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, cache: Path, tmp_path: Path) -> None:

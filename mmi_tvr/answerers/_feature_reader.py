@@ -16,6 +16,7 @@ from ..protocols import AnsweringModel, Model, TrainedModel
 from ..types import AnswerRequest, Features
 from ..utils.hashing import digest
 from ..utils.loading import late_property
+from ..utils.wording import model_title
 from ._common import AnswerOptions, request_error
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class FeatureReader:
         weights, search_model = self.options.weights, self._search_model
         if weights is None or (isinstance(search_model, TrainedModel) and search_model.weights == weights):
             if not isinstance(search_model, AnsweringModel):
-                reason = f"{search_model.name} has no language model" if search_model else "no model was given"
+                reason = f"{model_title(search_model)} has no language model" if search_model else "no model was given"
                 raise UsageError(
                     f"nobody to ask: {reason}; name weights, for example moving-shapes, or another answerer"
                 )

@@ -17,6 +17,7 @@ from ..errors import IndexMismatch, UsageError
 from ..protocols import Index
 from ..search import Searcher, VideoEntry, calibration_of
 from ..types import Hit, row_ids, video_of
+from ..utils.wording import model_title
 from .extract import EMBEDDINGS, JOB, ExtractSettings, ModelFactory
 from .folder import BatchFolder
 from .inputs import Item
@@ -68,7 +69,7 @@ class EmbeddingCollection:
         model = build_model(self.settings.model, device)
         fingerprint = embed.embedding_fingerprint(model, self.settings.method())
         if fingerprint != self.fingerprint:
-            made_by = f"its vectors were made by {self.fingerprint}, but {model.name} is now {fingerprint}"
+            made_by = f"its vectors were made by {self.fingerprint}, but {model_title(model)} is now {fingerprint}"
             raise IndexMismatch(f"{self.folder.path}: {made_by}")
         vectors = self._index()
         return Searcher(model, vectors, self._lookup, calibration_of(model, vectors))

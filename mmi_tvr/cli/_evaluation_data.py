@@ -39,6 +39,7 @@ class DataChoice:
     split: str = _DEFAULT_SPLIT
     limit: int | None = None
     skip_missing: bool = False
+    seed: int = 0  # of the generated data set
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:
     third_party = plugins.origin("datasets", choice.target) is not None
     if not (third_party or choice.root or choice.annotations or choice.option):
         if choice.target == GENERATED:
-            return EvaluationData(load_generated(choice.split, choice.limit, progress), {})
+            return EvaluationData(load_generated(choice.split, choice.limit, progress, choice.seed), {})
         if Path(choice.target).is_dir():
             return EvaluationData(_load_folder(choice), {"limit": choice.limit} if choice.limit else {})
     if choice.captions or choice.column:
@@ -128,9 +129,9 @@ def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:
     return EvaluationData(dataset, options)
 
 
-def load_generated(split: str, limit: int | None, progress: Progress) -> Any:
+def load_generated(split: str, limit: int | None, progress: Progress, seed: int = 0) -> Any:
     """Return the generated data set, rendered into the cache: one query a video, so that n is the number of videos."""
-    dataset = plugins.build("datasets", GENERATED, {"split": split, "captions": 1, "count": limit})
+    dataset = plugins.build("datasets", GENERATED, {"split": split, "captions": 1, "count": limit, "seed": seed})
     _render(dataset, progress)
     return dataset
 

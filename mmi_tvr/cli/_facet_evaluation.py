@@ -16,7 +16,7 @@ from ..train.labels import read_labels
 from ..types import Attributes, LabelSource
 from ..utils import array_cache
 from ..utils.progress import Progress
-from ..utils.wording import counted
+from ..utils.wording import counted, model_title
 from ._console import say
 from ._evaluation_data import EvaluationModel
 
@@ -39,7 +39,7 @@ def measured(
     """
     model = system.model
     if not isinstance(model, ModelWithAttributes) or not (names := model.attribute_names()):
-        raise UsageError(f"{model.name} offers no facets: it reads no classes off videos")
+        raise UsageError(f"{model_title(model)} offers no facets: it reads no classes off videos")
     folder = None if precision is None else _folder(model)
     attributes, truth = _read(system, dataset, progress)
     if folder is not None and precision is not None:
@@ -51,8 +51,8 @@ def measured(
         stored = model.facet_calibration()
         if stored is None:
             raise UsageError(
-                f"{model.name}: nobody has measured which probabilities are to be believed; choose thresholds on "
-                "validation data first: --split val --calibrate"
+                f"{model_title(model)}: nobody has measured which probabilities are to be believed; choose thresholds "
+                "on validation data first: --split val --calibrate"
             )
         calibration = stored
     rows = facets.measure(attributes, truth, names, calibration)
@@ -63,7 +63,7 @@ def measured(
     }
     remark = " (the same videos: look at others, too)" if precision is not None else ""
     head = (
-        f"{model.name}: facets of {counted(len(attributes), 'video')}, thresholds for a precision of "
+        f"{model_title(model)}: facets of {counted(len(attributes), 'video')}, thresholds for a precision of "
         f"{100 * calibration.precision:.0f} % on {calibration.data}{remark}"
     )
     return document, "\n".join([head, *facets.table(rows)])
@@ -72,7 +72,7 @@ def measured(
 def _folder(model: Model) -> Path:
     weights = model.weights if isinstance(model, TrainedModel) else None
     if weights is None:
-        raise UsageError(f"{model.name} has no trained weights beside which thresholds could be written")
+        raise UsageError(f"{model_title(model)} has no trained weights beside which thresholds could be written")
     return models.find(weights)
 
 

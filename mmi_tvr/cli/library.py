@@ -154,7 +154,7 @@ def _print_status(state: Status) -> None:
     duration = clock_time(state.duration)
     rows = {
         "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
-        "model": state.model or "none yet",
+        "model": state.model_title or "none yet",
         "index": state.index,
         "videos": f"{state.videos} ({duration} of video, {counted(state.moments, 'key image')}), "
         f"{counted(state.files, 'file')}",

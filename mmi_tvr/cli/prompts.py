@@ -24,7 +24,7 @@ from ..questions import editing, pool
 from ..questions import selection as question_selection
 from ..questions.pool import Pool, PoolQuestion
 from ..utils.printable import printable
-from ..utils.wording import counted
+from ..utils.wording import counted, model_title
 from . import chosen_questions, selection
 from ._console import JsonOption, LibraryOption, ModelOption, out, print_json, say
 from ._pools import (
@@ -355,7 +355,7 @@ def _similar_warnings(questions: Pool, model: Model, threshold: float) -> list[s
     for first, second, cosine in pairs[:_MAX_PAIRS]:
         ids = f"{enabled[first].id} and {enabled[second].id}"
         texts = f"{enabled[first].text} / {enabled[second].text}"
-        warnings.append(f"{ids} are nearly the same to {model.name} ({cosine:.2f}): {texts}")
+        warnings.append(f"{ids} are nearly the same to {model_title(model)} ({cosine:.2f}): {texts}")
     if len(pairs) > _MAX_PAIRS:
         warnings.append(f"and {len(pairs) - _MAX_PAIRS} more such pairs")
     return warnings

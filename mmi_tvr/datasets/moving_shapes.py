@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from .. import plugins
 from ..errors import UsageError
-from ..types import DescribedMoment, Labels, Sample, Video
+from ..types import DescribedMoment, Labels, PartialQuery, Sample, Video
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.hashing import digest
@@ -45,7 +45,7 @@ from ._moving_shapes.generate import (
 )
 from ._moving_shapes.labels import ENTITIES, caption_labels, video_labels
 from ._moving_shapes.moments import CaptionMoments, EventMoments
-from ._moving_shapes.partial import PartialQuery, partial_queries
+from ._moving_shapes.partial import partial_queries
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
@@ -98,6 +98,9 @@ class Options(plugins.BaseOptions):
     skew: float = Field(
         0.0, ge=0, le=2, description="train: long tail, colours, shapes and actions are drawn with p ~ rank^-skew"
     )
+    seed: int = Field(
+        0, ge=0, description="train, val, test: 0 for the usual videos; another number draws others of the same split"
+    )
     captions: int = Field(CAPTIONS, ge=1, le=CAPTIONS, description="captions per video: English first, then Chinese")
     root: Path | None = Field(None, description="folder of the files; default: in the cache ($MMI_TVR_CACHE)")
     size: int = Field(96, ge=32, le=1024, multiple_of=2, description="width and height of the files, in pixels")
@@ -109,6 +112,8 @@ class Options(plugins.BaseOptions):
             raise ValueError(f"{self.split} has {counted(_size(self.split), 'video')}")
         if self.split != "train" and self.skew:
             raise ValueError(f"skew: the split train alone may have a long tail, not {self.split}")
+        if self.seed and self.split not in SIZES:
+            raise ValueError(f"seed: contrast sets have no other videos, and {self.split} is one")
         if self.twins > len(set(self.contrasts)):
             raise ValueError(f"twins: {self.twins}, of different kinds, and contrasts has {len(set(self.contrasts))}")
         return self
@@ -132,7 +137,7 @@ class MovingShapes:
         if name == "train":
             return self._training_items(count)
         if name in SIZES:
-            return split(name, count)
+            return split(name, count, seed=self.options.seed)
         pairs = contrast_specs(name, -(-count // 2))
         items: list[Item] = []
         for group, (spec, twin_spec) in enumerate(pairs):
@@ -141,7 +146,7 @@ class MovingShapes:
 
     def _training_items(self, count: int) -> tuple[Item, ...]:
         options = self.options
-        items = split("train", count, options.twins, options.contrasts, options.skew)
+        items = split("train", count, options.twins, options.contrasts, options.skew, options.seed)
         missing = missing_classes(item.spec for item in items) if options.skew else []
         if missing:
             raise UsageError(
@@ -190,9 +195,10 @@ class MovingShapes:
         events = EventMoments(specs, count, exact=self.options.split != "train")
         return {"events": events, "captions": CaptionMoments(specs, count)}
 
-    def partial_queries(self) -> dict[str, list[PartialQuery]]:
-        """Return queries that say a part of what is in a video: `events`, and `short` ones such as "a red circle"."""
-        return partial_queries(self.specs())
+    def partial_queries(self, rounds: int = 1) -> dict[str, list[PartialQuery]]:
+        """Return queries that say a part of what is in a video, drawn so many times: `events`, and `short` ones such as
+        "a red circle"."""
+        return partial_queries(self.specs(), rounds)
 
     def pending(self, limit: int | None = None) -> list[int]:
         """Return the numbers of the samples, among the first `limit`, whose file is not there."""
@@ -251,7 +257,7 @@ class MovingShapes:
             UsageError: the folder holds another split, size or version.
         """
         samples = [self.sample(number) for number in range(len(self.items[:limit]))]
-        version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps{self._training_version()}"
+        version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps{self._draw()}"
         videos = folder / "videos"
         annotation = folder / f"{self.options.split}_videodatainfo.json"
         files.check(annotation, version)
@@ -268,12 +274,13 @@ class MovingShapes:
         write_atomically(folder / files.TABLE, files.table(samples, videos.name))
         return len(jobs)
 
-    def _training_version(self) -> str:
-        """Return which training videos these are, where they are not the usual ones."""
-        usual = {name: Options.model_fields[name].default for name in ("twins", "contrasts", "skew")}
+    def _draw(self) -> str:
+        """Return which videos of the split these are, where they are not the usual ones."""
+        training = ("twins", "contrasts", "skew") if self.options.split == "train" else ()
+        usual = {name: Options.model_fields[name].default for name in (*training, "seed")}
         values = self.options.model_dump(include=set(usual))
         changed = {name: value for name, value in values.items() if value != usual[name]}
-        return f"-{digest(changed)}" if changed and self.options.split == "train" else ""
+        return f"-{digest(changed)}" if changed else ""
 
     def _id(self, number: int) -> str:
         return f"{self.options.split}{number:05d}"

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..protocols import Model, RelevanceCalibration
-from ..scoring import relevance
+from ..protocols import Dataset, Model, PartialQueryDataset, RelevanceCalibration
+from ..scoring import matching
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, FloatArray
 from ..utils.intervals import wilson
@@ -35,7 +35,7 @@ _CURVE = 201  # thresholds of a curve, at even steps of the share that is lost
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """The relevance of the best hit of queries in collections of one size.
+    """How good the best hit of queries is in collections of one size: its relevance, or how well it matches.
 
     Attributes:
         size: Videos of a collection.
@@ -102,9 +102,7 @@ class Trials:
 
     def area(self, name: str) -> float:
         """Return how probable it is (0..1) that a present query has a better best hit than an absent one."""
-        absent = np.sort(self.absent[name])
-        below = np.searchsorted(absent, self.present, "left") + np.searchsorted(absent, self.present, "right")
-        return float(below.mean() / (2 * len(absent)))
+        return area(self.present, self.absent[name])
 
     def curve(self, name: str) -> list[tuple[float, float]]:
         """Return (lost, told) shares from no threshold to the highest."""
@@ -147,6 +145,42 @@ class QuerySet:
         return self.owners[:, None] == np.arange(videos) if self.true is None else self.true
 
 
+def query_sets(
+    dataset: Dataset,
+    positions: Mapping[int, int],
+    embed: Callable[[Sequence[str]], FloatArray],
+    others: Mapping[str, FloatArray],
+    choose: Callable[[Sequence[str]], Sequence[str]] = lambda captions: captions,
+) -> dict[str, QuerySet]:
+    """Return captions, and queries that say a part where the data set has any, by kind.
+
+    Args:
+        dataset: What is said of its samples.
+        positions: Of the videos that are searched, by the numbers of their samples.
+        embed: Makes vectors (N, D) of N texts.
+        others: Vectors of sets of sentences that are true of no video, by name.
+        choose: Chooses among the captions of a sample.
+
+    Raises:
+        UsageError: There is no caption.
+    """
+    samples = dataset.samples()
+    captions = [(text, position) for number, position in positions.items() for text in choose(samples[number].captions)]
+    if not captions:
+        raise UsageError("there are no captions to search for")
+    owners = np.array([position for _, position in captions])
+    sets = {CAPTIONS: QuerySet(embed([text for text, _ in captions]), owners, others)}
+    if isinstance(dataset, PartialQueryDataset):
+        for kind, queries in dataset.partial_queries().items():
+            readable = [query for query in queries if query.sample in positions]
+            true = np.zeros((len(readable), len(positions)), bool)
+            for row, query in enumerate(readable):
+                true[row, [positions[video] for video in query.videos if video in positions]] = True
+            vectors = embed([query.text for query in readable])
+            sets[kind] = QuerySet(vectors, np.array([positions[query.sample] for query in readable]), {}, true)
+    return sets
+
+
 Calibrate = Callable[[Model, Gallery, int], RelevanceCalibration]
 
 
@@ -156,7 +190,7 @@ def trials(
     queries: QuerySet,
     size: int,
     shuffles: int = 1,
-    calibrate: Calibrate = relevance.calibrate,
+    calibrate: Calibrate = matching.calibrate,
 ) -> Trials:
     """Search collections of one size as a library would, each with its own calibration of relevance.
 
@@ -166,7 +200,7 @@ def trials(
         queries: What is searched for.
         size: Videos of a collection; where the test set is smaller, all of them.
         shuffles: How often the videos are shuffled, and every caption searched.
-        calibrate: Makes relevance of scores, for a model and a collection.
+        calibrate: The law of what decides (`scoring.matching`), for a model and a collection.
 
     Raises:
         UsageError: For a size or a number of shuffles below 1, for fewer than 2 videos, and where no caption finds its
@@ -211,6 +245,22 @@ class _Results(NamedTuple):
     others: dict[str, list[NDArray[np.float64]]]
 
 
+class _Collection(NamedTuple):
+    """The M videos of a collection, and the law of what decides there: scores, or matches."""
+
+    model: Model
+    videos: Sequence[Embeddings]
+    law: RelevanceCalibration
+
+    def best(self, scores: FloatArray, queries: FloatArray) -> NDArray[np.float64]:
+        """Return how good the best hit of each of N queries (N, D) is by the law, from their scores (N, M)."""
+        values = scores.max(axis=1)
+        if matching.decides(self.model):
+            values = matching.match(self.model, queries, [self.videos[video] for video in scores.argmax(axis=1)])
+        worth = [self.law.relevance(value[None], query)[0] for value, query in zip(values, queries, strict=True)]
+        return np.array(worth, dtype=np.float64)
+
+
 def _search(
     model: Model,
     embeddings: Sequence[Embeddings],
@@ -226,17 +276,18 @@ def _search(
     results = _Results(present, np.zeros(present.shape, bool), absent, {name: [] for name in queries.others})
     for shuffle in range(shuffles):
         for part, outside in collections(len(embeddings), size, shuffle):
-            gallery = Gallery.pack([embeddings[number] for number in part])
-            law = calibrate(model, gallery, len(part))
+            videos = [embeddings[number] for number in part]
+            gallery = Gallery.pack(videos)
+            collection = _Collection(model, videos, calibrate(model, gallery, len(part)))
             inside = np.flatnonzero(np.isin(queries.owners, part))
             scores_inside = scores[np.ix_(inside, part)]
-            results.present[shuffle, inside] = _best(law, scores_inside, queries.captions[inside])
+            results.present[shuffle, inside] = collection.best(scores_inside, queries.captions[inside])
             results.right[shuffle, inside] = true[inside, part[scores_inside.argmax(axis=1)]]
             rows, false = _absent_queries(queries.owners, true, part, outside)
             absent_scores = np.where(false, scores[np.ix_(rows, part)], -np.inf)
-            results.absent[shuffle, rows] = _best(law, absent_scores, queries.captions[rows])
+            results.absent[shuffle, rows] = collection.best(absent_scores, queries.captions[rows])
             for name, vectors in queries.others.items():
-                results.others[name].append(_best(law, gallery.score(vectors, model.scoring), vectors))
+                results.others[name].append(collection.best(gallery.score(vectors, model.scoring), vectors))
     return results
 
 
@@ -267,10 +318,11 @@ def _absent_queries(
     return rows[absent], false[absent]
 
 
-def _best(law: RelevanceCalibration, scores: FloatArray, queries: FloatArray) -> NDArray[np.float64]:
-    """Return the relevance of the best score of each row (N, M), of queries (N, D)."""
-    best = [law.relevance(row.max(keepdims=True), query)[0] for row, query in zip(scores, queries, strict=True)]
-    return np.array(best, dtype=np.float64)
+def area(present: FloatArray, absent: FloatArray) -> float:
+    """Return how probable it is (0..1) that a present value is larger than an absent one; a tie is half of it."""
+    ordered = np.sort(absent)
+    below = np.searchsorted(ordered, present, "left") + np.searchsorted(ordered, present, "right")
+    return float(below.mean() / (2 * len(absent)))
 
 
 def common_threshold(trials_of_sizes: Sequence[Trials], lost: float) -> float:

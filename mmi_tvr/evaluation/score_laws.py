@@ -111,19 +111,19 @@ def _examples(measured: Sequence[tuple[QuerySet, Sequence[Trials]]]) -> _Example
     )
 
 
-def fit(law: ScoreLaw, measured: Mapping[str, Sequence[Trials]], lost: float) -> ScoreLaw:
+def fit(law: ScoreLaw, measured: Mapping[str, Sequence[Trials]], lost: Mapping[str, float]) -> ScoreLaw:
     """Return a law at its height, with its slope.
 
-    Its middles are the highest at which at most the share `lost` (0..1) of the right first hits of captions is lost at
-    each size, so that 0.5 is the relevance to believe from; its slope is that of a logistic regression of right first
-    hits against absent queries, of all kinds.
+    Its middles are the highest at which of the right first hits of no kind of queries more than its share is lost at
+    any size, so that 0.5 is where to believe from; its slope is that of a logistic regression of right first hits
+    against absent queries, of all kinds.
 
     Args:
         law: RAW, or one that reads queries.
-        measured: Its margins in collections of several sizes, by kinds of queries, of which CAPTIONS is one.
-        lost: See above.
+        measured: Its margins in collections of several sizes, by kinds of queries.
+        lost: The shares (0..1), by kinds of queries; a kind that is not among them counts for the slope alone.
     """
-    raised = common_threshold(measured[CAPTIONS], lost)
+    raised = min(common_threshold(measured[kind], share) for kind, share in lost.items())
     trials = [trial for trials_of_sizes in measured.values() for trial in trials_of_sizes]
     present = np.concatenate([trial.present for trial in trials])
     absent = np.concatenate([trial.absent[CAPTIONS] for trial in trials])

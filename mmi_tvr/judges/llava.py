@@ -20,6 +20,7 @@ from ..protocols import AnsweringModel, Model, TrainedModel
 from ..types import Features, Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
 from ..utils.hashing import digest
+from ..utils.wording import model_title
 from ._common import SeeingJudgeOptions, judge_distinct, neither, show_error, too_long
 from ._prefix import read_in_batches
 
@@ -45,7 +46,7 @@ def build(options: Options, *, device: str = "auto", model: Model | None = None)
     if weights is not None and not (isinstance(model, TrainedModel) and model.weights == weights):
         model = models.make(models.trained_section(weights), device)
     if not isinstance(model, AnsweringModel):
-        problem = f"{model.name} has no language model" if model else "no model was given"
+        problem = f"{model_title(model)} has no language model" if model else "no model was given"
         raise UsageError(f"nobody judges: {problem}; name weights, for example moving-shapes, or another judge")
     return LlavaJudge(model, options, search_model)
 
@@ -94,7 +95,9 @@ class LlavaJudge:
         """
         search_model, budget = self._search_model, current()
         if search_model is not None and search_model.vision_fingerprint() != self.model.vision_fingerprint():
-            raise UsageError(f"{self.model.name} has another vision tower than the model that makes the features")
+            raise UsageError(
+                f"{model_title(self.model)} has another vision tower than the model that makes the features"
+            )
         with budget.paused():  # it may be loaded now
             llava = self._llava
         judgements: list[Judgement | AnswerError] = []

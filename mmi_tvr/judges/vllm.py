@@ -16,6 +16,7 @@ from ..utils.budget import current
 from ..utils.hashing import digest
 from ..utils.installation import require
 from ..utils.loading import late_property
+from ..utils.wording import model_title
 from ._common import JudgeOptions, judge_distinct, too_long
 from ._prompts import PromptMaker
 
@@ -31,7 +32,7 @@ def build(options: Options, *, device: str = "auto", model: Model | None = None)
     if options.checkpoint is not None:
         return VllmJudge(options, hub.locate(options.checkpoint))
     if not isinstance(model, AnsweringModel):
-        problem = f"{model.name} has no language model" if model else "no model was given"
+        problem = f"{model_title(model)} has no language model" if model else "no model was given"
         raise UsageError(f"nobody judges: {problem}; name a checkpoint, or another judge")
     model.require_language_model()
     return VllmJudge(options, hub.locate(model.language_checkpoint()), model.adapter_folder())

@@ -93,11 +93,12 @@ class FacetReport:
 class Status:
     """A library at a glance. `videos` are different contents that can be searched; copies count once.
 
-    `model` and `fingerprint` are None before anything was embedded; `writer` says who is writing at present;
-    `rebuilding` counts what an unfinished rebuild has yet to embed (None: there is no such), and the rest is about what
-    can be found until then; `translating` is the number of videos after which it translates the others. `translated`
-    counts videos that are searched by translated vectors, and `former` is the model to which the library can go back
-    until none of those is left. `writable` says whether the library can be written where it lies.
+    `model` and `fingerprint` are None before anything was embedded, and so is `model_title`, what a user calls the
+    model; `writer` says who is writing at present; `rebuilding` counts what an unfinished rebuild has yet to embed
+    (None: there is no such), and the rest is about what can be found until then; `translating` is the number of videos
+    after which it translates the others. `translated` counts videos that are searched by translated vectors, and
+    `former` is the model to which the library can go back until none of those is left. `writable` says whether the
+    library can be written where it lies.
     """
 
     path: Path
@@ -118,3 +119,4 @@ class Status:
     translated: int = 0
     former: str | None = None
     writable: bool = True
+    model_title: str | None = None

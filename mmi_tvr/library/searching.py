@@ -23,7 +23,7 @@ from ..search import Coverage, Searcher, SearchResult
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
 from ..utils.sqlite import is_writable
-from ..utils.wording import library_option
+from ..utils.wording import library_option, model_title
 from .arguments import Calibrate
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
@@ -191,20 +191,23 @@ class LibraryReader:
         facets = library_facets(catalogue, model)
         if facets is None:
             raise UsageError(
-                f"{model.name} offers no facets: it reads no classes off videos; mcsan does "
+                f"{model_title(model)} offers no facets: it reads no classes off videos; mcsan does "
                 f"(mmi-tvr index {library_option(self.path)} --model FOLDER --rebuild)"
             )
         return facets.report()
 
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""
+        from .. import models
+
         catalogue = self.catalogue()
-        counts, rebuilding = catalogue.counts(), unfinished(self.path)
+        components, rebuilding = self.components(catalogue), unfinished(self.path)
+        counts, model = catalogue.counts(), catalogue.meta("model")
         return Status(
             path=self.path,
-            model=catalogue.meta("model"),
+            model=model,
             fingerprint=catalogue.meta("fingerprint"),
-            index=self.components(catalogue).section("index").name,
+            index=components.section("index").name,
             videos=counts.indexed_contents,
             moments=counts.moments,
             pending=_coverage(catalogue).pending,
@@ -219,6 +222,7 @@ class LibraryReader:
             translated=count_translated(catalogue),
             former=former_model(self.path),
             writable=is_writable(catalogue.path),
+            model_title=models.spelled(components.section("model")) if model else None,
         )
 
     def catalogue(self) -> Catalogue:

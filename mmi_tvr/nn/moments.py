@@ -1,11 +1,8 @@
-"""Where in a video a query happens: a small transformer over the query and the vectors of the key images.
+"""Where in a video a query happens: a head on a transformer over the query and the key images (`query_encoder`).
 
-It reads what an index holds anyway, the unit vectors of query and key images and the segments, so a search can run it
-on its best hits alone. Decisions, after DETR-like moment retrieval (Lei et al., "Detecting Moments and Highlights in
-Videos via Natural Language Queries", NeurIPS 2021), with key images in the place of learned slots:
+Decisions, after DETR-like moment retrieval (Lei et al., "Detecting Moments and Highlights in Videos via Natural
+Language Queries", NeurIPS 2021), with key images in the place of learned slots:
 
-- A key image is its vector, what changed since the one before and to the one after, its product with the query, and its
-  times: relative to the video, and seconds as logarithms.
 - Every key image proposes a span and the time that shows it best, as offsets from its own time in tenths of the video;
   a distribution over the key images says whom to believe.
 - The answer is the mean of the proposals that agree (IoU of at least 1/2) with the one that all others agree with most:
@@ -19,13 +16,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from .options import MomentHeadOptions
+from .options import QueryHeadOptions
 from .pooling import masked_softmax, zero_padding
+from .query_encoder import QueryEncoder, relative_times
 
-_FREQUENCIES = 8  # of a time relative to the video: 1/4 of a period to 32
-_LEAST_SECONDS = 0.1
 _PRIOR = 0.1  # of the video's length: how far a proposal reaches to either side before training
 _AGREEMENT = 0.5  # IoU of two proposals that mean the same
 
@@ -37,7 +32,7 @@ class MomentProposals(NamedTuple):
     spans: Tensor  # (B, K, 3) start, end and best time, in seconds
 
 
-class MomentHead(nn.Module):
+class MomentHead(QueryEncoder):
     """Query and key images -> proposals. Module and parameter names are the keys of trained weights.
 
     Args:
@@ -45,43 +40,17 @@ class MomentHead(nn.Module):
         options: sizes.
     """
 
-    def __init__(self, width: int, options: MomentHeadOptions) -> None:
-        super().__init__()
+    def __init__(self, width: int, options: QueryHeadOptions) -> None:
+        super().__init__(width, options)
         size = options.width
-        self.query = nn.Linear(width, size)
-        self.image = nn.Linear(width, size)
-        self.before = nn.Linear(width, size, bias=False)
-        self.after = nn.Linear(width, size, bias=False)
-        self.product = nn.Linear(width, size, bias=False)
-        self.times = nn.Sequential(nn.Linear(3 * (1 + 2 * _FREQUENCIES) + 4, size), nn.GELU(), nn.Linear(size, size))
-        layer = nn.TransformerEncoderLayer(
-            size, options.heads, 4 * size, options.dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.encoder = nn.TransformerEncoder(layer, options.layers, enable_nested_tensor=False)
-        self.norm = nn.LayerNorm(size)
         self.score = nn.Linear(size, 1)
         self.offsets = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, 3))
 
     def forward(self, queries: Tensor, images: Tensor, segments: Tensor, mask: Tensor) -> MomentProposals:
-        """Return what each key image proposes.
-
-        Args:
-            queries: (B, D) unit vectors.
-            images: (B, K, D) unit vectors of key images in order of time, padding last.
-            segments: (B, K, 3) start, end and time of each key image, in seconds.
-            mask: (B, K) bool, false where there is no key image.
-        """
-        scale = images.shape[-1] ** 0.5  # a unit vector then weighs as much as a layer-normed one
-        images, segments = zero_padding(images, mask) * scale, zero_padding(segments, mask)
-        query = queries * scale
-        changes = images.diff(dim=1) * mask[:, 1:, None]
-        relative, duration = _relative_times(segments, mask)
-        tokens = self.image(images) + self.times(torch.cat([relative, _logarithms(segments, duration)], dim=-1))
-        tokens = tokens + self.before(functional.pad(changes, (0, 0, 1, 0)))
-        tokens = tokens + self.after(functional.pad(changes, (0, 0, 0, 1))) + self.product(query[:, None] * images)
-        tokens = torch.cat([self.query(query)[:, None], tokens], dim=1)  # (B, 1 + K, W)
-        padding = functional.pad(~mask, (1, 0))
-        encoded = self.norm(self.encoder(tokens, src_key_padding_mask=padding))
+        """Return what each key image proposes; arguments as those of `QueryEncoder.encode`."""
+        segments = zero_padding(segments, mask)
+        encoded = self.encode(queries, images, segments, mask)  # (B, 1 + K, W)
+        _, duration = relative_times(segments, mask)
         logits = self.score(encoded[:, 1:]).squeeze(-1)
         lowest = torch.finfo(logits.dtype).min / 2
         prior = logits.new_tensor([-_PRIOR, _PRIOR, 0.0])
@@ -137,7 +106,7 @@ def moment_loss(proposals: MomentProposals, segments: Tensor, mask: Tensor, span
     target = torch.where(inside.any(dim=1, keepdim=True), inside, nearest_image).to(times)
     target = target / target.sum(dim=1, keepdim=True)  # (B, K)
     choice = -(target * proposals.logits.log_softmax(dim=-1)).sum(dim=-1)
-    _, duration = _relative_times(segments, mask)
+    _, duration = relative_times(segments, mask)
     truth = torch.cat([spans[:, None].expand(-1, times.shape[1], -1), centre[..., None]], dim=-1)  # (B, K, 3)
     errors = (proposals.spans - truth).abs().sum(dim=-1) / (0.1 * duration)  # (B, K)
     weights = masked_softmax(proposals.logits, mask)
@@ -153,19 +122,3 @@ def overlap(first: Tensor, second: Tensor) -> Tensor:
     lengths = (first[..., 1] - first[..., 0]).clamp(min=0) + (second[..., 1] - second[..., 0]).clamp(min=0)
     common = common.clamp(min=0)
     return common / (lengths - common).clamp(min=1e-6)
-
-
-def _relative_times(segments: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return times relative to the video with their waves (B, K, 3 (1 + 2 F)), and its duration in seconds (B, 1)."""
-    start = segments[:, :1, 0]
-    duration = (segments[..., 1].masked_fill(~mask, 0).amax(dim=1, keepdim=True) - start).clamp(min=_LEAST_SECONDS)
-    relative = (segments - start[..., None]) / duration[..., None]
-    angles = relative[..., None] * (2.0 ** torch.arange(_FREQUENCIES, device=segments.device) * math.pi / 2)
-    return torch.cat([relative, angles.sin().flatten(2), angles.cos().flatten(2)], dim=-1), duration
-
-
-def _logarithms(segments: Tensor, duration: Tensor) -> Tensor:
-    """Return (B, K, 4): the length of a segment, what of it lies before and after its key image, and the duration."""
-    start, end, time = segments.unbind(dim=-1)
-    lengths = torch.stack([end - start, time - start, end - time, duration.expand_as(time)], dim=-1)
-    return torch.log(lengths.clamp(min=0) + _LEAST_SECONDS)

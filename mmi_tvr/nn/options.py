@@ -24,13 +24,13 @@ class HeadOptions(BaseOptions):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the heads while training")
 
 
-class MomentHeadOptions(BaseOptions):
-    """Sizes of the moment head."""
+class QueryHeadOptions(BaseOptions):
+    """Sizes of a head that reads a query and a video together (`nn.query_encoder`)."""
 
-    width: int = Field(128, ge=1, description="width of the moment head")
-    layers: int = Field(3, ge=1, description="transformer layers of the moment head")
-    heads: int = Field(4, ge=1, description="attention heads of the moment head; must divide its width")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the moment head while training")
+    width: int = Field(128, ge=1, description="width of the head's states")
+    layers: int = Field(3, ge=1, description="its transformer layers")
+    heads: int = Field(4, ge=1, description="its attention heads; must divide its width")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the head while training")
 
 
 class TranslatorOptions(BaseOptions):

@@ -19,6 +19,7 @@ from ..types import (
     Judgement,
     Labels,
     LabelSource,
+    PartialQuery,
     Query,
     ShownVideo,
     Side,
@@ -250,6 +251,19 @@ class ModelWithTranslatedSides(Protocol):
 
 
 @runtime_checkable
+class MatchingModel(Protocol):
+    """A model that may have a head of its own for whether a video shows what a query says."""
+
+    def match(self, queries: FloatArray, videos: Sequence[Embeddings]) -> FloatArray | None:
+        """Return how well each of N queries (N, D) matches a video of its own (N,), in any unit; None where there is no
+        such head.
+
+        What the numbers are worth, `Scoring.match_law` says.
+        """
+        ...
+
+
+@runtime_checkable
 class AnsweringModel(Protocol):
     """A model whose vision features its own language model can read: it can answer questions, and judge."""
 
@@ -371,4 +385,13 @@ class MomentDataset(Protocol):
 
         A sentence is true of no moment of its video that it does not name.
         """
+        ...
+
+
+@runtime_checkable
+class PartialQueryDataset(Protocol):
+    """A data set that has queries which say a part of a video, and knows which videos they are true of."""
+
+    def partial_queries(self, rounds: int = 1) -> Mapping[str, Sequence[PartialQuery]]:
+        """Return such queries by kind, drawn so many times."""
         ...

@@ -12,6 +12,7 @@ from ..config import Section
 from ..errors import UsageError
 from ..plugins import BaseOptions
 from ..protocols import AnsweringModel, Model
+from ..utils.wording import model_title
 from . import DEFAULT_JUDGE, DEFAULTS
 from ._budget import BudgetOptions
 
@@ -72,9 +73,9 @@ def require_language(options: RerankOptions, model: Model) -> None:
         " ".join(f"--set rerank.{part}.{option}" for part in missing) for option in ("name=openai", "base_url=URL")
     )
     raise UsageError(
-        f"{model.name} has no language model to re-rank with: search without --rerank; or let a server {verbs}, with "
-        f"{names}, and {urls} where it is not http://127.0.0.1:8000/v1; or index with a model that has one: mmi-tvr "
-        "index DIR --model moving-shapes --rebuild"
+        f"{model_title(model)} has no language model to re-rank with: search without --rerank; or let a server "
+        f"{verbs}, with {names}, and {urls} where it is not http://127.0.0.1:8000/v1; or index with a model that has "
+        "one: mmi-tvr index DIR --model moving-shapes --rebuild"
     )
 
 

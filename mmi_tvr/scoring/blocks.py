@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..protocols import Model
 from ..types import Block, Direction, FloatArray, Scoring
+from ..utils.wording import model_title
 
 
 def similarities(
@@ -73,9 +74,9 @@ def reweighted(model: Model, levels: Mapping[str, float]) -> Model:
     blocks = model.scoring.blocks
     names = [block.name for block in blocks]
     if not blocks:
-        raise UsageError(f"{model.name} has no levels: it compares vectors as a whole; leave out levels")
+        raise UsageError(f"{model_title(model)} has no levels: it compares vectors as a whole; leave out levels")
     if unknown := [name for name in levels if name not in names]:
-        raise UsageError(f"{model.name} has no level {unknown[0]!r}; it has: {', '.join(names)}")
+        raise UsageError(f"{model_title(model)} has no level {unknown[0]!r}; it has: {', '.join(names)}")
     for name, factor in levels.items():
         if not 0 <= factor < math.inf:
             raise UsageError(f"level {name} is multiplied by a number, 0 or more, not {factor}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..types import Facet
 from ..utils.wording import counted
 
+MATCHES = 0.5  # how well the best hit has to match, by the law of a model's matching head
 _MOST_DECIMALS = 6
 
 
@@ -37,24 +38,29 @@ def nothing_shows(facets: Sequence[Facet]) -> Decision:
     return Decision(False, f"no video counts as showing all of {', '.join(parts)}")
 
 
-def decide(best: float | None, least: float | None, model: str, model_least: float) -> Decision:
+def decide(best: float | None, least: float | None, model: str, model_least: float, match: float | None) -> Decision:
     """Decide whether the best of all hits is good enough.
 
     Args:
         best: Its relevance, 0..1, by the search's own score; None where there was no video.
         least: The least relevance that the caller asks for. None, and 0, which every hit has, leave the decision to the
             model (decision): whoever looks at all hits still learns whether they are to be believed.
-        model: The model's name.
+        model: What the user calls the model.
         model_least: The relevance from which the model's hits are to be believed.
+        match: How well it matches the query, 0..1, by the model's matching head, which then decides in the place of the
+            relevance; None where the model has none.
     """
     if best is None:
         return _NOTHING_SEARCHED
-    line = least or model_least
-    is_found = best >= line
-    best_text, line_text = _distinct(best, line)
-    subject = f"the best hit has a relevance of {best_text}"
     if least:
-        return Decision(is_found, f"{subject}, and {line_text} is asked for")
+        best_text, line_text = _distinct(best, least)
+        return Decision(best >= least, f"the best hit has a relevance of {best_text}, and {line_text} is asked for")
+    if match is None:
+        best_text, line_text = _distinct(best, model_least)
+        subject, is_found = f"the best hit has a relevance of {best_text}", best >= model_least
+    else:
+        best_text, line_text = _distinct(match, MATCHES)
+        subject, is_found = f"the best hit matches the query by {best_text}", match >= MATCHES
     return Decision(is_found, f"{subject}, and {model} is to be believed from {line_text} on")
 
 

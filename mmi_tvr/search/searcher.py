@@ -17,9 +17,9 @@ from ..queries import (
     prepare,
     query_vectors,
 )
-from ..scoring import exclusion, relevance
+from ..scoring import exclusion, matching, relevance
 from ..scoring.candidates import Candidates, CandidateSearch
-from ..scoring.decision import decide, nothing_shows
+from ..scoring.decision import Decision, decide, nothing_shows
 from ..scoring.descriptions import WEIGHT, description_changes
 from ..scoring.hits import hits_of
 from ..scoring.moments import locate
@@ -37,6 +37,7 @@ from ..types import (
 )
 from ..utils.budget import Usage, spending
 from ..utils.stage_clock import StageClock
+from ..utils.wording import model_title
 from .result import Preview, SearchResult, VideoEntry
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
@@ -91,6 +92,7 @@ class Searcher:
         self.descriptions = descriptions
         self.description_weight = description_weight
         self.attributes = attributes
+        self._match_law = matching.law_of(model)
 
     def search(
         self,
@@ -111,8 +113,9 @@ class Searcher:
                 prepared otherwise.
             top: How many videos at most.
             min_relevance: Each hit has at least this relevance (0..1); 0 returns all. None: the best hit has the
-                relevance from which the model's hits are to be believed (`Scoring.min_relevance`), or nothing is
-                returned; re-ranking does not change that (decision): the relevance is that of the search's own score.
+                relevance from which the model's hits are to be believed (`Scoring.min_relevance`), or matches the query
+                by the model's head for that (`scoring.matching`), or nothing is returned; re-ranking does not change
+                that (decision): both are of the search's own order.
             videos: The numbers of the videos to search among; None for all.
             reranker: Reorders the best of them.
             exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
@@ -146,7 +149,7 @@ class Searcher:
         options = _ResultOptions(top, checked_relevance(min_relevance), reranker, preview)
         if "text" not in self.model.reads:
             raise UsageError(
-                f"{self.model.name} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
+                f"{model_title(self.model)} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
             )
         by_restriction: dict[frozenset[tuple[str, frozenset[str]]], list[int]] = {}
         for row, query in enumerate(checked):
@@ -171,7 +174,7 @@ class Searcher:
     ) -> list[SearchResult]:
         """Return the result of each query among the videos that show all of these classes."""
         if self.attributes is None:
-            raise UsageError(f"where: {self.model.name} does not say what is in videos; leave it out")
+            raise UsageError(f"where: {model_title(self.model)} does not say what is in videos; leave it out")
         selection = self.attributes.select(where)
         allowed = selection.videos if videos is None else selection.videos & videos
         if allowed:
@@ -217,7 +220,8 @@ class Searcher:
                     shown = {n: entries[n] for n in nearest.numbers if n in entries}
                     matches = descriptions.matches(query.positive.text, vector, shown) if descriptions else {}
                     ranking = self._score(vector, absent, shown, matches)
-                result = self._result(query, vector, ranking, options, clock)
+                decision = self._decide(vector, ranking, options, clock)
+                result = self._result(query, vector, ranking, decision, options, clock)
                 scored = max(nearest.scored, len(ranking.numbers))
                 results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
         return results
@@ -245,8 +249,29 @@ class Searcher:
                 candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | described)
         return candidates
 
+    def _decide(self, vector: FloatArray, ranking: Ranking, options: _ResultOptions, clock: StageClock) -> Decision:
+        """Return whether the best of all candidates is good enough for a query (D,), before they are re-ranked."""
+        relevances, match = ranking.relevances, None
+        if len(relevances) and self._match_law is not None:
+            with clock.stage("match"):
+                values = matching.match(self.model, vector[None], ranking.first(1).vectors)
+                match = float(self._match_law.relevance(values, vector)[0])
+        return decide(
+            float(relevances.max()) if len(relevances) else None,
+            options.min_relevance,
+            model_title(self.model),
+            self.model.scoring.min_relevance,
+            match,
+        )
+
     def _result(
-        self, query: PreparedQuery, vector: FloatArray, ranking: Ranking, options: _ResultOptions, clock: StageClock
+        self,
+        query: PreparedQuery,
+        vector: FloatArray,
+        ranking: Ranking,
+        decision: Decision,
+        options: _ResultOptions,
+        clock: StageClock,
     ) -> SearchResult:
         """Return what a query (its vector: (D,)) gets of its ranked candidates."""
         result = SearchResult(
@@ -254,6 +279,7 @@ class Searcher:
             query.query,
             self.model.name,
             {},
+            decision=decision,
             characters_read=characters_read(self.model, query.query),
             levels={block.name: block.t2v for block in self.model.scoring.blocks},
             without=query.excluded,
@@ -282,9 +308,7 @@ class Searcher:
     ) -> SearchResult:
         """Return a result with the hits of a ranking, and the seconds so far."""
         min_relevance = options.min_relevance
-        best_relevance = float(ranking.relevances.max()) if len(ranking.numbers) else None
-        decision = decide(best_relevance, min_relevance, self.model.name, self.model.scoring.min_relevance)
-        nothing = not decision.is_found and min_relevance != 0
+        nothing = not result.is_found and min_relevance != 0
         shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(options.top)
         with clock.stage("moments"):
             spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
@@ -298,7 +322,7 @@ class Searcher:
                     for number, hit in zip(shown.numbers.tolist(), candidates, strict=True)
                 )
         hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
-        return replace(result, hits=hits, closest=closest, decision=decision, seconds=clock.seconds())
+        return replace(result, hits=hits, closest=closest, seconds=clock.seconds())
 
     def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many key images each of these videos has; those that may not be shown are left out."""

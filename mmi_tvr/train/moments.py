@@ -11,21 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..evaluation.moments import overlaps
 from ..protocols import Model, MomentDataset
 from ..scoring.moments import locate
-from ..types import DescribedMoment, Embeddings, Features, IdArray, Query
+from ..types import DescribedMoment, Features, IdArray
 from ..utils import distributed
 from ..utils.padding import padded
 from ..utils.progress import Progress
 from ..utils.wording import counted
+from .cached import batches_by_length, check_batch, embed_sentences, embed_videos
 from .protocol import Batch
-
-_BLOCK = 1024  # sentences or videos embedded between two signs of progress
-_RUN = 16  # batches whose moments are ordered by their videos' key images, so that little of a batch is padding
 
 
 class MomentBatches:
@@ -63,11 +60,7 @@ class MomentBatches:
         seed: int,
         progress: Progress,
     ) -> None:
-        if batch % distributed.world_size():
-            raise UsageError(
-                f"a batch of {batch} cannot be shared equally by "
-                f"{counted(distributed.world_size(), 'process', 'processes')}"
-            )
+        check_batch(batch)
         self._batch, self._seed = batch, seed
         self._moments = _drawn(moments, frozenset(usable), sentences, seed)
         if len(self._moments) < batch:
@@ -76,27 +69,16 @@ class MomentBatches:
             )
         numbers = sorted({moment.sample for moment in self._moments})
         position = {number: row for row, number in enumerate(numbers)}
-        self._videos = _embed_videos(model, features, numbers, progress)
+        self._videos = embed_videos(model, features, numbers, progress)
         self._video_of = np.array([position[moment.sample] for moment in self._moments])
         self._counts = np.array([len(video.segments) for video in self._videos])
         self._queries = embed_sentences(model, [moment.text for moment in self._moments], progress)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of one epoch, without the first `skip`."""
-        for rows in self._order(number)[skip:]:
+        dice = np.random.default_rng([self._seed, number])
+        for rows in batches_by_length(self._counts[self._video_of], self._batch, dice)[skip:]:
             yield self._tensors(rows[distributed.rank() :: distributed.world_size()])
-
-    def _order(self, epoch: int) -> list[IdArray]:
-        """Return the rows of all batches of an epoch: every full batch once."""
-        dice = np.random.default_rng([self._seed, epoch])
-        count = len(self._moments) // self._batch
-        rows = dice.permutation(len(self._moments))[: count * self._batch]
-        batches: list[IdArray] = []
-        for first in range(0, len(rows), _RUN * self._batch):
-            run = rows[first : first + _RUN * self._batch]
-            run = run[np.argsort(self._counts[self._video_of[run]], kind="stable")]
-            batches += np.split(run, len(run) // self._batch)
-        return [batches[position] for position in dice.permutation(count)]
 
     def _tensors(self, rows: IdArray) -> Batch:
         moments = [self._moments[row] for row in rows]
@@ -144,7 +126,7 @@ class MomentValidation:
         if distributed.rank() != 0:
             return
         numbers = sorted(present)
-        self._videos = dict(zip(numbers, _embed_videos(model, features, numbers, progress, shared=False), strict=True))
+        self._videos = dict(zip(numbers, embed_videos(model, features, numbers, progress, shared=False), strict=True))
         self._queries = embed_sentences(model, [moment.text for moment in self._moments], progress, shared=False)
 
     def __call__(self, network: Any) -> float:
@@ -164,53 +146,6 @@ def moments_of(dataset: object, name: str) -> Mapping[str, Sequence[DescribedMom
     raise UsageError(
         f"{name} does not say when in its videos things happen: leave the term `moments` out of the stages"
     )
-
-
-def embed_sentences(
-    model: Model, sentences: Sequence[str], progress: Progress, *, shared: bool = True
-) -> NDArray[np.float32]:
-    """Return the unit vectors (N, D) of sentences, those of equal length together, so that little is padding.
-
-    Args:
-        model: Embeds them.
-        sentences: N texts; one that occurs twice is embedded once.
-        progress: Of this process's part.
-        shared: Every process calls this with the same sentences, and embeds its share.
-    """
-    texts = sorted(set(sentences), key=lambda text: (len(text), text))
-    vectors = _in_shares(
-        texts,
-        lambda block: [*np.asarray(model.embed_queries([Query(text) for text in block]), dtype=np.float32)],
-        "sentences",
-        progress,
-        shared,
-    )
-    row = {text: number for number, text in enumerate(texts)}
-    return np.stack(vectors)[[row[text] for text in sentences]]
-
-
-def _embed_videos(
-    model: Model, features: Sequence[Features], numbers: Sequence[int], progress: Progress, *, shared: bool = True
-) -> list[Embeddings]:
-    return _in_shares(
-        numbers, lambda block: model.embed_videos([features[number] for number in block]), "videos", progress, shared
-    )
-
-
-def _in_shares(items: Sequence[Any], embed: Any, title: str, progress: Progress, shared: bool) -> list[Any]:
-    """Return what `embed` makes of each item, in order. shared: of the items, every process does its share."""
-    rank, world = (distributed.rank(), distributed.world_size()) if shared else (0, 1)
-    share = items[rank::world]
-    progress.begin(title, len(share))
-    results: list[Any] = []
-    for first in range(0, len(share), _BLOCK):
-        block = share[first : first + _BLOCK]
-        results += embed(block)
-        progress.advance(len(block))
-    if world == 1:
-        return results
-    parts = distributed.all_gather_objects(results)
-    return [parts[position % world][position // world] for position in range(len(items))]
 
 
 def _drawn(

@@ -13,7 +13,7 @@ from ..utils.wording import counted
 CONTRASTIVE, RANKING = "contrastive", "ranking"  # the terms that the room computes itself, from `embed_batch`
 Captions = Literal["one", "all"]  # of each video in an epoch
 UNPAIRED = "unpaired"  # the term of texts and videos that do not come as pairs; a model's own
-MOMENTS = "moments"  # the term of a moment head, which is trained in a run of its own
+MOMENTS, MATCHING = "moments", "matching"  # the terms of heads that are trained in a run of their own each
 # Options that change no number of the training, so that a resumed run may have others.
 _CHANGEABLE = {"log_every", "save_every", "keep", "trackers"}
 # Options that the oldest checkpoints do not know: at their defaults they are left out of the record.

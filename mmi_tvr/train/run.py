@@ -44,8 +44,9 @@ from . import checkpoint, labels, skeletons
 from .features import shared_features
 from .labels import PairLabels
 from .loop import Outcome, StepReport, Trainer
+from .matching import MatchingBatches, MatchingValidation
 from .moments import MomentBatches, MomentValidation, moments_of
-from .options import MOMENTS, UNPAIRED
+from .options import MATCHING, MOMENTS, UNPAIRED
 from .pairs import PairBatches
 from .plan import say_plan
 from .protocol import EpochDataLoader
@@ -118,7 +119,7 @@ def run(
     validation = None
     if settings.data.validation is not None:
         validation = _split_data("validation data", settings, settings.data.validation, model, cache, progress)
-    validate = None if validation is None else _validation(model, validation, progress)
+    validate = None if validation is None else _validation(settings, model, validation, progress)
     progress.begin("training", settings.train.steps)
     trainer = Trainer(
         model.network,
@@ -158,6 +159,17 @@ def _batches(
             seed=settings.train.seed,
             progress=progress,
         )
+    if MATCHING in settings.train.terms():
+        return MatchingBatches(
+            model,
+            training.dataset,
+            training.features,
+            training.usable,
+            settings.data.matching,
+            batch=settings.data.batch,
+            seed=settings.train.seed,
+            progress=progress,
+        )
     paired, unpaired = training.divided(settings.data.paired)
     return PairBatches(
         model,
@@ -174,9 +186,13 @@ def _batches(
     )
 
 
-def _validation(model: TrainableModel, split: SplitData, progress: Progress) -> Callable[[Any], float]:
+def _validation(
+    settings: RunSettings, model: TrainableModel, split: SplitData, progress: Progress
+) -> Callable[[Any], float]:
     if split.moments is not None:
         return MomentValidation(model, split.moments, split.features, split.usable, progress)
+    if MATCHING in settings.train.terms():
+        return MatchingValidation(model, split.dataset, split.features, split.usable, progress)
     return _Validation(model, split)
 
 
@@ -188,8 +204,8 @@ def _data_and_model(settings: RunSettings) -> dict[str, Any]:
         del record["data"]["captions"]
     if settings.data.paired == 1:
         del record["data"]["paired"]
-    if MOMENTS not in settings.train.terms():
-        del record["data"]["moments"]
+    for term in {MOMENTS, MATCHING}.difference(settings.train.terms()):
+        del record["data"][term]
     return record
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from .. import config, plugins
 from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
-from .options import MOMENTS, UNPAIRED, Captions, TrainOptions
+from .options import MATCHING, MOMENTS, UNPAIRED, Captions, TrainOptions
 
 
 class SkeletonOptions(plugins.BaseOptions):
@@ -24,6 +24,15 @@ class MomentOptions(plugins.BaseOptions):
     """Sentences with their spans for the term `moments`."""
 
     sentences: int = Field(80_000, ge=1, description="so many are drawn, and embedded once before the first step")
+
+
+class MatchingOptions(plugins.BaseOptions):
+    """Queries, and the videos that they are held against, for the term `matching`."""
+
+    captions: int = Field(2, ge=1, description="so many of each video are drawn, and embedded once")
+    rounds: int = Field(1, ge=1, description="so often queries are drawn that say a part of a video")
+    candidates: int = Field(128, ge=1, description="negatives are among so many best wrong videos of its own search")
+    negatives: int = Field(3, ge=1, description="of a query, beside each video that it is true of")
 
 
 class DataOptions(plugins.BaseOptions):
@@ -44,6 +53,7 @@ class DataOptions(plugins.BaseOptions):
     batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
     skeletons: SkeletonOptions = Field(SkeletonOptions(), description="of stages that weigh `skeleton`")
     moments: MomentOptions = Field(MomentOptions(), description="of stages that weigh `moments`")
+    matching: MatchingOptions = Field(MatchingOptions(), description="of stages that weigh `matching`")
     unreadable: float = Field(0.02, ge=0, le=1, description="largest share of videos that may be left out")
 
 
@@ -69,9 +79,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
                     problems.append(f"data: {section.name}'s test split is for evaluation alone; set split")
             except UsageError as error:
                 problems.append(str(error))
-    if MOMENTS in (terms := list(settings.train.terms())) and len(terms) > 1:
+    terms = list(settings.train.terms())
+    for term in {MOMENTS, MATCHING}.intersection(terms) if len(terms) > 1 else ():
         problems.append(
-            "train.stages: the head of the term `moments` is trained on vectors that stand still: give it a run of "
+            f"train.stages: the head of the term `{term}` is trained on vectors that stand still: give it a run of "
             "its own, from the weights of the other one"
         )
     if UNPAIRED in settings.train.terms() and settings.data.paired == 1:

@@ -32,7 +32,7 @@ from .arrays import (
     video_of,
 )
 from .choices import Availability, Published, Variant
-from .datasets import DescribedMoment, Labels, LabelSource, Sample, Triplet
+from .datasets import DescribedMoment, Labels, LabelSource, PartialQuery, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
 from .people import Face, Person
@@ -73,6 +73,7 @@ __all__ = [
     "Labels",
     "Level",
     "PartialQueries",
+    "PartialQuery",
     "Person",
     "Pixels",
     "PrecomputedFeatures",

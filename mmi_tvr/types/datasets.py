@@ -57,3 +57,13 @@ class DescribedMoment:
     events: tuple[tuple[float, float], ...] = ()
     elsewhere: tuple[tuple[int, float, float], ...] = ()
     repeated: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartialQuery:
+    """A sentence that says a part of what is in a video, the number of the sample that it was written for, and those of
+    all that it is true of."""
+
+    text: str
+    sample: int
+    videos: tuple[int, ...]

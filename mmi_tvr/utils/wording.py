@@ -1,9 +1,11 @@
-"""Parts of sentences: a count with its noun, a span of time, the option that names a library."""
+"""Parts of sentences: a count with its noun, a span of time, the option that names a library, a model."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
+
+from ..protocols import AnsweringModel, Model, TrainedModel
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -22,6 +24,12 @@ def library_option(folder: Path) -> str:
     "--library 'my clips'"
     """
     return f"--library {shlex.quote(str(folder))}"
+
+
+def model_title(model: Model | AnsweringModel) -> str:
+    """Return what a user calls a model: the trained weights, where it has some (`moving-shapes`), else its name."""
+    weights = model.weights if isinstance(model, TrainedModel) else None
+    return weights or model.name
 
 
 def time_span(seconds: float) -> str:

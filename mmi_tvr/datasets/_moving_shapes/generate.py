@@ -191,16 +191,22 @@ _VARIANTS: dict[str, Callable[[Spec], Iterator[Spec]]] = {
 
 @cache
 def split(
-    name: str, count: int, twins: int = 1, kinds: tuple[Contrast, ...] = CONTRASTS, skew: float = 0.0
+    name: str,
+    count: int,
+    twins: int = 1,
+    kinds: tuple[Contrast, ...] = CONTRASTS,
+    skew: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Item, ...]:
-    """Return the first `count` videos of a split. No description comes twice; in val and test no caption is true of any
-    other video either.
+    """Return the first `count` videos of a split; another `seed` draws others of the same split.
+
+    No description comes twice; in val and test no caption is true of any other video either.
 
     In train every spec is followed by up to `twins` twins of different `kinds`, each kind as often as any other, and
     colours, shapes and actions have the long tail of `skew` (twins too). In val and test groups of two and lone videos
     alternate, so half of the videos have a twin.
     """
-    dice = Dice(_STREAMS[name])
+    dice = Dice(_STREAMS[name], *([seed] if seed else []))
     exact = name != "train"
     used = _UsedSpecs(exact)
     items: list[Item] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ...types import PartialQuery
 from . import chinese, truth
 from .captions import captions, indefinite, noun
 from .dice import Dice
@@ -15,17 +16,8 @@ from .world import Spec, ThingName, describes
 _STREAM = 4  # of the random numbers of a scene
 
 
-@dataclass(frozen=True, slots=True)
-class PartialQuery:
-    """A sentence, the number of the sample that it was written for, and those of all that it is true of."""
-
-    text: str
-    sample: int
-    videos: tuple[int, ...]
-
-
-def partial_queries(specs: Sequence[Spec]) -> dict[str, list[PartialQuery]]:
-    """Return queries about parts of these videos, by kind.
+def partial_queries(specs: Sequence[Spec], rounds: int = 1) -> dict[str, list[PartialQuery]]:
+    """Return queries about parts of these videos, by kind, drawn so many times.
 
     `events` name all things of a video and one of its several events, in any of the words of captions; one a video,
     where that event is described by itself. `short` are two a video: a thing ("a red circle"), and an event without
@@ -37,16 +29,16 @@ def partial_queries(specs: Sequence[Spec]) -> dict[str, list[PartialQuery]]:
             showing[thing.name].add(number)
     queries: dict[str, list[PartialQuery]] = {"events": [], "short": []}
     for number, spec in enumerate(specs):
-        for kind, text, described in _written(spec):
+        dice = Dice(spec.seed, _STREAM)
+        for kind, text, described in (written for _ in range(rounds) for written in _written(spec, dice)):
             candidates = sorted(set.intersection(*(showing[thing.name] for thing in described.things)))
             videos = tuple(other for other in candidates if describes(described, specs[other]))
             queries[kind].append(PartialQuery(text, number, videos))
     return queries
 
 
-def _written(spec: Spec) -> Iterator[tuple[str, str, Spec]]:
+def _written(spec: Spec, dice: Dice) -> Iterator[tuple[str, str, Spec]]:
     """Yield kind and text of the queries about a scene, and the scene that each text describes."""
-    dice = Dice(spec.seed, _STREAM)
     event = dice.below(len(spec.events))
     alone = single_event(spec, event)
     others = replace(spec, events=spec.events[:event] + spec.events[event + 1 :])

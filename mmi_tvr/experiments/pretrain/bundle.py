@@ -154,9 +154,9 @@ def megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
 
 
-def rendered(split: str, limit: int | None) -> Any:
+def rendered(split: str, limit: int | None, seed: int = 0) -> Any:
     """Return the first videos of a split of moving shapes, with one caption each and with their files."""
-    dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit})
+    dataset = plugins.build("datasets", "moving_shapes", {"split": split, "captions": 1, "count": limit, "seed": seed})
     dataset.generate()
     return dataset
 

@@ -13,13 +13,24 @@ from typing import Any
 
 from ...encoders import hub
 from ...types import Availability, Published, Variant
-from .model import ADAPTER, HEADS, MOMENTS, Mmi, Options
+from .model import ADAPTER, HEADS, MATCHING, MOMENTS, Mmi, Options
 
-__all__ = ["ADAPTER", "CHECKPOINT", "CHECKPOINTS", "HEADS", "MOMENTS", "TRAINED", "VARIANTS", "Mmi", "Options"]
+__all__ = [
+    "ADAPTER",
+    "CHECKPOINT",
+    "CHECKPOINTS",
+    "HEADS",
+    "MATCHING",
+    "MOMENTS",
+    "TRAINED",
+    "VARIANTS",
+    "Mmi",
+    "Options",
+]
 
 CHECKPOINT = "weights"
 CHECKPOINTS = {"llava.checkpoint": "base", "llava.clip": "clip"}
-TRAINED = (HEADS, MOMENTS, f"{ADAPTER}/*.safetensors", f"{ADAPTER}/adapter_config.json")
+TRAINED = (HEADS, MOMENTS, MATCHING, f"{ADAPTER}/*.safetensors", f"{ADAPTER}/adapter_config.json")
 
 
 def _clip4clip(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from pydantic import Field
 from ...encoders import hub
 from ...encoders.options import LlavaOptions
 from ...errors import UsageError
-from ...nn.options import HeadOptions, MomentHeadOptions
+from ...nn.options import HeadOptions, QueryHeadOptions
 from ...plugins import BaseOptions
 from ...types import Embeddings, Features, FloatArray, PartialQueries, Pixels, Query, ScoreLaw, Scoring, Span
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
+from ...utils.wording import model_title
 from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from ...encoders.towers import LlavaTowers
     from .network import MmiNetwork
 
-HEADS, MOMENTS, ADAPTER = "heads.safetensors", "moments.safetensors", "adapter"
+HEADS, MOMENTS, MATCHING, ADAPTER = "heads.safetensors", "moments.safetensors", "matching.safetensors", "adapter"
+_ON_VECTORS = {"moments": MOMENTS, "matching": MATCHING}  # heads that change no vector: module and file of each
+# Options that a trained folder does not have; laws were measured with other weights.
+_OF_A_RUN = {"weights", "new_moment_head", "new_matching_head", "score_law", "match_law"}
 _MAKE_SCORES = {"heads", "lvlm", "inductive", "moment_weight", "top_moments"}  # options that change scores
 _BATCH = 32
 
@@ -49,6 +53,9 @@ class ScoreLawOptions(BaseOptions):
     partial: PartialQueriesOptions | None = Field(None, description="of queries that say a part of a video alone")
 
 
+_AS_TRAINED = ScoreLawOptions(middle=0.0, slope=1.0)  # a logit of 0: as probable as not
+
+
 class Options(TrainedOptions):
     """Options of MMI-TVR. `lvlm`, `inductive` and the heads' own switches are rows of the paper's table 3."""
 
@@ -56,17 +63,26 @@ class Options(TrainedOptions):
     heads: HeadOptions = Field(HeadOptions(), description="temporal and spatial attention")
     lvlm: bool = Field(True, description="use the fine-tuned large model; false: CLIP and the heads alone")
     inductive: bool = Field(True, description="use the heads; false: key images are averaged")
-    moment_head: MomentHeadOptions | None = Field(
+    moment_head: QueryHeadOptions | None = Field(
         None, description="a head that finds where in a video a query happens; null: the scores of the key images do"
     )
     new_moment_head: bool = Field(
         False, description="training: begin the moment head from nothing, although the weights have one"
+    )
+    matching_head: QueryHeadOptions | None = Field(
+        None, description="a head that says whether a video shows what a query says; null: the score decides"
+    )
+    new_matching_head: bool = Field(
+        False, description="training: begin the matching head from nothing, although the weights have one"
     )
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
     score_law: ScoreLawOptions | None = Field(
         None, description="relevance by the score alone, as measured with these weights; null: by the collection"
+    )
+    match_law: ScoreLawOptions | None = Field(
+        None, description="what the matching head's answer is worth, as measured; null: as it was trained"
     )
 
 
@@ -78,14 +94,19 @@ class Mmi:
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
         self.options = options
-        law = self._score_law()
-        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance, score_law=law)
+        self.scoring = Scoring(
+            options.moment_weight,
+            options.top_moments,
+            options.min_relevance,
+            score_law=self._law(options.score_law),
+            match_law=self._law(options.match_law or _AS_TRAINED) if options.matching_head else None,
+        )
         self._device = device
         self._trainable = trainable
 
-    def _score_law(self) -> ScoreLaw | None:
-        """Return the law of scores, where scores come about as they did when it was measured."""
-        if self.options.score_law is None:
+    def _law(self, law: ScoreLawOptions | None) -> ScoreLaw | None:
+        """Return a law that was measured, where scores come about as they did then."""
+        if law is None:
             return None
         if self._settings is not None:
             now, trained = self.options.model_dump(mode="json", include=_MAKE_SCORES), self._settings.options
@@ -93,7 +114,6 @@ class Mmi:
                 former = trained.get(name, value)
                 if value != ({**value, **former} if isinstance(value, dict) else former):
                     return None
-        law = self.options.score_law
         partial = None if law.partial is None else PartialQueries(**law.partial.model_dump())
         return ScoreLaw(law.middle, law.slope, partial)
 
@@ -113,7 +133,7 @@ class Mmi:
     def require_language_model(self) -> None:
         """Raise UsageError where the options leave it out."""
         if not self.options.lvlm:
-            raise UsageError(f"the language model of {self.name} is switched off (lvlm: false)")
+            raise UsageError(f"the language model of {model_title(self)} is switched off (lvlm: false)")
 
     def language_model(self) -> Llava:
         """Return the LLaVA with its adapter. UsageError where the options leave it out."""
@@ -154,6 +174,7 @@ class Mmi:
 
     def _load(self) -> MmiNetwork:
         from ...encoders import llava
+        from ...nn.matching import MatchingHead
         from ...nn.moments import MomentHead
         from ...nn.video import VideoHead
         from ...utils.device import resolve
@@ -169,10 +190,15 @@ class Mmi:
         switches = {} if options.inductive else {"temporal": False, "spatial": False}
         head = VideoHead(self.towers.width, options.heads.model_copy(update=switches))
         moments = MomentHead(self.towers.width, options.moment_head) if options.moment_head else None
-        network = MmiNetwork(self.towers.width, head, large, moments).to(resolve(self._device))
+        matching = MatchingHead(self.towers.width, options.matching_head) if options.matching_head else None
+        network = MmiNetwork(self.towers.width, head, large, moments, matching).to(resolve(self._device))
         if folder:
-            begin = self._trainable and (options.new_moment_head or not (folder / MOMENTS).is_file())
-            _load_heads(network, folder, moments=network.moments is not None and not begin)
+            load_tensors(network, folder / HEADS, _head_names(network))
+            new = {"moments": options.new_moment_head, "matching": options.new_matching_head}
+            for module, file in _ON_VECTORS.items():
+                begins = self._trainable and (new[module] or not (folder / file).is_file())
+                if (names := _names(network, module)) and not begins:
+                    load_tensors(network, folder / file, names)
         return network.eval()
 
     @property
@@ -230,6 +256,19 @@ class Mmi:
             spans += [Span(*row) for row in rows.tolist()]
         return spans
 
+    def match(self, queries: FloatArray, videos: Sequence[Embeddings]) -> FloatArray | None:
+        """Return the logits (N,) of N queries (N, D) with a video of its own each; None without a matching head."""
+        if self.options.matching_head is None:
+            return None
+        import torch
+
+        logits: list[float] = []
+        for start in range(0, len(videos), _BATCH):
+            with torch.inference_mode():
+                rows = self.network.match(queries[start : start + _BATCH], videos[start : start + _BATCH])
+            logits += rows.tolist()
+        return np.array(logits)
+
     def vision_fingerprint(self) -> str:
         return self.towers.vision_fingerprint()
 
@@ -267,21 +306,23 @@ class Mmi:
         """Write all that training changed: adapter, projector and heads, in safetensors, and how they were made.
 
         keyimages: the settings section of the key images that it was trained on. origin: whatever should be known
-        about the training; plain values. rerank: the settings section of re-ranking that goes with it. A law of scores
-        was measured with other weights and stays behind.
+        about the training; plain values. rerank: the settings section of re-ranking that goes with it. Laws were
+        measured with other weights and stay behind.
         """
         from ...encoders import lora
 
         folder.mkdir(parents=True, exist_ok=True)
         network = self.network
         save_tensors(network, folder / HEADS, _head_names(network))
-        if network.moments:
-            save_tensors(network, folder / MOMENTS, _moment_names(network))
+        for module, file in _ON_VECTORS.items():
+            if names := _names(network, module):
+                save_tensors(network, folder / file, names)
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
-        options = self.options.model_dump(mode="json", exclude={"weights", "new_moment_head", "score_law"})
-        if self.options.moment_head is None:
-            del options["moment_head"]  # such a folder is as it was before there were any
+        options = self.options.model_dump(mode="json", exclude=_OF_A_RUN)
+        for name in ("moment_head", "matching_head"):
+            if options[name] is None:
+                del options[name]  # such a folder is as it was before there were any
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 
 
@@ -291,15 +332,10 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _head_names(network: MmiNetwork) -> list[str]:
-    return [name for name in network.state_dict() if not name.startswith(("llava.", "moments."))]
+    apart = tuple(f"{module}." for module in ("llava", *_ON_VECTORS))
+    return [name for name in network.state_dict() if not name.startswith(apart)]
 
 
-def _moment_names(network: MmiNetwork) -> list[str]:
-    return [name for name in network.state_dict() if name.startswith("moments.")]
-
-
-def _load_heads(network: MmiNetwork, folder: Path, moments: bool) -> None:
-    """Load the heads of a folder. moments: the moment head as well; else it stays as it is, to be trained."""
-    load_tensors(network, folder / HEADS, _head_names(network))
-    if moments:
-        load_tensors(network, folder / MOMENTS, _moment_names(network))
+def _names(network: MmiNetwork, module: str) -> list[str]:
+    """Return the names of the tensors of a head on vectors; none where the network has no such head."""
+    return [name for name in network.state_dict() if name.startswith(f"{module}.")]

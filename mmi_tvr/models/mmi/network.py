@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ... import prompt_templates
 from ...encoders.llava import Llava
 from ...nn.losses import IGNORE_INDEX, Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
+from ...nn.matching import MatchingHead, matching_loss
 from ...nn.moments import MomentHead, best_spans, moment_loss
 from ...nn.pooling import zero_linear
 from ...nn.video import VideoEncoding, VideoHead, one_frame_per_segment
@@ -36,16 +37,24 @@ class MmiNetwork(nn.Module):
     h_v = heads(key images) + W_V LVLM_last(key images), h_T = CLIP_text(T) + W_T LVLM_last(T). Decision: W_V and W_T
     start at zero, so that the untrained network is CLIP's mean of key images, and read unit vectors: states of length
     sqrt(d_lm) made the first steps so large that they undid what CLIP knows. `llava` is None where the large model is
-    switched off, `moments` where no head finds moments.
+    switched off, `moments` where no head finds moments, `matching` where none says whether a video shows a query.
 
     Module and parameter names are the keys of trained weights: they stay as they are.
     """
 
-    def __init__(self, width: int, head: VideoHead, llava: Llava | None, moments: MomentHead | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        head: VideoHead,
+        llava: Llava | None,
+        moments: MomentHead | None = None,
+        matching: MatchingHead | None = None,
+    ) -> None:
         super().__init__()
         self.head = head
         self.llava = llava
         self.moments = moments
+        self.matching = matching
         self.temperature = Temperature()  # of the masked prediction
         if llava is not None:
             self.text_residual = zero_linear(llava.width, width)  # W_T
@@ -94,12 +103,14 @@ class MmiNetwork(nn.Module):
         return self.texts(batch["clip"], batch["texts"]), self.videos(batch["video"]).video, batch["groups"]
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
-        """Return `caption` and `masked`, the two halves of L_m; `skeleton`, L_s; `moments`. L_r is the train room's."""
+        """Return `caption` and `masked`, the two halves of L_m; `skeleton`, L_s; `moments`; `matching`. L_r is the
+        train room's."""
         terms = {
             "caption": self.caption_loss,
             "masked": self.masked_loss,
             "skeleton": self.skeleton_loss,
             "moments": self.moment_loss,
+            "matching": self.matching_loss,
         }
         return {name: terms[name](batch) for name in names if name in terms}
 
@@ -160,17 +171,41 @@ class MmiNetwork(nn.Module):
         proposals = self.moments(batch["queries"], batch["images"], segments, mask)
         return moment_loss(proposals, segments, mask, batch["spans"], batch["events"])
 
+    def matching_loss(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the matching head's loss on batch["matching"] (`train.matching.MatchingBatches`); as in `moment_loss`,
+        this term trains its head alone."""
+        if self.matching is None:
+            raise ValueError("there is no matching head (matching_head: null); leave `matching` out of the stages")
+        inputs = dict(batch["matching"])
+        matches = inputs.pop("matches")
+        return matching_loss(self.matching(**inputs), matches)
+
     def locate(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> Tensor:
         """Return start, end and best time (B, 3) of queries (B, D) in a video of its own each, in seconds."""
         assert self.moments is not None
+        inputs = self._pairs(queries, videos)
+        del inputs["videos"]
+        return best_spans(self.moments(**inputs), inputs["segments"], inputs["mask"])
+
+    def match(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> Tensor:
+        """Return the logits (B,) of queries (B, D) with a video of its own each."""
+        assert self.matching is not None
+        logits: Tensor = self.matching(**self._pairs(queries, videos))
+        return logits
+
+    def _pairs(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> dict[str, Tensor]:
+        """Return queries (B, D) and a video of its own each, as the heads on vectors read them."""
         device = self.temperature.log_scale.device
         images = pad_sequence([torch.from_numpy(np.asarray(video.moments)) for video in videos], batch_first=True)
         segments = pad_sequence([torch.from_numpy(video.segments) for video in videos], batch_first=True)
         counts = torch.tensor([len(video.segments) for video in videos])
-        mask = (torch.arange(images.shape[1]) < counts[:, None]).to(device)
-        vectors = torch.from_numpy(np.asarray(queries, dtype=np.float32)).to(device)
-        images, segments = images.float().to(device), segments.float().to(device)
-        return best_spans(self.moments(vectors, images, segments, mask), segments, mask)
+        return {
+            "queries": torch.from_numpy(np.asarray(queries, dtype=np.float32)).to(device),
+            "videos": torch.from_numpy(np.stack([video.video for video in videos])).float().to(device),
+            "images": images.float().to(device),
+            "segments": segments.float().to(device),
+            "mask": (torch.arange(images.shape[1]) < counts[:, None]).to(device),
+        }
 
     def judge_logits(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the logits (N,) of "yes" and of "no" behind the question of prompts/judge.yaml.
