@@ -6,6 +6,7 @@ common width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -18,6 +19,7 @@ from .pooling import masked_maximum, masked_mean, masked_softmax, zero_padding
 from .positions import sinusoids
 
 Pool = Literal["topk", "max", "mean"]
+_PRIOR = 0.01  # probability of a label before training
 _SHARE = 8  # one in so many frames is among the largest that are averaged
 _KERNELS = (2, 3, 5)  # frames that a convolution of the action level looks at
 
@@ -137,6 +139,9 @@ class AttributeHeads(nn.Module):
     """Logits of a level's labels, whose sigmoid is p^l (eq. 24-26, which print a ReLU where a probability is meant).
 
     shared: one linear map for both modalities, so that a label means the same to both (the paper); else one each.
+
+    Decision: at first every label is as likely as _PRIOR, as in Lin et al. 2017 (section 3.3): most labels are false of
+    most videos, and from 0.5 on the first hundreds of steps would learn nothing else.
     """
 
     def __init__(self, width: int, sizes: Mapping[str, int], shared: bool = True) -> None:
@@ -162,7 +167,11 @@ class AttributeHeads(nn.Module):
 
 
 def _linear_heads(width: int, sizes: Mapping[str, int]) -> nn.ModuleDict:
-    return nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items() if size})
+    heads = nn.ModuleDict({level: nn.Linear(width, size) for level, size in sizes.items() if size})
+    for name, parameter in heads.named_parameters():
+        if name.endswith("bias"):
+            nn.init.constant_(parameter, math.log(_PRIOR / (1 - _PRIOR)))
+    return heads
 
 
 def pool_frames(frames: Tensor, mask: Tensor, kind: Pool = "topk") -> Tensor:
