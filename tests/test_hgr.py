@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import hgr_files as files
 import numpy as np
 import pytest
 import torch
-from fakes import FakeModel
+from fakes import FakeModel, colour_video
 from hgr_files import h5py
 from safetensors.torch import load_file
 from test_benchmarks_cli import call
@@ -20,11 +21,15 @@ from test_benchmarks_cli import call
 from mmi_tvr import models, plugins
 from mmi_tvr.batch import extract as extraction
 from mmi_tvr.batch.worker import Worker
+from mmi_tvr.cli.training import _data_words
 from mmi_tvr.config import Section
 from mmi_tvr.errors import MediaError, UsageError
 from mmi_tvr.features.embed import embed_all
+from mmi_tvr.features.extract import reads_pictures
 from mmi_tvr.features.precomputed import features_of
 from mmi_tvr.lexicon.words import hgr as hgr_vectors
+from mmi_tvr.library import Library
+from mmi_tvr.library.turns import TurnTakingModel
 from mmi_tvr.models.mcsan import captions
 from mmi_tvr.models.mcsan.model import Mcsan
 from mmi_tvr.models.mcsan.network import McsanNetwork, TowerWidths
@@ -319,6 +324,14 @@ def test_a_run_on_features_is_resumed_bit_for_bit(trained: Path, tmp_path: Path)
     assert all(torch.equal(state[name], again[name]) for name in state)
 
 
+def test_terms_that_look_at_videos_are_refused(published: Path, tmp_path: Path) -> None:
+    options = settings(published)
+    stage = options.train.stages[0].model_copy(update={"weights": {"skeleton": 1.0}})
+    options = options.model_copy(update={"train": options.train.model_copy(update={"stages": (stage,)})})
+    with pytest.raises(UsageError, match="the term `skeleton` looks at videos, and hgr brings features alone"):
+        run(options, tmp_path / "run", cache=tmp_path, cpu=True)
+
+
 def test_what_was_trained_is_evaluated_on_features(trained: Path) -> None:
     model, root = trained / "run" / "model", trained / "MSRVTT"
     words = ("evaluate", "hgr", "--root", root, "--option", "frames=5", "--checkpoint", model)
@@ -326,10 +339,44 @@ def test_what_was_trained_is_evaluated_on_features(trained: Path) -> None:
     assert (result["n"], result["videos"]) == (12, 6)
     assert set(result["levels"]) == {"global", "entity", "action", "relation"}
     assert result["merged_captions"]["n"] == 12
+    assert result["config"]["features"] == "resnet152.pth, 12 numbers a frame, at most 5 frames"
+    call(*words, "--output", model.parent / "report")
+    assert "mcsan:" in (row := call("table", model.parent / "report"))
+    assert ", resnet152.pth, 12 numbers a frame, at most 5 frames" in row
+    assert "disparity" not in row
     with pytest.raises(UsageError, match="hgr brings features and no videos: leave out --rerank"):
         call(*words, "--rerank")
     with pytest.raises(UsageError, match=r"reads resnet152\.pth, 12 .* agree"):
         call(*words[:4], "--checkpoint", model)
+
+
+def test_a_library_of_video_files_is_not_made_with_it(trained: Path, tmp_path: Path) -> None:
+    colour_video(tmp_path / "videos" / "red.mp4", "red", seconds=1.0)
+    section = models.trained_section(str(trained / "run" / "model"))
+    with (
+        Library(tmp_path / "library", model=section) as library,
+        pytest.raises(UsageError, match="which nothing here makes of a video file"),
+    ):
+        library.index([tmp_path / "videos"])
+    proxy = TurnTakingModel(models.make(section, "cpu"), contextlib.nullcontext())
+    assert not reads_pictures(proxy)
+    assert reads_pictures(TurnTakingModel(FakeModel(), contextlib.nullcontext()))
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"name": "moving_shapes", "split": "train", "count": 4}, ["moving_shapes"]),
+        ({"name": "folder", "root": "my videos"}, ["my videos"]),
+        (
+            {"name": "msrvtt", "root": "a", "annotations": "b", "split": "train", "protocol": "7k", "hold_out": True},
+            ["msrvtt", "--root", "a", "--annotations", "b", "--option", "protocol=7k"],
+        ),
+        ({"name": "hgr", "root": "a", "frames": 30}, ["hgr", "--root", "a", "--option", "frames=30"]),
+    ],
+)
+def test_a_finished_training_says_how_to_evaluate(section: dict[str, Any], words: list[str]) -> None:
+    assert _data_words(Section(**section)) == words
 
 
 def test_a_batch_takes_the_features(trained: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def measured(
     if not isinstance(model, ModelWithAttributes) or not (names := model.attribute_names()):
         raise UsageError(f"{model_title(model)} offers no facets: it reads no classes off videos")
     folder = None if precision is None else _folder(model)
-    attributes, truth = _read(system, dataset, progress)
+    attributes, truth = _read(system, dataset, title, progress)
     if folder is not None and precision is not None:
         data = f"{title}, {counted(len(attributes), 'video')}"
         calibration = facets.calibrate(attributes, truth, precision, data)
@@ -76,12 +76,14 @@ def _folder(model: Model) -> Path:
     return models.find(weights)
 
 
-def _read(system: EvaluationModel, dataset: Dataset, progress: Progress) -> tuple[list[Attributes], list[facets.Truth]]:
+def _read(
+    system: EvaluationModel, dataset: Dataset, title: str, progress: Progress
+) -> tuple[list[Attributes], list[facets.Truth]]:
     """Return what the model reads off the videos that can be read, and what they show."""
     model = system.model
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
-    embedded = system.embed(videos, progress)
+    embedded = system.embedder(dataset, title, progress)(videos)
     readable = {number: one for number, one in enumerate(embedded) if not isinstance(one, MediaError)}
     if not readable:
         raise MetricsError("none of the videos can be read: there is nothing to measure facets by")

@@ -338,6 +338,8 @@ def config_document(choice: DataChoice, data: EvaluationData, system: Evaluation
     """Return what a report says of how it was made."""
     options = {name: str(value) for name, value in data.options.items()}
     document: dict[str, Any] = {"target": choice.target, "split": choice.split, "dataset": options}
+    if isinstance(data.dataset, DatasetWithFeatures):
+        document["features"] = data.dataset.vision  # in place of key images
     return document | system.settings.model_dump(mode="json", exclude={"data", "train"})
 
 

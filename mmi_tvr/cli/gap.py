@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +9,8 @@ import typer
 from rich.markup import escape
 
 from .. import config, models
-from ..errors import MediaError, MissingExtra
+from ..errors import MissingExtra
 from ..evaluation.gap import PAIRS, GapReport, modality_gap
-from ..types import Embeddings, Video
 from ..utils import files
 from ._console import (
     ConfigOption,
@@ -64,14 +62,10 @@ def gap(
     with show_progress() as progress:
         data = load_data(choice, progress)
         system = load_model(model_choice)
-
-        def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
-            return system.embed(videos, progress)
-
         report = modality_gap(
             system.model,
             data.dataset.samples(),
-            embed,
+            system.embedder(data.dataset, target, progress),
             pairs=pairs,
             title=models.spelled(system.settings.model),
             dataset=target,

@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from ..config import Section
 from ..utils import array_cache
 from ..utils.wording import counted
 from ._console import SetOption, out, say, show_progress
 from ._pools import PoolsOption, settings_with_pools
+
+_OF_THE_TRAINING = {"split", "limit", "missing", "allowed", "hold_out"}  # options of data that a test has otherwise
 
 
 def register(app: typer.Typer) -> None:
@@ -47,10 +50,20 @@ def train(
         )
     if outcome.finished:
         best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""
-        data = options.data.train
-        target = data.options["root"] if data.name == "folder" else data.name
-        hint = f"try: mmi-tvr evaluate {shlex.quote(str(target))} --model {shlex.quote(str(output / 'model'))}"
+        words = [*_data_words(options.data.train), "--model", str(output / "model")]
+        hint = f"try: mmi-tvr evaluate {shlex.join(words)}"
         out.print(f"{counted(outcome.step, 'step')}{best}; {hint}", markup=False)
     else:
         say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")
     distributed.leave_group()
+
+
+def _data_words(data: Section) -> list[str]:
+    """Return a data set as `evaluate` names it. Its test split has the folders and the options of the training data."""
+    values = {name: str(value) for name, value in data.options.items() if name not in _OF_THE_TRAINING}
+    if data.name == "folder":
+        return [values["root"]]
+    if "root" not in values:
+        return [data.name]
+    folders = [word for name in ("root", "annotations") if name in values for word in (f"--{name}", values.pop(name))]
+    return [data.name, *folders, *(word for pair in values.items() for word in ("--option", "=".join(pair)))]

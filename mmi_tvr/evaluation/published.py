@@ -185,7 +185,7 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
     """Return the run's row, that of the search alone where it is re-ranked, and one for each normalisation."""
     keyimages = document["config"]["keyimages"]
     count = f" {keyimages['count']}" if "count" in keyimages else ""
-    system = f"{document['model']}, {keyimages['name']}{count}"
+    system = f"{document['model']}, {document['config'].get('features') or keyimages['name'] + count}"
     reranking = document.get("rerank")
     left_out = len(document.get("missing", ())) + len(document["left_out"]["videos"])
     facts = [f"n = {document['n']}"]

@@ -34,7 +34,7 @@ def extract(
     batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError. `workers`
     is how many processes decode; None: as `media.guarded.limits` says. UsageError where the model sees no pictures.
     """
-    _require_pictures(model)
+    require_pictures(model)
     decoders = DecoderPool(limits(workers))
     size = model.image_size  # which may load the model: here, and not in all threads at once
 
@@ -53,7 +53,8 @@ def reads_pictures(model: Model) -> bool:
     return not isinstance(model, ModelOfFeatures) or model.reads_pictures
 
 
-def _require_pictures(model: Model) -> None:
+def require_pictures(model: Model) -> None:
+    """Raise UsageError where a model does not look at pictures, so that nothing can be made of a video file for it."""
     if not reads_pictures(model):
         raise UsageError(
             f"{model.name} reads {model.vision_fingerprint()}, which nothing here makes of a video file: it works on "

@@ -17,6 +17,7 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
+from ..features.extract import require_pictures
 from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
 from ..rerank import changed_section, rerank_section, with_absolute_pools, with_pools
 from ..utils.wording import library_option
@@ -218,6 +219,7 @@ class Components:
         model = self._ready_model
         if model is None:
             model = self.models.get(self.section("model"), self.device)
+        require_pictures(model)
         return LoadedModel(model, method, embedding_fingerprint(model, method))
 
     def _mismatch(self, problem: str, present: str, requested: str) -> str:

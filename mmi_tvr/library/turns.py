@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..config import Section
+from ..features.extract import reads_pictures
 from ..protocols import KeyImageMethod, Model
 from ..types import Embeddings, Features, Pixels, Query
 
@@ -80,6 +81,7 @@ class TurnTakingModel:
         self.reads = model.reads
         self.image_size = model.image_size
         self.scoring = model.scoring
+        self.reads_pictures = reads_pictures(model)
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         with self._turn:
