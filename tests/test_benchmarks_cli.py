@@ -291,3 +291,25 @@ def test_the_script_says_what_it_lacks(tmp_path: Path) -> None:
         "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights\n"
     )
     assert benchmark_script(tmp_path, "msrvtt", "videos").stderr.endswith("ANNOTATIONS\n")
+
+
+def test_the_page_quotes_what_the_table_quotes() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.count("|") == 7
+    ]
+    quoted = [line for line in lines if line[4].replace(".", "").isdigit()]
+    rows = [row for name in ("msrvtt-full", "vatex") for row in published.quoted(name)]
+    depths = ("R@1", "R@5", "R@10")
+    known = {
+        (
+            ", ".join(str(row.t2v[depth]) for depth in depths),
+            ", ".join(str(row.v2t[depth]) for depth in depths),
+            str(row.printed_sum),
+            f"{row.sum_of_recalls:.1f}",
+        )
+        for row in rows
+        if row.sum_of_recalls
+    }
+    assert len(quoted) == 10
+    assert {tuple(line[1:5]) for line in quoted} <= known

@@ -154,14 +154,13 @@ def read_hgr(path: Path) -> Mapping[str, RoleGraph]:
 def _hgr_graph(graph: Any) -> RoleGraph:
     described, edges = graph
     words = tuple(map(str, described["ROOT"]["words"]))
+    places = range(len(words))
     numbers: dict[str, int] = {}
     nodes: list[RoleNode] = []
     for name, node in described.items():
         if node["role"] != "ROOT":
             numbers[name] = len(nodes)
-            nodes.append(
-                RoleNode(_known_role(node["role"]), tuple(range(len(words))[place] for place in node["spans"]))
-            )
+            nodes.append(RoleNode(_known_role(node["role"]), tuple(places[place] for place in node["spans"])))
     pairs = [(numbers[verb], numbers[argument]) for verb, argument, *_ in edges]
     return RoleGraph(words, tuple(nodes), tuple(dict.fromkeys(pairs)))
 
