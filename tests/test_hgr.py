@@ -134,6 +134,7 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: shutil.rmtree(root / "public_split"), r"trn_names\.npy: no such file$"),
     (lambda root: np.save(names_file(root), np.array(["a", None], object)), "pickled Python objects, .* may run code"),
     (lambda root: np.save(names_file(root), np.arange(3)), "a row of texts is expected"),
+    (lambda root: np.save(names_file(root), np.array([["video1"]])), "a row of texts is expected"),
     (lambda root: np.save(names_file(root), np.array([], "U3")), "names no video"),
     (lambda root: np.save(names_file(root), np.array(["video1", "video1"])), "names video1 twice"),
     (lambda root: cut(names_file(root)), r"no \.npy file of texts, or a damaged one"),
