@@ -17,9 +17,10 @@ from mmi_tvr.cli import search as search_commands
 from mmi_tvr.cli._hits import search_document
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, TranslationRefused, UsageError
-from mmi_tvr.library import Library, translating
+from mmi_tvr.library import Library, translated, translating
+from mmi_tvr.library.attributes import VideoAttributes
 from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
-from mmi_tvr.library.translated import ShownLog, translated_contents
+from mmi_tvr.library.translated import ShownLog, count_translated, mark_translated, translated_contents
 
 NAMES = sorted(COLOURS)
 NEW = FakeModel(head=2, vision=1)
@@ -237,3 +238,44 @@ def test_the_commands_say_what_is_translated(folder: Path, capsys, monkeypatch) 
     assert (status["translated"], status["translating"], status["former"]) == (8, None, "fake")
     library_commands.status(folder / "library")
     assert "8 of 18 vectors" in capsys.readouterr().out
+
+
+def test_marks_and_what_was_shown(tmp_path: Path, monkeypatch) -> None:
+    with closing(Catalogue(tmp_path / CATALOGUE, create=True)) as catalogue:
+        with catalogue.transaction():
+            numbers = [catalogue.content_number(str(digit) * 64) for digit in range(4)]
+            for number in numbers:
+                catalogue.put_file(tmp_path / f"{number}.mp4", (1, 1), number)
+            VideoAttributes(catalogue).put(numbers[0], {"action": {"spins": 0.9}})
+            mark_translated(catalogue, numbers[:3])
+        assert VideoAttributes(catalogue).of(numbers) == {}  # the present model has yet to look
+        assert catalogue.content_states() == dict.fromkeys(numbers[:3], "indexed") | {numbers[3]: "pending"}
+        assert count_translated(catalogue) == 3
+        with catalogue.transaction():
+            catalogue.set_pending(numbers[:1])
+            catalogue.drop_files([tmp_path / f"{numbers[1]}.mp4"])
+            catalogue.drop_contents(numbers[1:2])
+        assert count_translated(catalogue) == 1
+        log = ShownLog(tmp_path)
+        assert log.numbers().tolist() == []
+        log.add(catalogue, [tmp_path / "none.mp4"])
+        assert not log.path.exists()
+        log.add(catalogue, [tmp_path / f"{numbers[2]}.mp4", tmp_path / f"{numbers[3]}.mp4"])
+        with log.path.open("ab") as file:
+            file.write(b"cut")
+        assert log.numbers().tolist() == numbers[2:]
+        monkeypatch.setattr(translated, "_MAX_SHOWN_BYTES", 8)
+        log.add(catalogue, [tmp_path / f"{numbers[2]}.mp4"])
+        assert log.numbers().tolist() == numbers[2:]
+        log.discard()
+        assert log.numbers().tolist() == []
+
+
+def test_a_library_that_cannot_be_written_is_searched_all_the_same(folder: Path, monkeypatch) -> None:
+    def closed(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with opened(folder) as library:
+        library.index(translate=8)
+        monkeypatch.setattr(ShownLog, "add", closed)
+        assert len(library.search("red", top=3, min_relevance=0)) == 3

@@ -256,5 +256,5 @@ def _say_translation(translation: TranslationReport) -> None:
     say(
         f"{counted(translation.translated, 'vector')} translated, learned from {counted(translation.pairs, 'video')}; "
         f"on videos left out: R@1 {escape(interval(quality.r1, quality.low, quality.high))}, "
-        f"recall@10 {quality.recall:.1f}"
+        f"recall@10 {quality.recall:.1f}; later runs of index embed these videos, those first that searches show"
     )
