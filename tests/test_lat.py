@@ -185,6 +185,44 @@ def test_scores_are_the_cosines_that_the_options_name(checkpoint: Path, retrieva
     assert [block.name for block in model.scoring.blocks] == names
 
 
+def test_a_second_summary_says_how_key_images_change(checkpoint: Path) -> None:
+    """Turned around it is its own negative; of a video in which nothing changes, or of one picture, it is the mean."""
+    model = trainable(checkpoint, changes=True)
+    several, one, _ = features(model)
+    states = several.arrays["state"]
+    turned = Features(several.segments, {"state": states[::-1].copy()})
+    still = Features(several.segments, {"state": np.repeat(states[:1], 3, axis=0)})
+    data = model.batch(["a"] * 4, [several, turned, still, one], [0, 1, 2, 3])["video"]
+    mean, change = data["states"][:, 0], data["states"][:, 1]
+    torch.testing.assert_close(change[0], -change[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(mean[0], mean[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(change[2:], mean[2:], atol=1e-4, rtol=1e-4)
+    units = normalize(torch.from_numpy(states), dim=-1)
+    torch.testing.assert_close(normalize(change[0], dim=-1), normalize(units[2] - units[0], dim=-1), atol=1e-4, rtol=0)
+    assert data["mask"].sum(dim=1).tolist() == [2 + 3, 2 + 3, 2 + 3, 2 + 1]
+
+
+@pytest.mark.parametrize("search_levels", ["global", "both"])
+def test_with_changes_the_space_of_videos_has_a_cosine_more(checkpoint: Path, search_levels: str) -> None:
+    model = trainable(checkpoint, changes=True, symmetric=True, search_levels=search_levels)
+    network = model.network.eval()
+    text, video, _, _ = network.embed_batch(batch(model))
+    assert network.similarity(text, video, "t2v").shape == (3 + 2, 3, 3)
+    videos, queries = model.embed_videos(features(model)), model.embed_queries([Query(text) for text in TEXTS])
+    others = search_levels == "both"
+    width, text_width = model.towers.widths
+    assert [block.width for block in model.scoring.blocks] == [(2 + others) * width, (1 + others) * text_width]
+    for vector in [embeddings.video for embeddings in videos] + [row / 2**0.5 for row in queries]:
+        for block in np.split(vector, [(2 + others) * width]):
+            assert np.linalg.norm(block) == pytest.approx(0.5**0.5, abs=1e-5)
+    cosines = network.similarity(text, video, "t2v").detach().numpy()
+    of_video, of_text = (cosines[:3], cosines[3:]) if others else (cosines[:2], cosines[3:4])
+    expected = (of_video.mean(axis=0) + of_text.mean(axis=0)) / 2
+    scores = similarities(queries, np.stack([embeddings.video for embeddings in videos]), model.scoring)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert model.fingerprint() != trainable(checkpoint, symmetric=True, search_levels=search_levels).fingerprint()
+
+
 def test_a_key_image_is_a_video_of_one_picture(checkpoint: Path) -> None:
     model = lat.Lat(options(checkpoint), "cpu")
     video = features(model)[2]
@@ -331,6 +369,9 @@ def test_what_cannot_be_is_one_line(checkpoint: Path) -> None:
         )
     with pytest.raises(UsageError, match="checkpoint"):
         plugins.options("models", "lat", {})
+    for translator in ({"kind": "linear"}, {"start": "identity"}):
+        with pytest.raises(UsageError, match="changes"):
+            options(checkpoint, changes=True, translator=translator)
 
 
 def test_rows_of_the_ablation_are_options_that_there_are(checkpoint: Path) -> None:
@@ -345,7 +386,8 @@ def test_rows_of_the_ablation_are_options_that_there_are(checkpoint: Path) -> No
         else:
             changed = merge(base, dict(variant.changes))
             same_options = plugins.options("models", "lat", changed) == full
-            assert same_options != bool(variant.changes), name
+            as_full = name == "no-changes" or not variant.changes
+            assert same_options == as_full, name
             assert name == "full" or variant.changes or variant.settings, name
 
 
@@ -367,7 +409,7 @@ def test_a_run_is_resumed_bit_for_bit_and_its_folder_is_a_model(tmp_path: Path) 
     section = models.section(str(whole / "model"))
     assert section.name == "lat"
     model = models.make(section, "cpu")
-    assert [block.width for block in model.scoring.blocks] == [192, 160]
+    assert [block.width for block in model.scoring.blocks] == [384, 160]
     images = models.key_images(section)
     assert images is not None
     assert images.options["count"] == 12

@@ -29,10 +29,11 @@ class Tokens(NamedTuple):
     states: Tensor
     mask: Tensor
 
-    def levels(self) -> Tensor:
-        """Return the first token and the mean of the others, (B, 2, D); of one token alone, that one twice."""
-        others, mask = (self.states[:, 1:], self.mask[:, 1:]) if self.states.shape[1] > 1 else self
-        return torch.stack([self.states[:, 0], masked_mean(others, mask)], dim=1)
+    def levels(self, summaries: int = 1) -> Tensor:
+        """Return the first tokens, which stand for all, and the mean of the others, (B, summaries + 1, D); of one token
+        alone, that one twice."""
+        others, mask = (self.states[:, summaries:], self.mask[:, summaries:]) if self.states.shape[1] > 1 else self
+        return torch.cat([self.states[:, :summaries], masked_mean(others, mask)[:, None]], dim=1)
 
 
 class Translator(nn.Module):

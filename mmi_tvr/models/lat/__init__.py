@@ -42,6 +42,11 @@ def _translator(**changes: Any) -> dict[str, Any]:
     return {"translator": changes}
 
 
+def _token_by_token(kind: str) -> dict[str, Any]:
+    """A translator without queries, which cannot give a second [CLS]."""
+    return {"translator": {"kind": kind}, "changes": False}
+
+
 def _zero_shot(*recalls_and_rank: float) -> Published:
     """What the paper prints of a row: text-to-video on MSR-VTT 1k-A, trained on WebVid2M alone."""
     return Published(recalls_and_rank, queries=1000)
@@ -63,8 +68,10 @@ VARIANTS: Mapping[str, Variant] = {
     "v2t-space": _searched("searched in the space of texts alone", retrieval="v2t"),
     "token-search": _searched("searched by the mean of the tokens", search_levels="token"),
     "both-levels": _searched("searched by [CLS] and the mean of the tokens", search_levels="both"),
-    "transformer": Variant("transformer", _translator(kind="transformer"), _zero_shot(19.4, 41.2, 50.4, 10.0)),
-    "linear": Variant("perceptron", _translator(kind="linear"), _zero_shot(19.2, 38.9, 46.9, 12.0)),
+    "changes": Variant("a second [CLS]: how key images change", {"changes": True}),
+    "no-changes": Variant("no second [CLS]", {"changes": False}),
+    "transformer": Variant("transformer", _token_by_token("transformer"), _zero_shot(19.4, 41.2, 50.4, 10.0)),
+    "linear": Variant("perceptron", _token_by_token("linear"), _zero_shot(19.2, 38.9, 46.9, 12.0)),
     "linear-paper": Variant(
         "perceptron, each direction in the space that it searches",
         {"retrieval": "paper"},

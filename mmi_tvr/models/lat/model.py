@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TRANSLATORS, TOWERS = "translators.safetensors", "towers.safetensors"
 _BATCH = 64  # videos or sentences that the translators read at once
 _SEED = 0  # of untrained translators outside training, so that they are the same in every process
-_CHANGE_VECTORS = {"space", "translator", "text_queries", "video_queries", "search_levels", "retrieval"}
+_CHANGE_VECTORS = {"space", "translator", "text_queries", "video_queries", "search_levels", "retrieval", "changes"}
 Levels = Literal["global", "token", "both"]
 
 
@@ -62,6 +62,9 @@ class Options(TrainedOptions):
         False, description="training: no gradient of `cycle` reaches what should come back (only where towers train)"
     )
     symmetric: bool = Field(False, description="training: compare in each space in both directions")
+    changes: bool = Field(
+        False, description="a video has a second [CLS]: how its key images change from the first to the last"
+    )
     retrieval: Literal["both", "paper", "t2v", "v2t"] = Field(
         "both",
         description="both: the mean of both spaces; paper: a text searches in the space of videos, a video in that of "
@@ -76,6 +79,8 @@ class Options(TrainedOptions):
     def _one_pair_of_towers(self) -> Options:
         if (self.checkpoint is None) == (self.new_towers is None):
             raise ValueError("name a checkpoint, or new_towers, and not both: whose states are translated?")
+        if self.changes and (self.translator.kind != "decoder" or self.translator.start == "identity"):
+            raise ValueError("changes: a decoder alone gives a second [CLS], and none that starts as the identity")
         return self
 
 
@@ -99,13 +104,25 @@ class Lat:
     @late_property
     def scoring(self) -> Scoring:
         """Blocks "video", v with G(t), and "text", F(v) with t."""
-        options, levels = self.options, 1 + (self.options.search_levels == "both")
+        options, (in_video, in_text) = self.options, self._level_counts
         t2v, v2t = {"both": (0.5, 0.5), "paper": (1.0, 0.0)}.get(options.retrieval, (1.0, 1.0))
         video_width, text_width = self.towers.widths
-        video = Block("video", levels * video_width, t2v, v2t)
-        text = Block("text", levels * text_width, v2t, t2v)
+        video = Block("video", in_video * video_width, t2v, v2t)
+        text = Block("text", in_text * text_width, v2t, t2v)
         blocks = {"t2v": (video,), "v2t": (text,)}.get(options.retrieval, (video, text))
         return Scoring(options.moment_weight, options.top_moments, options.min_relevance, blocks=blocks)
+
+    @property
+    def _summaries(self) -> tuple[int, int]:
+        """How many tokens of a video, and of a text, stand for all of it."""
+        return 1 + self.options.changes, 1
+
+    @property
+    def _level_counts(self) -> tuple[int, int]:
+        """How many levels a search compares in the space of videos, and in that of texts."""
+        of_others = int(self.options.search_levels != "global")
+        first, second = (0, 0) if self.options.search_levels == "token" else self._summaries
+        return first + of_others, second + of_others
 
     @property
     def weights(self) -> str | None:
@@ -148,6 +165,7 @@ class Lat:
                 cycle=options.cycle,
                 detach=options.detach,
                 symmetric=options.symmetric,
+                summaries=self._summaries[0],
                 towers=self.towers.module(),
             ).to(resolve(self._device))
             if self._folder:
@@ -285,11 +303,15 @@ class Lat:
 
     def _vectors(self, spaces: tuple[Tensor, Tensor]) -> NDArray[np.float32]:
         """Unit vectors (B, D) of equally long blocks, from the levels (B, 2, D_i) in the spaces of videos and texts."""
-        from .network import LEVELS, joined
+        import torch
 
-        blocks = {"t2v": spaces[:1], "v2t": spaces[1:]}.get(self.options.retrieval, spaces)
-        parts = [space[:, LEVELS[self.options.search_levels]] for space in blocks]
-        vectors = joined(parts) / math.sqrt(sum(part.shape[1] for part in parts))
+        from .network import joined, level_slice
+
+        slices = [level_slice(self.options.search_levels, count) for count in self._summaries]
+        parts = [space[:, levels] for space, levels in zip(spaces, slices, strict=True)]
+        parts = {"t2v": parts[:1], "v2t": parts[1:]}.get(self.options.retrieval, parts)
+        blocks = [joined([part]) / math.sqrt(part.shape[1] * len(parts)) for part in parts]
+        vectors = torch.cat(blocks, dim=1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
 

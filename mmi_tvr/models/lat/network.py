@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ...encoders.video_text import VideoTextTowers
 
 _TOWERS = "towers."  # what the names of the towers' parameters begin with
-LEVELS = {"global": slice(0, 1), "token": slice(1, 2), "both": slice(0, 2)}  # of `Tokens.levels`
 
 
 class LatNetwork(nn.Module):
@@ -44,6 +43,7 @@ class LatNetwork(nn.Module):
         cycle: whether `embed_batch` goes through both translators and back, for the term `cycle`.
         detach: whether no gradient of a cycle error reaches what should come back (`cycle_error`).
         symmetric: whether each space is compared in both directions.
+        summaries: how many tokens of a video, the first ones, stand for all of it.
         towers: make the tokens of what a batch holds; None: it holds tokens.
     """
 
@@ -59,13 +59,16 @@ class LatNetwork(nn.Module):
         cycle: bool = True,
         detach: bool = False,
         symmetric: bool = False,
+        summaries: int = 1,
         towers: VideoTextTowers | None = None,
     ) -> None:
         super().__init__()
         self.to_video = Translator(text_width, video_width, video_queries, translator)  # G
         self.to_text = Translator(video_width, text_width, text_queries, translator)  # F
         self._widths = (video_width, text_width)
-        self._levels, self._cycle, self._detach, self._symmetric = LEVELS[levels], cycle, detach, symmetric
+        self._cycle, self._detach, self._symmetric = cycle, detach, symmetric
+        self._summaries = (summaries, 1)  # of a video, and of a text
+        self._levels = [level_slice(levels, count) for count in self._summaries]
         self.towers = towers
 
     def text_tokens(self, inputs: Mapping[str, Tensor]) -> Tokens:
@@ -83,12 +86,12 @@ class LatNetwork(nn.Module):
         return Tokens(of_length_sqrt_width(states), mask)
 
     def texts(self, text: Tokens) -> tuple[Tensor, Tensor]:
-        """Return the levels (B, 2, D_v) of G(t) and (B, 2, D_t) of t."""
-        return self.to_video(text).levels(), text.levels()
+        """Return the levels (B, S + 1, D_v) of G(t) and (B, 2, D_t) of t."""
+        return self._all_levels(self.to_video(text), text)
 
     def videos(self, video: Tokens) -> tuple[Tensor, Tensor]:
-        """Return the levels (B, 2, D_v) of v and (B, 2, D_t) of F(v)."""
-        return video.levels(), self.to_text(video).levels()
+        """Return the levels (B, S + 1, D_v) of v and (B, 2, D_t) of F(v)."""
+        return self._all_levels(video, self.to_text(video))
 
     # The protocols `Trainable`, `ModelWithSimilarity` and `ModelWithBatchTerms`
 
@@ -118,22 +121,28 @@ class LatNetwork(nn.Module):
         text, video = self.text_tokens(batch["text"]), self.video_tokens(batch["video"])
         text_in_video, video_in_text = self.to_video(text), self.to_text(video)
         rows = (
-            joined([part[:, self._levels] for part in (text_in_video.levels(), text.levels())]),
-            joined([part[:, self._levels] for part in (video.levels(), video_in_text.levels())]),
+            joined(self._compared_levels(text_in_video, text)),
+            joined(self._compared_levels(video, video_in_text)),
             batch["groups"],
         )
         if not self._cycle:
             return rows
-        back = (self._error(self.to_video(video_in_text), video), self._error(self.to_text(text_in_video), text))
-        return *rows, (back[0] + back[1]) / 2  # eq. 10
+        back, originals = (self.to_video(video_in_text), self.to_text(text_in_video)), (video, text)
+        errors = self._errors(self._compared_levels(*back), self._compared_levels(*originals))
+        return *rows, (errors[0] + errors[1]) / 2  # eq. 10
 
     def text_cycle_errors(self, text: Tokens) -> Tensor:
         """Return |F(G(t)) - t|^2 of each text (B,), summed over the levels that the losses compare."""
-        return self._error(self.to_text(self.to_video(text)), text)
+        back = self.to_text(self.to_video(text))
+        [error] = self._errors([back.levels()[:, self._levels[1]]], [text.levels()[:, self._levels[1]]])
+        return error
 
     def video_cycle_errors(self, video: Tokens) -> Tensor:
         """Return |G(F(v)) - v|^2 of each video (B,), summed over the levels that the losses compare."""
-        return self._error(self.to_video(self.to_text(video)), video)
+        back = self.to_video(self.to_text(video))
+        levels = (tokens.levels(self._summaries[0])[:, self._levels[0]] for tokens in (back, video))
+        [error] = self._errors(*([level] for level in levels))
+        return error
 
     def similarity(self, text: Tensor, video: Tensor, direction: Direction) -> Tensor:
         """Return the cosines (L, T, V) of each level: in the space that the direction searches, or in both.
@@ -142,9 +151,8 @@ class LatNetwork(nn.Module):
         cross-entropy over videos of cos(G(t_i), v_j) / tau, L_v2t (eq. 8) that over texts of cos(F(v_i), t_j) / tau,
         which are the two directions of `nn.losses.info_nce`. `symmetric` adds the two other normalisations.
         """
-        levels = self._levels.stop - self._levels.start
-        video_width, text_width = self._widths
-        widths = [video_width] * levels + [text_width] * levels
+        counts = [levels.stop - levels.start for levels in self._levels]
+        widths = [width for width, count in zip(self._widths, counts, strict=True) for _ in range(count)]
         cosines = [
             text_part @ video_part.T
             for text_part, video_part in zip(
@@ -153,7 +161,7 @@ class LatNetwork(nn.Module):
         ]
         if self._symmetric:
             return torch.stack(cosines)
-        return torch.stack(cosines[:levels] if direction == "t2v" else cosines[levels:])
+        return torch.stack(cosines[: counts[0]] if direction == "t2v" else cosines[counts[0] :])
 
     def batch_terms(self, embedded: Sequence[Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
         """Return `cycle`, the second half of eq. 13."""
@@ -166,10 +174,26 @@ class LatNetwork(nn.Module):
         text, video = self.text_tokens(batch[UNPAIRED]["text"]), self.video_tokens(batch[UNPAIRED]["video"])
         return {UNPAIRED: batch_mean((self.text_cycle_errors(text) + self.video_cycle_errors(video)) / 2)}
 
-    def _error(self, returned: Tokens, original: Tokens) -> Tensor:
-        """Return the error of a cycle (B,), summed over the levels that the losses compare."""
-        returned_levels, levels = (tokens.levels()[:, self._levels].float() for tokens in (returned, original))
-        return cycle_error(returned_levels, levels, self._detach)
+    def _all_levels(self, in_video: Tokens, in_text: Tokens) -> tuple[Tensor, Tensor]:
+        """Return all levels of tokens in the space of videos and of tokens in that of texts."""
+        return in_video.levels(self._summaries[0]), in_text.levels(self._summaries[1])
+
+    def _compared_levels(self, in_video: Tokens, in_text: Tokens) -> list[Tensor]:
+        """Return the levels that the losses compare."""
+        spaces = self._all_levels(in_video, in_text)
+        return [space[:, levels] for space, levels in zip(spaces, self._levels, strict=True)]
+
+    def _errors(self, returned: Sequence[Tensor], originals: Sequence[Tensor]) -> list[Tensor]:
+        """Return the error of each cycle (B,), summed over levels (B, L, D)."""
+        return [
+            cycle_error(back.float(), original.float(), self._detach)
+            for back, original in zip(returned, originals, strict=True)
+        ]
+
+
+def level_slice(name: str, summaries: int) -> slice:
+    """Return which of `Tokens.levels` are called "global" ([CLS]), "token" (the mean of the others), or "both"."""
+    return {"global": slice(0, summaries), "token": slice(summaries, summaries + 1)}.get(name, slice(0, summaries + 1))
 
 
 def joined(parts: Iterable[Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .model import Options
 
 Inputs = dict[str, Tensor]
+_STILL = 1e-3  # a change that is so small beside the mean is rounding
 
 
 class LatTowers(Protocol):
@@ -60,11 +61,16 @@ class ClipLayout:
 
     Tokens. Of a video: the mean of its key images as [CLS], and each key image. Of a text: the state that its tower
     reads the sentence out of as [CLS], and those of all its tokens. The mean is one of unit vectors, as in `clip4clip`.
+
+    A mean knows no order. With `changes` a second [CLS] stands behind it: the sum of the key images, weighed from -1
+    (the first) to 1 (the last), which leaves out what stays as it is. Where nothing changes it is the mean.
     """
 
-    def __init__(self, folder: Path, space: Literal["hidden", "joint"], device: str, batch: int) -> None:
+    def __init__(
+        self, folder: Path, space: Literal["hidden", "joint"], device: str, batch: int, changes: bool = False
+    ) -> None:
         self._towers = towers = ClipTokenTowers(folder, device, batch)
-        self._joint = space == "joint"
+        self._joint, self._changes = space == "joint", changes
         self.image_size, self.text_version = towers.image_size, towers.text_version
         widths = (towers.image_width, towers.text_width)
         self.widths = (towers.joint_width, towers.joint_width) if self._joint else widths
@@ -74,11 +80,14 @@ class ClipLayout:
         return {"state": self._towers.image_states(images)}
 
     def video_inputs(self, videos: Sequence[Mapping[str, NDArray[Any]]]) -> Inputs:
-        """Return `states` (B, 1 + K, D) and `mask`: the mean and the key images."""
+        """Return `states` (B, S + K, D) and `mask`: S summaries and the key images."""
         tokens = []
         for states in (torch.from_numpy(video["state"]).float() for video in videos):
             images = of_length_sqrt_width(self._towers.project_images(states) if self._joint else states)
-            tokens.append(torch.cat([of_length_sqrt_width(images.mean(dim=0, keepdim=True)), images]))
+            summaries = [images.mean(dim=0, keepdim=True)]
+            if self._changes:
+                summaries.append(_change(images))
+            tokens.append(torch.cat([of_length_sqrt_width(torch.cat(summaries)), images]))
         lengths = torch.tensor([len(video) for video in tokens])
         padded = pad_sequence(tokens, batch_first=True)
         return {"states": padded, "mask": torch.arange(padded.shape[1]) < lengths[:, None]}
@@ -98,6 +107,14 @@ class ClipLayout:
 
     def vision_fingerprint(self) -> str:
         return self._towers.vision_fingerprint()
+
+
+def _change(images: Tensor) -> Tensor:
+    """Return how states (K, D) change from the first to the last, (1, D); their mean, where they do not."""
+    weights = torch.linspace(-1, 1, len(images)) if len(images) > 1 else torch.zeros(1)
+    change = weights @ images
+    mean = images.mean(dim=0)
+    return torch.where(change.norm() > _STILL * mean.norm(), change, mean)[None]
 
 
 class PixelLayout:
@@ -143,6 +160,10 @@ def make(options: Options, device: str) -> LatTowers:
     """Return the towers that the options name. UsageError where those of a CLIP layout are to be trained."""
     from ...encoders.tower_sources import MODEL_TYPE, ConvertedTowers, NewTowers
 
+    if options.changes and (
+        options.new_towers is not None or hub.model_type(hub.locate(options.checkpoint or "")) == MODEL_TYPE
+    ):
+        raise UsageError("changes: of towers that read a picture at a time; these read videos whole")
     if options.new_towers is not None:
         return PixelLayout(NewTowers(options.new_towers), options.space, options.towers)
     assert options.checkpoint is not None
@@ -151,4 +172,4 @@ def make(options: Options, device: str) -> LatTowers:
         return PixelLayout(ConvertedTowers(folder), options.space, options.towers)
     if options.towers != "frozen":
         raise UsageError(f"{options.checkpoint}: towers of the CLIP layout stay frozen here: set towers: frozen")
-    return ClipLayout(folder, options.space, device, options.batch)
+    return ClipLayout(folder, options.space, device, options.batch, options.changes)
