@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ class Section(plugins.BaseOptions):
 
 
 RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
+RERANK_ROOMS = {"answerer": "answerers", "judge": "judges"}  # sections of re-ranking -> where their options are
 
 
 class SearchSection(plugins.BaseOptions):
@@ -82,7 +84,9 @@ class CommonSettings(plugins.BaseOptions):
         problems = []
         sections = {"models": self.model, "keyimages": self.keyimages, "index": self.index}
         if self.rerank is not None:
-            sections["rerank"] = self.rerank
+            unnamed = unnamed_parts(self.rerank)  # they are checked once it is known whose options they are
+            sections["rerank"] = _without(self.rerank, unnamed)
+            problems += [problem for part, values in unnamed.items() for problem in _unknown_options(part, values)]
         for room, section in sections.items():
             if section.name == "auto" and room in ("models", "index"):
                 if section.options:
@@ -104,6 +108,27 @@ class Settings(CommonSettings):
     search: SearchSection = Field(SearchSection(), description="how the queries of a search are read")
     data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
     train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
+
+
+def unnamed_parts(rerank: Section) -> dict[str, dict[str, Any]]:
+    """Return the options of who answers or judges where it is not said who that is: a library or a model may say it."""
+    parts = {part: rerank.options.get(part) for part in RERANK_ROOMS}
+    return {part: values for part, values in parts.items() if isinstance(values, dict) and "name" not in values}
+
+
+def _without(rerank: Section, parts: Collection[str]) -> Section:
+    return Section(name=rerank.name, **{key: value for key, value in rerank.options.items() if key not in parts})
+
+
+def _unknown_options(part: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a problem for each option that nobody has who may answer, or judge."""
+    room = RERANK_ROOMS[part]
+    known: set[str] = set()
+    for name in plugins.names(room):
+        with suppress(UsageError):  # somebody else's plug-in that cannot be loaded
+            known.update(plugins.load(room, name).Options.model_fields)
+    for option in values.keys() - known:
+        yield f"rerank.{part}: unknown option {option!r} (there are: name, {', '.join(sorted(known))})"
 
 
 def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:

@@ -17,6 +17,7 @@ from mmi_tvr import Library
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.errors import UsageError
 from mmi_tvr.utils.intervals import wilson
+from mmi_tvr.utils.printable import printable
 from mmi_tvr.utils.tables import interval, markdown_table
 from mmi_tvr.utils.textfiles import numbered_lines, tab_separated, with_header
 
@@ -125,7 +126,13 @@ def main() -> None:
     if args.verbose:
         for outcome in outcomes:
             rank = outcome.rank or f"> {TOP}" if outcome.query.files else "-"
-            print(outcome.query.text, outcome.query.group, rank, "" if outcome.answered else "nothing found", sep="\t")
+            print(
+                printable(outcome.query.text),
+                printable(outcome.query.group),
+                rank,
+                "" if outcome.answered else "nothing found",
+                sep="\t",
+            )
     print(*report(outcomes), sep="\n")
 
 

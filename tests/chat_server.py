@@ -53,11 +53,12 @@ REPLIES |= {
 class ChatServer:
     """`with ChatServer() as server`: `server.url`; `requests` (method, path, key, body) as they came.
 
-    A good answer is "about " and the texts of the message. A question with the word `busy` is turned away once (429),
-    with `ill` always (500), with `bad` refused (400, the key repeated), with `cut` cut off once, with `slow` answered
-    after `slow` seconds, with `drip` a byte at a time without end; with `last` it is answered, and is the last one. It
-    lists `models`, and wants the `key`. With `counted N` its reply counts N tokens. After `dies` questions nobody is
-    there.
+    A good answer is "about " and the texts of the message. A question with the word `busy` is turned away once
+    (429), with `ill` always (500), with `bad` refused (400, the key repeated), with `cut` cut off once, with `slow`
+    answered after `slow` seconds, with `drip` a byte at a time without end; with `huge` by a reply that is as large
+    as anybody reads, with `trickle` by one that does not end; with `last` it is answered, and is the last one. It
+    lists `models`, and wants the `key`. With `counted N` its reply counts N tokens. After `dies` questions nobody
+    is there.
     """
 
     def __init__(self, models: tuple[str, ...] = ("tiny",), key: str = "", slow: float = 0.5) -> None:
@@ -66,6 +67,7 @@ class ChatServer:
         self.most = 0  # requests under way at once
         self.retry_after = "0"
         self.dies: int | None = None
+        self.written = 0  # bytes of replies without end
         self._seen: Counter[str] = Counter()
         self._under_way = 0
         self._lock = threading.Lock()
@@ -148,6 +150,8 @@ class ChatServer:
             handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{")
             return None
         self._take_time(handler, text)
+        if "huge" in text or "trickle" in text:
+            return self._reply_without_end(handler, 0.0 if "huge" in text else 0.02)
         if "last" in text:
             self.stop()
         document: dict[str, Any] = {"choices": [{"message": {"content": f" about {text}\n"}}]}
@@ -163,6 +167,14 @@ class ChatServer:
         if "slow" in text:
             with self.counted():  # over before the reply: who has it may ask the next
                 time.sleep(self.slow)
+
+    def _reply_without_end(self, handler: BaseHTTPRequestHandler, pause: float) -> None:
+        """Write the beginning of a reply, and then blanks until the other side goes."""
+        handler.wfile.write(b'HTTP/1.0 200 OK\r\n\r\n{"choices": ')
+        for _ in range(20_000):
+            handler.wfile.write(b" " if pause else b" " * 4096)
+            self.written += 1 if pause else 4096
+            time.sleep(pause)
 
     @staticmethod
     def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

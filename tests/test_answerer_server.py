@@ -177,6 +177,17 @@ def test_a_slow_answer_is_given_up_and_the_rest_is_not(server: ChatServer) -> No
     assert server.request_count("slow") == 2
 
 
+def test_a_reply_is_bounded_in_bytes_and_in_time(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_client, "_MAX_BYTES", 1 << 20)
+    huge, quick = client(server, retries=3).answer(texts("huge", "quick"))
+    assert str(huge) == "the reply is larger than 1 MB, which no answer is: it was not read"
+    assert isinstance(quick, str)
+    assert server.request_count("huge") == 1  # the next one would be no smaller
+    assert server.written < 40 << 20  # what sockets hold is written before the other side is seen to be gone
+    [trickle] = client(server, timeout=0.3, retries=0).answer(texts("trickle"))
+    assert str(trickle) == "no reply within 0.3 s"
+
+
 def test_pauses_grow_differ_and_obey_the_server(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(chat_client.ServerClient, "_pause", lambda _, seconds: pauses.append(seconds))

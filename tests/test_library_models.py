@@ -6,8 +6,9 @@ import pytest
 from fakes import FakeModel, best, clipped, counts
 from test_library import NAMES
 
+from mmi_tvr import models
 from mmi_tvr.config import Section, Settings
-from mmi_tvr.errors import IndexMismatch, UsageError
+from mmi_tvr.errors import IndexMismatch, ModelNotFound, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.rebuild import catalogue_to_write
@@ -29,6 +30,22 @@ def test_another_model_is_refused_and_rebuild_changes_it(folder, library):
     assert len(list((library.path / "vectors").iterdir())) == 1
     with pytest.raises(IndexMismatch):
         library.search("red")
+
+
+def test_vectors_of_former_weights_are_not_called_unchanged(folder, library, monkeypatch):
+    library.index(folder)
+    at_hand = [FakeModel()]
+    monkeypatch.setattr(models, "make", lambda *_: at_hand[-1])
+    assert counts(Library(library.path, relevance=clipped).index()) == {"unchanged": 4}
+    at_hand.append(FakeModel(head=2))  # of the same name, trained anew
+    with pytest.raises(IndexMismatch, match="with other weights or settings"):
+        Library(library.path, relevance=clipped).index()
+
+    def nowhere(*_):
+        raise ModelNotFound("its checkpoint is on another disk")
+
+    monkeypatch.setattr(models, "make", nowhere)
+    assert counts(Library(library.path, relevance=clipped).index()) == {"unchanged": 4}  # nobody can say
 
 
 def test_a_rebuild_that_was_interrupted_goes_on(folder, library):

@@ -84,6 +84,18 @@ def test_bytes_stand_beside_names_that_are_no_text_and_nowhere_else() -> None:
     assert lone == {"caption": r"half \ud83d"}  # of a text, which is no file name
 
 
+def test_json_holds_nothing_that_a_terminal_obeys_and_says_the_same() -> None:
+    document = {
+        "text": "a\u202eb\x7f\x9b2J\u200b\u2028\x1b[31m",
+        "names": ["\u2066x.mp4", "naïve 👩‍👩‍👧 שלום"],
+        "k\u202e": 1,
+    }
+    text = strict_json.dumps(document, indent=1)
+    assert is_safe(text.replace("\n", ""))
+    assert json.loads(text) == document
+    assert "👩‍👩‍👧 שלום" in text
+
+
 def test_json_says_no_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
         strict_json.dumps({"value": float("nan")})

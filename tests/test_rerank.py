@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from skeleton_inputs import pools, questions, view
 from mmi_tvr import config, models, plugins
 from mmi_tvr.errors import AnswerError, ConfigError, MmiTvrError, ServerUnusable, StaleSelection, UsageError
 from mmi_tvr.library import Library
+from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
 from mmi_tvr.protocols import Reranker
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.rerank import rerank_section, with_absolute_pools, with_pools
@@ -180,9 +182,9 @@ def test_a_bug_is_not_hidden() -> None:
         ("rerank.dpeth=3", "unknown option 'dpeth'.*depth"),
         ("rerank.depth=0", "rerank.skeleton: depth"),
         ("rerank.answerer.name=oracle", "no answerer is called 'oracle'.*fake"),
-        ("rerank.answerer.btach=3", "unknown option 'btach'"),
+        ("rerank.answerer.btach=3", "rerank.answerer: unknown option 'btach'.*batch"),
         ("rerank.judge.name=oracle", "no judge is called 'oracle'.*fake.*llava"),
-        ("rerank.judge.wieghts=a", "unknown option 'wieghts'.*weights"),
+        ("rerank.judge.wieghts=a", "rerank.judge: unknown option 'wieghts'.*weights"),
         ("rerank.name=magic", "no rerank is called 'magic'; there are: skeleton"),
     ],
 )
@@ -209,6 +211,32 @@ def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
     assert (
         rerank_section(config.Section(name="another"), model).options == {}
     )  # a model's options are of its own re-ranker
+
+
+def test_options_are_those_of_whom_the_library_names(tmp_path: Path, videos: Path, model: Any) -> None:
+    """Options without a name meet the library's own answerer and judge before anybody says that they have none such."""
+    servers = ["rerank.answerer.name=openai", "rerank.judge.name=openai", "rerank.judge.model=one"]
+    with Library(tmp_path / "l", model=model, settings=config.load(None, servers)) as library:
+        library.index(videos)
+    changes = ["rerank.answerer.concurrency=2", "rerank.judge.samples=3"]
+    with Library(tmp_path / "l", model=model, settings=config.load(None, changes)) as library:
+        library.index(videos)
+    with closing(Catalogue(tmp_path / "l" / CATALOGUE)) as catalogue:
+        stored = catalogue.meta("rerank")
+    assert stored == {
+        "name": "skeleton",
+        "answerer": {"name": "openai", "concurrency": 2},
+        "judge": {"name": "openai", "model": "one", "samples": 3},
+    }
+    wrong = config.load(None, ["rerank.judge.checkpoint=x"])  # of another judge than the library's
+    with (
+        Library(tmp_path / "l", model=model, settings=wrong) as library,
+        pytest.raises(ConfigError, match="checkpoint"),
+    ):
+        library.index(videos)
+    nobody = config.load(None, ["rerank.judge.base_url=http://127.0.0.1:1/v1"])  # the default judge has no address
+    with Library(tmp_path / "m", model=model, settings=nobody) as library, pytest.raises(UsageError, match="base_url"):
+        library.index(videos)
 
 
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ _RETRIED = frozenset({408, 409, 425, 429})  # and 5xx: a later attempt may succe
 _MAX_PAUSE = 60.0  # seconds between two attempts, whatever a server asks for
 _MESSAGE_LENGTH = 200  # characters of a server's own message that are shown,
 _LOOKED_AT = 10_000  # and that are looked at
+_MAX_BYTES = 1 << 24  # of a reply: an answer has a few thousand, a list of log-probabilities less than a million
+_OF_THE_TRANSFER = {"content-encoding", "content-length", "transfer-encoding"}  # headers of what is on its way
 _NAMES, _NAME_LENGTH = 10, 80  # of a server's models that are shown, and characters of one
 PICTURE_TOKENS = 576  # of a picture, where a server does not count them (LLaVA-1.5's)
 _SPENT = "insufficient_quota"  # OpenAI's word for an account without money, which comes as "too many requests"
@@ -182,16 +184,38 @@ class ServerClient:
 
     async def _new_client(self) -> Any:
         return self._http.AsyncClient(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             timeout=self.options.timeout,
             limits=self._http.Limits(max_connections=self.options.concurrency),
         )
 
     async def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> Any:
-        """Return the reply to one attempt. Raises TimeoutError where the budget's seconds are over before that."""
+        """Return the reply to one attempt, read whole.
+
+        Raises TimeoutError where the budget's seconds are over before that, AnswerError where it is too large.
+        """
         remaining = self.budget.remaining()
         with self._anyio.fail_after(None if math.isinf(remaining) else remaining):
-            return await self._client.request(method, url, json=body)
+            async with self._client.stream(method, url, json=body) as reply:
+                content = await self._content(reply)
+        headers = {name: value for name, value in reply.headers.items() if name not in _OF_THE_TRANSFER}
+        return self._http.Response(reply.status_code, headers=headers, content=content, request=reply.request)
+
+    async def _content(self, reply: Any) -> bytes:
+        """Return the body of a reply. Decision: it is all there within `timeout`, so that a server which sends a byte
+        now and then is given up as one that sends none."""
+        content = bytearray()
+        too_late = self._anyio.move_on_after(self.options.timeout)
+        with too_late:
+            async for part in reply.aiter_bytes():
+                content += part
+                if len(content) > _MAX_BYTES:
+                    break
+        if too_late.cancelled_caught:
+            raise self._http.ReadTimeout("the reply did not end", request=reply.request)
+        if len(content) > _MAX_BYTES:
+            raise AnswerError(f"the reply is larger than {_MAX_BYTES >> 20} MB, which no answer is: it was not read")
+        return bytes(content)
 
     def served_model(self) -> str:
         """Return the name of the model that answers: that of the options, else the only one that the server lists.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import Section, Settings
+from ..config import Section, Settings, unnamed_parts
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..features.extract import require_pictures
@@ -103,6 +103,9 @@ class Components:
         Raises IndexMismatch where the present vectors were made otherwise, unless `rebuild`.
         """
         if self._rerank_is_explicit:
+            if self._rerank is not None and unnamed_parts(self._rerank):
+                reranking = self.reranking(self._make_model().model)  # says who is meant, where the library does not
+                plugins.options("rerank", reranking.name, reranking.options)
             with self.catalogue.transaction():
                 self.catalogue.set_meta(rerank=with_absolute_pools(self._rerank).model_dump() if self._rerank else None)
         if rebuild and self._stored:
@@ -236,8 +239,15 @@ def _bound_sections(settings: Settings) -> dict[str, Section]:
 
 
 def _changed_rerank(stored: Mapping[str, Any] | None, requested: Section | None) -> Section | None:
-    """Return the re-ranking that settings request, over what a library remembers; None, where they want none."""
-    return requested if requested is None or not stored else changed_section(Section(**stored), requested)
+    """Return the re-ranking that settings request, over what a library remembers; None, where they want none.
+
+    ConfigError where both together do not fit, as the options of a server where the library has none.
+    """
+    if requested is None or not stored:
+        return requested
+    changed = changed_section(Section(**stored), requested)
+    Settings(rerank=changed).checked()
+    return changed
 
 
 def _explicit_sections(settings: Settings, model: Model | Section | None) -> dict[str, Section]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ..errors import MediaError, UnreadableFile, UsageError
+from ..errors import MediaError, MissingExtra, ModelNotFound, UnreadableFile, UsageError
 from ..features.cache import FeatureCache, Source, stamp_of
 from ..features.embed import Embedder, Result
 from ..index import publish
@@ -79,6 +79,8 @@ class Indexing:
         removed = self.forget(worklist.vanished, tags)
         self.prune()
         embedded, translation = self._make_vectors(present)
+        if not embedded and self.catalogue.meta("fingerprint") is not None:
+            self._check_vectors()
         if self._index is not None:
             publish(self._index)
         files = self.catalogue.files()
@@ -94,6 +96,15 @@ class Indexing:
             seconds=time.monotonic() - started,
             translation=translation,
         )
+
+    def _check_vectors(self) -> None:
+        """Raise IndexMismatch where the model is not the one any more that made the vectors: no search would use them.
+
+        Without the model (its checkpoint, or the package that it comes from, is not here) nobody can say so, and files
+        can be forgotten all the same.
+        """
+        with suppress(ModelNotFound, MissingExtra, UsageError):
+            self.components.load()
 
     # Files -> contents
 

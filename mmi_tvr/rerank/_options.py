@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from .. import plugins
-from ..config import Section
+from ..config import RERANK_ROOMS, Section
 from ..errors import UsageError
 from ..plugins import BaseOptions
 from ..protocols import AnsweringModel, Model
@@ -16,7 +16,6 @@ from ..utils.wording import model_title
 from . import DEFAULT_JUDGE, DEFAULTS
 from ._budget import BudgetOptions
 
-_ROOMS = {"answerer": "answerers", "judge": "judges"}
 _VERBS = {"answerer": "answer", "judge": "judge"}
 
 
@@ -46,7 +45,7 @@ class RerankOptions(BaseOptions):
     def _known_sections(self) -> RerankOptions:
         for part, section in self.sections.items():
             try:
-                plugins.options(_ROOMS[part], section.name, section.options)
+                plugins.options(RERANK_ROOMS[part], section.name, section.options)
             except UsageError as error:
                 raise ValueError(str(error)) from error
         return self

@@ -12,7 +12,7 @@ import re
 
 # Control characters, line and paragraph separators, marks of direction, invisible characters, halves of characters.
 # Joiners (U+200C, U+200D) stay: scripts and emoji need them.
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
@@ -28,7 +28,7 @@ def printable(text: object, keep: str = "") -> str:
     plain = str(text)
     if plain.isprintable():
         return plain
-    return _UNSAFE.sub(lambda match: match[0] if match[0] in keep else spelled(match[0]), decoded(plain))
+    return UNSAFE.sub(lambda match: match[0] if match[0] in keep else spelled(match[0]), decoded(plain))
 
 
 def decoded(text: str) -> str:

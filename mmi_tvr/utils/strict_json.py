@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .printable import decoded, spelled
+from .printable import UNSAFE, decoded, spelled
 
 BYTES = "_bytes"
 _HALF = re.compile("[\ud800-\udfff]")
@@ -25,13 +25,16 @@ _HALF = re.compile("[\ud800-\udfff]")
 def dumps(value: Any, *, indent: int | None = None, ascii_only: bool = False, sort_keys: bool = False) -> str:
     """Return a document as JSON. Raises ValueError for NaN and infinities.
 
+    What a terminal would obey or hide (`printable`) is escaped, which says the same to every parser.
+
     Args:
         value: plain values: mappings, lists, texts, numbers.
         indent: spaces a level; None: one line.
         ascii_only: escape every other character, for a stream that is not UTF-8.
         sort_keys: order the keys of mappings.
     """
-    return json.dumps(_strict(value), ensure_ascii=ascii_only, indent=indent, allow_nan=False, sort_keys=sort_keys)
+    text = json.dumps(_strict(value), ensure_ascii=ascii_only, indent=indent, allow_nan=False, sort_keys=sort_keys)
+    return UNSAFE.sub(lambda match: match[0] if match[0] in "\n\r" else f"\\u{ord(match[0]):04x}", text)
 
 
 def loads(text: str | bytes) -> Any:
