@@ -154,6 +154,16 @@ def expand(path: str = "expand") -> ExpandTemplate:
     return _read(ExpandTemplate, path)
 
 
+def shown(path: str) -> str:
+    """Return how a template's file is called: a packaged one by its place in prompts/.
+
+    >>> shown("judge"), shown("mine/judge.yaml")
+    ('prompts/judge.yaml', 'mine/judge.yaml')
+    """
+    packaged = config.PACKAGED / "prompts" / f"{path}.yaml"
+    return f"prompts/{packaged.name}" if packaged.parent.name == "prompts" and packaged.is_file() else path
+
+
 def _read(template: type[T], path: str) -> T:
     file = config.find("prompts", path)
     try:

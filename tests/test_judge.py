@@ -17,7 +17,7 @@ from mmi_tvr import models, plugins, prompt_templates
 from mmi_tvr.errors import AnswerError, UsageError
 from mmi_tvr.judges import _prefix
 from mmi_tvr.judges._prefix import batch_sizes, shared_prefix_length
-from mmi_tvr.judges.llava import LlavaJudge
+from mmi_tvr.judges.llava import LlavaJudge, Options
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.protocols import Judge
 
@@ -59,7 +59,7 @@ def probabilities(judge: Judge, text: str, videos: Sequence[str]) -> np.ndarray:
 
 def naive(judge: LlavaJudge, text: str, videos: Sequence[str]) -> np.ndarray:
     """One prompt at a time, by the path that training takes."""
-    with torch.inference_mode():
+    with torch.inference_mode(), judge._llava.judging():
         pairs = [judge.model.network.judge_logits([text], [video]) for video in videos]
     return np.array([float((yes - no).sigmoid()) for yes, no in pairs])
 
@@ -160,6 +160,13 @@ def test_too_much_to_read_is_one_line_and_costs_its_pair(tiny: LlavaJudge) -> No
     assert isinstance(too_much, AnswerError)
     assert re.search(r"the model reads 128: make `quoted` in prompts/judge\.yaml smaller", str(too_much))
     assert [short] == tiny.judge("red " * 20, ["a circle"])
+
+
+def test_what_is_too_long_names_the_template_that_was_read(tiny: LlavaJudge, tmp_path: Path) -> None:
+    template = tmp_path / "mine.yaml"
+    template.write_text(Path("prompts/judge.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    [error] = LlavaJudge(tiny.model, Options(template=str(template))).judge("red " * 20, ["blue " * 90])
+    assert f"make `quoted` in {template} smaller" in str(error)
 
 
 def test_without_a_language_model_nobody_judges(tmp_path: Path) -> None:

@@ -268,6 +268,7 @@ class StandIn:
         self.folder = folder
         self.arguments: dict[str, Any] = {}
         self.inputs: list[list[int]] = []
+        self.images: list[list[Any]] = []  # of each prompt that has some
         self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=100))
 
     def get_tokenizer(self) -> Any:
@@ -277,7 +278,11 @@ class StandIn:
         assert (sampling.max_tokens, sampling.temperature, sampling.logprobs) == (1, 0.0, 20)
         rows = [each["prompt_token_ids"] for each in inputs]
         self.inputs += rows
-        return [SimpleNamespace(outputs=[SimpleNamespace(logprobs=[self.alternatives(ids)])]) for ids in rows]
+        self.images += [each["multi_modal_data"]["image"] for each in inputs if "multi_modal_data" in each]
+        return [
+            SimpleNamespace(prompt_token_ids=ids, outputs=[SimpleNamespace(logprobs=[self.alternatives(ids)])])
+            for ids in rows
+        ]
 
     def alternatives(self, ids: list[int]) -> dict[int, Any]:
         yes, no, red = (5 + tiny_llava.WORDS.index(word) for word in ("yes", "no", "red"))
@@ -319,7 +324,7 @@ def test_vllm_judges_with_the_searching_model_and_its_adapter(monkeypatch: pytes
     model = plugins.build("models", "mmi", {"weights": "moving-shapes"}, device="cpu")
     judge = plugins.build("judges", "vllm", {}, model=model)
     bare = plugins.build("judges", "vllm", {"checkpoint": "moving-shapes/base"})
-    assert judge._adapter == model.adapter_folder()
+    assert judge._adapter == (model.judge_adapter_folder() or model.adapter_folder())
     assert judge.fingerprint() != bare.fingerprint()
     assert (
         bare.fingerprint()

@@ -22,6 +22,7 @@ from mmi_tvr.cli import _reranking
 from mmi_tvr.errors import AnswerError, MmiTvrError, ServerUnusable, UsageError
 from mmi_tvr.evaluation.metrics import DirectionBlocks
 from mmi_tvr.judges.llava import LlavaJudge
+from mmi_tvr.judges.transformers import TransformersJudge
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import Judge, Reranker, SeeingJudge
 from mmi_tvr.report.explanation import key_image_times, verdict
@@ -357,7 +358,10 @@ def test_a_video_that_cannot_be_read_keeps_its_place() -> None:
 
 
 @pytest.mark.parametrize("section", [{"name": "visual"}, {"name": "skeleton", "lambda_v": 0.1}])
-def test_a_judge_that_cannot_look_is_refused(section: dict[str, Any], mmi: Any) -> None:
+def test_a_judge_that_cannot_look_is_refused(
+    section: dict[str, Any], mmi: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(TransformersJudge, "judge_videos")  # as of a judge of another package
     blind = {"name": "transformers", "checkpoint": str(mmi.language_checkpoint())}
     options = {**section, "judge": blind}
     with pytest.raises(UsageError, match="the judge transformers cannot look at pictures: name one that can"):

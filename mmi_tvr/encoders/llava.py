@@ -78,6 +78,10 @@ class Llava(nn.Module):
         """Return a context in which this is the base: without adapter, and with the projector as before training."""
         return self.model.disable_adapter() if self.adapted else nullcontext()
 
+    def judging(self) -> AbstractContextManager[None]:
+        """Return a context in which this judges: by the judge's own adapter, where it has one."""
+        return lora.judging(self.model) if self.adapted else nullcontext()
+
     def project(self, patches: Tensor) -> Tensor:
         """Turn pooled vision features (N, tokens_per_image, d_v) into visual tokens (N, tokens_per_image, d_lm).
 
@@ -231,13 +235,21 @@ class Llava(nn.Module):
 
 
 @quiet_loading()
-def load(options: LlavaOptions, *, device: str = "auto", adapter: Path | None = None, trainable: bool = False) -> Llava:
+def load(
+    options: LlavaOptions,
+    *,
+    device: str = "auto",
+    adapter: Path | None = None,
+    judge: Path | None = None,
+    trainable: bool = False,
+) -> Llava:
     """Load a LLaVA with the saved `adapter`; a new one where there is none and it is `trainable`; else the base alone.
 
     Args:
         options: which checkpoint, and how.
         device: as `utils.device.resolve` takes it.
         adapter: a folder that `lora.save` wrote.
+        judge: another one, whose adapter takes the first one's place where it judges (`Llava.judging`).
         trainable: whether adapter and projector are to be trained.
 
     Raises:
@@ -256,6 +268,8 @@ def load(options: LlavaOptions, *, device: str = "auto", adapter: Path | None = 
     adapted = adapter is not None or (trainable and options.lora is not None)
     if adapter is not None:
         model = lora.load(model, adapter, trainable=trainable)
+        if judge is not None:
+            lora.add_judge(model, judge)
     elif trainable and options.lora is not None:
         model = lora.attach(model, options.lora)
     return Llava(model.eval(), AutoTokenizer.from_pretrained(folder, **hub.LOCAL), options.grid, adapted)

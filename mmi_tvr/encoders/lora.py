@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 PROJECTOR = "multi_modal_projector"
 _WEIGHTS = "adapter_model.safetensors"
+_SEARCH, _JUDGE = "default", "judge"  # what the two adapters are called in a PeftModel
 
 
 def pattern(targets: tuple[str, ...]) -> str:
@@ -63,9 +66,44 @@ def load(model: nn.Module, folder: Path, *, trainable: bool = False) -> Any:
     return _in_float32(peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable))
 
 
+def attach_copy(model: nn.Module, options: LoraOptions, folder: Path) -> Any:
+    """Return `attach` with a new adapter that begins as the saved one in `folder`, its projector left out."""
+    from safetensors.torch import load_file
+
+    peft = require("peft", "train")
+    adapted = attach(model, options.model_copy(update={"projector": False}))
+    saved = {name: weight for name, weight in load_file(folder / _WEIGHTS).items() if PROJECTOR not in name}
+    peft.set_peft_model_state_dict(adapted, saved)
+    return adapted
+
+
+def add_judge(model: Any, folder: Path) -> None:
+    """Put a saved adapter beside the one of a PeftModel, which stays the active one; `judging` makes it judge.
+
+    ModelNotFound where the folder holds no adapter in safetensors.
+    """
+    if not (folder / _WEIGHTS).is_file():
+        raise ModelNotFound(f"{folder}: no adapter here ({_WEIGHTS} is missing)")
+    model.load_adapter(folder, _JUDGE)
+    _in_float32(model)
+
+
+@contextmanager
+def judging(model: Any) -> Iterator[None]:
+    """Have the judge's adapter of a PeftModel take the place of the other one; that one where there is no judge's."""
+    from peft.tuners.lora import LoraLayer
+
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer) and _JUDGE in module.lora_A]
+    _activate(layers, _JUDGE)
+    try:
+        yield
+    finally:
+        _activate(layers, _SEARCH)
+
+
 def save(model: Any, folder: Path) -> None:
     """Write the adapter and the trained projector, in safetensors. The embeddings are never trained, so not written."""
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False, selected_adapters=[_SEARCH])
 
 
 def merge(model: Any) -> Any:
@@ -80,6 +118,14 @@ def trainable(model: nn.Module) -> dict[str, int]:
         if parameter.requires_grad:
             counts["projector" if PROJECTOR in name else "lora"] += parameter.numel()
     return counts
+
+
+def _activate(layers: Sequence[Any], name: str) -> None:
+    """Have these layers use the adapter of a name. Decision: layer by layer, because peft would switch the trained
+    projector, too, of which the judge's adapter has none."""
+    for layer in layers:
+        layer.set_adapter(name)
+        layer.requires_grad_(False)
 
 
 def _in_float32(model: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from .. import prompt_templates
 from ..errors import AnswerError
 from ..plugins import BaseOptions
 from ..prompt_templates import JudgeTemplate, VisualTemplate
+from ..protocols import ModelWithJudge
 from ..types import Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
 
@@ -38,6 +40,11 @@ class SeeingJudgeOptions(JudgeOptions):
         return prompt_templates.visual(self.visual_template)
 
 
+def judge_adapter(model: object) -> Path | None:
+    """Return the folder of the adapter by which a model judges; None where it has none of its own."""
+    return model.judge_adapter_folder() if isinstance(model, ModelWithJudge) else None
+
+
 def judge_distinct(
     videos: Sequence[str],
     judge: Callable[[list[str]], Sequence[Judgement | AnswerError]],
@@ -59,12 +66,17 @@ def judge_distinct(
     return [judged[video] if video in judged else AnswerError(budget.shortage) for video in videos]
 
 
-def too_long(tokens: int, context: int) -> AnswerError:
-    """Return the error of a pair whose prompt has more tokens than the model reads."""
+def too_long(tokens: int, context: int, template: str) -> AnswerError:
+    """Return the error of a pair whose prompt, of a template by its file or name, has more tokens than are read."""
     return AnswerError(
         f"two skeletons have {tokens} tokens with their question; the model reads {context}: make `quoted` in "
-        "prompts/judge.yaml smaller"
+        f"{prompt_templates.shown(template)} smaller"
     )
+
+
+def show_too_long(tokens: int, context: int) -> AnswerError:
+    """Return the error of a video whose key images and question have more tokens than the model reads."""
+    return AnswerError(f"question and key images have {tokens} tokens; the model reads {context}")
 
 
 def show_error(text: str, video: ShownVideo, video_input: VideoInput) -> AnswerError | None:
@@ -76,6 +88,40 @@ def show_error(text: str, video: ShownVideo, video_input: VideoInput) -> AnswerE
     else:
         key_images = len(video.features.segments) if video.features else 0
     return None if key_images else AnswerError(f"a video that comes without {video_input} of key images")
+
+
+def judge_shown(
+    text: str,
+    videos: Sequence[ShownVideo],
+    judge: Callable[[Sequence[ShownVideo]], Sequence[Judgement | AnswerError]],
+    advance: Callable[[], object],
+    together: int,
+) -> list[Judgement | AnswerError]:
+    """Return the judgement of each video that a judge is shown in pictures, as many as the budget of the query allows.
+
+    Args:
+        text: is asked about.
+        videos: N videos.
+        judge: judges some of them.
+        advance: called N times.
+        together: videos that are judged at once, at most.
+    """
+    budget = current()
+    judgements: list[Judgement | AnswerError] = []
+    for first in range(0, len(videos), together):
+        batch = videos[first : first + together]
+        reasons = [show_error(text, video, "pictures") for video in batch]
+        shown = []
+        for row, video in enumerate(batch):
+            if reasons[row] is None and budget.take(1):
+                shown.append(video)
+            elif reasons[row] is None:
+                reasons[row] = AnswerError(budget.shortage)
+        judged = iter(judge(shown) if shown else ())
+        for reason in reasons:
+            judgements.append(reason or next(judged))
+            advance()
+    return judgements
 
 
 def neither(token: str, template: JudgeTemplate | VisualTemplate) -> AnswerError:

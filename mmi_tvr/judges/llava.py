@@ -14,6 +14,7 @@ from pydantic import Field
 
 from .. import models
 from ..chat.answer_words import MIN_SHARE
+from ..encoders import hub
 from ..encoders.visual_tokens import visual_tokens
 from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model, TrainedModel
@@ -21,7 +22,7 @@ from ..types import Features, Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
 from ..utils.hashing import digest
 from ..utils.wording import model_title
-from ._common import SeeingJudgeOptions, judge_distinct, neither, show_error, too_long
+from ._common import SeeingJudgeOptions, judge_adapter, judge_distinct, neither, show_error, show_too_long, too_long
 from ._prefix import read_in_batches
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class LlavaJudge:
         self.template = self._options.prompt_template
 
     def fingerprint(self) -> str:
-        return digest("judge", self.model.fingerprint(), self.template.model_dump())
+        adapter = judge_adapter(self.model)
+        weights = (hub.checkpoint_digest(adapter),) if adapter else ()
+        return digest("judge", self.model.fingerprint(), *weights, self.template.model_dump())
 
     def judge(
         self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None
@@ -121,7 +124,7 @@ class LlavaJudge:
             (length,) = llava.token_counts([prompt])
             error = show_error(text, video, self.video_input)
             if error is None and length > llava.context:
-                error = AnswerError(f"question and key images have {length} tokens; the model reads {llava.context}")
+                error = show_too_long(length, llava.context)
             if error is None and budget.take(1):
                 budget.add(tokens=length)
                 prompts[row] = prompt
@@ -159,7 +162,9 @@ class LlavaJudge:
         rows = [row for row, length in enumerate(lengths) if length <= llava.context]
         probabilities = dict(zip(rows, self._probabilities([prompts[row] for row in rows]), strict=True))
         return [
-            Judgement(probabilities[row]) if row in probabilities else too_long(length, llava.context)
+            Judgement(probabilities[row])
+            if row in probabilities
+            else too_long(length, llava.context, self._options.template)
             for row, length in enumerate(lengths)
         ]
 
@@ -168,7 +173,7 @@ class LlavaJudge:
 
         if not prompts:
             return []
-        with torch.inference_mode():
+        with torch.inference_mode(), self._llava.judging():
             probabilities = read_in_batches(*self._tokenized(prompts), self._prefix_cache, self._judge)
         return [float(p) for p in probabilities.float().cpu()]
 

@@ -11,16 +11,17 @@ from pydantic import Field
 from ..chat.answer_words import MIN_SHARE
 from ..encoders import hub
 from ..encoders.quiet import quiet_loading
-from ..errors import AnswerError, ModelNotFound, one_line
+from ..errors import AnswerError, ModelNotFound, UsageError, one_line
 from ..protocols import Model
-from ..types import Judgement
+from ..types import Judgement, Pixels, ShownVideo, VideoInput
 from ..utils.budget import current
 from ..utils.device import resolve
 from ..utils.hashing import digest
 from ..utils.loading import late_property
-from ._common import JudgeOptions, judge_distinct, too_long
+from ._common import SeeingJudgeOptions, judge_distinct, judge_shown, show_too_long, too_long
+from ._pictures import load_processor, picture_inputs, picture_token
 from ._prefix import read_in_batches
-from ._prompts import PromptMaker, answer_token_ids
+from ._prompts import PromptMaker, Reading, answer_token_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,12 +31,13 @@ _ROUNDING, _HALF_ROUNDING = 1e-3, 0.02  # how far p may move when the beginning 
 _CACHE_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError)
 
 
-class Options(JudgeOptions):
+class Options(SeeingJudgeOptions):
     """Options of judging by a language model in this process."""
 
     checkpoint: str = Field(description="the model: a folder, or a hub name that is in the cache")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="of the weights")
     batch: int = Field(16, ge=1, description="pairs that are judged together, at most")
+    videos: int = Field(2, ge=1, description="videos that are looked at together, at most")
 
 
 def build(options: Options, *, device: str = "auto", model: Model | None = None) -> TransformersJudge:
@@ -50,6 +52,7 @@ class TransformersJudge:
     """
 
     name = "transformers"
+    video_input: VideoInput = "pictures"
 
     def __init__(self, options: Options, device: str) -> None:
         """ModelNotFound where the checkpoint is not here."""
@@ -67,29 +70,92 @@ class TransformersJudge:
                 self._load()
         return judge_distinct(videos, lambda distinct: self._prompts.judge(text, distinct, self._judgements), advance)
 
+    def judge_videos(
+        self, text: str, videos: Sequence[ShownVideo], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return a judgement of each video: see `protocols.SeeingJudge`. UsageError where the model sees nothing."""
+        template = self.options.visual_prompt_template
+        with current().paused():  # it may be loaded now
+            self._load()
+            if not self._sees:
+                raise UsageError(f"{self.options.checkpoint} reads texts alone: name a checkpoint that sees pictures")
+            answer_ids = answer_token_ids(self._tokenizer, template)
+
+        def look(shown: Sequence[ShownVideo]) -> list[Judgement | AnswerError]:
+            pictures = [video.pictures for video in shown]
+            counts = [len(video) for video in pictures]
+            token = picture_token(self._processor)
+            return self._prompts.ask(
+                lambda: self._prompts.visual_prompts(template, text, counts, token),
+                lambda prompts: self._visual_readings(prompts, pictures, answer_ids),
+                template,
+            )
+
+        return judge_shown(text, videos, look, advance, self.options.videos)
+
+    def visual_fingerprint(self) -> str:
+        checkpoint = hub.checkpoint_digest(self._folder)
+        return digest(
+            "looks", self.name, checkpoint, self.options.dtype, self.options.visual_prompt_template.model_dump()
+        )
+
     def fingerprint(self) -> str:
         checkpoint = hub.checkpoint_digest(self._folder)
         return digest("judge", self.name, checkpoint, self.options.dtype, self._template.model_dump())
 
-    def _judgements(self, prompts: Sequence[str]) -> list[Judgement | AnswerError | str]:
+    def _judgements(self, prompts: Sequence[str]) -> list[Reading]:
         """Return the judgement of each prompt, or its likeliest token where that begins neither answer."""
         ids = self._prompts.ids(prompts)
         limit = self._context or max(map(len, ids))
         current().add(tokens=sum(map(len, ids)))
-        judgements: list[Judgement | AnswerError | str] = [too_long(len(row), limit) for row in ids]
+        judgements: list[Reading] = [too_long(len(row), limit, self.options.template) for row in ids]
         rows = [row for row, tokens in enumerate(ids) if len(tokens) <= limit]
         for row, judgement in zip(rows, self._read([ids[row] for row in rows]), strict=True):
             judgements[row] = judgement
         return judgements
 
-    def _read(self, ids: Sequence[Sequence[int]]) -> list[Judgement | str]:
+    def _visual_readings(
+        self, prompts: Sequence[str], pictures: Sequence[Sequence[Pixels]], answer_ids: tuple[list[int], list[int]]
+    ) -> list[Reading]:
+        """Return the reading of each prompt with its pictures."""
+        import torch
+
+        inputs = picture_inputs(self._processor, prompts, pictures, self._prompts.adds_special_tokens)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        context = self._context or max(lengths)
+        rows = [row for row, length in enumerate(lengths) if length <= context]
+        readings: list[Reading] = [show_too_long(length, context) for length in lengths]
+        if len(rows) < len(prompts):  # a processor packs the pictures of all videos: those that remain are packed anew
+            if not rows:
+                return readings
+            judged = self._visual_readings([prompts[row] for row in rows], [pictures[row] for row in rows], answer_ids)
+        else:
+            current().add(tokens=sum(lengths))
+            with torch.inference_mode():
+                mask = inputs["attention_mask"].to(self._model.device)
+                last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1)  # (N,)
+                moved = {name: self._placed(value) for name, value in inputs.items()}
+                judged = self._readings(self._scores(moved | {"use_cache": False}, last, answer_ids))
+        for row, reading in zip(rows, judged, strict=True):
+            readings[row] = reading
+        return readings
+
+    def _placed(self, value: Tensor) -> Tensor:
+        """Return a processor's output where the model is, numbers in its precision."""
+        dtype = self._model.dtype if value.is_floating_point() else value.dtype
+        return value.to(self._model.device, dtype)
+
+    def _read(self, ids: Sequence[Sequence[int]]) -> list[Reading]:
         import torch
 
         if not ids:
             return []
         with torch.inference_mode():
-            scores = self._answer_scores(*self._padded(ids))  # (N, 4)
-        judgements: list[Judgement | str] = []
+            return self._readings(self._answer_scores(*self._padded(ids)))
+
+    def _readings(self, scores: Tensor) -> list[Reading]:
+        """Return what scores (N, 4) say (`_answer_scores`)."""
+        judgements: list[Reading] = []
         shares = (scores[:, :2] - scores[:, 2:3]).exp().sum(dim=1)  # of both answers together
         for p, share, token in zip(_probability(scores).tolist(), shares.tolist(), scores[:, 3].tolist(), strict=True):
             judgements.append(Judgement(p) if share >= MIN_SHARE else self._tokenizer.decode([int(token)]))
@@ -124,7 +190,6 @@ class TransformersJudge:
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     def _read_rest(self, prefix: list[tuple[Tensor, Tensor]] | None, ids: Tensor, mask: Tensor) -> Tensor:
-        import torch
         from transformers import DynamicCache
 
         batch, rest = ids.shape
@@ -134,11 +199,17 @@ class TransformersJudge:
             cache = DynamicCache([(keys.expand(sizes), values.expand(sizes)) for keys, values in prefix])
             arguments |= {"past_key_values": cache, "use_cache": True}
         last = mask[:, -rest:].sum(dim=1) - 1  # (B,) of each row's last real token
+        return self._scores(arguments, last, self._answer_ids)
+
+    def _scores(self, arguments: dict[str, Any], last: Tensor, answer_ids: tuple[list[int], list[int]]) -> Tensor:
+        """Return the scores (B, 4) (`_answer_scores`) at the positions `last` (B,) of what is read."""
+        import torch
+
         positions, columns = torch.unique(last, return_inverse=True)
         kept = self._keep(positions)
         logits = self._model(**arguments, **kept).logits  # (B, those positions or R, V)
-        logits = logits[torch.arange(batch), columns if kept else last].float()  # (B, V)
-        positive, negative = (logits[:, tokens].logsumexp(dim=1) for tokens in self._answer_ids)
+        logits = logits[torch.arange(len(last)), columns if kept else last].float()  # (B, V)
+        positive, negative = (logits[:, tokens].logsumexp(dim=1) for tokens in answer_ids)
         return torch.stack([positive, negative, logits.logsumexp(dim=1), logits.argmax(dim=1).float()], dim=1)
 
     def _keep(self, positions: Tensor) -> dict[str, Tensor]:
@@ -168,6 +239,10 @@ class TransformersJudge:
             raise ModelNotFound(f"{self._folder}: no tokenizer that can be read: {one_line(error)}") from error
 
     @late_property
+    def _processor(self) -> Any:
+        return load_processor(self._folder)
+
+    @late_property
     def _prompts(self) -> PromptMaker:
         return PromptMaker(self._tokenizer, self._folder, self._template)
 
@@ -186,15 +261,24 @@ class TransformersJudge:
         return "logits_to_keep" in inspect.signature(self._model.forward).parameters
 
     @late_property
-    @quiet_loading()
-    def _model(self) -> Any:
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    def _sees(self) -> bool:
+        from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
         try:
             model_type = AutoConfig.from_pretrained(self._folder, **hub.LOCAL).model_type
-            sees = model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-            kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        except (OSError, ValueError) as error:
+            reason = one_line(error)
+            raise ModelNotFound(f"{self._folder}: cannot be loaded as a language model: {reason}") from error
+        return model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    @late_property
+    @quiet_loading()
+    def _model(self) -> Any:
+        from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+        try:
+            kind: Any = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
             dtype = self.options.dtype
             model = kind.from_pretrained(self._folder, dtype=dtype, use_safetensors=True, **hub.LOCAL)
         except (OSError, ValueError, ImportError) as error:

@@ -6,25 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from ..chat.answer_words import AnswerWords
 from ..encoders import hub
 from ..encoders.vllm_engine import EngineOptions, VllmEngine, shared_engine
 from ..errors import AnswerError, UsageError
 from ..protocols import AnsweringModel, Model
-from ..types import Judgement
+from ..types import Judgement, ShownVideo, VideoInput
 from ..utils.budget import current
 from ..utils.hashing import digest
 from ..utils.installation import require
 from ..utils.loading import late_property
 from ..utils.wording import model_title
-from ._common import JudgeOptions, judge_distinct, too_long
-from ._prompts import PromptMaker
+from ._common import SeeingJudgeOptions, judge_adapter, judge_distinct, judge_shown, too_long
+from ._pictures import load_processor, picture_token, pil_images
+from ._prompts import PromptMaker, Reading
 
 _ALTERNATIVES = 20  # likeliest tokens that the engine gives, by default at most
 
 
-class Options(JudgeOptions, EngineOptions):
+class Options(SeeingJudgeOptions, EngineOptions):
     """Options of judging in vLLM's engine. Without a `checkpoint` it is the model that searches."""
+
+    videos: int = Field(16, ge=1, description="videos that are looked at together, at most")
 
 
 def build(options: Options, *, device: str = "auto", model: Model | None = None) -> VllmJudge:
@@ -35,7 +40,7 @@ def build(options: Options, *, device: str = "auto", model: Model | None = None)
         problem = f"{model_title(model)} has no language model" if model else "no model was given"
         raise UsageError(f"nobody judges: {problem}; name a checkpoint, or another judge")
     model.require_language_model()
-    return VllmJudge(options, hub.locate(model.language_checkpoint()), model.adapter_folder())
+    return VllmJudge(options, hub.locate(model.language_checkpoint()), judge_adapter(model) or model.adapter_folder())
 
 
 class VllmJudge:
@@ -43,6 +48,7 @@ class VllmJudge:
     (MissingExtra, ModelNotFound); an answerer `vllm` of the same options shares it."""
 
     name = "vllm"
+    video_input: VideoInput = "pictures"
 
     def __init__(self, options: Options, folder: Path, adapter: Path | None = None) -> None:
         self.options = options
@@ -58,6 +64,39 @@ class VllmJudge:
                 self._engine.started()
         return judge_distinct(videos, lambda distinct: self._prompts.judge(text, distinct, self._judgements), advance)
 
+    def judge_videos(
+        self, text: str, videos: Sequence[ShownVideo], advance: Callable[[], object] = lambda: None
+    ) -> list[Judgement | AnswerError]:
+        """Return a judgement of each video: see `protocols.SeeingJudge`. UsageError where no checkpoint is named.
+
+        Decision: the model that searches is not shown pictures here, because it was trained on fewer visual tokens of
+        each than the engine makes.
+        """
+        if self.options.checkpoint is None:
+            raise UsageError("the model that searches looks by rerank.judge.name=llava; for vllm name a checkpoint")
+        template = self.options.visual_prompt_template
+        words = AnswerWords(template.positive, template.negative)
+        with current().paused():  # it may be loaded now
+            self._engine.started()
+            token = picture_token(load_processor(self._folder))
+
+        def look(shown: Sequence[ShownVideo]) -> list[Judgement | AnswerError]:
+            images = pil_images([video.pictures for video in shown])
+            counts = [len(video) for video in images]
+            return self._prompts.ask(
+                lambda: self._prompts.visual_prompts(template, text, counts, token),
+                lambda prompts: self._readings(self._prompts.ids(prompts), words, images),
+                template,
+            )
+
+        return judge_shown(text, videos, look, advance, self.options.videos)
+
+    def visual_fingerprint(self) -> str:
+        checkpoint = hub.checkpoint_digest(self._folder)
+        return digest(
+            "looks", self.name, checkpoint, self.options.dtype, self.options.visual_prompt_template.model_dump()
+        )
+
     def fingerprint(self) -> str:
         adapter = hub.checkpoint_digest(self._adapter) if self._adapter else None
         checkpoint = hub.checkpoint_digest(self._folder)
@@ -71,24 +110,33 @@ class VllmJudge:
     def _prompts(self) -> PromptMaker:
         return PromptMaker(self._engine.llm.get_tokenizer(), self._folder, self._template)
 
-    def _judgements(self, prompts: Sequence[str]) -> list[Judgement | AnswerError | str]:
-        """Return the judgement of each prompt, or its likeliest token where that begins neither answer."""
-        sampling = require("vllm", "vllm").SamplingParams(temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES)
+    def _judgements(self, prompts: Sequence[str]) -> list[Reading]:
+        """Return the reading of each prompt."""
         ids = self._prompts.ids(prompts)
         limit = int(self._engine.llm.llm_engine.model_config.max_model_len) - 1  # one is for the answer
-        judgements: list[Judgement | AnswerError | str] = [too_long(len(row), limit) for row in ids]
+        readings: list[Reading] = [too_long(len(row), limit, self.options.template) for row in ids]
         rows = [row for row, tokens in enumerate(ids) if len(tokens) <= limit]
-        replies = self._engine.generate([{"prompt_token_ids": ids[row]} for row in rows], sampling)
-        current().add(tokens=sum(len(ids[row]) + 1 for row in rows))
-        for row, reply in zip(rows, replies, strict=True):
-            judgements[row] = self._read(reply.outputs[0].logprobs[0])
-        return judgements
+        for row, reading in zip(rows, self._readings([ids[row] for row in rows], self._words), strict=True):
+            readings[row] = reading
+        return readings
 
-    def _read(self, alternatives: Mapping[int, Any]) -> Judgement | str:
+    def _readings(
+        self, ids: Sequence[Sequence[int]], words: AnswerWords, images: Sequence[Sequence[Any]] = ()
+    ) -> list[Reading]:
+        """Return the reading of each prompt, by its tokens, in which each picture of `images` has one."""
+        sampling = require("vllm", "vllm").SamplingParams(temperature=0.0, max_tokens=1, logprobs=_ALTERNATIVES)
+        inputs: list[dict[str, Any]] = [{"prompt_token_ids": row} for row in ids]
+        for row, pictures in enumerate(images):
+            inputs[row]["multi_modal_data"] = {"image": pictures}
+        replies = self._engine.generate(inputs, sampling)
+        current().add(tokens=sum(len(reply.prompt_token_ids) + 1 for reply in replies))
+        return [self._read(reply.outputs[0].logprobs[0], words) for reply in replies]
+
+    def _read(self, alternatives: Mapping[int, Any], words: AnswerWords) -> Judgement | str:
         """Return the judgement from vLLM's alternatives of a token, by id; or the likeliest where there is none."""
         tokenizer = self._engine.llm.get_tokenizer()
         tokens = [(str(tokenizer.decode([token])), float(other.logprob)) for token, other in alternatives.items()]
-        probability = self._words.probability(tokens)
+        probability = words.probability(tokens)
         if probability is None:
             return max(tokens, key=lambda pair: pair[1])[0]
         return Judgement(probability)

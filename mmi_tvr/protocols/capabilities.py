@@ -291,6 +291,15 @@ class AnsweringModel(Protocol):
 
 
 @runtime_checkable
+class ModelWithJudge(Protocol):
+    """An `AnsweringModel` that may have an adapter of its own for judging (`encoders.llava.Llava.judging`)."""
+
+    def judge_adapter_folder(self) -> Path | None:
+        """Return the folder of that adapter; None where the model judges as it searches."""
+        ...
+
+
+@runtime_checkable
 class IncompleteDataset(Protocol):
     """A data set whose annotation may list videos that are not there."""
 

@@ -41,8 +41,8 @@ def require_sight(judge: Judge) -> SeeingJudge:
     """Return a judge as one that can look at videos; UsageError where it cannot."""
     if not isinstance(judge, SeeingJudge):
         raise UsageError(
-            f"the judge {judge.name} cannot look at pictures: name one that can (rerank.judge.name=llava or openai), "
-            "or re-rank by skeletons alone (rerank.name=skeleton, rerank.lambda_v=0)"
+            f"the judge {judge.name} cannot look at pictures: name one that can (rerank.judge.name=llava, openai, "
+            "transformers or vllm), or re-rank by skeletons alone (rerank.name=skeleton, rerank.lambda_v=0)"
         )
     return judge
 

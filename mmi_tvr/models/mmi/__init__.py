@@ -13,13 +13,14 @@ from typing import Any
 
 from ...encoders import hub
 from ...types import Availability, Published, Variant
-from .model import ADAPTER, HEADS, MATCHING, MOMENTS, Mmi, Options
+from .model import ADAPTER, HEADS, JUDGE, MATCHING, MOMENTS, Mmi, Options
 
 __all__ = [
     "ADAPTER",
     "CHECKPOINT",
     "CHECKPOINTS",
     "HEADS",
+    "JUDGE",
     "MATCHING",
     "MOMENTS",
     "TRAINED",
@@ -30,7 +31,12 @@ __all__ = [
 
 CHECKPOINT = "weights"
 CHECKPOINTS = {"llava.checkpoint": "base", "llava.clip": "clip"}
-TRAINED = (HEADS, MOMENTS, MATCHING, f"{ADAPTER}/*.safetensors", f"{ADAPTER}/adapter_config.json")
+TRAINED = (
+    HEADS,
+    MOMENTS,
+    MATCHING,
+    *(f"{folder}/{files}" for folder in (ADAPTER, JUDGE) for files in ("*.safetensors", "adapter_config.json")),
+)
 
 
 def _clip4clip(options: Mapping[str, Any]) -> dict[str, Any]:

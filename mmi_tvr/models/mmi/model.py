@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .network import MmiNetwork
 
 HEADS, MOMENTS, MATCHING, ADAPTER = "heads.safetensors", "moments.safetensors", "matching.safetensors", "adapter"
+JUDGE = "judge"  # the folder of the adapter that judges
 _ON_VECTORS = {"moments": MOMENTS, "matching": MATCHING}  # heads that change no vector: module and file of each
 # Options that a trained folder does not have; laws were measured with other weights.
 _OF_A_RUN = {"weights", "new_moment_head", "new_matching_head", "score_law", "match_law"}
@@ -150,6 +151,11 @@ class Mmi:
         adapter = self._folder / ADAPTER if self._folder else None
         return adapter if adapter and adapter.is_dir() else None
 
+    def judge_adapter_folder(self) -> Path | None:
+        """Return the folder of the adapter that judges alone; None where there is none."""
+        judge = self._folder / JUDGE if self._folder else None
+        return judge if judge and judge.is_dir() else None
+
     @late_property
     def _settings(self) -> ModelSettings | None:
         return read(self._folder) if self._folder else None
@@ -184,7 +190,11 @@ class Mmi:
         large = None
         if options.lvlm:
             large = llava.load(
-                options.llava, device=self._device, adapter=self.adapter_folder(), trainable=self._trainable
+                options.llava,
+                device=self._device,
+                adapter=self.adapter_folder(),
+                judge=None if self._trainable else self.judge_adapter_folder(),
+                trainable=self._trainable,
             )
             large.share_vision_tower(self.towers)
         switches = {} if options.inductive else {"temporal": False, "spatial": False}
