@@ -15,10 +15,13 @@ from ... import models
 from ...config import Section
 from ...encoders import hub
 from ...errors import MediaError, UsageError
-from ...protocols import Model
+from ...evaluation.facets import table
+from ...protocols import Model, ModelWithAttributes
 from ...types import FloatArray, Query
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
+from ...utils.wording import counted
+from .. import facet_precision
 from .bundle import ABOUT, CARD, Embed, embedding, halve, measured, megabytes, rendered, write_json
 
 MAX_DIFFERENCE = 1e-3  # of any number of a vector, between the weights as trained and in float16
@@ -56,6 +59,8 @@ def bundle_on_towers(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for source in models.trained_files(name, trained):
+        if source.name == models.FACETS:  # measured of the weights as trained; `_facets` measures these
+            continue
         (halve if source.suffix == ".safetensors" else shutil.copyfile)(source, folder / source.name)
     run = origin["settings"]
     settings["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
@@ -90,10 +95,24 @@ def _measure(
         validation=settings["origin"]["validation"]["value"],
         difference=difference,
         note=f"\n- {note}" if note else "",
-        measured=measured(model, embed, limit),
+        measured=measured(model, embed, limit) + _facets(model, embed, limit, progress),
     )
     write_atomically(folder / CARD, card.encode())
     return difference
+
+
+def _facets(model: Model, embed: Embed, limit: int | None, progress: Progress) -> str:
+    """Choose thresholds of a model's facets on the validation split, write them, and return how often they are right on
+    the test split, for the card; nothing of a model without facets."""
+    if not isinstance(model, ModelWithAttributes) or not model.attribute_names():
+        return ""
+    validation, test = (
+        facet_precision.labelled_attributes(model, rendered(split, limit), embed, progress) for split in ("val", "test")
+    )
+    calibration = facet_precision.calibrate(model, validation, "moving_shapes val")
+    lines = table(facet_precision.measure(model, test, calibration))
+    head = f"Facets, with thresholds that keep a precision of {100 * calibration.precision:.0f} % on {calibration.data}"
+    return "\n".join(["", "", f"{head}; on {counted(len(test.attributes), 'test video')}:", "", "```", *lines, "```"])
 
 
 def _loaded(folder: Path, progress: Progress) -> tuple[Model, Embed]:
