@@ -191,7 +191,7 @@ def test_thresholds_go_to_the_model_and_are_measured(tmp_path: Path, capsys: pyt
     measured = document["facets"]["entity"]["reliable"]
     assert measured["precision"] == pytest.approx(100 * 81 / 90)
     assert json.loads(json.dumps(document))["data"] == "made val, 89 videos"
-    assert "labelling: facets of 90 videos, thresholds for a precision of 90 % on made val, 89 videos" in text
+    assert f"{tmp_path}: facets of 90 videos, thresholds for a precision of 90 % on made val, 89 videos" in text
     assert "thresholds: " in capsys.readouterr().err
 
 
@@ -208,7 +208,7 @@ def test_a_calibration_is_of_the_weights_that_it_was_measured_of(tmp_path: Path)
             read(tmp_path, "these")
 
 
-def test_what_cannot_be_measured_is_one_line() -> None:
+def test_what_cannot_be_measured_is_one_line(tmp_path: Path) -> None:
     def measured(model, precision=None, **options):
         return _facet_evaluation.measured(system_of(model, **options), LabelledVideos(), "x", precision, Silent())
 
@@ -218,8 +218,9 @@ def test_what_cannot_be_measured_is_one_line() -> None:
         measured(plain)
     with pytest.raises(UsageError, match="labelling has no trained weights beside which thresholds could be written"):
         measured(LabellingModel(None), 0.9)
+    (tmp_path / "model.json").write_text('{"name": "mcsan", "options": {}}')
     with pytest.raises(MetricsError, match="none of the videos can be read"):
-        measured(LabellingModel(None), unreadable=range(90))
+        measured(LabellingModel(tmp_path), 0.9, unreadable=range(90))
 
 
 # Levels

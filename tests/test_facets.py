@@ -61,6 +61,9 @@ class FacetModel(FakeBlockModel):
         self.texts_read += len(queries)
         return [{"hue": {name: 0.9 for name in COLOURS if name in query.text.split()}} for query in queries]
 
+    def query_remarks(self, query: Query) -> list[str]:
+        return [] if set(query.text.split()) & set(COLOURS) else ["it names no colour"]
+
     def facet_calibration(self) -> FacetCalibration | None:
         return self.calibration
 
@@ -276,6 +279,9 @@ def test_the_command_searches_among_facets(library: Library) -> None:
     assert "hue .95 (red)" in line or "(red)" in line
     second = run(search_command, library, "red", "--min-relevance", "0").stdout.splitlines()[4]
     assert "; behind the first by " in second
+    note = run(search_command, library, "a stripe", "--min-relevance", "0")
+    assert "note: it names no colour" in note.stderr
+    assert json.loads(run(search_command, library, "a stripe", "--json").stdout)["remarks"] == ["it names no colour"]
     bad = run(search_command, library, "red", "--where", "hue:red")
     assert "a class is written LEVEL=NAME" in str(bad.exception)
 

@@ -25,7 +25,7 @@ from mmi_tvr.models.mcsan.options import Options
 from mmi_tvr.nn import losses
 from mmi_tvr.nn.hole import correlation
 from mmi_tvr.nn.levels import pool_frames
-from mmi_tvr.protocols import LabellingModel, ModelWithAttributes, ModelWithLabels
+from mmi_tvr.protocols import LabellingModel, ModelWithAttributes, ModelWithLabels, RemarkingModel
 from mmi_tvr.scoring.blocks import similarities
 from mmi_tvr.train import settings as run_settings
 from mmi_tvr.train.objective import Objective
@@ -447,3 +447,31 @@ def test_attributes_are_what_the_heads_read_off(towers: Path, tmp_path: Path) ->
         model.network.video_levels.entity.balance.zero_()
     model.save(tmp_path)  # trained on: what was measured is of other weights
     assert models.make(models.section(str(tmp_path)), "cpu").facet_calibration() is None
+
+
+def test_a_query_that_it_cannot_read_gets_a_remark(
+    towers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = prepared(towers)
+    assert isinstance(model, RemarkingModel)
+    assert model.query_remarks(Query("a dog in a spaceship")) == []
+    [remark] = model.query_remarks(Query("一只狗"))
+    assert remark.startswith("the model knows none of the words of this query")
+    assert remark.endswith("of entity, action, relation it says nothing")
+    for changes in ({"levels": ["global"]}, {"graph": "tokens"}):
+        assert prepared(towers, changes).query_remarks(Query("一只狗")) == []
+    monkeypatch.setattr(captions, "SpacyParser", RecordedParser)
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
+    graphs = Mcsan(Options(**{**SMALL, "vision": str(towers), "graph": "roles"}), "cpu")
+    by_text = {
+        text: labels_of(parsed) for text, parsed in zip(EXPECTED, RecordedParser().parse([*EXPECTED]), strict=True)
+    }
+    graphs.prepare([*by_text], [*by_text.values()])
+    no_verb = ["the query has no verb: its action is read off all its words"]
+    with_verb = [text for text, labels in by_text.items() if labels.actions]
+    assert len(with_verb) > 3
+    assert [graphs.query_remarks(Query(text)) for text in with_verb] == [[]] * len(with_verb)
+    bare = graphs._captions.read(with_verb[:1])[0]
+    no_nodes = bare.graph._replace(masks=np.zeros_like(bare.graph.masks))
+    monkeypatch.setattr(graphs._captions, "read", lambda _: [captions.ReadCaption(bare.words, no_nodes)])
+    assert graphs.query_remarks(Query("a red ring")) == no_verb

@@ -25,6 +25,7 @@ def search_document(result: SearchResult) -> dict[str, object]:
     return {
         "query": result.query.text,
         "characters_read": result.characters_read,
+        "remarks": list(result.remarks),
         "without": list(result.without),
         "where": [{"level": facet.level, "name": facet.name, **facet.as_dict()} for facet in result.facets],
         "levels": dict(result.levels),

@@ -195,6 +195,8 @@ def say_read(result: SearchResult) -> None:
             f"[yellow]only the first {result.characters_read:,} characters of the query were read[/], up to "
             f"{escape(repr(end))}; a sentence or two is what the model was made for"
         )
+    for remark in result.remarks:
+        say(f"[yellow]note[/]: {escape(printable(remark))}")
 
 
 def _say_excluded(result: SearchResult, exact: bool) -> None:

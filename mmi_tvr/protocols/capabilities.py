@@ -224,6 +224,15 @@ class ModelOfRoleGraphs(Protocol):
 
 
 @runtime_checkable
+class RemarkingModel(Protocol):
+    """A model that can say of a query what it cannot make of it."""
+
+    def query_remarks(self, query: Query) -> Sequence[str]:
+        """Return clauses for the person who asks, without full stops; none of a query that it reads as it was meant."""
+        ...
+
+
+@runtime_checkable
 class ModelWithReranking(Protocol):
     """A model that comes with settings for re-ranking."""
 

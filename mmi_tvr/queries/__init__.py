@@ -1,6 +1,6 @@
 """What a caller hands to a search: checked, split into what is looked for and what is not to be there, and embedded."""
 
-from .checks import characters_read, checked_query, checked_relevance, checked_top
+from .checks import characters_read, checked_query, checked_relevance, checked_top, query_remarks
 from .prepared import Expansion, PreparedQuery, prepare, query_vectors
 from .where import parse_where
 
@@ -13,5 +13,6 @@ __all__ = [
     "checked_top",
     "parse_where",
     "prepare",
+    "query_remarks",
     "query_vectors",
 ]

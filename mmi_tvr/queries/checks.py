@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import UsageError
-from ..protocols import Model, TextLimitedModel
+from ..protocols import Model, RemarkingModel, TextLimitedModel
 from ..types import Query
 from ..utils.reading import MAX_CHARACTERS
 
@@ -36,6 +36,11 @@ def characters_read(model: Model, query: Query) -> int | None:
     text = query.text.rstrip()
     read = model.characters_read(text) if isinstance(model, TextLimitedModel) else len(text)
     return read if query.cut or read < len(text) else None
+
+
+def query_remarks(model: Model, query: Query) -> tuple[str, ...]:
+    """Return what a model says that it cannot make of a query."""
+    return tuple(model.query_remarks(query)) if isinstance(model, RemarkingModel) else ()
 
 
 def checked_top(top: int) -> int:

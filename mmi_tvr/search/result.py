@@ -41,7 +41,8 @@ class SearchResult(Sequence[Hit]):
 
     `decision` says whether something was found, and why; `closest` is the best video of all where none was good enough
     to be a hit. `characters_read` says how much of the query, from its start, was read, where it was longer than the
-    model reads; else it is None. `candidates` is the number of videos that were scored; with `exact`, no other video of
+    model reads; else it is None. `remarks` is what else the model
+    cannot make of it. `candidates` is the number of videos that were scored; with `exact`, no other video of
     the collection scores as high as the best.
 
     `levels` holds how much each level of the model counted (`types.Block.t2v`), by its name in `scores` of a hit.
@@ -57,6 +58,7 @@ class SearchResult(Sequence[Hit]):
     coverage: Coverage = Coverage()
     closest: Hit | None = None
     characters_read: int | None = None
+    remarks: tuple[str, ...] = ()
     decision: Decision = NOTHING_INDEXED
     usage: Usage = field(default_factory=Usage)  # what re-ranking and expansion spent on language models
     candidates: int = 0

@@ -15,6 +15,7 @@ from ..queries import (
     checked_relevance,
     checked_top,
     prepare,
+    query_remarks,
     query_vectors,
 )
 from ..scoring import exclusion, matching, relevance
@@ -281,6 +282,7 @@ class Searcher:
             {},
             decision=decision,
             characters_read=characters_read(self.model, query.query),
+            remarks=query_remarks(self.model, query.positive),
             levels={block.name: block.t2v for block in self.model.scoring.blocks},
             without=query.excluded,
             expansion=query.expansion,

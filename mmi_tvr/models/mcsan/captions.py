@@ -28,6 +28,7 @@ from ...utils.files import write_atomically
 from ...utils.loading import late_property
 
 PADDING, UNKNOWN = 0, 1  # numbers of words; those of the vocabulary follow
+VERBS = 4  # nodes of a role graph that are verbs; phrases follow
 _WORDS = re.compile(rf"[{CHARACTERS}]|[^\W_{CHARACTERS}]+(?:['’][^\W_{CHARACTERS}]+)*")
 _MOST_WORDS = 30_000  # of a vocabulary
 
@@ -172,3 +173,15 @@ class Lexicon:
             return cls(tuple(map(str, document["words"])), Vocabularies.from_dict(document["labels"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise ModelNotFound(f"{path}: no vocabularies of a trained model; copy the folder once more") from error
+
+
+def caption_remarks(caption: ReadCaption, lexicon: Lexicon, levels: Sequence[str]) -> list[str]:
+    """Return what the `levels` of words cannot make of a caption: it has no known word, or its graph no verb."""
+    if (lexicon.numbers([caption], len(caption.words)) == UNKNOWN).all():
+        return [
+            "the model knows none of the words of this query, which are of another language or world than those it was "
+            f"trained on: of {', '.join(levels)} it says nothing"
+        ]
+    if "action" in levels and caption.graph is not None and not caption.graph.masks[:VERBS].any():
+        return ["the query has no verb: its action is read off all its words"]
+    return []

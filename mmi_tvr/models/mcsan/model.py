@@ -21,7 +21,7 @@ from ...utils.loading import late_property
 from ...utils.padding import padded
 from .._facets import read_facets
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
-from .captions import CaptionReader, Lexicon, ReadCaption
+from .captions import CaptionReader, Lexicon, ReadCaption, caption_remarks
 from .options import E5, TENSORS, TOKENS, Options
 
 if TYPE_CHECKING:
@@ -197,6 +197,14 @@ class Mcsan:
         parser would.
         """
         self._captions.use(path)
+
+    def query_remarks(self, query: Query) -> list[str]:
+        """Say where the levels of words have none, or a role graph no verb (`protocols.RemarkingModel`)."""
+        levels = [level for level in self.options.levels if level in LABELS_OF]
+        if not self._reads_words or not levels:
+            return []
+        [caption] = self._captions.read([query.text])
+        return caption_remarks(caption, self.lexicon, levels)
 
     def vision_fingerprint(self) -> str:
         return self.towers.fingerprint()

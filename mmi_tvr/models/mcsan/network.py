@@ -28,10 +28,9 @@ from ...nn.pooling import masked_mean
 from ...nn.role_graph import RoleGraphEncoder
 from ...nn.temporal import differences
 from ...types import Block, Direction
-from .captions import PADDING
+from .captions import PADDING, VERBS
 from .options import ATTRIBUTES, DISTRIBUTION, TOKENS, Options
 
-VERBS = 4  # nodes of a role graph that are verbs; phrases follow
 _SQUASH = -2.0  # where the offset b of the global level starts: sigmoid(6 cos - 2), which has a gradient everywhere
 
 Levels = dict[str, Tensor]
