@@ -18,6 +18,7 @@ from mmi_tvr import models, plugins
 from mmi_tvr.encoders.options import VideoTowerOptions
 from mmi_tvr.encoders.video_text import TowerSizes, VideoTextTowers
 from mmi_tvr.errors import ModelNotFound, UsageError
+from mmi_tvr.hub.folder import prepare
 from mmi_tvr.models import lat
 from mmi_tvr.models.lat.network import LatNetwork
 from mmi_tvr.nn.losses import Temperature
@@ -185,6 +186,10 @@ def test_saved_towers_come_back_exactly_and_a_second_stage_goes_on_from_them(
     for one, other in zip(again.embed_videos(features(again)), model.embed_videos(features(model)), strict=True):
         np.testing.assert_array_equal(one.video, other.video)
     assert again.fingerprint() != lat.Lat(model.options, "cpu").fingerprint()
+    prepared = prepare(tmp_path / "run", "owner/lat", tmp_path / "hub")  # with all that it needs
+    assert "- `vit/`: what a tower, or its tokenizer, was made from." in prepared.card
+    pulled = models.make(models.section(str(tmp_path / "hub")), "cpu")
+    np.testing.assert_array_equal(pulled.embed_queries(queries), model.embed_queries(queries))
     section = {"weights": str(tmp_path / "run"), "new_towers": {"video": {"frames": 6}}}
     longer = lat.trainable(plugins.options("models", "lat", section), device="cpu")  # type: ignore[arg-type]
     table, trained = (one.network.towers.video.temporal_embed[0] for one in (longer, model))

@@ -9,8 +9,6 @@ Shapes: B videos of K pictures of N patches; D the width, H heads of d numbers.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
@@ -43,7 +41,6 @@ class SpaceTimeTower(nn.Module):
         self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
         for table in (self.cls_token, self.pos_embed):
             nn.init.trunc_normal_(table, std=_STD)
-        self.register_load_state_dict_pre_hook(_fit_loaded_positions)  # type: ignore[no-untyped-call]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the states (B, 1 + K N, D) behind the last layer norm: [CLS], then patches row by row, picture by
@@ -77,13 +74,6 @@ def fit_positions(table: Tensor, count: int, longer: str) -> Tensor:
     elif count > frames:
         table = torch.cat([table, table.new_zeros(1, count - frames, table.shape[2])], dim=1)
     return table[:, :count, None]
-
-
-def _fit_loaded_positions(tower: SpaceTimeTower, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Fit the table of another number of pictures to the tower that loads it."""
-    name = f"{prefix}temporal_embed"
-    if name in state:
-        state[name] = fit_positions(state[name], tower.options.frames, tower.options.longer)[:, :, 0]
 
 
 class _Patches(nn.Module):

@@ -34,6 +34,7 @@ def render(
     from huggingface_hub import ModelCard, ModelCardData
 
     base, *others = [models.get_option(known["options"], option) for option in models.checkpoint_options(known["name"])]
+    others = [place for place in others if place]
     name = base if base and "/" in base else None
     data = ModelCardData(
         library_name="mmi-tvr",
@@ -51,7 +52,9 @@ def render(
         repository=repository,
         base=name,
         revision=revision,
-        clip=next(filter(None, others), None),
+        base_folder=base,
+        clip=others[0] if base and others else None,
+        starts=[] if base else others,
         name=known["name"],
         summary=models.summary(known["name"]),
         trained=" and ".join(f"`{place}`" for place in models.trained_places(known["name"])),

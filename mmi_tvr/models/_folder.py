@@ -10,7 +10,7 @@ A folder without `model.json` whose settings are called NAME.json after a model 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,13 +167,19 @@ def save_tensors(network: Any, path: Path, names: Collection[str] | None = None)
     write_atomically(path, save(tensors))
 
 
-def load_tensors(network: Any, path: Path, names: Collection[str] | None = None) -> None:
+def load_tensors(
+    network: Any,
+    path: Path,
+    names: Collection[str] | None = None,
+    fit: Callable[[str, Any], Any] = lambda name, tensor: tensor,
+) -> None:
     """Load what `save_tensors` wrote into a `torch.nn.Module`.
 
     Args:
         network: gets them.
         path: a safetensors file of a model folder.
         names: of the parameters and buffers that it must hold, no more and no less; None: all of the network's.
+        fit: makes of a tensor, by its name, one of the network's size, where that can be.
 
     Raises:
         ModelNotFound: the file is missing or damaged, or was written with other options.
@@ -194,6 +200,7 @@ def load_tensors(network: Any, path: Path, names: Collection[str] | None = None)
         raise ModelNotFound(
             f"{folder}: trained with other switches; {counted(len(wrong), 'different tensor')}, first {wrong[0]}"
         )
+    tensors = {name: fit(name, tensor) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if tensor.shape != state[name].shape:
             raise ModelNotFound(

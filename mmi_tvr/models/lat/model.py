@@ -171,7 +171,7 @@ class Lat:
             if self._folder:
                 load_tensors(network, self._folder / TRANSLATORS, network.translator_names())
                 if options.towers != "frozen":
-                    load_tensors(network, self._folder / TOWERS, network.trained_tower_names())
+                    load_tensors(network, self._folder / TOWERS, network.trained_tower_names(), network.fit_positions)
         return network.eval()
 
     @property

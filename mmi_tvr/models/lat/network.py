@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ...encoders.space_time import fit_positions
 from ...nn.losses import batch_mean
 from ...nn.options import TranslatorOptions
 from ...nn.translator import Tokens, Translator, cycle_error
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ...encoders.video_text import VideoTextTowers
 
 _TOWERS = "towers."  # what the names of the towers' parameters begin with
+_POSITIONS = "towers.video.temporal_embed"
 
 
 class LatNetwork(nn.Module):
@@ -115,6 +117,13 @@ class LatNetwork(nn.Module):
     def trained_tower_names(self) -> list[str]:
         """Return the names of the towers' parameters that learn."""
         return [name for name, value in self.named_parameters() if value.requires_grad and name.startswith(_TOWERS)]
+
+    def fit_positions(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a trained tensor; positions in time of another number of pictures are cut, or made longer."""
+        if self.towers is None or name != _POSITIONS:
+            return tensor
+        options = self.towers.video.options
+        return fit_positions(tensor, options.frames, options.longer)[:, :, 0]
 
     def embed_batch(self, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """Return texts and videos (B, D), the number of each pair's video (B,), and the pair's cycle errors (B,)."""
