@@ -31,16 +31,27 @@ def test_a_linear_map_is_learned_and_blocks_have_unit_length(blocks) -> None:
         start += part
 
 
-def test_quality_is_of_rows_that_had_no_part_in_it() -> None:
+def test_few_rows_are_enough_where_vectors_stay_nearly_as_they_are() -> None:
+    rng = np.random.default_rng(2)
+    before = unit(rng, 20, 40)
+    after = vector_map.of_unit_blocks(before + 0.3 * unit(rng, 20, 40), [40])
+    inputs = np.hstack([before, unit(rng, 20, 40)])
+    assert vector_map.quality(inputs, after).r1 == 100
+    assert vector_map.quality(inputs[:, ::-1], after).r1 < 50  # whose first numbers are others
+
+
+def test_quality_is_of_rows_that_had_no_part_in_it(monkeypatch) -> None:
     rng = np.random.default_rng(0)
-    inputs, noise = unit(rng, 40, 60), unit(rng, 40, 6)  # as many numbers as it takes to learn 40 rows by heart
-    by_heart = vector_map.of_unit_blocks(inputs @ (np.linalg.pinv(inputs) @ noise), [6])
-    assert vector_map.quality_of(by_heart, noise).r1 == 100
-    assert vector_map.quality(inputs, noise).r1 < 20
-    turned = unit(rng, 200, 6)
-    good = vector_map.quality(turned, turned @ rotation(rng, 6))
-    assert (good.n, good.r1, good.high) == (200, 100, 100)
-    assert good.recall > 99
+    inputs = unit(rng, 40, 6)
+    learned = []
+    learn = vector_map.learn
+    monkeypatch.setattr(vector_map, "learn", lambda rows, *more: learned.append(rows[:, 0]) or learn(rows, *more))
+    good = vector_map.quality(inputs, inputs @ rotation(rng, 6))
+    assert [len(rows) for rows in learned] == [32] * 5
+    assert [sum(value in rows for rows in learned) for value in inputs[:, 0]] == [4] * 40
+    assert (good.n, good.r1, good.high) == (40, 100, 100)
+    assert good.recall > 95
+    assert vector_map.quality(inputs, unit(rng, 40, 6)).r1 < 20
 
 
 def test_quality_is_counted_as_by_hand(monkeypatch) -> None:

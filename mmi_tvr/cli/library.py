@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from .. import config
 from ..library import DescribeReport, IndexReport, Library, Status, TranslationReport
+from ..library.translating import MIN_PAIRS
 from ..report import clock_time
 from ..utils.printable import printable
 from ..utils.tables import interval
@@ -58,6 +59,7 @@ def index(
         typer.Option(
             "--translate",
             metavar="N",
+            min=MIN_PAIRS,
             help="with another model: embed N videos, translate the vectors of the others; later runs embed them",
         ),
     ] = None,
