@@ -26,6 +26,7 @@ from mmi_tvr.models import mmi
 from mmi_tvr.nn.matching import MatchingHead, matching_loss
 from mmi_tvr.nn.options import QueryHeadOptions
 from mmi_tvr.scoring import matching
+from mmi_tvr.scoring.blocks import reweighted
 from mmi_tvr.scoring.decision import decide
 from mmi_tvr.search import Searcher, SearchResult, VideoEntry
 from mmi_tvr.train import matching as training
@@ -45,6 +46,7 @@ from mmi_tvr.types import (
     row_ids,
 )
 from mmi_tvr.utils.progress import Silent
+from mmi_tvr.utils.wording import model_title
 
 WIDTH, MOST, BATCH = 8, 5, 12
 SMALL = QueryHeadOptions(width=16, layers=1, heads=2)
@@ -443,3 +445,25 @@ def test_a_head_that_is_missing_is_begun_by_training_alone(trained: Path, tmp_pa
     with pytest.raises(ModelNotFound, match=r"matching\.safetensors is missing"):
         mmi.build(mmi.Options(weights=str(copied)), device="cpu").match(np.eye(192)[:1], [video])
     assert mmi.trainable(mmi.Options(weights=str(copied)), device="cpu").match(np.eye(192)[:1], [video]) is not None
+
+
+class Trained(Knowing):
+    """A model that comes from trained weights, which is what its user calls it."""
+
+    weights = "moving-shapes"
+
+
+def test_sentences_name_a_model_as_its_user_does(index, collection) -> None:
+    assert (model_title(Trained(1.0)), model_title(FakeModel())) == ("moving-shapes", "fake")
+    untrained = Trained(1.0)
+    untrained.weights = None
+    assert model_title(untrained) == "knowing"
+    result = search(Trained(1.0), index, collection)
+    assert "moving-shapes is to be believed" in result.decision.reason
+    assert result.model == "knowing", "what programs read stays"
+    silent = Trained(1.0)
+    silent.reads = frozenset()
+    with pytest.raises(UsageError, match=r"^moving-shapes reads no sentences"):
+        search(silent, index, collection)
+    with pytest.raises(UsageError, match=r"^moving-shapes has no levels"):
+        reweighted(silent, {"hue": 2.0})
