@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, Trials
 from mmi_tvr.protocols import Dataset
 from mmi_tvr.scoring import matching, relevance
 from mmi_tvr.scoring.decision import MATCHES
-from mmi_tvr.types import Embeddings, FloatArray, Query, ScoreLaw
+from mmi_tvr.types import Embeddings, FloatArray, MatchLaw, Query, ScoreLaw
 from mmi_tvr.utils.installation import require
 from mmi_tvr.utils.progress import Progress
 from mmi_tvr.utils.textfiles import numbered_lines
@@ -50,10 +50,14 @@ def main() -> None:
             return _measure(chosen, embeddings, sets, args.sizes, args.shuffles, calibrate)
 
         if args.law:
+            if matches:
+                unit = MatchLaw(0.0, 1.0, args.score_weight)
+                chosen.model.scoring = replace(chosen.model.scoring, match_law=unit)
             law = _law_that_reads(chosen, args.train, args.sizes, progress) if args.train else score_laws.RAW
             measured = measure(partial(score_laws.margins, law))
             law = score_laws.fit(law, measured, shares)
-            print("match_law:" if matches else "score_law:", json.dumps(_rounded(asdict(law))))
+            printed = MatchLaw(law.middle, law.slope, args.score_weight) if matches else law
+            print("match_law:" if matches else "score_law:", json.dumps(_rounded(asdict(printed))))
             measured = measure(lambda model, gallery, size: relevance.LogisticLaw(law, size))
         else:
             measured = measure(matching.calibrate)
@@ -97,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--law", action="store_true", help="with --lost: measure what decides, print its law, and use it"
     )
+    parser.add_argument("--score-weight", type=float, default=0.0, help="with --law, of a head: what the score counts")
     parser.add_argument("--train", type=int, help="with --law, moving_shapes: read queries, by so many training videos")
     parser.add_argument("--folds", type=int, help="with --lost: choose on other videos than are judged")
     parser.add_argument("--output", type=Path, help="write the curves as JSON")

@@ -37,10 +37,10 @@ from mmi_tvr.types import (
     Explanation,
     Features,
     FloatArray,
+    MatchLaw,
     PartialQuery,
     Query,
     Sample,
-    ScoreLaw,
     Scoring,
     Video,
     row_ids,
@@ -238,7 +238,7 @@ class Knowing(FakeModel):
     """A model with a head that says `answer` of every pair, or the score where it is None."""
 
     def __init__(self, answer: float | None, **options: Any) -> None:
-        super().__init__("knowing", Scoring(moment_weight=0.5, match_law=ScoreLaw(0.0, 1.0)), **options)
+        super().__init__("knowing", Scoring(moment_weight=0.5, match_law=MatchLaw(0.0, 1.0)), **options)
         self.answer, self.pairs = answer, 0
 
     def match(self, queries: FloatArray, videos: Sequence[Embeddings]) -> FloatArray:
@@ -327,6 +327,18 @@ def test_where_there_is_a_head_it_decides_and_changes_nothing_else(
         assert result.hits == plain.hits[:hits]
 
 
+def test_the_score_may_count_beside_the_head(index, collection) -> None:
+    model = Knowing(-2.0)
+    score = search(model, index, collection, min_relevance=0)[0].score
+    for weight, expected in ((1.9 / score, False), (2.1 / score, True)):
+        model.scoring = replace(model.scoring, match_law=MatchLaw(0.0, 1.0, weight))
+        assert search(model, index, collection).is_found == expected
+    model.scoring = replace(model.scoring, match_law=MatchLaw(-1.9, 1.0))
+    assert not search(model, index, collection).is_found
+    model.scoring = replace(model.scoring, match_law=MatchLaw(-2.1, 20.0))
+    assert "matches the query by 0.88" in search(model, index, collection).decision.reason
+
+
 def test_the_head_judges_the_best_hit_of_the_search(index, collection) -> None:
     shown: list[Embeddings] = []
 
@@ -346,7 +358,7 @@ def test_without_a_head_or_without_its_law_the_score_decides(index, collection) 
     model.scoring = Scoring(moment_weight=0.5)
     assert not matching.decides(model)
     assert "has a relevance of" in search(model, index, collection).decision.reason
-    headless = FakeModel(scoring=Scoring(match_law=ScoreLaw(0.0, 1.0)))
+    headless = FakeModel(scoring=Scoring(match_law=MatchLaw(0.0, 1.0)))
     assert not matching.decides(headless)
     with pytest.raises(UsageError, match="fake has no head that matches"):
         matching.match(headless, np.ones((1, 4)), [collection[1]])
@@ -420,7 +432,7 @@ def test_a_head_travels_in_a_file_of_its_own_and_changes_no_vector(trained: Path
     assert with_head.match(vectors[2:], videos[2:]) == pytest.approx(values[2:], abs=1e-5)
     assert len({round(float(value), 4) for value in values}) == 3
     assert plain.match(vectors, videos) is None
-    assert with_head.scoring.match_law == ScoreLaw(0.0, 1.0)
+    assert with_head.scoring.match_law == MatchLaw(0.0, 1.0)
     assert plain.scoring.match_law is None
     plain.save(tmp_path)
     assert not (tmp_path / mmi.MATCHING).exists()
@@ -430,9 +442,9 @@ def test_a_head_travels_in_a_file_of_its_own_and_changes_no_vector(trained: Path
 def test_its_law_goes_with_the_scores_that_it_was_measured_with(trained: Path) -> None:
     document = json.loads((trained / "model.json").read_text())
     assert not {"new_matching_head", "match_law"} & set(document["options"])
-    law = {"middle": 1.5, "slope": 0.7}
+    law = {"middle": 1.5, "slope": 0.7, "score_weight": 3.0}
     known = mmi.Options(weights=str(trained), match_law=law)
-    assert mmi.build(known, device="cpu").scoring.match_law == ScoreLaw(1.5, 0.7)
+    assert mmi.build(known, device="cpu").scoring.match_law == MatchLaw(1.5, 0.7, 3.0)
     other = mmi.Options(weights=str(trained), match_law=law, moment_weight=0.5)
     assert mmi.build(other, device="cpu").scoring.match_law is None
 

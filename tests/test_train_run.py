@@ -31,7 +31,7 @@ from mmi_tvr.protocols import LocatingModel
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.run import SplitData, run
 from mmi_tvr.train.settings import load
-from mmi_tvr.types import Query, ScoreLaw
+from mmi_tvr.types import MatchLaw, Query
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "moving_shapes.yaml"
@@ -272,7 +272,7 @@ def test_a_matching_head_is_trained_beside_what_stays_as_it_is(cache: Path, tmp_
     assert options["match_law"]["middle"] == 0.25
     assert options["score_law"] == models.read(bundled).options["score_law"], "relevance stays as it was"
     model = models.make(models.trained_section(str(package)), "cpu")
-    assert model.scoring.match_law == ScoreLaw(0.25, 2.0)
+    assert model.scoring.match_law == MatchLaw(0.25, 2.0)
     assert model.fingerprint() == models.make(models.trained_section("moving-shapes"), "cpu").fingerprint()
     (trained / "matching.safetensors").unlink()
     with pytest.raises(UsageError, match=r"no matching head here \(matching\.safetensors is missing\)"):

@@ -254,9 +254,8 @@ class _Collection(NamedTuple):
 
     def best(self, scores: FloatArray, queries: FloatArray) -> NDArray[np.float64]:
         """Return how good the best hit of each of N queries (N, D) is by the law, from their scores (N, M)."""
-        values = scores.max(axis=1)
-        if matching.decides(self.model):
-            values = matching.match(self.model, queries, [self.videos[video] for video in scores.argmax(axis=1)])
+        best = [self.videos[video] for video in scores.argmax(axis=1)]
+        values = matching.evidence(self.model, queries, best, scores.max(axis=1))
         worth = [self.law.relevance(value[None], query)[0] for value, query in zip(values, queries, strict=True)]
         return np.array(worth, dtype=np.float64)
 

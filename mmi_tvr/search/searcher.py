@@ -255,7 +255,8 @@ class Searcher:
         relevances, match = ranking.relevances, None
         if len(relevances) and self._match_law is not None:
             with clock.stage("match"):
-                values = matching.match(self.model, vector[None], ranking.first(1).vectors)
+                best = ranking.first(1)
+                values = matching.evidence(self.model, vector[None], best.vectors, best.model_scores)
                 match = float(self._match_law.relevance(values, vector)[0])
         return decide(
             float(relevances.max()) if len(relevances) else None,

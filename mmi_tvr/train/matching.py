@@ -31,6 +31,7 @@ from .protocol import Batch
 from .settings import MatchingOptions
 
 CAPTIONS, BACKGROUND = "captions", "background"  # sets of queries, beside those that say a part of a video
+_BACKGROUND = 4  # how often an epoch has each sentence about other things: there are few
 _TOGETHER = 256  # queries scored at once
 
 
@@ -163,7 +164,8 @@ class MatchingBatches:
         self._batch, self._seed, self._negatives = batch, seed, options.negatives
         self._usable = usable
         sets = queries_of(dataset, usable, options.captions, options.rounds, seed)
-        self._queries = [query for queries in sets.values() for query in queries] + background_queries()
+        self._queries = [query for queries in sets.values() for query in queries]
+        self._queries += background_queries() * _BACKGROUND
         if len(self._queries) * (1 + options.negatives) < batch or len(usable) < 2:
             raise UsageError(
                 f"{counted(len(self._queries), 'query', 'queries')} about {counted(len(usable), 'usable video')}: "

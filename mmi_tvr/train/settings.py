@@ -31,7 +31,7 @@ class MatchingOptions(plugins.BaseOptions):
 
     captions: int = Field(2, ge=1, description="so many of each video are drawn, and embedded once")
     rounds: int = Field(1, ge=1, description="so often queries are drawn that say a part of a video")
-    candidates: int = Field(128, ge=1, description="negatives are among so many best wrong videos of its own search")
+    candidates: int = Field(512, ge=1, description="negatives are among so many best wrong videos of its own search")
     negatives: int = Field(3, ge=1, description="of a query, beside each video that it is true of")
 
 

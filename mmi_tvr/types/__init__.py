@@ -36,7 +36,7 @@ from .datasets import DescribedMoment, Labels, LabelSource, PartialQuery, Sample
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
 from .people import Face, Person
-from .scoring import Block, Filter, PartialQueries, ScoreLaw, Scoring
+from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
 
@@ -72,6 +72,7 @@ __all__ = [
     "LabelSource",
     "Labels",
     "Level",
+    "MatchLaw",
     "PartialQueries",
     "PartialQuery",
     "Person",

@@ -71,6 +71,16 @@ class ScoreLaw:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchLaw:
+    """What a matching head's answer is worth beside the score: a query matches a video by
+    1 / (1 + exp(-slope * (answer + score_weight * score - middle))), and 0.5 is where a match is to be believed."""
+
+    middle: float
+    slope: float
+    score_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Scoring:
     """How the vectors of a query and a video become a score (the model says; search and evaluation both obey).
 
@@ -89,7 +99,7 @@ class Scoring:
     min_relevance: float = 0.0
     blocks: tuple[Block, ...] = ()
     score_law: ScoreLaw | None = None
-    match_law: ScoreLaw | None = None
+    match_law: MatchLaw | None = None
 
     def __post_init__(self) -> None:
         names = [block.name for block in self.blocks]

@@ -17,7 +17,7 @@ from ...encoders.options import LlavaOptions
 from ...errors import UsageError
 from ...nn.options import HeadOptions, QueryHeadOptions
 from ...plugins import BaseOptions
-from ...types import Embeddings, Features, FloatArray, PartialQueries, Pixels, Query, ScoreLaw, Scoring, Span
+from ...types import Embeddings, Features, FloatArray, MatchLaw, PartialQueries, Pixels, Query, ScoreLaw, Scoring, Span
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from ...utils.wording import model_title
@@ -54,7 +54,12 @@ class ScoreLawOptions(BaseOptions):
     partial: PartialQueriesOptions | None = Field(None, description="of queries that say a part of a video alone")
 
 
-_AS_TRAINED = ScoreLawOptions(middle=0.0, slope=1.0)  # a logit of 0: as probable as not
+class MatchLawOptions(BaseOptions):
+    """What the matching head's answer is worth (`types.MatchLaw`). Made by scripts/nothing_found.py."""
+
+    middle: float = Field(description="of the answer and the score, from which a match is to be believed (0.5)")
+    slope: float = Field(gt=0, description="how fast the match rises there")
+    score_weight: float = Field(0.0, ge=0, description="what the score counts beside the answer")
 
 
 class Options(TrainedOptions):
@@ -82,7 +87,7 @@ class Options(TrainedOptions):
     score_law: ScoreLawOptions | None = Field(
         None, description="relevance by the score alone, as measured with these weights; null: by the collection"
     )
-    match_law: ScoreLawOptions | None = Field(
+    match_law: MatchLawOptions | None = Field(
         None, description="what the matching head's answer is worth, as measured; null: as it was trained"
     )
 
@@ -99,24 +104,35 @@ class Mmi:
             options.moment_weight,
             options.top_moments,
             options.min_relevance,
-            score_law=self._law(options.score_law),
-            match_law=self._law(options.match_law or _AS_TRAINED) if options.matching_head else None,
+            score_law=self._score_law(),
+            match_law=self._match_law(),
         )
         self._device = device
         self._trainable = trainable
 
-    def _law(self, law: ScoreLawOptions | None) -> ScoreLaw | None:
-        """Return a law that was measured, where scores come about as they did then."""
-        if law is None:
+    def _score_law(self) -> ScoreLaw | None:
+        law = self.options.score_law
+        if law is None or not self._scores_as_measured():
             return None
-        if self._settings is not None:
-            now, trained = self.options.model_dump(mode="json", include=_MAKE_SCORES), self._settings.options
-            for name, value in now.items():
-                former = trained.get(name, value)
-                if value != ({**value, **former} if isinstance(value, dict) else former):
-                    return None
         partial = None if law.partial is None else PartialQueries(**law.partial.model_dump())
         return ScoreLaw(law.middle, law.slope, partial)
+
+    def _match_law(self) -> MatchLaw | None:
+        if self.options.matching_head is None or not self._scores_as_measured():
+            return None
+        law = self.options.match_law
+        return MatchLaw(0.0, 1.0) if law is None else MatchLaw(**law.model_dump())  # a logit of 0: as probable as not
+
+    def _scores_as_measured(self) -> bool:
+        """Return whether scores and vectors come about as they did when the laws of the weights were measured."""
+        if self._settings is None:
+            return True
+        trained = self._settings.options
+        for name, value in self.options.model_dump(mode="json", include=_MAKE_SCORES).items():
+            former = trained.get(name, value)
+            if value != ({**value, **former} if isinstance(value, dict) else former):
+                return False
+        return True
 
     @property
     def weights(self) -> str | None:
