@@ -107,10 +107,11 @@ def test_precision_is_measured_on_other_videos() -> None:
 
 def test_shared_labels_are_reliable_on_both_sides() -> None:
     reliable = {name: FacetThreshold(0.5, 0.95, 99, True) for name in "abcde"}
-    calibration = FacetCalibration(0.9, "x", {"entity": reliable}, {})
+    queries = {name: FacetThreshold(0.45, 0.95, 99, True) for name in "abcdz"} | {"e": FacetThreshold(0.1, 0.8, 9)}
+    calibration = FacetCalibration(0.9, "x", {"entity": reliable}, {}, {"entity": queries})
     query = {"entity": {"a": 0.9, "b": 0.8, "c": 0.4, "d": 0.7, "e": 0.6, "z": 0.9}, "action": {"x": 1.0}}
     video = {"entity": {"a": 0.6, "b": 0.9, "c": 0.9, "d": 0.3, "e": 0.9, "z": 1.0}}
-    assert shared_labels(query, video, calibration) == {"entity": ("b", "a", "e")}
+    assert shared_labels(query, video, calibration) == {"entity": ("b", "a")}
     assert shared_labels({}, video, calibration) == shared_labels(query, {}, calibration) == {}
 
 
@@ -132,7 +133,7 @@ class LabellingModel(FakeBlockModel):
         return {"entity": ("dog", "cat"), "action": ("run",), "relation": ("dog run",)}
 
     def query_attributes(self, queries):
-        return [{}] * len(queries)
+        return [{"entity": {"dog": 0.8 if query.text == "a dog runs" else 0.3}} for query in queries]
 
     def facet_calibration(self):
         return models._facets.read_facets(Path(self.weights), self.fingerprint()) if self.weights else None
@@ -144,7 +145,8 @@ class LabellingModel(FakeBlockModel):
 
 class LabelledVideos:
     def samples(self) -> Sequence[Sample]:
-        return [Sample(str(n), Video(Path(f"{n}.mp4")), ("a dog runs",)) for n in range(90)]
+        texts = ("a dog runs", "a cat")
+        return [Sample(str(n), Video(Path(f"{n}.mp4")), (texts[1 - n % 2],)) for n in range(90)]
 
     def video_labels(self, number: int) -> Labels:
         return Labels(("dog",), ("run",), (Triplet("dog", "run", ""),)) if number % 2 else Labels(("cat",))
@@ -186,6 +188,7 @@ def test_thresholds_go_to_the_model_and_are_measured(tmp_path: Path, capsys: pyt
     assert calibration is not None
     assert calibration.data == "made val, 89 videos"
     assert calibration.threshold("relation", "dog run") == FacetThreshold(0.7, 1.0, 44, True)
+    assert calibration.queries == {"entity": {"dog": FacetThreshold(0.8, 1.0, 44, True)}}
     wrong = LabellingModel(tmp_path, wrong=True)
     document, text = _facet_evaluation.measured(system_of(wrong), LabelledVideos(), "made test", None, Silent())
     measured = document["facets"]["entity"]["reliable"]

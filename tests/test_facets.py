@@ -30,6 +30,7 @@ CALIBRATION = FacetCalibration(
     "colours, 500 videos",
     {"hue": dict.fromkeys(set(COLOURS) - {"cyan"}, SURE), "brightness": {}},
     {"hue": FacetThreshold(0.8, 0.7, 10), "brightness": FacetThreshold(0.9)},
+    {"hue": dict.fromkeys(COLOURS, SURE)},
 )
 
 

@@ -35,22 +35,36 @@ def calibrate(
         precision: 0..1.
         data: what these videos are, in words.
     """
+    pairs = _pairs(attributes, truth)
+    reliable = reliable_thresholds(attributes, truth, precision)
+    levels: dict[str, FacetThreshold] = {}
+    for level, by_name in pairs.items():
+        others = [pair for name, of_class in by_name.items() if name not in reliable[level] for pair in of_class]
+        if others:
+            together = _threshold(others, precision)
+            levels[level] = FacetThreshold(together.threshold, together.precision, together.n)
+    return FacetCalibration(precision, data, reliable, levels)
+
+
+def reliable_thresholds(
+    attributes: Sequence[Attributes], truth: Sequence[Truth], precision: float
+) -> dict[str, dict[str, FacetThreshold]]:
+    """Return level -> class -> threshold of the classes of which there is evidence enough; arguments as `calibrate`."""
+    chosen = {
+        level: {name: _threshold(of_class, precision) for name, of_class in sorted(by_name.items())}
+        for level, by_name in _pairs(attributes, truth).items()
+    }
+    return {level: {name: one for name, one in names.items() if one.is_reliable} for level, names in chosen.items()}
+
+
+def _pairs(attributes: Sequence[Attributes], truth: Sequence[Truth]) -> dict[str, dict[str, list[_Pair]]]:
     pairs: dict[str, dict[str, list[_Pair]]] = {}
     for shown, right in zip(attributes, truth, strict=True):
         for level, classes in shown.items():
             by_name = pairs.setdefault(level, defaultdict(list))
             for name, probability in classes.items():
                 by_name[name].append((probability, name in right.get(level, ())))
-    reliable: dict[str, dict[str, FacetThreshold]] = {}
-    levels: dict[str, FacetThreshold] = {}
-    for level, by_name in pairs.items():
-        chosen = {name: _threshold(of_class, precision) for name, of_class in by_name.items()}
-        reliable[level] = {name: one for name, one in sorted(chosen.items()) if one.is_reliable}
-        others = [pair for name, of_class in by_name.items() if name not in reliable[level] for pair in of_class]
-        if others:
-            together = _threshold(others, precision)
-            levels[level] = FacetThreshold(together.threshold, together.precision, together.n)
-    return FacetCalibration(precision, data, reliable, levels)
+    return pairs
 
 
 def _threshold(pairs: Iterable[_Pair], precision: float) -> FacetThreshold:

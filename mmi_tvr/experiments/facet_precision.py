@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import models
@@ -14,7 +14,7 @@ from ..evaluation.facets import LevelPrecision, Truth
 from ..lexicon.vocabulary import LABELS_OF, level_names
 from ..protocols import Dataset, Model, ModelWithAttributes, ModelWithLabels, TrainedModel
 from ..train.labels import read_labels
-from ..types import Attributes, FacetCalibration, LabelSource
+from ..types import Attributes, FacetCalibration, Labels, LabelSource, Query
 from ..utils import array_cache
 from ..utils.progress import Progress
 from ..utils.wording import counted, model_title
@@ -24,10 +24,13 @@ PRECISION = 0.9  # that thresholds are chosen to keep, unless somebody says othe
 
 @dataclass(frozen=True, slots=True)
 class LabelledAttributes:
-    """What a model reads off the videos of a data set, and what they show, in one order."""
+    """What a model reads off the videos of a data set, and what they show, in one order; `queries` and `named` are the
+    same of the first caption of each."""
 
     attributes: Sequence[Attributes]
     truth: Sequence[Truth]
+    queries: Sequence[Attributes]
+    named: Sequence[Truth]
 
 
 def reads_attributes(model: Model) -> ModelWithAttributes:
@@ -61,9 +64,17 @@ def labelled_attributes(model: Model, dataset: Dataset, embed: Embed, progress: 
     if isinstance(model, ModelWithLabels):
         source, parses = model.label_source, model.parses
     labels = read_labels(source, parses, dataset, [*readable], array_cache.folder(), progress)
-    shown = [labels[number].video for number in readable]
-    truth = [{level: level_names(one, kind) for level, kind in LABELS_OF.items()} for one in shown]
-    return LabelledAttributes([one.attributes for one in readable.values()], truth)
+    captioned = [number for number in readable if samples[number].captions]
+    return LabelledAttributes(
+        [one.attributes for one in readable.values()],
+        [_by_level(labels[number].video) for number in readable],
+        reads_attributes(model).query_attributes([Query(samples[number].captions[0]) for number in captioned]),
+        [_by_level(labels[number].captions[0]) for number in captioned],
+    )
+
+
+def _by_level(labels: Labels) -> Truth:
+    return {level: level_names(labels, kind) for level, kind in LABELS_OF.items()}
 
 
 def facets_folder(model: Model) -> Path:
@@ -85,6 +96,8 @@ def calibrate(model: Model, read: LabelledAttributes, title: str, precision: flo
     """
     data = f"{title}, {counted(len(read.attributes), 'video')}"
     calibration = facets.calibrate(read.attributes, read.truth, precision, data)
+    queries = facets.reliable_thresholds(read.queries, read.named, precision)
+    calibration = replace(calibration, queries=queries)
     models.write_facets(facets_folder(model), calibration, model.fingerprint())
     return calibration
 

@@ -34,8 +34,9 @@ def read_facets(folder: Path, fingerprint: str) -> FacetCalibration | None:
         if document["model"] != fingerprint:
             return None
         classes = {level: _thresholds(names) for level, names in document["classes"].items()}
+        queries = {level: _thresholds(names) for level, names in document.get("queries", {}).items()}
         levels = _thresholds(document["levels"])
-        return FacetCalibration(float(document["precision"]), str(document["data"]), classes, levels)
+        return FacetCalibration(float(document["precision"]), str(document["data"]), classes, levels, queries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelNotFound(f"{path}: damaged; copy it once more, or measure it again") from error
 

@@ -28,8 +28,8 @@ def likeliest(probabilities: FloatArray, names: Sequence[str], count: int = CLAS
 def shared_labels(query: Attributes, video: Attributes, calibration: FacetCalibration) -> dict[str, tuple[str, ...]]:
     """Return by level the classes that a query names and a video shows, the likeliest of both first.
 
-    Decision: classes alone whose threshold is reliable, and both have to reach it; so the words that explain a hit are
-    right as often as the calibration says.
+    Decision: classes alone whose thresholds are reliable on both sides; so the words that explain a hit are right as
+    often as the calibration says.
     """
     shared: dict[str, tuple[str, ...]] = {}
     for level, named in query.items():
@@ -44,5 +44,7 @@ def shared_labels(query: Attributes, video: Attributes, calibration: FacetCalibr
 def _is_shared(
     level: str, name: str, named: Mapping[str, float], shown: Mapping[str, float], calibration: FacetCalibration
 ) -> bool:
-    chosen = calibration.threshold(level, name)
-    return chosen.is_reliable and min(named[name], shown[name]) >= chosen.threshold
+    of_video, of_query = calibration.threshold(level, name), calibration.queries.get(level, {}).get(name)
+    if of_query is None or not of_query.is_reliable or not of_video.is_reliable:
+        return False
+    return named[name] >= of_query.threshold and shown[name] >= of_video.threshold

@@ -33,12 +33,14 @@ class FacetCalibration:
         data: What they were chosen on, in words.
         classes: Level -> name of a class -> its threshold.
         levels: Level -> the threshold of its classes that are not among `classes`, chosen for all of them together.
+        queries: As `classes`, from which probability on a sentence counts as naming a class.
     """
 
     precision: float
     data: str
     classes: Mapping[str, Mapping[str, FacetThreshold]] = field(default_factory=dict)
     levels: Mapping[str, FacetThreshold] = field(default_factory=dict)
+    queries: Mapping[str, Mapping[str, FacetThreshold]] = field(default_factory=dict)
 
     def threshold(self, level: str, name: str) -> FacetThreshold:
         """Return the threshold of a class; that of its level where it has none, which is not reliable for one class."""
