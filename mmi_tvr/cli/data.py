@@ -122,7 +122,7 @@ def convert_frozen(
         say(f"left out, {counted(len(conversion.left_out), 'entry', 'entries')} that the model has not: {escape(some)}")
     if conversion.sizes.projection:
         say(
-            "Frozen as it is: mmi-tvr evaluate ... --model lat --set model.translator.kind=none "
+            "Frozen as it is: mmi-tvr evaluate ... --set model.name=lat --set model.translator.kind=none "
             f"--set model.space=joint --set model.checkpoint={escape(shlex.quote(str(folder)))}"
         )
 
