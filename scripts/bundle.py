@@ -1,8 +1,8 @@
 """Make the package's own model from a base and a trained run: `bundle.py RUN/base RUN/model`.
 
 `bundle.py --moments RUN/model` puts the moment head of a run into it, `bundle.py --matching RUN/model` the matching
-head. `bundle.py --on-towers RUN/model --output mmi_tvr/_bundled/lat-shapes` makes another model of the package from a
-run on the bundled towers.
+head, `bundle.py --judge RUN` the adapter of a judge. `bundle.py --on-towers RUN/model --output
+mmi_tvr/_bundled/lat-shapes` makes another model of the package from a run on the bundled towers.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ def main() -> None:
     parser.add_argument("trained", type=Path, nargs="?", help="the model folder that train.py made from it")
     parser.add_argument("--moments", type=Path, help="a model folder whose moment head alone is taken over")
     parser.add_argument("--matching", type=Path, help="a model folder whose matching head alone is taken over")
+    parser.add_argument("--judge", type=Path, help="a run of train_judge.py whose adapter is taken over")
     parser.add_argument("--on-towers", type=Path, help="a model folder that was trained on the bundled towers")
     parser.add_argument("--output", type=Path, default=hub.BUNDLED / NAME, help="another folder than the package's")
     parser.add_argument("--limit", type=int, help="measure only the first so many videos of each split")
     parser.add_argument("--note", default="", help="a sentence for the model card about how this copy was made")
     args = parser.parse_args()
-    if sum(choice is not None for choice in (args.trained, args.moments, args.matching, args.on_towers)) != 1:
-        parser.error("name a base and a trained run, or a run with --moments, --matching or --on-towers")
+    choices = (args.trained, args.moments, args.matching, args.judge, args.on_towers)
+    if sum(choice is not None for choice in choices) != 1:
+        parser.error("name a base and a trained run, or a run with --moments, --matching, --judge or --on-towers")
     if args.on_towers and args.output == hub.BUNDLED / NAME:
         parser.error("--on-towers: name another --output; the towers lie in this one")
     from mmi_tvr.evaluation import nothing_found
     from mmi_tvr.experiments.pretrain.bundle import bundle, megabytes
+    from mmi_tvr.experiments.pretrain.judge_bundle import bundle_judge
     from mmi_tvr.experiments.pretrain.matching import bundle_matching
     from mmi_tvr.experiments.pretrain.moments import bundle_moments
     from mmi_tvr.experiments.pretrain.on_towers import bundle_on_towers
@@ -48,6 +51,9 @@ def main() -> None:
                 args.matching, args.output, limit=args.limit, progress=progress
             ).items():
                 print("", kind, "", *nothing_found.table(trials, MATCHES), sep="\n")
+            return
+        if args.judge is not None:
+            print("\n".join(bundle_judge(args.judge, args.output, limit=args.limit, progress=progress)))
             return
         if args.on_towers is not None:
             difference = bundle_on_towers(

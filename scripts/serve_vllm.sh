@@ -4,6 +4,7 @@
 # MODEL is a LLaVA of the published layout (a folder, or a hub name), or what training wrote (a folder, or the name of a
 # bundled model), whose adapter is then merged into its base first.
 #
+#   ADAPTER      which one is merged: judge (the default; the judge's own, where training made one) or search
 #   HOST, PORT   where it listens (127.0.0.1, 8000): nobody but this machine can ask, unless HOST says otherwise
 #   VLLM_ENV     vLLM's own environment; made where it is not there (~/.cache/mmi-tvr/vllm). It cannot share ours: it
 #                holds other versions of the same packages. Without an NVIDIA GPU it gets the wheel for CPUs.
@@ -50,16 +51,17 @@ END
 }
 
 merge() { # trained weights, a new folder
-  "$here/.venv/bin/python" - "$1" "$2" << 'END'
+  "$here/.venv/bin/python" - "$1" "$2" "${ADAPTER:-judge}" << 'END'
 import sys
 from pathlib import Path
 
 from mmi_tvr import models
 from mmi_tvr.encoders import llava
 
-weights, folder = sys.argv[1:]
+weights, folder, adapter = sys.argv[1:]
 model = models.make(models.trained_section(weights), "cpu")
-llava.merge(model.options.llava, model.adapter_folder(), Path(folder))
+adapters = {"judge": model.judge_adapter_folder() or model.adapter_folder(), "search": model.adapter_folder()}
+llava.merge(model.options.llava, adapters[adapter], Path(folder))
 END
 }
 

@@ -20,6 +20,7 @@ from mmi_tvr.judges._prefix import batch_sizes, shared_prefix_length
 from mmi_tvr.judges.llava import LlavaJudge, Options
 from mmi_tvr.models.mmi import Mmi
 from mmi_tvr.protocols import Judge
+from mmi_tvr.types import Query
 
 WORDS = st.lists(st.sampled_from(tiny_llava.WORDS), max_size=12).map(" ".join)
 ANSWERS = [
@@ -86,6 +87,28 @@ def test_equal_to_one_at_a_time(tiny: LlavaJudge, text: str, videos: list[str]) 
 @given(SKELETONS, st.lists(SKELETONS, min_size=1, max_size=6))
 def test_equal_with_a_real_tokenizer(bundled: LlavaJudge, text: str, videos: list[str]) -> None:
     np.testing.assert_allclose(probabilities(bundled, text, videos), naive(bundled, text, videos), atol=1e-4)
+
+
+def test_judging_by_an_adapter_of_its_own_moves_no_vector(bundled: LlavaJudge) -> None:
+    """Nor what the model answers: both adapters lie in one model, and the judge's is the active one while it judges."""
+    moves = "the red circle moves left"
+    model, fits = bundled.model, f"{moves}; one; {moves}; red; none; none"
+    pair = (f"{moves}; {moves}; a red circle; none; unknown; none", [fits, '"@+ #?!; %%~'])
+    texts = [Query("a red circle moves left"), Query("两个蓝色正方形")]
+    vectors = model.embed_queries(texts)
+    right, noise = bundled.judge(*pair)
+    assert right.probability > 0.5 > noise.probability
+    assert np.array_equal(model.embed_queries(texts), vectors)
+    without = models.make(models.section("moving-shapes"), "cpu")
+    without.judge_adapter_folder = lambda: None
+    assert np.array_equal(without.embed_queries(texts), vectors)
+    as_it_searches = LlavaJudge(without)
+    assert as_it_searches.fingerprint() != bundled.fingerprint()
+    assert without.fingerprint() == model.fingerprint()  # an index outlives another judge
+    assert probabilities(as_it_searches, *pair)[1] > 0.5  # what the adapter was trained against
+    with pytest.raises(RuntimeError, match="stop"), bundled._llava.judging():
+        raise RuntimeError("stop")
+    assert np.array_equal(model.embed_queries(texts), vectors)
 
 
 def test_the_answers_differ(tiny: LlavaJudge) -> None:

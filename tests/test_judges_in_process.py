@@ -324,7 +324,7 @@ def test_vllm_judges_with_the_searching_model_and_its_adapter(monkeypatch: pytes
     model = plugins.build("models", "mmi", {"weights": "moving-shapes"}, device="cpu")
     judge = plugins.build("judges", "vllm", {}, model=model)
     bare = plugins.build("judges", "vllm", {"checkpoint": "moving-shapes/base"})
-    assert judge._adapter == (model.judge_adapter_folder() or model.adapter_folder())
+    assert judge._adapter == model.judge_adapter_folder() != model.adapter_folder()
     assert judge.fingerprint() != bare.fingerprint()
     assert (
         bare.fingerprint()

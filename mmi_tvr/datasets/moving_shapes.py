@@ -44,8 +44,8 @@ from ._moving_shapes.generate import (
     twin_contrasts,
 )
 from ._moving_shapes.labels import ENTITIES, caption_labels, video_labels
-from ._moving_shapes.moments import CaptionMoments, EventMoments
-from ._moving_shapes.partial import partial_queries
+from ._moving_shapes.moments import CaptionMoments, EventMoments, single_event
+from ._moving_shapes.partial import partial_queries, without_surroundings
 from ._moving_shapes.picture import render_frames
 from ._moving_shapes.questions import QUESTION_KINDS, SceneQuestion, questions
 from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
@@ -74,16 +74,19 @@ __all__ = [
     "captions",
     "contrast_accuracy",
     "contrast_pairs",
+    "describes",
     "encode",
     "example",
     "questions",
     "relation_sentences",
     "render_frames",
+    "single_event",
     "stills",
     "truth",
     "twin",
     "twin_contrasts",
     "visible_shapes",
+    "without_surroundings",
 ]
 
 SplitName = Literal["train", "val", "test", "order", "direction", "relation", "colour", "shape", "count", "role"]

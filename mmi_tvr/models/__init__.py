@@ -219,7 +219,7 @@ def trained_places(name: str) -> list[str]:
     """Return the files, and folders with a slash behind, in which a model's trained weights lie.
 
     >>> trained_places("mmi")
-    ['heads.safetensors', 'moments.safetensors', 'adapter/', 'judge/']
+    ['heads.safetensors', 'moments.safetensors', 'matching.safetensors', 'adapter/', 'judge/']
     """
     places: dict[str, None] = {}
     for pattern in _trained(name):

@@ -48,12 +48,12 @@ def _written(spec: Spec, dice: Dice) -> Iterator[tuple[str, str, Spec]]:
     without_event = replace(spec, things=(thing,), relation="", relation_stated=False, events=(), starts=())
     bare = noun(thing) if thing.count == 1 else indefinite(thing)
     yield "short", dice.pick([indefinite(thing), bare, chinese.name(thing, True)]), without_event
-    bare_event = _without_surroundings(alone)
+    bare_event = without_surroundings(alone)
     sentence = truth.sentence(bare_event, bare_event.events[0])
     yield "short", dice.pick([sentence, *captions(bare_event)[::2]]), bare_event
 
 
-def _without_surroundings(spec: Spec) -> Spec:
+def without_surroundings(spec: Spec) -> Spec:
     """Return a scene of one event with nothing but the things that take part in it."""
     [event] = spec.events
     numbers = [number for number in range(len(spec.things)) if number in (event.actor, event.other)]

@@ -142,7 +142,7 @@ def judging_conversation(spec: Spec, others: Sequence[Spec], dice: np.random.Gen
     """Return a conversation in which the skeleton of a caption is compared with skeletons of videos, one for each of
     the `others`: half of them are of its own video, half of the other. Some of their answers are mistaken, as those of
     real skeletons are."""
-    text_questions, video_questions = _skeleton_questions(spec, others[0], dice)
+    text_questions, video_questions = skeleton_questions(spec, others[0], dice)
     text_answers = [truth(text, "text")(spec, True) for text in text_questions]
     truths = [truth(text, "video") for text in video_questions]
     expected = [true_answer(spec, False) for true_answer in truths]
@@ -160,13 +160,13 @@ def judging_conversation(spec: Spec, others: Sequence[Spec], dice: np.random.Gen
     return Conversation(skeleton_context("; ".join(text_answers)), False, turns, spans)
 
 
-def _skeleton_questions(spec: Spec, other: Spec, dice: np.random.Generator) -> tuple[Sequence[str], Sequence[str]]:
+def skeleton_questions(spec: Spec, other: Spec, dice: np.random.Generator) -> tuple[Sequence[str], Sequence[str]]:
     """Return the questions about a caption and about videos: the chosen ones, or a few. Decision: one of these few is
     answered otherwise by another video, and the caption answers mostly what the videos are asked. With unrelated
     questions, or always with as many as are chosen, things were compared and never what they do: events stayed at
     chance."""
     if dice.random() < _SELECTED_SHARE:
-        return _selected_questions("text"), _selected_questions("video")
+        return selected_questions("text"), selected_questions("video")
     text_answers = {text: truth(text, "text")(spec, True) for text in answerable("text")}
     video_answers = {text: truth(text, "video")(spec, False) for text in answerable("video")}
     telling = [text for text, answer in video_answers.items() if truth(text, "video")(other, False) != answer]
@@ -177,11 +177,11 @@ def _skeleton_questions(spec: Spec, other: Spec, dice: np.random.Generator) -> t
         texts += _draw_some(same_answer, 1, dice)
     shuffled_texts = _draw_some(texts, len(texts), dice)
     shuffled_videos = _draw_some(videos, len(videos), dice)
-    return shuffled_texts or _selected_questions("text"), shuffled_videos or _selected_questions("video")
+    return shuffled_texts or selected_questions("text"), shuffled_videos or selected_questions("video")
 
 
 @lru_cache
-def _selected_questions(about: About) -> tuple[str, ...]:
+def selected_questions(about: About) -> tuple[str, ...]:
     """Return the questions of the packaged pool that searches ask, as far as something in this world answers them."""
     selected = selection.selected_questions(load_pool(about))
     return tuple(question.text for question in selected if question.text in answerable(about))

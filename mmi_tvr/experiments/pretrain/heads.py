@@ -73,7 +73,7 @@ def bundle_head(head: Head, trained: Path, folder: Path, measure: Measure[Result
         halve(trained / head.file, draft / head.file)
         write_json(draft / models.SETTINGS, settings)
         section, result = measure(draft, settings)
-        card = _with_section((draft / CARD).read_text(encoding="utf-8"), head.heading, section)
+        card = with_section((draft / CARD).read_text(encoding="utf-8"), head.heading, section)
         card = re.sub(r"\d+\.\d MB in float16", f"{megabytes(draft):.1f} MB in float16", card)
         write_atomically(draft / CARD, card.encode())
         for name in (head.file, models.SETTINGS, CARD):
@@ -81,10 +81,10 @@ def bundle_head(head: Head, trained: Path, folder: Path, measure: Measure[Result
     return result
 
 
-def _with_section(card: str, heading: str, section: str) -> str:
+def with_section(card: str, heading: str, section: str) -> str:
     """Put a section before the card's limits, in the place of the former one of that heading.
 
-    >>> _with_section("a\\n\\n## B\\n\\nold\\n\\n## Limits\\n\\nc\\n", "B", "new\\n")
+    >>> with_section("a\\n\\n## B\\n\\nold\\n\\n## Limits\\n\\nc\\n", "B", "new\\n")
     'a\\n\\n## B\\n\\nnew\\n\\n## Limits\\n\\nc\\n'
     """
     parts = re.split(r"(?m)^(?=## )", card)

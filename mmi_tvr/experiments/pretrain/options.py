@@ -30,3 +30,14 @@ class PretrainOptions(BaseOptions):
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="bf16 is three times as fast where the processor multiplies it in hardware"
     )
+
+
+class JudgeTrainingOptions(BaseOptions):
+    """How the judge's adapter of the bundled model is trained."""
+
+    seed: int = Field(0, ge=0, description="of the adapter and of the pairs")
+    videos: int = Field(4_000, ge=8, description="videos of the train split")
+    steps: int = Field(80, ge=1, description="optimiser steps")
+    batch: int = Field(32, ge=2, description="pairs a step")
+    rate: float = Field(1.5e-3, gt=0, description="peak learning rate")
+    precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")

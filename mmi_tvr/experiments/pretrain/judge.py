@@ -1,0 +1,151 @@
+"""The judge's own adapter: says whether two skeletons describe one scene, also where one of them says nothing.
+
+It is trained beside all other weights, which stay as they were: what searches rank by does not move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ... import models, plugins, prompt_templates
+from ...encoders import llava, lora
+from ...encoders.llava import Llava
+from ...encoders.options import LlavaOptions
+from ...errors import UsageError
+from ...models import mmi
+from ...nn.losses import skeleton_cross_entropy
+from ...train import checkpoint
+from ...train.loop import StepReport, Trainer
+from ...train.options import Stage, TrainOptions
+from ...utils.progress import Progress, Silent
+from .bundle import write_json
+from .judge_pairs import JudgePairs
+from .options import JudgeTrainingOptions
+
+RECORD = "judge.json"  # how the adapter of a run was made
+_LENGTH_GROUPS = 4  # that a batch is cut into, so that little is padding
+_VALIDATION_BATCHES = 4  # of the val split
+_TERM = "judged"
+
+
+def train_judge(
+    weights: str, folder: Path, options: JudgeTrainingOptions, *, progress: Progress | None = None, cpu: bool = False
+) -> float:
+    """Train a judge's adapter for a trained model, and write it to `folder`/judge; go on where a run was stopped.
+
+    Args:
+        weights: a model folder, or a bundled model: the judge's adapter begins as a copy of its own.
+        folder: of the run.
+        options: how long it takes.
+        progress: of the steps.
+        cpu: leave accelerators alone.
+
+    Returns:
+        The percentage of pairs of the val split that the best checkpoint judges right.
+    """
+    progress = progress or Silent()
+    settings = models.read_resolved(models.find(weights))
+    torch.manual_seed(options.seed)
+    stage = JudgeStage(_with_adapter(LlavaOptions(**settings.options["llava"]), models.find(weights) / mmi.ADAPTER))
+    data = JudgePairs(_split("train", options.videos), options.batch, options.seed)
+    validation = JudgePairs(_split("val", None), 64, options.seed)
+    batches = [validation.draw(64, np.random.default_rng([options.seed, row])) for row in range(_VALIDATION_BATCHES)]
+    every = max(1, options.steps // 2)
+    progress.begin("judge", options.steps)
+
+    def on_step(report: StepReport) -> None:
+        progress.advance()
+        if "validation" in report.values:
+            progress.say(
+                f"step {report.step}: loss {report.values['loss']:.3f}, {report.values['validation']:.1f} % right"
+            )
+
+    trainer = Trainer(
+        stage,
+        data,
+        TrainOptions(
+            stages=(Stage(name="judge", steps=options.steps, weights={_TERM: 1.0}),),
+            learning_rates={"lora": options.rate, "temperature": options.rate},
+            warmup=0.05,
+            precision=options.precision,
+            seed=options.seed,
+            validate_every=every,
+            save_every=every,
+            keep=1,
+        ),
+        folder,
+        validate=lambda model: right_judgements(model, batches),
+        on_step=on_step,
+        config=options.model_dump(mode="json"),
+        resume=True,
+        cpu=cpu,
+    )
+    progress.advance(trainer.step)
+    outcome = trainer.run()
+    assert outcome.best is not None
+    checkpoint.load_trained(stage, checkpoint.folder_of(folder / "checkpoints", outcome.best.step))
+    lora.save(stage.llava.model, folder / mmi.JUDGE)
+    record = {**checkpoint.origin(), "step": outcome.best.step, "right": outcome.best.value}
+    write_json(folder / RECORD, record | {"options": options.model_dump(mode="json")})
+    return outcome.best.value
+
+
+class JudgeStage(nn.Module):
+    """A LLaVA whose adapter learns to judge (`train.protocol.Trainable`); term: `judged`, L_s."""
+
+    def __init__(self, llava: Llava) -> None:
+        super().__init__()
+        self.llava = llava
+
+    def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Return the adapter as `lora`."""
+        return {"lora": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+
+    def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
+        """Return `judged`, the mean cross-entropy of p on the pairs of a batch."""
+        yes, no, match = self.read(batch)
+        return {"judged": skeleton_cross_entropy(yes, no, match)}
+
+    def read(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits (B,) of both answers, and which pairs match, those of like length together."""
+        template = prompt_templates.judge()
+        prompts = template.prompts(self.llava.quote, batch["text"], batch["video"])
+        order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+        size = -(-len(order) // _LENGTH_GROUPS)
+        logits = torch.cat(
+            [
+                self.llava.logits(self.llava(self.llava.inputs([prompts[row] for row in order[first : first + size]])))
+                for first in range(0, len(order), size)
+            ]
+        )  # (B, V)
+        yes, no = (self.llava.first_token_id(word) for word in (template.positive, template.negative))
+        return logits[:, yes], logits[:, no], batch["match"].to(logits.device)[order]
+
+
+@torch.no_grad()
+def right_judgements(stage: JudgeStage, batches: Iterable[Mapping[str, Any]]) -> float:
+    """Return the percentage of pairs that are judged right."""
+    right: list[bool] = []
+    for batch in batches:
+        yes, no, match = stage.read(batch)
+        right += ((yes > no) == match).tolist()
+    return 100 * float(np.mean(right))
+
+
+def _with_adapter(options: LlavaOptions, folder: Path) -> Llava:
+    """Return the base with a trainable copy of its adapter. UsageError where it was trained without one."""
+    if options.lora is None or not folder.is_dir():
+        raise UsageError(f"{folder}: no adapter here, which a judge's could begin as")
+    base = llava.load(options, device="cpu")
+    lora_options = options.lora.model_copy(update={"dropout": 0.0})
+    return Llava(lora.attach_copy(base.model, lora_options, folder), base.tokenizer, options.grid, adapted=True)
+
+
+def _split(name: str, count: int | None) -> Any:
+    return plugins.build("datasets", "moving_shapes", {"split": name, "count": count})

@@ -1,0 +1,128 @@
+"""A judge's adapter into the folder that the package carries: in float16, measured, with its part of the card."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import models, plugins
+from ...errors import UsageError
+from ...judges.llava import LlavaJudge
+from ...models import mmi
+from ...protocols import Judge
+from ...types import Judgement
+from ...utils.files import write_atomically
+from ...utils.progress import Progress, Silent
+from ...utils.tables import markdown_table
+from .bundle import BASE, CARD, halve, loaded, megabytes, write_json
+from .heads import with_section
+from .judge import RECORD
+from .judge_pairs import true_skeleton
+from .noise import LEARNED, UNSEEN, Noise
+
+_TEXTS = 100  # test captions that each kind of skeleton is judged beside
+_TWIN = "its twin, where the answers differ"
+_ABOUT_RUN = ("git", "python", "torch", "saved", "step", "right", "options")
+_FILES = (f"{mmi.JUDGE}/adapter_model.safetensors", f"{mmi.JUDGE}/adapter_config.json", models.SETTINGS, CARD)
+
+
+def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress: Progress | None = None) -> list[str]:
+    """Put the judge's adapter of a run into a bundled model, and measure it on the test split.
+
+    Args:
+        run: the folder that `train_judge` wrote.
+        folder: the bundled model, whose other weights stay.
+        limit: captions that each kind is judged beside; None takes 100.
+        progress: of the measuring.
+
+    Returns:
+        The rows of the card's table.
+
+    Raises:
+        UsageError: the folder holds no such run. The bundled model is then as it was.
+    """
+    if not (run / RECORD).is_file():
+        raise UsageError(f"{run}: no finished training of a judge ({RECORD} is missing)")
+    record, settings = json.loads((run / RECORD).read_text(encoding="utf-8")), models.read(folder).as_dict()
+    settings["origin"]["judge"] = {key: record[key] for key in _ABOUT_RUN}
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch) / folder.name  # the package changes when all is measured
+        shutil.copytree(folder, draft)
+        weights, config = _FILES[:2]
+        (draft / weights).parent.mkdir(exist_ok=True)
+        halve(run / weights, draft / weights)
+        adapter = json.loads((run / config).read_text(encoding="utf-8"))
+        write_json(draft / config, adapter | {"base_model_name_or_path": f"{folder.name}/{BASE}"})
+        write_json(draft / models.SETTINGS, settings)
+        base_option = next(iter(models.checkpoint_options(settings["name"])))
+        model, _ = loaded(draft, settings, base_option, progress or Silent())
+        assert isinstance(model, mmi.Mmi)
+        table = markdown_table(measure_judge(LlavaJudge(model), limit or _TEXTS, progress or Silent()))
+        card = with_section(
+            (draft / CARD).read_text(encoding="utf-8"), "Judge", _section(table, settings["origin"]["judge"])
+        )
+        card = re.sub(r"\d+\.\d MB in float16", f"{megabytes(draft):.1f} MB in float16", card)
+        write_atomically(draft / CARD, card.encode())
+        (folder / mmi.JUDGE).mkdir(exist_ok=True)
+        for name in _FILES:
+            write_atomically(folder / name, (draft / name).read_bytes())
+    return table
+
+
+def measure_judge(judge: Judge, texts: int, progress: Progress) -> list[list[str]]:
+    """Return p of kinds of video skeletons beside true skeletons of test captions, as rows of a table."""
+    dataset: Any = plugins.build("datasets", "moving_shapes", {"split": "test", "count": 2 * texts})
+    specs = dataset.specs()
+    twins = {row: other for group in dataset.groups() for row in group for other in group if other != row}
+    kinds: Mapping[str, Callable[[int, np.random.Generator], str]] = {
+        "the own video": lambda row, dice: true_skeleton(specs[row], "video"),
+        _TWIN: lambda row, dice: true_skeleton(specs[twins.get(row, row)], "video"),
+        "some other video": lambda row, dice: true_skeleton(specs[int(dice.integers(len(specs)))], "video"),
+        **{f"noise: {name}": _noise(draw) for name, draw in LEARNED.items()},
+        **{f"noise, not learned: {name}": _noise(draw) for name, draw in UNSEEN.items()},
+    }
+    probabilities: dict[str, list[float]] = {kind: [] for kind in kinds}
+    progress.begin("judging", texts)
+    for row in range(texts):
+        dice = np.random.default_rng(row)
+        videos = [make(row, dice) for make in kinds.values()]
+        judgements = judge.judge(true_skeleton(specs[row], "text"), videos)
+        for kind, video, judgement in zip(kinds, videos, judgements, strict=True):
+            same = kind == _TWIN and video == videos[0]  # there is none, or nothing that is asked tells it apart
+            if isinstance(judgement, Judgement) and not same:
+                probabilities[kind].append(judgement.probability)
+        progress.advance()
+    return [["video skeleton", "n", "mean p", "p above 0.5, percent"], *map(_row, kinds, probabilities.values())]
+
+
+def _noise(draw: Noise) -> Callable[[int, np.random.Generator], str]:
+    return lambda row, dice: draw(dice)
+
+
+def _row(kind: str, values: Sequence[float]) -> list[str]:
+    if not values:
+        return [kind, "0", "-", "-"]
+    return [kind, str(len(values)), f"{np.mean(values):.3f}", f"{100 * np.mean(np.array(values) > 0.5):.0f}"]
+
+
+def _section(table: Sequence[str], origin: Mapping[str, Any]) -> str:
+    options = origin["options"]
+    return _TEXT.format(table="\n".join(table), step=origin["step"], right=origin["right"], **options)
+
+
+_TEXT = """How likely two skeletons describe one scene, read by an adapter of its own (`judge/`), which is active while
+the model judges and at no other time. Test split, true skeletons of captions beside:
+
+{table}
+
+Begun as a copy of the adapter that searches, and trained beside all other weights, which stayed as they were:
+`scripts/train_judge.py` (seed {seed}), {batch} pairs a step of {videos:,} training videos, step {step:,} of {steps:,};
+{right:.1f} % of pairs of the validation split are judged right.
+"""
