@@ -177,3 +177,18 @@ def test_its_law_of_scores_is_not_that_of_others(changes) -> None:
     other = config.Section(**{**section.model_dump(), **changes})
     assert models.make(section, "cpu").scoring.score_law is not None
     assert models.make(other, "cpu").scoring.score_law is None
+
+
+def test_lat_stands_on_the_towers_of_the_other_one() -> None:
+    folder = hub.BUNDLED / "lat-shapes"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 3e6
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors", ".md"}
+    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert settings["options"]["checkpoint"] == "moving-shapes/base/clip"
+    assert not re.search(r'"/|\.\./', json.dumps(settings)), "a path of some machine"
+    section = models.section("lat-shapes")
+    model, images = models.make(section, "cpu"), models.key_images(section)
+    assert images is not None
+    method = plugins.build("keyimages", images.name, images.options)
+    report = evaluate_model(model, samples("test", 40), embedder((model, method)))
+    assert min(report.t2v.r1, report.v2t.r1) >= 90

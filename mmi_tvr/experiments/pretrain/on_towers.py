@@ -49,11 +49,11 @@ def bundle_on_towers(
     """
     settings = models.read(trained).as_dict()
     origin, name = settings["origin"], settings["name"]
-    places = [models.get_option(settings["options"], option) for option in models.checkpoint_options(name)]
-    if not all(
-        place and (hub.BUNDLED / str(place)).resolve().is_relative_to(hub.BUNDLED.resolve()) for place in places
-    ):
-        raise UsageError(f"{trained}: its towers are not bundled: {', '.join(map(str, places))}")
+    options = [models.get_option(settings["options"], option) for option in models.checkpoint_options(name)]
+    places = [str(place) for place in options if place]
+    bundled = hub.BUNDLED.resolve()
+    if not places or not all((bundled / place).resolve().is_relative_to(bundled) for place in places):
+        raise UsageError(f"{trained}: its towers are not bundled: {', '.join(places)}")
     if not (origin.get("settings") and origin.get("validation")):
         raise UsageError(f"{trained}: no run with validation data wrote it, and the card says how good it was there")
     shutil.rmtree(folder, ignore_errors=True)
