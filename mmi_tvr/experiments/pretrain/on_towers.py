@@ -24,7 +24,7 @@ from ...utils.wording import counted
 from .. import facet_precision
 from .bundle import ABOUT, CARD, Embed, embedding, halve, measured, megabytes, rendered, write_json
 
-MAX_DIFFERENCE = 1e-3  # of any number of a vector, between the weights as trained and in float16
+MAX_DIFFERENCE = 1e-3  # of any number of a unit vector, between the weights as trained and in float16
 _COMPARED = 100  # videos, and as many captions
 
 
@@ -41,7 +41,7 @@ def bundle_on_towers(
         progress: of the measuring.
 
     Returns:
-        The largest difference of a number between vectors of the trained weights and those in float16.
+        The largest difference of a number between unit vectors of the trained weights and those in float16.
 
     Raises:
         UsageError: the model does not stand on bundled towers, nothing was validated, or float16 changes its vectors
@@ -122,13 +122,14 @@ def _loaded(folder: Path, progress: Progress) -> tuple[Model, Embed]:
 
 
 def _vectors(model: Model, embed: Embed, samples: Any) -> tuple[FloatArray, FloatArray]:
-    """Vectors of the first captions and of the videos of samples, (N, D) each."""
+    """Unit vectors of the first captions and of the videos of samples, (N, D) each: queries may have any length."""
     videos = []
     for result in embed([sample.video for sample in samples]):
         if isinstance(result, MediaError):
             raise result
         videos.append(result.video)
-    return np.asarray(model.embed_queries([Query(sample.captions[0]) for sample in samples])), np.stack(videos)
+    queries = np.asarray(model.embed_queries([Query(sample.captions[0]) for sample in samples]))
+    return queries / np.linalg.norm(queries, axis=1, keepdims=True), np.stack(videos)
 
 
 _TEXT = """# {title}
