@@ -36,15 +36,18 @@ _NAMES = {
     "txt_proj.1.": "text_projection.",
 }
 _IGNORED = "text.embeddings.position_ids"  # numbers that former versions of transformers saved
-_SIZES = (  # tensors by which the sizes are known
+_VIDEO_SIZES = (  # tensors by which the sizes are known
     "video.pos_embed",
     "video.temporal_embed",
     "video.patch_embed.proj.weight",
     "video.blocks.0.mlp.fc1.weight",
+)
+_TEXT_SIZES = (
     "text.embeddings.word_embeddings.weight",
     "text.embeddings.position_embeddings.weight",
     "text.transformer.layer.0.ffn.lin1.weight",
 )
+_PROJECTION = "video_projection.weight"
 _MAX_NAMED = 4  # tensors in a message
 
 
@@ -77,8 +80,11 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
         raise UsageError(f"{folder}: not an empty folder; name a new one")
     tensors, left_out = _model_tensors(_read(file), file)
     sizes = _sizes(tensors, tokenizer, file)
-    with torch.device("meta"):
-        expected = VideoTextTowers(sizes, joint=False, trained="frozen").state_dict()
+    try:
+        with torch.device("meta"):
+            expected = VideoTextTowers(sizes, joint=False, trained="frozen").state_dict()
+    except (ValueError, ArithmeticError) as error:  # as a width that heads do not divide
+        raise ModelNotFound(f"{file}: no model has tensors of such sizes: {one_line(error)}") from error
     _check(tensors, expected, file)
     words = AutoTokenizer.from_pretrained(tokenizer, **hub.LOCAL)
     if len(words) != sizes.text.vocab_size:
@@ -122,9 +128,7 @@ def _unsafe(file: Path, message: str) -> str:
     """Return the message of a file that would run code; torch's own names the first object that it refuses."""
     refused = re.search(r"GLOBAL ([\w.]+)", message)
     if refused is None:
-        return (
-            f"{file}: not a checkpoint that torch can read without running what is in it: {' '.join(message.split())}"
-        )
+        return f"{file}: not a checkpoint that torch can read without running what is in it, or damaged; copy it again"
     return (
         f"{file}: holds more than tensors ({refused[1]}), which was not run. Strip it, where you trust the file and "
         f"have its code at hand: python -c \"import torch; torch.save({{'state_dict': torch.load('{file.name}', "
@@ -156,23 +160,31 @@ def _model_tensors(state: Mapping[str, Any], file: Path) -> tuple[dict[str, Tens
 def _sizes(tensors: Mapping[str, Tensor], tokenizer: Path, file: Path) -> TowerSizes:
     from transformers import DistilBertConfig
 
-    _require(sorted(set(_SIZES) - tensors.keys()), file)
+    _require(sorted({*_VIDEO_SIZES, *_TEXT_SIZES} - tensors.keys()), file)
     video = {name.removeprefix("video."): tensor for name, tensor in tensors.items() if name.startswith("video.")}
-    words = tensors["text.embeddings.word_embeddings.weight"]
+    words, positions, inner = (_matrix(tensors, name, file) for name in _TEXT_SIZES)
     layers = {name.split(".")[3] for name in tensors if name.startswith("text.transformer.layer.")}
     width = int(words.shape[1])
-    projection = tensors.get("video_projection.weight")
+    projection = None if _PROJECTION not in tensors else len(_matrix(tensors, _PROJECTION, file))
     frames = video["temporal_embed"].shape[-2] if video["temporal_embed"].ndim > 1 else 0
     options = vit.sizes(video, file, None, {"frames": frames})
     text = DistilBertConfig(
         vocab_size=len(words),
-        max_position_embeddings=len(tensors["text.embeddings.position_embeddings.weight"]),
+        max_position_embeddings=len(positions),
         n_layers=len(layers),
         n_heads=_text_heads(tokenizer, width),
         dim=width,
-        hidden_dim=len(tensors["text.transformer.layer.0.ffn.lin1.weight"]),
+        hidden_dim=len(inner),
     )
-    return TowerSizes(options, text, None if projection is None else len(projection))
+    return TowerSizes(options, text, projection)
+
+
+def _matrix(tensors: Mapping[str, Tensor], name: str, file: Path) -> Tensor:
+    """Return a tensor by which sizes are known. ModelNotFound where it has other axes than two, or nothing in it."""
+    tensor = tensors[name]
+    if tensor.ndim != 2 or not tensor.numel():
+        raise ModelNotFound(f"{file}: {_theirs(name)} is {list(tensor.shape)}, and has to be a matrix")
+    return tensor
 
 
 def _text_heads(tokenizer: Path, width: int) -> int:
@@ -187,7 +199,9 @@ def _text_heads(tokenizer: Path, width: int) -> int:
 
 
 def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> None:
-    """Raise ModelNotFound unless all tensors are there, of their shapes, and finite."""
+    """Raise ModelNotFound unless all tensors are there, of their shapes, dense, and finite."""
+    import torch
+
     _require([name for name in expected if name not in tensors], file)
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
@@ -195,6 +209,8 @@ def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: 
                 f"{file}: {_theirs(name)} is {list(tensors[name].shape)}, and {list(tensor.shape)} is what goes with "
                 f"the other tensors"
             )
+        if tensors[name].layout is not torch.strided or tensors[name].is_meta or tensors[name].is_quantized:
+            raise ModelNotFound(f"{file}: {_theirs(name)} is sparse, quantized or without its numbers; save it dense")
         if not tensors[name].isfinite().all():
             raise ModelNotFound(f"{file}: {_theirs(name)} has values that are not finite")
 

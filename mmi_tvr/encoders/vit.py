@@ -71,7 +71,7 @@ def sizes(weights: Mapping[str, Tensor], place: Path, heads: int | None, time: M
             image_size=side * patch_size,
             patch_size=patch_size,
             width=width,
-            layers=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
+            layers=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
             heads=heads or max(1, width // HEAD_WIDTH),
             expansion=hidden // width,
             **time,
