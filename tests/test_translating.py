@@ -16,10 +16,11 @@ from mmi_tvr.cli import library as library_commands
 from mmi_tvr.cli import search as search_commands
 from mmi_tvr.cli._hits import search_document
 from mmi_tvr.config import Section, Settings
-from mmi_tvr.errors import IndexMismatch, TranslationRefused, UsageError
+from mmi_tvr.errors import IndexMismatch, MmiTvrError, TranslationRefused, UsageError
 from mmi_tvr.library import Library, translated, translating
 from mmi_tvr.library.attributes import VideoAttributes
 from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.rebuild import REBUILD_FILE
 from mmi_tvr.library.translated import ShownLog, count_translated, mark_translated, translated_contents
 
 NAMES = sorted(COLOURS)
@@ -209,6 +210,35 @@ def test_what_cannot_be_translated_is_said(folder: Path, indexed: Path, tmp_path
         with pytest.raises(UsageError, match=r"10 videos still have translated vectors.*mmi-tvr index"):
             library.index(model=FakeModel(head=5), translate=8)
         assert library.status().translated == 10
+
+
+def test_the_sample_is_of_videos_whose_files_are_present(indexed: Path, tmp_path: Path) -> None:
+    videos = shutil.copytree(indexed / "videos", tmp_path / "videos")
+    with Library(tmp_path / "library", FakeModel(), uniform(3)) as library:
+        library.index(videos)
+    for path in sorted(videos.iterdir())[::2]:
+        path.unlink()
+    with Library(tmp_path / "library", NEW, relevance=clipped) as library:
+        report = library.index(translate=8)
+        assert (report.embedded, report.translation.pairs, library.status().videos) == (8, 8, 9)
+
+
+def test_what_is_lost_is_said_before_anything_begins(folder: Path) -> None:
+    with opened(folder) as library:
+        library.index(translate=8)
+        (folder / "library" / "former.sqlite").write_bytes(b"damaged" * 99)
+        with pytest.raises(MmiTvrError, match=r"former\.sqlite: .*delete it, and all else goes on"):
+            library.status()
+        with pytest.raises(MmiTvrError, match="delete it"):
+            library.index()
+        (folder / "library" / "former.sqlite").unlink()
+        assert library.index().embedded == 10
+        shutil.rmtree(folder / "library" / "vectors")
+        with pytest.raises(UsageError, match="vectors are lost, and cannot be translated"):
+            library.index(model=FakeModel(head=5), translate=8)
+        shutil.copy(folder / "library" / CATALOGUE, folder / "library" / REBUILD_FILE)  # killed before it began
+        assert library.status().rebuilding is None
+        assert library.index().added == 18
 
 
 def test_translating_all_is_a_rebuild(folder: Path) -> None:

@@ -64,6 +64,9 @@ def _say_worth(calibration: FacetCalibration | None) -> None:
 
 def _print(report: FacetReport, top: int) -> None:
     for level, listed in report.levels.items():
+        if not listed:
+            out.print(f"{level}: no video counts as showing any class of it", markup=False)
+            continue
         shown = listed[:top]
         rows = [[level, "videos", "precision", ""]]
         for facet in shown:

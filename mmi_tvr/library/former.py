@@ -5,10 +5,12 @@ Until then the library can go back: `index` with the former model takes the old 
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ..config import Section
+from ..errors import MmiTvrError
 from .catalogue import Catalogue
 from .translated import ShownLog, count_translated
 
@@ -16,9 +18,23 @@ FORMER_FILE = "former.sqlite"
 
 
 def open_former(folder: Path) -> Catalogue | None:
-    """Return the catalogue of the former model, open; None if there is none."""
+    """Return the catalogue of the former model, open; None if there is none.
+
+    Raises MmiTvrError where it cannot be read.
+    """
     path = folder / FORMER_FILE
-    return Catalogue(path) if path.is_file() else None
+    with _naming_the_way_out(path):
+        return Catalogue(path) if path.is_file() else None
+
+
+@contextmanager
+def _naming_the_way_out(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except MmiTvrError as error:
+        raise MmiTvrError(
+            f"{error}; it is needed only to go back to the former model: delete it, and all else goes on"
+        ) from error
 
 
 def keep_former(folder: Path, catalogue: Catalogue, new: Catalogue) -> None:
@@ -34,7 +50,7 @@ def former_model(folder: Path) -> str | None:
     path = folder / FORMER_FILE
     if not path.is_file():
         return None
-    with closing(Catalogue.open_to_read(path)) as former:
+    with _naming_the_way_out(path), closing(Catalogue.open_to_read(path)) as former:
         return models.spelled(Section(**former.meta("settings")["model"]))
 
 

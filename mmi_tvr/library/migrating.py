@@ -10,7 +10,7 @@ from .catalogue import Catalogue
 from .components import Components
 from .former import go_back, open_former
 from .rebuild import REBUILD_FILE
-from .translating import refuse_untranslatable
+from .translating import StoredVectors
 
 
 def settle(
@@ -36,7 +36,7 @@ def settle(
     if translate is not None:
         if catalogue.counts().indexed_contents and components_of(catalogue).makes_present_vectors():
             return None
-        refuse_untranslatable(folder, catalogue)
+        StoredVectors.of_library(folder, catalogue).index.close()  # before anything is begun
         return translate
     former = open_former(folder)
     if former is not None:

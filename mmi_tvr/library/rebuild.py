@@ -39,6 +39,8 @@ def unfinished(folder: Path) -> Unfinished | None:
     if not path.is_file():
         return None
     with closing(Catalogue.open_to_read(path)) as rebuilt:
+        if rebuilt.meta("rebuilding") is None:  # killed before it began: the next run takes it away
+            return None
         return Unfinished(rebuilt.counts().pending_contents, rebuilt.meta("translate"))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Settings
-from ..errors import TranslationRefused, UsageError
+from ..errors import IndexMissing, TranslationRefused, UsageError
 from ..protocols import Index
 from ..scoring import vector_map
 from ..scoring.similarity import Gallery
@@ -50,10 +50,16 @@ class StoredVectors:
     def of_library(cls, folder: Path, catalogue: Catalogue) -> StoredVectors:
         """Open the vectors that a library searches by.
 
-        Raises UsageError where there are none, or where some are translated ones themselves.
+        Raises UsageError where there are none, where they are lost, or where some are translated ones themselves.
         """
         refuse_untranslatable(folder, catalogue)
-        index = Components(folder, catalogue, Settings(), None).open_index(create=False)
+        try:
+            index = Components(folder, catalogue, Settings(), None).open_index(create=False)
+        except IndexMissing as error:
+            raise UsageError(
+                f"{folder}: its vectors are lost, and cannot be translated; embed all videos: --rebuild instead of "
+                f"--translate"
+            ) from error
         assert index is not None
         return cls(catalogue, index)
 
@@ -108,10 +114,16 @@ class Translation:
         self.former.index.close()
 
     def contents_to_embed(self, size: int) -> list[Content]:
-        """Return the pending contents that are not to be translated: `size` of all, evenly spread, and new ones."""
-        translatable = sorted(self.former.numbers())
-        places = np.unique(np.linspace(0, len(translatable) - 1, min(size, len(translatable))).round().astype(int))
-        others = set(translatable).difference(translatable[place] for place in places)
+        """Return the pending contents that are not to be translated: `size` of all that have a file now, evenly spread,
+        and new ones."""
+        translatable = self.former.numbers()
+        reachable = [
+            content.number
+            for content in self.catalogue.contents_with("TRUE")
+            if content.number in translatable and any(path.exists() for path in content.paths)
+        ]
+        places = np.unique(np.linspace(0, len(reachable) - 1, min(size, len(reachable))).round().astype(int))
+        others = translatable.difference(reachable[place] for place in places)
         return [content for content in self.catalogue.pending_contents() if content.number not in others]
 
     def run(self, index: Index | None, blocks: Sequence[Block]) -> TranslationReport:
