@@ -184,6 +184,11 @@ def test_a_transaction_is_all_or_nothing(catalogue):
     assert catalogue.meta("dim") == 4
 
 
+def test_a_copy_that_cannot_be_written_is_one_line(catalogue, tmp_path):
+    with pytest.raises(MmiTvrError, match=r"rebuild\.sqlite: cannot be written"):
+        catalogue.copy_to(tmp_path / "none" / "rebuild.sqlite")
+
+
 def test_a_full_disk_is_one_line(catalogue):
     with pytest.raises(MmiTvrError, match=r"catalogue.sqlite: cannot be written \(database or disk is full\)"):
         fail_in_a_transaction(catalogue, sqlite3.OperationalError("database or disk is full"))

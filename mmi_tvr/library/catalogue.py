@@ -14,7 +14,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,14 +184,15 @@ class Catalogue:
             raise
 
     def copy_to(self, path: Path) -> None:
-        """Write this state to another file, which is whole or not there."""
+        """Write this state to another file, which is whole or not there. MmiTvrError where it cannot be written."""
         draft = path.with_name(path.name + ".tmp")
         draft.unlink(missing_ok=True)
-        target = sqlite3.connect(draft)
         try:
-            self._db.backup(target)
-        finally:
-            target.close()
+            with closing(sqlite3.connect(draft)) as target:
+                self._db.backup(target)
+        except sqlite3.Error as error:
+            draft.unlink(missing_ok=True)
+            raise MmiTvrError(f"{path}: cannot be written ({error})") from error
         for log in ("-wal", "-shm"):  # of an earlier file of that name
             path.with_name(path.name + log).unlink(missing_ok=True)
         os.replace(draft, path)
