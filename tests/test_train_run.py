@@ -418,7 +418,7 @@ def test_a_run_on_the_bundled_towers_becomes_a_model_of_the_package(ablated: tup
     assert settings["options"]["checkpoint"] == "moving-shapes/base/clip"
     assert str(trained.parent) not in json.dumps(settings)
     model = models.make(models.trained_section(str(target)), "cpu")
-    assert model.embed_queries([Query("a red circle grows")]).shape == (1, 352)
+    assert model.embed_queries([Query("a red circle grows")]).shape == (1, 544)
     (target / "model.json").write_text(json.dumps({**settings, "origin": {}}))
     with pytest.raises(UsageError, match="validation data"):
         bundle_on_towers(target, tmp_path / "other")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.hashing import digest
+from ..utils.loading import late_property
 from . import hub, vit
 from .options import NewTowersOptions, VideoTowerOptions
 from .quiet import quiet_loading
@@ -83,7 +83,7 @@ class NewTowers:
         self._vit = hub.locate(options.vit) if options.vit else None
         self._distilbert = hub.locate(options.distilbert) if options.distilbert else None
 
-    @cached_property
+    @late_property
     def sizes(self) -> TowerSizes:
         options = self._options
         video = options.video
@@ -111,7 +111,7 @@ class NewTowers:
         folders = [folder for folder in (self._vit, self._distilbert, self._tokenizer) if folder]
         return digest([hub.checkpoint_digest(folder) for folder in folders], as_dict(self.sizes))
 
-    @cached_property
+    @late_property
     def _vit_weights(self) -> dict[str, Tensor]:
         assert self._vit is not None
         return vit.read(self._vit)

@@ -93,7 +93,8 @@ class Library:
             path: the folder.
             model: a name (`models.section`), a settings section or a ready model; None: the library's own.
             settings: of these, what was set explicitly counts; all else is as the library was made.
-            relevance: makes the calibration of scores (None: the package's own).
+            relevance: makes the calibration of scores, which then decides what is found, in the place of a model's head
+                for matching, too (None: the package's own).
 
         Raises:
             UsageError: an argument of a wrong type.

@@ -74,23 +74,23 @@ MIGRATIONS = (
     """,
     # What the model read off videos (`attributes`). Of videos that were indexed before, nothing is known.
     """
-    CREATE TABLE attribute_classes (
+    CREATE TABLE IF NOT EXISTS attribute_classes (
         id INTEGER PRIMARY KEY,
         level TEXT NOT NULL,
         name TEXT NOT NULL,
         UNIQUE (level, name)
     );
-    CREATE TABLE attributes (
+    CREATE TABLE IF NOT EXISTS attributes (
         content INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE,
         class INTEGER NOT NULL REFERENCES attribute_classes (id),
         probability REAL NOT NULL,
         PRIMARY KEY (content, class)
     ) WITHOUT ROWID;
-    CREATE INDEX attributes_by_class ON attributes (class, probability);
+    CREATE INDEX IF NOT EXISTS attributes_by_class ON attributes (class, probability);
     """,
     # Whose vectors were translated from those of a former model (`translated`).
     """
-    CREATE TABLE translated (content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE);
+    CREATE TABLE IF NOT EXISTS translated (content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE);
     """,
 )
 LATEST = len(MIGRATIONS)

@@ -19,7 +19,7 @@ from ..protocols import Model, Reranker
 from ..queries import PreparedQuery, prepare
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
-from ..search import Coverage, Searcher, SearchResult
+from ..search import Coverage, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
 from ..utils.sqlite import is_writable
@@ -100,6 +100,7 @@ class LibraryReader:
         self.model = model
         self.models = models
         self.calibrate = calibrate
+        self._decides_by_match = calibrate is calibration_of  # a calibration of the caller's decides by itself
         self._catalogue: Catalogue | None = None
         self._store: SkeletonStore | None = None
         self._state: _LibraryState | None = None
@@ -271,7 +272,9 @@ class LibraryReader:
             weight = self.settings.search.descriptions
             calibration = self.calibrate(model, index)
             facets = library_facets(catalogue, model)
-            return Searcher(model, index, catalogue.entries, calibration, descriptions, weight, facets)
+            return Searcher(
+                model, index, catalogue.entries, calibration, descriptions, weight, facets, self._decides_by_match
+            )
         except BaseException:
             index.close()
             raise
@@ -285,7 +288,14 @@ class LibraryReader:
             return last.searcher
         model = reweighted(base.model, levels)
         calibration = self.calibrate(model, base.index)
-        searcher = Searcher(model, base.index, base.lookup, calibration, attributes=base.attributes)
+        searcher = Searcher(
+            model,
+            base.index,
+            base.lookup,
+            calibration,
+            attributes=base.attributes,
+            decides_by_match=self._decides_by_match,
+        )
         self._reweighted = _ReweightedSearcher(searcher, base, levels)
         return searcher
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError, UnreadableFile
 from ..types import Frames
@@ -27,6 +26,8 @@ def read_still(path: Path, size: int) -> tuple[tuple[int, int], str, Frames]:
         MediaError: the file is no picture, or cut off.
         UnreadableFile: it cannot be read at all.
     """
+    from PIL import Image, ImageOps, UnidentifiedImageError  # here: most workers never see a still
+
     try:
         with Image.open(path) as opened:
             kind = str(opened.format)

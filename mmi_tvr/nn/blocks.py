@@ -81,7 +81,7 @@ def trained_blocks(
 ) -> tuple[Block, ...]:
     """Return blocks with trained offsets, where they have any, and with trained weights.
 
-    >>> trained_blocks([Block("a", 2), Block("b", 2)], [0, 0], [0.0, math.log(3)])[1].t2v
+    >>> round(trained_blocks([Block("a", 2), Block("b", 2)], [0, 0], [0.0, math.log(3)])[1].t2v, 6)
     1.5
     """
     exponents = [math.exp(value) for value in fusion or [0.0] * len(blocks)]

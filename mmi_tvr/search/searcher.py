@@ -74,6 +74,7 @@ class Searcher:
         descriptions: DescriptionSource | None = None,
         description_weight: float = WEIGHT,
         attributes: AttributeSource | None = None,
+        decides_by_match: bool = True,
     ) -> None:
         """Search an index.
 
@@ -85,6 +86,7 @@ class Searcher:
             descriptions: What videos were described as; None where none was, or where that is not to count.
             description_weight: What they count beside the pictures (`scoring.descriptions`).
             attributes: What the videos show; None where nobody knows, and no query may ask for it (`Query.where`).
+            decides_by_match: Let a model's matching head say whether something was found; else relevance says it.
         """
         self.model = model
         self.index = index
@@ -93,7 +95,7 @@ class Searcher:
         self.descriptions = descriptions
         self.description_weight = description_weight
         self.attributes = attributes
-        self._match_law = matching.law_of(model)
+        self._match_law = matching.law_of(model) if decides_by_match else None
 
     def search(
         self,
