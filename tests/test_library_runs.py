@@ -51,9 +51,9 @@ def closed(monkeypatch):
 def test_a_file_whose_permissions_were_repaired_is_read_by_the_next_run(folder, library, closed):
     closed.add("red.mp4")
     report = library.index(folder)
-    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1, "translated": 0}
+    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1}
     assert [reason for _, reason in report.quarantined] == ["Permission denied"]
-    assert counts(library.index(folder)) == {"unchanged": 3, "quarantined": 1, "translated": 0}
+    assert counts(library.index(folder)) == {"unchanged": 3, "quarantined": 1}
     closed.clear()  # which changes neither its size nor its time
     assert counts(library.index(folder)) == {"unchanged": 3, "added": 1, "embedded": 1}
     assert best(library, "red") == "red"
@@ -64,7 +64,7 @@ def test_what_is_known_of_a_file_that_cannot_be_read_is_kept(folder, library, cl
     os.utime(folder / "part0" / "red.mp4", ns=(7, 7))
     closed.add("red.mp4")
     report = library.index(folder)
-    assert counts(report) == {"unchanged": 3, "quarantined": 1, "translated": 0}
+    assert counts(report) == {"unchanged": 3, "quarantined": 1}
     assert [reason for _, reason in report.quarantined] == ["Permission denied; what is known of it is kept"]
     assert best(library, "red") == "red"
     closed.clear()
@@ -83,7 +83,7 @@ def test_a_file_that_fails_while_it_is_decoded_waits_for_the_next_run(folder, li
     with monkeypatch.context() as patch:
         patch.setattr(extract.keyimages, "from_video", failing)
         report = library.index(folder)
-    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1, "translated": 0}
+    assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1}
     assert [reason for _, reason in report.quarantined] in (["Input/output error"], ["no such file"])
     assert library.search("red").coverage.pending == 1
     assert counts(library.index(folder)) == {"unchanged": 3, "added": 1, "embedded": 1}
