@@ -83,6 +83,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_video(here / "videos" / "old.mp4", colours=[BLUE])
     rows = [("bigbuckbunny.mp4", "a cartoon rabbit"), ("bikes.mp4", "a street"), ("carphone_pristine.mp4", "a man")]
     (here / "captions.tsv").write_text("file\tcaption\n" + "".join(f"{file}\t{text}\n" for file, text in rows))
+    shutil.copy(here / "videos" / "bikes.mp4", here / "clip.mp4")
+    (here / "titles.txt").write_text("bicycles in a street\na cartoon rabbit\na man in a car\n")
     tiny_towers.make("clip", here / "path" / "to" / "checkpoint")
     for name in ("configs", "scripts", "tests"):
         (here / name).symlink_to(ROOT / name)
