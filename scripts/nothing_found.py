@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmi_tvr import config, plugins
 from mmi_tvr.cli._console import command, show_progress
@@ -35,46 +36,22 @@ TRAINING_CAPTIONS = (0, 1, 15, 16)  # of twenty: two English ones, two Chinese o
 
 def main() -> None:
     args = _arguments()
+    shares = _shares(args.lost, args.lost_parts)
     with show_progress() as progress:
         chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
-        about_videos = {"split": args.split, "limit": args.limit, "seed": args.seed}
-        choice = DataChoice(args.data, captions=args.captions, column=args.column, **about_videos)
-        dataset = load_data(choice, progress).dataset
-        matches = matching.decides(chosen.model)
-        shares = _shares(args.lost, args.lost_parts)
-        embeddings, numbers = _embed(chosen, dataset, progress)
-        sentences = _embed_texts(chosen, _lines(args.sentences))
-        sets = nothing_found.query_sets(dataset, numbers, partial(_embed_texts, chosen), {"sentences": sentences})
-
-        def measure(calibrate: nothing_found.Calibrate) -> dict[str, list[Trials]]:
-            return _measure(chosen, embeddings, sets, args.sizes, args.shuffles, calibrate)
-
-        if args.law:
-            if matches:
-                unit = MatchLaw(0.0, 1.0, args.score_weight)
-                chosen.model.scoring = replace(chosen.model.scoring, match_law=unit)
-            law = _law_that_reads(chosen, args.train, args.sizes, progress) if args.train else score_laws.RAW
-            measured = measure(partial(score_laws.margins, law))
-            law = score_laws.fit(law, measured, shares)
-            printed = MatchLaw(law.middle, law.slope, args.score_weight) if matches else law
-            print("match_law:" if matches else "score_law:", json.dumps(_rounded(asdict(printed))))
-            measured = measure(lambda model, gallery, size: relevance.LogisticLaw(law, size))
-        else:
-            measured = measure(matching.calibrate)
-    threshold = MATCHES if matches else chosen.model.scoring.min_relevance
-    threshold = threshold if args.threshold is None else args.threshold
+        measured, sets, videos = _measure_data(chosen, args, shares, progress)
     if shares:
         threshold = min(nothing_found.common_threshold(measured[kind], share) for kind, share in shares.items())
-    print(f"threshold {threshold:.4f}; {len(embeddings):,} videos")
+    elif args.threshold is not None:
+        threshold = args.threshold
+    else:
+        threshold = MATCHES if matching.decides(chosen.model) else chosen.model.scoring.min_relevance
+    print(f"threshold {threshold:.4f}; {videos:,} videos")
     for kind, trials in measured.items():
         print("", f"{len(sets[kind].captions):,} {kind}", "", *nothing_found.table(trials, threshold), sep="\n")
         print("", *nothing_found.curve_table(trials), sep="\n")
     if args.folds and args.lost is not None:
-        for trial in measured[CAPTIONS]:
-            lost, rejected = (100 * share for share in trial.cross_validated(args.lost / 100, args.folds))
-            print(
-                f"{trial.size:,} videos, chosen on other videos: {lost:.1f} % lost, {rejected:.1f} % of captions told"
-            )
+        _print_folds(measured[CAPTIONS], args.lost, args.folds)
     if args.output:
         curves = {kind: [trial.as_dict(threshold) for trial in trials] for kind, trials in measured.items()}
         document = {"threshold": threshold, "sizes": curves.pop(CAPTIONS), "partial": curves}
@@ -136,6 +113,53 @@ def _check(args: argparse.Namespace) -> None:
             raise UsageError(f"{option} {value}: at least {minimum}")
     if not args.sentences.is_file():
         raise UsageError(f"{args.sentences}: no such file")
+
+
+def _measure_data(
+    chosen: EvaluationModel, args: argparse.Namespace, shares: Mapping[str, float], progress: Progress
+) -> tuple[dict[str, list[Trials]], dict[str, QuerySet], int]:
+    """Return the trials and the queries of each kind, and the number of videos; with --law, fit the law first."""
+    sentences = _embed_texts(chosen, _lines(args.sentences))
+    about_videos = {"split": args.split, "limit": args.limit, "seed": args.seed}
+    choice = DataChoice(args.data, captions=args.captions, column=args.column, **about_videos)
+    dataset = load_data(choice, progress).dataset
+    embeddings, numbers = _embed(chosen, dataset, progress)
+    sets = nothing_found.query_sets(dataset, numbers, partial(_embed_texts, chosen), {"sentences": sentences})
+
+    def measure(calibrate: nothing_found.Calibrate) -> dict[str, list[Trials]]:
+        return _measure(chosen, embeddings, sets, args.sizes, args.shuffles, calibrate)
+
+    calibrate = _fit_law(chosen, args, shares, measure, progress) if args.law else matching.calibrate
+    return measure(calibrate), sets, len(embeddings)
+
+
+def _fit_law(
+    chosen: EvaluationModel,
+    args: argparse.Namespace,
+    shares: Mapping[str, float],
+    measure: Callable[[nothing_found.Calibrate], dict[str, list[Trials]]],
+    progress: Progress,
+) -> nothing_found.Calibrate:
+    """Fit the law of what decides, print it, and return the calibration that uses it."""
+    matches = matching.decides(chosen.model)
+    if matches:
+        unit = MatchLaw(0.0, 1.0, args.score_weight)
+        chosen.model.scoring = replace(chosen.model.scoring, match_law=unit)
+    law = _law_that_reads(chosen, args.train, args.sizes, progress) if args.train else score_laws.RAW
+    law = score_laws.fit(law, measure(partial(score_laws.margins, law)), shares)
+    printed = MatchLaw(law.middle, law.slope, args.score_weight) if matches else law
+    print("match_law:" if matches else "score_law:", json.dumps(_rounded(asdict(printed))))
+    return lambda model, gallery, size: relevance.LogisticLaw(law, size)
+
+
+def _print_folds(trials: Sequence[Trials], lost: float, folds: int) -> None:
+    """Print what is lost and told of captions where the threshold is chosen on other videos."""
+    for trial in trials:
+        shares = trial.cross_validated(lost / 100, folds)
+        lost_share, rejected = (100 * share for share in shares)
+        print(
+            f"{trial.size:,} videos, chosen on other videos: {lost_share:.1f} % lost, {rejected:.1f} % of captions told"
+        )
 
 
 def _embed(chosen: EvaluationModel, dataset: Dataset, progress: Progress) -> tuple[list[Embeddings], Mapping[int, int]]:
@@ -200,18 +224,13 @@ def _law_that_reads(chosen: EvaluationModel, count: int, sizes: Sequence[int], p
     return score_laws.fit_partial([(sets[kind], raw[kind]) for kind in sets])
 
 
-def _rounded(law: dict[str, object]) -> dict[str, object]:
-    """Return a law with the digits that count."""
-    return {
-        name: _rounded(value)
-        if isinstance(value, dict)
-        else [float(f"{number:.4g}") for number in value]
-        if isinstance(value, list | tuple)
-        else float(f"{value:.4g}")
-        if isinstance(value, float)
-        else value
-        for name, value in law.items()
-    }
+def _rounded(value: Any) -> Any:
+    """Return a law, or a part of it, with the digits that count."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _draw(trials: Sequence[nothing_found.Trials], threshold: float, title: str, path: Path) -> None:

@@ -187,7 +187,8 @@ def test_the_answerer_makes_the_skeletons_of_a_reranking(environment: Environmen
 
 
 def test_the_index_keeps_the_contract_of_every_index(environment: Environment) -> None:
-    environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests" / "test_index.py", "-k", "memory")
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests" / "test_index.py", "-k", "memory")
+    assert re.search(r"\d passed", environment.run(*words))
 
 
 def test_a_model_folder_whose_plugin_is_not_installed_says_so(trained: Path) -> None:

@@ -303,11 +303,12 @@ def test_a_stale_choice_is_said_by_what_uses_it(shell: Shell, data: Path, monkey
         ("score", *words, *examples),
         ("list", *words),
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", StaleSelection)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", StaleSelection)
         for command in using:
             shell(*command)
         shell("score", *words, *examples, "--all")
+    assert [warning.message for warning in caught if issubclass(warning.category, StaleSelection)] == []
     monkeypatch.setattr(models, "make", lambda chosen, device="auto": FakeModel(head=1))
     for command in using[:2]:
         with pytest.warns(

@@ -35,17 +35,18 @@ def measured(
     """
     model = facet_precision.reads_attributes(system.model)
     calibration = model.facet_calibration()
-    folder = None if precision is None else facet_precision.facets_folder(system.model)
-    if precision is None and calibration is None:
+    if precision is not None:
+        facet_precision.facets_folder(system.model)  # that there is one to write into, before the videos are embedded
+    elif calibration is None:
         raise UsageError(
             f"{model_title(system.model)}: nobody has measured which probabilities are to be believed; choose "
             "thresholds on validation data first: --split val --calibrate"
         )
     embed = system.embedder(dataset, title, progress)
     read = facet_precision.labelled_attributes(system.model, dataset, embed, progress)
-    if folder is not None and precision is not None:
+    if precision is not None:
         calibration = facet_precision.calibrate(system.model, read, title, precision)
-        say(f"thresholds: {escape(str(folder / models.FACETS))}")
+        say(f"thresholds: {escape(str(facet_precision.facets_folder(system.model) / models.FACETS))}")
     assert calibration is not None
     rows = facet_precision.measure(model, read, calibration)
     document: dict[str, Any] = {"precision": calibration.precision, "data": calibration.data}

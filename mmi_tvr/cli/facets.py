@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ..errors import LibraryMissing
 from ..library import FacetReport, Library
-from ..report import worth
+from ..report import precision_text
 from ..types import FacetCalibration
 from ..utils.tables import text_table
 from ..utils.wording import counted, library_option
@@ -36,7 +36,7 @@ def facets(
             report = opened.facets()
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
-    _say_worth(report.calibration)
+    _say_calibration(report.calibration)
     if report.missing:
         option = escape(library_option(library))
         say(
@@ -49,7 +49,7 @@ def facets(
         _print(report, top)
 
 
-def _say_worth(calibration: FacetCalibration | None) -> None:
+def _say_calibration(calibration: FacetCalibration | None) -> None:
     if calibration is None:
         say(
             "[yellow]nobody measured how often these are right[/]: "
@@ -71,7 +71,7 @@ def _print(report: FacetReport, top: int) -> None:
         rows = [[level, "videos", "precision", ""]]
         for facet in shown:
             mark = "" if facet.threshold.is_reliable else _UNRELIABLE
-            rows.append([facet.name, f"{facet.videos:,}", worth(facet.threshold).partition(":")[0], mark])
+            rows.append([facet.name, f"{facet.videos:,}", precision_text(facet.threshold), mark])
         for line in text_table(rows, left=(0, 2, 3)):
             out.print(line, markup=False)
         if len(listed) > top:

@@ -12,6 +12,7 @@ from .. import config
 from ..library import DescribeReport, IndexReport, Library, Status, TranslationReport
 from ..library.translating import MIN_PAIRS
 from ..report import clock_time
+from ..scoring.vector_map import MapQuality
 from ..utils.printable import printable
 from ..utils.tables import interval
 from ..utils.wording import counted, library_option
@@ -98,15 +99,7 @@ def index(
     if as_json:
         print_json(_index_document(library, state.model, report, described))
     if described:
-        say(
-            f"{counted(described.videos, 'video')} described, "
-            f"{counted(described.answers, 'new answer')} in {described.seconds:.1f} s"
-        )
-        for path, reason in described.incomplete[:1]:
-            say(
-                f"[yellow]without all answers: {counted(len(described.incomplete), 'video')}[/], "
-                f"first {escape(str(path))}: {escape(reason)}"
-            )
+        _say_described(described)
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -232,7 +225,7 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         f"{counted(videos, 'video')} in {escape(str(library))}"
     )
     if report.translation and report.translation.quality:
-        _say_translation(report.translation)
+        _say_translation(report.translation, report.translation.quality)
     for path in report.removed[:_MAX_NAMED]:
         say(f"removed: {escape(str(path))} is gone")
     if len(report.removed) > _MAX_NAMED:
@@ -251,12 +244,23 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
         say(_PROBE)
 
 
-def _say_translation(translation: TranslationReport) -> None:
+def _say_translation(translation: TranslationReport, quality: MapQuality) -> None:
     """Say what was translated, and how good that is."""
-    quality = translation.quality
-    assert quality is not None
     say(
         f"{counted(translation.translated, 'vector')} translated, learned from {counted(translation.pairs, 'video')}; "
         f"on videos left out: R@1 {escape(interval(quality.r1, quality.low, quality.high))}, "
         f"recall@10 {quality.recall:.1f}; later runs of index embed these videos, those first that searches show"
     )
+
+
+def _say_described(described: DescribeReport) -> None:
+    """Say how many videos were described, and which is the first without all answers."""
+    say(
+        f"{counted(described.videos, 'video')} described, "
+        f"{counted(described.answers, 'new answer')} in {described.seconds:.1f} s"
+    )
+    for path, reason in described.incomplete[:1]:
+        say(
+            f"[yellow]without all answers: {counted(len(described.incomplete), 'video')}[/], "
+            f"first {escape(str(path))}: {escape(reason)}"
+        )

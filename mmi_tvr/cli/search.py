@@ -136,6 +136,11 @@ def search(
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
         say(f"page: {escape(str(html))}")
+    _print_result(result, explain, as_json)
+
+
+def _print_result(result: SearchResult, explain: bool, as_json: bool) -> None:
+    """Print a result on stdout. Raises Exit where nothing is indexed yet."""
     if as_json:
         print_json(search_document(result))
     elif result.coverage.searched:

@@ -179,7 +179,12 @@ def _readable(
             f"not {len(embeddings)} and {len(query_vectors)}"
         )
     failures = _reasons(samples, embeddings)
-    _check_failures(failures, len(samples), max_unreadable)
+    check_failures(
+        failures,
+        len(samples),
+        max_unreadable,
+        "repair them, take them out of the test set, or allow a larger share with max_unreadable",
+    )
     readable = [sample for sample in samples if sample.id not in failures]
     rows = [row for row, owner in enumerate(owners) if samples[owner].id not in failures]
     if not rows:
@@ -208,13 +213,13 @@ def _reasons(samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaE
     return {sample.id: result.reason for sample, result in results if isinstance(result, MediaError)}
 
 
-def _check_failures(failures: Mapping[str, str], samples: int, max_unreadable: float) -> None:
+def check_failures(failures: Mapping[str, str], samples: int, max_unreadable: float, remedy: str) -> None:
+    """Check that not too many of the samples are unreadable. Raises MetricsError, which ends with what to do."""
     if len(failures) > max(1, max_unreadable * samples):  # one bad file of a few dozen is no other test
         first, reason = next(iter(failures.items()))
         raise MetricsError(
             f"unreadable: {len(failures)} of {counted(samples, 'video')}, more than {max_unreadable:.0%} "
-            f"(the first: {first}: {reason}); repair them, take them out of the test set, "
-            "or allow a larger share with max_unreadable"
+            f"(the first: {first}: {reason}); {remedy}"
         )
 
 
@@ -281,18 +286,11 @@ def evaluate_model(
     quarantined = failures or {}
     if unknown := sorted(set(quarantined) - {sample.id for sample in samples}):
         raise UsageError(f"failures of no sample: {len(unknown)}, the first: {unknown[0]}")
-    videos = [sample.video for sample in samples if sample.id not in quarantined]
-    results = list(embed(videos)) if videos else []
-    if len(results) != len(videos):
-        raise UsageError(
-            f"embed gave {counted(len(results), 'result')} for "
-            f"{counted(len(videos), 'video')}: each video gets one, in order"
-        )
-    next_result = iter(results)
+    results = iter(embed_samples([sample for sample in samples if sample.id not in quarantined], embed))
     embeddings: list[Embeddings | MediaError] = []
     for sample in samples:
         reason = quarantined.get(sample.id)
-        embeddings.append(next(next_result) if reason is None else MediaError(sample.video.path, reason))
+        embeddings.append(next(results) if reason is None else MediaError(sample.video.path, reason))
     captions = [caption for sample in samples for caption in sample.captions]
     report = evaluate(
         samples,
@@ -310,6 +308,18 @@ def evaluate_model(
     return report if moments is None else replace(report, moments=evaluate_moments(model, samples, embeddings, moments))
 
 
+def embed_samples(samples: Sequence[Sample], embed: Embed) -> Sequence[Embeddings | MediaError]:
+    """Return what `embed` gives for the videos of samples. UsageError where that is not one result for each."""
+    videos = [sample.video for sample in samples]
+    results = list(embed(videos)) if videos else []
+    if len(results) != len(videos):
+        raise UsageError(
+            f"embed gave {counted(len(results), 'result')} for "
+            f"{counted(len(videos), 'video')}: each video gets one, in order"
+        )
+    return results
+
+
 def pair_scores(model: Model, samples: Sequence[Sample], embed: Embed) -> NDArray[np.float32]:
     """Return the scores (n, 2, 2) of the first captions of samples 2i and 2i + 1, which ask, with the videos of both.
 
@@ -317,7 +327,7 @@ def pair_scores(model: Model, samples: Sequence[Sample], embed: Embed) -> NDArra
     unreadable video: half a pair says nothing.
     """
     embeddings = []
-    for result in embed([sample.video for sample in samples]):
+    for result in embed_samples(samples, embed):
         if isinstance(result, MediaError):
             raise result
         embeddings.append(result)

@@ -23,7 +23,7 @@ from ..types import Embeddings, FloatArray, Query, Sample, Scoring, Side
 from ..utils.tables import bounds, text_table
 from ..utils.wording import counted
 from .bootstrap import group_draws
-from .evaluate import MAX_UNREADABLE, Embed
+from .evaluate import MAX_UNREADABLE, Embed, check_failures, embed_samples
 
 COMMON = "common"  # the space of vectors that are compared as a whole, or of translations between equally wide ones
 PAIRS = 3  # whose cosines are shown one by one
@@ -162,19 +162,16 @@ def modality_gap(
         dataset: What the report calls the data set.
 
     Raises:
-        UsageError: `pairs` is below 1.
+        UsageError: `pairs` is below 1, or `embed` gives too few or too many results.
         MetricsError: Too many videos cannot be read, or fewer than two pairs are left.
     """
     if pairs < 1:
         raise UsageError(f"at least 1 pair is shown, not {pairs}")
     unique = list({sample.video: sample for sample in reversed(samples) if sample.captions}.values())[::-1]
-    results = list(zip(unique, embed([sample.video for sample in unique]), strict=True)) if unique else []
+    results = list(zip(unique, embed_samples(unique, embed), strict=True))
     failures = {sample.id: result.reason for sample, result in results if isinstance(result, MediaError)}
     readable = [(sample, result) for sample, result in results if isinstance(result, Embeddings)]
-    if len(failures) > max(1, MAX_UNREADABLE * len(unique)):
-        raise MetricsError(
-            f"unreadable: {len(failures)} of {counted(len(unique), 'video')}: repair them or leave them out"
-        )
+    check_failures(failures, len(unique), MAX_UNREADABLE, "repair them, or take them out of the data set")
     if len(readable) < 2:
         raise MetricsError(f"a gap is measured on at least 2 videos with captions, not on {len(readable)}")
     texts = [sample.captions[0] for sample, _ in readable]
@@ -208,13 +205,13 @@ def clouds_of(queries: FloatArray, videos: FloatArray, scoring: Scoring, transla
         return [Cloud("T", COMMON, _unit(queries)), Cloud("V", COMMON, _unit(videos))]
     names = [block.name for block in scoring.blocks]
     is_common = set(names) == set(translated) and len({block.width for block in scoring.blocks}) == 1
+    sides: dict[Side, FloatArray] = {"text": queries, "video": videos}
     clouds = []
     for block, columns in stretches(scoring.blocks, queries, videos):
-        side = translated.get(block.name)
-        for name, rows in (("text", queries), ("video", videos)):
-            plain, translation = _NAMES[name]  # type: ignore[index]
-            space = COMMON if is_common else block.name
-            clouds.append(Cloud(translation if side == name else plain, space, _unit(rows[:, columns])))
+        for side, rows in sides.items():
+            plain, translation = _NAMES[side]
+            name = translation if translated.get(block.name) == side else plain
+            clouds.append(Cloud(name, COMMON if is_common else block.name, _unit(rows[:, columns])))
     return sorted(clouds, key=lambda cloud: names.index(cloud.space)) if not is_common else _in_order(clouds)
 
 

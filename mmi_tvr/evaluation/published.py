@@ -145,13 +145,9 @@ def _markdown(rows: Sequence[ResultRow], starred: bool) -> list[str]:
     if starred:
         header += [f"{direction.upper()} R@1 *" for direction in DIRECTIONS]
     summed = any(row.printed_sum is not None for row in rows)
-    sums = [[_sums(row)] if summed else [] for row in rows]
-    header += ["SumR (as printed)"] if summed else []
-    lines = [
-        [*cells[:-1], *sum_, cells[-1]]
-        for cells, sum_ in zip((_cells(row, starred) for row in rows), sums, strict=True)
-    ]
-    return markdown_table([[*header, "source"], *lines], padded=True)
+    if summed:
+        header.append("SumR (as printed)")
+    return markdown_table([[*header, "source"], *(_cells(row, starred, summed) for row in rows)], padded=True)
 
 
 def _sums(row: ResultRow) -> str:
@@ -162,13 +158,18 @@ def _sums(row: ResultRow) -> str:
     return f"{text} ({row.printed_sum:.1f})" if is_other else text
 
 
-def _cells(row: ResultRow, starred: bool) -> list[str]:
-    """Return a row's cells; with `starred` columns, transductive numbers stand there and nowhere else."""
+def _cells(row: ResultRow, starred: bool, summed: bool) -> list[str]:
+    """Return a row's cells, `summed` with the sum of its recalls.
+
+    With `starred` columns, transductive numbers stand there and nowhere else.
+    """
     cells = [row.system]
     for direction in DIRECTIONS:
         cells += ["-" if row.transductive else _cell(row, direction, name) for name in _NUMBERS]
     if starred:
         cells += [_cell(row, direction, "R@1") if row.transductive else "-" for direction in DIRECTIONS]
+    if summed:
+        cells.append(_sums(row))
     remark = ", ".join(part for part in (row.note, row.source) if part)
     return [*cells, f"{row.origin}: {remark}"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .evaluation import evaluation_page, heat_map
 from .explanation import answer_table, key_image_times, verdict
-from .facets import facet_text, worth
+from .facets import facet_text, precision_text
 from .gap import gap_map, gap_page
 from .levels import level_text
 from .page import clock_time, search_page, time_range
@@ -19,8 +19,8 @@ __all__ = [
     "heat_map",
     "key_image_times",
     "level_text",
+    "precision_text",
     "search_page",
     "time_range",
     "verdict",
-    "worth",
 ]

@@ -1,4 +1,4 @@
-"""Facets in words: how many videos show a class, and what that is worth."""
+"""Facets in words: how many videos show a class, and how often that is right."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ def facet_text(facet: Facet) -> str:
 
     >>> facet_text(Facet("action", "spins", 12, FacetThreshold(0.8, 0.95, 140, True)))
     'action=spins: 12 videos, precision 95 % (140 of the validation data)'
+    >>> facet_text(Facet("action", "spins", 1, FacetThreshold(0.5, 0.75, 8)))
+    'action=spins: 1 video, precision 75 % (8 of the validation data): too little evidence'
     """
-    return f"{facet.level}={facet.name}: {counted(facet.videos, 'video')}, {worth(facet.threshold)}"
+    threshold = facet.threshold
+    doubt = "" if threshold.is_reliable or threshold.precision is None else ": too little evidence"
+    return f"{facet.level}={facet.name}: {counted(facet.videos, 'video')}, {precision_text(threshold)}{doubt}"
 
 
-def worth(threshold: FacetThreshold) -> str:
+def precision_text(threshold: FacetThreshold) -> str:
     """Return in words how often a threshold was right.
 
-    >>> worth(FacetThreshold()), worth(FacetThreshold(0.5, 0.75, 8))
-    ('precision not measured', 'precision 75 % (8 of the validation data): too little evidence')
+    >>> precision_text(FacetThreshold()), precision_text(FacetThreshold(0.5, 0.75, 8))
+    ('precision not measured', 'precision 75 % (8 of the validation data)')
     """
     if threshold.precision is None:
         return "precision not measured"
-    text = f"precision {100 * threshold.precision:.0f} % ({threshold.n:,} of the validation data)"
-    return text if threshold.is_reliable else f"{text}: too little evidence"
+    return f"precision {100 * threshold.precision:.0f} % ({threshold.n:,} of the validation data)"
