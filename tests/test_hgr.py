@@ -284,6 +284,7 @@ def test_word_vectors_of_hgr_are_tensors_and_nothing_else(published: Path, tmp_p
         ({"we": matrix[1:]}, r"one matrix with a row for each of the 1\d words is expected, not"),
         ({"we": matrix, "other": matrix}, "one matrix with a row"),
         ({"we": matrix * np.inf}, "numbers are finite"),
+        ({"we": matrix.to_sparse()}, "one matrix with a row .*, not none"),
         ({"we": Path("a")}, "Python objects in it are not loaded"),
     ):
         torch.save(content, path)
@@ -292,6 +293,13 @@ def test_word_vectors_of_hgr_are_tensors_and_nothing_else(published: Path, tmp_p
     path.write_bytes(b"no file of torch")
     with pytest.raises(UsageError, match="no file of plain tensors, or a damaged one"):
         hgr_vectors(path, listed, ["dog"])
+    torch.save({"we": torch.nn.Parameter(matrix)}, path, _use_new_zipfile_serialization=False)  # as HGR's torch did
+    assert hgr_vectors(path, listed, ["dog"]).known.all()
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UsageError, match="no file of plain tensors, or a damaged one"):
+            hgr_vectors(path, listed, ["dog"])
     with pytest.raises(UsageError, match="cannot be read"):
         hgr_vectors(tmp_path / "nothing.th", listed, ["dog"])
 

@@ -11,7 +11,6 @@ import json
 import pickle
 import re
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.files import publish, write_atomically
+from ..utils.torch_files import load_plain
 from ..utils.wording import counted
 from . import hub, vit
 from .tower_sources import CONFIG, WEIGHTS, as_dict
@@ -111,12 +111,10 @@ def _read(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         raise ModelNotFound(f"{file}: no such file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old ways of pickling
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_plain(file)
     except pickle.UnpicklingError as error:
         raise ModelNotFound(_unsafe(file, str(error))) from error
-    except Exception as error:  # whatever a damaged archive or another kind of file makes of torch's readers
+    except (OSError, ValueError) as error:
         raise ModelNotFound(f"{file}: not a checkpoint that torch can read: {one_line(error)}") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):

@@ -16,6 +16,7 @@ from ..types import FloatArray
 from ..utils import textfiles
 from ..utils.hashing import digest
 from ..utils.text_arrays import read_text_array
+from ..utils.torch_files import load_plain
 
 _EXPECTED = "a word and its numbers are expected"
 _FEW = 2  # numbers in the header that word2vec's files have: how many words, how many numbers each
@@ -75,24 +76,25 @@ def hgr(path: Path, word_list: Path, words: Sequence[str]) -> WordVectors:
 
 
 def _matrix(path: Path, rows: int) -> NDArray[np.float32]:
-    """Return the only matrix with so many rows in a file that torch wrote."""
+    """Return the only dense matrix with so many rows in a file that torch wrote."""
     import torch
 
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        document = load_plain(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except (pickle.UnpicklingError, ValueError) as error:
         raise UsageError(
             f"{path}: no file of plain tensors, or a damaged one; Python objects in it are not loaded "
             f"({one_line(error, 100)})"
         ) from error
-    tensors = [tensor for tensor in _tensors(document) if tensor.ndim == 2 and tensor.is_floating_point()]
+    dense = [tensor for tensor in _tensors(document) if tensor.layout is torch.strided and not tensor.is_meta]
+    tensors = [tensor for tensor in dense if tensor.ndim == 2 and tensor.is_floating_point()]
     fitting = [tensor for tensor in tensors if len(tensor) == rows]
     if len(fitting) != 1:
         sizes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "none"
         raise UsageError(f"{path}: one matrix with a row for each of the {rows:,} words is expected, not {sizes}")
-    return np.asarray(fitting[0].float().numpy(), dtype=np.float32)
+    return np.asarray(fitting[0].detach().float().numpy(), dtype=np.float32)
 
 
 def _tensors(document: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError, one_line
+from ...utils.torch_files import load_plain
 
 _BLOCKS = {2: (3, 64), 3: (4, 128), 4: (6, 256), 5: (3, 512)}  # stage: blocks, inner channels
 _EXPANSION, _REDUCTION, _WIDTH = 4, 16, 128
@@ -101,7 +102,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; the weights of SENet-50 are named by faces.weights") from None
     except Exception as error:  # torch, pickle and safetensors raise whatever a broken file makes of them
