@@ -134,16 +134,8 @@ def read_hgr(path: Path) -> Mapping[str, RoleGraph]:
     Roles that are continued or referred to (C-ARG1, R-ARG0) are that role, and ones without a vector (ARGM-NEG) are
     NOUN, both as in HGR. Raises UsageError where the file is not of that layout.
     """
-    try:
-        document = textfiles.parse_json(textfiles.decode(path.read_bytes(), path))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: no JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: expected role graphs by sentence")
     graphs = {}
-    for sentence, graph in document.items():
+    for sentence, graph in textfiles.read_json_object(path, "role graphs by sentence").items():
         try:
             graphs[clean_text(sentence).strip()] = _hgr_graph(graph)
         except (TypeError, ValueError, LookupError, AttributeError) as error:

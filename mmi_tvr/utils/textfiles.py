@@ -11,6 +11,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
@@ -70,6 +71,19 @@ def parse_json(text: str) -> Any:
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise ValueError(f"{error.msg}{line}") from error
+
+
+def read_json_object(path: Path, expected: str) -> dict[str, Any]:
+    """Return the JSON object of a whole file. Raises UsageError, which says what is `expected`, where it has none."""
+    try:
+        document = parse_json(decode(path.read_bytes(), path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: no JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: expected {expected}")
+    return document
 
 
 def json_objects(

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ...utils import textfiles
 from ...utils.text_arrays import read_text_array
+from ...utils.textfiles import read_json_object
 from ...utils.wording import counted
 
 SPLITS = {"train": "trn", "val": "val", "test": "tst"}
+ENTRIES = "an object with an entry for each video"  # what most files of annotations are
 _MAX_NAMED = 5  # videos in a message
 
 
@@ -47,7 +48,7 @@ class HgrFolder:
         """Return the captions of videos, as they stand in the file."""
         path = self.root / "annotation" / "RET" / "ref_captions.json"
         if self._captions is None:
-            self._captions = self.json(path)
+            self._captions = read_json_object(path, ENTRIES)
         if lacking := [name for name in names if name not in self._captions]:
             more = ", ..." if len(lacking) > _MAX_NAMED else ""
             raise UsageError(
@@ -89,18 +90,6 @@ class HgrFolder:
         """Return a file below `annotation`, wherever of the two places it lies; None where it is in neither."""
         folders = (self.root / "annotation", self.root / "annotation" / "RET")
         return next((folder / name for folder in folders if (folder / name).is_file()), None)
-
-    def json(self, path: Path) -> dict[str, Any]:
-        """Return the JSON object of a file."""
-        try:
-            document = textfiles.parse_json(textfiles.decode(path.read_bytes(), path))
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise UsageError(f"{path}: no JSON ({error})") from error
-        if not isinstance(document, dict):
-            raise UsageError(f"{path}: an object with an entry for each video is expected")
-        return document
 
     def _feature_folder(self) -> Path:
         """The folder of features by frame; HANet's VATEX has `VATEX_` in front of its name."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from ...errors import UsageError
 from ...types import Labels
-from .files import HgrFolder
+from ...utils.textfiles import read_json_object
+from .files import ENTRIES, HgrFolder
 
 _KINDS = ("noun", "verb")
 
@@ -29,9 +30,9 @@ class CaptionLabels:
         for kind in _KINDS:
             path = folder.annotation(f"{kind}_gt.json")
             assert path is not None
-            of_captions = folder.json(path)
+            of_captions = read_json_object(path, ENTRIES)
             of_videos_path = folder.annotation(f"{kind}_gt_all.json")
-            of_videos = folder.json(of_videos_path) if of_videos_path else None
+            of_videos = read_json_object(of_videos_path, ENTRIES) if of_videos_path else None
             words = _Words(folder, kind)
             if lacking := [name for name in names if name not in of_captions]:
                 raise UsageError(f"{path}: without labels of {lacking[0]} and {len(lacking) - 1:,} other videos")
@@ -69,7 +70,7 @@ class _Words:
     def __init__(self, folder: HgrFolder, kind: str) -> None:
         path = folder.annotation(f"{kind}_words_freq.json")
         self._kind = kind
-        self._words = list(folder.json(path)) if path else None
+        self._words = list(read_json_object(path, "an object with an entry for each word")) if path else None
 
     def of_captions(self, captions: Any, path: Path, name: str) -> list[list[str]]:
         try:
