@@ -21,7 +21,7 @@ from ..utils.files import publish, write_atomically
 from ..utils.torch_files import load_plain
 from ..utils.wording import counted
 from . import hub, vit
-from .tower_sources import CONFIG, WEIGHTS, as_dict
+from .tower_sources import WEIGHTS, as_dict
 from .video_text import TowerSizes, VideoTextTowers
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
     draft.mkdir(parents=True)
     words.save_pretrained(draft)
     write_atomically(draft / WEIGHTS, save({name: tensors[name].float().contiguous() for name in expected}))
-    write_atomically(draft / CONFIG, json.dumps(as_dict(sizes), indent=1).encode())
+    write_atomically(draft / hub.CONFIG, json.dumps(as_dict(sizes), indent=1).encode())
     if folder.exists():
         folder.rmdir()
     publish(draft, folder)
@@ -187,12 +187,10 @@ def _matrix(tensors: Mapping[str, Tensor], name: str, file: Path) -> Tensor:
 
 def _text_heads(tokenizer: Path, width: int) -> int:
     """Return the heads that the settings beside the tokenizer say; else those of the published DistilBERT's width."""
-    try:
-        settings = json.loads((tokenizer / CONFIG).read_text(encoding="utf-8"))
-        if settings["model_type"] == "distilbert" and settings["dim"] == width:
-            return int(settings["n_heads"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    settings = hub.settings(tokenizer)
+    heads = settings.get("n_heads")
+    if settings.get("model_type") == "distilbert" and settings.get("dim") == width and isinstance(heads, int):
+        return heads
     return max(1, width // vit.HEAD_WIDTH)
 
 

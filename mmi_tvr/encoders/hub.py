@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelNotFound
+from ..errors import ModelNotFound, one_line
 from ..utils.hashing import digest
 from . import curated
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG = "config.json"
 # What a checkpoint needs: weights without pickles, settings, tokenizer files, chat templates.
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 IGNORED = ["open_clip*"]  # the same weights once more, for another library
@@ -103,13 +107,38 @@ def cached(model_types: frozenset[str]) -> list[Cached]:
     return sorted(models, key=lambda model: (order.get(model.name, len(order)), -model.size, model.name))
 
 
-def model_type(folder: Path) -> str | None:
-    """Return the model type that a checkpoint's settings name; None where there are none, or they are damaged."""
+def settings(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint's `config.json` says; nothing where there is none, or it is damaged."""
     try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return None
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def model_type(folder: Path) -> str | None:
+    """Return the model type that a checkpoint's settings name; None where they name none."""
+    named = settings(folder).get("model_type")
     return named if isinstance(named, str) else None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. ModelNotFound where it cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelNotFound(f"{path}: its weights cannot be read: {one_line(error)}") from error
+
+
+def checkpoint_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of all safetensors files of a checkpoint. ModelNotFound where one cannot be read."""
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= read_tensors(path)
+    return tensors
 
 
 def _loadable_type(folder: Path) -> str | None:

@@ -9,7 +9,6 @@ What `data convert-frozen` writes is a checkpoint of its own kind:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MODEL_TYPE = "frozen_in_time"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 
 
 class TowerSource(Protocol):
@@ -65,7 +64,7 @@ class ConvertedTowers:
     def module(self, *, joint: bool, trained: Trained) -> VideoTextTowers:
         """Return the towers. ModelNotFound where their weights are damaged, or of another size."""
         towers = VideoTextTowers(self.sizes, joint=joint, trained=trained)
-        _load(towers, _tensors(self._folder / WEIGHTS), self._folder / WEIGHTS)
+        _load(towers, hub.read_tensors(self._folder / WEIGHTS), self._folder / WEIGHTS)
         return towers
 
     def version(self) -> str:
@@ -159,33 +158,23 @@ def read_sizes(folder: Path) -> TowerSizes:
     """Return what `config.json` of a converted folder says. ModelNotFound where it is none, or damaged."""
     from transformers import DistilBertConfig
 
-    if hub.model_type(folder) != MODEL_TYPE:
-        raise ModelNotFound(f"{folder}: not what data convert-frozen writes: no {CONFIG} of model_type {MODEL_TYPE}")
+    values = hub.settings(folder)
+    if values.get("model_type") != MODEL_TYPE:
+        raise ModelNotFound(
+            f"{folder}: not what data convert-frozen writes: no {hub.CONFIG} of model_type {MODEL_TYPE}"
+        )
     try:
-        values: Mapping[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         projection = None if values["projection"] is None else int(values["projection"])
         return TowerSizes(VideoTowerOptions(**values["video"]), DistilBertConfig(**values["text"]), projection)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ModelNotFound(f"{folder / CONFIG}: damaged ({one_line(error)}); convert it once more") from error
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ModelNotFound(f"{folder / hub.CONFIG}: damaged ({one_line(error)}); convert it once more") from error
 
 
 def _text_tensors(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a DistilBERT, without the heads that it may have been trained with."""
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        tensors |= _tensors(path)
+    tensors = hub.checkpoint_tensors(folder)
     named = {name.removeprefix("distilbert."): tensor for name, tensor in tensors.items()}
     return {name: tensor for name, tensor in named.items() if name.startswith(("embeddings.", "transformer."))}
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelNotFound(f"{path}: its weights cannot be read: {one_line(error)}") from error
 
 
 @quiet_loading()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, one_line
+from . import hub
 from .options import VideoTowerOptions
 
 if TYPE_CHECKING:
@@ -35,16 +35,7 @@ _PARTS = re.compile(r"cls_token|pos_embed|patch_embed\.proj\..*|blocks\.\d+\..*|
 
 def read(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a ViT checkpoint under timm's names. ModelNotFound where it is none."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    tensors: dict[str, Tensor] = {}
-    try:
-        for path in sorted(folder.glob("*.safetensors")):
-            tensors |= load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelNotFound(f"{folder}: its weights cannot be read: {one_line(error)}") from error
-    named = {_renamed(name): tensor.float() for name, tensor in tensors.items()}
+    named = {_renamed(name): tensor.float() for name, tensor in hub.checkpoint_tensors(folder).items()}
     weights = {name: tensor for name, tensor in _joined(named).items() if _PARTS.fullmatch(name)}
     if not {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= weights.keys():
         raise ModelNotFound(f"{folder}: not a ViT of transformers' or timm's layout, as safetensors")
@@ -82,10 +73,7 @@ def sizes(weights: Mapping[str, Tensor], place: Path, heads: int | None, time: M
 
 def heads(folder: Path) -> int | None:
     """Return how many attention heads a checkpoint's settings say that there are; timm's do not say."""
-    try:
-        number = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("num_attention_heads")
-    except (OSError, ValueError, AttributeError):
-        return None
+    number = hub.settings(folder).get("num_attention_heads")
     return number if isinstance(number, int) else None
 
 
