@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.protocols import LocatingModel, TextLimitedModel
 from mmi_tvr.scoring.blocks import block_scores, reweighted, similarities
+from mmi_tvr.types import MatchLaw, ScoreLaw
 
 LEVELS = ["whole", "hue", "brightness"]
 
@@ -154,6 +156,13 @@ def test_a_reweighted_model_keeps_what_it_can_and_leaves_the_other_alone() -> No
     assert [block.t2v for block in twin.scoring.blocks] == [0.5, 0.6, 0.2]
     assert [block.v2t for block in twin.scoring.blocks] == [block.v2t for block in model.scoring.blocks]
     assert model.scoring == FakeBlockModel().scoring
+
+
+def test_a_law_goes_with_the_levels_that_it_was_measured_with() -> None:
+    model = FakeBlockModel()
+    model.scoring = replace(model.scoring, score_law=ScoreLaw(0.5, 20.0), match_law=MatchLaw(0.0, 1.0))
+    scoring = reweighted(model, {"hue": 2}).scoring
+    assert (scoring.score_law, scoring.match_law) == (None, None)
 
 
 def test_an_index_of_others_is_asked_with_probes(videos: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes import ClippedScore, FakeModel
+from fakes import ClippedScore, FakeModel, clipped, colour_video
 from torch import Tensor
 
 from mmi_tvr.config import ConfigError
@@ -22,6 +22,7 @@ from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.evaluation import nothing_found, score_laws
 from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet
 from mmi_tvr.index import open_index
+from mmi_tvr.library import Library
 from mmi_tvr.models import mmi
 from mmi_tvr.nn.matching import MatchingHead, matching_loss
 from mmi_tvr.nn.options import QueryHeadOptions
@@ -362,6 +363,16 @@ def test_without_a_head_or_without_its_law_the_score_decides(index, collection) 
     assert not matching.decides(headless)
     with pytest.raises(UsageError, match="fake has no head that matches"):
         matching.match(headless, np.ones((1, 4)), [collection[1]])
+
+
+def test_a_calibration_of_the_callers_decides_in_the_place_of_the_head(tmp_path: Path) -> None:
+    colour_video(tmp_path / "videos" / "red.mp4", "red", seconds=1)
+    for relevance, is_found, clause in ((None, False, "matches the query by"), (clipped, True, "has a relevance of")):
+        with Library(tmp_path / "library", model=Knowing(-9.0), relevance=relevance) as library:
+            library.index(tmp_path / "videos")
+            result = library.search("red")
+        assert result.is_found == is_found
+        assert f"the best hit {clause}" in result.decision.reason
 
 
 def test_a_match_of_exactly_one_half_is_one() -> None:

@@ -56,11 +56,11 @@ def checked_settings(value: Settings | None) -> Settings:
     return value or Settings()
 
 
-def checked_calibration(value: Calibrate | None, default: Calibrate) -> Calibrate:
-    """Return what makes the calibration; the default for None."""
+def checked_calibration(value: Calibrate | None) -> Calibrate | None:
+    """Return what makes the calibration; None stays None."""
     if value is not None and not callable(value):
         raise UsageError(f"relevance is a function of a model and an index, not {shown(value)}")
-    return value or default
+    return value
 
 
 def checked_queries(query: object) -> list[Query]:

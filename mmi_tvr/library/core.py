@@ -19,7 +19,7 @@ from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..protocols import Model
 from ..questions import pool
-from ..search import SearchResult, calibration_of
+from ..search import SearchResult
 from ..skeletons.store import SKELETONS_FILE
 from ..types import Query
 from ..utils.names import SpelledPaths
@@ -102,7 +102,7 @@ class Library:
         self.path = checked_path(path, "path")
         self._settings = checked_settings(settings)
         self._model = checked_model(model)
-        self._calibrate = checked_calibration(relevance, calibration_of)
+        self._calibrate = checked_calibration(relevance)
         self._models = SharedModels()
         self._reader = self._new_reader()
         self._worker: ThreadPoolExecutor | None = None  # of `asearch`

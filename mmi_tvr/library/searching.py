@@ -84,7 +84,7 @@ class LibraryReader:
         settings: Settings,
         model: Model | Section | None,
         models: SharedModels,
-        calibrate: Calibrate,
+        calibrate: Calibrate | None,
     ) -> None:
         """Refer to the library in a folder; nothing is opened yet.
 
@@ -93,14 +93,15 @@ class LibraryReader:
             settings: of these, what was set explicitly counts.
             model: a settings section or a ready model; None: the library's own.
             models: of the library, which loads them.
-            calibrate: makes the calibration of scores.
+            calibrate: makes the calibration of scores, which then decides what is found; None: the package's own does,
+                or where the model has a head for matching, that.
         """
         self.path = path
         self.settings = settings
         self.model = model
         self.models = models
-        self.calibrate = calibrate
-        self._decides_by_match = calibrate is calibration_of  # a calibration of the caller's decides by itself
+        self._calibrate = calibration_of if calibrate is None else calibrate
+        self._decides_by_match = calibrate is None
         self._catalogue: Catalogue | None = None
         self._store: SkeletonStore | None = None
         self._state: _LibraryState | None = None
@@ -270,7 +271,7 @@ class LibraryReader:
             model = components.load().model
             descriptions = self._descriptions(catalogue, model, components.load().fingerprint)
             weight = self.settings.search.descriptions
-            calibration = self.calibrate(model, index)
+            calibration = self._calibrate(model, index)
             facets = library_facets(catalogue, model)
             return Searcher(
                 model, index, catalogue.entries, calibration, descriptions, weight, facets, self._decides_by_match
@@ -287,15 +288,8 @@ class LibraryReader:
         if last is not None and last.base is base and last.levels == levels:
             return last.searcher
         model = reweighted(base.model, levels)
-        calibration = self.calibrate(model, base.index)
-        searcher = Searcher(
-            model,
-            base.index,
-            base.lookup,
-            calibration,
-            attributes=base.attributes,
-            decides_by_match=self._decides_by_match,
-        )
+        calibration = self._calibrate(model, base.index)
+        searcher = Searcher(model, base.index, base.lookup, calibration, attributes=base.attributes)
         self._reweighted = _ReweightedSearcher(searcher, base, levels)
         return searcher
 

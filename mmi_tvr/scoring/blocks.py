@@ -64,6 +64,8 @@ def stretches(blocks: Sequence[Block], *vectors: FloatArray) -> Iterator[tuple[B
 def reweighted(model: Model, levels: Mapping[str, float]) -> Model:
     """Return a copy of a model, sharing all that it has loaded, whose blocks count otherwise where a text asks.
 
+    It is without the laws of the model, which were measured with its own scores.
+
     Args:
         model: whose vectors consist of blocks.
         levels: name of a block -> what its weight is multiplied by; 0 leaves it out.
@@ -84,7 +86,7 @@ def reweighted(model: Model, levels: Mapping[str, float]) -> Model:
     if not any(block.t2v for block in weighted):
         raise UsageError("no level is left that counts: give one of them more than 0")
     twin = copy(model)
-    twin.scoring = replace(model.scoring, blocks=tuple(weighted))
+    twin.scoring = replace(model.scoring, blocks=tuple(weighted), score_law=None, match_law=None)
     return twin
 
 

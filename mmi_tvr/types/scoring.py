@@ -88,7 +88,7 @@ class Scoring:
     A search whose best hit has a relevance below `min_relevance` has found nothing (chosen per model). Relevance comes
     from `score_law`, where the model was measured on queries with and without an answer; else from the collection
     (`scoring.relevance`). Where the model has a head that matches queries and videos (`protocols.MatchingModel`), a
-    search has found something where one of its best hits matches by at least 0.5 according to `match_law`.
+    search has found something where its best hit matches by at least 0.5 according to `match_law`.
 
     Without `blocks`, s is the dot product: the cosine. With n of them, one behind the other, each is a part of length
     1 / sqrt(n) of a video's vector, and s = the sum over blocks of weight * g(sqrt(n) q_b.v_b), g as `Block` says.
