@@ -149,6 +149,7 @@ def test_queries_of_a_list_may_be_restricted_otherwise(library: Library) -> None
         ({"colour": "red"}, "where: there is no level 'colour'; there are: hue, brightness"),
         ({"hue": "rde"}, "where: no hue is called 'rde'; nearest: red"),
         ({"hue": "bright"}, "where: no hue is called 'bright'; nearest: brightness=bright"),
+        ({"hue": "Bright"}, "where: no hue is called 'Bright'; nearest: brightness=bright"),
         ({"hue": "xyzzy"}, "no hue is called 'xyzzy'; mmi-tvr facets --library .* lists those that there are"),
         ({"hue": 5}, r"where maps levels to names of classes, such as \{'action': \['spins'\]\}, not \{'hue': 5\}"),
         ({"hue": [5]}, "where maps levels"),

@@ -94,7 +94,12 @@ class LibraryFacets:
         names = {known.casefold(): known for known in self._names[level]}
         spelled = names.get(name.casefold())
         if spelled is None:
-            elsewhere = [f"{other}={name}" for other, classes in self._names.items() if name in classes]
+            elsewhere = [
+                f"{other}={known}"
+                for other, classes in self._names.items()
+                for known in classes
+                if known.casefold() == name.casefold()
+            ]
             proposals = ", ".join(elsewhere + [names[key] for key in _nearest(name.casefold(), names)])
             option = library_option(self._catalogue.path.parent)
             hint = f"nearest: {proposals}" if proposals else f"mmi-tvr facets {option} lists those that there are"

@@ -41,9 +41,8 @@ class SearchResult(Sequence[Hit]):
 
     `decision` says whether something was found, and why; `closest` is the best video of all where none was good enough
     to be a hit. `characters_read` says how much of the query, from its start, was read, where it was longer than the
-    model reads; else it is None. `remarks` is what else the model
-    cannot make of it. `candidates` is the number of videos that were scored; with `exact`, no other video of
-    the collection scores as high as the best.
+    model reads; else it is None. `remarks` is what else the model cannot make of it. `candidates` is the number of
+    videos that were scored; with `exact`, no other video of the collection scores as high as the best.
 
     `levels` holds how much each level of the model counted (`types.Block.t2v`), by its name in `scores` of a hit.
     `facets` are what the search was restricted to (`Query.where`).

@@ -34,16 +34,20 @@ class Query:
 
 def as_where(value: object) -> dict[str, frozenset[str]]:
     """Return names of classes by level, cleaned; a level without any is left out. UsageError for anything else."""
+    if not isinstance(value, Mapping) or not all(_are_names(*item) for item in value.items()):
+        example = "{'action': ['spins']}"
+        raise UsageError(f"where maps levels to names of classes, such as {example}, not {value!r:.60}")
     classes: dict[str, frozenset[str]] = {}
-    for level, names in value.items() if isinstance(value, Mapping) else [(None, None)]:
+    for level, names in value.items():
         listed = [names] if isinstance(names, str) else names
-        is_list = isinstance(listed, Collection) and all(isinstance(name, str) for name in listed)
-        if not isinstance(level, str) or not is_list:
-            example = "{'action': ['spins']}"
-            raise UsageError(f"where maps levels to names of classes, such as {example}, not {value!r:.60}")
         if listed:
             classes[clean_text(level)] = frozenset(clean_text(name).strip() for name in listed)
     return classes
+
+
+def _are_names(level: object, names: object) -> bool:
+    """Return whether these are a level and a name, or a list of names."""
+    return isinstance(level, str) and isinstance(names, Collection) and all(isinstance(name, str) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
