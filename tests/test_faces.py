@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from mmi_tvr.media.video import sample
 from mmi_tvr.people.faces import _common, _senet, senet50
 from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.types import Face, Pixels, Video
+from mmi_tvr.utils.installation import installed
 
 RED, GREEN = (230, 20, 20), (20, 230, 20)
-ENCODERS = ("fake", "sface", "senet50")
+ENCODERS = ("fake", "sface", "senet50", *(["dlib"] if installed("dlib") else []))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def test_an_encoder_finds_faces_and_describes_them(
     name: str, weights: Path, phone_call: Pixels, drawing: Pixels
 ) -> None:
     encoder = encoder_of(name, weights)
-    pictures = drawing if name == "fake" else phone_call
+    pictures = {"fake": drawing, "senet50": phone_call[:1]}.get(name, phone_call)  # SENet is slow
     assert isinstance(encoder, FaceEncoder)
     assert encoder.name == name
     for picture in pictures:
@@ -117,6 +119,20 @@ def test_one_person_is_one_person_by_sface(phone_call: Pixels) -> None:
     mirrored = np.ascontiguousarray(phone_call[0][:, ::-1])
     assert (vectors @ vectors.T).min() > encoder.threshold
     assert (vectors @ encoder.describe(mirrored, encoder.detect(mirrored))[0]).min() > encoder.threshold
+
+
+@pytest.mark.parametrize("name", ["sface", *(["dlib"] if installed("dlib") else [])])
+def test_threads_may_share_an_encoder(name: str, phone_call: Pixels) -> None:
+    encoder = encoder_of(name, Path())
+    pictures = [phone_call[0], phone_call[1][:150], np.kron(phone_call[2], np.ones((2, 2, 1), np.uint8))] * 4
+
+    def described(picture: Pixels) -> np.ndarray:
+        return encoder.describe(picture, encoder.detect(picture))
+
+    alone = [described(picture) for picture in pictures[:3]] * 4
+    with ThreadPoolExecutor(4) as pool:
+        for vectors, expected in zip(pool.map(described, pictures), alone, strict=True):
+            np.testing.assert_array_equal(vectors, expected)
 
 
 def test_the_fake_tells_people_apart_and_blends_those_who_stand_together() -> None:
@@ -195,5 +211,6 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_common, "find_spec", lambda package: None)
-    with pytest.raises(MissingExtra, match="pip install"):
+    with pytest.raises(MissingExtra, match="pip install") as error:
         plugins.build("people.faces", name, {})
+    assert error.value.extra == {"sface": "people", "dlib": "dlib"}[name]
