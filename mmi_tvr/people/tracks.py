@@ -7,7 +7,7 @@ faces of a track are described, and their mean is the track's descriptor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..protocols import FaceEncoder
-from ..types import Face, FloatArray, Frames, Pixels, Video
+from ..types import Face, FloatArray, Pixels
 from .quality import FaceQuality, quality_of
 
 MIN_OVERLAP, MAX_GAP, DESCRIBED = 0.4, 5, 5
 _CUT = 0.5  # histograms of two pictures that agree in less than this share are of two shots
 _BINS = 4  # of each colour channel
-
-Sample = Callable[[Video], Frames]
 
 
 @dataclass(frozen=True, slots=True)

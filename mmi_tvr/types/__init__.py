@@ -35,7 +35,7 @@ from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, Labels, LabelSource, PartialQuery, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
-from .people import Face, Person
+from .people import Face
 from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
@@ -75,7 +75,6 @@ __all__ = [
     "MatchLaw",
     "PartialQueries",
     "PartialQuery",
-    "Person",
     "Pixels",
     "PrecomputedFeatures",
     "Published",

@@ -1,4 +1,4 @@
-"""Faces, and who they are."""
+"""Faces in pictures."""
 
 from __future__ import annotations
 
@@ -25,16 +25,3 @@ class Face:
         """The shorter side of the box in pixels."""
         left, top, right, bottom = self.box
         return min(right - left, bottom - top)
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody whom a query names: what a face encoder says of some pictures of them.
-
-    `descriptors` (n, F) are unit vectors, `maker` the fingerprint of the face encoder that made them, and `name` what
-    is read where no face can be (empty: "a person").
-    """
-
-    descriptors: NDArray[np.float32]
-    maker: str
-    name: str = ""
