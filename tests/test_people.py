@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from mmi_tvr import plugins
 from mmi_tvr.people.clustering import cluster
 from mmi_tvr.people.naming import name_faces
-from mmi_tvr.people.quality import quality_of, turn_of
+from mmi_tvr.people.quality import FaceQuality, quality_of, turn_of
 from mmi_tvr.people.tracks import FaceTrack, is_cut, overlap, tracks_of
 from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.types import Face, Pixels
@@ -60,6 +61,23 @@ def test_two_faces_are_two_tracks_and_a_jump_begins_another(encoder: FaceEncoder
 def test_a_track_goes_on_over_a_gap_of_five_pictures(encoder: FaceEncoder, gap: int, count: int) -> None:
     face = picture((10, 20, RED))
     assert len(tracks(encoder, face, *[picture()] * (gap - 1), face)) == count
+
+
+@pytest.mark.parametrize(("step", "count"), [(13, 1), (14, 2)])  # of 32 pixels: they overlap by 0.42 and 0.39
+def test_boxes_of_a_track_overlap(encoder: FaceEncoder, step: int, count: int) -> None:
+    assert len(tracks(encoder, picture((10, 20, RED)), picture((10 + step, 20, RED)))) == count
+
+
+def test_the_five_sharpest_faces_of_a_track_are_described(encoder: FaceEncoder, monkeypatch: Any) -> None:
+    pictures = [picture((10, 20, RED)) for _ in range(8)]
+    for sharper in pictures[2:7]:
+        sharper[40:42, 16:36:2] = 0
+    described: list[Pixels] = []
+    describe = encoder.describe
+    monkeypatch.setattr(encoder, "describe", lambda image, faces: described.append(image) or describe(image, faces))
+    (track,) = tracks(encoder, *pictures)
+    assert (track.frames, track.time) == (8, 0.5)
+    assert [id(image) for image in described] == [id(image) for image in pictures[2:7]]
 
 
 def test_a_cut_ends_tracks_even_where_the_next_face_is_in_the_same_place(encoder: FaceEncoder) -> None:
@@ -121,6 +139,20 @@ def test_eyes_in_one_place_are_a_profile() -> None:
     assert turn_of(Face((0.0, 0.0, 1.0, 1.0), np.zeros((5, 2), np.float32), 1.0)) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("size", "sharpness", "turn", "problem"),
+    [
+        (20.0, 12.0, 0.75, ""),
+        (19.9, 12.0, 0.75, "too small"),
+        (20.0, 11.9, 0.75, "blurred"),
+        (20.0, 12.0, 0.76, "turned away"),
+    ],
+)
+def test_a_face_that_cannot_name_anybody_says_why(size: float, sharpness: float, turn: float, problem: str) -> None:
+    assert (FaceQuality(size, sharpness, turn).problem or "").startswith(problem)
+    assert (FaceQuality(size, sharpness, turn).problem is None) == (problem == "")
+
+
 def test_what_is_blurred_is_less_sharp_whatever_its_size() -> None:
     rng = np.random.default_rng(0)
     sharp = rng.integers(0, 255, (120, 120, 3), dtype=np.uint8)
@@ -142,10 +174,14 @@ def test_the_nearest_person_is_named_where_they_are_near_and_alone() -> None:
     assert [naming.name for naming in names] == ["anna", "anna", None]
     assert names[2].nearest == "anna"
     tied = name_faces(_units([0.4, 0.92, 0]), {"anna": _units([0.8, 0.6, 0]), "ben": _units([0, 1, 0])}, threshold=0.5)
-    assert tied[0].name is None or tied[0].name == "ben"
+    assert tied[0].name == "ben"
     alike = name_faces(_units([1, 1, 0]), {"anna": _units([1, 0, 0]), "ben": _units([0, 1, 0])}, threshold=0.5)
     assert alike[0].name is None
     assert name_faces(np.stack([close]), {}, threshold=0.5)[0].nearest is None
+    for second, name in ((0.55, "anna"), (0.56, None)):  # 0.4 from anna is a tenth nearer than 0.45, not than 0.44
+        row = np.array([[0.6, second, 0.0]], np.float32)
+        pair = {"anna": _units([1, 0, 0]), "ben": _units([0, 1, 0])}
+        assert name_faces(row, pair, threshold=0.5)[0].name == name
 
 
 @given(st.floats(0.3, 0.95), st.floats(0.0, 0.5), st.integers(0, 1000))
