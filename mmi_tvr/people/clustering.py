@@ -15,7 +15,8 @@ def cluster(descriptors: FloatArray, threshold: float) -> NDArray[np.int64]:
 
     Two groups become one while the mean cosine between their members is at least the threshold. More than
     MAX_AT_ONCE descriptors are grouped in parts first, and then the parts' groups by their mean (decision: exact up to
-    there, and beyond it memory grows with the number of people instead of the square of the number of faces).
+    there; beyond it memory stays bounded, and who comes in several parts may stay several groups where more than
+    MAX_AT_ONCE groups remain).
 
     Args:
         descriptors: (N, F) unit vectors.
@@ -32,7 +33,7 @@ def cluster(descriptors: FloatArray, threshold: float) -> NDArray[np.int64]:
         centres.extend(descriptors[part][groups == group].mean(0) for group in range(groups.max() + 1))
     means = np.array(centres)
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    if len(means) == len(descriptors):  # nobody came twice
+    if len(means) == len(descriptors):  # nobody came twice in a part: other parts would be the same
         return np.arange(len(descriptors))
     return _by_size(cluster(means, threshold)[labels])
 
