@@ -268,7 +268,6 @@ class StandIn:
         self.folder = folder
         self.arguments: dict[str, Any] = {}
         self.inputs: list[list[int]] = []
-        self.images: list[list[Any]] = []  # of each prompt that has some
         self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=100))
 
     def get_tokenizer(self) -> Any:
@@ -278,7 +277,6 @@ class StandIn:
         assert (sampling.max_tokens, sampling.temperature, sampling.logprobs) == (1, 0.0, 20)
         rows = [each["prompt_token_ids"] for each in inputs]
         self.inputs += rows
-        self.images += [each["multi_modal_data"]["image"] for each in inputs if "multi_modal_data" in each]
         return [
             SimpleNamespace(prompt_token_ids=ids, outputs=[SimpleNamespace(logprobs=[self.alternatives(ids)])])
             for ids in rows

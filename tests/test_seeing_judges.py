@@ -158,6 +158,10 @@ def test_a_checkpoint_without_a_processor_is_one_line(template: Path, tmp_path: 
 # vLLM
 
 
+class Refused(Exception):
+    """vLLM's own errors are of no kind that Python has."""
+
+
 class Engine:
     """What vLLM's engine is to a judge: yes is likelier the brighter the first picture is."""
 
@@ -170,6 +174,8 @@ class Engine:
         return tiny_llava._tokenizer()
 
     def generate(self, inputs: list[Any], sampling: Any, lora_request: Any, use_tqdm: bool) -> list[Any]:
+        if any(len(one["multi_modal_data"]["image"]) > 3 for one in inputs):
+            raise Refused("the prompt is\ntoo long")
         self.inputs += inputs
         replies = []
         for one in inputs:
@@ -203,6 +209,18 @@ def test_vllm_is_shown_pictures(engine: Engine, template: Path) -> None:
     ids = engine.inputs[0]["prompt_token_ids"]
     assert ids.count(tiny_llava.SPECIAL.index("<image>")) == 2  # one for each: the engine knows what they become
     assert judge.visual_fingerprint() != judge.fingerprint()
+
+
+def test_a_video_that_vllm_refuses_costs_itself(engine: Engine, template: Path) -> None:
+    judge = plugins.build("judges", "vllm", {"checkpoint": str(engine.folder), "visual_template": str(template)})
+    light, dark = (ShownVideo(pictures=(np.full((20, 30, 3), value, np.uint8),)) for value in (255, 0))
+    steps: list[int] = []
+    first, refused, last = judge.judge_videos(TEXT, [light, video(4), dark], lambda: steps.append(1))
+    assert [first.probability, last.probability] == pytest.approx([0.9, 0.1])
+    assert isinstance(refused, AnswerError)
+    assert "too long" in str(refused)
+    assert "\n" not in str(refused)
+    assert len(steps) == 3
 
 
 def test_vllm_does_not_show_pictures_to_the_model_that_searches() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..errors import ModelNotFound, one_line
+from ..errors import AnswerError, ModelNotFound, one_line
 from ..plugins import BaseOptions
 from ..utils.installation import require
 from ..utils.loading import LOADING, late_property
@@ -70,8 +70,12 @@ class VllmEngine:
         return self
 
     def generate(self, inputs: Sequence[Any], sampling: Any) -> list[Any]:
-        """Return vLLM's outputs; `sampling` is its SamplingParams."""
-        return list(self.llm.generate(list(inputs), sampling, lora_request=self._lora, use_tqdm=False))
+        """Return vLLM's outputs; `sampling` is its SamplingParams. AnswerError where it refuses one of the inputs."""
+        llm, lora = self.llm, self._lora
+        try:
+            return list(llm.generate(list(inputs), sampling, lora_request=lora, use_tqdm=False))
+        except Exception as error:  # vLLM's own kinds: a prompt that is too long with its pictures, or too many of them
+            raise AnswerError(f"vLLM gives no answer ({one_line(error)})") from error
 
     @late_property
     def _lora(self) -> Any:

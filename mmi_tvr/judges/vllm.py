@@ -78,14 +78,14 @@ class VllmJudge:
         words = AnswerWords(template.positive, template.negative)
         with current().paused():  # it may be loaded now
             self._engine.started()
-            token = picture_token(load_processor(self._folder))
+            token = self._picture_token
 
         def look(shown: Sequence[ShownVideo]) -> list[Judgement | AnswerError]:
             images = pil_images([video.pictures for video in shown])
             counts = [len(video) for video in images]
             return self._prompts.ask(
                 lambda: self._prompts.visual_prompts(template, text, counts, token),
-                lambda prompts: self._readings(self._prompts.ids(prompts), words, images),
+                lambda prompts: self._visual_readings(self._prompts.ids(prompts), words, images),
                 template,
             )
 
@@ -110,6 +110,10 @@ class VllmJudge:
     def _prompts(self) -> PromptMaker:
         return PromptMaker(self._engine.llm.get_tokenizer(), self._folder, self._template)
 
+    @late_property
+    def _picture_token(self) -> str:
+        return picture_token(load_processor(self._folder))
+
     def _judgements(self, prompts: Sequence[str]) -> list[Reading]:
         """Return the reading of each prompt."""
         ids = self._prompts.ids(prompts)
@@ -119,6 +123,21 @@ class VllmJudge:
         for row, reading in zip(rows, self._readings([ids[row] for row in rows], self._words), strict=True):
             readings[row] = reading
         return readings
+
+    def _visual_readings(
+        self, ids: Sequence[Sequence[int]], words: AnswerWords, images: Sequence[Sequence[Any]]
+    ) -> list[Reading]:
+        """Return the reading of each prompt with its pictures.
+
+        Where the engine, which alone knows how many tokens those have, refuses one of them, each is read by itself.
+        """
+        try:
+            return self._readings(ids, words, images)
+        except AnswerError as error:
+            if len(ids) == 1:
+                return [error]
+            alone = [self._visual_readings([row], words, [shown]) for row, shown in zip(ids, images, strict=True)]
+            return [reading for (reading,) in alone]
 
     def _readings(
         self, ids: Sequence[Sequence[int]], words: AnswerWords, images: Sequence[Sequence[Any]] = ()
