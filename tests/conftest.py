@@ -36,6 +36,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "videos"
 
 
+@pytest.fixture(scope="session")
+def training_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all training runs put the features of videos, so that none are computed twice."""
+    return tmp_path_factory.mktemp("features")
+
+
 @pytest.fixture
 def one_process() -> None:
     """What accelerate knows of this process from other tests is forgotten."""

@@ -81,7 +81,7 @@ def test_a_stage_trains_what_it_asks_for_and_no_more(tmp_path: Path) -> None:
     assert changed == {"judge.1.weight", "judge.1.bias"}
 
 
-def check_not_finite(folder: Path) -> None:
+def assert_names_the_poisoned_pairs(folder: Path) -> None:
     with pytest.raises(MmiTvrError) as caught:
         train_toy.trainer(folder, {"stages": [Stage(name="s", steps=9, weights={"contrastive": 1.0})]}, {7, 30}).run()
     message = str(caught.value)
@@ -148,11 +148,11 @@ def test_the_hardest_negative_takes_the_place_of_the_mean_within_a_stage(tmp_pat
 
 
 def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
-    check_not_finite(tmp_path)
+    assert_names_the_poisoned_pairs(tmp_path)
 
 
 def test_what_is_not_finite_stops_every_process(tmp_path: Path) -> None:
-    train_toy.two_processes(check_not_finite, tmp_path)
+    train_toy.assert_in_two_processes(assert_names_the_poisoned_pairs, tmp_path)
 
 
 def test_nan_from_validation_is_no_choice(tmp_path: Path) -> None:

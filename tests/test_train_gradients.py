@@ -41,7 +41,7 @@ class Linears(nn.Module):
         return masked + torch.stack(over_batch).sum()
 
 
-def check_full_batch_gradient(expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
+def assert_full_batch_gradient(expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
     rows = [slice(0, 3), slice(3, 8)][distributed.rank()]  # batches of different sizes
     model = Linears()
     value = model(text[rows], video[rows], groups[rows])
@@ -69,10 +69,12 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
     value = model(text, video, groups)
     value.backward()
     expected = {name: parameter.grad for name, parameter in model.named_parameters()}
-    train_toy.two_processes(check_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups)
+    train_toy.assert_in_two_processes(
+        assert_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups
+    )
 
 
-def check_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
+def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
     """The cached gradient is that of the same chunks held in memory together; `wholes`: of all terms over the batch, by
     another similarity, with a bank."""
     batch = train_toy.collate(
@@ -129,21 +131,21 @@ def check_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fal
         assert worst < (2e-2 if bf16 else 1e-5), (name, worst)
 
 
-def check_cached_gradients() -> None:
-    check_cached_gradient(dropout=0.0)
-    check_cached_gradient(dropout=0.3)
-    check_cached_gradient(dropout=0.3, wholes=True)
+def assert_cached_gradients() -> None:
+    assert_cached_gradient(dropout=0.0)
+    assert_cached_gradient(dropout=0.3)
+    assert_cached_gradient(dropout=0.3, wholes=True)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_cached_gradient_of_all_terms_over_the_batch_is_the_plain_one(dropout: float) -> None:
-    check_cached_gradient(dropout, wholes=True)
+    assert_cached_gradient(dropout, wholes=True)
 
 
 @pytest.mark.parametrize(("dropout", "bf16"), [(0.0, False), (0.3, False), (0.3, True)])
 def test_cached_gradient_is_the_plain_one(dropout: float, bf16: bool) -> None:
-    check_cached_gradient(dropout, bf16)
+    assert_cached_gradient(dropout, bf16)
 
 
 def test_cached_gradient_is_the_plain_one_in_two_processes() -> None:
-    train_toy.two_processes(check_cached_gradients)
+    train_toy.assert_in_two_processes(assert_cached_gradients)

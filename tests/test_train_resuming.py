@@ -41,7 +41,7 @@ def terminate_at(step: int) -> Callable[[StepReport], None]:
     return on_step
 
 
-def check_resume(folder: Path) -> None:
+def assert_resuming_changes_nothing(folder: Path) -> None:
     straight = train_toy.trainer(folder / "straight", CHANGES, validate=validate).run()
     assert straight.finished
     first = train_toy.trainer(folder / "halves", CHANGES, validate=validate).run(until=5)
@@ -67,7 +67,7 @@ def check_resume(folder: Path) -> None:
 
 
 def test_ten_steps_are_five_and_five_more(tmp_path: Path) -> None:
-    check_resume(tmp_path)
+    assert_resuming_changes_nothing(tmp_path)
     lines = [(tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in ("straight", "halves")]
     straight, halves = ([{**json.loads(line), "seconds": 0} for line in run] for run in lines)
     assert straight == halves
@@ -83,7 +83,7 @@ def test_ten_steps_are_five_and_five_more_with_muon(tmp_path: Path) -> None:
 
 
 def test_ten_steps_are_five_and_five_more_in_two_processes(tmp_path: Path) -> None:
-    train_toy.two_processes(check_resume, tmp_path)
+    train_toy.assert_in_two_processes(assert_resuming_changes_nothing, tmp_path)
     assert {
         name.partition("/")[2][0]
         for name in checkpoint.read_tensors(

@@ -169,15 +169,15 @@ def trainer(
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
     sampler = ToySampler(10 // state.num_processes, state.process_index, state.num_processes)
-    feed = DatasetLoader(ToyPairs(poisoned), sampler, collate)
+    dataloader = DatasetLoader(ToyPairs(poisoned), sampler, collate)
     # Every process starts from other weights: those of the first must win.
     return Trainer(
-        model(seed=distributed.rank()), feed, options(**(changes or {})), folder, cpu=True, **options_of_trainer
+        model(seed=distributed.rank()), dataloader, options(**(changes or {})), folder, cpu=True, **options_of_trainer
     )
 
 
-def two_processes(function: Callable[..., None], *arguments: Any) -> None:
-    """Run a check in two processes that form a group; what fails there fails here.
+def assert_in_two_processes(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a function that asserts in two processes that form a group; what fails there fails here.
 
     They are spawned: a fork (accelerate's debug_launcher) inherits the locks of threads that earlier tests started.
     """

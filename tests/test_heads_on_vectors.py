@@ -1,0 +1,107 @@
+"""Moment and matching heads: trained beside weights that stay as they are, and put into the package's model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_shapes import ROOT, SMALL
+
+from mmi_tvr import models
+from mmi_tvr.encoders import hub
+from mmi_tvr.errors import UsageError
+from mmi_tvr.experiments.pretrain.matching import bundle_matching
+from mmi_tvr.experiments.pretrain.moments import bundle_moments
+from mmi_tvr.protocols import LocatingModel
+from mmi_tvr.train.run import run
+from mmi_tvr.train.settings import load
+from mmi_tvr.types import MatchLaw
+
+
+def test_a_moment_head_is_trained_beside_what_stays_as_it_is(training_cache: Path, tmp_path: Path) -> None:
+    stages = "train.stages=[{name: moments, steps: 2, weights: {moments: 1.0}}]"
+    settings = load(ROOT / "configs" / "moving_shapes_moments.yaml", (*SMALL, stages, "data.moments.sentences=64"))
+    outcome = run(settings, tmp_path, cache=training_cache, cpu=True)
+    assert outcome.best is not None
+    bundled = hub.BUNDLED / "moving-shapes"
+    before, after = (load_file(folder / "heads.safetensors") for folder in (bundled, tmp_path / "model"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name].float(), after[name].float()) for name in before)
+    former, head = (load_file(folder / "moments.safetensors") for folder in (bundled, tmp_path / "model"))
+    assert former.keys() == head.keys()
+    assert not any(torch.allclose(former[name].float(), head[name], atol=0.02) for name in head if "linear" in name)
+    model = models.make(models.trained_section(str(tmp_path / "model")), "cpu")
+    assert isinstance(model, LocatingModel)
+    numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert numbers["loss/moments"] == numbers["loss"] > 0
+    assert 0 < numbers["validation"] == outcome.best.value < 100
+    package = tmp_path / "package"
+    shutil.copytree(bundled, package)
+    report = bundle_moments(tmp_path / "model", package, limit=2)
+    assert report.sets["captions"].n == 2
+    card = (package / "README.md").read_text(encoding="utf-8")
+    assert card.count("## Moments") == card.count("## Limits") == 1
+    assert "step 2 of 2, with an mIoU of" in card
+    halved = load_file(package / "moments.safetensors")
+    assert all(torch.equal(halved[name], head[name].half()) for name in head)
+    assert models.read(package).origin["moments"]["data"]["moments"]["sentences"] == 64
+    before = {path: path.read_bytes() for path in package.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="count"):
+        bundle_moments(tmp_path / "model", package, limit=0)
+    silent = tmp_path / "silent"
+    shutil.copytree(tmp_path / "model", silent)
+    settings_file = silent / "model.json"
+    document = json.loads(settings_file.read_text())
+    document["origin"]["validation"] = None  # what a run without validation data writes
+    settings_file.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="no run with validation data wrote it"):
+        bundle_moments(silent, package, limit=2)
+    assert before == {path: path.read_bytes() for path in before}, "what was refused changes nothing"
+    (package / "heads.safetensors").write_bytes((tmp_path / "model" / "heads.safetensors").read_bytes())
+    with pytest.raises(UsageError, match="trained beside other weights"):
+        bundle_moments(tmp_path / "model", package, limit=2)
+
+
+def test_a_matching_head_is_trained_beside_what_stays_as_it_is(training_cache: Path, tmp_path: Path) -> None:
+    stages = "train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]"
+    settings = load(ROOT / "configs" / "moving_shapes_matching.yaml", (*SMALL, stages, "data.matching.candidates=3"))
+    outcome = run(settings, tmp_path, cache=training_cache, cpu=True)
+    assert outcome.best is not None
+    bundled, trained = hub.BUNDLED / "moving-shapes", tmp_path / "model"
+    for name in ("heads.safetensors", "moments.safetensors"):
+        before, after = (load_file(folder / name) for folder in (bundled, trained))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key].float(), after[key].float()) for key in before)
+    numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert numbers["loss/matching"] == numbers["loss"] > 0
+    assert 0 < numbers["validation"] == outcome.best.value <= 100
+    document = json.loads((trained / "model.json").read_text())
+    document["options"]["match_law"] = {"middle": 0.25, "slope": 2.0}  # as scripts/nothing_found.py prints it
+    (trained / "model.json").write_text(json.dumps(document))
+    package = tmp_path / "package"
+    shutil.copytree(bundled, package)
+    measured = bundle_matching(trained, package, sizes=(2,), limit=4)
+    assert set(measured) == {"captions", "events", "short"}
+    assert measured["captions"][0].size == 2
+    card = (package / "README.md").read_text(encoding="utf-8")
+    assert [line for line in card.splitlines() if line.startswith("## ")][-2:] == [
+        "## Whether anything matches",
+        "## Limits",
+    ]
+    assert "| captions | 2 |" in card
+    assert "step 2 of 2, with an\narea of" in card
+    head, halved = load_file(trained / "matching.safetensors"), load_file(package / "matching.safetensors")
+    assert all(torch.equal(halved[name], head[name].half()) for name in head)
+    options = models.read(package).options
+    assert options["match_law"]["middle"] == 0.25
+    assert options["score_law"] == models.read(bundled).options["score_law"], "relevance stays as it was"
+    model = models.make(models.trained_section(str(package)), "cpu")
+    assert model.scoring.match_law == MatchLaw(0.25, 2.0)
+    assert model.fingerprint() == models.make(models.trained_section("moving-shapes"), "cpu").fingerprint()
+    (trained / "matching.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"no matching head here \(matching\.safetensors is missing\)"):
+        bundle_matching(trained, package, sizes=(2,), limit=4)
