@@ -6,11 +6,16 @@ the video's vector besides, by itself and multiplied with the query, which is wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ..types import Embeddings, FloatArray
 from .options import QueryHeadOptions
-from .query_encoder import QueryEncoder
+from .query_encoder import QueryEncoder, encoder_inputs
 
 
 class MatchingHead(QueryEncoder):
@@ -41,6 +46,12 @@ class MatchingHead(QueryEncoder):
         states = self.encode(queries, images, segments, mask, known)
         logits: Tensor = self.score(states[:, 0]).squeeze(-1)
         return logits
+
+
+def matching_inputs(queries: FloatArray, videos: Sequence[Embeddings]) -> dict[str, Tensor]:
+    """Return queries (B, D) and a video of its own each, by the names of the arguments of a matching head."""
+    vectors = np.array([video.video for video in videos], dtype=np.float32)
+    return encoder_inputs(queries, videos) | {"videos": torch.from_numpy(vectors)}
 
 
 def matching_loss(logits: Tensor, matches: Tensor) -> Tensor:

@@ -8,11 +8,15 @@ its product with the query, and its times: relative to the video, and seconds as
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..types import Embeddings, FloatArray
+from ..utils.padding import padded
 from .options import QueryHeadOptions
 from .pooling import zero_padding
 
@@ -68,6 +72,18 @@ class QueryEncoder(nn.Module):
         padding = functional.pad(~mask, (1, 0))
         states: Tensor = self.norm(self.encoder(tokens, src_key_padding_mask=padding))
         return states
+
+
+def encoder_inputs(queries: FloatArray, videos: Sequence[Embeddings]) -> dict[str, Tensor]:
+    """Return queries (B, D) and a video of its own each, by the names of the arguments of `QueryEncoder.encode`."""
+    images = torch.from_numpy(padded([video.moments for video in videos]))
+    counts = torch.tensor([len(video.segments) for video in videos])
+    return {
+        "queries": torch.from_numpy(np.asarray(queries, dtype=np.float32)),
+        "images": images,
+        "segments": torch.from_numpy(padded([video.segments for video in videos])),
+        "mask": torch.arange(images.shape[1]) < counts[:, None],
+    }
 
 
 def relative_times(segments: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..evaluation.nothing_found import area
+from ..nn.matching import matching_inputs
 from ..protocols import Dataset, DescribingDataset, Model, PartialQueryDataset
 from ..scoring import background_sentences
 from ..scoring.matching import match
 from ..scoring.similarity import Gallery
-from ..types import Embeddings, Features, FloatArray, IdArray
+from ..types import Features, FloatArray, IdArray
 from ..utils import distributed
-from ..utils.padding import padded
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from .cached import batches_by_length, check_batch, embed_sentences, embed_videos
@@ -203,7 +203,7 @@ class MatchingBatches:
     def _tensors(self, pairs: _Pairs) -> Batch:
         texts = [self._queries[query].text for query in pairs.queries]
         numbers = [self._usable[video] for video in pairs.videos]
-        tensors = pair_tensors(self._vectors[pairs.queries], [self._videos[video] for video in pairs.videos])
+        tensors = matching_inputs(self._vectors[pairs.queries], [self._videos[video] for video in pairs.videos])
         tensors["matches"] = torch.from_numpy(pairs.matches)
         return {"ids": [f"{number}: {text}" for number, text in zip(numbers, texts, strict=True)], "matching": tensors}
 
@@ -215,19 +215,6 @@ class _Pairs(NamedTuple):
 
     def take(self, rows: IdArray) -> _Pairs:
         return _Pairs(self.queries[rows], self.videos[rows], self.matches[rows])
-
-
-def pair_tensors(queries: FloatArray, videos: Sequence[Embeddings]) -> dict[str, torch.Tensor]:
-    """Return queries (B, D) and a video of its own each, by the names of a matching head's arguments."""
-    images = torch.from_numpy(padded([video.moments for video in videos]))
-    counts = torch.tensor([len(video.segments) for video in videos])
-    return {
-        "queries": torch.from_numpy(np.asarray(queries, dtype=np.float32)),
-        "videos": torch.from_numpy(np.stack([video.video for video in videos])),
-        "images": images,
-        "segments": torch.from_numpy(padded([video.segments for video in videos])),
-        "mask": torch.arange(images.shape[1]) < counts[:, None],
-    }
 
 
 class MatchingValidation:

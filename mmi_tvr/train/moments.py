@@ -14,6 +14,7 @@ import torch
 
 from ..errors import UsageError
 from ..evaluation.moments import overlaps
+from ..nn.query_encoder import encoder_inputs
 from ..protocols import Model, MomentDataset
 from ..scoring.moments import locate
 from ..types import DescribedMoment, Features, IdArray
@@ -83,14 +84,8 @@ class MomentBatches:
     def _tensors(self, rows: IdArray) -> Batch:
         moments = [self._moments[row] for row in rows]
         videos = [self._videos[self._video_of[row]] for row in rows]
-        images = torch.from_numpy(padded([video.moments for video in videos]))
-        counts = torch.from_numpy(self._counts[self._video_of[rows]])
         events = [np.array(moment.events or ((moment.start, moment.end),)) for moment in moments]
-        tensors = {
-            "queries": torch.from_numpy(self._queries[rows]),
-            "images": images,
-            "segments": torch.from_numpy(padded([video.segments for video in videos])),
-            "mask": torch.arange(images.shape[1]) < counts[:, None],
+        tensors = encoder_inputs(self._queries[rows], videos) | {
             "spans": torch.tensor([(moment.start, moment.end) for moment in moments], dtype=torch.float32),
             "events": torch.from_numpy(padded(events, np.nan)),
         }

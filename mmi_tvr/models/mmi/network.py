@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torch.nn.utils.rnn import pad_sequence
 
 from ... import prompt_templates
 from ...encoders.llava import Llava
 from ...nn.losses import IGNORE_INDEX, Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
-from ...nn.matching import MatchingHead, matching_loss
+from ...nn.matching import MatchingHead, matching_inputs, matching_loss
 from ...nn.moments import MomentHead, best_spans, moment_loss
 from ...nn.pooling import zero_linear
+from ...nn.query_encoder import encoder_inputs
 from ...nn.video import VideoEncoding, VideoHead, one_frame_per_segment
 from ...types import Embeddings, Features
 from ...utils.padding import padded
@@ -183,29 +183,18 @@ class MmiNetwork(nn.Module):
     def locate(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> Tensor:
         """Return start, end and best time (B, 3) of queries (B, D) in a video of its own each, in seconds."""
         assert self.moments is not None
-        inputs = self._pairs(queries, videos)
-        del inputs["videos"]
+        inputs = self._on_device(encoder_inputs(queries, videos))
         return best_spans(self.moments(**inputs), inputs["segments"], inputs["mask"])
 
     def match(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> Tensor:
         """Return the logits (B,) of queries (B, D) with a video of its own each."""
         assert self.matching is not None
-        logits: Tensor = self.matching(**self._pairs(queries, videos))
+        logits: Tensor = self.matching(**self._on_device(matching_inputs(queries, videos)))
         return logits
 
-    def _pairs(self, queries: NDArray[Any], videos: Sequence[Embeddings]) -> dict[str, Tensor]:
-        """Return queries (B, D) and a video of its own each, as the heads on vectors read them."""
+    def _on_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         device = self.temperature.log_scale.device
-        images = pad_sequence([torch.from_numpy(np.asarray(video.moments)) for video in videos], batch_first=True)
-        segments = pad_sequence([torch.from_numpy(video.segments) for video in videos], batch_first=True)
-        counts = torch.tensor([len(video.segments) for video in videos])
-        return {
-            "queries": torch.from_numpy(np.asarray(queries, dtype=np.float32)).to(device),
-            "videos": torch.from_numpy(np.stack([video.video for video in videos])).float().to(device),
-            "images": images.float().to(device),
-            "segments": segments.float().to(device),
-            "mask": (torch.arange(images.shape[1]) < counts[:, None]).to(device),
-        }
+        return {name: tensor.to(device) for name, tensor in inputs.items()}
 
     def judge_logits(self, texts: Sequence[str], videos: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the logits (N,) of "yes" and of "no" behind the question of prompts/judge.yaml.
