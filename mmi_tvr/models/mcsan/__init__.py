@@ -2,9 +2,12 @@
 
 Source: Nian et al., "Multi-Level Cross-Modal Semantic Alignment Network for Video-Text Retrieval", Mathematics 2022.
 
-model     the model behind the protocol, and its folder
-network   what is trained: four levels of both sides, heads of labels, loss terms
-captions  captions as words, and their role graphs
+model      the model behind the protocol, and its folder
+options    its options, and names of the loss terms
+towers     what makes vectors of key images and of whole sentences
+network    what is trained: four levels of both sides, heads of labels, loss terms
+captions   captions as words, and their role graphs
+word_rows  what word vectors start as
 """
 
 from __future__ import annotations

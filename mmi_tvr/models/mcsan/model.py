@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...encoders import e5
-from ...errors import ModelNotFound, UsageError, one_line
-from ...lexicon import words as word_vectors
+from ...errors import ModelNotFound, one_line
 from ...lexicon.vocabulary import LABELS_OF, Vocabularies
 from ...lexicon.vocabulary import LEVELS as LABEL_LEVELS
 from ...scoring.attributes import likeliest
@@ -22,7 +20,8 @@ from ...utils.padding import padded
 from .._facets import read_facets
 from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption, caption_remarks
-from .options import E5, TENSORS, TOKENS, Options
+from .options import TOKENS, Options
+from .word_rows import word_rows
 
 if TYPE_CHECKING:
     from .network import Levels, McsanNetwork
@@ -93,7 +92,7 @@ class Mcsan:
 
         with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
             sizes = {level: len(self.lexicon.labels.level(level)) for level in LABEL_LEVELS}
-            words = torch.from_numpy(self._word_rows())
+            words = torch.from_numpy(word_rows(self.lexicon.words, self.options, trained=self._folder is not None))
             network = McsanNetwork(self.options, self.towers.widths(), words, sizes)
             if self._folder:
                 load_tensors(network, self._folder / WEIGHTS_FILE)
@@ -319,28 +318,6 @@ class Mcsan:
     def _reads_words(self) -> bool:
         """Whether any level reads words of its lexicon, and not the tower's tokens."""
         return self.options.graph != TOKENS
-
-    def _word_rows(self) -> NDArray[np.float32]:
-        """Where word vectors start: padding, the unknown word, and those of the lexicon."""
-        words, source = self.lexicon.words, self.options.word_vectors
-        if source is None or self._folder:
-            rows = word_vectors.random_rows(words, self.options.word_width).rows
-        else:
-            rows = self._known_rows(source, words)
-            if rows.shape[1] != self.options.word_width:
-                raise UsageError(
-                    f"word_vectors: those of {source} have {rows.shape[1]} numbers, and word_width is "
-                    f"{self.options.word_width}: make them equal"
-                )
-        return np.concatenate([np.zeros((2, rows.shape[1]), np.float32), rows])
-
-    def _known_rows(self, source: str, words: Sequence[str]) -> NDArray[np.float32]:
-        if source == E5:
-            return word_vectors.encoded(words, e5.encode).rows
-        if source.endswith(TENSORS):
-            assert self.options.word_list is not None
-            return word_vectors.hgr(Path(source), self.options.word_list, words).rows
-        return word_vectors.glove(Path(source), words).rows
 
     def _texts(self, texts: Sequence[str]) -> dict[str, Any]:
         """Return {"sentence": (B, D), "words": (B, M)}, and "graph" with a role graph each, as tensors; with tokens
