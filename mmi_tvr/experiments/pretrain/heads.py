@@ -1,11 +1,14 @@
-"""A trained head on vectors into the folder that the package carries: in float16, measured, with its part of a card."""
+"""A trained part of a model into the folder that the package carries: in float16, measured, with its part of a card.
+
+Heads on vectors go through `bundle_head`; `rewrite` is what any such part goes through.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,19 +67,47 @@ def bundle_head(head: Head, trained: Path, folder: Path, measure: Measure[Result
         halve(trained / mmi.HEADS, Path(scratch) / mmi.HEADS)
         if (Path(scratch) / mmi.HEADS).read_bytes() != (folder / mmi.HEADS).read_bytes():
             raise UsageError(f"{trained}: its {head.title} was trained beside other weights than those of {folder}")
-        settings["options"] |= {name: run["options"][name] for name in head.options if name in run["options"]}
-        settings["origin"][head.origin] = {key: origin[key] for key in _ABOUT_RUN} | {
-            key: origin["settings"][key] for key in ("data", "train")
-        }
-        draft = Path(scratch) / folder.name  # the package changes when all is measured
-        shutil.copytree(folder, draft)
+    settings["options"] |= {name: run["options"][name] for name in head.options if name in run["options"]}
+    settings["origin"][head.origin] = {key: origin[key] for key in _ABOUT_RUN} | {
+        key: origin["settings"][key] for key in ("data", "train")
+    }
+
+    def change(draft: Path) -> None:
         halve(trained / head.file, draft / head.file)
         write_json(draft / models.SETTINGS, settings)
-        section, result = measure(draft, settings)
-        card = with_section((draft / CARD).read_text(encoding="utf-8"), head.heading, section)
+
+    return rewrite(folder, (head.file, models.SETTINGS), head.heading, change, lambda draft: measure(draft, settings))
+
+
+def rewrite(
+    folder: Path,
+    files: Sequence[str],
+    heading: str,
+    change: Callable[[Path], None],
+    measure: Callable[[Path], tuple[str, Result]],
+) -> Result:
+    """Change a bundled model and its card, once the changed one is measured; until then it stays as it was.
+
+    Args:
+        folder: The bundled model.
+        files: What `change` writes, below the folder.
+        heading: Of the section of the card.
+        change: Changes a copy of the folder.
+        measure: Measures the changed copy, and returns the section (without its heading) with what it measured.
+
+    Returns:
+        What was measured.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch) / folder.name
+        shutil.copytree(folder, draft)
+        change(draft)
+        section, result = measure(draft)
+        card = with_section((draft / CARD).read_text(encoding="utf-8"), heading, section)
         card = re.sub(r"\d+\.\d MB in float16", f"{megabytes(draft):.1f} MB in float16", card)
         write_atomically(draft / CARD, card.encode())
-        for name in (head.file, models.SETTINGS, CARD):
+        for name in (*files, CARD):
+            (folder / name).parent.mkdir(exist_ok=True)
             write_atomically(folder / name, (draft / name).read_bytes())
     return result
 

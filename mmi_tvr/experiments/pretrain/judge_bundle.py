@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +15,11 @@ from ...judges.llava import LlavaJudge
 from ...models import mmi
 from ...protocols import Judge
 from ...types import Judgement
-from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
 from ...utils.tables import markdown_table
-from .bundle import BASE, CARD, halve, loaded, megabytes, write_json
-from .heads import with_section
+from .bundle import BASE, halve, loaded, write_json
+from .conversations import draw_one
+from .heads import rewrite
 from .judge import RECORD
 from .judge_pairs import true_skeleton
 from .noise import LEARNED, UNSEEN, Noise
@@ -30,7 +27,7 @@ from .noise import LEARNED, UNSEEN, Noise
 _TEXTS = 100  # test captions that each kind of skeleton is judged beside
 _TWIN = "its twin, where the answers differ"
 _ABOUT_RUN = ("git", "python", "torch", "saved", "step", "right", "options")
-_FILES = (f"{mmi.JUDGE}/adapter_model.safetensors", f"{mmi.JUDGE}/adapter_config.json", models.SETTINGS, CARD)
+_FILES = (f"{mmi.JUDGE}/adapter_model.safetensors", f"{mmi.JUDGE}/adapter_config.json", models.SETTINGS)
 
 
 def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress: Progress | None = None) -> list[str]:
@@ -52,28 +49,23 @@ def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress:
         raise UsageError(f"{run}: no finished training of a judge ({RECORD} is missing)")
     record, settings = json.loads((run / RECORD).read_text(encoding="utf-8")), models.read(folder).as_dict()
     settings["origin"]["judge"] = {key: record[key] for key in _ABOUT_RUN}
-    with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / folder.name  # the package changes when all is measured
-        shutil.copytree(folder, draft)
-        weights, config = _FILES[:2]
+    weights, config = _FILES[:2]
+
+    def change(draft: Path) -> None:
         (draft / weights).parent.mkdir(exist_ok=True)
         halve(run / weights, draft / weights)
         adapter = json.loads((run / config).read_text(encoding="utf-8"))
         write_json(draft / config, adapter | {"base_model_name_or_path": f"{folder.name}/{BASE}"})
         write_json(draft / models.SETTINGS, settings)
+
+    def measure(draft: Path) -> tuple[str, list[str]]:
         base_option = next(iter(models.checkpoint_options(settings["name"])))
         model, _ = loaded(draft, settings, base_option, progress or Silent())
         assert isinstance(model, mmi.Mmi)
         table = markdown_table(measure_judge(LlavaJudge(model), limit or _TEXTS, progress or Silent()))
-        card = with_section(
-            (draft / CARD).read_text(encoding="utf-8"), "Judge", _section(table, settings["origin"]["judge"])
-        )
-        card = re.sub(r"\d+\.\d MB in float16", f"{megabytes(draft):.1f} MB in float16", card)
-        write_atomically(draft / CARD, card.encode())
-        (folder / mmi.JUDGE).mkdir(exist_ok=True)
-        for name in _FILES:
-            write_atomically(folder / name, (draft / name).read_bytes())
-    return table
+        return _section(table, settings["origin"]["judge"]), table
+
+    return rewrite(folder, _FILES, "Judge", change, measure)
 
 
 def measure_judge(judge: Judge, texts: int, progress: Progress) -> list[list[str]]:
@@ -84,7 +76,7 @@ def measure_judge(judge: Judge, texts: int, progress: Progress) -> list[list[str
     kinds: Mapping[str, Callable[[int, np.random.Generator], str]] = {
         "the own video": lambda row, dice: true_skeleton(specs[row], "video"),
         _TWIN: lambda row, dice: true_skeleton(specs[twins.get(row, row)], "video"),
-        "some other video": lambda row, dice: true_skeleton(specs[int(dice.integers(len(specs)))], "video"),
+        "some other video": lambda row, dice: true_skeleton(draw_one(specs, dice), "video"),
         **{f"noise: {name}": _noise(draw) for name, draw in LEARNED.items()},
         **{f"noise, not learned: {name}": _noise(draw) for name, draw in UNSEEN.items()},
     }
