@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ...questions import selection
 from ...questions.pool import load as load_pool
 
 About = Literal["text", "video"]
+Item = TypeVar("Item")
 
 DESCRIBE = " Describe this video:"
 JUDGED_SKELETONS = 4  # skeletons of videos in one conversation
@@ -191,7 +192,7 @@ def _question_turns(spec: Spec, about: About, dice: np.random.Generator, count: 
     """Return so many questions and answers: of the pool, and one that is about this video alone."""
     with_images = about == "video"
     candidates = questions(spec)
-    special = candidates[int(dice.integers(len(candidates)))]
+    special = draw_one(candidates, dice)
     turns = []
     if with_images or special.kind != "relations" or spec.relation_stated:
         turns.append((question_prompt(special.text, with_images), special.answer))
@@ -213,9 +214,9 @@ def draw_caption(spec: Spec, dice: np.random.Generator) -> str:
     return draw_one(_captions(spec), dice)
 
 
-def draw_one(options: Sequence[str], dice: np.random.Generator) -> str:
-    """Return one of the options."""
-    return options[int(dice.integers(len(options)))]
+def draw_one(items: Sequence[Item], dice: np.random.Generator) -> Item:
+    """Return one of several items, all equally likely."""
+    return items[int(dice.integers(len(items)))]
 
 
 def _draw_some(texts: Sequence[str], count: int, dice: np.random.Generator) -> list[str]:

@@ -112,11 +112,10 @@ class JudgePairs:
         """Return another video: one that shows a thing of this one, the same events in another order, its twin, any."""
         spec = self._specs[row]
         if dice.random() < _SHARING:
-            thing = spec.things[int(dice.integers(len(spec.things)))]
-            sharing = self._showing[thing.name]
-            return self._specs[sharing[int(dice.integers(len(sharing)))]]
+            thing = draw_one(spec.things, dice)
+            return self._specs[draw_one(self._showing[thing.name], dice)]
         twins = [other for other in self._twins.get(row, ()) if other != row]
-        any_other = self._specs[int(dice.integers(len(self._specs)))]
+        any_other = draw_one(self._specs, dice)
         return hard_negative(spec, self._specs[twins[0]] if twins else any_other, any_other, dice)
 
 
@@ -150,7 +149,7 @@ def _fewer(answers: list[str], expected: Sequence[str], match: bool, dice: np.ra
     telling = [place for place, pair in enumerate(zip(answers, expected, strict=True)) if pair[0] != pair[1]]
     chosen = set(dice.permutation(len(answers))[: int(dice.integers(min(2, len(answers)), len(answers) + 1))].tolist())
     if not match and telling:
-        chosen.add(telling[int(dice.integers(len(telling)))])
+        chosen.add(draw_one(telling, dice))
     return [answer for place, answer in enumerate(answers) if place in chosen]
 
 

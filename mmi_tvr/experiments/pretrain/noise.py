@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from .conversations import draw_one
+
 Noise = Callable[[np.random.Generator], str]
 
 _WORDS = (
@@ -75,7 +77,7 @@ _TABLES = ("users", "orders", "films", "events", "accounts")
 
 
 def _word(dice: np.random.Generator) -> str:
-    return _one(dice, _WORDS)
+    return draw_one(_WORDS, dice)
 
 
 def _letters(dice: np.random.Generator) -> str:
@@ -91,7 +93,7 @@ def _words(dice: np.random.Generator) -> str:
 
 
 def _sentences(dice: np.random.Generator) -> str:
-    return "; ".join(_one(dice, _SENTENCES) for _ in range(int(dice.integers(1, 5))))
+    return "; ".join(draw_one(_SENTENCES, dice) for _ in range(int(dice.integers(1, 5))))
 
 
 def _chinese(dice: np.random.Generator) -> str:
@@ -99,21 +101,21 @@ def _chinese(dice: np.random.Generator) -> str:
 
 
 def _scripts(dice: np.random.Generator) -> str:
-    script = _SCRIPTS[int(dice.integers(len(_SCRIPTS)))]
+    script = draw_one(_SCRIPTS, dice)
     return _clauses(dice, lambda: _script(dice, (script,), 1, 8))
 
 
 def _empty(dice: np.random.Generator) -> str:
-    return "; ".join(_one(dice, _EMPTY) for _ in range(int(dice.integers(1, 7))))
+    return "; ".join(draw_one(_EMPTY, dice) for _ in range(int(dice.integers(1, 7))))
 
 
 def _orders(dice: np.random.Generator) -> str:
-    return "; ".join(_one(dice, _ORDERS) for _ in range(int(dice.integers(1, 4))))
+    return "; ".join(draw_one(_ORDERS, dice) for _ in range(int(dice.integers(1, 4))))
 
 
 def _mixture(dice: np.random.Generator) -> str:
     kinds = (_letters, _punctuation, _words, _chinese, _scripts, _empty)
-    return "; ".join(kinds[int(dice.integers(len(kinds)))](dice) for _ in range(int(dice.integers(2, 5))))[:300]
+    return "; ".join(draw_one(kinds, dice)(dice) for _ in range(int(dice.integers(2, 5))))[:300]
 
 
 def _emoji(dice: np.random.Generator) -> str:
@@ -137,14 +139,14 @@ def _repeated(dice: np.random.Generator) -> str:
 
 
 def _sql(dice: np.random.Generator) -> str:
-    table, column, number = _one(dice, _TABLES), _word(dice), int(dice.integers(1, 999))
+    table, column, number = draw_one(_TABLES, dice), _word(dice), int(dice.integers(1, 999))
     statements = (
         f"SELECT {column} FROM {table} WHERE id = {number};",
         f"'; DROP TABLE {table}; --",
         f"UPDATE {table} SET {column} = {number} WHERE 1=1",
         f"INSERT INTO {table} ({column}) VALUES ({number})",
     )
-    return _one(dice, statements)
+    return draw_one(statements, dice)
 
 
 LEARNED: Mapping[str, Noise] = {
@@ -172,7 +174,7 @@ UNSEEN: Mapping[str, Noise] = {
 def draw_noise(dice: np.random.Generator) -> str:
     """Return a skeleton of one of the kinds that judges learn from."""
     kinds = tuple(LEARNED.values())
-    return kinds[int(dice.integers(len(kinds)))](dice)
+    return draw_one(kinds, dice)(dice)
 
 
 def shuffled_words(text: str, dice: np.random.Generator) -> str:
@@ -183,10 +185,6 @@ def shuffled_words(text: str, dice: np.random.Generator) -> str:
     """
     words = text.split()
     return " ".join(words[place] for place in dice.permutation(len(words)))
-
-
-def _one(dice: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
-    return options[int(dice.integers(len(options)))]
 
 
 def _characters(dice: np.random.Generator, alphabet: str, least: int, most: int) -> str:
