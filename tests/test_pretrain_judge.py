@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_llava
 import torch
+from safetensors.torch import load_file
 
 from mmi_tvr import models, plugins
 from mmi_tvr.datasets.moving_shapes import MovingShapes
 from mmi_tvr.encoders import hub, llava
 from mmi_tvr.encoders.options import LlavaOptions, LoraOptions
 from mmi_tvr.errors import UsageError
-from mmi_tvr.experiments.pretrain.judge import RECORD, JudgeStage, right_judgements
+from mmi_tvr.experiments.pretrain import judge
+from mmi_tvr.experiments.pretrain.judge import RECORD, JudgeStage, right_judgements, train_judge
 from mmi_tvr.experiments.pretrain.judge_bundle import bundle_judge
 from mmi_tvr.experiments.pretrain.judge_pairs import JudgePairs, true_skeleton
 from mmi_tvr.experiments.pretrain.noise import LEARNED, UNSEEN, draw_noise, shuffled_words
+from mmi_tvr.experiments.pretrain.options import JudgeTrainingOptions
 
 BUNDLED = hub.BUNDLED / "moving-shapes"
 
@@ -95,7 +99,35 @@ def test_the_adapter_learns_and_nothing_else_does(tmp_path: Path) -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
-    assert 0 <= right_judgements(stage, [batch]) <= 100
+    assert stage.read(batch)[2].tolist() == [False, False, True, True]  # the shortest first, as the logits are
+
+
+def test_an_adapter_is_trained_from_the_one_that_searches_and_a_finished_run_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "_VALIDATION_BATCHES", 1)
+    options = JudgeTrainingOptions(videos=8, steps=2, batch=2, precision="float32")
+    right = train_judge("moving-shapes", tmp_path, options, cpu=True)
+    record = json.loads((tmp_path / RECORD).read_text(encoding="utf-8"))
+    assert 0 < record["right"] == right < 100
+    assert record["options"] == options.model_dump(mode="json")
+    searching, judging = (
+        load_file(folder / "adapter_model.safetensors") for folder in (BUNDLED / "adapter", tmp_path / "judge")
+    )
+    assert judging.keys() <= searching.keys()
+    largest = max(float((judging[name] - searching[name].float()).abs().max()) for name in judging)
+    assert 0 < largest < 3 * options.rate * options.steps
+    assert train_judge("moving-shapes", tmp_path, options, cpu=True) == right
+
+
+def test_right_judgements_are_counted_over_all_batches() -> None:
+    class Stage:
+        def read(self, batch: tuple[list[float], list[bool]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            yes, match = batch
+            return torch.tensor(yes), torch.zeros(len(yes)), torch.tensor(match)
+
+    batches: Any = [([1.0, -1.0, 1.0], [True, True, False]), ([-1.0], [False])]
+    assert right_judgements(Stage(), batches) == 50  # type: ignore[arg-type]
 
 
 def test_a_judge_is_bundled_when_it_is_measured_or_not_at_all(tmp_path: Path) -> None:
