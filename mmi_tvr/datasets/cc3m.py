@@ -9,22 +9,15 @@ suffix of a picture, in any folder.
 from __future__ import annotations
 
 import zlib
-from typing import Literal
-
-from pydantic import Field
 
 from ._benchmarks import (
-    AnnotatedVideo,
     Annotations,
     Benchmark,
     BenchmarkFacts,
-    BenchmarkOptions,
     Listing,
-    SplitSize,
-    VideoLocation,
+    PretrainingOptions,
     build_benchmark,
-    captions,
-    checked_listing,
+    web_listing,
 )
 
 FACTS = BenchmarkFacts(
@@ -39,11 +32,8 @@ _FILES = {
 }
 
 
-class Options(BenchmarkOptions):
-    split: Literal["train", "val"] = Field("train", description="train or val")
-    allowed: float = Field(
-        1.0, ge=0, le=1, description="largest share of pictures that may be left out: many addresses are dead"
-    )
+class Options(PretrainingOptions):
+    pass
 
 
 def build(options: Options) -> Benchmark:
@@ -53,12 +43,8 @@ def build(options: Options) -> Benchmark:
 def read(options: Options, annotations: Annotations) -> Listing:
     """Return the split as the annotation has it. A picture that is listed twice has the sentences of both lines."""
     file, official = _FILES[options.split]
-    sentences: dict[str, dict[str, None]] = {}  # keeps the order and drops repetitions
-    for _, (sentence, address) in annotations.cells(file, separator="\t", count=2, official=official):
-        (text,) = captions([sentence])
-        sentences.setdefault(file_name(address.strip()), {}).setdefault(text)
-    videos = [AnnotatedVideo(name, tuple(texts), (VideoLocation(name),)) for name, texts in sentences.items()]
-    return checked_listing(videos, SplitSize(None, None), annotations)
+    lines = annotations.cells(file, separator="\t", count=2, official=official)
+    return web_listing(((file_name(address.strip()), sentence) for _, (sentence, address) in lines), annotations)
 
 
 def file_name(address: str) -> str:

@@ -7,23 +7,17 @@ Videos: `videos/<page_dir>/<videoid>.mp4`, or `<videoid>.mp4` in any other folde
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
+from collections.abc import Iterator
 
 from ..errors import UsageError
 from ._benchmarks import (
-    AnnotatedVideo,
     Annotations,
     Benchmark,
     BenchmarkFacts,
-    BenchmarkOptions,
     Listing,
-    SplitSize,
-    VideoLocation,
+    PretrainingOptions,
     build_benchmark,
-    captions,
-    checked_listing,
+    web_listing,
 )
 
 FACTS = BenchmarkFacts(
@@ -34,11 +28,8 @@ FACTS = BenchmarkFacts(
 _COLUMNS = "columns videoid and name"
 
 
-class Options(BenchmarkOptions):
-    split: Literal["train", "val"] = Field("train", description="train or val")
-    allowed: float = Field(
-        1.0, ge=0, le=1, description="largest share of videos that may be left out: many are offered no more"
-    )
+class Options(PretrainingOptions):
+    pass
 
 
 def build(options: Options) -> Benchmark:
@@ -47,12 +38,14 @@ def build(options: Options) -> Benchmark:
 
 def read(options: Options, annotations: Annotations) -> Listing:
     """Return the split as the annotation has it. A video that is listed twice has the sentences of both lines."""
-    sentences: dict[str, dict[str, None]] = {}  # keeps the order and drops repetitions
+    return web_listing(_sentences(options, annotations), annotations)
+
+
+def _sentences(options: Options, annotations: Annotations) -> Iterator[tuple[str, str]]:
+    """Yield the id of a video and its sentence of every line."""
     for line, row in annotations.rows(f"results_2M_{options.split}.csv"):
         with annotations.expecting(_COLUMNS):
-            name, (text,) = row["videoid"].strip(), captions([row["name"]])
+            name, sentence = row["videoid"].strip(), row["name"]
         if not name:
             raise UsageError(f"{annotations.place(line)}: the videoid is empty; correct the line, or leave it out")
-        sentences.setdefault(name, {}).setdefault(text)
-    videos = [AnnotatedVideo(name, tuple(texts), (VideoLocation(name),)) for name, texts in sentences.items()]
-    return checked_listing(videos, SplitSize(None, None), annotations)
+        yield name, sentence

@@ -4,6 +4,7 @@ annotations  reads annotation files, and notes which of them are cut
 records      what an annotation says: videos, their captions, where they may lie, how many there should be
 videos       finds the videos in a folder
 benchmark    a split as a data set: options, facts, the samples whose videos are there
+pretraining  lists of the web, which are no benchmarks: their options, and a listing of their lines
 check        what is there of a benchmark: counts, missing and unreadable videos, overlaps between splits
 """
 
@@ -22,6 +23,7 @@ from .benchmark import (
     refuse_missing,
 )
 from .check import BenchmarkCheck, CheckableModule, Overlap, SplitCheck, benchmark_names, check_benchmark
+from .pretraining import PretrainingOptions, web_listing
 from .records import (
     AnnotatedMoment,
     AnnotatedVideo,
@@ -48,6 +50,7 @@ __all__ = [
     "HoldOutOptions",
     "Listing",
     "Overlap",
+    "PretrainingOptions",
     "SplitCheck",
     "SplitOptions",
     "SplitSize",
@@ -61,5 +64,6 @@ __all__ = [
     "held_out_ids",
     "limit_remark",
     "refuse_missing",
+    "web_listing",
     "youtube_clip_locations",
 ]
