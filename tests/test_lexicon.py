@@ -186,6 +186,24 @@ def test_universal_dependencies_say_what_the_parser_says(text: str, tmp_path: Pa
     assert {name.removesuffix(" ."): role for name, role in graph.items()} == nodes
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "from//ADP/2/case behind//ADP/3/case trees//NOUN/0/root",  # a preposition of a preposition
+        "where/where/ADV/2/advmod in//ADP/0/case is/be/AUX/2/cop it/it/PRON/2/nsubj",  # a copula of a preposition
+    ],
+)
+def test_odd_parses_stay_trees(sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "parses.conllu").write_text(conllu_text(sentence))
+    text = " ".join(word.split("/")[0] for word in sentence.split())
+    (parsed,) = ConlluParser(tmp_path / "parses.conllu").parse([text])
+    for place in range(len(parsed)):
+        for _ in parsed:
+            place = parsed[place].head
+        assert parsed[place].head == place
+    role_graph(parsed)
+
+
 def test_a_file_of_parses_has_texts_of_several_sentences_and_the_parsers_own_labels(tmp_path: Path) -> None:
     path = tmp_path / "parses.conllu"
     recorded = PARSES["a woman gives the boy a red ball"]
@@ -212,6 +230,7 @@ def test_a_file_of_parses_has_texts_of_several_sentences_and_the_parsers_own_lab
         ("", "has no sentence"),
         ("a dog runs\n", "line 1: 1 columns"),
         ("1\ta\ta\tDET\t_\t_\t7\tdet\t_\t_\n", "line 1: depends on word '7'"),
+        (conllu_text("so//ADV/0/root a//NOUN/3/conj b//NOUN/4/conj c//NOUN/3/conj"), "line 3: depends on itself"),
         (None, "cannot be read"),
     ],
 )

@@ -113,8 +113,20 @@ def _sentence(rows: Sequence[tuple[int, list[str]]], path: Path) -> ParsedText:
             raise UsageError(f"{path}, line {number}: depends on word {row[_HEAD]!r}, which the sentence does not have")
         lemma = row[_FORM] if row[_LEMMA] == "_" else row[_LEMMA]
         tokens.append(Token(row[_FORM], lemma.lower(), row[_PART], row[_DEPENDENCY], head))
+    for place, (number, _) in enumerate(words):
+        if not _has_root(tokens, place):
+            raise UsageError(f"{path}, line {number}: depends on itself by way of other words; parse it once more")
     is_clear = any(token.dependency in _CLEAR_NLP for token in tokens)
     return tuple(tokens) if is_clear else translated(tuple(tokens))
+
+
+def _has_root(tokens: Sequence[Token], place: int) -> bool:
+    """Return whether the heads above a word end at a root."""
+    for _ in tokens:
+        if tokens[place].head == place:
+            return True
+        place = tokens[place].head
+    return False
 
 
 def _letters(text: str) -> str:

@@ -34,7 +34,7 @@ def translated(parsed: ParsedText) -> ParsedText:
         if token.dependency == "cop":
             _raise_copula(tokens, place)
     for place, token in enumerate(parsed):
-        if token.dependency == "case":
+        if token.dependency == tokens[place].dependency == "case":  # else something stands above it already
             _raise_preposition(tokens, place, parsed)
     return tuple(token._replace(dependency=_name(token.dependency)) for token in tokens)
 
