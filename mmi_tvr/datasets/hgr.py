@@ -93,23 +93,23 @@ def build(options: Options) -> HgrDataset:
     files = FrameFiles(folder.feature_files(options.split, kinds), options.frames)
     missing = tuple(name for name in names if name not in files)
     refuse_missing(options, _TITLE, missing, len(names))
-    there = tuple(name for name in names if name in files and any(map(str.strip, captions[name])))
+    present = tuple(name for name in names if name in files and any(map(str.strip, captions[name])))
     # Decision: empty captions are left out, and a remark counts them.
-    places = [tuple(place for place, text in enumerate(captions[name]) if text.strip()) for name in there]
+    places = [tuple(place for place, text in enumerate(captions[name]) if text.strip()) for name in present]
     samples = tuple(
         Sample(name, Video(files.path(name)), tuple(captions[name][place].strip() for place in of_name))
-        for name, of_name in zip(there, places, strict=True)
+        for name, of_name in zip(present, places, strict=True)
     )
     if not samples:
         raise UsageError(f"{options.root}: no video of the split {options.split} has a caption")
-    vision = str(PrecomputedFeatures(tuple(kinds), files.width(there), options.frames))
+    vision = str(PrecomputedFeatures(tuple(kinds), files.width(present), options.frames))
     empty = sum(not text.strip() for texts in captions.values() for text in texts)
     remarks = (f"without {counted(empty, 'empty caption')}",) if empty else ()
     remarks = (*remarks, *limit_remark(len(names), len(listed)))
     graphs = folder.role_graphs() if options.graphs else None
-    parts = (samples, there, files, vision, missing, remarks, graphs)
+    parts = (samples, present, files, vision, missing, remarks, graphs)
     if CaptionLabels.available(folder, options.split):
-        return LabelledHgrDataset(*parts, CaptionLabels(folder, there), tuple(places))
+        return LabelledHgrDataset(*parts, CaptionLabels(folder, present), tuple(places))
     return HgrDataset(*parts)
 
 

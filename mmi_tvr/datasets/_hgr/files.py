@@ -61,19 +61,15 @@ class HgrFolder:
                 raise UsageError(f"{path}: {name}: a list of captions is expected, not {str(texts)[:60]}")
         return [self._captions[name] for name in names]
 
-    def kinds(self) -> list[str]:
-        """Return the kinds of features that there are."""
-        return sorted(path.name for path in self._feature_folder().iterdir() if path.is_dir())
-
     def chosen_kinds(self, kinds: Sequence[str] | None) -> list[str]:
         """Return the kinds of features that are meant: those of these names, else the only one that there is."""
-        there = self.kinds()
-        if kinds is None and len(there) == 1:
-            return there
-        listing = ", ".join(there) or "none"
+        available = sorted(path.name for path in self._feature_folder().iterdir() if path.is_dir())
+        if kinds is None and len(available) == 1:
+            return available
+        listing = ", ".join(available) or "none"
         if kinds is None:
             raise UsageError(f"{self._feature_folder()}: which features? Set `features` (there are: {listing})")
-        if unknown := [kind for kind in kinds if kind not in there]:
+        if unknown := [kind for kind in kinds if kind not in available]:
             raise UsageError(f"{self._feature_folder()}: no features {', '.join(unknown)}; there are: {listing}")
         return list(kinds)
 
