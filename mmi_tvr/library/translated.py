@@ -6,6 +6,7 @@ They stand in the catalogue, under the number of their content, until it is embe
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -45,9 +46,8 @@ def mark_translated(catalogue: Catalogue, numbers: Collection[int]) -> None:
 def translated_contents(catalogue: Catalogue, shown: Sequence[int]) -> list[Content]:
     """Return the contents with translated vectors: those that searches have `shown` most often first."""
     contents = catalogue.contents_with("id IN (SELECT content FROM translated) AND state = 'indexed'")
-    numbers, counts = np.unique(np.asarray(shown, np.int64), return_counts=True)
-    often = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-    return sorted(contents, key=lambda content: (-often.get(content.number, 0), content.number))
+    times = Counter(shown)
+    return sorted(contents, key=lambda content: (-times[content.number], content.number))
 
 
 class ShownLog:
