@@ -213,14 +213,19 @@ def test_what_cannot_be_translated_is_said(folder: Path, indexed: Path, tmp_path
 
 
 def test_the_sample_is_of_videos_whose_files_are_present(indexed: Path, tmp_path: Path) -> None:
-    videos = shutil.copytree(indexed / "videos", tmp_path / "videos")
+    near, away = tmp_path / "near", tmp_path / "away"
+    for number, path in enumerate(sorted((indexed / "videos").iterdir())):
+        folder = near if number % 2 else away
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder)
     with Library(tmp_path / "library", FakeModel(), uniform(3)) as library:
-        library.index(videos)
-    for path in sorted(videos.iterdir())[::2]:
-        path.unlink()
+        library.index([near, away])
+    away.rename(tmp_path / "disk")
+    next(near.iterdir()).unlink()
     with Library(tmp_path / "library", NEW, relevance=clipped) as library:
         report = library.index(translate=8)
-        assert (report.embedded, report.translation.pairs, library.status().videos) == (8, 8, 9)
+        assert (report.embedded, report.translation.pairs, report.translation.translated) == (8, 8, 9)
+        assert library.status().videos == 17
 
 
 def test_what_is_lost_is_said_before_anything_begins(folder: Path) -> None:
@@ -239,6 +244,21 @@ def test_what_is_lost_is_said_before_anything_begins(folder: Path) -> None:
         shutil.copy(folder / "library" / CATALOGUE, folder / "library" / REBUILD_FILE)  # killed before it began
         assert library.status().rebuilding is None
         assert library.index().added == 18
+
+
+def test_a_run_that_was_killed_after_it_replaced_the_catalogue_keeps_the_way_back(folder: Path) -> None:
+    with opened(folder, FakeModel()) as library:
+        before = answers(library, "red")
+    with opened(folder) as library:
+        library.index(translate=8)
+    with closing(Catalogue(folder / "library" / CATALOGUE)) as catalogue, catalogue.transaction():
+        catalogue.set_meta(rebuilding=catalogue.meta("fingerprint"))
+    shutil.copy(folder / "library" / CATALOGUE, folder / "library" / REBUILD_FILE)
+    with opened(folder) as library:
+        assert counts(library.index()) == {"unchanged": 18}  # the rest once they can be searched
+    with opened(folder, FakeModel()) as library:
+        assert counts(library.index()) == {"unchanged": 18}
+        assert answers(library, "red") == before
 
 
 def test_translating_all_is_a_rebuild(folder: Path) -> None:

@@ -82,7 +82,7 @@ def test_the_order_of_key_images_is_read() -> None:
     assert np.array_equal(both[0, :8], both[1, :8])
     stretches = both[0, 8:].reshape(4, 8)
     assert stretches.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert (stretches @ np.arange(8)).tolist() == sorted((stretches @ np.arange(8)).tolist())
+    assert (np.diff(stretches @ np.arange(8)) > 1).all()
     assert np.allclose(both[1, 8:].reshape(4, 8)[::-1], stretches, atol=1e-5)
     single = vector_map.video_inputs([video(np.eye(8)[:1])])[0].reshape(5, 8)
     assert np.allclose(single, np.eye(8)[0], atol=1e-5)
@@ -90,7 +90,8 @@ def test_the_order_of_key_images_is_read() -> None:
 
 def test_key_images_are_paired_by_time() -> None:
     other = video(np.eye(3), times=[0.0, 4.0, 9.0])  # seen at 0.5, 4.5 and 9.5 s
-    assert vector_map.moments_at(np.array([0.0, 2.6, 9.0, 99.0]), other).argmax(axis=1).tolist() == [0, 1, 2, 2]
+    times = np.array([0.0, 2.4, 2.6, 9.0, 99.0])
+    assert vector_map.moments_at(times, other).argmax(axis=1).tolist() == [0, 0, 1, 2, 2]
     inputs = vector_map.moment_inputs(other)
     assert inputs.shape == (3, 6)
     assert np.allclose(inputs[:, 3:], other.video)
