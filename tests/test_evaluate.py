@@ -438,3 +438,5 @@ def test_pair_scores_are_of_both_captions_with_both_videos():
                 assert scores[pair, caption, video] == pytest.approx(expected, abs=1e-6)
     with pytest.raises(MediaError, match="truncated"):
         pair_scores(model, samples, lambda videos: [*embeddings[:3], MediaError("3.mp4", "truncated")])
+    with pytest.raises(UsageError, match="embed gave 3 results for 4 videos"):
+        pair_scores(model, samples, lambda videos: embeddings[:3])

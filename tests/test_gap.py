@@ -176,8 +176,10 @@ def test_unreadable_videos_are_named_and_too_many_refused() -> None:
 
     report = gap.modality_gap(model, samples_of([1] * 4), lambda chosen: embed(chosen, {"2.mp4"}))
     assert (report.n, report.failures) == (3, {"2.mp4": "no picture"})
-    with pytest.raises(MetricsError, match="unreadable: 2 of 4 videos"):
+    with pytest.raises(MetricsError, match=r"unreadable: 2 of 4 videos, .* \(the first: 2.mp4: no picture\); repair them"):
         gap.modality_gap(model, samples_of([1] * 4), lambda chosen: embed(chosen, {"2.mp4", "3.mp4"}))
+    with pytest.raises(UsageError, match="embed gave 3 results for 4 videos"):
+        gap.modality_gap(model, samples_of([1] * 4), lambda chosen: model.embed(chosen)[:3])
     with pytest.raises(MetricsError, match="at least 2 videos with captions, not on 1"):
         gap.modality_gap(model, samples_of([1, 0]), model.embed)
     with pytest.raises(MetricsError, match="not on 0"):
