@@ -176,7 +176,7 @@ def test_unreadable_videos_are_named_and_too_many_refused() -> None:
 
     report = gap.modality_gap(model, samples_of([1] * 4), lambda chosen: embed(chosen, {"2.mp4"}))
     assert (report.n, report.failures) == (3, {"2.mp4": "no picture"})
-    with pytest.raises(MetricsError, match=r"unreadable: 2 of 4 videos, .* \(the first: 2.mp4: no picture\); repair them"):
+    with pytest.raises(MetricsError, match=r"unreadable: 2 of 4 videos, .* \(the first: 2.mp4: no picture\); repair"):
         gap.modality_gap(model, samples_of([1] * 4), lambda chosen: embed(chosen, {"2.mp4", "3.mp4"}))
     with pytest.raises(UsageError, match="embed gave 3 results for 4 videos"):
         gap.modality_gap(model, samples_of([1] * 4), lambda chosen: model.embed(chosen)[:3])

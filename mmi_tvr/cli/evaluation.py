@@ -49,6 +49,7 @@ TargetArgument = Annotated[
 ]
 GeneratedArgument = Annotated[str, typer.Argument(metavar="NAME", help="the data set: moving_shapes")]
 SplitOption = Annotated[str, typer.Option(help="of a data set: val, test")]
+CaptionsOption = Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="only the first so many videos")]
 CheckpointOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
@@ -87,7 +88,7 @@ def retrieval(
     root: RootOption = None,
     annotations: AnnotationsOption = None,
     option: DataOption = None,
-    captions: Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")] = None,
+    captions: CaptionsOption = None,
     column: Annotated[str | None, typer.Option(help="which column holds the captions; * for all")] = None,
     split: SplitOption = "test",
     limit: LimitOption = None,

@@ -26,7 +26,7 @@ from ._console import (
 )
 from ._evaluation_data import DataChoice, ModelChoice, load_data, load_model
 from .data import AnnotationsOption, DataOption, RootOption
-from .evaluation import LimitOption, SplitOption, TargetArgument, config_document
+from .evaluation import CaptionsOption, LimitOption, SplitOption, TargetArgument, config_document
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def gap(
     root: RootOption = None,
     annotations: AnnotationsOption = None,
     option: DataOption = None,
-    captions: Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")] = None,
+    captions: CaptionsOption = None,
     column: Annotated[str | None, typer.Option(help="which column holds the captions")] = None,
     split: SplitOption = "test",
     limit: LimitOption = None,

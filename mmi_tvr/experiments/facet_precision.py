@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import models
 from ..errors import MediaError, MetricsError, UsageError
 from ..evaluation import facets
-from ..evaluation.evaluate import Embed
+from ..evaluation.evaluate import Embed, embed_samples
 from ..evaluation.facets import LevelPrecision, Truth
 from ..lexicon.vocabulary import LABELS_OF, level_names
 from ..protocols import Dataset, Model, ModelWithAttributes, ModelWithLabels, TrainedModel
@@ -55,8 +55,8 @@ def labelled_attributes(model: Model, dataset: Dataset, embed: Embed, progress: 
         MissingExtra: captions have to be parsed, and the parser is not installed.
     """
     samples = dataset.samples()
-    embedded = embed([samples[number].video for number in range(len(samples))])
-    readable = {number: one for number, one in enumerate(embedded) if not isinstance(one, MediaError)}
+    embedded = enumerate(embed_samples(samples, embed))
+    readable = {number: one for number, one in embedded if not isinstance(one, MediaError)}
     if not readable:
         raise MetricsError("none of the videos can be read: there is nothing to measure facets by")
     source: LabelSource = "parsed"
