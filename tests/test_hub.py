@@ -25,6 +25,7 @@ from mmi_tvr.encoder import Encoder
 from mmi_tvr.errors import MediaError, MmiTvrError, ModelNotFound, UsageError
 from mmi_tvr.evaluation.evaluate import evaluate_model
 from mmi_tvr.features.embed import embed_all, embedding_fingerprint
+from mmi_tvr.hub import card
 from mmi_tvr.models import mmi
 from mmi_tvr.types import Sample, Scoring, Video
 
@@ -293,6 +294,12 @@ def test_a_card_without_measurements_says_so(trained: Path, tmp_path: Path) -> N
     assert "No evaluation was published" in card
     assert "No licence was stated" in card
     assert ModelCard(card).data.eval_results is None
+
+
+def test_the_card_of_a_model_of_features_promises_no_base() -> None:
+    text = card.render(NAME, {"name": "mcsan", "options": {"vision": "precomputed"}, "origin": {}})
+    assert "no base: it reads vectors of frames that a data set brings along" in text
+    assert "`precomputed/`" not in text
 
 
 def test_numbers_of_another_model_are_refused(trained: Path, base: Path, tmp_path: Path, colours: list[Path]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from .. import models
+from ..types import PRECOMPUTED
 from ..utils.tables import interval, markdown_row
 from ..utils.wording import counted
 
@@ -52,7 +53,8 @@ def render(
         repository=repository,
         base=name,
         revision=revision,
-        base_folder=base,
+        base_folder=None if base == PRECOMPUTED else base,
+        reads_features=base == PRECOMPUTED,
         clip=others[0] if base and others else None,
         starts=[] if base else others,
         name=known["name"],
