@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from mmi_tvr.cli import facets as facets_command
 from mmi_tvr.cli import search as search_command
 from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
+from mmi_tvr.library.attributes import VideoAttributes
+from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
 from mmi_tvr.protocols import ModelWithAttributes
 from mmi_tvr.report import search_page
 from mmi_tvr.types import Attributes, Embeddings, FacetCalibration, FacetThreshold, Features
@@ -143,6 +146,14 @@ def test_queries_of_a_list_may_be_restricted_otherwise(library: Library) -> None
     }  # fmt: skip
 
 
+def test_facets_restrict_the_videos_that_the_caller_allows(library: Library) -> None:
+    catalogue = library._reader.catalogue()
+    searcher = library._reader.searcher(catalogue)
+    both = [number for number, entry in catalogue.entries(catalogue.searchable()).items() if "blue" in str(entry.paths)]
+    result = searcher.search(Query("red", where={"hue": "red"}), top=9, min_relevance=0, videos=frozenset(both))
+    assert names(result) == {"red and blue"}
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [
@@ -173,6 +184,18 @@ def test_hits_name_what_query_and_video_share(library: Library) -> None:
     assert "whole " in page
     assert "hue " in page
     assert "(red)" in page or "(blue)" in page
+
+
+def test_a_video_shows_a_class_from_its_threshold_on(library: Library) -> None:
+    with closing(Catalogue(library.path / CATALOGUE)) as catalogue:
+        attributes = VideoAttributes(catalogue)
+        numbers = catalogue.searchable()
+        threshold = min(shown["hue"]["red"] for shown in attributes.of(numbers).values())
+        assert attributes.videos("hue", "red", threshold) == frozenset(numbers)
+        assert attributes.counts({("hue", "red"): threshold}) == {("hue", "red"): len(numbers)}
+        above = float(np.nextafter(threshold, 1))
+        assert attributes.counts({("hue", "red"): above})["hue", "red"] == len(attributes.videos("hue", "red", above))
+        assert len(attributes.videos("hue", "red", above)) < len(numbers)
 
 
 def test_facets_follow_what_is_indexed_removed_and_rebuilt(videos: Path, tmp_path: Path) -> None:

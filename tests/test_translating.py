@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fakes import COLOURS, FakeBlockModel, FakeModel, best, clipped, colour_video, counts
 
+from mmi_tvr import models
 from mmi_tvr.cli import library as library_commands
 from mmi_tvr.cli import search as search_commands
 from mmi_tvr.cli._hits import search_document
@@ -131,6 +132,16 @@ def test_the_same_command_again_and_a_plain_run_go_on(folder: Path) -> None:
         library.index(translate=8)
         assert counts(library.index(translate=8)) == {"unchanged": 18, "embedded": 10}
         assert counts(library.index(translate=8)) == {"unchanged": 18}
+
+
+def test_a_run_that_names_no_model_goes_on_with_the_present_one(folder: Path, monkeypatch) -> None:
+    at_hand = {"fake": FakeModel(), "new": FakeModel("new", head=2, vision=1)}
+    monkeypatch.setattr(models, "make", lambda section, *_: at_hand[section.name])
+    with opened(folder, at_hand["new"]) as library:
+        library.index(translate=8)
+    with opened(folder, None) as library:
+        assert counts(library.index()) == {"unchanged": 18, "embedded": 10}
+        assert (library.status().model, library.status().translated) == ("new", 0)
 
 
 def test_until_the_last_is_embedded_the_former_model_takes_it_back(folder: Path, indexed: Path, tmp_path: Path) -> None:
