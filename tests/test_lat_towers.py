@@ -267,6 +267,16 @@ def test_what_cannot_be_is_one_line(new_towers: dict[str, Any], starts: dict[str
         _ = trainable({**new_towers, "distilbert": new_towers["vit"], "tokenizer": clip}).network
     with pytest.raises(ModelNotFound, match="not a ViT"):
         _ = trainable({**new_towers, "vit": new_towers["distilbert"]}).network
+    partial = shutil.copytree(starts["vit"], tmp_path / "partial")
+    whole = load_file(partial / "model.safetensors")
+    for part, message in (
+        ("attention.value.bias", "query, key and value do not go together"),
+        ("0.intermediate.dense.weight", "no ViT"),
+        ("0.output.dense.weight", r"not the weights of these towers: .*blocks\.0\.mlp\.fc2\.weight"),
+    ):
+        save_file({name: value for name, value in whole.items() if part not in name}, partial / "model.safetensors")
+        with pytest.raises(ModelNotFound, match=message):
+            _ = trainable({**new_towers, "vit": str(partial)}).network
     damaged = shutil.copytree(starts["distilbert"], tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ModelNotFound, match="cannot be read"):

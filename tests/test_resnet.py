@@ -50,6 +50,13 @@ def test_what_is_no_resnet_is_one_line(checkpoint: Path, tmp_path: Path) -> None
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     with pytest.raises(ModelNotFound, match="not a ResNet of Hugging Face's layout"):
         ResNetTower(tmp_path, "cpu")
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    settings = (checkpoint / "preprocessor_config.json").read_text()
+    for content, processor in ((weights[:-50], settings), (weights, '{"image_processor_type": "ViTImageProcessor"}')):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        (tmp_path / "preprocessor_config.json").write_text(processor)
+        with pytest.raises(ModelNotFound, match="not a ResNet of Hugging Face's layout"):
+            ResNetTower(tmp_path, "cpu")
 
 
 def test_mcsan_stands_on_a_resnet_and_reads_its_vectors_as_they_are(checkpoint: Path) -> None:

@@ -38,6 +38,7 @@ class ResNetTower:
             ModelNotFound: where the folder holds no ResNet.
         """
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoImageProcessor, ResNetModel
 
         if (kind := model_type(folder)) != MODEL_TYPE:
@@ -45,19 +46,16 @@ class ResNetTower:
         try:
             model: Any = ResNetModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
             self._processor = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
+            settings = self._processor.to_dict()
+            # The shorter side of the pictures that it wants to see, before its processor crops the middle.
+            self.image_size = round(int(settings["size"]["shortest_edge"]) / float(settings.get("crop_pct") or 1))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelNotFound(f"{folder}: not a ResNet of Hugging Face's layout: {one_line(error)}") from error
         self._device = resolve(device)
         self._model = model.eval().to(self._device)
         self._batch = batch
         self.width = int(model.config.hidden_sizes[-1])
         self.digest = checkpoint_digest(folder)
-
-    @property
-    def image_size(self) -> int:
-        """The shorter side of the pictures that it wants to see, before its processor crops the middle."""
-        settings = self._processor.to_dict()
-        return round(int(settings["size"]["shortest_edge"]) / float(settings.get("crop_pct") or 1))
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Return the vectors (N, D) of N pictures of any size."""

@@ -9,6 +9,7 @@ What `data convert-frozen` writes is a checkpoint of its own kind:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "frozen_in_time"
 WEIGHTS = "model.safetensors"
+_OF_TIME = re.compile(r"^temporal_embed$|\.timeattn\.|\.norm3\.")  # tensors that no ViT has
 
 
 class TowerSource(Protocol):
@@ -101,7 +103,8 @@ class NewTowers:
             raise UsageError("towers, or projections, that start from nothing are trained: set towers: all")
         towers = VideoTextTowers(self.sizes, joint=joint, trained=trained)
         if self._vit:
-            towers.video.load_state_dict(self._vit_weights, strict=False)  # which knows nothing of time
+            start = {name: value for name, value in towers.video.state_dict().items() if _OF_TIME.search(name)}
+            _load(towers.video, {**start, **self._vit_weights}, self._vit)
         if self._distilbert:
             _load(towers.text, _text_tensors(self._distilbert), self._distilbert)
         return towers

@@ -36,7 +36,10 @@ _PARTS = re.compile(r"cls_token|pos_embed|patch_embed\.proj\..*|blocks\.\d+\..*|
 def read(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a ViT checkpoint under timm's names. ModelNotFound where it is none."""
     named = {_renamed(name): tensor.float() for name, tensor in hub.checkpoint_tensors(folder).items()}
-    weights = {name: tensor for name, tensor in _joined(named).items() if _PARTS.fullmatch(name)}
+    try:
+        weights = {name: tensor for name, tensor in _joined(named).items() if _PARTS.fullmatch(name)}
+    except (KeyError, RuntimeError) as error:  # query, key or value is missing, or of another size
+        raise ModelNotFound(f"{folder}: query, key and value do not go together: {one_line(error)}") from error
     if not {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= weights.keys():
         raise ModelNotFound(f"{folder}: not a ViT of transformers' or timm's layout, as safetensors")
     return weights
@@ -67,7 +70,7 @@ def sizes(weights: Mapping[str, Tensor], place: Path, heads: int | None, time: M
             expansion=hidden // width,
             **time,
         )
-    except (ValueError, IndexError) as error:  # an axis too few, or sizes that do not go together
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:  # a tensor or an axis too few, or no sizes
         raise ModelNotFound(f"{place}: its video tower is no ViT: {one_line(error)}") from error
 
 
