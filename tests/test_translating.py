@@ -224,15 +224,15 @@ def test_what_cannot_be_translated_is_said(folder: Path, indexed: Path, tmp_path
 
 
 def test_the_sample_is_of_videos_whose_files_are_present(indexed: Path, tmp_path: Path) -> None:
-    near, away = tmp_path / "near", tmp_path / "away"
+    present, away = tmp_path / "present", tmp_path / "away"
     for number, path in enumerate(sorted((indexed / "videos").iterdir())):
-        folder = near if number % 2 else away
+        folder = present if number % 2 else away
         folder.mkdir(exist_ok=True)
         shutil.copy(path, folder)
     with Library(tmp_path / "library", FakeModel(), uniform(3)) as library:
-        library.index([near, away])
+        library.index([present, away])
     away.rename(tmp_path / "disk")
-    next(near.iterdir()).unlink()
+    next(present.iterdir()).unlink()
     with Library(tmp_path / "library", NEW, relevance=clipped) as library:
         report = library.index(translate=8)
         assert (report.embedded, report.translation.pairs, report.translation.translated) == (8, 8, 9)
