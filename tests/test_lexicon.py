@@ -21,7 +21,7 @@ from mmi_tvr.lexicon.labels import labels, triplet_text, union
 from mmi_tvr.lexicon.parsing import ParsedText, SpacyParser, Token, unparsed
 from mmi_tvr.lexicon.roles import ROLES, RoleGraph, RoleNode, arrays, read_hgr, role_graph
 from mmi_tvr.lexicon.store import ParseStore
-from mmi_tvr.lexicon.vocabulary import Vocabularies, Vocabulary, level_names
+from mmi_tvr.lexicon.vocabulary import Vocabularies, Vocabulary, level_names, names_by_level
 from mmi_tvr.types import Labels, Triplet
 
 PARSES = {
@@ -349,6 +349,7 @@ def test_vocabularies_hold_the_most_frequent_names_and_tell_another_corpus() -> 
     vocabularies.check([Labels()])  # says nothing, so nothing of another corpus
     assert Vocabulary.most_frequent([], 3).multi_hot(["dog"]).shape == (0,)
     assert level_names(captions[2], "relations") == ("cat chase dog", "dog on grass")
+    assert names_by_level(captions[2])["relation"] == {"cat chase dog", "dog on grass"}
     with pytest.raises(UsageError, match="have the levels entities, actions, relations"):
         Vocabularies.from_dict({"nouns": {}})
 

@@ -11,10 +11,10 @@ from ..errors import MediaError, MetricsError, UsageError
 from ..evaluation import facets
 from ..evaluation.evaluate import Embed, embed_samples
 from ..evaluation.facets import LevelPrecision, Truth
-from ..lexicon.vocabulary import LABELS_OF, level_names
+from ..lexicon.vocabulary import names_by_level
 from ..protocols import Dataset, Model, ModelWithAttributes, ModelWithLabels, TrainedModel
 from ..train.labels import read_labels
-from ..types import Attributes, FacetCalibration, Labels, LabelSource, Query
+from ..types import Attributes, FacetCalibration, LabelSource, Query
 from ..utils import array_cache
 from ..utils.progress import Progress
 from ..utils.wording import counted, model_title
@@ -67,14 +67,10 @@ def labelled_attributes(model: Model, dataset: Dataset, embed: Embed, progress: 
     captioned = [number for number in readable if samples[number].captions]
     return LabelledAttributes(
         [one.attributes for one in readable.values()],
-        [_by_level(labels[number].video) for number in readable],
+        [names_by_level(labels[number].video) for number in readable],
         reads_attributes(model).query_attributes([Query(samples[number].captions[0]) for number in captioned]),
-        [_by_level(labels[number].captions[0]) for number in captioned],
+        [names_by_level(labels[number].captions[0]) for number in captioned],
     )
-
-
-def _by_level(labels: Labels) -> Truth:
-    return {level: level_names(labels, kind) for level, kind in LABELS_OF.items()}
 
 
 def facets_folder(model: Model) -> Path:

@@ -134,3 +134,8 @@ def level_names(labels: Labels, level: str) -> tuple[str, ...]:
     if level == "relations":
         return tuple(map(triplet_text, labels.relations))
     return labels.entities if level == "entities" else labels.actions
+
+
+def names_by_level(labels: Labels) -> dict[str, frozenset[str]]:
+    """Return the labels by the levels of models that learn them: {"entity": {"ring"}, "action": ...}."""
+    return {level: frozenset(level_names(labels, kind)) for level, kind in LABELS_OF.items()}

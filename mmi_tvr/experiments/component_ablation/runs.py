@@ -20,13 +20,13 @@ from ...evaluation.report import Details
 from ...features.cache import FeatureCache
 from ...features.embed import embed_all
 from ...features.lazy import stored_features
-from ...lexicon.vocabulary import LABELS_OF, level_names
+from ...lexicon.vocabulary import names_by_level
 from ...protocols import LabellingModel, Model, TranslatingModel
 from ...scoring.blocks import block_scores
 from ...train import settings as train_settings
 from ...train.run import MODEL, run
 from ...train.settings import RunSettings
-from ...types import Embeddings, Features, Labels, Query, Variant, Video
+from ...types import Embeddings, Features, Query, Variant, Video
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
 from .table import Result, budget, table
@@ -196,14 +196,9 @@ def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, A
     if isinstance(model, TranslatingModel):
         result["translation"] = _translation(model, report.details, features)
     if isinstance(model, LabellingModel) and model.label_counts():
-        truth = [_shown(dataset.video_labels(number)) for number in range(len(samples))]
+        truth = [names_by_level(dataset.video_labels(number)) for number in range(len(samples))]
         result["labels"] = mean_precisions(model.label_probabilities(features), truth, model.label_counts())
     return result
-
-
-def _shown(labels: Labels) -> dict[str, frozenset[str]]:
-    """Return what a video shows: level -> labels."""
-    return {level: frozenset(level_names(labels, kind)) for level, kind in LABELS_OF.items()}
 
 
 def _translation(model: TranslatingModel, details: Details, features: Sequence[Features]) -> dict[str, list[float]]:

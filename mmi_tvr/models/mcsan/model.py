@@ -145,8 +145,7 @@ class Mcsan:
 
     def attribute_names(self) -> dict[str, Sequence[str]]:
         """Return the classes of its vocabularies by level."""
-        levels = [level for level in self.options.levels if level in LABELS_OF]
-        return {level: self.lexicon.labels.level(LABELS_OF[level]).names for level in levels}
+        return {level: self.lexicon.labels.level(LABELS_OF[level]).names for level in self._labelled}
 
     def query_attributes(self, queries: Sequence[Query]) -> list[Attributes]:
         """Return the likeliest classes that the heads read off each text."""
@@ -168,8 +167,7 @@ class Mcsan:
 
     def label_counts(self) -> dict[str, Mapping[str, int]]:
         """Return the labels of each level that has some, with how many of the training captions name each."""
-        levels = [level for level in self.options.levels if level in LABELS_OF]
-        return {level: self.lexicon.labels.level(LABELS_OF[level]).as_dict() for level in levels}
+        return {level: self.lexicon.labels.level(LABELS_OF[level]).as_dict() for level in self._labelled}
 
     def label_probabilities(self, features: Sequence[Features]) -> dict[str, NDArray[np.float32]]:
         """Return p (N, K) of each level's labels (eq. 24-26)."""
@@ -199,11 +197,10 @@ class Mcsan:
 
     def query_remarks(self, query: Query) -> list[str]:
         """Say where the levels of words have none, or a role graph no verb (`protocols.RemarkingModel`)."""
-        levels = [level for level in self.options.levels if level in LABELS_OF]
-        if not self._reads_words or not levels:
+        if not self._reads_words or not self._labelled:
             return []
         [caption] = self._captions.read([query.text])
-        return caption_remarks(caption, self.lexicon, levels)
+        return caption_remarks(caption, self.lexicon, self._labelled)
 
     def vision_fingerprint(self) -> str:
         return self.towers.fingerprint()
@@ -313,6 +310,11 @@ class Mcsan:
         except (OSError, SafetensorError) as error:
             raise ModelNotFound(f"{path}: missing or damaged ({one_line(error)}); copy it once more") from error
         return trained_blocks(untrained, offsets, fusion)
+
+    @property
+    def _labelled(self) -> list[str]:
+        """The levels that have labels."""
+        return [level for level in self.options.levels if level in LABELS_OF]
 
     @property
     def _reads_words(self) -> bool:
