@@ -53,7 +53,7 @@ def bundle(
         The folder's bytes.
     """
     settings = models.read(trained).as_dict()
-    base_option = next(iter(models.checkpoint_options(settings["name"])))
+    base_option = _base_option(settings["name"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copytree(base, folder / BASE)
@@ -71,7 +71,7 @@ def bundle(
     settings["origin"]["train"] = origin["settings"]["train"]
     settings["about"] = ABOUT
     write_json(folder / models.SETTINGS, settings)
-    card = _card(folder, settings, base_option, limit, note, progress or Silent())
+    card = _card(folder, settings, limit, note, progress or Silent())
     write_atomically(folder / CARD, card.encode())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -88,10 +88,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _card(
-    folder: Path, settings: Mapping[str, Any], base_option: str, limit: int | None, note: str, progress: Progress
-) -> str:
-    model, embed = loaded(folder, settings, base_option, progress)
+def _card(folder: Path, settings: Mapping[str, Any], limit: int | None, note: str, progress: Progress) -> str:
+    model, embed = loaded(folder, settings, progress)
     return _TEXT.format(
         size=megabytes(folder),
         steps=settings["origin"]["step"],
@@ -125,16 +123,21 @@ def measured(model: Model, embed: Embed, limit: int | None) -> str:
     )
 
 
-def loaded(folder: Path, settings: Mapping[str, Any], base_option: str, progress: Progress) -> tuple[Model, Embed]:
+def loaded(folder: Path, settings: Mapping[str, Any], progress: Progress) -> tuple[Model, Embed]:
     """Return the model of a bundle, wherever its folder lies, and what embeds videos with it."""
     options = models.trained_section(str(folder)).options
-    *sections, last = base_option.split(".")
+    *sections, last = _base_option(settings["name"]).split(".")
     base: Any = {last: str(folder / BASE)}
     for part in reversed(sections):
         base = {part: base}
     section = Section(name=settings["name"], **options, **base)
     model = models.make(section)
     return model, embedding(model, section, progress)
+
+
+def _base_option(name: str) -> str:
+    """Return the dotted option of a model that names its base."""
+    return next(iter(models.checkpoint_options(name)))
 
 
 def embedding(model: Model, section: Section, progress: Progress) -> Embed:

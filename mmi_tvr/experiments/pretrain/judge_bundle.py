@@ -59,8 +59,7 @@ def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress:
         write_json(draft / models.SETTINGS, settings)
 
     def measure(draft: Path) -> tuple[str, list[str]]:
-        base_option = next(iter(models.checkpoint_options(settings["name"])))
-        model, _ = loaded(draft, settings, base_option, progress or Silent())
+        model, _ = loaded(draft, settings, progress or Silent())
         assert isinstance(model, mmi.Mmi)
         table = markdown_table(measure_judge(LlavaJudge(model), limit or _TEXTS, progress or Silent()))
         return _section(table, settings["origin"]["judge"]), table

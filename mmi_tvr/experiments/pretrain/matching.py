@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ... import models
 from ...errors import MediaError
 from ...evaluation import nothing_found
 from ...evaluation.nothing_found import CAPTIONS, Trials
@@ -49,8 +48,7 @@ def bundle_matching(
     """
 
     def measure(draft: Path, settings: Mapping[str, Any]) -> tuple[str, dict[str, list[Trials]]]:
-        option = next(iter(models.checkpoint_options(settings["name"])))
-        model, embed = loaded(draft, settings, option, progress or Silent())
+        model, embed = loaded(draft, settings, progress or Silent())
 
         def embed_texts(texts: Sequence[str]) -> FloatArray:
             return model.embed_queries([Query(text) for text in texts])

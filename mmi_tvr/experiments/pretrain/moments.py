@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ... import models
 from ...evaluation.moments import NAMES, MomentReport, evaluate_moments
 from ...models import mmi
 from ...utils.progress import Progress, Silent
@@ -34,8 +33,7 @@ def bundle_moments(
     """
 
     def measure(draft: Path, settings: Mapping[str, Any]) -> tuple[str, MomentReport]:
-        option = next(iter(models.checkpoint_options(settings["name"])))
-        model, embed = loaded(draft, settings, option, progress or Silent())
+        model, embed = loaded(draft, settings, progress or Silent())
         test = rendered("test", limit)
         samples = test.samples()
         report = evaluate_moments(model, samples, embed([sample.video for sample in samples]), test.moments())
