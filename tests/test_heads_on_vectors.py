@@ -1,4 +1,5 @@
-"""Moment and matching heads: trained beside weights that stay as they are, and put into the package's model."""
+"""Moment and matching heads: trained beside weights that stay as they are, and put into the package's model; and how
+that model itself is put together."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from train_shapes import ROOT, SMALL
 from mmi_tvr import models
 from mmi_tvr.encoders import hub
 from mmi_tvr.errors import UsageError
+from mmi_tvr.experiments.pretrain.bundle import bundle
 from mmi_tvr.experiments.pretrain.matching import bundle_matching
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
 from mmi_tvr.protocols import LocatingModel
@@ -105,3 +107,21 @@ def test_a_matching_head_is_trained_beside_what_stays_as_it_is(training_cache: P
     (trained / "matching.safetensors").unlink()
     with pytest.raises(UsageError, match=r"no matching head here \(matching\.safetensors is missing\)"):
         bundle_matching(trained, package, sizes=(2,), limit=4)
+
+
+def test_a_base_and_a_trained_run_become_the_packages_model(tmp_path: Path) -> None:
+    bundled, trained, target = hub.BUNDLED / "moving-shapes", tmp_path / "trained", tmp_path / "moving-shapes"
+    shutil.copytree(bundled, trained)
+    document = json.loads((trained / "model.json").read_text(encoding="utf-8"))
+    document["origin"]["settings"] = {"train": document["origin"]["train"]}  # as a run has it
+    document["options"]["llava"]["checkpoint"] = str(bundled / "base")
+    (trained / "model.json").write_text(json.dumps(document))
+    size = bundle(bundled / "base", trained, target, "moving-shapes", limit=2)
+    assert size == sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    assert models.read(target).options == models.read(bundled).options
+    for path in bundled.rglob("*.safetensors"):
+        before, after = load_file(path), load_file(target / path.relative_to(bundled))
+        assert all(torch.equal(before[name], after[name]) for name in before), path.name
+    card = (target / "README.md").read_text(encoding="utf-8")
+    assert "Test split, 2 videos" in card
+    assert f"step {document['origin']['step']}, with" in card
