@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,11 @@ def test_wrong_settings_are_one_line(checkpoint: Path, options: LlavaOptions, tm
         llava.load(options, device="cpu", adapter=tmp_path)
     with pytest.raises(ModelNotFound, match="clip checkpoint, not a LLaVA"):
         llava.load(LlavaOptions(checkpoint=str(checkpoint / "clip")), device="cpu")
+    cut = shutil.copytree(checkpoint, tmp_path / "cut")
+    for weights in cut.glob("*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelNotFound, match="cannot be loaded as a LLaVA"):
+        llava.load(LlavaOptions(checkpoint=str(cut)), device="cpu")
     with pytest.raises(ModelNotFound, match="not a LLaVA"):
         towers.load(LlavaOptions(checkpoint=str(checkpoint / "clip"), clip=str(checkpoint / "clip")), regions=2)
     with pytest.raises(ModelNotFound, match="no folder `clip`"):

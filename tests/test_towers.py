@@ -176,3 +176,11 @@ def test_pictures_from_the_decoder_are_as_the_layouts_own_code_prepares_them(
     assert np.corrcoef(pixels.ravel(), reference.ravel())[0, 1] > 0.99
     np.testing.assert_allclose(pixels.mean(axis=(0, 1)), reference.mean(axis=(0, 1)), atol=0.05)
     assert towers[layout].embed_images([images[0].pixels]).shape[0] == 1
+
+
+def test_cut_weights_are_one_line(tmp_path: Path) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelNotFound, match="not a checkpoint of the CLIP layout"):
+        ClipTowers(folder, "cpu")

@@ -38,6 +38,7 @@ class ClipTowers:
             ModelNotFound: where the folder holds no checkpoint of the CLIP layout.
         """
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
         kind = model_type(folder)
@@ -49,7 +50,7 @@ class ClipTowers:
             config = AutoConfig.from_pretrained(folder, **LOCAL)
             self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
             self._processor = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
             raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
         self._sentences = SentenceReader(folder, config)
         self.text_version = self._sentences.rules.version
