@@ -187,7 +187,7 @@ def test_the_answerer_makes_the_skeletons_of_a_reranking(environment: Environmen
 
 
 def test_the_index_keeps_the_contract_of_every_index(environment: Environment) -> None:
-    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests" / "test_index.py", "-k", "memory")
+    words = ("-m", "pytest", "-p", "no:cacheprovider", ROOT / "tests" / "test_index.py", "-k", "memory")
     assert re.search(r"\d passed", environment.run(*words))
 
 
