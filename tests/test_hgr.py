@@ -139,6 +139,7 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: np.save(names_file(root), np.array(["video1", "video1"])), "names video1 twice"),
     (lambda root: cut(names_file(root)), r"no \.npy file of texts, or a damaged one"),
     (lambda root: names_file(root).write_bytes(b""), r"no \.npy file of texts, or a damaged one"),
+    (lambda root: names_file(root).write_bytes(b"PK\x03\x04"), r"no \.npy file of texts, or a damaged one"),
     (lambda root: np.save(names_file(root), np.array(["video1", "other"])), "without captions of 1 video .*: other"),
     (lambda root: (root / "annotation/RET/ref_captions.json").write_text("{"), "no JSON"),
     (lambda root: (root / "annotation/RET/ref_captions.json").write_text("[]"), "an object with an entry for each"),

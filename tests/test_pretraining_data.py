@@ -157,6 +157,21 @@ def test_a_picture_is_upright_and_over_black(tmp_path: Path) -> None:
             read_still(tmp_path / name, 10)
 
 
+@pytest.mark.parametrize("error", [TypeError, RuntimeError, SyntaxError])
+def test_whatever_a_damaged_picture_raises_is_said_of_its_file(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmi_tvr.media._still import read_still
+
+    def damaged(picture: Image.Image) -> Image.Image:
+        raise error("as Pillow's readers do")
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", damaged)
+    with pytest.raises(MediaError, match="cannot be decoded as a picture"):
+        read_still(tmp_path / "a.png", 4)
+
+
 def test_check_counts_both(webvid: Path, cc3m: Path) -> None:
     report = json.loads(call("data", "check", "webvid", "--root", webvid, "--json"))
     rows = {split["split"]: (split["videos"], split["captions"], len(split["missing"])) for split in report["splits"]}

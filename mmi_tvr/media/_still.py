@@ -38,7 +38,9 @@ def read_still(path: Path, size: int) -> tuple[tuple[int, int], str, Frames]:
         if error.errno is not None:
             raise UnreadableFile(path, error.strerror or str(error)) from error
         raise MediaError(path, "is cut off or damaged") from error
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:  # which the worker answers
+        raise
+    except Exception as error:  # whatever a damaged file makes of a format's reader: SyntaxError, RuntimeError, ...
         raise MediaError(path, "cannot be decoded as a picture") from error
     over_black = Image.alpha_composite(Image.new("RGBA", upright.size, (0, 0, 0, 255)), upright).convert("RGB")
     pixels = np.asarray(over_black.resize(bounded(*over_black.size, size), Image.Resampling.BILINEAR))

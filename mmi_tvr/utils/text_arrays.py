@@ -12,7 +12,8 @@ from ..errors import UsageError, one_line
 def read_text_array(path: Path) -> list[str]:
     """Return the texts of a .npy file. Raises UsageError where it is none: of Python objects, damaged, or no texts."""
     try:
-        values = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            values = np.load(stream, allow_pickle=False)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except ValueError as error:
@@ -22,7 +23,7 @@ def read_text_array(path: Path) -> list[str]:
                 f"file saves it again as texts: np.save(PATH, np.load(PATH, allow_pickle=True).astype(str))"
             ) from error
         raise UsageError(f"{path}: no .npy file of texts, or a damaged one ({one_line(error)})") from error
-    except (OSError, EOFError, MemoryError, SyntaxError) as error:
+    except Exception as error:  # whatever a damaged header makes of numpy's reader: TokenError, BadZipFile, ...
         raise UsageError(f"{path}: no .npy file of texts, or a damaged one ({one_line(error)})") from error
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "US":
         raise UsageError(f"{path}: a row of texts is expected")
