@@ -87,7 +87,7 @@ class Clip4Clip:
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return unit vectors (N, D)."""
-        return self._towers.embed_texts([query.text for query in queries])
+        return self._towers.embed_texts([query.spoken for query in queries])
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""

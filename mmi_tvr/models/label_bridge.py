@@ -116,7 +116,7 @@ class LabelBridge:
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return unit vectors (N, 1384)."""
-        vectors = e5.encode([query.text for query in queries])  # (N, 384)
+        vectors = e5.encode([query.spoken for query in queries])  # (N, 384)
         languages = (vectors @ _unit(self._languages).T).argmax(axis=1)  # (N,)
         vectors = vectors - self._languages[languages]
         by_name, by_description = (_standardised(vectors @ texts.T) for texts in self._texts)  # (N, 1000) each

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import UsageError
@@ -27,13 +29,13 @@ def checked_query(query: str | Query) -> Query:
     if not cleaned:
         raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
     cut = cut or len(text) > 4 * MAX_CHARACTERS or len(cleaned) > MAX_CHARACTERS
-    where = query.where if isinstance(query, Query) else {}
-    return Query(cleaned[:MAX_CHARACTERS].rstrip(), cut, where)
+    shortened = cleaned[:MAX_CHARACTERS].rstrip()
+    return replace(query, text=shortened, cut=cut) if isinstance(query, Query) else Query(shortened, cut)
 
 
 def characters_read(model: Model, query: Query) -> int | None:
     """Return how many characters of a query a model reads, from its start; None where it reads them all."""
-    text = query.text.rstrip()
+    text = query.spoken.rstrip()
     read = model.characters_read(text) if isinstance(model, TextLimitedModel) else len(text)
     return read if query.cut or read < len(text) else None
 

@@ -142,7 +142,7 @@ class SkeletonReranker:
     def _query_skeleton(self, query: Query) -> tuple[Skeleton, str]:
         """Return the text skeleton, and why it cannot be judged; an empty reason where it can."""
         try:
-            text = self.describer.text_skeleton(query.text)
+            text = self.describer.text_skeleton(query.spoken)
         except MODEL_FAILURES as error:
             return (), f"the query has no skeleton: {one_line(error)}"
         problem = _skeleton_problem(text)
@@ -184,7 +184,7 @@ class SkeletonReranker:
             return {}
         judged = [number for number, one in zip(numbers, judgements, strict=True) if isinstance(one, Judgement)]
         views = self.views(judged)
-        return dict(zip(judged, self.looks.look(query.text, [views.get(number) for number in judged]), strict=True))
+        return dict(zip(judged, self.looks.look(query.spoken, [views.get(number) for number in judged]), strict=True))
 
     def _explanation(
         self,

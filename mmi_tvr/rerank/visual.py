@@ -62,7 +62,7 @@ class VisualReranker:
         numbers = [int(number) for number in candidates]
         with budgets.spending(self.options.budget.limits):
             views = self.views(numbers)
-            looks = self.looks.look(query.text, [views.get(number) for number in numbers])
+            looks = self.looks.look(query.spoken, [views.get(number) for number in numbers])
         self.seconds = {"judge": time.perf_counter() - started}
         return [self._explanation(float(cosine), visual) for cosine, visual in zip(cosines, looks, strict=True)]
 

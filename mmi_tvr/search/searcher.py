@@ -221,7 +221,7 @@ class Searcher:
                     clock += StageClock({"expand": query.expansion.seconds}, query.expansion.seconds)
                 with clock.stage("score"):
                     shown = {n: entries[n] for n in nearest.numbers if n in entries}
-                    matches = descriptions.matches(query.positive.text, vector, shown) if descriptions else {}
+                    matches = descriptions.matches(query.positive.spoken, vector, shown) if descriptions else {}
                     ranking = self._score(vector, absent, shown, matches)
                 decision = self._decide(vector, ranking, options, clock)
                 result = self._result(query, vector, ranking, decision, options, clock)
@@ -247,7 +247,7 @@ class Searcher:
             elif certified is not None:
                 candidates[row] = search.certified(vectors[row], certified, max(limit, certified), self._count_moments)
             if certified is None and self.descriptions is not None:
-                described = self.descriptions.nearest(query.positive.text, vectors[row], MIN_CANDIDATES)
+                described = self.descriptions.nearest(query.positive.spoken, vectors[row], MIN_CANDIDATES)
                 described = described if videos is None else described & videos
                 candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | described)
         return candidates

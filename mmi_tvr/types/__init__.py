@@ -32,10 +32,10 @@ from .arrays import (
     video_of,
 )
 from .choices import Availability, Published, Variant
-from .datasets import DescribedMoment, Labels, LabelSource, PartialQuery, Sample, Triplet
+from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
-from .people import Face
+from .people import Face, Person
 from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
@@ -54,6 +54,7 @@ __all__ = [
     "DescriptionMatch",
     "Direction",
     "Embeddings",
+    "EvaluationQuery",
     "Explanation",
     "Face",
     "Facet",
@@ -75,6 +76,7 @@ __all__ = [
     "MatchLaw",
     "PartialQueries",
     "PartialQuery",
+    "Person",
     "Pixels",
     "PrecomputedFeatures",
     "Published",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from .media import Video
+from .search import Query
 from .text import clean_text
 
 LabelSource = Literal["parsed", "exact"]  # of captions and videos: parsed captions, or the data set itself
@@ -67,3 +68,12 @@ class PartialQuery:
     text: str
     sample: int
     videos: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationQuery:
+    """A query, and the ids of all samples that answer it; `group` names the kind of query that it is reported with."""
+
+    query: Query
+    right: frozenset[str]
+    group: str = ""

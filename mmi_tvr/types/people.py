@@ -1,4 +1,4 @@
-"""Faces in pictures."""
+"""Faces in pictures, and the people that they are of."""
 
 from __future__ import annotations
 
@@ -25,3 +25,17 @@ class Face:
         """The shorter side of the box in pixels."""
         left, top, right, bottom = self.box
         return min(right - left, bottom - top)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Person:
+    """Somebody whose face stands in a query.
+
+    `faces` (n, F) are unit descriptors, float32; `maker` is the fingerprint of the face encoder that made them
+    (`protocols.FaceEncoder.fingerprint`), because descriptors of two encoders cannot be compared. `name` is what models
+    that read text alone are told; "" where there is none. Vectors are carried, never pictures.
+    """
+
+    faces: NDArray[np.float32]
+    maker: str
+    name: str = ""

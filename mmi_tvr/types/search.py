@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 from ..errors import UsageError
 from .answers import Explanation
 from .facets import Where
+from .people import Person
 from .text import clean_text
+
+_HANDLE = re.compile(r"\[([^\[\]]+)\]")
+_SOMEBODY = "a person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +24,34 @@ class Query:
 
     `where` restricts the search to videos that show all of these classes, by level: {"action": {"spins"}}. A single
     name, or a list, may stand for a set.
+
+    `persons` maps handles to who stands at their place in the text, in brackets: "[anna] dances" and {"anna": Person}.
+    Brackets that hold no handle are text like any other.
     """
 
     text: str
     cut: bool = False
     where: Where = field(default_factory=dict, hash=False)
+    persons: Mapping[str, Person] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise UsageError(f"the text of a query is a str, not {self.text!r:.60} ({type(self.text).__name__})")
         object.__setattr__(self, "text", clean_text(self.text))
         object.__setattr__(self, "where", as_where(self.where))
+
+    @property
+    def spoken(self) -> str:
+        """The text for whoever reads text alone: names, or "a person", at the places of handles.
+
+        >>> Query("[a] waves to [b]", persons={"a": Person(faces, maker, "anna"), "b": Person(faces, maker)}).spoken
+        'anna waves to a person'
+        """
+        return self.text_with({handle: person.name or _SOMEBODY for handle, person in self.persons.items()})
+
+    def text_with(self, words: Mapping[str, str]) -> str:
+        """Return the text with words, by handle, at the places of handles; other brackets stay as they are."""
+        return _HANDLE.sub(lambda place: words.get(place[1], place[0]), self.text)
 
 
 def as_where(value: object) -> dict[str, frozenset[str]]:

@@ -205,7 +205,7 @@ class Lat:
         """Return vectors (N, D), whose blocks are unit vectors each: the score of a block is a cosine."""
         import torch
 
-        texts = [query.text for query in queries]
+        texts = [query.spoken for query in queries]
         parts = [np.zeros((0, sum(block.width for block in self.scoring.blocks)), np.float32)]
         for start in range(0, len(texts), _BATCH):
             with torch.inference_mode():
@@ -219,7 +219,7 @@ class Lat:
 
         parts = [np.zeros(0, np.float32)]
         for start in range(0, len(queries), _BATCH):
-            texts = [query.text for query in queries[start : start + _BATCH]]
+            texts = [query.spoken for query in queries[start : start + _BATCH]]
             with torch.inference_mode():
                 errors = self.network.text_cycle_errors(self._text_tokens(texts))
             parts.append(errors.cpu().numpy())

@@ -134,7 +134,7 @@ class Mcsan:
 
         parts = []
         for start in range(0, len(queries), _BATCH):
-            texts = [query.text for query in queries[start : start + _BATCH]]
+            texts = [query.spoken for query in queries[start : start + _BATCH]]
             with torch.inference_mode():
                 vectors, _ = self.network.texts(self._on_device(self._texts(texts)))
             parts.append(vectors.cpu().numpy().astype(np.float32))
@@ -153,7 +153,7 @@ class Mcsan:
 
         attributes: list[Attributes] = []
         for start in range(0, len(queries), _BATCH):
-            texts = self._texts([query.text for query in queries[start : start + _BATCH]])
+            texts = self._texts([query.spoken for query in queries[start : start + _BATCH]])
             with torch.inference_mode():
                 _, levels = self.network.texts(self._on_device(texts))
                 attributes += self._likeliest(levels, "text")
@@ -199,7 +199,7 @@ class Mcsan:
         """Say where the levels of words have none, or a role graph no verb (`protocols.RemarkingModel`)."""
         if not self._reads_words or not self._labelled:
             return []
-        [caption] = self._captions.read([query.text])
+        [caption] = self._captions.read([query.spoken])
         return caption_remarks(caption, self.lexicon, self._labelled)
 
     def vision_fingerprint(self) -> str:

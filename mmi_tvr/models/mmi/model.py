@@ -257,7 +257,7 @@ class Mmi:
 
         from .network import unit
 
-        texts = [query.text for query in queries]
+        texts = [query.spoken for query in queries]
         clip = torch.from_numpy(self.towers.embed_texts(texts)).to(self.network.temperature.log_scale.device)
         parts = []
         for start in range(0, len(texts), _BATCH):
