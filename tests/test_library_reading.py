@@ -248,7 +248,7 @@ def test_an_index_is_read_as_it_is():
 def test_a_calibration_that_fails_leaves_no_index_open(reader, monkeypatch):
     close = Mock()
     monkeypatch.setattr(ReadIndex, "close", close)
-    monkeypatch.setattr(reader._reader, "calibrate", Mock(side_effect=ZeroDivisionError))
+    monkeypatch.setattr(reader._reader, "_calibrate", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
         reader.search("red")
     assert close.call_count == 1
