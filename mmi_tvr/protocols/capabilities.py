@@ -11,6 +11,7 @@ from ..types import (
     Attributes,
     DescribedMoment,
     Embeddings,
+    EvaluationQuery,
     FacetCalibration,
     Features,
     Filter,
@@ -20,13 +21,14 @@ from ..types import (
     Labels,
     LabelSource,
     PartialQuery,
+    PersonPicture,
     Query,
     ShownVideo,
     Side,
     Span,
     VideoInput,
 )
-from .rooms import Model
+from .rooms import FaceEncoder, Model
 
 
 @runtime_checkable
@@ -233,6 +235,15 @@ class RemarkingModel(Protocol):
 
 
 @runtime_checkable
+class ModelReadingFaces(Protocol):
+    """A model that reads who stands in a query from faces ("persons" is among what it `reads`)."""
+
+    def face_encoder(self) -> FaceEncoder:
+        """Return the encoder whose descriptors it reads. UsageError, or MissingExtra, where it cannot be used."""
+        ...
+
+
+@runtime_checkable
 class ModelWithReranking(Protocol):
     """A model that comes with settings for re-ranking."""
 
@@ -412,4 +423,42 @@ class PartialQueryDataset(Protocol):
 
     def partial_queries(self, rounds: int = 1) -> Mapping[str, Sequence[PartialQuery]]:
         """Return such queries by kind, drawn so many times."""
+        ...
+
+
+@runtime_checkable
+class QueryDataset(Protocol):
+    """A data set with queries of its own, each of which several samples may answer; people stand in them by handles.
+
+    Every person of a query has a name, "" where nobody says one, and no faces yet (`Person.faces` (0, 0), `maker` ""):
+    `people.portraits` puts them there, read from `person_pictures` by the encoder that the model wants.
+    """
+
+    def evaluation_queries(self) -> Sequence[EvaluationQuery]:
+        """Return the queries; every sample of the data set is a candidate of each. A handle is one person in all."""
+        ...
+
+    def person_pictures(self) -> Mapping[str, Sequence[PersonPicture]]:
+        """Return pictures of each person by handle; none is a sample's (a picture that finds itself shows nothing)."""
+        ...
+
+
+@runtime_checkable
+class PersonDataset(Protocol):
+    """A data set of people to learn from: each sample shows one of them, whose handle stands in its captions.
+
+    A caption is "an image of [n000012]" where the handle is "n000012".
+    """
+
+    def identities(self) -> Sequence[str]:
+        """Return the handle of the person that each sample shows, by the numbers of the samples."""
+        ...
+
+    def person_names(self) -> Mapping[str, str]:
+        """Return the name of each person by handle, "" where nobody says one."""
+        ...
+
+    def person_pictures(self) -> Mapping[str, Sequence[PersonPicture]]:
+        """Return pictures of each person by handle. They may be the samples' own; who trains takes another one than the
+        target (`PersonPicture.video` is equal to `Sample.video` where they are the same)."""
         ...

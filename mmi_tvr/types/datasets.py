@@ -72,7 +72,10 @@ class PartialQuery:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationQuery:
-    """A query, and the ids of all samples that answer it; `group` names the kind of query that it is reported with."""
+    """A query, and the ids of all samples that answer it; `group` names the kind of query that it is reported with.
+
+    Names of groups with slashes are reported nested: "single/seen" and "single/unseen" under "single".
+    """
 
     query: Query
     right: frozenset[str]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .media import Video
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -39,3 +41,15 @@ class Person:
     faces: NDArray[np.float32]
     maker: str
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPicture:
+    """A picture that shows who somebody is: a still `video` (`Video.picture`).
+
+    `box` says in pixels (left, top, right, bottom) where in it the face is; None: the largest one that an encoder
+    detects.
+    """
+
+    video: Video
+    box: tuple[float, float, float, float] | None = None
