@@ -10,11 +10,10 @@ from mmi_tvr.evaluation.label_precision import average_precisions, mean_precisio
 
 
 def naive(scores: np.ndarray, truth: np.ndarray) -> float:
-    shares = []
-    for video in np.flatnonzero(truth):
-        ahead = [other for other in range(len(scores)) if scores[other] >= scores[video]]
-        shares.append(sum(truth[other] for other in ahead) / len(ahead))
-    return 100 * sum(shares) / len(shares)
+    """Go down the list, in which wrong ones stand before right ones of an equal score."""
+    order = sorted(range(len(scores)), key=lambda video: (-scores[video], truth[video]))
+    places = [place for place, video in enumerate(order, start=1) if truth[video]]
+    return 100 * sum(number / place for number, place in enumerate(places, start=1)) / len(places)
 
 
 def test_average_precision_is_its_definition_with_ties_against_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmi_tvr.errors import MetricsError
-from mmi_tvr.evaluation import metrics
+from mmi_tvr.evaluation import metrics, score_blocks
 from mmi_tvr.utils.intervals import wilson
 
 
@@ -50,6 +50,56 @@ def tasks(draw):
     ground_truth = draw(st.lists(right, min_size=rows, max_size=rows))
     kind = draw(st.sampled_from([np.float16, np.float32, np.float64]))
     return matrix.astype(kind), ground_truth, draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+
+
+def naive_precision(scores, right):
+    """Go down the list, in which wrong ones stand before right ones of an equal score."""
+    order = sorted(range(len(scores)), key=lambda column: (-scores[column], column in right))
+    places = [place for place, column in enumerate(order, start=1) if column in right]
+    return 100 * sum(number / place for number, place in enumerate(places, start=1)) / len(places)
+
+
+@given(tasks())
+def test_average_precision_equals_the_naive_reference(task):
+    matrix, ground_truth, heights = task
+    expected = [naive_precision(list(row), right) for row, right in zip(matrix, ground_truth, strict=True)]
+    assert metrics.average_precision(cut(matrix, heights), ground_truth) == pytest.approx(expected)
+
+
+def test_average_precision_is_that_of_scikit_learn_without_ties_and_never_above_it():
+    from sklearn.metrics import average_precision_score
+
+    random = np.random.default_rng(0)
+    truth = random.random((30, 50)) < 0.2
+    truth[:, 7] = True
+    ground_truth = [set(np.flatnonzero(row).tolist()) for row in truth]
+    for scores, has_ties in ((random.random((30, 50)), False), (random.integers(0, 5, (30, 50)) / 4, True)):
+        ours = metrics.average_precision([scores[:11], scores[11:]], ground_truth)
+        theirs = [100 * average_precision_score(*pair) for pair in zip(truth, scores, strict=True)]
+        assert (ours < np.array(theirs) - 1e-9).any() == has_ties
+        assert (ours <= np.array(theirs) + 1e-9).all()
+
+
+def test_a_tolerance_makes_ties_of_what_rounding_set_apart():
+    scores = [np.array([[0.5, 0.5 - 1e-9, 0.4]])]
+    assert metrics.average_precision(scores, [{0, 2}]).tolist() == [pytest.approx(100 * (1 + 2 / 3) / 2)]
+    assert metrics.average_precision(scores, [{0, 2}], 1e-6).tolist() == [pytest.approx(100 * (1 / 2 + 2 / 3) / 2)]
+    assert metrics.average_precision(scores, [{0, 1}], 1e-6).tolist() == [100]  # right ones are never ahead
+
+
+@pytest.mark.parametrize("measure", [metrics.ranks, metrics.average_precision])
+@pytest.mark.parametrize(
+    ("scores", "ground_truth", "message"),
+    [
+        ([[0.1, np.nan]], [{0}], "NaN"),
+        ([[0.1, 0.2]], [set()], "no right candidate"),
+        ([[0.1, 0.2]], [{2}], "does not exist"),
+        ([[0.1, 0.2]], [{0}, {1}], "each needs one row"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(measure, scores, ground_truth, message):
+    with pytest.raises(MetricsError, match=message):
+        measure([np.array(scores)], ground_truth)
 
 
 @given(tasks())
@@ -132,7 +182,7 @@ def test_a_large_block_is_looked_at_in_slices(monkeypatch):
     scores = rng.standard_normal((50, 20)).round(1)
     ground_truth = [{int(column)} for column in rng.integers(0, 20, 50)]
     in_one_slice = metrics.both_directions(lambda: [scores], ground_truth)
-    monkeypatch.setattr(metrics, "_CELLS", 60)
+    monkeypatch.setattr(score_blocks, "CELLS", 60)
     for one, other in zip(metrics.both_directions(lambda: [scores], ground_truth), in_one_slice, strict=True):
         assert one.tolist() == other.tolist()
 
@@ -234,7 +284,7 @@ def test_the_interval_of_nothing_or_all_is_wilsons():
 def test_intervals_do_not_depend_on_how_resamples_are_blocked(monkeypatch):
     query_ranks = np.random.default_rng(0).integers(1, 40, size=30)
     in_one_block = metrics.summary(query_ranks)
-    monkeypatch.setattr(metrics, "_CELLS", 8 * 100)
+    monkeypatch.setattr(metrics, "CELLS", 8 * 100)
     assert metrics.summary(query_ranks).ci95 == in_one_block.ci95
 
 

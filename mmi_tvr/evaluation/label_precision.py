@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ..errors import MetricsError
 from ..types import FloatArray
+from .metrics import average_precision
 
 
 def average_precisions(scores: FloatArray, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the average precision in percent of K labels, each of which ranks N videos; NaN where none has the label.
 
-    The mean, over the videos that have it, of the share of those that do among all that score at least as high
-    (decision: equal scores count as ahead, as in `metrics`).
+    Equal scores are as in `metrics.average_precision`.
 
     Args:
         scores: (N, K), larger is likelier.
@@ -29,15 +29,11 @@ def average_precisions(scores: FloatArray, truth: NDArray[np.bool_]) -> NDArray[
     """
     if scores.shape != truth.shape:
         raise MetricsError(f"scores of shape {scores.shape}, and a truth of shape {truth.shape}")
-    if np.isnan(scores).any():
-        raise MetricsError("a score is NaN, and has no rank")
     precisions = np.full(scores.shape[1], np.nan)
-    for label in np.flatnonzero(truth.any(axis=0)):
-        right = np.sort(scores[truth[:, label], label])
-        everyone = np.sort(scores[:, label])
-        ahead = len(everyone) - np.searchsorted(everyone, right, side="left")
-        right_ahead = len(right) - np.searchsorted(right, right, side="left")
-        precisions[label] = 100 * float(np.mean(right_ahead / ahead))
+    known = truth.any(axis=0)
+    if known.any():
+        ground_truth = [np.flatnonzero(shown).tolist() for shown in truth.T[known]]
+        precisions[known] = average_precision([scores.T[known]], ground_truth)
     return precisions
 
 

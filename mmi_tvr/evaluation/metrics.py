@@ -1,4 +1,5 @@
-"""Exact ranks from blocks of similarities, recalls with their intervals, and nothing of size N x M in memory.
+"""Exact ranks and average precision from blocks of similarities, recalls with their intervals, and nothing of size
+N x M in memory.
 
 The rank of a query is 1 + the number of wrong candidates whose score is at least that of its best right candidate
 (decision: ties are pessimistic, a wrong candidate with an equal score counts as ahead; a right one never does).
@@ -16,30 +17,28 @@ caption alone with the best of every other video; fewer captions can stand ahead
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MetricsError
 from ..types import FloatArray, IdArray
 from ..utils.intervals import wilson
 from ..utils.wording import counted
 from .bootstrap import group_draws, numbered_groups
+from .score_blocks import CELLS, Blocks, GroundTruth, RightPairs, slices
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
 NAMES = ("R@1", "R@5", "R@10", "MdR", "MnR")
 DEPTHS = (1, 5, 10)
-_CELLS = 1 << 22  # numbers looked at together: bounds the temporary arrays at tens of megabytes
 
 # Scores of unit vectors in float32 that are closer than this are ties (decision): the `tolerance` of a model's scores.
 SCORE_TOLERANCE = 1e-6
 
-Blocks = Iterable[FloatArray]
 MakeBlocks = Callable[[], Blocks]
-GroundTruth = Sequence[Collection[int]]
 
 
 class DirectionBlocks(NamedTuple):
@@ -106,12 +105,48 @@ def ranks(blocks: Blocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> 
     >>> ranks([np.array([[0.9, 0.1, 0.9]]), np.array([[0.2, 0.8, 0.3]])], ground_truth=[{0}, {1, 2}])
     array([2, 1])
     """
-    pairs = _RightPairs(ground_truth)
+    pairs = RightPairs(ground_truth)
     row_ranks = np.empty(len(pairs), dtype=np.int64)
-    for start, block in _slices(blocks, pairs):
+    for start, block in slices(blocks, pairs):
         rows = slice(start, start + len(block))
         row_ranks[rows] = _row_ranks(block, *pairs.within(rows), tolerance)
     return row_ranks
+
+
+def average_precision(blocks: Blocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> NDArray[np.float64]:
+    """Return the average precision of each query in percent (N,): the mean, over its right candidates, of the share of
+    right ones among all down to that one.
+
+    Ties are as in `ranks`: wrong candidates stand before right ones of an equal score. scikit-learn's
+    `average_precision_score` takes equal scores as one step instead, and is no lower; without ties both are the same.
+
+    Args:
+        blocks, ground_truth, tolerance: As in `ranks`.
+
+    Raises:
+        MetricsError: As `ranks` does.
+
+    >>> average_precision([np.array([[0.9, 0.8, 0.7], [0.5, 0.5, 0.5]])], ground_truth=[{0, 2}, {1}]).round(1)
+    array([83.3, 33.3])
+    """
+    pairs = RightPairs(ground_truth)
+    precisions = np.empty(len(pairs))
+    for start, block in slices(blocks, pairs):
+        rows, columns = pairs.within(slice(start, start + len(block)))
+        ends = np.searchsorted(rows, np.arange(len(block) + 1))
+        for row, scores in enumerate(block):
+            right = np.sort(scores[columns[ends[row] : ends[row + 1]]])[::-1]
+            precisions[start + row] = 100 * _precision(right, np.sort(scores), tolerance)
+    return precisions
+
+
+def _precision(right: FloatArray, scores: FloatArray, tolerance: float) -> float:
+    """Return the average precision (0..1) of right candidates, whose scores descend, among all, whose scores ascend."""
+    bounds = right - tolerance
+    ahead = len(scores) - np.searchsorted(scores, bounds, side="left")
+    right_ahead = len(right) - np.searchsorted(right[::-1], bounds, side="left")
+    places = np.arange(1, len(right) + 1)
+    return float(np.mean(places / (places + ahead - right_ahead)))
 
 
 def both_directions(make_blocks: MakeBlocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> DirectionRanks:
@@ -128,10 +163,10 @@ def both_directions(make_blocks: MakeBlocks, ground_truth: GroundTruth, toleranc
     Raises:
         MetricsError: As `ranks` does.
     """
-    pairs = _RightPairs(ground_truth)
+    pairs = RightPairs(ground_truth)
     row_ranks = np.empty(len(pairs), dtype=np.int64)
     right_scores: list[FloatArray] = []
-    for start, block in _slices(make_blocks(), pairs):
+    for start, block in slices(make_blocks(), pairs):
         rows, columns = pairs.within(slice(start, start + len(block)))
         row_ranks[start : start + len(block)] = _row_ranks(block, rows, columns, tolerance)
         right_scores.append(block[rows, columns])
@@ -140,7 +175,7 @@ def both_directions(make_blocks: MakeBlocks, ground_truth: GroundTruth, toleranc
     np.maximum.at(best, pairs.columns, scores)
     best -= tolerance
     ahead = np.zeros(pairs.width, dtype=np.int64)
-    for start, block in _slices(make_blocks(), pairs):
+    for start, block in slices(make_blocks(), pairs):
         rows, columns = pairs.within(slice(start, start + len(block)))
         # A distractor's column is compared too (with -inf) and never read: cheaper than leaving it out.
         ahead += np.count_nonzero(block[:, : pairs.width] >= best, axis=0)
@@ -254,69 +289,6 @@ def sum_of_recalls(t2v: Metrics, v2t: Metrics) -> float:
     return t2v.r1 + t2v.r5 + t2v.r10 + v2t.r1 + v2t.r5 + v2t.r10
 
 
-class _RightPairs:
-    """The right pairs in flat form: pair p says that candidate columns[p] is right for the row it belongs to."""
-
-    def __init__(self, ground_truth: GroundTruth) -> None:
-        sets = [sorted({index(column) for column in right}) for right in ground_truth]
-        if not sets:
-            raise MetricsError("there are no queries to rank")
-        for row, right in enumerate(sets):
-            if not right:
-                raise MetricsError(f"query {row} has no right candidate: leave it out, or say which one is right")
-            if right[0] < 0:
-                raise MetricsError(f"query {row}: candidate {right[0]} does not exist, candidates count from 0")
-        self.offsets = np.cumsum([0, *map(len, sets)], dtype=np.int64)
-        self.columns = np.array([column for right in sets for column in right], dtype=np.int64)
-        self.rows = np.repeat(np.arange(len(sets)), np.diff(self.offsets))
-        self.width = int(self.columns.max()) + 1  # columns beyond it are right for no one
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def within(self, rows: slice) -> tuple[IdArray, IdArray]:
-        """Return the pairs of these rows: their rows, counted from the slice's start, and their columns."""
-        pairs = slice(self.offsets[rows.start], self.offsets[rows.stop])
-        return self.rows[pairs] - rows.start, self.columns[pairs]
-
-
-def _slices(blocks: Blocks, pairs: _RightPairs) -> Iterator[tuple[int, FloatArray]]:
-    """Yield the checked blocks with their first row's number, in slices small enough to compare at once."""
-    start, width = 0, None
-    for raw in blocks:
-        block = _checked(raw, width, pairs)
-        width = block.shape[1]
-        if start + len(block) > len(pairs):
-            raise MetricsError(
-                f"the blocks have more rows than the {counted(len(pairs), 'query', 'queries')} with a truth"
-            )
-        height = max(1, _CELLS // max(1, width))
-        for first in range(0, len(block), height):
-            part = block[first : first + height]
-            if np.isnan(part.max()):  # max carries NaN on, and needs no array for it
-                row, column = np.argwhere(np.isnan(part))[0]
-                raise MetricsError(f"query {start + row}, candidate {column}: the similarity is NaN and has no rank")
-            yield start, part
-            start += len(part)
-    if start != len(pairs):
-        raise MetricsError(
-            f"the blocks have {counted(start, 'row')} for {counted(len(pairs), 'query', 'queries')} "
-            "with a truth; each needs one row"
-        )
-
-
-def _checked(raw: FloatArray, width: int | None, pairs: _RightPairs) -> FloatArray:
-    block = np.asarray(raw)
-    if block.ndim != 2 or block.dtype.kind != "f":
-        raise MetricsError(f"a block is a matrix of floating-point numbers, not {block.ndim}-dimensional {block.dtype}")
-    if width is not None and block.shape[1] != width:
-        raise MetricsError(f"blocks of {width} and of {counted(block.shape[1], 'candidate')}: each has all of them")
-    if block.shape[1] < pairs.width:
-        row = int(pairs.rows[pairs.columns.argmax()])
-        raise MetricsError(f"query {row}: candidate {pairs.width - 1} does not exist, there are {block.shape[1]}")
-    return block.astype(np.float32) if block.dtype == np.float16 else block
-
-
 def _row_ranks(block: FloatArray, rows: IdArray, columns: IdArray, tolerance: float) -> IdArray:
     """Return the rank of each row of a block, whose right pairs are (rows[p], columns[p])."""
     right_scores = block[rows, columns]
@@ -344,6 +316,6 @@ def _resampled(ranked: IdArray, group_numbers: IdArray, resamples: int, seed: in
     order = np.argsort(ranked, kind="stable")
     ranked, group_numbers = ranked[order], group_numbers[order]
     groups = int(group_numbers.max()) + 1
-    height = max(1, (_CELLS // 8) // len(ranked))
+    height = max(1, (CELLS // 8) // len(ranked))
     draws = group_draws(groups, resamples, seed, height)
     return np.concatenate([_statistics(ranked, weights[:, group_numbers]) for weights in draws], axis=1)
