@@ -82,7 +82,7 @@ class CommonSettings(plugins.BaseOptions):
         Raises ConfigError with every problem; `source` is the file that it names.
         """
         problems = []
-        sections = {"models": self.model, "keyimages": self.keyimages, "index": self.index}
+        sections = self._sections_by_room()
         if self.rerank is not None:
             unnamed = unnamed_parts(self.rerank)  # they are checked once it is known whose options they are
             sections["rerank"] = _without(self.rerank, unnamed)
@@ -100,14 +100,23 @@ class CommonSettings(plugins.BaseOptions):
             raise ConfigError(source, problems)
         return self
 
+    def _sections_by_room(self) -> dict[str, Section]:
+        return {"models": self.model, "keyimages": self.keyimages, "index": self.index}
+
 
 class Settings(CommonSettings):
     """Everything that a library can be told. A training run's file is read, too: its own two sections are passed over
     here, and are typed in `train.settings.RunSettings`."""
 
     search: SearchSection = Field(SearchSection(), description="how the queries of a search are read")
+    faces: Section = Field(
+        Section(name="sface"), description="who finds and describes faces, for the people of a library"
+    )
     data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
     train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
+
+    def _sections_by_room(self) -> dict[str, Section]:
+        return {**super()._sections_by_room(), "people.faces": self.faces}
 
 
 def unnamed_parts(rerank: Section) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,378 @@
+"""`PeopleStore`: whom a library knows, by which faces, and where in its videos they are seen.
+
+A *person* is somebody by their number. One with a name is known by faces: of photos, or of a group of sightings that
+somebody named. One without is a *cluster*: sightings that look like one person. A *sighting* is a face in a stretch of
+a video, and belongs to one person. Names, consent, descriptors, and where in a video somebody is seen are sealed; a row
+whose key is gone is not there.
+
+Any number of processes may read while one writes; each call sees one state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config import Section
+from ...errors import IndexMismatch, UsageError
+from ...protocols import FaceEncoder
+from ...types import FloatArray
+from ...utils.wording import library_option
+from .names import same_name
+from .sealed_database import SealedDatabase
+from .seals import Sighting, as_descriptor, as_sighting, descriptor_bytes, seal, sighting_bytes
+
+_PERSONS = """
+    SELECT id, consent, key, hidden,
+        (SELECT COUNT(*) FROM face WHERE face.person = person.id AND from_photo),
+        (SELECT COUNT(*) FROM face WHERE face.person = person.id),
+        (SELECT COUNT(*) FROM sighting WHERE sighting.person = person.id),
+        (SELECT COUNT(DISTINCT content) FROM sighting WHERE sighting.person = person.id)
+    FROM person JOIN keys.person_key USING (id) ORDER BY id
+"""
+_EMPTY_CLUSTERS = "DELETE FROM person WHERE name IS NULL AND id NOT IN (SELECT person FROM sighting)"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Where a person's photos come from (`source`, in the words of whoever added them), and the day (ISO) of that."""
+
+    source: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPerson:
+    """A person of a library. `name` is None for a cluster; `photos` counts faces of photos, `faces` all that they are
+    recognised by, `videos` those (by content) with a sighting; one that is `hidden` is not listed."""
+
+    number: int
+    name: str | None
+    photos: int
+    faces: int
+    sightings: int
+    videos: int
+    consents: tuple[Consent, ...] = ()
+    hidden: bool = False
+
+
+class PeopleStore(SealedDatabase):
+    """The people of a library, open (`open_to_write`, `open_to_read`)."""
+
+    # Who describes faces
+
+    def encoder_section(self) -> Section | None:
+        """Return the face encoder that the stored descriptors are of, as settings; None where nothing is stored."""
+        stored = self.setting("encoder")
+        return Section(**stored["section"]) if stored else None
+
+    def bind(self, section: Section, encoder: FaceEncoder) -> None:
+        """Have all descriptors be of one face encoder: this one, from the first on.
+
+        Raises IndexMismatch where those that are stored are of another one, because the two cannot be compared.
+        """
+        stored, fingerprint = self.setting("encoder"), encoder.fingerprint()
+        if stored is None:
+            self.set_setting("encoder", {"section": section.model_dump(), "fingerprint": fingerprint})
+        elif stored["fingerprint"] != fingerprint:
+            name = stored["section"]["name"]
+            former = f"{name} with other weights or options" if name == section.name else name
+            raise IndexMismatch(
+                f"{self.folder}: its faces were described by {former} ({stored['fingerprint']}), not by {section.name} "
+                f"({fingerprint}); go on with the former (--set faces.name={name}), or begin anew: "
+                f"mmi-tvr people forget --all {library_option(self.folder)}"
+            )
+
+    # Who there is
+
+    def people(self) -> list[StoredPerson]:
+        """Return those with a name, by name."""
+        named = (person for person in self._persons() if person.name is not None)
+        return sorted(named, key=lambda person: str(person.name).casefold())
+
+    def unnamed(self) -> list[StoredPerson]:
+        """Return the clusters, the one with most sightings first."""
+        clusters = (person for person in self._persons() if person.name is None)
+        return sorted(clusters, key=lambda person: (-person.sightings, person.number))
+
+    def find(self, text: str) -> StoredPerson:
+        """Return the person of a name (in any case), or of a cluster's number. UsageError where there is none."""
+        persons = self._persons()
+        for person in persons:
+            if person.name is not None and same_name(person.name, text):
+                return person
+            if person.name is None and text == str(person.number):
+                return person
+        if text.isdigit():
+            raise UsageError(
+                f"{text}: no unnamed person has this number; mmi-tvr people list shows those that there are"
+            )
+        known = ", ".join(sorted(person.name for person in persons if person.name is not None)) or "nobody"
+        raise UsageError(f"{text!r}: nobody is called so here (there are: {known})")
+
+    def known(self) -> dict[str, NDArray[np.float32]]:
+        """Return name -> descriptors (n, F) of those with a name: whom faces are held against (`people.naming`)."""
+        sql = "SELECT person, sealed, key FROM face JOIN keys.face_key USING (id) ORDER BY id"
+        with self.reading():
+            names = self._names()
+            faces: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
+            for person, sealed, key in self.rows(sql):
+                if person in names:
+                    faces[names[person]].append(as_descriptor(self.opened(key, sealed, "face")))
+        return {name: np.stack(vectors) for name, vectors in faces.items() if vectors}
+
+    def _persons(self) -> list[StoredPerson]:
+        with self.reading():
+            names, rows = self._names(), self.rows(_PERSONS)
+        return [
+            StoredPerson(
+                number,
+                names.get(number),
+                photos,
+                faces,
+                sightings,
+                videos,
+                self._opened_consents(key, consent),
+                bool(hidden),
+            )
+            for number, consent, key, hidden, photos, faces, sightings, videos in rows
+        ]
+
+    def _names(self) -> dict[int, str]:
+        sql = "SELECT id, name, key FROM person JOIN keys.person_key USING (id) WHERE name IS NOT NULL"
+        return {number: self.opened(key, name, "name").decode() for number, name, key in self.rows(sql)}
+
+    # Changes to people; each is one transaction
+
+    def add(self, name: str, faces: FloatArray, consent: Consent = Consent()) -> StoredPerson:
+        """Add faces (n, F) of photos to the person of a name, who is new where nobody has it. The name is checked
+        (`names.checked_name`). Returns the person as stored."""
+        with self.transaction():
+            number = self._number_of(name)
+            if number is None:
+                number = self._new_person()
+                self._set_name(number, name)
+            self._add_faces(number, faces, from_photo=True)
+            self._add_consent(number, consent)
+        return self.find(name)
+
+    def name_cluster(self, cluster: int, name: str, faces: FloatArray) -> StoredPerson:
+        """Give a cluster a name; where somebody has it, the sightings become theirs. From now on, the person is also
+        recognised by `faces` (n, F) of these sightings."""
+        with self.transaction():
+            self._key(cluster)  # it was not forgotten meanwhile
+            self.connection.execute("UPDATE sighting SET by_hand = 1 WHERE person = ?", (cluster,))
+            number = self._number_of(name)
+            if number is None:
+                number = cluster
+                self._set_name(cluster, name)
+            else:
+                self._absorb(number, cluster)
+            self._add_faces(number, faces, from_photo=False)
+        return self.find(name)
+
+    def merge(self, kept: int, merged: int) -> None:
+        """Make two persons one: faces, sightings and consent of the second become the first one's."""
+        with self.transaction():
+            self._key(merged)
+            for entry in self._consents(merged):
+                self._add_consent(kept, entry)
+            self._absorb(kept, merged)
+
+    def split(self, sightings: Collection[int]) -> int:
+        """Make sightings a cluster of their own, whose number is returned. Recognition leaves them there."""
+        with self.transaction():
+            number = self._new_person()
+            rows = [(number, sighting) for sighting in sightings]
+            self.connection.executemany(
+                "UPDATE sighting SET person = ?, confidence = 0, by_hand = 1 WHERE id = ?", rows
+            )
+            self._tidy()
+        return number
+
+    def hide(self, person: int, hidden: bool = True) -> None:
+        """Leave a person out of lists, or list them again."""
+        with self.transaction():
+            self.connection.execute("UPDATE person SET hidden = ? WHERE id = ?", (hidden, person))
+
+    # Sightings
+
+    def pending(self, contents: Iterable[str]) -> list[str]:
+        """Return those videos, by SHA-256, in which nobody looked for faces yet, in the order given."""
+        looked = {content for (content,) in self.rows("SELECT content FROM looked")}
+        return [content for content in contents if content not in looked]
+
+    def put_sightings(self, content: str, sightings: Iterable[Sighting]) -> None:
+        """Store who is seen in a video (SHA-256), in the place of what was stored of it; it is pending no more.
+
+        A sighting with a name that nobody has (any more) is not stored: they were forgotten meanwhile. One without is a
+        cluster by itself, until `regroup`.
+        """
+        with self.transaction():
+            self._forget_contents([content])
+            numbers = {name: number for number, name in self._names().items()}
+            for sighting in sightings:
+                if sighting.name is None:
+                    person = self._new_person()
+                elif sighting.name in numbers:
+                    person = numbers[sighting.name]
+                else:
+                    continue
+                columns = {"content": content, "person": person}
+                columns |= {"confidence": sighting.confidence, "by_hand": sighting.by_hand}
+                self.insert("sighting", "sighting", sighting_bytes(sighting), **columns)
+            self.connection.execute("INSERT INTO looked VALUES (?)", (content,))
+
+    def keep_contents(self, contents: Collection[str]) -> None:
+        """Forget what is stored of all other videos."""
+        stored = {content for (content,) in self.rows("SELECT content FROM looked")}
+        if gone := stored.difference(contents):
+            with self.transaction():
+                self._forget_contents(gone)
+
+    def sightings(self, person: int | None = None) -> dict[str, list[Sighting]]:
+        """Return content -> sightings in order of time: of one person, or of all."""
+        sql = (
+            "SELECT id, content, person, confidence, by_hand, sealed, key FROM sighting "
+            "JOIN keys.sighting_key USING (id) WHERE person = ?1 OR ?1 IS NULL ORDER BY id"
+        )
+        seen: dict[str, list[Sighting]] = {}
+        with self.reading():
+            names = self._names()
+            for number, content, cluster, confidence, by_hand, sealed, key in self.rows(sql, person):
+                sighting = as_sighting(
+                    self.opened(key, sealed, "sighting"),
+                    name=names.get(cluster),
+                    confidence=confidence,
+                    cluster=cluster,
+                    number=number,
+                    by_hand=bool(by_hand),
+                )
+                seen.setdefault(content, []).append(sighting)
+        return {content: sorted(sightings, key=lambda one: one.start) for content, sightings in seen.items()}
+
+    def regroup(self, named: Mapping[str, Sequence[tuple[int, float]]], clusters: Sequence[Sequence[int]]) -> None:
+        """Say whose sightings are, by their numbers. The others stay, and those of which somebody said it by hand.
+
+        Args:
+            named: name -> sightings and their confidence (`Sighting.confidence`).
+            clusters: sightings of one person each, whom nobody named. Most keep their number: that of the cluster that
+                most of their sightings are of.
+        """
+        with self.transaction():
+            numbers = {name: number for number, name in self._names().items()}
+            rows: list[tuple[int, float, int]] = []  # person, confidence, sighting
+            for name, members in named.items():
+                if name in numbers:  # else forgotten meanwhile
+                    rows += [(numbers[name], confidence, number) for number, confidence in members]
+            taken = set(numbers.values())
+            for group in clusters:
+                cluster = self._most_common_cluster(group, taken)
+                cluster = self._new_person() if cluster is None else cluster
+                taken.add(cluster)
+                rows += [(cluster, 0.0, number) for number in group]
+            sql = "UPDATE sighting SET person = ?, confidence = ? WHERE id = ? AND NOT by_hand"
+            self.connection.executemany(sql, rows)
+            self._tidy()
+
+    # Forgetting; `forgetting.forget` is what to call
+
+    def shred(self, persons: Collection[int], sightings: Collection[int] = ()) -> None:
+        """Delete persons with all that is theirs, and single sightings, in one transaction; then write the files anew,
+        so that no page holds anything of it. Where that is killed, the next writer does it."""
+        with self.transaction():
+            self.connection.executemany("DELETE FROM person WHERE id = ?", [(number,) for number in persons])
+            self.connection.executemany("DELETE FROM sighting WHERE id = ?", [(number,) for number in sightings])
+            self._tidy()
+            self.mark_forgetting()
+        self.finish_forgetting()
+
+    def shred_all(self) -> None:
+        """Delete everybody, what was looked at, and which face encoder that was."""
+        with self.transaction():
+            for table in ("person", "looked", "meta"):
+                self.connection.execute(f"DELETE FROM {table}")
+            self._tidy()
+            self.mark_forgetting()
+        self.finish_forgetting()
+
+    def secrets_of(self, persons: Collection[int], sightings: Collection[int] = ()) -> list[bytes]:
+        """Return the keys of persons and sightings, and what is sealed with them, as it is stored."""
+        rows = []
+        for table, owner, numbers in (
+            ("person", "id", persons),
+            ("face", "person", persons),
+            ("sighting", "person", persons),
+            ("sighting", "id", sightings),
+        ):
+            columns = "key, name, consent" if table == "person" else "key, sealed"
+            joined = f"{table} JOIN keys.{table}_key USING (id)"
+            sql = f"SELECT {columns} FROM {joined} WHERE {owner} IN (SELECT value FROM json_each(?))"
+            rows += self.rows(sql, json.dumps([*numbers]))
+        return [bytes(value) for row in rows for value in row if value is not None]
+
+    # Parts
+
+    def _number_of(self, name: str) -> int | None:
+        return next((number for number, known in self._names().items() if same_name(known, name)), None)
+
+    def _new_person(self) -> int:
+        return self.insert("person", "name", None)
+
+    def _set_name(self, person: int, name: str) -> None:
+        sealed = seal(self._key(person), name.encode(), "name")
+        self.connection.execute("UPDATE person SET name = ?, hidden = 0 WHERE id = ?", (sealed, person))
+
+    def _key(self, person: int) -> bytes:
+        rows = self.rows("SELECT key FROM keys.person_key WHERE id = ?", person)
+        if not rows:
+            raise UsageError(f"{self.folder}: this person was forgotten meanwhile")
+        return bytes(rows[0][0])
+
+    def _add_faces(self, person: int, faces: FloatArray, from_photo: bool) -> None:
+        for face in faces:
+            self.insert("face", "face", descriptor_bytes(face), person=person, from_photo=from_photo)
+
+    def _consents(self, person: int) -> tuple[Consent, ...]:
+        ((sealed,),) = self.rows("SELECT consent FROM person WHERE id = ?", person)
+        return self._opened_consents(self._key(person), sealed)
+
+    def _opened_consents(self, key: bytes, sealed: bytes | None) -> tuple[Consent, ...]:
+        if sealed is None:
+            return ()
+        return tuple(Consent(*entry) for entry in json.loads(self.opened(key, sealed, "consent")))
+
+    def _add_consent(self, person: int, consent: Consent) -> None:
+        entries = [entry for entry in (*self._consents(person), consent) if entry != Consent()]
+        content = json.dumps([(entry.source, entry.date) for entry in dict.fromkeys(entries)]).encode()
+        sealed = seal(self._key(person), content, "consent")
+        self.connection.execute("UPDATE person SET consent = ? WHERE id = ?", (sealed, person))
+
+    def _absorb(self, kept: int, absorbed: int) -> None:
+        """Make the faces and sightings of one person another's."""
+        for table in ("face", "sighting"):
+            self.connection.execute(f"UPDATE {table} SET person = ? WHERE person = ?", (kept, absorbed))
+        self.connection.execute("DELETE FROM person WHERE id = ?", (absorbed,))
+        self._tidy()
+
+    def _most_common_cluster(self, sightings: Sequence[int], taken: Collection[int]) -> int | None:
+        sql = (
+            "SELECT person FROM sighting WHERE id IN (SELECT value FROM json_each(?)) "
+            "GROUP BY person ORDER BY COUNT(*) DESC, person"
+        )
+        return next((person for (person,) in self.rows(sql, json.dumps([*sightings])) if person not in taken), None)
+
+    def _forget_contents(self, contents: Iterable[str]) -> None:
+        for content in contents:
+            for table in ("sighting", "looked"):
+                self.connection.execute(f"DELETE FROM {table} WHERE content = ?", (content,))
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Delete clusters without a sighting, and the keys of all that was deleted."""
+        self.connection.execute(_EMPTY_CLUSTERS)
+        self.drop_unused_keys()
