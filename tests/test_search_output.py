@@ -47,4 +47,4 @@ def test_what_was_spent_is_said_where_it_is_something(capsys: pytest.CaptureFixt
 
 
 def test_the_document_always_has_the_usage() -> None:
-    assert _hits.search_document(result(None))["usage"] == {"calls": 0, "tokens": 0, "seconds": 0.0, "cached": 0}
+    assert result(None).as_dict()["usage"] == {"calls": 0, "tokens": 0, "seconds": 0.0, "cached": 0}

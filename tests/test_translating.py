@@ -15,7 +15,6 @@ from fakes import COLOURS, FakeBlockModel, FakeModel, best, clipped, colour_vide
 from mmi_tvr import models
 from mmi_tvr.cli import library as library_commands
 from mmi_tvr.cli import search as search_commands
-from mmi_tvr.cli._hits import search_document
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MmiTvrError, TranslationRefused, UsageError
 from mmi_tvr.library import Library, translated, translating
@@ -287,13 +286,13 @@ def test_the_commands_say_what_is_translated(folder: Path, capsys, monkeypatch) 
     library_commands._say_report(report, 18, folder)
     printed = capsys.readouterr().err
     assert "8 vectors translated, learned from 10 videos; on videos left out: R@1 " in printed
-    document = library_commands._index_document(folder, "fake", report, None)["translation"]
+    document = report.as_dict()["translation"]
     assert (document["pairs"], document["translated"], document["held_out"]) == (10, 8, 10)
     assert document["R@1_ci95"][0] <= document["R@1"] <= document["R@1_ci95"][1]
     assert document["recall@10"] == 100  # of ten
     search_commands._say_coverage(result.coverage, folder)
     assert "8 of 18 vectors are translated" in capsys.readouterr().err
-    assert search_document(result)["coverage"]["translated"] == 8
+    assert result.as_dict()["coverage"]["translated"] == 8
     library_commands.status(folder / "library", as_json=True)
     status = json.loads(capsys.readouterr().out)
     assert (status["translated"], status["translating"], status["former"]) == (8, None, "fake")

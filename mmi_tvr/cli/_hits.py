@@ -1,4 +1,4 @@
-"""Hits as people and programs read them: lines of text, and one JSON document."""
+"""Hits as people read them: lines of text."""
 
 from __future__ import annotations
 
@@ -18,57 +18,6 @@ from ..utils.wording import counted
 from ._console import out, say
 
 _SHOWN_DESCRIPTION = 90  # characters of what a video was described as
-
-
-def search_document(result: SearchResult) -> dict[str, object]:
-    """Return a result as plain values for JSON (a documented contract)."""
-    return {
-        "query": result.query.text,
-        "characters_read": result.characters_read,
-        "remarks": list(result.remarks),
-        "without": list(result.without),
-        "where": [{"level": facet.level, "name": facet.name, **facet.as_dict()} for facet in result.facets],
-        "levels": dict(result.levels),
-        "expanded": list(result.expansion.wordings) if result.expansion else [],
-        "expansion_problem": result.expansion.problem if result.expansion else None,
-        "model": result.model,
-        "found": result.decision.is_found,
-        "found_reason": result.decision.reason,
-        "hits": [_hit_document(hit) for hit in result],
-        "closest": _hit_document(result.closest) if result.closest else None,
-        "coverage": {
-            "searched": result.coverage.searched,
-            "pending": result.coverage.pending,
-            "quarantined": result.coverage.quarantined,
-            "translated": result.coverage.translated,
-        },
-        "seconds": dict(result.seconds),
-        "candidates": result.candidates,
-        "exact": result.exact,
-        "usage": result.usage.as_dict(),
-    }
-
-
-def _hit_document(hit: Hit) -> dict[str, object]:
-    document: dict[str, object] = {
-        "path": str(hit.path),
-        "start": round(hit.start, 3),
-        "end": round(hit.end, 3),
-        "time": round(hit.time, 3),
-        "score": hit.score,
-        "relevance": hit.relevance,
-        "scores": dict(hit.scores),
-        "also": [str(path) for path in hit.copies],
-        "missing": hit.is_missing,
-        "also_missing": [str(path) for path in hit.copies if path in hit.missing],
-    }
-    if hit.labels:
-        document["labels"] = {level: list(names) for level, names in hit.labels.items()}
-    if hit.description:
-        document["description"] = hit.description.as_dict()
-    if hit.explanation:
-        document["skeleton"] = hit.explanation.as_dict()
-    return document
 
 
 def print_hits(result: SearchResult, explain: bool = False) -> None:

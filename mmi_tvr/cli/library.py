@@ -97,7 +97,8 @@ def index(
             with show_progress() as progress:
                 described = opened.describe(wait=wait, progress=progress)
     if as_json:
-        print_json(_index_document(library, state.model, report, described))
+        document = {"library": str(library), "model": state.model, **report.as_dict()}
+        print_json({**document, "described": described.as_dict()} if described else document)
     if described:
         _say_described(described)
 
@@ -107,7 +108,7 @@ def status(library: LibraryOption, as_json: JsonOption = False) -> None:
     with Library(library) as opened:
         state = opened.status()
     if as_json:
-        print_json(_status_document(state))
+        print_json(state.as_dict())
     else:
         _print_status(state)
 
@@ -120,29 +121,6 @@ def remove(
     with Library(library) as opened, show_progress() as progress:
         forgotten = opened.remove(paths, progress=progress)
     say(f"forgot {counted(len(forgotten), 'file')}; what a folder that is indexed still holds comes back: --exclude it")
-
-
-def _status_document(state: Status) -> dict[str, object]:
-    return {
-        "library": str(state.path),
-        "model": state.model,
-        "fingerprint": state.fingerprint,
-        "index": state.index,
-        "videos": state.videos,
-        "key_images": state.moments,
-        "pending": state.pending,
-        "files": state.files,
-        "seconds": state.duration,
-        "bytes": state.size,
-        "folders": [str(root.path) for root in state.roots],
-        "quarantined": [{"path": str(path), "reason": reason} for path, reason in state.quarantined],
-        "writer": state.writer,
-        "rebuilding": state.rebuilding,
-        "translating": state.translating,
-        "translated": state.translated,
-        "former": state.former,
-        "writable": state.writable,
-    }
 
 
 def _print_status(state: Status) -> None:
@@ -179,36 +157,6 @@ def _print_status(state: Status) -> None:
         out.print(f"\n{count} set aside ({index_command} --retry tries again, {_PROBE}):", markup=False)
         for path, reason in state.quarantined:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
-
-
-def _index_document(
-    library: Path, model: str | None, report: IndexReport, described: DescribeReport | None
-) -> dict[str, object]:
-    document: dict[str, object] = {
-        "library": str(library),
-        "model": model,
-        "added": report.added,
-        "unchanged": report.unchanged,
-        "moved": report.moved,
-        "changed": report.changed,
-        "copies": report.copies,
-        "embedded": report.embedded,
-        "removed": [str(path) for path in report.removed],
-        "quarantined": [{"path": str(path), "reason": reason} for path, reason in report.quarantined],
-        "unreadable": [{"path": str(path), "reason": reason} for path, reason in report.unreadable],
-        "without_videos": [{"path": str(path), "reason": reason} for path, reason in report.without_videos],
-        "seconds": report.seconds,
-    }
-    if report.translation:
-        document["translation"] = report.translation.as_dict()
-    if described:
-        document["described"] = {
-            "videos": described.videos,
-            "answers": described.answers,
-            "incomplete": [{"path": str(path), "reason": reason} for path, reason in described.incomplete],
-            "seconds": described.seconds,
-        }
-    return document
 
 
 def _say_report(report: IndexReport, videos: int, library: Path) -> None:

@@ -37,7 +37,7 @@ from ._console import (
     say,
     stderr_is_terminal,
 )
-from ._hits import print_hits, search_document
+from ._hits import print_hits
 from ._pools import say_unread_pools
 
 _MAX_STDIN = 1 << 20  # bytes of a query
@@ -142,7 +142,7 @@ def search(
 def _print_result(result: SearchResult, explain: bool, as_json: bool) -> None:
     """Print a result on stdout. Raises Exit where nothing is indexed yet."""
     if as_json:
-        print_json(search_document(result))
+        print_json(result.as_dict())
     elif result.coverage.searched:
         print_hits(result, explain)
     if not result.coverage.searched:

@@ -60,6 +60,25 @@ class IndexReport:
     seconds: float = 0.0
     translation: TranslationReport | None = None  # where vectors were translated for another model
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `mmi-tvr index --json`)."""
+        document: dict[str, Any] = {
+            "added": self.added,
+            "unchanged": self.unchanged,
+            "moved": self.moved,
+            "changed": self.changed,
+            "copies": self.copies,
+            "embedded": self.embedded,
+            "removed": [str(path) for path in self.removed],
+            "quarantined": _reasons(self.quarantined),
+            "unreadable": _reasons(self.unreadable),
+            "without_videos": _reasons(self.without_videos),
+            "seconds": self.seconds,
+        }
+        if self.translation:
+            document["translation"] = self.translation.as_dict()
+        return document
+
 
 @dataclass(frozen=True, slots=True)
 class DescribeReport:
@@ -70,6 +89,15 @@ class DescribeReport:
     answers: int = 0
     incomplete: Reasons = ()
     seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `described` of `mmi-tvr index --json`)."""
+        return {
+            "videos": self.videos,
+            "answers": self.answers,
+            "incomplete": _reasons(self.incomplete),
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +148,30 @@ class Status:
     former: str | None = None
     writable: bool = True
     model_title: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `mmi-tvr status --json`)."""
+        return {
+            "library": str(self.path),
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "index": self.index,
+            "videos": self.videos,
+            "key_images": self.moments,
+            "pending": self.pending,
+            "files": self.files,
+            "seconds": self.duration,
+            "bytes": self.size,
+            "folders": [str(root.path) for root in self.roots],
+            "quarantined": _reasons(self.quarantined),
+            "writer": self.writer,
+            "rebuilding": self.rebuilding,
+            "translating": self.translating,
+            "translated": self.translated,
+            "former": self.former,
+            "writable": self.writable,
+        }
+
+
+def _reasons(reasons: Reasons) -> list[dict[str, str]]:
+    return [{"path": str(path), "reason": reason} for path, reason in reasons]

@@ -38,6 +38,7 @@ def hits_of(ranking: Ranking, query: FloatArray, spans: Sequence[Span], scoring:
                 copies=tuple(copies),
                 explanation=explanation,
                 description=ranking.matches.get(number),
+                id=number,
             )
         )
     return shown

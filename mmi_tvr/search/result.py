@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class Coverage:
     pending: int = 0
     quarantined: int = 0
     translated: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return plain values for JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,29 @@ class SearchResult(Sequence[Hit]):
     def is_found(self) -> bool:
         """Whether the best hit is good enough, by the least relevance that was asked for, else by the model's own."""
         return self.decision.is_found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `mmi-tvr search --json`, `GET /api/search`)."""
+        return {
+            "query": self.query.text,
+            "characters_read": self.characters_read,
+            "remarks": list(self.remarks),
+            "without": list(self.without),
+            "where": [{"level": facet.level, "name": facet.name, **facet.as_dict()} for facet in self.facets],
+            "levels": dict(self.levels),
+            "expanded": list(self.expansion.wordings) if self.expansion else [],
+            "expansion_problem": self.expansion.problem if self.expansion else None,
+            "model": self.model,
+            "found": self.decision.is_found,
+            "found_reason": self.decision.reason,
+            "hits": [hit.as_dict() for hit in self.hits],
+            "closest": self.closest.as_dict() if self.closest else None,
+            "coverage": self.coverage.as_dict(),
+            "seconds": dict(self.seconds),
+            "candidates": self.candidates,
+            "exact": self.exact,
+            "usage": self.usage.as_dict(),
+        }
 
     def __len__(self) -> int:
         return len(self.hits)

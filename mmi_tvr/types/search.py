@@ -100,6 +100,8 @@ class Hit:
 
     `description` is what the video answered when it was described, where it was. `labels` holds, by level, what the
     query names and the video reliably shows, the likeliest first, of models that read that off.
+
+    `id` is the video's number in its library, which no other video is ever given; None outside of one.
     """
 
     path: Path
@@ -114,8 +116,32 @@ class Hit:
     missing: tuple[Path, ...] = ()
     description: DescriptionMatch | None = None
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    id: int | None = None
 
     @property
     def is_missing(self) -> bool:
         """Whether there is no file at any of its paths."""
         return self.path in self.missing
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: a hit of `mmi-tvr search --json`)."""
+        document: dict[str, Any] = {
+            "id": self.id,
+            "path": str(self.path),
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "time": round(self.time, 3),
+            "score": self.score,
+            "relevance": self.relevance,
+            "scores": dict(self.scores),
+            "also": [str(path) for path in self.copies],
+            "missing": self.is_missing,
+            "also_missing": [str(path) for path in self.copies if path in self.missing],
+        }
+        if self.labels:
+            document["labels"] = {level: list(names) for level, names in self.labels.items()}
+        if self.description:
+            document["description"] = self.description.as_dict()
+        if self.explanation:
+            document["skeleton"] = self.explanation.as_dict()
+        return document
