@@ -39,7 +39,9 @@ def test_a_file_is_named_by_all_that_is_in_it(tmp_path):
 )
 def test_an_annotation_calls_splits_as_msrvtt_does(name: str, part: str) -> None:
     dataset = dataset_of(split=name, count=2)
-    document = json.loads(files.annotation(dataset.samples()[:2], dataset.specs(), name, "1"))
+    document = json.loads(
+        files.annotation(dataset.samples()[:2], [spec.duration for spec in dataset.specs()], name, "1", "moving shapes")
+    )
     assert {entry["split"] for entry in document["videos"]} == {part}
 
 

@@ -40,6 +40,7 @@ class Generated(str, Enum):
     """Data sets that are rendered."""
 
     moving_shapes = "moving_shapes"
+    moving_faces = "moving_faces"
 
 
 def register(app: typer.Typer) -> None:
@@ -48,16 +49,22 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def make(
-    name: Annotated[Generated, typer.Argument(help="which data set", metavar="moving_shapes")],
+    name: Annotated[Generated, typer.Argument(help="which data set", metavar="moving_shapes|moving_faces")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where it goes; one split per folder")],
-    split: Annotated[str, typer.Option(help="train, val, test; or a contrast set: order, direction, ...")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, val, test; or a contrast set of moving_shapes: order, direction, ...")
+    ] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="only the first so many videos")] = None,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="width and height in pixels, an even number")] = 96,
+    size: Annotated[
+        int | None,
+        typer.Option(min=32, max=1024, help="width and height in pixels, an even number; default: 96, of faces 64"),
+    ] = None,
     fps: Annotated[int, typer.Option(min=1, max=60, help="frames per second")] = 10,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; default: one per processor")] = None,
 ) -> None:
     """Write videos, their annotation in MSR-VTT's layout, and captions.tsv. Run it again to go on where it stopped."""
-    dataset = plugins.build("datasets", name.value, {"split": split, "size": size, "fps": fps})
+    options = {"split": split, "fps": fps} | ({} if size is None else {"size": size})
+    dataset = plugins.build("datasets", name.value, options)
     with show_progress() as progress:
         rendered = dataset.export(
             folder, limit, workers, lambda total: progress.begin("rendering", total), progress.advance

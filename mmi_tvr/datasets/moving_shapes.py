@@ -13,6 +13,7 @@ cache; `render_frames` gives the same pictures without a codec.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -220,9 +221,12 @@ class MovingShapes:
             advance: called after each file.
             workers: processes; None takes one for each processor.
         """
-        jobs = [(self.items[number].spec, self.path(number)) for number in self.pending(limit)]
+        jobs = [(self._encoder(number), self.path(number)) for number in self.pending(limit)]
         self._root.mkdir(parents=True, exist_ok=True)
-        files.render(jobs, self.options.size, self.options.fps, workers, advance)
+        files.render(jobs, workers, advance)
+
+    def _encoder(self, number: int) -> Callable[[], bytes]:
+        return partial(encode, self.items[number].spec, self.options.size, self.options.fps)
 
     def sample(self, number: int) -> Sample:
         """Return a sample by its number."""
@@ -265,15 +269,12 @@ class MovingShapes:
         annotation = folder / f"{self.options.split}_videodatainfo.json"
         files.check(annotation, version)
         videos.mkdir(parents=True, exist_ok=True)
-        content = files.annotation(samples, self.specs()[: len(samples)], self.options.split, version)
-        write_atomically(annotation, content)
-        targets = [
-            (item.spec, videos / f"{sample.id}.mp4")
-            for item, sample in zip(self.items[: len(samples)], samples, strict=True)
-        ]
+        durations = [item.spec.duration for item in self.items[: len(samples)]]
+        write_atomically(annotation, files.annotation(samples, durations, self.options.split, version, "moving shapes"))
+        targets = [(self._encoder(number), videos / f"{sample.id}.mp4") for number, sample in enumerate(samples)]
         jobs = [job for job in targets if not job[1].is_file()]
         begin(len(jobs))
-        files.render(jobs, self.options.size, self.options.fps, workers, advance)
+        files.render(jobs, workers, advance)
         write_atomically(folder / files.TABLE, files.table(samples, videos.name))
         return len(jobs)
 

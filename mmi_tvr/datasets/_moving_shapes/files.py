@@ -14,37 +14,33 @@ from ...errors import UsageError
 from ...types import Sample
 from ...utils.device import processors
 from ...utils.files import write_atomically
-from .video import encode
-from .world import Spec
 
 _FILES_PER_PROCESS = 64  # are rendered sooner than a process starts
 _ANIMATION = 8  # among MSR-VTT's categories
 
-Job = tuple[Spec, Path]
+Job = tuple[Callable[[], bytes], Path]  # what encodes a video, and its file; the first goes to other processes
 
 
-def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advance: Callable[[], object]) -> None:
+def render(jobs: Sequence[Job], workers: int | None, advance: Callable[[], object]) -> None:
     """Render the files of all jobs, in several processes where there are many.
 
     Files are complete at any moment: stop and call again for the rest.
 
     Args:
-        jobs: specs and their files, whose folders must exist.
-        size: width and height in pixels.
-        fps: frames per second.
+        jobs: what encodes each video, and its file, whose folder must exist.
         workers: processes; None takes one for each processor.
         advance: called after each file.
     """
     count = min(workers or processors(), -(-len(jobs) // _FILES_PER_PROCESS))
     if count <= 1:
-        for spec, path in jobs:
-            _render(spec, path, size, fps)
+        for encoder, path in jobs:
+            _render(encoder, path)
             advance()
         return
     # Started afresh, not forked: a fork of a process whose threads hold locks (torch has some) may hang. By loky:
     # multiprocessing would run the caller's script again in each process, and fail where that has no main guard.
     with ProcessPoolExecutor(count) as pool:
-        running = [pool.submit(_render, spec, path, size, fps) for spec, path in jobs]
+        running = [pool.submit(_render, encoder, path) for encoder, path in jobs]
         try:
             for done in as_completed(running):
                 done.result()
@@ -55,21 +51,22 @@ def render(jobs: Sequence[Job], size: int, fps: int, workers: int | None, advanc
             raise
 
 
-def _render(spec: Spec, path: Path, size: int, fps: int) -> None:
-    write_atomically(path, encode(spec, size, fps))
+def _render(encoder: Callable[[], bytes], path: Path) -> None:
+    write_atomically(path, encoder())
 
 
 TABLE = "captions.tsv"
 
 
-def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, version: str) -> bytes:
+def annotation(samples: Sequence[Sample], durations: Sequence[int], split: str, version: str, title: str) -> bytes:
     """Return MSR-VTT's videodatainfo.json for these samples; the same bytes everywhere.
 
     Args:
         samples: with their captions.
-        specs: of the same videos.
-        split: of moving shapes; MSR-VTT calls val validate, and the contrast sets are tests.
+        durations: of the same videos, ms.
+        split: of the data set; MSR-VTT calls val validate, and contrast sets are tests.
         version: what `check` compares.
+        title: of the data set.
     """
     part = {"train": "train", "val": "validate"}.get(split, "test")
     videos = [
@@ -78,11 +75,11 @@ def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, ver
             "url": "",
             "video_id": sample.id,
             "start time": 0.0,
-            "end time": spec.duration / 1000,
+            "end time": duration / 1000,
             "split": part,
             "id": number,
         }
-        for number, (sample, spec) in enumerate(zip(samples, specs, strict=True))
+        for number, (sample, duration) in enumerate(zip(samples, durations, strict=True))
     ]
     sentences = [(sample.id, caption) for sample in samples for caption in sample.captions]
     document = {
@@ -90,7 +87,7 @@ def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, ver
             "contributor": "mmi_tvr",
             "data_created": "",
             "version": version,
-            "description": f"moving shapes, {split}",
+            "description": f"{title}, {split}",
             "year": "",
         },
         "videos": videos,
@@ -101,9 +98,9 @@ def annotation(samples: Sequence[Sample], specs: Sequence[Spec], split: str, ver
     return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def table(samples: Sequence[Sample], folder: str) -> bytes:
-    """Return captions.tsv, as `datasets.folder` reads it."""
-    rows = [f"{folder}/{sample.id}.mp4\t{caption}" for sample in samples for caption in sample.captions]
+def table(samples: Sequence[Sample], folder: str, suffix: str = ".mp4") -> bytes:
+    """Return captions.tsv, as `datasets.folder` reads it; `suffix` is of the files' names."""
+    rows = [f"{folder}/{sample.id}{suffix}\t{caption}" for sample in samples for caption in sample.captions]
     return "\n".join(["file\tcaption", *rows, ""]).encode()
 
 

@@ -125,11 +125,18 @@ _DISTANCES: Mapping[str, Distance] = {
 
 def _background(spec: Spec, size: int) -> NDArray[np.float32]:
     """Return a tinted grey with a weak texture, (size, size, 3)."""
-    dice = Dice(spec.seed)
+    tint = np.array([_GREY + level for level in spec.tint], np.float32)
+    texture = textures(Dice(spec.seed), size)[spec.texture]()
+    background: NDArray[np.float32] = tint + np.float32(_CONTRAST) * texture[..., None]
+    return background
+
+
+def textures(dice: Dice, size: int) -> Mapping[str, Callable[[], Plane]]:
+    """Return by name what draws each texture, (size, size), about -1 to 1: turned and scaled as the dice say."""
     side = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / size
     x, y = _rotated(side[None, :] - 0.5, side[:, None] - 0.5, dice.below(360) * np.pi / 180)
     waves = np.float32(2 * np.pi * dice.between(3, 6))
-    textures: Mapping[str, Callable[[], Plane]] = {
+    return {
         "plain": lambda: np.zeros((size, size), np.float32),
         "gradient": lambda: 1.4 * x,
         "stripes": lambda: np.tanh(3 * np.sin(waves * x)),
@@ -138,9 +145,11 @@ def _background(spec: Spec, size: int) -> NDArray[np.float32]:
         "waves": lambda: np.sin(waves * x + 2 * np.sin(waves * y / 2)),
         "clouds": lambda: _clouds(dice, side),
     }
-    tint = np.array([_GREY + level for level in spec.tint], np.float32)
-    background: NDArray[np.float32] = tint + np.float32(_CONTRAST) * textures[spec.texture]()[..., None]
-    return background
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Return one of `COLOURS` as red, green and blue, 0..255."""
+    return _RGB[colour]
 
 
 def _clouds(dice: Dice, side: Plane, cells: int = 7) -> Plane:
