@@ -125,9 +125,13 @@ class SentenceReader:
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""
-        return characters_read(
-            text, lambda part: len(self._tokenizer(self.rules.normalise(part))["input_ids"]), self.rules.tokens
-        )
+        return characters_read(text, lambda part: self.lengths([part])[0], self.rules.tokens)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens sentences have, with those that stand around them, before anything is cut."""
+        if not texts:
+            return []
+        return list(map(len, self._tokenizer([self.rules.normalise(text) for text in texts])["input_ids"]))
 
 
 def _load(folder: Path) -> Any:

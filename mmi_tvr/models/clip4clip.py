@@ -78,12 +78,7 @@ class Clip4Clip:
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Return unit vectors (D,) of each video and (K, D) of its key images."""
-        embeddings = []
-        for video in features:
-            moments = video.arrays["image"]
-            mean = moments.mean(axis=0)
-            embeddings.append(Embeddings(mean / np.linalg.norm(mean), moments, video.segments))
-        return embeddings
+        return [mean_of_key_images(video) for video in features]
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return unit vectors (N, D)."""
@@ -94,8 +89,20 @@ class Clip4Clip:
         return self._towers.characters_read(text)
 
     def vision_fingerprint(self) -> str:
-        return digest(self.name, self._towers.digest)
+        return vision_fingerprint(self._towers)
 
     def fingerprint(self) -> str:
         text = [self._towers.text_version] if self._towers.text_version else []
         return digest(self.name, self.vision_fingerprint(), "mean", *text)
+
+
+def mean_of_key_images(video: Features) -> Embeddings:
+    """Return the unit vectors of a video's key images, and their mean's."""
+    moments = video.arrays["image"]
+    mean = moments.mean(axis=0)
+    return Embeddings(mean / np.linalg.norm(mean), moments, video.segments)
+
+
+def vision_fingerprint(towers: ClipTowers) -> str:
+    """Return the hash of all that changes the features of models that compare pictures as these towers do."""
+    return digest(Clip4Clip.name, towers.digest)

@@ -244,6 +244,17 @@ class ModelReadingFaces(Protocol):
 
 
 @runtime_checkable
+class ModelLearningFaces(ModelReadingFaces, Protocol):
+    """One that learns to, from sentences with faces in them."""
+
+    def query_batch(
+        self, queries: Sequence[Query], features: Sequence[Features], numbers: Sequence[int]
+    ) -> Mapping[str, Any]:
+        """Return what `TrainableModel.batch` does, of B queries; pairs that share a number are positives."""
+        ...
+
+
+@runtime_checkable
 class ModelWithReranking(Protocol):
     """A model that comes with settings for re-ranking."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ class Query:
         'anna waves to a person'
         """
         return self.text_with({handle: person.name or _SOMEBODY for handle, person in self.persons.items()})
+
+    def pieces(self) -> Iterator[tuple[str, Person | None]]:
+        """Yield the text in order: stretches of it with None, and handles, without brackets, with who stands there."""
+        start = 0
+        for place in _HANDLE.finditer(self.text):
+            if place[1] in self.persons:
+                yield self.text[start : place.start()], None
+                yield place[1], self.persons[place[1]]
+                start = place.end()
+        yield self.text[start:], None
 
     def text_with(self, words: Mapping[str, str]) -> str:
         """Return the text with words, by handle, at the places of handles; other brackets stay as they are."""
