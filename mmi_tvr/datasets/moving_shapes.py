@@ -231,12 +231,12 @@ class MovingShapes:
     def sample(self, number: int) -> Sample:
         """Return a sample by its number."""
         texts = captions(self.items[number].spec)[: self.options.captions]
-        return Sample(self._id(number), Video(self.path(number)), texts)
+        return Sample(self.sample_id(number), Video(self.path(number)), texts)
 
     def path(self, number: int) -> Path:
         """Return where a sample's file lies. A cached file is never stale: its name has a hash of all that is in it."""
         content = digest(spelled(self.items[number].spec), self.options.size, self.options.fps, _PICTURES)
-        return self._root / f"{self._id(number)}-{content}.mp4"
+        return self._root / f"{self.sample_id(number)}-{content}.mp4"
 
     def export(
         self,
@@ -286,7 +286,8 @@ class MovingShapes:
         changed = {name: value for name, value in values.items() if value != usual[name]}
         return f"-{digest(changed)}" if changed else ""
 
-    def _id(self, number: int) -> str:
+    def sample_id(self, number: int) -> str:
+        """Return the id of a sample by its number, without building the sample."""
         return f"{self.options.split}{number:05d}"
 
     @property

@@ -58,7 +58,7 @@ def embed_sentences(
         shared: Every process calls this with the same sentences, and embeds its share.
     """
     texts = sorted(set(sentences), key=lambda text: (len(text), text))
-    vectors = _in_shares(
+    vectors = in_shares(
         texts,
         lambda block: [*np.asarray(model.embed_queries([Query(text) for text in block]), dtype=np.float32)],
         "sentences",
@@ -73,12 +73,12 @@ def embed_videos(
     model: Model, features: Sequence[Features], numbers: Sequence[int], progress: Progress, *, shared: bool = True
 ) -> list[Embeddings]:
     """Return the embeddings of samples by their numbers; `shared` as in `embed_sentences`."""
-    return _in_shares(
+    return in_shares(
         numbers, lambda block: model.embed_videos([features[number] for number in block]), "videos", progress, shared
     )
 
 
-def _in_shares(items: Sequence[Any], embed: Any, title: str, progress: Progress, shared: bool) -> list[Any]:
+def in_shares(items: Sequence[Any], embed: Any, title: str, progress: Progress, shared: bool) -> list[Any]:
     """Return what `embed` makes of each item, in order. shared: of the items, every process does its share."""
     rank, world = (distributed.rank(), distributed.world_size()) if shared else (0, 1)
     share = items[rank::world]

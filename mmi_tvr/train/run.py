@@ -29,6 +29,7 @@ from ..protocols import (
     GeneratedDataset,
     GroupedDataset,
     KeyImageMethod,
+    ModelLearningFaces,
     ModelWithLabels,
     TrainableModel,
 )
@@ -48,6 +49,7 @@ from .matching import MatchingBatches, MatchingValidation
 from .moments import MomentBatches, MomentValidation, moments_of
 from .options import MATCHING, MOMENTS, UNPAIRED
 from .pairs import PairBatches
+from .persons import PersonBatches, PersonValidation, check_persons, person_data
 from .plan import say_plan
 from .protocol import EpochDataLoader
 from .settings import DataOptions, RunSettings
@@ -170,6 +172,12 @@ def _batches(
             seed=settings.train.seed,
             progress=progress,
         )
+    if (options := settings.data.persons) is not None:
+        people = person_data(model, training.dataset, training.usable, options, progress)
+        reader = cast("ModelLearningFaces", model)  # else there would be no people
+        return PersonBatches(
+            reader, people, training.features, options, batch=settings.data.batch, seed=settings.train.seed
+        )
     paired, unpaired = training.divided(settings.data.paired)
     return PairBatches(
         model,
@@ -193,6 +201,9 @@ def _validation(
         return MomentValidation(model, split.moments, split.features, split.usable, progress)
     if MATCHING in settings.train.terms():
         return MatchingValidation(model, split.dataset, split.features, split.usable, progress)
+    if (options := settings.data.persons) is not None:
+        people = person_data(model, split.dataset, split.usable, options, progress)
+        return PersonValidation(model, people, split.features, options)
     return _Validation(model, split)
 
 
@@ -204,6 +215,8 @@ def _data_and_model(settings: RunSettings) -> dict[str, Any]:
         del record["data"]["captions"]
     if settings.data.paired == 1:
         del record["data"]["paired"]
+    if settings.data.persons is None:
+        del record["data"]["persons"]
     for term in {MOMENTS, MATCHING}.difference(settings.train.terms()):
         del record["data"][term]
     return record
@@ -275,6 +288,8 @@ def _split_data(
 ) -> SplitData:
     """Return a split with its features: those that it brings along, or what all processes make together."""
     dataset: Dataset = plugins.build("datasets", section.name, section.options)
+    if settings.data.persons is not None:
+        check_persons(model, dataset)
     samples = dataset.samples()
     hand_over_graphs(dataset, model)
     features: LazyFeatures

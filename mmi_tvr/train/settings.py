@@ -11,6 +11,7 @@ from .. import config, plugins
 from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
 from .options import MATCHING, MOMENTS, UNPAIRED, Captions, TrainOptions
+from .persons_options import PersonOptions
 
 
 class SkeletonOptions(plugins.BaseOptions):
@@ -54,6 +55,9 @@ class DataOptions(plugins.BaseOptions):
     skeletons: SkeletonOptions = Field(SkeletonOptions(), description="of stages that weigh `skeleton`")
     moments: MomentOptions = Field(MomentOptions(), description="of stages that weigh `moments`")
     matching: MatchingOptions = Field(MatchingOptions(), description="of stages that weigh `matching`")
+    persons: PersonOptions | None = Field(
+        None, description="sentences with persons in them, instead of captions (models that read persons: clip_pad)"
+    )
     unreadable: float = Field(0.02, ge=0, le=1, description="largest share of videos that may be left out")
 
 

@@ -171,6 +171,11 @@ def verb(action: str, plural: bool) -> str:
     return _VERBS[action][0][plural]
 
 
+def verbs(action: str, plural: bool) -> list[str]:
+    """Return an action in all its words, the plain ones first; of a chase with blanks for `other` and `way`."""
+    return [forms[plural] for forms in _VERBS[action]]
+
+
 def relation_words(relation: str) -> str:
     """Return a relation in plain words: to the left of."""
     return _RELATION_WORDS[relation][0]

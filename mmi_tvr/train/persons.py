@@ -1,0 +1,312 @@
+"""Sentences with persons in them, and samples that show these persons, as batches; and their validation.
+
+Source: Korbar and Zisserman 2022 (CLIP-PAD). A person is said by a face, by a name, or by both. The face is one of
+another picture than the one to be found (decision): else the way to it would lead through the picture, not through the
+person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from ..errors import MediaError, UsageError
+from ..features.lazy import LazyFeatures
+from ..people.portraits import read_face
+from ..protocols import (
+    Dataset,
+    FaceEncoder,
+    Model,
+    ModelLearningFaces,
+    PersonDataset,
+    TrainableModel,
+)
+from ..types import Features, FloatArray, IdArray, Person, PersonPicture, Query, Video
+from ..utils import distributed
+from ..utils.progress import Progress
+from ..utils.wording import counted
+from .cached import in_shares
+from .persons_options import HANDLE, PersonOptions
+from .protocol import Batch
+from .sampler import TwinSampler
+
+_IMAGE, _TEXT, _BOTH = "image", "text", "both"
+_LAPS = 1 << 20  # of one kind of sentences in an epoch, at most
+
+
+@dataclass(frozen=True)
+class PersonData:
+    """Who is on the samples of a data set.
+
+    Args:
+        samples: the video, and the handle of the person, of each sample that takes part, by its number.
+        names: of each handle, "" where there is none.
+        faces: of each handle the descriptors (n, F) of its pictures, and the videos that these are.
+        captions: of each sample, by its number, those that say more of the person than that it is there.
+        maker: of the descriptors.
+    """
+
+    samples: Mapping[int, tuple[Video, str]]
+    names: Mapping[str, str]
+    faces: Mapping[str, tuple[FloatArray, Sequence[Video]]]
+    captions: Mapping[int, Sequence[str]]
+    maker: str
+
+    def pictures_for(self, row: int, same_picture: bool = False) -> IdArray:
+        """Return which pictures of a sample's person may stand in a sentence about that sample: those of others."""
+        video, handle = self.samples[row]
+        _, videos = self.faces.get(handle, (None, ()))
+        return np.array([place for place, other in enumerate(videos) if (other == video) == same_picture], np.int64)
+
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """A number for each handle."""
+        return {handle: number for number, handle in enumerate(sorted({who for _, who in self.samples.values()}))}
+
+    def query(self, text: str, handle: str, pictures: IdArray, way: str) -> Query:
+        """Return a sentence whose person is said in one way.
+
+        Args:
+            text: a sentence with the handle in brackets.
+            handle: of the person.
+            pictures: which of the person's pictures.
+            way: "image": by faces alone; "text": by the name alone; "both": by the name, and the faces behind it.
+        """
+        name = self.names.get(handle, "")
+        if way == _TEXT:
+            return Query(Query(text).text_with({handle: name}))
+        if way == _BOTH:
+            text = Query(text).text_with({handle: f"{name} [{handle}]"})
+        return Query(text, persons={handle: Person(self.faces[handle][0][pictures], self.maker)})
+
+
+def check_persons(model: Model, dataset: Dataset) -> None:
+    """Raise UsageError where the model learns no faces, or the data set does not know who is on a picture."""
+    if not isinstance(model, ModelLearningFaces):
+        raise UsageError(
+            f"data.persons: the model {model.name} reads no faces: take clip_pad, or leave the section out"
+        )
+    if not isinstance(dataset, PersonDataset):
+        raise UsageError("data.persons: the data set does not say who is on a picture: take another one")
+
+
+def person_data(
+    model: Model, dataset: Dataset, rows: Sequence[int], options: PersonOptions, progress: Progress
+) -> PersonData:
+    """Return who is on the samples of a data set; every process calls this, and describes its share of the pictures.
+
+    Args:
+        model: says who describes faces; a picture on which that one sees none is left out.
+        dataset: has the samples.
+        rows: numbers of the samples that take part.
+        options: how many pictures of a person are described.
+        progress: is told how many persons are done.
+
+    Raises:
+        UsageError: as `check_persons`, or nobody is seen on any of the pictures.
+    """
+    check_persons(model, dataset)
+    assert isinstance(model, ModelLearningFaces)
+    assert isinstance(dataset, PersonDataset)
+    encoder, pictures = model.face_encoder(), dataset.person_pictures()
+    handles, samples = dataset.identities(), dataset.samples()
+    shown = sorted({handles[row] for row in rows})
+    captions = {row: _compound(samples[row].captions, handles[row], options.template) for row in rows}
+
+    def described(block: Sequence[str]) -> list[tuple[FloatArray, list[Video]]]:
+        return [_described(pictures.get(handle, ())[: options.pictures], encoder) for handle in block]
+
+    faces = dict(zip(shown, in_shares(shown, described, "persons", progress, shared=True), strict=True))
+    if not any(videos for _, videos in faces.values()):
+        raise UsageError(f"data.persons: {encoder.name} sees nobody on any of the pictures of persons")
+    people = {row: (samples[row].video, handles[row]) for row in rows}
+    return PersonData(people, dataset.person_names(), faces, captions, encoder.fingerprint())
+
+
+def _compound(captions: Sequence[str], handle: str, template: str) -> list[str]:
+    """Return the captions that say of a person more than a plain sentence does."""
+    plain = template.replace(f"[{HANDLE}]", f"[{handle}]")
+    return [caption for caption in captions if f"[{handle}]" in caption and caption != plain]
+
+
+def _described(pictures: Sequence[PersonPicture], encoder: FaceEncoder) -> tuple[FloatArray, list[Video]]:
+    """Return the descriptors (n, F) of a person's pictures, and the n pictures on which somebody is seen."""
+    faces, videos = [np.zeros((0, encoder.width), np.float32)], []
+    for picture in pictures:
+        try:
+            pixels, face = read_face(picture, encoder)
+        except MediaError:  # nobody is seen on it, or it cannot be read: others show that person
+            continue
+        faces.append(encoder.describe(pixels, [face]))
+        videos.append(picture.video)
+    return np.concatenate(faces), videos
+
+
+class PersonBatches:
+    """Batches of (sentence, sample); a `protocol.EpochDataLoader`.
+
+    All sentences of a batch are plain ones ("an image of [p]"), whose positives are all samples of that person, or all
+    are captions that say more, whose positives are the pairs of the same video.
+
+    What is drawn hangs on seed, epoch, batch and process alone.
+
+    Args:
+        model: makes the network's input.
+        people: who is on which sample.
+        features: of every sample, by its number.
+        options: kinds of sentences, and how persons are said.
+        batch: pairs of all processes together.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        model: ModelLearningFaces,
+        people: PersonData,
+        features: Sequence[Features],
+        options: PersonOptions,
+        *,
+        batch: int,
+        seed: int,
+    ) -> None:
+        self._model, self._people, self._features = model, people, features
+        self._options, self._seed = options, seed
+        self._ways = list(options.mix)
+        self._shares = np.array([options.mix[way] for way in self._ways]) / sum(options.mix.values())
+        self._pictures = {row: people.pictures_for(row, options.same_picture) for row in people.samples}
+        self._videos = {video: number for number, (video, _) in enumerate(people.samples.values())}
+        usable = [row for row in people.samples if len(self._pictures[row])]
+        kinds = {"plain": usable, "compound": [row for row in usable if people.captions.get(row)]}
+        self._samplers = {}
+        for kind, share in (("plain", 1 - options.compound), ("compound", options.compound)):
+            if share and len(kinds[kind]) < batch:
+                raise UsageError(
+                    f"data.persons: {counted(len(kinds[kind]), 'sample')} for {kind} sentences with a face of another "
+                    f"picture, fewer than a batch of {batch}: take a smaller batch, or other data"
+                )
+            if share:
+                groups = [[row] for row in kinds[kind]]
+                self._samplers[kind] = TwinSampler(groups, batch, seed, distributed.rank(), distributed.world_size())
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield this process's batches of one epoch, without the first `skip`, which are not loaded."""
+        batches = {kind: self._of_kind(kind, number) for kind in self._samplers}
+        for batch_number in range(max(map(len, self._samplers.values()))):
+            of_all_processes = np.random.default_rng([self._seed, number, batch_number])
+            kind = "compound" if of_all_processes.random() < self._options.compound else "plain"
+            rows = next(batches[kind])
+            if batch_number >= skip:
+                dice = np.random.default_rng([self._seed, number, batch_number, distributed.rank()])
+                yield self._batch(rows, kind, dice)
+
+    def _of_kind(self, kind: str, epoch: int) -> Iterator[list[int]]:
+        for lap in count():
+            yield from self._samplers[kind].batches(epoch * _LAPS + lap)
+
+    def _batch(self, rows: Sequence[int], kind: str, dice: np.random.Generator) -> Batch:
+        queries, groups = [], []
+        for row in rows:
+            handle = self._people.samples[row][1]
+            if kind == "plain":
+                text = self._options.template.replace(f"[{HANDLE}]", f"[{handle}]")
+                groups.append(self._people.numbers[handle])
+            else:
+                captions = self._people.captions[row]
+                text = captions[int(dice.integers(len(captions)))]
+                groups.append(self._videos[self._people.samples[row][0]])
+            queries.append(self._query(row, text, handle, dice))
+        samples = [self._features[row] for row in rows]
+        return {"ids": [str(row) for row in rows], **self._model.query_batch(queries, samples, groups)}
+
+    def _query(self, row: int, text: str, handle: str, dice: np.random.Generator) -> Query:
+        way = self._ways[int(dice.choice(len(self._ways), p=self._shares))]
+        candidates = self._pictures[row]
+        pictures = dice.choice(candidates, min(self._options.faces, len(candidates)), replace=False)
+        named = bool(self._people.names.get(handle))
+        return self._people.query(text, handle, pictures, way if named else _IMAGE)  # nobody says a name that is none
+
+
+class PersonValidation:
+    """How often the right person is recognised, and the right sample found by a sentence with a face in it, in percent.
+
+    The first is zero-shot accuracy: which of the plain sentences, one with half of the pictures of each person, is
+    nearest to a sample that is none of these pictures. The second is R@1 of one sentence of each sample. Each counts
+    where the training has such sentences; where it has both, the result is their mean.
+    """
+
+    def __init__(
+        self, model: TrainableModel, people: PersonData, features: LazyFeatures, options: PersonOptions
+    ) -> None:
+        self._model = model
+        self._tests: list[_Test] = []
+        if options.compound < 1:
+            queries, right, rows = _plain_queries(people, options.template)
+            self._tests.append(_Test(queries, right, _vectors(model, features, rows), by_query=False))
+        if options.compound > 0:
+            queries, rows = _sentences(people)
+            self._tests.append(_Test(queries, np.arange(len(rows)), _vectors(model, features, rows), by_query=True))
+        if not all(len(test.right) for test in self._tests):
+            raise UsageError("validation data: no sample shows a person of whom there are other pictures, too")
+
+    def __call__(self, network: Any) -> float:
+        """Return the number; process 0's counts, so the others do not work for it."""
+        if distributed.rank() != 0:
+            return 0.0
+        return float(np.mean([test.percent(self._model.embed_queries(test.queries)) for test in self._tests]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """Queries and the vectors (N, D) of samples. `right` (N,) is the query of each sample; with `by_query`, the sample
+    of each query."""
+
+    queries: Sequence[Query]
+    right: IdArray
+    videos: FloatArray
+    by_query: bool
+
+    def percent(self, queries: FloatArray) -> float:
+        """Return how often the right one is alone at the top."""
+        scores = queries @ self.videos.T
+        scores = scores if self.by_query else scores.T
+        of_right = scores[np.arange(len(scores)), self.right][:, None]
+        return 100 * float(((scores >= of_right).sum(axis=1) == 1).mean())
+
+
+def _plain_queries(people: PersonData, template: str) -> tuple[list[Query], IdArray, list[int]]:
+    """Return a plain query about each person, the numbers of the queries of samples, and these samples."""
+    queries, right, targets = [], [], []
+    for handle in people.numbers:
+        _, videos = people.faces[handle]
+        half = -(-len(videos) // 2)
+        known = set(videos[:half])
+        rows = [row for row, (video, who) in people.samples.items() if who == handle and video not in known]
+        if half and rows:
+            text = template.replace(f"[{HANDLE}]", f"[{handle}]")
+            queries.append(people.query(text, handle, np.arange(half), _IMAGE))
+            right += [len(queries) - 1] * len(rows)
+            targets += rows
+    return queries, np.array(right, np.int64), targets
+
+
+def _sentences(people: PersonData) -> tuple[list[Query], list[int]]:
+    """Return one sentence of each sample that has any, its person said by faces, and the samples."""
+    queries, targets = [], []
+    dice = np.random.default_rng(0)
+    for row, (_, handle) in people.samples.items():
+        captions, pictures = people.captions.get(row, ()), people.pictures_for(row)
+        if captions and len(pictures):
+            text = captions[int(dice.integers(len(captions)))]
+            queries.append(people.query(text, handle, pictures, _IMAGE))
+            targets.append(row)
+    return queries, targets
+
+
+def _vectors(model: Model, features: LazyFeatures, rows: Sequence[int]) -> FloatArray:
+    embeddings = model.embed_videos([features[row] for row in rows])
+    return np.stack([video.video for video in embeddings]) if rows else np.zeros((0, 0), np.float32)

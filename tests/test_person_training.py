@@ -1,0 +1,236 @@
+"""Training on persons: what a sentence says of whom, with which picture, and what counts as right."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmi_tvr import models
+from mmi_tvr.datasets import moving_things
+from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.models import clip_pad
+from mmi_tvr.people.portraits import portraits
+from mmi_tvr.protocols import PersonDataset, QueryDataset
+from mmi_tvr.train.persons import PersonBatches, PersonData, PersonValidation
+from mmi_tvr.train.persons_options import PersonOptions
+from mmi_tvr.train.run import run
+from mmi_tvr.train.settings import load
+from mmi_tvr.types import Query, Video
+
+ROOT = Path(__file__).parent.parent
+CONFIG = ROOT / "configs" / "clip-pad-moving-things.yaml"
+
+
+def video(number: int) -> Video:
+    return Video(Path(f"{number}.mp4"))
+
+
+class Recorder:
+    """A model whose batch is what it was given."""
+
+    def query_batch(
+        self, queries: Sequence[Query], features: Sequence[Any], numbers: Sequence[int]
+    ) -> Mapping[str, Any]:
+        return {"queries": list(queries), "groups": list(numbers), "features": list(features)}
+
+
+def people(persons: int = 4, samples: int = 3) -> PersonData:
+    """`samples` videos of each person, each with a picture of it; picture n of person p is the vector (p, n)."""
+    owners = [f"p{number}" for number in range(persons) for _ in range(samples)]
+    faces = {
+        f"p{number}": (
+            np.array([[number, place] for place in range(samples)], np.float32),
+            [video(number * samples + place) for place in range(samples)],
+        )
+        for number in range(persons)
+    }
+    return PersonData(
+        samples={row: (video(row), owner) for row, owner in enumerate(owners)},
+        names={f"p{number}": f"Ann {number}" if number else "" for number in range(persons)},
+        faces=faces,
+        captions={row: [f"[{owner}] sings", f"[{owner}] naps"] for row, owner in enumerate(owners)},
+        maker="test",
+    )
+
+
+def batches(options: Mapping[str, Any], batch: int = 6, epoch: int = 0, skip: int = 0, seed: int = 0) -> list[Any]:
+    data = people()
+    loader = PersonBatches(
+        cast("Any", Recorder()), data, cast("Any", range(12)), PersonOptions(**options), batch=batch, seed=seed
+    )
+    return list(loader.epoch(epoch, skip))
+
+
+def test_a_face_is_of_another_picture_of_the_same_person_unless_the_leak_is_asked_for() -> None:
+    for same in (False, True):
+        for batch in batches({"mix": {"image": 1}, "same_picture": same}):
+            for row, query in zip(batch["features"], batch["queries"], strict=True):
+                [(handle, person)] = query.persons.items()
+                assert query.text == f"an image of [{handle}]"
+                [[owner, place]] = person.faces.tolist()
+                assert owner == row // 3
+                assert (place == row % 3) == same
+                assert person.maker == "test"
+
+
+def test_persons_are_said_by_faces_names_or_both_in_their_shares() -> None:
+    ways: Counter[str] = Counter()
+    nameless: Counter[str] = Counter()
+    for epoch in range(60):
+        for batch in batches({"mix": {"image": 0.5, "text": 0.25, "both": 0.25}}, epoch=epoch):
+            for row, query in zip(batch["features"], batch["queries"], strict=True):
+                way = "text" if not query.persons else "both" if "Ann" in query.text else "image"
+                (ways if row >= 3 else nameless)[way] += 1
+                assert "[" in query.text or query.text == f"an image of Ann {row // 3}"
+    assert set(nameless) == {"image"}  # nobody can say a name that is none
+    shares = {way: number / ways.total() for way, number in ways.items()}
+    assert shares == pytest.approx({"image": 0.5, "text": 0.25, "both": 0.25}, abs=0.06)
+
+
+def test_pictures_of_a_person_are_right_in_plain_sentences_and_the_video_alone_in_others() -> None:
+    kinds: Counter[bool] = Counter()
+    for epoch in range(20):
+        for batch in batches({"compound": 0.5, "mix": {"image": 1}}, epoch=epoch):
+            plain = {query.text.startswith("an image of") for query in batch["queries"]}
+            assert len(plain) == 1  # all of a batch, or none
+            kinds[plain.pop()] += 1
+            if kinds:
+                expected = [
+                    row // 3 if batch["queries"][0].text.startswith("an image") else row for row in batch["features"]
+                ]
+                assert batch["groups"] == expected
+    assert min(kinds.values()) > 10
+
+
+def test_batches_hang_on_seed_and_epoch_and_are_skipped_without_a_trace() -> None:
+    options = {"compound": 0.5}
+
+    def texts(**changes: int) -> list[list[str]]:
+        return [[query.text for query in batch["queries"]] for batch in batches(options, batch=2, **changes)]
+
+    assert texts() == texts()
+    assert texts(skip=3) == texts()[3:]
+    assert texts() != texts(seed=1)
+    assert texts() != texts(epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "batch", "message"),
+    [({"compound": 0.5}, 16, "12 samples for plain sentences"), ({"compound": 1.0}, 16, "12 samples for compound")],
+)
+def test_too_little_data_is_one_line(options: Mapping[str, Any], batch: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        batches(options, batch=batch)
+
+
+class Naive:
+    """Videos and queries are unit vectors of who is in them: a face of person p is the direction p."""
+
+    def embed_videos(self, features: Sequence[Any]) -> list[Any]:
+        from types import SimpleNamespace
+
+        return [SimpleNamespace(video=np.eye(12, dtype=np.float32)[row // 3]) for row in features]
+
+    def embed_queries(self, queries: Sequence[Query]) -> np.ndarray:
+        owners = [int(next(iter(query.persons.values())).faces[0, 0]) for query in queries]
+        shown = [owner if owner != self.mistaken else 3 - owner for owner in owners]
+        return np.eye(12, dtype=np.float32)[shown]
+
+    mistaken = -1
+
+
+def test_validation_counts_recognised_persons_and_right_samples() -> None:
+    model = Naive()
+    features = cast("Any", range(12))
+
+    def percent(**options: Any) -> float:
+        return PersonValidation(cast("Any", model), people(), features, PersonOptions(**options))(None)
+
+    assert percent() == 100
+    assert percent(compound=1.0) == 0  # three videos of a person are equal: none is alone at the top
+    assert percent(compound=0.5) == 50
+    model.mistaken = 2  # whose face is taken for another's, which then is not alone at the top either
+    assert percent() == 50
+
+
+def test_options_that_cannot_be_are_one_line() -> None:
+    for change, message in (
+        ("mix={picture: 1}", "no way to say a person is called 'picture'"),
+        ("mix={image: 0, text: 0, both: 0}", "shares are 0 or more"),
+        ("template=an image", r"a sentence with \[p\]"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load(CONFIG, [f"data.persons.{change}"])
+
+
+def test_models_and_data_that_know_no_persons_are_one_line(tmp_path: Path) -> None:
+    lat = [
+        "model={name: lat, checkpoint: moving-shapes/base/clip}",
+        "train.learning_rates={translators: 1e-3, temperature: 1e-3}",
+    ]
+    shapes = ["data.train={name: moving_shapes, split: train, count: 4}"]
+    for change, message in ((lat, "reads no faces"), (shapes, "does not say who is on a picture")):
+        settings = load(CONFIG, ["data.train.count=4", "data.validation.count=4", *change])
+        with pytest.raises(UsageError, match=message):
+            run(settings, tmp_path / "run", cache=tmp_path / "features", cpu=True)
+
+
+def test_a_run_is_resumed_bit_for_bit_and_its_folder_reads_pictures_of_things(tmp_path: Path) -> None:
+    stages = "[{name: a, steps: 4, weights: {contrastive: 1.0}}]"
+    settings = load(
+        CONFIG,
+        ["data.train.count=12", "data.validation.count=8", "data.batch=4", f"train.stages={stages}", "train.chunk=2",
+         "train.validate_every=2", "train.save_every=2", "train.keep=2", "data.persons.pictures=2",
+         "data.train.pictures=2", "data.validation.pictures=2"],
+    )  # fmt: skip
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert run(settings, whole, cache=tmp_path / "features", cpu=True).finished
+    shutil.copytree(whole, resumed)
+    shutil.rmtree(resumed / "model")
+    shutil.rmtree(resumed / "checkpoints" / "step-00000004")
+    assert run(settings, resumed, cache=tmp_path / "features", cpu=True, resume=True).finished
+    for name in (clip_pad.PERSONS, clip_pad.TEXT):
+        state, again = (load_file(folder / "model" / name) for folder in (whole, resumed))
+        assert all(torch.equal(state[key], again[key]) for key in state)
+    model = models.make(models.section(str(whole / "model")), "cpu")
+    assert isinstance(model, clip_pad.ClipPad)
+    dataset = moving_things.build(moving_things.Options(split="test", count=4, pictures=2))
+    seen = portraits({"red ring": dataset.person_pictures()["red ring"]}, model.face_encoder())
+    assert seen.faces["red ring"].shape == (2, 192)
+
+
+def test_moving_things_say_one_event_and_know_every_video_that_it_is_true_of() -> None:
+    dataset = moving_things.build(moving_things.Options(split="val", count=60))
+    assert isinstance(dataset, PersonDataset)
+    assert isinstance(dataset, QueryDataset)
+    samples, identities = dataset.samples(), dataset.identities()
+    for sample, thing in zip(samples, identities, strict=True):
+        assert all((f"the [{thing}] " in caption) == bool(thing) for caption in sample.captions)
+    queries = dataset.evaluation_queries()
+    ids = {sample.id for sample in samples}
+    for query in queries:
+        assert query.right
+        assert query.right <= ids
+        kind, _, seen = query.group.partition("/")
+        assert bool(query.query.persons) == (kind != "text_only")
+        for handle, person in query.query.persons.items():
+            assert f"[{handle}]" in query.query.text
+            assert (handle in moving_things.HELD_OUT) == (seen == "unseen")
+            assert person.name == handle
+    of_first = next(query for query in queries if query.query.text == samples[0].captions[0])
+    assert samples[0].id in of_first.right
+    single = {query.query.text: query.right for query in queries if query.group.startswith("single")}
+    compound = [query for query in queries if query.group.startswith("compound")]
+    assert all(query.right <= single[f"a [{next(iter(query.query.persons))}]"] for query in compound)
+    training = moving_things.build(moving_things.Options(split="train", count=60))
+    assert not moving_things.HELD_OUT.intersection(training.identities())
+    assert len(moving_things.HELD_OUT) == 12
+    assert {len({thing.split()[place] for thing in moving_things.HELD_OUT}) for place in (0, 1)} == {8, 6}
