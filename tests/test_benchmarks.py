@@ -35,6 +35,7 @@ from mmi_tvr.protocols import MomentDataset
 
 NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights")
 FOR_TRAINING = ("cc3m", "webvid")  # without a test split
+WITH_QUERIES = ("cia", "cip", "vggface2")  # tests/test_people_datasets.py
 
 
 def read(name: str, folder: Path, **options: Any) -> Listing:
@@ -57,7 +58,7 @@ def ids(listing: Listing) -> list[str]:
 
 
 def test_the_benchmarks_are_found_by_their_files() -> None:
-    assert set(benchmark_names()) == {*NAMES, *FOR_TRAINING, "hgr"}
+    assert set(benchmark_names()) == {*NAMES, *FOR_TRAINING, *WITH_QUERIES, "hgr"}
 
 
 @pytest.mark.parametrize("name", NAMES)

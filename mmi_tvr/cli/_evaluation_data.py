@@ -23,6 +23,8 @@ from ._console import chosen_model, say
 from .data import benchmark_name, benchmark_options
 
 GENERATED = "moving_shapes"
+# Generated data sets with queries of their own, and the model that the package carries for them.
+_GENERATED_QUERIES = {"moving_faces": "moving-faces"}
 _DEFAULT_SPLIT = "test"
 
 
@@ -116,6 +118,8 @@ def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:
     The name of another package's data set comes before a folder of that name, which is written ./NAME (decision).
     """
     third_party = plugins.origin("datasets", choice.target) is not None
+    if choice.target in _GENERATED_QUERIES and not (choice.root or choice.annotations):
+        return _load_generated_queries(choice, progress)
     if not (third_party or choice.root or choice.annotations or choice.option):
         if choice.target == GENERATED:
             return EvaluationData(load_generated(choice.split, choice.limit, progress, choice.seed), {})
@@ -136,16 +140,34 @@ def load_generated(split: str, limit: int | None, progress: Progress, seed: int 
     return dataset
 
 
+def _load_generated_queries(choice: DataChoice, progress: Progress) -> EvaluationData:
+    """Return a generated data set with queries of its own, rendered into the cache."""
+    options = config.read(Section, None, choice.option).options
+    sizes = {"split": choice.split, "count": choice.limit}
+    dataset: Dataset = plugins.build("datasets", choice.target, {**sizes, **options})
+    _render(dataset, progress)
+    return EvaluationData(dataset, options | ({"limit": choice.limit} if choice.limit else {}))
+
+
 def require_generated(target: str, purpose: str) -> None:
     """Raise UsageError where a data set has not what only the generated one has."""
     if target != GENERATED:
         raise UsageError(f"{purpose} are known of one data set: {GENERATED}, not of {target}")
 
 
-def load_model(choice: ModelChoice) -> EvaluationModel:
-    """Return the model of a choice, with its own key images unless the settings name others."""
+def default_model(target: str) -> Section | None:
+    """Return the model that the package carries for a generated data set; None where it carries none."""
+    name = _GENERATED_QUERIES.get(target)
+    return models.trained_section(name) if name in models.bundled() else None
+
+
+def load_model(choice: ModelChoice, default: Section | None = None) -> EvaluationModel:
+    """Return the model of a choice, with its own key images unless the settings name others.
+
+    default: the model where neither the choice nor its settings name one; None: that of the settings' defaults.
+    """
     settings = choice.settings
-    section = _model_section(choice)
+    section = _model_section(choice, default)
     model = models.make(section, settings.device)
     keyimages = settings.keyimages
     if "keyimages" not in settings.model_fields_set:
@@ -155,10 +177,10 @@ def load_model(choice: ModelChoice) -> EvaluationModel:
     return EvaluationModel(settings, model, method)
 
 
-def _model_section(choice: ModelChoice) -> Section:
+def _model_section(choice: ModelChoice, default: Section | None) -> Section:
     if choice.checkpoint is None:
         section = chosen_model(choice.model, choice.settings, choice.download)
-        return models.resolve(section or choice.settings.model)
+        return models.resolve(section or default or choice.settings.model)
     if choice.model is not None:
         raise UsageError("--model and --checkpoint both name the model: give one of them")
     return models.trained_section(str(choice.checkpoint))

@@ -9,19 +9,21 @@ from typing import Any
 from rich.markup import escape
 
 from ..errors import MissingExtra
+from ..evaluation.query_report import QueryReport
 from ..evaluation.report import Report
 from ..evaluation.saved import REPORT
+from ..protocols import Dataset, QueryDataset
 from ..utils import files, strict_json
 from ..utils.installation import require
 from ._console import say
 
 PAGE, HEAT_MAP = "report.html", "heatmap.png"
-_REPORT_MARK = b'"t2v": "every caption"'  # the protocol, which stands near the start of every report.json
+_REPORT_MARK = b'"inductive": true'  # stands near the start of every report.json
 _MARKS = {REPORT: _REPORT_MARK, PAGE: files.PAGE_MARK, HEAT_MAP: files.PICTURE_MARK}
 
 
 class ReportFolder:
-    """Where a report goes: report.json with every query's rank, report.html with failures to look at, heatmap.png."""
+    """Where a report goes: report.json with every rank, report.html with failures or hits to look at, heatmap.png."""
 
     def __init__(self, path: Path, force: bool) -> None:
         """Check, before the work, that it can be written, and say where its pictures cannot be drawn.
@@ -40,22 +42,27 @@ class ReportFolder:
             self._drawing = False
             say(f"the report will have no heat map: {escape(str(error))}")
 
-    def write(self, report: Report, document: Mapping[str, Any]) -> None:
+    def write(self, report: Report | QueryReport, document: Mapping[str, Any]) -> None:
         """Write report.json."""
         assert report.details is not None
         saved = {**document, "queries": report.details.as_dict()}
         self.path.mkdir(parents=True, exist_ok=True)
         self._write(REPORT, strict_json.dumps(saved, indent=1).encode())
 
-    def draw(self, report: Report, document: Mapping[str, Any]) -> None:
-        """Write the heat map and the page."""
-        from ..report import evaluation_page, heat_map
+    def draw(self, report: Report | QueryReport, document: Mapping[str, Any], dataset: Dataset) -> None:
+        """Write the page, and the heat map of captions."""
+        from ..report import evaluation_page, heat_map, query_page
 
-        heat = heat_map(report) if self._drawing else None
-        if heat is not None:
-            self._write(HEAT_MAP, heat)
         title = f"{document['model']} on {document['config']['target']}"
-        self._write(PAGE, evaluation_page(report, document["config"], title, heat).encode())
+        if isinstance(report, QueryReport):
+            pictures = dataset.person_pictures() if isinstance(dataset, QueryDataset) else {}
+            page = query_page(report, document["config"], title, pictures)
+        else:
+            heat = heat_map(report) if self._drawing else None
+            if heat is not None:
+                self._write(HEAT_MAP, heat)
+            page = evaluation_page(report, document["config"], title, heat)
+        self._write(PAGE, page.encode())
         say(f"report: {escape(str(self.path / PAGE))}")
 
     def _write(self, name: str, content: bytes) -> None:

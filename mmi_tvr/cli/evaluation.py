@@ -14,7 +14,9 @@ from typer.core import TyperGroup
 from .. import config, models
 from ..errors import UsageError
 from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
-from ..protocols import DatasetWithFeatures
+from ..evaluation.query_report import QueryReport
+from ..evaluation.report import Report
+from ..protocols import DatasetWithFeatures, QueryDataset
 from ..utils.tables import bounds
 from ..utils.wording import counted
 from . import _reranking
@@ -35,6 +37,7 @@ from ._evaluation_data import (
     EvaluationData,
     EvaluationModel,
     ModelChoice,
+    default_model,
     load_data,
     load_generated,
     load_model,
@@ -42,6 +45,7 @@ from ._evaluation_data import (
 )
 from ._evaluation_output import ReportFolder
 from ._pools import PoolsOption, settings_with_pools
+from ._query_evaluation import PersonCue, evaluated, refuse_captions_only
 from .data import AnnotationsOption, DataOption, RootOption
 
 TargetArgument = Annotated[
@@ -105,6 +109,9 @@ def retrieval(
     merge_captions: Annotated[
         bool, typer.Option("--merge-captions", help="besides: equal captions are one query with several right videos")
     ] = False,
+    people: Annotated[
+        PersonCue, typer.Option(help="of a data set with people in its queries: say who by name, by face, or by both")
+    ] = PersonCue.both,
     moments: Annotated[
         bool, typer.Option("--moments", help="measure the spans, too: is it the right second of the video?")
     ] = False,
@@ -123,6 +130,8 @@ def retrieval(
     with_answers: Annotated[bool, typer.Option("--answers", hidden=True)] = False,
 ) -> None:
     """Rank every caption among all videos and every video among all captions, with 95 % intervals.
+
+    A data set with queries of its own (moving_faces, cip, cia, vggface2) is measured by them: mAP, R@1 and R@5.
 
     Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help.
     """
@@ -147,6 +156,7 @@ def retrieval(
         rerank=rerank,
         moments=moments,
         merge_captions=merge_captions,
+        people=people,
         as_json=as_json,
     )
 
@@ -246,13 +256,19 @@ def table(
     as_json: JsonOption = False,
 ) -> None:
     """Print several evaluations of one test set as one table (Markdown), with published numbers below."""
-    from ..evaluation import published
+    from ..evaluation import number_tables, published
 
-    rows = published.measured(runs or []) + (published.quoted(quoted) if quoted else [])
+    folders = runs or []
+    of_queries = number_tables.are_of_queries(folders)
+    rows = published.measured([] if of_queries else folders) + (published.quoted(quoted) if quoted else [])
+    tables = number_tables.measured(folders) if of_queries else []
+    tables += number_tables.quoted(quoted) if quoted else []
     if as_json:
-        print_json({"rows": [row.as_dict() for row in rows]})
-    else:
-        out.print(published.table(rows), markup=False)
+        print_json({"rows": [row.as_dict() for row in rows], "tables": [one.as_dict() for one in tables]})
+        return
+    parts = [published.table(rows)] if rows or not tables else []
+    parts += [number_tables.text(tables)] if tables else []
+    out.print("\n\n".join(parts), markup=False)
 
 
 def _retrieval(
@@ -266,6 +282,7 @@ def _retrieval(
     rerank: bool,
     moments: bool,
     merge_captions: bool,
+    people: PersonCue,
     as_json: bool,
 ) -> None:
     """Measure retrieval, write and print it, and then draw it.
@@ -276,6 +293,7 @@ def _retrieval(
         output: folder of the report, or none.
         force: whether files of others are replaced there.
         max_unreadable, transductive, rerank, merge_captions: as `evaluate_model` has them.
+        people: what queries say of people, where the test set has people in them.
         as_json: whether a document is printed.
     """
     from ..features.embed import embedding_fingerprint
@@ -283,31 +301,39 @@ def _retrieval(
     folder = ReportFolder(output, force) if output else None
     with show_progress() as progress:
         data = load_data(data_choice, progress)
-        if rerank and isinstance(data.dataset, DatasetWithFeatures):
-            raise UsageError(
-                f"{data_choice.target} brings features and no videos: leave out --rerank, which looks at them"
+        target = data_choice.target
+        report: Report | QueryReport
+        if isinstance(data.dataset, QueryDataset):
+            of_captions = {"--rerank": rerank, "--moments": moments, "--merge-captions": merge_captions}
+            refuse_captions_only(target, of_captions | {"--transductive": bool(transductive)})
+            system = load_model(model_choice, default_model(target))
+            report = evaluated(target, data, system, people, max_unreadable, progress)
+            config_of_run = config_document(data_choice, data, system) | {"people": people.value}
+        else:
+            if rerank and isinstance(data.dataset, DatasetWithFeatures):
+                raise UsageError(f"{target} brings features and no videos: leave out --rerank, which looks at them")
+            system = load_model(model_choice)
+            report = evaluate_model(
+                system.model,
+                data.dataset.samples(),
+                system.embedder(data.dataset, target, progress),
+                fingerprint=embedding_fingerprint(system.model, system.method),
+                max_unreadable=max_unreadable,
+                transductive=transductive,
+                rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
+                moments=data.moments(target) if moments else None,
+                merge_captions=merge_captions,
             )
-        system = load_model(model_choice)
-        report = evaluate_model(
-            system.model,
-            data.dataset.samples(),
-            system.embedder(data.dataset, data_choice.target, progress),
-            fingerprint=embedding_fingerprint(system.model, system.method),
-            max_unreadable=max_unreadable,
-            transductive=transductive,
-            rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
-            moments=data.moments(data_choice.target) if moments else None,
-            merge_captions=merge_captions,
-        )
-        report = replace(
-            report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
-        )
-        document = {**report.as_dict(), "config": config_document(data_choice, data, system)}
+            report = replace(
+                report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
+            )
+            config_of_run = config_document(data_choice, data, system)
+        document = {**report.as_dict(), "config": config_of_run}
         if folder:
             folder.write(report, document)
     _print(document, report.table(), system, as_json)
     if folder:
-        folder.draw(report, document)
+        folder.draw(report, document, data.dataset)
 
 
 def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:

@@ -42,10 +42,26 @@ def bootstrap_means(values: FloatArray, numbers: IdArray, resamples: int = 1000,
 
     numbers: the group of each row (N,), as `numbered_groups` has it.
     """
+    ends: FloatArray = np.percentile(resampled_means(values, numbers, resamples, seed), [2.5, 97.5], axis=0)
+    return ends
+
+
+def resampled_means(values: FloatArray, numbers: IdArray, resamples: int, seed: int = 0) -> FloatArray:
+    """Return the means (resamples, C) of values (N, C) over whole groups that are drawn with replacement."""
     groups = int(numbers.max()) + 1
     sums = np.zeros((groups, values.shape[1] + 1))
     np.add.at(sums, numbers, np.column_stack([values, np.ones(len(values))]))  # the last column: rows of each group
     height = max(1, _CELLS // groups)
     drawn = np.concatenate([weights @ sums for weights in group_draws(groups, resamples, seed, height)])
-    ends: FloatArray = np.percentile(drawn[:, :-1] / drawn[:, -1:], [2.5, 97.5], axis=0)
-    return ends
+    means: FloatArray = drawn[:, :-1] / drawn[:, -1:]
+    return means
+
+
+def two_sided_p(gaps: FloatArray) -> FloatArray:
+    """Return the p-values (C,) of no difference, from resampled differences (S, C).
+
+    Davison and Hinkley 1997, section 4.2: the observed sample counts as one of the resamples.
+    """
+    tails = [(1 + np.count_nonzero(side, axis=0)) / (1 + len(gaps)) for side in (gaps <= 0, gaps >= 0)]
+    p: FloatArray = np.minimum(1.0, 2 * np.minimum(*tails))
+    return p

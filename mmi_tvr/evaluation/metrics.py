@@ -28,7 +28,7 @@ from ..errors import MetricsError
 from ..types import FloatArray, IdArray
 from ..utils.intervals import wilson
 from ..utils.wording import counted
-from .bootstrap import group_draws, numbered_groups
+from .bootstrap import group_draws, numbered_groups, two_sided_p
 from .score_blocks import CELLS, Blocks, GroundTruth, RightPairs, slices
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
@@ -275,9 +275,7 @@ def paired_bootstrap(
     )
     gaps = resampled_after - resampled_before  # (5, S)
     low, high = np.percentile(gaps, [2.5, 97.5], axis=1)
-    # Davison and Hinkley 1997, section 4.2: the observed sample counts as one of the resamples.
-    tails = [(1 + np.count_nonzero(side, axis=1)) / (1 + resamples) for side in (gaps <= 0, gaps >= 0)]
-    p = np.minimum(1.0, 2 * np.minimum(*tails))
+    p = two_sided_p(gaps.T)
     return {
         name: Difference(after[name] - before[name], float(low[row]), float(high[row]), float(p[row]))
         for row, name in enumerate(NAMES)

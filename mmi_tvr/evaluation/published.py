@@ -78,15 +78,23 @@ def names() -> tuple[str, ...]:
 
 
 def quoted(benchmark: str) -> list[ResultRow]:
-    """Return the published rows of a benchmark, in the order of the file; UsageError where there are none.
+    """Return the published rows of a benchmark of captions, in the order of the file.
+
+    None of one that has tables of its own (`number_tables.quoted`). UsageError where nothing of it is published here.
 
     >>> [row.t2v["R@1"] for row in quoted("msvd") if row.system == "MMI-TVR"]
     [53.8]
     """
     if benchmark not in _published():
         raise UsageError(f"no published numbers of {benchmark!r}; there are: {', '.join(names())}")
-    title = _published()[benchmark]["title"]
-    return [ResultRow(**row, origin="quoted", test_set=title) for row in _published()[benchmark]["rows"]]
+    entry = _published()[benchmark]
+    return [ResultRow(**row, origin="quoted", test_set=entry["title"]) for row in entry.get("rows", ())]
+
+
+def entry_of(benchmark: str) -> Mapping[str, Any]:
+    """Return what the file has of a benchmark; nothing where it has none."""
+    entry: Mapping[str, Any] = _published().get(benchmark, {})
+    return entry
 
 
 def measured(runs: Sequence[Path]) -> list[ResultRow]:
@@ -214,7 +222,7 @@ def _test_set(document: Mapping[str, Any]) -> str:
         needed = benchmark.get("options", {})
         is_target = target in (name, *benchmark.get("targets", ()))
         has_options = all(settings.get("dataset", {}).get(option, value) == value for option, value in needed.items())
-        if is_target and has_options and split == "test" and size == benchmark["test"]:
+        if is_target and has_options and split == "test" and size == benchmark.get("test"):
             return str(benchmark["title"])
     return f"{target}, {split}: {size['captions']:,} captions, {size['videos']:,} videos"
 

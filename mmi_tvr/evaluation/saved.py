@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import UsageError
 from ..utils import strict_json
-from . import metrics
+from . import metrics, query_metrics
+from .query_report import PROTOCOL as QUERY_PROTOCOL
 
 REPORT = "report.json"
 DIRECTIONS = {"t2v": "text-to-video", "v2t": "video-to-text"}
@@ -33,17 +34,56 @@ def read(run: Path) -> dict[str, Any]:
     return document
 
 
+def is_of_queries(document: Mapping[str, Any]) -> bool:
+    """Return whether a saved evaluation is of a data set's queries (`queries.evaluate_queries`), not of captions."""
+    protocol: object = document.get("protocol")
+    return protocol == QUERY_PROTOCOL
+
+
+def group_metrics(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the numbers of each group of a saved evaluation of queries, by the group's name."""
+    return {name: _nested(document, name) for name in dict.fromkeys(row["group"] for row in document["queries"])}
+
+
+def _nested(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    numbers: Mapping[str, Any] = document
+    for part in name.split("/"):
+        numbers = numbers[part]
+    return numbers
+
+
 def _check(document: Mapping[str, Any]) -> None:
     """Raise KeyError, TypeError or ValueError where an entry is missing or is of another kind."""
-    for name in ("n", "videos"):
-        int(document[name])
     for name in ("model", "fingerprint"):
         str(document[name])
-    dict(document["left_out"]["videos"])
+    int(document["n"])
     config = document["config"]
     for section in ("model", "keyimages"):
         str(config[section]["name"])
     str(config["target"])
+    if is_of_queries(document):
+        _check_queries(document)
+    else:
+        _check_captions(document)
+
+
+def _check_queries(document: Mapping[str, Any]) -> None:
+    int(document["samples"])
+    dict(document["left_out"]["samples"])
+    for row in document["queries"]:
+        int(row["rank"]), float(row["precision"]), int(row["right"])
+        str(row["group"]), str(row["query"]), list(row["persons"])
+    for numbers in group_metrics(document).values():
+        int(numbers["n"])
+        for name in query_metrics.NAMES:
+            float(numbers[name])
+            low, high = numbers["ci95"][name]
+            float(low), float(high)
+
+
+def _check_captions(document: Mapping[str, Any]) -> None:
+    int(document["videos"])
+    dict(document["left_out"]["videos"])
     for direction in DIRECTIONS:
         numbers = document[direction]
         for name in metrics.NAMES:

@@ -8,6 +8,7 @@ from .facets import facet_text, precision_text
 from .gap import gap_map, gap_page
 from .levels import level_text
 from .page import clock_time, search_page, time_range
+from .queries import query_page
 
 __all__ = [
     "answer_table",
@@ -20,6 +21,7 @@ __all__ = [
     "key_image_times",
     "level_text",
     "precision_text",
+    "query_page",
     "search_page",
     "time_range",
     "verdict",

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MediaError, UsageError
+from ..errors import UsageError
 from ..evaluation import metrics
 from ..evaluation.lost_levels import Rivals, rivals
 from ..evaluation.report import Details, Report
-from ..media.video import probe
 from ..types import Sample
 from ..utils import files
 from ..utils.installation import require
 from ..utils.wording import counted
 from ._templates import template
-from .page import data_uri, picture
+from .page import data_uri, middle_picture
 
 _FAILURES = 40  # shown at most
 _WRONG_VIDEOS = 3  # shown of each failure
@@ -136,12 +135,7 @@ def _ranked_video(sample: Sample, score: float) -> RankedVideo:
     video = sample.video
     link = Path(video.path).absolute().as_uri()
     caption = sample.captions[0] if sample.captions else ""
-    try:
-        end = probe(video.path).duration if video.end is None else video.end
-        thumbnail = picture(video.path, (video.start + end) / 2)
-    except MediaError:
-        thumbnail = ""
-    return RankedVideo(sample.id, link, thumbnail, score, caption)
+    return RankedVideo(sample.id, link, middle_picture(video), score, caption)
 
 
 def _details(report: Report) -> Details:

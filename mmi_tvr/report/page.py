@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import MediaError
-from ..media.video import frames_at
+from ..media.video import frames_at, probe, sample
 from ..search import SearchResult
-from ..types import Explanation, Hit, Pixels
+from ..types import Explanation, Hit, Pixels, Video
 from ..utils.wording import counted
 from ._templates import template
 from .explanation import Cells, answer_table, key_image_times, verdict
@@ -64,6 +64,17 @@ def search_page(result: SearchResult) -> str:
 def picture(path: Path, time: float) -> str:
     """Return what a video shows at a time (seconds), as a data URI. MediaError where the file cannot be read."""
     return _jpeg(frames_at(path, [time], size=_SIDE, exact=False).pixels[0])
+
+
+def middle_picture(video: Video) -> str:
+    """Return what a video, or a span of one, shows in its middle, as a data URI; empty where it cannot be read."""
+    try:
+        if video.picture:
+            return _jpeg(sample(video, fps=1, max_frames=1, size=_SIDE).pixels[0])
+        end = probe(video.path).duration if video.end is None else video.end
+        return picture(video.path, (video.start + end) / 2)
+    except MediaError:
+        return ""
 
 
 def time_range(hit: Hit) -> str:

@@ -112,10 +112,11 @@ def tab_separated(lines: NumberedLines) -> Iterator[tuple[int, list[str]]]:
             yield number, line.split("\t")
 
 
-def comma_separated(lines: NumberedLines, path: object) -> Iterator[tuple[int, list[str]]]:
+def comma_separated(lines: NumberedLines, path: object, spaced: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the first line and the cells of every record that is not blank.
 
-    A cell in quotation marks may hold commas, tabs and line ends. Raises UsageError where a record is none.
+    A cell in quotation marks may hold commas, tabs and line ends; where cells are `spaced`, spaces may stand in front.
+    Raises UsageError where a record is none.
     """
     last = 0  # line that was read last
 
@@ -124,7 +125,7 @@ def comma_separated(lines: NumberedLines, path: object) -> Iterator[tuple[int, l
         for last, line in lines:  # noqa: B007  the reader asks how far it is
             yield f"{line}\n"
 
-    reader = csv.reader(texts(), strict=True)
+    reader = csv.reader(texts(), strict=True, skipinitialspace=spaced)
     while True:
         first = last + 1
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from ...utils.textfiles import comma_separated, decode, numbered_lines, parse_json, with_header
+from ...utils.textfiles import comma_separated, decode, numbered_lines, parse_json, tab_separated, with_header
 from ...utils.wording import counted
 
 Parse = Callable[[bytes, Path], Any]  # a file's bytes, and its path for messages
@@ -69,6 +69,16 @@ class Annotations:
     def rows(self, *names: str, official: int | None = None) -> list[tuple[int, dict[str, str]]]:
         """Read a comma-separated table with a header: line numbers and cells by column."""
         rows: list[tuple[int, dict[str, str]]] = self._read_once(names, _parse_rows, official, len)
+        return rows
+
+    def tab_rows(self, *names: str) -> list[tuple[int, dict[str, str]]]:
+        """Read a tab-separated table with a header, where quotes are ordinary characters: as `rows`."""
+        rows: list[tuple[int, dict[str, str]]] = self._read_once(names, _parse_tab_rows, None, len)
+        return rows
+
+    def spaced_rows(self, *names: str) -> list[tuple[int, list[str]]]:
+        """Read a comma-separated table in which spaces follow commas: line numbers and cells, the header's first."""
+        rows: list[tuple[int, list[str]]] = self._read_once(names, _parse_spaced_rows, None, len)
         return rows
 
     def cells(
@@ -130,7 +140,7 @@ class Annotations:
         if location is None:
             raise UsageError(f"{self.folder}: there is no {' or '.join(names)}; it comes with the data set")
         path, member = location
-        name = f"{path.name}/{member}" if member else path.name
+        name = f"{path.name}/{member}" if member else path.relative_to(self.folder).as_posix()
         self.used.append(name)
         if name not in self._contents:
             with self.expecting("it cannot be read"):
@@ -196,6 +206,14 @@ def _parse_json_lines(data: bytes, path: Path) -> list[Any]:
 
 def _parse_rows(data: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:
     return list(with_header(comma_separated(numbered_lines(io.BytesIO(data), path), path), path))
+
+
+def _parse_tab_rows(data: bytes, path: Path) -> list[tuple[int, dict[str, str]]]:
+    return list(with_header(tab_separated(numbered_lines(io.BytesIO(data), path)), path))
+
+
+def _parse_spaced_rows(data: bytes, path: Path) -> list[tuple[int, list[str]]]:
+    return list(comma_separated(numbered_lines(io.BytesIO(data), path), path, spaced=True))
 
 
 class _PlainUnpickler(pickle.Unpickler):

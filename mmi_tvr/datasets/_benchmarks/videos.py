@@ -1,4 +1,4 @@
-"""Finding a benchmark's videos: one walk through the folder, then every look-up is by name."""
+"""Finding a benchmark's videos: one walk through the folder, then every look-up is by name; none for paths in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from ...errors import UsageError
 from ...media.names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ...types import Video
-from ...utils.names import SpelledNames
+from ...utils.loading import late_property
+from ...utils.names import SpelledNames, SpelledPaths
 from .records import AnnotatedVideo
 
 
@@ -23,14 +24,29 @@ class VideoFolder:
 
     def __init__(self, root: Path, pictures: bool = False) -> None:
         self._pictures, self._suffixes = pictures, PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
-        root = root.expanduser().absolute()
-        if not root.is_dir():
-            raise UsageError(f"{root}: not a folder")
-        self.names = SpelledNames()
-        self._stems = SpelledNames()
-        for path in sorted(_files(root, self._suffixes), key=lambda path: (len(path.parts), path)):
-            self.names.add(path.name, path)
-            self._stems.add(stem(path.name, self._suffixes), path)
+        self._root = root.expanduser().absolute()
+        if not self._root.is_dir():
+            raise UsageError(f"{root.expanduser().absolute()}: not a folder")
+        self._disk = SpelledPaths()
+
+    @late_property
+    def names(self) -> SpelledNames:
+        """Every file by its name. Walks through the folder."""
+        names = SpelledNames()
+        for path in self._files:
+            names.add(path.name, path)
+        return names
+
+    @late_property
+    def _stems(self) -> SpelledNames:
+        stems = SpelledNames()
+        for path in self._files:
+            stems.add(stem(path.name, self._suffixes), path)
+        return stems
+
+    @late_property
+    def _files(self) -> list[Path]:
+        return sorted(_files(self._root, self._suffixes), key=lambda path: (len(path.parts), path))
 
     def find(self, video: AnnotatedVideo) -> Video | None:
         """Return the video at the first of its locations that is there."""
@@ -41,11 +57,23 @@ class VideoFolder:
         return None
 
     def path(self, name: str) -> Path | None:
-        """Return the file of this name; else one that differs in its suffix alone (a converted copy).
+        """Return the file of this name, or path in the folder; else one that differs in its suffix alone (a converted
+        copy).
 
         Raises UsageError where several files fit that differ in their Unicode form.
         """
+        if "/" in name:
+            path = Path(os.path.normpath(self._root / name))
+            return self._inside(path) if path.is_relative_to(self._root) else None
         return self.names.find(name) or self._stems.find(name) or self._stems.find(stem(name, self._suffixes))
+
+    def _inside(self, path: Path) -> Path | None:
+        """Return a path in the folder as the disk spells it, with its suffix or that of a converted copy."""
+        spelled = self._disk.find(path)
+        if spelled.is_file():
+            return spelled
+        copies = (spelled.with_name(stem(spelled.name, self._suffixes) + suffix) for suffix in sorted(self._suffixes))
+        return next((copy for copy in copies if copy.is_file()), None)
 
 
 def stem(name: str, suffixes: Collection[str] = VIDEO_SUFFIXES) -> str:

@@ -15,10 +15,9 @@ from scipy import ndimage
 from ...plugins import BaseOptions
 from ...types import Face, FloatArray, Pixels
 from ...utils.hashing import digest
-from ._common import unit_rows
+from ._common import LANDMARKS, unit_rows
 
 _DARK, _BRIGHT = 96, 160  # a channel is off below, on above: between the two nothing is a face (codecs blur edges)
-_LANDMARKS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)  # of the box
 _FILLED = 0.8  # of its box, at least, for a face
 
 
@@ -57,7 +56,7 @@ class FakeFaces:
             if min(height, width) >= self._options.smallest and filled >= _FILLED:
                 corner, size = np.array([columns.start, rows.start]), np.array([width, height])
                 box = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-                faces.append(Face(box, (corner + _LANDMARKS * size).astype(np.float32), filled))
+                faces.append(Face(box, (corner + LANDMARKS * size).astype(np.float32), filled))
         return faces
 
     def describe(self, picture: Pixels, faces: Sequence[Face]) -> FloatArray:
