@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..report import answer_table, key_image_times, level_text, time_range, verdict
+from ..report import answer_table, key_image_times, level_text, people_text, time_range, verdict
 from ..search import SearchResult
 from ..types import DescriptionMatch, Explanation, Hit
 from ..utils.budget import Usage
@@ -40,6 +40,8 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}", markup=False)
         if levels := level_text(result, hit):
             out.print(f"   {printable(levels)}", style="dim", markup=False)
+        if hit.people:
+            out.print(f"   {printable(people_text(hit))}", style="dim", markup=False)
         if hit.description and hit.description.words:
             out.print(f"   {_description_line(hit.description)}", style="dim", markup=False)
         if explain and hit.explanation:

@@ -6,19 +6,18 @@ model of which nobody measured that, it is one half, and no label explains a hit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import UsageError
 from ..protocols import Model, ModelWithAttributes
 from ..scoring.attributes import shared_labels
 from ..types import Attributes, Facet, FacetCalibration, FacetSelection, Query, Where
+from ..utils.names import nearest_names
 from ..utils.wording import library_option
 from .attributes import VideoAttributes
 from .catalogue import Catalogue
 from .report import FacetReport
 
-_NEAREST = 3  # names that are proposed for one that is unknown
 _UNMEASURED = FacetCalibration(0.0, "")
 
 
@@ -100,18 +99,8 @@ class LibraryFacets:
                 for known in classes
                 if known.casefold() == name.casefold()
             ]
-            proposals = ", ".join(elsewhere + [names[key] for key in _nearest(name.casefold(), names)])
+            proposals = ", ".join(elsewhere + nearest_names(name.casefold(), names))
             option = library_option(self._catalogue.path.parent)
             hint = f"nearest: {proposals}" if proposals else f"mmi-tvr facets {option} lists those that there are"
             raise UsageError(f"where: no {level} is called {name!r}; {hint}")
         return spelled
-
-
-def _nearest(name: str, names: Collection[str]) -> list[str]:
-    """Return the names that an unknown one may mean: those that are spelled like it, and those that have it as a word.
-
-    >>> _nearest("spin", ["left", "spins"]), _nearest("ring", ["red ring", "red", "one"])
-    (['spins'], ['red ring'])
-    """
-    nearest = [*get_close_matches(name, names, _NEAREST), *(known for known in names if name in known.split())]
-    return list(dict.fromkeys(nearest))[:_NEAREST]

@@ -53,6 +53,7 @@ from .capabilities import (
 from .modules import AblatedModule, AutomaticModule, AvailableModule, CheckpointModule, TrainableModule
 from .rooms import (
     Answerer,
+    AppearanceSource,
     AttributeSource,
     Dataset,
     DescriptionSource,
@@ -69,6 +70,7 @@ __all__ = [
     "AblatedModule",
     "Answerer",
     "AnsweringModel",
+    "AppearanceSource",
     "AttributeSource",
     "AutomaticModule",
     "AvailableModule",

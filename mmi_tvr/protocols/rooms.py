@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import AnswerError
 from ..types import (
     AnswerRequest,
+    Appearance,
     Attributes,
     DescriptionMatch,
     Embeddings,
@@ -23,6 +24,7 @@ from ..types import (
     IdArray,
     Judgement,
     KeyImage,
+    Person,
     Pixels,
     Query,
     Sample,
@@ -236,6 +238,26 @@ class AttributeSource(Protocol):
 
     def shared(self, query: Attributes, numbers: Iterable[int]) -> Mapping[int, Mapping[str, Sequence[str]]]:
         """Return number -> level -> labels of what a query names and a video shows, of those that have any."""
+        ...
+
+
+@runtime_checkable
+class AppearanceSource(Protocol):
+    """Who was recognised in the videos of a collection, and when."""
+
+    def appearances(self, person: Person) -> Mapping[int, Sequence[Appearance]]:
+        """Return number -> when somebody is in a video, in order of time, of the videos in which they are.
+
+        Raises UsageError where the faces are of another encoder than those of the collection.
+        """
+        ...
+
+    def people(self, numbers: Iterable[int]) -> Mapping[int, Sequence[Appearance]]:
+        """Return number -> all who were recognised in a video, in order of time, of those of these that have any."""
+        ...
+
+    def unseen(self) -> int:
+        """Return in how many videos nobody has looked for faces yet."""
         ...
 
 

@@ -12,7 +12,7 @@ from ..protocols import Model
 from ..types import Attributes, FloatArray, Query
 from ..utils.budget import Usage
 from .checks import checked_query
-from .negation import split
+from .persons import parse
 
 # The share of the query itself in the vector of several wordings. Decision: on the validation split of moving shapes,
 # true wordings lift R@1 by no more than chance at any share from 0.25 to 0.7, while a wording of something else more
@@ -35,8 +35,9 @@ class Expansion:
 class PreparedQuery:
     """`query` as it was handed over; `positive` is what is looked for: `query` itself where it excludes nothing.
 
+    `excluded` are texts of what is not to be there, and `absent` the handles of people who are not to be seen.
     `expansion`: other wordings of `positive` (`skeletons.expansion`); None where nobody asked for any. `attributes`:
-    what `positive` names, of models that read that off.
+    what `positive` names, of models that read that off. `remarks` say how the query was read.
     """
 
     query: Query
@@ -44,21 +45,31 @@ class PreparedQuery:
     excluded: tuple[str, ...] = ()
     expansion: Expansion | None = None
     attributes: Attributes = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def wordings(self) -> tuple[str, ...]:
         return self.expansion.wordings if self.expansion else ()
 
+    @property
+    def without(self) -> tuple[str, ...]:
+        """What the query excludes, as people read it."""
+        spoken = (
+            replace(self.query, text=text).spoken for text in (*self.excluded, *(f"[{one}]" for one in self.absent))
+        )
+        return tuple(dict.fromkeys(spoken))
+
 
 def prepare(query: str | Query | PreparedQuery, literal: bool = False) -> PreparedQuery:
-    """Return a query with its parts; with `literal`, it is read as it stands. Raises as `checked_query`."""
+    """Return a query with its parts; with `literal`, it is read as it stands. Raises as `checked_query` and `parse`."""
     if isinstance(query, PreparedQuery):
         return query
     checked = checked_query(query)
-    parts = split(checked.text) if not literal else None
-    if parts is None or not parts.excluded:
+    if literal:
         return PreparedQuery(checked, checked)
-    return PreparedQuery(checked, replace(checked, text=parts.positive), parts.excluded)
+    parsed = parse(checked)
+    return PreparedQuery(checked, parsed.positive, parsed.excluded, absent=parsed.absent)
 
 
 def query_vectors(model: Model, queries: Sequence[PreparedQuery]) -> tuple[FloatArray, list[FloatArray]]:
@@ -68,10 +79,12 @@ def query_vectors(model: Model, queries: Sequence[PreparedQuery]) -> tuple[Float
     expanded and nothing excludes is embedded as if there were no such thing.
     """
     vectors = np.asarray(model.embed_queries([query.positive for query in queries]), dtype=np.float32)  # (N, D)
-    further = [text for query in queries for text in (*query.wordings, *query.excluded)]
+    further = [
+        Query(text, persons=query.query.persons) for query in queries for text in (*query.wordings, *query.excluded)
+    ]
     if not further:
         return vectors, [vectors[:0]] * len(queries)
-    embedded = np.asarray(model.embed_queries([Query(text) for text in further]), dtype=np.float32)
+    embedded = np.asarray(model.embed_queries(further), dtype=np.float32)
     counts = [len(query.wordings) + len(query.excluded) for query in queries]
     ends = list(accumulate(counts))
     excluded = []

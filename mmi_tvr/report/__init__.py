@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from .appearances import people_text
 from .evaluation import evaluation_page, heat_map
 from .explanation import answer_table, key_image_times, verdict
 from .facets import facet_text, precision_text
 from .gap import gap_map, gap_page
 from .levels import level_text
-from .page import clock_time, search_page, time_range
+from .page import search_page
 from .queries import query_page
+from .times import clock_time, time_range
 
 __all__ = [
     "answer_table",
@@ -20,6 +22,7 @@ __all__ = [
     "heat_map",
     "key_image_times",
     "level_text",
+    "people_text",
     "precision_text",
     "query_page",
     "search_page",

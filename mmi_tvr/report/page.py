@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from ..search import SearchResult
 from ..types import Explanation, Hit, Pixels, Video
 from ..utils.wording import counted
 from ._templates import template
+from .appearances import people_text
 from .explanation import Cells, answer_table, key_image_times, verdict
 from .levels import level_text
+from .times import time_range
 
 _SIDE = 270  # pixels, the shorter side of a thumbnail
 _SMALL = 96  # the same, of the key images below an explanation
@@ -28,7 +29,7 @@ _QUALITY = 82
 @dataclass(frozen=True, slots=True)
 class HitCard:
     """What the template shows of one hit; `thumbnail` is a data URI, or empty where `problem` says why; `levels` says
-    in words what its levels say."""
+    in words what its levels say, and `people` who is in it."""
 
     hit: Hit
     time_range: str
@@ -37,6 +38,7 @@ class HitCard:
     problem: str
     explanation: ExplanationView | None
     levels: str
+    people: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +79,6 @@ def middle_picture(video: Video) -> str:
         return ""
 
 
-def time_range(hit: Hit) -> str:
-    """Return the hit's time range as m:ss-m:ss, in whole seconds that contain it."""
-    return f"{clock_time(hit.start)}-{clock_time(math.ceil(hit.end))}"
-
-
-def clock_time(seconds: float) -> str:
-    """Return seconds as m:ss, or h:mm:ss from an hour on.
-
-    >>> clock_time(75.4), clock_time(3661)
-    ('1:15', '1:01:01')
-    """
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
 def data_uri(content: bytes, kind: str) -> str:
     """Return a picture file of a kind ("png", "jpeg") as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
@@ -112,7 +98,7 @@ def _card(result: SearchResult, hit: Hit) -> HitCard:
     except MediaError as error:
         thumbnail, problem = "", error.reason
     view = _explanation_view(hit.path, hit.explanation) if hit.explanation else None
-    return HitCard(hit, time_range(hit), link, thumbnail, problem, view, level_text(result, hit))
+    return HitCard(hit, time_range(hit), link, thumbnail, problem, view, level_text(result, hit), people_text(hit))
 
 
 def _explanation_view(path: Path, explanation: Explanation) -> ExplanationView:

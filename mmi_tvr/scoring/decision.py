@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..types import Facet
@@ -36,6 +36,40 @@ def nothing_shows(facets: Sequence[Facet]) -> Decision:
         return Decision(False, f"no video counts as showing {facets[0].level}={facets[0].name}")
     parts = [f"{facet.level}={facet.name} ({counted(facet.videos, 'video')})" for facet in facets]
     return Decision(False, f"no video counts as showing all of {', '.join(parts)}")
+
+
+def nobody_is_there(counts: Mapping[str, int], videos: int, unseen: int) -> Decision:
+    """Return the decision where no video shows all whom a query looks for, and nobody whom it excludes.
+
+    Args:
+        counts: In how many videos each of the people is who are looked for.
+        videos: How many were looked at.
+        unseen: In how many of these nobody has looked for faces.
+
+    >>> nobody_is_there({"anna": 0}, 38, 0).reason, nobody_is_there({"anna": 3, "ben": 1}, 38, 2).reason
+    ('anna is in none of these 38 videos', 'no video shows all of anna (3 videos), ben (1 video), and nobody who is \
+excluded; in 2 of the videos nobody has looked for faces yet')
+    """
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        verb = "is" if len(absent) == 1 else "are"
+        reason = f"{' and '.join(absent)} {verb} in none of these {counted(videos, 'video')}"
+    else:
+        parts = ", ".join(f"{name} ({counted(count, 'video')})" for name, count in counts.items())
+        reason = f"no video shows all of {parts}, and nobody who is excluded" if parts else "everybody is excluded"
+    if unseen:
+        reason += f"; in {unseen:,} of the videos nobody has looked for faces yet"
+    return Decision(False, reason)
+
+
+def people_are_there(counts: Mapping[str, int]) -> Decision:
+    """Return the decision where a query asks for nothing but people, and videos show them.
+
+    >>> people_are_there({"anna": 3}).reason
+    'anna was recognised in 3 videos'
+    """
+    parts = [f"{name} was recognised in {counted(count, 'video')}" for name, count in counts.items()]
+    return Decision(True, ", ".join(parts))
 
 
 def decide(best: float | None, least: float | None, model: str, model_least: float, match: float | None) -> Decision:

@@ -36,6 +36,12 @@ class Ranking:
         """Return the candidates ordered by their scores; ties go to the smaller number."""
         return self._take(np.lexsort((self.numbers, -self.scores)))
 
+    def in_order_of(self, values: Mapping[int, float], relevances: Mapping[int, float]) -> Ranking:
+        """Return the candidates in the order of values, the largest first, with these relevances; both by number."""
+        numbers = self.numbers.tolist()
+        ranking = replace(self, relevances=np.array([relevances[number] for number in numbers]))
+        return ranking._take(np.lexsort((self.numbers, -np.array([values[number] for number in numbers]))))
+
     def reordered(self, explanations: Sequence[Explanation]) -> Ranking:
         """Return the first ones, which are explained, in the order of their joint scores; behind them the rest."""
         count = len(explanations)

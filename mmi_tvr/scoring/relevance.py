@@ -94,13 +94,16 @@ def calibrate(model: Model, sample: Gallery, size: int) -> RelevanceCalibration:
     return GumbelLaw(mu_of_sample + beta * math.log(max(size, 1) / len(sample)), beta)
 
 
+def background_texts() -> tuple[str, ...]:
+    """Return the background sentences, as many of each language, one language behind the other."""
+    by_language = background_sentences.sentences().values()
+    return tuple(text for sentences in by_language for text in sentences[:: len(sentences) // _SENTENCES])
+
+
 def background_vectors(model: Model) -> FloatArray:
     """Return background sentences as this model embeds them (S, D), computed once per machine and model."""
-    texts: list[str] = []
-    for sentences in background_sentences.sentences().values():
-        texts += sentences[:: len(sentences) // _SENTENCES]
     return array_cache.load_or_compute(
         f"background-{model.name}",
         model.fingerprint(),
-        lambda: {"vectors": model.embed_queries([Query(text) for text in texts])},
+        lambda: {"vectors": model.embed_queries([Query(text) for text in background_texts()])},
     )["vectors"]

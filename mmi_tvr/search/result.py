@@ -49,7 +49,8 @@ class SearchResult(Sequence[Hit]):
     videos that were scored; with `exact`, no other video of the collection scores as high as the best.
 
     `levels` holds how much each level of the model counted (`types.Block.t2v`), by its name in `scores` of a hit.
-    `facets` are what the search was restricted to (`Query.where`).
+    `facets` are what the search was restricted to (`Query.where`). `people` holds whom the query looks for, and in how
+    many videos each of them was recognised.
     `without` is what the query excludes; `expansion` holds the wordings that it was searched by besides its own, where
     somebody asked for any.
     """
@@ -68,6 +69,7 @@ class SearchResult(Sequence[Hit]):
     exact: bool = False
     levels: Mapping[str, float] = field(default_factory=dict)
     facets: tuple[Facet, ...] = ()
+    people: Mapping[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     expansion: Expansion | None = None
 
@@ -84,6 +86,7 @@ class SearchResult(Sequence[Hit]):
             "remarks": list(self.remarks),
             "without": list(self.without),
             "where": [{"level": facet.level, "name": facet.name, **facet.as_dict()} for facet in self.facets],
+            "people": [{"name": name, "videos": videos} for name, videos in self.people.items()],
             "levels": dict(self.levels),
             "expanded": list(self.expansion.wordings) if self.expansion else [],
             "expansion_problem": self.expansion.problem if self.expansion else None,

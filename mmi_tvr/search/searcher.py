@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ..errors import UsageError
-from ..protocols import AttributeSource, DescriptionSource, Index, Model, RelevanceCalibration, Reranker
+from ..protocols import (
+    AppearanceSource,
+    AttributeSource,
+    DescriptionSource,
+    Index,
+    Model,
+    RelevanceCalibration,
+    Reranker,
+)
 from ..queries import (
     PreparedQuery,
     characters_read,
@@ -18,28 +27,23 @@ from ..queries import (
     query_remarks,
     query_vectors,
 )
-from ..scoring import exclusion, matching, relevance
+from ..scoring import matching
+from ..scoring.appearances import locate_seen
 from ..scoring.candidates import Candidates, CandidateSearch
-from ..scoring.decision import Decision, decide, nothing_shows
-from ..scoring.descriptions import WEIGHT, description_changes
+from ..scoring.decision import Decision, decide, nothing_shows, people_are_there
+from ..scoring.descriptions import WEIGHT
 from ..scoring.hits import hits_of
-from ..scoring.moments import locate
 from ..scoring.ranking import Ranking
-from ..scoring.similarity import Gallery
-from ..types import (
-    DescriptionMatch,
-    Embeddings,
-    FloatArray,
-    Query,
-    Where,
-    moment_of,
-    row_ids,
-    video_of,
-)
+from ..scoring.relevance import GumbelLaw, LogisticLaw
+from ..types import Facet, FloatArray, Query, video_of
 from ..utils.budget import Usage, spending
 from ..utils.stage_clock import StageClock
 from ..utils.wording import model_title
+from .calibration import personal_calibration
+from .people import EVERYBODY, PeopleSelection, select_people
+from .restriction import Restriction, ResultOptions, asks_for_people_only, by_presence
 from .result import Preview, SearchResult, VideoEntry
+from .scored import CandidateScores
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
 CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
@@ -50,16 +54,6 @@ _QUERIES, _CELLS = 256, 1 << 22  # that are searched together, and candidates of
 
 # Video numbers -> entries of those that may be shown; a number that is missing is passed over.
 Lookup = Callable[[Iterable[int]], Mapping[int, VideoEntry]]
-
-
-@dataclass(frozen=True, slots=True)
-class _ResultOptions:
-    """What `Searcher.search` is told of the results."""
-
-    top: int
-    min_relevance: float | None
-    reranker: Reranker | None
-    preview: Preview | None
 
 
 class Searcher:
@@ -75,6 +69,7 @@ class Searcher:
         description_weight: float = WEIGHT,
         attributes: AttributeSource | None = None,
         decides_by_match: bool = True,
+        appearances: AppearanceSource | None = None,
     ) -> None:
         """Search an index.
 
@@ -87,15 +82,17 @@ class Searcher:
             description_weight: What they count beside the pictures (`scoring.descriptions`).
             attributes: What the videos show; None where nobody knows, and no query may ask for it (`Query.where`).
             decides_by_match: Let a model's matching head say whether something was found; else relevance says it.
+            appearances: Who is in the videos; None where nobody knows.
         """
         self.model = model
         self.index = index
         self.lookup = lookup
         self.calibration = calibration
         self.descriptions = descriptions
-        self.description_weight = description_weight
         self.attributes = attributes
+        self.appearances = appearances
         self._match_law = matching.law_of(model) if decides_by_match else None
+        self._scores = CandidateScores(index, model, description_weight)
 
     def search(
         self,
@@ -106,6 +103,7 @@ class Searcher:
         reranker: Reranker | None = None,
         exact: bool = False,
         preview: Preview | None = None,
+        only: bool = False,
     ) -> SearchResult:
         """Return the best videos for a query, each with its best moment.
 
@@ -125,12 +123,13 @@ class Searcher:
                 may mean to score more of it; descriptions of videos do not count then. The index is searched exactly,
                 also where it has a graph. A query that excludes something is not certified.
             preview: Called with the result as it is without re-ranking, before that begins.
+            only: Only videos in which the query's people were recognised, also with a model that reads persons itself.
 
         Raises:
-            UsageError: For an empty query, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that
-                cannot search exactly.
+            UsageError: For an empty query, people of whom nobody knows where they are, `top` below 1, `min_relevance`
+                outside 0..1, or `exact` with an index that cannot search exactly.
         """
-        return self.search_all([query], top, min_relevance, videos, reranker, exact, preview)[0]
+        return self.search_all([query], top, min_relevance, videos, reranker, exact, preview, only)[0]
 
     def search_all(
         self,
@@ -141,57 +140,79 @@ class Searcher:
         reranker: Reranker | None = None,
         exact: bool = False,
         preview: Preview | None = None,
+        only: bool = False,
     ) -> list[SearchResult]:
         """Return the result of each query, in order, as `search` does.
 
-        Queries that are restricted alike (`Query.where`) are embedded together; the seconds of what is done for several
-        at once are shared out evenly among them.
+        Queries that are restricted alike (`Query.where`, their people) are embedded together; the seconds of what is
+        done for several at once are shared out evenly among them.
         """
         checked = [prepare(query) for query in queries]
         top = checked_top(top)
-        options = _ResultOptions(top, checked_relevance(min_relevance), reranker, preview)
+        options = ResultOptions(top, checked_relevance(min_relevance), reranker, preview, exact, only)
         if "text" not in self.model.reads:
             raise UsageError(
                 f"{model_title(self.model)} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
             )
-        by_restriction: dict[frozenset[tuple[str, frozenset[str]]], list[int]] = {}
+        by_restriction: dict[object, list[int]] = {}
         for row, query in enumerate(checked):
-            by_restriction.setdefault(frozenset(query.query.where.items()), []).append(row)
+            absent = frozenset(query.query.persons[handle] for handle in query.absent)
+            key = frozenset(query.query.where.items()), frozenset(query.positive.persons.items()), absent
+            by_restriction.setdefault(key, []).append(row)
         results: dict[int, SearchResult] = {}
-        for restriction, rows in by_restriction.items():
-            alike = [checked[row] for row in rows]
-            if restriction:
-                answers = self._search_facets(alike, dict(restriction), options, videos, exact)
-            else:
-                answers = self._search_alike(alike, options, videos, exact)
+        for rows in by_restriction.values():
+            answers = self._search_restricted([checked[row] for row in rows], options, videos)
             results |= zip(rows, answers, strict=True)
         return [results[row] for row in range(len(checked))]
 
-    def _search_facets(
+    def _search_restricted(
+        self, queries: Sequence[PreparedQuery], options: ResultOptions, videos: frozenset[int] | None
+    ) -> list[SearchResult]:
+        """Return the result of each of several queries that are restricted alike, among these videos (None: all)."""
+        facets: tuple[Facet, ...] = ()
+        if queries[0].query.where:
+            if self.attributes is None:
+                raise UsageError(f"where: {model_title(self.model)} does not say what is in videos; leave it out")
+            selection = self.attributes.select(queries[0].query.where)
+            facets = selection.facets
+            videos = selection.videos if videos is None else selection.videos & videos
+            if not videos:
+                return self._nothing(queries, options, nothing_shows(facets), facets)
+        all_videos = partial(self._numbers, videos)
+        people = select_people(self.appearances, self.model, queries[0], options.only, all_videos)
+        if people.videos is not None:
+            videos = people.videos if videos is None else people.videos & videos
+            if not videos:
+                return self._nothing(queries, options, people.decision(len(all_videos())), facets, people)
+        law = None
+        alone = all(asks_for_people_only(query, people) for query in queries)
+        if queries[0].positive.persons and not alone and isinstance(self.calibration, GumbelLaw | LogisticLaw):
+            law = personal_calibration(self.model, self.index, queries[0].positive, videos)
+        return self._search_alike(queries, replace(options, restriction=Restriction(videos, facets, people, law)))
+
+    def _numbers(self, videos: frozenset[int] | None) -> frozenset[int]:
+        """Return these videos; for None, the numbers of all of the index that may be shown."""
+        if videos is not None:
+            return videos
+        return frozenset(self.lookup(np.unique(video_of(self.index.ids())).tolist()))
+
+    def _nothing(
         self,
         queries: Sequence[PreparedQuery],
-        where: Where,
-        options: _ResultOptions,
-        videos: frozenset[int] | None,
-        exact: bool,
+        options: ResultOptions,
+        decision: Decision,
+        facets: tuple[Facet, ...],
+        people: PeopleSelection = EVERYBODY,
     ) -> list[SearchResult]:
-        """Return the result of each query among the videos that show all of these classes."""
-        if self.attributes is None:
-            raise UsageError(f"where: {model_title(self.model)} does not say what is in videos; leave it out")
-        selection = self.attributes.select(where)
-        allowed = selection.videos if videos is None else selection.videos & videos
-        if allowed:
-            answers = self._search_alike(queries, options, allowed, exact)
-        else:
-            nothing = SearchResult((), queries[0].query, self.model.name, {"total": 0.0}, exact=exact)
-            decision = nothing_shows(selection.facets)
-            answers = [replace(nothing, query=query.query, decision=decision) for query in queries]
-        return [replace(answer, facets=selection.facets) for answer in answers]
+        """Return the result of each query where there is no video to search among."""
+        nothing = SearchResult(
+            (), queries[0].query, self.model.name, {"total": 0.0}, exact=options.exact, decision=decision,
+            facets=facets, people=people.counts,
+        )  # fmt: skip
+        return [replace(nothing, query=query.query, without=query.without, remarks=query.remarks) for query in queries]
 
-    def _search_alike(
-        self, checked: Sequence[PreparedQuery], options: _ResultOptions, videos: frozenset[int] | None, exact: bool
-    ) -> list[SearchResult]:
-        """Return the result of each query among these videos (None: all); the queries are embedded together."""
+    def _search_alike(self, checked: Sequence[PreparedQuery], options: ResultOptions) -> list[SearchResult]:
+        """Return the result of each query among the videos of the restriction; the queries are embedded together."""
         clock, top, reranker = StageClock(), options.top, options.reranker
         with clock.stage("embed"):
             vectors, excluded = query_vectors(self.model, checked)  # (N, D), and for each query (X, D)
@@ -202,15 +223,15 @@ class Searcher:
         limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top)
         if limit > _FEW:
             limit = max(1, min(limit, self.index.count()))
-        certified = max(top, reranker.depth if reranker is not None else 0) if exact else None
-        descriptions = None if exact else self.descriptions
+        certified = max(top, reranker.depth if reranker is not None else 0) if options.exact else None
+        descriptions = None if options.exact else self.descriptions
         results = []
         together = max(1, min(_QUERIES, _CELLS // limit))
         for first in range(0, len(checked), together):
             block = slice(first, first + together)
             clock = StageClock()
             with clock.stage("search"):
-                candidates = self._candidates(checked[block], vectors[block], limit, certified, videos)
+                candidates = self._candidates(checked[block], vectors[block], limit, certified, options.restriction)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
             searching = clock.share(len(candidates))
             for query, vector, absent, nearest in zip(
@@ -222,11 +243,13 @@ class Searcher:
                 with clock.stage("score"):
                     shown = {n: entries[n] for n in nearest.numbers if n in entries}
                     matches = descriptions.matches(query.positive.spoken, vector, shown) if descriptions else {}
-                    ranking = self._score(vector, absent, shown, matches)
-                decision = self._decide(vector, ranking, options, clock)
+                    law = options.restriction.law or self.calibration
+                    ranking = self._scores.rank(vector, absent, shown, matches, law)
+                    ranking = by_presence(query, ranking, options.restriction.people)
+                decision = self._decide(query, vector, ranking, options, clock)
                 result = self._result(query, vector, ranking, decision, options, clock)
                 scored = max(nearest.scored, len(ranking.numbers))
-                results.append(replace(result, candidates=scored, exact=exact and not query.excluded))
+                results.append(replace(result, candidates=scored, exact=options.exact and not query.excluded))
         return results
 
     def _candidates(
@@ -235,14 +258,19 @@ class Searcher:
         vectors: FloatArray,
         limit: int,
         certified: int | None,
-        videos: frozenset[int] | None,
+        restriction: Restriction,
     ) -> list[Candidates]:
         """Return the videos that may be among the best of each query, whose vectors are (N, D); with `certified`, so
         many of the best are certainly among them, and descriptions do not count."""
+        videos = restriction.videos
         search = CandidateSearch(self.index, self.model.scoring, videos)
         candidates = search.nearest(vectors, limit) if certified is None else [Candidates(frozenset())] * len(queries)
         for row, query in enumerate(queries):
-            if query.excluded:
+            if asks_for_people_only(query, restriction.people):
+                seconds = restriction.people.seconds()
+                longest = sorted(seconds.keys() & (videos or seconds), key=lambda number: -seconds[number])
+                candidates[row] = Candidates(frozenset(longest[:limit]))
+            elif query.excluded:
                 [candidates[row]] = search.nearest(vectors[[row]], _DEEPER * limit)
             elif certified is not None:
                 candidates[row] = search.certified(vectors[row], certified, max(limit, certified), self._count_moments)
@@ -252,8 +280,14 @@ class Searcher:
                 candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | described)
         return candidates
 
-    def _decide(self, vector: FloatArray, ranking: Ranking, options: _ResultOptions, clock: StageClock) -> Decision:
-        """Return whether the best of all candidates is good enough for a query (D,), before they are re-ranked."""
+    def _decide(
+        self, query: PreparedQuery, vector: FloatArray, ranking: Ranking, options: ResultOptions, clock: StageClock
+    ) -> Decision:
+        """Return whether the best of all candidates is good enough for a query (its vector: (D,)), before they are
+        re-ranked."""
+        people = options.restriction.people
+        if not options.min_relevance and len(ranking.numbers) and asks_for_people_only(query, people):
+            return people_are_there(people.counts)
         relevances, match = ranking.relevances, None
         if len(relevances) and self._match_law is not None:
             with clock.stage("match"):
@@ -274,7 +308,7 @@ class Searcher:
         vector: FloatArray,
         ranking: Ranking,
         decision: Decision,
-        options: _ResultOptions,
+        options: ResultOptions,
         clock: StageClock,
     ) -> SearchResult:
         """Return what a query (its vector: (D,)) gets of its ranked candidates."""
@@ -285,9 +319,11 @@ class Searcher:
             {},
             decision=decision,
             characters_read=characters_read(self.model, query.query),
-            remarks=query_remarks(self.model, query.positive),
+            remarks=(*query.remarks, *query_remarks(self.model, query.positive)),
             levels={block.name: block.t2v for block in self.model.scoring.blocks},
-            without=query.excluded,
+            facets=options.restriction.facets,
+            people=options.restriction.people.counts,
+            without=query.without,
             expansion=query.expansion,
             usage=query.expansion.usage if query.expansion else Usage(),
         )
@@ -297,7 +333,7 @@ class Searcher:
                 options.preview(self._with_hits(result, query, vector, ranking, options, clock))
             with clock.stage("rerank"), spending() as budget:
                 best = ranking.first(reranker.depth)
-                ranking = ranking.reordered(reranker.rerank(query.positive, best.numbers, best.scores))
+                ranking = ranking.reordered(reranker.rerank(query.positive.without_names(), best.numbers, best.scores))
             clock.add("rerank", reranker.seconds)
             result = replace(result, usage=result.usage + budget.usage)
         return self._with_hits(result, query, vector, ranking, options, clock)
@@ -308,7 +344,7 @@ class Searcher:
         query: PreparedQuery,
         vector: FloatArray,
         ranking: Ranking,
-        options: _ResultOptions,
+        options: ResultOptions,
         clock: StageClock,
     ) -> SearchResult:
         """Return a result with the hits of a ranking, and the seconds so far."""
@@ -316,15 +352,22 @@ class Searcher:
         nothing = not result.is_found and min_relevance != 0
         shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(options.top)
         with clock.stage("moments"):
-            spans = locate(self.model, np.tile(vector, (len(shown.vectors), 1)), shown.vectors)
+            people, numbers = options.restriction.people, shown.numbers.tolist()
+            spans = locate_seen(self.model, vector, shown.vectors, [people.seen(number) for number in numbers])
         with clock.stage("relevance"):
             candidates = tuple(hits_of(shown, vector, spans, self.model.scoring))
         if self.attributes is not None:
             with clock.stage("labels"):
-                labels = self.attributes.shared(query.attributes, shown.numbers.tolist())
+                labels = self.attributes.shared(query.attributes, numbers)
                 candidates = tuple(
-                    replace(hit, labels=labels.get(number, {}))
-                    for number, hit in zip(shown.numbers.tolist(), candidates, strict=True)
+                    replace(hit, labels=labels.get(number, {})) for number, hit in zip(numbers, candidates, strict=True)
+                )
+        if self.appearances is not None:
+            with clock.stage("people"):
+                everybody = self.appearances.people(numbers)
+                candidates = tuple(
+                    replace(hit, people=people.of_hit(number, everybody.get(number, ())))
+                    for number, hit in zip(numbers, candidates, strict=True)
                 )
         hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
         return replace(result, hits=hits, closest=closest, seconds=clock.seconds())
@@ -332,48 +375,3 @@ class Searcher:
     def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many key images each of these videos has; those that may not be shown are left out."""
         return {number: len(entry.segments) for number, entry in self.lookup(numbers).items()}
-
-    def _score(
-        self,
-        query: FloatArray,
-        excluded: FloatArray,
-        entries: Mapping[int, VideoEntry],
-        matches: Mapping[int, DescriptionMatch],
-    ) -> Ranking:
-        """Return the candidates with exact scores of a query (D,) from their stored vectors, best first.
-
-        Args:
-            query: (D,).
-            excluded: (X, D), what it excludes.
-            entries: The candidates by their numbers.
-            matches: How it matches the descriptions of those that have one.
-        """
-        numbers = sorted(entries)
-        if not numbers:
-            return Ranking(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0), [], [])
-        ids = np.concatenate([row_ids(number, len(entries[number].segments)) for number in numbers])
-        gallery = Gallery.from_index(self.index, ids)
-        scores = gallery.score(query[None], self.model.scoring)[0]
-        changes = {}
-        if len(excluded):
-            changes["excluded"] = -exclusion.penalties(gallery.score(excluded, self.model.scoring))
-        if matches:
-            changes["description"] = description_changes([matches.get(n) for n in numbers], self.description_weight)
-        vectors = []
-        for row, number in enumerate(numbers):
-            moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
-            vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
-        paths = [entries[number].paths for number in numbers]
-        relevances = self.calibration.relevance(scores, query)
-        return Ranking(
-            np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes, matches
-        ).by_score()
-
-
-def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
-    """Calibrate relevance on a collection, from an even sample of its videos."""
-    ids = index.ids()
-    starts = np.flatnonzero(moment_of(ids) < 0)  # where each video begins
-    chosen = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), relevance.SAMPLE)).astype(np.int64))
-    in_sample = np.isin(video_of(ids), video_of(ids[starts[chosen]]))
-    return relevance.calibrate(model, Gallery.from_index(index, ids[in_sample]), len(starts))

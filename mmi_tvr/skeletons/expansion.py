@@ -55,7 +55,7 @@ class QueryExpander:
             seconds: for each query; None: any number.
         """
         started = time.monotonic()
-        requests = [self._requests(query.positive.text, count) for query in queries]
+        requests = [self._requests(query.positive.without_names().spoken, count) for query in queries]
         limit = None if seconds is None else seconds * len(queries)
         with spending(BudgetLimits(seconds=limit, section="search")) as budget:
             try:
@@ -68,7 +68,7 @@ class QueryExpander:
         rest = iter(replies)
         expanded = []
         for query, of_query in zip(queries, requests, strict=True):
-            wordings, problem = _usable(query.positive.text, [next(rest) for _ in of_query])
+            wordings, problem = _usable(query.positive.without_names().spoken, [next(rest) for _ in of_query])
             expanded.append(replace(query, expansion=Expansion(wordings, problem, seconds_each, usage)))
         return expanded
 

@@ -35,7 +35,7 @@ from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
-from .people import Face, Person, PersonPicture
+from .people import Appearance, Face, Person, PersonPicture
 from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
@@ -47,6 +47,7 @@ __all__ = [
     "UNIT_TOLERANCE",
     "Answer",
     "AnswerRequest",
+    "Appearance",
     "Attributes",
     "Availability",
     "Block",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +54,25 @@ class PersonPicture:
 
     video: Video
     box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """When somebody is in the picture of a video: from `start` to `end`, seconds on a player's clock.
+
+    `confidence` is the cosine of the face there with the nearest face that is known of that person.
+    """
+
+    name: str
+    start: float
+    end: float
+    confidence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `people` of a hit)."""
+        return {
+            "name": self.name,
+            "from": round(self.start, 3),
+            "to": round(self.end, 3),
+            "confidence": round(self.confidence, 4),
+        }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from .answers import Explanation
 from .facets import Where
-from .people import Person
+from .people import Appearance, Person
 from .text import clean_text
 
 _HANDLE = re.compile(r"\[([^\[\]]+)\]")
@@ -26,7 +26,8 @@ class Query:
     name, or a list, may stand for a set.
 
     `persons` maps handles to who stands at their place in the text, in brackets: "[anna] dances" and {"anna": Person}.
-    Brackets that hold no handle are text like any other.
+    Brackets that hold no handle are text like any other. Somebody whose handle is not in the text is to be in the
+    video, whatever the text says.
     """
 
     text: str
@@ -58,6 +59,12 @@ class Query:
                 yield place[1], self.persons[place[1]]
                 start = place.end()
         yield self.text[start:], None
+
+    def without_names(self) -> Query:
+        """Return the query with people who have no names, for language models: names stay on this machine."""
+        if not self.persons:
+            return self
+        return replace(self, persons={handle: replace(one, name="") for handle, one in self.persons.items()})
 
     def text_with(self, words: Mapping[str, str]) -> str:
         """Return the text with words, by handle, at the places of handles; other brackets stay as they are."""
@@ -109,7 +116,8 @@ class Hit:
     was moved or deleted, or because its disk is away. Where `path` itself is missing, all are.
 
     `description` is what the video answered when it was described, where it was. `labels` holds, by level, what the
-    query names and the video reliably shows, the likeliest first, of models that read that off.
+    query names and the video reliably shows, the likeliest first, of models that read that off. `people` are those
+    who were recognised in the video, whom the query names first, in order of time.
 
     `id` is the video's number in its library, which no other video is ever given; None outside of one.
     """
@@ -127,6 +135,7 @@ class Hit:
     description: DescriptionMatch | None = None
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     id: int | None = None
+    people: tuple[Appearance, ...] = ()
 
     @property
     def is_missing(self) -> bool:
@@ -150,6 +159,8 @@ class Hit:
         }
         if self.labels:
             document["labels"] = {level: list(names) for level, names in self.labels.items()}
+        if self.people:
+            document["people"] = [one.as_dict() for one in self.people]
         if self.description:
             document["description"] = self.description.as_dict()
         if self.explanation:

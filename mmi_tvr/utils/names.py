@@ -1,13 +1,17 @@
-"""Files by names that may be spelled in another form of Unicode than on the disk: an "é" is one character, or two."""
+"""Names that may be spelled otherwise: in another form of Unicode than on the disk (an "é" is one character, or two),
+or wrongly."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import UsageError
+
+_NEAREST = 3  # names that are proposed for one that is unknown
 
 
 def composed(name: str) -> str:
@@ -77,3 +81,17 @@ def only_fit(name: object, paths: Sequence[Path]) -> Path | None:
             f"{str(paths[0])!a}; rename one of them"
         )
     return paths[0] if paths else None
+
+
+def nearest_names(name: str, known: Mapping[str, str]) -> list[str]:
+    """Return the names that an unknown one may mean: those that are spelled like it, and those that have it as a word.
+
+    Args:
+        name: without capital letters.
+        known: names, by what they are without capital letters.
+
+    >>> nearest_names("spin", {"left": "left", "spins": "Spins"}), nearest_names("ring", {"red ring": "red ring"})
+    (['Spins'], ['red ring'])
+    """
+    nearest = [*get_close_matches(name, known, _NEAREST), *(fold for fold in known if name in fold.split())]
+    return [known[fold] for fold in dict.fromkeys(nearest)][:_NEAREST]

@@ -1,0 +1,23 @@
+"""Times of videos in words."""
+
+from __future__ import annotations
+
+import math
+
+from ..types import Hit
+
+
+def time_range(hit: Hit) -> str:
+    """Return the hit's time range as m:ss-m:ss, in whole seconds that contain it."""
+    return f"{clock_time(hit.start)}-{clock_time(math.ceil(hit.end))}"
+
+
+def clock_time(seconds: float) -> str:
+    """Return seconds as m:ss, or h:mm:ss from an hour on.
+
+    >>> clock_time(75.4), clock_time(3661)
+    ('1:15', '1:01:01')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,52 @@
+"""What queries that are searched together share: options, and the videos among which they are searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..protocols import Reranker
+from ..queries import PreparedQuery, names_people_only
+from ..scoring.personal import PersonalLaw
+from ..scoring.ranking import Ranking
+from ..types import Facet
+from .people import EVERYBODY, PeopleSelection
+from .result import Preview
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """Among which `videos` queries are searched (None: all), and why: what these show, and who is in them; `law` says
+    what scores are worth for queries with these people (None: the same as for all others)."""
+
+    videos: frozenset[int] | None = None
+    facets: tuple[Facet, ...] = ()
+    people: PeopleSelection = EVERYBODY
+    law: PersonalLaw | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """What `Searcher.search` is told of the results, and what queries that are searched together are restricted to."""
+
+    top: int
+    min_relevance: float | None
+    reranker: Reranker | None
+    preview: Preview | None
+    exact: bool
+    only: bool
+    restriction: Restriction = Restriction()
+
+
+def asks_for_people_only(query: PreparedQuery, people: PeopleSelection) -> bool:
+    """Return whether a query says nothing but whom to look for, and it is known where they are."""
+    return people.restricts and not query.excluded and names_people_only(query.positive)
+
+
+def by_presence(query: PreparedQuery, ranking: Ranking, people: PeopleSelection) -> Ranking:
+    """Return the candidates of a query for nothing but people by how long these are in the picture.
+
+    Decision: their relevance is how surely they were recognised; the model has nothing to say of it.
+    """
+    return (
+        ranking.in_order_of(people.seconds(), people.confidences()) if asks_for_people_only(query, people) else ranking
+    )
