@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from .. import config
-from ..library import DescribeReport, IndexReport, Library, Status, TranslationReport
+from ..library import DescribeReport, IndexReport, Library, PeopleReport, Status, TranslationReport
 from ..library.translating import MIN_PAIRS
 from ..report import clock_time
 from ..scoring.vector_map import MapQuality
@@ -67,6 +67,12 @@ def index(
     describe: Annotated[
         bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
     ] = False,
+    people: Annotated[
+        bool | None,
+        typer.Option(
+            "--people/--no-people", help="look for faces, from now on, or no more; default: as remembered, which is no"
+        ),
+    ] = None,
     wait: Annotated[float, typer.Option(min=0, help="seconds to wait while another process writes")] = 60.0,
     settings: ConfigOption = None,
     set_: SetOption = None,
@@ -85,6 +91,7 @@ def index(
                 retry=retry,
                 rebuild=rebuild,
                 translate=translate,
+                people=people,
                 wait=wait,
                 progress=progress,
             )
@@ -92,6 +99,8 @@ def index(
         if state.model != former_model:
             announce(state.model or "")
         _say_report(report, state.videos, library)
+        if report.people:
+            _say_people(report.people, library)
         if describe:
             say_unread_pools(library)
             with show_progress() as progress:
@@ -212,3 +221,24 @@ def _say_described(described: DescribeReport) -> None:
             f"[yellow]without all answers: {counted(len(described.incomplete), 'video')}[/], "
             f"first {escape(str(path))}: {escape(reason)}"
         )
+
+
+def _say_people(people: PeopleReport, library: Path) -> None:
+    """Say in how many videos faces were looked for, and what is known now."""
+    option = escape(library_option(library))
+    known = (
+        f"{counted(people.people, 'person', 'people')} with a name ({counted(people.named, 'sighting')}), "
+        f"{people.clusters:,} without"
+    )
+    if not people.is_on:
+        say(f"faces are looked for no more; what is known stays: {known}")
+        say(f"mmi-tvr people forget --all {option} removes it")
+        return
+    say(
+        f"faces: {counted(people.videos, 'video')} looked at, {counted(people.sightings, 'sighting')} "
+        f"in {people.seconds:.1f} s; {known}: mmi-tvr people list {option}"
+    )
+    if people.problems:
+        say(f"[yellow]{counted(len(people.problems), 'video')} without a look for faces[/] (--retry tries again):")
+        for path, reason in people.problems[:_MAX_NAMED]:
+            say(f"  {escape(printable(path))}: {escape(reason)}")

@@ -50,11 +50,12 @@ def register(app: typer.Typer) -> None:
 
 def search(
     text: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="TEXT", help="what happens in the video you look for, in quotes; - reads it from standard input"
+            metavar="TEXT",
+            help="what happens in the video you look for, in quotes, people in [brackets]; - reads standard input",
         ),
-    ],
+    ] = None,
     *,
     library: LibraryOption,
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
@@ -96,6 +97,13 @@ def search(
         ),
     ] = None,
     where: WhereOption = None,
+    person: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
+    ] = None,
+    me: Annotated[str | None, typer.Option(metavar="NAME", help='who "me" is in TEXT')] = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="only where people were recognised, also with a model that reads faces")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -106,7 +114,7 @@ def search(
 
     Exit code 0: hits, or nothing found; 3: nothing is indexed yet, or there is no library; 2: wrong use; 1: failed.
     """
-    query = _one_text(text)
+    query = _one_text(text or [], person or [])
     if explain and rerank is False:
         raise UsageError("--explain shows what --rerank found; leave out --no-rerank")
     if min_score is not None:
@@ -128,6 +136,9 @@ def search(
                 exact=exact,
                 levels=_level_factors(levels or ()),
                 where=parse_where(map(decoded, where or ())),
+                persons=[decoded(name) for name in person or ()],
+                me=None if me is None else decoded(me),
+                only=only,
                 preview=None if as_json else _say_first,
             )
     except LibraryMissing as error:
@@ -149,8 +160,15 @@ def _print_result(result: SearchResult, explain: bool, as_json: bool) -> None:
         raise typer.Exit(NOTHING_INDEXED)
 
 
-def _one_text(words: Sequence[str]) -> str:
-    """Return the query; a shell makes several words of one without quotes. - stands for standard input."""
+def _one_text(words: Sequence[str], persons: Sequence[str]) -> str:
+    """Return the query; a shell makes several words of one without quotes. - stands for standard input.
+
+    Without a text, the people are all that is looked for.
+    """
+    if not words:
+        if not persons:
+            raise UsageError('what is to be in the video? mmi-tvr search "a dog catches a ball"')
+        return " ".join(f"[{decoded(name)}]" for name in persons)
     if len(words) > 1:
         raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
     return _query_from_stdin() if words[0] == "-" else decoded(words[0])
@@ -185,6 +203,8 @@ def _say_remarks(result: SearchResult, exact: bool, library: Path) -> None:
     say_read(result)
     for facet in result.facets:
         say(escape(f"only {facet_text(facet)}"))
+    for name, videos in result.people.items():
+        say(escape(f"{printable(name)} was recognised in {counted(videos, 'video')}"))
     _say_excluded(result, exact)
     if result.expansion:
         _say_expansion(result.expansion)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..media.names import VIDEO_SUFFIXES
 from .core import Library
 from .own_pools import library_model, pools_folder, refuse_foreign_folder
-from .report import DescribeReport, FacetReport, IndexReport, Status, TranslationReport
+from .report import DescribeReport, FacetReport, IndexReport, PeopleReport, Status, TranslationReport
 from .tuning import RerankingTuned
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "FacetReport",
     "IndexReport",
     "Library",
+    "PeopleReport",
     "RerankingTuned",
     "Status",
     "TranslationReport",

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..protocols import Index, Model, RelevanceCalibration
 from ..queries import checked_query
 from ..search import Preview
-from ..types import Query
+from ..types import Query, clean_text
 from ..utils.progress import Progress, Silent
 from .translating import MIN_PAIRS
 
@@ -116,6 +116,14 @@ def checked_levels(value: object) -> dict[str, float]:
 
 def _is_factor(name: object, factor: object) -> bool:
     return isinstance(name, str) and isinstance(factor, int | float) and not isinstance(factor, bool)
+
+
+def checked_names(value: object) -> tuple[str, ...]:
+    """Return names of people; one alone may stand for a list. UsageError for anything else."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UsageError(f"persons and me are names of people, such as 'anna', not {shown(value)}")
+    return tuple(clean_text(name).strip() for name in names)
 
 
 def checked_count(value: object, name: str, most: int) -> int:

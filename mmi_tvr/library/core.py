@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from ..types import Query
 from ..utils.names import SpelledPaths
 from ..utils.progress import Progress
 from ..utils.sqlite import is_writable
-from . import migrating
+from . import forking, migrating
 from . import rebuild as rebuilding
 from .arguments import (
     Calibrate,
@@ -50,6 +50,7 @@ from .first_run import library_folder, undone_where_it_fails
 from .former import FORMER_FILE, open_former
 from .indexing import FEATURES, Indexing
 from .lock import HOLDER, LOCK, writing
+from .people.looking import FaceLooking, forget_other_contents
 from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
@@ -107,7 +108,7 @@ class Library:
         self._reader = self._new_reader()
         self._worker: ThreadPoolExecutor | None = None  # of `asearch`
         self._worker_lock = threading.Lock()
-        _libraries.add(self)
+        forking.register(self)
 
     @property
     def exists(self) -> bool:
@@ -122,6 +123,7 @@ class Library:
         retry: bool = False,
         rebuild: bool = False,
         translate: int | None = None,
+        people: bool | None = None,
         wait: float = 60.0,
         progress: Progress | None = None,
     ) -> IndexReport:
@@ -139,12 +141,15 @@ class Library:
             translate: with another `model`: embed so many videos with it, and translate the vectors of all others from
                 those that are there. Later runs embed these, those first that searches showed most often; until none
                 is left, a run with the former model goes back to what was there before.
+            people: look for faces in all videos, from now on (True), or no more (False: what is known stays); None: as
+                the library remembers, which is no.
             wait: seconds to wait while another process writes.
             progress: hears how far the work is.
 
         Raises:
             UsageError: no such path, nothing to index, or an argument of a wrong type.
-            IndexMismatch: another model or other settings, without `rebuild` or `translate`.
+            IndexMismatch: another model or other settings, without `rebuild` or `translate`; faces by another encoder.
+            MissingExtra: packages that look for faces are not installed.
             TranslationRefused: translated vectors would not be good enough; nothing was changed.
             LibraryBusy: another process still writes.
             LibraryReadOnly: nothing can be written where the library lies.
@@ -154,11 +159,13 @@ class Library:
         chosen, patterns = checked_model(model), checked_patterns(exclude)
         retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
         translate = checked_translate(translate, rebuild)
+        people = None if people is None else checked_flag(people, "people")
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         missing = [path for path in targets if not os.path.lexists(path)]
         if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
         with self._writing(wait, progress, create=True) as catalogue:
+            looking = FaceLooking(self.path, self._settings, people)
             if not rebuild:
                 components_of = partial(self._components, model=self._model if chosen is None else chosen)
                 translate = migrating.settle(self.path, catalogue, components_of, translate)
@@ -168,7 +175,8 @@ class Library:
                 closing(self._indexing(target, chosen, progress)) as indexing,
             ):
                 indexing.components.settle(rebuild, translate)
-                return indexing.run(targets, patterns, retry, catalogue)
+                report = indexing.run(targets, patterns, retry, catalogue)
+            return replace(report, people=looking.run(catalogue, retry, progress))
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
         """Forget these files, and all that is below these folders; return what was forgotten.
@@ -179,6 +187,7 @@ class Library:
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         with self._writing(wait, progress) as catalogue:
             removed = self._remove(catalogue, targets, progress)
+            forget_other_contents(self.path, catalogue)
             for other in (rebuilding.open_unfinished(self.path), open_former(self.path)):
                 if other is not None:
                     with closing(other), suppress(UsageError):  # it may know nothing of them
@@ -340,9 +349,19 @@ class Library:
     def _components(self, catalogue: Catalogue, model: Model | Section | None) -> Components:
         return Components(self.path, catalogue, self._settings, model, self._models)
 
-    def _renew_after_fork(self) -> None:
+    # In a fork (`forking`)
+
+    def hold(self) -> None:
+        """Wait until no thread searches, and keep others from beginning to."""
+        self._models.turn.__enter__()
+
+    def release(self) -> None:
+        """Let threads search again."""
+        self._models.turn.__exit__(None, None, None)
+
+    def renew_after_fork(self) -> None:
         """In a forked process: leave the parent what it has open, and the locks that its threads hold."""
-        _inherited.append(self._reader)  # never closed here: the files are the parent's
+        forking.leave_to_parent(self._reader)
         self._finalizer.detach()
         self._models.renew_locks()
         self._reader = self._new_reader()
@@ -379,32 +398,3 @@ class Library:
         with closing(self._indexing(catalogue, None, progress)) as indexing:
             indexing.reconcile()
             return indexing.remove(paths, tidy)
-
-
-# After a fork, the child has none of the parent's threads, and must not touch the databases that it has open. The
-# parent forks between searches, so that no thread is in the middle of one.
-
-_libraries: weakref.WeakSet[Library] = weakref.WeakSet()
-_inherited: list[LibraryReader] = []
-_waiting_for_fork: list[Library] = []
-
-
-def _before_fork() -> None:
-    libraries = sorted(_libraries, key=id)
-    for library in libraries:
-        library._models.turn.__enter__()
-    _waiting_for_fork.extend(libraries)
-
-
-def _after_fork_in_parent() -> None:
-    while _waiting_for_fork:
-        _waiting_for_fork.pop()._models.turn.__exit__(None, None, None)
-
-
-def _after_fork_in_child() -> None:
-    while _waiting_for_fork:
-        _waiting_for_fork.pop()._renew_after_fork()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -95,6 +95,7 @@ class Indexing:
             embedded=embedded,
             seconds=time.monotonic() - started,
             translation=translation,
+            people=None,  # faces are looked for behind it
         )
 
     def _check_vectors(self) -> None:

@@ -35,6 +35,39 @@ class TranslationReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PeopleReport:
+    """What a run did about people: it looked at `videos` of so many `film_seconds`, where it saw `sightings`.
+
+    In all of the library there are `named` sightings and `clusters` of others. `problems` are the videos that cannot be
+    looked at. `is_on` says whether later runs look at new videos.
+    """
+
+    is_on: bool
+    videos: int = 0
+    film_seconds: float = 0.0
+    sightings: int = 0
+    named: int = 0
+    clusters: int = 0
+    people: int = 0
+    problems: Reasons = ()
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON (a documented contract: `people` of `mmi-tvr index --json`)."""
+        return {
+            "on": self.is_on,
+            "videos": self.videos,
+            "film_seconds": round(self.film_seconds, 3),
+            "sightings": self.sightings,
+            "named": self.named,
+            "clusters": self.clusters,
+            "people": self.people,
+            "problems": _reasons(self.problems),
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class IndexReport:
     """What an indexing run found and did. Every file that was looked at is in exactly one of the counts
     `added`, `unchanged`, `moved`, `changed`, `copies` and in `quarantined`.
@@ -59,6 +92,7 @@ class IndexReport:
     embedded: int = 0  # videos that were embedded in this run
     seconds: float = 0.0
     translation: TranslationReport | None = None  # where vectors were translated for another model
+    people: PeopleReport | None = None  # where faces were looked for, or that was switched off
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `mmi-tvr index --json`)."""
@@ -77,6 +111,8 @@ class IndexReport:
         }
         if self.translation:
             document["translation"] = self.translation.as_dict()
+        if self.people:
+            document["people"] = self.people.as_dict()
         return document
 
 

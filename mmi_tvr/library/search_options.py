@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -10,7 +10,7 @@ from ..queries import checked_relevance, checked_top
 from ..search import Preview
 from ..skeletons.expansion import MAX_WORDINGS
 from ..types import Query, Where, as_where
-from .arguments import checked_count, checked_flag, checked_levels, checked_preview
+from .arguments import checked_count, checked_flag, checked_levels, checked_names, checked_preview
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -25,6 +25,9 @@ class SearchKeywords(TypedDict, total=False):
       models whose vectors have blocks. Relevance is calibrated anew.
     - `where`: only videos that show all of these classes, by level ({"action": ["spins"]}), besides those of a `Query`;
       only of models that read classes off videos (`Library.facets` lists them).
+    - `persons`: names of people of the library, all of whom are to be in the video, besides those whom the query names.
+    - `me`: the name of who asks, for "me" in a query; None: whoever is called so.
+    - `only`: only videos in which the people were recognised, also with a model that reads faces itself.
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
       replaces what a search reads. Of `asearch`, in its thread.
     """
@@ -34,6 +37,9 @@ class SearchKeywords(TypedDict, total=False):
     exact: bool
     levels: Mapping[str, float] | None
     where: Mapping[str, str | Collection[str]] | None
+    persons: Sequence[str]
+    me: str | None
+    only: bool
     preview: Preview | None
 
 
@@ -49,6 +55,9 @@ class SearchOptions:
     exact: bool
     levels: Mapping[str, float]
     where: Where
+    persons: tuple[str, ...] = ()
+    me: str | None = None
+    only: bool = False
     preview: Preview | None = None
 
 
@@ -72,6 +81,9 @@ def search_options(
     exact: bool = False,
     levels: Mapping[str, float] | None = None,
     where: Mapping[str, str | Collection[str]] | None = None,
+    persons: Sequence[str] = (),
+    me: str | None = None,
+    only: bool = False,
     preview: Preview | None = None,
 ) -> SearchOptions:
     """Return the options of a search, checked; the arguments are those of `Library.search`. Raises UsageError."""
@@ -84,5 +96,8 @@ def search_options(
         exact=checked_flag(exact, "exact"),
         levels=checked_levels(levels),
         where=as_where({} if where is None else where),
+        persons=checked_names(persons),
+        me=None if me is None else checked_names(me)[0],
+        only=checked_flag(only, "only"),
         preview=checked_preview(preview),
     )

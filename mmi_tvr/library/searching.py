@@ -16,7 +16,7 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
 from ..protocols import Model, Reranker
-from ..queries import PreparedQuery, prepare
+from ..queries import PreparedQuery
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
 from ..search import Coverage, Searcher, SearchResult, calibration_of
@@ -24,6 +24,7 @@ from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Hit, Query
 from ..utils.sqlite import is_writable
 from ..utils.wording import library_option, model_title
+from .appearances import LibraryPeople
 from .arguments import Calibrate
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
@@ -51,8 +52,10 @@ class _LibraryState:
     catalogue_version: int
     coverage: Coverage
     searcher: Searcher | None
+    people: LibraryPeople
 
     def close(self) -> None:
+        self.people.close()
         if self.searcher is not None:
             self.searcher.index.close()
 
@@ -147,11 +150,12 @@ class LibraryReader:
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         queries = [restricted(query, options.where) for query in queries]
-        prepared = self._prepared(queries, options, catalogue, searcher.model)
+        prepared = self._prepared(queries, options, catalogue, searcher.model, state.people)
         searcher = self._with_levels(searcher, options.levels)
 
         def finish(result: SearchResult) -> SearchResult:
-            return _existing_first(replace(result, coverage=coverage))
+            remarks = (*result.remarks, *state.people.remarks(result))
+            return _existing_first(replace(result, coverage=coverage, remarks=remarks))
 
         preview = options.preview
         results = searcher.search_all(
@@ -160,6 +164,7 @@ class LibraryReader:
             options.min_relevance,
             reranker=reranker,
             exact=options.exact,
+            only=options.only,
             preview=None if preview is None else lambda result: preview(finish(result)),
         )
         if catalogue.is_outdated():
@@ -175,13 +180,18 @@ class LibraryReader:
             ShownLog(self.path).add(catalogue, shown)
 
     def _prepared(
-        self, queries: Sequence[Query], options: SearchOptions, catalogue: Catalogue, model: Model
+        self,
+        queries: Sequence[Query],
+        options: SearchOptions,
+        catalogue: Catalogue,
+        model: Model,
+        people: LibraryPeople,
     ) -> list[PreparedQuery]:
         """Return the queries with their parts and other wordings, as the options or else the settings say."""
         explicit = {"literal": options.literal, "expand": options.expand}
         changes = {name: value for name, value in explicit.items() if value is not None}
         section = self.settings.search.model_copy(update=changes)
-        prepared = [prepare(query, section.literal) for query in queries]
+        prepared = [people.read(query, options.persons, options.me, section.literal) for query in queries]
         if not section.expand:
             return prepared
         return self._expander.expand(prepared, section, self.components(catalogue), model)
@@ -248,7 +258,8 @@ class LibraryReader:
         version = catalogue.data_version()
         if self._state is None or self._state.catalogue_version != version:
             self._drop_state()
-            self._state = _LibraryState(version, _coverage(catalogue), self._make_searcher(catalogue))
+            people = LibraryPeople(catalogue)
+            self._state = _LibraryState(version, _coverage(catalogue), self._make_searcher(catalogue, people), people)
         return self._state
 
     def _descriptions(self, catalogue: Catalogue, model: Model, fingerprint: str) -> Descriptions | None:
@@ -262,7 +273,7 @@ class LibraryReader:
         enough = descriptions.count() >= MIN_DESCRIBED * catalogue.counts().indexed_contents
         return descriptions if enough else None
 
-    def _make_searcher(self, catalogue: Catalogue) -> Searcher | None:
+    def _make_searcher(self, catalogue: Catalogue, people: LibraryPeople) -> Searcher | None:
         components = self.components(catalogue)
         index = open_to_read(components) if catalogue.counts().indexed_contents else None
         if index is None:
@@ -274,7 +285,15 @@ class LibraryReader:
             calibration = self._calibrate(model, index)
             facets = library_facets(catalogue, model)
             return Searcher(
-                model, index, catalogue.entries, calibration, descriptions, weight, facets, self._decides_by_match
+                model,
+                index,
+                catalogue.entries,
+                calibration,
+                descriptions,
+                weight,
+                facets,
+                self._decides_by_match,
+                people,
             )
         except BaseException:
             index.close()
@@ -289,7 +308,9 @@ class LibraryReader:
             return last.searcher
         model = reweighted(base.model, levels)
         calibration = self._calibrate(model, base.index)
-        searcher = Searcher(model, base.index, base.lookup, calibration, attributes=base.attributes)
+        searcher = Searcher(
+            model, base.index, base.lookup, calibration, attributes=base.attributes, appearances=base.appearances
+        )
         self._reweighted = _ReweightedSearcher(searcher, base, levels)
         return searcher
 

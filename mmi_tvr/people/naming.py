@@ -56,3 +56,9 @@ def _naming(similarities: FloatArray, names: list[str], threshold: float, margin
     clear = len(order) == 1 or 1 - best <= (1 - margin) * (1 - float(similarities[order[1]]))
     nearest = names[int(order[0])]
     return Naming(nearest if best >= threshold and clear else None, best, nearest)
+
+
+def likeness(descriptors: FloatArray, faces: FloatArray) -> NDArray[np.float32]:
+    """Return the cosine (N,) of descriptors (N, F) with the nearest face of one person (n, F)."""
+    nearest: NDArray[np.float32] = (descriptors @ faces.T).max(axis=1)
+    return nearest

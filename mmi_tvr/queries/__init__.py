@@ -1,7 +1,7 @@
 """What a caller hands to a search: checked, split into what is looked for and what is not to be there, and embedded."""
 
 from .checks import characters_read, checked_query, checked_relevance, checked_top, query_remarks
-from .names import NamedText, read_names
+from .names import NamedText, known_name, read_names
 from .persons import names_people_only
 from .prepared import Expansion, PreparedQuery, prepare, query_vectors
 from .where import parse_where
@@ -14,6 +14,7 @@ __all__ = [
     "checked_query",
     "checked_relevance",
     "checked_top",
+    "known_name",
     "names_people_only",
     "parse_where",
     "prepare",

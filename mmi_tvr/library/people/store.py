@@ -71,21 +71,29 @@ class PeopleStore(SealedDatabase):
         return Section(**stored["section"]) if stored else None
 
     def bind(self, section: Section, encoder: FaceEncoder) -> None:
-        """Have all descriptors be of one face encoder: this one, from the first on.
+        """Have all descriptors be of one face encoder: this one, from the first on. Raises as `require_encoder`."""
+        self.require_encoder(section, encoder)
+        if self.setting("encoder") is None:
+            values = {"section": section.model_dump(), "fingerprint": encoder.fingerprint()}
+            self.set_setting("encoder", {**values, "threshold": encoder.threshold})
 
-        Raises IndexMismatch where those that are stored are of another one, because the two cannot be compared.
-        """
+    def require_encoder(self, section: Section, encoder: FaceEncoder) -> None:
+        """Raise IndexMismatch where what is stored is of another face encoder: the two cannot be compared."""
         stored, fingerprint = self.setting("encoder"), encoder.fingerprint()
-        if stored is None:
-            self.set_setting("encoder", {"section": section.model_dump(), "fingerprint": fingerprint})
-        elif stored["fingerprint"] != fingerprint:
-            name = stored["section"]["name"]
-            former = f"{name} with other weights or options" if name == section.name else name
-            raise IndexMismatch(
-                f"{self.folder}: its faces were described by {former} ({stored['fingerprint']}), not by {section.name} "
-                f"({fingerprint}); go on with the former (--set faces.name={name}), or begin anew: "
-                f"mmi-tvr people forget --all {library_option(self.folder)}"
-            )
+        if stored is None or stored["fingerprint"] == fingerprint:
+            return
+        name = stored["section"]["name"]
+        former = f"{name} with other weights or options" if name == section.name else name
+        raise IndexMismatch(
+            f"{self.folder}: its faces were described by {former} ({stored['fingerprint']}), not by {section.name} "
+            f"({fingerprint}); go on with the former (--set faces.name={name}), or begin anew: "
+            f"mmi-tvr people forget --all {library_option(self.folder)}"
+        )
+
+    def threshold(self) -> float | None:
+        """Return the cosine from which on that encoder takes two faces for one person's; None where none is bound."""
+        stored = self.setting("encoder")
+        return float(stored["threshold"]) if stored else None
 
     # Who there is
 
@@ -234,16 +242,18 @@ class PeopleStore(SealedDatabase):
             with self.transaction():
                 self._forget_contents(gone)
 
-    def sightings(self, person: int | None = None) -> dict[str, list[Sighting]]:
-        """Return content -> sightings in order of time: of one person, or of all."""
+    def sightings(self, person: int | None = None, contents: Iterable[str] | None = None) -> dict[str, list[Sighting]]:
+        """Return content -> sightings in order of time: of one person (None: all), in these videos (None: all)."""
         sql = (
             "SELECT id, content, person, confidence, by_hand, sealed, key FROM sighting "
-            "JOIN keys.sighting_key USING (id) WHERE person = ?1 OR ?1 IS NULL ORDER BY id"
+            "JOIN keys.sighting_key USING (id) WHERE (person = ?1 OR ?1 IS NULL) "
+            "AND (?2 IS NULL OR content IN (SELECT value FROM json_each(?2))) ORDER BY id"
         )
+        among = None if contents is None else json.dumps([*contents])
         seen: dict[str, list[Sighting]] = {}
         with self.reading():
             names = self._names()
-            for number, content, cluster, confidence, by_hand, sealed, key in self.rows(sql, person):
+            for number, content, cluster, confidence, by_hand, sealed, key in self.rows(sql, person, among):
                 sighting = as_sighting(
                     self.opened(key, sealed, "sighting"),
                     name=names.get(cluster),

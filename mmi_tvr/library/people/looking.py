@@ -1,0 +1,179 @@
+"""Looking for faces in the videos of a library: `index --people`.
+
+Each video is looked at once, and committed by itself: a kill costs the one that was under way. What cannot be decoded
+is noted with the reason, and looked at again by `retry`. Who is who is said at the end for all of them, without
+decoding, and again whenever people are added, merged or forgotten (`recognition`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ... import plugins
+from ...config import Settings
+from ...errors import MediaError, UnreadableFile
+from ...media.guarded import DecoderPool, limits
+from ...people import PEOPLE_FILE
+from ...people.films import FilmFaces, film_faces
+from ...protocols import FaceEncoder
+from ...types import Video
+from ...utils.progress import Progress
+from ..catalogue import Catalogue, Content
+from ..report import PeopleReport
+from . import recognition
+from .seals import Sighting
+from .store import PeopleStore
+
+INDEXING, PROBLEMS = (
+    "indexing",
+    "problems",
+)  # settings of the store: whether new videos are looked at; SHA-256 -> reason
+
+
+class FaceLooking:
+    """The writer's side of a library's people. Whoever uses it holds the writer's lock."""
+
+    def __init__(self, folder: Path, settings: Settings, requested: bool | None) -> None:
+        """Decide whether faces are looked for, and load what looks for them.
+
+        Args:
+            folder: of the library.
+            settings: their face encoder holds where it was set explicitly; else the library's own, else the default.
+            requested: whether videos are looked at, from now on; None: as the library remembers.
+
+        Raises:
+            MissingExtra: a package that looks for faces is not installed.
+            IndexMismatch: the library's faces were described by another encoder.
+        """
+        self._folder = folder
+        self._requested = requested
+        explicit = settings.faces if "faces" in settings.model_fields_set else None
+        self._section = settings.faces
+        self.encoder: FaceEncoder | None = None
+        store = PeopleStore.open_to_read(folder)
+        remembered = False
+        if store is not None:
+            with store:
+                remembered = bool(store.setting(INDEXING))
+                self._section = explicit or store.encoder_section() or self._section
+        if remembered if requested is None else requested:
+            self.encoder = plugins.build("people.faces", self._section.name, self._section.options)
+            if store is not None:
+                with PeopleStore.open_to_write(folder) as opened:
+                    opened.bind(self._section, self.encoder)
+
+    def run(self, catalogue: Catalogue, retry: bool, progress: Progress) -> PeopleReport | None:
+        """Look at all videos that can be searched and were not looked at; None where people are no concern here.
+
+        Args:
+            catalogue: of the library, up to date.
+            retry: look again at those that could not be decoded.
+            progress: counts videos.
+        """
+        started = time.monotonic()
+        with _opened(self._folder, create=self.encoder is not None) as store:
+            if store is None:
+                return None
+            store.keep_contents(catalogue.content_hashes())
+            if self._requested is not None and store.setting(INDEXING) != self._requested:
+                store.set_setting(INDEXING, self._requested)
+            if self.encoder is None:
+                return self._report(store, catalogue, [], started) if self._requested is False else None
+            store.bind(self._section, self.encoder)
+            looked_at = self._look(store, self.encoder, _pending(store, catalogue, retry), progress)
+            recognition.recognise(store, self.encoder.threshold)
+            return self._report(store, catalogue, looked_at, started)
+
+    def _look(
+        self, store: PeopleStore, encoder: FaceEncoder, contents: Sequence[Content], progress: Progress
+    ) -> list[FilmFaces]:
+        """Look at videos, and return what was seen in those that can be decoded."""
+        if not contents:
+            return []
+        progress.begin("looking for faces", len(contents))
+        decoders = DecoderPool(limits())
+        looked_at = []
+        with ExitStack() as stack:
+            stack.callback(decoders.stop)
+            for content in contents:
+                path = next((path for path in content.paths if path.exists()), None)
+                if path is None:  # its disk is away: it goes on waiting
+                    continue
+                try:
+                    faces = film_faces(Video(path), encoder, decoders.sample)
+                except UnreadableFile:
+                    continue
+                except MediaError as error:
+                    store.put_sightings(content.sha256, ())
+                    store.set_setting(PROBLEMS, {**(store.setting(PROBLEMS) or {}), content.sha256: error.reason})
+                else:
+                    looked_at.append(faces)
+                    store.put_sightings(content.sha256, sightings_of(faces))
+                progress.advance()
+        return looked_at
+
+    def _report(
+        self, store: PeopleStore, catalogue: Catalogue, looked_at: Sequence[FilmFaces], started: float
+    ) -> PeopleReport:
+        people, clusters = store.people(), store.unnamed()
+        problems = store.setting(PROBLEMS) or {}
+        paths = {content.sha256: content.paths[0] for content in catalogue.contents_with("state = 'indexed'")}
+        return PeopleReport(
+            is_on=bool(store.setting(INDEXING)),
+            videos=len(looked_at),
+            film_seconds=sum(faces.seconds for faces in looked_at),
+            sightings=sum(len(sightings_of(faces)) for faces in looked_at),
+            named=sum(person.sightings for person in people),
+            clusters=len(clusters),
+            people=len(people),
+            problems=tuple(sorted((paths[sha256], reason) for sha256, reason in problems.items() if sha256 in paths)),
+            seconds=time.monotonic() - started,
+        )
+
+
+def forget_other_contents(folder: Path, catalogue: Catalogue) -> None:
+    """Forget who was seen in videos that a library has no more."""
+    with _opened(folder, create=False) as store:
+        if store is not None:
+            store.keep_contents(catalogue.content_hashes())
+
+
+def sightings_of(faces: FilmFaces) -> list[Sighting]:
+    """Return the tracks that can be recognised, as they are stored: with boxes as shares of the picture."""
+    width, height = faces.sides
+    return [
+        Sighting(
+            start=track.start,
+            end=track.end,
+            time=track.time,
+            box=(track.box[0] / width, track.box[1] / height, track.box[2] / width, track.box[3] / height),
+            quality=track.quality,
+            descriptor=track.descriptor,
+        )
+        for track in faces.tracks
+        if track.descriptor is not None
+    ]
+
+
+def _pending(store: PeopleStore, catalogue: Catalogue, retry: bool) -> list[Content]:
+    """Return the contents that are to be looked at."""
+    problems: Mapping[str, str] = store.setting(PROBLEMS) or {}
+    hashes = catalogue.content_hashes()
+    if retry and problems:
+        store.keep_contents(hashes - problems.keys())
+        store.set_setting(PROBLEMS, {})
+    contents = {content.sha256: content for content in catalogue.contents_with("state = 'indexed'")}
+    return [contents[sha256] for sha256 in store.pending(contents)]
+
+
+@contextmanager
+def _opened(folder: Path, create: bool) -> Iterator[PeopleStore | None]:
+    """Yield the open people of a library; None where there are none, and none are to be made."""
+    if create or (folder / PEOPLE_FILE).is_file():
+        with PeopleStore.open_to_write(folder) as store:
+            yield store
+    else:
+        yield None
