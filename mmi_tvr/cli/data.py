@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from .. import config, plugins
 from ..errors import UsageError
+from ..utils import files
 from ..utils.tables import text_table
 from ..utils.wording import counted
 from ._console import JsonOption, out, print_json, say, show_progress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Data sets as files.", no_args_is_help=True)
 _MAX_NAMED = 5  # videos
+_CAST_PAGE = "page.html"
 
 RootOption = Annotated[Path | None, typer.Option(metavar="DIR", help="of a benchmark: the folder of its videos")]
 AnnotationsOption = Annotated[
@@ -103,6 +105,45 @@ def check(
         print_json(result.as_dict())
     else:
         out.print("\n".join(_report(result)), markup=False)
+
+
+@group.command("build-cia")
+def build_cia(
+    clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="film clips, such as Hollywood2's AVIClips")],
+    cast: Annotated[Path, typer.Argument(metavar="CAST", help="pictures of actors: <film>/<actor>/*.jpg")],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="gets cia.json and a page to check it by")],
+    encoder: Annotated[str, typer.Option(metavar="NAME", help="who finds and describes faces: sface, dlib")] = "sface",
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="least cosine of a face with an actor; default: the encoder's"),
+    ] = None,
+    films: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="clip, tab, film a line; default: a clip's folder is its film, else any"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many clips")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the actor of each clip by pictures of the cast (CiA). Run it again to go on where it stopped."""
+    from ..datasets.cia import CAST_FILE
+    from ..people.cia_build import CiaOptions, build_cia
+    from ..report import casting_page
+
+    folder = output.expanduser()
+    files.check_folder(folder)
+    if folder.is_dir():
+        files.check_output(folder / _CAST_PAGE, files.PAGE_MARK)
+    options = CiaOptions(clips.expanduser(), cast.expanduser(), folder, threshold, films, limit)
+    with show_progress() as progress:
+        result = build_cia(options, plugins.build("people.faces", encoder, {}), progress)
+    page = casting_page(result.clips, result.set_aside, options.clips, f"Who is in {options.clips.name}")
+    files.write_output(folder / _CAST_PAGE, page.encode(), files.PAGE_MARK)
+    if as_json:
+        print_json({"clips": len(result.clips), "named": len(result.named), "set_aside": dict(result.set_aside)})
+        return
+    counts = f"{len(result.named):,} with an actor, {len(result.set_aside):,} set aside"
+    out.print(f"{counted(len(result.clips), 'clip')}: {counts}", markup=False)
+    say(f"written: {escape(str(folder / CAST_FILE))}, {escape(str(folder / _CAST_PAGE))} to check by eye")
 
 
 @group.command("convert-frozen")

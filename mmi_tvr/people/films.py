@@ -36,9 +36,9 @@ class FilmFaces:
     seconds: float
 
 
-def film_faces(video: Video, encoder: FaceEncoder, sample: SampleFrames) -> FilmFaces:
-    """Return who is to be seen in a film; MediaError where it cannot be used."""
-    pictures = _FilmPictures(video, sample)
+def film_faces(video: Video, encoder: FaceEncoder, sample: SampleFrames, fps: float = FPS) -> FilmFaces:
+    """Return who is to be seen in a film, looked at `fps` times a second; MediaError where it cannot be used."""
+    pictures = _FilmPictures(video, sample, fps)
     tracks = sorted(tracks_of(iter(pictures), _LargestFaces(encoder)), key=lambda track: track.start - track.end)
     longest = sorted(tracks[:MAX_TRACKS], key=lambda track: (track.start, track.box))
     return FilmFaces(tuple(longest), pictures.sides, pictures.seconds)
@@ -47,9 +47,10 @@ def film_faces(video: Video, encoder: FaceEncoder, sample: SampleFrames) -> Film
 class _FilmPictures:
     """The pictures of a film with their times, and what is known of it once the first has come."""
 
-    def __init__(self, video: Video, sample: SampleFrames) -> None:
+    def __init__(self, video: Video, sample: SampleFrames, fps: float) -> None:
         self._video = video
         self._sample = sample
+        self._fps = fps
         self.sides = (1, 1)
         self.seconds = 0.0
 
@@ -70,7 +71,7 @@ class _FilmPictures:
 
     def _stretch(self, start: float) -> tuple[MediaInfo, Frames]:
         video = self._video if self._video.picture else replace(self._video, start=start, end=start + _STRETCH)
-        return self._sample(video, FPS, round(FPS * _STRETCH), SIDE)
+        return self._sample(video, self._fps, round(self._fps * _STRETCH), SIDE)
 
 
 class _LargestFaces:

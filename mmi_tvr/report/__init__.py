@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .appearances import people_text
+from .casting import casting_page
 from .evaluation import evaluation_page, heat_map
 from .explanation import answer_table, key_image_times, verdict
 from .facets import facet_text, precision_text
@@ -14,6 +15,7 @@ from .times import clock_time, time_range
 
 __all__ = [
     "answer_table",
+    "casting_page",
     "clock_time",
     "evaluation_page",
     "facet_text",

@@ -84,10 +84,15 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _jpeg(pixels: Pixels) -> str:
+def jpeg(image: Image.Image) -> str:
+    """Return a picture as a data URI."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    image.save(buffer, "JPEG", quality=_QUALITY)
     return data_uri(buffer.getvalue(), "jpeg")
+
+
+def _jpeg(pixels: Pixels) -> str:
+    return jpeg(Image.fromarray(pixels))
 
 
 def _card(result: SearchResult, hit: Hit) -> HitCard:
