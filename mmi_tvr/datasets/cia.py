@@ -86,8 +86,10 @@ class ClipLabels:
     scenes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Labels:
+    """What the lists say of a clip, as they are read."""
+
     actions: list[str] = field(default_factory=list)
     scenes: list[str] = field(default_factory=list)
     parts: set[str] = field(default_factory=set)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -58,17 +58,17 @@ class CiaOptions:
     limit: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CiaResult:
     """What was decided: a document for each clip, in the order of their names, and why others are set aside."""
 
     settings: Mapping[str, Any]
-    clips: list[Mapping[str, Any]] = field(default_factory=list)
-    set_aside: dict[str, str] = field(default_factory=dict)
+    clips: Sequence[Mapping[str, Any]]
+    set_aside: Mapping[str, str]
 
     @property
     def named(self) -> list[Mapping[str, Any]]:
-        """The clips that have an actor."""
+        """Those of the clips that have an actor."""
         return [clip for clip in self.clips if clip["actor"] is not None]
 
 
@@ -96,15 +96,18 @@ def build_cia(options: CiaOptions, encoder: FaceEncoder, progress: Progress) -> 
             f"{options.output / CAST_FILE}: is there, without its {JOURNAL}; name another folder (--output)"
         )
     options.output.mkdir(parents=True, exist_ok=True)
-    with _Journal(options.output / JOURNAL, settings) as journal:
+    with _ClipJournal(options.output / JOURNAL, settings) as journal:
         _look_through(options, clips, journal, encoder, gallery, table, threshold, progress)
-        result = CiaResult(settings)
-        for clip in clips:
-            entry = journal.entries[clip]
-            if "reason" in entry:
-                result.set_aside[clip] = entry["reason"]
-            else:
-                result.clips.append(_with_labels(entry, labels.get(PurePosixPath(clip).stem)))
+        entries = {clip: journal.entries[clip] for clip in clips}
+    result = CiaResult(
+        settings,
+        [
+            _with_labels(entry, labels.get(PurePosixPath(clip).stem))
+            for clip, entry in entries.items()
+            if "reason" not in entry
+        ],
+        {clip: entry["reason"] for clip, entry in entries.items() if "reason" in entry},
+    )
     document = {"version": _VERSION, "settings": settings, "clips": result.clips, "set_aside": result.set_aside}
     write_atomically(options.output / CAST_FILE, strict_json.dumps(document, indent=1).encode())
     return result
@@ -113,7 +116,7 @@ def build_cia(options: CiaOptions, encoder: FaceEncoder, progress: Progress) -> 
 def _look_through(
     options: CiaOptions,
     clips: Mapping[str, Path],
-    journal: _Journal,
+    journal: _ClipJournal,
     encoder: FaceEncoder,
     gallery: CastGallery,
     table: Mapping[str, str],
@@ -154,7 +157,7 @@ def _look_through(
         pool.stop()
 
 
-class _Journal:
+class _ClipJournal:
     """The finished clips of a build, in a file that grows a line at a time; `entries` has the newest of each clip."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -185,7 +188,7 @@ class _Journal:
             ) from error
         return documents
 
-    def __enter__(self) -> _Journal:
+    def __enter__(self) -> _ClipJournal:
         return self
 
     def __exit__(self, *reason: object) -> None:
