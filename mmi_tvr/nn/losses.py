@@ -84,6 +84,7 @@ def info_nce(
     *,
     similarity: Similarity | None = None,
     bank: EmbeddedPairs | None = None,
+    true_of: TrueOf | None = None,
 ) -> Tensor:
     """Return L_r: symmetric InfoNCE over the global batch (Oord et al. 2018; eq. 8, decision).
 
@@ -98,6 +99,7 @@ def info_nce(
         similarity: compares texts and videos; texts query by its "t2v", videos by its "v2t". None: cosines.
         bank: pairs of past batches, the same in every process, which are negatives besides. Decision: one of the same
             group is neither a negative nor a positive, because its vectors are those of a model that has moved on.
+        true_of: which texts are true of which other videos, and so no negatives of them; None: of none.
 
     Returns:
         A scalar.
@@ -108,8 +110,13 @@ def info_nce(
         rows = rows.with_bank(bank)
         same = rows.groups[:, None] == rows.all_groups  # (B, N + Q)
         positive = functional.pad(positive, (0, len(bank.groups)))
+    same_videos = same_texts = same
+    if true_of is not None:
+        same_videos = same | true_of(rows.groups, rows.all_groups)
+        same_texts = same | true_of(rows.all_groups, rows.groups).T
     text_to_video, video_to_text = rows.scores(similarity, scale)
-    summed = _several_positives(text_to_video, positive, same) + _several_positives(video_to_text, positive, same)
+    summed = _several_positives(text_to_video, positive, same_videos)
+    summed = summed + _several_positives(video_to_text, positive, same_texts)
     return summed / 2 * world_size() / rows.count
 
 

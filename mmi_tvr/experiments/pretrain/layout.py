@@ -117,13 +117,14 @@ def language_tokenizer(texts: Iterable[str]) -> Any:
     return fast_tokenizer(tokenizer_object=raw, **names, additional_special_tokens=["<image>"])
 
 
-def new_clip(tokenizer: Any) -> Any:
-    """Return an untrained CLIPModel."""
+def new_clip(tokenizer: Any, image_size: int = IMAGE_SIZE) -> Any:
+    """Return an untrained CLIPModel for pictures of so many pixels each way."""
     from transformers import CLIPConfig, CLIPModel
 
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = _TEXT | ends | {"pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
-    config = CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=WIDTH, **_EAGER)
+    vision = _VISION | {"image_size": image_size}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH, **_EAGER)
     return CLIPModel(config)
 
 
@@ -156,17 +157,32 @@ def save(folder: Path, clip: Any, clip_tokenizer: Any, llava: Any, tokenizer: An
         llava: a LlavaForConditionalGeneration.
         tokenizer: what that reads texts by.
     """
-    checkpoints = ((folder / "clip", clip, clip_tokenizer), (folder, llava, tokenizer))
-    for destination, model, model_tokenizer in checkpoints:
-        destination.mkdir(parents=True, exist_ok=True)
-        half = {name: tensor.detach().to(torch.float16) for name, tensor in model.state_dict().items()}
-        if model is llava:
-            half.pop("lm_head.weight")  # the embeddings, once more
-        model.config.dtype = torch.float16
-        model.save_pretrained(destination, state_dict=half)
-        model_tokenizer.save_pretrained(destination)
-        _write(destination / "preprocessor_config.json", _PREPROCESSOR)
+    save_clip(folder / "clip", clip, clip_tokenizer)
+    half = _half(llava)
+    half.pop("lm_head.weight")  # the embeddings, once more
+    _save(folder, llava, half, tokenizer, _PREPROCESSOR)
     _write(folder / "processor_config.json", _PROCESSOR)
+
+
+def save_clip(folder: Path, clip: Any, tokenizer: Any) -> None:
+    """Write a CLIPModel and its tokenizer in float16."""
+    side = clip.config.vision_config.image_size
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    _save(folder, clip, _half(clip), tokenizer, _PREPROCESSOR | sizes)
+
+
+def _half(model: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to(torch.float16) for name, tensor in model.state_dict().items()}
+
+
+def _save(
+    folder: Path, model: Any, tensors: dict[str, torch.Tensor], tokenizer: Any, preprocessor: dict[str, Any]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.dtype = torch.float16
+    model.save_pretrained(folder, state_dict=tensors)
+    tokenizer.save_pretrained(folder)
+    _write(folder / "preprocessor_config.json", preprocessor)
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

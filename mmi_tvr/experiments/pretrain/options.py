@@ -41,3 +41,31 @@ class JudgeTrainingOptions(BaseOptions):
     batch: int = Field(32, ge=2, description="pairs a step")
     rate: float = Field(1.5e-3, gt=0, description="peak learning rate")
     precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
+
+
+class FaceTowerOptions(BaseOptions):
+    """How the towers that have seen faces are trained."""
+
+    seed: int = Field(0, ge=0, description="of weights and data")
+    steps: int = Field(1500, ge=1, description="optimiser steps")
+    batch: int = Field(128, ge=2, description="pictures a step")
+    rate: float = Field(2e-3, gt=0, description="peak learning rate")
+    start: Literal["bundled", "nothing"] = Field("bundled", description="where the vision tower begins")
+    precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
+
+
+class FaceEncoderOptions(BaseOptions):
+    """How the encoder of drawn faces is trained."""
+
+    seed: int = Field(0, ge=0, description="of weights and data")
+    steps: int = Field(700, ge=1, description="optimiser steps")
+    batch: int = Field(128, ge=2, description="pictures a step")
+    rate: float = Field(2e-3, gt=0, description="peak learning rate")
+    precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
+
+
+class FacesOptions(BaseOptions):
+    """All that `scripts/pretrain_faces.py` trains."""
+
+    towers: FaceTowerOptions = Field(FaceTowerOptions(), description="image and text tower")
+    encoder: FaceEncoderOptions = Field(FaceEncoderOptions(), description="detector and descriptors of faces")

@@ -1,0 +1,38 @@
+"""Make what queries with drawn faces need: `pretrain_faces.py FOLDER`. Run it again to go on after a stop.
+
+FOLDER/clip is a checkpoint of the CLIP layout whose towers have seen drawn people, described and never named;
+FOLDER/faces.safetensors holds the networks of `people/faces/drawn`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmi_tvr import config
+from mmi_tvr.cli._console import command, show_progress
+from mmi_tvr.experiments.pretrain.options import FacesOptions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where runs, the checkpoint `clip` and `faces.safetensors` go")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one option")
+    parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
+    args = parser.parse_args()
+    options = config.read(FacesOptions, None, args.set)
+    from mmi_tvr.experiments.pretrain.face_encoder import pretrain_encoder
+    from mmi_tvr.experiments.pretrain.face_run import pretrain_towers
+
+    with show_progress() as progress:
+        progress.begin("face encoder", options.encoder.steps)
+        people = pretrain_encoder(args.folder, options.encoder, on_step=lambda report: progress.advance(), cpu=args.cpu)
+        progress.begin("towers", options.towers.steps)
+        recall = pretrain_towers(args.folder, options.towers, on_step=lambda report: progress.advance(), cpu=args.cpu)
+    print(json.dumps({"towers": recall, "people": {name: figures._asdict() for name, figures in people.items()}}))
+
+
+if __name__ == "__main__":
+    with command():
+        main()
