@@ -146,6 +146,13 @@ def test_a_build_goes_on_after_a_kill_at_any_clip(
     assert looked == ["broken"]  # what was set aside is tried again
 
 
+def test_a_clip_of_another_size_is_looked_through_again(cast: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clips" / "a.avi", *[scene("red")] * 4)
+    assert built(tmp_path / "clips", cast, tmp_path / "cia").clips[0]["actor"] == "Ann Red"
+    write_clip(clip, *[scene("green")] * 8)
+    assert built(tmp_path / "clips", cast, tmp_path / "cia").clips[0]["actor"] == "Bo Green"
+
+
 def test_results_of_other_settings_are_not_mixed(clips: Path, cast: Path, result: tuple[CiaResult, Path]) -> None:
     with pytest.raises(UsageError, match="another encoder, threshold or cast") as error:
         built(clips, cast, result[1], threshold=0.9)

@@ -13,9 +13,9 @@ from mmi_tvr import plugins
 from mmi_tvr.datasets import check_benchmark
 from mmi_tvr.datasets.cia import cast_of, clip_labels
 from mmi_tvr.errors import UsageError
-from mmi_tvr.people.portraits import portraits, with_faces
+from mmi_tvr.people.portraits import portraits, read_face, with_faces
 from mmi_tvr.protocols import PersonDataset, QueryDataset
-from mmi_tvr.types import EvaluationQuery
+from mmi_tvr.types import EvaluationQuery, PersonPicture, Video
 
 CLIPS = {
     "actioncliptrain00001": ("Kiss", "HugPerson"),
@@ -77,6 +77,37 @@ def test_who_is_meant_is_read_from_portraits(celebrities: Path) -> None:
         by_handle |= dict.fromkeys(query.query.persons, query)
     assert by_handle["Ann Red"].query.spoken.endswith("a person in beach")
     assert by_handle["Cy Blue"].query.spoken.endswith("Cy Blue in beach")  # without a face the name stays
+
+
+def two_faces(path: Path, scale: int = 1) -> Path:
+    """A red face at the left and a larger green one at the right."""
+    pixels = face_picture("red", side=16)
+    pixels[10:34, 36:60] = face_picture("green")[10, 8]
+    return write_picture(path, pixels.repeat(scale, 0).repeat(scale, 1))
+
+
+@pytest.mark.parametrize(
+    ("box", "colour"),
+    [
+        (None, 1),  # the largest
+        ((8.0, 10.0, 24.0, 26.0), 0),
+        ((6.0, 12.0, 25.0, 27.0), 0),
+        ((34.0, 8.0, 62.0, 36.0), 1),
+        ((9.0, 11.0, 15.0, 17.0), 0),  # no face overlaps it: the box itself
+    ],
+)
+def test_a_box_says_which_face_is_meant(tmp_path: Path, box: Any, colour: int) -> None:
+    video = Video(two_faces(tmp_path / "two.png"), picture=True)
+    seen = portraits({"p": [PersonPicture(video, box)]}, plugins.build("people.faces", "fake", {}))
+    assert seen.faces["p"][0].argmax() == colour
+
+
+def test_the_box_of_a_large_picture_is_scaled_as_the_picture_is(tmp_path: Path) -> None:
+    video = Video(two_faces(tmp_path / "two.png", scale=40), picture=True)  # 1,920 pixels, looked at with 1,440
+    box = (8.0 * 40, 10.0 * 40, 24.0 * 40, 26.0 * 40)
+    pixels, face = read_face(PersonPicture(video, box), plugins.build("people.faces", "fake", {"smallest": 99}))
+    assert pixels.shape == (1440, 1920, 3)
+    assert face.box == pytest.approx((240, 300, 720, 780), abs=2)
 
 
 @pytest.mark.parametrize(

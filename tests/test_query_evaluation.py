@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from fakes import unit
 from people_data import FaceModel, cip
+from typer.testing import CliRunner
 
 from mmi_tvr import config, plugins
+from mmi_tvr.cli import evaluation
 from mmi_tvr.cli._evaluation_data import EvaluationData, EvaluationModel
 from mmi_tvr.cli._query_evaluation import PersonCue, evaluated
 from mmi_tvr.errors import MediaError, MetricsError, UsageError
@@ -26,6 +29,7 @@ from mmi_tvr.types import Embeddings, EvaluationQuery, Person, Query, Sample, Sc
 from mmi_tvr.utils.progress import Silent
 
 WIDTH, SAMPLES = 6, 12
+BASE = "clip4clip:moving-shapes/base/clip"
 GROUPS = ("single/seen", "single/unseen", "text_only")
 
 
@@ -279,3 +283,33 @@ def test_the_papers_tables_are_quoted_whole() -> None:
         assert table.source == "Korbar and Zisserman, BMVC 2022"
     assert number_tables.quoted("msvd") == published.quoted("cip") == []
     assert cia_tables[-1].rows[-1].values == [65.0, 85.4, 71.5, 88.6, 66.3, 82.7]
+
+
+def call(*words: object) -> str:
+    """What a command prints on stdout; what goes wrong is raised."""
+    app = typer.Typer()
+    evaluation.register(app)
+    return CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False, standalone_mode=False).stdout
+
+
+def test_moving_faces_are_evaluated_as_the_contract_says(tmp_path: Path) -> None:
+    words = ("evaluate", "moving_faces", "--limit", 6, "-o", "kind=pictures", "--model", BASE)
+    document = json.loads(call(*words, "--output", tmp_path / "one", "--json"))
+    for numbers in (*document["single"].values(), *document["compound"].values(), document["text_only"]):
+        assert numbers.keys() == {"n", "mAP", "R@1", "R@5", "ci95"}
+        assert numbers["ci95"].keys() == {"mAP", "R@1", "R@5"}
+    assert document["config"]["people"] == "both"
+    assert document["persons"]["by_face"] == 0
+    assert (document["config"]["dataset"], document["samples"]) == ({"kind": "pictures", "limit": "6"}, 6)
+    assert '<figure class="right">' in (tmp_path / "one" / "report.html").read_text()
+    shown = call("compare", tmp_path / "one", tmp_path / "one")
+    assert "paired bootstrap over queries, those of one person together" in shown
+    table = call("table", tmp_path / "one", "--quoted", "cia")
+    assert "moving_faces, test" in table
+    assert "CiA, Celebrities in Action, table 5" in table
+
+
+@pytest.mark.parametrize("option", ["--rerank", "--moments", "--merge-captions"])
+def test_options_of_captions_are_refused(tmp_path: Path, option: str) -> None:
+    with pytest.raises(UsageError, match=f"leave out {option}"):
+        call("evaluate", "cip", "--root", cip(tmp_path), "--model", BASE, option)
