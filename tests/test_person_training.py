@@ -12,18 +12,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import CLIPConfig, CLIPModel
 
 from mmi_tvr import models
 from mmi_tvr.datasets import moving_things
+from mmi_tvr.encoders.clip_words import ClipWordTowers
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.models import clip_pad
-from mmi_tvr.people.portraits import portraits
+from mmi_tvr.models.clip_pad.network import ClipPadNetwork
+from mmi_tvr.people.faces import fake
+from mmi_tvr.people.faces.fake import FakeFaces
+from mmi_tvr.people.portraits import Portraits, portraits
 from mmi_tvr.protocols import PersonDataset, QueryDataset
 from mmi_tvr.train.persons import PersonBatches, PersonData, PersonValidation
 from mmi_tvr.train.persons_options import PersonOptions
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
-from mmi_tvr.types import Query, Video
+from mmi_tvr.types import Embeddings, EvaluationQuery, Person, PersonPicture, Query, Scoring, Video
+from mmi_tvr.utils.progress import Silent
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "clip-pad-moving-things.yaml"
@@ -54,6 +60,7 @@ def people(persons: int = 4, samples: int = 3) -> PersonData:
     }
     return PersonData(
         samples={row: (video(row), owner) for row, owner in enumerate(owners)},
+        ids={row: str(row) for row in range(len(owners))},
         names={f"p{number}": f"Ann {number}" if number else "" for number in range(persons)},
         faces=faces,
         captions={row: [f"[{owner}] sings", f"[{owner}] naps"] for row, owner in enumerate(owners)},
@@ -91,6 +98,8 @@ def test_persons_are_said_by_faces_names_or_both_in_their_shares() -> None:
                 (ways if row >= 3 else nameless)[way] += 1
                 assert "[" in query.text or query.text == f"an image of Ann {row // 3}"
     assert set(nameless) == {"image"}  # nobody can say a name that is none
+    for batch in batches({"mix": {"image": 0, "text": 1}}):
+        assert min(batch["features"]) >= 3
     shares = {way: number / ways.total() for way, number in ways.items()}
     assert shares == pytest.approx({"image": 0.5, "text": 0.25, "both": 0.25}, abs=0.06)
 
@@ -134,31 +143,58 @@ def test_too_little_data_is_one_line(options: Mapping[str, Any], batch: int, mes
 class Naive:
     """Videos and queries are unit vectors of who is in them: a face of person p is the direction p."""
 
-    def embed_videos(self, features: Sequence[Any]) -> list[Any]:
-        from types import SimpleNamespace
+    scoring = Scoring()
+    mistaken = -1  # a person who is taken for the next one
 
-        return [SimpleNamespace(video=np.eye(12, dtype=np.float32)[row // 3]) for row in features]
+    def embed_videos(self, features: Sequence[int]) -> list[Embeddings]:
+        vectors = np.eye(12, dtype=np.float32)
+        return [Embeddings(vectors[row // 3], vectors[[row // 3]], np.array([[0, 1, 0.5]])) for row in features]
 
     def embed_queries(self, queries: Sequence[Query]) -> np.ndarray:
-        owners = [int(next(iter(query.persons.values())).faces[0, 0]) for query in queries]
-        shown = [owner if owner != self.mistaken else 3 - owner for owner in owners]
-        return np.eye(12, dtype=np.float32)[shown]
+        people = [int(next(iter(query.persons.values())).faces[0, 0]) for query in queries]
+        return np.eye(12, dtype=np.float32)[[person + (person == self.mistaken) for person in people]]
 
-    mistaken = -1
+    def face_encoder(self) -> FakeFaces:
+        return FakeFaces(fake.Options())
+
+    def query_batch(self, *args: Any) -> Mapping[str, Any]:
+        return {}
 
 
-def test_validation_counts_recognised_persons_and_right_samples() -> None:
-    model = Naive()
-    features = cast("Any", range(12))
+class Queries:
+    """Queries of two groups; some of the right samples are not the nearest, and one cannot be read."""
 
-    def percent(**options: Any) -> float:
-        return PersonValidation(cast("Any", model), people(), features, PersonOptions(**options))(None)
+    def evaluation_queries(self) -> list[EvaluationQuery]:
+        def query(group: str, who: str, *right: str) -> EvaluationQuery:
+            nobody = Person(np.zeros((0, 0), np.float32), "")
+            return EvaluationQuery(Query(f"[{who}]", persons={who: nobody}), frozenset(right), group)
 
-    assert percent() == 100
-    assert percent(compound=1.0) == 0  # three videos of a person are equal: none is alone at the top
-    assert percent(compound=0.5) == 50
-    model.mistaken = 2  # whose face is taken for another's, which then is not alone at the top either
-    assert percent() == 50
+        return [
+            query("single", "p1", "3", "4", "5"),
+            query("compound", "p2", "6", "unreadable"),
+            query("compound", "p3", "0"),
+        ]
+
+    def person_pictures(self) -> dict[str, list[PersonPicture]]:
+        return {}
+
+
+def test_validation_counts_recognised_persons_and_answered_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data, features = Naive(), people(), cast("Any", range(12))
+    seen = Portraits({who: faces for who, (faces, _) in data.faces.items()}, data.maker, {})
+    monkeypatch.setattr("mmi_tvr.train.persons.portraits", lambda *args: seen)
+
+    def percent(dataset: Any = None, **options: Any) -> float:
+        values = PersonOptions(**options)
+        return PersonValidation(cast("Any", model), dataset, data, features, values, Silent())(None)
+
+    assert percent() == percent(compound=1.0) == 100  # without queries persons alone are measured
+    # mAP: 100 of "single"; of "compound" 1/3 of three equal samples, and 1/12 of a sample of another person, the last.
+    of_queries = (100 + (100 / 3 + 100 / 12) / 2) / 2
+    assert percent(Queries(), compound=1.0) == pytest.approx(of_queries)
+    assert percent(Queries(), compound=0.5) == pytest.approx((of_queries + 100) / 2)
+    model.mistaken = 2
+    assert percent() == 75
 
 
 def test_options_that_cannot_be_are_one_line() -> None:
@@ -234,3 +270,22 @@ def test_moving_things_say_one_event_and_know_every_video_that_it_is_true_of() -
     assert not moving_things.HELD_OUT.intersection(training.identities())
     assert len(moving_things.HELD_OUT) == 12
     assert {len({thing.split()[place] for thing in moving_things.HELD_OUT}) for place in (0, 1)} == {8, 6}
+
+
+def test_the_published_setting_is_the_papers() -> None:
+    """CLIP ViT-B/32 on the meta device: the text encoder has 63 million parameters, and the layers 128, 256, 512."""
+    settings = load(ROOT / "configs" / "clip-pad-vggface2.yaml")
+    options = settings.model.options
+    assert options["faces"]["name"] == "senet50"
+    assert settings.data.batch == 256
+    assert settings.train.learning_rates == {"mlp": 1e-3, "text": 5e-6, "temperature": 1e-3}
+    assert settings.train.stages[0].until == 95
+    assert settings.data.persons is not None
+    assert settings.data.persons.mix == {"image": 0.6, "text": 0.2, "both": 0.2}
+    with torch.device("meta"):
+        towers = object.__new__(ClipWordTowers)
+        towers._model = CLIPModel(CLIPConfig()).requires_grad_(False)
+        towers.word_width = 512
+        network = ClipPadNetwork(towers, 128, options["hidden"], options["train"])
+    learned = {name: sum(value.numel() for value in values) for name, values in network.parameter_groups().items()}
+    assert learned == {"mlp": 128 * 256 + 256 + 256 * 512 + 512, "text": 63_428_096}

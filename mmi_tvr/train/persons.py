@@ -7,6 +7,7 @@ person.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,17 +17,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import MediaError, UsageError
+from ..evaluation import metrics
+from ..evaluation.identity import identity_accuracy
 from ..features.lazy import LazyFeatures
-from ..people.portraits import read_face
+from ..people.portraits import portraits, read_face, with_faces
 from ..protocols import (
     Dataset,
     FaceEncoder,
     Model,
     ModelLearningFaces,
     PersonDataset,
+    QueryDataset,
     TrainableModel,
 )
-from ..types import Features, FloatArray, IdArray, Person, PersonPicture, Query, Video
+from ..types import Embeddings, Features, FloatArray, IdArray, Person, PersonPicture, Query, Scoring, Video
 from ..utils import distributed
 from ..utils.progress import Progress
 from ..utils.wording import counted
@@ -45,6 +49,7 @@ class PersonData:
 
     Args:
         samples: the video, and the handle of the person, of each sample that takes part, by its number.
+        ids: of these samples, by their numbers.
         names: of each handle, "" where there is none.
         faces: of each handle the descriptors (n, F) of its pictures, and the videos that these are.
         captions: of each sample, by its number, those that say more of the person than that it is there.
@@ -52,6 +57,7 @@ class PersonData:
     """
 
     samples: Mapping[int, tuple[Video, str]]
+    ids: Mapping[int, str]
     names: Mapping[str, str]
     faces: Mapping[str, tuple[FloatArray, Sequence[Video]]]
     captions: Mapping[int, Sequence[str]]
@@ -125,7 +131,8 @@ def person_data(
     if not any(videos for _, videos in faces.values()):
         raise UsageError(f"data.persons: {encoder.name} sees nobody on any of the pictures of persons")
     people = {row: (samples[row].video, handles[row]) for row in rows}
-    return PersonData(people, dataset.person_names(), faces, captions, encoder.fingerprint())
+    ids = {row: samples[row].id for row in rows}
+    return PersonData(people, ids, dataset.person_names(), faces, captions, encoder.fingerprint())
 
 
 def _compound(captions: Sequence[str], handle: str, template: str) -> list[str]:
@@ -180,7 +187,7 @@ class PersonBatches:
         self._shares = np.array([options.mix[way] for way in self._ways]) / sum(options.mix.values())
         self._pictures = {row: people.pictures_for(row, options.same_picture) for row in people.samples}
         self._videos = {video: number for number, (video, _) in enumerate(people.samples.values())}
-        usable = [row for row in people.samples if len(self._pictures[row])]
+        usable = [row for row in people.samples if len(self._pictures[row]) and self._can_be_named(row)]
         kinds = {"plain": usable, "compound": [row for row in usable if people.captions.get(row)]}
         self._samplers = {}
         for kind, share in (("plain", 1 - options.compound), ("compound", options.compound)):
@@ -203,6 +210,10 @@ class PersonBatches:
             if batch_number >= skip:
                 dice = np.random.default_rng([self._seed, number, batch_number, distributed.rank()])
                 yield self._batch(rows, kind, dice)
+
+    def _can_be_named(self, row: int) -> bool:
+        """Return whether the mix has a way to say the person of a sample: who has no name is said by a face alone."""
+        return self._options.mix.get(_IMAGE, 0) > 0 or bool(self._people.names.get(self._people.samples[row][1]))
 
     def _of_kind(self, kind: str, epoch: int) -> Iterator[list[int]]:
         for lap in count():
@@ -232,26 +243,33 @@ class PersonBatches:
 
 
 class PersonValidation:
-    """How often the right person is recognised, and the right sample found by a sentence with a face in it, in percent.
+    """How well persons are recognised, and the data set's queries answered, in percent.
 
-    The first is zero-shot accuracy: which of the plain sentences, one with half of the pictures of each person, is
-    nearest to a sample that is none of these pictures. The second is R@1 of one sentence of each sample. Each counts
-    where the training has such sentences; where it has both, the result is their mean.
+    The first is zero-shot accuracy: for how many persons the plain sentence, with half of their pictures, finds another
+    picture of theirs first, among one of each (`identity_accuracy`). The second, where the training has compound
+    sentences and the data set has queries, is the mean of their mAP over groups, persons said by faces. Where both are
+    measured, the result is their mean; plain sentences count where the training has some, or nothing else is measured.
     """
 
     def __init__(
-        self, model: TrainableModel, people: PersonData, features: LazyFeatures, options: PersonOptions
+        self,
+        model: TrainableModel,
+        dataset: Dataset,
+        people: PersonData,
+        features: LazyFeatures,
+        options: PersonOptions,
+        progress: Progress,
     ) -> None:
         self._model = model
-        self._tests: list[_Test] = []
-        if options.compound < 1:
-            queries, right, rows = _plain_queries(people, options.template)
-            self._tests.append(_Test(queries, right, _vectors(model, features, rows), by_query=False))
-        if options.compound > 0:
-            queries, rows = _sentences(people)
-            self._tests.append(_Test(queries, np.arange(len(rows)), _vectors(model, features, rows), by_query=True))
-        if not all(len(test.right) for test in self._tests):
-            raise UsageError("validation data: no sample shows a person of whom there are other pictures, too")
+        self._tests: list[_IdentityTest | _QueryTest] = []
+        if options.compound > 0 and isinstance(dataset, QueryDataset):
+            self._tests.append(_query_test(model, dataset, people, features, progress))
+        if options.compound < 1 or not self._tests:
+            queries, rows = _plain_queries(people, options.template)
+            if not rows:
+                raise UsageError("validation data: no sample shows a person of whom there are other pictures, too")
+            pictures = model.embed_videos([features[row] for row in rows])
+            self._tests.append(_IdentityTest(queries, pictures, model.scoring))
 
     def __call__(self, network: Any) -> float:
         """Return the number; process 0's counts, so the others do not work for it."""
@@ -261,52 +279,67 @@ class PersonValidation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Test:
-    """Queries and the vectors (N, D) of samples. `right` (N,) is the query of each sample; with `by_query`, the sample
-    of each query."""
+class _IdentityTest:
+    """A query for each person, and a picture or video of each, as `scoring` compares them."""
 
     queries: Sequence[Query]
-    right: IdArray
+    pictures: Sequence[Embeddings]
+    scoring: Scoring
+
+    def percent(self, vectors: FloatArray) -> float:
+        """Return how many of the persons are recognised."""
+        return identity_accuracy(vectors, self.pictures, self.scoring)
+
+
+@dataclass(frozen=True, slots=True)
+class _QueryTest:
+    """Queries of several groups, the vectors (N, D) of samples, and which samples are right for each query."""
+
+    queries: Sequence[Query]
+    groups: Sequence[str]
+    right: Sequence[frozenset[int]]
     videos: FloatArray
-    by_query: bool
 
-    def percent(self, queries: FloatArray) -> float:
-        """Return how often the right one is alone at the top."""
-        scores = queries @ self.videos.T
-        scores = scores if self.by_query else scores.T
-        of_right = scores[np.arange(len(scores)), self.right][:, None]
-        return 100 * float(((scores >= of_right).sum(axis=1) == 1).mean())
+    def percent(self, vectors: FloatArray) -> float:
+        """Return the mean of the groups' mean average precision."""
+        precisions = metrics.average_precision([vectors @ self.videos.T], self.right, metrics.SCORE_TOLERANCE)
+        of_group: defaultdict[str, list[float]] = defaultdict(list)
+        for group, precision in zip(self.groups, precisions.tolist(), strict=True):
+            of_group[group].append(precision)
+        return float(np.mean([np.mean(values) for values in of_group.values()]))
 
 
-def _plain_queries(people: PersonData, template: str) -> tuple[list[Query], IdArray, list[int]]:
-    """Return a plain query about each person, the numbers of the queries of samples, and these samples."""
-    queries, right, targets = [], [], []
+def _query_test(
+    model: TrainableModel, dataset: QueryDataset, people: PersonData, features: LazyFeatures, progress: Progress
+) -> _QueryTest:
+    """Return the queries of a data set that are about samples which can be read, with faces."""
+    assert isinstance(model, ModelLearningFaces)
+    queries = list(dataset.evaluation_queries())
+    handles = {handle for query in queries for handle in query.query.persons}
+    pictures = {handle: shown for handle, shown in dataset.person_pictures().items() if handle in handles}
+    seen = portraits(pictures, model.face_encoder(), progress)
+    columns = {people.ids[row]: column for column, row in enumerate(people.samples)}
+    right = [frozenset(columns[name] for name in query.right if name in columns) for query in queries]
+    usable = [number for number, samples in enumerate(right) if samples]
+    queries = with_faces([queries[number] for number in usable], seen, "face")
+    return _QueryTest(
+        [query.query for query in queries],
+        [query.group for query in queries],
+        [right[number] for number in usable],
+        np.stack([video.video for video in model.embed_videos([features[row] for row in people.samples])]),
+    )
+
+
+def _plain_queries(people: PersonData, template: str) -> tuple[list[Query], list[int]]:
+    """Return a plain query about each person, and a sample of each that is none of the pictures in it."""
+    queries, rows = [], []
     for handle in people.numbers:
         _, videos = people.faces[handle]
         half = -(-len(videos) // 2)
         known = set(videos[:half])
-        rows = [row for row, (video, who) in people.samples.items() if who == handle and video not in known]
-        if half and rows:
+        others = [row for row, (video, who) in people.samples.items() if who == handle and video not in known]
+        if half and others:
             text = template.replace(f"[{HANDLE}]", f"[{handle}]")
             queries.append(people.query(text, handle, np.arange(half), _IMAGE))
-            right += [len(queries) - 1] * len(rows)
-            targets += rows
-    return queries, np.array(right, np.int64), targets
-
-
-def _sentences(people: PersonData) -> tuple[list[Query], list[int]]:
-    """Return one sentence of each sample that has any, its person said by faces, and the samples."""
-    queries, targets = [], []
-    dice = np.random.default_rng(0)
-    for row, (_, handle) in people.samples.items():
-        captions, pictures = people.captions.get(row, ()), people.pictures_for(row)
-        if captions and len(pictures):
-            text = captions[int(dice.integers(len(captions)))]
-            queries.append(people.query(text, handle, pictures, _IMAGE))
-            targets.append(row)
-    return queries, targets
-
-
-def _vectors(model: Model, features: LazyFeatures, rows: Sequence[int]) -> FloatArray:
-    embeddings = model.embed_videos([features[row] for row in rows])
-    return np.stack([video.video for video in embeddings]) if rows else np.zeros((0, 0), np.float32)
+            rows.append(others[0])
+    return queries, rows

@@ -203,7 +203,7 @@ def _validation(
         return MatchingValidation(model, split.dataset, split.features, split.usable, progress)
     if (options := settings.data.persons) is not None:
         people = person_data(model, split.dataset, split.usable, options, progress)
-        return PersonValidation(model, people, split.features, options)
+        return PersonValidation(model, split.dataset, people, split.features, options, progress)
     return _Validation(model, split)
 
 

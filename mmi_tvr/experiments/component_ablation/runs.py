@@ -21,7 +21,7 @@ from ...features.cache import FeatureCache
 from ...features.embed import embed_all
 from ...features.lazy import stored_features
 from ...lexicon.vocabulary import names_by_level
-from ...protocols import LabellingModel, Model, TranslatingModel
+from ...protocols import GeneratedDataset, LabellingModel, Model, TranslatingModel
 from ...scoring.blocks import block_scores
 from ...train import settings as train_settings
 from ...train.run import MODEL, run
@@ -29,6 +29,7 @@ from ...train.settings import RunSettings
 from ...types import Embeddings, Features, Query, Variant, Video
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
+from . import persons
 from .table import Result, budget, table
 
 RESULT = "result.json"
@@ -99,7 +100,11 @@ def _write_table(study: Study) -> str:
     """Write the table of all that is finished in the folder, and its numbers, and return it."""
     rows = models.variants(study.settings.model.name)
     results = {name: _finished(study.folder / name) for name in rows}
-    text = f"{table(rows, results, next(iter(rows)))}\n\n{budget(study.settings, results.values())}"
+    if study.settings.data.persons is not None:
+        lines = persons.table(rows, results)
+    else:
+        lines = table(rows, results, next(iter(rows)))
+    text = f"{lines}\n\n{budget(study.settings, results.values())}"
     write_atomically(study.folder / "ablation.json", json.dumps(results).encode())
     write_atomically(study.folder / "ablation.md", (text + "\n").encode())
     return text
@@ -133,7 +138,11 @@ def _evaluate(study: Study, name: str, variant: Variant, seed: int) -> None:
     if not (folder / RESULT).is_file():
         study.progress.say(f"{variant.title}, seed {seed}")
         settings = variant_settings(study.settings, variant, seed)
-        result = _evaluated(study, settings, _model(study, settings, name, variant, seed))
+        model = _model(study, settings, name, variant, seed)
+        if settings.data.persons is not None:
+            result = _evaluated_on_persons(study, settings, model, untrained=variant.baseline is not None)
+        else:
+            result = _evaluated(study, settings, model)
         row = {"variant": name, "seed": None if variant.baseline else seed}
         folder.mkdir(parents=True, exist_ok=True)
         document = {**row, **result, "settings": settings.model_dump(mode="json")}
@@ -199,6 +208,22 @@ def _evaluated(study: Study, settings: RunSettings, model: Model) -> dict[str, A
         truth = [names_by_level(dataset.video_labels(number)) for number in range(len(samples))]
         result["labels"] = mean_precisions(model.label_probabilities(features), truth, model.label_counts())
     return result
+
+
+def _evaluated_on_persons(study: Study, settings: RunSettings, model: Model, untrained: bool) -> dict[str, Any]:
+    """Numbers of the queries of the test split of the data set that was trained on."""
+    method = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
+    train = settings.data.train
+    options = (settings.data.validation or train).options
+    dataset = plugins.build("datasets", train.name, {**options, "split": "test", "count": study.limit})
+    if isinstance(dataset, GeneratedDataset):
+        dataset.generate()
+
+    def embed(videos: Sequence[Video]) -> Sequence[Embeddings | MediaError]:
+        return embed_all(videos, model, method, FeatureCache(study.cache), study.progress)
+
+    two_stage = untrained and settings.model.options.get("faces", {}).get("name") != "things"
+    return persons.evaluated(model, dataset, embed, method, two_stage, study.progress)
 
 
 def _translation(model: TranslatingModel, details: Details, features: Sequence[Features]) -> dict[str, list[float]]:

@@ -69,12 +69,13 @@ def budget(settings: RunSettings, results: Iterable[Sequence[Result]]) -> str:
         f"{stage.name}: {stage.steps} steps of {data.batch} pairs ({', '.join(stage.weights)})"
         for stage in train.stages
     )
-    tests = {len(run["t2v"]) for runs in results for run in runs}
+    tests = {len(run["groups"] if "groups" in run else run["t2v"]) for runs in results for run in runs}
+    tested = "" if data.persons is not None else ", one caption a video"
     queries = " or ".join(f"{count:,}" for count in sorted(tests))
     return (
         f"Unless a row says otherwise, trained on {data.train.name} ({options}); {stages}; learning rates "
         f"{', '.join(f'{name} {rate:g}' for name, rate in train.learning_rates.items())}. "
-        f"Tested on {queries} queries of the test split, one caption a video; recalls and contrast sets in percent."
+        f"Tested on {queries} queries of the test split{tested}; everything in percent."
     )
 
 

@@ -12,6 +12,7 @@ persons      persons of queries as vectors; who describes them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...types import Availability, Variant
 from .model import PERSONS, TEXT, ClipPad, Options
@@ -27,9 +28,14 @@ def _mix(image: float, text: float, both: float) -> Mapping[str, object]:
     return {"data": {"persons": {"mix": {"image": image, "text": text, "both": both}}}}
 
 
+def _untrained(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": "clip_pad", **{key: value for key, value in options.items() if key != "weights"}}
+
+
 # Section 4 of the paper, and what it leaves open. Each row is measured with names, faces, and both.
 VARIANTS: Mapping[str, Variant] = {
     "full": Variant("MLP and text tower, 60 % faces, 20 % names, 20 % both"),
+    "untrained": Variant("nothing", baseline=_untrained),
     "mlp": Variant("MLP alone", {"train": "mlp"}),
     "text": Variant("text tower alone, names alone", {"train": "text"}, settings=_mix(0, 1, 0)),
     "100-0-0": Variant("faces alone", settings=_mix(1, 0, 0)),

@@ -1,0 +1,157 @@
+"""Rows of an ablation of models that read faces: queries say persons by names, by faces, and by both.
+
+Beside them stands the plain way of two stages: the samples on which the face encoder recognises the person, in the
+order of a text model that knows of nobody.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ... import keyimages
+from ...errors import MediaError
+from ...evaluation import metrics
+from ...evaluation.queries import evaluate_queries
+from ...evaluation.query_metrics import people_of, query_metrics
+from ...people.portraits import Portraits, portraits, with_faces
+from ...protocols import Dataset, FaceEncoder, KeyImageMethod, Model, ModelReadingFaces, QueryDataset
+from ...types import Embeddings, EvaluationQuery, FloatArray, Sample, Variant, Video
+from ...utils.progress import Progress
+from ...utils.tables import interval, markdown_table
+
+Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
+Result = Mapping[str, Any]
+CUES = {"name": "names", "face": "faces", "both": "names and faces", "two-stage": "sightings, then text"}
+_SIGHTED = 4.0  # above any cosine: who was seen comes before who was not
+# Columns: the group of queries, and the number of it. A group that a data set does not have is left out.
+_COLUMNS = (
+    ("single/seen", "mAP"),
+    ("single/unseen", "mAP"),
+    ("text_only", "mAP"),
+    *((f"compound/{who}", number) for who in ("seen", "unseen") for number in ("mAP", "R@1", "R@5")),
+)
+
+
+def evaluated(
+    model: Model, dataset: Dataset, embed: Embed, method: KeyImageMethod, two_stage: bool, progress: Progress
+) -> dict[str, Any]:
+    """Return the ranks and precisions of a data set's queries, by what they say of persons.
+
+    Args:
+        model: reads faces.
+        dataset: has queries with persons, and samples, whose files are there.
+        embed: embeds videos with the model.
+        method: chooses the key images on which faces are looked for.
+        two_stage: whether the plain way of two stages is measured, too, with this model's text tower.
+        progress: follows the work.
+    """
+    assert isinstance(dataset, QueryDataset)
+    assert isinstance(model, ModelReadingFaces)
+    queries, samples = list(dataset.evaluation_queries()), dataset.samples()
+    handles = {handle for query in queries for handle in query.query.persons}
+    pictures = {handle: shown for handle, shown in dataset.person_pictures().items() if handle in handles}
+    seen = portraits(pictures, model.face_encoder(), progress)
+    embeddings = dict(zip((sample.video for sample in samples), embed([s.video for s in samples]), strict=True))
+    numbers: dict[str, Any] = {}
+    for cue in ("name", "face", "both"):
+        of_cue = with_faces(queries, seen, cue)
+        details = evaluate_queries(model, samples, of_cue, lambda videos: [embeddings[v] for v in videos]).details
+        assert details is not None
+        numbers[cue] = _numbers(details.ranks, details.precisions)
+    if two_stage:
+        numbers["two-stage"] = _two_stage(model, samples, queries, seen, list(embeddings.values()), method, progress)
+    people = [str(person) for person in people_of(queries)]
+    return {"persons": numbers, "groups": [query.group for query in queries], "people": people}
+
+
+def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]]) -> str:
+    """Return the table in Markdown: means of all seeds with 95 % intervals over persons, and the spread over seeds."""
+    groups = {group for runs in results.values() for run in runs for group in run["groups"]}
+    columns = [(group, number) for group, number in _COLUMNS if group in groups]
+    titles = [f"{group.replace('_', ' ')}: {number}" for group, number in columns]
+    lines = [["trained", "persons said by", "seeds", *titles]]
+    for name, variant in rows.items():
+        runs = results[name]
+        for cue in CUES:
+            of_cue = [run for run in runs if cue in run["persons"]]
+            if of_cue:
+                cells = [_cell(of_cue, cue, group, number) for group, number in columns]
+                lines.append([variant.title, CUES[cue], str(len(of_cue)), *cells])
+    return "\n".join(markdown_table(lines))
+
+
+def _cell(runs: Sequence[Result], cue: str, group: str, number: str) -> str:
+    by_seed, ranks, precisions, people = [], [], [], []
+    for run in runs:
+        rows = np.flatnonzero([name == group for name in run["groups"]])
+        of_run = np.array(run["persons"][cue]["ranks"])[rows], np.array(run["persons"][cue]["precisions"])[rows]
+        names = [run["people"][row] for row in rows]
+        by_seed.append(query_metrics(*of_run, names).values[number])
+        ranks.append(of_run[0])
+        precisions.append(of_run[1])
+        people += names
+    pooled = query_metrics(np.concatenate(ranks), np.concatenate(precisions), people)
+    spread = f" (sd {statistics.stdev(by_seed):.1f})" if len(by_seed) > 1 else ""
+    return interval(pooled.values[number], *pooled.ci95[number]) + spread
+
+
+def _numbers(ranks: Any, precisions: Any) -> dict[str, list[Any]]:
+    return {"ranks": np.asarray(ranks).tolist(), "precisions": np.round(np.asarray(precisions), 4).tolist()}
+
+
+def _two_stage(
+    model: Model,
+    samples: Sequence[Sample],
+    queries: Sequence[EvaluationQuery],
+    seen: Portraits,
+    embeddings: Sequence[Embeddings | MediaError],
+    method: KeyImageMethod,
+    progress: Progress,
+) -> dict[str, list[Any]]:
+    """Return the numbers of a text search among the samples on which a person was recognised."""
+    assert isinstance(model, ModelReadingFaces)
+    encoder = model.face_encoder()
+    sighted = _sightings(samples, seen, encoder, method, model.image_size, progress)  # handle -> (M,)
+    videos = np.stack([result.video for result in embeddings if not isinstance(result, MediaError)])
+    nameless = [
+        replace(q.query, persons={handle: replace(person, name="") for handle, person in q.query.persons.items()})
+        for q in queries
+    ]
+    scores = model.embed_queries([replace(query, text=query.spoken, persons={}) for query in nameless]) @ videos.T
+    for row, query in enumerate(queries):
+        for handle in query.query.persons:
+            scores[row] += _SIGHTED * sighted[handle]
+    columns = {sample.id: column for column, sample in enumerate(samples)}
+    truth = [frozenset(columns[name] for name in query.right) for query in queries]
+    ranks = metrics.ranks(iter([scores]), truth, metrics.SCORE_TOLERANCE)
+    return _numbers(ranks, metrics.average_precision(iter([scores]), truth, metrics.SCORE_TOLERANCE))
+
+
+def _sightings(
+    samples: Sequence[Sample],
+    seen: Portraits,
+    encoder: FaceEncoder,
+    method: KeyImageMethod,
+    size: int,
+    progress: Progress,
+) -> dict[str, FloatArray]:
+    """Return 1 for each sample (M,) on which a person is recognised, by handle; 0 for the others."""
+    handles = list(seen.faces)
+    means = np.stack([seen.faces[handle].mean(axis=0) for handle in handles])  # (P, F)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    best = np.full((len(handles), len(samples)), -1.0, np.float32)
+    progress.begin("sightings", len(samples))
+    for column, sample in enumerate(samples):
+        for image in keyimages.from_video(sample.video, method, size)[1]:
+            faces = encoder.detect(image.pixels)
+            if faces:
+                cosines = (means @ encoder.describe(image.pixels, faces).T).max(axis=1)
+                best[:, column] = np.maximum(best[:, column], cosines)
+        progress.advance()
+    recognised = (best >= encoder.threshold).astype(np.float32)
+    return dict(zip(handles, recognised, strict=True))
