@@ -10,7 +10,7 @@
 set -euo pipefail
 
 # NAME          options of the data set: the protocol that published tables have
-case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex or qvhighlights} in
+case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, mscoco or epic_kitchens} in
   # 1k-A: 1,000 test videos, 9,000 for training and validation
   # videos: video0.mp4 ..., in any sub-folder
   # annotations: MSRVTT_data.json (or the release's two zips), MSRVTT_JSFUSION_test.csv
@@ -39,8 +39,16 @@ case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex or qvhighlights}
   # videos: <YouTube id>_<start>_<end>.mp4
   # annotations: highlight_train_release.jsonl, highlight_val_release.jsonl, highlight_test_release.jsonl
   qvhighlights) options=() ;;
+  # Karpathy's split, five sentences a picture; besides, the five folds of 1,000
+  # pictures: COCO_val2014_000000391895.jpg ... or 000000391895.jpg ...
+  # annotations: dataset_coco.json
+  mscoco) options=(protocol=karpathy sentences=five) ;;
+  # multi-instance retrieval: mAP and nDCG by degree
+  # videos: P01_11.MP4 ...
+  # annotations: EPIC_100_retrieval_train.csv, EPIC_100_retrieval_test.csv, EPIC_100_retrieval_test_sentence.csv
+  epic_kitchens) options=() ;;
   *)
-    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights" >&2
+    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, mscoco, epic_kitchens" >&2
     exit 2
     ;;
 esac

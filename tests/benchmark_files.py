@@ -25,6 +25,8 @@ HIGHLIGHTS = {
     "val": ["d_0.0_150.0"],
     "test": ["e_f_150.0_300.0"],
 }
+COCO_PICTURES = {"train": [9, 25], "restval": [42], "val": [71], "test": [391895, 73]}
+KITCHEN_FILMS = {"train": ["P01_01", "P01_02", "P02_01"], "test": ["P01_11", "P02_12"]}
 LSMDC_CLIPS = {
     "training": ["3011_BLIND_00.00.01.000-00.00.02.500", "3011_BLIND_00.00.01.000-00.00.02.500"],
     "val": ["1006_Slum_00.25.49.077-00.25.54.718"],
@@ -163,4 +165,64 @@ def activitynet(folder: Path) -> Path:
             for id_ in ids
         }
         document(folder / f"{name}.json", entries)
+    return folder
+
+
+def mscoco(folder: Path) -> Path:
+    """Karpathy's split, and the 2017 release with val's pictures as its own. The first picture of test has six
+    sentences, of which one is empty and one has a line break."""
+    pictures, release = [], {"train": ([], []), "val": ([], [])}
+    for part, numbers in COCO_PICTURES.items():
+        for number in numbers:
+            texts = [f"picture {number}, {count}" for count in ("one", "two", "three", "four", "five")]
+            if number == 391895:
+                texts = ["A man\non a  bike.\n", "", *texts]
+            name = f"COCO_{'train' if part == 'train' else 'val'}2014_{number:012}.jpg"
+            sentences = [{"raw": text, "sentid": 1, "imgid": 1, "tokens": []} for text in texts]
+            place = {"filepath": name.split("_")[1], "filename": name, "cocoid": number, "split": part}
+            pictures.append({**place, "sentences": sentences})
+            images, annotations = release["val" if part == "test" else "train"]
+            images.append({"id": number, "file_name": f"{number:012}.jpg", "height": 480, "width": 640, "license": 1})
+            annotations += [{"image_id": number, "id": len(annotations), "caption": text} for text in texts]
+    document(folder / "dataset_coco.json", {"images": pictures, "dataset": "coco"})
+    for part, (images, annotations) in release.items():
+        content = {"info": {}, "licenses": [], "images": images, "annotations": annotations[::-1]}
+        document(folder / f"captions_{part}2017.json", content)
+    return folder
+
+
+KITCHEN_HEADER = (
+    "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,"
+    "narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes"
+)
+# narration, class of the verb, classes of the nouns
+KITCHEN_ACTIONS = (
+    ("take plate", 0, [2]),
+    ("put plate on table", 1, [2, 42]),
+    ("take plate", 0, [2]),
+    ("pick up the plate", 0, [2]),
+    ("stir", 10, [12]),
+    ("stir", 10, [38]),  # the same words, and another action: a query of its own
+)
+
+
+def kitchen_row(id_: str, film: str, start: float, action: tuple[str, int, list[int]]) -> str:
+    text, verb, nouns = action
+    times = ",".join(f"00:{int(time // 60):02}:{time % 60:05.2f}" for time in (start + 0.3, start, start + 1.5))
+    classes = f'"{nouns}"' if len(nouns) > 1 else str(nouns)
+    return f"{id_},{film[:3]},{film},{times},1,90,{text},verb,{verb},noun,{nouns[0]},['noun'],{classes}"
+
+
+def epic_kitchens(folder: Path) -> Path:
+    """Six actions a film, of which the last two are said in the same words."""
+    for split, films in KITCHEN_FILMS.items():
+        rows = [
+            kitchen_row(f"{film}_{number}", film, 2.0 * number, action)
+            for film in films
+            for number, action in enumerate(KITCHEN_ACTIONS)
+        ]
+        lines(folder / f"EPIC_100_retrieval_{split}.csv", [KITCHEN_HEADER, *rows])
+    queries = [(number, KITCHEN_ACTIONS[number][0]) for number in (0, 1, 3, 4, 5)]
+    sentences = [f"P01_11_{number},{text}" for number, text in queries]
+    lines(folder / "EPIC_100_retrieval_test_sentence.csv", ["narration_id,narration", *sentences])
     return folder

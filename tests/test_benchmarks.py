@@ -33,7 +33,7 @@ from mmi_tvr.datasets._benchmarks import (
 from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import MomentDataset
 
-NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights")
+NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights", "mscoco", "epic_kitchens")
 FOR_TRAINING = ("cc3m", "webvid")  # without a test split
 WITH_QUERIES = ("cia", "cip", "vggface2")  # tests/test_people_datasets.py
 
@@ -270,6 +270,7 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
         read("qvhighlights", tmp_path, split="val")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(max_size=5), min_size=2, unique=True), st.floats(0, 1), st.integers(0, 9), st.randoms())
 def test_a_held_out_part_depends_on_ids_and_seed_alone(names: list[str], share: float, seed: int, random: Any) -> None:
     part = held_out_ids(names, share, seed)
@@ -359,7 +360,21 @@ _JSON = st.recursive(
     max_leaves=8,
 )
 _KEYS = st.sampled_from(
-    ["videos", "sentences", "video", "videoID", "vid", "query", "enCap", "times", "timestamps", "description"]
+    [
+        "videos",
+        "images",
+        "sentences",
+        "cocoid",
+        "split",
+        "video",
+        "videoID",
+        "vid",
+        "query",
+        "enCap",
+        "times",
+        "timestamps",
+        "description",
+    ]
 )
 _MISSHAPEN = _JSON | st.dictionaries(_KEYS, _JSON, max_size=3) | st.lists(st.dictionaries(_KEYS, _JSON, max_size=4))
 
@@ -373,6 +388,7 @@ _MISSHAPEN = _JSON | st.dictionaries(_KEYS, _JSON, max_size=3) | st.lists(st.dic
         ("didemo", "test_data.json", "test"),
         ("activitynet", "val_1.json", "test"),
         ("qvhighlights", "highlight_val_release.jsonl", "val"),
+        ("mscoco", "dataset_coco.json", "val"),
     ],
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

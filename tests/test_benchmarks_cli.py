@@ -288,7 +288,8 @@ def test_the_script_says_what_it_lacks(tmp_path: Path) -> None:
     unknown = benchmark_script(tmp_path, "imagenet", "videos", "annotations")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert unknown.stderr == (
-        "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights\n"
+        "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, "
+        "mscoco, epic_kitchens\n"
     )
     assert benchmark_script(tmp_path, "msrvtt", "videos").stderr.endswith("ANNOTATIONS\n")
 

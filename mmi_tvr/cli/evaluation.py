@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
 from ..evaluation.query_report import QueryReport
 from ..evaluation.report import Report
-from ..protocols import DatasetWithFeatures, QueryDataset
+from ..protocols import DatasetWithFeatures, FoldedDataset, GradedDataset, QueryDataset
 from ..utils.tables import bounds
 from ..utils.wording import counted
 from . import _reranking
@@ -323,6 +323,8 @@ def _retrieval(
                 rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
                 moments=data.moments(target) if moments else None,
                 merge_captions=merge_captions,
+                relevance=data.dataset.relevance if isinstance(data.dataset, GradedDataset) else None,
+                folds=data.dataset.folds() if isinstance(data.dataset, FoldedDataset) else (),
             )
             report = replace(
                 report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks

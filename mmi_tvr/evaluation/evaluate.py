@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
 from ..scoring.similarity import Gallery
-from ..types import Block, DescribedMoment, Direction, Embeddings, FloatArray, Query, Sample, Scoring, Video
+from ..types import Block, DescribedMoment, Direction, Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
 from ..utils.wording import counted
 from . import metrics
+from .folds import FoldMetrics, fold_metrics
+from .graded import GradedDirections, Relevance, full_matches, graded_metrics
 from .lost_levels import count_lost
 from .merged_captions import merged_queries, rows_of
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks
@@ -35,7 +37,8 @@ class _TestSet:
     """The readable part of a test set: M videos (the columns of the scores) and their N captions (the rows).
 
     `video_ids` and `videos` are of the video that each caption belongs to (N,); `ground_truth` holds the columns that
-    are right for each caption; `failures` says by sample id why the others are not readable.
+    are right for each caption; `failures` says by sample id why the others are not readable. `columns` are the numbers
+    of the samples among all (M,); `relevance` says how well rows fit columns, where that is graded.
     """
 
     samples: Sequence[Sample]
@@ -44,8 +47,10 @@ class _TestSet:
     video_ids: Sequence[str]
     videos: Sequence[Video]
     query_vectors: FloatArray
-    ground_truth: Sequence[Sequence[int]]
+    ground_truth: Sequence[Collection[int]]
     failures: Mapping[str, str]
+    columns: Mapping[int, int]
+    relevance: Relevance | None
 
     def blocks(self, scoring: Scoring, height: int) -> DirectionBlocks:
         """Return what makes the scores (rows, M) of `height` captions at a time, for who asks: texts, or videos."""
@@ -78,6 +83,21 @@ class _TestSet:
             return {}
         return count_lost(ranks.t2v, self.gallery, self.query_vectors, self.ground_truth, scoring)
 
+    def graded(self, blocks: DirectionBlocks) -> GradedDirections | None:
+        """Return mAP and nDCG by degree, where captions fit videos to a degree."""
+        if self.relevance is None:
+            return None
+        columns = [sample.video for sample in self.samples]
+        return graded_metrics(blocks, self.relevance, self.videos, columns, SCORE_TOLERANCE)
+
+    def in_folds(self, blocks: DirectionBlocks, folds: Sequence[Sequence[int]]) -> FoldMetrics | None:
+        """Return the metrics in folds of samples, by their numbers; None without folds."""
+        readable = [[self.columns[number] for number in fold if number in self.columns] for fold in folds]
+        if not any(readable):
+            return None
+        videos = [sample.video for sample in self.samples]
+        return fold_metrics(blocks, self.ground_truth, readable, self.videos, videos)
+
     def merged(self, blocks: DirectionBlocks) -> DirectionMetrics:
         """Return the metrics where equal captions are one query (`merged_queries`).
 
@@ -109,6 +129,8 @@ def evaluate(
     transductive: Collection[str] = (),
     rerank: Rerank | None = None,
     merge_captions: bool = False,
+    relevance: Relevance | None = None,
+    folds: Sequence[Sequence[int]] = (),
 ) -> Report:
     """Rank every caption among all videos, and every video among all captions (`metrics.PROTOCOL`).
 
@@ -130,12 +152,15 @@ def evaluate(
         merge_captions: Report, besides, the numbers in which equal captions are one query with several right videos, as
             HGR, HANet and MCSAN have it. Where each is a query of its own, a video that another one's caption describes
             just as well counts as wrong, so that those numbers are lower.
+        relevance: How well captions fit samples, by their numbers among all, where they do to a degree: mAP and nDCG by
+            it are reported (`graded`), and full matches are right answers.
+        folds: Numbers of samples in which the captions of these samples are ranked alone, besides.
 
     Raises:
         UsageError: Where samples, embeddings and query vectors do not fit together, or a normalisation is unknown.
         MetricsError: Where too many samples are unreadable, or nothing is left to rank.
     """
-    test_set = _readable(samples, embeddings, query_vectors, max_unreadable)
+    test_set = _readable(samples, embeddings, query_vectors, max_unreadable, relevance)
     blocks = test_set.blocks(scoring, block)
     ranks = search_ranks = test_set.ranks(scoring, block)
     ranked_blocks = blocks
@@ -156,6 +181,8 @@ def evaluate(
         search_alone=test_set.summary(search_ranks) if rerank is not None else None,
         gains=test_set.gains(search_ranks, ranks) if rerank is not None else {},
         merged=test_set.merged(ranked_blocks) if merge_captions else None,
+        graded=test_set.graded(ranked_blocks),
+        folds=test_set.in_folds(ranked_blocks, folds),
         levels={
             level.name: test_set.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks
         },
@@ -169,6 +196,7 @@ def _readable(
     embeddings: Sequence[Embeddings | MediaError],
     query_vectors: FloatArray,
     max_unreadable: float,
+    relevance: Relevance | None,
 ) -> _TestSet:
     """Return what of a test set can be ranked; the errors of `evaluate` where it cannot be ranked."""
     owners = [number for number, sample in enumerate(samples) for _ in sample.captions]  # the sample of each caption
@@ -189,10 +217,9 @@ def _readable(
     rows = [row for row, owner in enumerate(owners) if samples[owner].id not in failures]
     if not rows:
         raise MetricsError("no caption of a readable video is left: there is nothing to rank")
-    columns: dict[Video, list[int]] = {}
-    for column, sample in enumerate(readable):
-        columns.setdefault(sample.video, []).append(column)
+    numbers = [number for number, sample in enumerate(samples) if sample.id not in failures]
     videos = [samples[owners[row]].video for row in rows]
+    of_readable = None if relevance is None else _part_of(relevance, np.array(rows), np.array(numbers))
     return _TestSet(
         samples=readable,
         gallery=Gallery.pack([result for result in embeddings if not isinstance(result, MediaError)]),
@@ -200,9 +227,26 @@ def _readable(
         video_ids=[samples[owners[row]].id for row in rows],
         videos=videos,
         query_vectors=query_vectors[rows],
-        ground_truth=[columns[video] for video in videos],
+        ground_truth=_same_videos(readable, videos)
+        if of_readable is None
+        else full_matches(of_readable, len(rows), len(numbers)),
         failures=failures,
+        columns={number: column for column, number in enumerate(numbers)},
+        relevance=of_readable,
     )
+
+
+def _same_videos(samples: Sequence[Sample], videos: Sequence[Video]) -> list[list[int]]:
+    """Return the numbers of the samples that are of each video."""
+    columns: dict[Video, list[int]] = {}
+    for column, sample in enumerate(samples):
+        columns.setdefault(sample.video, []).append(column)
+    return [columns[video] for video in videos]
+
+
+def _part_of(relevance: Relevance, rows: IdArray, columns: IdArray) -> Relevance:
+    """Return the relevance of these captions and samples alone, by their numbers among these."""
+    return lambda some_rows, some_columns: relevance(rows[some_rows], columns[some_columns])
 
 
 def _reasons(samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaError]) -> dict[str, str]:
@@ -264,6 +308,8 @@ def evaluate_model(
     rerank: Rerank | None = None,
     moments: Mapping[str, Sequence[DescribedMoment]] | None = None,
     merge_captions: bool = False,
+    relevance: Relevance | None = None,
+    folds: Sequence[Sequence[int]] = (),
 ) -> Report:
     """Embed a test set with a model and evaluate it.
 
@@ -276,7 +322,7 @@ def evaluate_model(
             to `embed`.
         fingerprint: Of all that made the vectors, where `embed` has choices of its own (key images); None takes the
             model's.
-        max_unreadable, transductive, rerank, merge_captions: As in `evaluate`.
+        max_unreadable, transductive, rerank, merge_captions, relevance, folds: As in `evaluate`.
         moments: Sets of sentences with their spans, by name, whose moments are measured, too.
 
     Raises:
@@ -304,6 +350,8 @@ def evaluate_model(
         transductive=transductive,
         rerank=rerank,
         merge_captions=merge_captions,
+        relevance=relevance,
+        folds=folds,
     )
     return report if moments is None else replace(report, moments=evaluate_moments(model, samples, embeddings, moments))
 

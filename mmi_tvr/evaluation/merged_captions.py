@@ -34,9 +34,14 @@ def rows_of(blocks: DirectionBlocks, rows: Sequence[int]) -> DirectionBlocks:
     def chosen(make_blocks: MakeBlocks) -> Iterator[FloatArray]:
         start = 0
         for block in make_blocks():
-            inside = [row - start for row in rows[bisect_left(rows, start) : bisect_left(rows, start + len(block))]]
+            inside = [row - start for row in rows_within(rows, start, start + len(block))]
             start += len(block)
             if inside:
                 yield block[inside]
 
     return DirectionBlocks(lambda: chosen(blocks.t2v), lambda: chosen(blocks.v2t))
+
+
+def rows_within(rows: Sequence[int], start: int, stop: int) -> Sequence[int]:
+    """Return those of some rows, which are ascending, that lie in start..stop - 1."""
+    return rows[bisect_left(rows, start) : bisect_left(rows, stop)]

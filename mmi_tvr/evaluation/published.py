@@ -20,11 +20,12 @@ from ..utils.tables import interval, markdown_table
 from ..utils.wording import counted
 from . import saved
 from .compare import compare
+from .graded import NAMES as GRADED_NAMES
 from .saved import DIRECTIONS
 
 Origin = Literal["measured", "quoted"]
 _FILE = Path(__file__).with_name("published.yaml")
-_NUMBERS = ("R@1", "R@5", "R@10", "MnR")
+_RECALLS = ("R@1", "R@5", "R@10", "MnR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class ResultRow:
     `test_set` says what was ranked: rows of different ones are not to be compared.
     `ci95` is of text-to-video and video-to-text R@1, where measured. `transductive`: the numbers look at all test
     queries together, and stand in columns of their own. `printed_sum` is the SumR that a source prints, whatever its
-    recalls add up to.
+    recalls add up to. `mean` is of both directions, where systems are compared by that (mAP and nDCG by degree).
     """
 
     system: str
@@ -47,6 +48,7 @@ class ResultRow:
     transductive: bool = False
     test_set: str = ""
     printed_sum: float | None = None
+    mean: Mapping[str, float | str] = field(default_factory=dict)
 
     @property
     def sum_of_recalls(self) -> float | None:
@@ -62,6 +64,7 @@ class ResultRow:
             "kind": self.origin,
             "t2v": dict(self.t2v),
             "v2t": dict(self.v2t),
+            "mean": dict(self.mean),
             "ci95": dict(self.ci95),
             "note": self.note,
             "source": self.source,
@@ -88,7 +91,7 @@ def quoted(benchmark: str) -> list[ResultRow]:
     if benchmark not in _published():
         raise UsageError(f"no published numbers of {benchmark!r}; there are: {', '.join(names())}")
     entry = _published()[benchmark]
-    return [ResultRow(**row, origin="quoted", test_set=entry["title"]) for row in entry.get("rows", ())]
+    return [ResultRow(**{"t2v": {}, **row}, origin="quoted", test_set=entry["title"]) for row in entry.get("rows", ())]
 
 
 def entry_of(benchmark: str) -> Mapping[str, Any]:
@@ -148,14 +151,26 @@ def table(rows: Sequence[ResultRow]) -> str:
 
 
 def _markdown(rows: Sequence[ResultRow], starred: bool) -> list[str]:
-    """Return the lines of one table; `starred` has columns for transductive numbers."""
-    header = ["system", *(f"{direction.upper()} {name}" for direction in DIRECTIONS for name in _NUMBERS)]
+    """Return the lines of one table; `starred` has columns for transductive numbers.
+
+    Numbers by degree have columns where a row has any, and recalls where a row has those.
+    """
+    graded = [name for name in GRADED_NAMES if any(name in side for row in rows for side in _sides(row))]
+    recalls = [*_RECALLS] if not graded or any("R@1" in row.t2v for row in rows) else []
+    header = ["system"]
+    for title, names in (("T2V", [*graded, *recalls]), ("V2T", [*graded, *recalls]), ("mean", graded)):
+        header += [f"{title} {name}" for name in names]
     if starred:
         header += [f"{direction.upper()} R@1 *" for direction in DIRECTIONS]
     summed = any(row.printed_sum is not None for row in rows)
     if summed:
         header.append("SumR (as printed)")
-    return markdown_table([[*header, "source"], *(_cells(row, starred, summed) for row in rows)], padded=True)
+    cells = [[*_cells(row, graded, recalls), *_extra_cells(row, starred, summed)] for row in rows]
+    return markdown_table([[*header, "source"], *cells], padded=True)
+
+
+def _sides(row: ResultRow) -> tuple[Mapping[str, float | str], ...]:
+    return row.t2v, row.v2t, row.mean
 
 
 def _sums(row: ResultRow) -> str:
@@ -166,14 +181,18 @@ def _sums(row: ResultRow) -> str:
     return f"{text} ({row.printed_sum:.1f})" if is_other else text
 
 
-def _cells(row: ResultRow, starred: bool, summed: bool) -> list[str]:
-    """Return a row's cells, `summed` with the sum of its recalls.
-
-    With `starred` columns, transductive numbers stand there and nowhere else.
-    """
+def _cells(row: ResultRow, graded: Sequence[str], recalls: Sequence[str]) -> list[str]:
+    """Return a row's system and numbers; transductive ones have columns of their own."""
     cells = [row.system]
     for direction in DIRECTIONS:
-        cells += ["-" if row.transductive else _cell(row, direction, name) for name in _NUMBERS]
+        cells += ["-" if row.transductive else _cell(row, direction, name) for name in (*graded, *recalls)]
+    return cells + [_number(row.mean.get(name)) for name in graded]
+
+
+def _extra_cells(row: ResultRow, starred: bool, summed: bool) -> list[str]:
+    """Return the cells behind a row's numbers: transductive ones, where there are columns for them, `summed` the sum of
+    its recalls, and its source."""
+    cells = []
     if starred:
         cells += [_cell(row, direction, "R@1") if row.transductive else "-" for direction in DIRECTIONS]
     if summed:
@@ -183,11 +202,15 @@ def _cells(row: ResultRow, starred: bool, summed: bool) -> list[str]:
 
 
 def _cell(row: ResultRow, direction: str, name: str) -> str:
+    """Return one of a row's numbers, R@1 with its interval where that is known."""
     value = (row.t2v if direction == "t2v" else row.v2t).get(name)
-    if not isinstance(value, float | int):
-        return value or "-"
     ends = row.ci95.get(direction) if name == "R@1" else None
-    return interval(value, *ends) if ends else f"{value:.1f}"
+    return interval(value, *ends) if ends and isinstance(value, float | int) else _number(value)
+
+
+def _number(value: float | str | None) -> str:
+    """Return a number with one place; a range as it is written."""
+    return f"{value:.1f}" if isinstance(value, float | int) else value or "-"
 
 
 def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[ResultRow]:
@@ -202,7 +225,7 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
         facts.append(f"{counted(left_out, 'video')} left out")
     source = "; ".join([*facts, str(run)])
     suffix = ", re-ranked" if reranking else ""
-    rows = [_measured_row(system + suffix, document, note, source)]
+    rows = [_with_graded(_measured_row(system + suffix, document, note, source), document.get("graded"))]
     if reranking:
         rows.append(_measured_row(system, reranking["searched"], "", source))
     if merged := document.get("merged_captions"):
@@ -211,7 +234,11 @@ def _rows_of_run(document: Mapping[str, Any], run: Path, note: str) -> list[Resu
         rows.append(_measured_row(f"{system}{suffix}, equal captions merged", merged, "", merged_source))
     for name, directions in document.get("transductive", {}).items():
         rows.append(_measured_row(f"{system}, {name}", directions, "", source, transductive=True))
-    return [replace(row, test_set=_test_set(document)) for row in rows]
+    rows = [replace(row, test_set=_test_set(document)) for row in rows]
+    if folds := document.get("folds"):
+        title = f"{document['config']['target']}, {folds['count']} folds of {folds['videos']:,}"
+        rows.append(replace(_measured_row(system + suffix, folds, "", source), test_set=title))
+    return rows
 
 
 def _test_set(document: Mapping[str, Any]) -> str:
@@ -233,6 +260,14 @@ def _measured_row(
     t2v, v2t = ({name: directions[side][name] for name in directions[side] if name != "ci95"} for side in DIRECTIONS)
     ci95 = {side: tuple(directions[side]["ci95"]["R@1"]) for side in DIRECTIONS}
     return ResultRow(system, "measured", t2v, v2t, ci95, note, source, transductive)
+
+
+def _with_graded(row: ResultRow, graded: Mapping[str, Any] | None) -> ResultRow:
+    """Return a row with mAP and nDCG by degree, where the run has them."""
+    if graded is None:
+        return row
+    t2v, v2t, mean = ({name: graded[side][name] for name in GRADED_NAMES} for side in (*DIRECTIONS, "mean"))
+    return replace(row, t2v={**row.t2v, **t2v}, v2t={**row.v2t, **v2t}, mean=mean)
 
 
 @cache

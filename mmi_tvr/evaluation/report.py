@@ -12,6 +12,8 @@ from ..utils.printable import printable
 from ..utils.tables import interval, text_table
 from ..utils.wording import counted
 from . import metrics
+from .folds import FoldMetrics
+from .graded import GradedDirections
 from .metrics import Difference, DirectionMetrics, Metrics
 from .moments import MomentReport
 
@@ -65,6 +67,8 @@ class Report:
     - `lost_levels` counts for each block the captions whose own video was not first, and fell furthest behind by it.
     - `merged` holds both directions where equal captions are one query with several right videos, where that was asked
       for (re-ranked, where `t2v` and `v2t` are).
+    - `graded` holds mAP and nDCG of both directions where captions fit videos to a degree; full matches are right then.
+    - `folds` holds both directions in folds of the videos, ranked alone, of data sets whose papers report them.
     - `moments` says how well the moments that sentences describe are found, where that was asked for.
     """
 
@@ -84,6 +88,8 @@ class Report:
     levels: Mapping[str, DirectionMetrics] = field(default_factory=dict)
     lost_levels: Mapping[str, int] = field(default_factory=dict)
     merged: DirectionMetrics | None = None
+    graded: GradedDirections | None = None
+    folds: FoldMetrics | None = None
     moments: MomentReport | None = None
     details: Details | None = field(default=None, compare=False, repr=False)
 
@@ -113,6 +119,10 @@ class Report:
         if self.merged is not None:
             sides = {"n": self.merged.t2v.n, **_directions(self.merged)}
             values["merged_captions"] = {**sides, "SumR": metrics.sum_of_recalls(*self.merged)}
+        if self.graded is not None:
+            values["graded"] = self.graded.as_dict()
+        if self.folds is not None:
+            values["folds"] = self.folds.as_dict()
         if self.levels:
             values["levels"] = {name: _directions(directions) for name, directions in self.levels.items()}
             values["lost_levels"] = dict(self.lost_levels)
@@ -132,8 +142,9 @@ class Report:
             f"{self.model or 'model'}: {counted(self.n, 'caption')}, "
             f"{counted(self.videos, 'video')}{missing}, inductive"
         )
+        graded = self.graded.lines() if self.graded is not None else []
         moments = ["", *self.moments.lines()] if self.moments is not None else []
-        return "\n".join([title, *text_table(rows), *self._notes(), *moments])
+        return "\n".join([title, *graded, *text_table(rows), *self._notes(), *moments])
 
     def _rows(self) -> Iterator[tuple[str, str, Metrics]]:
         """Yield title, direction and numbers of each row of the table."""
@@ -143,6 +154,9 @@ class Report:
         if self.merged:
             yield f"text-to-video{suffix}, equal captions merged", "t2v", self.merged.t2v
             yield f"video-to-text{suffix}, equal captions merged", "v2t", self.merged.v2t
+        if self.folds:
+            yield f"text-to-video{suffix}, {self.folds.title}", "t2v", self.folds.directions.t2v
+            yield f"video-to-text{suffix}, {self.folds.title}", "v2t", self.folds.directions.v2t
         if self.search_alone:
             yield "text-to-video", "t2v", self.search_alone.t2v
             yield "video-to-text", "v2t", self.search_alone.v2t
@@ -162,6 +176,8 @@ class Report:
                 f"equal captions merged into {counted(merged.t2v.n, 'query', 'queries')} with all their videos right "
                 f"(HGR, HANet, MCSAN): SumR {metrics.sum_of_recalls(*merged):.1f}"
             )
+        if self.graded:
+            yield "recalls: a full match is right, also where another video was narrated in the same words"
         for direction, differences in self.gains.items():
             gain = differences["R@1"]
             difference = interval(gain.value, gain.low, gain.high, signed=True)

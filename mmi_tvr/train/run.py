@@ -19,6 +19,7 @@ from .. import models, plugins
 from ..config import Section
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
+from ..evaluation.graded import Relevance
 from ..evaluation.report import Report
 from ..features.cache import sampling_fingerprint
 from ..features.lazy import LazyFeatures, StoredFeatures
@@ -27,6 +28,7 @@ from ..protocols import (
     Dataset,
     DescribingDataset,
     GeneratedDataset,
+    GradedDataset,
     GroupedDataset,
     KeyImageMethod,
     ModelLearningFaces,
@@ -248,7 +250,8 @@ class _Validation:
             return 0.0
         split = self._split
         embeddings = embedded(self._model, split.samples, split.features)
-        report = evaluated(self._model, split.samples, embeddings)
+        relevance = split.dataset.relevance if isinstance(split.dataset, GradedDataset) else None
+        report = evaluated(self._model, split.samples, embeddings, relevance)
         return metrics.sum_of_recalls(report.t2v, report.v2t)
 
 
@@ -275,12 +278,16 @@ def embedded(model: TrainableModel, samples: Sequence[Sample], features: LazyFea
 
 
 def evaluated(
-    model: TrainableModel, samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaError]
+    model: TrainableModel,
+    samples: Sequence[Sample],
+    embeddings: Sequence[Embeddings | MediaError],
+    relevance: Relevance | None = None,
 ) -> Report:
-    """Return the model's report on embedded samples."""
+    """Return the model's report on embedded samples; `relevance`: how well captions fit them, where that is graded."""
     captions = [Query(caption) for sample in samples for caption in sample.captions]
     vectors = model.embed_queries(captions)
-    return evaluate.evaluate(samples, embeddings, vectors, model.scoring, model=model.name, max_unreadable=1.0)
+    scoring, name = model.scoring, model.name
+    return evaluate.evaluate(samples, embeddings, vectors, scoring, model=name, max_unreadable=1.0, relevance=relevance)
 
 
 def _split_data(

@@ -20,6 +20,7 @@ from .benchmark import (
     HoldOutOptions,
     SplitOptions,
     build_benchmark,
+    find_videos,
     limit_remark,
     refuse_missing,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "captions",
     "check_benchmark",
     "checked_listing",
+    "find_videos",
     "handle_of",
     "held_out_ids",
     "key_of",

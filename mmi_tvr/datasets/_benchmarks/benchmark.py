@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from .annotations import Annotations
 from .records import AnnotatedMoment, Listing
 from .videos import VideoFolder
 
+B = TypeVar("B", bound="Benchmark")
 MAX_MISSING = 0.02  # decision: as for unreadable videos, a larger share makes another, easier test
 _MAX_NAMED = 5  # missing videos
 
@@ -114,24 +115,49 @@ class BenchmarkWithMoments(Benchmark):
 def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, Annotations], Listing]) -> Benchmark:
     """Return the split that the options name. No video is opened.
 
-    Raises UsageError for what is wrong with the annotation, and where videos are missing: any with missing=error,
-    else more than one and more than `allowed`, and always where none is there.
+    Raises UsageError for what is wrong with the annotation, and as `find_videos` does.
     """
-    listing = read(options, Annotations(options.annotation_folder()))
+    return find_videos(options, facts, read(options, Annotations(options.annotation_folder())), _with_moments)
+
+
+def find_videos(
+    options: Any,
+    facts: BenchmarkFacts,
+    listing: Listing,
+    make: Callable[[Benchmark, Listing], B],
+) -> B:
+    """Return a split of the annotated videos that are there.
+
+    Args:
+        options: of the data set.
+        facts: about it.
+        listing: the split as the annotation has it.
+        make: what the data set makes of its present videos and of the annotation.
+    Raises:
+        UsageError: videos are missing: any with missing=error, else more than one and more than `allowed`, and always
+            where none is there.
+    """
     folder = VideoFolder(options.root, facts.pictures)
     videos = listing.videos[: options.limit]
     paired = [(video, folder.find(video)) for video in videos]
     missing = tuple(video.id for video, file in paired if file is None)
     refuse_missing(options, facts.title, missing, len(videos))
     remarks = (*listing.remarks, *limit_remark(len(videos), len(listing.videos)))
-    there = [(video, file) for video, file in paired if file is not None]
-    present = tuple(Sample(video.id, file, video.captions) for video, file in there)
+    present = tuple(Sample(video.id, file, video.captions) for video, file in paired if file is not None)
+    return make(Benchmark(facts.title, present, missing, remarks), listing)
+
+
+def _with_moments(benchmark: Benchmark, listing: Listing) -> Benchmark:
+    """Return a split with the moments of its sentences, where the annotation has any."""
+    moments = {video.id: video.moments for video in listing.videos}
     described = tuple(
-        _described(moment, number, file.start) for number, (video, file) in enumerate(there) for moment in video.moments
+        _described(moment, number, sample.video.start)
+        for number, sample in enumerate(benchmark.present)
+        for moment in moments[sample.id]
     )
-    if described:
-        return BenchmarkWithMoments(facts.title, present, missing, remarks, described)
-    return Benchmark(facts.title, present, missing, remarks)
+    if not described:
+        return benchmark
+    return BenchmarkWithMoments(benchmark.title, benchmark.present, benchmark.missing, benchmark.remarks, described)
 
 
 def refuse_missing(options: SplitOptions, title: str, missing: Sequence[str], videos: int) -> None:

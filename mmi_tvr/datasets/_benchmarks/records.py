@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -84,7 +85,12 @@ class Listing:
 
 
 def checked_listing(
-    videos: Sequence[AnnotatedVideo], official: SplitSize, annotations: Annotations, remarks: Sequence[str] = ()
+    videos: Sequence[AnnotatedVideo],
+    official: SplitSize,
+    annotations: Annotations,
+    remarks: Sequence[str] = (),
+    *,
+    distractors: bool = False,
 ) -> Listing:
     """Return a Listing of the videos that have captions.
 
@@ -96,12 +102,14 @@ def checked_listing(
         official: how many there should be.
         annotations: what they were read from; knows which files are complete.
         remarks: of the adapter, for a reader of results.
+        distractors: videos without captions belong to the split, too.
     Raises:
         UsageError: all files are complete and the split has another size than the official one, it has more than that
-            in any case, or nothing is left.
+            in any case, a video is listed twice, or nothing is left.
     """
     whole = [replace(video, captions=tuple(filter(None, video.captions))) for video in videos]
-    captioned = tuple(video for video in whole if video.captions)
+    captioned = tuple(video for video in whole if video.captions or distractors)
+    _refuse_repeated(captioned, annotations)
     remarks = (*annotations.remarks, *remarks)
     if empty := sum(len(video.captions) for video in videos) - sum(len(video.captions) for video in captioned):
         remarks = (*remarks, f"without {counted(empty, 'empty caption')}")
@@ -117,7 +125,7 @@ def checked_listing(
                 f"{annotations.folder}: the split has {counted(count, unit)}, and the official one {official_count:,}; "
                 f"a file is missing, or they do not belong together ({', '.join(dict.fromkeys(annotations.used))})"
             )
-    if not captioned:
+    if not listing.captions:
         files = ", ".join(annotations.remarks or dict.fromkeys(annotations.used))
         raise UsageError(f"{annotations.folder}: no video of the split has a caption ({files})")
     if not listing.remarks and official.videos is not None and len(captioned) < official.videos:
@@ -125,6 +133,17 @@ def checked_listing(
             captioned, official, (f"cut: {len(captioned):,} of {counted(official.videos, 'video')} with captions",)
         )
     return listing
+
+
+def _refuse_repeated(videos: Sequence[AnnotatedVideo], annotations: Annotations) -> None:
+    """Raise UsageError where two videos have one id: captions could not be said to belong to either."""
+    repeated = [name for name, count in Counter(video.id for video in videos).items() if count > 1]
+    if repeated:
+        files = ", ".join(dict.fromkeys(annotations.used))
+        raise UsageError(
+            f"{annotations.folder}: {counted(len(repeated), 'video')} listed more than once, the first: "
+            f"{repeated[0]} ({files}); leave one of them"
+        )
 
 
 def caption(text: str, place: str) -> str:
