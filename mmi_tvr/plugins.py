@@ -34,6 +34,7 @@ _QUERY = re.compile(r"(://[^\s'\"?]*)\?[^\s'\"]+")
 
 ROOMS = (
     "answerers",
+    "channels",
     "datasets",
     "index",
     "judges",

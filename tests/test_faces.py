@@ -210,7 +210,7 @@ def test_other_weights_are_one_line(damage: str, weights: Path, tmp_path: Path) 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_common, "find_spec", lambda package: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
     with pytest.raises(MissingExtra, match="pip install") as error:
         plugins.build("people.faces", name, {})
     assert error.value.extra == {"sface": "people", "dlib": "dlib"}[name]

@@ -53,6 +53,7 @@ def main() -> None:
             rerank,
             search,
             training,
+            transcribe,
         )
 
         for module in (
@@ -60,6 +61,7 @@ def main() -> None:
             search,
             facets,
             probe,
+            transcribe,
             describe,
             evaluation,
             gap,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -26,9 +27,19 @@ _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a media file, or raise MediaError with the reason why it is none."""
+    """Open a video file, or raise MediaError with the reason why it is none."""
+    return _opened(path, "a video", _check_film)
+
+
+def open_recording(path: Path) -> InputContainer:
+    """Open a file that may have sound, with or without pictures, or raise MediaError with the reason why not."""
+    return _opened(path, "a recording", _check_sound)
+
+
+def _opened(path: Path, what: str, check: Callable[[Path, InputContainer], None]) -> InputContainer:
+    """Open a media file that is to be `what`, as `check` finds."""
     if path.is_dir():
-        raise MediaError(path, "is a folder, not a video file")
+        raise MediaError(path, f"is a folder, not {what} file")
     if not path.exists():
         raise UnreadableFile(path, "a link that points to nothing" if path.is_symlink() else "no such file")
     try:
@@ -46,7 +57,8 @@ def open_container(path: Path) -> InputContainer:
             raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
         raise MediaError(path, "is not a media file, or its header is damaged or cut off") from error
     try:
-        _check(path, container)
+        _check_format(path, container, what)
+        check(path, container)
     except MediaError:
         container.close()
         raise
@@ -69,15 +81,25 @@ def is_film(stream: Stream) -> bool:
     return isinstance(stream, VideoStream) and not stream.disposition & _COVER
 
 
-def _check(path: Path, container: InputContainer) -> None:
-    """Raise MediaError where the container opens and is still no video."""
+def _check_format(path: Path, container: InputContainer, what: str) -> None:
+    """Raise MediaError where the format is neither one of films nor one of sound."""
     formats = set(container.format.name.split(","))
     if formats & _STILL_FORMATS or all(name.endswith("_pipe") for name in formats):
-        raise MediaError(path, "is a still image, not a video")
+        raise MediaError(path, f"is a still image, not {what}")
     if formats & _PLAYLIST_FORMATS:
-        raise MediaError(path, "is a playlist, not a video file")
+        raise MediaError(path, f"is a playlist, not {what} file")
     if formats & _TEXT_ART_FORMATS:
-        raise MediaError(path, "is a text file, not a video")
+        raise MediaError(path, f"is a text file, not {what}")
+
+
+def _check_sound(path: Path, container: InputContainer) -> None:
+    """Raise MediaError where there is sound that nothing here decodes."""
+    if container.streams.audio and not any(stream.codec_context for stream in container.streams.audio):
+        raise MediaError(path, ENCRYPTED if is_protected_entry(path) else "its audio codec is unknown here")
+
+
+def _check_film(path: Path, container: InputContainer) -> None:
+    """Raise MediaError where the container opens and is still no video."""
     films = [stream for stream in container.streams.video if is_film(stream)]
     if not films:
         raise MediaError(path, "has sound but no video stream" if container.streams.audio else "has no video stream")

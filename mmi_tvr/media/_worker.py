@@ -14,15 +14,18 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from ..errors import MediaError, UnreadableFile, UsageError
 from ..types import Frames, Pixels, Video
 from .file_report import PictureOptions, report_on
+from .sound import SoundPiece, read_sound
 from .video import MediaInfo, sample_with_info
 
 _GRACE = 5.0  # seconds behind the time limit: the parent is gone, or would have ended this process by then
@@ -45,11 +48,12 @@ def serve(sample: Sample) -> None:
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     _send(replies, {"ready": True})
+    recording = _Recording()
     while True:
         request = json.loads(requests.get())
         # Ends a decoder that hangs and whose parent is gone, also where it never lets another thread run.
         faulthandler.dump_traceback_later(request["seconds"] + _GRACE, exit=True)
-        header, arrays = _reply(sample, request, memory_limit)
+        header, arrays = _reply(sample, recording, request, memory_limit)
         faulthandler.cancel_dump_traceback_later()
         _send(replies, header, arrays)
 
@@ -60,9 +64,12 @@ def _listen(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)  # the parent closed its end, maybe in the middle of a file
 
 
-def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> Reply:
-    """The header of the reply, and pixels where there are any."""
+def _reply(sample: Sample, recording: _Recording, request: dict[str, Any], memory_limit: int) -> Reply:
+    """The header of the reply, and pixels or samples where there are any."""
     try:
+        if request["task"] == "sound":
+            return recording.next_piece(Path(request["path"]), request["start"])
+        recording.close()
         return _report(request) if request["task"] == "report" else _sample(sample, request)
     except MediaError as error:
         return {"media_error": error.reason, "unreadable": isinstance(error, UnreadableFile)}, []
@@ -74,6 +81,34 @@ def _reply(sample: Sample, request: dict[str, Any], memory_limit: int) -> Reply:
         return {"media_error": f"needs more memory to decode than the {memory_limit >> 30} GB that are allowed"}, []
     except Exception as error:  # a mistake of ours about one file, which must not cost the others; it is reported
         return {"media_error": f"cannot be decoded ({type(error).__name__}: {error})"}, []
+
+
+class _Recording:
+    """The recording whose sound is being handed out, held open from one piece to the next."""
+
+    def __init__(self) -> None:
+        self._pieces: Iterator[SoundPiece] = iter(())
+        self._path: Path | None = None  # None: no recording is open
+        self._end = 0.0  # seconds: where the piece that was handed out last ends
+
+    def next_piece(self, path: Path, start: float) -> Reply:
+        """Reply with the first piece that begins at a second or later; without an array where there is none."""
+        if path != self._path or start != self._end:
+            self._pieces, self._path = read_sound(path, start), path
+        try:
+            piece = next(self._pieces, None)
+        except BaseException:
+            self.close()
+            raise
+        if piece is None:
+            self.close()
+            return {"start": None}, []
+        self._end = piece.end
+        return {"start": piece.start}, [piece.samples.view(np.uint8)]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._pieces, self._path = iter(()), None
 
 
 def _sample(sample: Sample, request: dict[str, Any]) -> Reply:

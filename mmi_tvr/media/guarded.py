@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BufferedReader
@@ -30,6 +31,7 @@ from ..errors import MediaError, MmiTvrError, UnreadableFile, UsageError
 from ..types import Frames, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
 from .file_report import FileReport, PictureOptions, report_on
+from .sound import SoundPiece, read_sound
 from .tracks import Track
 from .video import MediaInfo, sample_with_info
 
@@ -45,7 +47,7 @@ if sys.platform == "win32":
 else:
     _CREATION_FLAGS = 0
 
-Reply = tuple[dict[str, Any], list[Pixels]]  # the header, and arrays of pixels where there are any
+Reply = tuple[dict[str, Any], list[Pixels]]  # the header, and arrays where there are any: pixels, or bytes of sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,24 @@ class DecoderPool:
             pictures=list(zip(header["times"], arrays, strict=True)),
             error=header["error"],
         )
+
+    def sound(self, path: Path, start: float = 0.0) -> Iterator[SoundPiece]:
+        """Yield the pieces of `media.sound.read_sound`; MediaError also for a file that hangs or crashes its decoder.
+
+        A worker holds the recording open from one piece to the next. Where another took its place meanwhile, it reads
+        over what lies before.
+        """
+        if not self.limits.workers:
+            yield from read_sound(path, start)
+            return
+        position = start
+        while True:
+            header, arrays = self._request(path, {"task": "sound", "path": str(path), "start": position})
+            if header["start"] is None:
+                return
+            piece = SoundPiece(header["start"], arrays[0].view(np.int16))
+            yield piece
+            position = piece.end
 
     def _request(self, path: Path, request: dict[str, Any]) -> Reply:
         """The reply of a worker. Raises MediaError or UsageError with what it met, or with how it ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from ..types import (
     IdArray,
     Judgement,
     KeyImage,
+    MediaFile,
+    MediaKind,
+    Passage,
     Person,
     Pixels,
     Query,
@@ -66,6 +69,32 @@ class FaceEncoder(Protocol):
 
     def fingerprint(self) -> str:
         """Hash of all that changes a descriptor."""
+        ...
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """One way in which a file can be searched: turns it into moments, and queries into vectors of the same space."""
+
+    name: str
+    kinds: frozenset[MediaKind]  # of files that it reads
+    width: int  # D, numbers of a vector
+
+    def moments(self, source: MediaFile, start: float = 0.0) -> Iterator[Passage]:
+        """Yield what a file has from the second `start` on, passage by passage, in order of time.
+
+        Whoever has stored all passages up to one may go on from its end later, with `start`. A file in which the
+        channel has nothing to read (a film without sound) has passages without moments, or none. Raises MediaError for
+        a file that cannot be used.
+        """
+        ...
+
+    def embed_queries(self, queries: Sequence[Query]) -> FloatArray:
+        """Return unit vectors (N, D), float32, to compare with those of moments."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of all that changes a moment: its span, its text or its vector."""
         ...
 
 

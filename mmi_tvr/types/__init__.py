@@ -31,6 +31,7 @@ from .arrays import (
     row_ids,
     video_of,
 )
+from .channels import ChannelMoment, MediaFile, MediaKind, Passage
 from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
@@ -51,6 +52,7 @@ __all__ = [
     "Attributes",
     "Availability",
     "Block",
+    "ChannelMoment",
     "DescribedMoment",
     "DescriptionMatch",
     "Direction",
@@ -75,8 +77,11 @@ __all__ = [
     "Labels",
     "Level",
     "MatchLaw",
+    "MediaFile",
+    "MediaKind",
     "PartialQueries",
     "PartialQuery",
+    "Passage",
     "Person",
     "PersonPicture",
     "Pixels",

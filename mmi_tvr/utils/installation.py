@@ -49,6 +49,14 @@ def require(module: str, extra: str) -> Any:
         raise
 
 
+def packaged_file(package: str, *parts: str, extra: str) -> Path:
+    """Return a file or folder that another package, of an extra, carries, without importing that package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra(package, extra, install_extra(extra))
+    return Path(spec.submodule_search_locations[0], *parts)
+
+
 def installed(module: str) -> bool:
     """Return whether a module could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None

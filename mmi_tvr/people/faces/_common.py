@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import MissingExtra
 from ...types import Face, FloatArray, Pixels
-from ...utils.installation import install_extra, require
+from ...utils.installation import require
 
 EXTRA = "people"
 # Where the landmarks of an upright face are, as shares of its box (`types.Face`).
@@ -24,14 +21,6 @@ def opencv() -> Any:
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     return cv2
-
-
-def weights_of(package: str, *parts: str, extra: str = EXTRA) -> Path:
-    """Return a file of weights that another package, of an extra, carries, without importing that package."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra(package, extra, install_extra(extra))
-    return Path(spec.submodule_search_locations[0], *parts)
 
 
 def shrunk(picture: Pixels, side: int) -> tuple[Pixels, float]:

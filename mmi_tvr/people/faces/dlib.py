@@ -17,9 +17,9 @@ from pydantic import Field
 from ...plugins import BaseOptions
 from ...types import Face, FloatArray, Pixels
 from ...utils.hashing import digest, file_digest
-from ...utils.installation import require
+from ...utils.installation import packaged_file, require
 from ...utils.loading import late_property
-from ._common import shrunk, unit_rows, weights_of
+from ._common import shrunk, unit_rows
 
 EXTRA = "dlib"
 _LANDMARKS = "shape_predictor_5_face_landmarks.dat"
@@ -49,7 +49,7 @@ class Dlib:
         self._options = options
         self._turn = threading.Lock()  # dlib's detector keeps its picture, and lets other threads run meanwhile
         self._files = [
-            weights_of("face_recognition_models", "models", name, extra=EXTRA) for name in (_LANDMARKS, _ENCODER)
+            packaged_file("face_recognition_models", "models", name, extra=EXTRA) for name in (_LANDMARKS, _ENCODER)
         ]
 
     @late_property

