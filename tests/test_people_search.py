@@ -163,6 +163,35 @@ def test_a_model_that_reads_faces_searches_everything_unless_it_is_to_go_by_appe
     assert len(names(searcher_of(tmp_path / "unknown", FaceReader(), known=False), query)) == 5
 
 
+def test_a_model_that_reads_faces_of_another_encoder_gets_names_and_goes_by_sight(tmp_path: Path) -> None:
+    class Described:
+        def fingerprint(self) -> str:
+            return "another maker"
+
+    class OtherReader(FaceReader):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read: list[Query] = []
+
+        def face_encoder(self):
+            return Described()
+
+        def embed_queries(self, queries):
+            self.read += queries
+            return super().embed_queries(queries)
+
+    model = OtherReader()
+    searcher = searcher_of(tmp_path, model)
+    model.read.clear()
+    query = Query("blue [anna]", persons={"anna": Person(np.eye(1, 4, dtype=np.float32), "maker", "anna")})
+    result = searcher.search(query, top=9, min_relevance=0)
+    assert {hit.path.stem for hit in result} == {"red", "green", "white"}
+    assert all(not len(one.persons["anna"].faces) for one in model.read)
+    assert "reads faces of another encoder" in result.remarks[0]
+    assert len(result.query.persons["anna"].faces) == 1
+    assert searcher_of(tmp_path / "own", FaceReader()).search(query, min_relevance=0).remarks == ()
+
+
 def test_a_reranker_gets_no_names(searcher: Searcher) -> None:
     asked_for = []
 

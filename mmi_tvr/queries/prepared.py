@@ -72,19 +72,28 @@ def prepare(query: str | Query | PreparedQuery, literal: bool = False) -> Prepar
     return PreparedQuery(checked, parsed.positive, parsed.excluded, absent=parsed.absent)
 
 
-def query_vectors(model: Model, queries: Sequence[PreparedQuery]) -> tuple[FloatArray, list[FloatArray]]:
+def query_vectors(
+    model: Model, queries: Sequence[PreparedQuery], with_faces: bool = True
+) -> tuple[FloatArray, list[FloatArray]]:
     """Return the vectors (N, D) of what N queries look for, and for each query those (X, D) of what it excludes.
+
+    Without faces, the model gets the names of people alone.
 
     The vector of several wordings is SHARE * query + (1 - SHARE) * their mean, as long as the query's. What nobody
     expanded and nothing excludes is embedded as if there were no such thing.
     """
-    vectors = np.asarray(model.embed_queries([query.positive for query in queries]), dtype=np.float32)  # (N, D)
+
+    def embedded_queries(sentences: Sequence[Query]) -> FloatArray:
+        read = sentences if with_faces else [sentence.without_faces() for sentence in sentences]
+        return np.asarray(model.embed_queries(read), dtype=np.float32)
+
+    vectors = embedded_queries([query.positive for query in queries])  # (N, D)
     further = [
         Query(text, persons=query.query.persons) for query in queries for text in (*query.wordings, *query.excluded)
     ]
     if not further:
         return vectors, [vectors[:0]] * len(queries)
-    embedded = np.asarray(model.embed_queries(further), dtype=np.float32)
+    embedded = embedded_queries(further)
     counts = [len(query.wordings) + len(query.excluded) for query in queries]
     ends = list(accumulate(counts))
     excluded = []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import UsageError
-from ..protocols import AppearanceSource, Model
+from ..protocols import AppearanceSource, Model, ModelReadingFaces
 from ..queries import PreparedQuery
 from ..scoring.appearances import merged, stretches
 from ..scoring.decision import Decision, nobody_is_there
@@ -64,20 +64,30 @@ class PeopleSelection:
 EVERYBODY = PeopleSelection()
 
 
+def reads_faces(model: Model, query: PreparedQuery) -> bool:
+    """Return whether a model reads the faces of all people of a query: it reads some, and they are of its encoder."""
+    if "persons" not in model.reads:
+        return False
+    if not isinstance(model, ModelReadingFaces):
+        return True
+    makers = {person.maker for person in query.query.persons.values() if len(person.faces)}
+    return not makers or makers == {model.face_encoder().fingerprint()}
+
+
 def select_people(
     source: AppearanceSource | None,
     model: Model,
     query: PreparedQuery,
-    only: bool,
+    by_sight: bool,
     all_videos: Callable[[], frozenset[int]],
 ) -> PeopleSelection:
     """Return where the people of a query are.
 
     Args:
         source: who was recognised; None: nobody knows.
-        model: one that reads persons itself is not restricted to the videos in which they were recognised.
+        model: what is called so where nobody knows.
         query: names people to look for, and people who are not to be there.
-        only: whether it is restricted all the same.
+        by_sight: whether it is restricted to the videos in which they were recognised.
         all_videos: the numbers of the videos that are searched.
 
     Raises:
@@ -86,9 +96,8 @@ def select_people(
     persons, absent = query.positive.persons, [query.query.persons[handle] for handle in query.absent]
     if not persons and not absent:
         return EVERYBODY
-    by_itself = "persons" in model.reads and not only
     if source is None:
-        if by_itself and not absent:
+        if not by_sight and not absent:
             return EVERYBODY
         raise UsageError(f"{model_title(model)} sees no faces, and nobody has looked for people in these videos")
     videos: frozenset[int] | None = None
@@ -99,7 +108,7 @@ def select_people(
         counts[person.name or handle] = len(seen)
         for number, of_one in seen.items():
             appearances.setdefault(number, []).extend(of_one)
-        if not by_itself:
+        if by_sight:
             videos = frozenset(seen) if videos is None else videos & frozenset(seen)
     for person in absent:
         videos = (all_videos() if videos is None else videos) - frozenset(source.appearances(person))

@@ -16,12 +16,14 @@ from .result import Preview
 @dataclass(frozen=True, slots=True)
 class Restriction:
     """Among which `videos` queries are searched (None: all), and why: what these show, and who is in them; `law` says
-    what scores are worth for queries with these people (None: the same as for all others)."""
+    what scores are worth for queries with these people (None: the same as for all others), and `with_faces` whether the
+    model reads theirs."""
 
     videos: frozenset[int] | None = None
     facets: tuple[Facet, ...] = ()
     people: PeopleSelection = EVERYBODY
     law: PersonalLaw | None = None
+    with_faces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

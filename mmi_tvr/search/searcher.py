@@ -40,7 +40,7 @@ from ..utils.budget import Usage, spending
 from ..utils.stage_clock import StageClock
 from ..utils.wording import model_title
 from .calibration import personal_calibration
-from .people import EVERYBODY, PeopleSelection, select_people
+from .people import EVERYBODY, PeopleSelection, reads_faces, select_people
 from .restriction import Restriction, ResultOptions, asks_for_people_only, by_presence
 from .result import Preview, SearchResult, VideoEntry
 from .scored import CandidateScores
@@ -179,7 +179,9 @@ class Searcher:
             if not videos:
                 return self._nothing(queries, options, nothing_shows(facets), facets)
         all_videos = partial(self._numbers, videos)
-        people = select_people(self.appearances, self.model, queries[0], options.only, all_videos)
+        with_faces = reads_faces(self.model, queries[0])
+        by_sight = options.only or not with_faces
+        people = select_people(self.appearances, self.model, queries[0], by_sight, all_videos)
         if people.videos is not None:
             videos = people.videos if videos is None else people.videos & videos
             if not videos:
@@ -187,8 +189,10 @@ class Searcher:
         law = None
         alone = all(asks_for_people_only(query, people) for query in queries)
         if queries[0].positive.persons and not alone and isinstance(self.calibration, GumbelLaw | LogisticLaw):
-            law = personal_calibration(self.model, self.index, queries[0].positive, videos)
-        return self._search_alike(queries, replace(options, restriction=Restriction(videos, facets, people, law)))
+            named = queries[0].positive if with_faces else queries[0].positive.without_faces()
+            law = personal_calibration(self.model, self.index, named, videos)
+        restriction = Restriction(videos, facets, people, law, with_faces)
+        return self._search_alike(queries, replace(options, restriction=restriction))
 
     def _numbers(self, videos: frozenset[int] | None) -> frozenset[int]:
         """Return these videos; for None, the numbers of all of the index that may be shown."""
@@ -215,7 +219,8 @@ class Searcher:
         """Return the result of each query among the videos of the restriction; the queries are embedded together."""
         clock, top, reranker = StageClock(), options.top, options.reranker
         with clock.stage("embed"):
-            vectors, excluded = query_vectors(self.model, checked)  # (N, D), and for each query (X, D)
+            with_faces = options.restriction.with_faces
+            vectors, excluded = query_vectors(self.model, checked, with_faces)  # (N, D), and for each query (X, D)
             if self.attributes is not None:
                 named = self.attributes.named([query.positive for query in checked])
                 checked = [replace(query, attributes=one) for query, one in zip(checked, named, strict=True)]
@@ -319,7 +324,7 @@ class Searcher:
             {},
             decision=decision,
             characters_read=characters_read(self.model, query.query),
-            remarks=(*query.remarks, *query_remarks(self.model, query.positive)),
+            remarks=(*query.remarks, *query_remarks(self.model, query.positive), *self._unread_faces(query, options)),
             levels={block.name: block.t2v for block in self.model.scoring.blocks},
             facets=options.restriction.facets,
             people=options.restriction.people.counts,
@@ -337,6 +342,12 @@ class Searcher:
             clock.add("rerank", reranker.seconds)
             result = replace(result, usage=result.usage + budget.usage)
         return self._with_hits(result, query, vector, ranking, options, clock)
+
+    def _unread_faces(self, query: PreparedQuery, options: ResultOptions) -> tuple[str, ...]:
+        """Return what to say of people whose faces a model does not read that reads faces."""
+        if "persons" not in self.model.reads or options.restriction.with_faces or not query.query.persons:
+            return ()
+        return (f"{model_title(self.model)} reads faces of another encoder: people are searched where they were seen",)
 
     def _with_hits(
         self,

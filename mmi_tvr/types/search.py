@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import UsageError
 from .answers import Explanation
 from .facets import Where
@@ -65,6 +67,13 @@ class Query:
         if not self.persons:
             return self
         return replace(self, persons={handle: replace(one, name="") for handle, one in self.persons.items()})
+
+    def without_faces(self) -> Query:
+        """Return the query with people who have names alone, for models that read faces otherwise, or none."""
+        if not self.persons:
+            return self
+        nobody = np.empty((0, 0), np.float32)
+        return replace(self, persons={key: replace(one, faces=nobody, maker="") for key, one in self.persons.items()})
 
     def text_with(self, words: Mapping[str, str]) -> str:
         """Return the text with words, by handle, at the places of handles; other brackets stay as they are."""
