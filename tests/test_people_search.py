@@ -223,6 +223,7 @@ def test_relevance_counts_what_the_people_alone_make_of_a_score(
     gallery = Gallery.pack([Embeddings(v / np.linalg.norm(v), v[None], SEGMENTS[:1]) for v in vectors])
     query = of("[anna] red", "anna")
     law = personal_law(model, gallery, 5, query)
+    assert law == personal_law(model, gallery, 10, query) != personal_law(model, gallery, 11, query)
     scores = gallery.score(model.embed_queries([query]), model.scoring)[0]
     assert isinstance(law.law, GumbelLaw)
     assert law.shift != 0

@@ -3,7 +3,8 @@ sentences with the same people.
 
 A name or a face in a sentence moves its score with every video, and of a few videos the best of the unrelated is worse
 than of many. So the law of relevance (`relevance`) is that of the videos that are searched, and scores count by how
-much more they are than what the people alone make of them.
+much more they are than what the people alone make of them. Fewer than LEAST_VIDEOS are judged as if they were so many
+of their kind: from which relevance on hits are to be believed was chosen on collections, not on one video.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from .similarity import Gallery
 
 # Sentences by which the people are measured, with them and without (decision: as few as a search can embed).
 _SENTENCES = 12
+# Decision: the largest number with which at most a tenth of the right first hits was lost, on average over 1 to 15
+# videos, of the captions of one half of 38 real clips (docs/people.md has what the other half says).
+LEAST_VIDEOS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def personal_law(model: Model, sample: Gallery, size: int, query: Query) -> Pers
     rows = rows[:: max(1, len(rows) // _SENTENCES)]
     personal = _personal_vectors(model, [texts[row] for row in rows], query.persons)
     shift = sample.score(personal, model.scoring) - sample.score(vectors[rows], model.scoring)  # (S, M)
-    return PersonalLaw(relevance.calibrate(model, sample, size), float(shift.mean()))
+    return PersonalLaw(relevance.calibrate(model, sample, max(size, LEAST_VIDEOS)), float(shift.mean()))
 
 
 def _personal_vectors(model: Model, texts: Sequence[str], persons: Mapping[str, Person]) -> FloatArray:
