@@ -20,8 +20,8 @@ from mmi_tvr.experiments.pretrain.face_encoder import FacePictures, pretrain_enc
 from mmi_tvr.experiments.pretrain.face_run import pretrain_towers, take_on_vision
 from mmi_tvr.experiments.pretrain.faces import CLASSES, FaceBatches, draw_face
 from mmi_tvr.experiments.pretrain.options import FaceEncoderOptions, FaceTowerOptions
+from mmi_tvr.nn.drawn_faces import SIDE, DrawnFaceNetworks, crops
 from mmi_tvr.nn.losses import IGNORE_INDEX, info_nce
-from mmi_tvr.people.faces._drawn import SIDE, DrawnFaceNetworks, crops
 from mmi_tvr.protocols import FaceEncoder
 
 

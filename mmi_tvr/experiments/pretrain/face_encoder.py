@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...datasets.moving_faces import DOINGS, PLACES, TEST, TRAIN, VAL, Dice, draw_scene, face_box, render_frames
-from ...people.faces._drawn import STRIDE, WIDTH, DrawnFaceNetworks
+from ...nn.drawn_faces import STRIDE, WIDTH, DrawnFaceNetworks
 from ...train.loop import StepReport, Trainer
 from ...train.options import Stage, TrainOptions
 from ...train.protocol import Batch

@@ -52,8 +52,7 @@ def pretrain_towers(
     tokenizer = _tokenizer(options.seed)
     torch.manual_seed(options.seed)
     clip = layout.new_clip(tokenizer, SIDE)
-    if options.start == "bundled":
-        take_on_vision(clip, hub.checkpoint_tensors(hub.locate(_START)))
+    take_on_vision(clip, hub.checkpoint_tensors(hub.locate(_START)))
     model = FaceTowers(clip, tokenizer)
     held_out = FaceBatches(_VALIDATION, options.seed, held_out_people=True).batch(0)
 

@@ -50,7 +50,6 @@ class FaceTowerOptions(BaseOptions):
     steps: int = Field(1500, ge=1, description="optimiser steps")
     batch: int = Field(128, ge=2, description="pictures a step")
     rate: float = Field(2e-3, gt=0, description="peak learning rate")
-    start: Literal["bundled", "nothing"] = Field("bundled", description="where the vision tower begins")
     precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from ...errors import UsageError, one_line
 from ...plugins import BaseOptions
 from ...types import Face, FloatArray, Pixels
 from ...utils.hashing import digest, file_digest
@@ -19,6 +20,8 @@ from ._common import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ...nn.drawn_faces import DrawnFaceNetworks
 
 # As in `fake`: where eyes, nose and mouth are in an upright face, in shares of its box.
 _LANDMARKS = np.array([[0.3, 0.44], [0.7, 0.44], [0.5, 0.57], [0.4, 0.78], [0.6, 0.78]], np.float32)
@@ -45,9 +48,7 @@ class DrawnFaces:
     def __init__(self, options: Options) -> None:
         self._options = options
         self.threshold = options.threshold
-        from ._drawn import load
-
-        self._networks = load(options.weights)
+        self._networks = _loaded(options.weights)
 
     def detect(self, picture: Pixels) -> list[Face]:
         """Return the faces of a picture (H, W, 3), the largest first."""
@@ -88,3 +89,20 @@ def _tensor(picture: Pixels) -> Tensor:
     import torch
 
     return torch.from_numpy(picture.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+
+
+def _loaded(path: Path) -> DrawnFaceNetworks:
+    """Read both networks from a safetensors file. UsageError where it is not one of them."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from ...nn.drawn_faces import DrawnFaceNetworks
+
+    networks = DrawnFaceNetworks()
+    try:
+        networks.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UsageError(
+            f"{path}: not the face networks that scripts/pretrain_faces.py makes: {one_line(error)}"
+        ) from error
+    return networks.eval().requires_grad_(False)

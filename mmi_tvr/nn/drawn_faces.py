@@ -1,14 +1,10 @@
-"""The two networks of `drawn`: one finds faces in a picture, the other describes them."""
+"""The two networks for drawn faces (`people/faces/drawn`): one finds faces in a picture, the other describes them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from ...errors import UsageError, one_line
 
 WIDTH = 128  # numbers of a descriptor
 STRIDE = 4  # pixels of a picture, each way, to a cell of the detector
@@ -65,22 +61,6 @@ def crops(pictures: Tensor, boxes: Tensor) -> Tensor:
     y = (middle[:, 1:] + half[:, None] * steps) / height * 2 - 1
     grid = torch.stack([x[:, None].expand(-1, SIDE, -1), y[:, :, None].expand(-1, -1, SIDE)], dim=-1)
     return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-
-
-def load(path: Path) -> DrawnFaceNetworks:
-    """Read both networks from a safetensors file. UsageError where it is not one of them."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    networks = DrawnFaceNetworks()
-    try:
-        tensors = load_file(path)
-        networks.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UsageError(
-            f"{path}: not the face networks that scripts/pretrain_faces.py makes: {one_line(error)}"
-        ) from error
-    return networks.eval().requires_grad_(False)
 
 
 def _convolution(inputs: int, outputs: int, stride: int, dilation: int = 1) -> list[nn.Module]:
