@@ -28,7 +28,7 @@ def faces(person: int, count: int) -> NDArray[np.float32]:
 
 
 def sighting(person: int, start: float = 0.0, name: str | None = None, picture: int = 7) -> Sighting:
-    box = (1.0, 2.0, 30.0, 40.0)
+    box = (0.25, 0.125, 0.75, 0.5)
     return Sighting(start, start + 2, start + 1, box, GOOD, face(person, picture), name, 0.9 if name else 0.0)
 
 

@@ -10,10 +10,13 @@ from .facets import facet_text, precision_text
 from .gap import gap_map, gap_page
 from .levels import level_text
 from .page import search_page
+from .people import FaceCard, SeenFace, people_page
 from .queries import query_page
 from .times import clock_time, time_range
 
 __all__ = [
+    "FaceCard",
+    "SeenFace",
     "answer_table",
     "casting_page",
     "clock_time",
@@ -24,6 +27,7 @@ __all__ = [
     "heat_map",
     "key_image_times",
     "level_text",
+    "people_page",
     "people_text",
     "precision_text",
     "query_page",

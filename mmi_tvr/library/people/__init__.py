@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from .forgetting import Forgotten, Receipt
+from .managing import Added, People, face_encoder
+from .proof import Trace
 from .seals import Sighting
 from .store import Consent, PeopleStore, StoredPerson
 
-__all__ = ["Consent", "PeopleStore", "Sighting", "StoredPerson"]
+__all__ = [
+    "Added",
+    "Consent",
+    "Forgotten",
+    "People",
+    "PeopleStore",
+    "Receipt",
+    "Sighting",
+    "StoredPerson",
+    "Trace",
+    "face_encoder",
+]

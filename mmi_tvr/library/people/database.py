@@ -81,21 +81,25 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
         raise LibraryReadOnly(folder, error.strerror or str(error)) from error
     connection = _connect(folder, "rw")
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        version = _checked_version(connection, path)
-        for statement in _KEY_TABLES:
-            connection.execute(statement)
-        for step in MIGRATIONS[version:]:
-            for statement in step.split(";"):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {LATEST}")
-        connection.execute("COMMIT")
+        if _checked_version(connection, path) < LATEST:
+            _migrate(connection, path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):
             raise unusable(path, error) from error
         raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _KEY_TABLES:
+        connection.execute(statement)
+    for step in MIGRATIONS[_checked_version(connection, path) :]:  # another process may have been faster
+        for statement in step.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {LATEST}")
+    connection.execute("COMMIT")
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection | None:
@@ -119,6 +123,18 @@ def open_to_read(folder: Path) -> sqlite3.Connection | None:
         connection.close()
         raise
     return connection
+
+
+def erase(folder: Path) -> None:
+    """Write zeros over both files, whatever they are, and remove them."""
+    for name in (KEYS_FILE, PEOPLE_FILE):
+        for path in (folder / name, folder / f"{name}-journal"):
+            if path.is_file():
+                with path.open("r+b") as stream:
+                    stream.write(bytes(path.stat().st_size))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                path.unlink()
 
 
 def unusable(path: Path, error: Exception) -> MmiTvrError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import unicodedata
 
 from ...errors import UsageError
+from ...queries.names import folded
 from ...utils.names import composed
 from ...utils.printable import UNSAFE, printable
 
 MAX_LENGTH = 80  # characters
-ME = "me"
 _BRACKETS = "[]"
 
 
@@ -21,7 +21,7 @@ def checked_name(name: str) -> str:
     an option does, one without a letter, and one of more than MAX_LENGTH characters.
     """
     cleaned = " ".join(composed(name).split(" ")).strip() if name.isprintable() else composed(name)
-    shown = repr(printable(cleaned))
+    shown = f"'{printable(cleaned)}'"
     if not cleaned.strip():
         raise UsageError("a name is needed: mmi-tvr people add NAME PHOTO...")
     if UNSAFE.search(cleaned):
@@ -40,13 +40,9 @@ def checked_name(name: str) -> str:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Return whether two names are one: in any case, any form of Unicode, with any spaces.
+    """Return whether two names are one, as queries read them: in any case, with any spaces or underscores.
 
-    >>> same_name("Zoë  Müller", "zoe\\u0308 müller"), same_name("Ann", "Anna")
+    >>> same_name("Zoë  Müller", "zoe\\u0308_müller"), same_name("Ann", "Anna")
     (True, False)
     """
-    return _key(one) == _key(other)
-
-
-def _key(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
+    return folded(one) == folded(other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,21 @@ class SealedDatabase:
                 f"both as they belong together, or begin anew: "
                 f"mmi-tvr people forget --all {library_option(self.folder)}"
             ) from error
+
+    def secrets_of(self, persons: Collection[int], sightings: Collection[int] = ()) -> list[bytes]:
+        """Return the keys of persons and of single sightings, and what is sealed with them, as it is stored."""
+        rows = []
+        for table, owner, numbers in (
+            ("person", "id", persons),
+            ("face", "person", persons),
+            ("sighting", "person", persons),
+            ("sighting", "id", sightings),
+        ):
+            columns = "key, name, consent" if table == "person" else "key, sealed"
+            joined = f"{table} JOIN keys.{table}_key USING (id)"
+            sql = f"SELECT {columns} FROM {joined} WHERE {owner} IN (SELECT value FROM json_each(?))"
+            rows += self.rows(sql, json.dumps([*numbers]))
+        return [bytes(value) for row in rows for value in row if value is not None]
 
     def drop_unused_keys(self) -> None:
         """Delete the keys of rows that are no more: part of every transaction that deletes."""

@@ -33,8 +33,8 @@ class Unsealable(MmiTvrError):
 class Sighting:
     """A face of one person in a stretch of a video (`people.tracks.FaceTrack`), with who that is.
 
-    - `start`, `end`, `time`: seconds on a player's clock; at `time` the face is seen best, in `box` (left, top, right,
-      bottom in pixels of the picture).
+    - `start`, `end`, `time`: seconds on a player's clock; at `time` the face is seen best, in `box`: left, top, right,
+      bottom, as shares (0..1) of the picture's width and height.
     - `descriptor`: (F,) a unit vector, float32.
     - `name`: of whom it is; None: nobody named them yet.
     - `confidence`: cosine with the nearest face of that person, 0 where there is no name.

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,9 @@ class Consent:
     date: str = ""
 
 
+NO_CONSENT = Consent()
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPerson:
     """A person of a library. `name` is None for a cluster; `photos` counts faces of photos, `faces` all that they are
@@ -58,6 +62,14 @@ class StoredPerson:
     videos: int
     consents: tuple[Consent, ...] = ()
     hidden: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract): of a person with a name, or of a cluster."""
+        seen = {"sightings": self.sightings, "videos": self.videos, "hidden": self.hidden}
+        if self.name is None:
+            return {"cluster": self.number, **seen}
+        consents = [asdict(consent) for consent in self.consents]
+        return {"name": self.name, "photos": self.photos, "faces": self.faces, **seen, "consents": consents}
 
 
 class PeopleStore(SealedDatabase):
@@ -133,6 +145,14 @@ class PeopleStore(SealedDatabase):
                     faces[names[person]].append(as_descriptor(self.opened(key, sealed, "face")))
         return {name: np.stack(vectors) for name, vectors in faces.items() if vectors}
 
+    def faces(self, person: int) -> NDArray[np.float32]:
+        """Return the descriptors (n, F) by which a person is recognised; (0, 0) of a cluster."""
+        rows = self.rows(
+            "SELECT sealed, key FROM face JOIN keys.face_key USING (id) WHERE person = ? ORDER BY id", person
+        )
+        vectors = [as_descriptor(self.opened(key, sealed, "face")) for sealed, key in rows]
+        return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+
     def _persons(self) -> list[StoredPerson]:
         with self.reading():
             names, rows = self._names(), self.rows(_PERSONS)
@@ -156,7 +176,7 @@ class PeopleStore(SealedDatabase):
 
     # Changes to people; each is one transaction
 
-    def add(self, name: str, faces: FloatArray, consent: Consent = Consent()) -> StoredPerson:
+    def add(self, name: str, faces: FloatArray, consent: Consent = NO_CONSENT) -> StoredPerson:
         """Add faces (n, F) of photos to the person of a name, who is new where nobody has it. The name is checked
         (`names.checked_name`). Returns the person as stored."""
         with self.transaction():
@@ -187,6 +207,9 @@ class PeopleStore(SealedDatabase):
         """Make two persons one: faces, sightings and consent of the second become the first one's."""
         with self.transaction():
             self._key(merged)
+            names = self._names()
+            unnamed = [(number,) for number in (kept, merged) if number not in names]
+            self.connection.executemany("UPDATE sighting SET by_hand = 1 WHERE person = ?", unnamed)
             for entry in self._consents(merged):
                 self._add_consent(kept, entry)
             self._absorb(kept, merged)
@@ -310,21 +333,6 @@ class PeopleStore(SealedDatabase):
             self.mark_forgetting()
         self.finish_forgetting()
 
-    def secrets_of(self, persons: Collection[int], sightings: Collection[int] = ()) -> list[bytes]:
-        """Return the keys of persons and sightings, and what is sealed with them, as it is stored."""
-        rows = []
-        for table, owner, numbers in (
-            ("person", "id", persons),
-            ("face", "person", persons),
-            ("sighting", "person", persons),
-            ("sighting", "id", sightings),
-        ):
-            columns = "key, name, consent" if table == "person" else "key, sealed"
-            joined = f"{table} JOIN keys.{table}_key USING (id)"
-            sql = f"SELECT {columns} FROM {joined} WHERE {owner} IN (SELECT value FROM json_each(?))"
-            rows += self.rows(sql, json.dumps([*numbers]))
-        return [bytes(value) for row in rows for value in row if value is not None]
-
     # Parts
 
     def _number_of(self, name: str) -> int | None:
@@ -357,7 +365,7 @@ class PeopleStore(SealedDatabase):
         return tuple(Consent(*entry) for entry in json.loads(self.opened(key, sealed, "consent")))
 
     def _add_consent(self, person: int, consent: Consent) -> None:
-        entries = [entry for entry in (*self._consents(person), consent) if entry != Consent()]
+        entries = [entry for entry in (*self._consents(person), consent) if entry != NO_CONSENT]
         content = json.dumps([(entry.source, entry.date) for entry in dict.fromkeys(entries)]).encode()
         sealed = seal(self._key(person), content, "consent")
         self.connection.execute("UPDATE person SET consent = ? WHERE id = ?", (sealed, person))

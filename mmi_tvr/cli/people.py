@@ -1,0 +1,289 @@
+"""`people`: whom a library knows, where they are seen, and how they are forgotten. All of it stays on this machine."""
+
+from __future__ import annotations
+
+from datetime import date as Date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from .. import config
+from ..errors import UsageError
+from ..library.people import Consent, Forgotten, People, Sighting, StoredPerson
+from ..report import FaceCard, SeenFace, clock_time, people_page
+from ..utils import files
+from ..utils.printable import printable
+from ..utils.tables import text_table
+from ..utils.wording import counted, library_option
+from ._console import (
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    LibraryOption,
+    SetOption,
+    out,
+    print_json,
+    say,
+    show_progress,
+)
+
+group = typer.Typer(help="Whom the library knows; nothing of it leaves this machine.", no_args_is_help=True)
+PAGE = "people.html"
+_MAX_NAMED = 20  # files, or traces, that are listed
+_MAX_FACES = 24  # of a person, on the page
+WhoArgument = Annotated[str, typer.Argument(metavar="WHO", help="a name, or the number of somebody without one")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="people")
+
+
+@group.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help='as queries will have it in brackets; "me" is yourself')],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photos of them, or folders of photos")],
+    *,
+    library: LibraryOption,
+    source: Annotated[str, typer.Option(help="where the photos come from, and that they may be used: kept")] = "",
+    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="day of that; default: today")] = None,
+    face: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="of photos with several faces, the Nth from the left")
+    ] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="also faces that look like somebody else's")] = False,
+    settings: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a person by photos of their face, or more photos to one. Photos are read, and not kept."""
+    consent = Consent(source, _day(date)) if source or date else Consent()
+    people = People(library, config.load(settings, set_ or ()))
+    with show_progress() as progress:
+        added = people.add(name, photos, consent, face=face, anyway=anyway, progress=progress)
+    person = added.person
+    for path, reason in added.skipped[:_MAX_NAMED]:
+        say(f"passed over: {escape(printable(path))}: {escape(printable(reason))}")
+    if len(added.skipped) > _MAX_NAMED:
+        say(f"  and {len(added.skipped) - _MAX_NAMED:,} more")
+    verb = "more of" if added.was_known else "of"
+    say(f"{counted(added.added, 'photo')} {verb} {escape(str(person.name))}; {escape(_seen(person))}")
+    if as_json:
+        print_json(added.as_dict())
+
+
+@group.command(name="list")
+def list_(
+    who: Annotated[str | None, typer.Argument(metavar="WHO", help="where this one is seen; none: everybody")] = None,
+    *,
+    library: LibraryOption,
+    everybody: Annotated[bool, typer.Option("--all", help="hidden people, too")] = False,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help=f"write {PAGE}, with their faces, there")] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the people with a name, and the groups of faces without one; or where somebody is seen."""
+    people = People(library)
+    if who is not None:
+        sightings = people.sightings(who)
+        if as_json:
+            print_json({"sightings": [_sighting_document(path, one) for path, one in sightings]})
+        else:
+            _print_sightings(sightings)
+    named, unnamed = ([person for person in persons if everybody or not person.hidden] for persons in people.listed())
+    if output is not None:
+        _write_page(people, named + unnamed if who is None else [people.find(who)], output, force)
+    if who is not None:
+        return
+    if as_json:
+        documents = {"people": named, "unnamed": unnamed}
+        print_json({key: [person.as_dict() for person in persons] for key, persons in documents.items()})
+    else:
+        _print_people(named, unnamed, library)
+
+
+@group.command()
+def name(
+    cluster: Annotated[str, typer.Argument(metavar="CLUSTER", help="the number that `people list` shows")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="who that is")],
+    library: LibraryOption,
+) -> None:
+    """Say who somebody without a name is."""
+    person = People(library).name(cluster, name)
+    say(f"{escape(str(person.name))}: {escape(_seen(person))}")
+
+
+@group.command()
+def merge(
+    kept: Annotated[str, typer.Argument(metavar="A", help="who keeps the name")],
+    merged: Annotated[str, typer.Argument(metavar="B", help="who is the same person")],
+    library: LibraryOption,
+) -> None:
+    """Say that two are one person."""
+    person = People(library).merge(kept, merged)
+    say(f"{escape(_called(person))}: {escape(_seen(person))}")
+
+
+@group.command()
+def split(
+    who: WhoArgument,
+    sightings: Annotated[list[int], typer.Argument(metavar="SIGHTING...", help="numbers that `people list WHO` shows")],
+    library: LibraryOption,
+) -> None:
+    """Say that some sightings are of somebody else, who has no name yet."""
+    person = People(library).split(who, sightings)
+    say(f"{escape(_called(person))}: {escape(_seen(person))}; to name them: mmi-tvr people name {person.number} NAME")
+
+
+@group.command()
+def hide(
+    who: Annotated[list[str], typer.Argument(metavar="WHO...", help="names, or numbers of people without one")],
+    library: LibraryOption,
+    undo: Annotated[bool, typer.Option("--undo", help="list them again")] = False,
+) -> None:
+    """Leave people out of the lists: passers-by, faces on posters."""
+    for person in People(library).hide(who, not undo):
+        say(f"{escape(_called(person))}: {'listed again' if undo else 'hidden; people list --all shows them'}")
+
+
+@group.command()
+def forget(
+    who: Annotated[
+        str | None, typer.Argument(metavar="WHO", help="a name, or the number of somebody without one")
+    ] = None,
+    *,
+    library: LibraryOption,
+    everybody: Annotated[bool, typer.Option("--all", help="everybody, and that faces were looked for at all")] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="read every file of the library for what is left; exit code 1: something is")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a person: name, faces, sightings, and the keys to all copies of them."""
+    if (who is None) != everybody:
+        raise UsageError("name one person, or --all: mmi-tvr people forget NAME")
+    people = People(library)
+    forgotten = people.forget_all(prove) if who is None else people.forget(who, prove)
+    if as_json:
+        print_json(forgotten.as_dict())
+    _say_forgotten(who or "everybody", forgotten)
+    if forgotten.traces:
+        raise typer.Exit(1)
+
+
+def _say_forgotten(who: str, forgotten: Forgotten) -> None:
+    removed = forgotten.removed
+    if not forgotten.was_known:
+        say(
+            f"{escape(repr(printable(who)))}: nobody is called so; of what was forgotten before, the name alone is left"
+        )
+    else:
+        parts = [
+            counted(removed.photos, "photo"),
+            f"{counted(removed.sightings, 'sighting')} in {counted(removed.videos, 'video')}",
+            f"{removed.alike:,} without a name that looked alike",
+            counted(removed.keys, "key"),
+        ]
+        say(f"forgot {escape(printable(who))}: {', '.join(parts)}")
+    if forgotten.traces is None:
+        return
+    if not forgotten.traces:
+        say("proof: no file of the library holds anything of that, byte by byte")
+        return
+    for trace in forgotten.traces[:_MAX_NAMED]:
+        at = "" if trace.offset is None else f" at byte {trace.offset:,}"
+        say(f"[yellow]left[/]: {escape(printable(trace.file))}: {escape(trace.what)}{at}")
+    if len(forgotten.traces) > _MAX_NAMED:
+        say(f"  and {len(forgotten.traces) - _MAX_NAMED:,} more")
+    say("what is left is in files that mmi-tvr did not write, or in copies of its own: delete these, and prove again")
+
+
+def _day(text: str | None) -> str:
+    """Return the day of a consent as ISO has it."""
+    if text is None:
+        return Date.today().isoformat()
+    try:
+        return Date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(f"--date takes a day such as 2026-11-27, not {text!r}") from error
+
+
+def _called(person: StoredPerson) -> str:
+    return person.name or f"number {person.number}"
+
+
+def _seen(person: StoredPerson) -> str:
+    """Return where a person is seen, in words."""
+    if not person.sightings:
+        return "seen in no video that was looked at for faces"
+    return f"seen {person.sightings:,} times in {counted(person.videos, 'video')}"
+
+
+def _sighting_document(path: Path | None, sighting: Sighting) -> dict[str, object]:
+    return {
+        "sighting": sighting.number,
+        "path": None if path is None else str(path),
+        "from": sighting.start,
+        "to": sighting.end,
+        "confidence": sighting.confidence,
+        "by_hand": sighting.by_hand,
+    }
+
+
+def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], library: Path) -> None:
+    option = library_option(library)
+    if not named:
+        say(f"nobody has a name here; add somebody: mmi-tvr people add NAME PHOTO... {escape(option)}")
+    else:
+        rows = [["name", "photos", "sightings", "videos", "consent"]]
+        for person in named:
+            consents = "; ".join(" ".join(filter(None, (one.date, one.source))) for one in person.consents)
+            counts = [f"{person.photos:,}", f"{person.sightings:,}", f"{person.videos:,}"]
+            rows.append([printable(person.name), *counts, printable(consents) or "none noted"])
+        for line in text_table(rows, left=(0, 4)):
+            out.print(line, markup=False)
+    if unnamed:
+        rows = [["number", "sightings", "videos"]]
+        rows += [[str(one.number), f"{one.sightings:,}", f"{one.videos:,}"] for one in unnamed[:_MAX_NAMED]]
+        out.print(f"\nwithout a name: {len(unnamed):,}")
+        for line in text_table(rows):
+            out.print(line, markup=False)
+        if len(unnamed) > _MAX_NAMED:
+            out.print(f"and {len(unnamed) - _MAX_NAMED:,} more")
+        say(f"their faces: --output DIR; who one is: mmi-tvr people name NUMBER NAME {escape(option)}")
+
+
+def _print_sightings(sightings: list[tuple[Path | None, Sighting]]) -> None:
+    if not sightings:
+        say("seen in no video that was looked at for faces")
+        return
+    rows = [["number", "from", "to", "confidence", "video"]]
+    for path, one in sightings:
+        confidence = "by hand" if one.by_hand else f"{one.confidence:.2f}"
+        rows.append(
+            [str(one.number), clock_time(one.start), clock_time(one.end), confidence, printable(path or "not indexed")]
+        )
+    for line in text_table(rows, left=(4,)):
+        out.print(line, markup=False)
+
+
+def _write_page(people: People, persons: list[StoredPerson], folder: Path, force: bool) -> None:
+    """Write the page of faces into a folder, which is made where there is none."""
+    path = folder / PAGE
+    files.check_folder(folder)
+    if path.exists():
+        files.check_output(path, files.PAGE_MARK, force)
+    cards = [_card(people, person) for person in persons]
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_output(path, people_page(cards).encode(), files.PAGE_MARK, force)
+    say(f"page: {escape(str(path))}; it shows faces and names: it is yours to keep or to delete")
+
+
+def _card(people: People, person: StoredPerson) -> FaceCard:
+    seen = [
+        SeenFace(path, one.time, one.box, one.start, one.end, one.number)
+        for path, one in people.sightings(str(person.name or person.number))
+        if path is not None
+    ]
+    consents = [" ".join(filter(None, (consent.date, consent.source))) for consent in person.consents]
+    return FaceCard(_called(person), person.photos, person.sightings, person.videos, consents, seen[:_MAX_FACES])
