@@ -27,6 +27,7 @@ from mmi_tvr.evaluation.evaluate import evaluate_model
 from mmi_tvr.features.embed import embed_all, embedding_fingerprint
 from mmi_tvr.hub import card
 from mmi_tvr.models import mmi
+from mmi_tvr.people import KEYS_FILE, PEOPLE_FILE
 from mmi_tvr.types import Sample, Scoring, Video
 
 NAME = "someone/colours"
@@ -256,6 +257,20 @@ def test_a_folder_that_holds_something_is_left_alone(trained: Path, tmp_path: Pa
     (tmp_path / "thesis.txt").write_text("x", encoding="utf-8")
     with pytest.raises(UsageError, match="not empty"):
         hub.prepare(trained, NAME, tmp_path)
+
+
+@pytest.mark.parametrize("file", [PEOPLE_FILE, KEYS_FILE, f"{PEOPLE_FILE}-journal"])
+def test_a_folder_that_holds_people_is_refused(trained: Path, remote: Hub, tmp_path: Path, file: str) -> None:
+    source = shutil.copytree(trained, tmp_path / "model")
+    prepared = hub.prepare(source, NAME, tmp_path / "prepared", base="owner/base")
+    (source / "adapter" / file).write_bytes(b"faces")
+    with pytest.raises(UsageError, match="names and faces of people never leave this machine"):
+        hub.prepare(source, NAME, tmp_path / "other", base="owner/base")
+    assert not (tmp_path / "other").exists()
+    (prepared.folder / file).write_bytes(b"faces")
+    with pytest.raises(UsageError, match="names and faces of people never leave this machine"):
+        hub.push(prepared)
+    assert remote.created == {}
 
 
 def test_a_refusal_of_the_hub_is_one_line(trained: Path, remote: Hub, tmp_path: Path, monkeypatch: Any) -> None:

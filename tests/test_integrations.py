@@ -17,6 +17,7 @@ import pytest
 from fakes import FakeModel
 
 from mmi_tvr import plugins
+from mmi_tvr.batch import infer
 from mmi_tvr.encoder import Encoder
 from mmi_tvr.errors import MediaError, MissingExtra, UsageError
 from mmi_tvr.integrations import _documents
@@ -24,7 +25,7 @@ from mmi_tvr.integrations import datasets as exports
 from mmi_tvr.library import Library
 from mmi_tvr.scoring.decision import Decision
 from mmi_tvr.search import SearchResult
-from mmi_tvr.types import Answer, Explanation, Hit, Query, Sample, Video
+from mmi_tvr.types import Answer, Appearance, Explanation, Hit, Query, Sample, Video
 
 KEYS = {"path", "start", "end", "time", "score", "relevance", "found", "also", "explanation"}
 NEEDS = {"langchain": "langchain_core", "llamaindex": "llama_index.core"}
@@ -167,6 +168,19 @@ def test_an_explanation_is_text_for_a_language_model_and_data_for_a_program() ->
         "answer": "a red circle",
         "times": [1.0, 2.0],
     }
+
+
+def test_who_is_in_a_hit_goes_neither_to_documents_nor_to_files_of_a_batch() -> None:
+    people = (Appearance("Annegret", 1.0, 2.0, 0.9),)
+    hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, people=people)
+    result = SearchResult((hit,), Query("circle"), "mmi", {}, decision=Decision(True, "why"), people={"Annegret": 1})
+    assert "Annegret" in json.dumps(result.as_dict())
+    leaving = [
+        _documents.page_text(hit),
+        _documents.metadata(result, hit),
+        infer._hit_rows(result, [("a", "/films/a.mp4")]),
+    ]
+    assert "Annegret" not in json.dumps(leaving)
 
 
 # As a dataset

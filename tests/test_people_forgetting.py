@@ -142,10 +142,10 @@ def test_the_proof_finds_what_is_left_anywhere(folder: Path, planted: str, place
     content, what = PLANTED[planted]
     with path.open("ab") as stream:
         stream.write(b"\1\2\3" + content + b"\4")
-    found = People(folder).forget("Annegret", prove=True).traces
-    assert found is not None
-    assert [(trace.file, trace.what) for trace in found] == [(place, what)]
-    offset = found[0].offset
+    left_over = People(folder).forget("Annegret", prove=True).traces
+    assert left_over is not None
+    assert [(trace.file, trace.what) for trace in left_over] == [(place, what)]
+    offset = left_over[0].offset
     assert offset is not None
     start = path.read_bytes()[offset:].lower()
     assert start.startswith(content.lower() if what != "the name" else content.lower().removeprefix(b"who: ")[:8])
@@ -155,10 +155,10 @@ def test_the_proof_finds_copies_of_the_files_of_people(folder: Path) -> None:
     fill(folder)
     for name in (PEOPLE_FILE, KEYS_FILE):
         shutil.copy(folder / name, folder / f"{name}.bak")
-    found = People(folder).forget("Annegret", prove=True).traces
-    assert found is not None
-    assert {trace.file for trace in found} == {f"{PEOPLE_FILE}.bak", f"{KEYS_FILE}.bak"}
-    assert {trace.what for trace in found} == {"a key or an encrypted row"}
+    left_over = People(folder).forget("Annegret", prove=True).traces
+    assert left_over is not None
+    assert {trace.file for trace in left_over} == {f"{PEOPLE_FILE}.bak", f"{KEYS_FILE}.bak"}
+    assert {trace.what for trace in left_over} == {"a key or an encrypted row"}
     (folder / f"{PEOPLE_FILE}.bak").unlink()
     (folder / f"{KEYS_FILE}.bak").unlink()
     assert People(folder).forget("Annegret", prove=True).traces == ()  # the name, again

@@ -261,7 +261,10 @@ def _percent_encoded(text: str) -> str:
 
 
 def _hit_rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[HitRow]:
-    """Return hits as the files have them. names: id and path of the video of each hit."""
+    """Return hits as the files have them: without who is in them, since files are handed on (decision).
+
+    names: id and path of the video of each hit.
+    """
     return [
         {
             "rank": rank,

@@ -16,6 +16,7 @@ from ..encoders import hub
 from ..errors import UsageError, one_line
 from ..evaluation import saved
 from ..features.embed import embedding_fingerprint
+from ..people import KEYS_FILE, PEOPLE_FILE
 from ..types import PRECOMPUTED
 from ..utils.files import write_atomically
 from . import card
@@ -55,16 +56,21 @@ def prepare(
     reports: what `evaluate --output` wrote; each must be of this very model (UsageError). base: the hub name under
     which others find the base checkpoint, where it is a folder of this machine and shall not go along. license: as the
     hub spells it, such as apache-2.0. note: a sentence for the card. text: a card to use instead of the generated one.
+
+    Names and faces never leave the machine: a folder that holds a library's people is refused (UsageError).
     """
     check_name(repository)
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: not empty; what goes to the hub is written to a folder of its own")
     source = models.find(str(weights))
+    refuse_people(source)
     settings = models.read_resolved(source).as_dict()
     measured = [(saved.read(path), path) for path in reports]
     for document, path in measured:
         _check_report(document, path, source)
     inside, revision = _bases(settings, base)
+    for checkpoint in inside.values():
+        refuse_people(checkpoint)
     settings["origin"] = _shareable(settings["origin"])
     if text is None:
         documents = [document for document, _ in measured]
@@ -75,6 +81,16 @@ def prepare(
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sizes = tuple((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
     return Prepared(folder, repository, text, sizes)
+
+
+def refuse_people(folder: Path) -> None:
+    """Raise UsageError where a folder, or one below it, holds whom a library knows."""
+    for name in (PEOPLE_FILE, KEYS_FILE):
+        for path in folder.rglob(f"{name}*"):
+            raise UsageError(
+                f"{path}: names and faces of people never leave this machine, and the hub is asked to take their "
+                f"folder; move the model to a folder of its own"
+            )
 
 
 def check_name(repository: str) -> None:

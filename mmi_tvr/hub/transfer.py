@@ -9,15 +9,17 @@ from ..config import Section
 from ..encoders.download import fetch
 from ..errors import MmiTvrError, one_line
 from ..utils.progress import Progress
-from .folder import Prepared
+from .folder import Prepared, refuse_people
 
 
 def push(prepared: Prepared, *, private: bool = False, token: str | None = None) -> str:
     """Upload a prepared folder as one commit, into a repository that is made where there is none. Returns its address.
 
     `private` holds for a new repository; one that is there keeps what it is. `token`: None takes the one of
-    `hf auth login` or $HF_TOKEN. MmiTvrError where the hub refuses or cannot be reached.
+    `hf auth login` or $HF_TOKEN. MmiTvrError where the hub refuses or cannot be reached, UsageError where a library's
+    people are in the folder.
     """
+    refuse_people(prepared.folder)
     from huggingface_hub import HfApi
 
     api = HfApi(token=token, library_name="mmi-tvr")

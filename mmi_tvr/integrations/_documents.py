@@ -51,8 +51,11 @@ def page_text(hit: Hit) -> str:
 
 
 def metadata(result: SearchResult, hit: Hit) -> dict[str, Any]:
-    """Return all fields of one of a result's hits as values that JSON can carry, and whether something was found;
-    `explanation` is None without re-ranking."""
+    """Return the fields of one of a result's hits as values that JSON can carry, and whether something was found;
+    `explanation` is None without re-ranking.
+
+    Decision: without `people`, because documents go on to servers, and names do not leave the machine.
+    """
     return {
         "path": str(hit.path),
         "start": hit.start,

@@ -36,6 +36,8 @@ DatasetRow = dict[str, Any]
 def of_library(library: str | os.PathLike[str], *, moments: bool = False) -> Any:
     """Return a dataset with a row for each indexed video of the library in this folder, by number. Loads no model.
 
+    Whom the library knows is left out: names and faces stay on the machine.
+
     Raises UsageError where there is no library or nothing in it, LibraryBusy where another process changes it
     meanwhile.
     """

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, overload
 
 from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
+from ..people import KEYS_FILE, PEOPLE_FILE
 from ..protocols import Model
 from ..questions import pool
 from ..search import SearchResult
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
 _LIBRARY_FILES = (
     CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, FORMER_FILE, SHOWN_FILE, "vectors",
-    pool.FOLDER,
+    pool.FOLDER, PEOPLE_FILE, KEYS_FILE,
 )  # fmt: skip
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 

@@ -14,18 +14,19 @@ _BRACKETS = "[]"
 
 
 def checked_name(name: str) -> str:
-    """Return a name in the composed form of Unicode, without spaces around it.
+    """Return a name in the composed form of Unicode, with one space between words and none around them.
 
     Raises UsageError for what cannot stand in brackets in a query, or cannot be told from something else: an empty
     name, one with brackets, with control or invisible characters, a number (unnamed people have those), what begins as
     an option does, one without a letter, and one of more than MAX_LENGTH characters.
     """
-    cleaned = " ".join(composed(name).split(" ")).strip() if name.isprintable() else composed(name)
-    shown = f"'{printable(cleaned)}'"
-    if not cleaned.strip():
+    written = composed(name)
+    shown = f"'{printable(written)}'"
+    if not written.strip():
         raise UsageError("a name is needed: mmi-tvr people add NAME PHOTO...")
-    if UNSAFE.search(cleaned):
+    if UNSAFE.search(written):
         raise UsageError(f"{shown}: a name has no control or invisible characters; leave them out")
+    cleaned = " ".join(written.split())
     if any(mark in cleaned for mark in _BRACKETS):
         raise UsageError(f"{shown}: a name has no brackets, because queries put it in brackets; leave them out")
     if cleaned.isdigit():

@@ -195,8 +195,8 @@ def doubtful(
         closest = max(others, key=lambda other: float((others[other] @ face.descriptor).max()), default=None)
         if closest is not None:
             similarity = float((others[closest] @ face.descriptor).max())
-            own = float((known[name] @ face.descriptor).max()) if name in known else 0.0
-            if similarity >= threshold and similarity > own:
+            theirs = float((known[name] @ face.descriptor).max()) if name in known else 0.0
+            if similarity >= threshold and similarity > theirs:
                 reasons[face.photo] = f"its face is that of {closest}, who is known already ({similarity:.2f})"
     return reasons
 
