@@ -37,6 +37,14 @@ def test_any_two_people_differ_in_three_parameters_at_least() -> None:
     assert min(faces.differences(one, other) for one, other in combinations(looks, 2)) >= 3
 
 
+def test_two_faces_are_too_close_if_they_differ_in_two_parameters() -> None:
+    looks = faces.identities()[0].looks
+    one, two, three = (faces.PARAMETERS[name] for name in ("skin", "eyes", "nose"))
+    close = looks._replace(skin=one[one.index(looks.skin) - 1], eyes=two[two.index(looks.eyes) - 1])
+    assert faces.is_close(looks, close)
+    assert not faces.is_close(looks, close._replace(nose=three[three.index(looks.nose) - 1]))
+
+
 def test_names_are_two_words_that_nobody_else_has() -> None:
     names = [identity.name for identity in faces.identities() if identity.name]
     assert sum(bool(faces.identities()[number].name) for number in faces.TRAIN) == len(faces.NAMED) == 300
@@ -50,6 +58,13 @@ def test_unseen_people_are_in_no_other_split() -> None:
     assert test - train == set(faces.TEST)
     assert val - train <= set(faces.VAL)
     assert (test & train) | (val & train) <= set(faces.NAMED)
+    shown = [
+        scene
+        for split in ("train", "val", "test")
+        for kind in ("videos", "pictures")
+        for scene in dataset_of(split=split, kind=kind).items
+    ]
+    assert len(set(shown)) == len(shown)
 
 
 def test_scenes_are_the_same_everywhere_and_the_first_do_not_hang_on_how_many() -> None:
