@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from mmi_tvr import config
-from mmi_tvr.cli import _console
 from mmi_tvr.errors import UsageError
 from mmi_tvr.utils import array_cache, environment
 
@@ -118,14 +117,14 @@ def test_a_folder_is_no_settings_file(working_folder: Path) -> None:
 def test_library_and_cache_are_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(environment.LIBRARY, str(tmp_path / "films"))
     monkeypatch.setenv(environment.CACHE, str(tmp_path / "cache"))
-    assert _console.default_library() == tmp_path / "films"
+    assert environment.default_library() == tmp_path / "films"
     assert array_cache.folder() == tmp_path / "cache"
     monkeypatch.setenv(environment.LIBRARY, "")
     monkeypatch.delenv(environment.CACHE)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home cache"))
     if sys.platform == "linux":
-        assert _console.default_library() == tmp_path / "data" / "mmi-tvr" / "library"
+        assert environment.default_library() == tmp_path / "data" / "mmi-tvr" / "library"
         assert array_cache.folder() == tmp_path / "home cache" / "mmi-tvr"
 
 

@@ -12,8 +12,8 @@ from hub_server import HubServer
 from typer.testing import CliRunner
 
 from mmi_tvr import models
-from mmi_tvr.cli import app
 from mmi_tvr.cli import models as commands
+from mmi_tvr.cli.app import app
 from mmi_tvr.config import Section
 from mmi_tvr.encoders import curated, hub
 from mmi_tvr.encoders.download import fetch

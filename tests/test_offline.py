@@ -54,7 +54,7 @@ for words in json.loads(sys.argv[1]):
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         from mmi_tvr.cli import _console
-        _console._err.file = errors
+        _console._err.process.file = errors
         if words[0] == "Encoder":
             code = call(lambda: Encoder.from_pretrained(words[1]).encode_query("a dog"))
         elif words[0] == "Library":

@@ -350,7 +350,8 @@ def test_as_a_program(tmp_path: Path) -> None:
 
 def test_looking_at_pools_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from mmi_tvr.cli import app, prompts; from mmi_tvr.questions import proposals, trials;"
+        "import sys; from mmi_tvr.cli import prompts; from mmi_tvr.cli.app import app;"
+        " from mmi_tvr.questions import proposals, trials;"
         "from mmi_tvr.questions import leave_one_out, plots; prompts.register(app);"
         "app(['prompts', 'list', '--json'], standalone_mode=False);"
         "print(sorted({'torch', 'transformers', 'sklearn', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"

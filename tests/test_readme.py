@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,11 +114,47 @@ def shortened(words: list[str]) -> list[str]:
     return [*programs.get(words[0], words[:1]), *words[1:]]
 
 
+class Services:
+    """The services that the pages start; they run until all commands have run, at ports that are free."""
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen[str]] = []
+        self.addresses: dict[str, str] = {}  # as the pages have them -> where they are
+
+    def start(self, words: list[str], cwd: Path, env: dict[str, str]) -> None:
+        port = words.index("--port") + 1
+        free = [*words[:port], "0", *words[port + 1 :]]
+        process = subprocess.Popen(free, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        assert process.stdout is not None
+        self.addresses[f"http://127.0.0.1:{words[port]}"] = process.stdout.readline().strip()
+
+    def addressed(self, words: list[str]) -> list[str]:
+        for shown, present in self.addresses.items():
+            words = [word.replace(shown, present) for word in words]
+        return [*words, "--fail"] if words[0] == "curl" else words
+
+    def stop(self) -> None:
+        for process in self.processes:
+            with process:
+                process.terminate()
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    started = Services()
+    yield started
+    started.stop()
+
+
 @pytest.mark.parametrize(("page", "command"), [each for each in COMMANDS if each[1] not in NEEDS_A_NETWORK])
-def test_command(folder: Path, page: str, command: str) -> None:
-    words = shortened(shlex.split(command))
+def test_command(folder: Path, services: Services, page: str, command: str) -> None:
+    words = services.addressed(shortened(shlex.split(command)))
     cwd = ROOT if words[0] == "bash" else folder  # the checkout's own scripts belong to its own .venv
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "MMI_TVR_MODEL": "label_bridge", "ACCELERATE_USE_CPU": "true"}
+    if words[3:4] == ["serve"]:
+        services.start(words, cwd, env)
+        return
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     if command == "bash scripts/demo.sh":

@@ -1,81 +1,21 @@
-"""The command line: one thin function per command. Answers go to stdout, everything else to stderr."""
+"""The command line: one thin function per command. Answers go to stdout, everything else to stderr.
+
+`main` imports nothing but a client: where a service holds the library (`mmi-tvr serve`), it runs the command, and
+nothing of what makes one slow to start is loaded here.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from .. import __version__
-from ._console import command, invoke
-
-app = typer.Typer(
-    name="mmi-tvr",
-    help="Describe a moment in a sentence; get the right video, at the right second.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(chosen: bool) -> None:
-    if chosen:
-        typer.echo(f"{app.info.name} {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
+import sys
 
 
 def main() -> None:
     """Run a command. Exit code 0: done; 1: failed; 2: wrong use; 130: interrupted."""
-    with command():
-        from . import (
-            batch,
-            data,
-            demo,
-            describe,
-            doctor,
-            evaluation,
-            facets,
-            gap,
-            hub,
-            library,
-            models,
-            people,
-            probe,
-            prompts,
-            rerank,
-            search,
-            training,
-            transcribe,
-        )
+    from . import _client
 
-        for module in (
-            library,
-            search,
-            facets,
-            people,
-            probe,
-            transcribe,
-            describe,
-            evaluation,
-            gap,
-            prompts,
-            rerank,
-            data,
-            training,
-            batch,
-            models,
-            hub,
-            doctor,
-            demo,
-        ):
-            module.register(app)
-        invoke(app, app.info.name)
+    code = _client.run(sys.argv[1:])
+    if code is None:
+        from .app import run
+
+        run()
+    sys.exit(code)

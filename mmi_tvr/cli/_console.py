@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
-import platformdirs
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
@@ -38,6 +37,7 @@ from ..utils import environment, files, interruption, strict_json
 from ..utils.device import calm_threads
 from ..utils.printable import printable
 from ..utils.wording import time_span
+from ._terminal import Terminal, current_terminal
 
 NOTHING_INDEXED = 3  # exit code of a search where there is nothing to search yet
 _HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on"
@@ -50,8 +50,14 @@ class SafeConsole(Console):
     Lines stay lines here; a name that may hold a line break goes through `printable` on its way.
     """
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)  # :car: may be part of a name
+    def __init__(self, *, stderr: bool = False, client: Terminal | None = None) -> None:
+        """Args: whether it is the stream of errors, and the terminal of a client (None: this process's own)."""
+        options: dict[str, Any] = {}
+        if client is not None:
+            stream = client.stderr if stderr else client.stdout
+            width, height = client.size
+            options = {"file": stream, "width": width, "height": height, "_environ": client.environment}
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, **options)  # :car: may be a name
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does; texts are made safe before rich drops some of what it does not show."""
@@ -65,17 +71,29 @@ class SafeConsole(Console):
             yield Segment(text if control else printable(text, keep="\n"), style, control)
 
 
-_err = SafeConsole(stderr=True)
-out = SafeConsole()
+class CurrentConsole:
+    """Prints to whom the command answers: this process's stream, or that of a client (`_terminal`)."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self.process = SafeConsole(stderr=stderr)
+        self._stderr = stderr
+
+    @property
+    def console(self) -> SafeConsole:
+        client = current_terminal()
+        return self.process if client is None else SafeConsole(stderr=self._stderr, client=client)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as `SafeConsole` does."""
+        self.console.print(*objects, **options)
 
 
-def default_library() -> Path:
-    """Return $MMI_TVR_LIBRARY, else a folder in the user's data folder."""
-    return Path(os.environ.get(environment.LIBRARY) or Path(platformdirs.user_data_dir("mmi-tvr")) / "library")
+_err = CurrentConsole(stderr=True)
+out = CurrentConsole()
 
 
 LibraryOption = Annotated[
-    Path, typer.Option("--library", "-l", help="folder of the library", default_factory=default_library)
+    Path, typer.Option("--library", "-l", help="folder of the library", default_factory=environment.default_library)
 ]
 ModelOption = Annotated[
     str | None,
@@ -114,7 +132,7 @@ def say(message: str) -> None:
 
 def stderr_is_terminal() -> bool:
     """Return whether a person may be watching stderr."""
-    return _err.is_terminal
+    return _err.console.is_terminal
 
 
 @contextmanager
@@ -217,10 +235,12 @@ def _fail_to_parse(error: Any) -> NoReturn:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout (`utils.strict_json`)."""
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    client = current_terminal()
+    stdout = sys.stdout if client is None else client.stdout
+    encoding = (stdout.encoding or "").lower().replace("-", "")
     with files.naming("the output"):
-        sys.stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
-        sys.stdout.flush()  # a full disk is our error, not the interpreter's
+        stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
+        stdout.flush()  # a full disk is our error, not the interpreter's
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
@@ -277,7 +297,7 @@ class ProgressBars:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=_err,
+            console=_err.console,
         )
         self._task: TaskID | None = None
 

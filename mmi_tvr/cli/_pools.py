@@ -18,6 +18,7 @@ from ..questions import editing, pool, selection
 from ..questions.pool import Pool
 from ..rerank import with_absolute_pools, with_pools
 from ._console import say
+from ._terminal import working_folder
 
 
 class AboutChoice(str, Enum):
@@ -91,14 +92,14 @@ def say_unread_pools(library: Path | None = None) -> None:
 
     library: whose pools are asked instead; None where a command has no library, and takes --pools.
     """
-    here = Path("prompts")
-    files = [here / f"{about}.yaml" for about in pool.ABOUT if (here / f"{about}.yaml").is_file()]
-    if not files or pool.is_packaged(files[0]):
+    here, folder = Path("prompts"), working_folder()
+    files = [here / f"{about}.yaml" for about in pool.ABOUT if (folder / here / f"{about}.yaml").is_file()]
+    if not files or pool.is_packaged(folder / files[0]):
         return
     advice = "name their folder with --pools prompts"
     if library is not None:
         target = pools_folder(library)
-        if any((target / file.name).is_file() for file in files):
+        if any((folder / target / file.name).is_file() for file in files):
             return
         quoted = shlex.quote(str(target))
         advice = f"give them to the library: mkdir -p {quoted} && cp prompts/*.yaml {quoted}"
@@ -113,14 +114,6 @@ def settings_with_pools(settings: AnySettings, folder: Path | None) -> AnySettin
     check_pools(folder)
     section = with_absolute_pools(with_pools(settings.rerank or RERANK, folder))
     return settings.model_copy(update={"rerank": section})
-
-
-def chosen_ids(questions: Pool) -> tuple[str, ...]:
-    """Return the ids that are asked now; none where nothing was chosen."""
-    lock = selection.read(questions)
-    if lock is None:
-        return ()
-    return tuple(id for id in lock.chosen if id in questions and questions[id].enabled)
 
 
 def selection_warning(questions: Pool) -> str | None:

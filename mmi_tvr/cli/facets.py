@@ -8,12 +8,13 @@ import typer
 from rich.markup import escape
 
 from ..errors import LibraryMissing
-from ..library import FacetReport, Library
+from ..library import FacetReport
 from ..report import precision_text
 from ..types import FacetCalibration
 from ..utils.tables import text_table
 from ..utils.wording import counted, library_option
 from ._console import NOTHING_INDEXED, JsonOption, LibraryOption, fail, out, print_json, say
+from ._libraries import open_library
 
 _UNRELIABLE = "*"
 
@@ -32,7 +33,7 @@ def facets(
     Exit code 0: listed; 3: there is no library; 2: its model reads no classes off videos.
     """
     try:
-        with Library(library) as opened:
+        with open_library(library) as opened:
             report = opened.facets()
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,7 @@ from ._console import (
     say,
     show_progress,
 )
+from ._libraries import open_library
 from ._pools import say_unread_pools
 
 _SUFFIXES = ".mp4, .mov, .mkv, .avi, .webm, .mts and the like"
@@ -114,8 +116,8 @@ def index(
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
     """Show what is in the library: videos, model, size, quarantined files and why."""
-    with Library(library) as opened:
-        state = opened.status()
+    with open_library(library) as opened:
+        state = replace(opened.status(), path=library)  # as it was named here
     if as_json:
         print_json(state.as_dict())
     else:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from ..protocols import Model
 from ..questions import editing, pool
 from ..questions import selection as question_selection
 from ..questions.pool import Pool, PoolQuestion
+from ..questions.selection import chosen_ids, question_document
 from ..utils.printable import printable
 from ..utils.wording import counted, model_title
 from . import chosen_questions, selection
@@ -31,7 +31,6 @@ from ._pools import (
     AboutOption,
     PoolChoice,
     PoolOption,
-    chosen_ids,
     say_unread_pools,
     selection_warning,
 )
@@ -71,7 +70,7 @@ def list_(
             if kind is not None and question.kind != kind.value:
                 continue
             if not chosen or question.id in chosen_now:
-                rows.append(_document(question, chosen_now))
+                rows.append(question_document(question, chosen_now))
         documents[questions.about] = rows
         question_selection.warn_if_stale(questions)
         if not as_json:
@@ -92,7 +91,7 @@ def show(
     """All that is known of one question."""
     choice = PoolChoice(about, file, library)
     questions = choice.with_question(id)
-    document = {"pool": str(questions.path), **_document(questions[id], chosen_ids(questions))}
+    document = {"pool": str(questions.path), **question_document(questions[id], chosen_ids(questions))}
     if as_json:
         print_json(document)
         return
@@ -288,7 +287,7 @@ def _edit_pools(
 
 def _report_questions(changed: Pool, ids: Sequence[str], participle: str, as_json: bool) -> None:
     if as_json:
-        documents = [_document(changed[id], chosen_ids(changed)) for id in ids]
+        documents = [question_document(changed[id], chosen_ids(changed)) for id in ids]
         print_json({"pool": str(changed.path), participle: documents})
     else:
         _say_changed(changed, ids, participle)
@@ -324,10 +323,6 @@ def _edit_in_editor(choice: PoolChoice, questions: Pool, id: str) -> Pool:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return changed
-
-
-def _document(question: PoolQuestion, chosen: Sequence[str]) -> dict[str, Any]:
-    return {**asdict(question), "chosen": question.id in chosen}
 
 
 def _comparing_model(name: str | None) -> Model:

@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from .. import config
 from ..errors import LibraryMissing, UsageError
-from ..library import Library
 from ..queries import Expansion, parse_where
 from ..report import facet_text, search_page, time_range
 from ..search import Coverage, SearchResult
@@ -38,7 +37,9 @@ from ._console import (
     stderr_is_terminal,
 )
 from ._hits import print_hits
+from ._libraries import open_library
 from ._pools import say_unread_pools
+from ._terminal import current_terminal
 
 _MAX_STDIN = 1 << 20  # bytes of a query
 _SHOWN_END = 30  # characters of a long query, where its reading ended
@@ -125,7 +126,7 @@ def search(
     if rerank or explain:
         say_unread_pools(library)
     try:
-        with Library(library, settings=config.load(settings, set_ or ())) as opened:
+        with open_library(library, config.load(settings, set_ or ())) as opened:
             result = opened.search(
                 query,
                 top,
@@ -191,7 +192,9 @@ def _level_factors(texts: Sequence[str]) -> dict[str, float]:
 def _query_from_stdin() -> str:
     """Return standard input as one query (decision: its lines are one text; many queries are for `batch search`)."""
     try:
-        start = sys.stdin.buffer.read(_MAX_STDIN)
+        client = current_terminal()
+        stdin = sys.stdin.buffer if client is None else client.stdin
+        start = stdin.read(_MAX_STDIN)
         decoder = codecs.getincrementaldecoder("utf-8-sig")()  # forgives a character that the end of `start` cuts
         return " ".join(decoder.decode(start, final=len(start) < _MAX_STDIN).split())
     except UnicodeDecodeError as error:
@@ -259,6 +262,8 @@ def _say_first(result: SearchResult) -> None:
         say(f"[dim]{rank:>2} {time_range(hit)}  {escape(str(hit.path))}[/]")
     if result:
         say("[dim]so far; re-ranking ...[/]")
+    if client := current_terminal():
+        client.release()
 
 
 def _say_coverage(coverage: Coverage, library: Path) -> None:

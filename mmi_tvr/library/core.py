@@ -19,6 +19,7 @@ from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..people import KEYS_FILE, PEOPLE_FILE
 from ..protocols import Model
+from ..queries import QueryMemory
 from ..questions import pool
 from ..search import SearchResult
 from ..skeletons.store import SKELETONS_FILE
@@ -321,6 +322,19 @@ class Library:
         """Return what is in the library. Loads no model."""
         with self._models.turn:
             return self._reader.status()
+
+    def load(self) -> None:
+        """Load the model and open the index, so that the first search need not. Raises as a search does."""
+        with self._models.turn:
+            searcher = self._reader.searcher(self._reader.catalogue())
+            if searcher is not None:
+                searcher.model.embed_queries(
+                    [Query("a dog runs")]
+                )  # some models load their words at the first sentence
+
+    def remember_sentences(self, count: int) -> None:
+        """Keep the vectors of the last sentences that were searched for, in memory; 0: none, which is the default."""
+        self._reader.memory = QueryMemory(count)
 
     def close(self) -> None:
         """Let go of files and of the model, once searches that go on are done. The object can be used again."""

@@ -16,7 +16,7 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
 from ..protocols import Model, Reranker
-from ..queries import PreparedQuery
+from ..queries import PreparedQuery, QueryMemory
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
 from ..search import Coverage, Searcher, SearchResult, calibration_of
@@ -111,6 +111,7 @@ class LibraryReader:
         self._reranker: _BuiltReranker | None = None
         self._reweighted: _ReweightedSearcher | None = None
         self._expander = LibraryExpander()
+        self.memory = QueryMemory(0)
 
     def close(self) -> None:
         """Let go of files and of the model."""
@@ -294,6 +295,7 @@ class LibraryReader:
                 facets,
                 self._decides_by_match,
                 people,
+                self.memory,
             )
         except BaseException:
             index.close()

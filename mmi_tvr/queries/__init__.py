@@ -1,6 +1,7 @@
 """What a caller hands to a search: checked, split into what is looked for and what is not to be there, and embedded."""
 
 from .checks import characters_read, checked_query, checked_relevance, checked_top, query_remarks
+from .memory import QueryMemory
 from .names import NamedText, known_name, read_names
 from .persons import names_people_only
 from .prepared import Expansion, PreparedQuery, prepare, query_vectors
@@ -10,6 +11,7 @@ __all__ = [
     "Expansion",
     "NamedText",
     "PreparedQuery",
+    "QueryMemory",
     "characters_read",
     "checked_query",
     "checked_relevance",

@@ -12,6 +12,7 @@ from ..protocols import Model
 from ..types import Attributes, FloatArray, Query
 from ..utils.budget import Usage
 from .checks import checked_query
+from .memory import QueryMemory
 from .persons import parse
 
 # The share of the query itself in the vector of several wordings. Decision: on the validation split of moving shapes,
@@ -73,7 +74,7 @@ def prepare(query: str | Query | PreparedQuery, literal: bool = False) -> Prepar
 
 
 def query_vectors(
-    model: Model, queries: Sequence[PreparedQuery], with_faces: bool = True
+    model: Model, queries: Sequence[PreparedQuery], with_faces: bool = True, memory: QueryMemory | None = None
 ) -> tuple[FloatArray, list[FloatArray]]:
     """Return the vectors (N, D) of what N queries look for, and for each query those (X, D) of what it excludes.
 
@@ -82,10 +83,11 @@ def query_vectors(
     The vector of several wordings is SHARE * query + (1 - SHARE) * their mean, as long as the query's. What nobody
     expanded and nothing excludes is embedded as if there were no such thing.
     """
+    memory = QueryMemory(0) if memory is None else memory
 
     def embedded_queries(sentences: Sequence[Query]) -> FloatArray:
         read = sentences if with_faces else [sentence.without_faces() for sentence in sentences]
-        return np.asarray(model.embed_queries(read), dtype=np.float32)
+        return memory.embed(model, read)
 
     vectors = embedded_queries([query.positive for query in queries])  # (N, D)
     further = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,6 +173,19 @@ def selected_questions(pool: Pool) -> tuple[PoolQuestion, ...]:
     if not questions:
         raise UsageError(f"{pool.path}: none of the chosen questions is enabled any more; run: {choose_command(pool)}")
     return questions
+
+
+def chosen_ids(pool: Pool) -> tuple[str, ...]:
+    """Return the ids that are asked now; none where nothing was chosen."""
+    lock = read(pool)
+    if lock is None:
+        return ()
+    return tuple(id for id in lock.chosen if id in pool and pool[id].enabled)
+
+
+def question_document(question: PoolQuestion, chosen: Collection[str]) -> dict[str, Any]:
+    """Return a question as plain values for JSON (a documented contract: `mmi-tvr prompts list --json`)."""
+    return {**asdict(question), "chosen": question.id in chosen}
 
 
 def choose_command(pool: Pool) -> str:

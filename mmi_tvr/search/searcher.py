@@ -20,6 +20,7 @@ from ..protocols import (
 )
 from ..queries import (
     PreparedQuery,
+    QueryMemory,
     characters_read,
     checked_relevance,
     checked_top,
@@ -70,6 +71,7 @@ class Searcher:
         attributes: AttributeSource | None = None,
         decides_by_match: bool = True,
         appearances: AppearanceSource | None = None,
+        memory: QueryMemory | None = None,
     ) -> None:
         """Search an index.
 
@@ -83,6 +85,7 @@ class Searcher:
             attributes: What the videos show; None where nobody knows, and no query may ask for it (`Query.where`).
             decides_by_match: Let a model's matching head say whether something was found; else relevance says it.
             appearances: Who is in the videos; None where nobody knows.
+            memory: Of queries that were embedded before; None: every query is embedded anew.
         """
         self.model = model
         self.index = index
@@ -91,6 +94,7 @@ class Searcher:
         self.descriptions = descriptions
         self.attributes = attributes
         self.appearances = appearances
+        self._memory = memory
         self._match_law = matching.law_of(model) if decides_by_match else None
         self._scores = CandidateScores(index, model, description_weight)
 
@@ -219,8 +223,9 @@ class Searcher:
         """Return the result of each query among the videos of the restriction; the queries are embedded together."""
         clock, top, reranker = StageClock(), options.top, options.reranker
         with clock.stage("embed"):
-            with_faces = options.restriction.with_faces
-            vectors, excluded = query_vectors(self.model, checked, with_faces)  # (N, D), and for each query (X, D)
+            vectors, excluded = query_vectors(  # (N, D), and for each query (X, D)
+                self.model, checked, options.restriction.with_faces, self._memory
+            )
             if self.attributes is not None:
                 named = self.attributes.named([query.positive for query in checked])
                 checked = [replace(query, attributes=one) for query, one in zip(checked, named, strict=True)]

@@ -1,0 +1,85 @@
+"""The collection: how far it is, what it shows, what is asked of it; and bringing it up to date."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Body, HTTPException
+from pydantic import BaseModel, ConfigDict
+
+from ..library import pools_folder
+from ..questions import pool, selection
+from .answers import JsonResponse, TheService
+
+router = APIRouter(prefix="/api", tags=["collection"])
+
+
+class IndexRequest(BaseModel):
+    """How the library is brought up to date. Which folders belong to it, the command line says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    retry: bool = False
+
+
+@router.get("/status")
+async def status(service: TheService) -> JsonResponse:
+    """What is in the library: the JSON of `mmi-tvr status --json`."""
+    return JsonResponse((await service.ask(service.library.status)).as_dict())
+
+
+@router.get("/facets")
+async def facets(service: TheService) -> JsonResponse:
+    """What the videos show, as classes that a search can be restricted to: the JSON of `mmi-tvr facets --json`."""
+    return JsonResponse((await service.ask(service.library.facets)).as_dict())
+
+
+@router.get("/pools")
+async def pools(service: TheService) -> JsonResponse:
+    """The questions that are asked of texts and videos: the JSON of `mmi-tvr prompts list --json`."""
+
+    def read() -> dict[str, list[dict[str, Any]]]:
+        files = pool.in_folder(pools_folder(service.library.path))
+        loaded = [pool.load(files[about]) for about in pool.ABOUT]
+        return {
+            questions.about: [
+                selection.question_document(question, selection.chosen_ids(questions))
+                for question in questions.questions
+            ]
+            for questions in loaded
+        }
+
+    return JsonResponse(await anyio.to_thread.run_sync(read))
+
+
+@router.get("/index")
+async def indexing(service: TheService) -> JsonResponse:
+    """How far the indexing run of this service is."""
+    return JsonResponse(service.indexing.as_dict())
+
+
+@router.post("/index", status_code=202)
+async def index(service: TheService, wish: Annotated[IndexRequest, Body()] = IndexRequest()) -> JsonResponse:  # noqa: B008
+    """Bring the library up to date with its folders."""
+    if not service.library.exists:
+        await service.ask(service.library.status)  # says that there is none
+    if not service.indexing.start(wish.retry):
+        raise HTTPException(409, "it is being indexed already")
+    return JsonResponse(service.indexing.as_dict(), 202)
+
+
+@router.post("/index/pause", status_code=202)
+async def pause(service: TheService) -> JsonResponse:
+    """Have the run end at its next step; nothing is lost."""
+    if not service.indexing.pause():
+        raise HTTPException(409, "nothing is being indexed")
+    return JsonResponse(service.indexing.as_dict(), 202)
+
+
+@router.post("/index/resume", status_code=202)
+async def resume(service: TheService) -> JsonResponse:
+    """Go on where a paused run ended."""
+    if not service.indexing.start():
+        raise HTTPException(409, "it is being indexed already")
+    return JsonResponse(service.indexing.as_dict(), 202)

@@ -1,0 +1,134 @@
+"""Searches that wait for the model, in a queue of limited length; those that are alike are embedded together.
+
+One thread searches, because the threads of a library take turns anyway. While it is at work, further searches gather,
+and the next turn takes all those with the same options: the busier it is, the cheaper each of them. Nobody waits for
+company (decision): a single search starts at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..library import Library
+from ..search import SearchResult
+from ..types import Query
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Overloaded(Exception):
+    """More is waiting than is worth waiting for; `seconds` says when to come again."""
+
+    def __init__(self, seconds: int = 1) -> None:
+        self.seconds = seconds
+        super().__init__("too many requests are waiting; try again in a moment")
+
+
+@dataclass(eq=False, slots=True)
+class _WaitingSearch:
+    query: Query
+    options: Mapping[str, Any]
+    result: Future[SearchResult] = field(default_factory=Future)
+    arrival: float = field(default_factory=time.monotonic)
+
+
+class SearchQueue:
+    """Runs searches of a library in a thread of its own."""
+
+    def __init__(
+        self,
+        library: Library,
+        capacity: int = 64,
+        together: int = 32,
+        observe: Callable[[int, Sequence[float]], object] = lambda count, seconds: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            library: what is searched.
+            capacity: so many searches may wait.
+            together: so many are embedded together at most.
+            observe: called behind each turn, with the number of searches and the seconds that each took since it came.
+        """
+        self._library = library
+        self._capacity = capacity
+        self._together = together
+        self._observe = observe
+        self._waiting: deque[_WaitingSearch] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="search", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, query: Query, options: Mapping[str, Any]) -> asyncio.Future[SearchResult]:
+        """Return what will hold the result; a search that is cancelled before its turn costs nothing.
+
+        Args:
+            query: what to look for.
+            options: those of `Library.search`; values that can be compared.
+
+        Raises:
+            Overloaded: the queue is full.
+        """
+        search = _WaitingSearch(query, options)
+        with self._changed:
+            if self._closed or len(self._waiting) >= self._capacity:
+                raise Overloaded
+            self._waiting.append(search)
+            self._changed.notify()
+        return asyncio.wrap_future(search.result)
+
+    def close(self) -> None:
+        """Let the thread end behind its present turn; what still waits is cancelled."""
+        with self._changed:
+            self._closed = True
+            while self._waiting:
+                self._waiting.popleft().result.cancel()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while batch := self._next_turn():
+            alive = [search for search in batch if search.result.set_running_or_notify_cancel()]
+            if not alive:
+                continue
+            self._search(alive)
+            now = time.monotonic()
+            self._observe(len(alive), [now - search.arrival for search in alive])
+
+    def _next_turn(self) -> list[_WaitingSearch]:
+        """Return the oldest search with those that have the same options; none once the queue is closed."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return []
+            options = self._waiting[0].options
+            alike = [search for search in self._waiting if search.options == options][: self._together]
+            chosen = set(map(id, alike))
+            self._waiting = deque(search for search in self._waiting if id(search) not in chosen)
+            return alike
+
+    def _search(self, searches: Sequence[_WaitingSearch]) -> None:
+        """Give each search its result or its error; where several fail together, each is tried by itself."""
+        try:
+            results = self._library.search([search.query for search in searches], **searches[0].options)
+        except Exception as error:
+            if len(searches) > 1:
+                for search in searches:
+                    self._search([search])
+                return
+            searches[0].result.set_exception(error)
+        else:
+            for search, result in zip(searches, results, strict=True):
+                search.result.set_result(result)

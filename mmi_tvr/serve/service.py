@@ -1,0 +1,110 @@
+"""What a running service holds: its library, the queue before it, pictures, the indexing run, and who may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import anyio
+from starlette.requests import Request
+
+from ..errors import MmiTvrError
+from ..library import Library
+from ..library.items import LibraryItems
+from ..search import SearchResult
+from ..types import Query
+from .commands import CommandRunner, SocketCommands
+from .indexing_job import IndexingJob
+from .metrics import ServiceMetrics
+from .search_queue import SearchQueue
+from .security import Access
+from .thumbnails import Thumbnails
+
+REMEMBERED_SENTENCES = 10_000
+_LIBRARY_THREADS = 4  # threads that wait for the library at the same time, besides that of searches
+Answer = TypeVar("Answer")
+
+
+class Service:
+    """The parts of a service, made once.
+
+    `in_flight` counts requests that are being answered; `last_request` is when the last answer ended
+    (`time.monotonic`).
+    """
+
+    def __init__(self, library: Library, access: Access, run_command: CommandRunner | None = None) -> None:
+        """Hold a library.
+
+        Args:
+            library: searched, and indexed where somebody wants that.
+            access: who may ask.
+            run_command: runs commands of clients of the socket; None: there is no socket.
+        """
+        self.library = library
+        self.access = access
+        self.metrics = ServiceMetrics()
+        self.queue = SearchQueue(library, observe=self.metrics.count_searches)
+        self.items = LibraryItems(library.path)
+        self.thumbnails = Thumbnails()
+        self.indexing = IndexingJob(library)
+        self.commands = SocketCommands(library.path, run_command) if run_command is not None else None
+        self._turns = anyio.CapacityLimiter(_LIBRARY_THREADS)
+        self.in_flight = 0
+        self.last_request = time.monotonic()
+        library.remember_sentences(REMEMBERED_SENTENCES)
+
+    def warm_up(self) -> None:
+        """Load the model in a thread, so that nobody's first search has to wait for it. What fails, a search says."""
+
+        def load() -> None:
+            with suppress(MmiTvrError):
+                if self.library.exists:
+                    self.library.load()
+
+        threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+    def close(self, wait: float) -> bool:
+        """Let go of everything; return whether all work ended within `wait` seconds."""
+        self.queue.close()
+        ended = self.indexing.close(wait)
+        self.thumbnails.close()
+        self.items.close()
+        return ended
+
+    async def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Return what a function says that waits for its turn in the library; few at a time, so that pictures and
+        films need not wait with them."""
+        return await anyio.to_thread.run_sync(question, limiter=self._turns)
+
+    async def search(self, request: Request, query: Query, options: Mapping[str, Any]) -> SearchResult:
+        """Return the result of a search; it is cancelled where its client goes away before its turn.
+
+        Raises Overloaded, and what `Library.search` raises.
+        """
+        result = self.queue.submit(query, options)
+        gone = asyncio.create_task(_disconnected(request))
+        try:
+            either: set[asyncio.Future[Any]] = {result, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
+                result.cancel()
+                raise ClientGone
+            return result.result()
+        finally:
+            gone.cancel()
+            if not result.done():
+                result.cancel()
+
+
+class ClientGone(Exception):
+    """The client of a request went away; nobody reads an answer."""
+
+
+async def _disconnected(request: Request) -> None:
+    """Return once the client of a request is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
