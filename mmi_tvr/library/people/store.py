@@ -134,6 +134,14 @@ class PeopleStore(SealedDatabase):
         known = ", ".join(sorted(person.name for person in persons if person.name is not None)) or "nobody"
         raise UsageError(f"{text!r}: nobody is called so here (there are: {known})")
 
+    def names(self, hidden: bool = True) -> dict[int, str]:
+        """Return number -> name of those with one; hidden people only where `hidden` says so. Costs no look at
+        sightings."""
+        with self.reading():
+            names = self._names()
+            left_out = () if hidden else self.rows("SELECT id FROM person WHERE hidden")
+        return {number: name for number, name in names.items() if (number,) not in left_out}
+
     def known(self) -> dict[str, NDArray[np.float32]]:
         """Return name -> descriptors (n, F) of those with a name: whom faces are held against (`people.naming`)."""
         sql = "SELECT person, sealed, key FROM face JOIN keys.face_key USING (id) ORDER BY id"
