@@ -281,6 +281,19 @@ def test_a_film_is_looked_at_in_stretches_as_if_it_were_one(
     assert len(spans[0]) == 3
 
 
+def test_a_picture_that_stays_over_the_end_of_a_stretch_comes_once(
+    encoder: FaceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmi_tvr.media.video import MediaInfo
+    from mmi_tvr.types import Frames, Video
+
+    monkeypatch.setattr(films, "_STRETCH", 1.0)
+    info = MediaInfo(Path("still.mp4"), "mp4", 3.0, 0.0, 160, 96, 0, False, 2.0, "h264", 6, False, ())
+    still = Frames(np.array([0.25]), drawn("anna")[None])  # on screen from then on
+    (track,) = films.film_faces(Video(Path("still.mp4")), encoder, lambda video, fps, most, size: (info, still)).tracks
+    assert (track.frames, track.start, track.end) == (1, 0.25, 0.25)
+
+
 def test_a_crowd_is_bounded(encoder: FaceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     from mmi_tvr.media.video import MediaInfo
     from mmi_tvr.types import Frames, Video

@@ -60,5 +60,5 @@ def _naming(similarities: FloatArray, names: list[str], threshold: float, margin
 
 def likeness(descriptors: FloatArray, faces: FloatArray) -> NDArray[np.float32]:
     """Return the cosine (N,) of descriptors (N, F) with the nearest face of one person (n, F)."""
-    nearest: NDArray[np.float32] = (descriptors @ faces.T).max(axis=1)
+    nearest: NDArray[np.float32] = (faces @ descriptors.T).max(axis=0)  # whole rows of memory
     return nearest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mmi_tvr.utils.wording import counted
 
 from .timing import peak, rounds, table
 
@@ -104,5 +105,11 @@ def _descriptors(count: int, repeats: int) -> Iterator[str]:
     }
     seconds = rounds(contenders, repeats)
     yield from table(f"one person of 5 faces among {count:,} descriptors", seconds, "similarities")
-    median = statistics.median(seconds["similarities"])
-    yield f"  {1000 * median:.1f} ms, at most {1000 * _LIMIT:.0f} ms: {'kept' if median <= _LIMIT else 'NOT KEPT'}"
+    for faces_of_one in (1, 5):
+        started = time.process_time()
+        for _ in range(repeats):
+            likeness(rows, faces[:faces_of_one])
+        each = 1000 * (time.process_time() - started) / repeats
+        verdict = "kept" if each <= 1000 * _LIMIT else "NOT KEPT"
+        limit = f"at most {1000 * _LIMIT:.0f} ms: {verdict}"
+        yield f"  {counted(faces_of_one, 'face')}: {each:.1f} ms of one processor, {limit}"
