@@ -34,7 +34,7 @@ def write_picture(path: Path, pixels: Pixels) -> Path:
 
 
 def cip(root: Path) -> Path:
-    """Three celebrities in two places, two pictures each, a distractor, and a folder of portraits for each."""
+    """Three celebrities in two places, a picture of each, a distractor that says somebody, and portraits of all."""
     lines = [HEADER]
     for name, colour, faces in (
         ("Ann Red", "red", "seen"),
@@ -47,7 +47,7 @@ def cip(root: Path) -> Path:
             lines.append(f"{file}\t{name}\t{place}\t{faces}\t0\n")
         write_picture(root / "portraits" / name.replace(" ", "_") / "1.png", face_picture(colour, left=30))
     write_picture(root / "pictures" / "nobody.png", face_picture("white"))
-    (root / "cip.tsv").write_text("".join([*lines, "nobody.png\t\t\t\t1\n"]))
+    (root / "cip.tsv").write_text("".join([*lines, "nobody.png\tAnn Red\tcave\t\t1\n"]))
     return root
 
 

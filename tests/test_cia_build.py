@@ -19,8 +19,11 @@ from mmi_tvr import plugins
 from mmi_tvr.cli import data
 from mmi_tvr.errors import UsageError
 from mmi_tvr.people import cia_build
-from mmi_tvr.people.casting import CastTrack, film_of, most_confident
+from mmi_tvr.people.casting import CastTrack, cast_tracks, film_of, most_confident
 from mmi_tvr.people.cia_build import JOURNAL, CiaOptions, CiaResult, build_cia
+from mmi_tvr.people.films import FilmFaces
+from mmi_tvr.people.quality import FaceQuality
+from mmi_tvr.people.tracks import FaceTrack
 from mmi_tvr.types import Pixels
 
 CAST = {"One Film": {"Ann_Red": "red", "Bo_Green": "green"}, "Other Film": {"Cy_Yellow": "yellow"}}
@@ -189,6 +192,32 @@ def test_what_cannot_be_built_is_one_line(kind: str, clips: Path, cast: Path, tm
     with pytest.raises(UsageError, match=message) as error:
         built(output=output, **places)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "angles", "actor"),
+    [
+        (0.9, (0.3, 1.5), "Ann"),  # radians from the track to each actor
+        (0.96, (0.3, 1.5), None),  # not near enough
+        (0.5, (0.7, 0.72), None),  # two are about as near
+        (0.5, (0.7, 0.8), "Ann"),
+    ],
+)
+def test_a_track_is_whose_descriptor_is_near_enough_and_alone_so_near(
+    threshold: float, angles: tuple[float, float], actor: str | None
+) -> None:
+    gallery = {
+        name: np.array([[np.cos(angle), sign * np.sin(angle)]], np.float32)
+        for name, angle, sign in zip(("Ann", "Bo"), angles, (1, -1), strict=True)
+    }
+    quality = FaceQuality(40.0, 30.0, 0.1)
+    descriptor = np.array([1, 0], np.float32)
+    track = FaceTrack(0.0, 1.0, 0.5, (10.0, 10.0, 50.0, 60.0), 4, quality, descriptor)
+    blurred = FaceTrack(0.0, 1.0, 0.5, (0.0, 0.0, 10.0, 10.0), 4, FaceQuality(40.0, 1.0, 0.1), None)
+    first, second = cast_tracks(FilmFaces((track, blurred), (100, 100), 1.0), gallery, threshold)
+    assert (first.actor, first.nearest, first.box) == (actor, "Ann", (0.1, 0.1, 0.5, 0.6))
+    assert first.similarity == pytest.approx(np.cos(angles[0]))
+    assert (second.actor, second.problem) == (None, "blurred")
 
 
 def test_nobody_is_the_most_confident_where_nobody_is_named() -> None:

@@ -87,19 +87,20 @@ def two_faces(path: Path, scale: int = 1) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("box", "colour"),
+    ("box", "left", "colour"),
     [
-        (None, 1),  # the largest
-        ((8.0, 10.0, 24.0, 26.0), 0),
-        ((6.0, 12.0, 25.0, 27.0), 0),
-        ((34.0, 8.0, 62.0, 36.0), 1),
-        ((9.0, 11.0, 15.0, 17.0), 0),  # no face overlaps it: the box itself
+        (None, 36, 1),  # the largest
+        ((8.0, 10.0, 24.0, 26.0), 8, 0),
+        ((6.0, 12.0, 25.0, 27.0), 8, 0),
+        ((34.0, 8.0, 62.0, 36.0), 36, 1),
+        ((9.0, 11.0, 15.0, 17.0), 9, 0),  # no face overlaps it enough: the box itself
     ],
 )
-def test_a_box_says_which_face_is_meant(tmp_path: Path, box: Any, colour: int) -> None:
-    video = Video(two_faces(tmp_path / "two.png"), picture=True)
-    seen = portraits({"p": [PersonPicture(video, box)]}, plugins.build("people.faces", "fake", {}))
-    assert seen.faces["p"][0].argmax() == colour
+def test_a_box_says_which_face_is_meant(tmp_path: Path, box: Any, left: int, colour: int) -> None:
+    picture = PersonPicture(Video(two_faces(tmp_path / "two.png"), picture=True), box)
+    encoder = plugins.build("people.faces", "fake", {})
+    assert read_face(picture, encoder)[1].box[0] == left
+    assert portraits({"p": [picture]}, encoder).faces["p"][0].argmax() == colour
 
 
 def test_the_box_of_a_large_picture_is_scaled_as_the_picture_is(tmp_path: Path) -> None:
@@ -150,14 +151,15 @@ def test_queries_of_cip_name_pictures_that_are_there(celebrities: Path) -> None:
 
 
 def test_cip_may_have_paths_and_splits(tmp_path: Path) -> None:
-    for place in ("a", "b"):
-        write_picture(tmp_path / place / "1.png", face_picture("red"))
+    root = tmp_path / "root"
+    for picture in (root / "a" / "1.png", root / "b" / "1.png", tmp_path / "c.png"):
+        write_picture(picture, face_picture("red"))
     rows = "a/1.png\tAnn\tx\tseen\t0\ttest\nb/1.png\tAnn\ty\tseen\t0\tval\n../c.png\tAnn\tx\tseen\t0\ttest\n"
-    (tmp_path / "cip.tsv").write_text(HEADER.strip("\n") + "\tsplit\n" + rows)
-    dataset = build("cip", tmp_path)
-    assert [sample.video.path for sample in dataset.samples()] == [tmp_path / "a" / "1.png"]
+    (root / "cip.tsv").write_text(HEADER.strip("\n") + "\tsplit\n" + rows)
+    dataset = build("cip", root)
+    assert [sample.video.path for sample in dataset.samples()] == [root / "a" / "1.png"]
     assert dataset.missing == ("../c.png",)  # outside
-    assert [sample.id for sample in build("cip", tmp_path, split="val").samples()] == ["b/1.png"]
+    assert [sample.id for sample in build("cip", root, split="val").samples()] == ["b/1.png"]
 
 
 def test_vggface2_asks_for_all_pictures_of_somebody_but_the_first(tmp_path: Path) -> None:

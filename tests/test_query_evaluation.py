@@ -23,6 +23,7 @@ from mmi_tvr.evaluation import metrics, number_tables, published, saved
 from mmi_tvr.evaluation.compare import compare
 from mmi_tvr.evaluation.identity import identity_accuracy
 from mmi_tvr.evaluation.queries import evaluate_queries
+from mmi_tvr.evaluation.query_metrics import query_differences, query_metrics
 from mmi_tvr.evaluation.query_report import QueryReport
 from mmi_tvr.report import query_page
 from mmi_tvr.types import Embeddings, EvaluationQuery, Person, Query, Sample, Scoring, Video
@@ -97,13 +98,13 @@ def test_the_numbers_of_each_group_are_those_of_its_queries() -> None:
 
 
 def test_queries_of_one_person_are_drawn_together() -> None:
-    from mmi_tvr.evaluation.query_metrics import query_metrics
-
     ranks, precisions = np.array([1, 1, 1, 9, 9, 9]), np.array([100.0, 100, 100, 10, 10, 10])
     alone = query_metrics(ranks, precisions, list(range(6)))
     together = query_metrics(ranks, precisions, ["a"] * 3 + ["b"] * 3)
     assert together.ci95["mAP"] == pytest.approx((10, 100))
     assert together.ci95["mAP"][0] < alone.ci95["mAP"][0]
+    of_one = query_metrics(ranks, precisions, ["a"] * 6)  # nobody else to draw: each query by itself
+    assert of_one.ci95 == alone.ci95
     certain = query_metrics(ranks[:3], precisions[:3], ["a", "a", "b"])
     assert certain.ci95["R@1"][0] == pytest.approx(metrics.wilson(1.0, 2)[0])  # two people
 
@@ -163,6 +164,7 @@ def test_identity_accuracy_counts_those_whose_picture_is_first() -> None:
     pictures = [Embeddings(vector, vector[None], np.zeros((1, 3))) for vector in eye]
     assert identity_accuracy(eye, pictures, Scoring()) == 100
     assert identity_accuracy(eye[[0, 1, 3, 2]], pictures, Scoring()) == 50
+    assert identity_accuracy(eye[[1, 0]], pictures[:2], Scoring()) == 0
     assert identity_accuracy(np.ones((4, 4), np.float32) / 2, pictures, Scoring()) == 0  # ties are misses
     with pytest.raises(MetricsError, match="3 queries and 4 pictures"):
         identity_accuracy(eye[:3], pictures, Scoring())
@@ -197,6 +199,14 @@ def test_a_model_that_reads_text_alone_is_told_the_names_and_the_report_says_so(
     assert report.groups["single/seen"].values["mAP"] == 100  # its names are colours
     assert report.as_dict()["persons"] == {"queries": 9, "by_face": 0, "spoken": 9}
     assert 'reads text alone: in 9 queries it was told names of people, or "a person"' in report.table()
+
+
+def test_a_face_that_nobody_reads_counts_as_spoken() -> None:
+    model, samples, queries, embeddings = world()
+    face = {"p": Person(np.eye(1, 6, dtype=np.float32), "fake", "Ann")}
+    shown = [replace(query, query=replace(query.query, persons=face)) for query in queries]
+    report = evaluate_queries(model, samples, shown, lambda videos: embeddings)
+    assert report.as_dict()["persons"] == {"queries": 12, "by_face": 0, "spoken": 12}
 
 
 def test_the_page_shows_right_hits_in_green_and_wrong_ones_in_red(celebrities: Any) -> None:
@@ -245,6 +255,13 @@ def test_runs_are_compared_query_by_query_in_each_group(tmp_path: Path) -> None:
     (other / "report.json").write_text(json.dumps(two))
     with pytest.raises(UsageError, match="2 differ"):
         compare(first, other)
+
+
+def test_one_query_is_no_evidence_of_a_difference() -> None:
+    one, other = (np.array([1]), np.array([100.0])), (np.array([2]), np.array([50.0]))
+    assert query_differences(other, one, ["a"])["mAP"] == (50, 50, 50, 1)
+    certain = [(side[0].repeat(20), side[1].repeat(20)) for side in (other, one)]
+    assert query_differences(certain[0], certain[1], list(range(20)))["mAP"].p < 0.001
 
 
 def test_runs_of_queries_and_of_captions_are_not_compared(tmp_path: Path) -> None:
