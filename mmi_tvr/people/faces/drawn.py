@@ -31,7 +31,7 @@ class Options(BaseOptions):
     """Where the weights are."""
 
     weights: Path = Field(description="safetensors file that scripts/pretrain_faces.py makes")
-    confidence: float = Field(0.5, gt=0, lt=1, description="of the detector, at least, for a face")
+    confidence: float = Field(0.2, gt=0, lt=1, description="of the detector, at least, for a face")
     threshold: float = Field(0.53, gt=0, lt=1, description="cosine above which two faces are one person's")
 
 
