@@ -119,6 +119,15 @@ def test_pictures_of_a_person_are_right_in_plain_sentences_and_the_video_alone_i
     assert min(kinds.values()) > 10
 
 
+def test_twins_share_a_batch_of_captions() -> None:
+    loader = PersonBatches(
+        cast("Any", Recorder()), people(), cast("Any", range(12)), PersonOptions(compound=1.0),
+        groups=[[number, number + 6] for number in range(6)], batch=4, seed=0,
+    )  # fmt: skip
+    for batch in loader.epoch(0):
+        assert {(number + 6) % 12 for number in batch["features"]} == set(batch["features"])
+
+
 def test_batches_hang_on_seed_and_epoch_and_are_skipped_without_a_trace() -> None:
     options = {"compound": 0.5}
 
@@ -267,6 +276,12 @@ def test_moving_things_say_one_event_and_know_every_video_that_it_is_true_of() -
     compound = [query for query in queries if query.group.startswith("compound")]
     assert all(query.right <= single[f"a [{next(iter(query.query.persons))}]"] for query in compound)
     training = moving_things.build(moving_things.Options(split="train", count=60))
+    assert sorted(number for group in training.groups() for number in group) == list(range(60))
+    twins = [group for group in training.groups() if len(group) > 1]
+    assert twins
+    for first, second in twins:
+        captions = [set(training.samples()[number].captions) for number in (first, second)]
+        assert not captions[0] & captions[1]  # what twins say is true of themselves alone
     assert not moving_things.HELD_OUT.intersection(training.identities())
     assert len(moving_things.HELD_OUT) == 12
     assert {len({thing.split()[place] for thing in moving_things.HELD_OUT}) for place in (0, 1)} == {8, 6}

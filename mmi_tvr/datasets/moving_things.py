@@ -77,17 +77,48 @@ class MovingThings:
     @late_property
     def _samples(self) -> list[Sample]:
         return [
-            Sample(self._shapes.sample_id(number), Video(self._shapes.path(number)), self._captions(spec))
-            for number, spec in enumerate(self._shapes.specs())
+            Sample(self._shapes.sample_id(number), Video(self._shapes.path(number)), self._captions(number))
+            for number in range(len(self._shapes.specs()))
         ]
 
-    def _captions(self, spec: Spec) -> tuple[str, ...]:
+    def _captions(self, number: int) -> tuple[str, ...]:
+        spec = self._shapes.specs()[number]
         events = self._events(spec)
         if not (thing := self._actor(spec)):
             first = events[0]
             return tuple(_sentences(first, definite(first.things[first.events[0].actor])))
-        of_thing = (event for event in events if noun(event.things[event.events[0].actor]) == thing)
-        return tuple(dict.fromkeys(text for event in of_thing for text in _sentences(event, f"the [{thing}]")))
+        events = [event for event in events if noun(event.things[event.events[0].actor]) == thing]
+        events = [event for event in events if not self._true_of_a_twin(event, number)] or events
+        return tuple(dict.fromkeys(text for event in events for text in _sentences(event, f"the [{thing}]")))
+
+    def _true_of_a_twin(self, event: Spec, number: int) -> bool:
+        specs = self._shapes.specs()
+        return any(describes(event, specs[twin]) for twin in self._twins[number] if twin != number)
+
+    @late_property
+    def _twins(self) -> Mapping[int, Sequence[int]]:
+        """The numbers of each sample and its twins."""
+        return {number: group for group in self._shapes.groups() for number in group}
+
+    def groups(self) -> list[list[int]]:
+        """Return the numbers of samples that are twins and have captions that are false of each other; others alone.
+
+        A twin that differs in what is done keeps a model from reading things alone.
+        """
+        groups: list[list[int]] = []
+        specs = self._shapes.specs()
+        for group in self._shapes.groups():
+            apart = [number for number in group if self._says_what_twins_do_not(specs[number], number)]
+            groups += [apart] if apart else []
+            groups += [[number] for number in group if number not in apart]
+        return groups
+
+    def _says_what_twins_do_not(self, spec: Spec, number: int) -> bool:
+        thing = self._actor(spec)
+        return any(
+            noun(event.things[event.events[0].actor]) == thing and not self._true_of_a_twin(event, number)
+            for event in self._events(spec)
+        )
 
     def pending(self, limit: int | None = None) -> list[int]:
         """Return the numbers of the samples, among the first `limit`, whose file is not there."""

@@ -54,7 +54,7 @@ class PairBatches:
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
         self._skeletons, self._labels, self._unpaired = skeletons, labels, unpaired
-        sample_groups = _usable_groups(usable, groups)
+        sample_groups = usable_groups(usable, groups)
         self._pairs = None if captions == "one" else [(row, place) for row in usable for place in self._places(row)]
         if self._pairs is not None:
             sample_groups = _pair_groups(sample_groups, self._pairs)
@@ -94,7 +94,7 @@ class PairBatches:
         return range(len(self._samples[row].captions))
 
 
-def _usable_groups(usable: Sequence[int], groups: Sequence[Sequence[int]] | None) -> list[list[int]]:
+def usable_groups(usable: Sequence[int], groups: Sequence[Sequence[int]] | None) -> list[list[int]]:
     """Return the groups without the samples that cannot be used; without groups, every sample is one."""
     if groups is None:
         return [[number] for number in usable]

@@ -35,6 +35,7 @@ from ..utils import distributed
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from .cached import in_shares
+from .pairs import usable_groups
 from .persons_options import HANDLE, PersonOptions
 from .protocol import Batch
 from .sampler import TwinSampler
@@ -167,6 +168,7 @@ class PersonBatches:
         people: who is on which sample.
         features: of every sample, by its number.
         options: kinds of sentences, and how persons are said.
+        groups: twins among all samples, which share a batch of captions; None: no two are.
         batch: pairs of all processes together.
         seed: of all draws.
     """
@@ -178,6 +180,7 @@ class PersonBatches:
         features: Sequence[Features],
         options: PersonOptions,
         *,
+        groups: Sequence[Sequence[int]] | None = None,
         batch: int,
         seed: int,
     ) -> None:
@@ -197,8 +200,8 @@ class PersonBatches:
                     f"picture, fewer than a batch of {batch}: take a smaller batch, or other data"
                 )
             if share:
-                groups = [[row] for row in kinds[kind]]
-                self._samplers[kind] = TwinSampler(groups, batch, seed, distributed.rank(), distributed.world_size())
+                together = usable_groups(kinds[kind], groups if kind == "compound" else None)
+                self._samplers[kind] = TwinSampler(together, batch, seed, distributed.rank(), distributed.world_size())
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of one epoch, without the first `skip`, which are not loaded."""

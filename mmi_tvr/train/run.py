@@ -178,7 +178,13 @@ def _batches(
         people = person_data(model, training.dataset, training.usable, options, progress)
         reader = cast("ModelLearningFaces", model)  # else there would be no people
         return PersonBatches(
-            reader, people, training.features, options, batch=settings.data.batch, seed=settings.train.seed
+            reader,
+            people,
+            training.features,
+            options,
+            groups=training.groups,
+            batch=settings.data.batch,
+            seed=settings.train.seed,
         )
     paired, unpaired = training.divided(settings.data.paired)
     return PairBatches(
