@@ -192,8 +192,22 @@ def test_what_was_trained_is_saved_and_read_again(folders: dict[str, Path], tmp_
     assert again.fingerprint() != model.fingerprint()
     files = [path.name for path in models.trained_files("clip_pad", tmp_path)]
     assert files == ([clip_pad.PERSONS] if train == "mlp" else [clip_pad.PERSONS, clip_pad.TEXT])
+    assert again.options.faces == model.options.faces
     names = {name for name, group in model.network.parameter_groups().items() if list(group)}
     assert names == ({"mlp", "text"} if train == "both" else {train})
+
+
+def test_a_trained_folder_names_the_file_of_its_face_encoder_from_anywhere(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("faces.safetensors").touch()
+    model = a_model(folders["clip"])
+    elsewhere = model.options.model_copy(update={"faces": Section(name="drawn", weights="faces.safetensors")})
+    model.network  # noqa: B018 (loaded with the faces of tests)
+    model.options = elsewhere
+    model.save(tmp_path / "model")
+    assert models.read(tmp_path / "model").options["faces"]["weights"] == str(tmp_path / "faces.safetensors")
 
 
 def features(model: ClipPad, count: int) -> list[Features]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PERSONS, TEXT = "persons.safetensors", "text.safetensors"
 _SEED = 0  # of an untrained network, so that it is the same in every process
-_CHANGE_VECTORS = {"place", "word", "faces"}
+_CHANGE_VECTORS = {"place", "word"}  # who describes faces is checked person by person (`Person.maker`)
 
 
 class Options(TrainedOptions):
@@ -199,6 +199,9 @@ class ClipPad:
         if self.options.train != "mlp" or (self._folder and (self._folder / TEXT).is_file()):
             save_tensors(self.network, folder / TEXT, self.network.text_names())
         options = self.options.model_dump(mode="json", exclude={"weights"})
+        encoder_file = options["faces"].get("weights")
+        if encoder_file and Path(encoder_file).is_file():  # so that the folder works from anywhere
+            options["faces"]["weights"] = str(Path(encoder_file).absolute())
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 
     def _read(self, queries: Sequence[Query]) -> tuple[dict[str, Tensor], Tensor]:
