@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,6 +118,22 @@ def test_pictures_of_a_person_are_right_in_plain_sentences_and_the_video_alone_i
                 ]
                 assert batch["groups"] == expected
     assert min(kinds.values()) > 10
+
+
+def test_captions_of_samples_without_a_person_are_learned_as_they_are() -> None:
+    data = people()
+    samples = {**data.samples, 12: (video(12), "")}
+    captions = {**data.captions, 12: ["a dog"]}
+    faces = {**data.faces, "": (np.zeros((0, 2), np.float32), [])}
+    with_dog = replace(data, samples=samples, ids={**data.ids, 12: "12"}, captions=captions, faces=faces)
+    for compound, rows in ((1.0, 13), (0.0, 12)):
+        loader = PersonBatches(
+            cast("Any", Recorder()), with_dog, cast("Any", range(13)), PersonOptions(compound=compound), batch=1, seed=0
+        )
+        batches = list(loader.epoch(0))
+        assert sorted(batch["features"][0] for batch in batches) == list(range(rows))
+        texts = [batch["queries"][0].text for batch in batches if batch["features"] == [12]]
+        assert texts == ["a dog"] * (compound == 1)
 
 
 def test_twins_share_a_batch_of_captions() -> None:

@@ -137,7 +137,9 @@ def person_data(
 
 
 def _compound(captions: Sequence[str], handle: str, template: str) -> list[str]:
-    """Return the captions that say of a person more than a plain sentence does."""
+    """Return the captions that say of a person more than a plain sentence does; of nobody, all."""
+    if not handle:
+        return list(captions)
     plain = template.replace(f"[{HANDLE}]", f"[{handle}]")
     return [caption for caption in captions if f"[{handle}]" in caption and caption != plain]
 
@@ -159,7 +161,8 @@ class PersonBatches:
     """Batches of (sentence, sample); a `protocol.EpochDataLoader`.
 
     All sentences of a batch are plain ones ("an image of [p]"), whose positives are all samples of that person, or all
-    are captions that say more, whose positives are the pairs of the same video.
+    are captions that say more, whose positives are the pairs of the same video. Captions of samples that show nobody
+    are among the latter, as they are: what is said of nobody is not to be forgotten (decision).
 
     What is drawn hangs on seed, epoch, batch and process alone.
 
@@ -191,7 +194,8 @@ class PersonBatches:
         self._pictures = {row: people.pictures_for(row, options.same_picture) for row in people.samples}
         self._videos = {video: number for number, (video, _) in enumerate(people.samples.values())}
         usable = [row for row in people.samples if len(self._pictures[row]) and self._can_be_named(row)]
-        kinds = {"plain": usable, "compound": [row for row in usable if people.captions.get(row)]}
+        nobody = [row for row, (_, handle) in people.samples.items() if not handle]
+        kinds = {"plain": usable, "compound": [row for row in (*usable, *nobody) if people.captions.get(row)]}
         self._samplers = {}
         for kind, share in (("plain", 1 - options.compound), ("compound", options.compound)):
             if share and len(kinds[kind]) < batch:
@@ -238,6 +242,8 @@ class PersonBatches:
         return {"ids": [str(row) for row in rows], **self._model.query_batch(queries, samples, groups)}
 
     def _query(self, row: int, text: str, handle: str, dice: np.random.Generator) -> Query:
+        if not handle:
+            return Query(text)
         way = self._ways[int(dice.choice(len(self._ways), p=self._shares))]
         candidates = self._pictures[row]
         pictures = dice.choice(candidates, min(self._options.faces, len(candidates)), replace=False)
