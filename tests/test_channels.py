@@ -205,6 +205,24 @@ def test_a_long_film_is_read_passage_by_passage_and_from_any_of_them(tmp_path: P
     assert texts(passages) == [(0, 32, "one"), (32, 48, "two"), (48, 64, "two")]
     assert reader.calls == 2
     assert texts(list(channel.moments(MediaFile(path, "video"), 48.0))) == [(48, 64, "two")]
+    assert list(channel.moments(MediaFile(path, "video"), 64.0)) == []  # cut off before it could be said to be whole
+
+
+def test_a_film_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    channel, _ = reads({40: [("one", 0.99)], 220: [("two", 0.99)]})
+    whole = files.make_video(
+        tmp_path / "a.mp4",
+        fps=1,
+        pictures=[np.full((64, 96, 3), level, np.uint8) for level in (40, 220) for _ in range(40)],
+        gop=1,
+        options={"qp": "10"},
+        container_options={"movflags": "faststart"},
+    )
+    for share in (0.9, 0.75):
+        cut = files.truncate(whole, tmp_path / f"{share}.mp4", share)
+        passages = list(channel.moments(MediaFile(cut, "video")))
+        assert [text for _, _, text in texts(passages)][:2] == ["one", "two"]
+        assert passages[-1].end < 80
 
 
 def test_a_line_that_changes_in_one_corner_is_read_again() -> None:

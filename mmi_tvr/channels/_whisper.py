@@ -94,7 +94,6 @@ class Whisper:
         segments, info = self._model.transcribe(
             padded,
             language=self._language,
-            multilingual=self._language is None,  # it may change from one half minute to the next
             language_detection_segments=_LANGUAGE_LOOKS,
             language_detection_threshold=_LEAST_LANGUAGE,
             vad_filter=True,

@@ -13,13 +13,14 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ..errors import MediaError
 from ..media.guarded import DecoderPool, limits
 from ..media.video import MediaInfo
 from ..plugins import BaseOptions
@@ -96,8 +97,8 @@ class ReadText:
         return Passage(0.0, info.duration, _as_moments(tracks))
 
     def _of_film(self, source: MediaFile, start: float, decoders: DecoderPool) -> Iterator[Passage]:
-        tracks, last_read = LineTracks(), LastPicture()
-        first, duration = start, start + _DECODED  # the duration is known when the file has been opened
+        tracks, last_read, first = LineTracks(), LastPicture(), start
+        duration = _duration(source, decoders)
         while start < duration:
             end = min(start + _DECODED, first + _PASSAGE)
             info, frames = self._sampled(source, start, end, decoders)
@@ -128,6 +129,14 @@ class ReadText:
     def fingerprint(self) -> str:
         options = self._options.model_dump(exclude={"threads"})
         return digest(self.name, _VERSION, self._reader.weights_digest(), options, ENCODER)
+
+
+def _duration(source: MediaFile, decoders: DecoderPool) -> float:
+    """The seconds of a film by its header; sampling it may find less. MediaError where it cannot be used."""
+    report = decoders.report(source.path)
+    if report.info is None:
+        raise MediaError(source.path, report.error or "cannot be used")
+    return report.info.duration
 
 
 class LastPicture:
@@ -162,7 +171,8 @@ def _thumbnail(picture: Pixels) -> NDArray[np.float32]:
 
 def _segments(frames: Frames, start: float, end: float) -> Iterator[tuple[float, float, Pixels]]:
     """The stretch that each picture stands for: from halfway to the one before until halfway to the next."""
-    middles = [(one + other) / 2 for one, other in zip(frames.times[:-1], frames.times[1:], strict=True)]
+    times = frames.times.tolist()
+    middles = [(one + other) / 2 for one, other in pairwise(times)]
     bounds = [start, *middles, end]
     yield from zip(bounds[:-1], bounds[1:], frames.pixels, strict=True)
 
