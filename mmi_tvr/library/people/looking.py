@@ -20,6 +20,7 @@ from ...people import PEOPLE_FILE
 from ...people.films import FilmFaces, film_faces
 from ...protocols import FaceEncoder
 from ...types import Video
+from ...utils.installation import require
 from ...utils.progress import Progress
 from ..catalogue import Catalogue, Content
 from ..report import PeopleReport
@@ -60,6 +61,7 @@ class FaceLooking:
                 remembered = bool(store.setting(INDEXING))
                 self._section = explicit or store.encoder_section() or self._section
         if remembered if requested is None else requested:
+            require("cryptography", "people")  # which seals what is seen: now, rather than behind hours of work
             self.encoder = plugins.build("people.faces", self._section.name, self._section.options)
             if store is not None:
                 with PeopleStore.open_to_write(folder) as opened:
