@@ -78,6 +78,7 @@ def test_marks_that_are_letters_of_their_script_stay() -> None:
 
 def test_chinese_is_looked_for_by_pairs_within_a_run() -> None:
     assert parse("北京市 red 车").terms == ("北 京", "京 市", "red", "车")
+    assert parse("北京abc上海").terms == ("北 京", "abc", "上 海")
     assert parse("北京，上海").terms == ("北 京", "京 上", "上 海")  # recognisers set commas as they like
     assert parse('“北京” 「上海」 "a b"').exact == ("北 京", "上 海", "a b")
     assert parse('an open "quote').exact == ()
