@@ -116,6 +116,14 @@ def test_a_person_is_added_listed_and_seen(run: Run, folder: Path, tmp_path: Pat
     assert [(Path(one["path"]).stem, one["from"], one["to"]) for one in seen] == [("red", 0.0, 1.5)] * 2
 
 
+def test_whoever_is_added_hears_how_they_are_searched_for(run: Run, folder: Path, tmp_path: Path) -> None:
+    hint = f"to find them in videos: mmi-tvr index --library {folder} --people"
+    assert hint in run("add", "Anna", photo(tmp_path / "a.png", RED))
+    with PeopleStore.open_to_write(folder) as store:
+        store.set_setting("indexing", True)
+    assert hint not in run("add", "Ben", photo(tmp_path / "b.png", GREEN))
+
+
 def test_nobody_is_listed_before_and_nothing_is_written(run: Run, folder: Path) -> None:
     before = files_of(folder)
     assert run("list", json_=True) == {"people": [], "unnamed": []}

@@ -315,7 +315,7 @@ def test_a_kill_leaves_the_state_before_or_after(
     after = listed(work)
     assert after != before
     seen = []
-    for fatal in np.unique(np.linspace(1, steps, 24).astype(int)).tolist():
+    for fatal in np.unique(np.linspace(1, steps, 12 if action == "forget" else 6).astype(int)).tolist():
         shutil.rmtree(work)
         shutil.copytree(folder, work)
         assert killed_at(fatal, action, work) is None

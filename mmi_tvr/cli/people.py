@@ -68,6 +68,8 @@ def add(
         say(f"  and {len(added.skipped) - _MAX_NAMED:,} more")
     verb = "more of" if added.was_known else "of"
     say(f"{counted(added.added, 'photo')} {verb} {escape(str(person.name))}; {escape(_seen(person))}")
+    if not people.looks_for_faces():
+        say(f"to find them in videos: mmi-tvr index {escape(library_option(library))} --people")
     if as_json:
         print_json(added.as_dict())
 
@@ -181,7 +183,7 @@ def _say_forgotten(who: str, forgotten: Forgotten) -> None:
         parts = [
             counted(removed.photos, "photo"),
             f"{counted(removed.sightings, 'sighting')} in {counted(removed.videos, 'video')}",
-            f"{removed.alike:,} without a name that looked alike",
+            *([f"{removed.alike:,} without a name that looked alike"] if removed.alike else []),
             counted(removed.keys, "key"),
         ]
         say(f"forgot {escape(printable(who))}: {', '.join(parts)}")

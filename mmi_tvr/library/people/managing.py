@@ -19,6 +19,7 @@ from ...utils.progress import Progress
 from ...utils.wording import library_option
 from ..catalogue import CATALOGUE, Catalogue
 from . import forgetting
+from .looking import INDEXING
 from .names import checked_name, same_name
 from .photos import Photo, ReadPhotos, choose_among_several, copies, doubtful, list_photos, read_photos
 from .recognition import recognise
@@ -174,6 +175,14 @@ class People:
             return [], []
         with store:
             return store.people(), store.unnamed()
+
+    def looks_for_faces(self) -> bool:
+        """Return whether new videos of the library are looked at for faces."""
+        store = PeopleStore.open_to_read(self.folder)
+        if store is None:
+            return False
+        with store:
+            return bool(store.setting(INDEXING))
 
     def find(self, who: str) -> StoredPerson:
         """Return a person by name or number. UsageError where there is none."""

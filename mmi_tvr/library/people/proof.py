@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import MmiTvrError
 from ...types import FloatArray
@@ -20,7 +19,9 @@ from ..catalogue import CATALOGUE, Catalogue
 from ..former import FORMER_FILE
 from ..rebuild import REBUILD_FILE
 
-_HEAD = 8  # bytes of a pattern that are looked up at every offset
+# Bytes of a pattern that are looked up at every offset. Not the first ones, which are zeros in a float64 that was a
+# float32, and files have long runs of zeros.
+_ANCHOR = slice(4, 12)
 _BLOCK = 1 << 24
 _SHORT_NAME = 4  # bytes: shorter names are looked for where they stand in quotes or brackets
 _NAME_ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be")
@@ -56,7 +57,7 @@ class Evidence:
             descriptors: (F,) each, of photos and of sightings.
             secrets: keys, and what was sealed with them.
         """
-        patterns = {secret: "a key or an encrypted row" for secret in secrets if len(secret) >= _HEAD}
+        patterns = dict.fromkeys(secrets, "a key or an encrypted row")
         for descriptor in descriptors:
             for kind, number in (("float32", "<f4"), ("float16", "<f2"), ("float64", "<f8")):
                 patterns[np.asarray(descriptor, np.dtype(number)).tobytes()] = f"a descriptor ({kind})"
@@ -84,7 +85,7 @@ def traces(folder: Path, evidence: Evidence) -> list[Trace]:
     bytes is looked for in quotes and brackets alone, because two letters are somewhere in any file.
     """
     own_paths = [path for path in _known_paths(folder) if any(name in path.lower() for name in evidence.names)]
-    heads = _heads(evidence.patterns)
+    anchors = _anchors(evidence.patterns)
     result = []
     for path in sorted(file for file in folder.rglob("*") if file.is_file() or file.is_symlink()):
         name = str(path.relative_to(folder))
@@ -93,7 +94,7 @@ def traces(folder: Path, evidence: Evidence) -> list[Trace]:
                 if not os.fstat(stream.fileno()).st_size:
                     continue
                 with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    result += [Trace(name, *hit) for hit in _in_file(content, evidence, heads, own_paths)]
+                    result += [Trace(name, *hit) for hit in _in_file(content, evidence, anchors, own_paths)]
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -102,17 +103,16 @@ def traces(folder: Path, evidence: Evidence) -> list[Trace]:
 
 
 def _in_file(
-    content: mmap.mmap, evidence: Evidence, heads: NDArray[np.uint64], own_paths: Collection[bytes]
+    content: mmap.mmap, evidence: Evidence, anchors: Mapping[bytes, list[bytes]], own_paths: Collection[bytes]
 ) -> Iterator[tuple[str, int]]:
     """Yield what is at which byte of a file; of a name, once a file."""
-    longest = max([len(pattern) for pattern in evidence.patterns] + [len(name) for name in evidence.names] + [_HEAD])
-    overlap = max([longest, *map(len, own_paths)])
+    overlap = max(map(len, (*evidence.patterns, *evidence.names, *own_paths)), default=0)
     names_left = set(evidence.names)
     seen = set()
     for start in range(0, len(content), _BLOCK):
         block = content[max(0, start - overlap) : start + _BLOCK + overlap]
         first = max(0, start - overlap)
-        for offset, pattern in _patterns_in(block, evidence.patterns, heads):
+        for offset, pattern in _patterns_in(block, anchors):
             if first + offset not in seen:
                 seen.add(first + offset)
                 yield evidence.patterns[pattern], first + offset
@@ -123,24 +123,25 @@ def _in_file(
             break
 
 
-def _heads(patterns: Mapping[bytes, str]) -> NDArray[np.uint64]:
-    return np.unique(np.frombuffer(b"".join(pattern[:_HEAD] for pattern in patterns), np.dtype("<u8")))
-
-
-def _patterns_in(block: bytes, patterns: Mapping[bytes, str], heads: NDArray[np.uint64]) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and pattern of all that is in a block; the first bytes of all patterns are looked up together."""
-    if not len(heads) or len(block) < _HEAD:
-        return
-    by_head: dict[bytes, list[bytes]] = {}
+def _anchors(patterns: Mapping[bytes, str]) -> dict[bytes, list[bytes]]:
+    """Return the patterns by the bytes that are looked up."""
+    anchors: dict[bytes, list[bytes]] = {}
     for pattern in patterns:
-        by_head.setdefault(pattern[:_HEAD], []).append(pattern)
-    low = np.zeros(1 << 16, bool)  # most offsets are ruled out by two bytes
-    low[heads & np.uint64(0xFFFF)] = True
+        anchors.setdefault(pattern[_ANCHOR], []).append(pattern)
+    return anchors
+
+
+def _patterns_in(block: bytes, anchors: Mapping[bytes, list[bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and pattern of all that is in a block."""
+    begins = np.zeros(1 << 16, bool)  # most offsets are ruled out by two bytes
+    begins[[int.from_bytes(anchor[:2], "little") for anchor in anchors]] = True
+    length = _ANCHOR.stop - _ANCHOR.start
     for shift in range(2):
         pairs = np.frombuffer(block, np.dtype("<u2"), offset=shift, count=(len(block) - shift) // 2)
-        for offset in (np.flatnonzero(low[pairs]) * 2 + shift).tolist():
-            for pattern in by_head.get(block[offset : offset + _HEAD], ()):
-                if block.startswith(pattern, offset):
+        for place in (np.flatnonzero(begins[pairs]) * 2 + shift).tolist():
+            for pattern in anchors.get(block[place : place + length], ()):
+                offset = place - _ANCHOR.start
+                if offset >= 0 and block.startswith(pattern, offset):
                     yield offset, pattern
 
 
