@@ -73,6 +73,26 @@ class TestServer:
         np.testing.assert_allclose(server.get(ids[1:7]), flat.get(ids[1:7]))
         flat.close()
 
+    def test_l2_orders_unit_vectors_as_the_inner_product_does(self, films, address):
+        """|q - v|^2 = 2 - 2 q.v, so a collection by the distance that others use gives the same hits."""
+        from pymilvus import MilvusClient
+
+        ids, vectors, queries = collection(40), unit(200, seed=2), unit(5, seed=3)
+        index = films("one")
+        index.add(ids, vectors)
+        scores, order = index.search(queries, 10)
+        client = MilvusClient(address, token=os.environ.get("MILVUS_TOKEN", ""))
+        name = f"l2_{uuid.uuid4().hex[:8]}"
+        client.create_collection(name, dimension=DIM, metric_type="L2", consistency_level="Strong")
+        rows = [{"id": int(id_), "vector": vector} for id_, vector in zip(ids, vectors, strict=True)]
+        client.insert(name, rows)
+        answers = client.search(name, data=list(queries), limit=10, output_fields=["id"])
+        client.drop_collection(name)
+        client.close()
+        assert [[hit["id"] for hit in hits] for hits in answers] == order.tolist()
+        distances = [[hit["distance"] for hit in hits] for hits in answers]
+        np.testing.assert_allclose(distances, 2 - 2 * scores, atol=1e-5)
+
     def test_the_name_means_what_was_published(self, films, monkeypatch):
         monkeypatch.setenv("MILVUS_TOKEN", os.environ.get("MILVUS_TOKEN", "someone:secret"))
         ids, vectors = collection(20), unit(100)
@@ -130,13 +150,19 @@ class TestServer:
         client.close()
 
     @pytest.mark.parametrize("kind", ["HNSW", "IVF_FLAT", "IVF_SQ8", "DISKANN"])
-    def test_kinds(self, films, address, kind, request):
+    def test_kinds(self, films, address, kind, request, monkeypatch):
         if kind == "DISKANN" and "lite" in request.node.callspec.id:
             pytest.skip("Milvus Lite has no DISKANN")
+        monkeypatch.setattr(milvus, "_PATIENCE", 120.0)
         ids, vectors = collection(400), unit(2_000, seed=4)
         index = films("one", index_type=kind, probe=0.5)
         index.add(ids, vectors)
-        index.publish()
+        try:
+            index.publish()
+        except MmiTvrError as error:
+            if kind == "DISKANN" and "does not grow" in str(error):
+                pytest.skip("this server cannot build DISKANN, such as the one of the package `milvus`")
+            raise
         expected = naive(dict(zip(ids, vectors, strict=True)), vectors[:30], 10)
         assert recall(index.search(vectors[:30], 10)[1], expected[1]) > 0.8
         assert (index.search_exact(3 * vectors[:5], 10)[1] == expected[1][:5]).all()
