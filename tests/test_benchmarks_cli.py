@@ -90,7 +90,7 @@ def test_check_tells_of_a_split_without_annotation(tmp_path: Path) -> None:
     (files.didemo(tmp_path) / "train_data.json").unlink()
     shown = call("data", "check", "didemo", "--root", tmp_path)
     assert "there is no train_data.json; it comes with the data set (train)" in shown
-    with pytest.raises(UsageError, match="there are: activitynet, cc3m, didemo"):
+    with pytest.raises(UsageError, match="there are: activitynet, cc3m, cia, cip, didemo"):
         call("data", "check", "folder", "--root", tmp_path)
 
 
