@@ -328,6 +328,18 @@ def test_sentences_that_were_read_before_are_not_read_again() -> None:
     assert len(memory) == 1
 
 
+def test_a_library_that_is_open_already_remembers_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    colour_video(tmp_path / "films" / "red.mp4", "red")
+    model = FakeModel()
+    with Library(tmp_path / "library", model=model, relevance=clipped) as library:
+        library.index(tmp_path / "films")
+        library.load()
+        library.remember_sentences(5)
+        first = library.search("red")
+        monkeypatch.setattr(model, "embed_queries", None)
+        assert library.search("red")[0] == first[0]
+
+
 # A process of its own
 
 

@@ -19,7 +19,6 @@ from ..config import Section, Settings
 from ..errors import LibraryReadOnly, UsageError
 from ..people import KEYS_FILE, PEOPLE_FILE
 from ..protocols import Model
-from ..queries import QueryMemory
 from ..questions import pool
 from ..search import SearchResult
 from ..skeletons.store import SKELETONS_FILE
@@ -334,7 +333,8 @@ class Library:
 
     def remember_sentences(self, count: int) -> None:
         """Keep the vectors of the last sentences that were searched for, in memory; 0: none, which is the default."""
-        self._reader.memory = QueryMemory(count)
+        with self._models.turn:
+            self._reader.memory.resize(count)
 
     def close(self) -> None:
         """Let go of files and of the model, once searches that go on are done. The object can be used again."""

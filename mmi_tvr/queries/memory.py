@@ -24,6 +24,12 @@ class QueryMemory:
     def __len__(self) -> int:
         return len(self._vectors)
 
+    def resize(self, size: int) -> None:
+        """Remember so many queries from now on; of those that are too many, the oldest are forgotten."""
+        self._size = size
+        while len(self._vectors) > size:
+            self._vectors.popitem(last=False)
+
     def embed(self, model: Model, queries: Sequence[Query]) -> FloatArray:
         """Return the vectors (N, D) of N queries, float32; those that are new are embedded together."""
         if not self._size:
@@ -41,8 +47,7 @@ class QueryMemory:
             if text is not None and vector is not None:
                 self._vectors[text] = vector
                 self._vectors.move_to_end(text)
-        while len(self._vectors) > self._size:
-            self._vectors.popitem(last=False)
+        self.resize(self._size)
         return np.stack([vector for vector in rows if vector is not None])
 
 
