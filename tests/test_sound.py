@@ -154,6 +154,8 @@ def test_workers_hand_out_what_is_read_here(tmp_path: Path) -> None:
         assert [piece.start for piece in pieces] == [piece.start for piece in expected]
         for piece, same in zip(pieces, expected, strict=True):
             assert np.abs(piece.samples.astype(int) - same.samples)[RATE // 10 :].max() < 100
+        assert next(decoders.sound(path)).end == 30
+        assert next(decoders.sound(path, 10.0)).start == pytest.approx(10)  # not what comes next of that file
         with pytest.raises(UnreadableFile, match="no such file"):
             list(decoders.sound(tmp_path / "nothing.wav"))
         with pytest.raises(MediaError, match="not a media file"):
