@@ -24,7 +24,7 @@ from .data import benchmark_name, benchmark_options
 
 GENERATED = "moving_shapes"
 # Generated data sets with queries of their own, and the model that the package carries for them.
-_GENERATED_QUERIES = {"moving_faces": "moving-faces"}
+_GENERATED_QUERIES = {"moving_faces": "moving-faces", "moving_things": "moving-things"}
 _DEFAULT_SPLIT = "test"
 
 

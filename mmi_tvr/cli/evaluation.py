@@ -131,7 +131,7 @@ def retrieval(
 ) -> None:
     """Rank every caption among all videos and every video among all captions, with 95 % intervals.
 
-    A data set with queries of its own (moving_faces, cip, cia, vggface2) is measured by them: mAP, R@1 and R@5.
+    A data set with queries of its own (moving_faces, moving_things, cip, ...) is measured by them: mAP, R@1 and R@5.
 
     Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help.
     """
