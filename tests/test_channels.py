@@ -381,3 +381,10 @@ def test_transcribe_takes_what_is_installed_and_names_what_is_not(
         monkeypatch.undo()
         with pytest.raises(UsageError, match=reason):
             transcribed(DATA / "text.png", *words)
+
+
+def test_two_lines_that_read_the_same_stay_two() -> None:
+    tracks, exits = read.LineTracks(), [TextLine("Exit", 0.9), TextLine("Exit", 0.9)]
+    for start in range(0, 8, 2):
+        tracks.add(start, start + 2, exits)
+    assert [(track.start, track.end) for track in tracks.tracks] == [(0, 8), (0, 8)]
