@@ -156,6 +156,13 @@ def test_a_clip_of_another_size_is_looked_through_again(cast: Path, tmp_path: Pa
     assert built(tmp_path / "clips", cast, tmp_path / "cia").clips[0]["actor"] == "Bo Green"
 
 
+def test_lists_may_lie_beside_the_folder_of_clips(clips: Path, cast: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "AVIClips" / "actioncliptest00001.avi", *[scene("red")] * 4)
+    hollywood2(tmp_path, {"actioncliptest00001": ("Kiss",)})
+    (clip,) = built(tmp_path / "AVIClips", cast, tmp_path / "cia").clips
+    assert (clip["film"], clip["actor"], clip["action"]) == (None, "Ann Red", ["Kiss"])
+
+
 def test_results_of_other_settings_are_not_mixed(clips: Path, cast: Path, result: tuple[CiaResult, Path]) -> None:
     with pytest.raises(UsageError, match="another encoder, threshold or cast") as error:
         built(clips, cast, result[1], threshold=0.9)

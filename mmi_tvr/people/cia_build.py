@@ -90,7 +90,7 @@ def build_cia(options: CiaOptions, encoder: FaceEncoder, progress: Progress) -> 
     table = _film_table(options.films, list(gallery.films)) if options.films else {}
     threshold = encoder.threshold if options.threshold is None else options.threshold
     settings = _settings(encoder, threshold, cast, table)
-    labels = clip_labels(options.clips, (PurePosixPath(clip).stem for clip in clips))
+    labels = clip_labels(_folder_of_lists(options.clips), (PurePosixPath(clip).stem for clip in clips))
     if (options.output / CAST_FILE).exists() and not (options.output / JOURNAL).exists():
         raise UsageError(
             f"{options.output / CAST_FILE}: is there, without its {JOURNAL}; name another folder (--output)"
@@ -215,6 +215,11 @@ def _clips(options: CiaOptions) -> dict[str, Path]:
     if not files:
         raise UsageError(f"{folder}: there is no clip in it")
     return {path.relative_to(folder).as_posix(): path for path in files[: options.limit]}
+
+
+def _folder_of_lists(clips: Path) -> Path:
+    """Return the folder with Hollywood2's lists: that of the clips, or the one above it."""
+    return next((folder for folder in (clips, clips.absolute().parent) if (folder / "ClipSets").is_dir()), clips)
 
 
 def _film_table(path: Path, films: list[str]) -> dict[str, str]:
