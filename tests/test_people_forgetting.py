@@ -193,6 +193,17 @@ def test_patterns_are_found_at_every_offset_and_across_blocks(tmp_path: Path, mo
     assert traces(tmp_path, Evidence.of([], [face(BEN)], ())) == []
 
 
+def test_paths_of_videos_across_blocks_are_no_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmi_tvr.library.people import proof
+
+    path = b"/films/of Annegret at the lake/red.mp4"
+    monkeypatch.setattr(proof, "_BLOCK", 64)
+    monkeypatch.setattr(proof, "_known_paths", lambda folder: [path])
+    for offset in range(70):
+        (tmp_path / "file").write_bytes(bytes(offset) + path + bytes(80))
+        assert traces(tmp_path, Evidence.of(["Annegret"], (), ())) == []
+
+
 def test_a_file_that_cannot_be_read_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("x")
 

@@ -207,6 +207,29 @@ def test_shredding_leaves_neither_keys_nor_sealed_rows(store: PeopleStore, tmp_p
     assert "Ben" not in store.sightings()
 
 
+def test_what_is_replaced_is_written_over_and_forgetting_leaves_no_free_page(
+    store: PeopleStore, tmp_path: Path
+) -> None:
+    store.add("Anna", faces(ANNA, 1))
+    store.put_sightings("x", [sighting(ANNA, start, "Anna") for start in range(60)])
+    sealed = [bytes(row[0]) for row in store.rows("SELECT sealed FROM sighting")]
+    store.put_sightings("x", [])
+    assert not [one for one in sealed if one in (tmp_path / PEOPLE_FILE).read_bytes()]
+    assert store.rows("PRAGMA freelist_count") != [(0,)]
+    store.shred([store.find("Anna").number])
+    assert store.rows("PRAGMA main.freelist_count") == store.rows("PRAGMA keys.freelist_count") == [(0,)]
+    assert store.setting("forgetting") is None
+
+
+def test_recognition_does_not_move_what_was_said_by_hand_meanwhile(store: PeopleStore) -> None:
+    store.add("Anna", faces(ANNA, 1))
+    store.put_sightings("x", [sighting(ANNA, 0, "Anna")])
+    number = store.sightings()["x"][0].number
+    store.split([number])
+    store.regroup({"Anna": [(number, 0.9)]}, [])
+    assert seen(store) == {"x": [(0, None)]}
+
+
 def test_rows_of_an_older_copy_bring_nobody_back(store: PeopleStore, tmp_path: Path) -> None:
     store.add("Anna", faces(ANNA, 2))
     store.add("Ben", faces(BEN, 2))

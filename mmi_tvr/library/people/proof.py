@@ -107,7 +107,7 @@ def _in_file(
 ) -> Iterator[tuple[str, int]]:
     """Yield what is at which byte of a file; of a name, once a file."""
     overlap = max(map(len, (*evidence.patterns, *evidence.names, *own_paths)), default=0)
-    names_left = set(evidence.names)
+    names_left = evidence.names
     seen = set()
     for start in range(0, len(content), _BLOCK):
         block = content[max(0, start - overlap) : start + _BLOCK + overlap]
@@ -117,10 +117,13 @@ def _in_file(
                 seen.add(first + offset)
                 yield evidence.patterns[pattern], first + offset
         lowered = _without(block, own_paths).lower()
-        for name in [name for name in names_left if name in lowered]:
-            names_left.clear()
-            yield "the name", first + lowered.find(name)
-            break
+        middle = start - first  # names that lie wholly before or behind are of another block, as are paths around them
+        for name in names_left:
+            place = lowered.find(name, max(0, middle - len(name) + 1), middle + _BLOCK + len(name) - 1)
+            if place >= 0:
+                yield "the name", first + place
+                names_left = frozenset()
+                break
 
 
 def _anchors(patterns: Mapping[bytes, str]) -> dict[bytes, list[bytes]]:
