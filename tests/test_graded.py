@@ -156,3 +156,10 @@ def test_folds_are_ranked_alone_and_summarised_together() -> None:
     assert measured.directions.v2t.mnr == pytest.approx(np.concatenate([part.v2t for part in ranks]).mean())
     assert (measured.directions.t2v.n, measured.directions.v2t.n) == (10, 5)
     assert measured.title == "2 folds of 3"
+
+
+def test_a_row_that_is_right_in_two_folds_is_ranked_in_both() -> None:
+    scores = np.array([[0.9, 0.1, 0.2, 0.8], [0.3, 0.7, 0.1, 0.2], [0.1, 0.2, 0.6, 0.3]])
+    measured = fold_metrics(in_blocks(scores), [[0, 3], [1], [2]], [[0, 1], [2, 3]], range(3), range(4))
+    assert (measured.directions.t2v.n, measured.directions.v2t.n) == (4, 4)
+    assert measured.directions.t2v.r1 == 100.0
