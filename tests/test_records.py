@@ -8,6 +8,7 @@ from pathlib import Path
 import mmi_tvr
 
 GATHERING = {
+    "ReadPhotos",
     "Scan",
     "ServerAbilities",
     "TwinSampler",
@@ -15,9 +16,11 @@ GATHERING = {
     "_Census",
     "_Clip",
     "_Count",
+    "_LineTrack",
     "_OpenTrack",
     "_Pictures",
     "_Progress",
+    "_WaitingSearch",
 }
 
 
