@@ -261,8 +261,8 @@ def test_a_time_lies_in_a_stretch_wherever_the_pictures_say(searcher: Searcher) 
     video = model.embed_videos([Features(SEGMENTS, {"mean": np.array([[255.0, 0, 0], [0, 255, 0]])})])[0]
     for stretch in ([(0.5, 1.0)], [(4.5, 5.0)], [(3.9, 4.1)], [(0.0, 8.0)], [(7.9, 12.0)], [(1.0, 1.0)]):
         for vector in vectors:
-            (span,) = locate_seen(model, vector, [video], [stretch])
+            (span,) = locate_seen(model, vector[None], [video], [stretch])
             assert span.start <= span.time <= span.end
             assert any(start <= span.time <= end for start, end in stretch)
-    (span,) = locate_seen(model, vectors[0], [video], [[(30.0, 31.0)]])  # behind the end of the video
+    (span,) = locate_seen(model, vectors[:1], [video], [[(30.0, 31.0)]])  # behind the end of the video
     assert (span.start, span.end) == (0.0, 4.0)

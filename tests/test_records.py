@@ -8,6 +8,7 @@ from pathlib import Path
 import mmi_tvr
 
 GATHERING = {
+    "RankedQuery",
     "ReadPhotos",
     "Scan",
     "ServerAbilities",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from ..protocols import Model
 from ..types import Appearance, Embeddings, FloatArray, Span
 from .blocks import similarities
@@ -51,19 +49,20 @@ def stretches(appearances: Iterable[Appearance], names: Collection[str]) -> list
 
 def locate_seen(
     model: Model,
-    query: FloatArray,
+    queries: FloatArray,
     videos: Sequence[Embeddings],
     seen: Sequence[Sequence[tuple[float, float]]],
 ) -> list[Span]:
-    """Return where a query (D,) happens in each of N videos (`moments.locate`), at a time of these stretches.
+    """Return where each of N queries (N, D) happens in its own one of N videos (`moments.locate`), at a time of these
+    stretches.
 
     A span that touches none gives way to the key image among those that do which is most like the query; a video
     without any stretch goes by its pictures alone.
     """
-    spans = locate(model, np.tile(query, (len(videos), 1)), videos)
+    spans = locate(model, queries, videos)
     return [
         _seen(span, query, video, stretch, model) if stretch else span
-        for span, video, stretch in zip(spans, videos, seen, strict=True)
+        for span, query, video, stretch in zip(spans, queries, videos, seen, strict=True)
     ]
 
 

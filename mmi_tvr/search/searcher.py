@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,29 +21,23 @@ from ..protocols import (
 from ..queries import (
     PreparedQuery,
     QueryMemory,
-    characters_read,
     checked_relevance,
     checked_top,
     prepare,
-    query_remarks,
     query_vectors,
 )
-from ..scoring import matching
-from ..scoring.appearances import locate_seen
 from ..scoring.candidates import Candidates, CandidateSearch
-from ..scoring.decision import Decision, decide, nothing_shows, people_are_there
+from ..scoring.decision import Decision, nothing_shows
 from ..scoring.descriptions import WEIGHT
-from ..scoring.hits import hits_of
-from ..scoring.ranking import Ranking
 from ..scoring.relevance import GumbelLaw, LogisticLaw
 from ..types import Facet, FloatArray, Query, video_of
-from ..utils.budget import Usage, spending
 from ..utils.stage_clock import StageClock
 from ..utils.wording import model_title
 from .calibration import personal_calibration
 from .people import EVERYBODY, PeopleSelection, reads_faces, select_people
 from .restriction import Restriction, ResultOptions, asks_for_people_only, by_presence
 from .result import Preview, SearchResult, VideoEntry
+from .result_maker import RankedQuery, ResultMaker
 from .scored import CandidateScores
 
 MIN_CANDIDATES = 50  # stage one fetches at least so many vectors of each kind,
@@ -51,10 +45,21 @@ CANDIDATES_PER_HIT = 10  # and so many for each hit that is asked for
 _DEEPER = 4  # times as many for a query that excludes something: the best of them may be what it excludes
 _FEW = 1_000  # candidates; where more are to be fetched, it is worth counting how many there are
 _QUERIES, _CELLS = 256, 1 << 22  # that are searched together, and candidates of all of them together
+_RANKED = 1 << 11  # candidates of all queries whose vectors are held at the same time, about 20 KB each
 
 
 # Video numbers -> entries of those that may be shown; a number that is missing is passed over.
 Lookup = Callable[[Iterable[int]], Mapping[int, VideoEntry]]
+
+
+@dataclass(frozen=True, slots=True)
+class _SearchedQuery:
+    """A query with its vector (D,), those of what it excludes (X, D), and the videos that may be among its best."""
+
+    prepared: PreparedQuery
+    vector: FloatArray
+    excluded: FloatArray
+    nearest: Candidates
 
 
 class Searcher:
@@ -95,8 +100,8 @@ class Searcher:
         self.attributes = attributes
         self.appearances = appearances
         self._memory = memory
-        self._match_law = matching.law_of(model) if decides_by_match else None
         self._scores = CandidateScores(index, model, description_weight)
+        self._results = ResultMaker(model, attributes, appearances, decides_by_match)
 
     def search(
         self,
@@ -234,8 +239,7 @@ class Searcher:
         if limit > _FEW:
             limit = max(1, min(limit, self.index.count()))
         certified = max(top, reranker.depth if reranker is not None else 0) if options.exact else None
-        descriptions = None if options.exact else self.descriptions
-        results = []
+        results: list[SearchResult] = []
         together = max(1, min(_QUERIES, _CELLS // limit))
         for first in range(0, len(checked), together):
             block = slice(first, first + together)
@@ -243,24 +247,38 @@ class Searcher:
             with clock.stage("search"):
                 candidates = self._candidates(checked[block], vectors[block], limit, certified, options.restriction)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
-            searching = clock.share(len(candidates))
-            for query, vector, absent, nearest in zip(
-                checked[block], vectors[block], excluded[block], candidates, strict=True
-            ):
-                clock = embedding + searching
-                if query.expansion:
-                    clock += StageClock({"expand": query.expansion.seconds}, query.expansion.seconds)
-                with clock.stage("score"):
-                    shown = {n: entries[n] for n in nearest.numbers if n in entries}
-                    matches = descriptions.matches(query.positive.spoken, vector, shown) if descriptions else {}
-                    law = options.restriction.law or self.calibration
-                    ranking = self._scores.rank(vector, absent, shown, matches, law)
-                    ranking = by_presence(query, ranking, options.restriction.people)
-                decision = self._decide(query, vector, ranking, options, clock)
-                result = self._result(query, vector, ranking, decision, options, clock)
-                scored = max(nearest.scored, len(ranking.numbers))
-                results.append(replace(result, candidates=scored, exact=options.exact and not query.excluded))
+            searching = embedding + clock.share(len(candidates))
+            queries = [
+                _SearchedQuery(*parts)
+                for parts in zip(checked[block], vectors[block], excluded[block], candidates, strict=True)
+            ]
+            at_once = max(1, _RANKED // limit)
+            for start in range(0, len(queries), at_once):
+                some = queries[start : start + at_once]
+                ranked = [self._rank(query, entries, options, searching) for query in some]
+                answers = self._results.make(ranked, options)
+                for query, one, result in zip(some, ranked, answers, strict=True):
+                    scored = max(query.nearest.scored, len(one.ranking.numbers))
+                    exact = options.exact and not query.prepared.excluded
+                    results.append(replace(result, candidates=scored, exact=exact))
         return results
+
+    def _rank(
+        self, query: _SearchedQuery, entries: Mapping[int, VideoEntry], options: ResultOptions, so_far: StageClock
+    ) -> RankedQuery:
+        """Return a query with its candidates, best first. entries: videos that may be shown, by number."""
+        prepared, clock = query.prepared, StageClock()
+        descriptions = None if options.exact else self.descriptions
+        with clock.stage("score"):
+            shown = {n: entries[n] for n in query.nearest.numbers if n in entries}
+            matches = descriptions.matches(prepared.positive.spoken, query.vector, shown) if descriptions else {}
+            law = options.restriction.law or self.calibration
+            ranking = self._scores.rank(query.vector, query.excluded, shown, matches, law)
+            ranking = by_presence(prepared, ranking, options.restriction.people)
+        clock = so_far + clock.share(1)
+        if prepared.expansion:
+            clock += StageClock({"expand": prepared.expansion.seconds}, prepared.expansion.seconds)
+        return RankedQuery(prepared, query.vector, ranking, clock)
 
     def _candidates(
         self,
@@ -289,104 +307,6 @@ class Searcher:
                 described = described if videos is None else described & videos
                 candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | described)
         return candidates
-
-    def _decide(
-        self, query: PreparedQuery, vector: FloatArray, ranking: Ranking, options: ResultOptions, clock: StageClock
-    ) -> Decision:
-        """Return whether the best of all candidates is good enough for a query (its vector: (D,)), before they are
-        re-ranked."""
-        people = options.restriction.people
-        if not options.min_relevance and len(ranking.numbers) and asks_for_people_only(query, people):
-            return people_are_there(people.counts)
-        relevances, match = ranking.relevances, None
-        if len(relevances) and self._match_law is not None:
-            with clock.stage("match"):
-                best = ranking.first(1)
-                values = matching.evidence(self.model, vector[None], best.vectors, best.model_scores)
-                match = float(self._match_law.relevance(values, vector)[0])
-        return decide(
-            float(relevances.max()) if len(relevances) else None,
-            options.min_relevance,
-            model_title(self.model),
-            self.model.scoring.min_relevance,
-            match,
-        )
-
-    def _result(
-        self,
-        query: PreparedQuery,
-        vector: FloatArray,
-        ranking: Ranking,
-        decision: Decision,
-        options: ResultOptions,
-        clock: StageClock,
-    ) -> SearchResult:
-        """Return what a query (its vector: (D,)) gets of its ranked candidates."""
-        result = SearchResult(
-            (),
-            query.query,
-            self.model.name,
-            {},
-            decision=decision,
-            characters_read=characters_read(self.model, query.query),
-            remarks=(*query.remarks, *query_remarks(self.model, query.positive), *self._unread_faces(query, options)),
-            levels={block.name: block.t2v for block in self.model.scoring.blocks},
-            facets=options.restriction.facets,
-            people=options.restriction.people.counts,
-            without=query.without,
-            expansion=query.expansion,
-            usage=query.expansion.usage if query.expansion else Usage(),
-        )
-        reranker = options.reranker
-        if reranker is not None and len(ranking.numbers):
-            if options.preview is not None:
-                options.preview(self._with_hits(result, query, vector, ranking, options, clock))
-            with clock.stage("rerank"), spending() as budget:
-                best = ranking.first(reranker.depth)
-                ranking = ranking.reordered(reranker.rerank(query.positive.without_names(), best.numbers, best.scores))
-            clock.add("rerank", reranker.seconds)
-            result = replace(result, usage=result.usage + budget.usage)
-        return self._with_hits(result, query, vector, ranking, options, clock)
-
-    def _unread_faces(self, query: PreparedQuery, options: ResultOptions) -> tuple[str, ...]:
-        """Return what to say of people whose faces a model does not read that reads faces."""
-        if "persons" not in self.model.reads or options.restriction.with_faces or not query.query.persons:
-            return ()
-        return (f"{model_title(self.model)} reads faces of another encoder: people are searched where they were seen",)
-
-    def _with_hits(
-        self,
-        result: SearchResult,
-        query: PreparedQuery,
-        vector: FloatArray,
-        ranking: Ranking,
-        options: ResultOptions,
-        clock: StageClock,
-    ) -> SearchResult:
-        """Return a result with the hits of a ranking, and the seconds so far."""
-        min_relevance = options.min_relevance
-        nothing = not result.is_found and min_relevance != 0
-        shown = ranking.first(1) if nothing else ranking.relevant(min_relevance or 0.0).first(options.top)
-        with clock.stage("moments"):
-            people, numbers = options.restriction.people, shown.numbers.tolist()
-            spans = locate_seen(self.model, vector, shown.vectors, [people.seen(number) for number in numbers])
-        with clock.stage("relevance"):
-            candidates = tuple(hits_of(shown, vector, spans, self.model.scoring))
-        if self.attributes is not None:
-            with clock.stage("labels"):
-                labels = self.attributes.shared(query.attributes, numbers)
-                candidates = tuple(
-                    replace(hit, labels=labels.get(number, {})) for number, hit in zip(numbers, candidates, strict=True)
-                )
-        if self.appearances is not None:
-            with clock.stage("people"):
-                everybody = self.appearances.people(numbers)
-                candidates = tuple(
-                    replace(hit, people=people.of_hit(number, everybody.get(number, ())))
-                    for number, hit in zip(numbers, candidates, strict=True)
-                )
-        hits, closest = ((), next(iter(candidates), None)) if nothing else (candidates, None)
-        return replace(result, hits=hits, closest=closest, seconds=clock.seconds())
 
     def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many key images each of these videos has; those that may not be shown are left out."""

@@ -4,7 +4,7 @@ starts at zero (decision).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,12 +275,12 @@ class Mmi:
             return None
         import torch
 
-        spans: list[Span] = []
-        for start in range(0, len(videos), _BATCH):
+        spans: dict[int, Span] = {}
+        for rows in _batches_by_length(videos):
             with torch.inference_mode():
-                rows = self.network.locate(queries[start : start + _BATCH], videos[start : start + _BATCH])
-            spans += [Span(*row) for row in rows.tolist()]
-        return spans
+                located = self.network.locate(queries[rows], [videos[row] for row in rows])
+            spans |= zip(rows, (Span(*span) for span in located.tolist()), strict=True)
+        return [spans[row] for row in range(len(videos))]
 
     def match(self, queries: FloatArray, videos: Sequence[Embeddings]) -> FloatArray | None:
         """Return the logits (N,) of N queries (N, D) with a video of its own each; None without a matching head."""
@@ -288,12 +288,11 @@ class Mmi:
             return None
         import torch
 
-        logits: list[float] = []
-        for start in range(0, len(videos), _BATCH):
+        logits = np.empty(len(videos))
+        for rows in _batches_by_length(videos):
             with torch.inference_mode():
-                rows = self.network.match(queries[start : start + _BATCH], videos[start : start + _BATCH])
-            logits += rows.tolist()
-        return np.array(logits)
+                logits[rows] = self.network.match(queries[rows], [videos[row] for row in rows]).tolist()
+        return logits
 
     def vision_fingerprint(self) -> str:
         return self.towers.vision_fingerprint()
@@ -350,6 +349,13 @@ class Mmi:
             if options[name] is None:
                 del options[name]  # such a folder is as it was before there were any
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
+
+
+def _batches_by_length(videos: Sequence[Embeddings]) -> Iterator[list[int]]:
+    """Yield the rows of videos in batches of about as many key images each, so that little of a batch is padding."""
+    rows = sorted(range(len(videos)), key=lambda row: len(videos[row].segments))
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
 
 
 def _weights(folder: Path) -> list[Path]:
