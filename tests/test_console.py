@@ -153,7 +153,8 @@ def test_a_log_gets_a_line_every_so_many_seconds(
     ("words", "message"),
     [
         (["search", "a", "dog"], 'put the text in quotes: mmi-tvr search "a dog"'),
-        (["search"], 'what is to be in the video\\? mmi-tvr search "a dog catches a ball"'),
+        (["search"], r'what is to be in the video\? mmi-tvr search "a dog catches a ball", or --person NAME'),
+        (["people", "name"], "missing argument 'CLUSTER'; help: mmi-tvr people name --help"),
         (["search", "a dog", "--tpo", "3"], "no such option: --tpo .*--top.*; help: mmi-tvr search --help"),
         (["search", "a dog", "--top", "0"], "invalid value for '--top': .* 1; help: mmi-tvr search --help"),
         (["saerch", "a dog"], "no such command 'saerch'. did you mean .*search.*; help: mmi-tvr --help"),

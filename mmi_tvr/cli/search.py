@@ -168,7 +168,7 @@ def _one_text(words: Sequence[str], persons: Sequence[str]) -> str:
     """
     if not words:
         if not persons:
-            raise UsageError('what is to be in the video? mmi-tvr search "a dog catches a ball"')
+            raise UsageError('what is to be in the video? mmi-tvr search "a dog catches a ball", or --person NAME')
         return " ".join(f"[{decoded(name)}]" for name in persons)
     if len(words) > 1:
         raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
