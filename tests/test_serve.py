@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,8 @@ from mmi_tvr.library import Library
 from mmi_tvr.library.items import LibraryItems
 from mmi_tvr.queries import QueryMemory
 from mmi_tvr.serve import media
+from mmi_tvr.serve.address import LOCK, SOCKET, TOKEN
+from mmi_tvr.serve.client import is_alive
 from mmi_tvr.serve.running import ServiceOptions, run
 from mmi_tvr.serve.search_queue import Overloaded, SearchQueue
 
@@ -375,8 +378,6 @@ def test_a_service_from_start_to_sigterm(films: Path, tmp_path: Path) -> None:
         reply = Client(running).get("/api/search?q=a+red+circle&min_relevance=0", Authorization=f"Bearer {token}")
         assert reply.json()["hits"][0]["path"] == str(alone[0].path)
         assert reply.json()["hits"][0]["score"] == pytest.approx(alone[0].score, abs=1e-5)
-        with pytest.raises(UsageError, match="is running already"):
-            run(Library(folder), ServiceOptions(), lambda request, write: 0, lambda service: None)
         process.send_signal(signal.SIGTERM)
         started = time.monotonic()
         process.wait(30)
@@ -384,6 +385,39 @@ def test_a_service_from_start_to_sigterm(films: Path, tmp_path: Path) -> None:
         assert process.returncode == 0
     assert not (folder / "service.sock").exists()
     assert not Path(document["token_file"]).exists()
+
+
+def test_what_a_killed_service_leaves_is_in_nobodys_way(films: Path, tmp_path: Path) -> None:
+    """Its files are a library's: a folder with nothing else is empty, and the next service takes their place."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    for name in (LOCK, TOKEN):
+        (folder / name).write_text("left over")
+    with closing(socket.socket(socket.AF_UNIX)) as left_over:
+        left_over.bind(str(folder / SOCKET))
+    with Library(folder, FakeModel(), relevance=clipped) as library:
+        library.index(films / "red.mp4")
+        with served(library) as client:
+            assert client.running.has_socket
+            assert client.running.token_file.read_text() != "left over"
+        assert not {SOCKET, TOKEN} & set(os.listdir(folder))
+    (folder / "service.sock.txt").mkdir()  # of somebody else, who chose an unlucky name: not deleted
+    Library(folder, FakeModel(), relevance=clipped).index()
+    assert (folder / "service.sock.txt").is_dir()
+
+
+def test_a_second_service_of_a_library_says_so(opened: Library, client: Client) -> None:
+    """Also over another path to the same folder; the first one goes on, with its token and its socket."""
+    token = client.running.token_file.read_text()
+    link = opened.path.parent / "the same"
+    link.symlink_to(opened.path)
+    for path in (opened.path, link):
+        with pytest.raises(UsageError, match=f"{path}: a service of this library is running already"):
+            run(Library(path), ServiceOptions(), lambda request, write: 0, lambda service: None)
+    link.unlink()
+    assert client.running.token_file.read_text() == token
+    assert is_alive(opened.path)
+    assert client.get("/api/search?q=red").status == 200
 
 
 def test_it_ends_when_nobody_asks_any_more(tmp_path: Path) -> None:

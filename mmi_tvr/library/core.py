@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 _LIBRARY_FILES = (
     CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, FORMER_FILE, SHOWN_FILE, "vectors",
-    pool.FOLDER, PEOPLE_FILE, KEYS_FILE,
+    pool.FOLDER, PEOPLE_FILE, KEYS_FILE, "service.",  # how the files of a service begin (`serve.address`)
 )  # fmt: skip
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
