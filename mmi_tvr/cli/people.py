@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from .. import config
 from ..errors import UsageError
-from ..library.people import Consent, Forgotten, People, Sighting, StoredPerson
+from ..library.people import Consent, Forgotten, People, SeenAt, Sighting, StoredPerson
 from ..report import FaceCard, SeenFace, clock_time, people_page
 from ..utils import files
 from ..utils.printable import printable
@@ -89,10 +89,10 @@ def list_(
     if who is not None:
         sightings = people.sightings(who)
         if as_json:
-            print_json({"sightings": [_sighting_document(path, one) for path, one in sightings]})
+            print_json({"sightings": [one.as_dict() for one in sightings]})
         else:
             _print_sightings(sightings)
-    named, unnamed = ([person for person in persons if everybody or not person.hidden] for persons in people.listed())
+    named, unnamed = people.listed(hidden=everybody)
     if output is not None:
         _write_page(people, named + unnamed if who is None else [people.find(who)], output, force)
     if who is not None:
@@ -221,17 +221,6 @@ def _seen(person: StoredPerson) -> str:
     return f"seen {person.sightings:,} times in {counted(person.videos, 'video')}"
 
 
-def _sighting_document(path: Path | None, sighting: Sighting) -> dict[str, object]:
-    return {
-        "sighting": sighting.number,
-        "path": None if path is None else str(path),
-        "from": sighting.start,
-        "to": sighting.end,
-        "confidence": sighting.confidence,
-        "by_hand": sighting.by_hand,
-    }
-
-
 def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], library: Path) -> None:
     option = library_option(library)
     if not named:
@@ -255,16 +244,15 @@ def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], librar
         say(f"their faces: --output DIR; who one is: mmi-tvr people name NUMBER NAME {escape(option)}")
 
 
-def _print_sightings(sightings: list[tuple[Path | None, Sighting]]) -> None:
+def _print_sightings(sightings: list[SeenAt]) -> None:
     if not sightings:
         say("seen in no video that was looked at for faces")
         return
     rows = [["number", "from", "to", "confidence", "video"]]
-    for path, one in sightings:
+    for seen in sightings:
+        one, video = seen.sighting, printable(seen.path or "not indexed")
         confidence = "by hand" if one.by_hand else f"{one.confidence:.2f}"
-        rows.append(
-            [str(one.number), clock_time(one.start), clock_time(one.end), confidence, printable(path or "not indexed")]
-        )
+        rows.append([str(one.number), clock_time(one.start), clock_time(one.end), confidence, video])
     for line in text_table(rows, left=(4,)):
         out.print(line, markup=False)
 
@@ -283,9 +271,13 @@ def _write_page(people: People, persons: list[StoredPerson], folder: Path, force
 
 def _card(people: People, person: StoredPerson) -> FaceCard:
     seen = [
-        SeenFace(path, one.time, one.box, one.start, one.end, one.number)
-        for path, one in people.sightings(str(person.name or person.number))
-        if path is not None
+        _seen_face(one.path, one.sighting)
+        for one in people.sightings(str(person.name or person.number))
+        if one.path is not None
     ]
     consents = [" ".join(filter(None, (consent.date, consent.source))) for consent in person.consents]
     return FaceCard(_called(person), person.photos, person.sightings, person.videos, consents, seen[:_MAX_FACES])
+
+
+def _seen_face(path: Path, sighting: Sighting) -> SeenFace:
+    return SeenFace(path, sighting.time, sighting.box, sighting.start, sighting.end, sighting.number)

@@ -88,6 +88,14 @@ class LibraryItems:
             raise ItemMissing(f"no item has the number {number}")
         return items[0]
 
+    def item_of_content(self, sha256: str) -> LibraryItem:
+        """Return the item of a content. Raises as `item`."""
+        with self._reading() as catalogue:
+            items = _items(catalogue, f"{_CONTENT} AND sha256 = ?", (sha256,))
+        if not items:
+            raise ItemMissing("this video is not in the library any more")
+        return items[0]
+
     def page(self, after: int, limit: int, state: str | None = None) -> list[LibraryItem]:
         """Return the next items by number, without their moments.
 

@@ -10,7 +10,7 @@ from .facets import facet_text, precision_text
 from .gap import gap_map, gap_page
 from .levels import level_text
 from .page import search_page
-from .people import FaceCard, SeenFace, people_page
+from .people import FaceCard, SeenFace, face_crop, people_page
 from .queries import query_page
 from .times import clock_time, time_range
 
@@ -21,6 +21,7 @@ __all__ = [
     "casting_page",
     "clock_time",
     "evaluation_page",
+    "face_crop",
     "facet_text",
     "gap_map",
     "gap_page",

@@ -70,11 +70,12 @@ def _picture(face: SeenFace) -> _Picture:
         pixels = frames_at(face.path, [face.time], size=_SIDE).pixels[0]
     except MediaError as error:
         return _Picture(face, span, link, "", error.reason)
-    return _Picture(face, span, link, jpeg(Image.fromarray(_crop(pixels, face.box))), "")
+    return _Picture(face, span, link, jpeg(Image.fromarray(face_crop(pixels, face.box))), "")
 
 
-def _crop(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels:
-    """Return the part of a picture (H, W, 3) in a box and a margin around it; at least a pixel."""
+def face_crop(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels:
+    """Return the part of a picture (H, W, 3) in a box (left, top, right, bottom, as shares of its
+    sides) and a margin around it; at least a pixel."""
     height, width = pixels.shape[:2]
     left, top, right, bottom = box
     across, down = _MARGIN * (right - left), _MARGIN * (bottom - top)

@@ -47,8 +47,7 @@ class Query:
     def spoken(self) -> str:
         """The text for whoever reads text alone: names, or "a person", at the places of handles.
 
-        >>> face = np.ones((1, 1), np.float32)
-        >>> Query("[a] waves to [b]", persons={"a": Person(face, "", "anna"), "b": Person(face, "")}).spoken
+        >>> Query("[a] waves to [b]", persons={"a": Person(faces, maker, "anna"), "b": Person(faces, maker)}).spoken
         'anna waves to a person'
         """
         return self.text_with({handle: person.name or _SOMEBODY for handle, person in self.persons.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .forgetting import Forgotten, Receipt
-from .managing import Added, People, face_encoder
+from .managing import Added, People, SeenAt, face_encoder
 from .proof import Trace
 from .seals import Sighting
 from .store import Consent, PeopleStore, StoredPerson
@@ -15,6 +15,7 @@ __all__ = [
     "People",
     "PeopleStore",
     "Receipt",
+    "SeenAt",
     "Sighting",
     "StoredPerson",
     "Trace",

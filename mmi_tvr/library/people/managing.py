@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...errors import UsageError
 from ...protocols import FaceEncoder
 from ...utils.progress import Progress
 from ...utils.wording import library_option
-from ..catalogue import CATALOGUE, Catalogue
+from ..catalogue import CATALOGUE, Catalogue, Content
 from . import forgetting
 from .looking import INDEXING
 from .names import checked_name, same_name
@@ -44,6 +44,27 @@ class Added:
         """Return plain values for JSON (a documented contract)."""
         skipped = [{"path": str(path), "reason": reason} for path, reason in self.skipped]
         return {**self.person.as_dict(), "added": self.added, "was_known": self.was_known, "skipped": skipped}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAt:
+    """A sighting with the number and the path of its video; both None of one that is not indexed."""
+
+    item: int | None
+    path: Path | None
+    sighting: Sighting
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract)."""
+        return {
+            "sighting": self.sighting.number,
+            "id": self.item,
+            "path": None if self.path is None else str(self.path),
+            "from": self.sighting.start,
+            "to": self.sighting.end,
+            "confidence": self.sighting.confidence,
+            "by_hand": self.sighting.by_hand,
+        }
 
 
 class People:
@@ -158,7 +179,7 @@ class People:
             persons = [store.find(one) for one in who]
             for person in persons:
                 store.hide(person.number, hidden)
-            return persons
+            return [replace(person, hidden=hidden) for person in persons]
 
     def forget(self, who: str, prove: bool = False) -> forgetting.Forgotten:
         """Forget a person and all that is derived from their face (`forgetting.forget`)."""
@@ -168,13 +189,16 @@ class People:
         """Forget everybody (`forgetting.forget_all`)."""
         return forgetting.forget_all(self.folder, prove)
 
-    def listed(self) -> tuple[list[StoredPerson], list[StoredPerson]]:
-        """Return those with a name, and those without, hidden ones too; both empty where the library has no people."""
+    def listed(self, hidden: bool = True) -> tuple[list[StoredPerson], list[StoredPerson]]:
+        """Return those with a name, and those without, hidden ones only where `hidden` says so; both empty where the
+        library has no people."""
         store = PeopleStore.open_to_read(self.folder)
         if store is None:
             return [], []
         with store:
-            return store.people(), store.unnamed()
+            named, unnamed = store.people(), store.unnamed()
+        shown = [[person for person in persons if hidden or not person.hidden] for persons in (named, unnamed)]
+        return shown[0], shown[1]
 
     def looks_for_faces(self) -> bool:
         """Return whether new videos of the library are looked at for faces."""
@@ -189,18 +213,30 @@ class People:
         with self._open_to_read() as store:
             return store.find(who)
 
-    def sightings(self, who: str) -> list[tuple[Path | None, Sighting]]:
-        """Return where a person is seen, by path and time; the path is None of a video that is not indexed."""
+    def sightings(self, who: str) -> list[SeenAt]:
+        """Return where a person is seen, by path and time."""
         with self._open_to_read() as store:
             seen = store.sightings(store.find(who).number)
-        paths = self._paths()
-        rows = [(paths.get(content), one) for content, sightings in seen.items() for one in sightings]
-        return sorted(rows, key=lambda row: (str(row[0]), row[1].start))
+        contents = self._contents()
+        rows = [(contents.get(content), one) for content, sightings in seen.items() for one in sightings]
+        seen_at = [
+            SeenAt(None, None, one) if content is None else SeenAt(content.number, content.paths[0], one)
+            for content, one in rows
+        ]
+        return sorted(seen_at, key=lambda one: (str(one.path), one.sighting.start))
 
-    def _paths(self) -> dict[str, Path]:
-        """Return SHA-256 -> path of the videos that can be searched."""
+    def sighting(self, number: int) -> tuple[str, Sighting] | None:
+        """Return the video (SHA-256) of a sighting, and the sighting; None where there is none of this number."""
+        store = PeopleStore.open_to_read(self.folder)
+        if store is None:
+            return None
+        with store:
+            return next(((content, one) for content, (one,) in store.sightings(number=number).items()), None)
+
+    def _contents(self) -> dict[str, Content]:
+        """Return SHA-256 -> content of the videos that can be searched."""
         with closing(Catalogue.open_to_read(self.folder / CATALOGUE)) as catalogue:
-            return {content.sha256: content.paths[0] for content in catalogue.contents_with("state = 'indexed'")}
+            return {content.sha256: content for content in catalogue.contents_with("state = 'indexed'")}
 
     def _open(self) -> PeopleStore:
         """Return the store of a library that has people."""

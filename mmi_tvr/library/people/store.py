@@ -273,24 +273,27 @@ class PeopleStore(SealedDatabase):
             with self.transaction():
                 self._forget_contents(gone)
 
-    def sightings(self, person: int | None = None, contents: Iterable[str] | None = None) -> dict[str, list[Sighting]]:
-        """Return content -> sightings in order of time: of one person (None: all), in these videos (None: all)."""
+    def sightings(
+        self, person: int | None = None, contents: Iterable[str] | None = None, number: int | None = None
+    ) -> dict[str, list[Sighting]]:
+        """Return content -> sightings in order of time: of one person, in these videos, the one of this number (None:
+        all)."""
         sql = (
             "SELECT id, content, person, confidence, by_hand, sealed, key FROM sighting "
             "JOIN keys.sighting_key USING (id) WHERE (person = ?1 OR ?1 IS NULL) "
-            "AND (?2 IS NULL OR content IN (SELECT value FROM json_each(?2))) ORDER BY id"
+            "AND (?2 IS NULL OR content IN (SELECT value FROM json_each(?2))) AND (id = ?3 OR ?3 IS NULL) ORDER BY id"
         )
         among = None if contents is None else json.dumps([*contents])
         seen: dict[str, list[Sighting]] = {}
         with self.reading():
             names = self._names()
-            for number, content, cluster, confidence, by_hand, sealed, key in self.rows(sql, person, among):
+            for row, content, cluster, confidence, by_hand, sealed, key in self.rows(sql, person, among, number):
                 sighting = as_sighting(
                     self.opened(key, sealed, "sighting"),
                     name=names.get(cluster),
                     confidence=confidence,
                     cluster=cluster,
-                    number=number,
+                    number=row,
                     by_hand=bool(by_hand),
                 )
                 seen.setdefault(content, []).append(sighting)
