@@ -3,6 +3,7 @@
     MmiTvrError                 one clear line: what is wrong, and what to do
     ├── UsageError              a wrong name, option, setting or argument (exit code 2)
     │   ├── ConfigError         several of them in one settings file, shown together
+    │   ├── UnreadableQuery     a query that cannot be searched as it is written, whatever becomes of others
     │   ├── LibraryMissing      no library where one should be
     │   └── IndexMissing        no readable vectors where an index should be
     ├── MediaError              a file that cannot be used as a video, with the reason
@@ -46,6 +47,15 @@ class ConfigError(UsageError):
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(f"{source}: " + "; ".join(self.problems))
+
+
+class UnreadableQuery(UsageError):
+    """A query that cannot be searched as it is written: it names somebody who is not known, or only what is not to be
+    there. Others can. `reason` says so without the names of people who are known."""
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        self.reason = message if reason is None else reason
+        super().__init__(message)
 
 
 class LibraryMissing(UsageError):

@@ -8,18 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 from fakes import COLOURS, FakeBlockModel, FakeModel, colour_video
 
-from mmi_tvr import config, models
+from mmi_tvr import config, models, plugins
 from mmi_tvr.batch import embeddings, extract, infer, inputs, program
 from mmi_tvr.batch.folder import BatchFolder
 from mmi_tvr.batch.worker import Worker
 from mmi_tvr.config import Section
 from mmi_tvr.errors import IndexMismatch, UsageError
 from mmi_tvr.library import Library
+from mmi_tvr.library.people import PeopleStore
 from mmi_tvr.types import Query
 
 ROWS = [
@@ -346,3 +348,23 @@ def test_an_extraction_takes_the_key_images_of_its_model(tmp_path: Path, monkeyp
     assert folder.settings["keyimages"] == {"name": "uniform", "count": 5}
     elsewhere = chosen.model_copy(update={"device": "cuda"})
     assert extract.create(tmp_path / "b", tmp_path / "list.txt", model=section, settings=elsewhere).path == folder.path
+
+
+def test_a_query_that_cannot_be_read_costs_no_other_and_names_nobody(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Library(tmp_path / "library", model=FakeModel()) as library:
+        library.index(videos)
+        with PeopleStore.open_to_write(library.path) as store:
+            store.bind(Section(name="fake"), plugins.build("people.faces", "fake", {}))
+            store.add("Annegret", np.eye(1, 6, dtype=np.float32))
+    monkeypatch.setattr(infer, "Library", lambda path, settings=None: Library(path, model=FakeModel()))
+    rows = [{"id": name, "query": text} for name, text in (("a", "red"), ("b", "[annegrit] red"), ("c", "green"))]
+    for together in (1, 32):
+        monkeypatch.setattr(infer.InferTask, "batch_size", together)
+        output = tmp_path / f"hits {together}"
+        hits = hits_of(output, write(tmp_path / "queries.csv", rows), tmp_path / "library", top=1)
+        assert [row["query"] for row in hits] == ["a", "c"]
+        reason = "[annegrit]: nobody is known by that name; without brackets, words are words"
+        assert BatchFolder(output).quarantined() == [("b", reason)]
+        assert not any("Annegret" in file.read_text() for file in output.rglob("*") if file.is_file())

@@ -32,7 +32,7 @@ def query(text: str, *names: str) -> Query:
         ("annabel, joanna and anna-lena", "annabel, joanna and anna-lena"),
         ('"anna" dances', '"anna" dances'),
         ("‘ben’ is a word", "‘ben’ is a word"),
-        ("anna's dog", "[anna]'s dog"),
+        ("[anna]'s dog", "[anna]'s dog"),
         ("安娜在海边", "[安娜]在海边"),
         ("我和田中在海边", "我和[田中]在海边"),
         ("Ольга танцует", "[Ольга] танцует"),
@@ -47,6 +47,56 @@ def query(text: str, *names: str) -> Query:
 )
 def test_names_that_are_known_stand_in_brackets(text: str, read: str) -> None:
     assert read_names(Query(text).text, KNOWN).text == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anna's dog",
+        "ANNA’s dog and a cat",
+        "a beach without anna's dog",
+        "anna berg's wedding",
+        "the painting of ben's",
+        "安娜的狗",
+        "安娜 的狗",
+        "田中の犬",
+        "a ring, zoë's",
+    ],
+)
+def test_of_what_is_somebodys_the_name_is_a_word_and_that_is_said(text: str) -> None:
+    reading = read_names(text, KNOWN)
+    assert (reading.text, reading.names) == (text, frozenset())
+    (remark,) = reading.remarks
+    assert "is read as a word; write [" in remark
+
+
+def test_names_that_end_in_s_own_things_too() -> None:
+    assert read_names("hans' dog", ["Hans"]).names == frozenset()
+    assert read_names("the word 'dog' and hans", ["Hans"]).names == {"Hans"}
+    assert read_names("hans' ", ["Hans"]).names == {"Hans"}
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("anna's dancing in the rain", "[anna]'s dancing in the rain"),
+        ("anna's at the beach", "[anna]'s at the beach"),
+        ("anna’s the one with ben's hat", "[anna]’s the one with ben's hat"),
+        ("anna waves to anna's dog", "[anna] waves to anna's dog"),
+        ("安娜和田中的狗", "[安娜]和田中的狗"),
+    ],
+)
+def test_whoever_does_something_is_seen(text: str, read: str) -> None:
+    assert read_names(text, KNOWN).text == read
+
+
+@pytest.mark.parametrize("text", ["show me a dog", "Please find me a dog", "can you get me the video of a dog"])
+def test_a_request_looks_for_nobody(text: str) -> None:
+    for known, me in (((*KNOWN, "me"), None), (KNOWN, "anna")):
+        reading = read_names(text, known, me)
+        assert (reading.text, reading.names) == (text, frozenset())
+        assert reading.remarks == ("me is read as a word; write [me] if this person is to be seen",)
+    assert read_names("ben shows me a dog", KNOWN, "anna").text == "[Ben] shows [anna] a dog"
 
 
 def test_what_was_read_without_being_written_so_is_said() -> None:

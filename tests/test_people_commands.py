@@ -21,7 +21,7 @@ from mmi_tvr.cli import people as people_commands
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
-from mmi_tvr.library.people import PeopleStore, Sighting
+from mmi_tvr.library.people import PeopleStore, Sighting, managing
 from mmi_tvr.media.video import frames_at
 from mmi_tvr.people import KEYS_FILE, PEOPLE_FILE
 from mmi_tvr.people.quality import quality_of
@@ -236,6 +236,52 @@ def test_the_page_shows_faces_where_it_is_asked_for(run: Run, folder: Path, tmp_
 @pytest.mark.parametrize("words", [("forget",), ("forget", "Anna", "--all")])
 def test_forgetting_names_one_or_all(run: Run, words: tuple[str, ...]) -> None:
     assert "name one person, or --all" in run(*words)
+
+
+@pytest.mark.parametrize(("planted", "is_face"), [("a rose in a vase", False), ("a rose, and a face", True)])
+def test_a_name_that_is_a_word_is_told_from_a_face_that_is_left(
+    run: Run, folder: Path, tmp_path: Path, planted: str, is_face: bool
+) -> None:
+    run("add", "Rose", photo(tmp_path / "a.png", RED))
+    with PeopleStore.open_to_read(folder) as store:
+        (descriptor,) = store.known()["Rose"]
+    (folder / "descriptions").write_bytes(planted.encode() + is_face * descriptor.tobytes())
+    text = run("forget", "rose", "--prove")
+    assert run.code == 1
+    assert "left: descriptions: the name at byte 2" in text
+    assert "where it is a word like any other, nothing is left to do" in text
+    assert ("no face, key or encrypted row of them is left" in text) != is_face
+    assert ("delete these, and prove again" in text) == is_face
+
+
+def test_somebody_who_was_added_meanwhile_is_compared_with(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes add people at once: what one reads of photos takes long, and the other one is faster."""
+    run("add", "Ben", photo(tmp_path / "b.png", GREEN))
+    real, faster = managing.read_photos, {}
+
+    def meanwhile(*arguments: Any) -> Any:
+        read = real(*arguments)
+        with PeopleStore.open_to_write(folder) as store:
+            for name, path in faster.items():
+                store.add(name, ENCODER.describe(*_face_of(path)))
+        return read
+
+    monkeypatch.setattr(managing, "read_photos", meanwhile)
+    red, cyan = photo(tmp_path / "a.png", RED), photo(tmp_path / "c.png", CYAN)
+    faster["Anna"] = red
+    assert "its face is that of Anna, who is known already" in run("add", "Clara", red)
+    faster.clear()
+    faster["dora"] = cyan
+    blue = photo(tmp_path / "d.png", BLUE)
+    assert "another face than the 1 face of dora" in run("add", "Dora", blue)
+    assert [person["name"] for person in run("list", json_=True)["people"]] == ["Anna", "Ben", "dora"]
+
+
+def _face_of(path: Path) -> tuple[Any, Any]:
+    pixels = np.asarray(Image.open(path))
+    return pixels, ENCODER.detect(pixels)
 
 
 def test_without_a_library_every_command_says_how_to_make_one(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from mmi_tvr.cli._hits import print_hits
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MediaError, MissingExtra, UsageError
 from mmi_tvr.library import Library, PeopleReport
+from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
 from mmi_tvr.library.people import PeopleStore, looking
 from mmi_tvr.library.people.recognition import recognise
-from mmi_tvr.people import films
+from mmi_tvr.library.report import PeopleStatus
+from mmi_tvr.people import KEYS_FILE, films
 from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.report import search_page
 from mmi_tvr.types import Person, Query
@@ -349,3 +352,39 @@ def test_an_index_run_says_what_it_did_about_people(clips: Path, capsys: pytest.
     assert "faces: 3 videos looked at, 4 sightings in 1.5 s; 2 people with a name (3 sightings), 1 without" in lines
     assert "broken.mp4: crashes the decoder" in lines
     assert "faces are looked for no more; what is known stays" in lines
+
+
+def test_status_says_in_how_many_videos_faces_were_looked_for(
+    clips: Path, library: Library, encoder: FaceEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.index([clips / "ben.mp4"])
+    assert library.status().people is None
+    library.index([clips / "both.mp4"], people=True)
+    library.index([clips / "nobody.mp4"], people=False)
+    add(library, encoder, "anna")
+    looked_at = PeopleStatus(False, looked_at=2, pending=1, named=1, unnamed=1)
+    assert library.status().people == looked_at
+    with PeopleStore.open_to_write(library.path) as store:
+        (content,) = store.pending(Catalogue.open_to_read(library.path / CATALOGUE).content_hashes())
+        store.set_aside(content, "crashes the decoder")
+    problems = ((clips / "nobody.mp4", "crashes the decoder"),)
+    assert library.status().people == replace(looked_at, pending=0, problems=problems)
+    cli_library.status(library.path)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 with a name, 1 without; faces looked for in 2 videos, 0 pending, 1 set aside (off: " in text
+    assert "nobody.mp4: crashes the decoder" in text
+    (library.path / KEYS_FILE).unlink()
+    status = library.status()
+    assert status.people is not None
+    assert "is missing" in str(status.people.error)
+    assert status.as_dict()["people"]["error"] == status.people.error
+
+
+def test_brackets_where_nobody_is_known_are_words_and_that_is_said(clips: Path, library: Library) -> None:
+    library.index([clips / "nobody.mp4"])
+    (remark,) = library.search("[anna] dances").remarks
+    assert remark.startswith("[anna] is read as words, because nobody is known here; mmi-tvr people add anna PHOTO...")
+    assert library.search("dances").remarks == ()
+    person = Person(np.zeros((0, 4), np.float32), "maker", "anna")
+    with pytest.raises(UsageError, match="nobody has looked for faces"):
+        library.search(Query("[a] dances", persons={"a": person}))

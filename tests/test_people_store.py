@@ -221,6 +221,60 @@ def test_what_is_replaced_is_written_over_and_forgetting_leaves_no_free_page(
     assert store.setting("forgetting") is None
 
 
+def test_what_a_new_video_costs_does_not_grow_with_those_before(store: PeopleStore) -> None:
+    instructions = 0
+
+    def count() -> None:
+        nonlocal instructions
+        instructions += 1
+
+    costs = []
+    for schema in ("main", "keys"):
+        store.connection.execute(f"PRAGMA {schema}.synchronous = OFF")
+    for video in range(40):
+        store.connection.set_progress_handler(count, 1)  # every instruction of SQLite's machine
+        store.put_sightings(f"{video:03d}", [sighting(ANNA, start) for start in range(3)])
+        store.connection.set_progress_handler(None, 1)
+        costs.append(instructions)
+        instructions = 0
+    assert costs[0] > 0
+    assert max(costs[30:]) <= 1.1 * max(costs[2:12])
+
+
+def test_of_removed_videos_no_page_holds_a_key_or_a_sealed_row(store: PeopleStore, tmp_path: Path) -> None:
+    for video in range(12):
+        store.put_sightings(f"{video}", [sighting(video, start) for start in range(9 + 5 * (video % 3))])
+    recognise(store, THRESHOLD)
+    removed = [one for video in ("3", "7") for one in store.sightings()[video]]
+    secrets = store.secrets_of([], [one.number for one in removed])
+    store.keep_contents({str(video) for video in range(12)} - {"3", "7"})
+    left = files_of(tmp_path)
+    assert not [secret for secret in secrets if any(secret in content for content in left.values())]
+    assert store.rows("PRAGMA main.freelist_count") == store.rows("PRAGMA keys.freelist_count") == [(0,)]
+    assert store.setting("forgetting") is None
+    assert len(store.sightings()) == 10
+
+
+def test_videos_that_were_set_aside_wait_no_more_and_go_with_the_video(store: PeopleStore) -> None:
+    store.set_aside("x", "crashes the decoder")
+    store.put_sightings("y", [])
+    assert store.pending(["x", "y", "z"]) == ["z"]
+    assert store.problems() == {"x": "crashes the decoder"}
+    store.keep_contents({"y"})
+    assert (store.problems(), store.pending(["x", "y"])) == ({}, ["x"])
+
+
+def test_a_transaction_inside_another_is_part_of_it(store: PeopleStore) -> None:
+    def fail() -> None:
+        with store.transaction():
+            store.add("Anna", faces(ANNA, 1))
+            raise UsageError("no")
+
+    with pytest.raises(UsageError, match="no"):
+        fail()
+    assert store.people() == []
+
+
 def test_recognition_does_not_move_what_was_said_by_hand_meanwhile(store: PeopleStore) -> None:
     store.add("Anna", faces(ANNA, 1))
     store.put_sightings("x", [sighting(ANNA, 0, "Anna")])

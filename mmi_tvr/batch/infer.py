@@ -21,7 +21,7 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError
 
 from .. import config, models, plugins
-from ..errors import UsageError
+from ..errors import UnreadableQuery, UsageError
 from ..library import Library
 from ..search import SearchResult
 from ..types import Query
@@ -163,12 +163,22 @@ class InferTask:
         together = 1 if self.settings.rerank else self.batch_size  # a query that is re-ranked takes seconds
         for first in range(0, len(numbers), together):
             block = numbers[first : first + together]
-            hits = self._search([_query(items[number]) for number in block])
-            outcomes |= {number: {"hits": rows} for number, rows in zip(block, hits, strict=True)}
+            outcomes |= self._outcomes({number: items[number] for number in block})
             if time.monotonic() - last_commit > _COMMIT_SECONDS:
                 yield outcomes
                 outcomes, last_commit = {}, time.monotonic()
         yield outcomes
+
+    def _outcomes(self, items: Mapping[int, Item]) -> dict[int, Outcome]:
+        """Return the hits of queries; of those that cannot be searched as they are written, the reason, which names
+        nobody else, because it stays in the results."""
+        try:
+            hits = self._search([_query(item) for item in items.values()])
+        except UnreadableQuery as error:
+            if len(items) == 1:
+                return {number: {"reason": error.reason} for number in items}
+            return {number: self._outcomes({number: item})[number] for number, item in items.items()}
+        return {number: {"hits": rows} for number, rows in zip(items, hits, strict=True)}
 
     def publish(
         self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path

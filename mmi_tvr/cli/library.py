@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from .. import config
 from ..library import DescribeReport, IndexReport, Library, PeopleReport, Status, TranslationReport
+from ..library.report import PeopleStatus
 from ..library.translating import MIN_PAIRS
 from ..report import clock_time
 from ..scoring.vector_map import MapQuality
@@ -161,6 +162,8 @@ def _print_status(state: Status) -> None:
             f"{state.translated:,} of {counted(state.videos, 'vector')} ({index_command} embeds these videos); "
             f"back until then: {index_command} --model {state.former}"
         )
+    if state.people is not None:
+        rows["people"] = _people_text(state.people, state.path)
     for name, value in rows.items():
         out.print(f"{name:<12} {printable(value)}", markup=False)
     if state.quarantined:
@@ -168,6 +171,23 @@ def _print_status(state: Status) -> None:
         out.print(f"\n{count} set aside ({index_command} --retry tries again, {_PROBE}):", markup=False)
         for path, reason in state.quarantined:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
+    if state.people is not None and state.people.problems:
+        count = counted(len(state.people.problems), "video")
+        out.print(f"\n{count} in which nobody can look for faces ({index_command} --retry tries again):", markup=False)
+        for path, reason in state.people.problems:
+            out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
+
+
+def _people_text(people: PeopleStatus, library: Path) -> str:
+    """Return who is known, and in how many videos faces were looked for."""
+    if people.error is not None:
+        return people.error
+    known = f"{people.named:,} with a name, {people.unnamed:,} without; "
+    looked_at = f"faces looked for in {counted(people.looked_at, 'video')}, {people.pending:,} pending"
+    if people.problems:
+        looked_at += f", {len(people.problems):,} set aside"
+    switch = "" if people.is_on else f" (off: mmi-tvr index --people {library_option(library)})"
+    return known + looked_at + switch
 
 
 def _say_report(report: IndexReport, videos: int, library: Path) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from .. import config
 from ..errors import UsageError
-from ..library.people import Consent, Forgotten, People, SeenAt, Sighting, StoredPerson
+from ..library.people import NAME, Consent, Forgotten, People, SeenAt, Sighting, StoredPerson
 from ..report import FaceCard, SeenFace, clock_time, people_page
 from ..utils import files
 from ..utils.printable import printable
@@ -197,7 +197,20 @@ def _say_forgotten(who: str, forgotten: Forgotten) -> None:
         say(f"[yellow]left[/]: {escape(printable(trace.file))}: {escape(trace.what)}{at}")
     if len(forgotten.traces) > _MAX_NAMED:
         say(f"  and {len(forgotten.traces) - _MAX_NAMED:,} more")
-    say("what is left is in files that mmi-tvr did not write, or in copies of its own: delete these, and prove again")
+    names = [trace for trace in forgotten.traces if trace.what == NAME]
+    if len(names) < len(forgotten.traces):
+        say(
+            "what is left is in files that mmi-tvr did not write, or in copies of its own: "
+            "delete these, and prove again"
+        )
+    else:
+        say("no face, key or encrypted row of them is left in any file")
+    if names:
+        say(
+            "the name is a word that a video is described with, or that is spoken, written or classified in it, or "
+            "that stands in a file of yours: where it means them, remove that video (mmi-tvr remove) or file, "
+            "and prove again; where it is a word like any other, nothing is left to do"
+        )
 
 
 def _day(text: str | None) -> str:

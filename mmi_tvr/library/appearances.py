@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import IndexMismatch, MissingExtra, UsageError
 from ..people.naming import likeness
-from ..queries import PreparedQuery, known_name, prepare, read_names
+from ..queries import PreparedQuery, in_brackets, known_name, prepare, read_names
 from ..scoring.appearances import merged
 from ..search import SearchResult
 from ..types import Appearance, Person, Query
@@ -74,7 +74,12 @@ class LibraryPeople:
         reading = read_names(query.text, [*names, *query.persons] if names else (), asker, bare=not literal)
         people = self._persons([name for name in (*sorted(reading.names), *others) if name in names])
         prepared = prepare(replace(query, text=reading.text, persons={**query.persons, **people}), literal)
-        return replace(prepared, remarks=(*prepared.remarks, *reading.remarks))
+        remarks = (*prepared.remarks, *reading.remarks)
+        strangers = [] if names else [name for name in in_brackets(query.text) if name not in query.persons]
+        for name in strangers[:1]:
+            add = f"mmi-tvr people add {shlex.quote(name)} PHOTO... {library_option(self._folder)}"
+            remarks += (f"[{name}] is read as words, because nobody is known here; {add}",)
+        return replace(prepared, remarks=remarks)
 
     def remarks(self, result: SearchResult) -> tuple[str, ...]:
         """Return what somebody should know who looked for people."""

@@ -68,6 +68,35 @@ class PeopleReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PeopleStatus:
+    """Who is known in a library, and where faces were looked for: in `looked_at` of the videos that can be searched.
+
+    `pending` are those in which nobody looked yet, `problems` those that cannot be looked at; `named` and `unnamed`
+    count people; `is_on` says whether runs of `index` look at new videos. `error` says why nothing of that is known.
+    """
+
+    is_on: bool = False
+    looked_at: int = 0
+    pending: int = 0
+    named: int = 0
+    unnamed: int = 0
+    problems: Reasons = ()
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `people` of `mmi-tvr status --json`)."""
+        return {
+            "on": self.is_on,
+            "looked_at": self.looked_at,
+            "pending": self.pending,
+            "named": self.named,
+            "unnamed": self.unnamed,
+            "problems": _reasons(self.problems),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class IndexReport:
     """What an indexing run found and did. Every file that was looked at is in exactly one of the counts
     `added`, `unchanged`, `moved`, `changed`, `copies` and in `quarantined`.
@@ -162,7 +191,7 @@ class Status:
     (None: there is no such), and the rest is about what can be found until then; `translating` is the number of videos
     after which it translates the others. `translated` counts videos that are searched by translated vectors, and
     `former` is the model to which the library can go back until none of those is left. `writable` says whether the
-    library can be written where it lies.
+    library can be written where it lies; `people` is None where nobody is known and no face was looked for.
     """
 
     path: Path
@@ -184,6 +213,7 @@ class Status:
     former: str | None = None
     writable: bool = True
     model_title: str | None = None
+    people: PeopleStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `mmi-tvr status --json`)."""
@@ -206,6 +236,7 @@ class Status:
             "translated": self.translated,
             "former": self.former,
             "writable": self.writable,
+            "people": None if self.people is None else self.people.as_dict(),
         }
 
 

@@ -34,6 +34,7 @@ from .facets import library_facets
 from .former import former_model
 from .indexing import FEATURES
 from .lock import writer
+from .people.looking import people_status
 from .reading import StateChanged, open_to_read
 from .rebuild import unfinished
 from .report import FacetReport, Status
@@ -236,6 +237,7 @@ class LibraryReader:
             former=former_model(self.path),
             writable=is_writable(catalogue.path),
             model_title=models.spelled(components.section("model")) if model else None,
+            people=people_status(self.path, catalogue),
         )
 
     def catalogue(self) -> Catalogue:

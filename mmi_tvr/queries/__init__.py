@@ -2,7 +2,7 @@
 
 from .checks import characters_read, checked_query, checked_relevance, checked_top, query_remarks
 from .memory import QueryMemory
-from .names import NamedText, known_name, read_names
+from .names import NamedText, in_brackets, known_name, read_names
 from .persons import names_people_only
 from .prepared import Expansion, PreparedQuery, prepare, query_vectors
 from .where import parse_where
@@ -16,6 +16,7 @@ __all__ = [
     "checked_query",
     "checked_relevance",
     "checked_top",
+    "in_brackets",
     "known_name",
     "names_people_only",
     "parse_where",

@@ -2,16 +2,18 @@
 
 "[anna] dances" is always about a person; "anna dances" is where exactly one known person is called so. Decision: a bare
 name is a whole one, as a word of its own, and outside quotes; in brackets a part that only one name has will do, too.
+What is somebody's shows, but not them: of "anna's dog" and "安娜的狗", the name is a word. Brackets say that she is to
+be seen: "[anna]'s dog". In "show me a dog", nobody is looked for.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ..errors import UnreadableQuery
 from ..utils.names import nearest_names
 
 ME = "me"  # who asks, in brackets or bare
@@ -20,6 +22,20 @@ _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|‘[^’]*’|(?<!\w)'[^']*'(?!\
 _GAP = re.compile(r"[\s_]+")
 # Scripts that write no spaces between words: a name ends where it ends.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+# Behind a name: what is theirs follows. Not where 's is "is": before an article, a preposition or what somebody does.
+_OWNS = re.compile(
+    r"""['’ʼ＇]s\b(?!\s+(?:
+        an?|the|not|just|only|also|here|there|about|across|against|along|among|around|at|behind|below|beneath|beside
+        |between|by|down|from|in|inside|into|near|next|off|on|out|outside|over|through|under|up|with|without
+        |(?!wedding|building|painting|drawing|morning|evening|clothing|ceiling|earring|string|spring|sibling|pudding
+          |belonging|everything|something|nothing|anything)\w{3,}ing)\b)
+    |(?<=[sxzSXZ])['’ʼ＇](?=\s+\w)|\s*[的之の]""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_REQUEST = re.compile(
+    r"(?:^|\b(?:please|you|and)\b|[,.!?;:])\s*(?:show|find|fetch|get|give|bring|send|play|tell|let|help)\s+$",
+    re.IGNORECASE,
+)  # before "me"
 _LEAST = 2  # characters of a name that is recognised without brackets
 _LISTED = 5  # names that an error lists
 
@@ -44,8 +60,8 @@ def read_names(text: str, known: Collection[str], me: str | None = None, bare: b
         bare: whether names count outside brackets, too.
 
     Raises:
-        UsageError: brackets hold a name that nobody has, or a part that several have. Where nobody is known at all,
-            brackets are text like any other.
+        UnreadableQuery: brackets hold a name that nobody has, or a part that several have. Where nobody is known at
+            all, brackets are text like any other.
 
     >>> read_names("[Anna] waves to ben", ["anna", "ben"]).text
     '[anna] waves to [ben]'
@@ -65,16 +81,25 @@ def read_names(text: str, known: Collection[str], me: str | None = None, bare: b
         last = brackets.end()
     read = "".join([*pieces, text[last:]])
     if bare:
-        read, further = _bare_names(read, known, me)
-        names |= further.keys()
-        remarks += further.values()
+        reading = _bare_names(read, known, me)
+        read, names, remarks = reading.text, names | reading.names, [*remarks, *reading.remarks]
     return NamedText(read, frozenset(names), tuple(dict.fromkeys(remarks)))
+
+
+def in_brackets(text: str) -> list[str]:
+    """Return what a sentence has in brackets, in order.
+
+    >>> in_brackets("[Anna]  waves to [ben berg], not []")
+    ['Anna', 'ben berg']
+    """
+    written = (_GAP.sub(" ", brackets[1]).strip() for brackets in _BRACKETS.finditer(text))
+    return [name for name in written if name]
 
 
 def known_name(written: str, known: Collection[str], me: str | None = None) -> str:
     """Return the known name that somebody means: the whole of it, or a word that it alone has.
 
-    Capital letters and underscores make no difference. UsageError where nobody, or more than one, is called so.
+    Capital letters and underscores make no difference. UnreadableQuery where nobody, or more than one, is called so.
     """
     if me is not None and folded(written) == ME:
         return me
@@ -84,12 +109,16 @@ def known_name(written: str, known: Collection[str], me: str | None = None) -> s
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise UsageError(f"[{written}]: which of {_listed(sorted(fitting))}? write the whole name")
+        raise UnreadableQuery(
+            f"[{written}]: which of {_listed(sorted(fitting))}? write the whole name",
+            f"[{written}]: several people are called so; write the whole name",
+        )
     words = {word: name for name in sorted(known) for word in folded(name).split()}
     words |= {folded(name): name for name in known}
     nearest = list(dict.fromkeys(nearest_names(folded(written), words)))
     who = f"nearest: {_listed(nearest)}" if nearest else f"known are {_listed(sorted(known))}"
-    raise UsageError(f"[{written}]: nobody is known by that name; {who}; without brackets, words are words")
+    nobody, words_are = f"[{written}]: nobody is known by that name", "without brackets, words are words"
+    raise UnreadableQuery(f"{nobody}; {who}; {words_are}", f"{nobody}; {words_are}")
 
 
 def folded(name: str) -> str:
@@ -101,8 +130,8 @@ def folded(name: str) -> str:
     return _GAP.sub(" ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
-def _bare_names(text: str, known: Collection[str], me: str | None) -> tuple[str, Mapping[str, str]]:
-    """Return a sentence with bare names in brackets, and for each name a remark that says so."""
+def _bare_names(text: str, known: Collection[str], me: str | None) -> NamedText:
+    """Return a sentence with bare names in brackets, the names, and a remark on each of them."""
     opaque = _QUOTED.sub(lambda quoted: "\0" * len(quoted[0]), text)
     opaque = _BRACKETS.sub(lambda brackets: "\0" * len(brackets[0]), opaque)
     by_fold: dict[str, list[str]] = {}
@@ -110,22 +139,38 @@ def _bare_names(text: str, known: Collection[str], me: str | None) -> tuple[str,
         by_fold.setdefault(folded(name), []).append(name)
     if me is not None:
         by_fold[ME] = [me]
-    places: list[tuple[int, int, str, str]] = []
+    places: list[tuple[int, int, str]] = []
+    remarks: dict[tuple[str, str], str] = {}  # the name, and how it is written
     for fold, names in sorted(by_fold.items(), key=lambda item: (-len(item[0]), item[0])):  # the longest first
         if len(names) > 1 or len(fold) < _LEAST:
             continue
         words = [ME] if fold == ME else _GAP.split(names[0].strip())
         for place in re.finditer(r"[\s_]+".join(map(re.escape, words)), opaque, re.IGNORECASE):
-            if _stands_alone(opaque, place.start(), place.end()):
-                places.append((place.start(), place.end(), names[0], place[0]))
-                opaque = opaque[: place.start()] + "\0" * len(place[0]) + opaque[place.end() :]
-    pieces, last, remarks = [], 0, {}
-    for start, end, name, written in sorted(places):
+            if not _stands_alone(opaque, place.start(), place.end()):
+                continue
+            if word := _as_word(opaque, place, fold):
+                shown = f"[{ME if fold == ME else names[0]}]"
+                remarks[names[0], word] = f"{word} is read as a word; write {shown} if this person is to be seen"
+            else:
+                places.append((place.start(), place.end(), names[0]))
+                whom = "the person" if folded(names[0]) == folded(place[0]) else names[0]
+                remarks[names[0], ""] = (
+                    f'{place[0]} is read as {whom}; write it in quotes ("{place[0]}") to look for the word'
+                )
+            opaque = opaque[: place.start()] + "\0" * len(place[0]) + opaque[place.end() :]
+    pieces, last = [], 0
+    for start, end, name in sorted(places):
         pieces += [text[last:start], f"[{name}]"]
         last = end
-        whom = "the person" if folded(name) == folded(written) else name
-        remarks[name] = f'{written} is read as {whom}; write it in quotes ("{written}") to look for the word'
-    return "".join([*pieces, text[last:]]), remarks
+    return NamedText("".join([*pieces, text[last:]]), frozenset(name for *_, name in places), tuple(remarks.values()))
+
+
+def _as_word(text: str, place: re.Match[str], fold: str) -> str:
+    """Return a name as it is written where it only says whose something is; "" where it is of somebody who is seen."""
+    if fold == ME:
+        return place[0] if _REQUEST.search(text[: place.start()]) else ""
+    owns = _OWNS.match(text, place.end())
+    return f"{place[0]}{owns[0]}" if owns else ""
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

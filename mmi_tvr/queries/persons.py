@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..errors import UsageError
+from ..errors import UnreadableQuery
 from ..types import Query
 from ..utils.chinese import has_chinese
 from .negation import QueryParts, split
@@ -35,7 +35,7 @@ def parse(query: Query) -> ParsedQuery:
     like any other. People whose handles are not in the text are to be seen, whatever it says.
 
     Raises:
-        UsageError: nothing is asked for but that somebody is absent.
+        UnreadableQuery: nothing is asked for but that somebody is absent.
     """
     handles = [handle for handle in dict.fromkeys(_HANDLE.findall(query.text)) if handle in query.persons]
     if not handles:
@@ -77,7 +77,7 @@ def _split(text: str, words: Mapping[str, str]) -> QueryParts:
     if not parts.excluded:
         something = _SOMETHING[has_chinese(text)]
         if split(something + text).positive.strip(" ,，") == something.strip(" ,，"):
-            raise UsageError('the query says only who is not to be there; say what is: "a beach without [ben]"')
+            raise UnreadableQuery('the query says only who is not to be there; say what is: "a beach without [ben]"')
     return QueryParts(_put_back(parts.positive, words), tuple(_put_back(part, words) for part in parts.excluded))
 
 

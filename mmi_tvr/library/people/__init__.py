@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from .forgetting import Forgotten, Receipt
 from .managing import Added, People, SeenAt, face_encoder
-from .proof import Trace
+from .persons import Consent, StoredPerson
+from .proof import NAME, Trace
 from .seals import Sighting
-from .store import Consent, PeopleStore, StoredPerson
+from .store import PeopleStore
 
 __all__ = [
+    "NAME",
     "Added",
     "Consent",
     "Forgotten",

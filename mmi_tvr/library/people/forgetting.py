@@ -24,9 +24,11 @@ from ...errors import MmiTvrError, UsageError
 from ...types import FloatArray
 from ...utils.wording import library_option
 from . import database
+from .persons import StoredPerson
 from .proof import Evidence, Trace, traces
+from .recognition import recognise
 from .seals import Sighting, descriptor_bytes
-from .store import PeopleStore, StoredPerson
+from .store import PeopleStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def _shred(store: PeopleStore, persons: Sequence[StoredPerson]) -> tuple[Receipt
     theirs = [one for one in sightings if one.cluster in numbers]
     known = [*(face for vectors in faces for face in vectors), *(one.descriptor for one in theirs)]
     unnamed = [one for one in sightings if one.name is None and one.cluster not in numbers]
-    alike = _alike(unnamed, known, store.threshold())
+    threshold = store.threshold()
+    alike = _alike(unnamed, known, threshold)
     descriptors = [*known, *(one.descriptor for one in alike)]
     sealed = store.secrets_of(numbers, [one.number for one in alike])
     means = [_mean_face(vectors) for vectors in faces if len(vectors) > 1]  # what a query may carry of a person
@@ -148,6 +151,8 @@ def _shred(store: PeopleStore, persons: Sequence[StoredPerson]) -> tuple[Receipt
         sha256=tuple(hashlib.sha256(salt + descriptor_bytes(one)).hexdigest() for one in descriptors),
     )
     store.shred(numbers, [one.number for one in alike])
+    if threshold is not None:
+        recognise(store, threshold)  # the face of somebody else may be near enough, now that nobody is nearer
     return removed, evidence
 
 

@@ -8,13 +8,13 @@ decoding, and again whenever people are added, merged or forgotten (`recognition
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ... import plugins
 from ...config import Settings
-from ...errors import MediaError, UnreadableFile
+from ...errors import MediaError, MmiTvrError, UnreadableFile
 from ...media.guarded import DecoderPool, limits
 from ...people import PEOPLE_FILE
 from ...people.films import FilmFaces, film_faces
@@ -23,15 +23,12 @@ from ...types import Video
 from ...utils.installation import require
 from ...utils.progress import Progress
 from ..catalogue import Catalogue, Content
-from ..report import PeopleReport
+from ..report import PeopleReport, PeopleStatus, Reasons
 from . import recognition
 from .seals import Sighting
 from .store import PeopleStore
 
-INDEXING, PROBLEMS = (
-    "indexing",
-    "problems",
-)  # settings of the store: whether new videos are looked at; SHA-256 -> reason
+INDEXING = "indexing"  # setting of the store: whether new videos are looked at
 
 
 class FaceLooking:
@@ -109,8 +106,7 @@ class FaceLooking:
                 except UnreadableFile:
                     continue
                 except MediaError as error:
-                    store.put_sightings(content.sha256, ())
-                    store.set_setting(PROBLEMS, {**(store.setting(PROBLEMS) or {}), content.sha256: error.reason})
+                    store.set_aside(content.sha256, error.reason)
                 else:
                     looked_at.append(faces)
                     store.put_sightings(content.sha256, sightings_of(faces))
@@ -121,8 +117,6 @@ class FaceLooking:
         self, store: PeopleStore, catalogue: Catalogue, looked_at: Sequence[FilmFaces], started: float
     ) -> PeopleReport:
         people, clusters = store.people(), store.unnamed()
-        problems = store.setting(PROBLEMS) or {}
-        paths = {content.sha256: content.paths[0] for content in catalogue.contents_with("state = 'indexed'")}
         return PeopleReport(
             is_on=bool(store.setting(INDEXING)),
             videos=len(looked_at),
@@ -131,7 +125,7 @@ class FaceLooking:
             named=sum(person.sightings for person in people),
             clusters=len(clusters),
             people=len(people),
-            problems=tuple(sorted((paths[sha256], reason) for sha256, reason in problems.items() if sha256 in paths)),
+            problems=_problems(store, catalogue),
             seconds=time.monotonic() - started,
         )
 
@@ -141,6 +135,28 @@ def forget_other_contents(folder: Path, catalogue: Catalogue) -> None:
     with _opened(folder, create=False) as store:
         if store is not None:
             store.keep_contents(catalogue.content_hashes())
+
+
+def people_status(folder: Path, catalogue: Catalogue) -> PeopleStatus | None:
+    """Return in how many videos of a library faces were looked for; None where it has no people. Opens no seal."""
+    try:
+        store = PeopleStore.open_to_read(folder)
+    except MmiTvrError as error:
+        return PeopleStatus(error=str(error))
+    if store is None:
+        return None
+    with store, store.reading():
+        hashes = set(catalogue.hashes_of(catalogue.searchable()).values())
+        pending, problems = len(store.pending(hashes)), _problems(store, catalogue)
+        named, unnamed = store.counts()
+        return PeopleStatus(
+            is_on=bool(store.setting(INDEXING)),
+            looked_at=len(hashes) - pending - len(problems),
+            pending=pending,
+            named=named,
+            unnamed=unnamed,
+            problems=problems,
+        )
 
 
 def sightings_of(faces: FilmFaces) -> list[Sighting]:
@@ -162,13 +178,16 @@ def sightings_of(faces: FilmFaces) -> list[Sighting]:
 
 def _pending(store: PeopleStore, catalogue: Catalogue, retry: bool) -> list[Content]:
     """Return the contents that are to be looked at."""
-    problems: Mapping[str, str] = store.setting(PROBLEMS) or {}
-    hashes = catalogue.content_hashes()
-    if retry and problems:
-        store.keep_contents(hashes - problems.keys())
-        store.set_setting(PROBLEMS, {})
+    if retry and (problems := store.problems()):
+        store.keep_contents(catalogue.content_hashes() - problems.keys())
     contents = {content.sha256: content for content in catalogue.contents_with("state = 'indexed'")}
     return [contents[sha256] for sha256 in store.pending(contents)]
+
+
+def _problems(store: PeopleStore, catalogue: Catalogue) -> Reasons:
+    """Return the videos that were set aside, with the reason."""
+    paths = {content.sha256: content.paths[0] for content in catalogue.contents_with("state = 'indexed'")}
+    return tuple(sorted((paths[sha256], reason) for sha256, reason in store.problems().items() if sha256 in paths))
 
 
 @contextmanager

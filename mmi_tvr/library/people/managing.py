@@ -21,10 +21,11 @@ from ..catalogue import CATALOGUE, Catalogue, Content
 from . import forgetting
 from .looking import INDEXING
 from .names import checked_name, same_name
+from .persons import NO_CONSENT, Consent, StoredPerson
 from .photos import Photo, ReadPhotos, choose_among_several, copies, doubtful, list_photos, read_photos
 from .recognition import recognise
 from .seals import Sighting
-from .store import NO_CONSENT, Consent, PeopleStore, StoredPerson
+from .store import PeopleStore
 
 _SHOWN = 3  # photos that a message names
 _NAMED_BY = 5  # faces of a group that somebody named: the best by which the person is recognised from then on
@@ -113,20 +114,13 @@ class People:
         name = checked_name(name)
         files = list_photos(photos)
         known, encoder, section = self._known()
-        present = next((one for one in known if same_name(one, name)), name)
         read = read_photos(files, encoder, face, progress)
-        choose_among_several(read, known.get(present), encoder.threshold)
-        if not anyway:
-            read.set_aside(doubtful(read.faces, present, known, encoder.threshold))
-        _refuse_unusable(name, read)
-        if not anyway:
-            read.set_aside(copies(read.faces, known.get(present), encoder.threshold))
-        if not read.faces:
-            raise UsageError(_nothing_added(name, read.problems))
-        descriptors = np.stack([one.descriptor for one in read.faces])
-        with PeopleStore.open_to_write(self.folder) as store:
+        _decide(read.copy(), name, known, encoder.threshold, anyway)  # writes nothing where nothing can be added
+        with PeopleStore.open_to_write(self.folder) as store, store.transaction():
             store.bind(section, encoder)
-            store.add(name, descriptors, consent)
+            known = store.known()  # somebody may have been added meanwhile
+            present = _decide(read, name, known, encoder.threshold, anyway)
+            store.add(name, np.stack([one.descriptor for one in read.faces]), consent)
             recognise(store, encoder.threshold)
             skipped = tuple(sorted((photo.path, reason) for photo, reason in read.problems.items()))
             return Added(store.find(name), len(read.faces), skipped, present in known)
@@ -134,30 +128,27 @@ class People:
     def name(self, cluster: str, name: str) -> StoredPerson:
         """Give a group of sightings, by its number, a name; where somebody has it, the sightings become theirs."""
         name = checked_name(name)
-        with self._open() as store:
+        with self._open() as store, store.transaction():
             person = store.find(cluster)
             if person.name is not None:
                 raise UsageError(
                     f"{cluster!r}: is somebody with a name; to make two people one: mmi-tvr people merge A B"
                 )
-            best = _best(one for seen in store.sightings(person.number).values() for one in seen)
-            store.name_cluster(person.number, name, np.stack([one.descriptor for one in best]))
-            _recognise(store)
-            return store.find(name)
+            return _named(store, person, name)
 
     def merge(self, kept: str, merged: str) -> StoredPerson:
         """Make two people one, who keeps the first one's name (or gets the second one's, where the first has none)."""
-        with self._open() as store:
+        with self._open() as store, store.transaction():
             one, other = store.find(kept), store.find(merged)
             if one.number == other.number:
                 raise UsageError(f"{kept!r} and {merged!r} are one person already")
             if one.name is None and other.name is not None:
                 one, other = other, one
-            if one.name is None or other.name is not None:
-                store.merge(one.number, other.number)
-                _recognise(store)
-                return store.find(one.name or str(one.number))
-        return self.name(str(other.number), one.name)
+            if one.name is not None and other.name is None:
+                return _named(store, other, one.name)
+            store.merge(one.number, other.number)
+            _recognise(store)
+            return store.find(one.name or str(one.number))
 
     def split(self, who: str, sightings: Sequence[int]) -> StoredPerson:
         """Make sightings of a person, by their numbers, a group of their own without a name."""
@@ -272,6 +263,33 @@ def face_encoder(store: PeopleStore | None, settings: Settings) -> tuple[FaceEnc
     if store is not None:
         store.require_encoder(section, encoder)
     return encoder, section
+
+
+def _decide(
+    read: ReadPhotos, name: str, known: Mapping[str, NDArray[np.float32]], threshold: float, anyway: bool
+) -> str:
+    """Leave those faces in `read` that are to be added; return the name as it is known, if it is.
+
+    Raises UsageError where a photo that was named cannot be taken, or none is left.
+    """
+    present = next((one for one in known if same_name(one, name)), name)
+    choose_among_several(read, known.get(present), threshold)
+    if not anyway:
+        read.set_aside(doubtful(read.faces, present, known, threshold))
+    _refuse_unusable(name, read)
+    if not anyway:
+        read.set_aside(copies(read.faces, known.get(present), threshold))
+    if not read.faces:
+        raise UsageError(_nothing_added(name, read.problems))
+    return present
+
+
+def _named(store: PeopleStore, cluster: StoredPerson, name: str) -> StoredPerson:
+    """Give a cluster a name, and return the person as stored."""
+    best = _best(one for seen in store.sightings(cluster.number).values() for one in seen)
+    store.name_cluster(cluster.number, name, np.stack([one.descriptor for one in best]))
+    _recognise(store)
+    return store.find(name)
 
 
 def _recognise(store: PeopleStore) -> None:

@@ -54,6 +54,10 @@ class ReadPhotos:
     candidates: list[tuple[Photo, list[NDArray[np.float32]], str]] = field(default_factory=list)
     problems: dict[Photo, str] = field(default_factory=dict)
 
+    def copy(self) -> ReadPhotos:
+        """Return the same, of which a change changes nothing here."""
+        return ReadPhotos([*self.faces], [*self.candidates], {**self.problems})
+
     def set_aside(self, reasons: Mapping[Photo, str]) -> None:
         """Move faces that are not to be added unasked to the problems."""
         self.faces = [face for face in self.faces if face.photo not in reasons]

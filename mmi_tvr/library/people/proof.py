@@ -23,6 +23,7 @@ from ..rebuild import REBUILD_FILE
 # float32, and files have long runs of zeros.
 _ANCHOR = slice(4, 12)
 _BLOCK = 1 << 24
+NAME = "the name"  # what a trace is that may be a word like any other: it need not mean the person
 _SHORT_NAME = 4  # bytes: shorter names are looked for where they stand in quotes or brackets
 _NAME_ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be")
 
@@ -121,7 +122,7 @@ def _in_file(
         for name in names_left:
             place = lowered.find(name, max(0, middle - len(name) + 1), middle + _BLOCK + len(name) - 1)
             if place >= 0:
-                yield "the name", first + place
+                yield NAME, first + place
                 names_left = frozenset()
                 break
 

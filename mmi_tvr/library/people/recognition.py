@@ -17,6 +17,11 @@ def recognise(store: PeopleStore, threshold: float) -> None:
 
     threshold: cosine of two descriptors of one person, at least (`protocols.FaceEncoder.threshold`).
     """
+    with store.transaction():  # else somebody who is added meanwhile by another process would lose their sightings
+        _recognise(store, threshold)
+
+
+def _recognise(store: PeopleStore, threshold: float) -> None:
     sightings = [one for seen in store.sightings().values() for one in seen if not one.by_hand]
     if not sightings:
         return

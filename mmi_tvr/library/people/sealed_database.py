@@ -89,7 +89,10 @@ class SealedDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit everything inside together, or nothing."""
+        """Commit everything inside together, or nothing; one inside another is part of it."""
+        if self.connection.in_transaction:
+            yield
+            return
         with self._errors():
             self.connection.execute("BEGIN IMMEDIATE")
             try:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from ...protocols import FaceEncoder
 from ...types import FloatArray
 from ...utils.wording import library_option
 from .names import same_name
+from .persons import NO_CONSENT, Consent, StoredPerson
 from .sealed_database import SealedDatabase
 from .seals import Sighting, as_descriptor, as_sighting, descriptor_bytes, seal, sighting_bytes
 
@@ -35,41 +34,8 @@ _PERSONS = """
         (SELECT COUNT(DISTINCT content) FROM sighting WHERE sighting.person = person.id)
     FROM person JOIN keys.person_key USING (id) ORDER BY id
 """
+_PROBLEMS = "problems"  # setting: content -> reason
 _EMPTY_CLUSTERS = "DELETE FROM person WHERE name IS NULL AND id NOT IN (SELECT person FROM sighting)"
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """Where a person's photos come from (`source`, in the words of whoever added them), and the day (ISO) of that."""
-
-    source: str = ""
-    date: str = ""
-
-
-NO_CONSENT = Consent()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPerson:
-    """A person of a library. `name` is None for a cluster; `photos` counts faces of photos, `faces` all that they are
-    recognised by, `videos` those (by content) with a sighting; one that is `hidden` is not listed."""
-
-    number: int
-    name: str | None
-    photos: int
-    faces: int
-    sightings: int
-    videos: int
-    consents: tuple[Consent, ...] = ()
-    hidden: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON (a documented contract): of a person with a name, or of a cluster."""
-        seen = {"sightings": self.sightings, "videos": self.videos, "hidden": self.hidden}
-        if self.name is None:
-            return {"cluster": self.number, **seen}
-        consents = [asdict(consent) for consent in self.consents]
-        return {"name": self.name, "photos": self.photos, "faces": self.faces, **seen, "consents": consents}
 
 
 class PeopleStore(SealedDatabase):
@@ -249,12 +215,14 @@ class PeopleStore(SealedDatabase):
         """Store who is seen in a video (SHA-256), in the place of what was stored of it; it is pending no more.
 
         A sighting with a name that nobody has (any more) is not stored: they were forgotten meanwhile. One without is a
-        cluster by itself, until `regroup`.
+        cluster by itself, until `regroup`. Of a new video, this costs what its sightings do, however many there are.
         """
+        stored = [*sightings]
         with self.transaction():
             self._forget_contents([content])
-            numbers = {name: number for number, name in self._names().items()}
-            for sighting in sightings:
+            names = self._names() if any(sighting.name is not None for sighting in stored) else {}
+            numbers = {name: number for number, name in names.items()}
+            for sighting in stored:
                 if sighting.name is None:
                     person = self._new_person()
                 elif sighting.name in numbers:
@@ -266,12 +234,30 @@ class PeopleStore(SealedDatabase):
                 self.insert("sighting", "sighting", sighting_bytes(sighting), **columns)
             self.connection.execute("INSERT INTO looked VALUES (?)", (content,))
 
+    def set_aside(self, content: str, reason: str) -> None:
+        """Note why nobody can look for faces in a video; it is pending no more."""
+        with self.transaction():
+            self.put_sightings(content, ())
+            self.set_setting(_PROBLEMS, {**self.problems(), content: reason})
+
+    def problems(self) -> dict[str, str]:
+        """Return content -> reason of the videos that were set aside."""
+        return self.setting(_PROBLEMS) or {}
+
     def keep_contents(self, contents: Collection[str]) -> None:
-        """Forget what is stored of all other videos."""
+        """Forget what is stored of all other videos; of their sightings, no page holds anything afterwards."""
         stored = {content for (content,) in self.rows("SELECT content FROM looked")}
-        if gone := stored.difference(contents):
+        if obsolete := stored.difference(contents):
             with self.transaction():
-                self._forget_contents(gone)
+                self._forget_contents(obsolete)
+                problems = {content: reason for content, reason in self.problems().items() if content in contents}
+                self.set_setting(_PROBLEMS, problems)
+            self.finish_forgetting()
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many have a name, and how many have none. Opens no seal."""
+        ((named, unnamed),) = self.rows("SELECT COUNT(name), COUNT(*) - COUNT(name) FROM person")
+        return named, unnamed
 
     def sightings(
         self, person: int | None = None, contents: Iterable[str] | None = None, number: int | None = None
@@ -396,10 +382,14 @@ class PeopleStore(SealedDatabase):
         return next((person for (person,) in self.rows(sql, json.dumps([*sightings])) if person not in taken), None)
 
     def _forget_contents(self, contents: Iterable[str]) -> None:
+        """Delete what is stored of videos. Where that is nothing, no other row is looked at."""
+        deleted = 0
         for content in contents:
-            for table in ("sighting", "looked"):
-                self.connection.execute(f"DELETE FROM {table} WHERE content = ?", (content,))
-        self._tidy()
+            deleted += self.connection.execute("DELETE FROM sighting WHERE content = ?", (content,)).rowcount
+            self.connection.execute("DELETE FROM looked WHERE content = ?", (content,))
+        if deleted:
+            self._tidy()
+            self.mark_forgetting()
 
     def _tidy(self) -> None:
         """Delete clusters without a sighting, and the keys of all that was deleted."""
