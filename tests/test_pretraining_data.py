@@ -138,40 +138,6 @@ def test_a_broken_line_of_conceptual_captions_is_named(line: str, tmp_path: Path
         built("cc3m", tmp_path)
 
 
-def test_a_picture_is_upright_and_over_black(tmp_path: Path) -> None:
-    from mmi_tvr.media._still import read_still
-
-    pixels = np.zeros((20, 40, 4), np.uint8)
-    pixels[:, :20] = (0, 255, 0, 255)
-    pixels[:, 20:] = (255, 255, 255, 0)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    size, kind, frames = read_still(tmp_path / "turned.png", 100)
-    assert (size, kind, frames.pixels.shape) == ((20, 40), "PNG", (1, 40, 20, 3))
-    assert frames.pixels[0, 2, 10].tolist() == [0, 255, 0]
-    assert frames.pixels[0, 38, 10].tolist() == [0, 0, 0]
-    (tmp_path / "cut.png").write_bytes((tmp_path / "turned.png").read_bytes()[:60])
-    for name in ("cut.png", "missing.png"):
-        with pytest.raises(MediaError):
-            read_still(tmp_path / name, 10)
-
-
-@pytest.mark.parametrize("error", [TypeError, RuntimeError, SyntaxError])
-def test_whatever_a_damaged_picture_raises_is_said_of_its_file(
-    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mmi_tvr.media._still import read_still
-
-    def damaged(picture: Image.Image) -> Image.Image:
-        raise error("as Pillow's readers do")
-
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    monkeypatch.setattr("PIL.ImageOps.exif_transpose", damaged)
-    with pytest.raises(MediaError, match="cannot be decoded as a picture"):
-        read_still(tmp_path / "a.png", 4)
-
-
 def test_check_counts_both(webvid: Path, cc3m: Path) -> None:
     report = json.loads(call("data", "check", "webvid", "--root", webvid, "--json"))
     rows = {split["split"]: (split["videos"], split["captions"], len(split["missing"])) for split in report["splits"]}

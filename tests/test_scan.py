@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmi_tvr.library import scan as scan_module
 from mmi_tvr.library.scan import UNREADABLE, Root, Scan, owner, real_path, scan
+from mmi_tvr.media.listing import HIDDEN
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -28,7 +28,7 @@ def test_videos_are_known_by_their_suffix_in_any_case(tmp_path):
     assert listed(tmp_path) == ["B.MP4", "a.mp4", "c.MkV"]
 
 
-@pytest.mark.parametrize("name", [".a.mp4", ".trash/a.mp4", *(f"{name}/a.mp4" for name in sorted(scan_module.HIDDEN))])
+@pytest.mark.parametrize("name", [".a.mp4", ".trash/a.mp4", *(f"{name}/a.mp4" for name in sorted(HIDDEN))])
 def test_hidden_files_and_folders_are_passed_over(tmp_path, name):
     touch(tmp_path, name, "b.mp4")
     assert listed(tmp_path) == ["b.mp4"]

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..media.file_report import FileReport, Picture, PictureOptions
 from ..media.guarded import DecoderPool, limits
+from ..media.picture_facts import PictureFacts, Position
 from ..media.tracks import Track
 from ..media.video import MediaInfo
 from ..types import Pixels
@@ -24,6 +25,7 @@ from ..utils.wording import counted
 from ._console import ForceOption, JsonOption, out, print_json, say
 
 _DEFAULTS = PictureOptions()
+_SOURCES = {"exif": "by its EXIF data", "gps": "by the satellites", "file": "of the file"}
 _TITLE = 11  # characters of a line's title
 
 
@@ -32,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def probe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="video files")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="films and pictures")],
     *,
     frames: Annotated[
         Path | None,
@@ -106,6 +108,7 @@ def _document(report: FileReport, paths: Sequence[Path]) -> dict[str, Any]:
     info = report.info
     return {
         "path": str(report.path),
+        "kind": report.kind,
         "container": report.container,
         "duration": info and round(info.duration, 3),
         "start": info and round(info.start, 3),
@@ -116,6 +119,7 @@ def _document(report: FileReport, paths: Sequence[Path]) -> dict[str, Any]:
         "fps": info and round(info.fps, 3),
         "codec": info and info.codec,
         "tracks": [asdict(track) for track in report.tracks],
+        "picture": report.facts and report.facts.as_dict(),
         "frames": [
             {"time": round(time, 6), "path": str(path)} for (time, _), path in zip(report.pictures, paths, strict=True)
         ],
@@ -124,8 +128,10 @@ def _document(report: FileReport, paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _print(report: FileReport, paths: Sequence[Path]) -> None:
-    lines = [("container", report.container)] if report.container else []
-    if report.info:
+    lines = [("container", report.container)] if report.container and not report.facts else []
+    if report.facts:
+        lines += _photo(report.facts)
+    elif report.info:
         lines += _summary(report.info)
     lines += [("track", _line(track)) for track in report.tracks]
     if paths:
@@ -135,6 +141,31 @@ def _print(report: FileReport, paths: Sequence[Path]) -> None:
     out.print(printable(report.path), markup=False)
     for title, text in lines:
         out.print(f"  {title:<{_TITLE}}{printable(text)}", markup=False)
+
+
+def _photo(facts: PictureFacts) -> list[tuple[str, str]]:
+    """What a picture says of itself."""
+    shape = f"{facts.format}, {facts.width}x{facts.height}"
+    if facts.orientation > 1:
+        shape += f", turned upright (EXIF orientation {facts.orientation})"
+    if facts.frames > 1:
+        shape += f", {counted(facts.frames, 'page' if facts.format == 'TIFF' else 'frame')} in {facts.seconds:.2f} s"
+    lines = [("picture", shape)]
+    if facts.date and facts.date_source:
+        date = facts.date.isoformat(" ", "auto" if facts.date_source == "exif" else "seconds")
+        lines.append(("date", f"{date} ({_SOURCES[facts.date_source]})"))
+    if facts.position:
+        lines.append(("place", _place(facts.position)))
+    lines += [("camera", facts.camera)] if facts.camera else []
+    lines += [("live photo", facts.content_id)] if facts.content_id else []
+    return lines + [("odd", problem) for problem in facts.odd]
+
+
+def _place(position: Position) -> str:
+    """A position as maps have it: 48.858370 N, 2.294480 E, 35 m."""
+    north, east = "N" if position.latitude >= 0 else "S", "E" if position.longitude >= 0 else "W"
+    height = "" if position.altitude is None else f", {position.altitude:.0f} m"
+    return f"{abs(position.latitude):.6f} {north}, {abs(position.longitude):.6f} {east}{height}"
 
 
 def _summary(info: MediaInfo) -> list[tuple[str, str]]:

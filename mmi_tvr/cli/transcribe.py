@@ -13,7 +13,6 @@ from rich.markup import escape
 from .. import config, plugins
 from ..errors import MediaError, MissingExtra, UsageError
 from ..media.guarded import DecoderPool, limits
-from ..media.names import PICTURE_SUFFIXES
 from ..protocols import Channel
 from ..report import clock_time
 from ..types import ChannelMoment, MediaFile, MediaKind
@@ -93,17 +92,15 @@ def _document(path: Path, channels: Sequence[Channel]) -> dict[str, Any]:
 
 
 def _kind(path: Path) -> MediaKind:
-    """Return what a file is, by its name for pictures and by what it holds for all others. MediaError for neither."""
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return "image"
+    """Return what a file is, by what it holds. MediaError for what has nothing to hear or to see."""
     pool = DecoderPool(limits(1))
     try:
         report = pool.report(path)
     finally:
         pool.stop()
-    if report.info is not None:
-        return "video"
-    if any(track.kind == "audio" for track in report.tracks):
+    if report.kind is not None and report.info is not None:
+        return report.kind
+    if any(track.kind == "audio" for track in report.tracks):  # also of a film whose pictures cannot be used
         return "audio"
     raise MediaError(path, report.error or "holds neither pictures nor sound")
 

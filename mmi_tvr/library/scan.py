@@ -10,15 +10,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ..media.listing import is_hidden
 from ..media.names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..utils.names import composed
 from ..utils.wording import counted
 
 _SOURCE_CODE = frozenset((".ts", ".mts"))  # TypeScript has these suffixes, too
-# What file systems and appliances keep to themselves; all names that begin with a dot are hidden, too.
-HIDDEN = frozenset(
-    ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
-)
 UNREADABLE = (-1, -1)  # the stamp of a file whose stat fails
 NOT_A_FILE = "not a regular file"
 
@@ -142,7 +139,7 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
             continue
         for entry in entries:
             path = Path(entry.path)
-            if entry.name.startswith(".") or entry.name in HIDDEN or root.excludes(path):
+            if is_hidden(entry.name) or root.excludes(path):
                 continue
             if _is_folder(entry):
                 if entry.is_symlink():

@@ -36,17 +36,22 @@ def open_recording(path: Path) -> InputContainer:
     return _opened(path, "a recording", _check_sound)
 
 
-def _opened(path: Path, what: str, check: Callable[[Path, InputContainer], None]) -> InputContainer:
-    """Open a media file that is to be `what`, as `check` finds."""
+def check_file(path: Path, what: str) -> None:
+    """Raise MediaError where a path that is to be `what` ("a video") is no file with bytes in it."""
     if path.is_dir():
         raise MediaError(path, f"is a folder, not {what} file")
     if not path.exists():
         raise UnreadableFile(path, "a link that points to nothing" if path.is_symlink() else "no such file")
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise MediaError(path, "is not a regular file")
+    if path.stat().st_size == 0:
+        raise MediaError(path, "is empty (0 bytes)")
+
+
+def _opened(path: Path, what: str, check: Callable[[Path, InputContainer], None]) -> InputContainer:
+    """Open a media file that is to be `what`, as `check` finds."""
     try:
-        if not path.is_file():  # opening a pipe would wait for a writer
-            raise MediaError(path, "is not a regular file")
-        if path.stat().st_size == 0:
-            raise MediaError(path, "is empty (0 bytes)")
+        check_file(path, what)
         container = av.open(str(path.absolute()), mode="r", metadata_errors="ignore", options=OPTIONS)
     except PermissionError as error:
         raise UnreadableFile(path, "may not be read (permission denied)") from error
@@ -76,6 +81,12 @@ def _is_about_bytes(error: OSError, path: Path) -> bool:
         return False
 
 
+def is_still(format_name: str) -> bool:
+    """Return whether FFmpeg's name of a format is one of still pictures."""
+    formats = set(format_name.split(","))
+    return bool(formats & _STILL_FORMATS) or all(name.endswith("_pipe") for name in formats)
+
+
 def is_film(stream: Stream) -> bool:
     """Return whether a stream is a video, not the cover picture of a song or a row of previews."""
     return isinstance(stream, VideoStream) and not stream.disposition & _COVER
@@ -84,7 +95,7 @@ def is_film(stream: Stream) -> bool:
 def _check_format(path: Path, container: InputContainer, what: str) -> None:
     """Raise MediaError where the format is neither one of films nor one of sound."""
     formats = set(container.format.name.split(","))
-    if formats & _STILL_FORMATS or all(name.endswith("_pipe") for name in formats):
+    if is_still(container.format.name):
         raise MediaError(path, f"is a still image, not {what}")
     if formats & _PLAYLIST_FORMATS:
         raise MediaError(path, f"is a playlist, not {what} file")

@@ -121,7 +121,9 @@ def _report(request: dict[str, Any]) -> Reply:
     options = PictureOptions(**request["pictures"]) if request["pictures"] else None
     report = report_on(Path(request["path"]), options)
     header = {
+        "kind": report.kind,
         "info": _fields(report.info) if report.info else None,
+        "facts": report.facts.as_dict() if report.facts else None,
         "container": report.container,
         "tracks": [asdict(track) for track in report.tracks],
         "times": [time for time, _ in report.pictures],

@@ -31,6 +31,7 @@ from ..errors import MediaError, MmiTvrError, UnreadableFile, UsageError
 from ..types import Frames, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
 from .file_report import FileReport, PictureOptions, report_on
+from .picture_facts import PictureFacts
 from .sound import SoundPiece, read_sound
 from .tracks import Track
 from .video import MediaInfo, sample_with_info
@@ -127,7 +128,9 @@ class DecoderPool:
             return FileReport(path, error=error.reason)
         return FileReport(
             path=path,
+            kind=header["kind"],
             info=_info(path, header["info"]) if header["info"] else None,
+            facts=PictureFacts.from_dict(header["facts"]) if header["facts"] else None,
             container=header["container"],
             tracks=_tracks(header["tracks"]),
             pictures=list(zip(header["times"], arrays, strict=True)),

@@ -24,8 +24,7 @@ from ..types import Frames, Pixels, Video
 from ._picture import Converter, Orientation, bounded, displayed_size, fitted, orientation_of, padded
 from ._reader import Reader
 from ._slices import STILL, Slices, even, over_pictures
-from ._still import SECONDS as STILL_SECONDS
-from ._still import read_still
+from .picture_facts import PictureFacts
 from .tracks import Track, tracks_of
 
 _BEHIND = 1.0  # seconds: pictures may go on behind what the header promises for so long without being counted
@@ -75,7 +74,7 @@ def sample(video: Video, fps: float, max_frames: int, size: int) -> Frames:
 def sample_with_info(video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
     """Return what the file holds, and `sample` of it, with one open of the file."""
     if video.picture:
-        return _still_with_info(video.path, size)
+        return _picture_with_info(video, fps, max_frames, size)
     with open_video(video.path) as opened:
         frames = opened.sample(fps, max_frames, size, video.start, video.end)
         return opened.info, frames
@@ -84,18 +83,36 @@ def sample_with_info(video: Video, fps: float, max_frames: int, size: int) -> tu
 def check_usable(video: Video) -> None:
     """Decode the first frame. Raises MediaError where there is none."""
     if video.picture:
-        read_still(video.path, 1)
+        _picture_with_info(video, fps=1.0, max_frames=1, size=1)
     else:
         probe(video.path)
 
 
-def _still_with_info(path: Path, size: int) -> tuple[MediaInfo, Frames]:
-    (width, height), kind, frames = read_still(path, size)
-    info = MediaInfo(
-        path, kind, STILL_SECONDS, 0.0, width, height, rotation=0, mirrored=False, fps=0.0, codec=kind, frames=1,
-        audio=False, tracks=(),
-    )  # fmt: skip
-    return info, frames
+def _picture_with_info(video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
+    from .pictures import open_still  # here: most workers never see a picture
+
+    with open_still(video.path) as picture:
+        frames = picture.sample(fps, max_frames, size, video.start, video.end)
+        return picture_info(video.path, picture.facts(), picture.orientation), frames
+
+
+def picture_info(path: Path, facts: PictureFacts, orientation: Orientation) -> MediaInfo:
+    """Return what a picture file holds in the terms of a film."""
+    return MediaInfo(
+        path=path,
+        container=facts.format,
+        duration=facts.seconds,
+        start=0.0,
+        width=facts.width,
+        height=facts.height,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        fps=facts.frames / facts.seconds if facts.frames > 1 else 0.0,
+        codec=facts.format,
+        frames=facts.frames,
+        audio=False,
+        tracks=(),
+    )
 
 
 def frames_at(path: str | Path, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:

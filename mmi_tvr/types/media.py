@@ -21,7 +21,8 @@ PRECOMPUTED = "precomputed"
 class Video:
     """A video file, or a span of one (`start`, `end` in seconds; `end=None` is the end of the file).
 
-    A still `picture` is a video of one second. Decision: only where this says so; a still among videos is a mistake.
+    A still `picture` is a video of one second, an animated one as long as one round of it. Decision: only where this
+    says so; a still among videos is a mistake.
     """
 
     path: Path

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import MediaError, UsageError
 from ...media.guarded import DecoderPool, limits
+from ...media.listing import STOPS, visible
 from ...media.names import PICTURE_SUFFIXES
 from ...people.clustering import cluster
 from ...people.quality import quality_of
@@ -86,10 +87,11 @@ def list_photos(paths: Sequence[Path]) -> list[Photo]:
 
 def _pictures_below(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+        marks = STOPS if Path(parent) == folder else ()  # a folder that was named is meant
+        shown = set(visible({*folders, *names}.difference(marks)))
+        folders[:] = [name for name in folders if name in shown]
+        for path in (Path(parent, name) for name in names if name in shown):
+            if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
                 yield path
 
 
