@@ -2,26 +2,29 @@
 
 Captions of a test set are searched in collections of several sizes, once where their video is, and once where it is
 not; beside them sentences about other things. Every caption has to be true of its own video alone. Of moving_shapes,
-queries are searched as well that say a part of a video: single events, and short ones ("a red circle").
+queries are searched as well that say a part of a video: single events, and short ones ("a red circle"). Of data sets
+with queries of their own (moving_faces), these are searched, people by their faces; those that say everything first.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmi_tvr import config, plugins
+from mmi_tvr import config, models, plugins
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.cli._evaluation_data import DataChoice, EvaluationModel, ModelChoice, load_data, load_model
+from mmi_tvr.cli._query_evaluation import PersonCue, queries_with_faces
 from mmi_tvr.errors import MediaError, UsageError
 from mmi_tvr.evaluation import nothing_found, score_laws
-from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, Trials
-from mmi_tvr.protocols import Dataset
+from mmi_tvr.evaluation.nothing_found import Trials
+from mmi_tvr.evaluation.query_sets import QuerySet, query_sets, sets_of_queries
+from mmi_tvr.protocols import Dataset, QueryDataset
 from mmi_tvr.scoring import matching, relevance
 from mmi_tvr.scoring.decision import MATCHES
 from mmi_tvr.types import Embeddings, FloatArray, MatchLaw, Query, ScoreLaw
@@ -30,39 +33,41 @@ from mmi_tvr.utils.progress import Progress
 from mmi_tvr.utils.textfiles import numbered_lines
 
 SENTENCES = Path(__file__).parent / "benches" / "absent_sentences.txt"
-PARTS = ("events", "short")  # kinds of queries of moving_shapes that say a part of a video
 TRAINING_CAPTIONS = (0, 1, 15, 16)  # of twenty: two English ones, two Chinese ones
 
 
 def main() -> None:
     args = _arguments()
-    shares = _shares(args.lost, args.lost_parts)
     with show_progress() as progress:
         chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
-        measured, sets, videos = _measure_data(chosen, args, shares, progress)
+        measured, sets, videos = _measure_data(chosen, args, progress)
+    shares = _shares(sets, args.lost, args.lost_parts)
     if shares:
         threshold = min(nothing_found.common_threshold(measured[kind], share) for kind, share in shares.items())
     elif args.threshold is not None:
         threshold = args.threshold
     else:
         threshold = MATCHES if matching.decides(chosen.model) else chosen.model.scoring.min_relevance
+    whole = next(iter(sets))
     print(f"threshold {threshold:.4f}; {videos:,} videos")
     for kind, trials in measured.items():
         print("", f"{len(sets[kind].captions):,} {kind}", "", *nothing_found.table(trials, threshold), sep="\n")
         print("", *nothing_found.curve_table(trials), sep="\n")
     if args.folds and args.lost is not None:
-        _print_folds(measured[CAPTIONS], args.lost, args.folds)
+        _print_folds(measured[whole], args.lost, args.folds)
     if args.output:
         curves = {kind: [trial.as_dict(threshold) for trial in trials] for kind, trials in measured.items()}
-        document = {"threshold": threshold, "sizes": curves.pop(CAPTIONS), "partial": curves}
+        document = {"threshold": threshold, "sizes": curves.pop(whole), "partial": curves}
         args.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if args.plot:
-        _draw(measured[CAPTIONS], threshold, f"{args.model} on {args.data}", args.plot)
+        _draw(measured[whole], threshold, f"{args.model} on {args.data}", args.plot)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="moving_shapes, or a folder of videos with --captions")
+    parser.add_argument(
+        "data", help="moving_shapes, moving_faces or moving_things, or a folder of videos with --captions"
+    )
     parser.add_argument("--model", required=True)
     parser.add_argument("--split", default="test", help="of moving_shapes")
     parser.add_argument("--seed", type=int, default=0, help="of moving_shapes: another one draws other videos")
@@ -78,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--law", action="store_true", help="with --lost: measure what decides, print its law, and use it"
     )
+    parser.add_argument("--save", action="store_true", help="with --law: write it into the model's folder")
     parser.add_argument("--score-weight", type=float, default=0.0, help="with --law, of a head: what the score counts")
     parser.add_argument("--train", type=int, help="with --law, moving_shapes: read queries, by so many training videos")
     parser.add_argument("--folds", type=int, help="with --lost: choose on other videos than are judged")
@@ -91,15 +97,17 @@ def _arguments() -> argparse.Namespace:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together, or that no number can be; before hours of decoding."""
+    if args.save and not args.law:
+        raise UsageError("--save goes with --law: it writes one")
     if args.lost is None and (args.law or args.folds is not None):
         raise UsageError("--law and --folds go with --lost, by which the threshold is chosen")
-    if args.train is not None and not args.law:
-        raise UsageError("--train goes with --law: it fits one")
+    if args.train is not None and not (args.law and args.data == "moving_shapes"):
+        raise UsageError("--train goes with --law, for which it fits one, and with moving_shapes")
     for option, value in {"--lost": args.lost, "--lost-parts": args.lost_parts}.items():
         if value is not None and not 0 <= value < 100:
             raise UsageError(f"{option} {value:g}: a percentage from 0 to below 100")
-    if args.lost_parts is not None and (args.lost is None or args.data != "moving_shapes"):
-        raise UsageError("--lost-parts goes with --lost and with moving_shapes, which has such queries")
+    if args.lost_parts is not None and (args.lost is None or args.captions or args.column):
+        raise UsageError("--lost-parts goes with --lost and with data sets that have such queries, not with captions")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise UsageError(f"--threshold {args.threshold:g}: a relevance is a number from 0 to 1")
     least = {
@@ -116,39 +124,60 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _measure_data(
-    chosen: EvaluationModel, args: argparse.Namespace, shares: Mapping[str, float], progress: Progress
+    chosen: EvaluationModel, args: argparse.Namespace, progress: Progress
 ) -> tuple[dict[str, list[Trials]], dict[str, QuerySet], int]:
     """Return the trials and the queries of each kind, and the number of videos; with --law, fit the law first."""
-    sentences = _embed_texts(chosen, _lines(args.sentences))
+    others = {"sentences": _embed_texts(chosen, _lines(args.sentences))}
     about_videos = {"split": args.split, "limit": args.limit, "seed": args.seed}
     choice = DataChoice(args.data, captions=args.captions, column=args.column, **about_videos)
     dataset = load_data(choice, progress).dataset
     embeddings, numbers = _embed(chosen, dataset, progress)
-    sets = nothing_found.query_sets(dataset, numbers, partial(_embed_texts, chosen), {"sentences": sentences})
+    if isinstance(dataset, QueryDataset):
+        queries, _ = queries_with_faces(dataset, chosen.model, PersonCue.face, progress)
+        positions = {dataset.samples()[number].id: position for number, position in numbers.items()}
+        sets = sets_of_queries(queries, positions, chosen.model.embed_queries, others)
+    else:
+        sets = query_sets(dataset, numbers, partial(_embed_texts, chosen), others)
 
     def measure(calibrate: nothing_found.Calibrate) -> dict[str, list[Trials]]:
         return _measure(chosen, embeddings, sets, args.sizes, args.shuffles, calibrate)
 
-    calibrate = _fit_law(chosen, args, shares, measure, progress) if args.law else matching.calibrate
+    calibrate = matching.calibrate
+    if args.law:
+        law = score_laws.RAW
+        if args.train:
+            law = _law_that_reads(chosen, args.train, args.sizes, progress)
+        elif isinstance(dataset, QueryDataset):
+            raw = measure(partial(score_laws.margins, law))
+            law = score_laws.fit_partial([(sets[kind], raw[kind]) for kind in sets])
+        calibrate = _fit_law(chosen, args, law, measure, _shares(sets, args.lost, args.lost_parts))
     return measure(calibrate), sets, len(embeddings)
 
 
 def _fit_law(
     chosen: EvaluationModel,
     args: argparse.Namespace,
-    shares: Mapping[str, float],
+    law: ScoreLaw,
     measure: Callable[[nothing_found.Calibrate], dict[str, list[Trials]]],
-    progress: Progress,
+    shares: Mapping[str, float],
 ) -> nothing_found.Calibrate:
-    """Fit the law of what decides, print it, and return the calibration that uses it."""
+    """Give the law of what decides its height, print it, with --save write it, and return what calibrates by it."""
     matches = matching.decides(chosen.model)
     if matches:
         unit = MatchLaw(0.0, 1.0, args.score_weight)
         chosen.model.scoring = replace(chosen.model.scoring, match_law=unit)
-    law = _law_that_reads(chosen, args.train, args.sizes, progress) if args.train else score_laws.RAW
     law = score_laws.fit(law, measure(partial(score_laws.margins, law)), shares)
-    printed = MatchLaw(law.middle, law.slope, args.score_weight) if matches else law
-    print("match_law:" if matches else "score_law:", json.dumps(_rounded(asdict(printed))))
+    printed = _rounded(asdict(MatchLaw(law.middle, law.slope, args.score_weight) if matches else law))
+    name = "match_law" if matches else "score_law"
+    print(f"{name}:", json.dumps(printed))
+    if args.save:
+        weights = chosen.settings.model.options.get("weights")
+        if not weights:
+            raise UsageError("--save: the model has no folder; train it first")
+        folder = models.find(str(weights))
+        settings = models.read(folder)
+        models.write(folder, replace(settings, options={**settings.options, name: printed}))
+        print(f"{folder / models.SETTINGS}: written")
     return lambda model, gallery, size: relevance.LogisticLaw(law, size)
 
 
@@ -176,9 +205,10 @@ def _embed_texts(chosen: EvaluationModel, texts: Sequence[str]) -> FloatArray:
     return chosen.model.embed_queries([Query(text) for text in texts])
 
 
-def _shares(lost: float | None, lost_parts: float | None) -> dict[str, float]:
-    """Return which shares (0..1) of the present queries of each kind may be lost; none where nothing is chosen."""
-    percentages = {CAPTIONS: lost, **dict.fromkeys(PARTS, lost_parts)}
+def _shares(kinds: Iterable[str], lost: float | None, lost_parts: float | None) -> dict[str, float]:
+    """Return which shares (0..1) of the present queries of each kind, those that say everything first, may be lost;
+    none where nothing is chosen."""
+    percentages = {kind: lost_parts if number else lost for number, kind in enumerate(kinds)}
     return {kind: percentage / 100 for kind, percentage in percentages.items() if percentage is not None}
 
 
@@ -213,7 +243,7 @@ def _law_that_reads(chosen: EvaluationModel, count: int, sizes: Sequence[int], p
     dataset.generate(advance=progress.advance)
     embeddings, numbers = _embed(chosen, dataset, progress)
     others = {"sentences": relevance.background_vectors(chosen.model)}
-    sets = nothing_found.query_sets(
+    sets = query_sets(
         dataset,
         numbers,
         partial(_embed_texts, chosen),

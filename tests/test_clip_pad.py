@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mmi_tvr.errors import UsageError
 from mmi_tvr.models import clip_pad
 from mmi_tvr.models.clip_pad import ClipPad
 from mmi_tvr.protocols import ModelLearningFaces
-from mmi_tvr.types import Features, FloatArray, Person, Query
+from mmi_tvr.types import Features, FloatArray, PartialQueries, Person, Query, ScoreLaw
 
 LAYOUTS = tuple(tiny_towers.LAYOUTS)
 
@@ -237,3 +238,23 @@ def test_gradients_reach_what_learns_and_chunks_change_none(folders: dict[str, P
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-4)
     text_only = model.query_batch([Query("a dog")], features(model, 1), [0])
     assert text_only["faces"].shape == (1, 1, 6)  # so that all processes have gradients of the same parameters
+
+
+def test_a_law_of_scores_comes_with_the_weights_that_it_was_measured_with(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    a_model(folders["clip"], trained=True).save(tmp_path / "trained")
+    settings = models.read(tmp_path / "trained")
+    partial = {"middle": 0.2, "growth": 0.02, "weights": [0.5, -1.0], "bias": 0.1}
+    law = {"middle": 0.6, "slope": 20.0, "partial": partial}
+    models.write(tmp_path / "trained", replace(settings, options={**settings.options, "score_law": law}))
+    section = models.trained_section(str(tmp_path / "trained"))
+    model = models.make(section, "cpu")
+    assert isinstance(model, ClipPad)
+    assert model.scoring.score_law == ScoreLaw(0.6, 20.0, PartialQueries(0.2, 0.02, (0.5, -1.0), 0.1))
+    other = models.make(Section(name="clip_pad", **{**section.options, "word": "somebody"}), "cpu")
+    assert other.scoring.score_law is None  # its scores are others
+    untrained = {"checkpoint": str(folders["clip"]), "faces": {"name": "fake"}, "score_law": law}
+    assert models.make(Section(name="clip_pad", **untrained), "cpu").scoring.score_law is None
+    model.save(tmp_path / "further")
+    assert "score_law" not in models.read(tmp_path / "further").options

@@ -20,7 +20,7 @@ from torch import Tensor
 from mmi_tvr.config import ConfigError
 from mmi_tvr.errors import ModelNotFound, UsageError
 from mmi_tvr.evaluation import nothing_found, score_laws
-from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet
+from mmi_tvr.evaluation.query_sets import CAPTIONS, QuerySet
 from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
 from mmi_tvr.models import mmi

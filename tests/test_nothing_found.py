@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.evaluation import nothing_found, score_laws
-from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet, Trials
+from mmi_tvr.evaluation.nothing_found import Trials
+from mmi_tvr.evaluation.query_sets import CAPTIONS, QuerySet, sets_of_queries
 from mmi_tvr.evaluation.score_laws import RAW
 from mmi_tvr.scoring import relevance
 from mmi_tvr.scoring.similarity import Gallery
-from mmi_tvr.types import Embeddings, PartialQueries, ScoreLaw, Scoring
+from mmi_tvr.types import Embeddings, EvaluationQuery, PartialQueries, Person, Query, ScoreLaw, Scoring
 
 VIDEOS, CAPTIONS_EACH, DIM = 12, 2, 4  # as wide as the vectors of a FakeModel
 
@@ -250,3 +251,43 @@ def test_the_middle_of_a_query_lies_between_those_of_a_part_and_of_the_whole() -
     for query in queries:
         [middle] = relevance.middles(law, query[None], 100)
         assert calibration.relevance(np.array([middle]), query)[0] == pytest.approx(0.5)
+
+
+def test_queries_of_a_data_set_are_searched_by_kind_and_those_that_say_everything_first() -> None:
+    def a_query(text: str, group: str, *right: str, who: str = "") -> EvaluationQuery:
+        persons = {who: Person(np.zeros((0, 4), np.float32), "")} if who else {}
+        return EvaluationQuery(Query(text, persons=persons), frozenset(right), group)
+
+    queries = [
+        a_query("[a]", "single/seen", "x", "y", who="a"),
+        a_query("[a] red", "compound/seen", "y", who="a"),
+        a_query("[a] green", "compound/seen", "x", "lost", who="a"),
+        a_query("[b] red", "compound/unseen", "y", who="b"),
+        a_query("[b] blue", "compound/unseen", "lost", who="b"),  # its video cannot be read
+        a_query("red", "text_only", "y"),
+        a_query("green", "text_only", "x"),
+    ]
+    others = {"sentences": np.ones((2, DIM), np.float32)}
+    embed = FakeModel().embed_queries
+    sets = sets_of_queries(queries, {"x": 0, "y": 1}, embed, others)
+    assert list(sets) == ["compound", "single", "text_only"]
+    compound = sets["compound"]
+    np.testing.assert_array_equal(compound.captions, embed([query.query for query in queries[1:4]]))
+    assert compound.others == others
+    assert not sets["single"].others
+    np.testing.assert_array_equal(compound.truths(2), [[False, True], [True, False], [False, True]])
+    assert compound.owners.tolist() == [1, 0, 1]
+    assert compound.people is not None
+    assert sets["text_only"].people is not None
+    assert (compound.people.tolist(), sets["text_only"].people.tolist()) == ([0, 0, 1], [0, 1])
+    assert list(sets_of_queries(queries[5:] + queries[:1], {"x": 0, "y": 1}, embed, {})) == ["text_only", "single"]
+    with pytest.raises(UsageError, match="no queries about these videos"):
+        sets_of_queries(queries[4:5], {"x": 0}, embed, {})
+
+
+def test_queries_about_one_person_count_once(embeddings, queries) -> None:
+    people = replace(queries, people=np.arange(len(queries.owners)) % 5)
+    trials = nothing_found.trials(FakeModel(scoring=Scoring()), embeddings, people, 12, calibrate=raw)
+    assert len(trials.present) > 5
+    assert trials.n == {"present": 5, CAPTIONS: 5, "sentences": 3}
+    assert set(trials.present_owners) == set(range(5))

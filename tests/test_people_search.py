@@ -16,7 +16,7 @@ from mmi_tvr.scoring.personal import personal_law
 from mmi_tvr.scoring.relevance import GumbelLaw
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.search import Searcher, VideoEntry, calibration_of
-from mmi_tvr.types import Appearance, Embeddings, Explanation, Features, Person, Query, Scoring, row_ids
+from mmi_tvr.types import Appearance, Embeddings, Explanation, Features, Person, Query, ScoreLaw, Scoring, row_ids
 
 COLOURS = ("red", "green", "blue", "white", "black")
 SEGMENTS = np.array([[0.0, 4.0, 2.0], [4.0, 8.0, 6.0]])
@@ -266,3 +266,15 @@ def test_a_time_lies_in_a_stretch_wherever_the_pictures_say(searcher: Searcher) 
             assert any(start <= span.time <= end for start, end in stretch)
     (span,) = locate_seen(model, vectors[:1], [video], [[(30.0, 31.0)]])  # behind the end of the video
     assert (span.start, span.end) == (0.0, 4.0)
+
+
+def test_a_law_that_was_measured_on_queries_by_a_face_takes_nothing_from_their_scores() -> None:
+    model = FaceReader()
+    vectors = model.embed_queries([Query(colour) for colour in COLOURS])
+    gallery = Gallery.pack([Embeddings(v / np.linalg.norm(v), v[None], SEGMENTS[:1]) for v in vectors])
+    person = Person(np.ones((1, 4), np.float32), "maker", "anna")
+    by_face = Query("[anna] red", persons={"anna": person})
+    assert personal_law(model, gallery, 5, by_face).shift != 0
+    model.scoring = Scoring(score_law=ScoreLaw(0.5, 20.0))
+    assert personal_law(model, gallery, 5, by_face).shift == 0
+    assert personal_law(model, gallery, 5, by_face.without_faces()).shift != 0

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from fakes import FakeModel
 
+from mmi_tvr import models
 from mmi_tvr.errors import UsageError
 from mmi_tvr.evaluation import score_laws
-from mmi_tvr.evaluation.nothing_found import CAPTIONS, QuerySet
+from mmi_tvr.evaluation.query_sets import CAPTIONS, QuerySet
 from mmi_tvr.library import Library
 from mmi_tvr.types import Embeddings, Scoring
 
@@ -136,6 +137,7 @@ def test_runs_with_other_captions_are_not_compared(tmp_path: Path) -> None:
     "options",
     ["--law", "--folds 3", "--lost 100", "--lost nan", "--threshold 7", "--threshold nan", "--limit 1",
      "--shuffles 0", "--lost 5 --folds 1", "--lost-parts 5", "--lost 5 --lost-parts 100",
+     "--save", "--lost 5 --law --train 5", "--lost 5 --captions a.csv --lost-parts 5",
      "--sizes 10 0", "--sentences nowhere.txt"],
 )  # fmt: skip
 def test_wrong_options_are_named_before_any_video_is_read(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,3 +155,28 @@ def test_sizes_beyond_all_videos_are_one() -> None:
     sets = {CAPTIONS: QuerySet(vectors, np.arange(4), {})}
     raw = partial(score_laws.margins, score_laws.RAW)
     assert [trial.size for trial in module._measure(chosen, embeddings, sets, [2, 9, 4, 7], 1, raw)[CAPTIONS]] == [2, 4]
+
+
+def test_a_law_is_written_into_the_folder_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("nothing_found")
+    (tmp_path / "model").mkdir()
+    models.write(tmp_path / "model", models.ModelSettings("clip_pad", {"checkpoint": "towers"}, origin={"step": 7}))
+    vectors = np.eye(4, dtype=np.float32)
+    embeddings = [Embeddings(vector, vector[None], np.zeros((1, 3))) for vector in vectors]
+    weights = {"weights": str(tmp_path / "model")}
+    model = FakeModel(scoring=Scoring())
+    chosen = SimpleNamespace(model=model, settings=SimpleNamespace(model=SimpleNamespace(options=weights)))
+    sets = {CAPTIONS: QuerySet(vectors, np.arange(4), {})}
+
+    def measure(calibrate):
+        return module._measure(chosen, embeddings, sets, [2, 4], 1, calibrate)
+
+    args = SimpleNamespace(save=True, score_weight=0.0)
+    module._fit_law(chosen, args, score_laws.RAW, measure, {CAPTIONS: 0.0})
+    settings = models.read(tmp_path / "model")
+    assert settings.options["checkpoint"] == "towers"
+    assert settings.options["score_law"]["middle"] == 1.0
+    assert settings.origin == {"step": 7}
+    weights.clear()
+    with pytest.raises(UsageError, match="--save: the model has no folder"):
+        module._fit_law(chosen, args, score_laws.RAW, measure, {CAPTIONS: 0.0})

@@ -9,7 +9,7 @@ from .. import models
 from ..errors import UsageError
 from ..evaluation.queries import PERSONS, evaluate_queries
 from ..evaluation.query_report import QueryReport
-from ..protocols import ModelReadingFaces, QueryDataset
+from ..protocols import Model, ModelReadingFaces, QueryDataset
 from ..types import EvaluationQuery
 from ..utils.progress import Progress
 from ..utils.wording import counted
@@ -54,7 +54,7 @@ def evaluated(
     from ..features.embed import embedding_fingerprint
 
     assert isinstance(data.dataset, QueryDataset)
-    queries, remarks = _queries(data.dataset, system, cue, progress)
+    queries, remarks = queries_with_faces(data.dataset, system.model, cue, progress)
     report = evaluate_queries(
         system.model,
         data.dataset.samples(),
@@ -71,20 +71,23 @@ def evaluated(
     )
 
 
-def _queries(
-    dataset: QueryDataset, system: EvaluationModel, cue: PersonCue, progress: Progress
+def queries_with_faces(
+    dataset: QueryDataset, model: Model, cue: PersonCue, progress: Progress
 ) -> tuple[list[EvaluationQuery], list[str]]:
-    """Return the queries with faces, where the model reads them, and what a reader should know of these."""
+    """Return the queries of a data set with faces, where the model reads them, and what a reader should know of these.
+
+    UsageError where the model reads persons, and has no face encoder.
+    """
     from ..people.portraits import portraits, with_faces
 
     queries = list(dataset.evaluation_queries())
-    if PERSONS not in system.model.reads or cue is PersonCue.name:
+    if PERSONS not in model.reads or cue is PersonCue.name:
         return queries, []
-    if not isinstance(system.model, ModelReadingFaces):
-        raise UsageError(f"{system.model.name} reads persons, and has no face encoder; use --people name")
+    if not isinstance(model, ModelReadingFaces):
+        raise UsageError(f"{model.name} reads persons, and has no face encoder; use --people name")
     handles = {handle for query in queries for handle in query.query.persons}
     pictures = {handle: shown for handle, shown in dataset.person_pictures().items() if handle in handles}
-    seen = portraits(pictures, system.model.face_encoder(), progress)
+    seen = portraits(pictures, model.face_encoder(), progress)
     remarks = []
     if seen.problems:
         path, reason = next(iter(seen.problems.items()))

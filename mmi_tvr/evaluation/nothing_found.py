@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..protocols import Dataset, Model, PartialQueryDataset, RelevanceCalibration
+from ..protocols import Model, RelevanceCalibration
 from ..scoring import matching
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, FloatArray
 from ..utils.intervals import wilson
 from ..utils.tables import interval, markdown_row
 from ..utils.wording import counted
+from .query_sets import CAPTIONS, QuerySet
 
-CAPTIONS = "captions"  # the set of absent queries that are present elsewhere, of whichever kind they are
 _LOST = (0.5, 1, 2, 5, 10, 20)  # percent; rows of the table of a curve
 _CURVE = 201  # thresholds of a curve, at even steps of the share that is lost
 
@@ -40,13 +40,14 @@ class Trials:
     Attributes:
         size: Videos of a collection.
         present: Of the present queries that a right video answers first.
-        present_owners: The videos that these were written for, in order.
+        present_owners: The videos that these were written for, or the people whom they are about, in order.
         absent: Of absent queries, sets by name: CAPTIONS, and sentences about other things.
-        absent_owners: The videos that CAPTIONS were written for, in order.
+        absent_owners: The same of CAPTIONS.
         present_queries: The numbers of the queries of `present`, in order.
         absent_queries: The numbers of the queries of each set of `absent`, within the set that was searched for.
-        n: How many videos or different sentences each set is of, and "present", for intervals (decision: captions of
-            one video, and repetitions in several collections, are not independent).
+        n: How many videos, people or different sentences each set is of, and "present", for intervals (decision:
+            captions of one video, queries about one person, and repetitions in several collections, are not
+            independent).
         right_first: The share (0..1) of the present queries that a right video answers first.
     """
 
@@ -124,63 +125,6 @@ class Trials:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class QuerySet:
-    """What is searched for.
-
-    Attributes:
-        captions: Vectors (N, D) of sentences about the videos.
-        owners: (N,), the numbers of the videos that these were written for.
-        others: Vectors of sets of sentences that are true of no video, by name.
-        true: (N, M), which of the M videos each sentence is true of; None where that is its owner alone.
-    """
-
-    captions: FloatArray
-    owners: NDArray[np.int64]
-    others: Mapping[str, FloatArray]
-    true: NDArray[np.bool_] | None = None
-
-    def truths(self, videos: int) -> NDArray[np.bool_]:
-        """Return which of so many videos each sentence is true of (N, M)."""
-        return self.owners[:, None] == np.arange(videos) if self.true is None else self.true
-
-
-def query_sets(
-    dataset: Dataset,
-    positions: Mapping[int, int],
-    embed: Callable[[Sequence[str]], FloatArray],
-    others: Mapping[str, FloatArray],
-    choose: Callable[[Sequence[str]], Sequence[str]] = lambda captions: captions,
-) -> dict[str, QuerySet]:
-    """Return captions, and queries that say a part where the data set has any, by kind.
-
-    Args:
-        dataset: What is said of its samples.
-        positions: Of the videos that are searched, by the numbers of their samples.
-        embed: Makes vectors (N, D) of N texts.
-        others: Vectors of sets of sentences that are true of no video, by name.
-        choose: Chooses among the captions of a sample.
-
-    Raises:
-        UsageError: There is no caption.
-    """
-    samples = dataset.samples()
-    captions = [(text, position) for number, position in positions.items() for text in choose(samples[number].captions)]
-    if not captions:
-        raise UsageError("there are no captions to search for")
-    owners = np.array([position for _, position in captions])
-    sets = {CAPTIONS: QuerySet(embed([text for text, _ in captions]), owners, others)}
-    if isinstance(dataset, PartialQueryDataset):
-        for kind, queries in dataset.partial_queries().items():
-            readable = [query for query in queries if query.sample in positions]
-            true = np.zeros((len(readable), len(positions)), bool)
-            for row, query in enumerate(readable):
-                true[row, [positions[video] for video in query.videos if video in positions]] = True
-            vectors = embed([query.text for query in readable])
-            sets[kind] = QuerySet(vectors, np.array([positions[query.sample] for query in readable]), {}, true)
-    return sets
-
-
 Calibrate = Callable[[Model, Gallery, int], RelevanceCalibration]
 
 
@@ -215,7 +159,7 @@ def trials(
     results = _search(model, embeddings, queries, size, shuffles, calibrate)
     if not results.right.any():
         raise UsageError(f"among {counted(size, 'video')} no caption finds its video first: nothing can be lost")
-    owners = np.broadcast_to(queries.owners, results.right.shape)
+    owners = np.broadcast_to(queries.owners if queries.people is None else queries.people, results.right.shape)
     right, searched = results.right, ~np.isnan(results.absent)
     return Trials(
         size=min(size, len(embeddings)),

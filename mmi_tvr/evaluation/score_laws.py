@@ -19,7 +19,8 @@ from ..protocols import Model
 from ..scoring.relevance import middles
 from ..scoring.similarity import Gallery
 from ..types import FloatArray, PartialQueries, ScoreLaw
-from .nothing_found import CAPTIONS, QuerySet, Trials, common_threshold
+from .nothing_found import Trials, common_threshold
+from .query_sets import CAPTIONS, QuerySet
 
 RAW = ScoreLaw(middle=0.0, slope=1.0)
 _LOSS = 5.0  # what a lost present query counts, in absent ones that are not told

@@ -5,6 +5,9 @@ A name or a face in a sentence moves its score with every video, and of a few vi
 than of many. So the law of relevance (`relevance`) is that of the videos that are searched, and scores count by how
 much more they are than what the people alone make of them. Fewer than LEAST_VIDEOS are judged as if they were so many
 of their kind: from which relevance on hits are to be believed was chosen on collections, not on one video.
+
+A law that a model brings which reads faces was measured on queries by a face, and scores of such queries are what it is
+about: of them nothing is taken away.
 """
 
 from __future__ import annotations
@@ -48,12 +51,15 @@ def personal_law(model: Model, sample: Gallery, size: int, query: Query) -> Pers
         size: how many there are.
         query: the people count, and its language.
     """
+    law = relevance.calibrate(model, sample, max(size, LEAST_VIDEOS))
+    if model.scoring.score_law is not None and any(len(person.faces) for person in query.persons.values()):
+        return PersonalLaw(law, 0.0)
     texts, vectors = relevance.background_texts(), relevance.background_vectors(model)
     rows = [row for row, text in enumerate(texts) if has_chinese(text) == has_chinese(query.text)]
     rows = rows[:: max(1, len(rows) // _SENTENCES)]
     personal = _personal_vectors(model, [texts[row] for row in rows], query.persons)
     shift = sample.score(personal, model.scoring) - sample.score(vectors[rows], model.scoring)  # (S, M)
-    return PersonalLaw(relevance.calibrate(model, sample, max(size, LEAST_VIDEOS)), float(shift.mean()))
+    return PersonalLaw(law, float(shift.mean()))
 
 
 def _personal_vectors(model: Model, texts: Sequence[str], persons: Mapping[str, Person]) -> FloatArray:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ...errors import MediaError
 from ...evaluation import nothing_found
-from ...evaluation.nothing_found import CAPTIONS, Trials
+from ...evaluation.nothing_found import Trials
+from ...evaluation.query_sets import CAPTIONS, query_sets
 from ...models import mmi
 from ...scoring.decision import MATCHES
 from ...types import FloatArray, Query
@@ -57,7 +58,7 @@ def bundle_matching(
         results = embed([sample.video for sample in test.samples()])
         videos = [result for result in results if not isinstance(result, MediaError)]
         positions = {number: number for number in range(len(videos))}  # all of them can be read: they were made here
-        sets = nothing_found.query_sets(test, positions, embed_texts, {})
+        sets = query_sets(test, positions, embed_texts, {})
         measured = {
             kind: [nothing_found.trials(model, videos, queries, size) for size in sizes]
             for kind, queries in sets.items()

@@ -15,10 +15,11 @@ from ...encoders import hub
 from ...encoders.clip_words import ClipWordTowers, SlottedText, joined
 from ...errors import UsageError
 from ...protocols import FaceEncoder
-from ...types import Embeddings, Features, FloatArray, Pixels, Query, Scoring
+from ...types import Embeddings, Features, FloatArray, Pixels, Query, ScoreLaw, Scoring
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
+from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, read_resolved, save_tensors, write
+from .._score_law import ScoreLawOptions, scores_as_measured
 from ..clip4clip import mean_of_key_images, vision_fingerprint
 from .persons import encoder_of, person_vector
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 PERSONS, TEXT = "persons.safetensors", "text.safetensors"
 _SEED = 0  # of an untrained network, so that it is the same in every process
 _CHANGE_VECTORS = {"place", "word"}  # who describes faces is checked person by person (`Person.maker`)
+_OF_A_RUN = {"weights", "score_law"}  # that a trained folder does not have; a law was measured with other weights
+_MAKE_SCORES = {*_CHANGE_VECTORS, "moment_weight", "top_moments"}
 
 
 class Options(TrainedOptions):
@@ -55,6 +58,9 @@ class Options(TrainedOptions):
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
+    score_law: ScoreLawOptions | None = Field(
+        None, description="relevance by the score alone, as measured with these weights; null: by the collection"
+    )
 
     @field_validator("word")
     @classmethod
@@ -77,8 +83,20 @@ class ClipPad:
 
     def __init__(self, options: Options, device: str = "auto") -> None:
         self.options = options
-        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
+        self.scoring = Scoring(
+            options.moment_weight, options.top_moments, options.min_relevance, score_law=self._score_law()
+        )
         self._device = device
+
+    def _score_law(self) -> ScoreLaw | None:
+        law, folder = self.options.score_law, self._folder
+        if (
+            law is None
+            or folder is None
+            or not scores_as_measured(self.options, read_resolved(folder).options, _MAKE_SCORES)
+        ):
+            return None
+        return law.law()
 
     @property
     def weights(self) -> str | None:
@@ -198,7 +216,7 @@ class ClipPad:
         save_tensors(self.network, folder / PERSONS, self.network.mlp_names())
         if self.options.train != "mlp" or (self._folder and (self._folder / TEXT).is_file()):
             save_tensors(self.network, folder / TEXT, self.network.text_names())
-        options = self.options.model_dump(mode="json", exclude={"weights"})
+        options = self.options.model_dump(mode="json", exclude=_OF_A_RUN)
         encoder_file = options["faces"].get("weights")
         if encoder_file and Path(encoder_file).is_file():  # so that the folder works from anywhere
             options["faces"]["weights"] = str(Path(encoder_file).absolute())

@@ -17,11 +17,12 @@ from ...encoders.options import LlavaOptions
 from ...errors import UsageError
 from ...nn.options import HeadOptions, QueryHeadOptions
 from ...plugins import BaseOptions
-from ...types import Embeddings, Features, FloatArray, MatchLaw, PartialQueries, Pixels, Query, ScoreLaw, Scoring, Span
+from ...types import Embeddings, Features, FloatArray, MatchLaw, Pixels, Query, ScoreLaw, Scoring, Span
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from ...utils.wording import model_title
 from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
+from .._score_law import ScoreLawOptions, scores_as_measured
 
 if TYPE_CHECKING:
     from ...encoders.llava import Llava
@@ -35,23 +36,6 @@ _ON_VECTORS = {"moments": MOMENTS, "matching": MATCHING}  # heads that change no
 _OF_A_RUN = {"weights", "new_moment_head", "new_matching_head", "score_law", "match_law"}
 _MAKE_SCORES = {"heads", "lvlm", "inductive", "moment_weight", "top_moments"}  # options that change scores
 _BATCH = 32
-
-
-class PartialQueriesOptions(BaseOptions):
-    """What the score of a query is worth that says a part of a video alone (`types.PartialQueries`)."""
-
-    middle: float = Field(description="score of relevance 0.5 of such a query in a collection of one video")
-    growth: float = Field(ge=0, description="what is added to it per unit of ln(videos)")
-    weights: tuple[float, ...] = Field(description="of a query's vector: the larger their product, the more it says")
-    bias: float = Field(description="added to that product")
-
-
-class ScoreLawOptions(BaseOptions):
-    """What a score is worth: relevance = 1 / (1 + exp(-slope * (score - middle))). Made by scripts/nothing_found.py."""
-
-    middle: float = Field(description="score of relevance 0.5")
-    slope: float = Field(gt=0, description="how fast relevance rises there")
-    partial: PartialQueriesOptions | None = Field(None, description="of queries that say a part of a video alone")
 
 
 class MatchLawOptions(BaseOptions):
@@ -112,10 +96,7 @@ class Mmi:
 
     def _score_law(self) -> ScoreLaw | None:
         law = self.options.score_law
-        if law is None or not self._scores_as_measured():
-            return None
-        partial = None if law.partial is None else PartialQueries(**law.partial.model_dump())
-        return ScoreLaw(law.middle, law.slope, partial)
+        return None if law is None or not self._scores_as_measured() else law.law()
 
     def _match_law(self) -> MatchLaw | None:
         if self.options.matching_head is None or not self._scores_as_measured():
@@ -125,14 +106,8 @@ class Mmi:
 
     def _scores_as_measured(self) -> bool:
         """Return whether scores and vectors come about as they did when the laws of the weights were measured."""
-        if self._settings is None:
-            return True
-        trained = self._settings.options
-        for name, value in self.options.model_dump(mode="json", include=_MAKE_SCORES).items():
-            former = trained.get(name, value)
-            if value != ({**value, **former} if isinstance(value, dict) else former):
-                return False
-        return True
+        trained = self._settings.options if self._settings else None
+        return scores_as_measured(self.options, trained, _MAKE_SCORES)
 
     @property
     def weights(self) -> str | None:

@@ -1,0 +1,120 @@
+"""The queries that `nothing_found` searches for, and which videos each is true of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..protocols import Dataset, PartialQueryDataset
+from ..types import EvaluationQuery, FloatArray, Query
+
+CAPTIONS = "captions"  # the set of absent queries that are present elsewhere, of whichever kind they are
+COMPOUND = "compound"  # the kind of queries of a data set that say everything
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySet:
+    """What is searched for.
+
+    Attributes:
+        captions: Vectors (N, D) of sentences about the videos.
+        owners: (N,), the numbers of the videos that these were written for.
+        others: Vectors of sets of sentences that are true of no video, by name.
+        true: (N, M), which of the M videos each sentence is true of; None where that is its owner alone.
+        people: (N,), the number of the person whom each sentence is about; None where that does not matter.
+    """
+
+    captions: FloatArray
+    owners: NDArray[np.int64]
+    others: Mapping[str, FloatArray]
+    true: NDArray[np.bool_] | None = None
+    people: NDArray[np.int64] | None = None
+
+    def truths(self, videos: int) -> NDArray[np.bool_]:
+        """Return which of so many videos each sentence is true of (N, M)."""
+        return self.owners[:, None] == np.arange(videos) if self.true is None else self.true
+
+
+def query_sets(
+    dataset: Dataset,
+    positions: Mapping[int, int],
+    embed: Callable[[Sequence[str]], FloatArray],
+    others: Mapping[str, FloatArray],
+    choose: Callable[[Sequence[str]], Sequence[str]] = lambda captions: captions,
+) -> dict[str, QuerySet]:
+    """Return captions, and queries that say a part where the data set has any, by kind.
+
+    Args:
+        dataset: What is said of its samples.
+        positions: Of the videos that are searched, by the numbers of their samples.
+        embed: Makes vectors (N, D) of N texts.
+        others: Vectors of sets of sentences that are true of no video, by name.
+        choose: Chooses among the captions of a sample.
+
+    Raises:
+        UsageError: There is no caption.
+    """
+    samples = dataset.samples()
+    captions = [(text, position) for number, position in positions.items() for text in choose(samples[number].captions)]
+    if not captions:
+        raise UsageError("there are no captions to search for")
+    owners = np.array([position for _, position in captions])
+    sets = {CAPTIONS: QuerySet(embed([text for text, _ in captions]), owners, others)}
+    if isinstance(dataset, PartialQueryDataset):
+        for kind, queries in dataset.partial_queries().items():
+            readable = [query for query in queries if query.sample in positions]
+            true = np.zeros((len(readable), len(positions)), bool)
+            for row, query in enumerate(readable):
+                true[row, [positions[video] for video in query.videos if video in positions]] = True
+            vectors = embed([query.text for query in readable])
+            sets[kind] = QuerySet(vectors, np.array([positions[query.sample] for query in readable]), {}, true)
+    return sets
+
+
+def sets_of_queries(
+    queries: Sequence[EvaluationQuery],
+    positions: Mapping[str, int],
+    embed: Callable[[Sequence[Query]], FloatArray],
+    others: Mapping[str, FloatArray],
+) -> dict[str, QuerySet]:
+    """Return the queries that a data set brings along by kind, the first part of their groups.
+
+    Those that say everything come first, and are searched beside sentences about other things: "compound", where there
+    are such, else the first kind.
+
+    Args:
+        queries: What a query is about is its person, or the query where there is none.
+        positions: Of the videos that are searched, by their ids.
+        embed: Makes vectors (N, D) of N queries.
+        others: Vectors of sets of sentences that are true of no video, by name.
+
+    Raises:
+        UsageError: There is no query about a video that is searched.
+    """
+    kinds: dict[str, list[EvaluationQuery]] = {}
+    for query in queries:
+        if query.right & positions.keys():
+            kinds.setdefault(query.group.split("/")[0], []).append(query)
+    if not kinds:
+        raise UsageError("there are no queries about these videos to search for")
+    first = COMPOUND if COMPOUND in kinds else next(iter(kinds))
+    sets = {}
+    for kind in sorted(kinds, key=lambda kind: kind != first):
+        of_kind = kinds[kind]
+        true = np.zeros((len(of_kind), len(positions)), bool)
+        for row, query in enumerate(of_kind):
+            true[row, [positions[name] for name in query.right if name in positions]] = True
+        about = [tuple(query.query.persons) or (row,) for row, query in enumerate(of_kind)]
+        numbers = {person: number for number, person in enumerate(dict.fromkeys(about))}
+        sets[kind] = QuerySet(
+            embed([query.query for query in of_kind]),
+            true.argmax(axis=1),
+            others if kind == first else {},
+            true,
+            np.array([numbers[person] for person in about]),
+        )
+    return sets
