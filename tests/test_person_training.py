@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
-from mmi_tvr import models
+from mmi_tvr import models, plugins
 from mmi_tvr.datasets import moving_things
 from mmi_tvr.encoders.clip_words import ClipWordTowers
 from mmi_tvr.errors import ConfigError, UsageError
@@ -29,7 +29,7 @@ from mmi_tvr.train.persons import PersonBatches, PersonData, PersonValidation
 from mmi_tvr.train.persons_options import PersonOptions
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
-from mmi_tvr.types import Embeddings, EvaluationQuery, Person, PersonPicture, Query, Scoring, Video
+from mmi_tvr.types import Embeddings, EvaluationQuery, Person, PersonPicture, Query, Sample, Scoring, Video
 from mmi_tvr.utils.progress import Silent
 
 ROOT = Path(__file__).parent.parent
@@ -321,3 +321,19 @@ def test_the_published_setting_is_the_papers() -> None:
         network = ClipPadNetwork(towers, 128, options["hidden"], options["train"])
     learned = {name: sum(value.numel() for value in values) for name, values in network.parameter_groups().items()}
     assert learned == {"mlp": 128 * 256 + 256 + 256 * 512 + 512, "text": 63_428_096}
+
+
+def test_moving_things_may_say_a_whole_video_with_the_thing_in_it() -> None:
+    def things(captions: str) -> list[Sample]:
+        options = {"split": "train", "count": 30, "captions": captions}
+        return list(plugins.build("datasets", "moving_things", options).samples())
+
+    events, whole, both = things("events"), things("whole"), things("both")
+    shapes = plugins.build("datasets", "moving_shapes", {"split": "train", "count": 30}).samples()
+    who = plugins.build("datasets", "moving_things", {"split": "train", "count": 30}).identities()
+    assert 0 < sum(map(bool, who)) < 30
+    for number, thing in enumerate(who):
+        assert both[number].captions == events[number].captions + whole[number].captions
+        spoken = [Query(text).text_with({thing: thing}) for text in whole[number].captions]
+        assert spoken == list(shapes[number].captions[: len(spoken)])
+        assert all((f"[{thing}]" in text) == bool(thing) for text in whole[number].captions)

@@ -2,12 +2,13 @@
 
 The videos are those of `moving_shapes`. A person is a colour with a shape, such as the red ring: 48 of them, of which
 12 are never among those that a training says (`HELD_OUT`), though every colour and every shape is. A sentence says one
-event. Pictures of a thing show it alone, and are in no video.
+event, or a whole video. Pictures of a thing show it alone, and are in no video.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +39,7 @@ HELD_OUT = frozenset(
 )
 _THINGS = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 _STREAM = 7  # of the random numbers of pictures
+_WHOLE = 8  # descriptions of a video: the first English ones
 _PICTURES = 1  # version of the pictures: other pixels need another number
 _NOBODY = Person(np.zeros((0, 0), np.float32), "")
 
@@ -45,6 +47,9 @@ _NOBODY = Person(np.zeros((0, 0), np.float32), "")
 class Options(plugins.BaseOptions):
     split: Literal["train", "val", "test"] = Field("test", description="of moving shapes")
     count: int | None = Field(None, ge=1, description="the first so many videos; default: the whole split")
+    captions: Literal["events", "whole", "both"] = Field(
+        "events", description="sentences of a sample: single events, whole descriptions of the video, or both"
+    )
     pictures: int = Field(16, ge=2, le=1000, description="pictures of each thing")
     root: Path | None = Field(None, description="folder of the files; default: in the cache ($MMI_TVR_CACHE)")
 
@@ -63,15 +68,15 @@ class MovingThings:
     def __init__(self, options: Options) -> None:
         self.options = options
         videos = {"split": options.split, "count": options.count, "root": self._folder / "moving_shapes"}
-        self._shapes = MovingShapes(ShapeOptions(**videos, captions=1))
+        self._shapes = MovingShapes(ShapeOptions(**videos, captions=_WHOLE))
 
     @property
     def _folder(self) -> Path:
         return self.options.root or array_cache.folder()
 
     def samples(self) -> Sequence[Sample]:
-        """Return the samples. Captions say the events of the thing that a sample is of, whose handle they have; of a
-        sample that is of nobody, the first event."""
+        """Return the samples. Captions say the events of the thing that a sample is of, or its whole video, and have
+        the handle; of a sample that is of nobody, the first event, or the whole video."""
         return self._samples
 
     @late_property
@@ -82,6 +87,16 @@ class MovingThings:
         ]
 
     def _captions(self, number: int) -> tuple[str, ...]:
+        events = self._event_captions(number) if self.options.captions != "whole" else ()
+        return events + (self._whole_captions(number) if self.options.captions != "events" else ())
+
+    def _whole_captions(self, number: int) -> tuple[str, ...]:
+        texts = self._shapes.sample(number).captions
+        if not (thing := self._actor(self._shapes.specs()[number])):
+            return texts
+        return tuple(re.sub(rf"\b{thing}\b", f"[{thing}]", text) for text in texts)
+
+    def _event_captions(self, number: int) -> tuple[str, ...]:
         spec = self._shapes.specs()[number]
         events = self._events(spec)
         if not (thing := self._actor(spec)):
