@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from mmi_tvr.cli import probe as probe_command
 from mmi_tvr.errors import MediaError, UnreadableFile, UsageError
+from mmi_tvr.library.people.photos import list_photos
 from mmi_tvr.media import _picture_files
 from mmi_tvr.media._picture_exif import camera_of, content_id_of, date_of, position_of
 from mmi_tvr.media._picture_files import load, open_picture
@@ -397,6 +398,14 @@ def test_what_is_passed_over() -> None:
     assert visible(names) == ["a.jpg", "a.jpg.xmp", "b"]
     for mark in (".nomedia", ".trackerignore"):
         assert visible([*names, mark]) == []
+
+
+def test_photos_of_people_are_looked_for_as_elsewhere(tmp_path: Path) -> None:
+    for name in ("a.jpg", ".nomedia", "@eaDir/thumb.jpg", "left out/.nomedia", "left out/b.jpg", "below/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    photos = [photo.path.relative_to(tmp_path).as_posix() for photo in list_photos([tmp_path])]
+    assert photos == ["a.jpg", "below/c.jpg"]  # the folder that was named is meant, whatever is in it
 
 
 @pytest.mark.parametrize(
