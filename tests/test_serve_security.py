@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from fakes import FakeModel, clipped, colour_video
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving import Client, Reply, served
+from serving import Client, Reply, parsed, served
 
 from mmi_tvr.library import Library
 from mmi_tvr.serve import connections, security
@@ -300,13 +303,93 @@ def test_slow_clients_are_left(client: Client, monkeypatch: pytest.MonkeyPatch) 
             assert time.monotonic() - started < 5
 
 
-def test_many_connections_in_turn_and_at_once(client: Client) -> None:
-    for _ in range(300):
-        socket.create_connection(client.address, timeout=10).close()
+def test_a_thousand_broken_requests(client: Client) -> None:
+    """Bytes of requests are lost, doubled and changed; who sent them hears an answer, or nothing."""
+    random = Random(7)
+    heads = [head for head in HEADS if len(head) < 1_000]
+    statuses = set()
+    for _ in range(1_000):
+        content = bytearray(random.choice(heads))
+        for _ in range(random.randrange(1, 6)):
+            first = random.randrange(len(content) + 1)
+            last = first + random.randrange(1, 12)
+            replacement = random.choice([b"", content[first:last] * 2, random.randbytes(3), b"\r\n", b"\x00", b"%2e/"])
+            content[first:last] = replacement
+        with closing(socket.create_connection(client.address, timeout=20)) as connection:
+            connection.sendall(content + b"\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            with suppress(ConnectionError):
+                while block := connection.recv(1 << 16):
+                    received += block
+        reply = parsed(received)
+        statuses.add(reply.status)
+        assert not leaks(reply, client)
+        assert reply.status < 500
+        assert "x-evil" not in reply.headers
+    assert {400, 421} <= statuses
+    assert client.get("/healthz").status == 200
+
+
+def test_ten_thousand_connections_in_turn(client: Client) -> None:
+    """Some say nothing, some half a request, some leave before the answer; no handle stays open."""
+    starts = (
+        b"",
+        b"GET / HT",
+        f"GET /api/search?q=red HTTP/1.1\r\nHost: {client.host}\r\n\r\n".encode(),
+        b"\xff\r\n\r\n",
+    )
+    before = open_handles()
+    for number in range(10_000):
+        with closing(socket.create_connection(client.address, timeout=30)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends without a word
+            if number % 10 == 0:
+                connection.sendall(starts[number // 10 % len(starts)])
+    end = time.monotonic() + 20
+    while client.get("/healthz").status != 200 or open_handles() > before + 8:  # 503 while more than it takes are open
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def open_handles() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_many_connections_at_once(client: Client) -> None:
     held = [socket.create_connection(client.address, timeout=10) for _ in range(200)]
     assert client.get("/healthz").status == 200
     for connection in held:
         connection.close()
+
+
+def test_a_client_that_never_reads_holds_no_film_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left after a while, and others are served meanwhile."""
+    film = colour_video(tmp_path / "films" / "red.mp4", "red")
+    with film.open("r+b") as stream:
+        stream.truncate(96 << 20)  # nothing but zeros behind it
+    monkeypatch.setattr(security, "_WRITE_SECONDS", 0.5)
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(tmp_path / "films")
+        with served(library) as client, closing(socket.create_connection(client.address, timeout=30)) as connection:
+            memory = resident_megabytes(client)
+            connection.sendall(f"GET /api/items/1/media HTTP/1.1\r\nHost: {client.host}\r\n\r\n".encode())
+            assert connection.recv(16).startswith(b"HTTP/1.1 200")
+            end = time.monotonic() + 20
+            while handles_of(film):
+                assert client.get("/healthz").status == 200
+                assert resident_megabytes(client) < memory + 32
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
+
+def resident_megabytes(client: Client) -> float:
+    metrics = client.get("/metrics").body.decode()
+    return float(metrics.partition("\nmmi_tvr_resident_memory_bytes ")[2].split()[0]) / 1e6
+
+
+def handles_of(path: Path) -> int:
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.realpath(link) == str(path) for link in links)
 
 
 def test_what_the_catalogue_holds_of_paths_cannot_be_asked_for(client: Client, opened: Library) -> None:
