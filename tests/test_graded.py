@@ -1,4 +1,7 @@
-"""mAP and nDCG by degree: against their definitions written out, against scikit-learn, and against each other."""
+"""mAP and nDCG by degree: against their definitions written out, against scikit-learn, and against each other.
+
+The plain average precision is held against scikit-learn here, too.
+"""
 
 from __future__ import annotations
 
@@ -163,3 +166,15 @@ def test_a_row_that_is_right_in_two_folds_is_ranked_in_both() -> None:
     measured = fold_metrics(in_blocks(scores), [[0, 3], [1], [2]], [[0, 1], [2, 3]], range(3), range(4))
     assert (measured.directions.t2v.n, measured.directions.v2t.n) == (4, 4)
     assert measured.directions.t2v.r1 == 100.0
+
+
+def test_average_precision_is_that_of_scikit_learn_without_ties_and_never_above_it():
+    random = np.random.default_rng(0)
+    truth = random.random((30, 50)) < 0.2
+    truth[:, 7] = True
+    ground_truth = [set(np.flatnonzero(row).tolist()) for row in truth]
+    for scores, has_ties in ((random.random((30, 50)), False), (random.integers(0, 5, (30, 50)) / 4, True)):
+        ours = average_precision([scores[:11], scores[11:]], ground_truth)
+        theirs = [100 * average_precision_score(*pair) for pair in zip(truth, scores, strict=True)]
+        assert (ours < np.array(theirs) - 1e-9).any() == has_ties
+        assert (ours <= np.array(theirs) + 1e-9).all()

@@ -66,20 +66,6 @@ def test_average_precision_equals_the_naive_reference(task):
     assert metrics.average_precision(cut(matrix, heights), ground_truth) == pytest.approx(expected)
 
 
-def test_average_precision_is_that_of_scikit_learn_without_ties_and_never_above_it():
-    from sklearn.metrics import average_precision_score
-
-    random = np.random.default_rng(0)
-    truth = random.random((30, 50)) < 0.2
-    truth[:, 7] = True
-    ground_truth = [set(np.flatnonzero(row).tolist()) for row in truth]
-    for scores, has_ties in ((random.random((30, 50)), False), (random.integers(0, 5, (30, 50)) / 4, True)):
-        ours = metrics.average_precision([scores[:11], scores[11:]], ground_truth)
-        theirs = [100 * average_precision_score(*pair) for pair in zip(truth, scores, strict=True)]
-        assert (ours < np.array(theirs) - 1e-9).any() == has_ties
-        assert (ours <= np.array(theirs) + 1e-9).all()
-
-
 def test_a_tolerance_makes_ties_of_what_rounding_set_apart():
     scores = [np.array([[0.5, 0.5 - 1e-9, 0.4]])]
     assert metrics.average_precision(scores, [{0, 2}]).tolist() == [pytest.approx(100 * (1 + 2 / 3) / 2)]
