@@ -14,6 +14,7 @@ from fakes import COLOURS, FakeBlockModel, FakeModel, clipped, colour_video
 from typer.testing import CliRunner
 
 from mmi_tvr import plugins
+from mmi_tvr.cli import _libraries
 from mmi_tvr.cli import search as cli
 from mmi_tvr.encoder import Encoder
 from mmi_tvr.errors import UsageError
@@ -180,7 +181,7 @@ def search(library: Library, *words: str, model: FakeModel | None = None):
     app = typer.Typer()
     cli.register(app)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "Library", lambda path, settings=None: Library(path, model=model or FakeBlockModel()))
+        patch.setattr(_libraries, "Library", lambda path, settings=None: Library(path, model=model or FakeBlockModel()))
         return CliRunner().invoke(app, [*words, "--library", str(library.path), "--min-relevance", "0"])
 
 

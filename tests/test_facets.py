@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from mmi_tvr import Query
 from mmi_tvr.batch import infer
+from mmi_tvr.cli import _libraries
 from mmi_tvr.cli import facets as facets_command
 from mmi_tvr.cli import search as search_command
 from mmi_tvr.errors import UsageError
@@ -271,7 +272,7 @@ def run(command, library: Library, *words: str, model: FakeModel | None = None):
         return Library(path, model=model or FacetModel(), settings=settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "Library", opened)
+        patch.setattr(_libraries, "Library", opened)
         return CliRunner().invoke(app, [*words, "--library", str(library.path)])
 
 

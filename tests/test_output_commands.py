@@ -18,7 +18,7 @@ from test_printable import ODD, is_safe
 from typer.testing import CliRunner, Result
 
 from mmi_tvr import models, report
-from mmi_tvr.cli import _evaluation_output, evaluation, library, search
+from mmi_tvr.cli import _evaluation_output, _libraries, evaluation, library, search
 from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.utils import environment, files
 from mmi_tvr.utils.printable import printable
@@ -116,7 +116,7 @@ def test_a_page_of_odd_names_is_safe_html(shell: Shell, tmp_path: Path) -> None:
 def test_a_page_that_could_not_be_written_is_said_before_the_search(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "Library", None)
+    monkeypatch.setattr(_libraries, "Library", None)
     with pytest.raises(UsageError, match=r"none/page\.html: its folder does not exist"):
         shell("search", "red", "--library", shell.library, "--html", tmp_path / "none" / "page.html")
 

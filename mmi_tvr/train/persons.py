@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -32,6 +31,7 @@ from ..protocols import (
 )
 from ..types import Embeddings, Features, FloatArray, IdArray, Person, PersonPicture, Query, Scoring, Video
 from ..utils import distributed
+from ..utils.loading import late_property
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from .cached import in_shares
@@ -70,7 +70,7 @@ class PersonData:
         _, videos = self.faces.get(handle, (None, ()))
         return np.array([place for place, other in enumerate(videos) if (other == video) == same_picture], np.int64)
 
-    @cached_property
+    @late_property
     def numbers(self) -> Mapping[str, int]:
         """A number for each handle."""
         return {handle: number for number, handle in enumerate(sorted({who for _, who in self.samples.values()}))}

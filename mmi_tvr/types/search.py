@@ -47,7 +47,8 @@ class Query:
     def spoken(self) -> str:
         """The text for whoever reads text alone: names, or "a person", at the places of handles.
 
-        >>> Query("[a] waves to [b]", persons={"a": Person(faces, maker, "anna"), "b": Person(faces, maker)}).spoken
+        >>> face = np.ones((1, 1), np.float32)
+        >>> Query("[a] waves to [b]", persons={"a": Person(face, "", "anna"), "b": Person(face, "")}).spoken
         'anna waves to a person'
         """
         return self.text_with({handle: person.name or _SOMEBODY for handle, person in self.persons.items()})
