@@ -23,7 +23,7 @@ from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MediaError, MissingExtra, UsageError
 from mmi_tvr.library import Library, PeopleReport
 from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
-from mmi_tvr.library.people import PeopleStore, looking
+from mmi_tvr.library.people import People, PeopleStore, looking
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.library.report import PeopleStatus
 from mmi_tvr.people import KEYS_FILE, films
@@ -261,6 +261,48 @@ def test_a_kill_costs_the_video_that_was_under_way(
     assert report is not None
     assert report.videos == 2  # it is remembered that faces are looked for
     assert report.clusters == 2  # and one and the same person in two films is one
+
+
+def test_a_kill_before_anybody_looked_for_faces_forgets_no_switch(
+    clips: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeModel, "encode_images", killed)
+        with pytest.raises(KeyboardInterrupt):
+            library.index([clips], people=True)
+    report = library.index().people
+    assert report is not None
+    assert (report.is_on, report.videos) == (True, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeModel, "embed_videos", killed)
+        film(library.path.parent / "new.mp4", ["dora"])
+        with pytest.raises(KeyboardInterrupt):
+            library.index([library.path.parent / "new.mp4"], people=False)
+    assert library.index().people is None
+
+
+def test_a_first_run_that_is_refused_leaves_no_people(library: Library) -> None:
+    with pytest.raises(UsageError, match="nothing to index"):
+        library.index(people=True)
+    assert not library.path.exists()
+
+
+def test_everybody_who_is_forgotten_while_videos_are_embedded_stays_so(
+    clips: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = FakeModel.embed_videos
+
+    def forgetting(model, features):
+        People(library.path).forget_all()
+        return real(model, features)
+
+    monkeypatch.setattr(FakeModel, "embed_videos", forgetting)
+    assert library.index([clips / "ben.mp4"], people=True).people is None
+    with PeopleStore.open_to_read(library.path) as store:
+        assert (store.counts(), store.sightings(), store.encoder_section()) == ((0, 0), {}, None)
 
 
 def test_unnamed_people_keep_their_numbers(clips: Path, tmp_path: Path, library: Library, encoder: FaceEncoder) -> None:

@@ -102,8 +102,7 @@ class LibraryPeople:
     def _maker(self) -> str | None:
         """Return the fingerprint of the encoder that described the library's faces; None while it has none."""
         store = self._store()
-        stored = None if store is None else store.setting("encoder")
-        return stored["fingerprint"] if stored else None
+        return None if store is None else store.encoder_fingerprint()
 
     # Where they are
 

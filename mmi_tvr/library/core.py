@@ -176,6 +176,7 @@ class Library:
                 closing(self._indexing(target, chosen, progress)) as indexing,
             ):
                 indexing.components.settle(rebuild, translate)
+                looking.settle()
                 report = indexing.run(targets, patterns, retry, catalogue)
             return replace(report, people=looking.run(catalogue, retry, progress))
 
@@ -327,9 +328,7 @@ class Library:
         with self._models.turn:
             searcher = self._reader.searcher(self._reader.catalogue())
             if searcher is not None:
-                searcher.model.embed_queries(
-                    [Query("a dog runs")]
-                )  # some models load their words at the first sentence
+                searcher.model.embed_queries([Query("a dog runs")])  # some load their words at the first sentence
 
     def remember_sentences(self, count: int) -> None:
         """Keep the vectors of the last sentences that were searched for, in memory; 0: none, which is the default."""

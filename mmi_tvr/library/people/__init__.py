@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .forgetting import Forgotten, Receipt
-from .managing import Added, People, SeenAt, face_encoder
+from .managing import Added, People, SeenAt
 from .persons import Consent, StoredPerson
 from .proof import NAME, Trace
 from .seals import Sighting
@@ -21,5 +21,4 @@ __all__ = [
     "Sighting",
     "StoredPerson",
     "Trace",
-    "face_encoder",
 ]

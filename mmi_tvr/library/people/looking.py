@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from ... import plugins
 from ...config import Settings
 from ...errors import MediaError, MmiTvrError, UnreadableFile
 from ...media.guarded import DecoderPool, limits
@@ -25,6 +24,7 @@ from ...utils.progress import Progress
 from ..catalogue import Catalogue, Content
 from ..report import PeopleReport, PeopleStatus, Reasons
 from . import recognition
+from .bound_database import face_encoder
 from .seals import Sighting
 from .store import PeopleStore
 
@@ -48,24 +48,30 @@ class FaceLooking:
         """
         self._folder = folder
         self._requested = requested
-        explicit = settings.faces if "faces" in settings.model_fields_set else None
         self._section = settings.faces
         self.encoder: FaceEncoder | None = None
         store = PeopleStore.open_to_read(folder)
-        remembered = False
-        if store is not None:
-            with store:
-                remembered = bool(store.setting(INDEXING))
-                self._section = explicit or store.encoder_section() or self._section
-        if remembered if requested is None else requested:
-            require("cryptography", "people")  # which seals what is seen: now, rather than behind hours of work
-            self.encoder = plugins.build("people.faces", self._section.name, self._section.options)
-            if store is not None:
-                with PeopleStore.open_to_write(folder) as opened:
-                    opened.bind(self._section, self.encoder)
+        with store or nullcontext():
+            remembered = store is not None and bool(store.setting(INDEXING))
+            if remembered if requested is None else requested:
+                require("cryptography", "people")  # which seals what is seen: now, rather than behind hours of work
+                self.encoder, self._section = face_encoder(store, settings)
+
+    def settle(self) -> None:
+        """Remember whether videos are looked at, before any is embedded: what takes up a killed run goes by it."""
+        with _opened(self._folder, create=self.encoder is not None) as store:
+            if store is None:
+                return
+            with store.transaction():
+                if self.encoder is not None:
+                    store.bind(self._section, self.encoder)
+                if self._requested is not None and store.setting(INDEXING) != self._requested:
+                    store.set_setting(INDEXING, self._requested)
 
     def run(self, catalogue: Catalogue, retry: bool, progress: Progress) -> PeopleReport | None:
-        """Look at all videos that can be searched and were not looked at; None where people are no concern here.
+        """Look at all videos that can be searched and were not looked at, unless everybody was forgotten meanwhile.
+
+        None where people are no concern here.
 
         Args:
             catalogue: of the library, up to date.
@@ -73,15 +79,12 @@ class FaceLooking:
             progress: counts videos.
         """
         started = time.monotonic()
-        with _opened(self._folder, create=self.encoder is not None) as store:
+        with _opened(self._folder, create=False) as store:
             if store is None:
                 return None
             store.keep_contents(catalogue.content_hashes())
-            if self._requested is not None and store.setting(INDEXING) != self._requested:
-                store.set_setting(INDEXING, self._requested)
-            if self.encoder is None:
+            if self.encoder is None or not store.setting(INDEXING):
                 return self._report(store, catalogue, [], started) if self._requested is False else None
-            store.bind(self._section, self.encoder)
             looked_at = self._look(store, self.encoder, _pending(store, catalogue, retry), progress)
             recognition.recognise(store, self.encoder.threshold)
             return self._report(store, catalogue, looked_at, started)

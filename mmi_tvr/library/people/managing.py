@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import plugins
 from ...config import Section, Settings
 from ...errors import UsageError
 from ...protocols import FaceEncoder
@@ -19,6 +18,7 @@ from ...utils.progress import Progress
 from ...utils.wording import library_option
 from ..catalogue import CATALOGUE, Catalogue, Content
 from . import forgetting
+from .bound_database import face_encoder
 from .looking import INDEXING
 from .names import checked_name, same_name
 from .persons import NO_CONSENT, Consent, StoredPerson
@@ -248,21 +248,6 @@ class People:
             return {}, *face_encoder(None, self._settings)
         with store:
             return store.known(), *face_encoder(store, self._settings)
-
-
-def face_encoder(store: PeopleStore | None, settings: Settings) -> tuple[FaceEncoder, Section]:
-    """Return the face encoder of a library, and its settings: what `settings` say explicitly, else the one that the
-    library has, else the default.
-
-    Raises IndexMismatch where the library's faces were described by another one.
-    """
-    section = settings.faces
-    if store is not None and "faces" not in settings.model_fields_set:
-        section = store.encoder_section() or section
-    encoder: FaceEncoder = plugins.build("people.faces", section.name, section.options)
-    if store is not None:
-        store.require_encoder(section, encoder)
-    return encoder, section
 
 
 def _decide(

@@ -16,14 +16,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config import Section
-from ...errors import IndexMismatch, UsageError
-from ...protocols import FaceEncoder
+from ...errors import UsageError
 from ...types import FloatArray
-from ...utils.wording import library_option
+from .bound_database import BoundDatabase
 from .names import same_name
 from .persons import NO_CONSENT, Consent, StoredPerson
-from .sealed_database import SealedDatabase
 from .seals import Sighting, as_descriptor, as_sighting, descriptor_bytes, seal, sighting_bytes
 
 _PERSONS = """
@@ -38,40 +35,8 @@ _PROBLEMS = "problems"  # setting: content -> reason
 _EMPTY_CLUSTERS = "DELETE FROM person WHERE name IS NULL AND id NOT IN (SELECT person FROM sighting)"
 
 
-class PeopleStore(SealedDatabase):
+class PeopleStore(BoundDatabase):
     """The people of a library, open (`open_to_write`, `open_to_read`)."""
-
-    # Who describes faces
-
-    def encoder_section(self) -> Section | None:
-        """Return the face encoder that the stored descriptors are of, as settings; None where nothing is stored."""
-        stored = self.setting("encoder")
-        return Section(**stored["section"]) if stored else None
-
-    def bind(self, section: Section, encoder: FaceEncoder) -> None:
-        """Have all descriptors be of one face encoder: this one, from the first on. Raises as `require_encoder`."""
-        self.require_encoder(section, encoder)
-        if self.setting("encoder") is None:
-            values = {"section": section.model_dump(), "fingerprint": encoder.fingerprint()}
-            self.set_setting("encoder", {**values, "threshold": encoder.threshold})
-
-    def require_encoder(self, section: Section, encoder: FaceEncoder) -> None:
-        """Raise IndexMismatch where what is stored is of another face encoder: the two cannot be compared."""
-        stored, fingerprint = self.setting("encoder"), encoder.fingerprint()
-        if stored is None or stored["fingerprint"] == fingerprint:
-            return
-        name = stored["section"]["name"]
-        former = f"{name} with other weights or options" if name == section.name else name
-        raise IndexMismatch(
-            f"{self.folder}: its faces were described by {former} ({stored['fingerprint']}), not by {section.name} "
-            f"({fingerprint}); go on with the former (--set faces.name={name}), or begin anew: "
-            f"mmi-tvr people forget --all {library_option(self.folder)}"
-        )
-
-    def threshold(self) -> float | None:
-        """Return the cosine from which on that encoder takes two faces for one person's; None where none is bound."""
-        stored = self.setting("encoder")
-        return float(stored["threshold"]) if stored else None
 
     # Who there is
 
