@@ -2,93 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
+from killing import Run, driver
 
 from mmi_tvr.errors import IndexMismatch
 from mmi_tvr.features.cache import FeatureCache
 from mmi_tvr.library import Library
 
-# Forks a process for each indexing run. That one counts its file operations and SQL statements, and kills itself before
-# the one that it was told. (Killing it from outside after a random time would hit the same few slow places again.)
 DRIVER = """
-import json, os, signal, sqlite3, sys
 from fakes import FakeModel
+from killing import serve
 from mmi_tvr import keyimages
 from mmi_tvr.index import faiss
 from mmi_tvr.library import Library, translating
 
 translating.FLOOR = 0.0  # what few colours show is no measure
-count = fatal = 0
-
-def step(event="sql", arguments=()):
-    global count
-    if event in ("sql", "open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
-        count += 1
-        if count == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-class Counting(sqlite3.Connection):
-    def execute(self, *arguments):
-        step()
-        return super().execute(*arguments)
-
-    def executemany(self, *arguments):
-        step()
-        return super().executemany(*arguments)
 
 def work(library, folder, vision, options):
-    connect = sqlite3.connect
-    sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Counting, **options)
-    sys.addaudithook(step)
     with Library(library, model=FakeModel(vision=vision)) as opened:
         opened.index(folder, **options)
-    print(count, flush=True)
 
-for line in sys.stdin:
-    fatal, *job = json.loads(line)
-    child = os.fork()
-    if not child:
-        work(*job)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    if status:
-        print("killed" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else "failed", flush=True)
+serve(work, ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"))
 """
-
-Run = Callable[..., int | None]
 
 
 @pytest.fixture(scope="module")
 def run():
     """Index in a process of its own: the number of its steps, or None where it was killed (before step `fatal`)."""
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": paths,
-        "MMI_TVR_DECODE_WORKERS": "0",
-    }  # a worker a run takes long to start
-    command = [sys.executable, "-c", DRIVER]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as driver:
+    with driver(DRIVER, MMI_TVR_DECODE_WORKERS="0") as run:  # a worker a run takes long to start
 
         def index(library: Path, folder: Path, fatal: int = 0, vision: int = 0, **options: int) -> int | None:
-            print(json.dumps([fatal, str(library), str(folder), vision, options]), file=driver.stdin, flush=True)
-            answer = driver.stdout.readline().strip()
-            return None if answer == "killed" else int(answer)
+            return run(fatal, str(library), str(folder), vision, options)
 
         yield index
-        driver.stdin.close()
 
 
 @pytest.fixture

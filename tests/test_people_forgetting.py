@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import FakeModel, colour_video
+from killing import Run, driver
 from people_files import face, faces, files_of, sighting
 
 from mmi_tvr.config import Section
@@ -235,90 +233,39 @@ def test_somebody_forgotten_while_another_process_reads_is_simply_gone(folder: P
 # Kills
 
 DRIVER = """
-import json, os, signal, sqlite3, sys
 from pathlib import Path
+from killing import serve
 from mmi_tvr.library.people import People
 import cryptography.hazmat.primitives.ciphers.aead
 
-count = fatal = 0
-
-def step(event="sql", arguments=()):
-    global count
-    if event in ("sql", "open", "os.remove"):
-        count += 1
-        if count == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-class Counting(sqlite3.Connection):
-    def execute(self, *arguments):
-        step()
-        result = super().execute(*arguments)
-        step()
-        return result
-
-    def executemany(self, *arguments):
-        step()
-        return super().executemany(*arguments)
-
 def work(action, folder):
-    connect = sqlite3.connect
-    sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Counting, **options)
-    sys.addaudithook(step)
+    people = People(Path(folder))
     if action == "forget":
-        People(Path(folder)).forget("Annegret")
+        people.forget("Annegret")
     elif action == "name":
-        People(Path(folder)).name(str(People(Path(folder)).listed()[1][0].number), "Carl")
+        people.name(str(people.listed()[1][0].number), "Carl")
     else:
-        People(Path(folder)).merge("Ben", "Annegret")
-    print(count, flush=True)
+        people.merge("Ben", "Annegret")
 
-for line in sys.stdin:
-    fatal, *job = json.loads(line)
-    child = os.fork()
-    if not child:
-        work(*job)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    if status:
-        print("killed" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else "failed", flush=True)
+serve(work, ("open", "os.remove"), after_statements=True)
 """
 
 
 @pytest.fixture(scope="module")
-def killed_at() -> Iterator[Callable[[int, str, Path], int | None]]:
+def killed_at() -> Iterator[Run]:
     """Do something in a process of its own, which kills itself before step `fatal`: None then, else its steps."""
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    with subprocess.Popen(
-        [sys.executable, "-c", DRIVER],
-        env={**os.environ, "PYTHONPATH": paths},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as driver:
-        assert driver.stdin is not None
-        assert driver.stdout is not None
-
-        def run(fatal: int, action: str, folder: Path) -> int | None:
-            driver.stdin.write(json.dumps([fatal, action, str(folder)]) + "\n")  # type: ignore[union-attr]
-            driver.stdin.flush()  # type: ignore[union-attr]
-            answer = driver.stdout.readline().strip()  # type: ignore[union-attr]
-            assert answer != "failed"
-            return None if answer == "killed" else int(answer)
-
+    with driver(DRIVER) as run:
         yield run
-        driver.stdin.close()
 
 
 @pytest.mark.parametrize("action", ["forget", "name", "merge"])
-def test_a_kill_leaves_the_state_before_or_after(
-    folder: Path, tmp_path: Path, action: str, killed_at: Callable[[int, str, Path], int | None]
-) -> None:
+def test_a_kill_leaves_the_state_before_or_after(folder: Path, tmp_path: Path, action: str, killed_at: Run) -> None:
     fill(folder)
     with PeopleStore.open_to_write(folder) as store:
         before = listed(folder)
         secrets = store.secrets_of([store.find("Annegret").number])
     work = tmp_path / "work"
-    steps = killed_at(0, action, shutil.copytree(folder, work))
+    steps = killed_at(0, action, str(shutil.copytree(folder, work)))
     assert steps is not None
     after = listed(work)
     assert after != before
@@ -326,7 +273,7 @@ def test_a_kill_leaves_the_state_before_or_after(
     for fatal in np.unique(np.linspace(1, steps, 12 if action == "forget" else 6).astype(int)).tolist():
         shutil.rmtree(work)
         shutil.copytree(folder, work)
-        assert killed_at(fatal, action, work) is None
+        assert killed_at(fatal, action, str(work)) is None
         seen.append(listed(work))
         assert seen[-1] in (before, after)
         if action == "forget" and seen[-1] == after:
