@@ -6,9 +6,9 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, overload
 
 from ..config import Section, Settings
-from ..errors import LibraryReadOnly, UsageError
-from ..people import KEYS_FILE, PEOPLE_FILE
+from ..errors import UsageError
 from ..protocols import Model
-from ..questions import pool
 from ..search import SearchResult
-from ..skeletons.store import SKELETONS_FILE
 from ..types import Query
 from ..utils.names import SpelledPaths
 from ..utils.progress import Progress
-from ..utils.sqlite import is_writable
 from . import forking, migrating
 from . import rebuild as rebuilding
 from .arguments import (
@@ -47,26 +43,20 @@ from .arguments import (
 from .catalogue import CATALOGUE, Catalogue
 from .components import Components
 from .describing import describe
-from .first_run import library_folder, undone_where_it_fails
-from .former import FORMER_FILE, open_former
-from .indexing import FEATURES, Indexing
-from .lock import HOLDER, LOCK, writing
+from .former import open_former
+from .indexing import Indexing
 from .people.looking import FaceLooking, forget_other_contents
 from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
 from .searching import LibraryReader
-from .translated import SHOWN_FILE
 from .tuning import RerankingTuned, tune_reranking
 from .turns import SharedModels
+from .write_access import write_access
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_LIBRARY_FILES = (
-    CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, rebuilding.REBUILD_FILE, FORMER_FILE, SHOWN_FILE, "vectors",
-    pool.FOLDER, PEOPLE_FILE, KEYS_FILE, "service.",  # how the files of a service begin (`serve.address`)
-)  # fmt: skip
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
 
@@ -165,7 +155,7 @@ class Library:
         missing = [path for path in targets if not os.path.lexists(path)]
         if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
-        with self._writing(wait, progress, create=True) as catalogue:
+        with write_access(self.path, wait, progress, create=True) as catalogue:
             looking = FaceLooking(self.path, self._settings, people)
             if not rebuild:
                 components_of = partial(self._components, model=self._model if chosen is None else chosen)
@@ -187,7 +177,7 @@ class Library:
         """
         targets = [real_path(path) for path in map(SpelledPaths().find, checked_paths(paths))]
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
-        with self._writing(wait, progress) as catalogue:
+        with write_access(self.path, wait, progress) as catalogue:
             removed = self._remove(catalogue, targets, progress)
             forget_other_contents(self.path, catalogue)
             for other in (rebuilding.open_unfinished(self.path), open_former(self.path)):
@@ -203,7 +193,7 @@ class Library:
         UsageError where the library's model or settings cannot answer, and what the answerer raises.
         """
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
-        with self._writing(wait, progress) as catalogue:
+        with write_access(self.path, wait, progress) as catalogue:
             model = self._models.maker_of(catalogue.meta("fingerprint")) or self._model
             return describe(catalogue, self._components(catalogue, model), progress)
 
@@ -382,24 +372,6 @@ class Library:
         self._worker, self._worker_lock = None, threading.Lock()
 
     # Writing
-
-    @contextmanager
-    def _writing(self, wait: float, progress: Progress, create: bool = False) -> Iterator[Catalogue]:
-        """Yield the catalogue, open for writing, while nobody else writes."""
-        path = self.path / CATALOGUE
-        if not create:
-            Catalogue.require_file(path)
-        with library_folder(self.path, path, _LIBRARY_FILES) if create else nullcontext():
-            if not is_writable(path):
-                raise LibraryReadOnly(self.path, "a read-only disk, or missing permissions")
-            names = os.listdir(self.path)
-            with (
-                writing(self.path, wait, progress.say),
-                undone_where_it_fails(self.path, path, names),
-                closing(Catalogue(path, create)) as catalogue,
-            ):
-                yield catalogue
-                rebuilding.discard_unused_vectors(self.path, catalogue)
 
     def _indexing(self, catalogue: Catalogue, model: Model | Section | None, progress: Progress) -> Indexing:
         """Return the writer's side, with the model of this object where none is given."""
