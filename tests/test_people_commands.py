@@ -203,7 +203,8 @@ def test_groups_get_names_are_merged_split_and_hidden(run: Run, folder: Path, tm
     assert "is somebody with a name" in run("name", "Ben", "Carl")
     number = run("list", "Ben", json_=True)["sightings"][0]["sighting"]
     assert "no sighting of Anna has this number" in run("split", "Anna", number)
-    run("split", "Ben", number)
+    hint = "seen 1 time in 1 video; to name them: mmi-tvr people name"
+    assert hint in run("split", "Ben", number)
     document = run("list", json_=True)
     assert [one["sightings"] for one in document["people"]] == [2, 1]
     (other,) = document["unnamed"]
@@ -217,6 +218,13 @@ def test_groups_get_names_are_merged_split_and_hidden(run: Run, folder: Path, tm
     run("merge", "Anna", "Ben")
     assert [(one["name"], one["sightings"]) for one in run("list", json_=True)["people"]] == [("Anna", 4)]
     assert "are one person already" in run("merge", "Anna", "anna")
+
+
+def test_a_command_that_is_proposed_can_be_copied(run: Run, folder: Path, tmp_path: Path) -> None:
+    run("add", "Anna Berg", photo(tmp_path / "a.png", RED))
+    assert f"mmi-tvr people list 'Anna Berg' --library {folder}" in run("split", "Anna Berg", 7)
+    assert f"mmi-tvr people merge A B --library {folder}" in run("name", "Anna Berg", "Ben")
+    assert f"mmi-tvr people list --library {folder}" in run("merge", "Anna Berg", "99")
 
 
 def test_the_page_shows_faces_where_it_is_asked_for(run: Run, folder: Path, tmp_path: Path) -> None:

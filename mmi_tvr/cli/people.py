@@ -86,22 +86,22 @@ def list_(
 ) -> None:
     """List the people with a name, and the groups of faces without one; or where somebody is seen."""
     people = People(library)
-    if who is not None:
-        sightings = people.sightings(who)
+    if who is None:
+        named, unnamed = people.listed(hidden=everybody)
+        shown = named + unnamed
+        if as_json:
+            documents = {"people": named, "unnamed": unnamed}
+            print_json({key: [person.as_dict() for person in persons] for key, persons in documents.items()})
+        else:
+            _print_people(named, unnamed, library)
+    else:
+        shown, sightings = [people.find(who)], people.sightings(who)
         if as_json:
             print_json({"sightings": [one.as_dict() for one in sightings]})
         else:
             _print_sightings(sightings)
-    named, unnamed = people.listed(hidden=everybody)
     if output is not None:
-        _write_page(people, named + unnamed if who is None else [people.find(who)], output, force)
-    if who is not None:
-        return
-    if as_json:
-        documents = {"people": named, "unnamed": unnamed}
-        print_json({key: [person.as_dict() for person in persons] for key, persons in documents.items()})
-    else:
-        _print_people(named, unnamed, library)
+        _write_page(people, shown, output, force)
 
 
 @group.command()
@@ -111,8 +111,7 @@ def name(
     library: LibraryOption,
 ) -> None:
     """Say who somebody without a name is."""
-    person = People(library).name(cluster, name)
-    say(f"{escape(str(person.name))}: {escape(_seen(person))}")
+    _say_seen(People(library).name(cluster, name))
 
 
 @group.command()
@@ -122,8 +121,7 @@ def merge(
     library: LibraryOption,
 ) -> None:
     """Say that two are one person."""
-    person = People(library).merge(kept, merged)
-    say(f"{escape(_called(person))}: {escape(_seen(person))}")
+    _say_seen(People(library).merge(kept, merged))
 
 
 @group.command()
@@ -134,7 +132,7 @@ def split(
 ) -> None:
     """Say that some sightings are of somebody else, who has no name yet."""
     person = People(library).split(who, sightings)
-    say(f"{escape(_called(person))}: {escape(_seen(person))}; to name them: mmi-tvr people name {person.number} NAME")
+    _say_seen(person, f"; to name them: mmi-tvr people name {person.number} NAME {library_option(library)}")
 
 
 @group.command()
@@ -231,7 +229,16 @@ def _seen(person: StoredPerson) -> str:
     """Return where a person is seen, in words."""
     if not person.sightings:
         return "seen in no video that was looked at for faces"
-    return f"seen {person.sightings:,} times in {counted(person.videos, 'video')}"
+    return f"seen {counted(person.sightings, 'time')} in {counted(person.videos, 'video')}"
+
+
+def _say_seen(person: StoredPerson, more: str = "") -> None:
+    say(escape(f"{_called(person)}: {_seen(person)}{more}"))
+
+
+def _consents(person: StoredPerson) -> list[str]:
+    """Return what was noted of a person's consent, in words."""
+    return [" ".join(filter(None, (consent.date, consent.source))) for consent in person.consents]
 
 
 def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], library: Path) -> None:
@@ -241,7 +248,7 @@ def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], librar
     else:
         rows = [["name", "photos", "sightings", "videos", "consent"]]
         for person in named:
-            consents = "; ".join(" ".join(filter(None, (one.date, one.source))) for one in person.consents)
+            consents = "; ".join(_consents(person))
             counts = [f"{person.photos:,}", f"{person.sightings:,}", f"{person.videos:,}"]
             rows.append([printable(person.name), *counts, printable(consents) or "none noted"])
         for line in text_table(rows, left=(0, 4)):
@@ -288,8 +295,8 @@ def _card(people: People, person: StoredPerson) -> FaceCard:
         for one in people.sightings(str(person.name or person.number))
         if one.path is not None
     ]
-    consents = [" ".join(filter(None, (consent.date, consent.source))) for consent in person.consents]
-    return FaceCard(_called(person), person.photos, person.sightings, person.videos, consents, seen[:_MAX_FACES])
+    counts = person.photos, person.sightings, person.videos
+    return FaceCard(_called(person), *counts, _consents(person), seen[:_MAX_FACES])
 
 
 def _seen_face(path: Path, sighting: Sighting) -> SeenFace:

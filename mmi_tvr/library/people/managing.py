@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -132,7 +133,8 @@ class People:
             person = store.find(cluster)
             if person.name is not None:
                 raise UsageError(
-                    f"{cluster!r}: is somebody with a name; to make two people one: mmi-tvr people merge A B"
+                    f"{cluster!r}: is somebody with a name; to make two people one: "
+                    f"mmi-tvr people merge A B {library_option(self.folder)}"
                 )
             return _named(store, person, name)
 
@@ -157,10 +159,9 @@ class People:
             theirs = {one.number for seen in store.sightings(person.number).values() for one in seen}
             foreign = sorted(set(sightings) - theirs)
             if foreign:
-                option = library_option(self.folder)
                 raise UsageError(
                     f"{foreign[0]}: no sighting of {who} has this number; they are listed by: "
-                    f"mmi-tvr people list {who} {option}"
+                    f"mmi-tvr people list {shlex.quote(who)} {library_option(self.folder)}"
                 )
             return store.find(str(store.split(sorted(set(sightings)))))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...errors import UsageError
 from ...types import FloatArray
+from ...utils.wording import library_option
 from .bound_database import BoundDatabase
 from .names import same_name
 from .persons import NO_CONSENT, Consent, StoredPerson
@@ -60,7 +61,8 @@ class PeopleStore(BoundDatabase):
                 return person
         if text.isdigit():
             raise UsageError(
-                f"{text}: no unnamed person has this number; mmi-tvr people list shows those that there are"
+                f"{text}: no unnamed person has this number; those that there are: "
+                f"mmi-tvr people list {library_option(self.folder)}"
             )
         known = ", ".join(sorted(person.name for person in persons if person.name is not None)) or "nobody"
         raise UsageError(f"{text!r}: nobody is called so here (there are: {known})")
