@@ -40,6 +40,23 @@ _MAX_NAMED = 20  # files that are listed by name
 _PROBE = "mmi-tvr probe FILE shows what is in one"
 
 
+TranslateOption = Annotated[
+    int | None,
+    typer.Option(
+        "--translate",
+        metavar="N",
+        min=MIN_PAIRS,
+        help="with another model: embed N videos, translate the vectors of the others; later runs embed them",
+    ),
+]
+PeopleOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--people/--no-people", help="look for faces, from now on, or no more; default: as remembered, which is no"
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     for command in (index, status, remove):
         app.command()(command)
@@ -58,24 +75,11 @@ def index(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="embed everything again, with the model given now")
     ] = False,
-    translate: Annotated[
-        int | None,
-        typer.Option(
-            "--translate",
-            metavar="N",
-            min=MIN_PAIRS,
-            help="with another model: embed N videos, translate the vectors of the others; later runs embed them",
-        ),
-    ] = None,
+    translate: TranslateOption = None,
     describe: Annotated[
         bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
     ] = False,
-    people: Annotated[
-        bool | None,
-        typer.Option(
-            "--people/--no-people", help="look for faces, from now on, or no more; default: as remembered, which is no"
-        ),
-    ] = None,
+    people: PeopleOption = None,
     wait: Annotated[float, typer.Option(min=0, help="seconds to wait while another process writes")] = 60.0,
     settings: ConfigOption = None,
     set_: SetOption = None,

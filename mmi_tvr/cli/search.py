@@ -45,66 +45,75 @@ _MAX_STDIN = 1 << 20  # bytes of a query
 _SHOWN_END = 30  # characters of a long query, where its reading ended
 
 
+TextArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TEXT",
+        help="what happens in the video you look for, in quotes, people in [brackets]; - reads standard input",
+    ),
+]
+MinRelevanceOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="drop hits of smaller relevance (0..1; 0: none); default: say so if even the best is not convincing",
+    ),
+]
+RerankOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--rerank/--no-rerank", help="order the best by what they and TEXT answer; default: as the library says"
+    ),
+]
+LiteralOption = Annotated[
+    bool | None,
+    typer.Option("--literal/--no-literal", help="look for all that TEXT names, also what it excludes; default: no"),
+]
+ExpandOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_WORDINGS,
+        help="search by so many paraphrases of TEXT, too, and by a translation, which a language model writes",
+    ),
+]
+ExactOption = Annotated[
+    bool, typer.Option("--exact", help="go on until no other video can be among them, also past an index's graph")
+]
+LevelsOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=X", help="let a level of the model (a block) count X times as much; may be repeated"),
+]
+PersonOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
+]
+OnlyOption = Annotated[
+    bool, typer.Option("--only", help="only where people were recognised, also with a model that reads faces")
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command()(search)
 
 
 def search(
-    text: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TEXT",
-            help="what happens in the video you look for, in quotes, people in [brackets]; - reads standard input",
-        ),
-    ] = None,
+    text: TextArgument = None,
     *,
     library: LibraryOption,
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
-    min_relevance: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="drop hits of smaller relevance (0..1; 0: none); default: say so if even the best is not convincing",
-        ),
-    ] = None,
+    min_relevance: MinRelevanceOption = None,
     min_score: MinScoreOption = None,
-    rerank: Annotated[
-        bool | None,
-        typer.Option(
-            "--rerank/--no-rerank", help="order the best by what they and TEXT answer; default: as the library says"
-        ),
-    ] = None,
+    rerank: RerankOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="show these answers (re-ranks)")] = False,
-    literal: Annotated[
-        bool | None,
-        typer.Option("--literal/--no-literal", help="look for all that TEXT names, also what it excludes; default: no"),
-    ] = None,
-    expand: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MAX_WORDINGS,
-            help="search by so many paraphrases of TEXT, too, and by a translation, which a language model writes",
-        ),
-    ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="go on until no other video can be among them, also past an index's graph")
-    ] = False,
-    levels: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=X", help="let a level of the model (a block) count X times as much; may be repeated"
-        ),
-    ] = None,
+    literal: LiteralOption = None,
+    expand: ExpandOption = None,
+    exact: ExactOption = False,
+    levels: LevelsOption = None,
     where: WhereOption = None,
-    person: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
-    ] = None,
+    person: PersonOption = None,
     me: Annotated[str | None, typer.Option(metavar="NAME", help='who "me" is in TEXT')] = None,
-    only: Annotated[
-        bool, typer.Option("--only", help="only where people were recognised, also with a model that reads faces")
-    ] = False,
+    only: OnlyOption = False,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -115,7 +124,8 @@ def search(
 
     Exit code 0: hits, or nothing found; 3: nothing is indexed yet, or there is no library; 2: wrong use; 1: failed.
     """
-    query = _one_text(text or [], person or [])
+    persons = [decoded(name) for name in person or ()]
+    query = _one_text(text or [], persons)
     if explain and rerank is False:
         raise UsageError("--explain shows what --rerank found; leave out --no-rerank")
     if min_score is not None:
@@ -137,7 +147,7 @@ def search(
                 exact=exact,
                 levels=_level_factors(levels or ()),
                 where=parse_where(map(decoded, where or ())),
-                persons=[decoded(name) for name in person or ()],
+                persons=persons,
                 me=None if me is None else decoded(me),
                 only=only,
                 preview=None if as_json else _say_first,
@@ -169,7 +179,7 @@ def _one_text(words: Sequence[str], persons: Sequence[str]) -> str:
     if not words:
         if not persons:
             raise UsageError('what is to be in the video? mmi-tvr search "a dog catches a ball", or --person NAME')
-        return " ".join(f"[{decoded(name)}]" for name in persons)
+        return " ".join(f"[{name}]" for name in persons)
     if len(words) > 1:
         raise UsageError(f'put the text in quotes: mmi-tvr search "{" ".join(words)}"')
     return _query_from_stdin() if words[0] == "-" else decoded(words[0])
