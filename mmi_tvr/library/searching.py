@@ -292,12 +292,12 @@ class LibraryReader:
                 index,
                 catalogue.entries,
                 calibration,
-                descriptions,
-                weight,
-                facets,
-                self._decides_by_match,
-                people,
-                self.memory,
+                descriptions=descriptions,
+                description_weight=weight,
+                attributes=facets,
+                decides_by_match=self._decides_by_match,
+                appearances=people,
+                memory=self.memory,
             )
         except BaseException:
             index.close()
