@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,20 +84,14 @@ def parsed(received: bytes) -> Reply:
 @contextmanager
 def served(library: Library, host: str = "127.0.0.1", idle_exit: float | None = None) -> Iterator[Client]:
     """Yield a client of a service of a library, which ends behind it."""
-    started = threading.Event()
-    running: list[RunningService] = []
-
-    def ready(service: RunningService) -> None:
-        running.append(service)
-        started.set()
-
-    arguments = (library, ServiceOptions(host, 0, idle_exit), ResidentCommands(app, library), ready)
+    started: Future[RunningService] = Future()
+    arguments = (library, ServiceOptions(host, 0, idle_exit), ResidentCommands(app, library), started.set_result)
     thread = threading.Thread(target=run, args=arguments)
     thread.start()
-    assert started.wait(60)
+    running = started.result(60)
     try:
-        yield Client(running[0])
+        yield Client(running)
     finally:
-        running[0].stop()
+        running.stop()
         thread.join(30)
         assert not thread.is_alive()

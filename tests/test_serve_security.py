@@ -222,6 +222,11 @@ def test_hostile_documents_are_refused_in_one_line(client: Client, body: bytes) 
     assert client.get("/healthz").status == 200
 
 
+def test_no_kind_of_body_may_be_larger(client: Client) -> None:
+    for kind in ("image/png", "application/json", "application/x-www-form-urlencoded"):
+        assert client.request("POST", "/api/session", b"a" * 100_000, {"Content-Type": kind}).status == 413
+
+
 HEADS = [
     b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",

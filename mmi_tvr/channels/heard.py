@@ -120,11 +120,8 @@ def _quiet_place(stretch: SoundPiece) -> int:
 
 def _sound(path: Path, start: float) -> Iterator[SoundPiece]:
     """The sound of a file, decoded in a process of its own."""
-    decoders = DecoderPool(limits(1))
-    try:
+    with DecoderPool(limits(1)) as decoders:
         yield from decoders.sound(path, start)
-    finally:
-        decoders.stop()
 
 
 def _without_repetition(speech: Sequence[Speech]) -> list[Speech]:

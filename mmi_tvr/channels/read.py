@@ -81,14 +81,11 @@ class ReadText:
         """Yield what is written from a second on, five minutes at a time; a picture is one passage."""
         if source.kind not in self.kinds:
             return
-        decoders = DecoderPool(limits(1))
-        try:
+        with DecoderPool(limits(1)) as decoders:
             if source.kind == "image":
                 yield self._of_picture(source, decoders)
             else:
                 yield from self._of_film(source, start, decoders)
-        finally:
-            decoders.stop()
 
     def _of_picture(self, source: MediaFile, decoders: DecoderPool) -> Passage:
         info, frames = decoders.sample(Video(source.path, picture=True), 1.0, 1, _STILL)

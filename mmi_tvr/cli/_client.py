@@ -49,9 +49,7 @@ def run(arguments: Sequence[str]) -> int | None:
         return None
     try:
         return run_command(library, request, _write)
-    except ServiceEnded:
-        return _fail(RuntimeError("the service of this library ended in the middle; run the command again"))
-    except (OSError, KeyboardInterrupt) as error:
+    except (ServiceEnded, OSError, KeyboardInterrupt) as error:
         return _fail(error)
 
 
@@ -134,9 +132,8 @@ def _write(stream: str, content: bytes) -> None:
 
 def _fail(error: BaseException) -> NoReturn:
     """End as a command does that meets this error."""
-    from ..errors import MmiTvrError
     from ._console import command
 
     with command():
-        raise MmiTvrError(str(error)) if isinstance(error, RuntimeError) else error
+        raise error
     raise AssertionError

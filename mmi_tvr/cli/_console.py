@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
@@ -36,7 +36,7 @@ from ..errors import MmiTvrError, StaleSelection, UsageError
 from ..utils import environment, files, interruption, strict_json
 from ..utils.device import calm_threads
 from ..utils.printable import printable
-from ..utils.wording import time_span
+from ..utils.wording import counted, time_span
 from ._terminal import Terminal, current_terminal
 
 NOTHING_INDEXED = 3  # exit code of a search where there is nothing to search yet
@@ -241,6 +241,17 @@ def print_json(document: Mapping[str, Any]) -> None:
     with files.naming("the output"):
         stdout.write(strict_json.dumps(document, indent=2, ascii_only=encoding != "utf8") + "\n")
         stdout.flush()  # a full disk is our error, not the interpreter's
+
+
+def end_with_files(documents: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """End a command about files, each of which has a document: print these as one where that is asked for, and exit
+    with 1 where a file has an `error`."""
+    if as_json:
+        print_json({"files": documents})
+    failures = sum(document["error"] is not None for document in documents)
+    if failures:
+        say(f"{failures} of {counted(len(documents), 'file')} cannot be used")
+        raise typer.Exit(1)
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:

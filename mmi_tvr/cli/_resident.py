@@ -34,7 +34,7 @@ class ResidentCommands:
             arguments = [os.fsdecode(word.encode("latin-1")) for word in request["arguments"]]
             output = _Output(write)
             terminal = self._terminal(request, output)
-        except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
             raise Refused("no command") from error
         if not arguments or arguments[0] not in OPTIONS:
             raise Refused("no command for a service")

@@ -22,7 +22,7 @@ from ..types import Pixels
 from ..utils import files as output_files
 from ..utils.printable import printable
 from ..utils.wording import counted
-from ._console import ForceOption, JsonOption, out, print_json, say
+from ._console import ForceOption, JsonOption, end_with_files, out
 
 _DEFAULTS = PictureOptions()
 _SOURCES = {"exif": "by its EXIF data", "gps": "by the satellites", "file": "of the file"}
@@ -49,22 +49,14 @@ def probe(
     options = PictureOptions(fps, limit) if frames else None
     folders = _folders(frames, files) if frames else [None] * len(files)
     documents = []
-    pool = DecoderPool(limits())
-    try:
+    with DecoderPool(limits()) as pool:
         for path, folder in zip(files, folders, strict=True):
             report = pool.report(path, options)
             paths = _write(report.pictures, folder, force) if folder and report.pictures else []
             documents.append(_document(report, paths))
             if not as_json:
                 _print(report, paths)
-    finally:
-        pool.stop()
-    if as_json:
-        print_json({"files": documents})
-    failures = sum(document["error"] is not None for document in documents)
-    if failures:
-        say(f"{failures} of {counted(len(files), 'file')} cannot be used")
-        raise typer.Exit(1)
+    end_with_files(documents, as_json)
 
 
 def _folders(folder: Path, files: Sequence[Path]) -> list[Path]:

@@ -17,8 +17,7 @@ from ..protocols import Channel
 from ..report import clock_time
 from ..types import ChannelMoment, MediaFile, MediaKind
 from ..utils.printable import printable
-from ..utils.wording import counted
-from ._console import JsonOption, SetOption, out, print_json, say
+from ._console import JsonOption, SetOption, end_with_files, out, say
 
 _CHANNELS = ("heard", "read")
 
@@ -45,12 +44,7 @@ def transcribe(
         documents.append(document)
         if not as_json:
             _print(document)
-    if as_json:
-        print_json({"files": documents})
-    failures = sum(document["error"] is not None for document in documents)
-    if failures:
-        say(f"{failures} of {counted(len(files), 'file')} cannot be used")
-        raise typer.Exit(1)
+    end_with_files(documents, as_json)
 
 
 def _channels(names: str | None, settings: Sequence[str]) -> list[Channel]:
@@ -93,11 +87,8 @@ def _document(path: Path, channels: Sequence[Channel]) -> dict[str, Any]:
 
 def _kind(path: Path) -> MediaKind:
     """Return what a file is, by what it holds. MediaError for what has nothing to hear or to see."""
-    pool = DecoderPool(limits(1))
-    try:
+    with DecoderPool(limits(1)) as pool:
         report = pool.report(path)
-    finally:
-        pool.stop()
     if report.kind is not None and report.info is not None:
         return report.kind
     if any(track.kind == "audio" for track in report.tracks):  # also of a film whose pictures cannot be used

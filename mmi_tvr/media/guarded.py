@@ -90,7 +90,7 @@ def _number(variable: str, default: float) -> float:
 class DecoderPool:
     """Samples videos in worker processes, one for each thread that calls `sample` at the same time.
 
-    After `stop` they are at the disposal of the next user.
+    After `stop`, which also the end of a `with` calls, they are at the disposal of the next user.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -99,6 +99,12 @@ class DecoderPool:
         self._free: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._stopped = False
+
+    def __enter__(self) -> DecoderPool:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.stop()
 
     def sample(self, video: Video, fps: float, max_frames: int, size: int) -> tuple[MediaInfo, Frames]:
         """Return `media.video.sample_with_info`; MediaError also for a file that hangs or crashes its decoder."""

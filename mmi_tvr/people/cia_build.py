@@ -125,8 +125,7 @@ def _look_through(
 ) -> None:
     """Name the actors of all clips that the journal has not, or has set aside, or has in another size."""
     progress.begin("clips", len(clips))
-    pool = DecoderPool(limits(1))
-    try:
+    with DecoderPool(limits(1)) as pool:
         for clip, path in clips.items():
             entry = journal.entries.get(clip)
             size = path.stat().st_size
@@ -153,8 +152,6 @@ def _look_through(
                         },
                     )
             progress.advance()
-    finally:
-        pool.stop()
 
 
 class _ClipJournal:

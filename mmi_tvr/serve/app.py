@@ -55,15 +55,15 @@ def make_app(service: Service) -> Guard:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=page.STATIC))
     app.add_exception_handler(MmiTvrError, _package_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Overloaded, _overloaded)
     app.add_exception_handler(ClientGone, _client_gone)
-    app.add_exception_handler(Exception, _mistake)
-    return Guard(Counted(app, service), service.access)
+    app.add_exception_handler(Exception, _internal_error)
+    return Guard(RequestCounter(app, service), service.access)
 
 
-class Counted:
+class RequestCounter:
     """ASGI middleware that counts requests by route and status."""
 
     def __init__(self, app: FastAPI, service: Service) -> None:
@@ -98,14 +98,14 @@ async def _package_error(request: Request, error: Exception) -> Response:
     return _problem(status, str(error), {"retry-after": "5"} if status == 503 else None)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     """Say which parts of a request do not fit, without what was sent."""
     assert isinstance(error, RequestValidationError)
     parts = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()[:5]]
     return _problem(422, "; ".join(parts))
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _problem(error.status_code, str(error.detail), error.headers)
 
@@ -119,7 +119,7 @@ async def _client_gone(request: Request, error: Exception) -> Response:
     return Response(status_code=_GONE)
 
 
-async def _mistake(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     _LOGGER.error("a request failed", exc_info=error)
     return _problem(500, "a mistake of this program; its log says more")
 

@@ -20,14 +20,18 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import MmiTvrError
 from .address import SOCKET, reachable
 
-_PATIENCE = 5.0  # seconds to connect, and until a service says that it is at work
+_TIMEOUT = 5.0  # seconds to connect, and until a service says that it is at work
 Write = Callable[[str, bytes], object]  # ("stdout" or "stderr", bytes)
 
 
-class ServiceEnded(Exception):
+class ServiceEnded(MmiTvrError):
     """A service ended in the middle of an answer of which something was printed already."""
+
+    def __init__(self) -> None:
+        super().__init__("the service of this library ended in the middle; run the command again")
 
 
 def run_command(library: Path, request: Mapping[str, Any], write: Write) -> int | None:
@@ -88,7 +92,7 @@ def _connect(path: Path) -> socket.socket | None:
     except (OSError, AttributeError):  # a system without such sockets, or users
         return None
     try:
-        connection.settimeout(_PATIENCE)
+        connection.settimeout(_TIMEOUT)
         with reachable(path) as address:
             connection.connect(address)
     except OSError:

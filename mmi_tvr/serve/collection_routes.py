@@ -26,13 +26,13 @@ class IndexRequest(BaseModel):
 @router.get("/status")
 async def status(service: TheService) -> JsonResponse:
     """What is in the library: the JSON of `mmi-tvr status --json`."""
-    return JsonResponse((await service.ask(service.library.status)).as_dict())
+    return JsonResponse((await service.in_turn(service.library.status)).as_dict())
 
 
 @router.get("/facets")
 async def facets(service: TheService) -> JsonResponse:
     """What the videos show, as classes that a search can be restricted to: the JSON of `mmi-tvr facets --json`."""
-    return JsonResponse((await service.ask(service.library.facets)).as_dict())
+    return JsonResponse((await service.in_turn(service.library.facets)).as_dict())
 
 
 @router.get("/pools")
@@ -60,11 +60,11 @@ async def indexing(service: TheService) -> JsonResponse:
 
 
 @router.post("/index", status_code=202)
-async def index(service: TheService, wish: Annotated[IndexRequest, Body()] = IndexRequest()) -> JsonResponse:  # noqa: B008
+async def index(service: TheService, body: Annotated[IndexRequest, Body()] = IndexRequest()) -> JsonResponse:  # noqa: B008
     """Bring the library up to date with its folders."""
     if not service.library.exists:
-        await service.ask(service.library.status)  # says that there is none
-    if not service.indexing.start(wish.retry):
+        await service.in_turn(service.library.status)  # says that there is none
+    if not service.indexing.start(body.retry):
         raise HTTPException(409, "it is being indexed already")
     return JsonResponse(service.indexing.as_dict(), 202)
 

@@ -1,4 +1,4 @@
-"""Connections that wait for nobody: uvicorn's protocol, with a time limit for the head of a request.
+"""Connections that time out: uvicorn's protocol, with a time limit for the head of a request.
 
 uvicorn closes a connection that is idle between two requests. One that sends half a head, a byte a minute, it would
 hold for ever.
@@ -17,7 +17,7 @@ from .security import OF_SOCKET
 _HEAD_SECONDS = 10.0  # for a head that has begun, and before the first one
 
 
-class PatientConnection(H11Protocol):
+class TimedConnection(H11Protocol):
     """An HTTP connection whose heads arrive in time, or which is closed."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -20,7 +20,7 @@ import anyio
 from fastapi import HTTPException
 from fastapi.responses import Response, StreamingResponse
 
-from ..library.items import ItemFile, LibraryItem
+from ..library.items import LibraryItem
 
 _BLOCK = 256 << 10  # bytes that are read at once
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -65,11 +65,11 @@ def open_file(item: LibraryItem) -> OpenFile:
     raise HTTPException(404, "the file is not there any more, or its disk is away")
 
 
-def unchanged_file(item: LibraryItem) -> ItemFile:
-    """Return the first file of an item that is still as it was indexed, by its name. Raises as `open_file`."""
+def unchanged_file(item: LibraryItem) -> Path:
+    """Return the path of the first file of an item that is still as it was indexed. Raises as `open_file`."""
     opened = open_file(item)
     os.close(opened.handle)
-    return next(file for file in item.files if file.path == opened.path)
+    return opened.path
 
 
 def media_response(item: LibraryItem, method: str, range_header: str | None) -> Response:

@@ -29,8 +29,8 @@ class ServiceMetrics:
         with self._lock:
             self._requests[route, status] += 1
 
-    def count_searches(self, count: int, seconds: Sequence[float]) -> None:
-        """Count searches that were embedded together, and how long each took with its wait."""
+    def count_searches(self, seconds: Sequence[float]) -> None:
+        """Count searches that were embedded together, by how long each took with its wait."""
         with self._lock:
             self._turns += 1
             for one in seconds:

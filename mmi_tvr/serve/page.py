@@ -1,4 +1,4 @@
-"""The page: what a browser shows of a library. Works without scripts; those of `static/` add to it."""
+"""The page: what a browser shows of a library. Works without scripts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def page(request: Request, service: TheService, q: Annotated[str, Query(ma
             problem = str(error)
     status = None
     if service.library.exists:
-        status = await service.ask(service.library.status)
+        status = await service.in_turn(service.library.status)
     text = _template("page.html.j2").render(
         query=q,
         result=result,

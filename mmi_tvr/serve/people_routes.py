@@ -74,7 +74,7 @@ class ForgetRequest(_Change):
 @router.get("")
 async def people(service: TheService, hidden: bool = False) -> JsonResponse:
     """Those with a name, and the groups of faces without one: the JSON of `mmi-tvr people list --json`."""
-    named, unnamed = await _answer(service, lambda known: known.listed(hidden))
+    named, unnamed = await _of_people(service, lambda known: known.listed(hidden))
     documents = {"people": named, "unnamed": unnamed}
     return JsonResponse({key: [person.as_dict() for person in persons] for key, persons in documents.items()})
 
@@ -82,14 +82,14 @@ async def people(service: TheService, hidden: bool = False) -> JsonResponse:
 @router.get("/sightings")
 async def sightings(service: TheService, who: Annotated[str, Query(max_length=200)]) -> JsonResponse:
     """Where somebody is seen: the JSON of `mmi-tvr people list WHO --json`."""
-    seen = await _answer(service, lambda known: known.sightings(who))
+    seen = await _of_people(service, lambda known: known.sightings(who))
     return JsonResponse({"sightings": [one.as_dict() for one in seen]})
 
 
 @router.get("/sightings/{number}/face", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 async def face(service: TheService, number: Annotated[int, Path(ge=0, le=2**53)]) -> Response:
     """The face of a sighting, as JPEG."""
-    seen = await _answer(service, lambda known: known.sighting(number))
+    seen = await _of_people(service, lambda known: known.sighting(number))
     if seen is None:
         raise HTTPException(404, f"no sighting has the number {number}")
     content, sighting = seen
@@ -104,42 +104,42 @@ async def face(service: TheService, number: Annotated[int, Path(ge=0, le=2**53)]
 
 
 @router.post("/name")
-async def name(service: TheService, wish: Annotated[NameRequest, Body()]) -> JsonResponse:
+async def name(service: TheService, body: Annotated[NameRequest, Body()]) -> JsonResponse:
     """Say who somebody without a name is; answers with the person."""
-    return JsonResponse((await _answer(service, lambda known: known.name(wish.who, wish.name))).as_dict())
+    return JsonResponse((await _of_people(service, lambda known: known.name(body.who, body.name))).as_dict())
 
 
 @router.post("/merge")
-async def merge(service: TheService, wish: Annotated[MergeRequest, Body()]) -> JsonResponse:
+async def merge(service: TheService, body: Annotated[MergeRequest, Body()]) -> JsonResponse:
     """Say that two are one person; answers with that one."""
-    return JsonResponse((await _answer(service, lambda known: known.merge(wish.who, wish.other))).as_dict())
+    return JsonResponse((await _of_people(service, lambda known: known.merge(body.who, body.other))).as_dict())
 
 
 @router.post("/split")
-async def split(service: TheService, wish: Annotated[SplitRequest, Body()]) -> JsonResponse:
+async def split(service: TheService, body: Annotated[SplitRequest, Body()]) -> JsonResponse:
     """Say that some sightings are of somebody else; answers with that one."""
-    return JsonResponse((await _answer(service, lambda known: known.split(wish.who, wish.sightings))).as_dict())
+    return JsonResponse((await _of_people(service, lambda known: known.split(body.who, body.sightings))).as_dict())
 
 
 @router.post("/hide")
-async def hide(service: TheService, wish: Annotated[HideRequest, Body()]) -> JsonResponse:
+async def hide(service: TheService, body: Annotated[HideRequest, Body()]) -> JsonResponse:
     """Leave people out of lists: passers-by, faces on posters."""
-    persons = await _answer(service, lambda known: known.hide(wish.who, not wish.undo))
+    persons = await _of_people(service, lambda known: known.hide(body.who, not body.undo))
     return JsonResponse({"people": [person.as_dict() for person in persons]})
 
 
 @router.post("/forget")
-async def forget(service: TheService, wish: Annotated[ForgetRequest, Body()]) -> JsonResponse:
+async def forget(service: TheService, body: Annotated[ForgetRequest, Body()]) -> JsonResponse:
     """Forget a person: name, faces, sightings, and the keys to all copies of them: the JSON of `people forget`."""
-    who = wish.who
-    if (who is None) != wish.all:
+    who = body.who
+    if (who is None) != body.all:
         raise HTTPException(400, "name one person (who), or all")
-    forgotten = await _answer(
-        service, lambda known: known.forget_all(wish.prove) if who is None else known.forget(who, wish.prove)
+    forgotten = await _of_people(
+        service, lambda known: known.forget_all(body.prove) if who is None else known.forget(who, body.prove)
     )
     return JsonResponse(forgotten.as_dict())
 
 
-async def _answer(service: Service, question: Callable[[People], Answer]) -> Answer:
-    """Return what is asked of the people of the library, in its turn."""
-    return await service.ask(lambda: question(People(service.library.path)))
+async def _of_people(service: Service, function: Callable[[People], Answer]) -> Answer:
+    """Return the result of a function of the library's people, in its turn."""
+    return await service.in_turn(lambda: function(People(service.library.path)))

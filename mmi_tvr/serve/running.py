@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -12,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from ..utils.sqlite import is_writable
 from .address import LOCK, SOCKET, TOKEN, reachable
 from .app import make_app
 from .commands import CommandRunner
-from .connections import PatientConnection
+from .connections import TimedConnection
 from .security import Access
 from .service import Service
 
@@ -116,7 +115,7 @@ class _Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what others send is no news; we log mistakes
         config = uvicorn.Config(
             make_app(service),
-            http=PatientConnection,
+            http=TimedConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -144,7 +143,7 @@ class _Server(uvicorn.Server):
         idle = self._idle_exit is not None and time.monotonic() - self._busy_at > self._idle_exit
         return idle or await super().on_tick(counter)
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End at a signal, and do not raise it once more, as uvicorn does: this is how a service ends."""
         with signal_handler(lambda number, frame: self.stop(), signal.SIGINT, signal.SIGTERM):
@@ -165,7 +164,7 @@ def _listening(options: ServiceOptions) -> Iterator[socket.socket]:
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UsageError(f"--host {options.host}: {error.strerror or error}") from error
-    with contextlib.closing(listener):
+    with closing(listener):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
@@ -195,7 +194,7 @@ def _command_socket(folder: Path) -> Iterator[socket.socket]:
     was left over after a kill."""
     path = folder / SOCKET
     path.unlink(missing_ok=True)
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as listener:
         former = os.umask(0o177)  # its mode from the start
         try:
             with reachable(path) as address:

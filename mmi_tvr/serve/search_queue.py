@@ -47,20 +47,20 @@ class SearchQueue:
         self,
         library: Library,
         capacity: int = 64,
-        together: int = 32,
-        observe: Callable[[int, Sequence[float]], object] = lambda count, seconds: None,
+        batch_size: int = 32,
+        observe: Callable[[Sequence[float]], object] = lambda seconds: None,
     ) -> None:
         """Start the thread.
 
         Args:
             library: what is searched.
             capacity: so many searches may wait.
-            together: so many are embedded together at most.
-            observe: called behind each turn, with the number of searches and the seconds that each took since it came.
+            batch_size: so many are embedded together at most.
+            observe: called behind each turn, with the seconds that each of its searches took since it came.
         """
         self._library = library
         self._capacity = capacity
-        self._together = together
+        self._batch_size = batch_size
         self._observe = observe
         self._waiting: deque[_WaitingSearch] = deque()
         self._changed = threading.Condition()
@@ -104,7 +104,7 @@ class SearchQueue:
                 continue
             self._search(alive)
             now = time.monotonic()
-            self._observe(len(alive), [now - search.arrival for search in alive])
+            self._observe([now - search.arrival for search in alive])
 
     def _next_turn(self) -> list[_WaitingSearch]:
         """Return the oldest search with those that have the same options; none once the queue is closed."""
@@ -114,9 +114,8 @@ class SearchQueue:
             if self._closed:
                 return []
             options = self._waiting[0].options
-            alike = [search for search in self._waiting if search.options == options][: self._together]
-            chosen = set(map(id, alike))
-            self._waiting = deque(search for search in self._waiting if id(search) not in chosen)
+            alike = [search for search in self._waiting if search.options == options][: self._batch_size]
+            self._waiting = deque(search for search in self._waiting if search not in alike)
             return alike
 
     def _search(self, searches: Sequence[_WaitingSearch]) -> None:

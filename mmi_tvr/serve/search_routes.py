@@ -51,19 +51,19 @@ async def search(
 ) -> JsonResponse:
     """The best moments for a sentence: the JSON of `mmi-tvr search --json`."""
     classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
-    wish = SearchRequest(query=q, top=top, min_relevance=min_relevance, rerank=rerank, where=classes)
-    return await answer(request, service, wish)
+    body = SearchRequest(query=q, top=top, min_relevance=min_relevance, rerank=rerank, where=classes)
+    return await answer(request, service, body)
 
 
 @router.post("/search")
-async def search_by(request: Request, service: TheService, wish: Annotated[SearchRequest, Body()]) -> JsonResponse:
+async def search_by(request: Request, service: TheService, body: Annotated[SearchRequest, Body()]) -> JsonResponse:
     """The same, with everything that a search of a library takes."""
-    return await answer(request, service, wish)
+    return await answer(request, service, body)
 
 
-async def answer(request: Request, service: Service, wish: SearchRequest) -> JsonResponse:
+async def answer(request: Request, service: Service, body: SearchRequest) -> JsonResponse:
     """Return the JSON of a search."""
-    query = checked_query(SearchQuery(wish.query, where=as_where(wish.where)))
-    options: dict[str, Any] = wish.model_dump(exclude={"query", "where"})
+    query = checked_query(SearchQuery(body.query, where=as_where(body.where)))
+    options: dict[str, Any] = body.model_dump(exclude={"query", "where"})
     result = await service.search(request, query, options)
     return JsonResponse(result.as_dict())

@@ -31,7 +31,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 64 << 10  # bytes of a document
-MAX_UPLOAD = 32 << 20  # bytes of a picture
+MAX_COMMAND = 8 << 20  # bytes of a command with its standard input
 _BODY_SECONDS = 20.0  # until the next piece of a body is here
 _WRITE_SECONDS = 60.0  # until a client has taken the next piece of an answer
 _SESSIONS = 64
@@ -141,15 +141,10 @@ def _is_foreign(method: str, host: str, headers: Mapping[str, str]) -> bool:
 
     A page of another site may lead here (a link), and may neither read, nor show, nor change anything.
     """
-    site = headers.get("sec-fetch-site", "none")
-    if site not in ("same-origin", "none") and headers.get("sec-fetch-mode") != "navigate":
-        return True
-    if method in _SAFE:
-        return False
-    if site not in ("same-origin", "none"):
-        return True
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return method not in _SAFE or headers.get("sec-fetch-mode") != "navigate"
     origin = headers.get("origin")
-    return origin is not None and origin not in (f"http://{host}", f"https://{host}")
+    return method not in _SAFE and origin is not None and origin not in (f"http://{host}", f"https://{host}")
 
 
 def _same(one: str, other: str) -> bool:
@@ -207,7 +202,7 @@ def _body_refusal(headers: Mapping[str, str], of_socket: bool) -> tuple[int, str
     if "transfer-encoding" in headers:
         return 411, "say how long the body is: Content-Length"
     declared = headers.get("content-length", "0")
-    limit = MAX_UPLOAD if of_socket or headers.get("content-type", "").startswith("image/") else MAX_BODY
+    limit = MAX_COMMAND if of_socket else MAX_BODY
     if not declared.isdecimal() or len(declared) > 18 or int(declared) > limit:
         return 413, f"a body has at most {limit:,} bytes here"
     return None

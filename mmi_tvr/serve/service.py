@@ -75,10 +75,10 @@ class Service:
         self.items.close()
         return ended
 
-    async def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Return what a function says that waits for its turn in the library; few at a time, so that pictures and
+    async def in_turn(self, function: Callable[[], Answer]) -> Answer:
+        """Return the result of a function that waits for its turn in the library; few at a time, so that pictures and
         films need not wait with them."""
-        return await anyio.to_thread.run_sync(question, limiter=self._turns)
+        return await anyio.to_thread.run_sync(function, limiter=self._turns)
 
     async def search(self, request: Request, query: Query, options: Mapping[str, Any]) -> SearchResult:
         """Return the result of a search; it is cancelled where its client goes away before its turn.
@@ -91,13 +91,11 @@ class Service:
             either: set[asyncio.Future[Any]] = {result, gone}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
-                result.cancel()
                 raise ClientGone
             return result.result()
         finally:
             gone.cancel()
-            if not result.done():
-                result.cancel()
+            result.cancel()  # which does nothing to one that is done
 
 
 class ClientGone(Exception):

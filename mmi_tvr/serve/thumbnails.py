@@ -1,4 +1,4 @@
-"""What an item shows at a second, as JPEG: decoded in guarded processes, the last ones kept."""
+"""What an item shows at a second, as JPEG: decoded in guarded processes, the last ones remembered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..types import Pixels, Video
 from .media import unchanged_file
 from .search_queue import Overloaded
 
-_KEPT = 64 << 20  # bytes of pictures
+_CAPACITY = 64 << 20  # bytes of pictures
 _WORKERS = 2  # that decode at the same time
 _WAITING = 128  # pictures that may wait for one of them
 _QUALITY = 82
@@ -29,9 +29,9 @@ _SPAN = 0.2  # seconds around a time, of which one frame is decoded
 class Thumbnails:
     """Pictures of items. One that several want at once is decoded once."""
 
-    def __init__(self, kept: int = _KEPT) -> None:
-        """kept: bytes of pictures that are remembered."""
-        self._limit = kept
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        """capacity: bytes of pictures that are remembered."""
+        self._capacity = capacity
         self._pictures: OrderedDict[tuple[str, float, int], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -79,12 +79,12 @@ class Thumbnails:
         with self._lock:
             self._pictures[item.sha256, second, size] = picture
             self._bytes += len(picture)
-            while self._bytes > self._limit:
+            while self._bytes > self._capacity:
                 self._bytes -= len(self._pictures.popitem(last=False)[1])
         return picture
 
     def _decode(self, item: LibraryItem, second: float, size: int) -> bytes:
-        path = unchanged_file(item).path
+        path = unchanged_file(item)
         try:
             pixels = self._frame(path, second, size)
         except MediaError as error:

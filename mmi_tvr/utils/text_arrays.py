@@ -16,14 +16,12 @@ def read_text_array(path: Path) -> list[str]:
             values = np.load(stream, allow_pickle=False)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
-    except ValueError as error:
-        if "allow_pickle" in str(error):
+    except Exception as error:  # whatever a damaged header makes of numpy's reader: TokenError, BadZipFile, ...
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):
             raise UsageError(
                 f"{path}: holds pickled Python objects, which are not loaded, since that may run code; who trusts the "
                 f"file saves it again as texts: np.save(PATH, np.load(PATH, allow_pickle=True).astype(str))"
             ) from error
-        raise UsageError(f"{path}: no .npy file of texts, or a damaged one ({one_line(error)})") from error
-    except Exception as error:  # whatever a damaged header makes of numpy's reader: TokenError, BadZipFile, ...
         raise UsageError(f"{path}: no .npy file of texts, or a damaged one ({one_line(error)})") from error
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "US":
         raise UsageError(f"{path}: a row of texts is expected")

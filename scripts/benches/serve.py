@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,17 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         alone = _text_tower_alone(128 if args.small else 1024)
         vectors = items * (MOMENTS + 1)
         yield f"a service of {items:,} items ({vectors:,} vectors), {CLIENTS} clients, {seconds:.0f} s each"
-        started: list[RunningService] = []
-        ready = threading.Event()
-        thread = threading.Thread(
-            target=run_service, args=(library, ServiceOptions(), _no_commands, _note(started, ready))
-        )
+        started: Future[RunningService] = Future()
+        arguments = (library, ServiceOptions(), _no_commands, started.set_result)
+        thread = threading.Thread(target=run_service, args=arguments)
         thread.start()
-        ready.wait()
+        service = started.result()
         library.load()
         for name, new in (("read before", False), ("new", True)):
             before, stop = _memory(), threading.Event()
             writer = threading.Thread(target=_write, args=(library.path, stop))
             writer.start()
-            rates = _load(started[0].url, seconds, new)
+            rates = _load(service.url, seconds, new)
             stop.set()
             writer.join()
             p50, p95, p99 = np.percentile(np.array(rates["seconds"]) * 1000, [50, 95, 99])
@@ -69,20 +67,12 @@ def run(args: argparse.Namespace) -> Iterator[str]:
                 f"  {name:<12} {share}; p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms; "
                 f"lost {rates['lost']}; memory {grown}"
             )
-        started[0].stop()
+        service.stop()
         thread.join()
 
 
 def _no_commands(request: Any, write: Any) -> int:
     return 2
-
-
-def _note(started: list[RunningService], ready: threading.Event) -> Any:
-    def note(service: RunningService) -> None:
-        started.append(service)
-        ready.set()
-
-    return note
 
 
 def _filled(folder: Path, items: int) -> Path:

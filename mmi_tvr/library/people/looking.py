@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ...config import Settings
@@ -96,10 +96,8 @@ class FaceLooking:
         if not contents:
             return []
         progress.begin("looking for faces", len(contents))
-        decoders = DecoderPool(limits())
         looked_at = []
-        with ExitStack() as stack:
-            stack.callback(decoders.stop)
+        with DecoderPool(limits()) as decoders:
             for content in contents:
                 path = next((path for path in content.paths if path.exists()), None)
                 if path is None:  # its disk is away: it goes on waiting

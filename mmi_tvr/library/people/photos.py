@@ -105,14 +105,11 @@ def read_photos(photos: Sequence[Photo], encoder: FaceEncoder, face: int | None,
         progress: hears how far the work is.
     """
     result = ReadPhotos()
-    pool = DecoderPool(limits())
     progress.begin("photos", len(photos))
-    try:
+    with DecoderPool(limits()) as pool:
         for photo in photos:
             _read_photo(photo, encoder, face, pool, result)
             progress.advance()
-    finally:
-        pool.stop()
     return result
 
 
