@@ -15,7 +15,7 @@ Scenes and captions are the same on every machine, to the bit; files are rendere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -201,8 +201,22 @@ class MovingFaces:
         return Shot(id_, scene, identities()[scene.identity].looks, options.size, options.fps, kind == "pictures")
 
     def pending(self, limit: int | None = None) -> list[int]:
-        """Return the numbers of the samples, among the first `limit`, whose file is not there."""
-        return [number for number in range(len(self.items[:limit])) if not self.path(number).is_file()]
+        """Return the numbers of the samples, among the first `limit`, whose file is not there, or a picture of whose
+        person is not. (Where that is a sample, too, it counts as one.)"""
+        samples, first = set(self._shots), self.items[:limit]
+        lacking = {
+            identity
+            for identity in {scene.identity for scene in first}
+            if any(shot not in samples and self._is_missing(shot) for shot in self._portraits[identity])
+        }
+        return [
+            number
+            for number, scene in enumerate(first)
+            if scene.identity in lacking or self._is_missing(self._shots[number])
+        ]
+
+    def _is_missing(self, shot: Shot) -> bool:
+        return not shot.path(self._root).is_file()
 
     def path(self, number: int) -> Path:
         """Return where a sample's file lies."""
@@ -219,17 +233,22 @@ class MovingFaces:
 
         Args:
             limit: only those of the first so many samples, and of the people on them.
-            advance: called after each sample's file.
+            advance: called once for each pending sample.
             workers: processes; None takes one for each processor.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        missing = [self._shots[number] for number in self.pending(limit)]
-        files.render([(shot.encode, shot.path(self._root)) for shot in missing], workers, advance)
+        pending = self.pending(limit)
+        jobs = self._jobs(self._shots[number] for number in pending)
+        files.render(jobs, workers, advance)
         people = {scene.identity for scene in self.items[:limit]}
-        pictures = {shot.path(self._root): shot for identity in people for shot in self._portraits[identity]}
-        files.render(
-            [(shot.encode, path) for path, shot in pictures.items() if not path.is_file()], workers, lambda: None
-        )
+        pictures = (shot for identity in people for shot in self._portraits[identity])
+        files.render(self._jobs(pictures), workers, lambda: None)
+        for _ in range(len(pending) - len(jobs)):  # those of whom pictures alone were not there
+            advance()
+
+    def _jobs(self, shots: Iterable[Shot]) -> list[files.Job]:
+        """Return what renders the files that are not there."""
+        return [(shot.encode, shot.path(self._root)) for shot in shots if self._is_missing(shot)]
 
     def export(
         self,
