@@ -24,7 +24,6 @@ from pydantic import Field, model_validator
 from .. import plugins
 from ..types import EvaluationQuery, PersonPicture, Sample
 from ..utils import array_cache
-from ..utils.files import write_atomically
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ..utils.wording import counted
@@ -273,23 +272,19 @@ class MovingFaces:
         Raises:
             UsageError: the folder holds other videos.
         """
-        samples = [
-            Sample(self._id(number), self._shots[number].video(self._root), self.descriptions(number))
-            for number in range(len(self.items[:limit]))
-        ]
-        options = self.options
-        version = f"faces-{digest(VERSION, options.kind, options.seed, options.size, options.fps)}"
-        annotation = folder / f"{options.split}_videodatainfo.json"
-        files.check(annotation, version)
-        (folder / "videos").mkdir(parents=True, exist_ok=True)
-        durations = [shot.duration for shot in self._shots[: len(samples)]]
-        write_atomically(annotation, files.annotation(samples, durations, options.split, version, "moving faces"))
-        targets = [(shot.encode, folder / "videos" / f"{shot.id}{shot.suffix}") for shot in self._shots[: len(samples)]]
-        jobs = [job for job in targets if not job[1].is_file()]
-        begin(len(jobs))
-        files.render(jobs, workers, advance)
-        write_atomically(folder / files.TABLE, files.table(samples, "videos", self._shots[0].suffix))
-        return len(jobs)
+        options, shots = self.options, self._shots[:limit]
+        return files.export(
+            folder,
+            [Sample(shot.id, shot.video(self._root), self.descriptions(n)) for n, shot in enumerate(shots)],
+            [shot.encode for shot in shots],
+            [shot.duration for shot in shots],
+            split=options.split,
+            version=f"faces-{digest(VERSION, options.kind, options.seed, options.size, options.fps)}",
+            title="moving faces",
+            workers=workers,
+            begin=begin,
+            advance=advance,
+        )
 
     def _id(self, number: int, kind: Kind | None = None) -> str:
         middle = "" if (kind or self.options.kind) == "videos" else "-picture"
