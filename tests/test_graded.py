@@ -19,7 +19,7 @@ from mmi_tvr.errors import MediaError, MetricsError
 from mmi_tvr.evaluation import graded
 from mmi_tvr.evaluation.evaluate import evaluate
 from mmi_tvr.evaluation.folds import fold_metrics
-from mmi_tvr.evaluation.graded import graded_metrics, query_metrics
+from mmi_tvr.evaluation.graded import graded_metrics, precision_and_gain
 from mmi_tvr.evaluation.metrics import DirectionBlocks, average_precision, ranks_of_directions
 from mmi_tvr.types import Embeddings, FloatArray, IdArray, Sample, Scoring, Video
 
@@ -55,7 +55,7 @@ def test_both_numbers_are_those_of_their_definitions_whatever_the_ties(data: st.
     count = data.draw(st.integers(1, 7))
     scores = data.draw(st.lists(st.sampled_from((-0.5, 0.0, 0.25, 1.0)), min_size=count, max_size=count))
     relevance = data.draw(st.lists(st.sampled_from(DEGREES), min_size=count, max_size=count))
-    measured = query_metrics(np.array([scores], np.float32), np.array([relevance]))[0]
+    measured = precision_and_gain(np.array([scores], np.float32), np.array([relevance]))[0]
     if 1.0 in relevance:
         assert measured == pytest.approx(naive(scores, relevance))
     else:
@@ -67,9 +67,9 @@ def test_what_others_compute_without_ties() -> None:
     scores, relevance = rng.permuted(np.arange(240.0).reshape(8, 30), axis=1), rng.choice(DEGREES, (8, 30))
     full = (relevance == 1).astype(float)
     precision = [average_precision_score(right, row) for right, row in zip(full, scores, strict=True)]
-    assert query_metrics(scores, full)[:, 0] == pytest.approx(precision)  # relevance 0 and 1: the usual mAP
+    assert precision_and_gain(scores, full)[:, 0] == pytest.approx(precision)  # relevance 0 and 1: the usual mAP
     always = np.maximum(relevance, 1 / 6)  # every candidate counts, so that none is cut off
-    assert query_metrics(scores, always)[:, 1] == pytest.approx(
+    assert precision_and_gain(scores, always)[:, 1] == pytest.approx(
         [ndcg_score(fit[None], row[None]) for fit, row in zip(always, scores, strict=True)]
     )
 
@@ -81,7 +81,7 @@ def test_of_full_and_no_matches_it_is_the_average_precision_of_ranks(data: st.Da
     scores = np.array([data.draw(st.lists(st.sampled_from((-0.5, 0.0, 1.0)), min_size=count, max_size=count))])
     right = data.draw(st.sets(st.integers(0, count - 1), min_size=1))
     full = np.isin(np.arange(count), list(right))[None].astype(float)
-    assert 100 * query_metrics(scores, full)[0, 0] == pytest.approx(average_precision([scores], [right])[0])
+    assert 100 * precision_and_gain(scores, full)[0, 0] == pytest.approx(average_precision([scores], [right])[0])
 
 
 def test_scores_of_copies_tie_up_to_rounding() -> None:
@@ -89,8 +89,8 @@ def test_scores_of_copies_tie_up_to_rounding() -> None:
     relevance = np.array([[1.0, 0.0, 0.5]])
     for hair in (-1e-7, 0.0, 1e-7):
         scores = np.array([[0.5 + hair, 0.5, 0.1]], np.float32)
-        assert query_metrics(scores, relevance, tolerance=1e-6)[0, 0] == 0.5
-    assert query_metrics(np.array([[0.5 + 1e-5, 0.5, 0.1]]), relevance, tolerance=1e-6)[0, 0] == 1.0
+        assert precision_and_gain(scores, relevance, tolerance=1e-6)[0, 0] == 0.5
+    assert precision_and_gain(np.array([[0.5 + 1e-5, 0.5, 0.1]]), relevance, tolerance=1e-6)[0, 0] == 1.0
 
 
 def test_both_directions_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_both_directions_in_parts_are_those_of_the_whole(monkeypatch: pytest.Mon
     monkeypatch.setattr(graded, "_HEIGHT", 2)
     assert graded_metrics(in_blocks(scores), degrees(relevance), range(7), range(9)) == whole
     assert whole.t2v.n == 7
-    columns = query_metrics(scores.T, relevance.T)
+    columns = precision_and_gain(scores.T, relevance.T)
     assert whole.v2t.n == (~np.isnan(columns[:, 0])).sum() < 9
     assert whole.v2t.mean_ap == pytest.approx(100 * np.nanmean(columns[:, 0]))
     assert whole.mean()["nDCG"] == pytest.approx((whole.t2v.ndcg + whole.v2t.ndcg) / 2)
@@ -116,7 +116,7 @@ def test_nothing_that_fits_fully_and_no_numbers_are_errors() -> None:
     with pytest.raises(MetricsError, match="no query has a full match"):
         graded_metrics(in_blocks(np.eye(2)), half, range(2), range(2))
     with pytest.raises(MetricsError, match="NaN"):
-        query_metrics(np.array([[np.nan, 1.0]]), np.array([[1.0, 0.0]]))
+        precision_and_gain(np.array([[np.nan, 1.0]]), np.array([[1.0, 0.0]]))
 
 
 def embedded(direction: int) -> Embeddings:

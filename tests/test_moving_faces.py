@@ -149,6 +149,26 @@ def test_files_are_videos_and_pictures_made_once(tmp_path: Path) -> None:
     assert (info.width, info.height) == (64, 64)
 
 
+@pytest.mark.parametrize("kind", ["videos", "pictures"])
+@pytest.mark.parametrize("reference", ["other", "same"])
+def test_a_sample_is_pending_until_the_pictures_of_its_person_are_there(
+    tmp_path: Path, kind: str, reference: str
+) -> None:
+    """Also where its file is there: of a run that was stopped, or of one with other pictures of people."""
+    dataset_of(kind=kind, count=2, root=tmp_path, reference="same" if reference == "other" else "other").generate()
+    dataset = dataset_of(kind=kind, count=2, root=tmp_path, reference=reference)
+    pictures = [picture.video.path for shown in dataset.person_pictures().values() for picture in shown]
+    before = dataset.pending()
+    assert before == ([] if all(path.is_file() for path in pictures) else [0, 1])
+    advanced: list[None] = []
+    dataset.generate(advance=lambda: advanced.append(None))
+    assert len(advanced) == len(before)
+    assert all(path.is_file() for path in pictures)
+    assert dataset.pending() == []
+    pictures[-1].unlink()
+    assert dataset.pending() == [1]
+
+
 def test_a_picture_shows_its_face_where_the_box_says() -> None:
     """The face of a bald person without anything else is of its skin's colour in the middle of its box."""
     looks = faces.Looks(*(values[0] for values in faces.PARAMETERS.values()))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .. import config, models
-from ..errors import UsageError
-from ..evaluation.evaluate import MAX_UNREADABLE, evaluate_model, pair_scores
+from .. import config
+from ..evaluation.evaluate import MAX_UNREADABLE, pair_scores
 from ..evaluation.query_report import QueryReport
 from ..evaluation.report import Report
-from ..protocols import DatasetWithFeatures, FoldedDataset, GradedDataset, QueryDataset
+from ..protocols import DatasetWithFeatures, QueryDataset
 from ..utils.tables import bounds
 from ..utils.wording import counted
 from . import _reranking
@@ -37,7 +35,6 @@ from ._evaluation_data import (
     EvaluationData,
     EvaluationModel,
     ModelChoice,
-    default_model,
     load_data,
     load_generated,
     load_model,
@@ -45,7 +42,8 @@ from ._evaluation_data import (
 )
 from ._evaluation_output import ReportFolder
 from ._pools import PoolsOption, settings_with_pools
-from ._query_evaluation import PersonCue, evaluated, refuse_captions_only
+from ._query_evaluation import PersonCue
+from ._retrieval_evaluation import Measurements, caption_report, query_report
 from .data import AnnotationsOption, DataOption, RootOption
 
 TargetArgument = Annotated[
@@ -146,19 +144,9 @@ def retrieval(
         _contrast(target, contrast_kind, limit, model_choice, as_json)
         return
     data = DataChoice(target, root, annotations, option or (), captions, column, split, limit, skip_missing)
-    _retrieval(
-        data,
-        model_choice,
-        output=output,
-        force=force,
-        max_unreadable=max_unreadable,
-        transductive=[normalisation.value for normalisation in transductive or ()],
-        rerank=rerank,
-        moments=moments,
-        merge_captions=merge_captions,
-        people=people,
-        as_json=as_json,
-    )
+    normalisations = [normalisation.value for normalisation in transductive or ()]
+    measurements = Measurements(max_unreadable, normalisations, rerank, moments, merge_captions, people)
+    _retrieval(data, model_choice, measurements, ReportFolder(output, force) if output else None, as_json)
 
 
 @group.command()
@@ -274,15 +262,8 @@ def table(
 def _retrieval(
     data_choice: DataChoice,
     model_choice: ModelChoice,
-    *,
-    output: Path | None,
-    force: bool,
-    max_unreadable: float,
-    transductive: Sequence[str],
-    rerank: bool,
-    moments: bool,
-    merge_captions: bool,
-    people: PersonCue,
+    measurements: Measurements,
+    folder: ReportFolder | None,
     as_json: bool,
 ) -> None:
     """Measure retrieval, write and print it, and then draw it.
@@ -290,47 +271,21 @@ def _retrieval(
     Args:
         data_choice: the test set.
         model_choice: the model.
-        output: folder of the report, or none.
-        force: whether files of others are replaced there.
-        max_unreadable, transductive, rerank, merge_captions: as `evaluate_model` has them.
-        people: what queries say of people, where the test set has people in them.
+        measurements: what is measured.
+        folder: of the report, or none.
         as_json: whether a document is printed.
     """
-    from ..features.embed import embedding_fingerprint
-
-    folder = ReportFolder(output, force) if output else None
     with show_progress() as progress:
         data = load_data(data_choice, progress)
         target = data_choice.target
+        people: dict[str, str] = {}
         report: Report | QueryReport
         if isinstance(data.dataset, QueryDataset):
-            of_captions = {"--rerank": rerank, "--moments": moments, "--merge-captions": merge_captions}
-            refuse_captions_only(target, of_captions | {"--transductive": bool(transductive)})
-            system = load_model(model_choice, default_model(target))
-            report = evaluated(target, data, system, people, max_unreadable, progress)
-            config_of_run = config_document(data_choice, data, system) | {"people": people.value}
+            system, report = query_report(target, data, model_choice, measurements, progress)
+            people = {"people": measurements.people.value}
         else:
-            if rerank and isinstance(data.dataset, DatasetWithFeatures):
-                raise UsageError(f"{target} brings features and no videos: leave out --rerank, which looks at them")
-            system = load_model(model_choice)
-            report = evaluate_model(
-                system.model,
-                data.dataset.samples(),
-                system.embedder(data.dataset, target, progress),
-                fingerprint=embedding_fingerprint(system.model, system.method),
-                max_unreadable=max_unreadable,
-                transductive=transductive,
-                rerank=_reranking.reranking(system.settings, system.model, system.method, progress) if rerank else None,
-                moments=data.moments(target) if moments else None,
-                merge_captions=merge_captions,
-                relevance=data.dataset.relevance if isinstance(data.dataset, GradedDataset) else None,
-                folds=data.dataset.folds() if isinstance(data.dataset, FoldedDataset) else (),
-            )
-            report = replace(
-                report, model=models.spelled(system.settings.model), missing=data.missing, remarks=data.remarks
-            )
-            config_of_run = config_document(data_choice, data, system)
-        document = {**report.as_dict(), "config": config_of_run}
+            system, report = caption_report(target, data, model_choice, measurements, progress)
+        document = {**report.as_dict(), "config": config_document(data_choice, data, system) | people}
         if folder:
             folder.write(report, document)
     _print(document, report.table(), system, as_json)

@@ -33,7 +33,7 @@ from ._benchmarks import (
     Listing,
     SampleFacts,
     VideoLocation,
-    build_benchmark,
+    find_videos,
     handle_of,
     held_out_ids,
     person_queries,
@@ -98,7 +98,7 @@ class _Labels:
 def build(options: Options) -> BenchmarkWithQueries:
     """Return the split that the options name."""
     annotations = Annotations(options.annotation_folder())
-    benchmark = build_benchmark(options, FACTS, lambda _, __: read(options, annotations))
+    benchmark = find_videos(options, FACTS, read(options, annotations))
     labels, actors = _labels(options, annotations), _actors(annotations)
     facts = [_facts(sample.id, labels[sample.id], actors) for sample in benchmark.present]
     names = {one.person: one.person for one in facts if one.person}

@@ -31,7 +31,7 @@ from ._benchmarks import (
     Listing,
     SampleFacts,
     VideoLocation,
-    build_benchmark,
+    find_videos,
     handle_of,
     key_of,
     person_queries,
@@ -73,7 +73,7 @@ class _Line:
 def build(options: Options) -> BenchmarkWithQueries:
     """Return the split that the options name."""
     annotations = Annotations(options.annotation_folder())
-    benchmark = build_benchmark(options, FACTS, lambda _, __: read(options, annotations))
+    benchmark = find_videos(options, FACTS, read(options, annotations))
     lines = _lines(options, annotations)
     there = {sample.id for sample in benchmark.present}
     facts = [

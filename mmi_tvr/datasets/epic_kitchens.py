@@ -118,14 +118,10 @@ def _noun_table(actions: Sequence[ActionClasses]) -> FloatArray:
 def build(options: Options) -> EpicKitchens:
     """Return the split that the options name."""
     annotations = Annotations(options.annotation_folder())
-    listing = read(options, annotations)
+    split = find_videos(options, FACTS, read(options, annotations))
     classes = {action.id: action.classes for action in _read_actions(options, annotations)}
-
-    def graded(split: Benchmark, _: Listing) -> EpicKitchens:
-        of_samples = tuple(classes[sample.id] for sample in split.present)
-        return EpicKitchens(split.title, split.present, split.missing, split.remarks, of_samples)
-
-    return find_videos(options, FACTS, listing, graded)
+    of_samples = tuple(classes[sample.id] for sample in split.present)
+    return EpicKitchens(split.title, split.present, split.missing, split.remarks, of_samples)
 
 
 def read(options: Options, annotations: Annotations) -> Listing:

@@ -15,7 +15,7 @@ Scenes and captions are the same on every machine, to the bit; files are rendere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,6 @@ from pydantic import Field, model_validator
 from .. import plugins
 from ..types import EvaluationQuery, PersonPicture, Sample
 from ..utils import array_cache
-from ..utils.files import write_atomically
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ..utils.wording import counted
@@ -201,8 +200,22 @@ class MovingFaces:
         return Shot(id_, scene, identities()[scene.identity].looks, options.size, options.fps, kind == "pictures")
 
     def pending(self, limit: int | None = None) -> list[int]:
-        """Return the numbers of the samples, among the first `limit`, whose file is not there."""
-        return [number for number in range(len(self.items[:limit])) if not self.path(number).is_file()]
+        """Return the numbers of the samples, among the first `limit`, whose file is not there, or a picture of whose
+        person is not. (Where that is a sample, too, it counts as one.)"""
+        samples, first = set(self._shots), self.items[:limit]
+        lacking = {
+            identity
+            for identity in {scene.identity for scene in first}
+            if any(shot not in samples and self._is_missing(shot) for shot in self._portraits[identity])
+        }
+        return [
+            number
+            for number, scene in enumerate(first)
+            if scene.identity in lacking or self._is_missing(self._shots[number])
+        ]
+
+    def _is_missing(self, shot: Shot) -> bool:
+        return not shot.path(self._root).is_file()
 
     def path(self, number: int) -> Path:
         """Return where a sample's file lies."""
@@ -219,17 +232,22 @@ class MovingFaces:
 
         Args:
             limit: only those of the first so many samples, and of the people on them.
-            advance: called after each sample's file.
+            advance: called once for each pending sample.
             workers: processes; None takes one for each processor.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        missing = [self._shots[number] for number in self.pending(limit)]
-        files.render([(shot.encode, shot.path(self._root)) for shot in missing], workers, advance)
+        pending = self.pending(limit)
+        jobs = self._jobs(self._shots[number] for number in pending)
+        files.render(jobs, workers, advance)
         people = {scene.identity for scene in self.items[:limit]}
-        pictures = {shot.path(self._root): shot for identity in people for shot in self._portraits[identity]}
-        files.render(
-            [(shot.encode, path) for path, shot in pictures.items() if not path.is_file()], workers, lambda: None
-        )
+        pictures = (shot for identity in people for shot in self._portraits[identity])
+        files.render(self._jobs(pictures), workers, lambda: None)
+        for _ in range(len(pending) - len(jobs)):  # those of whom pictures alone were not there
+            advance()
+
+    def _jobs(self, shots: Iterable[Shot]) -> list[files.Job]:
+        """Return what renders the files that are not there."""
+        return [(shot.encode, shot.path(self._root)) for shot in shots if self._is_missing(shot)]
 
     def export(
         self,
@@ -254,23 +272,19 @@ class MovingFaces:
         Raises:
             UsageError: the folder holds other videos.
         """
-        samples = [
-            Sample(self._id(number), self._shots[number].video(self._root), self.descriptions(number))
-            for number in range(len(self.items[:limit]))
-        ]
-        options = self.options
-        version = f"faces-{digest(VERSION, options.kind, options.seed, options.size, options.fps)}"
-        annotation = folder / f"{options.split}_videodatainfo.json"
-        files.check(annotation, version)
-        (folder / "videos").mkdir(parents=True, exist_ok=True)
-        durations = [shot.duration for shot in self._shots[: len(samples)]]
-        write_atomically(annotation, files.annotation(samples, durations, options.split, version, "moving faces"))
-        targets = [(shot.encode, folder / "videos" / f"{shot.id}{shot.suffix}") for shot in self._shots[: len(samples)]]
-        jobs = [job for job in targets if not job[1].is_file()]
-        begin(len(jobs))
-        files.render(jobs, workers, advance)
-        write_atomically(folder / files.TABLE, files.table(samples, "videos", self._shots[0].suffix))
-        return len(jobs)
+        options, shots = self.options, self._shots[:limit]
+        return files.export(
+            folder,
+            [Sample(shot.id, shot.video(self._root), self.descriptions(n)) for n, shot in enumerate(shots)],
+            [shot.encode for shot in shots],
+            [shot.duration for shot in shots],
+            split=options.split,
+            version=f"faces-{digest(VERSION, options.kind, options.seed, options.size, options.fps)}",
+            title="moving faces",
+            workers=workers,
+            begin=begin,
+            advance=advance,
+        )
 
     def _id(self, number: int, kind: Kind | None = None) -> str:
         middle = "" if (kind or self.options.kind) == "videos" else "-picture"

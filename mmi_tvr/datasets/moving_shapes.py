@@ -24,7 +24,6 @@ from .. import plugins
 from ..errors import UsageError
 from ..types import DescribedMoment, Labels, PartialQuery, Sample, Video
 from ..utils import array_cache
-from ..utils.files import write_atomically
 from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ..utils.wording import counted
@@ -264,19 +263,18 @@ class MovingShapes:
             UsageError: the folder holds another split, size or version.
         """
         samples = [self.sample(number) for number in range(len(self.items[:limit]))]
-        version = f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps{self._draw()}"
-        videos = folder / "videos"
-        annotation = folder / f"{self.options.split}_videodatainfo.json"
-        files.check(annotation, version)
-        videos.mkdir(parents=True, exist_ok=True)
-        durations = [item.spec.duration for item in self.items[: len(samples)]]
-        write_atomically(annotation, files.annotation(samples, durations, self.options.split, version, "moving shapes"))
-        targets = [(self._encoder(number), videos / f"{sample.id}.mp4") for number, sample in enumerate(samples)]
-        jobs = [job for job in targets if not job[1].is_file()]
-        begin(len(jobs))
-        files.render(jobs, workers, advance)
-        write_atomically(folder / files.TABLE, files.table(samples, videos.name))
-        return len(jobs)
+        return files.export(
+            folder,
+            samples,
+            [self._encoder(number) for number in range(len(samples))],
+            [item.spec.duration for item in self.items[: len(samples)]],
+            split=self.options.split,
+            version=f"{VERSION}.{_PICTURES}-{self.options.size}px-{self.options.fps}fps{self._draw()}",
+            title="moving shapes",
+            workers=workers,
+            begin=begin,
+            advance=advance,
+        )
 
     def _draw(self) -> str:
         """Return which videos of the split these are, where they are not the usual ones."""

@@ -84,10 +84,8 @@ class Coco(Benchmark):
 
 def build(options: Options) -> Coco:
     """Return the split that the options name."""
-    return find_videos(options, FACTS, read(options, Annotations(options.annotation_folder())), _with_order)
-
-
-def _with_order(split: Benchmark, listing: Listing) -> Coco:
+    listing = read(options, Annotations(options.annotation_folder()))
+    split = find_videos(options, FACTS, listing)
     return Coco(split.title, split.present, split.missing, split.remarks, tuple(video.id for video in listing.videos))
 
 

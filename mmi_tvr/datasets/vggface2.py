@@ -27,7 +27,7 @@ from ._benchmarks import (
     Listing,
     SampleFacts,
     VideoLocation,
-    build_benchmark,
+    find_videos,
     held_out_ids,
     person_queries,
 )
@@ -58,7 +58,7 @@ class Options(BenchmarkOptions):
 def build(options: Options) -> BenchmarkWithQueries:
     """Return the split that the options name."""
     annotations = Annotations(options.annotation_folder())
-    benchmark = build_benchmark(options, FACTS, lambda _, __: read(options, annotations))
+    benchmark = find_videos(options, FACTS, read(options, annotations))
     people: dict[str, list[Sample]] = {}
     for sample in benchmark.present:
         people.setdefault(_person(sample.id), []).append(sample)

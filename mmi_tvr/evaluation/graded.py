@@ -100,7 +100,7 @@ def graded_metrics(
     t2v, start = [], 0
     for block in blocks.t2v():
         here = rows[start : start + len(block)]
-        t2v.append(query_metrics(block, relevance(here, columns), tolerance))
+        t2v.append(precision_and_gain(block, relevance(here, columns), tolerance))
         start += len(block)
     v2t = []
     width = max(1, _CELLS // max(1, len(rows)))
@@ -108,7 +108,7 @@ def graded_metrics(
         held = np.concatenate([block[:, first : first + width] for block in blocks.v2t()])
         for start in range(0, held.shape[1], _HEIGHT):
             here = columns[first + start : first + min(start + _HEIGHT, held.shape[1])]
-            v2t.append(query_metrics(held[:, start : start + _HEIGHT].T, relevance(rows, here).T, tolerance))
+            v2t.append(precision_and_gain(held[:, start : start + _HEIGHT].T, relevance(rows, here).T, tolerance))
     return GradedDirections(_summary(np.concatenate(t2v), row_groups), _summary(np.concatenate(v2t), column_groups))
 
 
@@ -122,7 +122,7 @@ def full_matches(relevance: Relevance, rows: int, columns: int) -> list[IdArray]
     ]
 
 
-def query_metrics(scores: FloatArray, relevance: FloatArray, tolerance: float = 0.0) -> FloatArray:
+def precision_and_gain(scores: FloatArray, relevance: FloatArray, tolerance: float = 0.0) -> FloatArray:
     """Return average precision and nDCG (see the module) of each query (Q, 2); NaN where it has no full match.
 
     Args:
@@ -132,7 +132,7 @@ def query_metrics(scores: FloatArray, relevance: FloatArray, tolerance: float = 
     Raises:
         MetricsError: A score is NaN.
 
-    >>> query_metrics(np.array([[0.9, 0.8, 0.1]]), np.array([[0.5, 1.0, 0.0]])).round(3)
+    >>> precision_and_gain(np.array([[0.9, 0.8, 0.1]]), np.array([[0.5, 1.0, 0.0]])).round(3)
     array([[0.75, 0.86]])
     """
     if np.isnan(scores).any():

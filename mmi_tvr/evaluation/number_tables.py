@@ -13,9 +13,8 @@ from ..utils.tables import interval, markdown_table
 from ..utils.wording import counted
 from . import published, saved
 from .compare import compare
-from .query_metrics import NAMES
+from .query_metrics import INTERVALS, NAMES
 
-_MEASURED = "[low, high]: 95 % bootstrap over queries, those of one person together; Wilson's at 0 and 100 %."
 _QUOTED = "Quoted: published numbers of others' runs, not ours; n and intervals are not given there."
 
 
@@ -133,7 +132,7 @@ def text(tables: Sequence[NumberTable]) -> str:
     """Return tables as Markdown, one below the other."""
     lines = [line for table in tables for line in (*table.lines(), "")]
     origins = {table.origin for table in tables}
-    lines += [_MEASURED] if "measured" in origins else []
+    lines += [f"{INTERVALS}."] if "measured" in origins else []
     lines += [_QUOTED] if "quoted" in origins else []
     return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from .bootstrap import bootstrap_means, numbered_groups, resampled_means, two_si
 from .metrics import Difference
 
 NAMES = ("mAP", "R@1", "R@5")
+INTERVALS = "[low, high]: 95 % bootstrap over queries, those of one person together; Wilson's at 0 and 100 %"
 _RESAMPLES = 10_000  # of a comparison, as `metrics.paired_bootstrap`
 
 

@@ -15,7 +15,7 @@ from ..types import EvaluationQuery, FloatArray, IdArray, Sample, Scoring
 from ..utils.printable import printable
 from ..utils.tables import interval, text_table
 from ..utils.wording import counted
-from .query_metrics import NAMES, QueryMetrics, people_of, query_metrics
+from .query_metrics import INTERVALS, NAMES, QueryMetrics, people_of, query_metrics
 
 PROTOCOL = {"queries": "all samples"}
 UNGROUPED = "all"  # the group of queries that name none
@@ -155,9 +155,7 @@ class QueryReport:
         return "\n".join([title, *text_table(rows), *self._notes()])
 
     def _notes(self) -> list[str]:
-        notes = [
-            "[low, high]: 95 % bootstrap over queries, those of one person together; Wilson's at 0 and 100 %",
-        ]
+        notes = [INTERVALS]
         if self.with_persons and not self.reads_faces:
             notes.append(
                 f"{self.model or 'the model'} reads text alone: in {counted(self.with_persons, 'query', 'queries')} it "

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..protocols import Dataset, PartialQueryDataset
 from ..types import EvaluationQuery, FloatArray, Query
+from .bootstrap import numbered_groups
+from .query_metrics import people_of
 
 CAPTIONS = "captions"  # the set of absent queries that are present elsewhere, of whichever kind they are
 COMPOUND = "compound"  # the kind of queries of a data set that say everything
@@ -108,13 +110,11 @@ def sets_of_queries(
         true = np.zeros((len(of_kind), len(positions)), bool)
         for row, query in enumerate(of_kind):
             true[row, [positions[name] for name in query.right if name in positions]] = True
-        about = [tuple(query.query.persons) or (row,) for row, query in enumerate(of_kind)]
-        numbers = {person: number for number, person in enumerate(dict.fromkeys(about))}
         sets[kind] = QuerySet(
             embed([query.query for query in of_kind]),
             true.argmax(axis=1),
             others if kind == first else {},
             true,
-            np.array([numbers[person] for person in about]),
+            numbered_groups(people_of(of_kind), len(of_kind)),
         )
     return sets

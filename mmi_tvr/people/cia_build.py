@@ -27,7 +27,7 @@ from ..utils.hashing import digest, file_digest
 from ..utils.progress import Progress
 from ..utils.textfiles import numbered_lines, tab_separated
 from .casting import CastGallery, cast_gallery, cast_tracks, film_of, most_confident
-from .films import film_faces
+from .films import SampleFrames, film_faces
 from .naming import MARGIN
 
 FPS = 4.0
@@ -97,7 +97,7 @@ def build_cia(options: CiaOptions, encoder: FaceEncoder, progress: Progress) -> 
         )
     options.output.mkdir(parents=True, exist_ok=True)
     with _ClipJournal(options.output / JOURNAL, settings) as journal:
-        _look_through(options, clips, journal, encoder, gallery, table, threshold, progress)
+        _look_through(clips, journal, _CastMatcher(encoder, gallery, table, threshold), progress)
         entries = {clip: journal.entries[clip] for clip in clips}
     result = CiaResult(
         settings,
@@ -113,45 +113,44 @@ def build_cia(options: CiaOptions, encoder: FaceEncoder, progress: Progress) -> 
     return result
 
 
-def _look_through(
-    options: CiaOptions,
-    clips: Mapping[str, Path],
-    journal: _ClipJournal,
-    encoder: FaceEncoder,
-    gallery: CastGallery,
-    table: Mapping[str, str],
-    threshold: float,
-    progress: Progress,
-) -> None:
+def _look_through(clips: Mapping[str, Path], journal: _ClipJournal, matcher: _CastMatcher, progress: Progress) -> None:
     """Name the actors of all clips that the journal has not, or has set aside, or has in another size."""
     progress.begin("clips", len(clips))
     with DecoderPool(limits(1)) as pool:
         for clip, path in clips.items():
-            entry = journal.entries.get(clip)
             size = path.stat().st_size
-            if entry is None or "reason" in entry or entry["size"] != size:
-                film = film_of(PurePosixPath(clip), list(gallery.films), table)
+            if not journal.has(clip, size):
                 try:
-                    faces = film_faces(Video(path), encoder, pool.sample, FPS)
+                    outcome = matcher.match(clip, path, pool.sample)
                 except MediaError as error:
-                    journal.add(clip, {"clip": clip, "size": size, "reason": error.reason})
+                    outcome = {"reason": error.reason}
                     progress.say(f"set aside: {clip}: {error.reason}")
-                else:
-                    tracks = cast_tracks(faces, gallery.of_film(film), threshold)
-                    best = most_confident(tracks)
-                    journal.add(
-                        clip,
-                        {
-                            "clip": clip,
-                            "size": size,
-                            "seconds": round(faces.seconds, 3),
-                            "film": film,
-                            "actor": best.actor if best else None,
-                            "confidence": round(best.similarity, 4) if best else None,
-                            "tracks": [track.as_dict() for track in tracks],
-                        },
-                    )
+                journal.add(clip, {"clip": clip, "size": size, **outcome})
             progress.advance()
+
+
+@dataclass(frozen=True, slots=True)
+class _CastMatcher:
+    """Names the actors of clips by the `gallery` of their film, which the table `films` may say."""
+
+    encoder: FaceEncoder
+    gallery: CastGallery
+    films: Mapping[str, str]
+    threshold: float
+
+    def match(self, clip: str, path: Path, sample: SampleFrames) -> dict[str, Any]:
+        """Return who is in a clip, as the journal has it. MediaError where it cannot be used."""
+        film = film_of(PurePosixPath(clip), list(self.gallery.films), self.films)
+        faces = film_faces(Video(path), self.encoder, sample, FPS)
+        tracks = cast_tracks(faces, self.gallery.of_film(film), self.threshold)
+        best = most_confident(tracks)
+        return {
+            "seconds": round(faces.seconds, 3),
+            "film": film,
+            "actor": best.actor if best else None,
+            "confidence": round(best.similarity, 4) if best else None,
+            "tracks": [track.as_dict() for track in tracks],
+        }
 
 
 class _ClipJournal:
@@ -190,6 +189,11 @@ class _ClipJournal:
 
     def __exit__(self, *reason: object) -> None:
         self._stream.close()
+
+    def has(self, clip: str, size: int) -> bool:
+        """Return whether a clip of this size is finished; what was set aside is not."""
+        entry = self.entries.get(clip)
+        return entry is not None and "reason" not in entry and entry["size"] == size
 
     def add(self, clip: str, entry: dict[str, Any]) -> None:
         """Keep what was decided of a clip, durably."""

@@ -3,8 +3,9 @@ wrong ones (as figures 2 to 4 of Korbar and Zisserman, BMVC 2022, have it)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ..errors import UsageError
 from ..evaluation.query_metrics import NAMES, QueryMetrics
 from ..evaluation.query_report import QueryDetails, QueryReport
-from ..types import PersonPicture
+from ..types import PersonPicture, Video
 from ..utils.wording import counted
 from ._templates import template
 from .page import middle_picture
@@ -54,19 +55,6 @@ class QueryGroup:
     rows: Sequence[QueryRow]
 
 
-class _Thumbnails:
-    """Pictures of samples, each read once."""
-
-    def __init__(self, details: QueryDetails) -> None:
-        self._details, self._read = details, dict[int, str]()
-
-    def of(self, column: int) -> str:
-        """Return the picture of a sample as a data URI."""
-        if column not in self._read:
-            self._read[column] = middle_picture(self._details.samples[column].video)
-        return self._read[column]
-
-
 def query_page(
     report: QueryReport,
     config: Mapping[str, Any],
@@ -84,12 +72,12 @@ def query_page(
     details = report.details
     if details is None:
         raise UsageError("this report has no details: it was not made by evaluate_queries")
-    thumbnails = _Thumbnails(details)
+    thumbnail = cache(middle_picture)  # samples are hits of several queries
     groups = [
         QueryGroup(
             name.replace("/", ", "),
             numbers,
-            [_row(details, row, thumbnails, pictures or {}) for row in _shown(details, name)],
+            [_row(details, row, thumbnail, pictures or {}) for row in _shown(details, name)],
         )
         for name, numbers in report.groups.items()
     ]
@@ -107,8 +95,19 @@ def _shown(details: QueryDetails, group: str) -> list[int]:
 
 
 def _row(
-    details: QueryDetails, row: int, thumbnails: _Thumbnails, pictures: Mapping[str, Sequence[PersonPicture]]
+    details: QueryDetails,
+    row: int,
+    thumbnail: Callable[[Video], str],
+    pictures: Mapping[str, Sequence[PersonPicture]],
 ) -> QueryRow:
+    """Return a query with its first hits.
+
+    Args:
+        details: of the report.
+        row: number of the query.
+        thumbnail: makes the picture of a video, as a data URI.
+        pictures: of the people in the queries, by handle.
+    """
     query = details.queries[row]
     scores = details.gallery.score(details.query_vectors[[row]], details.scoring)[0]
     right = details.ground_truth[row]
@@ -117,13 +116,13 @@ def _row(
         QueryHit(
             details.samples[column].id,
             Path(details.samples[column].video.path).absolute().as_uri(),
-            thumbnails.of(column),
+            thumbnail(details.samples[column].video),
             float(scores[column]),
             column in right,
         )
         for column in best.tolist()
     ]
-    portraits = [middle_picture(pictures[handle][0].video) for handle in query.query.persons if pictures.get(handle)]
+    portraits = [thumbnail(pictures[handle][0].video) for handle in query.query.persons if pictures.get(handle)]
     text = query.query.text_with(
         {handle: person.name or f"[{handle}]" for handle, person in query.query.persons.items()}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,6 @@ from .annotations import Annotations
 from .records import AnnotatedMoment, Listing
 from .videos import VideoFolder
 
-B = TypeVar("B", bound="Benchmark")
 MAX_MISSING = 0.02  # decision: as for unreadable videos, a larger share makes another, easier test
 _MAX_NAMED = 5  # missing videos
 
@@ -117,25 +116,15 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
 
     Raises UsageError for what is wrong with the annotation, and as `find_videos` does.
     """
-    return find_videos(options, facts, read(options, Annotations(options.annotation_folder())), _with_moments)
+    listing = read(options, Annotations(options.annotation_folder()))
+    return _with_moments(find_videos(options, facts, listing), listing)
 
 
-def find_videos(
-    options: Any,
-    facts: BenchmarkFacts,
-    listing: Listing,
-    make: Callable[[Benchmark, Listing], B],
-) -> B:
-    """Return a split of the annotated videos that are there.
+def find_videos(options: Any, facts: BenchmarkFacts, listing: Listing) -> Benchmark:
+    """Return the annotated videos of a split that are there. No video is opened.
 
-    Args:
-        options: of the data set.
-        facts: about it.
-        listing: the split as the annotation has it.
-        make: what the data set makes of its present videos and of the annotation.
-    Raises:
-        UsageError: videos are missing: any with missing=error, else more than one and more than `allowed`, and always
-            where none is there.
+    Raises UsageError where videos are missing: any with missing=error, else more than one and more than `allowed`, and
+    always where none is there.
     """
     folder = VideoFolder(options.root, facts.pictures)
     videos = listing.videos[: options.limit]
@@ -144,7 +133,7 @@ def find_videos(
     refuse_missing(options, facts.title, missing, len(videos))
     remarks = (*listing.remarks, *limit_remark(len(videos), len(listing.videos)))
     present = tuple(Sample(video.id, file, video.captions) for video, file in paired if file is not None)
-    return make(Benchmark(facts.title, present, missing, remarks), listing)
+    return Benchmark(facts.title, present, missing, remarks)
 
 
 def _with_moments(benchmark: Benchmark, listing: Listing) -> Benchmark:

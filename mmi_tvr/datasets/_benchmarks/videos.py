@@ -26,7 +26,7 @@ class VideoFolder:
         self._pictures, self._suffixes = pictures, PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
         self._root = root.expanduser().absolute()
         if not self._root.is_dir():
-            raise UsageError(f"{root.expanduser().absolute()}: not a folder")
+            raise UsageError(f"{self._root}: not a folder")
         self._disk = SpelledPaths()
 
     @late_property

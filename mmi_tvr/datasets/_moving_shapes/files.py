@@ -58,6 +58,49 @@ def _render(encoder: Callable[[], bytes], path: Path) -> None:
 TABLE = "captions.tsv"
 
 
+def export(
+    folder: Path,
+    samples: Sequence[Sample],
+    encoders: Sequence[Callable[[], bytes]],
+    durations: Sequence[int],
+    *,
+    split: str,
+    version: str,
+    title: str,
+    workers: int | None,
+    begin: Callable[[int], object],
+    advance: Callable[[], object],
+) -> int:
+    """Write samples as a folder: `videos/<id>.mp4`, `<split>_videodatainfo.json`, and `captions.tsv` at the end.
+
+    Args:
+        folder: where; it is made.
+        samples: with their captions.
+        encoders: what encodes the video of each.
+        durations: of the videos, ms.
+        split, version, title: as `annotation` has them.
+        workers: processes; None takes one for each processor.
+        begin: called with the number of files before they are rendered.
+        advance: called after each.
+
+    Returns:
+        How many files were rendered; the others were there.
+
+    Raises:
+        UsageError: the folder holds other videos.
+    """
+    path, videos = folder / f"{split}_videodatainfo.json", folder / "videos"
+    check(path, version)
+    videos.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, annotation(samples, durations, split, version, title))
+    targets = zip(encoders, (videos / _name(sample) for sample in samples), strict=True)
+    jobs = [job for job in targets if not job[1].is_file()]
+    begin(len(jobs))
+    render(jobs, workers, advance)
+    write_atomically(folder / TABLE, table(samples, videos.name))
+    return len(jobs)
+
+
 def annotation(samples: Sequence[Sample], durations: Sequence[int], split: str, version: str, title: str) -> bytes:
     """Return MSR-VTT's videodatainfo.json for these samples; the same bytes everywhere.
 
@@ -98,10 +141,14 @@ def annotation(samples: Sequence[Sample], durations: Sequence[int], split: str, 
     return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def table(samples: Sequence[Sample], folder: str, suffix: str = ".mp4") -> bytes:
-    """Return captions.tsv, as `datasets.folder` reads it; `suffix` is of the files' names."""
-    rows = [f"{folder}/{sample.id}{suffix}\t{caption}" for sample in samples for caption in sample.captions]
+def table(samples: Sequence[Sample], folder: str) -> bytes:
+    """Return captions.tsv, as `datasets.folder` reads it."""
+    rows = [f"{folder}/{_name(sample)}\t{caption}" for sample in samples for caption in sample.captions]
     return "\n".join(["file\tcaption", *rows, ""]).encode()
+
+
+def _name(sample: Sample) -> str:
+    return sample.id + sample.video.path.suffix
 
 
 def check(path: Path, version: str) -> None:

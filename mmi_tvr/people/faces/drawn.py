@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from ...nn.drawn_faces import DrawnFaceNetworks
 
-# As in `fake`: where eyes, nose and mouth are in an upright face, in shares of its box.
+# Where eyes, nose and mouth are in a drawn face that is not turned (`datasets/_moving_faces/head.py`), as shares of its
+# box.
 _LANDMARKS = np.array([[0.3, 0.44], [0.7, 0.44], [0.5, 0.57], [0.4, 0.78], [0.6, 0.78]], np.float32)
 
 
