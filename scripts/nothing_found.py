@@ -40,6 +40,8 @@ def main() -> None:
     args = _arguments()
     with show_progress() as progress:
         chosen = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
+        if args.save:
+            _model_folder(chosen)  # before hours of decoding
         measured, sets, videos = _measure_data(chosen, args, progress)
     shares = _shares(sets, args.lost, args.lost_parts)
     if shares:
@@ -171,14 +173,19 @@ def _fit_law(
     name = "match_law" if matches else "score_law"
     print(f"{name}:", json.dumps(printed))
     if args.save:
-        weights = chosen.settings.model.options.get("weights")
-        if not weights:
-            raise UsageError("--save: the model has no folder; train it first")
-        folder = models.find(str(weights))
+        folder = _model_folder(chosen)
         settings = models.read(folder)
         models.write(folder, replace(settings, options={**settings.options, name: printed}))
         print(f"{folder / models.SETTINGS}: written")
     return lambda model, gallery, size: relevance.LogisticLaw(law, size)
+
+
+def _model_folder(chosen: EvaluationModel) -> Path:
+    """Return the folder of the model's weights. UsageError where it has none."""
+    weights = chosen.settings.model.options.get("weights")
+    if not weights:
+        raise UsageError("--save: the model has no folder; train it first")
+    return models.find(str(weights))
 
 
 def _print_folds(trials: Sequence[Trials], lost: float, folds: int) -> None:

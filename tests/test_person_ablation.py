@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mmi_tvr import models, plugins
+from mmi_tvr.errors import MediaError
 from mmi_tvr.experiments import component_ablation
 from mmi_tvr.experiments.component_ablation import persons
 from mmi_tvr.people.faces import fake
@@ -139,3 +140,22 @@ def test_two_stages_are_sightings_and_then_text(tmp_path: Path) -> None:
     last = table.splitlines()[-1]
     assert "sightings, then text" in last
     assert "(sd 0.0)" in last
+
+
+def test_what_cannot_be_read_is_no_candidate_in_any_row(tmp_path: Path) -> None:
+    dataset = Faces(tmp_path)
+    for name in ("1", "red"):  # the answer of the second query, and the picture that says who red is
+        (tmp_path / f"{name}.png").write_bytes(b"no picture")
+
+    def embed(videos: Sequence[Video]) -> list[Embeddings | MediaError]:
+        rows = np.eye(4, dtype=np.float32)
+        vectors: list[Embeddings | MediaError] = [Embeddings(row, row[None], np.array([[0, 1, 0.5]])) for row in rows]
+        return [vectors[0], MediaError(videos[1].path, "no picture"), *vectors[2:]]
+
+    method = plugins.build("keyimages", "uniform", {"count": 1})
+    result = persons.evaluated(cast("Any", Words()), cast("Any", dataset), embed, method, True, Silent())
+    assert result["groups"] == ["compound/seen", "text_only"]
+    assert result["people"] == ["('red',)", "1"]
+    assert {cue: numbers["ranks"] for cue, numbers in result["persons"].items()} == {
+        cue: [1, 1] for cue in persons.CUES
+    }

@@ -19,7 +19,7 @@ from mmi_tvr.experiments.pretrain import face_encoder, face_run, layout
 from mmi_tvr.experiments.pretrain.face_encoder import FacePictures, pretrain_encoder, verification
 from mmi_tvr.experiments.pretrain.face_run import pretrain_towers, take_on_vision
 from mmi_tvr.experiments.pretrain.faces import CLASSES, FaceBatches, draw_face
-from mmi_tvr.experiments.pretrain.options import FaceEncoderOptions, FaceTowerOptions
+from mmi_tvr.experiments.pretrain.options import FaceStageOptions
 from mmi_tvr.nn.drawn_faces import SIDE, DrawnFaceNetworks, crops
 from mmi_tvr.nn.losses import IGNORE_INDEX, info_nce
 from mmi_tvr.protocols import FaceEncoder
@@ -82,7 +82,7 @@ def test_towers_are_made_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Mon
     for constant in ("_VALIDATION", "_TOKENIZER_NAMES"):
         monkeypatch.setattr(face_run, constant, 12)
     monkeypatch.setattr(face_run, "_TOKENIZER_BATCHES", 1)
-    options = FaceTowerOptions(steps=2, batch=4, precision="float32")
+    options = FaceStageOptions(steps=2, batch=4, precision="float32")
     recall = pretrain_towers(tmp_path, options, cpu=True)
     assert 0 <= recall <= 100
     towers = ClipTowers(tmp_path / "clip", "cpu")
@@ -94,7 +94,7 @@ def test_towers_are_made_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_encoder_is_made_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(face_encoder, "_PAIRS_PICTURES", 2)
-    figures = pretrain_encoder(tmp_path, FaceEncoderOptions(steps=2, batch=4, precision="float32"), cpu=True)
+    figures = pretrain_encoder(tmp_path, FaceStageOptions(steps=2, batch=4, precision="float32"), cpu=True)
     assert {name: one.pairs for name, one in figures.items()} == {"val": 199 * 100, "test": 199 * 100}
     assert 0 < figures["test"].error_rate <= 60
     encoder = plugins.build("people.faces", "drawn", {"weights": str(tmp_path / face_encoder.FILE), "confidence": 0.01})

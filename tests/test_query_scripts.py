@@ -180,3 +180,10 @@ def test_a_law_is_written_into_the_folder_of_the_model(tmp_path: Path, monkeypat
     weights.clear()
     with pytest.raises(UsageError, match="--save: the model has no folder"):
         module._fit_law(chosen, args, score_laws.RAW, measure, {CAPTIONS: 0.0})
+    monkeypatch.setattr(module, "load_model", lambda choice: chosen)
+    monkeypatch.setattr(module, "load_data", lambda *_: pytest.fail("data are read for a law that cannot be saved"))
+    monkeypatch.setattr(
+        sys, "argv", ["nothing_found.py", "moving_shapes", "--model", "m", "--lost", "5", "--law", "--save"]
+    )
+    with pytest.raises(UsageError, match="--save: the model has no folder"):
+        module.main()

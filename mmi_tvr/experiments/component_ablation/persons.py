@@ -7,25 +7,25 @@ order of a text model that knows of nobody.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ... import keyimages
-from ...errors import MediaError
 from ...evaluation import metrics
+from ...evaluation.evaluate import Embed, embed_samples
 from ...evaluation.queries import evaluate_queries
 from ...evaluation.query_metrics import people_of, query_metrics
+from ...evaluation.query_report import QueryDetails
 from ...people.portraits import Portraits, portraits, with_faces
 from ...protocols import Dataset, FaceEncoder, KeyImageMethod, Model, ModelReadingFaces, QueryDataset
-from ...types import Embeddings, EvaluationQuery, FloatArray, Sample, Variant, Video
+from ...types import FloatArray, Sample, Variant
 from ...utils.progress import Progress
 from ...utils.tables import interval, markdown_table
+from .table import Result
 
-Embed = Callable[[Sequence[Video]], Sequence["Embeddings | MediaError"]]
-Result = Mapping[str, Any]
 CUES = {"name": "names", "face": "faces", "both": "names and faces", "two-stage": "sightings, then text"}
 _SIGHTED = 4.0  # above any cosine: who was seen comes before who was not
 # Columns: the group of queries, and the number of it. A group that a data set does not have is left out.
@@ -56,17 +56,16 @@ def evaluated(
     handles = {handle for query in queries for handle in query.query.persons}
     pictures = {handle: shown for handle, shown in dataset.person_pictures().items() if handle in handles}
     seen = portraits(pictures, model.face_encoder(), progress)
-    embeddings = dict(zip((sample.video for sample in samples), embed([s.video for s in samples]), strict=True))
+    embeddings = embed_samples(samples, embed)
     numbers: dict[str, Any] = {}
     for cue in ("name", "face", "both"):
-        of_cue = with_faces(queries, seen, cue)
-        details = evaluate_queries(model, samples, of_cue, lambda videos: [embeddings[v] for v in videos]).details
+        details = evaluate_queries(model, samples, with_faces(queries, seen, cue), lambda _: embeddings).details
         assert details is not None
         numbers[cue] = _numbers(details.ranks, details.precisions)
     if two_stage:
-        numbers["two-stage"] = _two_stage(model, samples, queries, seen, list(embeddings.values()), method, progress)
-    people = [str(person) for person in people_of(queries)]
-    return {"persons": numbers, "groups": [query.group for query in queries], "people": people}
+        numbers["two-stage"] = _two_stage(model, details, seen, method, progress)
+    people = [str(person) for person in people_of(details.queries)]
+    return {"persons": numbers, "groups": details.groups, "people": people}
 
 
 def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]]) -> str:
@@ -105,31 +104,31 @@ def _numbers(ranks: Any, precisions: Any) -> dict[str, list[Any]]:
 
 
 def _two_stage(
-    model: Model,
-    samples: Sequence[Sample],
-    queries: Sequence[EvaluationQuery],
-    seen: Portraits,
-    embeddings: Sequence[Embeddings | MediaError],
-    method: KeyImageMethod,
-    progress: Progress,
+    model: Model, details: QueryDetails, seen: Portraits, method: KeyImageMethod, progress: Progress
 ) -> dict[str, list[Any]]:
-    """Return the numbers of a text search among the samples on which a person was recognised."""
+    """Return the numbers of a text search among the samples on which a person was recognised.
+
+    Args:
+        model: has the text tower, and the face encoder.
+        details: of an evaluation of the same queries: what was ranked for them, and what is right.
+        seen: faces of the persons in the queries.
+        method: chooses the key images on which faces are looked for.
+        progress: follows the work.
+    """
     assert isinstance(model, ModelReadingFaces)
-    encoder = model.face_encoder()
-    sighted = _sightings(samples, seen, encoder, method, model.image_size, progress)  # handle -> (M,)
-    videos = np.stack([result.video for result in embeddings if not isinstance(result, MediaError)])
+    queries = [query.query for query in details.queries]
     nameless = [
-        replace(q.query, persons={handle: replace(person, name="") for handle, person in q.query.persons.items()})
-        for q in queries
+        replace(query, persons={handle: replace(person, name="") for handle, person in query.persons.items()})
+        for query in queries
     ]
-    scores = model.embed_queries([replace(query, text=query.spoken, persons={}) for query in nameless]) @ videos.T
+    vectors = model.embed_queries([replace(query, text=query.spoken, persons={}) for query in nameless])
+    scores = details.gallery.score(vectors, details.scoring)
+    sighted = _sightings(details.samples, seen, model.face_encoder(), method, model.image_size, progress)
     for row, query in enumerate(queries):
-        for handle in query.query.persons:
+        for handle in query.persons.keys() & sighted.keys():
             scores[row] += _SIGHTED * sighted[handle]
-    columns = {sample.id: column for column, sample in enumerate(samples)}
-    truth = [frozenset(columns[name] for name in query.right) for query in queries]
-    ranks = metrics.ranks(iter([scores]), truth, metrics.SCORE_TOLERANCE)
-    return _numbers(ranks, metrics.average_precision(iter([scores]), truth, metrics.SCORE_TOLERANCE))
+    ranks = metrics.ranks([scores], details.ground_truth, metrics.SCORE_TOLERANCE)
+    return _numbers(ranks, metrics.average_precision([scores], details.ground_truth, metrics.SCORE_TOLERANCE))
 
 
 def _sightings(

@@ -20,12 +20,11 @@ from torch.nn import functional
 from ...datasets.moving_faces import DOINGS, PLACES, TEST, TRAIN, VAL, Dice, draw_scene, face_box, render_frames
 from ...nn.drawn_faces import STRIDE, WIDTH, DrawnFaceNetworks
 from ...train.loop import StepReport, Trainer
-from ...train.options import Stage, TrainOptions
 from ...train.protocol import Batch
 from ...utils.files import write_atomically
 from ...utils.interruption import Interrupted
 from .faces import SIDE, pixels
-from .options import FaceEncoderOptions
+from .options import FaceStageOptions
 
 FILE = "faces.safetensors"
 _SCALE, _MARGIN = 20.0, 0.2  # of CosFace
@@ -67,9 +66,9 @@ class FaceNetworksInTraining(nn.Module):
         middle = ((boxes[:, :2] + boxes[:, 2:]) / 2 / STRIDE).long()
         x, y = middle[:, 0], middle[:, 1]
         cells = functional.cross_entropy(logits.float().flatten(1), y * logits.shape[2] + x)
-        there = torch.zeros_like(logits)
-        there[rows, y, x] = 1
-        certain = functional.binary_cross_entropy_with_logits(logits.float(), there)
+        targets = torch.zeros_like(logits)
+        targets[rows, y, x] = 1
+        certain = functional.binary_cross_entropy_with_logits(logits.float(), targets)
         return cells + 10 * certain + functional.l1_loss(predicted[rows, y, x].float(), boxes) / STRIDE
 
     def _people_loss(self, batch: Mapping[str, Any]) -> Tensor:
@@ -113,7 +112,7 @@ class FacePictures:
 
 def pretrain_encoder(
     folder: Path,
-    options: FaceEncoderOptions,
+    options: FaceStageOptions,
     *,
     on_step: Callable[[StepReport], None] = lambda report: None,
     cpu: bool = False,
@@ -135,7 +134,7 @@ def pretrain_encoder(
     trainer = Trainer(
         model,
         FacePictures(TRAIN, options.batch, options.seed),
-        _train_options(options),
+        options.train_options(("boxes", "people"), ("networks",), weight_decay=0.01, validations=4),
         folder / "encoder",
         validate=lambda _: -verify(model.networks, VAL, options.seed).error_rate,
         on_step=on_step,
@@ -190,19 +189,3 @@ def _overlap(boxes: Tensor, truth: Tensor) -> Tensor:
     common = sides.clamp(min=0).prod(dim=1)
     areas = [(one[:, 2:] - one[:, :2]).prod(dim=1) for one in (boxes, truth)]
     return 100 * (common / (areas[0] + areas[1] - common) >= 0.5).float().mean()
-
-
-def _train_options(options: FaceEncoderOptions) -> TrainOptions:
-    every = max(1, options.steps // 4)
-    return TrainOptions(
-        stages=(Stage(name="faces", steps=options.steps, weights={"boxes": 1.0, "people": 1.0}),),
-        learning_rates=dict.fromkeys(("networks", "temperature"), options.rate),
-        weight_decay=0.01,
-        warmup=0.05,
-        precision=options.precision,
-        seed=options.seed,
-        validate_every=every,
-        save_every=every,
-        log_every=10,
-        keep=1,
-    )

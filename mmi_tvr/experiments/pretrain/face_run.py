@@ -12,14 +12,12 @@ from torch.nn import functional
 from ...datasets.moving_faces import Dice, invented_names
 from ...encoders import hub
 from ...evaluation import metrics
-from ...nn.losses import IGNORE_INDEX
 from ...train.loop import StepReport, Trainer
-from ...train.options import Stage, TrainOptions
 from ...train.protocol import Batch
 from ...utils.interruption import Interrupted
 from . import layout
-from .faces import SIDE, FaceBatches, FaceTowers
-from .options import FaceTowerOptions
+from .faces import SIDE, FaceBatches, FaceTowers, true_of
+from .options import FaceStageOptions
 
 _START = "moving-shapes/base/clip"  # whose vision tower is taken on
 _TOKENIZER_BATCHES, _TOKENIZER_NAMES = 8, 1000  # what the tokenizer learns from; the names are nobody's
@@ -29,7 +27,7 @@ _STREAM = 32  # of dice
 
 def pretrain_towers(
     folder: Path,
-    options: FaceTowerOptions,
+    options: FaceStageOptions,
     *,
     on_step: Callable[[StepReport], None] = lambda report: None,
     cpu: bool = False,
@@ -60,9 +58,16 @@ def pretrain_towers(
         return description_recall(model, held_out)
 
     trainer = Trainer(
-        model, batches, _train_options(options), folder / "towers", validate=measure, on_step=on_step,
-        config={"faces": options.model_dump(mode="json")}, resume=True, cpu=cpu,
-    )  # fmt: skip
+        model,
+        batches,
+        options.train_options(("pictures", "facts"), ("layers", "towers"), weight_decay=0.05, validations=8),
+        folder / "towers",
+        validate=measure,
+        on_step=on_step,
+        config={"faces": options.model_dump(mode="json")},
+        resume=True,
+        cpu=cpu,
+    )
     if not trainer.run().finished:
         raise Interrupted
     model.eval()
@@ -97,24 +102,5 @@ def description_recall(model: FaceTowers, batch: Batch) -> float:
     """Return R@1 in percent of the descriptions of a batch among its pictures."""
     texts, pictures = model.texts(batch["texts"]), model.pictures(batch["pixels"])
     scores = functional.normalize(texts.float(), dim=-1) @ functional.normalize(pictures.float(), dim=-1).T
-    stated, shown = batch["stated"][:, None], batch["shown"]
-    true = ((stated == shown) | (stated == IGNORE_INDEX)).all(-1)
-    right = [set(row.nonzero().flatten().tolist()) for row in true]
+    right = [set(row.nonzero().flatten().tolist()) for row in true_of(batch)]
     return metrics.summary(metrics.ranks([scores.cpu().numpy()], right), resamples=0).r1
-
-
-def _train_options(options: FaceTowerOptions) -> TrainOptions:
-    every = max(1, options.steps // 8)
-    return TrainOptions(
-        stages=(Stage(name="faces", steps=options.steps, weights={"pictures": 1.0, "facts": 1.0}),),
-        learning_rates=dict.fromkeys(("layers", "towers", "temperature"), options.rate),
-        muon=("layers",),
-        weight_decay=0.05,
-        warmup=0.05,
-        precision=options.precision,
-        seed=options.seed,
-        validate_every=every,
-        save_every=every,
-        log_every=10,
-        keep=1,
-    )

@@ -60,14 +60,13 @@ class FaceTowers(nn.Module):
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         pictures, texts = self.pictures(batch["pixels"]), self.texts(batch["texts"])
-        shown, stated = batch["shown"], batch["stated"]
-        true = ((stated[:, None] == shown) | (stated[:, None] == IGNORE_INDEX)).all(-1)  # (texts, pictures)
+        true = true_of(batch)
         rows = torch.arange(len(true), device=true.device)
         return {
             "pictures": info_nce(
                 texts, pictures, self.temperature(), rows, true_of=lambda text, picture: true[text][:, picture]
             ),
-            "facts": self.facts(pictures, shown) + self.facts(texts, stated),
+            "facts": self.facts(pictures, batch["shown"]) + self.facts(texts, batch["stated"]),
         }
 
     def pictures(self, pixels: Tensor) -> Tensor:
@@ -114,6 +113,12 @@ def draw_face(dice: Dice, held_out_people: bool = False) -> tuple[Scene, Looks]:
     while not held_out_people and any(is_close(looks, other) for other in people):
         looks = draw_looks(dice)
     return draw_scene(dice, 0, dice.pick(DOINGS), dice.pick(PLACES)), looks
+
+
+def true_of(batch: Mapping[str, Any]) -> Tensor:
+    """Return which texts of a batch are true of which of its pictures (texts, pictures)."""
+    stated = batch["stated"][:, None]
+    return ((stated == batch["shown"]) | (stated == IGNORE_INDEX)).all(-1)
 
 
 def classes(scene: Scene, looks: Looks) -> list[int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from ...plugins import BaseOptions
+from ...train.options import Stage, TrainOptions
 
 
 class StageOptions(BaseOptions):
@@ -43,28 +45,44 @@ class JudgeTrainingOptions(BaseOptions):
     precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
 
 
-class FaceTowerOptions(BaseOptions):
-    """How the towers that have seen faces are trained."""
+class FaceStageOptions(BaseOptions):
+    """How a part of what drawn faces need is trained."""
 
     seed: int = Field(0, ge=0, description="of weights and data")
-    steps: int = Field(1500, ge=1, description="optimiser steps")
+    steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(128, ge=2, description="pictures a step")
     rate: float = Field(2e-3, gt=0, description="peak learning rate")
     precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
 
+    def train_options(
+        self, terms: Sequence[str], groups: Sequence[str], *, weight_decay: float, validations: int
+    ) -> TrainOptions:
+        """Return the settings of a run of one stage, in which all terms weigh the same.
 
-class FaceEncoderOptions(BaseOptions):
-    """How the encoder of drawn faces is trained."""
-
-    seed: int = Field(0, ge=0, description="of weights and data")
-    steps: int = Field(700, ge=1, description="optimiser steps")
-    batch: int = Field(128, ge=2, description="pictures a step")
-    rate: float = Field(2e-3, gt=0, description="peak learning rate")
-    precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
+        Args:
+            terms: of the loss.
+            groups: of parameters, all with one learning rate; layers go by Muon.
+            weight_decay: of all parameters.
+            validations: how many there are, and checkpoints, evenly spread.
+        """
+        every = max(1, self.steps // validations)
+        return TrainOptions(
+            stages=(Stage(name="faces", steps=self.steps, weights=dict.fromkeys(terms, 1.0)),),
+            learning_rates=dict.fromkeys((*groups, "temperature"), self.rate),
+            muon=tuple(group for group in groups if group == "layers"),
+            weight_decay=weight_decay,
+            warmup=0.05,
+            precision=self.precision,
+            seed=self.seed,
+            validate_every=every,
+            save_every=every,
+            log_every=10,
+            keep=1,
+        )
 
 
 class FacesOptions(BaseOptions):
     """All that `scripts/pretrain_faces.py` trains."""
 
-    towers: FaceTowerOptions = Field(FaceTowerOptions(), description="image and text tower")
-    encoder: FaceEncoderOptions = Field(FaceEncoderOptions(), description="detector and descriptors of faces")
+    towers: FaceStageOptions = Field(FaceStageOptions(steps=1500), description="image and text tower")
+    encoder: FaceStageOptions = Field(FaceStageOptions(steps=700), description="detector and descriptors of faces")
