@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -198,10 +199,23 @@ def test_a_file_of_others_is_one_line(tmp_path: Path) -> None:
         TextIndex(path)
 
 
+def agrees(path: Path) -> bool:
+    """Whether the index of words holds what the table of texts does: FTS5 compares them, and raises."""
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            database.execute("INSERT INTO word_index (word_index, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError:
+            return False
+        return True
+
+
 def test_the_index_agrees_with_the_texts(index: TextIndex) -> None:
     stored(index, "a dog", content="one")
     stored(index, "a cat", content="two")
+    assert agrees(index.path)
     index.forget("one")
-    with sqlite3.connect(index.path) as database:
-        database.execute("INSERT INTO word_index (word_index, rank) VALUES ('integrity-check', 1)")
-    database.close()
+    assert agrees(index.path)
+    with closing(sqlite3.connect(index.path)) as database, database:
+        database.execute("DROP TRIGGER text_removed")
+    index.forget("two")
+    assert not agrees(index.path)
