@@ -199,6 +199,16 @@ def test_a_file_of_others_is_one_line(tmp_path: Path) -> None:
         TextIndex(path)
 
 
+def test_a_file_that_another_process_writes_to_for_long_is_one_line(
+    index: TextIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmi_tvr.utils.sqlite.BUSY_SECONDS", 0.01)
+    with closing(sqlite3.connect(index.path)) as other, TextIndex(index.path) as impatient:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(MmiTvrError, match="another process has been writing to it for 0 s; try again"):
+            impatient.forget("film")
+
+
 def agrees(path: Path) -> bool:
     """Whether the index of words holds what the table of texts does: FTS5 compares them, and raises."""
     with closing(sqlite3.connect(path)) as database:
