@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -198,10 +199,33 @@ def test_a_file_of_others_is_one_line(tmp_path: Path) -> None:
         TextIndex(path)
 
 
+def test_a_file_that_another_process_writes_to_for_long_is_one_line(
+    index: TextIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmi_tvr.utils.sqlite.BUSY_SECONDS", 0.01)
+    with closing(sqlite3.connect(index.path)) as other, TextIndex(index.path) as impatient:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(MmiTvrError, match="another process has been writing to it for 0 s; try again"):
+            impatient.forget("film")
+
+
+def agrees(path: Path) -> bool:
+    """Whether the index of words holds what the table of texts does: FTS5 compares them, and raises."""
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            database.execute("INSERT INTO word_index (word_index, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError:
+            return False
+        return True
+
+
 def test_the_index_agrees_with_the_texts(index: TextIndex) -> None:
     stored(index, "a dog", content="one")
     stored(index, "a cat", content="two")
+    assert agrees(index.path)
     index.forget("one")
-    with sqlite3.connect(index.path) as database:
-        database.execute("INSERT INTO word_index (word_index, rank) VALUES ('integrity-check', 1)")
-    database.close()
+    assert agrees(index.path)
+    with closing(sqlite3.connect(index.path)) as database, database:
+        database.execute("DROP TRIGGER text_removed")
+    index.forget("two")
+    assert not agrees(index.path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
 from mmi_tvr.library.people import PeopleStore, Sighting, managing
 from mmi_tvr.media.video import frames_at
 from mmi_tvr.people import KEYS_FILE, PEOPLE_FILE
+from mmi_tvr.people.faces.fake import FakeFaces
 from mmi_tvr.people.quality import quality_of
+from mmi_tvr.types import Face, FloatArray, Pixels
 
 RED, GREEN, BLUE, CYAN = (230, 20, 20), (20, 230, 20), (20, 20, 230), (20, 230, 230)
 ENCODER = plugins.build("people.faces", "fake", {})
@@ -285,6 +288,39 @@ def test_somebody_who_was_added_meanwhile_is_compared_with(
     blue = photo(tmp_path / "d.png", BLUE)
     assert "another face than the 1 face of dora" in run("add", "Dora", blue)
     assert [person["name"] for person in run("list", json_=True)["people"]] == ["Anna", "Ben", "dora"]
+
+
+class _LikesFacesUpright(FakeFaces):
+    """Finds faces turned in any way, as detectors do, and describes one that is not upright as somebody else's."""
+
+    def detect(self, picture: Pixels) -> list[Face]:
+        return [replace(face, confidence=0.9 + 0.05 * _is_upright(picture, face)) for face in super().detect(picture)]
+
+    def describe(self, picture: Pixels, faces: Sequence[Face]) -> FloatArray:
+        described = super().describe(picture, faces)
+        upright = [_is_upright(picture, face) for face in faces]
+        return np.where(np.array(upright)[:, None], described, np.roll(described, 1, axis=1))
+
+
+def _is_upright(picture: Pixels, face: Face) -> bool:
+    """Whether the dark dots of a face (`photo`) lie in a row of its upper half."""
+    left, top, right, bottom = map(round, face.box)
+    rows, columns = np.nonzero(picture[top:bottom, left:right].max(axis=2) < 20)
+    return bool(np.ptp(rows) < np.ptp(columns) and rows.max() < (bottom - top) / 2)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_photos_that_lie_on_their_side_or_stand_on_their_head_are_read_upright(
+    run: Run, tmp_path: Path, turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmi_tvr.people.faces.fake.build", _LikesFacesUpright)
+    run("add", "Anna", photo(tmp_path / "a.png", RED))
+    for path in (photo(tmp_path / "b.png", RED, ground=100), photo(tmp_path / "c.png", GREEN, RED, ground=100)):
+        with Image.open(path) as picture:
+            picture.rotate(turn, expand=True).save(path)
+    assert run("add", "Anna", tmp_path / "b.png", "--anyway", json_=True)["added"] == 1
+    assert "its face is that of Anna" in run("add", "Ben", tmp_path / "b.png")
+    assert run("add", "Ben", tmp_path / "c.png", "--face", 1, json_=True)["added"] == 1  # from the left, upright
 
 
 def _face_of(path: Path) -> tuple[Any, Any]:

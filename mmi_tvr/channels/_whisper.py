@@ -88,7 +88,7 @@ class Whisper:
 
     def recognise(self, samples: FloatArray) -> list[Speech]:
         """Return what is said in sound (N,), 16 kHz, -1..1, in order of time; nothing where nobody speaks."""
-        padded = np.concatenate([samples, np.zeros(_LEAST_SAMPLES, np.float32)])[: max(len(samples), _LEAST_SAMPLES)]
+        padded = np.pad(samples, (0, max(0, _LEAST_SAMPLES - len(samples))))
         if not self._package.vad.get_speech_timestamps(padded, self._package.vad.VadOptions()):
             return []
         segments, info = self._model.transcribe(

@@ -32,12 +32,12 @@ def tokens(text: str) -> list[str]:
     >>> tokens("Crème brûlée, ＮＯ．７: 紅色的 car!")
     ['creme', 'brulee', 'no', '7', '红', '色', '的', 'car']
     """
-    words: list[str] = []
+    words = [""]  # the last one may go on
     for character in fold(text):
         if is_unspaced(character):
             words.extend((character, ""))
         elif unicodedata.category(character)[0] in "LMN":
-            words[-1:] = [(words[-1] if words else "") + character]
+            words[-1] += character
         else:
             words.append("")
     return [word for word in words if word]

@@ -6,7 +6,6 @@ there. The index holds folded words; where the rules of folding have changed, it
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -14,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LibraryReadOnly, MmiTvrError
+from ..errors import LibraryReadOnly
 from ..types import Passage, Span
-from ..utils.sqlite import is_writable, open_read_only, open_to_write
+from ..utils.sqlite import is_writable, open_read_only, open_to_write, sqlite_errors
 from . import folding
 from .query import parse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_PURPOSE = "a file of texts"  # what it is not usable as, where SQLite refuses it
 # Words are folded already: the tokenizer of FTS5 parts them at spaces alone, and takes English endings off.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
@@ -79,7 +79,7 @@ class TextIndex:
         self._turn = threading.Lock()
         self._folding = folding.fingerprint()
         self._writable = is_writable(path)
-        with self._sqlite_errors():
+        with sqlite_errors(path, _PURPOSE):
             self._db = open_to_write(path) if self._writable else open_read_only(path).connection
             try:
                 if self._writable:
@@ -200,7 +200,7 @@ class TextIndex:
             )
 
     def _select(self, sql: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._turn, self._sqlite_errors():
+        with self._turn, sqlite_errors(self.path, _PURPOSE):
             return self._db.execute(sql, arguments).fetchall()
 
     @contextmanager
@@ -208,18 +208,10 @@ class TextIndex:
         """A transaction: all that is written in it, or nothing."""
         if not self._writable:
             raise LibraryReadOnly(self.path.parent, "the folder or the file may not be written")
-        with self._turn, self._sqlite_errors():
+        with self._turn, sqlite_errors(self.path, _PURPOSE):
             self._db.execute("BEGIN IMMEDIATE")
             with self._db:
                 yield
-
-    @contextmanager
-    def _sqlite_errors(self) -> Iterator[None]:
-        """Raise what SQLite raises as a MmiTvrError that names the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise MmiTvrError(f"{self.path}: not usable as a file of texts ({error})") from error
 
 
 _MOMENT = 'content, channel, start, "end", time, text'

@@ -36,21 +36,21 @@ def format_of(path: Path) -> str | None:
         raise UnreadableFile(path, f"cannot be read ({error.strerror or error})") from error
 
 
-def open_picture(path: Path, kind: str) -> Image.Image:
+def open_picture(path: Path, format_name: str) -> Image.Image:
     """Open a picture, undecoded where its format allows that.
 
     Args:
         path: of the file.
-        kind: its format, as `format_of` says.
+        format_name: its format, as `format_of` says.
 
     Raises:
         MediaError: its header is damaged, or nothing here reads the format.
         UnreadableFile: it cannot be read now, be it for want of a package.
     """
-    if kind == JPEG_XL:
+    if format_name == JPEG_XL:
         raise MediaError(path, "is a JPEG XL picture, which is not read here")
     try:
-        image = _open(path, kind)
+        image = _open(path, format_name)
         try:
             _check_size(image, path)
         except MediaError:
@@ -58,7 +58,7 @@ def open_picture(path: Path, kind: str) -> Image.Image:
             raise
         return image
     except MissingExtra as error:
-        raise UnreadableFile(path, f"is a {kind} photo: {error}") from error
+        raise UnreadableFile(path, f"is a {format_name} photo: {error}") from error
     except (MediaError, MemoryError):
         raise
     except OSError as error:
@@ -67,21 +67,21 @@ def open_picture(path: Path, kind: str) -> Image.Image:
         raise MediaError(path, "is no picture, or its header is damaged or cut off") from error
 
 
-def _open(path: Path, kind: str) -> Image.Image:
-    if kind == RAW:
+def _open(path: Path, format_name: str) -> Image.Image:
+    if format_name == RAW:
         return _open_raw(path)
-    if kind == HEIC:
+    if format_name == HEIC:
         require("pi_heif", EXTRA).register_heif_opener(thumbnails=False)
-        kind = "HEIF"
-    return _open_as(kind, path, str(path))
+        format_name = "HEIF"
+    return _open_as(format_name, path, str(path))
 
 
-def _open_as(kind: str, path: Path, source: str | io.BytesIO) -> Image.Image:
+def _open_as(format_name: str, path: Path, source: str | io.BytesIO) -> Image.Image:
     """Open by the reader of a format; `Image.open` would refuse large pictures before it is known what they take."""
     Image.init()
-    if kind not in Image.OPEN:
-        raise MediaError(path, f"is a {kind} picture, which this Pillow does not read")
-    return Image.OPEN[kind][0](source, path.name)  # type: ignore[arg-type]
+    if format_name not in Image.OPEN:
+        raise MediaError(path, f"is a {format_name} picture, which this Pillow does not read")
+    return Image.OPEN[format_name][0](source, path.name)  # type: ignore[arg-type]
 
 
 def _open_raw(path: Path) -> Image.Image:

@@ -10,11 +10,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _SPACES: dict[str, Literal["RGB", "L", "CMYK"]] = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-_RANGES: tuple[float, ...] = (
-    1.0,
-    255.0,
-    65535.0,
-)  # what white may be where the mode does not say: the least that holds the values
+# What white may be where the mode does not say: the least that holds the values.
+_RANGES = (1.0, 255.0, 65535.0)
 
 
 def as_standard(image: Image.Image, sides: tuple[int, int]) -> tuple[Image.Image, str | None]:

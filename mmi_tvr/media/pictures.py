@@ -77,16 +77,15 @@ class PictureFile:
     """A picture file held open. Use it through `open_still`, which closes it."""
 
     def __init__(self, path: Path) -> None:
-        kind = format_of(path)
-        if kind is None:
+        format_name = format_of(path)
+        if format_name is None:
             raise MediaError(path, "is no picture")
         self.path = path
-        self._kind = kind
-        self._image = open_picture(path, kind)
+        self._format_name = format_name
+        self._image = open_picture(path, format_name)
         self._decoded = False
         self._odd: list[str] = []
         try:
-            self._format = kind if kind in (HEIC, RAW) else str(self._image.format)
             self._main, self._exif, self._gps = self._tags()
             self._number = self._orientation_number()
             # Pillow turns TIFF pictures itself when it decodes them, and has their upright sides before.
@@ -116,7 +115,7 @@ class PictureFile:
         position, problem = position_of(self._gps)
         odd = [*self._odd, problem] if problem else self._odd
         return PictureFacts(
-            format=self._format,
+            format=self._format_name if self._format_name in (HEIC, RAW) else str(self._image.format),
             width=self.sides[0],
             height=self.sides[1],
             orientation=self._number,
@@ -160,7 +159,7 @@ class PictureFile:
         """One frame, upright; a page of other sides than the first fits into the canvas."""
         if self._decoded and len(self._timeline.numbers) == 1:  # maybe at a share of its size
             self._image.close()
-            self._image = open_picture(self.path, self._kind)
+            self._image = open_picture(self.path, self._format_name)
         self._decoded = True
         if number or self._image.tell():
             self._image.seek(number)
@@ -169,8 +168,10 @@ class PictureFile:
         upright = (height, width) if self.orientation.swaps_sides else (width, height)
         sides = canvas if upright == self.sides else fitted(*upright, canvas)
         standard, problem = as_standard(image, sides[::-1] if self.orientation.swaps_sides else sides)
-        self._odd += [] if whole else [CUT_OFF]
-        self._odd += [problem] if problem else []
+        if not whole:
+            self._odd.append(CUT_OFF)
+        if problem:
+            self._odd.append(problem)
         return np.ascontiguousarray(self.orientation.apply(np.asarray(standard)))
 
     def _tags(self) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
@@ -178,7 +179,7 @@ class PictureFile:
         try:
             tags = self._image.getexif()
             main = dict(tags)
-            if self._format == RAW:
+            if self._format_name == RAW:
                 tags = raw_tags(self.path)
                 main |= dict(tags)  # all but the orientation, which is that of the preview
             return main, dict(tags.get_ifd(EXIF_TAGS)), dict(tags.get_ifd(GPS_TAGS))
@@ -223,8 +224,8 @@ class PictureFile:
             except Exception:  # whatever a damaged list of tags makes of Pillow's reader
                 self._odd.append("its pages are damaged: those before count")
                 break
-            kind = image.tag_v2.get(_SUBFILE_TYPE, 0)
-            if number == 0 or not (isinstance(kind, int) and kind & _REDUCED):
+            purpose = image.tag_v2.get(_SUBFILE_TYPE, 0)
+            if number == 0 or not (isinstance(purpose, int) and purpose & _REDUCED):
                 numbers.append(number)
         image.seek(0)
         return numbers

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MmiTvrError
-from .sqlite import is_writable, new_in_memory, open_read_only, open_to_write
+from .sqlite import is_writable, new_in_memory, open_read_only, open_to_write, sqlite_errors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -65,13 +64,9 @@ class CacheTable:
             values = ", ".join("?" * columns)
             self._db.executemany(f"INSERT OR REPLACE INTO {self._table} VALUES ({values})", rows)
 
-    @contextmanager
-    def _sqlite_errors(self) -> Iterator[None]:
+    def _sqlite_errors(self) -> AbstractContextManager[None]:
         """Raise what SQLite raises as a MmiTvrError that names the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise MmiTvrError(f"{self.path}: not usable as a store of {self._table} ({error})") from error
+        return sqlite_errors(self.path, f"a store of {self._table}")
 
 
 def _open(path: Path, table: str, columns: str) -> tuple[sqlite3.Connection, list[str]]:

@@ -17,11 +17,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_BUSY_SECONDS = 30.0  # a connection waits so long for a lock that another one holds
+from ..errors import MmiTvrError
+
+BUSY_SECONDS = 30.0  # a connection waits so long for a lock that another one holds
 _COPY_ATTEMPTS = 3  # while somebody writes to what is copied
 
 FileStamp = tuple[tuple[int, ...] | None, ...]
@@ -92,8 +95,24 @@ def file_stamp(path: Path) -> FileStamp:
     return tuple(_stamp(file) for file in (path, _with_suffix(path, "-wal")))
 
 
+@contextmanager
+def sqlite_errors(path: Path, purpose: str) -> Iterator[None]:
+    """Raise what SQLite raises inside as `unusable` says it."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise unusable(path, purpose, error) from error
+
+
+def unusable(path: Path, purpose: str, error: Exception) -> MmiTvrError:
+    """Return what to raise where SQLite raised something of a file that is to be `purpose` ("a file of texts")."""
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return MmiTvrError(f"{path}: another process has been writing to it for {BUSY_SECONDS:.0f} s; try again")
+    return MmiTvrError(f"{path}: not usable as {purpose} ({error})")
+
+
 def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def _readable(path: Path, option: str) -> sqlite3.Connection:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ...errors import LibraryReadOnly, MmiTvrError, UsageError
 from ...people import KEYS_FILE, PEOPLE_FILE
+from ...utils import sqlite
 from ...utils.wording import library_option
 
-_BUSY_SECONDS = 30.0  # that a connection waits for another one
 _PRIVATE = 0o600
 
 # Append only, as `library.migrations`; user_version of the file counts the steps that it has seen.
@@ -139,9 +139,7 @@ def erase(folder: Path) -> None:
 
 def unusable(path: Path, error: Exception) -> MmiTvrError:
     """Return what to raise where SQLite raised something."""
-    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-        return MmiTvrError(f"{path}: another process has been writing to it for {_BUSY_SECONDS:.0f} s; try again")
-    return MmiTvrError(f"{path}: not usable as the people of a library ({error})")
+    return sqlite.unusable(path, "the people of a library", error)
 
 
 def overwrite_free_pages(connection: sqlite3.Connection) -> None:
@@ -155,7 +153,7 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
-            timeout=_BUSY_SECONDS,
+            timeout=sqlite.BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
             uri=True,

