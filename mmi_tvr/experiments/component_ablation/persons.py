@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ...evaluation.evaluate import Embed, embed_samples
 from ...evaluation.queries import evaluate_queries
 from ...evaluation.query_metrics import people_of, query_metrics
 from ...evaluation.query_report import QueryDetails
-from ...people.portraits import Portraits, portraits, with_faces
+from ...people.portraits import PersonCue, Portraits, portraits, with_faces
 from ...protocols import Dataset, FaceEncoder, KeyImageMethod, Model, ModelReadingFaces, QueryDataset
 from ...types import FloatArray, Sample, Variant
 from ...utils.progress import Progress
@@ -57,11 +57,15 @@ def evaluated(
     pictures = {handle: shown for handle, shown in dataset.person_pictures().items() if handle in handles}
     seen = portraits(pictures, model.face_encoder(), progress)
     embeddings = embed_samples(samples, embed)
-    numbers: dict[str, Any] = {}
-    for cue in ("name", "face", "both"):
+
+    def ranked(cue: PersonCue) -> QueryDetails:
         details = evaluate_queries(model, samples, with_faces(queries, seen, cue), lambda _: embeddings).details
         assert details is not None
-        numbers[cue] = _numbers(details.ranks, details.precisions)
+        return details
+
+    by_cue = {cue: ranked(cue) for cue in get_args(PersonCue)}
+    numbers = {cue: _numbers(details.ranks, details.precisions) for cue, details in by_cue.items()}
+    details = by_cue["name"]  # what was ranked, and by which queries, is the same for all
     if two_stage:
         numbers["two-stage"] = _two_stage(model, details, seen, method, progress)
     people = [str(person) for person in people_of(details.queries)]

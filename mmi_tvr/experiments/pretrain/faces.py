@@ -118,7 +118,7 @@ def draw_face(dice: Dice, held_out_people: bool = False) -> tuple[Scene, Looks]:
 def true_of(batch: Mapping[str, Any]) -> Tensor:
     """Return which texts of a batch are true of which of its pictures (texts, pictures)."""
     stated = batch["stated"][:, None]
-    return ((stated == batch["shown"]) | (stated == IGNORE_INDEX)).all(-1)
+    return torch.all((stated == batch["shown"]) | (stated == IGNORE_INDEX), dim=-1)
 
 
 def classes(scene: Scene, looks: Looks) -> list[int]:
