@@ -14,7 +14,9 @@ import benches
 
 
 def main() -> None:
-    parts = [part.name for part in pkgutil.iter_modules(benches.__path__) if part.name != "timing"]
+    parts = [
+        part.name for part in pkgutil.iter_modules(benches.__path__) if part.name not in ("timing", "llava_checkpoint")
+    ]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which to run: {', '.join(parts)} (default: all)")
     parser.add_argument("--clips", type=Path, help="a folder of videos for the decoding parts (default: the demo's)")

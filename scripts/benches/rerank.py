@@ -35,7 +35,7 @@ def run(args: Namespace) -> Iterator[str]:
 
 
 def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
-    text, *videos = _skeletons(CANDIDATES)
+    text, *videos = skeletons(CANDIDATES)
     network = judge.model.network
 
     def naive(together: int) -> None:
@@ -57,7 +57,7 @@ def _judge(judge: LlavaJudge, repeats: int) -> Iterator[str]:
         yield f"  {name:<28} {len(videos) / statistics.median(seconds):10.0f} pairs/s"
 
 
-def _skeletons(videos: int) -> list[str]:
+def skeletons(videos: int) -> list[str]:
     """The text skeleton of a caption, then those of so many videos."""
     specs = plugins.build("datasets", "moving_shapes", {"count": videos}).specs()
     questions = {about: selection.selected_questions(pool.load(about)) for about in ("text", "video")}
