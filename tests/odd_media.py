@@ -70,8 +70,8 @@ def outcomes(library: Library, report: IndexReport) -> dict[str, int | str]:
     """What indexing made of each file, by name: its number of key images, or the reason why there are none."""
     catalogue = library._reader.catalogue()
     by_name: dict[str, int | str] = {path.name: reason for path, reason in report.quarantined}
-    for paths, segments in catalogue.entries(catalogue.searchable()).values():
-        by_name |= {path.name: len(segments) for path in paths}
+    for entry in catalogue.entries(catalogue.searchable()).values():
+        by_name |= {path.name: len(entry.segments) for path in entry.paths}
     return by_name
 
 

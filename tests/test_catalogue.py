@@ -12,9 +12,10 @@ import pytest
 
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.library.catalogue import Catalogue, CatalogueCounts, Content, File
+from mmi_tvr.library.facts import put_facts
 from mmi_tvr.library.migrations import LATEST, MIGRATIONS, migrate, schema_version
 from mmi_tvr.library.scan import Root
-from mmi_tvr.types import Embeddings
+from mmi_tvr.types import Embeddings, MediaFacts
 
 A, B, C, D = Path("/films/a.mp4"), Path("/films/b.mp4"), Path("/films/c.mp4"), Path("/films/d.mp4")
 
@@ -89,6 +90,7 @@ def test_counts_say_what_they_count(catalogue):
     catalogue.set_meta(unread=6)
     assert catalogue.counts() == CatalogueCounts(
         indexed_contents=1,
+        unseen_contents=0,
         pending_contents=1,
         quarantined_contents=1,
         files=5,
@@ -124,9 +126,10 @@ def test_indexing_again_replaces_moments_reason_and_duration(catalogue):
     number = add(catalogue, "aa", A, segments=[(0, 1, 0.5), (1, 2, 1.5), (2, 3, 2.5)])
     catalogue.set_quarantined(number, "no picture")
     catalogue.set_indexed(number, embeddings((0, 2.5, 1), (2.5, 7, 6)))
-    paths, segments = catalogue.entries([number])[number]
-    assert segments.tolist() == [[0, 2.5, 1], [2.5, 7, 6]]
-    assert paths == (A,)
+    entry = catalogue.entries([number])[number]
+    assert entry.segments.tolist() == [[0, 2.5, 1], [2.5, 7, 6]]
+    assert entry.paths == (A,)
+    assert entry.facts == MediaFacts("video", 7)  # nothing else is known of it
     assert catalogue.duration() == 7
     assert catalogue._db.execute("SELECT reason FROM contents").fetchall() == [(None,)]
 
@@ -164,6 +167,56 @@ def test_entries_are_of_indexed_contents_with_a_file(catalogue):
     assert catalogue.hashes_of([copies, orphan, 99]) == {copies: "aa", orphan: "cc"}
     assert catalogue.content_hashes() == {"aa", "bb", "cc"}
     assert catalogue.orphans() == [orphan]
+
+
+def test_what_is_known_of_a_content_comes_with_its_entry(catalogue):
+    film = add(catalogue, "aa", A, segments=[(0, 4, 2)])
+    photo, recording = add(catalogue, "bb", B), add(catalogue, "cc", C)
+    facts = MediaFacts("image", 0, 4000, 3000, 1e9, 7200, "exif", 47.5, -8.0, "id")
+    put_facts(catalogue.connection, film, MediaFacts("video", 3.9))
+    put_facts(catalogue.connection, photo, facts)
+    put_facts(catalogue.connection, recording, MediaFacts("audio", 60))
+    catalogue.set_indexed(photo, embeddings((0, 1, 0)))
+    catalogue.set_unseen(recording, 61)
+    assert catalogue.searchable() == [film, photo]
+    entries = catalogue.entries([film, photo, recording])
+    assert entries[film].facts == MediaFacts("video", 4)  # as it was decoded
+    assert entries[photo].facts == facts
+    assert facts.local_date().isoformat() == "2001-09-09T03:46:40+02:00"
+    assert list(entries) == [film, photo]
+    assert catalogue.kinds() == {"video": 1, "image": 1, "audio": 1}
+    assert catalogue.duration() == 65
+    assert (catalogue.counts().indexed_contents, catalogue.counts().unseen_contents) == (2, 1)
+    assert recording << 12 not in catalogue.expected_ids().tolist()
+    assert catalogue.contents_with("kind = 'image'") == [Content(photo, "bb", (B,), "image")]
+
+
+def test_a_companion_is_no_item_by_itself(catalogue):
+    photo = add(catalogue, "aa", A, segments=[(0, 1, 0)])
+    clip = add(catalogue, "bb", B)
+    catalogue.set_main_files({B: A})
+    assert catalogue.files()[B].main == A
+    assert catalogue.pending_contents() == []
+    assert catalogue.entries([photo, clip])[photo].companions == (B,)
+    assert (catalogue.counts().pending_contents, catalogue.counts().files) == (0, 2)
+    assert catalogue.orphans() == []
+    add(catalogue, "bb", C)  # a copy elsewhere
+    assert catalogue.pending_contents() == [Content(clip, "bb", (C,))]
+    catalogue.set_main_files({B: None})
+    assert catalogue.pending_contents() == [Content(clip, "bb", (B, C))]
+    assert catalogue.entries([photo])[photo].companions == ()
+
+
+def test_what_was_no_medium_gets_another_look():
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    for step in MIGRATIONS[:-1]:
+        database.executescript(step)
+    database.execute(f"PRAGMA user_version = {LATEST - 1}")
+    reasons = ["is a still image, not a video", "has sound but no video stream", "is empty (0 bytes)"]
+    database.executemany("INSERT INTO contents (sha256, state, reason) VALUES (?1, 'quarantined', ?1)", zip(reasons))
+    migrate(database)
+    states = database.execute("SELECT state, reason FROM contents").fetchall()
+    assert states == [("pending", None), ("pending", None), ("quarantined", "is empty (0 bytes)")]
 
 
 def test_quarantined_files_have_their_own_reason_or_that_of_their_bytes(catalogue):

@@ -12,7 +12,8 @@ from fakes import FakeBlockModel, FakeModel, clipped, colour_video
 
 from mmi_tvr import config
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.description_words import indexed_words, query_words
 from mmi_tvr.library.descriptions import Description, Descriptions
 from mmi_tvr.scoring.descriptions import description_changes

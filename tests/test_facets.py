@@ -22,7 +22,8 @@ from mmi_tvr.cli import search as search_command
 from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.library.attributes import VideoAttributes
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.protocols import ModelWithAttributes
 from mmi_tvr.report import search_page
 from mmi_tvr.types import Attributes, Embeddings, FacetCalibration, FacetThreshold, Features

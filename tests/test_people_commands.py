@@ -21,7 +21,8 @@ from mmi_tvr import plugins
 from mmi_tvr.cli import people as people_commands
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.people import PeopleStore, Sighting, managing
 from mmi_tvr.media.video import frames_at
 from mmi_tvr.people import KEYS_FILE, PEOPLE_FILE

@@ -17,7 +17,7 @@ from people_files import face, faces, files_of, sighting
 from mmi_tvr.config import Section
 from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import CATALOGUE
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.people import Consent, People, PeopleStore, Trace
 from mmi_tvr.library.people.proof import Evidence, traces
 from mmi_tvr.library.people.recognition import recognise

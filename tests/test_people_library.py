@@ -22,7 +22,8 @@ from mmi_tvr.cli._hits import print_hits
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MediaError, MissingExtra, UsageError
 from mmi_tvr.library import Library, PeopleReport
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.people import People, PeopleStore, looking
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.library.report import PeopleStatus

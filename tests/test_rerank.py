@@ -20,7 +20,8 @@ from skeleton_inputs import pools, questions, view
 from mmi_tvr import config, models, plugins
 from mmi_tvr.errors import AnswerError, ConfigError, MmiTvrError, ServerUnusable, StaleSelection, UsageError
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.protocols import Reranker
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.rerank import rerank_section, with_absolute_pools, with_pools

@@ -19,7 +19,8 @@ from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MmiTvrError, TranslationRefused, UsageError
 from mmi_tvr.library import Library, translated, translating
 from mmi_tvr.library.attributes import VideoAttributes
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.rebuild import REBUILD_FILE
 from mmi_tvr.library.translated import ShownLog, count_translated, mark_translated, translated_contents
 

@@ -25,8 +25,8 @@ def looked_up(folder, library):
         method = plugins.build("keyimages", "disparity")
         [number] = [
             number
-            for number, (paths, _) in catalogue.entries(catalogue.searchable()).items()
-            if paths[0].name == "red.mp4"
+            for number, entry in catalogue.entries(catalogue.searchable()).items()
+            if entry.paths[0].name == "red.mp4"
         ]
         lookup = VideoLookup(library.path / "features", lambda: catalogue, model, method)
         segments = catalogue.entries([number])[number][1]

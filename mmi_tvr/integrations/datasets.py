@@ -18,7 +18,8 @@ import numpy as np
 from .. import config
 from ..encoder import Encoder
 from ..errors import LibraryBusy, MediaError, UsageError
-from ..library.catalogue import CATALOGUE, Catalogue
+from ..library.catalogue import Catalogue
+from ..library.catalogue_file import CATALOGUE
 from ..library.components import Components
 from ..protocols import Index
 from ..scoring.similarity import Gallery
@@ -104,7 +105,8 @@ def of_samples(
 def _library_rows(catalogue: Catalogue, index: Index, numbers: Sequence[int]) -> Iterator[DatasetRow]:
     for first in range(0, len(numbers), _BLOCK_SIZE):
         entries = catalogue.entries(numbers[first : first + _BLOCK_SIZE])
-        for number, ((path, *also), segments) in entries.items():
+        for number, entry in entries.items():
+            (path, *also), segments = entry.paths, entry.segments
             gallery = Gallery.from_index(index, row_ids(number, len(segments)))
             vectors = Embeddings(gallery.videos[0], gallery.moments, segments)
             yield {"also": [str(copy) for copy in also]} | _row(path, 0.0, float(segments[-1, 1]), vectors)

@@ -151,7 +151,7 @@ class LibraryPeople:
     def _by_number(self, seen: Mapping[str, Sequence[Sighting]]) -> dict[int, list[Appearance]]:
         """Return what is seen in contents, by SHA-256, by the numbers of those that can be searched."""
         sql = (
-            "SELECT id, sha256 FROM contents WHERE state = 'indexed' AND id IN (SELECT content FROM files) "
+            "SELECT id, sha256 FROM contents WHERE id IN (SELECT id FROM searchable) "
             "AND sha256 IN (SELECT value FROM json_each(?))"
         )
         appearances = {}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from ..types import Attributes
 from .catalogue import Catalogue
 
-_INDEXED = "content IN (SELECT id FROM contents WHERE state = 'indexed' AND id IN (SELECT content FROM files))"
+_INDEXED = "content IN (SELECT id FROM searchable)"
 
 
 class VideoAttributes:
@@ -69,7 +69,6 @@ class VideoAttributes:
     def missing(self) -> int:
         """Count the contents that can be searched and of which nothing is stored."""
         sql = (
-            "SELECT COUNT(*) FROM contents AS c WHERE state = 'indexed' AND id IN (SELECT content FROM files) "
-            "AND NOT EXISTS (SELECT 1 FROM attributes WHERE content = c.id)"
+            "SELECT COUNT(*) FROM searchable WHERE NOT EXISTS (SELECT 1 FROM attributes WHERE content = searchable.id)"
         )
         return int(self._db.execute(sql).fetchone()[0])

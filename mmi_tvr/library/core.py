@@ -40,7 +40,8 @@ from .arguments import (
     checked_settings,
     checked_translate,
 )
-from .catalogue import CATALOGUE, Catalogue
+from .catalogue import Catalogue
+from .catalogue_file import CATALOGUE
 from .components import Components
 from .describing import describe
 from .former import open_former

@@ -59,7 +59,7 @@ def describe(catalogue: Catalogue, components: Components, progress: Progress) -
             for number, answers in zip(views, skeletons, strict=True):
                 reason = next((answer.error for answer in answers if answer.error), None)
                 if reason is not None:
-                    paths, _ = catalogue.entries([number])[number]
+                    paths = catalogue.entries([number])[number].paths
                     incomplete.append((paths[0], reason))
         answers_now = store.count()
     return DescribeReport(

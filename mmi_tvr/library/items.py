@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .catalogue import CATALOGUE, Catalogue
+from .catalogue import Catalogue
+from .catalogue_file import CATALOGUE
 
 MAX_ITEMS = 500  # of one page of a list
 _CONTENT = "SELECT id, sha256, state, reason, duration FROM contents WHERE id IN (SELECT content FROM files)"

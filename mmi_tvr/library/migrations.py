@@ -92,6 +92,32 @@ MIGRATIONS = (
     """
     CREATE TABLE IF NOT EXISTS translated (content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE);
     """,
+    # What each content is (`facts`), which file belongs to which (`pairing`), and views of what counts. What was no
+    # medium for older versions gets another look.
+    """
+    CREATE TABLE media_facts (
+        content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('video', 'image', 'audio')),
+        seconds REAL NOT NULL,
+        width INTEGER,
+        height INTEGER,
+        date REAL,
+        utc_offset INTEGER,
+        date_source TEXT CHECK (date_source IN ('exif', 'gps', 'container', 'file')),
+        latitude REAL,
+        longitude REAL,
+        content_id TEXT
+    );
+    CREATE INDEX media_facts_by_kind ON media_facts (kind);
+    CREATE INDEX media_facts_by_date ON media_facts (date);
+    ALTER TABLE files ADD COLUMN main BLOB;
+    CREATE INDEX files_by_main ON files (main) WHERE main IS NOT NULL;
+    CREATE VIEW main_files AS SELECT path, content FROM files WHERE main IS NULL AND content IS NOT NULL;
+    CREATE VIEW searchable AS SELECT id FROM contents
+        WHERE state = 'indexed' AND id IN (SELECT content FROM main_files) AND id IN (SELECT content FROM moments);
+    UPDATE contents SET state = 'pending', reason = NULL
+        WHERE state = 'quarantined' AND (reason LIKE 'is a still image%' OR reason LIKE 'has sound but no video%');
+    """,
 )
 LATEST = len(MIGRATIONS)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..config import Section
 from ..errors import UsageError
 from ..questions.pool import FOLDER
-from .catalogue import CATALOGUE, Catalogue
+from .catalogue import Catalogue
+from .catalogue_file import CATALOGUE
 
 
 def pools_folder(library: Path) -> Path:

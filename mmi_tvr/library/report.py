@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..scoring.vector_map import MapQuality
-from ..types import Facet, FacetCalibration
+from ..types import Facet, FacetCalibration, MediaKind
 from .scan import Root
 
 Reasons = tuple[tuple[Path, str], ...]  # (path, reason), by path
@@ -184,7 +184,8 @@ class FacetReport:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A library at a glance. `videos` are different contents that can be searched; copies count once.
+    """A library at a glance. `videos` are different contents that are indexed, of all `kinds`; copies count once. In
+    `unseen` ones of them there is nothing to see.
 
     `model` and `fingerprint` are None before anything was embedded, and so is `model_title`, what a user calls the
     model; `writer` says who is writing at present; `rebuilding` counts what an unfinished rebuild has yet to embed
@@ -214,6 +215,8 @@ class Status:
     writable: bool = True
     model_title: str | None = None
     people: PeopleStatus | None = None
+    kinds: Mapping[MediaKind, int] = field(default_factory=dict)
+    unseen: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `mmi-tvr status --json`)."""
@@ -223,6 +226,8 @@ class Status:
             "fingerprint": self.fingerprint,
             "index": self.index,
             "videos": self.videos,
+            "kinds": dict(self.kinds),
+            "unseen": self.unseen,
             "key_images": self.moments,
             "pending": self.pending,
             "files": self.files,

@@ -26,7 +26,8 @@ from ..utils.sqlite import is_writable
 from ..utils.wording import library_option, model_title
 from .appearances import LibraryPeople
 from .arguments import Calibrate
-from .catalogue import CATALOGUE, Catalogue
+from .catalogue import Catalogue
+from .catalogue_file import CATALOGUE
 from .components import Components
 from .descriptions import Descriptions
 from .expanding import LibraryExpander
@@ -222,7 +223,7 @@ class LibraryReader:
             model=model,
             fingerprint=catalogue.meta("fingerprint"),
             index=components.section("index").name,
-            videos=counts.indexed_contents,
+            videos=counts.indexed_contents + counts.unseen_contents,
             moments=counts.moments,
             pending=_coverage(catalogue).pending,
             files=counts.files,
@@ -238,6 +239,8 @@ class LibraryReader:
             writable=is_writable(catalogue.path),
             model_title=models.spelled(components.section("model")) if model else None,
             people=people_status(self.path, catalogue),
+            kinds=catalogue.kinds(),
+            unseen=counts.unseen_contents,
         )
 
     def catalogue(self) -> Catalogue:

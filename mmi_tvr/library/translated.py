@@ -23,10 +23,7 @@ _MAX_SHOWN_BYTES = 1 << 20  # enough to know what is looked for
 
 def count_translated(catalogue: Catalogue) -> int:
     """Count the contents that can be searched by translated vectors."""
-    sql = (
-        "SELECT COUNT(*) FROM translated JOIN contents ON id = content "
-        "WHERE state = 'indexed' AND id IN (SELECT content FROM files)"
-    )
+    sql = "SELECT COUNT(*) FROM translated JOIN searchable ON id = content"
     return int(catalogue.connection.execute(sql).fetchone()[0])
 
 

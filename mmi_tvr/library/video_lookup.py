@@ -46,11 +46,11 @@ class VideoLookup:
         hashes = catalogue.hashes_of(entries)
         features = _StoredFeatures(self._feature_folder, self._model, self._method, self._sampling)
         views = {}
-        for number, (paths, segments) in entries.items():
+        for number, entry in entries.items():
             if number not in hashes:
                 raise StateChanged(f"video {number} was forgotten between two looks at the catalogue")
             content = hashes[number]
-            times = tuple(segments[:, 2].tolist())
+            paths, times = entry.paths, tuple(entry.segments[:, 2].tolist())
             views[number] = VideoView(
                 times=times,
                 features=partial(features.of, content, paths),

@@ -13,7 +13,8 @@ from ..questions import pool
 from ..skeletons.store import SKELETONS_FILE
 from ..utils.progress import Progress
 from ..utils.sqlite import is_writable
-from .catalogue import CATALOGUE, Catalogue
+from .catalogue import Catalogue
+from .catalogue_file import CATALOGUE
 from .first_run import library_folder, undone_where_it_fails
 from .former import FORMER_FILE
 from .indexing import FEATURES

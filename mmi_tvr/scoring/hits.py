@@ -25,7 +25,10 @@ def hits_of(ranking: Ranking, query: FloatArray, spans: Sequence[Span], scoring:
         explanation = ranking.explanations.get(number)
         if explanation is not None:
             parts |= _parts_of_joint_score(explanation)
-        path, *copies = ranking.paths[row]
+        entry = ranking.entries[row]
+        path, *copies = entry.paths
+        if entry.facts.is_still:
+            span = Span(0.0, 0.0, 0.0)
         shown.append(
             Hit(
                 path=path,
@@ -39,6 +42,8 @@ def hits_of(ranking: Ranking, query: FloatArray, spans: Sequence[Span], scoring:
                 explanation=explanation,
                 description=ranking.matches.get(number),
                 id=number,
+                facts=entry.facts,
+                companions=entry.companions,
             )
         )
     return shown

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..types import DescriptionMatch, Embeddings, Explanation, FloatArray, IdArray
+from ..types import DescriptionMatch, Embeddings, Explanation, FloatArray, IdArray, VideoEntry
 from .joint import permutation
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates side by side: numbers (n,), scores of the model and their relevances (n,), paths, vectors; by name,
+    """Candidates side by side: numbers (n,), scores of the model and their relevances (n,), entries, vectors; by name,
     what else changes each score (n,); by number, how descriptions match, and after a re-ranking explanations."""
 
     numbers: IdArray
     model_scores: FloatArray
     relevances: FloatArray
-    paths: Sequence[tuple[Path, ...]]
+    entries: Sequence[VideoEntry]
     vectors: Sequence[Embeddings]
     changes: Mapping[str, FloatArray] = field(default_factory=dict)
     matches: Mapping[int, DescriptionMatch] = field(default_factory=dict)
@@ -65,6 +64,6 @@ class Ranking:
             model_scores=self.model_scores[order],
             relevances=self.relevances[order],
             changes={name: change[order] for name, change in self.changes.items()},
-            paths=[self.paths[row] for row in order],
+            entries=[self.entries[row] for row in order],
             vectors=[self.vectors[row] for row in order],
         )

@@ -7,8 +7,9 @@ search that is `exact` goes on asking until no other video can be among the best
 
 from __future__ import annotations
 
+from ..types import VideoEntry
 from .calibration import calibration_of
-from .result import Coverage, Preview, SearchResult, VideoEntry
+from .result import Coverage, Preview, SearchResult
 from .searcher import CANDIDATES_PER_HIT, MIN_CANDIDATES, Lookup, Searcher
 
 __all__ = [

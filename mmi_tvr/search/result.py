@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, overload
 
 from ..queries import Expansion
 from ..scoring.decision import NOTHING_INDEXED, Decision
 from ..types import Facet, Hit, Query
 from ..utils.budget import Usage
-
-
-class VideoEntry(NamedTuple):
-    """What a search needs of a video besides its vectors: `paths` of its content, and `segments` (K, 3) as in
-    `types.Features`."""
-
-    paths: tuple[Path, ...]
-    segments: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from ..scoring import exclusion
 from ..scoring.descriptions import description_changes
 from ..scoring.ranking import Ranking
 from ..scoring.similarity import Gallery
-from ..types import DescriptionMatch, Embeddings, FloatArray, row_ids
-from .result import VideoEntry
+from ..types import DescriptionMatch, Embeddings, FloatArray, VideoEntry, row_ids
 
 NO_RANKING = Ranking(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0), [], [])
 
@@ -58,8 +57,13 @@ class CandidateScores:
         for row, number in enumerate(numbers):
             moments = gallery.moments[gallery.offsets[row] : gallery.offsets[row + 1]]
             vectors.append(Embeddings(gallery.videos[row], moments, entries[number].segments))
-        paths = [entries[number].paths for number in numbers]
         relevances = calibration.relevance(scores, query)
         return Ranking(
-            np.array(numbers, dtype=np.int64), scores, relevances, paths, vectors, changes, matches
+            numbers=np.array(numbers, dtype=np.int64),
+            model_scores=scores,
+            relevances=relevances,
+            entries=[entries[number] for number in numbers],
+            vectors=vectors,
+            changes=changes,
+            matches=matches,
         ).by_score()

@@ -30,13 +30,13 @@ from ..scoring.candidates import Candidates, CandidateSearch
 from ..scoring.decision import Decision, nothing_shows
 from ..scoring.descriptions import WEIGHT
 from ..scoring.relevance import GumbelLaw, LogisticLaw
-from ..types import Facet, FloatArray, Query, video_of
+from ..types import Facet, FloatArray, Query, VideoEntry, video_of
 from ..utils.stage_clock import StageClock
 from ..utils.wording import model_title
 from .calibration import personal_calibration
 from .people import EVERYBODY, PeopleSelection, reads_faces, select_people
 from .restriction import Restriction, ResultOptions, asks_for_people_only, by_presence
-from .result import Preview, SearchResult, VideoEntry
+from .result import Preview, SearchResult
 from .result_maker import RankedQuery, ResultMaker
 from .scored import CandidateScores
 

@@ -31,18 +31,35 @@ from .arrays import (
     row_ids,
     video_of,
 )
-from .channels import ChannelMoment, MediaFile, MediaKind, Passage
+from .channels import ChannelMoment, MediaFile, Passage
 from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Sample, Triplet
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
-from .media import PRECOMPUTED, Embeddings, Features, Frames, KeyImage, PrecomputedFeatures, Span, Video
+from .media import (
+    EPOCH,
+    MEDIA_KINDS,
+    PRECOMPUTED,
+    DateSource,
+    Embeddings,
+    Features,
+    Frames,
+    KeyImage,
+    MediaFacts,
+    MediaKind,
+    PrecomputedFeatures,
+    Span,
+    Video,
+    VideoEntry,
+)
 from .people import Appearance, Face, Person, PersonPicture
 from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
 from .search import DescriptionMatch, Hit, Query, as_where
 from .text import clean_text
 
 __all__ = [
+    "EPOCH",
     "MAX_MOMENTS",
+    "MEDIA_KINDS",
     "MOMENT_BITS",
     "PRECOMPUTED",
     "UNIT_TOLERANCE",
@@ -53,6 +70,7 @@ __all__ = [
     "Availability",
     "Block",
     "ChannelMoment",
+    "DateSource",
     "DescribedMoment",
     "DescriptionMatch",
     "Direction",
@@ -77,6 +95,7 @@ __all__ = [
     "Labels",
     "Level",
     "MatchLaw",
+    "MediaFacts",
     "MediaFile",
     "MediaKind",
     "PartialQueries",
@@ -98,6 +117,7 @@ __all__ = [
     "Triplet",
     "Variant",
     "Video",
+    "VideoEntry",
     "VideoInput",
     "VisualJudgement",
     "Where",

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .media import Span
-
-MediaKind = Literal["image", "audio", "video"]
+from .media import MediaKind, Span
 
 
 @dataclass(frozen=True, slots=True)

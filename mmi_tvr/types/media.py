@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,49 @@ from .facets import Attributes
 
 # What an option that names the checkpoint of a vision tower says where data sets bring features along.
 PRECOMPUTED = "precomputed"
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+MediaKind = Literal["video", "image", "audio"]
+MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
+DateSource = Literal["exif", "gps", "container", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What is known of a picture, a recording or a film besides what it shows.
+
+    - `seconds`: how long it is; 0 for a still picture.
+    - `width`, `height`: in pixels, upright; None for sound, and where nobody looked yet.
+    - `date`: when it was taken, in seconds since 1970 (UTC); `utc_offset`: seconds by which clocks at its place were
+      ahead of UTC then, None where nobody says (`date` is then by the clock of the machine that read it);
+      `date_source`: who knows the date: the EXIF data, the satellites, the container, or the file's time of change.
+    - `latitude`, `longitude`: degrees north and east.
+    - `content_id`: what the picture and the clip of one live photo share.
+    """
+
+    kind: MediaKind = "video"
+    seconds: float = 0.0
+    width: int | None = None
+    height: int | None = None
+    date: float | None = None
+    utc_offset: int | None = None
+    date_source: DateSource | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    content_id: str | None = None
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is one picture without any duration."""
+        return self.kind == "image" and self.seconds == 0
+
+    def local_date(self) -> datetime | None:
+        """Return when it was taken by the clocks of its place, or of this machine where nobody knows; None: unknown."""
+        if self.date is None:
+            return None
+        date = EPOCH + timedelta(seconds=self.date)
+        return date.astimezone(None if self.utc_offset is None else timezone(timedelta(seconds=self.utc_offset)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +66,7 @@ class Video:
     """A video file, or a span of one (`start`, `end` in seconds; `end=None` is the end of the file).
 
     A still `picture` is a video of one second, an animated one as long as one round of it. Decision: only where this
-    says so; a still among videos is a mistake.
+    says so; a still among the videos of a data set is a mistake.
     """
 
     path: Path
@@ -85,6 +129,19 @@ class PrecomputedFeatures(NamedTuple):
 
     def __str__(self) -> str:
         return f"{' + '.join(self.names)}, {self.width} numbers a frame, at most {self.frames} frames"
+
+
+class VideoEntry(NamedTuple):
+    """What a search needs of a video, or of a picture, besides its vectors.
+
+    `paths` of its content, `segments` (K, 3) as in `Features`, what is known of it, and `companions`: files that belong
+    to it (the clip of a live photo, the RAW photo of a picture).
+    """
+
+    paths: tuple[Path, ...]
+    segments: NDArray[np.float64]
+    facts: MediaFacts = MediaFacts()
+    companions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UsageError
 from .answers import Explanation
 from .facets import Where
+from .media import MediaFacts, MediaKind
 from .people import Appearance, Person
 from .text import clean_text
 
@@ -129,7 +130,9 @@ class Hit:
     query names and the video reliably shows, the likeliest first, of models that read that off. `people` are those
     who were recognised in the video, whom the query names first, in order of time.
 
-    `id` is the video's number in its library, which no other video is ever given; None outside of one.
+    `id` is the video's number in its library, which no other video is ever given; None outside of one. `facts` say
+    whether it is a video or a picture, and when and where it was taken; `companions` are further files of the same item
+    (the clip of a live photo, the RAW photo of a picture). The times of a still picture are 0.
     """
 
     path: Path
@@ -146,6 +149,13 @@ class Hit:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     id: int | None = None
     people: tuple[Appearance, ...] = ()
+    facts: MediaFacts = field(default_factory=MediaFacts)
+    companions: tuple[Path, ...] = ()
+
+    @property
+    def kind(self) -> MediaKind:
+        """Whether it is a video, an image or audio."""
+        return self.facts.kind
 
     @property
     def is_missing(self) -> bool:
@@ -157,6 +167,7 @@ class Hit:
         document: dict[str, Any] = {
             "id": self.id,
             "path": str(self.path),
+            "kind": self.kind,
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "time": round(self.time, 3),
@@ -167,6 +178,11 @@ class Hit:
             "missing": self.is_missing,
             "also_missing": [str(path) for path in self.copies if path in self.missing],
         }
+        if self.companions:
+            document["companions"] = [str(path) for path in self.companions]
+        if self.facts.date_source:
+            date = self.facts.local_date()
+            document["date"] = date and date.isoformat()
         if self.labels:
             document["labels"] = {level: list(names) for level, names in self.labels.items()}
         if self.people:

@@ -28,7 +28,8 @@ from mmi_tvr import models, plugins
 from mmi_tvr.config import Settings
 from mmi_tvr.index import publish
 from mmi_tvr.library import Library
-from mmi_tvr.library.catalogue import CATALOGUE, Catalogue
+from mmi_tvr.library.catalogue import Catalogue
+from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.components import Components
 from mmi_tvr.serve.running import RunningService, ServiceOptions
 from mmi_tvr.serve.running import run as run_service

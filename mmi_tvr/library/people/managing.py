@@ -17,7 +17,8 @@ from ...errors import UsageError
 from ...protocols import FaceEncoder
 from ...utils.progress import Progress
 from ...utils.wording import library_option
-from ..catalogue import CATALOGUE, Catalogue, Content
+from ..catalogue import Catalogue, Content
+from ..catalogue_file import CATALOGUE
 from . import forgetting
 from .bound_database import face_encoder
 from .looking import INDEXING

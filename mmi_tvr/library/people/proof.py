@@ -15,7 +15,8 @@ import numpy as np
 
 from ...errors import MmiTvrError
 from ...types import FloatArray
-from ..catalogue import CATALOGUE, Catalogue
+from ..catalogue import Catalogue
+from ..catalogue_file import CATALOGUE
 from ..former import FORMER_FILE
 from ..rebuild import REBUILD_FILE
 
