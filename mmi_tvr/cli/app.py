@@ -47,6 +47,7 @@ def run() -> NoReturn:
             gap,
             hub,
             library,
+            mcp,
             models,
             people,
             probe,
@@ -76,6 +77,7 @@ def run() -> NoReturn:
             models,
             hub,
             serve,
+            mcp,
             doctor,
             demo,
         ):

@@ -113,6 +113,16 @@ class LibraryItems:
             values = (after, state, state, max(1, min(limit, MAX_ITEMS)))
             return _items(catalogue, f"{_CONTENT} {condition}", values)
 
+    def description(self, number: int) -> str | None:
+        """Return what an item answered when it was described for the present model; None: nobody described it.
+
+        Raises LibraryMissing where no library is here.
+        """
+        with self._reading() as catalogue:
+            sql = "SELECT text FROM descriptions WHERE content = ? AND maker = ?"
+            row = catalogue.connection.execute(sql, (number, catalogue.meta("fingerprint"))).fetchone()
+        return None if row is None else str(row[0])
+
     @contextmanager
     def _reading(self) -> Iterator[Catalogue]:
         """Yield the open catalogue, opened anew where its file was replaced."""

@@ -15,7 +15,16 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from .. import __version__
-from ..errors import LibraryBusy, LibraryMissing, LibraryReadOnly, MissingExtra, MmiTvrError, ModelNotFound, UsageError
+from ..errors import (
+    LibraryBusy,
+    LibraryMissing,
+    LibraryReadOnly,
+    MissingExtra,
+    MmiTvrError,
+    ModelNotFound,
+    UnreadableQuery,
+    UsageError,
+)
 from ..library.items import ItemMissing
 from . import collection_routes, item_routes, page, people_routes, search_routes, service_routes
 from .answers import JsonResponse
@@ -95,6 +104,8 @@ class RequestCounter:
 
 async def _package_error(request: Request, error: Exception) -> Response:
     status = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
+    if isinstance(error, UnreadableQuery):
+        return JsonResponse({"error": str(error), "reason": error.reason}, status)
     return _problem(status, str(error), {"retry-after": "5"} if status == 503 else None)
 
 

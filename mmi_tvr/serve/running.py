@@ -95,9 +95,10 @@ def run(
         token_file = stack.enter_context(_token_file(folder, token))
         service = Service(library, Access(options.host, token), run_command)
         stack.callback(service.close, _END_SECONDS)
+        service.url = _url(options.host, listener)
         server = _Server(service, options, lambda: ready(running))
         running = RunningService(
-            _url(options.host, listener),
+            service.url,
             token_file,
             os.getpid(),
             service.access.needs_token,

@@ -17,6 +17,7 @@ from ..library import Library
 from ..library.items import LibraryItems
 from ..search import SearchResult
 from ..types import Query
+from .address import identity
 from .commands import CommandRunner, SocketCommands
 from .indexing_job import IndexingJob
 from .metrics import ServiceMetrics
@@ -33,7 +34,7 @@ class Service:
     """The parts of a service, made once.
 
     `in_flight` counts requests that are being answered; `last_request` is when the last answer ended
-    (`time.monotonic`).
+    (`time.monotonic`); `url` is the address of the page, once there is one.
     """
 
     def __init__(self, library: Library, access: Access, run_command: CommandRunner | None = None) -> None:
@@ -55,6 +56,7 @@ class Service:
         self._turns = anyio.CapacityLimiter(_LIBRARY_THREADS)
         self.in_flight = 0
         self.last_request = time.monotonic()
+        self.url: str | None = None
         library.remember_sentences(REMEMBERED_SENTENCES)
 
     def warm_up(self) -> None:
@@ -74,6 +76,14 @@ class Service:
         self.thumbnails.close()
         self.items.close()
         return ended
+
+    def identity(self) -> list[int]:
+        """Return what tells the folder of the library from another of its name (`address.identity`); nothing where it
+        is gone."""
+        try:
+            return identity(self.library.path)
+        except OSError:
+            return []
 
     async def in_turn(self, function: Callable[[], Answer]) -> Answer:
         """Return the result of a function that waits for its turn in the library; few at a time, so that pictures and

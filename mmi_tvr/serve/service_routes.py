@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
+from .. import __version__
 from .answers import JsonResponse, TheService
 from .security import is_of_socket
 
@@ -16,9 +17,12 @@ router = APIRouter(tags=["service"])
 
 
 @router.get("/healthz")
-async def healthz() -> JsonResponse:
-    """Whether the service lives."""
-    return JsonResponse({"status": "ok"})
+async def healthz(request: Request, service: TheService) -> JsonResponse:
+    """Whether the service lives; over the socket also its version, which library it holds, and the page's address."""
+    document: dict[str, Any] = {"status": "ok"}
+    if is_of_socket(request.scope):
+        document |= {"version": __version__, "library": service.identity(), "url": service.url}
+    return JsonResponse(document)
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

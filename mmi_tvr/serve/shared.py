@@ -1,0 +1,119 @@
+"""A library for doors that speak no HTTP: a running service is asked through its socket, else this process holds it.
+
+So one process holds the model, whichever doors are open. What needs no model (what is in the library) is read here
+always.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import LibraryBusy, MmiTvrError, UnreadableQuery, UsageError
+from ..library import Library
+from ..library.items import LibraryItems
+from ..search import SearchResult
+from ..utils import strict_json
+from .address import identity
+from .client import ServiceReply, request
+
+_SEARCH_SECONDS = 120.0  # until a service has loaded its model and answered
+_REMEMBERED_SENTENCES = 1_000
+
+
+class SharedLibrary:
+    """Searches the library in a folder, from any thread; the values are those of `as_dict` at every door.
+
+    `library` is the one that this process holds; its model is loaded at the first search that no service answers, and
+    given up again where one does.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.items = LibraryItems(library.path)
+        self._holds_model = False
+        self._lock = threading.Lock()
+        library.remember_sentences(_REMEMBERED_SENTENCES)
+
+    @property
+    def path(self) -> Path:
+        """The folder of the library."""
+        return self.library.path
+
+    def service(self) -> Mapping[str, Any] | None:
+        """Return what the running service of this library and of this version says of itself; None: there is none."""
+        reply = request(self.path, "GET", "/healthz")
+        if reply is None or reply.status != 200:
+            return None
+        document = _document(reply)
+        try:
+            is_ours = document.get("version") == __version__ and document.get("library") == identity(self.path)
+        except OSError:
+            return None
+        return document if is_ours else None
+
+    def search(self, query: str, **options: Any) -> dict[str, Any]:
+        """Return the document of a search (`SearchResult.as_dict`).
+
+        Args:
+            query: what to look for.
+            **options: those of `Library.search` that JSON can carry.
+
+        Raises:
+            MmiTvrError: as `Library.search`.
+        """
+        if self.service() is not None:
+            document = {"query": query, **options}
+            reply = request(self.path, "POST", "/api/search", document, timeout=_SEARCH_SECONDS)
+            if reply is not None:
+                self._let_go()
+                return _answer(reply)
+        with self._lock:
+            self._holds_model = True
+        result: SearchResult = self.library.search(query, **options)
+        return result.as_dict()
+
+    def load(self) -> None:
+        """Load the model, unless a service holds it. Raises as a search does."""
+        if self.library.exists and self.service() is None:
+            with self._lock:
+                self._holds_model = True
+            self.library.load()
+
+    def close(self) -> None:
+        """Let go of the model and of files."""
+        self._let_go()
+        self.items.close()
+        self.library.close()
+
+    def _let_go(self) -> None:
+        """Give up the model of this process, because a service has it."""
+        with self._lock:
+            held, self._holds_model = self._holds_model, False
+        if held:
+            self.library.close()
+
+
+def _answer(reply: ServiceReply) -> dict[str, Any]:
+    """Return the document of a reply; raise what went wrong."""
+    document = _document(reply)
+    if reply.status < 300:
+        return document
+    message = str(document.get("error") or f"the service of this library answered with status {reply.status}")
+    if "reason" in document:
+        raise UnreadableQuery(message, str(document["reason"]))
+    if reply.status == 503:
+        raise LibraryBusy(message)
+    raise UsageError(message) if 400 <= reply.status < 500 else MmiTvrError(message)
+
+
+def _document(reply: ServiceReply) -> dict[str, Any]:
+    """Return the JSON of a reply; an empty one where it is none."""
+    try:
+        document = strict_json.loads(reply.body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
