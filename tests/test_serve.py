@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.library.items import LibraryItems
 from mmi_tvr.queries import QueryMemory
-from mmi_tvr.serve import media
+from mmi_tvr.serve import media, page
 from mmi_tvr.serve.address import LOCK, SOCKET, TOKEN
 from mmi_tvr.serve.client import is_alive
 from mmi_tvr.serve.running import ServiceOptions, run
@@ -98,7 +99,9 @@ def test_items_moments_and_pages(client: Client, films: Path) -> None:
     assert second["next"] is None
     assert {Path(path).name for item in items for path in item["paths"]} == {path.name for path in films.iterdir()}
     both = next(item for item in items if "then" in item["paths"][0])
-    moments = client.get(f"/api/items/{both['id']}").json()["moments"]
+    document = client.get(f"/api/items/{both['id']}").json()
+    assert client.get(f"/api/items?id={both['id']}&id=999").json() == {"items": [document], "next": None}
+    moments = document["moments"]
     assert moments[0]["start"] == 0
     assert moments[-1]["end"] == pytest.approx(4.0, abs=0.2)
 
@@ -191,17 +194,28 @@ def test_a_handle_is_closed_whatever_becomes_of_the_client(opened: Library) -> N
 
 
 def test_the_page_works_without_scripts_and_shows_names_as_text(client: Client) -> None:
-    page = client.get("/?q=red").body.decode()
-    assert "red.mp4" in page
-    assert "<script" not in page
+    body = client.get("/?q=red").body.decode()
+    assert "red.mp4" in body
+    assert re.findall("<script[^>]*>", body) == ['<script type="module" src="/static/main.js">']
+    assert "onclick" not in body
+    for view in ("people", "collection", "pools"):
+        assert "Without scripts, this page can search only" in client.get(f"/{view}").body.decode()
     hostile = client.get("/?q=%3Cscript%3Ealert(1)%3C/script%3E").body.decode()
     assert "<script>alert" not in hostile
 
 
+def test_the_page_does_not_wait_for_a_model(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "_PATIENCE", 0)
+    body = client.get("/?q=red").body.decode()
+    assert "red.mp4" not in body
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in body
+
+
 def test_without_a_library_the_page_says_how_to_begin(tmp_path: Path) -> None:
     with served(Library(tmp_path / "none")) as client:
-        page = client.get("/")
-        assert (page.status, "mmi-tvr index FOLDER" in page.body.decode()) == (200, True)
+        for view in ("/", "/people", "/collection", "/pools"):
+            reply = client.get(view)
+            assert (reply.status, "mmi-tvr index FOLDER" in reply.body.decode()) == (200, True)
         for target in ("/api/status", "/api/search?q=red", "/api/items"):
             assert (client.get(target).status, "no library is here" in client.get(target).json()["error"]) == (
                 404,

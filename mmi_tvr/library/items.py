@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .catalogue import Catalogue
+from .catalogue import Catalogue, CatalogueCounts
 from .catalogue_file import CATALOGUE
 
 MAX_ITEMS = 500  # of one page of a list
@@ -52,7 +52,7 @@ class LibraryItem:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `GET /api/items`)."""
-        document = {
+        document: dict[str, Any] = {
             "id": self.id,
             "sha256": self.sha256,
             "state": self.state,
@@ -60,6 +60,11 @@ class LibraryItem:
             "paths": [str(file.path) for file in self.files],
         }
         return {**document, "reason": self.reason} if self.reason else document
+
+    def with_moments(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: `GET /api/items/ID`), with the moments."""
+        moments = [{"start": start, "end": end, "time": time} for start, end, time in self.moments]
+        return {**self.as_dict(), "moments": moments}
 
 
 class LibraryItems:
@@ -96,6 +101,20 @@ class LibraryItems:
         if not items:
             raise ItemMissing("this video is not in the library any more")
         return items[0]
+
+    def among(self, numbers: Collection[int]) -> list[LibraryItem]:
+        """Return the items of these numbers, by number and with their moments; those that are not there are left out.
+
+        Raises LibraryMissing: no library is here.
+        """
+        with self._reading() as catalogue:
+            condition = "AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
+            return _items(catalogue, f"{_CONTENT} {condition}", (json.dumps(list(numbers)),), with_moments=True)
+
+    def counts(self) -> CatalogueCounts:
+        """Count what is in the library. Raises LibraryMissing: no library is here."""
+        with self._reading() as catalogue:
+            return catalogue.counts()
 
     def page(self, after: int, limit: int, state: str | None = None) -> list[LibraryItem]:
         """Return the next items by number, without their moments.

@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 import anyio
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
+from pydantic import Field
 
 from ..library.items import MAX_ITEMS
 from .answers import ItemNumber, JsonResponse, TheService
 from .media import media_response
 
+ItemId = Annotated[int, Field(ge=0, le=2**53)]
 router = APIRouter(prefix="/api/items", tags=["items"])
 
 
@@ -21,8 +23,14 @@ async def items(
     after: Annotated[int, Query(ge=0, le=2**53, description="the last id of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
     state: Literal["indexed", "pending", "quarantined"] | None = None,
+    id: Annotated[
+        list[ItemId] | None, Query(max_length=MAX_ITEMS, description="only these, with their moments")
+    ] = None,
 ) -> JsonResponse:
     """A page of items by number; `next` is the `after` of the next page, null on the last one."""
+    if id is not None:
+        among = await anyio.to_thread.run_sync(service.items.among, id)
+        return JsonResponse({"items": [one.with_moments() for one in among], "next": None})
     page = await anyio.to_thread.run_sync(service.items.page, after, limit, state)
     following = page[-1].id if len(page) == limit else None
     return JsonResponse({"items": [item.as_dict() for item in page], "next": following})
@@ -32,8 +40,7 @@ async def items(
 async def item(service: TheService, number: ItemNumber) -> JsonResponse:
     """One item, with its moments: the stretches that its key images stand for."""
     one = await anyio.to_thread.run_sync(service.items.item, number)
-    moments = [{"start": start, "end": end, "time": time} for start, end, time in one.moments]
-    return JsonResponse({**one.as_dict(), "moments": moments})
+    return JsonResponse(one.with_moments())
 
 
 @router.get("/{number}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})

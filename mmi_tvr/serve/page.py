@@ -1,11 +1,16 @@
-"""The page: what a browser shows of a library. Works without scripts."""
+"""The page: what a browser shows of a library. Searching works without scripts; other views say that they need them.
+
+Each view is an address of its own, so that the browser's history, bookmarks and middle clicks work as people know them.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, Template
@@ -23,28 +28,52 @@ from .service import Service
 STATIC = Path(__file__).parent / "static"
 router = APIRouter(include_in_schema=False)
 _HITS = 24
+_PATIENCE = 1.5  # seconds that the page waits for a search
+_VIEWS = (
+    ("/", "search", "Search"),
+    ("/people", "people", "People"),
+    ("/collection", "collection", "Collection"),
+    ("/pools", "pools", "Questions"),
+)
+_COMMANDS = {"people": "mmi-tvr people list", "collection": "mmi-tvr status", "pools": "mmi-tvr prompts list"}
 
 
 @router.get("/", response_class=HTMLResponse)
 async def page(request: Request, service: TheService, q: Annotated[str, Query(max_length=8192)] = "") -> HTMLResponse:
-    """The search field, and the moments that it finds."""
-    result, problem = None, ""
+    """The search field, and the moments that it finds.
+
+    While the model is being loaded, the page comes without hits: its scripts search by themselves, and a browser
+    without scripts looks again.
+    """
+    result, problem, is_late = None, "", False
     if q.strip():
         try:
-            result = await _result(request, service, q)
+            result = await asyncio.wait_for(_result(request, service, q), _PATIENCE)
+        except asyncio.TimeoutError:
+            is_late = True
         except MmiTvrError as error:
             problem = str(error)
-    status = None
-    if service.library.exists:
-        status = await service.in_turn(service.library.status)
-    text = _template("page.html.j2").render(
-        query=q,
-        result=result,
-        problem=problem,
-        status=status,
-        library_option=library_option(service.library.path),
-    )
-    return HTMLResponse(text)
+    counts = await anyio.to_thread.run_sync(service.items.counts) if service.library.exists else None
+    values = {"query": q, "result": result, "problem": problem, "is_late": is_late, "counts": counts}
+    return _html(service, "search.html.j2", "search", **values)
+
+
+@router.get("/people", response_class=HTMLResponse)
+async def people(service: TheService) -> HTMLResponse:
+    """Whom the library knows."""
+    return _view(service, "people")
+
+
+@router.get("/collection", response_class=HTMLResponse)
+async def collection(service: TheService) -> HTMLResponse:
+    """What is in the library, and how far it is."""
+    return _view(service, "collection")
+
+
+@router.get("/pools", response_class=HTMLResponse)
+async def pools(service: TheService) -> HTMLResponse:
+    """The questions that are asked."""
+    return _view(service, "pools")
 
 
 @router.get(SIGN_IN, response_class=HTMLResponse)
@@ -55,6 +84,25 @@ async def sign_in() -> HTMLResponse:
 
 async def _result(request: Request, service: Service, text: str) -> SearchResult:
     return await service.search(request, checked_query(SearchQuery(text)), {"top": _HITS, "min_relevance": None})
+
+
+def _view(service: Service, view: str) -> HTMLResponse:
+    """Return a view that scripts fill; without a library, the page that says how to begin."""
+    if not service.library.exists:
+        return _html(service, "search.html.j2", view)
+    title = next(title for _, name, title in _VIEWS if name == view)
+    return _html(service, "view.html.j2", view, title=title, command=_COMMANDS[view])
+
+
+def _html(service: Service, template: str, view: str, **values: Any) -> HTMLResponse:
+    text = _template(template).render(
+        views=_VIEWS,
+        view=view,
+        has_library=service.library.exists,
+        library_option=library_option(service.library.path),
+        **values,
+    )
+    return HTMLResponse(text)
 
 
 @cache

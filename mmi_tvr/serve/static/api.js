@@ -1,0 +1,56 @@
+// The service's API. Errors are one line, as the service says them.
+
+import { t } from "./words.js";
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Return the JSON of an address. Raises ApiError, and AbortError where `signal` ended it. */
+export function get(path, signal) {
+  return request(path, { signal });
+}
+
+/** Send a document, and return the JSON of the answer. Raises as `get` does. */
+export function post(path, document_, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return request(path, { method: "POST", headers, body: JSON.stringify(document_), signal });
+}
+
+/** Return whether an error means that somebody else's newer request took the place of this one. */
+export function isAborted(error) {
+  return error.name === "AbortError";
+}
+
+/** Return the address of a picture of an item at a second. */
+export function thumbnail(id, second, size = 270) {
+  return `/api/items/${id}/thumbnail?second=${Math.max(0, second).toFixed(2)}&size=${size}`;
+}
+
+/** Return the address of the file of an item. */
+export function media(id) {
+  return `/api/items/${id}/media`;
+}
+
+async function request(path, options) {
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch (error) {
+    if (isAborted(error)) throw error;
+    throw new ApiError(0, t("unreachable"));
+  }
+  if (reply.status === 401) location.assign("/"); // signed out: the page for the token is there
+  const text = await reply.text();
+  let answer;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    throw new ApiError(reply.status, `${reply.status} ${reply.statusText}`);
+  }
+  if (!reply.ok) throw new ApiError(reply.status, answer.error);
+  return answer;
+}

@@ -1,0 +1,128 @@
+// What a search is restricted to, as chips: classes that videos show, people, a picture; and how it is made.
+
+import { get } from "./api.js";
+import { element, fileName, printable } from "./dom.js";
+import { count, t } from "./words.js";
+
+/** The chips above the results. `changed` is called where somebody changes one. */
+export class Filters {
+  constructor(changed) {
+    this.changed = changed;
+    this.where = []; // [level, name]
+    this.persons = [];
+    this.like = null; // {id, second, name}
+    this.flags = { rerank: false, any: false };
+    this.chips = element("ul", { className: "chips", "aria-label": t("filters") });
+    this.panel = element("div", { className: "panel", hidden: true });
+    this.button = element("button", { type: "button", "aria-expanded": "false", on: { click: () => this.toggle() } }, t("filter"));
+    this.node = element("section", { className: "filters", "aria-label": t("filters") }, this.button, this.chips, this.panel);
+  }
+
+  read(values) {
+    this.where = values.getAll("where").map((text) => [text.slice(0, text.indexOf("=")), text.slice(text.indexOf("=") + 1)]);
+    this.persons = values.getAll("person");
+    const like = values.get("like")?.match(/^(\d+)@(\d+(?:\.\d+)?)$/);
+    this.like = like ? { id: Number(like[1]), second: Number(like[2]), name: values.get("name") ?? "" } : null;
+    for (const name of Object.keys(this.flags)) this.flags[name] = values.has(name);
+    this.render();
+  }
+
+  write(values) {
+    for (const [level, name] of this.where) values.append("where", `${level}=${name}`);
+    for (const name of this.persons) values.append("person", name);
+    if (this.like) values.set("like", `${this.like.id}@${this.like.second.toFixed(2)}`);
+    for (const [name, on] of Object.entries(this.flags)) if (on) values.set(name, "");
+  }
+
+  /** Return what of a search request these filters say. */
+  request() {
+    const where = {};
+    for (const [level, name] of this.where) (where[level] ??= []).push(name);
+    const wish = { where, persons: this.persons };
+    if (this.flags.rerank) wish.rerank = true;
+    if (this.flags.any) wish.min_relevance = 0;
+    return wish;
+  }
+
+  setExample(hit) {
+    this.like = { id: hit.id, second: hit.time, name: fileName(hit.path) };
+    this.update();
+  }
+
+  showAny() {
+    this.flags.any = true;
+    this.update();
+  }
+
+  update() {
+    this.render();
+    this.changed();
+  }
+
+  render() {
+    const chips = [
+      ...this.where.map((pair) => this.chip(`${printable(pair[0])}: ${printable(pair[1])}`, () => this.drop("where", pair))),
+      ...this.persons.map((name) => this.chip(printable(name), () => this.drop("persons", name))),
+    ];
+    for (const [name, on] of Object.entries(this.flags)) {
+      if (on) chips.push(this.chip(t(name), () => (this.flags[name] = false)));
+    }
+    this.chips.replaceChildren(...chips);
+    this.chips.hidden = !chips.length;
+  }
+
+  chip(text, remove) {
+    const listener = () => {
+      remove();
+      this.update();
+    };
+    const label = t("drop_filter", { name: text });
+    return element("li", {}, element("button", { type: "button", className: "chip", "aria-label": label, on: { click: listener } }, text, " ✕"));
+  }
+
+  drop(list, value) {
+    this[list] = this[list].filter((one) => one !== value);
+  }
+
+  async toggle() {
+    this.panel.hidden = !this.panel.hidden;
+    this.button.ariaExpanded = String(!this.panel.hidden);
+    if (!this.panel.hidden && !this.panel.childElementCount) await this.fill();
+  }
+
+  async fill() {
+    const facets = get("/api/facets").catch(() => ({})); // most models read no classes off videos
+    const people = get("/api/people").catch(() => ({ people: [] }));
+    const groups = [this.flagGroup()];
+    const persons = (await people).people.map((one) => this.option(printable(one.name), one.videos, () => this.add("persons", one.name)));
+    if (persons.length) groups.push(this.group(t("people"), persons));
+    for (const [level, names] of Object.entries(await facets)) {
+      const options = Object.entries(names).map(([name, facet]) => this.option(printable(name), facet.videos, () => this.add("where", [level, name])));
+      if (options.length) groups.push(this.group(printable(level), options));
+    }
+    this.panel.replaceChildren(...groups);
+  }
+
+  flagGroup() {
+    const set = (name) => () => {
+      this.flags[name] = true;
+      this.update();
+    };
+    return this.group(t("how"), Object.keys(this.flags).map((name) => this.option(t(name), null, set(name))));
+  }
+
+  group(title, options) {
+    return element("fieldset", {}, element("legend", {}, title), ...options);
+  }
+
+  option(text, videos, listener) {
+    const words = videos === null ? null : element("span", { className: "quiet", title: count("video", videos) }, ` ${videos}`);
+    return element("button", { type: "button", className: "chip", on: { click: listener } }, text, words);
+  }
+
+  add(list, value) {
+    const key = JSON.stringify(value);
+    if (!this[list].some((one) => JSON.stringify(one) === key)) this[list].push(value);
+    this.update();
+  }
+}

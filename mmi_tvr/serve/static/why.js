@@ -1,0 +1,100 @@
+// Why a hit is there: relevance, channels, people, levels, what was said of it, and skeletons side by side.
+
+import { clock, element, printable } from "./dom.js";
+import { t } from "./words.js";
+
+const WORD = /[\p{L}\p{N}]+/gu;
+const EMPTY_WORDS = new Set(
+  ("a an and are at be by do does for from has have in is it its none no not of on or that the then there this to " +
+    "unknown was what when which who with yes 的 了 是 在 和").split(" "),
+);
+
+/** Return the reasons of a hit of a result. */
+export function why(result, hit) {
+  const rows = [row(t("relevance"), gauge(hit.relevance))];
+  if (hit.found_by?.length) rows.push(row(t("found_by"), hit.found_by.map((channel) => t(`by_${channel}`)).join(", ")));
+  if (hit.text) rows.push(row(t("text"), element("q", {}, printable(hit.text))));
+  for (const [level, weight] of Object.entries(result.levels)) {
+    if (weight && level in hit.scores) rows.push(row(printable(level), levelOf(hit, level)));
+  }
+  if (hit.people?.length) rows.push(row(t("people"), hit.people.map((one) => appearance(one)).join("; ")));
+  if (hit.description) rows.push(row(t("description"), marked(hit.description.text, hit.description.words)));
+  for (const path of hit.also) rows.push(row(t("copy"), printable(path)));
+  const nodes = [element("h3", {}, t("why")), element("dl", {}, rows.flat())];
+  if (hit.skeleton) nodes.push(...skeletons(hit.skeleton));
+  return element("section", { className: "why" }, ...nodes);
+}
+
+function row(title, ...content) {
+  return [element("dt", {}, title), element("dd", {}, ...content)];
+}
+
+function gauge(value) {
+  return [element("meter", { min: 0, max: 1, value, "aria-hidden": "true" }), ` ${value.toFixed(2)}`];
+}
+
+function levelOf(hit, level) {
+  const labels = hit.labels?.[level] ?? [];
+  return [...gauge(hit.scores[level]), labels.length ? ` (${labels.map(printable).join(", ")})` : ""];
+}
+
+function appearance(one) {
+  return `${printable(one.name)} ${clock(one.from)}–${clock(Math.ceil(one.to))}`;
+}
+
+function skeletons(skeleton) {
+  const nodes = [element("h3", {}, t("skeletons")), element("p", { className: "quiet" }, verdict(skeleton))];
+  const videoAnswers = new Map(skeleton.video.map((answer) => [answer.question, answer]));
+  const sameQuestions = skeleton.text.length > 0 && skeleton.text.every((answer) => videoAnswers.has(answer.question));
+  const words = {
+    text: wordsOf(skeleton.text.map((answer) => answer.answer).join(" ")),
+    video: wordsOf(skeleton.video.map((answer) => answer.answer).join(" ")),
+  };
+  const rows = Math.max(skeleton.text.length, skeleton.video.length);
+  const body = element("tbody");
+  for (let number = 0; number < rows; number += 1) {
+    const text = skeleton.text[number];
+    const video = sameQuestions ? videoAnswers.get(text.question) : skeleton.video[number];
+    body.append(element("tr", {}, cell(text, words.video), cell(video, words.text)));
+  }
+  const titles = element("tr", {}, element("th", { scope: "col" }, t("of_query")), element("th", { scope: "col" }, t("of_video")));
+  nodes.push(element("table", { className: "skeletons" }, element("thead", {}, titles), body));
+  nodes.push(element("p", { className: "quiet" }, element("mark", {}, t("both")), ` ${t("both_say")}`));
+  return nodes;
+}
+
+function verdict(skeleton) {
+  if (skeleton.missing) return t("not_reranked", { reason: skeleton.missing });
+  const terms = [];
+  if (skeleton.joint !== null) terms.push(`${t("joint")} ${skeleton.joint.toFixed(3)}`);
+  terms.push(`${t("cosine")} ${skeleton.cosine.toFixed(3)}`);
+  if (skeleton.probability !== null) terms.push(`${t("same_scene")} ${skeleton.probability.toFixed(2)}`);
+  if (skeleton.visual) terms.push(`${t("look")} ${skeleton.visual.normalised.toFixed(2)}`);
+  if (skeleton.judge) terms.push(t("judged_by", { name: skeleton.judge }));
+  return terms.join(", ");
+}
+
+function cell(answer, others) {
+  if (!answer) return element("td");
+  const words = answer.error ? element("em", {}, printable(answer.error)) : marked(answer.answer, others);
+  return element("td", {}, element("span", { className: "quiet question" }, printable(answer.question)), words);
+}
+
+function wordsOf(text) {
+  return new Set((text.toLowerCase().match(WORD) ?? []).filter((word) => !EMPTY_WORDS.has(word)));
+}
+
+/** Return a text in which the words that stand in `words`, too, are marked. */
+function marked(text, words) {
+  const among = new Set([...words].map((word) => word.toLowerCase()));
+  const node = element("span");
+  let end = 0;
+  for (const match of text.matchAll(WORD)) {
+    const word = match[0].toLowerCase();
+    if (![...among].some((other) => word === other || (other.length > 3 && word.startsWith(other)))) continue;
+    node.append(printable(text.slice(end, match.index)), element("mark", {}, match[0]));
+    end = match.index + match[0].length;
+  }
+  node.append(printable(text.slice(end)));
+  return node;
+}

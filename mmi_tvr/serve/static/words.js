@@ -1,0 +1,122 @@
+// The page's words in English and Chinese: by the browser's language, or by the switch.
+
+const KEY = "language";
+
+// {name} is filled in. Of counted things there is "one" and "other"; Chinese has one form.
+const WORDS = {
+  skip: ["Skip to the content", "跳到内容"],
+  views: ["Views", "页面"],
+  search: ["Search", "搜索"],
+  people: ["People", "人物"],
+  collection: ["Collection", "媒体库"],
+  pools: ["Questions", "问题库"],
+  ask: ["What happens in the video you look for?", "您要找的视频里发生了什么？"],
+  no_library: ["There is no library here yet", "这里还没有媒体库"],
+  make_library: ["Make one of a folder of videos, in a terminal:", "在终端里用一个视频文件夹建立媒体库："],
+  then_reload: [
+    "This page goes on by itself once it is there. Your files stay where they are; nothing leaves this machine.",
+    "建好之后本页会自动继续。您的文件留在原处，任何内容都不会离开这台电脑。",
+  ],
+  searching: ["Searching …", "正在搜索……"],
+  reranking: ["Asking a language model about the best hits …", "正在向语言模型询问最佳结果……"],
+  moment_one: ["{n} moment", "{n} 个片段"],
+  moment_other: ["{n} moments", "{n} 个片段"],
+  video_one: ["{n} item", "{n} 个文件"],
+  video_other: ["{n} items", "{n} 个文件"],
+  pending: ["{n} waiting to be indexed", "{n} 个等待建立索引"],
+  hint: [
+    "Describe a moment in a sentence. / puts the cursor here, the arrow keys move among results, Enter plays one.",
+    "用一句话描述一个片段。按 / 键回到搜索框，方向键在结果间移动，回车键播放。",
+  ],
+  nothing_indexed: [
+    "Nothing can be searched yet: the collection says how far indexing is.",
+    "还没有可搜索的内容：“媒体库”页显示索引进度。",
+  ],
+  nothing_found: ["Nothing found", "没有找到"],
+  not_convincing: ["Not convincing", "结果不太可信"],
+  closest: ["The closest there is", "最接近的结果"],
+  show_any: ["Show what there is", "仍然显示结果"],
+  more: ["Show more", "显示更多"],
+  again: ["Try again", "重试"],
+  unreachable: ["The service does not answer: was it ended?", "服务没有回应：是否已经关闭？"],
+  missing: ["file away", "文件不在"],
+  no_picture: ["no picture", "无法显示"],
+  relevance: ["Relevance", "相关度"],
+  close: ["Close", "关闭"],
+  previous: ["Previous", "上一个"],
+  next: ["Next", "下一个"],
+  similar: ["More like this", "查找相似"],
+  download: ["Download", "下载"],
+  cannot_play: ["This browser cannot play this file; its picture is shown instead.", "浏览器无法播放此文件；仅显示画面。"],
+  play_from: ["Play from {time}", "从 {time} 播放"],
+  why: ["Why", "为什么"],
+  found_by: ["Found by what is", "命中来源"],
+  by_seen: ["seen", "画面"],
+  by_heard: ["heard", "语音"],
+  by_read: ["read", "文字"],
+  text: ["Text", "文字内容"],
+  description: ["Description", "描述"],
+  copy: ["Copy", "副本"],
+  skeletons: ["Questions and answers", "问题与回答"],
+  of_query: ["Of your sentence", "针对您的句子"],
+  of_video: ["Of the video", "针对视频"],
+  both: ["marked", "标记"],
+  both_say: ["words stand on both sides.", "的词两边都出现。"],
+  not_reranked: ["Not re-ranked: {reason}", "未重新排序：{reason}"],
+  joint: ["joint score", "综合分数"],
+  cosine: ["cosine", "余弦"],
+  same_scene: ["same scene", "同一场景"],
+  look: ["look", "观察"],
+  judged_by: ["judged by {name}", "由 {name} 判断"],
+  filter: ["Filter", "筛选"],
+  filters: ["Filters", "筛选条件"],
+  drop_filter: ["Remove the filter {name}", "取消筛选 {name}"],
+  how: ["How", "方式"],
+  rerank: ["Ask questions about the best", "用问题重新排序"],
+  any: ["Weak matches, too", "包括弱匹配"],
+};
+
+function preferred() {
+  let stored = null;
+  try {
+    stored = localStorage.getItem(KEY);
+  } catch {
+    // a browser that stores nothing
+  }
+  return stored ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+}
+
+const current = preferred() === "zh" ? "zh" : "en";
+
+/** Return the language of the page: "en" or "zh". */
+export function language() {
+  return current;
+}
+
+/** Show the page in the other language from now on. */
+export function switchLanguage() {
+  try {
+    localStorage.setItem(KEY, current === "en" ? "zh" : "en");
+  } catch {
+    return;
+  }
+  location.reload();
+}
+
+/** Return a text, with its {names} filled in. */
+export function t(key, values = {}) {
+  const text = WORDS[key][current === "zh" ? 1 : 0];
+  return text.replace(/\{(\w+)\}/g, (match, name) => values[name] ?? match);
+}
+
+/** Return how many there are of something, as "3 items". */
+export function count(key, n) {
+  return t(`${key}_${n === 1 ? "one" : "other"}`, { n: n.toLocaleString(current) });
+}
+
+/** Put the texts of the page that the service sent into its language. */
+export function translate(root) {
+  document.documentElement.lang = current === "zh" ? "zh-CN" : "en";
+  for (const node of root.querySelectorAll("[data-word]")) node.textContent = t(node.dataset.word);
+  for (const node of root.querySelectorAll("[data-label]")) node.ariaLabel = t(node.dataset.label);
+}
