@@ -22,14 +22,15 @@ export function hitList(result, items, actions) {
 }
 
 function card(hit, item, open) {
-  const words = `${fileName(hit.path)}, ${moment(hit)}`;
-  const foot = element("span", { className: "foot quiet" }, element("span", {}, kindOf(hit) === "picture" ? "" : moment(hit)));
+  const words = isStill(hit) ? fileName(hit.path) : `${fileName(hit.path)}, ${moment(hit)}`;
+  const when = isStill(hit) ? (hit.date ?? "").slice(0, 10) : moment(hit);
+  const foot = element("span", { className: "foot quiet" }, element("span", {}, when));
   foot.append(element("span", { title: t("relevance") }, hit.relevance.toFixed(2)));
   return element(
     "button",
     { type: "button", className: "open", disabled: hit.missing, on: { click: open }, "aria-label": words },
     cover(hit),
-    kindOf(hit) === "picture" ? null : bar(hit, item),
+    isStill(hit) ? null : bar(hit, item),
     element("span", { className: "name" }, fileName(hit.path)),
     foot,
     tags(hit),
@@ -37,18 +38,19 @@ function card(hit, item, open) {
 }
 
 function cover(hit) {
-  if (kindOf(hit) === "sound") return element("span", { className: "cover sound", "aria-hidden": "true" }, "♪");
+  if (hit.kind === "audio") return element("span", { className: "cover audio", "aria-hidden": "true" }, "♪");
   const image = element("img", { className: "cover", alt: "", loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.replaceWith(element("span", { className: "cover none" }, t("no_picture"))));
   image.src = thumbnail(hit.id, hit.time);
   return image;
 }
 
-/** Return the bar of a film, with its best moment, and who is in it when. */
+/** Return the bar of a film, with its moments, the best of all marked, and who is in it when. */
 export function bar(hit, item) {
   const length = item?.seconds ?? hit.end;
   const node = element("span", { className: "bar", "aria-hidden": "true" });
   for (const one of hit.people ?? []) node.append(place(element("i", { className: "person" }), one.from, one.to, length));
+  for (const one of hit.moments ?? []) node.append(place(element("i", { className: "also" }), one.start, one.end, length));
   node.append(place(element("i", { className: "best" }), hit.start, hit.end, length));
   return node;
 }
@@ -61,9 +63,9 @@ function tags(hit) {
   return element("span", { className: "tags" }, ...texts.map((text) => element("span", { className: "tag" }, text)));
 }
 
-/** Return what a hit is: "video", "sound" or "picture". */
-export function kindOf(hit) {
-  return hit.kind ?? "video";
+/** Return whether a hit is a picture. */
+export function isStill(hit) {
+  return hit.kind === "image";
 }
 
 /** Return when a hit is, in words. */

@@ -2,7 +2,7 @@
 
 import { media, thumbnail } from "./api.js";
 import { clock, element, fileName, place, printable } from "./dom.js";
-import { bar, kindOf, moment } from "./hits.js";
+import { bar, isStill, moment } from "./hits.js";
 import { why } from "./why.js";
 import { t } from "./words.js";
 
@@ -45,7 +45,7 @@ function parts(result, position, items, actions, dialog, show) {
     close,
   );
   const stage = element("div", { className: "stage" }, viewer(hit));
-  if (kindOf(hit) !== "picture") stage.append(timeline(hit, item, stage));
+  if (!isStill(hit)) stage.append(timeline(hit, item, stage));
   const similar = () => {
     dialog.close();
     actions.similar(hit);
@@ -61,16 +61,15 @@ function parts(result, position, items, actions, dialog, show) {
 }
 
 function viewer(hit) {
-  const kind = kindOf(hit);
-  if (kind === "picture") return still(hit, media(hit.id));
-  const player = element(kind === "audio" ? "audio" : "video", { controls: true, autoplay: true, preload: "auto" });
+  if (isStill(hit)) return still(hit, media(hit.id));
+  const player = element(hit.kind === "audio" ? "audio" : "video", { controls: true, autoplay: true, preload: "auto" });
   player.ariaLabel = fileName(hit.path);
   player.addEventListener("loadedmetadata", () => {
     player.currentTime = hit.start;
   });
   player.addEventListener("error", () => {
     const note = element("p", { className: "note", role: "alert" }, t("cannot_play"));
-    player.replaceWith(...(kind === "audio" ? [note] : [still(hit, thumbnail(hit.id, hit.time, 720)), note]));
+    player.replaceWith(...(hit.kind === "audio" ? [note] : [still(hit, thumbnail(hit.id, hit.time, 720)), note]));
   });
   player.src = media(hit.id);
   return player;

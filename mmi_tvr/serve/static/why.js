@@ -13,12 +13,16 @@ const EMPTY_WORDS = new Set(
 export function why(result, hit) {
   const rows = [row(t("relevance"), gauge(hit.relevance))];
   if (hit.found_by?.length) rows.push(row(t("found_by"), hit.found_by.map((channel) => t(`by_${channel}`)).join(", ")));
-  if (hit.text) rows.push(row(t("text"), element("q", {}, printable(hit.text))));
+  for (const one of hit.moments ?? []) {
+    if (one.text) rows.push(row(`${t(`by_${one.found_by}`)} ${clock(one.start)}`, element("q", {}, printable(one.text))));
+  }
   for (const [level, weight] of Object.entries(result.levels)) {
     if (weight && level in hit.scores) rows.push(row(printable(level), levelOf(hit, level)));
   }
   if (hit.people?.length) rows.push(row(t("people"), hit.people.map((one) => appearance(one)).join("; ")));
   if (hit.description) rows.push(row(t("description"), marked(hit.description.text, hit.description.words)));
+  if (hit.date) rows.push(row(t("date"), hit.date.replace("T", " ").slice(0, 16)));
+  for (const path of hit.companions ?? []) rows.push(row(t("companion"), printable(path)));
   for (const path of hit.also) rows.push(row(t("copy"), printable(path)));
   const nodes = [element("h3", {}, t("why")), element("dl", {}, rows.flat())];
   if (hit.skeleton) nodes.push(...skeletons(hit.skeleton));
