@@ -197,7 +197,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, training_cach
             assert (twice[key] - tensor).norm() <= 2e-3 * tensor.norm() + 1e-6, key
 
 
-def test_accelerate_launches_the_script_in_two_processes(training_cache: Path, tmp_path: Path) -> None:
+def test_accelerate_launches_the_script_in_two_processes(finished: Path, tmp_path: Path) -> None:
+    """Which have a share of the frozen layers each; a checkpoint is as that of one process."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     changes = [word for change in SMALL for word in ("--set", change)]
     words = [
@@ -209,6 +210,8 @@ def test_accelerate_launches_the_script_in_two_processes(training_cache: Path, t
         "--output",
         str(tmp_path / "run"),
         *changes,
+        "--set",
+        "train.shard=true",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MMI_TVR_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
@@ -217,6 +220,11 @@ def test_accelerate_launches_the_script_in_two_processes(training_cache: Path, t
     assert (tmp_path / "run" / "model" / "model.json").is_file()
     state = checkpoint.read_state(checkpoint.list_checkpoints(tmp_path / "run" / "checkpoints")[-1])
     assert state["settings"]["processes"] == 2
+    weights = load_file(tmp_path / "run" / "model" / "adapter" / "adapter_model.safetensors")
+    assert {name: value.shape for name, value in weights.items()} == {
+        name: value.shape
+        for name, value in load_file(finished / "model" / "adapter" / "adapter_model.safetensors").items()
+    }
 
 
 def test_too_many_unreadable_videos_stop_a_run(training_cache: Path, tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ class Llava(nn.Module):
         """Return a context in which this judges: by the judge's own adapter, where it has one."""
         return lora.judging(self.model) if self.adapted else nullcontext()
 
+    def layers(self) -> tuple[nn.Module, Sequence[nn.Module]]:
+        """Return the stack of the language model, and the layers that it calls one after the other."""
+        stack: Any = self.base.model.language_model
+        return stack, list(stack.layers)
+
     def project(self, patches: Tensor) -> Tensor:
         """Turn pooled vision features (N, tokens_per_image, d_v) into visual tokens (N, tokens_per_image, d_lm).
 

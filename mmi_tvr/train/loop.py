@@ -33,6 +33,7 @@ from .bank import Bank
 from .objective import BatchLoss, Objective
 from .options import Stage, TrainOptions
 from .protocol import Batch, EpochDataLoader
+from .sharding import shard_frozen_layers
 
 _SEEDS_PER_RUN = 65_536  # of processes: two runs whose seeds differ share no process's seed
 
@@ -109,6 +110,8 @@ class Trainer:
         if validate is None and any(stage.until is not None for stage in options.stages):
             raise UsageError("a stage with `until` ends by the validation, and nothing is validated")
         self._model = model.to(self._device)
+        if options.shard:
+            shard_frozen_layers(self._model, self._device)
         self._temperature = Temperature(options.temperature).to(self._device)
         self._temperatures = [module for module in model.modules() if isinstance(module, Temperature)]
         self._temperatures.append(self._temperature)

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import nn
 
 from ..errors import UsageError
 from .options import TrainOptions
+
+_MUON_SINCE = "2.9"  # of torch
 
 
 def build(groups: Mapping[str, Iterable[nn.Parameter]], options: TrainOptions) -> list[torch.optim.Optimizer]:
@@ -42,6 +45,8 @@ def build(groups: Mapping[str, Iterable[nn.Parameter]], options: TrainOptions) -
     if for_adamw:
         optimizers.append(torch.optim.AdamW(for_adamw, betas=options.betas))
     if for_muon:
+        if Version(torch.__version__) < Version(_MUON_SINCE):
+            raise UsageError(f"train.muon needs torch {_MUON_SINCE} or newer, and this is {torch.__version__}")
         optimizers.append(torch.optim.Muon(for_muon, adjust_lr_fn="match_rms_adamw"))
     if not optimizers:
         raise UsageError("the model has nothing to train: no parameter group holds a parameter")

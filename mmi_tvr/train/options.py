@@ -15,7 +15,7 @@ Captions = Literal["one", "all"]  # of each video in an epoch
 UNPAIRED = "unpaired"  # the term of texts and videos that do not come as pairs; a model's own
 MOMENTS, MATCHING = "moments", "matching"  # the terms of heads that are trained in a run of their own each
 # Options that change no number of the training, so that a resumed run may have others.
-_CHANGEABLE = {"log_every", "save_every", "keep", "trackers"}
+_CHANGEABLE = {"log_every", "save_every", "keep", "trackers", "shard"}
 # Options that the oldest checkpoints do not know: at their defaults they are left out of the record.
 _LATER = ("margin", "ranking_warmup", "bank")
 
@@ -71,12 +71,17 @@ class TrainOptions(BaseOptions):
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one step")
     chunk: int | None = Field(None, ge=1, description="gradient caching: pairs held in memory at once (None: all)")
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast, parameters stay as they are")
+    shard: bool = Field(
+        False, description="divide the frozen layers of the language model among the processes (FSDP), to spare memory"
+    )
     seed: int = Field(0, ge=0, description="of dropout and of every other draw; each process has its own stream")
     log_every: int = Field(10, ge=1, description="steps between two entries of the trackers")
     save_every: int = Field(500, ge=1, description="steps between two checkpoints")
     validate_every: int = Field(500, ge=1, description="steps between two validations")
     keep: int = Field(2, ge=1, description="newest checkpoints that stay, besides the best one")
-    trackers: tuple[Literal["jsonl", "tensorboard"], ...] = Field(("jsonl",), description="where numbers are written")
+    trackers: tuple[Literal["jsonl", "tensorboard", "wandb"], ...] = Field(
+        ("jsonl",), description="where numbers are written"
+    )
 
     @property
     def lengths(self) -> list[int]:
@@ -87,6 +92,12 @@ class TrainOptions(BaseOptions):
     def steps(self) -> int:
         """The optimiser steps of all stages together."""
         return sum(self.lengths)
+
+    @model_validator(mode="after")
+    def _all_processes_validate(self) -> TrainOptions:
+        if self.shard and (alone := {MOMENTS, MATCHING}.intersection(self.terms())):
+            raise ValueError(f"shard: not where {' and '.join(sorted(alone))} is trained, on vectors that are there")
+        return self
 
     @model_validator(mode="after")
     def _bank_is_read(self) -> TrainOptions:

@@ -67,6 +67,16 @@ class ModelWithBatchTerms(Protocol):
         ...
 
 
+@runtime_checkable
+class ModelWithLayers(Protocol):
+    """A network with a large language model in it."""
+
+    def language_layers(self) -> tuple[nn.Module, Sequence[nn.Module]] | None:
+        """Return the module that calls the layers of the language model one after the other, and these; None where it
+        is switched off."""
+        ...
+
+
 class BatchModel(Protocol):
     """A model that makes of texts and features what its network reads (`protocols.TrainableModel.batch`)."""
 

@@ -212,7 +212,7 @@ def _validation(
     if (options := settings.data.persons) is not None:
         people = person_data(model, split.dataset, split.usable, options, progress)
         return PersonValidation(model, split.dataset, people, split.features, options, progress)
-    return _Validation(model, split)
+    return _Validation(model, split, in_all_processes=settings.train.shard)
 
 
 def _data_and_model(settings: RunSettings) -> dict[str, Any]:
@@ -245,14 +245,14 @@ def _check_bank(settings: RunSettings, training: SplitData) -> None:
 
 
 class _Validation:
-    """SumR on the validation split."""
+    """SumR on the validation split. in_all_processes: each computes it, because each has a share of the model."""
 
-    def __init__(self, model: TrainableModel, split: SplitData) -> None:
-        self._model, self._split = model, split
+    def __init__(self, model: TrainableModel, split: SplitData, in_all_processes: bool) -> None:
+        self._model, self._split, self._in_all_processes = model, split, in_all_processes
 
     def __call__(self, network: Any) -> float:
-        """Return the number; process 0's counts, so the others do not work for it."""
-        if distributed.rank() != 0:
+        """Return the number; process 0's counts, so the others work for it only where they must."""
+        if distributed.rank() != 0 and not self._in_all_processes:
             return 0.0
         split = self._split
         embeddings = embedded(self._model, split.samples, split.features)

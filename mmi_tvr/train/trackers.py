@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,11 @@ class Tracker(Protocol):
 
 def make(name: str, folder: Path, step: int) -> Tracker:
     """Return the tracker of this name, which writes below a run's folder and goes on after `step` (0: from nothing)."""
-    trackers: dict[str, type[JsonLines] | type[TensorBoard]] = {"jsonl": JsonLines, "tensorboard": TensorBoard}
+    trackers: dict[str, type[JsonLines] | type[TensorBoard] | type[WeightsAndBiases]] = {
+        "jsonl": JsonLines,
+        "tensorboard": TensorBoard,
+        "wandb": WeightsAndBiases,
+    }
     return trackers[name](folder, step)
 
 
@@ -60,6 +65,29 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases, in `wandb/`; `wandb.id` has its name there, so that a resumed run goes on in it.
+
+    What it sends where is wandb's own setting: WANDB_MODE=offline keeps all of it here.
+    It cannot forget: steps that a killed run logged and the resumed one makes again stand there twice.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        wandb = require("wandb", "wandb")
+        identity = folder / "wandb.id"
+        if not (step and identity.exists()):
+            write_atomically(identity, secrets.token_hex(6).encode())
+        run_id = identity.read_text(encoding="ascii")
+        self._run: Any = wandb.init(dir=folder, id=run_id, name=folder.resolve().name, resume="allow")
+        self._run.define_metric("*", step_metric="step")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **values})
+
+    def close(self) -> None:
+        self._run.finish()
 
 
 def _step(line: str) -> float:

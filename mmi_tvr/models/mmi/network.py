@@ -62,6 +62,10 @@ class MmiNetwork(nn.Module):
             self.masked_image = nn.Parameter(torch.randn(llava.width) * 0.02)
             self.guess = nn.Linear(llava.width, width)
 
+    def language_layers(self) -> tuple[nn.Module, Sequence[nn.Module]] | None:
+        """Return what calls the layers of the language model, and these (`train.protocol.ModelWithLayers`)."""
+        return None if self.llava is None else self.llava.layers()
+
     def videos(self, key_images: Mapping[str, Tensor]) -> VideoEncoding:
         """Encode the key images of B videos (see `pack`); h_v has LLaVA's part in it."""
         mask = key_images["mask"]
