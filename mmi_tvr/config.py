@@ -96,9 +96,14 @@ class CommonSettings(plugins.BaseOptions):
                 plugins.options(room, section.name, section.options)
             except UsageError as error:
                 problems.append(str(error))
+        problems += self._channel_problems()
         if problems:
             raise ConfigError(source, problems)
         return self
+
+    def _channel_problems(self) -> list[str]:
+        """Return what is wrong with the options of channels; only a library has any."""
+        return []
 
     def _sections_by_room(self) -> dict[str, Section]:
         return {"models": self.model, "keyimages": self.keyimages, "index": self.index}
@@ -112,11 +117,21 @@ class Settings(CommonSettings):
     faces: Section = Field(
         Section(name="sface"), description="who finds and describes faces, for the people of a library"
     )
+    channels: dict[str, dict[str, Any]] = Field({}, description="options of the channels of a library, by name")
     data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
     train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
 
     def _sections_by_room(self) -> dict[str, Section]:
         return {**super()._sections_by_room(), "people.faces": self.faces}
+
+    def _channel_problems(self) -> list[str]:
+        problems = []
+        for name, options in self.channels.items():
+            try:
+                plugins.options("channels", name, options)
+            except UsageError as error:
+                problems.append(str(error))
+        return problems
 
 
 def unnamed_parts(rerank: Section) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,22 @@ import numpy as np
 from media_files import make_video
 from numpy.typing import NDArray
 
+from mmi_tvr.errors import MediaError
 from mmi_tvr.library import IndexReport, Library
-from mmi_tvr.types import Block, Embeddings, Features, FloatArray, Pixels, Query, Scoring
+from mmi_tvr.types import (
+    Block,
+    ChannelMoment,
+    Embeddings,
+    Features,
+    FloatArray,
+    MediaFile,
+    MediaKind,
+    Passage,
+    Pixels,
+    Query,
+    Scoring,
+    Span,
+)
 from mmi_tvr.utils.hashing import digest
 
 COLOURS = {
@@ -188,3 +202,52 @@ def counts(report: IndexReport) -> dict[str, int]:
 def best(library: Library, text: str) -> str:
     """Return the name, without suffix, of the first hit."""
     return library.search(text, top=1)[0].path.stem
+
+
+class FakeChannel:
+    """Reads what stands in FILE.said: lines of a second, and a text that lasts a second; each line is a passage.
+
+    A line "cannot be read" sets the file aside, and "a kill" raises KeyboardInterrupt, unless `unkillable`. Vectors are
+    of the words of a text. `read` has the seconds from which files were read, by name.
+    """
+
+    width = 64
+
+    def __init__(
+        self, name: str = "heard", kinds: Collection[MediaKind] = ("audio", "video"), version: int = 0
+    ) -> None:
+        self.name = name
+        self.kinds: frozenset[MediaKind] = frozenset(kinds)
+        self.version = version
+        self.unkillable = False
+        self.read: list[tuple[str, float]] = []
+
+    def moments(self, source: MediaFile, start: float = 0.0) -> Iterator[Passage]:
+        self.read.append((source.path.name, start))
+        lines = source.path.with_suffix(".said")
+        for line in lines.read_text().splitlines() if lines.exists() else ():
+            second, _, text = line.partition(" ")
+            time = float(second)
+            if time < start:
+                continue
+            if text == "cannot be read":
+                raise MediaError(source.path, text)
+            if text == "a kill" and not self.unkillable:
+                raise KeyboardInterrupt
+            moment = ChannelMoment(Span(time, time + 1, time), word_vectors([text])[0], text)
+            yield Passage(time, time + 1, [moment])
+
+    def embed_queries(self, queries: Sequence[Query]) -> FloatArray:
+        return word_vectors([query.spoken for query in queries])
+
+    def fingerprint(self) -> str:
+        return digest("fake channel", self.name, self.version)
+
+
+def word_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    """(N, 64) unit vectors of the words of texts; what has no word in common has a cosine near 0."""
+    rows = np.full((len(texts), FakeChannel.width), 1e-3)
+    for row, text in zip(rows, texts, strict=True):
+        for word in text.lower().replace('"', " ").split():
+            row += np.random.default_rng(int(digest(word), 16)).normal(size=len(row))
+    return unit(rows)

@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_written_is_searched(tmp_path: Path, monkeypatch: 
     path = tmp_path / "texts.sqlite"
     with TextIndex(path) as index:
         stored(index, "a dog")
-    monkeypatch.setattr("mmi_tvr.fulltext.index.is_writable", lambda path: False)
+    monkeypatch.setattr("mmi_tvr.fulltext.database.is_writable", lambda path: False)
     with TextIndex(path) as index:
         assert hits(index, "dog") == ["a dog"]
         with pytest.raises(LibraryReadOnly):
@@ -226,6 +226,6 @@ def test_the_index_agrees_with_the_texts(index: TextIndex) -> None:
     index.forget("one")
     assert agrees(index.path)
     with closing(sqlite3.connect(index.path)) as database, database:
-        database.execute("DROP TRIGGER text_removed")
+        database.execute("DROP TRIGGER moment_removed")
     index.forget("two")
     assert not agrees(index.path)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from .. import config
+from .. import config, plugins
+from ..errors import UsageError
 from ..library import DescribeReport, IndexReport, Library, PeopleReport, Status, TranslationReport
 from ..library.report import PeopleStatus
 from ..library.translating import MIN_PAIRS
@@ -18,6 +19,7 @@ from ..scoring.vector_map import MapQuality
 from ..utils.printable import printable
 from ..utils.tables import interval
 from ..utils.wording import counted, library_option
+from ._channels import channel_rows, print_channel_problems, say_channels
 from ._console import (
     ConfigOption,
     DownloadOption,
@@ -55,6 +57,16 @@ PeopleOption = Annotated[
         "--people/--no-people", help="look for faces, from now on, or no more; default: as remembered, which is no"
     ),
 ]
+ChannelsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="search what is said and written, too: heard, read (with a comma); default: as remembered, which is none",
+    ),
+]
+NoChannelsOption = Annotated[
+    bool, typer.Option("--no-channels", help="read new files by no channel any more; what is known stays")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +92,8 @@ def index(
         bool, typer.Option("--describe", help="ask every video the chosen questions, so that --rerank need not wait")
     ] = False,
     people: PeopleOption = None,
+    channels: ChannelsOption = None,
+    no_channels: NoChannelsOption = False,
     wait: Annotated[float, typer.Option(min=0, help="seconds to wait while another process writes")] = 60.0,
     settings: ConfigOption = None,
     set_: SetOption = None,
@@ -99,6 +113,7 @@ def index(
                 rebuild=rebuild,
                 translate=translate,
                 people=people,
+                channels=_channel_names(channels, no_channels),
                 wait=wait,
                 progress=progress,
             )
@@ -108,6 +123,8 @@ def index(
         _say_report(report, state.videos, library)
         if report.people:
             _say_people(report.people, library)
+        if report.channels:
+            say_channels(report.channels, library)
         if describe:
             say_unread_pools(library)
             with show_progress() as progress:
@@ -117,6 +134,20 @@ def index(
         print_json({**document, "described": described.as_dict()} if described else document)
     if described:
         _say_described(described)
+
+
+def _channel_names(channels: str | None, no_channels: bool) -> list[str] | None:
+    """Return the channels that files are read by from now on; None: as the library remembers."""
+    if no_channels:
+        if channels is not None:
+            raise UsageError("--channels says which channels read files, and --no-channels that none does: give one")
+        return []
+    if channels is None:
+        return None
+    names = [name.strip() for name in channels.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"--channels names none of: {', '.join(plugins.names('channels'))}; none: --no-channels")
+    return names
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
@@ -168,6 +199,7 @@ def _print_status(state: Status) -> None:
         )
     if state.people is not None:
         rows["people"] = _people_text(state.people, state.path)
+    rows |= channel_rows(state.channels, state.path)
     for name, value in rows.items():
         out.print(f"{name:<12} {printable(value)}", markup=False)
     if state.quarantined:
@@ -180,6 +212,7 @@ def _print_status(state: Status) -> None:
         out.print(f"\n{count} in which nobody can look for faces ({index_command} --retry tries again):", markup=False)
         for path, reason in state.people.problems:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
+    print_channel_problems(state.channels, index_command)
 
 
 def _people_text(people: PeopleStatus, library: Path) -> str:

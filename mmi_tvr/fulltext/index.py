@@ -1,60 +1,37 @@
 """Texts of moments in one SQLite file, by the content of files and by channel, and the search for words in them.
 
-Rows are written passage by passage, with how far the file has been read: a recording whose reading was cut off goes on
-there. The index holds folded words; where the rules of folding have changed, it is made anew from the texts.
+Moments are written passage by passage, with how far the file has been read: a recording whose reading was cut off goes
+on there. A moment has an id that no other one is ever given: a block, which belongs to one file and one channel, and a
+place in it (as `types.row_ids` has them). Vectors of moments lie elsewhere, under the same ids.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import LibraryReadOnly
-from ..types import Passage, Span
-from ..utils.sqlite import is_writable, open_read_only, open_to_write, sqlite_errors
-from . import folding
+import numpy as np
+
+from ..types import MAX_MOMENTS, MOMENT_BITS, FloatArray, IdArray, Passage, Span
+from .database import TextDatabase, folded_words
 from .query import parse
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-_PURPOSE = "a file of texts"  # what it is not usable as, where SQLite refuses it
-# Words are folded already: the tokenizer of FTS5 parts them at spaces alone, and takes English endings off.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS readings (
-    content TEXT NOT NULL, channel TEXT NOT NULL, fingerprint TEXT NOT NULL, reached REAL NOT NULL,
-    complete INTEGER NOT NULL, PRIMARY KEY (content, channel)
-);
-CREATE TABLE IF NOT EXISTS texts (
-    id INTEGER PRIMARY KEY, content TEXT NOT NULL, channel TEXT NOT NULL, start REAL NOT NULL, "end" REAL NOT NULL,
-    time REAL NOT NULL, text TEXT NOT NULL, words TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS texts_of_content ON texts (content, channel);
-CREATE TABLE IF NOT EXISTS folding (fingerprint TEXT NOT NULL);
-CREATE VIRTUAL TABLE IF NOT EXISTS word_index USING fts5 (
-    words, content='texts', content_rowid='id', tokenize="porter unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
-);
-CREATE TRIGGER IF NOT EXISTS text_added AFTER INSERT ON texts BEGIN
-    INSERT INTO word_index (rowid, words) VALUES (new.id, new.words);
-END;
-CREATE TRIGGER IF NOT EXISTS text_removed AFTER DELETE ON texts BEGIN
-    INSERT INTO word_index (word_index, rowid, words) VALUES ('delete', old.id, old.words);
-END;
-"""
+# Ids (n,), and the vectors (n, D) of the moments that have them.
+KeepVectors = Callable[[IdArray, FloatArray], object]
 
 
 @dataclass(frozen=True, slots=True)
 class TextMoment:
-    """A text of a file: of the content with this hash, by a channel, on a stretch of it."""
+    """A moment of a file: of the content with this hash, by a channel, on a stretch of it, with a text where the
+    channel reads one."""
 
     content: str
     channel: str
     span: Span
-    text: str
+    text: str | None
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +42,18 @@ class TextHit:
     score: float
 
 
-class TextIndex:
+@dataclass(frozen=True, slots=True)
+class ReadingState:
+    """How far a channel has come with a file: read whole, or set aside with the reason, or neither yet."""
+
+    is_complete: bool
+    reason: str | None
+
+
+class TextIndex(TextDatabase):
     """An open file of texts. Threads may share it; several processes may read while one writes."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it; where it cannot be written, it can be searched.
-
-        Raises:
-            MissingExtra: OpenCC is not installed.
-            MmiTvrError: the file is none of ours, or damaged.
-        """
-        self.path = path
-        self._turn = threading.Lock()
-        self._folding = folding.fingerprint()
-        self._writable = is_writable(path)
-        with sqlite_errors(path, _PURPOSE):
-            self._db = open_to_write(path) if self._writable else open_read_only(path).connection
-            try:
-                if self._writable:
-                    self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.close()
+    # Reading files
 
     def begin(self, content: str, channel: str, fingerprint: str) -> float | None:
         """Return from which second on a file is still to be read by a channel; None where it has been read whole.
@@ -108,115 +65,174 @@ class TextIndex:
             channel: its name.
             fingerprint: of the channel.
         """
-        with self._writing():
-            row = self._db.execute(
-                "SELECT reached, complete FROM readings WHERE content = ? AND channel = ? AND fingerprint = ?",
+        with self.writing() as database:
+            row = database.execute(
+                "SELECT reached, state FROM readings WHERE content = ? AND channel = ? AND fingerprint = ?",
                 (content, channel, fingerprint),
             ).fetchone()
             if row is not None:
-                return None if row[1] else float(row[0])
+                return None if row[1] == "complete" else float(row[0])
             self._forget(content, channel)
-            self._db.execute("INSERT INTO readings VALUES (?, ?, ?, 0, 0)", (content, channel, fingerprint))
+            database.execute(
+                "INSERT INTO readings (content, channel, fingerprint) VALUES (?, ?, ?)", (content, channel, fingerprint)
+            )
             return 0.0
 
-    def append(self, content: str, channel: str, passage: Passage) -> None:
-        """Store the texts of a passage, and that the file has been read to its end: both, or neither."""
-        rows = [
-            (content, channel, *moment.span, moment.text, " ".join(folding.tokens(moment.text)))
-            for moment in passage.moments
-            if moment.text is not None
-        ]
-        with self._writing():
-            self._db.executemany(
-                'INSERT INTO texts (content, channel, start, "end", time, text, words) VALUES (?, ?, ?, ?, ?, ?, ?)',
-                rows,
-            )
-            self._db.execute(
+    def append(self, content: str, channel: str, passage: Passage, keep_vectors: KeepVectors | None = None) -> None:
+        """Store the moments of a passage, and that the file has been read to its end: both, or neither.
+
+        keep_vectors: makes the vectors durable before that. After a kill in between, the same ids come again.
+        """
+        with self.writing() as database:
+            ids = self._next_ids(content, channel, len(passage.moments))
+            if keep_vectors is not None and passage.moments:
+                keep_vectors(ids, np.stack([moment.vector for moment in passage.moments]))
+            rows = [
+                (number, content, channel, *moment.span, moment.text, folded_words(moment.text))
+                for number, moment in zip(ids.tolist(), passage.moments, strict=True)
+            ]
+            database.executemany("INSERT INTO moments VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            database.execute(
                 "UPDATE readings SET reached = ? WHERE content = ? AND channel = ?", (passage.end, content, channel)
             )
 
     def finish(self, content: str, channel: str) -> None:
         """Store that a file has been read whole."""
-        with self._writing():
-            self._db.execute("UPDATE readings SET complete = 1 WHERE content = ? AND channel = ?", (content, channel))
+        self._set_state(content, channel, "complete", None)
+
+    def set_aside(self, content: str, channel: str, reason: str) -> None:
+        """Store that a file cannot be read (on), and why."""
+        self._set_state(content, channel, "set aside", reason)
+
+    def readings(self, channel: str, fingerprint: str) -> dict[str, ReadingState]:
+        """Return content -> how far a channel of this fingerprint has come with it, of all files that it has begun."""
+        rows = self.select(
+            "SELECT content, state, reason FROM readings WHERE channel = ? AND fingerprint = ?", (channel, fingerprint)
+        )
+        return {content: ReadingState(state == "complete", reason) for content, state, reason in rows}
+
+    # Forgetting
 
     def forget(self, content: str, channel: str | None = None) -> None:
         """Remove what is stored of a file, by one channel or (None) by all."""
-        with self._writing():
+        with self.writing():
             self._forget(content, channel)
 
+    def keep_contents(self, contents: Collection[str]) -> None:
+        """Remove what is stored of all other files."""
+        stored = [content for (content,) in self.select("SELECT DISTINCT content FROM readings")]
+        vanished = set(stored).difference(contents)
+        if vanished:
+            with self.writing():
+                for content in vanished:
+                    self._forget(content, None)
+
+    # Moments
+
     def texts(self, content: str, channel: str | None = None) -> list[TextMoment]:
-        """Return the texts of a file in order of time, by one channel or (None) by all."""
-        rows = self._select(
-            f"SELECT {_MOMENT} FROM texts WHERE content = ? AND channel = ifnull(?, channel) ORDER BY start, id",
+        """Return the moments of a file in order of time, by one channel or (None) by all."""
+        rows = self.select(
+            f"SELECT {_MOMENT} FROM moments WHERE content = ? AND channel = ifnull(?, channel) ORDER BY start, id",
             (content, channel),
         )
         return [_moment(row) for row in rows]
 
-    def search(self, text: str, limit: int = 10, channels: Collection[str] | None = None) -> list[TextHit]:
+    def moments(self, ids: Iterable[int]) -> dict[int, TextMoment]:
+        """Return id -> moment of those of these that there are."""
+        rows = self.select(f"SELECT {_MOMENT} FROM moments WHERE id IN (SELECT value FROM json_each(?))", (_list(ids),))
+        return {moment.id: moment for moment in map(_moment, rows)}
+
+    def ids(self, channel: str, fingerprint: str) -> IdArray:
+        """Return the ids of all moments by a channel of this fingerprint, ascending."""
+        rows = self.select(
+            "SELECT id FROM moments JOIN readings USING (content, channel) WHERE channel = ? AND fingerprint = ? "
+            "ORDER BY id",
+            (channel, fingerprint),
+        )
+        return np.array(rows, np.int64).reshape(-1)
+
+    def blocks(self, channel: str) -> dict[int, str]:
+        """Return block -> the content that it belongs to, of one channel."""
+        return dict(self.select("SELECT id, content FROM blocks WHERE channel = ?", (channel,)))
+
+    # Search
+
+    def search(
+        self,
+        text: str,
+        limit: int = 10,
+        channels: Collection[str] | None = None,
+        contents: Collection[str] | None = None,
+    ) -> list[TextHit]:
         """Return the texts that have most of the words of a query, the best first.
 
         Args:
             text: as a person types it; what stands in quotation marks must be there as it is.
             limit: at most so many hits.
             channels: their names; None: all of them.
+            contents: of files that may be among the hits; None: all.
         """
         query = parse(text)
-        if query.expression is None or limit < 1 or (channels is not None and not channels):
+        if query.expression is None or limit < 1:
             return []
         conditions, arguments = ["word_index MATCH ?"], [query.expression]
         for words in query.exact:  # a phrase of FTS5 would take "walk" for "walks"
-            conditions.append("instr(' ' || texts.words || ' ', ?)")
+            conditions.append("instr(' ' || moments.words || ' ', ?)")
             arguments.append(f" {words} ")
-        if channels is not None:
-            conditions.append(f"channel IN ({', '.join('?' * len(channels))})")
-            arguments.extend(channels)
-        rows = self._select(
-            f"SELECT {_MOMENT}, bm25(word_index) AS rank FROM word_index JOIN texts ON texts.id = word_index.rowid "
-            f"WHERE {' AND '.join(conditions)} ORDER BY rank, texts.id LIMIT ?",
+        for column, values in (("channel", channels), ("content", contents)):
+            if values is not None:
+                conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+                arguments.append(_list(values))
+        rows = self.select(
+            f"SELECT {_MOMENT}, bm25(word_index) AS rank FROM word_index JOIN moments ON moments.id = word_index.rowid "
+            f"WHERE {' AND '.join(conditions)} ORDER BY rank, moments.id LIMIT ?",
             (*arguments, limit),
         )
         return [TextHit(_moment(row), -float(row[-1])) for row in rows]
 
-    def _prepare(self) -> None:
-        """Make the tables where they are missing, and the index anew where words are folded otherwise now."""
-        self._db.executescript(_SCHEMA)
-        row = self._db.execute("SELECT fingerprint FROM folding").fetchone()
-        if row == (self._folding,):
-            return
-        self._db.execute("BEGIN IMMEDIATE")
-        rows = self._db.execute("SELECT id, text FROM texts").fetchall()
-        folded = [(" ".join(folding.tokens(text)), number) for number, text in rows]
-        self._db.executemany("UPDATE texts SET words = ? WHERE id = ?", folded)
-        self._db.execute("INSERT INTO word_index (word_index) VALUES ('rebuild')")
-        self._db.execute("DELETE FROM folding")
-        self._db.execute("INSERT INTO folding VALUES (?)", (self._folding,))
-        self._db.execute("COMMIT")
+    # Parts
+
+    def _set_state(self, content: str, channel: str, state: str, reason: str | None) -> None:
+        with self.writing() as database:
+            database.execute(
+                "UPDATE readings SET state = ?, reason = ? WHERE content = ? AND channel = ?",
+                (state, reason, content, channel),
+            )
+
+    def _next_ids(self, content: str, channel: str, count: int) -> IdArray:
+        """Return ids for the next moments of a file: behind the last one in its block, then in new blocks."""
+        sql = "SELECT MAX(id) FROM blocks WHERE content = ? AND channel = ?"
+        (block,) = self._db.execute(sql, (content, channel)).fetchone()
+        used = MAX_MOMENTS + 1
+        if block is not None:
+            first, last = block << MOMENT_BITS, (block << MOMENT_BITS) + MAX_MOMENTS
+            (largest,) = self._db.execute(
+                "SELECT MAX(id) FROM moments WHERE id BETWEEN ? AND ?", (first, last)
+            ).fetchone()
+            used = 0 if largest is None else largest - first + 1
+        ids: list[int] = []
+        while len(ids) < count:
+            if used > MAX_MOMENTS:
+                cursor = self._db.execute("INSERT INTO blocks (content, channel) VALUES (?, ?)", (content, channel))
+                block, used = cursor.lastrowid, 0
+            ids.append((block << MOMENT_BITS) + used)
+            used += 1
+        return np.array(ids, np.int64)
 
     def _forget(self, content: str, channel: str | None) -> None:
-        for table in ("texts", "readings"):
+        for table in ("moments", "blocks", "readings"):
             self._db.execute(
                 f"DELETE FROM {table} WHERE content = ? AND channel = ifnull(?, channel)", (content, channel)
             )
 
-    def _select(self, sql: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with self._turn, sqlite_errors(self.path, _PURPOSE):
-            return self._db.execute(sql, arguments).fetchall()
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A transaction: all that is written in it, or nothing."""
-        if not self._writable:
-            raise LibraryReadOnly(self.path.parent, "the folder or the file may not be written")
-        with self._turn, sqlite_errors(self.path, _PURPOSE):
-            self._db.execute("BEGIN IMMEDIATE")
-            with self._db:
-                yield
-
-
-_MOMENT = 'content, channel, start, "end", time, text'
+_MOMENT = 'id, content, channel, start, "end", time, text'
 
 
 def _moment(row: tuple[Any, ...]) -> TextMoment:
-    content, channel, start, end, time, text = row[:6]
-    return TextMoment(content, channel, Span(start, end, time), text)
+    number, content, channel, start, end, time, text = row[:7]
+    return TextMoment(content, channel, Span(start, end, time), text, number)
+
+
+def _list(values: Iterable[str] | Iterable[int]) -> str:
+    return json.dumps([*values])

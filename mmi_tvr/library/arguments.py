@@ -126,6 +126,16 @@ def checked_names(value: object) -> tuple[str, ...]:
     return tuple(clean_text(name).strip() for name in names)
 
 
+def checked_channels(value: object) -> tuple[str, ...] | None:
+    """Return names of channels, without repetition; None stays None. Which names there are, the plug-ins know."""
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UsageError(f"channels are names, such as ['heard', 'read'], not {shown(value)}")
+    return tuple(dict.fromkeys(name.strip() for name in names))
+
+
 def checked_count(value: object, name: str, most: int) -> int:
     """Return a number from 0 to `most`. UsageError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:

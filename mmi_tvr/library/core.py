@@ -29,6 +29,7 @@ from .arguments import (
     ModelLike,
     Paths,
     checked_calibration,
+    checked_channels,
     checked_flag,
     checked_model,
     checked_path,
@@ -42,11 +43,13 @@ from .arguments import (
 )
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
+from .channels import ChannelReading, forget_other_contents
 from .components import Components
 from .describing import describe
 from .former import open_former
 from .indexing import Indexing
-from .people.looking import FaceLooking, forget_other_contents
+from .people import looking
+from .people.looking import FaceLooking
 from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
@@ -116,6 +119,7 @@ class Library:
         rebuild: bool = False,
         translate: int | None = None,
         people: bool | None = None,
+        channels: Sequence[str] | None = None,
         wait: float = 60.0,
         progress: Progress | None = None,
     ) -> IndexReport:
@@ -135,6 +139,8 @@ class Library:
                 is left, a run with the former model goes back to what was there before.
             people: look for faces in all videos, from now on (True), or no more (False: what is known stays); None: as
                 the library remembers, which is no.
+            channels: names of the channels that read all files, from now on, besides what is seen ("heard", "read");
+                none: no channel does (what is known stays); None: as the library remembers, which is none.
             wait: seconds to wait while another process writes.
             progress: hears how far the work is.
 
@@ -151,13 +157,14 @@ class Library:
         chosen, patterns = checked_model(model), checked_patterns(exclude)
         retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
         translate = checked_translate(translate, rebuild)
-        people = None if people is None else checked_flag(people, "people")
+        people, channels = None if people is None else checked_flag(people, "people"), checked_channels(channels)
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         missing = [path for path in targets if not os.path.lexists(path)]
         if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
         with write_access(self.path, wait, progress, create=True) as catalogue:
-            looking = FaceLooking(self.path, self._settings, people)
+            faces = FaceLooking(self.path, self._settings, people)
+            reading = ChannelReading(self.path, self._settings, channels)
             if not rebuild:
                 components_of = partial(self._components, model=self._model if chosen is None else chosen)
                 translate = migrating.settle(self.path, catalogue, components_of, translate)
@@ -167,9 +174,11 @@ class Library:
                 closing(self._indexing(target, chosen, progress)) as indexing,
             ):
                 indexing.components.settle(rebuild, translate)
-                looking.settle()
+                faces.settle()
+                reading.settle()
                 report = indexing.run(targets, patterns, retry, catalogue)
-            return replace(report, people=looking.run(catalogue, retry, progress))
+            report = replace(report, people=faces.run(catalogue, retry, progress))
+            return replace(report, channels=reading.run(catalogue, retry, progress))
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
         """Forget these files, and all that is below these folders; return what was forgotten.
@@ -180,6 +189,7 @@ class Library:
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         with write_access(self.path, wait, progress) as catalogue:
             removed = self._remove(catalogue, targets, progress)
+            looking.forget_other_contents(self.path, catalogue)
             forget_other_contents(self.path, catalogue)
             for other in (rebuilding.open_unfinished(self.path), open_former(self.path)):
                 if other is not None:

@@ -95,7 +95,8 @@ class Indexing:
             embedded=embedded,
             seconds=time.monotonic() - started,
             translation=translation,
-            people=None,  # faces are looked for behind it
+            people=None,  # faces are looked for behind it,
+            channels=None,  # and channels read behind that
         )
 
     def _check_vectors(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..scoring.vector_map import MapQuality
 from ..types import Facet, FacetCalibration, MediaKind
+from .channel_report import ChannelsReport, ChannelsStatus
 from .scan import Root
 
 Reasons = tuple[tuple[Path, str], ...]  # (path, reason), by path
@@ -122,6 +123,7 @@ class IndexReport:
     seconds: float = 0.0
     translation: TranslationReport | None = None  # where vectors were translated for another model
     people: PeopleReport | None = None  # where faces were looked for, or that was switched off
+    channels: ChannelsReport | None = None  # where channels are on, or were switched off
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `mmi-tvr index --json`)."""
@@ -142,6 +144,8 @@ class IndexReport:
             document["translation"] = self.translation.as_dict()
         if self.people:
             document["people"] = self.people.as_dict()
+        if self.channels:
+            document["channels"] = self.channels.as_dict()
         return document
 
 
@@ -192,7 +196,8 @@ class Status:
     (None: there is no such), and the rest is about what can be found until then; `translating` is the number of videos
     after which it translates the others. `translated` counts videos that are searched by translated vectors, and
     `former` is the model to which the library can go back until none of those is left. `writable` says whether the
-    library can be written where it lies; `people` is None where nobody is known and no face was looked for.
+    library can be written where it lies; `people` is None where nobody is known and no face was looked for; `channels`
+    says how far each channel has come, `seen` among them.
     """
 
     path: Path
@@ -217,6 +222,7 @@ class Status:
     people: PeopleStatus | None = None
     kinds: Mapping[MediaKind, int] = field(default_factory=dict)
     unseen: int = 0
+    channels: ChannelsStatus = ChannelsStatus({})  # noqa: RUF009 (frozen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `mmi-tvr status --json`)."""
@@ -242,6 +248,7 @@ class Status:
             "former": self.former,
             "writable": self.writable,
             "people": None if self.people is None else self.people.as_dict(),
+            "channels": self.channels.as_dict(),
         }
 
 

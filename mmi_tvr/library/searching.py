@@ -28,6 +28,7 @@ from .appearances import LibraryPeople
 from .arguments import Calibrate
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
+from .channels import channels_status
 from .components import Components
 from .descriptions import Descriptions
 from .expanding import LibraryExpander
@@ -241,6 +242,7 @@ class LibraryReader:
             people=people_status(self.path, catalogue),
             kinds=catalogue.kinds(),
             unseen=counts.unseen_contents,
+            channels=channels_status(self.path, catalogue, counts),
         )
 
     def catalogue(self) -> Catalogue:

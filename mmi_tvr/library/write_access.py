@@ -15,6 +15,7 @@ from ..utils.progress import Progress
 from ..utils.sqlite import is_writable
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
+from .channels import CHANNELS
 from .first_run import library_folder, undone_where_it_fails
 from .former import FORMER_FILE
 from .indexing import FEATURES
@@ -24,7 +25,7 @@ from .translated import SHOWN_FILE
 
 _LIBRARY_FILES = (
     CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, REBUILD_FILE, FORMER_FILE, SHOWN_FILE, "vectors",
-    pool.FOLDER, PEOPLE_FILE, KEYS_FILE, "service.",  # how the files of a service begin (`serve.address`)
+    pool.FOLDER, PEOPLE_FILE, KEYS_FILE, CHANNELS, "service.",  # how the files of a service begin (`serve.address`)
 )  # fmt: skip
 
 
