@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ModelNotFound,
         UsageError,
     )
+    from .evaluation.matrices import evaluate_embeddings
     from .library import IndexReport, Library, Status
     from .search import SearchResult
     from .types import Hit, Query, Video
@@ -46,11 +47,13 @@ __all__ = [
     "Status",
     "UsageError",
     "Video",
+    "evaluate_embeddings",
 ]
 
 # Where each name lives; all others are errors. Nothing is imported before it is used: `import mmi_tvr` costs nothing.
 _HOMES = {
     "encoder": {"Encoder"},
+    "evaluation.matrices": {"evaluate_embeddings"},
     "library": {"Library", "IndexReport", "Status"},
     "search": {"SearchResult"},
     "types": {"Hit", "Query", "Video"},

@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
 from .. import config, models, plugins
 from ..errors import UnreadableQuery, UsageError
+from ..evaluation.trec import run_line, run_tag
 from ..library import Library
 from ..search import SearchResult
 from ..types import Query
@@ -36,8 +36,6 @@ from .journal import Outcome, json_line
 
 JOB = "infer"
 HITS = "hits"
-_TAG = "mmi-tvr-"  # of a TREC run, before the model's name
-TREC_MARK = f" {_TAG}".encode()  # by which a run is known as ours
 _COMMIT_SECONDS = 2.0  # hits are durable at least so often
 HitRow = dict[str, Any]  # a hit as the files have it, without its query
 
@@ -203,7 +201,7 @@ class InferTask:
         newest = max((file.stat().st_mtime_ns for file in hits_files), default=0)
         if self.trec.exists() and self.trec.stat().st_mtime_ns >= newest:
             return
-        tag = _percent_encoded(f"{_TAG}{self.folder.manifest['made']['model']}")
+        tag = run_tag(self.folder.manifest["made"]["model"])
         with files.draft_of(self.trec) as draft, draft.open("w", encoding="utf-8") as stream:
             for file in hits_files:
                 stream.writelines(trec_line(row, tag, self.settings.rerank) for _, row in rows(file))
@@ -258,16 +256,7 @@ def trec_line(row: Mapping[str, Any], tag: str, reranked: bool) -> str:
     '7 Q0 a%20b.mp4 2 0.25 mine\\n'
     """
     score = 1 / row["rank"] if reranked else row["score"]
-    query, video = _percent_encoded(row["query"]), _percent_encoded(row["video"])
-    return f"{query} Q0 {video} {row['rank']} {score:.9g} {tag}\n"
-
-
-def _percent_encoded(text: str) -> str:
-    """Return the text as one word: white space, % and what cannot be printed are encoded."""
-    return "".join(
-        quote(character, errors="surrogateescape") if character in "% " or not character.isprintable() else character
-        for character in text
-    )
+    return run_line(row["query"], row["video"], row["rank"], score, tag)
 
 
 def _hit_rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[HitRow]:

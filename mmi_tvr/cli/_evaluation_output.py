@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
-from ..errors import MissingExtra
+from ..errors import MissingExtra, UsageError
+from ..evaluation import trec
 from ..evaluation.query_report import QueryReport
 from ..evaluation.report import Report
 from ..evaluation.saved import REPORT
@@ -20,6 +22,35 @@ from ._console import say
 PAGE, HEAT_MAP = "report.html", "heatmap.png"
 _REPORT_MARK = b'"inductive": true'  # stands near the start of every report.json
 _MARKS = {REPORT: _REPORT_MARK, PAGE: files.PAGE_MARK, HEAT_MAP: files.PICTURE_MARK}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What an evaluation writes: the folder of the report, and that of TREC runs; `force`: over files of others."""
+
+    folder: ReportFolder | None
+    trec: Path | None
+    force: bool
+
+    def check(self, rerank: bool) -> None:
+        """Raise UsageError, before the work, where the runs could not be written."""
+        if self.trec is None:
+            return
+        if rerank:
+            raise UsageError("--trec writes the scores of the search: leave out --rerank, which has none")
+        trec.check_folder(self.trec, self.force)
+
+    def write_runs(self, report: Report | QueryReport) -> None:
+        """Write the TREC runs of a report by captions."""
+        if self.trec is None:
+            return
+        assert isinstance(report, Report)
+        details = report.details
+        assert details is not None
+        blocks = details.blocks()
+        names = trec.TrecNames(details.caption_names(), [sample.id for sample in details.samples], report.model)
+        trec.write_runs(self.trec, blocks, details.ground_truth, names, self.force)
+        say(f"runs and qrels: {escape(str(self.trec))}")
 
 
 class ReportFolder:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import config, models
+from ..evaluation.trec import RUN_MARK
 from ..queries import parse_where
 from ..utils import files
 from ._console import (
@@ -152,7 +153,7 @@ def search(
         say(MIN_SCORE_NOTICE)
         min_relevance = min_relevance or min_score
     if trec is not None:
-        files.check_output(trec, infer.TREC_MARK, force)
+        files.check_output(trec, RUN_MARK, force)
     folder = infer.create(
         output,
         queries,

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import config
+from ..errors import UsageError
 from ..evaluation.evaluate import MAX_UNREADABLE, pair_scores
 from ..evaluation.query_report import QueryReport
 from ..evaluation.report import Report
@@ -40,7 +41,7 @@ from ._evaluation_data import (
     load_model,
     require_generated,
 )
-from ._evaluation_output import ReportFolder
+from ._evaluation_output import Outputs, ReportFolder
 from ._pools import PoolsOption, settings_with_pools
 from ._query_evaluation import PersonCue
 from ._retrieval_evaluation import Measurements, caption_report, query_report
@@ -53,9 +54,16 @@ GeneratedArgument = Annotated[str, typer.Argument(metavar="NAME", help="the data
 SplitOption = Annotated[str, typer.Option(help="of a data set: val, test")]
 CaptionsOption = Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="only the first so many videos")]
+TrecOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="write TREC runs and qrels of both directions"),
+]
 CheckpointOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
 ]
+
+
+_SIMILARITIES = "--similarities"
 
 
 class Normalisation(str, Enum):
@@ -66,11 +74,20 @@ class Normalisation(str, Enum):
 
 
 class EvaluateGroup(TyperGroup):
-    """`evaluate NAME` is `evaluate retrieval NAME`; a folder called as a command is written `./contrast`."""
+    """`evaluate NAME` is `evaluate retrieval NAME`; a folder called as a command is written `./contrast`.
+
+    `evaluate [NAME] --similarities FILE...` is `evaluate similarities FILE... [--dataset NAME]`.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front of words that name no command."""
-        if not args or args[0] not in self.commands:
+        """Put a command in front of words that name none."""
+        if _SIMILARITIES in args:
+            place = args.index(_SIMILARITIES)
+            before, after = args[:place], args[place + 1 :]
+            if before and not before[0].startswith("-"):
+                before = ["--dataset", *before]
+            args = ["similarities", *before, *after]
+        elif not args or args[0] not in self.commands:
             args = ["retrieval", *args]
         return super().parse_args(ctx, args)
 
@@ -116,6 +133,7 @@ def retrieval(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
     ] = None,
+    trec: TrecOption = None,
     force: ForceOption = False,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
     max_unreadable: Annotated[
@@ -131,7 +149,8 @@ def retrieval(
 
     A data set with queries of its own (moving_faces, moving_things, cip, ...) is measured by them: mAP, R@1 and R@5.
 
-    Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help.
+    Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help,
+    evaluate similarities --help (scores that other systems saved).
     """
     run_settings = config.load(settings, set_ or ())
     if rerank or with_answers:
@@ -146,7 +165,48 @@ def retrieval(
     data = DataChoice(target, root, annotations, option or (), captions, column, split, limit, skip_missing)
     normalisations = [normalisation.value for normalisation in transductive or ()]
     measurements = Measurements(max_unreadable, normalisations, rerank, moments, merge_captions, people)
-    _retrieval(data, model_choice, measurements, ReportFolder(output, force) if output else None, as_json)
+    outputs = Outputs(ReportFolder(output, force) if output else None, trec, force)
+    _retrieval(data, model_choice, measurements, outputs, as_json)
+
+
+@group.command()
+def similarities(
+    matrices: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".npy: a row for each caption, a column for each video")
+    ],
+    ground_truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=".npy: the right column of each row, or booleans; default: the diagonal"),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="a data set whose captions are the rows")] = None,
+    root: RootOption = None,
+    annotations: AnnotationsOption = None,
+    option: DataOption = None,
+    captions: CaptionsOption = None,
+    column: Annotated[str | None, typer.Option(help="which column of the table holds the captions; * for all")] = None,
+    split: SplitOption = "test",
+    limit: LimitOption = None,
+    trec: TrecOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure scores that any systems saved: recalls, paired comparison with the first, and all of them fused.
+
+    The weights of the fusion are chosen on one half of the videos and measured on the other, both ways.
+    """
+    from ._matrix_evaluation import TruthChoice, matrix_report
+
+    data = None
+    if dataset is not None:
+        data = DataChoice(dataset, root, annotations, option or (), captions, column, split, limit)
+    elif root or annotations or option or captions:
+        raise UsageError("--root, --annotations, --option and --captions go with a data set: name it with --dataset")
+    with show_progress() as progress:
+        report, truth = matrix_report(matrices, TruthChoice(ground_truth, data), trec, force, progress)
+    if as_json:
+        print_json({**report.as_dict(), "ground_truth": truth, "files": list(map(str, matrices))})
+    else:
+        out.print(report.table(), markup=False)
 
 
 @group.command()
@@ -263,7 +323,7 @@ def _retrieval(
     data_choice: DataChoice,
     model_choice: ModelChoice,
     measurements: Measurements,
-    folder: ReportFolder | None,
+    outputs: Outputs,
     as_json: bool,
 ) -> None:
     """Measure retrieval, write and print it, and then draw it.
@@ -272,15 +332,19 @@ def _retrieval(
         data_choice: the test set.
         model_choice: the model.
         measurements: what is measured.
-        folder: of the report, or none.
+        outputs: what is written.
         as_json: whether a document is printed.
     """
+    folder = outputs.folder
+    outputs.check(measurements.rerank)
     with show_progress() as progress:
         data = load_data(data_choice, progress)
         target = data_choice.target
         people: dict[str, str] = {}
         report: Report | QueryReport
         if isinstance(data.dataset, QueryDataset):
+            if outputs.trec is not None:
+                raise UsageError(f"{target} has queries of its own, not captions: leave out --trec")
             system, report = query_report(target, data, model_choice, measurements, progress)
             people = {"people": measurements.people.value}
         else:
@@ -288,6 +352,7 @@ def _retrieval(
         document = {**report.as_dict(), "config": config_document(data_choice, data, system) | people}
         if folder:
             folder.write(report, document)
+        outputs.write_runs(report)
     _print(document, report.table(), system, as_json)
     if folder:
         folder.draw(report, document, data.dataset)

@@ -6,6 +6,6 @@ splits apart (`check_benchmark`).
 
 from __future__ import annotations
 
-from ._benchmarks import BenchmarkCheck, Overlap, SplitCheck, benchmark_names, check_benchmark
+from ._benchmarks import BenchmarkCheck, Overlap, SplitCheck, benchmark_names, check_benchmark, read_listing
 
-__all__ = ["BenchmarkCheck", "Overlap", "SplitCheck", "benchmark_names", "check_benchmark"]
+__all__ = ["BenchmarkCheck", "Overlap", "SplitCheck", "benchmark_names", "check_benchmark", "read_listing"]

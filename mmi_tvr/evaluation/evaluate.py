@@ -5,7 +5,7 @@ Nothing looks at the test queries together unless it is asked for (`transductive
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
 from ..scoring.similarity import Gallery
-from ..types import Block, DescribedMoment, Direction, Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
+from ..types import Block, DescribedMoment, Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
 from ..utils.wording import counted
 from . import metrics
 from .folds import FoldMetrics, fold_metrics
@@ -23,7 +23,7 @@ from .lost_levels import count_lost
 from .merged_captions import merged_queries, rows_of
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks
 from .moments import evaluate_moments
-from .report import Details, Report
+from .report import Details, Report, gallery_blocks
 from .transductive import METHODS
 
 MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
@@ -53,13 +53,8 @@ class _TestSet:
     relevance: Relevance | None
 
     def blocks(self, scoring: Scoring, height: int) -> DirectionBlocks:
-        """Return what makes the scores (rows, M) of `height` captions at a time, for who asks: texts, or videos."""
-
-        def scores(direction: Direction) -> Iterator[FloatArray]:
-            for start in range(0, len(self.query_vectors), height):
-                yield self.gallery.score(self.query_vectors[start : start + height], scoring, direction)
-
-        return DirectionBlocks(lambda: scores("t2v"), lambda: scores("v2t"))
+        """Return what makes the scores of both directions."""
+        return gallery_blocks(self.gallery, self.query_vectors, scoring, height)
 
     def ranks(self, scoring: Scoring, height: int) -> DirectionRanks:
         """Return the ranks of both directions."""

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..scoring.similarity import Gallery
-from ..types import FloatArray, IdArray, Sample, Scoring
+from ..types import Direction, FloatArray, IdArray, Sample, Scoring
 from ..utils.printable import printable
 from ..utils.tables import interval, text_table
 from ..utils.wording import counted
 from . import metrics
 from .folds import FoldMetrics
 from .graded import GradedDirections
-from .metrics import Difference, DirectionMetrics, Metrics
+from .metrics import Difference, DirectionBlocks, DirectionMetrics, Metrics
 from .moments import MomentReport
 
 _MISSING_SHOWN = 10
+
+
+def gallery_blocks(gallery: Gallery, query_vectors: FloatArray, scoring: Scoring, height: int = 256) -> DirectionBlocks:
+    """Return what makes the scores (rows, M) of `height` queries (N, D) at a time, for who asks: texts, or videos."""
+
+    def scores(direction: Direction) -> Iterator[FloatArray]:
+        for start in range(0, len(query_vectors), height):
+            yield gallery.score(query_vectors[start : start + height], scoring, direction)
+
+    return DirectionBlocks(lambda: scores("t2v"), lambda: scores("v2t"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,19 @@ class Details:
     query_vectors: FloatArray
     ground_truth: Sequence[Collection[int]]
     scoring: Scoring
+
+    def blocks(self) -> DirectionBlocks:
+        """Return what makes the scores of the search."""
+        return gallery_blocks(self.gallery, self.query_vectors, self.scoring)
+
+    def caption_names(self) -> list[str]:
+        """Return a name for each text query: that of its video, and its number among that video's captions."""
+        counts: Counter[str] = Counter()
+        names = []
+        for video_id, _ in self.captions:
+            names.append(f"{video_id}#{counts[video_id]}")
+            counts[video_id] += 1
+        return names
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: every query with its rank (`compare` reads them)."""

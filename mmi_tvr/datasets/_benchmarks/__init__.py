@@ -22,6 +22,7 @@ from .benchmark import (
     build_benchmark,
     find_videos,
     limit_remark,
+    read_listing,
     refuse_missing,
 )
 from .check import BenchmarkCheck, CheckableModule, Overlap, SplitCheck, benchmark_names, check_benchmark
@@ -83,6 +84,7 @@ __all__ = [
     "person_queries",
     "portrait_folders",
     "portraits_in",
+    "read_listing",
     "refuse_missing",
     "stem",
     "web_listing",

@@ -64,13 +64,14 @@ class HoldOutOptions(BenchmarkOptions):
 @dataclass(frozen=True, slots=True)
 class BenchmarkFacts:
     """What an adapter states about its benchmark. `variants` are the options under which splits differ, by name;
-    `pictures`: its videos are still pictures."""
+    `pictures`: its videos are still pictures; `graded`: its captions fit videos to a degree (`GradedDataset`)."""
 
     title: str
     protocol: str
     validation: str
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
     pictures: bool = False
+    graded: bool = False
 
 
 @runtime_checkable
@@ -118,6 +119,23 @@ def build_benchmark(options: Any, facts: BenchmarkFacts, read: Callable[[Any, An
     """
     listing = read(options, Annotations(options.annotation_folder()))
     return _with_moments(find_videos(options, facts, listing), listing)
+
+
+def read_listing(name: str, options: Mapping[str, Any]) -> Listing:
+    """Return a split of a benchmark as its annotation has it; no video is looked for.
+
+    Raises UsageError where `name` is no benchmark with captions that are right or wrong, and for what is wrong with its
+    annotation.
+    """
+    module = plugins.load("datasets", name)
+    if not isinstance(module, BenchmarkModule) or not issubclass(module.Options, BenchmarkOptions):
+        raise UsageError(f"{name} is no benchmark with annotation files of its own")
+    if module.FACTS.graded:
+        raise UsageError(f"captions fit the videos of {name} to a degree, and not as right or wrong")
+    values = plugins.options("datasets", name, options)
+    assert isinstance(values, BenchmarkOptions)
+    listing: Listing = module.read(values, Annotations(values.annotation_folder()))
+    return listing
 
 
 def find_videos(options: Any, facts: BenchmarkFacts, listing: Listing) -> Benchmark:
