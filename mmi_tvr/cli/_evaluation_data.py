@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,21 @@ from rich.markup import escape
 
 from .. import config, models, plugins
 from ..config import Section, Settings
-from ..errors import MediaError, UsageError
+from ..errors import MediaError, ModelNotFound, UsageError
 from ..evaluation.evaluate import Embed
+from ..experiments.pretrain import faces_model
 from ..features.cache import FeatureCache
 from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMethod, Model, MomentDataset
 from ..types import DescribedMoment, Embeddings, Video
-from ..utils import array_cache
+from ..utils import array_cache, environment
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from ._console import chosen_model, say
 from .data import benchmark_name, benchmark_options
 
 GENERATED = "moving_shapes"
-# Generated data sets with queries of their own, and the model that the package carries for them.
-_GENERATED_QUERIES = {"moving_faces": "moving-faces", "moving_things": "moving-things"}
+_GENERATED_QUERIES = ("moving_faces", "moving_things")  # data sets with queries of their own
+_MODELS = {"moving_faces": (faces_model.NAME, faces_model.SCRIPT)}  # which goes with them, and what makes it
 _DEFAULT_SPLIT = "test"
 
 
@@ -155,19 +157,31 @@ def require_generated(target: str, purpose: str) -> None:
         raise UsageError(f"{purpose} are known of one data set: {GENERATED}, not of {target}")
 
 
-def default_model(target: str) -> Section | None:
-    """Return the model that the package carries for a generated data set; None where it carries none."""
-    name = _GENERATED_QUERIES.get(target)
-    return models.trained_section(name) if name in models.bundled() else None
+def default_model(target: str | None) -> Section | None:
+    """Return the model that goes with a data set; None where any will do.
+
+    ModelNotFound where it was not made on this machine yet, and $MMI_TVR_MODEL names no other.
+    """
+    if target not in _MODELS:
+        return None
+    name, script = _MODELS[target]
+    if name in models.local():
+        return models.trained_section(name)
+    if os.environ.get(environment.MODEL):
+        return None
+    raise ModelNotFound(
+        f"{target}: the model that goes with it is not on this machine; "
+        f"`python {script}` makes it in half an hour of one core, or name another one with --model"
+    )
 
 
-def load_model(choice: ModelChoice, default: Section | None = None) -> EvaluationModel:
+def load_model(choice: ModelChoice, target: str | None = None) -> EvaluationModel:
     """Return the model of a choice, with its own key images unless the settings name others.
 
-    default: the model where neither the choice nor its settings name one; None: that of the settings' defaults.
+    target: the data set, with which the model goes where neither the choice nor its settings name one.
     """
     settings = choice.settings
-    section = _model_section(choice, default)
+    section = _model_section(choice, target)
     model = models.make(section, settings.device)
     keyimages = settings.keyimages
     if "keyimages" not in settings.model_fields_set:
@@ -177,10 +191,10 @@ def load_model(choice: ModelChoice, default: Section | None = None) -> Evaluatio
     return EvaluationModel(settings, model, method)
 
 
-def _model_section(choice: ModelChoice, default: Section | None) -> Section:
+def _model_section(choice: ModelChoice, target: str | None) -> Section:
     if choice.checkpoint is None:
         section = chosen_model(choice.model, choice.settings, choice.download)
-        return models.resolve(section or default or choice.settings.model)
+        return models.resolve(section or default_model(target) or choice.settings.model)
     if choice.model is not None:
         raise UsageError("--model and --checkpoint both name the model: give one of them")
     return models.trained_section(str(choice.checkpoint))

@@ -13,7 +13,7 @@ from ..evaluation.report import Report
 from ..protocols import DatasetWithFeatures, FoldedDataset, GradedDataset
 from ..utils.progress import Progress
 from . import _reranking
-from ._evaluation_data import EvaluationData, EvaluationModel, ModelChoice, default_model, load_model
+from ._evaluation_data import EvaluationData, EvaluationModel, ModelChoice, load_model
 from ._query_evaluation import PersonCue, evaluated, refuse_captions_only
 
 
@@ -43,7 +43,7 @@ def query_report(
             "--transductive": bool(measurements.transductive),
         },
     )
-    system = load_model(choice, default_model(target))
+    system = load_model(choice, target)
     return system, evaluated(target, data, system, measurements.people, measurements.max_unreadable, progress)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import plugins
 from ..config import Section, merge
 from ..encoders import curated, hub
-from ..errors import UsageError
+from ..errors import ModelNotFound, UsageError
 from ..protocols import (
     AblatedModule,
     AutomaticModule,
@@ -31,6 +31,7 @@ from ._folder import (
     checkpoint_options,
     find,
     get_option,
+    local_folder,
     read,
     read_resolved,
     set_option,
@@ -52,6 +53,8 @@ __all__ = [
     "find",
     "get_option",
     "key_images",
+    "local",
+    "local_folder",
     "make",
     "read",
     "read_resolved",
@@ -77,8 +80,8 @@ WEIGHTS = "weights"  # the option of a model that can be trained that names a mo
 def section(text: str) -> Section:
     """Return what `--model TEXT` means: NAME, NAME:CHECKPOINT, or a checkpoint alone.
 
-    A checkpoint is a bundled model's name, a model folder (or its hub name, once it is in the local cache), a name of
-    `encoders.curated`, or a checkpoint that a model says it reads (`CheckpointModule.reads_checkpoint`).
+    A checkpoint is a bundled or local model's name, a model folder (or its hub name, once it is in the local cache), a
+    name of `encoders.curated`, or a checkpoint that a model says it reads (`CheckpointModule.reads_checkpoint`).
 
     >>> section("clip4clip:openai/clip-vit-base-patch32").options
     {'checkpoint': 'openai/clip-vit-base-patch32'}
@@ -92,14 +95,14 @@ def section(text: str) -> Section:
         return Section(name=text)
     if name in plugins.names("models"):
         return _with_checkpoint(name, checkpoint) if colon else Section(name=name)
-    if text in bundled() or settings_file(Path(text)) or _trained_in_cache(text):
+    if text in (*bundled(), *local()) or settings_file(Path(text)) or _trained_in_cache(text):
         return trained_section(text)
     if "/" in text or Path(text).is_dir():
         for reader in plugins.names("models"):
             module = plugins.load("models", reader) if plugins.origin("models", reader) is None else None
             if isinstance(module, CheckpointModule) and module.reads_checkpoint(text):
                 return _with_checkpoint(reader, text)
-    known = ", ".join((*plugins.names("models"), *bundled()))
+    known = ", ".join((*plugins.names("models"), *bundled(), *local()))
     raise UsageError(f"no model is called {text!r}; there are: {known}, auto, or a checkpoint's folder or hub name")
 
 
@@ -135,7 +138,7 @@ def spelled(chosen: Section) -> str:
     """
     option = _checkpoint_option(chosen.name)
     weights = chosen.options.get(WEIGHTS)
-    if weights and (weights in bundled() or option != WEIGHTS):
+    if weights and (weights in (*bundled(), *local()) or option != WEIGHTS):
         return str(weights)
     checkpoint = chosen.options.get(option) if option else None
     return f"{chosen.name}:{checkpoint}" if checkpoint else chosen.name
@@ -146,13 +149,20 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in hub.BUNDLED.glob(f"*/{SETTINGS}")))
 
 
+def local() -> tuple[str, ...]:
+    """Return the names of the trained models that scripts put on this machine (`local_folder`)."""
+    return tuple(sorted(path.parent.name for path in local_folder().glob(f"*/{SETTINGS}")))
+
+
 def availability() -> Iterator[tuple[str, Availability]]:
-    """Yield (name, one way of using it) of every model: bundled ones, ours, and those of other packages.
+    """Yield (name, one way of using it) of every model: bundled and local ones, ours, and those of other packages.
 
     A plug-in that cannot be loaded is not ready, and its line says why.
     """
     for name in bundled():
         yield name, Availability(True, f"bundled; {read(find(name)).about}")
+    for name in local():
+        yield name, _local_availability(name)
     for name in plugins.names("models"):
         package = plugins.origin("models", name)
         try:
@@ -183,7 +193,7 @@ def checkpoints(chosen: Section) -> Iterator[str]:
     """
     options: Mapping[str, Any] = chosen.options
     if weights := options.get(WEIGHTS):
-        if not Path(weights).is_dir() and weights not in bundled():
+        if not Path(weights).is_dir() and weights not in (*bundled(), *local()):
             yield str(weights)
         options = merge(read_resolved(find(str(weights))).options, options)
     places = [get_option(options, option) for option in checkpoint_options(chosen.name)]
@@ -258,6 +268,13 @@ def _checkpoint_option(name: str) -> str | None:
         option: str = module.CHECKPOINT
         return option
     return WEIGHTS if isinstance(module, TrainableModule) else None
+
+
+def _local_availability(name: str) -> Availability:
+    try:
+        return Availability(True, f"made on this machine; {read(find(name)).about}")
+    except ModelNotFound as error:
+        return Availability(False, str(error))
 
 
 def _trained(name: str) -> Sequence[str]:

@@ -23,6 +23,7 @@ from ..config import RERANK
 from ..encoders import hub
 from ..errors import ModelNotFound, one_line
 from ..protocols import CheckpointModule
+from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.wording import counted
 
@@ -86,12 +87,18 @@ def settings_names() -> tuple[str, ...]:
     return (SETTINGS, *(f"{name}.json" for name in plugins.names("models")))
 
 
+def local_folder() -> Path:
+    """Return where scripts put trained models that the package is too small for: `models` in the user's cache."""
+    return array_cache.folder() / "models"
+
+
 def find(weights: str) -> Path:
-    """Return the folder of trained weights: a path, a bundled model's name, or a hub name in the local cache.
+    """Return the folder of trained weights: a path, the name of a bundled or a local model, or a hub name in the local
+    cache.
 
     ModelNotFound where it is none of them.
     """
-    for folder in (Path(weights), hub.BUNDLED / weights):
+    for folder in (Path(weights), hub.BUNDLED / weights, local_folder() / weights):
         if settings_file(folder):
             return folder
     if weights.count("/") == 1 and not Path(weights).exists() and not Path(weights).is_absolute():

@@ -6,7 +6,8 @@ conversations  what is said about videos, captions and skeletons: prompts, and t
 frames    stage 1: vision and text tower, contrastively, on single pictures
 clips     stage 2: the text tower learns events, on cached features
 language  stage 3: projector and language model, by captions and answers
-faces     towers that have seen drawn people (`face_run` trains them); face_encoder: who tells those people apart
+faces     towers that have seen drawn people (`face_run` trains them); face_encoder: who tells those people apart;
+          faces_model: both and CLIP-PAD in one folder
 run       the stages in order, each a run of the train room
 bundle    what they made, as the model that the package carries
 on_towers  a model that was trained on the bundled towers, as another one that the package carries

@@ -62,6 +62,4 @@ def reads_checkpoint(name: str) -> bool:
 
 
 def availability() -> Sequence[Availability]:
-    return [
-        Availability(False, "trained words for faces: scripts/train.py --config configs/clip-pad-moving-things.yaml")
-    ]
+    return [Availability(False, "trained words for faces: scripts/make_faces_model.py makes the model moving-faces")]
