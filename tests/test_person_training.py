@@ -11,25 +11,32 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import tiny_towers
 import torch
+import train_toy
 from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
 from mmi_tvr import models, plugins
+from mmi_tvr.config import Section
 from mmi_tvr.datasets import moving_things
 from mmi_tvr.encoders.clip_words import ClipWordTowers
 from mmi_tvr.errors import ConfigError, UsageError
 from mmi_tvr.models import clip_pad
 from mmi_tvr.models.clip_pad.network import ClipPadNetwork
+from mmi_tvr.models.clip_pad.persons import ThingEncoder
+from mmi_tvr.nn.losses import Temperature
 from mmi_tvr.people.faces import fake
 from mmi_tvr.people.faces.fake import FakeFaces
 from mmi_tvr.people.portraits import Portraits, portraits
 from mmi_tvr.protocols import PersonDataset, QueryDataset
-from mmi_tvr.train.persons import PersonBatches, PersonData, PersonValidation
+from mmi_tvr.train.objective import Objective
+from mmi_tvr.train.persons import PersonBatches, PersonData, PersonMention, PersonValidation, handles_in, person_data
 from mmi_tvr.train.persons_options import PersonOptions
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
-from mmi_tvr.types import Embeddings, EvaluationQuery, Person, PersonPicture, Query, Sample, Scoring, Video
+from mmi_tvr.types import Embeddings, EvaluationQuery, Features, Person, PersonPicture, Query, Sample, Scoring, Video
+from mmi_tvr.utils import distributed
 from mmi_tvr.utils.progress import Silent
 
 ROOT = Path(__file__).parent.parent
@@ -245,24 +252,33 @@ def test_models_and_data_that_know_no_persons_are_one_line(tmp_path: Path) -> No
             run(settings, tmp_path / "run", cache=tmp_path / "features", cpu=True)
 
 
-def test_a_run_is_resumed_bit_for_bit_and_its_folder_reads_pictures_of_things(tmp_path: Path) -> None:
+def _assert_resumed_bit_for_bit(folder: Path, *changes: str) -> Path:
+    """Train for four steps, and for two and two more; return the model of the first run."""
     stages = "[{name: a, steps: 4, weights: {contrastive: 1.0}}]"
     settings = load(
         CONFIG,
         ["data.train.count=12", "data.validation.count=8", "data.batch=4", f"train.stages={stages}", "train.chunk=2",
          "train.validate_every=2", "train.save_every=2", "train.keep=2", "data.persons.pictures=2",
-         "data.train.pictures=2", "data.validation.pictures=2"],
+         "data.train.pictures=2", "data.validation.pictures=2", *changes],
     )  # fmt: skip
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    assert run(settings, whole, cache=tmp_path / "features", cpu=True).finished
-    shutil.copytree(whole, resumed)
-    shutil.rmtree(resumed / "model")
-    shutil.rmtree(resumed / "checkpoints" / "step-00000004")
-    assert run(settings, resumed, cache=tmp_path / "features", cpu=True, resume=True).finished
+    whole, resumed = folder / "whole", folder / "resumed"
+    assert run(settings, whole, cache=folder / "features", cpu=True).finished
+    if distributed.rank() == 0:
+        shutil.copytree(whole, resumed)
+        shutil.rmtree(resumed / "model")
+        shutil.rmtree(resumed / "checkpoints" / "step-00000004")
+    distributed.barrier()
+    assert run(settings, resumed, cache=folder / "features", cpu=True, resume=True).finished
+    distributed.barrier()
     for name in (clip_pad.PERSONS, clip_pad.TEXT):
-        state, again = (load_file(folder / "model" / name) for folder in (whole, resumed))
+        state, again = (load_file(of_run / "model" / name) for of_run in (whole, resumed))
         assert all(torch.equal(state[key], again[key]) for key in state)
-    model = models.make(models.section(str(whole / "model")), "cpu")
+    return whole / "model"
+
+
+def test_a_run_is_resumed_bit_for_bit_and_its_folder_reads_pictures_of_things(tmp_path: Path) -> None:
+    folder = _assert_resumed_bit_for_bit(tmp_path)
+    model = models.make(models.section(str(folder)), "cpu")
     assert isinstance(model, clip_pad.ClipPad)
     dataset = moving_things.build(moving_things.Options(split="test", count=4, pictures=2))
     seen = portraits({"red ring": dataset.person_pictures()["red ring"]}, model.face_encoder())
@@ -337,3 +353,106 @@ def test_moving_things_may_say_a_whole_video_with_the_thing_in_it() -> None:
         spoken = [Query(text).text_with({thing: thing}) for text in whole[number].captions]
         assert spoken == list(shapes[number].captions[: len(spoken)])
         assert all((f"[{thing}]" in text) == bool(thing) for text in whole[number].captions)
+
+
+def test_several_persons_of_a_caption_are_said_each_in_a_way_and_by_other_pictures() -> None:
+    data = people()
+    captions = {row: [f"[{who}] sees [p{(row // 3 + 1) % 4}] and [x]"] for row, (_, who) in data.samples.items()}
+    data = replace(data, captions=captions, samples={**data.samples, 0: (video(3), "p0")})
+    loader = PersonBatches(
+        cast("Any", Recorder()), data, cast("Any", range(12)), PersonOptions(compound=1.0), batch=6, seed=0
+    )
+    counts: Counter[int] = Counter()
+    for epoch in range(20):
+        for batch in loader.epoch(epoch):
+            for row, query in zip(batch["features"], batch["queries"], strict=True):
+                counts[len(query.persons)] += 1
+                assert query.text.endswith("[x]")  # in brackets, and nobody
+                for handle, person in query.persons.items():
+                    [[owner, place]] = person.faces.tolist()
+                    assert f"p{int(owner):.0f}" == handle
+                    assert data.faces[handle][1][int(place)] != data.samples[row][0]
+                assert all(f"[{handle}]" in query.text for handle in query.persons)
+    assert set(counts) == {0, 1, 2}
+    alone = replace(data, faces={**data.faces, "p1": (np.zeros((0, 2), np.float32), [])})
+    assert alone.query("[p0] sees [p1]", {"p1": PersonMention("text", np.zeros(0, np.int64))}).text == "[p0] sees Ann 1"
+
+
+def test_moving_things_may_have_all_things_of_a_caption_as_handles() -> None:
+    options = {"split": "train", "count": 60, "captions": "both"}
+    one, several = (plugins.build("datasets", "moving_things", {**options, "handles": who}) for who in ("actor", "all"))
+    pairs = 0
+    for actor, first, second in zip(one.identities(), one.samples(), several.samples(), strict=True):
+        for text, other in zip(first.captions, second.captions, strict=True):
+            mentioned = handles_in(other)
+            assert handles_in(text) == [actor] * bool(actor)
+            assert set(mentioned) >= set(handles_in(text))
+            assert not moving_things.HELD_OUT.intersection(mentioned)
+            words = {thing: thing for thing in mentioned}
+            assert Query(text).text_with(words) == Query(other).text_with(words)
+            pairs += len(mentioned) > 1 and "video" not in other
+    assert pairs > 20
+    data = person_data(cast("Any", Things()), several, [0, 1, 2, 3, 4, 5], PersonOptions(pictures=2), Silent())
+    assert data.faces.keys() > {who for _, who in data.samples.values()}
+
+
+class Things:
+    """Learns faces, and describes a picture by its mean."""
+
+    name = "things"
+
+    def face_encoder(self) -> FakeFaces:
+        return cast("FakeFaces", MeanColour())
+
+    def query_batch(self, *args: Any) -> Mapping[str, Any]:
+        return {}
+
+
+class MeanColour(ThingEncoder):
+    def __init__(self) -> None:
+        self.width = 3
+
+    def describe(self, picture: Any, faces: Any) -> Any:
+        return picture.reshape(-1, 3).mean(axis=0, keepdims=True)
+
+    def fingerprint(self) -> str:
+        return "mean"
+
+
+def _loss_gradient(folder: Path, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The gradient of the contrastive loss on some of six pairs, of which every process has a share."""
+    faces = {"name": "fake"}
+    model = models.make(Section(name="clip_pad", checkpoint=str(folder), faces=faces, hidden=8), "cpu")
+    assert isinstance(model, clip_pad.ClipPad)
+    with torch.no_grad():
+        model.network.mlp[2].weight.normal_(generator=torch.Generator().manual_seed(1))
+    random, maker = np.random.default_rng(0), model.face_encoder().fingerprint()
+    somebody = [Person(random.standard_normal((1, 6)).astype(np.float32), maker) for _ in range(7)]
+    queries = [Query("[a] waves", persons={"a": somebody[row]}) for row in range(4)]
+    queries += [Query("[a] sees [b]", persons={"a": somebody[4], "b": somebody[5]}), Query("a dog")]
+    images = random.standard_normal((6, 2, model.towers.joint_width)).astype(np.float32)
+    segments = np.array([[0, 1, 0.5], [1, 2, 1.5]])
+    features = [Features(segments, {"image": images[row]}) for row in rows]
+    batch = model.query_batch([queries[row] for row in rows], features, [(0, 1, 2, 0, 4, 5)[row] for row in rows])
+    objective = Objective(model.network, Temperature(), chunk=2, bf16=False, device=torch.device("cpu"))
+    objective.backward({"ids": [str(row) for row in rows], **batch}, {"contrastive": 1.0})
+    learned = {name: value for name, value in model.network.named_parameters() if value.requires_grad}
+    distributed.average_gradients(list(learned.values()))
+    return {name: value.grad for name, value in learned.items() if value.grad is not None}
+
+
+def _assert_one_gradient_and_resumed_runs(folder: Path, expected: Mapping[str, torch.Tensor]) -> None:
+    shares = ([0, 4, 2], [1, 3, 5])  # the two persons of one sentence are in one process alone
+    gradients = _loss_gradient(folder, shares[distributed.rank()])
+    assert gradients.keys() == expected.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-6, rtol=1e-4)
+    _assert_resumed_bit_for_bit(folder, "data.train.handles=all")
+
+
+@pytest.mark.usefixtures("one_process")
+def test_two_processes_have_the_gradient_of_one_and_resume(tmp_path: Path) -> None:
+    tiny_towers.make("clip", tmp_path)
+    expected = _loss_gradient(tmp_path, range(6))
+    assert {name.split(".")[0] for name in expected} == {"mlp", "towers"}
+    train_toy.assert_in_two_processes(_assert_one_gradient_and_resumed_runs, tmp_path, expected)

@@ -30,7 +30,7 @@ from ._moving_shapes.generate import draw
 from ._moving_shapes.moments import single_event
 from ._moving_shapes.partial import without_surroundings
 from ._moving_shapes.picture import render_frames
-from ._moving_shapes.world import COLOURS, SHAPES, Spec, ThingName, describes
+from ._moving_shapes.world import COLOURS, SHAPES, Spec, Thing, ThingName, describes
 from .moving_shapes import MovingShapes
 from .moving_shapes import Options as ShapeOptions
 
@@ -49,6 +49,9 @@ class Options(plugins.BaseOptions):
     count: int | None = Field(None, ge=1, description="the first so many videos; default: the whole split")
     captions: Literal["events", "whole", "both"] = Field(
         "events", description="sentences of a sample: single events, whole descriptions of the video, or both"
+    )
+    handles: Literal["actor", "all"] = Field(
+        "actor", description="what is a handle in a caption: the thing that the sample is of, or every single thing"
     )
     pictures: int = Field(16, ge=2, le=1000, description="pictures of each thing")
     root: Path | None = Field(None, description="folder of the files; default: in the cache ($MMI_TVR_CACHE)")
@@ -91,10 +94,13 @@ class MovingThings:
         return events + (self._whole_captions(number) if self.options.captions != "events" else ())
 
     def _whole_captions(self, number: int) -> tuple[str, ...]:
-        texts = self._shapes.sample(number).captions
-        if not (thing := self._actor(self._shapes.specs()[number])):
+        spec, texts = self._shapes.specs()[number], self._shapes.sample(number).captions
+        if not (actor := self._actor(spec)):
             return texts
-        return tuple(re.sub(rf"\b{thing}\b", f"[{thing}]", text) for text in texts)
+        things = {actor, *filter(None, map(self._handle, spec.things if self.options.handles == "all" else ()))}
+        for thing in things:
+            texts = tuple(re.sub(rf"\b{thing}\b", f"[{thing}]", text) for text in texts)
+        return texts
 
     def _event_captions(self, number: int) -> tuple[str, ...]:
         spec = self._shapes.specs()[number]
@@ -104,7 +110,20 @@ class MovingThings:
             return tuple(_sentences(first, definite(first.things[first.events[0].actor])))
         events = [event for event in events if noun(event.things[event.events[0].actor]) == thing]
         events = [event for event in events if not self._true_of_a_twin(event, number)] or events
-        return tuple(dict.fromkeys(text for event in events for text in _sentences(event, f"the [{thing}]")))
+        by_handle = self.options.handles == "all"
+        return tuple(
+            dict.fromkeys(
+                text
+                for event in events
+                for text in _sentences(event, f"the [{thing}]", self._object(event) if by_handle else "")
+            )
+        )
+
+    def _object(self, event: Spec) -> str:
+        """Return the thing that an event is done to, by its handle; "" where it has none, or there is no such thing."""
+        other = event.events[0].other
+        thing = self._handle(event.things[other]) if other >= 0 else ""
+        return f"the [{thing}]" if thing else ""
 
     def _true_of_a_twin(self, event: Spec, number: int) -> bool:
         specs = self._shapes.specs()
@@ -183,9 +202,12 @@ class MovingThings:
         return list(queries.values())
 
     def _actor(self, spec: Spec) -> str:
-        actor = spec.things[spec.events[0].actor]
-        thing = noun(actor)
-        return "" if actor.count > 1 or (self.options.split == "train" and thing in HELD_OUT) else thing
+        return self._handle(spec.things[spec.events[0].actor])
+
+    def _handle(self, thing: Thing) -> str:
+        """Return the handle of a thing; "" of several ones, and of those that a training says by no picture."""
+        name = noun(thing)
+        return "" if thing.count > 1 or (self.options.split == "train" and name in HELD_OUT) else name
 
     @staticmethod
     def _events(spec: Spec) -> list[Spec]:
@@ -227,11 +249,14 @@ class MovingThings:
         return replace(spec, things=(alone,), relation="", relation_stated=False, events=(), starts=())
 
 
-def _sentences(event: Spec, subject: str) -> list[str]:
-    """Return a scene's one event in all wordings of its verb, of which the first is the plain one."""
+def _sentences(event: Spec, subject: str, other: str = "") -> list[str]:
+    """Return a scene's one event in all wordings of its verb, of which the first is the plain one.
+
+    subject, other: who does it, and to whom; "": the thing that it is done to, by its name.
+    """
     [act] = event.events
     plural = event.things[act.actor].count > 1
     blanks = {}
     if act.other >= 0:
-        blanks = {"other": definite(event.things[act.other]), "way": direction(event, act)}
+        blanks = {"other": other or definite(event.things[act.other]), "way": direction(event, act)}
     return [f"{subject} {words.format(**blanks)}" for words in verbs(act.action, plural)]

@@ -7,11 +7,12 @@ person.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,16 @@ from .protocol import Batch
 from .sampler import TwinSampler
 
 _IMAGE, _TEXT, _BOTH = "image", "text", "both"
+_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 _LAPS = 1 << 20  # of one kind of sentences in an epoch, at most
+
+
+class PersonMention(NamedTuple):
+    """How a sentence says a person. `way` is "image": by faces alone; "text": by the name alone; "both": by the name,
+    and the faces behind it. `pictures`: which of the person's."""
+
+    way: str
+    pictures: IdArray
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,8 @@ class PersonData:
         ids: of these samples, by their numbers.
         names: of each handle, "" where there is none.
         faces: of each handle the descriptors (n, F) of its pictures, and the videos that these are.
-        captions: of each sample, by its number, those that say more of the person than that it is there.
+        captions: of each sample, by its number, those that say more of the person than that it is there; in some stand
+            other persons, too.
         maker: of the descriptors.
     """
 
@@ -67,29 +78,40 @@ class PersonData:
     def pictures_for(self, row: int, same_picture: bool = False) -> IdArray:
         """Return which pictures of a sample's person may stand in a sentence about that sample: those of others."""
         video, handle = self.samples[row]
+        return self._pictures(handle, video, same_picture)
+
+    def others_in(self, text: str, row: int) -> dict[str, IdArray]:
+        """Return who stands in a sentence about a sample besides its person, and which pictures of them may."""
+        video, handle = self.samples[row]
+        others = [who for who in handles_in(text) if who != handle and who in self.faces]
+        return {who: self._pictures(who, video) for who in others}
+
+    def _pictures(self, handle: str, target: Video, same_picture: bool = False) -> IdArray:
         _, videos = self.faces.get(handle, (None, ()))
-        return np.array([place for place, other in enumerate(videos) if (other == video) == same_picture], np.int64)
+        return np.array([place for place, other in enumerate(videos) if (other == target) == same_picture], np.int64)
 
     @late_property
     def numbers(self) -> Mapping[str, int]:
         """A number for each handle."""
         return {handle: number for number, handle in enumerate(sorted({who for _, who in self.samples.values()}))}
 
-    def query(self, text: str, handle: str, pictures: IdArray, way: str) -> Query:
-        """Return a sentence whose person is said in one way.
+    def query(self, text: str, cues: Mapping[str, PersonMention]) -> Query:
+        """Return a sentence with handles in brackets, whose persons are said as the cues of their handles have it."""
+        names = {handle: self.names.get(handle, "") for handle in cues}
+        words = {handle: names[handle] for handle, cue in cues.items() if cue.way == _TEXT}
+        words |= {handle: f"{names[handle]} [{handle}]" for handle, cue in cues.items() if cue.way == _BOTH}
+        faces = {handle: self.faces[handle][0][cue.pictures] for handle, cue in cues.items() if cue.way != _TEXT}
+        persons = {handle: Person(vectors, self.maker) for handle, vectors in faces.items()}
+        return Query(Query(text).text_with(words), persons=persons)
 
-        Args:
-            text: a sentence with the handle in brackets.
-            handle: of the person.
-            pictures: which of the person's pictures.
-            way: "image": by faces alone; "text": by the name alone; "both": by the name, and the faces behind it.
-        """
-        name = self.names.get(handle, "")
-        if way == _TEXT:
-            return Query(Query(text).text_with({handle: name}))
-        if way == _BOTH:
-            text = Query(text).text_with({handle: f"{name} [{handle}]"})
-        return Query(text, persons={handle: Person(self.faces[handle][0][pictures], self.maker)})
+
+def handles_in(text: str) -> list[str]:
+    """Return what stands in brackets in a sentence, each once, in order.
+
+    >>> handles_in("[anna] waves to [ben], and [anna] smiles")
+    ['anna', 'ben']
+    """
+    return list(dict.fromkeys(_BRACKETS.findall(text)))
 
 
 def check_persons(model: Model, dataset: Dataset) -> None:
@@ -122,8 +144,9 @@ def person_data(
     assert isinstance(dataset, PersonDataset)
     encoder, pictures = model.face_encoder(), dataset.person_pictures()
     handles, samples = dataset.identities(), dataset.samples()
-    shown = sorted({handles[row] for row in rows})
     captions = {row: _compound(samples[row].captions, handles[row], options.template) for row in rows}
+    mentioned = {who for row in rows if handles[row] for text in captions[row] for who in handles_in(text)}
+    shown = sorted({handles[row] for row in rows} | (mentioned & pictures.keys()))
 
     def described(block: Sequence[str]) -> list[tuple[FloatArray, list[Video]]]:
         return [_described(pictures.get(handle, ())[: options.pictures], encoder) for handle in block]
@@ -244,11 +267,18 @@ class PersonBatches:
     def _query(self, row: int, text: str, handle: str, dice: np.random.Generator) -> Query:
         if not handle:
             return Query(text)
+        cues = {handle: self._cue(handle, self._pictures[row], dice)}
+        cues |= {who: self._cue(who, pictures, dice) for who, pictures in self._people.others_in(text, row).items()}
+        return self._people.query(text, cues)
+
+    def _cue(self, handle: str, candidates: IdArray, dice: np.random.Generator) -> PersonMention:
+        """Draw how a sentence says a person of whom these pictures may stand there."""
         way = self._ways[int(dice.choice(len(self._ways), p=self._shares))]
-        candidates = self._pictures[row]
         pictures = dice.choice(candidates, min(self._options.faces, len(candidates)), replace=False)
+        if not len(pictures):
+            return PersonMention(_TEXT, pictures)
         named = bool(self._people.names.get(handle))
-        return self._people.query(text, handle, pictures, way if named else _IMAGE)  # nobody says a name that is none
+        return PersonMention(way if named else _IMAGE, pictures)  # nobody says a name that is none
 
 
 class PersonValidation:
@@ -349,6 +379,6 @@ def _plain_queries(people: PersonData, template: str) -> tuple[list[Query], list
         others = [row for row, (video, who) in people.samples.items() if who == handle and video not in known]
         if half and others:
             text = template.replace(f"[{HANDLE}]", f"[{handle}]")
-            queries.append(people.query(text, handle, np.arange(half), _IMAGE))
+            queries.append(people.query(text, {handle: PersonMention(_IMAGE, np.arange(half))}))
             rows.append(others[0])
     return queries, rows
