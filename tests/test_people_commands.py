@@ -28,6 +28,7 @@ from mmi_tvr.media.video import frames_at
 from mmi_tvr.people import KEYS_FILE, PEOPLE_FILE
 from mmi_tvr.people.faces.fake import FakeFaces
 from mmi_tvr.people.quality import quality_of
+from mmi_tvr.report.photos import numbered
 from mmi_tvr.types import Face, FloatArray, Pixels
 
 RED, GREEN, BLUE, CYAN = (230, 20, 20), (20, 230, 20), (20, 20, 230), (20, 230, 230)
@@ -353,3 +354,45 @@ def test_files_without_their_keys_can_be_forgotten_all_the_same(run: Run, folder
     assert run("forget", "--all", "--prove", json_=True)["traces"] == []
     assert not (folder / PEOPLE_FILE).exists()
     assert run("list", json_=True) == {"people": [], "unnamed": []}
+
+
+def test_a_page_numbers_the_faces_of_photos_and_nothing_is_added(run: Run, folder: Path, tmp_path: Path) -> None:
+    two, none = photo(tmp_path / "photos" / "two.png", RED, GREEN), photo(tmp_path / "photos" / "none.png")
+    broken = tmp_path / "photos" / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff" + bytes(40))
+    assert "--face N (--show DIR writes a page with their numbers)" in run("add", "anna", two)
+    page = tmp_path / "shown" / "photos.html"
+    printed = run("add", "anna", two, none, broken, "--show", page.parent)
+    assert str(page) in printed
+    assert "nothing was added" in printed
+    assert not (folder / PEOPLE_FILE).exists()
+    text = page.read_text()
+    assert [name in text for name in ("two.png", "none.png", "broken.jpg")] == [True] * 3
+    assert ("2 faces" in text, "no face is in it" in text, "not read: " in text) == (True, True, True)
+    assert text.count("<img") == 2
+    assert "mmi-tvr did not write it" in run("add", "anna", two, "--show", _page_of_somebody(tmp_path / "other"))
+    run("add", "anna", two, "--show", page.parent)  # a page of its own is written again
+    run("add", "anna", two, "--face", 2)
+    assert run("list", json_=True)["people"][0]["name"] == "anna"
+
+
+def _page_of_somebody(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "photos.html").write_text("mine")
+    return folder
+
+
+def test_numbers_stand_at_faces_also_at_the_edge_and_in_large_photos() -> None:
+    picture = np.zeros((2000, 3000, 3), np.uint8)
+    boxes = [(0.0, 0.0, 300.0, 300.0), (2700.0, 1700.0, 3000.0, 2000.0)]
+    image = np.asarray(numbered(picture, boxes))
+    assert image.shape == (600, 900, 3)
+    yellow = (image == (255, 225, 0)).all(axis=2)
+    rows, columns = np.nonzero(yellow)
+    assert {(row < 100, column < 100) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)} == {
+        (True, True),
+        (False, False),
+    }
+    assert not yellow[120:400].any()
+    small = np.asarray(numbered(picture[:40, :40], []))
+    assert (small.shape, small.max()) == ((40, 40, 3), 0)

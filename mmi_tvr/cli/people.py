@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date as Date
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from rich.markup import escape
 from .. import config
 from ..errors import UsageError
 from ..library.people import NAME, Consent, Forgotten, People, SeenAt, Sighting, StoredPerson
-from ..report import FaceCard, SeenFace, clock_time, people_page
+from ..report import FaceCard, NumberedPhoto, SeenFace, clock_time, people_page, photos_page
 from ..utils import files
 from ..utils.printable import printable
 from ..utils.tables import text_table
@@ -30,7 +31,7 @@ from ._console import (
 )
 
 group = typer.Typer(help="Whom the library knows; nothing of it leaves this machine.", no_args_is_help=True)
-PAGE = "people.html"
+PAGE, PHOTOS = "people.html", "photos.html"
 _MAX_NAMED = 20  # files, or traces, that are listed
 _MAX_FACES = 24  # of a person, on the page
 WhoArgument = Annotated[str, typer.Argument(metavar="WHO", help="a name, or the number of somebody without one")]
@@ -52,6 +53,10 @@ def add(
         int | None, typer.Option(metavar="N", min=1, help="of photos with several faces, the Nth from the left")
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="also faces that look like somebody else's")] = False,
+    show: Annotated[
+        Path | None, typer.Option(metavar="DIR", help=f"add nothing; write {PHOTOS}, with the faces numbered, there")
+    ] = None,
+    force: ForceOption = False,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -59,6 +64,9 @@ def add(
     """Add a person by photos of their face, or more photos to one. Photos are read, and not kept."""
     consent = Consent(source, _day(date)) if source or date else Consent()
     people = People(library, config.load(settings, set_ or ()))
+    if show is not None:
+        _show_photos(people, photos, show, force)
+        return
     with show_progress() as progress:
         added = people.add(name, photos, consent, face=face, anyway=anyway, progress=progress)
     person = added.person
@@ -101,7 +109,7 @@ def list_(
         else:
             _print_sightings(sightings)
     if output is not None:
-        _write_page(people, shown, output, force)
+        _write_page(output / PAGE, lambda: people_page([_card(people, person) for person in shown]), force)
 
 
 @group.command()
@@ -277,16 +285,29 @@ def _print_sightings(sightings: list[SeenAt]) -> None:
         out.print(line, markup=False)
 
 
-def _write_page(people: People, persons: list[StoredPerson], folder: Path, force: bool) -> None:
-    """Write the page of faces into a folder, which is made where there is none."""
-    path = folder / PAGE
-    files.check_folder(folder)
+def _show_photos(people: People, photos: list[Path], folder: Path, force: bool) -> None:
+    """Write the page of photos with numbered faces, of which none is added."""
+
+    def page() -> str:
+        with show_progress() as progress:
+            seen = people.see(photos, progress)
+        return photos_page(
+            [NumberedPhoto(one.path, one.picture, [face.box for face in one.faces], one.problem) for one in seen]
+        )
+
+    _write_page(folder / PHOTOS, page, force)
+    say("nothing was added; the same command with --face N in place of --show adds the face of that number")
+
+
+def _write_page(path: Path, page: Callable[[], str], force: bool) -> None:
+    """Write a page of faces into a folder, which is made where there is none; made once that is known to work."""
+    files.check_folder(path.parent)
     if path.exists():
         files.check_output(path, files.PAGE_MARK, force)
-    cards = [_card(people, person) for person in persons]
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_output(path, people_page(cards).encode(), files.PAGE_MARK, force)
-    say(f"page: {escape(str(path))}; it shows faces and names: it is yours to keep or to delete")
+    text = page()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_output(path, text.encode(), files.PAGE_MARK, force)
+    say(f"page: {escape(str(path))}; it shows faces: it is yours to keep or to delete")
 
 
 def _card(people: People, person: StoredPerson) -> FaceCard:

@@ -11,11 +11,13 @@ from .gap import gap_map, gap_page
 from .levels import level_text
 from .page import search_page
 from .people import FaceCard, SeenFace, face_crop, people_page
+from .photos import NumberedPhoto, photos_page
 from .queries import query_page
 from .times import clock_time, time_range
 
 __all__ = [
     "FaceCard",
+    "NumberedPhoto",
     "SeenFace",
     "answer_table",
     "casting_page",
@@ -30,6 +32,7 @@ __all__ = [
     "level_text",
     "people_page",
     "people_text",
+    "photos_page",
     "precision_text",
     "query_page",
     "search_page",

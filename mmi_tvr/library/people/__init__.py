@@ -5,6 +5,7 @@ from __future__ import annotations
 from .forgetting import Forgotten, Receipt
 from .managing import Added, People, SeenAt
 from .persons import Consent, StoredPerson
+from .photos import SeenPhoto
 from .proof import NAME, Trace
 from .seals import Sighting
 from .store import PeopleStore
@@ -18,6 +19,7 @@ __all__ = [
     "PeopleStore",
     "Receipt",
     "SeenAt",
+    "SeenPhoto",
     "Sighting",
     "StoredPerson",
     "Trace",

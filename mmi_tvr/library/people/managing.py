@@ -24,7 +24,17 @@ from .bound_database import face_encoder
 from .looking import INDEXING
 from .names import checked_name, same_name
 from .persons import NO_CONSENT, Consent, StoredPerson
-from .photos import Photo, ReadPhotos, choose_among_several, copies, doubtful, list_photos, read_photos
+from .photos import (
+    Photo,
+    ReadPhotos,
+    SeenPhoto,
+    choose_among_several,
+    copies,
+    doubtful,
+    list_photos,
+    read_photos,
+    see_photos,
+)
 from .recognition import recognise
 from .seals import Sighting
 from .store import PeopleStore
@@ -126,6 +136,16 @@ class People:
             recognise(store, encoder.threshold)
             skipped = tuple(sorted((photo.path, reason) for photo, reason in read.problems.items()))
             return Added(store.find(name), len(read.faces), skipped, present in known)
+
+    def see(self, photos: Sequence[Path], progress: Progress) -> list[SeenPhoto]:
+        """Return the faces of photos (files and folders), from which somebody may choose; nothing is added.
+
+        Raises:
+            UsageError: a path is not there, or a folder holds no photo.
+            MissingExtra: the face encoder is not installed.
+        """
+        _, encoder, _ = self._known()
+        return see_photos(list_photos(photos), encoder, progress)
 
     def name(self, cluster: str, name: str) -> StoredPerson:
         """Give a group of sightings, by its number, a name; where somebody has it, the sightings become theirs."""

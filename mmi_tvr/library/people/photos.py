@@ -46,6 +46,16 @@ class PhotoFace:
     descriptor: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class SeenPhoto:
+    """A photo, upright (H, W, 3), with its faces from left to right; of one that cannot be read a `problem` instead."""
+
+    path: Path
+    picture: Pixels | None
+    faces: Sequence[Face]
+    problem: str = ""
+
+
 @dataclass(slots=True)
 class ReadPhotos:
     """What was read: `faces` of photos with one face (or the chosen one), `candidates` of photos with several, from
@@ -113,14 +123,33 @@ def read_photos(photos: Sequence[Photo], encoder: FaceEncoder, face: int | None,
     return result
 
 
+def see_photos(photos: Sequence[Photo], encoder: FaceEncoder, progress: Progress) -> list[SeenPhoto]:
+    """Return all faces of each photo, for a person to choose from."""
+    progress.begin("photos", len(photos))
+    seen = []
+    with DecoderPool(limits()) as pool:
+        for photo in photos:
+            try:
+                seen.append(SeenPhoto(photo.path, *_faces_of(photo, encoder, pool)))
+            except MediaError as error:
+                seen.append(SeenPhoto(photo.path, None, (), error.reason))
+            progress.advance()
+    return seen
+
+
+def _faces_of(photo: Photo, encoder: FaceEncoder, pool: DecoderPool) -> tuple[Pixels, list[Face]]:
+    """Return a photo, upright, and its faces from left to right. MediaError where it cannot be read."""
+    _, frames = pool.sample(Video(photo.path, picture=True), 1.0, 1, _SIDE)
+    picture, faces = _upright(frames.pixels[0], encoder)
+    return picture, sorted(faces, key=lambda face: face.box[0])
+
+
 def _read_photo(photo: Photo, encoder: FaceEncoder, number: int | None, pool: DecoderPool, result: ReadPhotos) -> None:
     try:
-        _, frames = pool.sample(Video(photo.path, picture=True), 1.0, 1, _SIDE)
+        picture, faces = _faces_of(photo, encoder, pool)
     except MediaError as error:
         result.problems[photo] = error.reason
         return
-    picture, faces = _upright(frames.pixels[0], encoder)
-    faces.sort(key=lambda face: face.box[0])
     if not faces:
         result.problems[photo] = "no face is in it that can be recognised (best is a photo from the front, upright)"
         return
@@ -184,7 +213,8 @@ def choose_among_several(photos: ReadPhotos, known: NDArray[np.float32] | None, 
             photos.faces.append(PhotoFace(photo, theirs[0]))
         else:
             photos.problems[photo] = (
-                f"has {len(descriptors)} faces, from the left: {described}; say which is meant: --face N"
+                f"has {len(descriptors)} faces, from the left: {described}; say which is meant: --face N "
+                "(--show DIR writes a page with their numbers)"
             )
     photos.candidates.clear()
 
