@@ -26,7 +26,7 @@ class IndexRequest(BaseModel):
 @router.get("/status")
 async def status(service: TheService) -> JsonResponse:
     """What is in the library: the JSON of `mmi-tvr status --json`."""
-    return JsonResponse((await service.in_turn(service.library.status)).as_dict())
+    return JsonResponse((await service.in_turn(service.overview.status)).as_dict())
 
 
 @router.get("/facets")
@@ -63,7 +63,7 @@ async def indexing(service: TheService) -> JsonResponse:
 async def index(service: TheService, body: Annotated[IndexRequest, Body()] = IndexRequest()) -> JsonResponse:  # noqa: B008
     """Bring the library up to date with its folders."""
     if not service.library.exists:
-        await service.in_turn(service.library.status)  # says that there is none
+        await service.in_turn(service.overview.status)  # says that there is none
     if not service.indexing.start(body.retry):
         raise HTTPException(409, "it is being indexed already")
     return JsonResponse(service.indexing.as_dict(), 202)

@@ -50,6 +50,7 @@ class Service:
         self.metrics = ServiceMetrics()
         self.queue = SearchQueue(library, observe=self.metrics.count_searches)
         self.items = LibraryItems(library.path)
+        self.overview = Library(library.path)  # for what needs no model, and must not wait until one is loaded
         self.thumbnails = Thumbnails()
         self.indexing = IndexingJob(library)
         self.commands = SocketCommands(library.path, run_command) if run_command is not None else None
@@ -75,6 +76,7 @@ class Service:
         ended = self.indexing.close(wait)
         self.thumbnails.close()
         self.items.close()
+        self.overview.close()
         return ended
 
     def identity(self) -> list[int]:

@@ -2,6 +2,8 @@
 
 import { t } from "./words.js";
 
+const MOST_BYTES = 32 << 20; // of a picture to search by
+
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -18,6 +20,14 @@ export function get(path, signal) {
 export function post(path, document_, signal) {
   const headers = { "Content-Type": "application/json" };
   return request(path, { method: "POST", headers, body: JSON.stringify(document_), signal });
+}
+
+/** Return the result of a search by a picture, with or without words. Raises as `get` does. */
+export function searchByPicture(file, words, top, signal) {
+  if (file.size > MOST_BYTES) throw new ApiError(413, t("too_large"));
+  const values = new URLSearchParams({ q: words, top, name: file.name });
+  const headers = { "Content-Type": "application/octet-stream" };
+  return request(`/api/search/example?${values}`, { method: "POST", headers, body: file, signal });
 }
 
 /** Return whether an error means that somebody else's newer request took the place of this one. */

@@ -1,7 +1,8 @@
 // What a search is restricted to, as chips: classes that videos show, people, a picture; and how it is made.
 
-import { get } from "./api.js";
+import { get, thumbnail } from "./api.js";
 import { element, fileName, printable } from "./dom.js";
+import { addressOf, pictureChooser } from "./pictures.js";
 import { count, t } from "./words.js";
 
 /** The chips above the results. `changed` is called where somebody changes one. */
@@ -10,12 +11,14 @@ export class Filters {
     this.changed = changed;
     this.where = []; // [level, name]
     this.persons = [];
-    this.like = null; // {id, second, name}
+    this.like = null; // a moment of the library, {id, second, name}
+    this.picture = null; // a file that somebody dropped here
     this.flags = { rerank: false, any: false };
     this.chips = element("ul", { className: "chips", "aria-label": t("filters") });
     this.panel = element("div", { className: "panel", hidden: true });
     this.button = element("button", { type: "button", "aria-expanded": "false", on: { click: () => this.toggle() } }, t("filter"));
-    this.node = element("section", { className: "filters", "aria-label": t("filters") }, this.button, this.chips, this.panel);
+    this.chooser = pictureChooser((file) => this.setPicture(file));
+    this.node = element("section", { className: "filters", "aria-label": t("filters") }, this.button, this.chooser, this.chips, this.panel);
   }
 
   read(values) {
@@ -30,7 +33,10 @@ export class Filters {
   write(values) {
     for (const [level, name] of this.where) values.append("where", `${level}=${name}`);
     for (const name of this.persons) values.append("person", name);
-    if (this.like) values.set("like", `${this.like.id}@${this.like.second.toFixed(2)}`);
+    if (this.like) {
+      values.set("like", `${this.like.id}@${this.like.second.toFixed(2)}`);
+      values.set("name", this.like.name);
+    }
     for (const [name, on] of Object.entries(this.flags)) if (on) values.set(name, "");
   }
 
@@ -39,13 +45,23 @@ export class Filters {
     const where = {};
     for (const [level, name] of this.where) (where[level] ??= []).push(name);
     const wish = { where, persons: this.persons };
+    if (this.like) wish.like = { id: this.like.id, second: this.like.second };
     if (this.flags.rerank) wish.rerank = true;
     if (this.flags.any) wish.min_relevance = 0;
     return wish;
   }
 
+  /** Search by a moment of the library. */
   setExample(hit) {
+    this.picture = null;
     this.like = { id: hit.id, second: hit.time, name: fileName(hit.path) };
+    this.update();
+  }
+
+  /** Search by a picture of somebody's own. */
+  setPicture(file) {
+    this.like = null;
+    this.picture = file;
     this.update();
   }
 
@@ -64,6 +80,8 @@ export class Filters {
       ...this.where.map((pair) => this.chip(`${printable(pair[0])}: ${printable(pair[1])}`, () => this.drop("where", pair))),
       ...this.persons.map((name) => this.chip(printable(name), () => this.drop("persons", name))),
     ];
+    if (this.like) chips.unshift(this.chip(t("like", { name: this.like.name }), () => (this.like = null), thumbnail(this.like.id, this.like.second, 64)));
+    if (this.picture) chips.unshift(this.chip(t("like", { name: printable(this.picture.name) }), () => (this.picture = null), addressOf(this.picture)));
     for (const [name, on] of Object.entries(this.flags)) {
       if (on) chips.push(this.chip(t(name), () => (this.flags[name] = false)));
     }
@@ -71,13 +89,14 @@ export class Filters {
     this.chips.hidden = !chips.length;
   }
 
-  chip(text, remove) {
+  chip(text, remove, picture = null) {
     const listener = () => {
       remove();
       this.update();
     };
     const label = t("drop_filter", { name: text });
-    return element("li", {}, element("button", { type: "button", className: "chip", "aria-label": label, on: { click: listener } }, text, " ✕"));
+    const image = picture && element("img", { src: picture, alt: "" });
+    return element("li", {}, element("button", { type: "button", className: "chip", "aria-label": label, on: { click: listener } }, image, text, " ✕"));
   }
 
   drop(list, value) {

@@ -22,13 +22,13 @@ export function hitList(result, items, actions) {
 }
 
 function card(hit, item, open) {
-  const words = isStill(hit) ? fileName(hit.path) : `${fileName(hit.path)}, ${moment(hit)}`;
   const when = isStill(hit) ? (hit.date ?? "").slice(0, 10) : moment(hit);
   const foot = element("span", { className: "foot quiet" }, element("span", {}, when));
-  foot.append(element("span", { title: t("relevance") }, hit.relevance.toFixed(2)));
+  const relevance = element("span", { className: "unseen" }, `${t("relevance")} `);
+  foot.append(element("span", { title: t("relevance") }, relevance, hit.relevance.toFixed(2)));
   return element(
     "button",
-    { type: "button", className: "open", disabled: hit.missing, on: { click: open }, "aria-label": words },
+    { type: "button", className: "open", disabled: hit.missing, on: { click: open } },
     cover(hit),
     isStill(hit) ? null : bar(hit, item),
     element("span", { className: "name" }, fileName(hit.path)),

@@ -1,6 +1,6 @@
 // The view of the search: what is typed is searched for, filters are chips, results are a grid.
 
-import { get, isAborted, post } from "./api.js";
+import { get, isAborted, post, searchByPicture } from "./api.js";
 import { debounced, element } from "./dom.js";
 import { Filters } from "./filters.js";
 import { hitList } from "./hits.js";
@@ -33,7 +33,7 @@ class SearchView {
     );
     this.form.querySelector("button").hidden = true; // without scripts alone
     this.listen();
-    this.readAddress();
+    this.filters.read(new URLSearchParams(location.search)); // the field has its words, or what was typed meanwhile
     this.search();
   }
 
@@ -55,15 +55,11 @@ class SearchView {
       }
     });
     addEventListener("popstate", () => {
-      this.readAddress();
+      const values = new URLSearchParams(location.search);
+      this.field.value = values.get("q") ?? "";
+      this.filters.read(values);
       this.search();
     });
-  }
-
-  readAddress() {
-    const values = new URLSearchParams(location.search);
-    this.field.value = values.get("q") ?? "";
-    this.filters.read(values);
   }
 
   writeAddress() {
@@ -81,17 +77,20 @@ class SearchView {
 
   async search(top = TOP) {
     const wish = { ...this.filters.request(), top };
-    const key = JSON.stringify([this.query, wish]);
+    const { picture } = this.filters;
+    const key = JSON.stringify([this.query, wish, picture?.name, picture?.size, picture?.lastModified]);
     if (key === this.shown) return;
     this.abort?.abort();
     this.abort = new AbortController();
     const { signal } = this.abort;
     this.writeAddress();
     this.shown = key;
-    if (!this.query) return this.welcome(signal);
+    if (!this.query && !wish.like && !picture) return this.welcome(signal);
     this.say(wish.rerank ? t("reranking") : t("searching"), true);
     try {
-      const result = await post("/api/search", { query: this.query, ...wish }, signal);
+      const result = picture
+        ? await searchByPicture(picture, this.query, top, signal)
+        : await post("/api/search", { query: this.query, ...wish }, signal);
       await this.fetchItems(result, signal);
       this.present(result, top);
     } catch (error) {
@@ -116,7 +115,9 @@ class SearchView {
     this.results.classList.toggle("busy", busy);
   }
 
-  present(result, top) {
+  present(answer, top) {
+    const example = answer.like?.id ?? null; // it is like itself
+    const result = { ...answer, hits: answer.hits.filter((hit) => hit.id !== example) };
     const actions = { similar: (hit) => this.filters.setExample(hit) };
     const nodes = result.remarks.map((remark) => element("p", { className: "note" }, remark));
     if (!result.found) nodes.push(this.nothing(result));
@@ -124,7 +125,7 @@ class SearchView {
     if (!result.hits.length && result.closest) {
       nodes.push(element("h2", {}, t("closest")), hitList({ ...result, hits: [result.closest] }, this.items, actions));
     }
-    if (result.hits.length >= top && top < MOST) {
+    if (answer.hits.length >= top && top < MOST) {
       const more = () => this.search(Math.min(MOST, top * 2));
       nodes.push(element("button", { type: "button", className: "more", on: { click: more } }, t("more")));
     }

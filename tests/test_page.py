@@ -1,0 +1,238 @@
+"""The page in a real browser: searching, playing, people, the collection; keys, languages, and what axe-core says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from browsing import opened_page, started_browser, violations, wait_until
+from fakes import FakeModel, clipped, colour_video
+from people_media import drawn, film
+from serving import Client, served
+
+from mmi_tvr import plugins
+from mmi_tvr.config import Section, Settings
+from mmi_tvr.library import Library
+from mmi_tvr.library.people import PeopleStore
+from mmi_tvr.library.people.recognition import recognise
+from mmi_tvr.protocols import FaceEncoder
+from mmi_tvr.serve.page import STATIC
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PHONE = {"width": 360, "height": 740}
+SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started_browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """Colours, a film in which anna is known and ben is seen, and a file that is none."""
+    folder = tmp_path_factory.mktemp("page")
+    for colours in (["red"], ["blue"], ["blue", "red"], ["green"]):
+        colour_video(folder / "films" / f"{' then '.join(colours)}.mp4", *colours)
+    film(folder / "films" / "both.mp4", ["anna"], ["anna", "ben"])
+    (folder / "films" / "broken.mp4").write_bytes(b"nothing that plays")
+    encoder: FaceEncoder = plugins.build("people.faces", "fake", {})
+    with Library(folder / "library", FakeModel(), Settings(faces=Section(name="fake")), clipped) as library:
+        library.index(folder / "films", people=True)
+        with PeopleStore.open_to_write(library.path) as store:
+            picture = drawn("anna")
+            store.add("anna", encoder.describe(picture, encoder.detect(picture)))
+            recognise(store, encoder.threshold)
+        yield library
+
+
+@pytest.fixture(scope="module")
+def client(opened: Library) -> Iterator[Client]:
+    with served(opened) as one:
+        yield one
+
+
+@pytest.fixture
+def page(browser: Browser, client: Client) -> Iterator[Page]:
+    with opened_page(browser, client.running.url) as one:
+        yield one
+
+
+def names(page: Page) -> list[str]:
+    return [text.strip() for text in page.locator(".hits .name").all_inner_texts()]
+
+
+def search(page: Page, text: str) -> None:
+    page.fill("#q", text)
+    page.wait_for_selector(".results[aria-busy=false] .open")
+
+
+def test_what_is_typed_is_searched_for_and_plays_from_its_second(page: Page) -> None:
+    page.keyboard.press("Tab")
+    page.keyboard.press("/")  # the cursor is in the search field again
+    page.keyboard.type("red")
+    page.wait_for_selector(".open")
+    assert names(page)[0] == "red.mp4"
+    assert "q=red" in page.url
+    assert page.title() == "red"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert names(page)[1] == "blue then red.mp4"
+    best = page.locator(".open:focus .bar .best")
+    assert best.evaluate("node => parseFloat(node.style.insetInlineStart)") >= 40  # in the second half of the film
+    page.keyboard.press("Enter")
+    wait_until(page, "document.querySelector('dialog video')?.currentTime >= 1.9")
+    assert page.locator("dialog h2").inner_text() == "blue then red.mp4"
+    assert "Relevance" in page.locator(".why").inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("dialog h2").inner_text() == "red.mp4"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    assert "blue then red" in page.locator(":focus").inner_text()
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.id") == "q"
+
+
+def test_a_search_that_is_overtaken_is_ended(page: Page) -> None:
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(str(request.post_data)))
+    page.route("**/api/search", lambda route: None if "blue" in route.request.post_data else route.continue_())
+    with page.expect_request("**/api/search"):
+        page.fill("#q", "blue")
+    search(page, "red")
+    assert names(page)[0] == "red.mp4"
+    assert ["blue" in body for body in ended] == [True]
+
+
+def test_nothing_to_find_an_error_and_going_on(page: Page, client: Client) -> None:
+    page.route("**/api/search", lambda route: route.fulfill(status=503, body='{"error": "too many wait"}'))
+    page.fill("#q", "red")
+    page.wait_for_selector("[role=alert]")
+    assert "too many wait" in page.inner_text("[role=alert]")
+    page.unroute("**/api/search")
+    page.click("[role=alert] button")
+    page.wait_for_selector(".open")
+    page.goto(f"{client.running.url}/?q=red&where=action%3Dspins")
+    page.wait_for_selector("[role=alert]")
+    page.click(".chips button")  # without the filter
+    page.wait_for_selector(".open")
+    assert "where" not in page.url
+
+
+def test_people_are_named_hidden_and_forgotten(page: Page, client: Client) -> None:
+    page.goto(f"{client.running.url}/people")
+    page.wait_for_selector("img.face")
+    assert page.locator("article h3").all_inner_texts()[0] == "anna"
+    page.get_by_role("button", name="Name", exact=True).click()
+    page.keyboard.type("ben")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("article h3:text('ben')")
+    ben = page.locator("article", has_text="ben")
+    ben.get_by_role("link", name="Search").click()
+    page.wait_for_selector(".chips .chip")
+    search(page, "green")
+    assert names(page) == ["both.mp4"]
+    assert page.locator(".tag").all_inner_texts() != []
+    page.goto(f"{client.running.url}/people")
+    page.locator("article", has_text="ben").get_by_role("button", name="Hide").click()
+    page.wait_for_selector("article h3:text('ben')", state="detached")
+    page.check("#hidden")
+    page.locator("article", has_text="ben").get_by_role("button", name="Forget").click()
+    page.keyboard.press("Escape")  # not meant
+    assert page.locator("article", has_text="ben").count() == 1
+    page.locator("article", has_text="ben").get_by_role("button", name="Forget").click()
+    page.locator("dialog button.danger").click()
+    page.wait_for_selector("[role=status]")
+    assert "no trace is left" in page.inner_text("[role=status]")
+    assert page.locator("article h3").all_inner_texts() == ["anna"]
+
+
+def test_the_collection_says_what_was_set_aside_and_tries_again(page: Page, client: Client) -> None:
+    page.goto(f"{client.running.url}/collection")
+    page.wait_for_selector(".files td")
+    assert "broken.mp4" in page.inner_text(".files")
+    page.click("text=Try these again")
+    page.wait_for_selector(".job [role=status]:text('Indexed: 0 added')")
+    assert "broken.mp4" in page.inner_text(".files")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_keeps_anybody_from_using_a_view(browser: Browser, client: Client, scheme: str) -> None:
+    url = client.running.url
+    with opened_page(browser, f"{url}/?q=red", color_scheme=scheme) as page:
+        page.wait_for_selector(".open")
+        page.click("text=Filter")
+        page.wait_for_selector(".panel fieldset")
+        assert violations(page) == []
+        page.locator(".open").nth(1).click()
+        page.wait_for_selector("dialog .why")
+        assert violations(page) == []
+        for view, ready in (("people", "img.face"), ("collection", ".files td")):
+            page.goto(f"{url}/{view}")
+            page.wait_for_selector(ready)
+            assert violations(page) == []
+
+
+def test_in_chinese_and_on_a_phone(browser: Browser, client: Client) -> None:
+    with opened_page(browser, f"{client.running.url}/?q=red", locale="zh-CN", viewport=PHONE) as page:
+        page.wait_for_selector(".open")
+        assert page.evaluate("document.documentElement.lang") == "zh-CN"
+        assert page.locator("nav a").first.inner_text() == "搜索"
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert violations(page) == []
+        page.locator(".open").first.click()
+        page.wait_for_selector("dialog .why")
+        assert page.evaluate("document.querySelector('dialog').scrollWidth") <= PHONE["width"]
+        page.click(".close")
+        page.click("text=English")
+        page.wait_for_selector("nav a:text('Search')")
+        page.reload()
+        assert page.locator("nav a").first.inner_text() == "Search"  # it is remembered
+
+
+def test_without_scripts_the_page_searches(browser: Browser, client: Client) -> None:
+    with opened_page(browser, client.running.url, java_script_enabled=False) as page:
+        page.fill("#q", "red")
+        page.click("button:text('Search')")
+        assert names(page)[0] == "red.mp4"
+        page.click("text=People")
+        assert "mmi-tvr people list" in page.inner_text("main")
+
+
+def test_without_a_library_it_says_how_to_begin_and_goes_on_by_itself(browser: Browser, tmp_path: Path) -> None:
+    colour_video(tmp_path / "films" / "red.mp4", "red")
+    library = Library(tmp_path / "library", FakeModel(), relevance=clipped)
+    with library, served(library) as client, opened_page(browser, f"{client.running.url}/people") as page:
+        assert "mmi-tvr index FOLDER" in page.inner_text("main")
+        assert violations(page) == []
+        library.index(tmp_path / "films")
+        page.wait_for_selector("text=Nobody is known here")
+
+
+def test_every_word_is_there_and_used_and_nothing_comes_from_elsewhere() -> None:
+    """Holds without a browser, too."""
+    keys = re.findall(r"^  (\w+): \[", SCRIPTS["words.js"], re.MULTILINE)
+    assert len(keys) == len(set(keys)) > 50
+    sources = "".join(text for name, text in SCRIPTS.items() if name != "words.js")
+    templates = "".join(path.read_text(encoding="utf-8") for path in STATIC.parent.glob("templates/*.j2"))
+    used = (
+        set(re.findall(r'"(\w+)"', sources))
+        | {"idle", "rerank", "any"}
+        | set(re.findall(r'data-(?:word|label)="(\w+)"', templates))
+    )
+    prefixes = re.findall(r"`(\w+_)\$\{", sources)
+    called = set(re.findall(r'\bt\("(\w+)"', sources)) | {
+        f"{key}_other" for key in re.findall(r'count\("(\w+)"', sources)
+    }
+    assert called <= set(keys)
+    views = {"search", "people", "collection", "pools"}
+    unused = {key for key in keys if key not in used | views and not key.startswith(tuple(prefixes))}
+    assert {key for key in unused if not re.search("_(one|other)$", key)} == set()
+    style = "".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.css"))
+    assert set(re.findall(r"https?://[\w.]+", sources + style + templates)) <= {"http://www.w3.org"}
