@@ -75,7 +75,7 @@ def test_a_search_answers_the_json_of_the_command_line(client: Client, opened: L
     ("target", "status", "words"),
     [
         ("/api/search?q=", 400, "the query is empty"),
-        ("/api/search", 422, "q: "),
+        ("/api/search", 400, "the query is empty"),
         ("/api/search?q=red&top=0", 422, "top: "),
         ("/api/search?q=red&where=spins", 400, "LEVEL=NAME"),
         ("/api/search?q=red&where=action%3Dspins", 400, "does not say what is in videos"),
@@ -438,3 +438,60 @@ def test_it_ends_when_nobody_asks_any_more(tmp_path: Path) -> None:
     with served(Library(tmp_path / "none"), idle_exit=0.3) as client:
         assert client.get("/healthz").status == 200
         wait_for(lambda: not client.running.token_file.exists(), 15)
+
+
+class SeeingModel(FakeModel):
+    """Knows colours in words and in pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = frozenset({"text", "pictures"})
+
+
+@pytest.fixture(scope="module")
+def seeing(films: Path) -> Iterator[Client]:
+    with Library(films.parent / "seeing", model=SeeingModel()) as library:
+        library.index(films)
+        with served(library) as one:
+            yield one
+
+
+def test_a_search_for_what_is_like_an_item(seeing: Client) -> None:
+    first = seeing.get("/api/search?q=red&top=1").json()["hits"][0]
+    like = seeing.get(f"/api/search?like={first['id']}@0.5&top=2&min_relevance=0").json()
+    assert like["like"] == {"name": first["path"], "second": 0.5, "id": first["id"]}
+    assert {Path(hit["path"]).stem for hit in like["hits"]} == {"red", "blue then red"}
+    posted = seeing.post("/api/search", {"like": {"id": first["id"], "second": 0.5}, "top": 2, "min_relevance": 0})
+    assert without_seconds(posted.json()) == without_seconds(like)
+    assert seeing.get("/api/search?like=4711").status == 404
+    assert "ID@SECONDS" in seeing.get("/api/search?like=red.mp4@1").json()["error"]
+    assert seeing.get(f"/api/search?like={first['id']}@99").status == 422
+
+
+def test_a_picture_that_is_sent_is_searched_by(seeing: Client) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (320, 200), (250, 10, 5)).save(buffer, "PNG")
+    target = "/api/search/example?top=2&min_relevance=0&name=holiday.png"
+    reply = seeing.request("POST", target, buffer.getvalue())
+    assert reply.status == 200
+    assert reply.json()["like"] == {"name": "holiday.png", "second": None, "id": None}
+    assert {Path(hit["path"]).stem for hit in reply.json()["hits"]} == {"red", "blue then red"}
+    both = seeing.request("POST", f"{target}&q=green", buffer.getvalue()).json()
+    assert both["query"] == "green"
+    assert "green" in {Path(hit["path"]).stem for hit in both["hits"]}
+
+
+def test_what_is_sent_as_an_example_and_is_none(seeing: Client, client: Client) -> None:
+    empty = seeing.request("POST", "/api/search/example")
+    assert (empty.status, "empty" in empty.json()["error"]) == (422, True)
+    text = seeing.request("POST", "/api/search/example?name=notes.txt", b"no picture at all")
+    assert text.status == 422
+    assert text.json()["error"].startswith("notes.txt: is no picture")
+    large = seeing.request("POST", "/api/search/example", headers={"Content-Length": str(40 << 20)})
+    assert large.status == 413
+    assert seeing.request("POST", "/api/search", b"x" * (65 << 10)).status == 413
+    buffer = BytesIO()
+    Image.new("RGB", (32, 20)).save(buffer, "PNG")
+    blind = client.request("POST", "/api/search/example", buffer.getvalue())
+    assert blind.status == 400
+    assert "compares no pictures" in blind.json()["error"]

@@ -18,13 +18,13 @@ from ..serve.client import ServiceEnded, run_command
 from ..utils.environment import default_library
 
 # Command -> its options that mean the same in another process, with the number of values that follow each. None of
-# them names a file, and none changes settings: a service has its own.
+# them writes a file, and none changes settings: a service has its own.
 _COMMON = {"--library": 1, "-l": 1, "--json": 0}
 OPTIONS: dict[str, dict[str, int]] = {
     "search": {
         **_COMMON, "--top": 1, "--min-relevance": 1, "--rerank": 0, "--no-rerank": 0, "--explain": 0, "--literal": 0,
         "--no-literal": 0, "--expand": 1, "--exact": 0, "--levels": 1, "--where": 1, "--person": 1, "--me": 1,
-        "--only": 0,
+        "--only": 0, "--like": 1,
     },
     "facets": {**_COMMON, "--top": 1},
     "status": _COMMON,

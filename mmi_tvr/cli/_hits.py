@@ -26,7 +26,7 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     Without a hit, print why, and name the closest video on stderr; if the best hit is not to be believed, say so there.
     """
     if not result:
-        out.print(f"nothing found for {result.query.text!r}: {result.decision.reason}", markup=False)
+        out.print(f"nothing found for {_title(result)}: {result.decision.reason}", markup=False)
         if closest := result.closest:
             place = f"{escape(str(closest.path))} {time_range(closest)}"
             say(f"closest: {place}, relevance {closest.relevance:.2f}; --min-relevance 0 shows what there is")
@@ -37,7 +37,9 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
     for rank, hit in enumerate(result, 1):
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
         numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
-        out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}", markup=False)
+        is_example = result.query.example is not None and hit.id is not None and hit.id == result.query.example.item
+        itself = "  (the example itself)" if is_example else ""
+        out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}{itself}", markup=False)
         if levels := level_text(result, hit):
             out.print(f"   {printable(levels)}", style="dim", markup=False)
         if hit.people:
@@ -50,6 +52,13 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         say(f"[yellow]not convincing[/]: {escape(result.decision.reason)}")
     certified = f", exact: {counted(result.candidates, 'video')} scored" if result.exact else ""
     say(f"[dim]{result.seconds['total'] * 1000:.0f} ms{certified}{_usage(result.usage)}[/]")
+
+
+def _title(result: SearchResult) -> str:
+    """Return what was looked for, the text in quotes."""
+    text, example = result.query.text, result.query.example
+    like = f"like {printable(example.title)}" if example else ""
+    return ", ".join([*([repr(text)] if text else []), *([like] if like else [])])
 
 
 def _usage(usage: Usage) -> str:

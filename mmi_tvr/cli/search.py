@@ -39,7 +39,7 @@ from ._console import (
 from ._hits import print_hits
 from ._libraries import open_library
 from ._pools import say_unread_pools
-from ._terminal import current_terminal
+from ._terminal import current_terminal, working_folder
 
 _MAX_STDIN = 1 << 20  # bytes of a query
 _SHOWN_END = 30  # characters of a long query, where its reading ended
@@ -85,6 +85,13 @@ LevelsOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=X", help="let a level of the model (a block) count X times as much; may be repeated"),
 ]
+LikeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE[@SECONDS]",
+        help="look for what is like a picture, a video, or the moment of one (@75, @1:15); TEXT may say more",
+    ),
+]
 PersonOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
 ]
@@ -101,6 +108,7 @@ def search(
     text: TextArgument = None,
     *,
     library: LibraryOption,
+    like: LikeOption = None,
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
     min_relevance: MinRelevanceOption = None,
     min_score: MinScoreOption = None,
@@ -120,12 +128,12 @@ def search(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the moment that TEXT describes.
+    """Find the moment that TEXT describes, or that is like an example.
 
     Exit code 0: hits, or nothing found; 3: nothing is indexed yet, or there is no library; 2: wrong use; 1: failed.
     """
     persons = [decoded(name) for name in person or ()]
-    query = _one_text(text or [], persons)
+    query = "" if like is not None and not text and not persons else _one_text(text or [], persons)
     if explain and rerank is False:
         raise UsageError("--explain shows what --rerank found; leave out --no-rerank")
     if min_score is not None:
@@ -150,6 +158,7 @@ def search(
                 persons=persons,
                 me=None if me is None else decoded(me),
                 only=only,
+                like=None if like is None else _from_here(decoded(like)),
                 preview=None if as_json else _say_first,
             )
     except LibraryMissing as error:
@@ -159,6 +168,11 @@ def search(
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
         say(f"page: {escape(str(html))}")
     _print_result(result, explain, as_json)
+
+
+def _from_here(path: str) -> str:
+    """Return a path as it is from the folder in which the person stands."""
+    return str(working_folder() / Path(path).expanduser())
 
 
 def _print_result(result: SearchResult, explain: bool, as_json: bool) -> None:

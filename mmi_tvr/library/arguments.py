@@ -63,15 +63,18 @@ def checked_calibration(value: Calibrate | None) -> Calibrate | None:
     return value
 
 
-def checked_queries(query: object) -> list[Query]:
-    """Return one query or several as a list. UsageError where there is none, or something else is among them."""
+def checked_queries(query: object, with_example: bool = False) -> list[Query]:
+    """Return one query or several as a list. UsageError where there is none, or something else is among them.
+
+    with_example: whether they are to have an example, and need no text.
+    """
     if isinstance(query, str | Query):
-        return [checked_query(query)]
+        return [checked_query(query, with_example)]
     if isinstance(query, bytes) or not isinstance(query, Sequence):
         raise UsageError(f"a query is a sentence (str), a types.Query, or a list of such, not {shown(query)}")
     if not query:
         raise UsageError("the list of queries is empty: pass at least one")
-    return [checked_query(one) for one in query]
+    return [checked_query(one, with_example) for one in query]
 
 
 def checked_patterns(value: Sequence[str] | None) -> list[str] | None:

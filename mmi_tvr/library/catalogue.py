@@ -239,6 +239,12 @@ class Catalogue(CatalogueFile):
             if number in segments
         }
 
+    def content_of(self, path: Path, stamp: tuple[int, int]) -> int | None:
+        """Return the number of the content of a file that is as it was when it was last read (`File.stamp`)."""
+        sql = "SELECT content FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
+        row = self._db.execute(sql, (_to_bytes(path), *stamp)).fetchone()
+        return None if row is None else row[0]
+
     def hashes_of(self, numbers: Iterable[int]) -> dict[int, str]:
         """Return number -> SHA-256 of those contents that there are."""
         sql = "SELECT id, sha256 FROM contents WHERE id IN (SELECT value FROM json_each(?))"

@@ -253,7 +253,8 @@ class Library:
         """Return the best moments of the best videos, best first.
 
         Args:
-            query: what happens in the video that is looked for; or a list of such, which are embedded together.
+            query: what happens in the video that is looked for; or a list of such, which are embedded together. It may
+                be "" where there is an example (`like`).
             top: the most hits, one a video.
             min_relevance: the least relevance of a hit, 0..1; None: the model's own (see `Searcher.search`).
             rerank: whether the best are put in the order of their joint scores, and explained; None: if the library's
@@ -264,11 +265,13 @@ class Library:
             The result; for a list, the results in its order.
 
         Raises:
-            UsageError: there is no library; an argument does not fit; `rerank` with a model or pools that cannot.
+            UsageError: there is no library; an argument does not fit; `rerank` with a model or pools that cannot, or
+                with an example.
+            MediaError: an example cannot be read.
             LibraryBusy: other processes replaced what the search read, at every attempt.
         """
-        queries = checked_queries(query)
         options = search_options(top, min_relevance, rerank, **more)
+        queries = checked_queries(query, options.like is not None)
         results = []
         for first in range(0, len(queries), _QUERIES_TOGETHER):
             with self._models.turn:

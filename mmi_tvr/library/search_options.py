@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
+from ..errors import UsageError
 from ..queries import checked_relevance, checked_top
 from ..search import Preview
 from ..skeletons.expansion import MAX_WORDINGS
-from ..types import Query, Where, as_where
+from ..types import ItemMoment, Query, Where, as_where
 from .arguments import checked_count, checked_flag, checked_levels, checked_names, checked_preview
+from .examples import ExampleSource, checked_like
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -28,6 +31,9 @@ class SearchKeywords(TypedDict, total=False):
     - `persons`: names of people of the library, all of whom are to be in the video, besides those whom the query names.
     - `me`: the name of who asks, for "me" in a query; None: whoever is called so.
     - `only`: only videos in which the people were recognised, also with a model that reads faces itself.
+    - `like`: what hits are to be like, besides what the query says, which may be "": a picture, a video, the moment of
+      one ("FILE@SECONDS"), whether it is in the library or not; or a `types.ItemMoment` of the library. Such a search
+      is not re-ranked.
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
       replaces what a search reads. Of `asearch`, in its thread.
     """
@@ -40,6 +46,7 @@ class SearchKeywords(TypedDict, total=False):
     persons: Sequence[str]
     me: str | None
     only: bool
+    like: str | os.PathLike[str] | ItemMoment | None
     preview: Preview | None
 
 
@@ -58,6 +65,7 @@ class SearchOptions:
     persons: tuple[str, ...] = ()
     me: str | None = None
     only: bool = False
+    like: ExampleSource | None = None
     preview: Preview | None = None
 
 
@@ -84,9 +92,12 @@ def search_options(
     persons: Sequence[str] = (),
     me: str | None = None,
     only: bool = False,
+    like: str | os.PathLike[str] | ItemMoment | None = None,
     preview: Preview | None = None,
 ) -> SearchOptions:
     """Return the options of a search, checked; the arguments are those of `Library.search`. Raises UsageError."""
+    if like is not None and rerank:
+        raise UsageError("re-ranking asks what a sentence says, and an example says nothing: leave out one of both")
     return SearchOptions(
         checked_top(top),
         checked_relevance(min_relevance),
@@ -99,5 +110,6 @@ def search_options(
         persons=checked_names(persons),
         me=None if me is None else checked_names(me)[0],
         only=checked_flag(only, "only"),
+        like=None if like is None else checked_like(like),
         preview=checked_preview(preview),
     )

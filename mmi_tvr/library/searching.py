@@ -19,9 +19,10 @@ from ..protocols import Model, Reranker
 from ..queries import PreparedQuery, QueryMemory
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
+from ..scoring.examples import require_pictures_read
 from ..search import Coverage, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
-from ..types import Hit, Query
+from ..types import Hit, Query, QueryExample
 from ..utils.sqlite import is_writable
 from ..utils.wording import library_option, model_title
 from .appearances import LibraryPeople
@@ -31,6 +32,7 @@ from .catalogue_file import CATALOGUE
 from .channels import channels_status
 from .components import Components
 from .descriptions import Descriptions
+from .examples import ExampleReader, ExampleSource
 from .expanding import LibraryExpander
 from .facets import library_facets
 from .former import former_model
@@ -154,6 +156,9 @@ class LibraryReader:
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         queries = [restricted(query, options.where) for query in queries]
+        if options.like is not None:
+            example = self._example(options.like, catalogue, searcher)
+            queries = [replace(query, example=example) for query in queries]
         prepared = self._prepared(queries, options, catalogue, searcher.model, state.people)
         searcher = self._with_levels(searcher, options.levels)
 
@@ -177,6 +182,12 @@ class LibraryReader:
             self._note_shown(catalogue, results)
         return [finish(result) for result in results]
 
+    def _example(self, source: ExampleSource, catalogue: Catalogue, searcher: Searcher) -> QueryExample:
+        """Return what hits are to be like."""
+        method, model = self.components(catalogue).load().key_image_method, searcher.model
+        require_pictures_read(model)
+        return ExampleReader(catalogue, searcher.index, method, model.image_size).read(source)
+
     def _note_shown(self, catalogue: Catalogue, results: Sequence[SearchResult]) -> None:
         """Note what was shown, so that it is embedded first. A library that cannot be written goes without."""
         shown = [hit.path for result in results for hit in result]
@@ -198,7 +209,11 @@ class LibraryReader:
         prepared = [people.read(query, options.persons, options.me, section.literal) for query in queries]
         if not section.expand:
             return prepared
-        return self._expander.expand(prepared, section, self.components(catalogue), model)
+        with_text = [query for query in prepared if query.positive.text]
+        if options.expand and not with_text:
+            raise UsageError("expand writes other wordings of a sentence, and there is none: leave it out")
+        expanded = iter(self._expander.expand(with_text, section, self.components(catalogue), model))
+        return [next(expanded) if query.positive.text else query for query in prepared]
 
     def facets(self) -> FacetReport:
         """Return what the videos show. Errors as `Library.facets`."""

@@ -65,7 +65,7 @@ class Clip4Clip:
     """Mean of the key images' unit vectors, made a unit vector again."""
 
     name = "clip4clip"
-    reads = frozenset({"text"})
+    reads = frozenset({"text", "pictures"})
 
     def __init__(self, options: Options, towers: ClipTowers) -> None:
         self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)

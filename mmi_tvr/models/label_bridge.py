@@ -84,7 +84,7 @@ class LabelBridge:
     """EfficientNet-Lite1 and multilingual E5, joined by the texts of the ImageNet classes. Vectors are 1,384 wide."""
 
     name = "label_bridge"
-    reads = frozenset({"text"})
+    reads = frozenset({"text", "pictures"})
     image_size = 256
 
     def __init__(self, options: Options, device: str) -> None:

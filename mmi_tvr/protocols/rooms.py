@@ -100,12 +100,20 @@ class Channel(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """A retrieval model: pictures -> features (cached) -> embeddings, and queries -> embeddings."""
+    """A retrieval model: pictures -> features (cached) -> embeddings, and queries -> embeddings.
+
+    Of what a query consists, it `reads` "text", and maybe "persons" and "pictures": an example picture, which goes the
+    way of a video of one key image, and whose moment is then compared with those of videos.
+    """
 
     name: str
-    reads: frozenset[str]  # the parts of a query that it reads: {"text"}
     image_size: int  # the shorter side, in pixels, of the pictures it wants to see
     scoring: Scoring
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The parts of a query that it reads."""
+        ...
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         """Return what the vision tower says: arrays whose first axis is the picture. The expensive part, cached."""

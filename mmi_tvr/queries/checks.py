@@ -12,8 +12,10 @@ from ..types import Query
 from ..utils.reading import MAX_CHARACTERS
 
 
-def checked_query(query: str | Query) -> Query:
+def checked_query(query: str | Query, with_example: bool = False) -> Query:
     """Return a query of a length that any model can bear. Raises UsageError where it is empty, or no sentence.
+
+    One that has an example, or is to have one (`with_example`), need not have a text.
 
     Decision: beyond MAX_CHARACTERS it is cut, before anything looks at it, because no model reads as much.
 
@@ -26,7 +28,7 @@ def checked_query(query: str | Query) -> Query:
     cut = isinstance(query, Query) and query.cut
     text = text.strip()
     cleaned = Query(text[: 4 * MAX_CHARACTERS]).text.strip()  # which may be shorter
-    if not cleaned:
+    if not cleaned and not (with_example or (isinstance(query, Query) and query.example)):
         raise UsageError('the query is empty: describe what happens, for example "a dog catches a ball"')
     cut = cut or len(text) > 4 * MAX_CHARACTERS or len(cleaned) > MAX_CHARACTERS
     shortened = cleaned[:MAX_CHARACTERS].rstrip()
@@ -36,13 +38,15 @@ def checked_query(query: str | Query) -> Query:
 def characters_read(model: Model, query: Query) -> int | None:
     """Return how many characters of a query a model reads, from its start; None where it reads them all."""
     text = query.spoken.rstrip()
+    if not text:
+        return None
     read = model.characters_read(text) if isinstance(model, TextLimitedModel) else len(text)
     return read if query.cut or read < len(text) else None
 
 
 def query_remarks(model: Model, query: Query) -> tuple[str, ...]:
     """Return what a model says that it cannot make of a query."""
-    return tuple(model.query_remarks(query)) if isinstance(model, RemarkingModel) else ()
+    return tuple(model.query_remarks(query)) if query.text and isinstance(model, RemarkingModel) else ()
 
 
 def checked_top(top: int) -> int:

@@ -68,7 +68,7 @@ def names_people_only(query: Query) -> bool:
     [True, False]
     """
     rest = query.text_with(dict.fromkeys(query.persons, " "))
-    return bool(query.persons) and not _BETWEEN.sub("", rest)
+    return bool(query.persons) and query.example is None and not _BETWEEN.sub("", rest)
 
 
 def _split(text: str, words: Mapping[str, str]) -> QueryParts:

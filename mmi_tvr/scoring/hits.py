@@ -9,18 +9,18 @@ from .blocks import block_scores, similarities
 from .ranking import Ranking
 
 
-def hits_of(ranking: Ranking, query: FloatArray, spans: Sequence[Span], scoring: Scoring) -> list[Hit]:
+def hits_of(ranking: Ranking, query: FloatArray | None, spans: Sequence[Span], scoring: Scoring) -> list[Hit]:
     """Return one hit a video: its best moment.
 
     Args:
         ranking: of n candidates.
-        query: its vector (D,).
+        query: its vector (D,); None where it has no text.
         spans: where it happens in each candidate, (n,).
         scoring: how the model scores.
     """
     shown, scores = [], ranking.scores
     for row, (number, span) in enumerate(zip(ranking.numbers.tolist(), spans, strict=True)):
-        parts = _parts_of_score(ranking.vectors[row], query, scoring)
+        parts = {} if query is None else _parts_of_score(ranking.vectors[row], query, scoring)
         parts |= {name: float(change[row]) for name, change in ranking.changes.items()}
         explanation = ranking.explanations.get(number)
         if explanation is not None:

@@ -13,7 +13,7 @@ from ..types import IdArray, Query, moment_of, video_of
 
 def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
     """Calibrate relevance on a collection."""
-    return relevance.calibrate(model, *_sample(index, index.ids()))
+    return relevance.calibrate(model, *sampled(index, index.ids()))
 
 
 def personal_calibration(model: Model, index: Index, query: Query, videos: frozenset[int] | None) -> PersonalLaw:
@@ -21,10 +21,10 @@ def personal_calibration(model: Model, index: Index, query: Query, videos: froze
     ids = index.ids()
     if videos is not None:
         ids = ids[np.isin(video_of(ids), np.fromiter(videos, np.int64, len(videos)))]
-    return personal_law(model, *_sample(index, ids), query)
+    return personal_law(model, *sampled(index, ids), query)
 
 
-def _sample(index: Index, ids: IdArray) -> tuple[Gallery, int]:
+def sampled(index: Index, ids: IdArray) -> tuple[Gallery, int]:
     """Return the vectors of an even sample of the videos of these ids, and how many videos there are."""
     starts = np.flatnonzero(moment_of(ids) < 0)  # where each video begins
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), relevance.SAMPLE)).astype(np.int64))

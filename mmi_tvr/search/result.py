@@ -70,6 +70,7 @@ class SearchResult(Sequence[Hit]):
         """Return plain values for JSON (a documented contract: `mmi-tvr search --json`, `GET /api/search`)."""
         return {
             "query": self.query.text,
+            "like": self.query.example.as_dict() if self.query.example else None,
             "characters_read": self.characters_read,
             "remarks": list(self.remarks),
             "without": list(self.without),

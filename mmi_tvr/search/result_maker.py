@@ -12,7 +12,7 @@ import numpy as np
 
 from ..protocols import AppearanceSource, AttributeSource, Model, Reranker
 from ..queries import PreparedQuery, characters_read, query_remarks
-from ..scoring import matching
+from ..scoring import examples, matching
 from ..scoring.appearances import locate_seen
 from ..scoring.decision import Decision, decide, people_are_there
 from ..scoring.hits import hits_of
@@ -27,12 +27,14 @@ from .result import SearchResult
 
 @dataclass(slots=True)
 class RankedQuery:
-    """A query with its vector (D,) and its candidates in their order; `clock` has the seconds that it took so far."""
+    """A query with its vector (D,) and its candidates in their order; `clock` has the seconds that it took so far, and
+    `example` (E, D) what hits are to be like."""
 
     query: PreparedQuery
     vector: FloatArray
     ranking: Ranking
     clock: StageClock
+    example: FloatArray | None = None
 
 
 class ResultMaker:
@@ -57,7 +59,7 @@ class ResultMaker:
         results = [self._without_hits(one, decision, options) for one, decision in zip(ranked, decisions, strict=True)]
         if options.reranker is not None:
             results = [
-                self._reranked(one, result, options, options.reranker)
+                self._reranked(one, result, options, options.reranker) if one.example is None else result
                 for one, result in zip(ranked, results, strict=True)
             ]
         return self._with_hits(ranked, results, options)
@@ -77,7 +79,7 @@ class ResultMaker:
                     float(relevances.max()) if len(relevances) else None,
                     options.min_relevance,
                     model_title(self._model),
-                    self._model.scoring.min_relevance,
+                    self._model.scoring.min_relevance if one.example is None else examples.MIN_RELEVANCE,
                     matches.get(row),
                 )
             )
@@ -90,7 +92,7 @@ class ResultMaker:
         judged = [
             (row, one, one.ranking.first(1))
             for row, one in enumerate(ranked)
-            if len(one.ranking.numbers) and not _is_decided_by_people(one, options)
+            if len(one.ranking.numbers) and one.example is None and not _is_decided_by_people(one, options)
         ]
         if not judged:
             return {}
@@ -119,7 +121,12 @@ class ResultMaker:
             {},
             decision=decision,
             characters_read=characters_read(self._model, query.query),
-            remarks=(*query.remarks, *query_remarks(self._model, query.positive), *self._unread_faces(query, options)),
+            remarks=(
+                *query.remarks,
+                *query_remarks(self._model, query.positive),
+                *self._unread_faces(query, options),
+                *_example_remarks(ranked, options),
+            ),
             levels={block.name: block.t2v for block in self._model.scoring.blocks},
             facets=options.restriction.facets,
             people=options.restriction.people.counts,
@@ -175,6 +182,23 @@ class ResultMaker:
         self, ranked: Sequence[RankedQuery], shown: Sequence[Ranking], options: ResultOptions
     ) -> list[list[Span]]:
         """Return where each query happens in each of the candidates that it shows."""
+        by_text = [row for row, one in enumerate(ranked) if one.example is None]
+        located = iter(
+            self._locate_sentences([ranked[row] for row in by_text], [shown[row] for row in by_text], options)
+        )
+        return [
+            next(located)
+            if one.example is None
+            else [examples.most_alike(one.example, video, self._model.scoring) for video in ranking.vectors]
+            for one, ranking in zip(ranked, shown, strict=True)
+        ]
+
+    def _locate_sentences(
+        self, ranked: Sequence[RankedQuery], shown: Sequence[Ranking], options: ResultOptions
+    ) -> list[list[Span]]:
+        """Return the same of queries without an example."""
+        if not ranked:
+            return []
         people = options.restriction.people
         counts = [len(ranking.numbers) for ranking in shown]
         spans = locate_seen(
@@ -200,7 +224,8 @@ class ResultMaker:
         """
         people, numbers = options.restriction.people, shown.numbers.tolist()
         with clock.stage("relevance"):
-            hits = tuple(hits_of(shown, ranked.vector, spans, self._model.scoring))
+            vector = ranked.vector if ranked.query.positive.text else None
+            hits = tuple(hits_of(shown, vector, spans, self._model.scoring))
         if self._attributes is not None:
             with clock.stage("labels"):
                 labels = self._attributes.shared(ranked.query.attributes, numbers)
@@ -221,6 +246,13 @@ def _is_decided_by_people(ranked: RankedQuery, options: ResultOptions) -> bool:
     """Return whether a query asks for nothing but people, who are there."""
     asks = asks_for_people_only(ranked.query, options.restriction.people)
     return not options.min_relevance and len(ranked.ranking.numbers) > 0 and asks
+
+
+def _example_remarks(ranked: RankedQuery, options: ResultOptions) -> tuple[str, ...]:
+    """Return what to say of what is not done for a query with an example."""
+    if ranked.example is None or options.reranker is None:
+        return ()
+    return ("not re-ranked: that asks what a sentence says, and there is an example besides",)
 
 
 def _nothing_found(result: SearchResult, options: ResultOptions) -> bool:

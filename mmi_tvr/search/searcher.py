@@ -34,6 +34,7 @@ from ..types import Facet, FloatArray, Query, VideoEntry, video_of
 from ..utils.stage_clock import StageClock
 from ..utils.wording import model_title
 from .calibration import personal_calibration
+from .examples import ExampleSearch
 from .people import EVERYBODY, PeopleSelection, reads_faces, select_people
 from .restriction import Restriction, ResultOptions, asks_for_people_only, by_presence
 from .result import Preview, SearchResult
@@ -53,13 +54,14 @@ Lookup = Callable[[Iterable[int]], Mapping[int, VideoEntry]]
 
 
 @dataclass(frozen=True, slots=True)
-class _SearchedQuery:
-    """A query with its vector (D,), those of what it excludes (X, D), and the videos that may be among its best."""
+class _EmbeddedQuery:
+    """A query with its vector (D,), zeros where it has no text; those of what it excludes (X, D), and those of its
+    example (E, D), if there is one."""
 
     prepared: PreparedQuery
     vector: FloatArray
     excluded: FloatArray
-    nearest: Candidates
+    example: FloatArray | None
 
 
 class Searcher:
@@ -101,6 +103,7 @@ class Searcher:
         self.appearances = appearances
         self._memory = memory
         self._scores = CandidateScores(index, model, description_weight)
+        self._examples = ExampleSearch(model, index)
         self._results = ResultMaker(model, attributes, appearances, decides_by_match)
 
     def search(
@@ -120,7 +123,7 @@ class Searcher:
 
         Args:
             query: What to look for. What a sentence excludes counts against a video (`queries.negation`), unless it was
-                prepared otherwise.
+                prepared otherwise. One with an example is not re-ranked.
             top: How many videos at most.
             min_relevance: Each hit has at least this relevance (0..1); 0 returns all. None: the best hit has the
                 relevance from which the model's hits are to be believed (`Scoring.min_relevance`), or matches the query
@@ -130,13 +133,14 @@ class Searcher:
             reranker: Reorders the best of them.
             exact: Certify that these (and those that the re-ranker sees) are the best of the whole collection, which
                 may mean to score more of it; descriptions of videos do not count then. The index is searched exactly,
-                also where it has a graph. A query that excludes something is not certified.
+                also where it has a graph. A query that excludes something, or has an example, is not certified.
             preview: Called with the result as it is without re-ranking, before that begins.
             only: Only videos in which the query's people were recognised, also with a model that reads persons itself.
 
         Raises:
-            UsageError: For an empty query, people of whom nobody knows where they are, `top` below 1, `min_relevance`
-                outside 0..1, or `exact` with an index that cannot search exactly.
+            UsageError: For an empty query, people of whom nobody knows where they are, an example with a model that
+                reads none, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that cannot search
+                exactly.
         """
         return self.search_all([query], top, min_relevance, videos, reranker, exact, preview, only)[0]
 
@@ -159,14 +163,15 @@ class Searcher:
         checked = [prepare(query) for query in queries]
         top = checked_top(top)
         options = ResultOptions(top, checked_relevance(min_relevance), reranker, preview, exact, only)
-        if "text" not in self.model.reads:
+        if "text" not in self.model.reads and any(query.positive.text for query in checked):
             raise UsageError(
                 f"{model_title(self.model)} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"
             )
         by_restriction: dict[object, list[int]] = {}
         for row, query in enumerate(checked):
             absent = frozenset(query.query.persons[handle] for handle in query.absent)
-            key = frozenset(query.query.where.items()), frozenset(query.positive.persons.items()), absent
+            where, persons = frozenset(query.query.where.items()), frozenset(query.positive.persons.items())
+            key = where, persons, absent, bool(query.positive.text)
             by_restriction.setdefault(key, []).append(row)
         results: dict[int, SearchResult] = {}
         for rows in by_restriction.values():
@@ -226,86 +231,124 @@ class Searcher:
 
     def _search_alike(self, checked: Sequence[PreparedQuery], options: ResultOptions) -> list[SearchResult]:
         """Return the result of each query among the videos of the restriction; the queries are embedded together."""
-        clock, top, reranker = StageClock(), options.top, options.reranker
+        clock, reranker = StageClock(), options.reranker
         with clock.stage("embed"):
-            vectors, excluded = query_vectors(  # (N, D), and for each query (X, D)
-                self.model, checked, options.restriction.with_faces, self._memory
-            )
-            if self.attributes is not None:
-                named = self.attributes.named([query.positive for query in checked])
-                checked = [replace(query, attributes=one) for query, one in zip(checked, named, strict=True)]
-        embedding = clock.share(len(checked))
-        limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * top)
+            queries = self._embedded(checked, options.restriction.with_faces)
+        embedding = clock.share(len(queries))
+        limit = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * options.top)
         if limit > _FEW:
             limit = max(1, min(limit, self.index.count()))
-        certified = max(top, reranker.depth if reranker is not None else 0) if options.exact else None
+        certified = max(options.top, reranker.depth if reranker is not None else 0) if options.exact else None
         results: list[SearchResult] = []
         together = max(1, min(_QUERIES, _CELLS // limit))
-        for first in range(0, len(checked), together):
-            block = slice(first, first + together)
+        for first in range(0, len(queries), together):
+            block = queries[first : first + together]
             clock = StageClock()
             with clock.stage("search"):
-                candidates = self._candidates(checked[block], vectors[block], limit, certified, options.restriction)
+                candidates = self._candidates(block, limit, certified, options)
                 entries = self.lookup(set().union(*(one.numbers for one in candidates)))
-            searching = embedding + clock.share(len(candidates))
-            queries = [
-                _SearchedQuery(*parts)
-                for parts in zip(checked[block], vectors[block], excluded[block], candidates, strict=True)
-            ]
+            searching = embedding + clock.share(len(block))
             at_once = max(1, _RANKED // limit)
-            for start in range(0, len(queries), at_once):
-                some = queries[start : start + at_once]
-                ranked = [self._rank(query, entries, options, searching) for query in some]
+            for start in range(0, len(block), at_once):
+                some = slice(start, start + at_once)
+                nearest = candidates[some]
+                ranked = [
+                    self._rank(query, one, entries, options, searching)
+                    for query, one in zip(block[some], nearest, strict=True)
+                ]
                 answers = self._results.make(ranked, options)
-                for query, one, result in zip(some, ranked, answers, strict=True):
-                    scored = max(query.nearest.scored, len(one.ranking.numbers))
-                    exact = options.exact and not query.prepared.excluded
+                for query, candidate, one, result in zip(block[some], nearest, ranked, answers, strict=True):
+                    scored = max(candidate.scored, len(one.ranking.numbers))
+                    exact = options.exact and not query.prepared.excluded and query.example is None
                     results.append(replace(result, candidates=scored, exact=exact))
         return results
 
+    def _embedded(self, queries: Sequence[PreparedQuery], with_faces: bool) -> list[_EmbeddedQuery]:
+        """Return queries, all or none of which have a text, with their vectors."""
+        if not queries[0].positive.text:
+            nothing = np.zeros((1, self.index.dim), np.float32)
+            return [_EmbeddedQuery(one, nothing[0], nothing[:0], self._examples.vectors(one)) for one in queries]
+        vectors, excluded = query_vectors(self.model, queries, with_faces, self._memory)  # (N, D), and (X, D) each
+        if self.attributes is not None:
+            named = self.attributes.named([query.positive for query in queries])
+            queries = [replace(query, attributes=one) for query, one in zip(queries, named, strict=True)]
+        return [
+            _EmbeddedQuery(*parts, self._examples.vectors(parts[0]))
+            for parts in zip(queries, vectors, excluded, strict=True)
+        ]
+
     def _rank(
-        self, query: _SearchedQuery, entries: Mapping[int, VideoEntry], options: ResultOptions, so_far: StageClock
+        self,
+        query: _EmbeddedQuery,
+        nearest: Candidates,
+        entries: Mapping[int, VideoEntry],
+        options: ResultOptions,
+        so_far: StageClock,
     ) -> RankedQuery:
-        """Return a query with its candidates, best first. entries: videos that may be shown, by number."""
+        """Return a query with its candidates, best first.
+
+        Args:
+            query: with its vectors.
+            nearest: its candidates.
+            entries: videos that may be shown, by number.
+            options: of the search.
+            so_far: the seconds that it took before.
+        """
         prepared, clock = query.prepared, StageClock()
-        descriptions = None if options.exact else self.descriptions
+        text = prepared.positive.spoken
+        descriptions = self.descriptions if text and not options.exact else None
         with clock.stage("score"):
-            shown = {n: entries[n] for n in query.nearest.numbers if n in entries}
-            matches = descriptions.matches(prepared.positive.spoken, query.vector, shown) if descriptions else {}
-            law = options.restriction.law or self.calibration
-            ranking = self._scores.rank(query.vector, query.excluded, shown, matches, law)
+            shown = {n: entries[n] for n in nearest.numbers if n in entries}
+            matches = descriptions.matches(text, query.vector, shown) if descriptions else {}
+            if query.example is None:
+                law = options.restriction.law or self.calibration
+                ranking = self._scores.rank(query.vector, query.excluded, shown, matches, law)
+            else:
+                example_law = self._examples.law(bool(text))
+                sentence = query.vector if text else None
+                ranking = self._scores.rank_by_example(
+                    query.example, sentence, query.excluded, shown, matches, example_law
+                )
             ranking = by_presence(prepared, ranking, options.restriction.people)
         clock = so_far + clock.share(1)
         if prepared.expansion:
             clock += StageClock({"expand": prepared.expansion.seconds}, prepared.expansion.seconds)
-        return RankedQuery(prepared, query.vector, ranking, clock)
+        return RankedQuery(prepared, query.vector, ranking, clock, query.example)
 
     def _candidates(
-        self,
-        queries: Sequence[PreparedQuery],
-        vectors: FloatArray,
-        limit: int,
-        certified: int | None,
-        restriction: Restriction,
+        self, queries: Sequence[_EmbeddedQuery], limit: int, certified: int | None, options: ResultOptions
     ) -> list[Candidates]:
-        """Return the videos that may be among the best of each query, whose vectors are (N, D); with `certified`, so
-        many of the best are certainly among them, and descriptions do not count."""
-        videos = restriction.videos
+        """Return the videos that may be among the best of each query.
+
+        Args:
+            queries: all of them with a text, or none.
+            limit: so many vectors of each kind are fetched.
+            certified: so many of the best are certainly among them, and descriptions do not count; None: not certified.
+            options: of the search.
+        """
+        videos, people = options.restriction.videos, options.restriction.people
         search = CandidateSearch(self.index, self.model.scoring, videos)
-        candidates = search.nearest(vectors, limit) if certified is None else [Candidates(frozenset())] * len(queries)
+        vectors = np.stack([query.vector for query in queries])
+        with_text = bool(queries[0].prepared.positive.text)
+        together = certified is None and with_text
+        candidates = search.nearest(vectors, limit) if together else [Candidates(frozenset())] * len(queries)
         for row, query in enumerate(queries):
-            if asks_for_people_only(query, restriction.people):
-                seconds = restriction.people.seconds()
+            numbers: frozenset[int] = frozenset()
+            if asks_for_people_only(query.prepared, people):
+                seconds = people.seconds()
                 longest = sorted(seconds.keys() & (videos or seconds), key=lambda number: -seconds[number])
                 candidates[row] = Candidates(frozenset(longest[:limit]))
-            elif query.excluded:
+            elif with_text and (query.prepared.excluded or (query.example is not None and certified is not None)):
                 [candidates[row]] = search.nearest(vectors[[row]], _DEEPER * limit)
-            elif certified is not None:
+            elif with_text and certified is not None:
                 candidates[row] = search.certified(vectors[row], certified, max(limit, certified), self._count_moments)
-            if certified is None and self.descriptions is not None:
-                described = self.descriptions.nearest(query.positive.spoken, vectors[row], MIN_CANDIDATES)
-                described = described if videos is None else described & videos
-                candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | described)
+            if query.example is not None:
+                numbers |= self._examples.candidates(query.example, limit, options.top, videos)
+            if certified is None and self.descriptions is not None and with_text:
+                spoken = query.prepared.positive.spoken
+                described = self.descriptions.nearest(spoken, vectors[row], MIN_CANDIDATES)
+                numbers |= described if videos is None else described & videos
+            candidates[row] = replace(candidates[row], numbers=candidates[row].numbers | numbers)
         return candidates
 
     def _count_moments(self, numbers: Iterable[int]) -> dict[int, int]:

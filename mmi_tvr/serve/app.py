@@ -19,6 +19,7 @@ from ..errors import (
     LibraryBusy,
     LibraryMissing,
     LibraryReadOnly,
+    MediaError,
     MissingExtra,
     MmiTvrError,
     ModelNotFound,
@@ -40,6 +41,7 @@ _STATUSES: dict[type[MmiTvrError], int] = {
     LibraryReadOnly: 409,
     ModelNotFound: 503,
     MissingExtra: 501,
+    MediaError: 422,
     UsageError: 400,
 }
 _MONITORING = frozenset({"/healthz", "/metrics"})  # whoever asks these again and again keeps no service alive

@@ -1,15 +1,18 @@
-"""Searching: `GET /api/search` for a sentence, `POST /api/search` for all that a search of a library takes."""
+"""Searching: `GET /api/search` for a sentence or what is like an item, `POST /api/search` for all that a search of a
+library takes, `POST /api/search/example` for what is like a picture that is sent."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..errors import MediaError, UsageError
 from ..queries import checked_query, parse_where
+from ..types import ItemMoment, QueryExample, as_where
 from ..types import Query as SearchQuery
-from ..types import as_where
+from ..utils.seconds import parse_seconds
 from .answers import JsonResponse, TheService
 from .service import Service
 
@@ -20,12 +23,22 @@ Top = Annotated[int, Field(ge=1, le=_MOST, description="at most so many hits")]
 Relevance = Annotated[float | None, Field(ge=0, le=1, description="the least relevance of a hit; default: the model's")]
 
 
+class LikeRequest(BaseModel):
+    """A moment of an item, by its `id`; without a second, all of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[int, Field(ge=0, le=2**53)]
+    second: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+
+
 class SearchRequest(BaseModel):
     """What `Library.search` takes, as JSON."""
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str
+    query: str = ""
+    like: LikeRequest | None = None
     top: Top = 5
     min_relevance: Relevance = None
     rerank: bool | None = None
@@ -43,7 +56,10 @@ class SearchRequest(BaseModel):
 async def search(
     request: Request,
     service: TheService,
-    q: Annotated[str, Query(description="what happens in the video that is looked for")],
+    q: Annotated[str, Query(description="what happens in the video that is looked for")] = "",
+    like: Annotated[
+        str | None, Query(description="ID@SECONDS or ID: an item of the library that hits are like")
+    ] = None,
     top: Top = 5,
     min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
     rerank: bool | None = None,
@@ -51,7 +67,8 @@ async def search(
 ) -> JsonResponse:
     """The best moments for a sentence: the JSON of `mmi-tvr search --json`."""
     classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
-    body = SearchRequest(query=q, top=top, min_relevance=min_relevance, rerank=rerank, where=classes)
+    moment = _item_moment(like)
+    body = SearchRequest(query=q, like=moment, top=top, min_relevance=min_relevance, rerank=rerank, where=classes)
     return await answer(request, service, body)
 
 
@@ -61,9 +78,44 @@ async def search_by(request: Request, service: TheService, body: Annotated[Searc
     return await answer(request, service, body)
 
 
+@router.post("/search/example")
+async def search_by_example(
+    request: Request,
+    service: TheService,
+    q: Annotated[str, Query(description="what the hits are to show besides")] = "",
+    name: Annotated[str, Query(max_length=1000, description="what the picture is called")] = "picture",
+    top: Top = 5,
+    min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
+) -> JsonResponse:
+    """What is like the picture that is the body of the request: the bytes of a file (JPEG, PNG, WebP, ...)."""
+    content = await request.body()
+    if not content:
+        raise HTTPException(422, "the body is to be a picture, and it is empty")
+    try:
+        picture = await service.uploads.decode(content)
+    except MediaError as error:
+        raise HTTPException(422, f"{name}: {error.reason}") from error
+    query = checked_query(SearchQuery(q, example=QueryExample(name, (picture,))))
+    result = await service.search(request, query, {"top": top, "min_relevance": min_relevance})
+    return JsonResponse(result.as_dict())
+
+
 async def answer(request: Request, service: Service, body: SearchRequest) -> JsonResponse:
     """Return the JSON of a search."""
-    query = checked_query(SearchQuery(body.query, where=as_where(body.where)))
-    options: dict[str, Any] = body.model_dump(exclude={"query", "where"})
+    query = checked_query(SearchQuery(body.query, where=as_where(body.where)), body.like is not None)
+    options: dict[str, Any] = body.model_dump(exclude={"query", "where", "like"})
+    if body.like is not None:
+        options["like"] = ItemMoment(body.like.id, body.like.second)
     result = await service.search(request, query, options)
     return JsonResponse(result.as_dict())
+
+
+def _item_moment(text: str | None) -> LikeRequest | None:
+    """Return what "ID@SECONDS" or "ID" means. Raises UsageError for anything else."""
+    if text is None:
+        return None
+    number, at_sign, time = text.partition("@")
+    second = parse_seconds(time) if at_sign else None
+    if not (number.isascii() and number.isdigit() and len(number) < 16) or (at_sign and second is None):
+        raise UsageError(f"like: ID@SECONDS or ID, such as 7@12.5, not {text!r:.60}")
+    return LikeRequest(id=int(number), second=second)

@@ -31,6 +31,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 64 << 10  # bytes of a document
+MAX_EXAMPLE = 32 << 20  # bytes of a picture to search by
+EXAMPLE = "/api/search/example"
 MAX_COMMAND = 8 << 20  # bytes of a command with its standard input
 _BODY_SECONDS = 20.0  # until the next piece of a body is here
 _WRITE_SECONDS = 60.0  # until a client has taken the next piece of an answer
@@ -167,7 +169,7 @@ class Guard:
         if headers is None:
             refused: tuple[int, str] | None = (400, "a header stands there twice")
         else:
-            refused = _body_refusal(headers, is_of_socket(scope))
+            refused = _body_refusal(headers, _most_bytes(scope))
             if refused is None and not is_of_socket(scope):
                 refused = self._access.refusal(scope["method"], scope["path"], headers)
         if refused is not None and refused[0] == 401 and scope["path"] == "/":
@@ -197,12 +199,18 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | None:
     return headers
 
 
-def _body_refusal(headers: Mapping[str, str], of_socket: bool) -> tuple[int, str] | None:
+def _most_bytes(scope: Scope) -> int:
+    """Return how large the body of a request may be."""
+    if scope["path"] == EXAMPLE:
+        return MAX_EXAMPLE
+    return MAX_COMMAND if is_of_socket(scope) else MAX_BODY
+
+
+def _body_refusal(headers: Mapping[str, str], limit: int) -> tuple[int, str] | None:
     """Return status and reason where a body is larger than it may be, or does not say how large it is."""
     if "transfer-encoding" in headers:
         return 411, "say how long the body is: Content-Length"
     declared = headers.get("content-length", "0")
-    limit = MAX_COMMAND if of_socket else MAX_BODY
     if not declared.isdecimal() or len(declared) > 18 or int(declared) > limit:
         return 413, f"a body has at most {limit:,} bytes here"
     return None

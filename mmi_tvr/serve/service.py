@@ -24,6 +24,7 @@ from .metrics import ServiceMetrics
 from .search_queue import SearchQueue
 from .security import Access
 from .thumbnails import Thumbnails
+from .uploads import Uploads
 
 REMEMBERED_SENTENCES = 10_000
 _LIBRARY_THREADS = 4  # threads that wait for the library at the same time, besides that of searches
@@ -52,6 +53,7 @@ class Service:
         self.items = LibraryItems(library.path)
         self.overview = Library(library.path)  # for what needs no model, and must not wait until one is loaded
         self.thumbnails = Thumbnails()
+        self.uploads = Uploads()
         self.indexing = IndexingJob(library)
         self.commands = SocketCommands(library.path, run_command) if run_command is not None else None
         self._turns = anyio.CapacityLimiter(_LIBRARY_THREADS)
@@ -75,6 +77,7 @@ class Service:
         self.queue.close()
         ended = self.indexing.close(wait)
         self.thumbnails.close()
+        self.uploads.close()
         self.items.close()
         self.overview.close()
         return ended

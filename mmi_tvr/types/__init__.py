@@ -34,6 +34,7 @@ from .arrays import (
 from .channels import ChannelMoment, MediaFile, Passage
 from .choices import Availability, Published, Variant
 from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Sample, Triplet
+from .examples import ItemMoment, QueryExample
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import (
     EPOCH,
@@ -88,6 +89,7 @@ __all__ = [
     "Frames",
     "Hit",
     "IdArray",
+    "ItemMoment",
     "JudgedBy",
     "Judgement",
     "KeyImage",
@@ -107,6 +109,7 @@ __all__ = [
     "PrecomputedFeatures",
     "Published",
     "Query",
+    "QueryExample",
     "Sample",
     "ScoreLaw",
     "Scoring",

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from .answers import Explanation
+from .examples import QueryExample
 from .facets import Where
 from .media import MediaFacts, MediaKind
 from .people import Appearance, Person
@@ -31,12 +32,15 @@ class Query:
     `persons` maps handles to who stands at their place in the text, in brackets: "[anna] dances" and {"anna": Person}.
     Brackets that hold no handle are text like any other. Somebody whose handle is not in the text is to be in the
     video, whatever the text says.
+
+    With an `example`, hits are to be like it, besides what the text says, which may be empty then.
     """
 
     text: str
     cut: bool = False
     where: Where = field(default_factory=dict, hash=False)
     persons: Mapping[str, Person] = field(default_factory=dict, hash=False)
+    example: QueryExample | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -53,6 +57,12 @@ class Query:
         'anna waves to a person'
         """
         return self.text_with({handle: person.name or _SOMEBODY for handle, person in self.persons.items()})
+
+    @property
+    def title(self) -> str:
+        """What is looked for, as people read it: the text, and what it is to be like."""
+        like = f"like {self.example.title}" if self.example else ""
+        return ", ".join(part for part in (self.text, like) if part)
 
     def pieces(self) -> Iterator[tuple[str, Person | None]]:
         """Yield the text in order: stretches of it with None, and handles, without brackets, with who stands there."""

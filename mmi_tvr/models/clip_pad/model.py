@@ -79,7 +79,7 @@ class ClipPad:
     """
 
     name = "clip_pad"
-    reads = frozenset({"text", "persons"})
+    reads = frozenset({"text", "persons", "pictures"})
 
     def __init__(self, options: Options, device: str = "auto") -> None:
         self.options = options

@@ -92,7 +92,7 @@ class Lat:
     """
 
     name = "lat"
-    reads = frozenset({"text"})
+    reads = frozenset({"text", "pictures"})
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
         if trainable and options.translator.kind == "none" and options.towers == "frozen":

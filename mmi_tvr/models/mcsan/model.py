@@ -44,7 +44,6 @@ class Mcsan:
     words and labels of the captions that `prepare` gets."""
 
     name = "mcsan"
-    reads = frozenset({"text"})
 
     def __init__(self, options: Options, device: str = "auto") -> None:
         self.options = options
@@ -71,6 +70,11 @@ class Mcsan:
         from .towers import load
 
         return load(self.options, self._device)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The parts of a query that it reads: no pictures, where it reads features in their place."""
+        return frozenset({"text", "pictures"} if self.reads_pictures else {"text"})
 
     @property
     def reads_pictures(self) -> bool:

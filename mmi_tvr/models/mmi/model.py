@@ -80,7 +80,7 @@ class Mmi:
     """The model behind the protocol. Weights are loaded at the first picture or query."""
 
     name = "mmi"
-    reads = frozenset({"text"})
+    reads = frozenset({"text", "pictures"})
 
     def __init__(self, options: Options, device: str = "auto", trainable: bool = False) -> None:
         self.options = options
