@@ -1,5 +1,5 @@
 """Import every module of the package; with the base install alone, this shows which modules need an extra: those of
-`serve/` that speak HTTP, and no other."""
+`serve/` that speak HTTP, those of `desktop/` that speak D-Bus, and no other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pkgutil
 
 import mmi_tvr
 
-_WEB = frozenset({"fastapi", "starlette", "uvicorn"})  # the extra `serve`
+# Room -> the packages of its extra.
+_EXTRAS = {"serve": frozenset({"fastapi", "starlette", "uvicorn"}), "desktop": frozenset({"dbus_fast"})}
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name not in _WEB or not name.startswith("mmi_tvr.serve."):
+            if error.name not in _EXTRAS.get(name.split(".")[1], ()):
                 raise
             left_out += 1
     print(f"{len(names) - left_out} modules import")

@@ -41,6 +41,7 @@ def run() -> NoReturn:
             data,
             demo,
             describe,
+            desktop,
             doctor,
             evaluation,
             facets,
@@ -78,6 +79,7 @@ def run() -> NoReturn:
             hub,
             serve,
             mcp,
+            desktop,
             doctor,
             demo,
         ):

@@ -94,7 +94,7 @@ class AssistantTools:
 
     def status(self) -> dict[str, Any]:
         """Say what is in the library: how many videos, which folders, and which files were set aside and why."""
-        status = self._library.library.status().as_dict()
+        status = self._library.status().as_dict()
         set_aside = status["quarantined"]
         return _plain(
             {

@@ -7,21 +7,23 @@ always.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import LibraryBusy, MmiTvrError, UnreadableQuery, UsageError
-from ..library import Library
+from ..library import Library, Status
 from ..library.items import LibraryItems
 from ..search import SearchResult
 from ..utils import strict_json
 from .address import identity
 from .client import ServiceReply, request
+from .indexing_job import IndexingJob
 
 _SEARCH_SECONDS = 120.0  # until a service has loaded its model and answered
 _REMEMBERED_SENTENCES = 1_000
+_NOT_NOW = 409  # nothing is to be paused, or a run is under way
 
 
 class SharedLibrary:
@@ -34,6 +36,7 @@ class SharedLibrary:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.items = LibraryItems(library.path)
+        self._job = IndexingJob(library)
         self._holds_model = False
         self._lock = threading.Lock()
         library.remember_sentences(_REMEMBERED_SENTENCES)
@@ -76,12 +79,49 @@ class SharedLibrary:
         result: SearchResult = self.library.search(query, **options)
         return result.as_dict()
 
+    def status(self) -> Status:
+        """Return what is in the library, without waiting for searches or for the model. Raises LibraryMissing."""
+        with Library(self.path) as reader:
+            return reader.status()
+
     def load(self) -> None:
         """Load the model, unless a service holds it. Raises as a search does."""
         if self.library.exists and self.service() is None:
             with self._lock:
                 self._holds_model = True
             self.library.load()
+
+    @property
+    def is_indexing(self) -> bool:
+        """Whether this process indexes the library."""
+        return self._job.is_running
+
+    def indexing(self) -> dict[str, Any]:
+        """Return how far the indexing run of the service, or of this process, is (`IndexingJob.as_dict`)."""
+        reply = request(self.path, "GET", "/api/index") if self.service() is not None else None
+        return self._job.as_dict() if reply is None else _answer(reply)
+
+    def pause(self) -> bool:
+        """Have the indexing run end at its next step; return whether one was under way. Raises MmiTvrError."""
+        return self._order("pause", self._job.pause)
+
+    def resume(self) -> bool:
+        """Bring the library up to date, from where a paused run ended; return whether that began.
+
+        Raises MmiTvrError.
+        """
+        if not self.library.exists:
+            self.status()  # raises LibraryMissing
+        return self._order("resume", self._job.start)
+
+    def _order(self, order: str, here: Callable[[], bool]) -> bool:
+        reply = request(self.path, "POST", f"/api/index/{order}", {}) if self.service() is not None else None
+        if reply is None:
+            return here()
+        if reply.status == _NOT_NOW:
+            return False
+        _answer(reply)
+        return True
 
     def close(self) -> None:
         """Let go of the model and of files."""

@@ -1,0 +1,130 @@
+"""Searches as desktops want them: few results with a name, a line, a picture, and an id that is good at any time."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..library.catalogue_file import CATALOGUE
+from ..report import clock_time
+from ..serve.shared import SharedLibrary
+from ..utils.printable import printable
+from ..utils.sqlite import FileStamp, file_stamp
+
+MOST_RESULTS = 100
+_REMEMBERED = 64  # searches: a person types back and forth
+_ID = re.compile(r"(\d{1,15})@(\d{1,9}\.\d\d)")
+_SHORTEST = 2  # characters of a query of Latin letters
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopResult:
+    """A moment of a file. `id` names it for good; `second` is where it begins, 0 in a still."""
+
+    id: str
+    path: Path
+    second: float
+    end: float = 0.0
+    relevance: float = 0.0
+    kind: str = "video"
+
+    @property
+    def name(self) -> str:
+        return printable(self.path.name)
+
+    def description(self, picture: str) -> str:
+        """Return the line below the name: when it is in the file, and in which folder. picture: the word for one."""
+        folder = printable(self.path.parent)
+        if self.kind == "picture":
+            return f"{picture} · {folder}"
+        span = dict.fromkeys((clock_time(self.second), clock_time(max(self.second, self.end))))
+        return f"{'–'.join(span)} · {folder}"
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopResults:
+    """The results of a search, best first; `reason` says why there are none, or whether the best is any good."""
+
+    results: tuple[DesktopResult, ...]
+    reason: str
+    is_found: bool
+
+
+class DesktopSearch:
+    """Searches a library for desktops. For any number of threads."""
+
+    def __init__(self, library: SharedLibrary) -> None:
+        self.library = library
+        self._lock = threading.Lock()
+        self._remembered: OrderedDict[tuple[str, int], DesktopResults] = OrderedDict()
+        self._stamp: FileStamp = ()
+
+    def search(self, query: str, limit: int) -> DesktopResults:
+        """Return the results of a query. Raises what `SharedLibrary.search` raises.
+
+        limit: at most so many, and at most MOST_RESULTS.
+        """
+        if not query.strip():
+            return DesktopResults((), "nothing is looked for", False)
+        key = " ".join(query.split()), max(1, min(limit, MOST_RESULTS))
+        stamp = self.stamp()
+        with self._lock:
+            if stamp != self._stamp:
+                self._remembered.clear()
+                self._stamp = stamp
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
+        document = self.library.search(key[0], top=key[1])
+        results = DesktopResults(
+            tuple(result_of(hit) for hit in document["hits"] if not hit["missing"]),
+            document["found_reason"],
+            document["found"],
+        )
+        with self._lock:
+            if stamp == self._stamp:
+                self._remembered[key] = results
+                while len(self._remembered) > _REMEMBERED:
+                    self._remembered.popitem(last=False)
+        return results
+
+    def typed(self, text: str, limit: int) -> tuple[DesktopResult, ...]:
+        """Return the believable results of what somebody has typed so far."""
+        if len(text.strip()) < _SHORTEST and text.isascii():
+            return ()
+        results = self.search(text, limit)
+        return results.results if results.is_found else ()
+
+    def result(self, id: str) -> DesktopResult:
+        """Return the result of an id, of a file that is there. Raises UsageError where there is none."""
+        parts = _ID.fullmatch(id)
+        if parts is None:
+            raise UsageError("no result has this id")
+        item = self.library.items.item(int(parts[1]))
+        paths = [file.path for file in item.files]
+        path = next((path for path in paths if os.path.exists(path)), None)
+        if path is None:
+            raise UsageError(f"{printable(paths[0])}: this file is away")
+        second = float(parts[2])
+        end = next((end for start, end, _ in item.moments if abs(start - second) < 0.01), 0.0)
+        return DesktopResult(id, path, second, end, kind=item.as_dict().get("kind", "video"))
+
+    def stamp(self) -> FileStamp:
+        """Return what changes whenever the library does."""
+        return file_stamp(self.library.path / CATALOGUE)
+
+
+def result_of(hit: Mapping[str, Any]) -> DesktopResult:
+    """Return the result of a hit's document."""
+    start = float(hit["start"])
+    kind = hit.get("kind", "video")
+    return DesktopResult(
+        f"{hit['id']}@{start:.2f}", Path(hit["path"]), start, float(hit["end"]), hit["relevance"], kind
+    )

@@ -1,0 +1,156 @@
+"""What the interfaces on the bus have in common: searches, results, pictures and programs, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from ..errors import MmiTvrError
+from ..library import Library
+from ..media.guarded import DecoderPool, limits
+from ..serve.shared import SharedLibrary
+from ..utils.sqlite import FileStamp
+from .names import labels
+from .page import page_url
+from .players import default_command, file_uri, launch, open_command
+from .results import DesktopResult, DesktopResults, DesktopSearch
+from .thumbnails import ThumbnailCache, pixels_of
+
+_WAITING = 4096  # calls that may wait for the library
+_MOST_METAS = 100  # results that are looked up at once
+_PICTURE_SECONDS = 0.7  # that results wait for pictures that must be made; those that come later are there next time
+Answer = TypeVar("Answer")
+
+
+class TooManyCalls(MmiTvrError):
+    """More calls wait than are worth waiting for."""
+
+    def __init__(self) -> None:
+        super().__init__("too many calls are waiting; try again in a moment")
+
+
+class DesktopService:
+    """A library as the session's desktop uses it. Its methods are for the event loop alone."""
+
+    def __init__(self, library: Library) -> None:
+        self.shared = SharedLibrary(library)
+        self.labels = labels()
+        self._search = DesktopSearch(self.shared)
+        self._decoders = DecoderPool(limits(1))
+        self._thumbnails = ThumbnailCache(self._decoders)
+        self._library_thread = ThreadPoolExecutor(1, "desktop-search")
+        self._picture_thread = ThreadPoolExecutor(1, "desktop-pictures")
+        self._others = ThreadPoolExecutor(2, "desktop")
+        self._typed = 0  # how often somebody has typed on
+        self._waiting = 0
+        self.in_flight = 0
+
+    def close(self) -> None:
+        """Let go of everything; what is under way in a thread ends with the process."""
+        for threads in (self._library_thread, self._picture_thread, self._others):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self._decoders.stop()
+
+    def warm_up(self) -> None:
+        """Load the model beforehand; what fails, a search says."""
+        self._library_thread.submit(self.shared.load)
+
+    async def search(self, query: str, limit: int) -> DesktopResults:
+        """Return the results of a query; none, with the reason, for an empty one. Raises MmiTvrError."""
+        return await self._in_turn(lambda: self._search.search(query, limit))
+
+    async def typed(self, text: str, limit: int) -> tuple[DesktopResult, ...]:
+        """Return the believable results of what somebody has typed so far; none where they have typed on, and none
+        where a search fails: a search box has no place for reasons (`Status` has one)."""
+        self._typed += 1
+        turn = self._typed
+
+        def work() -> tuple[DesktopResult, ...]:
+            return self._search.typed(text, limit) if turn == self._typed else ()
+
+        try:
+            return await self._in_turn(work)
+        except MmiTvrError:
+            return ()
+
+    async def results(self, ids: Sequence[str]) -> list[DesktopResult]:
+        """Return the results of ids; those of which there is nothing any more are left out."""
+
+        def work() -> list[DesktopResult]:
+            results = []
+            for id in ids[:_MOST_METAS]:
+                try:
+                    results.append(self._search.result(id))
+                except MmiTvrError:
+                    continue
+            return results
+
+        return await self._in(self._others, work)
+
+    async def thumbnails(self, results: Sequence[DesktopResult]) -> dict[str, Path]:
+        """Return the pictures of results by id: those that are there, and those that can be made in a moment."""
+        pictures = await self._in(self._others, lambda: {one.id: self._thumbnails.stored(one.path) for one in results})
+        missing = [one for one in results if pictures[one.id] is None and one.kind != "recording"]
+        work = [self._in(self._picture_thread, self._picture_of(one)) for one in missing]
+        if work:
+            tasks = [asyncio.ensure_future(one) for one in work]
+            done, _ = await asyncio.wait(tasks, timeout=_PICTURE_SECONDS)
+            for one, task in zip(missing, tasks, strict=True):
+                if task in done:
+                    pictures[one.id] = task.result()
+        return {id: picture for id, picture in pictures.items() if picture is not None}
+
+    def _picture_of(self, result: DesktopResult) -> Callable[[], Path | None]:
+        middle = (result.second + max(result.second, result.end)) / 2
+        return lambda: self._thumbnails.stored(result.path) or self._thumbnails.make(result.path, middle)
+
+    async def pixels(self, thumbnail: Path) -> tuple[int, int, int, bool, int, int, bytes] | None:
+        """Return the pixels of a thumbnail (`thumbnails.pixels_of`)."""
+        return await self._in(self._others, lambda: pixels_of(thumbnail))
+
+    async def open(self, id: str, folder: bool = False) -> None:
+        """Open the file of a result at its second, or its folder. Raises MmiTvrError."""
+
+        def work() -> None:
+            result = self._search.result(id)
+            second = 0.0 if result.kind == "picture" else result.second
+            launch(default_command(file_uri(result.path.parent)) if folder else open_command(result.path, second))
+
+        await self._in(self._others, work)
+
+    async def show_page(self, query: str) -> None:
+        """Show the page of the library in a browser, with a search. Raises MmiTvrError."""
+
+        def work() -> None:
+            launch(default_command(f"{page_url(self.shared)}/?q={quote(query)}"))
+
+        await self._in(self._others, work)
+
+    def stamp(self) -> FileStamp:
+        """Return what changes whenever the library does."""
+        return self._search.stamp()
+
+    async def run(self, function: Callable[[], Answer]) -> Answer:
+        """Return the result of a function that may wait for files or for a service."""
+        return await self._in(self._others, function)
+
+    async def _in_turn(self, function: Callable[[], Answer]) -> Answer:
+        """Return the result of a function that needs the library, one at a time. Raises TooManyCalls."""
+        if self._waiting >= _WAITING:
+            raise TooManyCalls
+        self._waiting += 1
+        try:
+            return await self._in(self._library_thread, function)
+        finally:
+            self._waiting -= 1
+
+    async def _in(self, threads: ThreadPoolExecutor, function: Callable[[], Answer]) -> Answer:
+        self.in_flight += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, function)
+        finally:
+            self.in_flight -= 1
