@@ -29,8 +29,6 @@ Make = Callable[[Path], object]
 
 NO_MEDIA = "is not a media file, or its header is damaged or cut off"
 NO_FRAMES = "none of its frames can be decoded (damaged or cut off)"
-STILL = "is a still image, not a video"
-SOUND = "has sound but no video stream"
 NO_VIDEO = "has no video stream"
 
 
@@ -70,6 +68,8 @@ def outcomes(library: Library, report: IndexReport) -> dict[str, int | str]:
     """What indexing made of each file, by name: its number of key images, or the reason why there are none."""
     catalogue = library._reader.catalogue()
     by_name: dict[str, int | str] = {path.name: reason for path, reason in report.quarantined}
+    for content in catalogue.contents_with("kind = 'audio' AND state = 'indexed'"):
+        by_name |= {path.name: 0 for path in content.paths}
     for entry in catalogue.entries(catalogue.searchable()).values():
         by_name |= {path.name: len(entry.segments) for path in entry.paths}
     return by_name
@@ -421,7 +421,7 @@ def _huge_jpeg(path: Path) -> None:
 
 
 def _no_video(whole: Bytes, chance: random.Random) -> Iterator[Odd]:
-    def none(name: str, make: Make, outcome: str = NO_MEDIA) -> Odd:
+    def none(name: str, make: Make, outcome: int | str = NO_MEDIA) -> Odd:
         return Odd(name, "no video", make, outcome)
 
     last = whole[".mp4"]
@@ -435,10 +435,10 @@ def _no_video(whole: Bytes, chance: random.Random) -> Iterator[Odd]:
     yield none("archive.avi", _bytes(b"PK\x03\x04" + chance.randbytes(5000)))
     yield none("playlist.mp4", _bytes(b"#EXTM3U\n#EXTINF:5,\nhttp://127.0.0.1:1/a.ts\n#EXT-X-ENDLIST\n"))
     yield none("list of files.mkv", _bytes(b"ffconcat version 1.0\nfile 'text.mp4'\n"))
-    yield none("still.mp4", partial(_still, form="JPEG"), STILL)
-    yield none("still.mkv", partial(_still, form="PNG"), STILL)
-    yield none("sound.mp4", _sound, SOUND)
-    yield none("sound with a cover.mp4", _sound_with_cover, SOUND)
+    yield none("still.mp4", partial(_still, form="JPEG"), 1)
+    yield none("still.mkv", partial(_still, form="PNG"), 1)
+    yield none("sound.mp4", _sound, 0)
+    yield none("sound with a cover.mp4", _sound_with_cover, 0)
     yield none("no streams.mp4", _bytes(last[ftyp] + struct.pack(">I4s", 8, b"moov")), NO_VIDEO)
     yield none("no track.mp4", _bytes(last[ftyp] + _renamed(last[moov], b"trak", b"free")), NO_VIDEO)
     yield none("no frames.mp4", partial(_no_frames), NO_VIDEO)

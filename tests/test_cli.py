@@ -65,10 +65,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 def test_index_says_what_it_did_and_lists_bad_files(shell: Shell) -> None:
     messages = shell.first.stderr
     assert shell.first.stdout == ""
-    assert "5 added" in messages
+    assert "6 added" in messages
     assert "1 copy" in messages
-    assert "3 quarantined" in messages
-    for name in ("sound.mp4", "empty.mp4", "text.mp4"):
+    assert "5 videos, 1 recording in" in messages
+    assert "2 quarantined" in messages
+    for name in ("empty.mp4", "text.mp4"):
         assert name in messages
     assert ".hidden" not in messages
     assert messages.count("model: label_bridge") == 1
@@ -76,8 +77,8 @@ def test_index_says_what_it_did_and_lists_bad_files(shell: Shell) -> None:
 
 def test_indexing_again_does_nothing_and_is_quick(shell: Shell) -> None:
     report = shell.json("index", shell.folder / "videos", "--library", shell.library)
-    assert (report["added"], report["embedded"], report["unchanged"]) == (0, 0, 6)
-    assert {Path(each["path"]).name for each in report["quarantined"]} == {"sound.mp4", "empty.mp4", "text.mp4"}
+    assert (report["added"], report["embedded"], report["unchanged"]) == (0, 0, 7)
+    assert {Path(each["path"]).name for each in report["quarantined"]} == {"empty.mp4", "text.mp4"}
     assert report["seconds"] < 5
     assert "model:" not in shell("index", "--library", shell.library).stderr
 
@@ -117,7 +118,7 @@ def test_copies_are_one_hit(shell: Shell) -> None:
 def test_search_for_people_prints_times_and_scores(shell: Shell) -> None:
     done = shell("search", "a big rabbit in a cartoon", "--library", shell.library, "--top", 1)
     header, line = done.stdout.splitlines()
-    assert header.split() == ["moment", "relevance", "score", "video"]
+    assert header.split() == ["moment", "relevance", "score", "file"]
     assert line.split()[0] == "1"
     assert "0:0" in line.split()[1]
     assert line.endswith("bigbuckbunny.mp4")
@@ -164,15 +165,14 @@ def test_html_page_is_self_contained_and_keeps_its_place_for_a_lost_file(shell: 
 
 def test_status_shows_quarantine_with_reasons(shell: Shell) -> None:
     state = shell.json("status", "--library", shell.library)
-    assert state["videos"] == 5
-    assert state["files"] == 9
+    assert state["kinds"] == {"video": 5, "image": 0, "audio": 1}
+    assert (state["videos"], state["unseen"], state["files"]) == (6, 1, 9)
     assert state["model"] == "label_bridge"
     reasons = {Path(each["path"]).name: each["reason"] for each in state["quarantined"]}
     assert "empty" in reasons["empty.mp4"]
-    assert "no video" in reasons["sound.mp4"]
     assert reasons["text.mp4"]
     text = shell("status", "--library", shell.library).stdout
-    assert "5 (" in text
+    assert "5 videos, 1 recording (" in text
     assert "empty.mp4" in text
 
 

@@ -163,10 +163,10 @@ def test_bad_files_are_quarantined_with_reasons_and_tried_again_only_on_request(
     assert library.status().quarantined == report.quarantined
     progress = RecordedProgress()
     assert counts(library.index(folder, progress=progress)) == {"unchanged": 4, "quarantined": 5}
-    assert ("embedding", 2) not in progress.stages
+    assert ("looking at files", 2) not in progress.stages
     progress = RecordedProgress()
     assert counts(library.index(folder, retry=True, progress=progress)) == {"unchanged": 4, "quarantined": 5}
-    assert ("embedding", 2) in progress.stages  # two contents among the three readable files
+    assert ("looking at files", 2) in progress.stages  # two contents among the three readable files
 
 
 def test_a_repaired_file_leaves_quarantine(folder, library):
@@ -229,8 +229,8 @@ def test_progress_is_one_step_a_file_and_one_a_video(folder, library):
     shutil.copy(folder / "part0" / "red.mp4", folder / "again.mp4")
     progress = RecordedProgress()
     library.index(folder, progress=progress)
-    assert progress.stages == [("reading", 5), ("embedding", 4)]
-    assert progress.steps == [5, 4]
+    assert progress.stages == [("reading", 5), ("looking at files", 4), ("embedding", 4)]
+    assert progress.steps == [5, 4, 4]
 
 
 def test_copies_that_arrive_as_one_goes_are_one_move_and_one_copy(folder, library):
@@ -260,7 +260,7 @@ def test_a_quarantined_file_that_is_written_again_is_tried_again(folder, library
     os.utime(broken, ns=(7, 7))  # the same bytes at another time
     progress = RecordedProgress()
     assert counts(library.index(folder, progress=progress)) == {"unchanged": 4, "quarantined": 1}
-    assert ("embedding", 1) in progress.stages
+    assert ("looking at files", 1) in progress.stages
 
 
 def test_a_model_that_cannot_be_had_says_so_before_anything_is_read(folder, library, monkeypatch):

@@ -21,7 +21,7 @@ from mmi_tvr.cli import search as search_commands
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import MmiTvrError, UnreadableFile
 from mmi_tvr.features import extract
-from mmi_tvr.library import Library, indexing
+from mmi_tvr.library import Library, file_tags
 from mmi_tvr.library.lock import writing
 from mmi_tvr.media.video import probe
 from mmi_tvr.report import search_page
@@ -34,14 +34,14 @@ CLOSED = OSError(errno.EACCES, os.strerror(errno.EACCES))
 def closed(monkeypatch):
     """Names of files that cannot be read for now."""
     names: set[str] = set()
-    digest = indexing.file_digest
+    digest = file_tags.file_digest
 
     def read(path):
         if path.name in names:
             raise CLOSED
         return digest(path)
 
-    monkeypatch.setattr(indexing, "file_digest", read)
+    monkeypatch.setattr(file_tags, "file_digest", read)
     return names
 
 
@@ -214,19 +214,19 @@ def test_a_hit_leads_with_a_file_that_is_there(folder, library, tmp_path):
 # Folders without videos
 
 
-def test_a_folder_of_pictures_says_what_it_holds(folder, library, tmp_path):
-    pictures = tmp_path / "pictures"
-    (pictures / "sub").mkdir(parents=True)
-    for name in ("a.jpg", "sub/b.HEIC", "notes.txt", ".hidden.png"):
-        (pictures / name).write_text("x")
+def test_a_folder_of_texts_says_what_it_holds(folder, library, tmp_path):
+    texts = tmp_path / "texts"
+    (texts / "sub").mkdir(parents=True)
+    for name in ("a.txt", "sub/b.md", "notes.txt", ".hidden.png"):
+        (texts / name).write_text("x")
     (tmp_path / "bare").mkdir()
-    report = library.index([folder, pictures, tmp_path / "bare"])
+    report = library.index([folder, texts, tmp_path / "bare"])
     assert report.added == 4
     assert dict(report.without_videos) == {
-        pictures: "holds 2 pictures, 1 other file and no video",
-        tmp_path / "bare": "holds no video, nor any other file",
+        texts: "holds 3 other files and no video, picture or recording",
+        tmp_path / "bare": "holds no video, picture or recording, nor any other file",
     }
-    assert library.index(pictures / "sub").without_videos == ((pictures / "sub", "holds 1 picture and no video"),)
+    assert [*dict(library.index(texts / "sub").without_videos)] == [texts / "sub"]
     shutil.rmtree(folder)
     folder.mkdir()
     assert library.index(folder).without_videos == ()  # its videos are known, and may come back
@@ -307,11 +307,11 @@ def command_line(monkeypatch, capsys):
 def test_nothing_indexed_is_told_apart_from_nothing_relevant(folder, tmp_path, command_line):
     library = tmp_path / "library"
     assert command_line(search_commands.search, ["red"], library=library)[0] == 3
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.jpg").touch()
-    code, _, messages = command_line(library_commands.index, [tmp_path / "pictures"], library=library)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").touch()
+    code, _, messages = command_line(library_commands.index, [tmp_path / "texts"], library=library)
     assert code == 0
-    assert "holds 1 picture and no video" in messages
+    assert "holds 1 other file and no video" in messages
     code, answer, messages = command_line(search_commands.search, ["red"], library=library)
     assert (code, answer) == (3, "")
     assert "nothing is indexed yet in" in messages

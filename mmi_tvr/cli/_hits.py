@@ -33,7 +33,7 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         return
     width = max(len(time_range(hit)) for hit in result)
     reranked = any(hit.explanation for hit in result)
-    out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}video", style="dim")
+    out.print(f"   {'moment':>{width}}  relevance  score  {'joint  ' if reranked else ''}file", style="dim")
     for rank, hit in enumerate(result, 1):
         joint_score = f"{_joint_score(hit):>5}  " if reranked else ""
         numbers = f"{rank:>2} {time_range(hit):>{width}}  {hit.relevance:9.2f}  {hit.score:5.3f}  {joint_score}"
@@ -76,11 +76,12 @@ def _description_line(description: DescriptionMatch) -> str:
 
 
 def _file_remark(hit: Hit) -> str:
-    """Return what stands behind the path of a hit: whether its file is missing, and its copies."""
+    """Return what stands behind the path of a hit: whether its file is missing, its copies, and what belongs to it."""
     remarks = ["missing"] if hit.is_missing else []
     if hit.copies:
         missing = sum(path in hit.missing for path in hit.copies)
         remarks.append(f"+{counted(len(hit.copies), 'copy', 'copies')}" + (f", {missing} missing" if missing else ""))
+    remarks += [f"with {printable(path.name)}" for path in hit.companions]
     return f"  ({'; '.join(remarks)})" if remarks else ""
 
 

@@ -1,4 +1,4 @@
-"""`index`, `status`, `remove`: a folder of videos becomes a library, and what is in one."""
+"""`index`, `status`, `remove`: folders of videos, pictures and recordings become a library, and what is in one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..report import clock_time
 from ..scoring.vector_map import MapQuality
 from ..utils.printable import printable
 from ..utils.tables import interval
-from ..utils.wording import counted, library_option
+from ..utils.wording import counted, counted_kinds, library_option
 from ._channels import channel_rows, print_channel_problems, say_channels
 from ._console import (
     ConfigOption,
@@ -37,7 +37,7 @@ from ._console import (
 from ._libraries import open_library
 from ._pools import say_unread_pools
 
-_SUFFIXES = ".mp4, .mov, .mkv, .avi, .webm, .mts and the like"
+_SUFFIXES = ".mp4, .mkv, .jpg, .png, .mp3, .wav and the like"
 _MAX_NAMED = 20  # files that are listed by name
 _PROBE = "mmi-tvr probe FILE shows what is in one"
 
@@ -120,7 +120,7 @@ def index(
         state = opened.status()
         if state.model != former_model:
             announce(state.model or "")
-        _say_report(report, state.videos, library)
+        _say_report(report, state, library)
         if report.people:
             _say_people(report.people, library)
         if report.channels:
@@ -151,7 +151,7 @@ def _channel_names(channels: str | None, no_channels: bool) -> list[str] | None:
 
 
 def status(library: LibraryOption, as_json: JsonOption = False) -> None:
-    """Show what is in the library: videos, model, size, quarantined files and why."""
+    """Show what is in the library: videos, pictures, recordings, model, size, quarantined files and why."""
     with open_library(library) as opened:
         state = replace(opened.status(), path=library)  # as it was named here
     if as_json:
@@ -176,12 +176,14 @@ def _print_status(state: Status) -> None:
         "library": f"{state.path} ({state.size / 1e6:.1f} MB)",
         "model": state.model_title or "none yet",
         "index": state.index,
-        "videos": f"{state.videos} ({duration} of video, {counted(state.moments, 'key image')}), "
+        "holds": f"{counted_kinds(state.kinds)} ({duration} to play, {counted(state.moments, 'key image')}), "
         f"{counted(state.files, 'file')}",
         "pending": str(state.pending),
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
     }
+    if state.unseen:
+        rows["not seen"] = f"{counted(state.unseen, 'recording')}: nothing to see; the extra speech hears what is said"
     if not state.writable:
         rows["read-only"] = "this library can be searched, and cannot be written where it lies"
     index_command = f"mmi-tvr index {library_option(state.path)}"
@@ -227,7 +229,7 @@ def _people_text(people: PeopleStatus, library: Path) -> str:
     return known + looked_at + switch
 
 
-def _say_report(report: IndexReport, videos: int, library: Path) -> None:
+def _say_report(report: IndexReport, state: Status, library: Path) -> None:
     counts = {
         "added": report.added,
         "changed": report.changed,
@@ -238,7 +240,7 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
     parts = [f"{count:,} {name}" for name, count in counts.items() if count]
     say(
         f"{', '.join(parts) or 'nothing to do'} in {report.seconds:.1f} s; "
-        f"{counted(videos, 'video')} in {escape(str(library))}"
+        f"{counted_kinds(state.kinds)} in {escape(str(library))}"
     )
     if report.translation and report.translation.quality:
         _say_translation(report.translation, report.translation.quality)
@@ -247,7 +249,7 @@ def _say_report(report: IndexReport, videos: int, library: Path) -> None:
     if len(report.removed) > _MAX_NAMED:
         say(f"  and {len(report.removed) - _MAX_NAMED} more")
     for path, contents in report.without_videos:
-        say(f"{escape(printable(path))} {contents}; names of videos end in {_SUFFIXES}")
+        say(f"{escape(printable(path))} {contents}; names end in {_SUFFIXES}")
     for title, reasons in (("quarantined", report.quarantined), ("not readable", report.unreadable)):
         if reasons:
             say(f"[yellow]{len(reasons)} {title}[/]:")

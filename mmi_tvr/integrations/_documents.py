@@ -71,4 +71,5 @@ def metadata(result: SearchResult, hit: Hit) -> dict[str, Any]:
 
 def moment_id(hit: Hit) -> str:
     """Return an id that is the same for the same moment of the same file."""
-    return f"{hit.path.absolute().as_uri()}#t={hit.start:.3f},{hit.end:.3f}"
+    fragment = "" if hit.facts.is_still else f"#t={hit.start:.3f},{hit.end:.3f}"
+    return hit.path.absolute().as_uri() + fragment

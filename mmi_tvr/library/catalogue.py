@@ -21,10 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..types import MEDIA_KINDS, MOMENT_BITS, Embeddings, IdArray, MediaFacts, MediaKind, VideoEntry
+from ..types import MEDIA_KINDS, MOMENT_BITS, Embeddings, IdArray, MediaKind, VideoEntry
 from .catalogue_file import CatalogueFile
-from .facts import FACTS_COLUMNS, facts_of_row
+from .facts import known_facts
 from .scan import Root
+
+SEARCHABLE = "id IN (SELECT id FROM searchable)"  # a condition of contents: something is seen in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,29 +213,22 @@ class Catalogue(CatalogueFile):
         number_list = json.dumps([int(number) for number in numbers])
         among = "content IN (SELECT id FROM searchable WHERE id IN (SELECT value FROM json_each(?)))"
         paths_sql = f"SELECT content, path FROM main_files WHERE {among} ORDER BY path"
-        companions_sql = (
-            "SELECT main_files.content, files.path FROM files JOIN main_files ON files.main = main_files.path "
-            f"WHERE main_files.{among} ORDER BY files.path"
-        )
         moments_sql = f'SELECT content, start, "end", time FROM moments WHERE {among} ORDER BY content, k'
-        facts_sql = f"SELECT content, {FACTS_COLUMNS} FROM media_facts JOIN contents ON id = content WHERE {among}"
         paths: dict[int, list[Path]] = {}
-        companions: dict[int, list[Path]] = {}
         segments: dict[int, list[tuple[float, ...]]] = {}
         self._db.execute("BEGIN")  # all questions about one state
-        for sql, listed in ((paths_sql, paths), (companions_sql, companions)):
-            for number, path in self._db.execute(sql, (number_list,)):
-                listed.setdefault(number, []).append(_to_path(path))
+        for number, path in self._db.execute(paths_sql, (number_list,)):
+            paths.setdefault(number, []).append(_to_path(path))
         for number, *segment in self._db.execute(moments_sql, (number_list,)):
             segments.setdefault(number, []).append(tuple(segment))
-        facts = {number: facts_of_row(row) for number, *row in self._db.execute(facts_sql, (number_list,))}
+        facts, companions = known_facts(self._db, segments), self.companions(segments)
         self._db.execute("COMMIT")
         return {
             number: VideoEntry(
                 paths=tuple(paths[number]),
                 segments=np.array(segments[number]),
-                facts=facts.get(number) or MediaFacts(seconds=segments[number][-1][1]),
-                companions=tuple(companions.get(number, ())),
+                facts=facts[number],
+                companions=companions.get(number, ()),
             )
             for number in paths
             if number in segments
@@ -244,6 +239,17 @@ class Catalogue(CatalogueFile):
         sql = "SELECT content FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
         row = self._db.execute(sql, (_to_bytes(path), *stamp)).fetchone()
         return None if row is None else row[0]
+
+    def companions(self, numbers: Iterable[int]) -> dict[int, tuple[Path, ...]]:
+        """Return the files that belong to these contents, by number, of those that have some."""
+        sql = (
+            "SELECT main_files.content, files.path FROM files JOIN main_files ON files.main = main_files.path "
+            "WHERE main_files.content IN (SELECT value FROM json_each(?)) ORDER BY files.path"
+        )
+        companions: dict[int, tuple[Path, ...]] = {}
+        for number, path in self._db.execute(sql, (json.dumps([*numbers]),)):
+            companions[number] = (*companions.get(number, ()), _to_path(path))
+        return companions
 
     def hashes_of(self, numbers: Iterable[int]) -> dict[int, str]:
         """Return number -> SHA-256 of those contents that there are."""
@@ -264,10 +270,10 @@ class Catalogue(CatalogueFile):
         return {kind: counts.get(kind, 0) for kind in MEDIA_KINDS}
 
     def quarantined_files(self) -> list[tuple[Path, str]]:
-        """Return every file that cannot be used, with the reason, by path."""
+        """Return every file that cannot be used, with the reason, by path; companions need not be usable."""
         rows = self._db.execute(
             "SELECT path, COALESCE(files.reason, contents.reason) FROM files LEFT JOIN contents ON id = content "
-            "WHERE content IS NULL OR state = 'quarantined' ORDER BY path"
+            "WHERE main IS NULL AND (content IS NULL OR state = 'quarantined') ORDER BY path"
         )
         return [(_to_path(path), reason) for path, reason in rows]
 

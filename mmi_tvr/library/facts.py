@@ -6,22 +6,27 @@ and by: whoever indexes next looks at the contents of which nothing is known.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, fields
-from typing import Any
 
 from ..types import MediaFacts
 
 _NAMES = tuple(field.name for field in fields(MediaFacts))
 # Of media_facts joined with contents. How long a film is, is best known once it was decoded.
-FACTS_COLUMNS = ", ".join("COALESCE(duration, seconds)" if name == "seconds" else name for name in _NAMES)
+_DEFAULTS = {"kind": "COALESCE(kind, 'video')", "seconds": "COALESCE(duration, seconds, 0)"}
+_COLUMNS = ", ".join(_DEFAULTS.get(name, name) for name in _NAMES)
 UNKNOWN = "NOT EXISTS (SELECT 1 FROM media_facts WHERE content = id)"  # a condition of contents
 
 
-def facts_of_row(row: Sequence[Any]) -> MediaFacts:
-    """Return the facts in a row of FACTS_COLUMNS."""
-    return MediaFacts(*row)
+def known_facts(database: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, MediaFacts]:
+    """Return what is known of each of these contents, by number. One that nobody looked at yet counts as a film."""
+    sql = (
+        f"SELECT id, {_COLUMNS} FROM contents LEFT JOIN media_facts ON content = id "
+        "WHERE id IN (SELECT value FROM json_each(?))"
+    )
+    return {number: MediaFacts(*row) for number, *row in database.execute(sql, (json.dumps([*numbers]),))}
 
 
 def put_facts(database: sqlite3.Connection, number: int, facts: MediaFacts) -> None:

@@ -1,4 +1,4 @@
-"""One indexing run: scan the folders, hash new files, forget vanished ones, embed what is pending.
+"""One indexing run: scan the folders, hash new files, forget vanished ones, look at new ones, embed what is pending.
 
 The order of commits makes a kill harmless at any moment. Features are durable before vectors, vectors before the
 catalogue says `indexed`, and rows leave the index before their content leaves the catalogue. What a kill leaves in
@@ -8,11 +8,10 @@ between is put right by `reconcile` and by going on with whatever is `pending`.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -23,23 +22,23 @@ from ..index import publish
 from ..protocols import Index
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, IdArray, Video, row_ids, video_of
-from ..utils.hashing import file_digest
-from ..utils.names import composed, only_fit
 from ..utils.progress import Progress
 from ..utils.wording import library_option
 from .attributes import VideoAttributes
 from .catalogue import Catalogue, Content, File
 from .components import Components
+from .facts import known_facts
+from .file_tags import Tag, count_tags, hash_file, known_spelling, may_come_back, tag_of
+from .pairing import pair_files
+from .probing import CHANGED, probe_contents
 from .report import IndexReport, TranslationReport
-from .scan import NOT_A_FILE, UNREADABLE, Scan, is_away
+from .scan import Scan
 from .survey import survey
 from .translated import ShownLog, translated_contents
 from .translating import StoredVectors, Translation
 from .turns import TurnTakingModel
 
 FEATURES = "features"
-_UNFINISHED = "changed while it was being read; index it again"
-Tag = Literal["added", "unchanged", "moved", "changed", "copies"]
 
 
 class Indexing:
@@ -77,6 +76,8 @@ class Indexing:
         waiting = {content.number for content in self.catalogue.pending_contents()}
         tags, unreachable = self.read(worklist.scan)
         removed = self.forget(worklist.vanished, tags)
+        self._reasons |= probe_contents(self.catalogue, self.progress)
+        self._pair()
         self.prune()
         embedded, translation = self._make_vectors(present)
         if not embedded and self.catalogue.meta("fingerprint") is not None:
@@ -87,7 +88,7 @@ class Indexing:
         unusable = unreachable | self._unusable_files(tags, files)
         resumed = {path for path in tags if files[path].content in waiting}
         return IndexReport(
-            **_count_tags({path: tag for path, tag in tags.items() if path not in unusable}, resumed),
+            **count_tags({path: tag for path, tag in tags.items() if path not in unusable}, resumed),
             removed=tuple(sorted(removed)),
             quarantined=tuple(sorted(unusable.items())),
             unreadable=tuple(sorted(worklist.scan.unreadable.items())),
@@ -132,10 +133,10 @@ class Indexing:
             self._set_unread(len(fresh))
         for position, path in enumerate(fresh, start=1):
             before = files.get(path)
-            sha256, reason = _hash(path, scanned)
+            sha256, reason = hash_file(path, scanned)
             self.progress.advance()
             is_known = before is not None and before.content is not None
-            if is_known and reason is not None and _may_come_back(path, reason):
+            if is_known and reason is not None and may_come_back(path, reason):
                 tags[path], unreachable[path] = "unchanged", f"{reason}; what is known of it is kept"
                 self._set_unread(len(fresh) - position)
                 continue
@@ -145,7 +146,7 @@ class Indexing:
                 if number is not None and before is not None and states.get(number) == "quarantined":
                     self.catalogue.set_pending([number])  # written again with the same bytes: worth another look
                 self.catalogue.set_meta(unread=len(fresh) - position)
-            tags[path] = _tag(before, number, number in states)
+            tags[path] = tag_of(before, number, number in states)
             if number is not None:
                 states.setdefault(number, "pending")
         return tags, unreachable
@@ -184,7 +185,7 @@ class Indexing:
         tidy: forget their features and skeletons, too; not where another catalogue says which of them are needed.
         """
         files, roots = self.catalogue.files(), self.catalogue.roots()
-        paths = [_known_spelling(path, [*files, *(root.path for root in roots)]) for path in paths]
+        paths = [known_spelling(path, [*files, *(root.path for root in roots)]) for path in paths]
         removed: set[Path] = set()
         for path in paths:
             below = [file for file in files if file.is_relative_to(path)]
@@ -226,11 +227,15 @@ class Indexing:
         """Embed contents, batch by batch, and return how many can be searched for it."""
         files = self.catalogue.files() if candidates else {}
         contents, sources = [], []
+        self._settle_unseen(candidates)
         for content in candidates:
+            if content.kind == "audio":
+                continue
             path = next((path for path in content.paths if path.exists()), None)
             if path is not None:  # without a file at hand (its disk is away) a content goes on waiting
                 contents.append(content)
-                sources.append(Source(Video(path), content.sha256, files[path].stamp))
+                video = Video(path, picture=content.kind == "image")
+                sources.append(Source(video, content.sha256, files[path].stamp))
         if not contents:
             return 0
         loaded = self.components.load()
@@ -245,6 +250,15 @@ class Indexing:
             embedded += self._commit(contents, final)
             self.progress.advance(len(batch))
         return embedded
+
+    def _settle_unseen(self, candidates: Sequence[Content]) -> None:
+        """Say of recordings that wait for a rebuild that there is nothing to see in them."""
+        recordings = [content.number for content in candidates if content.kind == "audio"]
+        if recordings:
+            facts = known_facts(self.catalogue.connection, recordings)
+            with self.catalogue.transaction():
+                for number in recordings:
+                    self.catalogue.set_unseen(number, facts[number].seconds)
 
     def _commit(self, contents: Sequence[Content], batch: Sequence[Result]) -> int:
         """Write a batch to the index, then to the catalogue, and return how many contents were embedded."""
@@ -302,6 +316,21 @@ class Indexing:
             index.delete(extra)
             index.flush()
 
+    def _pair(self) -> None:
+        """Decide which files are one item. What is no item by itself any more loses its vectors, and waits."""
+        numbers = pair_files(self.catalogue)
+        if numbers:
+            self._delete_vectors(numbers)
+            with self.catalogue.transaction():
+                self.catalogue.set_pending(numbers)
+
+    def _delete_vectors(self, numbers: Sequence[int]) -> None:
+        """Remove the vectors of contents from the index, durably."""
+        if self._index is not None:
+            stored = self.catalogue.expected_ids()
+            self._index.delete(stored[np.isin(video_of(stored), numbers)])
+            self._index.flush()
+
     def prune(self) -> None:
         """Forget contents to which no file leads: their vectors, they themselves, their skeletons, their features."""
         self._drop_orphans()
@@ -314,10 +343,7 @@ class Indexing:
     def _drop_orphans(self) -> None:
         orphans = self.catalogue.orphans()
         if orphans:
-            if self._index is not None:
-                stored = self.catalogue.expected_ids()
-                self._index.delete(stored[np.isin(video_of(stored), orphans)])
-                self._index.flush()
+            self._delete_vectors(orphans)
             with self.catalogue.transaction():
                 self.catalogue.drop_contents(orphans)
 
@@ -325,49 +351,13 @@ class Indexing:
         """Return those of these files that are quarantined or not embedded yet, with the reason."""
         reasons = dict(self.catalogue.quarantined_files())
         states = self.catalogue.content_states()
-        waiting = {
-            number: self._reasons.get(number, _UNFINISHED) for number, state in states.items() if state == "pending"
-        }
+        waiting = {number: self._reasons.get(number, CHANGED) for number, state in states.items() if state == "pending"}
         unusable = {path: reasons[path] for path in paths if path in reasons}
         for path in paths:
             content = files[path].content
-            if content in waiting:
+            if content in waiting and files[path].main is None:
                 unusable[path] = waiting[content]
         return unusable
-
-
-def _count_tags(tags: Mapping[Path, Tag], resumed: Collection[Path]) -> Counter[str]:
-    """Count files by tag; of unchanged ones, those whose embedding an earlier run left to this one are added."""
-    return Counter("added" if tag == "unchanged" and path in resumed else tag for path, tag in tags.items())
-
-
-def _hash(path: Path, scanned: Scan) -> tuple[str | None, str | None]:
-    """Return the SHA-256 of a file and None, or None and the reason why there is none."""
-    if scanned.files[path] == UNREADABLE:
-        return None, scanned.refused[path]
-    try:
-        return file_digest(path), None
-    except OSError as error:
-        return None, error.strerror or str(error)
-
-
-def _may_come_back(path: Path, reason: str) -> bool:
-    """Return whether a known file that cannot be read now may be as it was: its disk or its permissions are away.
-
-    Of a link to nothing, the folder that it points into says whether its disk is away.
-    """
-    return reason != NOT_A_FILE and (not path.is_symlink() or is_away(path))
-
-
-def _known_spelling(path: Path, known: Collection[Path]) -> Path:
-    """Return the known path, or folder of known paths, that differs from a path in its Unicode form alone; else it.
-
-    Raises UsageError where several do, and none is spelled like it.
-    """
-    if str(path).isascii() or any(other.is_relative_to(path) for other in known):
-        return path
-    above = {Path(*other.parts[: len(path.parts)]) for other in known}
-    return only_fit(path, sorted(other for other in above if composed(str(other)) == composed(str(path)))) or path
 
 
 def _is_final(source: Source, outcome: Embeddings | MediaError) -> bool:
@@ -380,18 +370,3 @@ def _is_final(source: Source, outcome: Embeddings | MediaError) -> bool:
         return stamp_of(source.video.path) == source.stamp
     except OSError:
         return False
-
-
-def _tag(before: File | None, number: int | None, content_was_known: bool) -> Tag:
-    """Return what a freshly read file is.
-
-    Args:
-        before: the catalogue's last word on its path; None for a new path.
-        number: the content that it leads to; None where it could not be read.
-        content_was_known: whether the catalogue knew that content.
-    """
-    if before is None:
-        return "copies" if content_was_known else "added"
-    if before.content == number:
-        return "unchanged"
-    return "added" if before.content is None else "changed"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..types import MediaFacts
 from .catalogue import Catalogue, CatalogueCounts
 from .catalogue_file import CATALOGUE
+from .facts import known_facts
 
 MAX_ITEMS = 500  # of one page of a list
-_CONTENT = "SELECT id, sha256, state, reason, duration FROM contents WHERE id IN (SELECT content FROM files)"
+_CONTENT = "SELECT id, sha256, state, reason FROM contents WHERE id IN (SELECT content FROM main_files)"
 
 
 class ItemMissing(UsageError):
@@ -40,24 +42,35 @@ class ItemFile:
 
 @dataclass(frozen=True, slots=True)
 class LibraryItem:
-    """One content of a library; `moments` are (start, end, time) in seconds, `state` and `reason` the catalogue's."""
+    """One content of a library; `moments` are (start, end, time) in seconds, `state` and `reason` the catalogue's.
+
+    `files` are its copies, and `companions` belong to it (the clip of a live photo, the RAW photo of a picture).
+    """
 
     id: int
     sha256: str
     state: str
     reason: str | None
-    duration: float
+    facts: MediaFacts
     files: tuple[ItemFile, ...]
+    companions: tuple[Path, ...] = ()
     moments: tuple[tuple[float, float, float], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `GET /api/items`)."""
+        date = self.facts.local_date()
         document: dict[str, Any] = {
             "id": self.id,
             "sha256": self.sha256,
             "state": self.state,
-            "seconds": self.duration,
+            "kind": self.facts.kind,
+            "seconds": self.facts.seconds,
+            "width": self.facts.width,
+            "height": self.facts.height,
+            "date": date and date.isoformat(),
+            "date_source": self.facts.date_source,
             "paths": [str(file.path) for file in self.files],
+            "companions": [str(path) for path in self.companions],
         }
         return {**document, "reason": self.reason} if self.reason else document
 
@@ -160,17 +173,19 @@ def _items(catalogue: Catalogue, sql: str, values: tuple[Any, ...], with_moments
     database.execute("BEGIN")
     try:
         contents = database.execute(sql, values).fetchall()
-        numbers = json.dumps([content[0] for content in contents])
-        among = "WHERE content IN (SELECT value FROM json_each(?)) ORDER BY content"
+        listed = [content[0] for content in contents]
+        numbers = json.dumps(listed)
+        among = "content IN (SELECT value FROM json_each(?))"
         files: dict[int, list[ItemFile]] = {}
         for number, path, size, mtime in database.execute(
-            f"SELECT content, path, size, mtime_ns FROM files {among}, path", (numbers,)
+            f"SELECT content, path, size, mtime_ns FROM files WHERE main IS NULL AND {among} ORDER BY path", (numbers,)
         ):
             files.setdefault(number, []).append(ItemFile(Path(os.fsdecode(path)), (size, mtime)))
+        companions, facts = catalogue.companions(listed), known_facts(database, listed)
         moments: dict[int, list[tuple[float, float, float]]] = {}
         if with_moments:
             for number, *span in database.execute(
-                f'SELECT content, start, "end", time FROM moments {among}, k', (numbers,)
+                f'SELECT content, start, "end", time FROM moments WHERE {among} ORDER BY k', (numbers,)
             ):
                 start, end, time = map(float, span)
                 moments.setdefault(number, []).append((start, end, time))
@@ -178,7 +193,14 @@ def _items(catalogue: Catalogue, sql: str, values: tuple[Any, ...], with_moments
         database.execute("COMMIT")
     return [
         LibraryItem(
-            number, sha256, state, reason, duration or 0.0, tuple(files.get(number, ())), tuple(moments.get(number, ()))
+            id=number,
+            sha256=sha256,
+            state=state,
+            reason=reason,
+            facts=facts[number],
+            files=tuple(files.get(number, ())),
+            companions=companions.get(number, ()),
+            moments=tuple(moments.get(number, ())),
         )
-        for number, sha256, state, reason, duration in contents
+        for number, sha256, state, reason in contents
     ]

@@ -1,4 +1,4 @@
-"""The video files of a folder: by suffix, nothing hidden, nothing excluded, every real folder once."""
+"""The media files of a folder: by suffix, nothing hidden, nothing excluded, every real folder once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ..media.listing import is_hidden
-from ..media.names import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from ..media.listing import STOPS, visible
+from ..media.names import is_media
 from ..utils.names import composed
 from ..utils.wording import counted
 
@@ -50,7 +50,7 @@ class Scan:
     refused: dict[Path, str] = field(default_factory=dict)  # files, also in `files` with the stamp UNREADABLE
     unreadable: dict[Path, str] = field(default_factory=dict)  # folders
     mounts: set[Path] = field(default_factory=set)  # folders below the roots that lie on another disk than their parent
-    others: dict[Path, Counter[str]] = field(default_factory=dict)  # of each root: pictures and other files
+    others: Counter[Path] = field(default_factory=Counter)  # of each root: how many files are no media
 
     def add(self, path: Path) -> None:
         """Add one file with its stamp. Raises FileNotFoundError where there is none."""
@@ -72,16 +72,12 @@ class Scan:
         self.files[path] = UNREADABLE
         self.refused[path] = reason
 
-    def contents_without_video(self, root: Path) -> str:
-        """Return what a folder without a video holds: 'holds 12 pictures, 1 other file and no video'."""
-        others = self.others.get(root, Counter())
-        pictures, rest = others["picture"], others["file"]
-        if not pictures and not rest:
-            return "holds no video, nor any other file"
-        parts = [counted(pictures, "picture")] if pictures else []
-        if rest:
-            parts.append(counted(rest, "other file"))
-        return f"holds {', '.join(parts)} and no video"
+    def contents_without_media(self, root: Path) -> str:
+        """Return what a folder without media holds: 'holds 1 other file and no video, picture or recording'."""
+        others = self.others[root]
+        if not others:
+            return "holds no video, picture or recording, nor any other file"
+        return f"holds {counted(others, 'other file')} and no video, picture or recording"
 
 
 def is_away(path: Path) -> bool:
@@ -111,10 +107,11 @@ def owner(path: Path, roots: Collection[Path]) -> Path | None:
 
 
 def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None = None) -> Scan:
-    """Return every video file below these roots; a walk stops at folders of `known` (roots too) and at `skip`.
+    """Return every media file below these roots; a walk stops at folders of `known` (roots too) and at `skip`.
 
     Each real folder is walked once, so overlapping roots and loops of links are harmless. Links to folders come last
-    and are followed only out of the known roots: what has a name of its own there is walked by that name.
+    and are followed only out of the known roots: what has a name of its own there is walked by that name. A folder that
+    is marked as left out (`.nomedia`) is, with all below it, unless it is a root: that was named, and is meant.
     """
     result = Scan()
     visited: set[tuple[int, int]] = set()  # (device, inode) of folders
@@ -133,21 +130,22 @@ def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None 
             if device_above not in (None, status.st_dev):
                 result.mounts.add(folder)
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = {entry.name: entry for entry in listing}
         except OSError as error:
             result.unreadable[folder] = error.strerror or str(error)
             continue
-        for entry in entries:
+        for name in visible(entries.keys() - STOPS if folder == root.path else entries):
+            entry = entries[name]
             path = Path(entry.path)
-            if is_hidden(entry.name) or root.excludes(path):
+            if root.excludes(path):
                 continue
             if _is_folder(entry):
                 if entry.is_symlink():
                     linked.append((path, root, None))
                 elif path not in all_roots and path != skip:
                     waiting.append((path, root, status.st_dev))
-            elif path.suffix.lower() in VIDEO_SUFFIXES:
-                _add_video(result, path)
+            elif is_media(name):
+                _add_medium(result, path)
             else:
                 _add_other(result, root.path, path)
     return result
@@ -160,8 +158,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _add_video(result: Scan, path: Path) -> None:
-    """Add a file with the suffix of a video, unless it is source code or has vanished since it was listed."""
+def _add_medium(result: Scan, path: Path) -> None:
+    """Add a file with the suffix of a medium, unless it is source code or has vanished since it was listed."""
     try:
         if path.suffix.lower() not in _SOURCE_CODE or _is_transport_stream(path):
             result.add(path)
@@ -170,12 +168,11 @@ def _add_video(result: Scan, path: Path) -> None:
 
 
 def _add_other(result: Scan, root: Path, path: Path) -> None:
-    """Count a file that is no video, for its root; a link into a folder that is away counts as unreadable."""
+    """Count a file that is no medium, for its root; a link into a folder that is away counts as unreadable."""
     if path.is_symlink() and not os.path.exists(path) and is_away(path):
         result.unreadable[path] = "a link into a folder that is gone or empty; what is known of it is kept"
         return
-    kind = "picture" if path.suffix.lower() in PICTURE_SUFFIXES else "file"
-    result.others.setdefault(root, Counter())[kind] += 1
+    result.others[root] += 1
 
 
 def _is_transport_stream(path: Path) -> bool:

@@ -28,12 +28,12 @@ class Worklist:
     vanished: list[Path] = field(default_factory=list)
 
     def without_videos(self) -> Iterator[tuple[Path, str]]:
-        """Yield the walked folders below which no video is or was, with what they hold."""
+        """Yield the walked folders below which no medium is or was, with what they hold."""
         scanned = self.scan
         for root in sorted(root.path for root in self.roots):
             known = (*scanned.files, *self.vanished, *scanned.unreadable)
             if not any(path.is_relative_to(root) for path in known):
-                yield root, scanned.contents_without_video(root)
+                yield root, scanned.contents_without_media(root)
 
 
 def survey(

@@ -36,6 +36,11 @@ def open_recording(path: Path) -> InputContainer:
     return _opened(path, "a recording", _check_sound)
 
 
+def open_medium(path: Path, what: str) -> InputContainer:
+    """Open a film or a recording, or raise MediaError with the reason why it is neither; `what` it is meant to be."""
+    return _opened(path, what, _check_medium)
+
+
 def check_file(path: Path, what: str) -> None:
     """Raise MediaError where a path that is to be `what` ("a video") is no file with bytes in it."""
     if path.is_dir():
@@ -101,6 +106,14 @@ def _check_format(path: Path, container: InputContainer, what: str) -> None:
         raise MediaError(path, f"is a playlist, not {what} file")
     if formats & _TEXT_ART_FORMATS:
         raise MediaError(path, f"is a text file, not {what}")
+
+
+def _check_medium(path: Path, container: InputContainer) -> None:
+    """Raise MediaError where the container opens and is neither a film nor a recording."""
+    if container.streams.audio and not any(is_film(stream) for stream in container.streams.video):
+        _check_sound(path, container)
+    else:
+        _check_film(path, container)
 
 
 def _check_sound(path: Path, container: InputContainer) -> None:

@@ -15,7 +15,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from .picture_facts import DateSource, Position
+from ..types import DateSource
+from .picture_facts import Position
 
 Tags = Mapping[int, Any]
 

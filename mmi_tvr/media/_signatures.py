@@ -52,6 +52,14 @@ def picture_format(path: Path) -> str | None:
     return name
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a picture by its bytes; one that cannot be read is none."""
+    try:
+        return picture_format(path) is not None
+    except OSError:
+        return False
+
+
 def _by_header(header: bytes) -> str | None:
     for signature, name in _SIGNATURES:
         if header.startswith(signature):

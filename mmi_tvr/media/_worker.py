@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import MediaError, UnreadableFile, UsageError
 from ..types import Frames, Pixels, Video
+from .facts import read_facts
 from .file_report import PictureOptions, report_on
 from .sound import SoundPiece, read_sound
 from .video import MediaInfo, sample_with_info
@@ -70,6 +71,8 @@ def _reply(sample: Sample, recording: _Recording, request: dict[str, Any], memor
         if request["task"] == "sound":
             return recording.next_piece(Path(request["path"]), request["start"])
         recording.close()
+        if request["task"] == "facts":
+            return {"facts": asdict(read_facts(Path(request["path"])))}, []
         return _report(request) if request["task"] == "report" else _sample(sample, request)
     except MediaError as error:
         return {"media_error": error.reason, "unreadable": isinstance(error, UnreadableFile)}, []

@@ -28,8 +28,9 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import MediaError, MmiTvrError, UnreadableFile, UsageError
-from ..types import Frames, Pixels, Video
+from ..types import Frames, MediaFacts, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
+from .facts import read_facts
 from .file_report import FileReport, PictureOptions, report_on
 from .picture_facts import PictureFacts
 from .sound import SoundPiece, read_sound
@@ -142,6 +143,13 @@ class DecoderPool:
             pictures=list(zip(header["times"], arrays, strict=True)),
             error=header["error"],
         )
+
+    def facts(self, path: Path) -> MediaFacts:
+        """Return `media.facts.read_facts`; MediaError also for a file that hangs or crashes its decoder."""
+        if not self.limits.workers:
+            return read_facts(path)
+        header, _ = self._request(path, {"task": "facts", "path": str(path)})
+        return MediaFacts(**header["facts"])
 
     def sound(self, path: Path, start: float = 0.0) -> Iterator[SoundPiece]:
         """Yield the pieces of `media.sound.read_sound`; MediaError also for a file that hangs or crashes its decoder.

@@ -18,7 +18,7 @@ HIDDEN = frozenset(
 )
 # A folder with one of these in it is left out, with all that is below: its owner, or a program, said so.
 STOPS = frozenset((".nomedia", ".trackerignore"))
-_CLIP_SUFFIXES = frozenset((".mov", ".mp4"))
+CLIP_SUFFIXES = frozenset((".mov", ".mp4"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def items(names: Sequence[str], content_ids: Mapping[str, str] | None = None) ->
     """
     ids = content_ids or {}
     pictures = [name for name in names if _suffix(name) in PICTURE_SUFFIXES - RAW_SUFFIXES]
-    clips = [name for name in names if _suffix(name) in _CLIP_SUFFIXES]
+    clips = [name for name in names if _suffix(name) in CLIP_SUFFIXES]
     raws = [name for name in names if _suffix(name) in RAW_SUFFIXES]
     joined = _joined([name for name in pictures if name in ids], [name for name in clips if name in ids], ids)
     taken = {*joined, *joined.values()}

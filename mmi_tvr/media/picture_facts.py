@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-DateSource = Literal["exif", "gps", "file"]
+from ..types import DateSource
 
 
 class Position(NamedTuple):

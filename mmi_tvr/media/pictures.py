@@ -10,7 +10,7 @@ several pictures for other purposes (stereo pairs, gain maps, thumbnails) the ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -154,6 +154,27 @@ class PictureFile:
         canvas = bounded(*self.sides, size)
         pixels = [padded(self._pixels(timeline.numbers[number], size, canvas), canvas) for number in shown]
         return Frames(timeline.starts[shown], np.stack(pixels))
+
+    def frames_at(self, times: Sequence[float], size: int | None = None) -> Frames:
+        """Return the frame on screen at each of `times`; the result's times are the frames' own.
+
+        Args:
+            times: seconds, in any order; behind the end, the last frame.
+            size: the shorter side in pixels (never enlarged); None: as it is.
+
+        Raises:
+            UsageError: no time is given.
+            MediaError: nothing can be decoded.
+        """
+        if len(times) == 0:
+            raise UsageError("frames_at needs at least one time")
+        timeline, shorter = self._timeline, min(self.sides) if size is None else size
+        shown = np.maximum(np.searchsorted(timeline.starts, np.asarray(times), side="right") - 1, 0)
+        canvas = bounded(*self.sides, shorter)
+        frames = {
+            place: padded(self._pixels(timeline.numbers[place], shorter, canvas), canvas) for place in sorted({*shown})
+        }
+        return Frames(timeline.starts[shown], np.stack([frames[place] for place in shown]))
 
     def _pixels(self, number: int, size: int, canvas: tuple[int, int]) -> Pixels:
         """One frame, upright; a page of other sides than the first fits into the canvas."""

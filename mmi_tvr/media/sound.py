@@ -45,6 +45,7 @@ _SIDE_TRACKS = (
 )
 _GAP = 1.0  # seconds without sound that end a piece
 _JITTER = 0.1  # seconds by which time stamps may be off before they count for more than the samples
+_NOTHING = "none of its sound can be decoded (damaged or cut off)"
 _RUN_UP = 1.0  # seconds that are decoded before the piece that is asked for: a codec needs what came before
 
 Samples = NDArray[np.int16]
@@ -75,6 +76,12 @@ def read_sound(path: Path, start: float = 0.0) -> Iterator[SoundPiece]:
             yield from _Pieces(start).of(_frames(path, container, _track(container), start), path)
     finally:
         container.close()
+
+
+def require_sound(path: Path, container: InputContainer) -> None:
+    """Decode one frame of an open recording. Raises MediaError where there is none."""
+    if next(_frames(path, container, _track(container), 0.0), None) is None:
+        raise MediaError(path, _NOTHING)
 
 
 def _track(container: InputContainer) -> AudioStream:
@@ -137,7 +144,7 @@ class _Pieces:
             yield from self._flushed()
             yield from self._closed()
         elif self._start == 0:
-            raise MediaError(path, "none of its sound can be decoded (damaged or cut off)")
+            raise MediaError(path, _NOTHING)
 
     def _placed(self, stamp: int | None, frame: AudioFrame) -> Iterator[SoundPiece]:
         """Resample a frame and put it where it belongs."""

@@ -23,6 +23,7 @@ from ..errors import MediaError, UsageError
 from ..types import Frames, Pixels, Video
 from ._picture import Converter, Orientation, bounded, displayed_size, fitted, orientation_of, padded
 from ._reader import Reader
+from ._signatures import is_picture
 from ._slices import STILL, Slices, even, over_pictures
 from .picture_facts import PictureFacts
 from .tracks import Track, tracks_of
@@ -116,7 +117,13 @@ def picture_info(path: Path, facts: PictureFacts, orientation: Orientation) -> M
 
 
 def frames_at(path: str | Path, times: Sequence[float], size: int | None = None, exact: bool = True) -> Frames:
-    """Return the frames on screen at these times: see `OpenVideo.frames_at`."""
+    """Return the frames on screen at these times: see `OpenVideo.frames_at`. The file may be a picture, too."""
+    path = Path(path)
+    if path.is_file() and is_picture(path):
+        from .pictures import open_still  # here: most processes never see a picture
+
+        with open_still(path) as picture:
+            return picture.frames_at(times, size)
     with open_video(path) as opened:
         return opened.frames_at(times, size, exact)
 

@@ -97,9 +97,10 @@ def _jpeg(pixels: Pixels) -> str:
 
 def _card(result: SearchResult, hit: Hit) -> HitCard:
     # A media fragment (W3C): the browser starts at the moment and stops at its end.
-    link = f"{hit.path.absolute().as_uri()}#t={hit.start:.2f},{hit.end:.2f}"
+    fragment = "" if hit.facts.is_still else f"#t={hit.start:.2f},{hit.end:.2f}"
+    link = hit.path.absolute().as_uri() + fragment
     try:
-        thumbnail, problem = picture(hit.path, hit.time), ""
+        thumbnail, problem = "" if hit.kind == "audio" else picture(hit.path, hit.time), ""
     except MediaError as error:
         thumbnail, problem = "", error.reason
     view = _explanation_view(hit.path, hit.explanation) if hit.explanation else None

@@ -8,7 +8,9 @@ from ..types import Hit
 
 
 def time_range(hit: Hit) -> str:
-    """Return the hit's time range as m:ss-m:ss, in whole seconds that contain it."""
+    """Return the hit's time range as m:ss-m:ss, in whole seconds that contain it; of a still picture, that word."""
+    if hit.facts.is_still:
+        return "picture"
     return f"{clock_time(hit.start)}-{clock_time(math.ceil(hit.end))}"
 
 

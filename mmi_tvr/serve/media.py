@@ -21,16 +21,22 @@ from fastapi import HTTPException
 from fastapi.responses import Response, StreamingResponse
 
 from ..library.items import LibraryItem
+from ..types import MediaKind
 
 _BLOCK = 256 << 10  # bytes that are read at once
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TYPES = {
-    ".avi": "video/x-msvideo", ".flac": "audio/flac", ".gif": "image/gif", ".jpeg": "image/jpeg", ".jpg": "image/jpeg",
-    ".m4a": "audio/mp4", ".m4v": "video/mp4", ".mkv": "video/x-matroska", ".mov": "video/quicktime",
-    ".mp3": "audio/mpeg", ".mp4": "video/mp4", ".mpg": "video/mpeg", ".oga": "audio/ogg", ".ogg": "audio/ogg",
-    ".ogv": "video/ogg", ".opus": "audio/ogg", ".png": "image/png", ".ts": "video/mp2t", ".wav": "audio/wav",
-    ".webm": "video/webm", ".webp": "image/webp",
+    ".3gp": "video/3gpp", ".aac": "audio/aac", ".aif": "audio/aiff", ".aiff": "audio/aiff", ".amr": "audio/amr",
+    ".avi": "video/x-msvideo", ".avif": "image/avif", ".bmp": "image/bmp", ".flac": "audio/flac", ".gif": "image/gif",
+    ".heic": "image/heic", ".heif": "image/heif", ".jp2": "image/jp2", ".jpeg": "image/jpeg", ".jpg": "image/jpeg",
+    ".m4a": "audio/mp4", ".m4b": "audio/mp4", ".m4v": "video/mp4", ".mka": "audio/x-matroska",
+    ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".mp3": "audio/mpeg", ".mp4": "video/mp4",
+    ".mpg": "video/mpeg", ".oga": "audio/ogg", ".ogg": "audio/ogg", ".ogv": "video/ogg", ".opus": "audio/ogg",
+    ".png": "image/png", ".tif": "image/tiff", ".tiff": "image/tiff", ".ts": "video/mp2t", ".wav": "audio/wav",
+    ".webm": "video/webm", ".webp": "image/webp", ".wma": "audio/x-ms-wma", ".wmv": "video/x-ms-wmv",
 }  # fmt: skip
+# What containers of films are called where they hold sound alone.
+_SOUND_OF = {"video/mp4": "audio/mp4", "video/webm": "audio/webm", "video/x-matroska": "audio/x-matroska"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +101,24 @@ def media_response(item: LibraryItem, method: str, range_header: str | None) -> 
     }
     if partial:
         headers["content-range"] = f"bytes {start}-{end}/{opened.size}"
-    media_type = _TYPES.get(opened.path.suffix.lower(), "application/octet-stream")
+    media_type = _media_type(opened.path, item.facts.kind)
     status = 206 if partial else 200
     if method == "HEAD":
         os.close(opened.handle)
         return Response(status_code=status, headers=headers, media_type=media_type)
     return _FileResponse(opened, start, end, status_code=status, headers=headers, media_type=media_type)
+
+
+def _media_type(path: Path, kind: MediaKind) -> str:
+    """Return the type of a file that is of a kind by its bytes: by its name, where that does not say another kind.
+
+    >>> _media_type(Path("a.JPG"), "image"), _media_type(Path("a.mp4"), "audio"), _media_type(Path("a.jpg"), "video")
+    ('image/jpeg', 'audio/mp4', 'application/octet-stream')
+    """
+    by_name = _TYPES.get(path.suffix.lower(), "")
+    if kind == "audio":
+        by_name = _SOUND_OF.get(by_name, by_name)
+    return by_name if by_name.startswith(f"{kind}/") else "application/octet-stream"
 
 
 class _FileResponse(StreamingResponse):

@@ -55,10 +55,12 @@ class Thumbnails:
             size: the shorter side in pixels, at most.
 
         Raises:
-            HTTPException: its file is away or was replaced, or cannot be decoded any more.
+            HTTPException: it is a recording, its file is away or was replaced, or cannot be decoded any more.
             Overloaded: too many wait for a picture.
         """
-        second = round(min(max(0.0, second), max(0.0, item.duration - 0.05)), 2)
+        if item.facts.kind == "audio":
+            raise HTTPException(422, "a recording: there is nothing to see in it")
+        second = round(min(max(0.0, second), max(0.0, item.facts.seconds - 0.05)), 2)
         key = item.sha256, second, size
         with self._lock:
             if key in self._pictures:
@@ -86,14 +88,14 @@ class Thumbnails:
     def _decode(self, item: LibraryItem, second: float, size: int) -> bytes:
         path = unchanged_file(item)
         try:
-            pixels = self._frame(path, second, size)
+            pixels = self._frame(path, item.facts.kind == "image", second, size)
         except MediaError as error:
             raise HTTPException(422, error.reason) from error
         unchanged_file(item)  # it might have been replaced while it was decoded
         return encoded(pixels)
 
-    def _frame(self, path: Path, second: float, size: int) -> Pixels:
-        video = Video(path, max(0.0, second - _SPAN / 2), second + _SPAN / 2)
+    def _frame(self, path: Path, is_picture: bool, second: float, size: int) -> Pixels:
+        video = Video(path, max(0.0, second - _SPAN / 2), second + _SPAN / 2, is_picture)
         _, frames = self._decoders.sample(video, 1 / _SPAN, 1, size)
         picture: Pixels = frames.pixels[0]
         return picture

@@ -192,7 +192,7 @@ class Hit:
             document["companions"] = [str(path) for path in self.companions]
         if self.facts.date_source:
             date = self.facts.local_date()
-            document["date"] = date and date.isoformat()
+            document |= {"date": date and date.isoformat(), "date_source": self.facts.date_source}
         if self.labels:
             document["labels"] = {level: list(names) for level, names in self.labels.items()}
         if self.people:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..protocols import AnsweringModel, Model, TrainedModel
+from ..types import MediaKind
+
+_NOUNS: dict[MediaKind, str] = {"video": "video", "image": "picture", "audio": "recording"}
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -15,6 +19,16 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     ('1 video', '0 videos', '18,614 videos', '2 copies')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def counted_kinds(kinds: Mapping[MediaKind, int]) -> str:
+    """Return how many videos, pictures and recordings there are; without any, that there is no video.
+
+    >>> counted_kinds({"video": 1, "image": 1200, "audio": 0}), counted_kinds({"video": 0, "image": 0, "audio": 0})
+    ('1 video, 1,200 pictures', '0 videos')
+    """
+    parts = [counted(count, _NOUNS[kind]) for kind, count in kinds.items() if count]
+    return ", ".join(parts) or counted(0, _NOUNS["video"])
 
 
 def library_option(folder: Path) -> str:

@@ -21,7 +21,7 @@ from ...protocols import FaceEncoder
 from ...types import Video
 from ...utils.installation import require
 from ...utils.progress import Progress
-from ..catalogue import Catalogue, Content
+from ..catalogue import SEARCHABLE, Catalogue, Content
 from ..report import PeopleReport, PeopleStatus, Reasons
 from . import recognition
 from .bound_database import face_encoder
@@ -103,7 +103,7 @@ class FaceLooking:
                 if path is None:  # its disk is away: it goes on waiting
                     continue
                 try:
-                    faces = film_faces(Video(path), encoder, decoders.sample)
+                    faces = film_faces(Video(path, picture=content.kind == "image"), encoder, decoders.sample)
                 except UnreadableFile:
                     continue
                 except MediaError as error:
@@ -181,13 +181,13 @@ def _pending(store: PeopleStore, catalogue: Catalogue, retry: bool) -> list[Cont
     """Return the contents that are to be looked at."""
     if retry and (problems := store.problems()):
         store.keep_contents(catalogue.content_hashes() - problems.keys())
-    contents = {content.sha256: content for content in catalogue.contents_with("state = 'indexed'")}
+    contents = {content.sha256: content for content in catalogue.contents_with(SEARCHABLE)}
     return [contents[sha256] for sha256 in store.pending(contents)]
 
 
 def _problems(store: PeopleStore, catalogue: Catalogue) -> Reasons:
     """Return the videos that were set aside, with the reason."""
-    paths = {content.sha256: content.paths[0] for content in catalogue.contents_with("state = 'indexed'")}
+    paths = {content.sha256: content.paths[0] for content in catalogue.contents_with(SEARCHABLE)}
     return tuple(sorted((paths[sha256], reason) for sha256, reason in store.problems().items() if sha256 in paths))
 
 

@@ -17,7 +17,7 @@ from ...errors import UsageError
 from ...protocols import FaceEncoder
 from ...utils.progress import Progress
 from ...utils.wording import library_option
-from ..catalogue import Catalogue, Content
+from ..catalogue import SEARCHABLE, Catalogue, Content
 from ..catalogue_file import CATALOGUE
 from . import forgetting
 from .bound_database import face_encoder
@@ -249,7 +249,7 @@ class People:
     def _contents(self) -> dict[str, Content]:
         """Return SHA-256 -> content of the videos that can be searched."""
         with closing(Catalogue.open_to_read(self.folder / CATALOGUE)) as catalogue:
-            return {content.sha256: content for content in catalogue.contents_with("state = 'indexed'")}
+            return {content.sha256: content for content in catalogue.contents_with(SEARCHABLE)}
 
     def _open(self) -> PeopleStore:
         """Return the store of a library that has people."""

@@ -1,0 +1,87 @@
+"""Looking at files of which nothing is known yet: what they are, by their bytes, and what they say of themselves.
+
+New contents are looked at before they are embedded, those of older versions by the next run. What is no usable medium
+is set aside here. Recordings have nothing to be embedded: they are in the library once they were looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from ..errors import MediaError, UnreadableFile
+from ..features.cache import stamp_of
+from ..media.guarded import DecoderPool, limits
+from ..types import MediaFacts
+from ..utils.progress import Progress
+from .catalogue import Catalogue, Content
+from .facts import UNKNOWN, put_facts
+
+CHANGED = "changed while it was being read; index it again"
+_TOGETHER = 64  # contents that are looked at and committed together
+
+
+def probe_contents(catalogue: Catalogue, progress: Progress) -> dict[int, str]:
+    """Look at all contents of which nothing is known and to which a file leads now.
+
+    Args:
+        catalogue: that the run works on; the caller holds the writer's lock.
+        progress: counts contents.
+
+    Returns:
+        Why contents go on waiting that cannot be looked at now, by number.
+    """
+    contents = catalogue.contents_with(f"{UNKNOWN} AND state != 'quarantined'")
+    if not contents:
+        return {}
+    waiting: dict[int, str] = {}
+    stamps = {path: file.stamp for path, file in catalogue.files().items()}
+    progress.begin("looking at files", len(contents))
+    with DecoderPool(limits()) as decoders, ThreadPoolExecutor(max(1, decoders.limits.workers)) as threads:
+        for first in range(0, len(contents), _TOGETHER):
+            batch = contents[first : first + _TOGETHER]
+            outcomes = list(threads.map(partial(_probe, decoders, stamps), batch))
+            waiting |= _commit(catalogue, batch, outcomes)
+            progress.advance(len(batch))
+    return waiting
+
+
+def _probe(
+    decoders: DecoderPool, stamps: dict[Path, tuple[int, int]], content: Content
+) -> MediaFacts | MediaError | None:
+    """Return what a content is, or why it is nothing; None where no file of it is at hand."""
+    path = next((path for path in content.paths if path.exists()), None)
+    if path is None:
+        return None
+    try:
+        outcome: MediaFacts | MediaError = decoders.facts(path)
+    except MediaError as error:
+        outcome = error
+    try:
+        return outcome if stamp_of(path) == stamps[path] else UnreadableFile(path, CHANGED)
+    except OSError as error:
+        return UnreadableFile(path, error.strerror or str(error))
+
+
+def _commit(
+    catalogue: Catalogue, contents: Sequence[Content], outcomes: Sequence[MediaFacts | MediaError | None]
+) -> dict[int, str]:
+    """Write what became of a batch, and return why some of it goes on waiting, by number."""
+    waiting = {}
+    states = catalogue.content_states()
+    with catalogue.transaction():
+        for content, outcome in zip(contents, outcomes, strict=True):
+            number = content.number
+            if isinstance(outcome, MediaFacts):
+                put_facts(catalogue.connection, number, outcome)
+                if outcome.kind == "audio" and states[number] == "pending":
+                    catalogue.set_unseen(number, outcome.seconds)
+            elif isinstance(outcome, UnreadableFile):
+                waiting[number] = outcome.reason
+            elif outcome is not None and states[number] == "pending":
+                catalogue.set_quarantined(number, outcome.reason)
+            elif outcome is not None:  # it was embedded by an older version, whatever is wrong with it now
+                put_facts(catalogue.connection, number, MediaFacts())
+    return waiting
