@@ -28,6 +28,7 @@ from .config import Section
 from .errors import MediaError, UsageError
 from .features.cache import FeatureCache
 from .features.embed import embed_all, embedding_fingerprint
+from .media.signatures import is_picture
 from .protocols import KeyImageMethod, Model, TrainedModel
 from .queries import characters_read, checked_query
 from .scoring.blocks import similarities
@@ -147,10 +148,13 @@ class Encoder:
     def embed(
         self, videos: Sequence[PathLike | Video], *, progress: bool | Progress = False
     ) -> list[Embeddings | MediaError]:
-        """Return all vectors of each video: the whole, its key images and their times; or why there are none."""
+        """Return all vectors of each video: the whole, its key images and their times; or why there are none.
+
+        A path may be that of a picture, too; a `Video` says whether it is one.
+        """
         if isinstance(videos, str | os.PathLike | Video):
             raise UsageError("encode a list of videos, also where it is one: encode_video([path])")
-        spans = [video if isinstance(video, Video) else Video(Path(video)) for video in videos]
+        spans = [video if isinstance(video, Video) else _whole(Path(video)) for video in videos]
         cache = FeatureCache(self._cache) if self._cache is not None else None
         with _shown_progress(progress) as shown:
             return embed_all(spans, self.model, self.keyimages, cache, shown)
@@ -195,6 +199,11 @@ def _readable(results: Sequence[Embeddings | MediaError]) -> list[Embeddings]:
             raise result
         embeddings.append(result)
     return embeddings
+
+
+def _whole(path: Path) -> Video:
+    """Return a whole file, which is a video or a picture."""
+    return Video(path, picture=is_picture(path))
 
 
 def _shown_progress(progress: bool | Progress) -> AbstractContextManager[Progress]:

@@ -189,7 +189,7 @@ def file_of(text: str) -> Callable[[Path], Any]:
         (file_of("a.parquet:PAR1"), "not readable as parquet"),
         (file_of("a.xlsx:"), "a list is a .txt, .csv"),
         (lambda folder: inputs.queries(folder / "none.txt"), "no such file or folder"),
-        (lambda folder: inputs.videos(folder), "no video file is in this folder"),
+        (lambda folder: inputs.videos(folder), "no video file and no picture is in this folder"),
         (lambda folder: extract.create(folder / "out", None), "name a folder of videos, a list, or a data set"),
         (lambda folder: extract.create(folder / "out", folder, dataset=Section(name="folder")), "one of them"),
         (lambda folder: program.dataset_section("{split: test}"), "--dataset takes a name"),

@@ -172,6 +172,31 @@ def test_a_raw_photo_belongs_to_the_picture_that_comes_later(tmp_path, library):
     assert library.status().files == 1
 
 
+def test_what_a_kill_left_unpaired_is_paired_by_the_next_run(tmp_path, library, monkeypatch):
+    folder = tmp_path / "media"
+    picture(folder / "a.jpg", "red")
+    clip(folder / "a.mov", "blue")
+
+    def killed(catalogue):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmi_tvr.library.indexing.pair_files", killed)
+        with pytest.raises(KeyboardInterrupt):
+            library.index(folder)
+    library.index()
+    assert library.status().kinds == {"video": 0, "image": 1, "audio": 0}
+
+
+def test_who_removes_a_live_photo_removes_both_files(tmp_path, library):
+    folder = tmp_path / "media"
+    photo = picture(folder / "a.jpg", "red")
+    film = clip(folder / "a.mov", "blue")
+    library.index(folder)
+    assert library.remove(photo) == (photo, film)
+    assert library.status().files == 0
+
+
 def test_a_broken_clip_of_the_same_name_is_no_companion(tmp_path, library):
     folder = tmp_path / "media"
     picture(folder / "a.jpg", "red")

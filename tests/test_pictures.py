@@ -18,10 +18,10 @@ from mmi_tvr.errors import MediaError, UnreadableFile, UsageError
 from mmi_tvr.media import _picture_files
 from mmi_tvr.media._picture_files import load, open_picture
 from mmi_tvr.media._picture_modes import as_standard
-from mmi_tvr.media._signatures import picture_format
 from mmi_tvr.media.file_report import FileReport, PictureOptions, report_on
 from mmi_tvr.media.guarded import DecoderPool, Limits
 from mmi_tvr.media.pictures import open_still
+from mmi_tvr.media.signatures import picture_format
 from mmi_tvr.media.video import check_usable, sample, sample_with_info
 from mmi_tvr.types import Pixels, Video
 

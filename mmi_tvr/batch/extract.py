@@ -27,6 +27,7 @@ from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerp
 from ..features.embed import Embedder, embedding_fingerprint
 from ..features.lazy import stored_features
 from ..features.precomputed import features_of
+from ..media.signatures import is_picture
 from ..protocols import Dataset, DatasetWithFeatures, KeyImageMethod, Model
 from ..scoring.similarity import Gallery
 from ..types import Embeddings, Features, Video
@@ -161,7 +162,8 @@ class ExtractTask:
         sources: dict[int, Source] = {}
         failures: dict[int, Outcome] = {}
         for number, item in items.items():
-            source = source_of(Video(Path(item["path"]), item["start"], item["end"]))
+            path = Path(item["path"])
+            source = source_of(Video(path, item["start"], item["end"], is_picture(path)))
             if isinstance(source, MediaError):
                 failures[number] = {"reason": source.reason}
             else:

@@ -12,6 +12,7 @@ from .. import plugins
 from ..config import Section
 from ..errors import UsageError, one_line
 from ..library.scan import Root, scan
+from ..media.names import AUDIO_SUFFIXES
 from ..protocols import DatasetWithFeatures, GeneratedDataset
 from ..types import as_where, clean_text
 from ..utils.installation import require
@@ -46,10 +47,10 @@ def queries(table: Path, column: str | None = None, id_column: str | None = None
 def videos(
     source: Path, column: str | None = None, id_column: str | None = None, root: Path | None = None
 ) -> list[Item]:
-    """Return {"id", "path", "start", "end"} of every video below a folder, or of every row of a list.
+    """Return {"id", "path", "start", "end"} of every video and picture below a folder, or of every row of a list.
 
     Args:
-        source: a folder of videos, or a list.
+        source: a folder of videos and pictures, or a list.
         column: the list's column of paths; default: the first of PATHS that is there.
         id_column: the list's column of ids, else `id`; without one, the path as it is written is the id.
         root: folder that a list's paths are relative to; default: the list's own folder.
@@ -60,9 +61,10 @@ def videos(
         UsageError: no video in the folder, an id that comes twice, or whatever is wrong with the list.
     """
     if source.is_dir():
-        paths = sorted(scan([Root(source.resolve())]).files)
+        files = scan([Root(source.resolve())]).files
+        paths = sorted(path for path in files if path.suffix.lower() not in AUDIO_SUFFIXES)
         if not paths:
-            raise UsageError(f"{source}: no video file is in this folder")
+            raise UsageError(f"{source}: no video file and no picture is in this folder")
         return [_video(str(path.relative_to(source.resolve())), path) for path in paths]
     folder = (root or source.parent).absolute()
     items, disk = [], SpelledPaths()

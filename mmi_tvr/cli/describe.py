@@ -13,7 +13,7 @@ from .. import models, plugins
 from ..config import Settings
 from ..encoder import Encoder
 from ..errors import MediaError, UsageError
-from ..types import FloatArray, Video, clean_text
+from ..types import FloatArray, clean_text
 from ..utils import files
 from ..utils.printable import printable
 from ..utils.textfiles import numbered_lines
@@ -52,7 +52,7 @@ def describe(
     vectors = encoder.encode_query(lines)
     documents: list[dict[str, Any]] = []
     for path in videos:
-        [embedded] = encoder.embed([Video(path)])
+        [embedded] = encoder.embed([path])
         if isinstance(embedded, MediaError):
             documents.append({"path": str(path), "lines": [], "error": embedded.reason})
         else:

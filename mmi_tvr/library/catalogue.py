@@ -114,7 +114,11 @@ class Catalogue(CatalogueFile):
             reason: why it could not be read; None where it could.
         """
         row = (_to_bytes(path), *stamp, content, reason)
-        sql = "INSERT OR REPLACE INTO files (path, size, mtime_ns, content, reason) VALUES (?, ?, ?, ?, ?)"
+        columns = ("size", "mtime_ns", "content", "reason")  # which file it belongs to stays until that is decided anew
+        sql = (
+            f"INSERT INTO files (path, {', '.join(columns)}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
+            + ", ".join(f"{column} = excluded.{column}" for column in columns)
+        )
         self._db.execute(sql, row)
 
     def set_main_files(self, main_files: Mapping[Path, Path | None]) -> None:

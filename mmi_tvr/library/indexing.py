@@ -74,17 +74,19 @@ class Indexing:
             with self.catalogue.transaction():
                 self.catalogue.set_pending(state="quarantined")
         waiting = {content.number for content in self.catalogue.pending_contents()}
-        tags, unreachable = self.read(worklist.scan)
+        tags, unreachable = self.read(worklist.scan, worklist.files)
         removed = self.forget(worklist.vanished, tags)
         self._reasons |= probe_contents(self.catalogue, self.progress)
-        self._pair()
+        is_changed = bool(self.catalogue.meta("unpaired"))
+        if is_changed:
+            self._pair()
         self.prune()
         embedded, translation = self._make_vectors(present)
         if not embedded and self.catalogue.meta("fingerprint") is not None:
             self._check_vectors()
         if self._index is not None:
             publish(self._index)
-        files = self.catalogue.files()
+        files = self.catalogue.files() if is_changed else worklist.files
         unusable = unreachable | self._unusable_files(tags, files)
         resumed = {path for path in tags if files[path].content in waiting}
         return IndexReport(
@@ -111,7 +113,7 @@ class Indexing:
 
     # Files -> contents
 
-    def read(self, scanned: Scan) -> tuple[dict[Path, Tag], dict[Path, str]]:
+    def read(self, scanned: Scan, files: Mapping[Path, File]) -> tuple[dict[Path, Tag], dict[Path, str]]:
         """Hash every file whose stamp is new, or that could not be read before, and put it into the catalogue.
 
         What is known of a file that cannot be read now (its disk is away, its permissions are closed) is kept.
@@ -119,7 +121,7 @@ class Indexing:
         Returns:
             What each file is, and why those files cannot be read of which something is known.
         """
-        files, states = self.catalogue.files(), self.catalogue.content_states()
+        states = self.catalogue.content_states()
         tags: dict[Path, Tag] = {}
         unreachable: dict[Path, str] = {}
         for path, stamp in scanned.files.items():
@@ -154,7 +156,7 @@ class Indexing:
     def _set_unread(self, count: int) -> None:
         """Note how many files of this scan have yet to be read, for a search beside it or after an interruption."""
         with self.catalogue.transaction():
-            self.catalogue.set_meta(unread=count)
+            self.catalogue.set_meta(unread=count, unpaired=True)
 
     def forget(self, vanished: Sequence[Path], tags: dict[Path, Tag]) -> list[Path]:
         """Drop vanished files and return those that are removed.
@@ -177,10 +179,13 @@ class Indexing:
                 removed.append(path)
         with self.catalogue.transaction():
             self.catalogue.drop_files(vanished)
+            self.catalogue.set_meta(unpaired=True)
         return removed
 
     def remove(self, paths: Sequence[Path], tidy: bool = True) -> tuple[Path, ...]:
-        """Forget these files and all below these folders, and return them. UsageError for an unknown path.
+        """Forget these files and all below these folders, and return them; with a main file its companion goes, too.
+
+        UsageError for an unknown path.
 
         tidy: forget their features and skeletons, too; not where another catalogue says which of them are needed.
         """
@@ -193,6 +198,7 @@ class Indexing:
                 command = f"mmi-tvr status {library_option(self.folder)}"
                 raise UsageError(f"{path}: the library knows nothing of it; see what it knows: {command}")
             removed.update(below)
+        removed.update(path for path, file in files.items() if file.main in removed)
         with self.catalogue.transaction():
             self.catalogue.drop_files(removed)
             for root in roots:
@@ -319,14 +325,14 @@ class Indexing:
     def _pair(self) -> None:
         """Decide which files are one item. What is no item by itself any more loses its vectors, and waits."""
         numbers = pair_files(self.catalogue)
-        if numbers:
-            self._delete_vectors(numbers)
-            with self.catalogue.transaction():
-                self.catalogue.set_pending(numbers)
+        self._delete_vectors(numbers)
+        with self.catalogue.transaction():
+            self.catalogue.set_pending(numbers)
+            self.catalogue.set_meta(unpaired=False)
 
     def _delete_vectors(self, numbers: Sequence[int]) -> None:
         """Remove the vectors of contents from the index, durably."""
-        if self._index is not None:
+        if self._index is not None and numbers:
             stored = self.catalogue.expected_ids()
             self._index.delete(stored[np.isin(video_of(stored), numbers)])
             self._index.flush()

@@ -84,4 +84,5 @@ def _commit(
                 catalogue.set_quarantined(number, outcome.reason)
             elif outcome is not None:  # it was embedded by an older version, whatever is wrong with it now
                 put_facts(catalogue.connection, number, MediaFacts())
+        catalogue.set_meta(unpaired=True)
     return waiting

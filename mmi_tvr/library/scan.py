@@ -6,7 +6,7 @@ import fnmatch
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -104,6 +104,18 @@ def real_path(path: Path) -> Path:
 def owner(path: Path, roots: Collection[Path]) -> Path | None:
     """Return the root that a path belongs to: the deepest one at or above it."""
     return next((above for above in (path, *path.parents) if above in roots), None)
+
+
+def owners(paths: Iterable[Path], roots: Collection[Path]) -> dict[Path, Path | None]:
+    """Return `owner` of each path; it is looked for once a folder."""
+    of_folder: dict[str, Path | None] = {}
+    owned: dict[Path, Path | None] = {}
+    for path in paths:
+        folder = os.path.dirname(path)
+        if folder not in of_folder:
+            of_folder[folder] = owner(path.parent, roots)
+        owned[path] = path if path in roots else of_folder[folder]
+    return owned
 
 
 def scan(roots: Sequence[Root], known: Collection[Path] = (), skip: Path | None = None) -> Scan:

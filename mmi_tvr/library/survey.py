@@ -8,21 +8,23 @@ folder of a file that was named by hand, behind a link into such a folder.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
 from ..utils.progress import Progress
 from ..utils.wording import counted, library_option
-from .catalogue import Catalogue
-from .scan import Root, Scan, is_away, owner, real_path, scan
+from .catalogue import Catalogue, File
+from .scan import Root, Scan, is_away, owner, owners, real_path, scan
 
 
 @dataclass(slots=True)
 class Worklist:
-    """What a run works through: the folders that were walked, the files in them, and the files that are missing."""
+    """What a run works through: the files that the catalogue knows, the folders that were walked, the files that are in
+    these, and those that are missing."""
 
+    files: Mapping[Path, File] = field(default_factory=dict)
     roots: list[Root] = field(default_factory=list)
     scan: Scan = field(default_factory=Scan)
     vanished: list[Path] = field(default_factory=list)
@@ -55,12 +57,12 @@ def survey(
     files = catalogue.files()
     targets = [real_path(path) for path in paths]
     if not targets:
-        single_files = (path for path in files if owner(path, roots) is None)
+        single_files = (path for path, root in owners(files, roots).items() if root is None)
         targets = [*roots, *single_files]
     if not targets:
         command = f"mmi-tvr index DIR {library_option(folder)}"
         raise UsageError(f"nothing to index: {folder} knows no folder yet; name one: {command}")
-    worklist, excluded = Worklist(), []
+    worklist, excluded = Worklist(files), []
     for path in targets:
         if path.is_dir() or path in roots:
             earlier = roots.get(path, Root(path))
@@ -121,10 +123,9 @@ def _vanished(worklist: Worklist, roots: Collection[Path], files: Iterable[Path]
     """
     unreadable = worklist.scan.unreadable
     walked = {root.path for root in worklist.roots}
-    roots_with_files = {owner(path, roots) for path in worklist.scan.files}
+    roots_with_files = {*owners(worklist.scan.files, roots).values()}
     missing = defaultdict(list)
-    for path in files:
-        root = owner(path, roots)
+    for path, root in owners(files, roots).items():
         if root in walked and path not in worklist.scan.files:
             missing[root].append(path)
     for root, paths in missing.items():

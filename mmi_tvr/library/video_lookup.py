@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import MediaError
 from ..features.cache import FeatureCache, Source, feature_key, sampling_fingerprint
 from ..features.extract import extract
+from ..media.signatures import is_picture
 from ..protocols import KeyImageMethod, Model
 from ..skeletons.skeletons import VideoView, pictures_at
 from ..types import Features, Video
@@ -83,7 +84,8 @@ class _StoredFeatures:
         if cached is not None:
             return cached
         path = next((path for path in paths if path.exists()), paths[0])
-        [[(_, extracted)]] = extract([Source(Video(path), content)], self._model, self._method)
+        video = Video(path, picture=is_picture(path))
+        [[(_, extracted)]] = extract([Source(video, content)], self._model, self._method)
         if isinstance(extracted, MediaError):
             raise extracted
         return extracted

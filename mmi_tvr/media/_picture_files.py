@@ -13,7 +13,7 @@ from ..utils.files import is_file_system_error
 from ..utils.installation import require
 from ._container import check_file
 from ._picture_exif import EXIF_TAGS, GPS_TAGS, ORIENTATION
-from ._signatures import HEIC, JPEG_XL, RAW, picture_format
+from .signatures import HEIC, JPEG_XL, RAW, picture_format
 
 EXTRA = "photos"
 _FLIPS = {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.ROTATE_90, 6: Image.Transpose.ROTATE_270}  # LibRaw's

@@ -17,8 +17,8 @@ from av.container import InputContainer
 from ..errors import MediaError
 from ..types import MediaFacts
 from ._container import check_file, is_film, open_medium
-from ._signatures import picture_format
 from .names import AUDIO_SUFFIXES, PICTURE_SUFFIXES
+from .signatures import picture_format
 from .sound import require_sound
 from .video import MediaInfo, open_video
 

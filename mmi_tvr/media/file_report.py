@@ -9,9 +9,9 @@ from pathlib import Path
 from ..errors import MediaError
 from ..types import MediaKind, Pixels
 from ._container import check_file, is_still
-from ._signatures import picture_format
 from .names import PICTURE_SUFFIXES
 from .picture_facts import PictureFacts
+from .signatures import picture_format
 from .tracks import Track, read_tracks
 from .video import MediaInfo, open_video, picture_info
 

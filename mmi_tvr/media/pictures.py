@@ -31,9 +31,9 @@ from ._picture import Orientation, bounded, fitted, padded
 from ._picture_exif import EXIF_TAGS, GPS_TAGS, ORIENTATION, camera_of, content_id_of, date_of, position_of
 from ._picture_files import CUT_OFF, format_of, load, open_picture, raw_tags
 from ._picture_modes import as_standard
-from ._signatures import HEIC, RAW
 from ._slices import even
 from .picture_facts import PictureFacts
+from .signatures import HEIC, RAW
 
 SECONDS = 1.0  # that a still, or a page, stands for
 _SHORTEST, _INSTEAD = 0.010, 0.1  # seconds: frames of an animation that are no longer take so long instead

@@ -23,9 +23,9 @@ from ..errors import MediaError, UsageError
 from ..types import Frames, Pixels, Video
 from ._picture import Converter, Orientation, bounded, displayed_size, fitted, orientation_of, padded
 from ._reader import Reader
-from ._signatures import is_picture
 from ._slices import STILL, Slices, even, over_pictures
 from .picture_facts import PictureFacts
+from .signatures import is_picture
 from .tracks import Track, tracks_of
 
 _BEHIND = 1.0  # seconds: pictures may go on behind what the header promises for so long without being counted
