@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import odd_pictures
 import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 from media_files import make_sound
@@ -16,6 +17,7 @@ from PIL import Image, TiffImagePlugin
 
 from mmi_tvr.library import Library
 from mmi_tvr.media.facts import read_facts
+from mmi_tvr.media.names import is_media
 from mmi_tvr.report import search_page
 from mmi_tvr.types import MediaFacts
 
@@ -329,3 +331,13 @@ def test_a_page_of_a_file_that_holds_several(tmp_path, library):
     [hit] = library.search("blue", min_relevance=0)
     assert (hit.time, hit.facts.seconds) == (1.0, 2.0)
     assert json.dumps(hit.as_dict())
+
+
+def test_odd_pictures_are_taken_in_or_set_aside_with_their_reason(tmp_path, library):
+    """Decompression bombs, 100 megapixels, CMYK, 16 bits, EXIF lies, damage: as `test_pictures` has them one by one."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    recipes = {recipe.name: recipe.reason for recipe in odd_pictures.write(folder) if is_media(recipe.name)}
+    quarantined = {path.name: reason for path, reason in library.index(folder).quarantined}
+    assert quarantined == {name: reason for name, reason in recipes.items() if reason}
+    assert library.status().videos + len(quarantined) >= len(recipes) - 1  # two of them have the same bytes, if any
