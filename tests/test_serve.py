@@ -468,6 +468,16 @@ def test_a_search_for_what_is_like_an_item(seeing: Client) -> None:
     assert seeing.get(f"/api/search?like={first['id']}@99").status == 422
 
 
+def test_filters_over_http(client: Client) -> None:
+    videos = client.get("/api/search?q=red&kind=video&longer=3&min_relevance=0").json()
+    assert [Path(hit["path"]).stem for hit in videos["hits"]] == ["blue then red"]
+    assert (videos["filters"], videos["among"]) == ({"kind": "video", "longer": "3 s"}, 1)
+    body = {"query": "red", "kind": ["video"], "longer": 3, "min_relevance": 0}
+    assert without_seconds(client.post("/api/search", body).json()) == without_seconds(videos)
+    wrong = client.get("/api/search?q=red&place=Berlin")
+    assert (wrong.status, "LATITUDE" in wrong.json()["error"]) == (400, True)
+
+
 def test_a_picture_that_is_sent_is_searched_by(seeing: Client) -> None:
     buffer = BytesIO()
     Image.new("RGB", (320, 200), (250, 10, 5)).save(buffer, "PNG")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -23,6 +23,7 @@ from .. import config, models, plugins
 from ..errors import UnreadableQuery, UsageError
 from ..evaluation.trec import run_line, run_tag
 from ..library import Library
+from ..library.filters import FilterKeywords, checked_filter
 from ..search import SearchResult
 from ..types import Query
 from ..utils import files, strict_json
@@ -50,6 +51,7 @@ class InferSettings(plugins.BaseOptions):
     rerank: bool = False
     format: Literal["jsonl", "parquet"] = "jsonl"
     where: dict[str, list[str]] = Field({}, description="classes that all videos are to show, by level")
+    items: dict[str, Any] = Field({}, description="which items of a library are searched (`library.filters`)")
     settings: dict[str, Any] = Field({}, description="of the library's search, as a settings file has them")
 
 
@@ -65,6 +67,7 @@ def create(
     rerank: bool = False,
     output_format: str = "jsonl",
     where: Mapping[str, Collection[str]] | None = None,
+    items: FilterKeywords | None = None,
     settings: config.Settings | None = None,
     shard_size: int = 1000,
 ) -> BatchFolder:
@@ -79,6 +82,7 @@ def create(
         rerank: re-rank the best, as the library does.
         output_format: of the files of hits, jsonl or parquet.
         where: classes that all videos of the hits are to show, by level, besides those of each query.
+        items: which items of a library are searched (`library.filters`).
         settings: of the library's search.
         shard_size: queries in a shard.
     Raises:
@@ -94,6 +98,8 @@ def create(
     }
     if where:
         values["where"] = {level: sorted(names) for level, names in where.items()}
+    if restriction := checked_filter(items or {}).texts:
+        values["items"] = {name: value for name, value in (items or {}).items() if value is not None}
     request = {
         "queries": str(table.absolute()),
         "column": column,
@@ -107,6 +113,9 @@ def create(
         items = queries(table, column, id_column)
         if chosen.embeddings and (where or any("where" in item for item in items)):
             raise UsageError("where: a library knows what its videos show, embeddings do not: name a library")
+        if chosen.embeddings and restriction:
+            name = next(iter(restriction))
+            raise UsageError(f"{name}: a library knows its items, embeddings do not: name a library")
         return chosen.model_dump(mode="json"), items
 
     return BatchFolder.create(output, JOB, request, plan, shard_size)
@@ -232,7 +241,12 @@ class InferTask:
         def search(queries: Sequence[Query]) -> list[list[HitRow]]:
             options = self.settings
             results = library.search(
-                queries, options.top, options.min_relevance, rerank=options.rerank, where=options.where
+                queries,
+                options.top,
+                options.min_relevance,
+                rerank=options.rerank,
+                where=options.where,
+                **cast(FilterKeywords, options.items),
             )
             return [_hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result]) for result in results]
 

@@ -24,6 +24,16 @@ from ._console import (
     say,
     show_progress,
 )
+from ._filters import (
+    InOption,
+    KindOption,
+    LongerOption,
+    PlaceOption,
+    ShorterOption,
+    SinceOption,
+    UntilOption,
+    filter_keywords,
+)
 
 if TYPE_CHECKING:  # what a search need not wait for is imported by the commands that use it
     from ..batch.folder import BatchFolder
@@ -134,6 +144,13 @@ def search(
     rerank: Annotated[bool, typer.Option("--rerank", help="re-rank the best, as the library does")] = False,
     format: Annotated[Format, typer.Option(help="of the files of hits")] = Format.jsonl,
     where: WhereOption = None,
+    kind: KindOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    folder: InOption = None,
+    longer: LongerOption = None,
+    shorter: ShorterOption = None,
+    place: PlaceOption = None,
     trec: Annotated[Path | None, typer.Option(metavar="FILE", help="write a TREC run, too")] = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
@@ -154,7 +171,7 @@ def search(
         min_relevance = min_relevance or min_score
     if trec is not None:
         files.check_output(trec, RUN_MARK, force)
-    folder = infer.create(
+    work = infer.create(
         output,
         queries,
         source,
@@ -165,10 +182,11 @@ def search(
         rerank=rerank,
         output_format=format.value,
         where=parse_where(where or ()),
+        items=filter_keywords(kind, since, until, folder, longer, shorter, place),
         settings=config.load(settings, set_ or ()),
         shard_size=shard,
     )
-    _run(folder, program.RunOptions(device, retry, engine.value, workers), trec)
+    _run(work, program.RunOptions(device, retry, engine.value, workers), trec)
 
 
 @group.command(hidden=True)

@@ -36,6 +36,16 @@ from ._console import (
     say,
     stderr_is_terminal,
 )
+from ._filters import (
+    InOption,
+    KindOption,
+    LongerOption,
+    PlaceOption,
+    ShorterOption,
+    SinceOption,
+    UntilOption,
+    filter_keywords,
+)
 from ._hits import print_hits
 from ._libraries import open_library
 from ._pools import say_unread_pools
@@ -119,6 +129,13 @@ def search(
     exact: ExactOption = False,
     levels: LevelsOption = None,
     where: WhereOption = None,
+    kind: KindOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    folder: InOption = None,
+    longer: LongerOption = None,
+    shorter: ShorterOption = None,
+    place: PlaceOption = None,
     person: PersonOption = None,
     me: Annotated[str | None, typer.Option(metavar="NAME", help='who "me" is in TEXT')] = None,
     only: OnlyOption = False,
@@ -160,6 +177,7 @@ def search(
                 only=only,
                 like=None if like is None else _from_here(decoded(like)),
                 preview=None if as_json else _say_first,
+                **filter_keywords(kind, since, until, folder, longer, shorter, place),
             )
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
@@ -228,6 +246,9 @@ def _query_from_stdin() -> str:
 def _say_remarks(result: SearchResult, exact: bool, library: Path) -> None:
     """Say what a reader of the hits should know: how the query was read, and what could not be done."""
     say_read(result)
+    if result.filters and result.among:
+        parts = ", ".join(f"{name} {text}" for name, text in result.filters.items())
+        say(escape(printable(f"only {parts}: {counted(result.among, 'item')}")))
     for facet in result.facets:
         say(escape(f"only {facet_text(facet)}"))
     for name, videos in result.people.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypedDict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..queries import checked_relevance, checked_top
@@ -14,10 +14,14 @@ from ..skeletons.expansion import MAX_WORDINGS
 from ..types import ItemMoment, Query, Where, as_where
 from .arguments import checked_count, checked_flag, checked_levels, checked_names, checked_preview
 from .examples import ExampleSource, checked_like
+from .filters import FilterKeywords, MediaFilter, checked_filter
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
-class SearchKeywords(TypedDict, total=False):
-    """What `Library.search` takes by name alone.
+class SearchKeywords(FilterKeywords, total=False):
+    """What `Library.search` takes by name alone, besides what restricts a search to some items (`FilterKeywords`).
 
     - `literal`: whether a sentence is read as it stands, so that what it excludes ("a beach without people") is looked
       for, too; None: as the settings say, which is no.
@@ -66,6 +70,7 @@ class SearchOptions:
     me: str | None = None
     only: bool = False
     like: ExampleSource | None = None
+    items: MediaFilter = field(default_factory=MediaFilter)
     preview: Preview | None = None
 
 
@@ -94,6 +99,7 @@ def search_options(
     only: bool = False,
     like: str | os.PathLike[str] | ItemMoment | None = None,
     preview: Preview | None = None,
+    **filters: Unpack[FilterKeywords],
 ) -> SearchOptions:
     """Return the options of a search, checked; the arguments are those of `Library.search`. Raises UsageError."""
     if like is not None and rerank:
@@ -111,5 +117,6 @@ def search_options(
         me=None if me is None else checked_names(me)[0],
         only=checked_flag(only, "only"),
         like=None if like is None else checked_like(like),
+        items=checked_filter(filters),
         preview=checked_preview(preview),
     )

@@ -154,6 +154,13 @@ class LibraryReader:
         if searcher is None:
             model = catalogue.meta("model") or ""
             return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
+        numbers = options.items.numbers(catalogue)
+        if numbers is not None and not numbers:
+            decision, texts = options.items.refusal(catalogue), options.items.texts
+            nothing = SearchResult(
+                (), queries[0], searcher.model.name, {"total": 0.0}, coverage, decision=decision, filters=texts, among=0
+            )
+            return [replace(nothing, query=query) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         queries = [restricted(query, options.where) for query in queries]
         if options.like is not None:
@@ -164,13 +171,16 @@ class LibraryReader:
 
         def finish(result: SearchResult) -> SearchResult:
             remarks = (*result.remarks, *state.people.remarks(result))
-            return _existing_first(replace(result, coverage=coverage, remarks=remarks))
+            among = None if numbers is None else len(numbers)
+            result = replace(result, coverage=coverage, remarks=remarks, filters=options.items.texts, among=among)
+            return _existing_first(result)
 
         preview = options.preview
         results = searcher.search_all(
             prepared,
             options.top,
             options.min_relevance,
+            videos=numbers,
             reranker=reranker,
             exact=options.exact,
             only=options.only,

@@ -39,6 +39,8 @@ class SearchResult(Sequence[Hit]):
     `levels` holds how much each level of the model counted (`types.Block.t2v`), by its name in `scores` of a hit.
     `facets` are what the search was restricted to (`Query.where`). `people` holds whom the query looks for, and in how
     many videos each of them was recognised.
+    `filters` says in words, by name, what else of a library it was restricted to (kind, date, folder ...), and `among`
+    how many items that left; None where it was not.
     `without` is what the query excludes; `expansion` holds the wordings that it was searched by besides its own, where
     somebody asked for any.
     """
@@ -59,6 +61,8 @@ class SearchResult(Sequence[Hit]):
     facets: tuple[Facet, ...] = ()
     people: Mapping[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
+    among: int | None = None
     expansion: Expansion | None = None
 
     @property
@@ -74,6 +78,8 @@ class SearchResult(Sequence[Hit]):
             "characters_read": self.characters_read,
             "remarks": list(self.remarks),
             "without": list(self.without),
+            "filters": dict(self.filters),
+            "among": self.among,
             "where": [{"level": facet.level, "name": facet.name, **facet.as_dict()} for facet in self.facets],
             "people": [{"name": name, "videos": videos} for name, videos in self.people.items()],
             "levels": dict(self.levels),

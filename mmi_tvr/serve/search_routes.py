@@ -50,6 +50,13 @@ class SearchRequest(BaseModel):
     persons: list[str] = []
     me: str | None = None
     only: bool = False
+    kind: list[str] = []
+    since: str | None = None
+    until: str | None = None
+    folder: list[str] = []
+    longer: str | float | None = None
+    shorter: str | float | None = None
+    place: str | list[float] | None = None
 
 
 @router.get("/search")
@@ -64,11 +71,21 @@ async def search(
     min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
     rerank: bool | None = None,
     where: Annotated[list[str] | None, Query(description="LEVEL=NAME; only what shows this")] = None,
+    kind: Annotated[list[str] | None, Query(description="some of image, video, audio")] = None,
+    since: Annotated[str | None, Query(description="taken then or later: 2024, 2024-05, 2024-05-01")] = None,
+    until: Annotated[str | None, Query(description="taken then or before")] = None,
+    folder: Annotated[list[str] | None, Query(description="below which it lies")] = None,
+    longer: Annotated[str | None, Query(description="seconds at least, or 1:30")] = None,
+    shorter: Annotated[str | None, Query(description="seconds at most")] = None,
+    place: Annotated[str | None, Query(description="LAT,LON,KM or SOUTH,WEST,NORTH,EAST")] = None,
 ) -> JsonResponse:
     """The best moments for a sentence: the JSON of `mmi-tvr search --json`."""
     classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
     moment = _item_moment(like)
-    body = SearchRequest(query=q, like=moment, top=top, min_relevance=min_relevance, rerank=rerank, where=classes)
+    body = SearchRequest(
+        query=q, like=moment, top=top, min_relevance=min_relevance, rerank=rerank, where=classes, kind=kind or [],
+        since=since, until=until, folder=folder or [], longer=longer, shorter=shorter, place=place,
+    )  # fmt: skip
     return await answer(request, service, body)
 
 
