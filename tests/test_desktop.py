@@ -22,8 +22,8 @@ from serving import served
 
 from mmi_tvr.desktop import installing
 from mmi_tvr.desktop.names import BUS_NAME, OBJECT_PATH
-from mmi_tvr.desktop.players import file_uri
 from mmi_tvr.library import Library
+from mmi_tvr.utils.addresses import file_uri
 
 pytest.importorskip("dbus_fast")
 from session_bus import Caller, calling, script, session_bus

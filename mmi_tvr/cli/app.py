@@ -50,6 +50,7 @@ def run() -> NoReturn:
             library,
             mcp,
             models,
+            open,
             people,
             probe,
             prompts,
@@ -63,6 +64,7 @@ def run() -> NoReturn:
         for module in (
             library,
             search,
+            open,
             facets,
             people,
             probe,

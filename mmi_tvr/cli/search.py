@@ -46,7 +46,9 @@ from ._filters import (
     UntilOption,
     filter_keywords,
 )
+from ._hit_export import PATHS, ExportOption, check_export, write_export
 from ._hits import print_hits
+from ._last_search import remember
 from ._libraries import open_library
 from ._pools import say_unread_pools
 from ._terminal import current_terminal, working_folder
@@ -140,6 +142,7 @@ def search(
     me: Annotated[str | None, typer.Option(metavar="NAME", help='who "me" is in TEXT')] = None,
     only: OnlyOption = False,
     html: Annotated[Path | None, typer.Option(help="write the hits as one self-contained page")] = None,
+    export: ExportOption = None,
     force: ForceOption = False,
     settings: ConfigOption = None,
     set_: SetOption = None,
@@ -158,6 +161,7 @@ def search(
         min_relevance = min_score if min_relevance is None else min_relevance
     if html:
         files.check_output(html, files.PAGE_MARK, force)
+    check_export(export, force, as_json)
     if rerank or explain:
         say_unread_pools(library)
     try:
@@ -181,11 +185,13 @@ def search(
             )
     except LibraryMissing as error:
         fail(str(error), NOTHING_INDEXED)
+    remember(library, result)
     _say_remarks(result, exact, library)
+    write_export(result, export, force)
     if html:
         files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
         say(f"page: {escape(str(html))}")
-    _print_result(result, explain, as_json)
+    _print_result(result, explain, as_json, is_exported=export == PATHS)
 
 
 def _from_here(path: str) -> str:
@@ -193,9 +199,11 @@ def _from_here(path: str) -> str:
     return str(working_folder() / Path(path).expanduser())
 
 
-def _print_result(result: SearchResult, explain: bool, as_json: bool) -> None:
-    """Print a result on stdout. Raises Exit where nothing is indexed yet."""
-    if as_json:
+def _print_result(result: SearchResult, explain: bool, as_json: bool, is_exported: bool) -> None:
+    """Print a result on stdout, unless it is there already. Raises Exit where nothing is indexed yet."""
+    if is_exported:
+        pass
+    elif as_json:
         print_json(result.as_dict())
     elif result.coverage.searched:
         print_hits(result, explain)

@@ -22,8 +22,8 @@ from dbus_fast.annotations import DBusBool, DBusDict, DBusSignature, DBusStr, DB
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from ..errors import LibraryMissing, MmiTvrError
+from ..utils.addresses import file_uri
 from .names import BUS_NAME, ERROR
-from .players import file_uri
 from .results import DesktopResult
 from .service import DesktopService, TooManyCalls
 
@@ -39,7 +39,7 @@ _GNOME_RESULTS = 10
 _KRUNNER_RESULTS = 10
 _POSSIBLE_MATCH = 30  # KRunner's QueryMatch::PossibleMatch: behind programs and files of that name
 _SHOW_IN_FOLDER = "folder"
-_ICONS = {"picture": "image-x-generic", "recording": "audio-x-generic"}
+_ICONS = {"image": "image-x-generic", "audio": "audio-x-generic"}
 _DEFAULT_ICON = "video-x-generic"
 Answer = TypeVar("Answer")
 

@@ -14,22 +14,12 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from ..errors import MmiTvrError
+from ..utils.addresses import file_uri
 
 _PLAYERS = ("mpv", "vlc")
-_SAFE = "!$&'()*+,/:=@~"  # in the path of an address, as GLib writes it: names of thumbnails are made of these
 _DEFAULT_SECONDS = 3.0  # that the desktop has to say what its default player is
-
-
-def file_uri(path: Path) -> str:
-    """Return the address of a file, whatever bytes its name has.
-
-    >>> file_uri(Path("/films/a b#1.mp4"))
-    'file:///films/a%20b%231.mp4'
-    """
-    return "file://" + quote(os.fsencode(os.path.abspath(path)), safe=_SAFE)
 
 
 def open_command(path: Path, second: float = 0.0) -> list[str]:
@@ -45,7 +35,7 @@ def open_command(path: Path, second: float = 0.0) -> list[str]:
     path = Path(os.path.abspath(path))
     player = _player() if second > 0 else None
     if player == "mpv":
-        return ["mpv", f"--start={second:.2f}", "--", str(path)]
+        return ["mpv", f"--start={second:.2f}", "--", str(path) if str(path).isprintable() else file_uri(path)]
     if player == "vlc":
         return ["vlc", f"--start-time={second:.2f}", file_uri(path)]
     return default_command(file_uri(path))

@@ -42,7 +42,7 @@ class DesktopResult:
     def description(self, picture: str) -> str:
         """Return the line below the name: when it is in the file, and in which folder. picture: the word for one."""
         folder = printable(self.path.parent)
-        if self.kind == "picture":
+        if self.kind == "image":
             return f"{picture} · {folder}"
         span = dict.fromkeys((clock_time(self.second), clock_time(max(self.second, self.end))))
         return f"{'–'.join(span)} · {folder}"
@@ -114,7 +114,7 @@ class DesktopSearch:
             raise UsageError(f"{printable(paths[0])}: this file is away")
         second = float(parts[2])
         end = next((end for start, end, _ in item.moments if abs(start - second) < 0.01), 0.0)
-        return DesktopResult(id, path, second, end, kind=item.as_dict().get("kind", "video"))
+        return DesktopResult(id, path, second, end, kind=item.facts.kind)
 
     def stamp(self) -> FileStamp:
         """Return what changes whenever the library does."""

@@ -13,10 +13,11 @@ from ..errors import MmiTvrError
 from ..library import Library
 from ..media.guarded import DecoderPool, limits
 from ..serve.shared import SharedLibrary
+from ..utils.addresses import file_uri
 from ..utils.sqlite import FileStamp
 from .names import labels
 from .page import page_url
-from .players import default_command, file_uri, launch, open_command
+from .players import default_command, launch, open_command
 from .results import DesktopResult, DesktopResults, DesktopSearch
 from .thumbnails import ThumbnailCache, pixels_of
 
@@ -94,7 +95,7 @@ class DesktopService:
     async def thumbnails(self, results: Sequence[DesktopResult]) -> dict[str, Path]:
         """Return the pictures of results by id: those that are there, and those that can be made in a moment."""
         pictures = await self._in(self._others, lambda: {one.id: self._thumbnails.stored(one.path) for one in results})
-        missing = [one for one in results if pictures[one.id] is None and one.kind != "recording"]
+        missing = [one for one in results if pictures[one.id] is None and one.kind != "audio"]
         work = [self._in(self._picture_thread, self._picture_of(one)) for one in missing]
         if work:
             tasks = [asyncio.ensure_future(one) for one in work]
@@ -117,7 +118,7 @@ class DesktopService:
 
         def work() -> None:
             result = self._search.result(id)
-            second = 0.0 if result.kind == "picture" else result.second
+            second = 0.0 if result.kind == "image" else result.second
             launch(default_command(file_uri(result.path.parent)) if folder else open_command(result.path, second))
 
         await self._in(self._others, work)

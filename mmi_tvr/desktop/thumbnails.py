@@ -17,8 +17,8 @@ from PIL import Image, PngImagePlugin
 from ..errors import MediaError
 from ..media.guarded import DecoderPool
 from ..types import Video
+from ..utils.addresses import file_uri
 from ..utils.files import SOFTWARE, draft_of
-from .players import file_uri
 
 _SIZES = {"large": 256, "x-large": 512, "xx-large": 1024, "normal": 128}  # folders, in the order of our liking
 _NEW = "large"
