@@ -10,7 +10,7 @@
 set -euo pipefail
 
 # NAME          options of the data set: the protocol that published tables have
-case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, mscoco or epic_kitchens} in
+case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, charades_sta, mscoco or epic_kitchens} in
   # 1k-A: 1,000 test videos, 9,000 for training and validation
   # videos: video0.mp4 ..., in any sub-folder
   # annotations: MSRVTT_data.json (or the release's two zips), MSRVTT_JSFUSION_test.csv
@@ -39,6 +39,10 @@ case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, m
   # videos: <YouTube id>_<start>_<end>.mp4
   # annotations: highlight_train_release.jsonl, highlight_val_release.jsonl, highlight_test_release.jsonl
   qvhighlights) options=() ;;
+  # every sentence for its own video
+  # videos: <video id>.mp4
+  # annotations: charades_sta_train.txt, charades_sta_test.txt (and Charades_v1_train.csv, Charades_v1_test.csv)
+  charades_sta) options=() ;;
   # Karpathy's split, five sentences a picture; besides, the five folds of 1,000
   # pictures: COCO_val2014_000000391895.jpg ... or 000000391895.jpg ...
   # annotations: dataset_coco.json
@@ -48,7 +52,7 @@ case ${1:?NAME: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, m
   # annotations: EPIC_100_retrieval_train.csv, EPIC_100_retrieval_test.csv, EPIC_100_retrieval_test_sentence.csv
   epic_kitchens) options=() ;;
   *)
-    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, mscoco, epic_kitchens" >&2
+    echo "no benchmark is called $1; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, charades_sta, mscoco, epic_kitchens" >&2
     exit 2
     ;;
 esac
@@ -84,5 +88,5 @@ resume=()
 evaluate mmi --checkpoint "$run/train/model" ${RERANK:+--rerank}
 
 quoted=(--quoted "$name")
-case $name in vatex | qvhighlights) quoted=() ;; esac # no published numbers are kept
+case $name in vatex | qvhighlights | charades_sta) quoted=() ;; esac # no published numbers are kept
 mmi-tvr table "$run/uniform" "$run/keyimages" "$run/mmi" "${quoted[@]}" | tee "$run/table.md"

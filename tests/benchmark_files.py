@@ -153,6 +153,18 @@ def qvhighlights(folder: Path) -> Path:
     return folder
 
 
+def charades_sta(folder: Path) -> Path:
+    """Two sentences a video; in test one reaches past the end, one is written backwards, one lies behind the end."""
+    train = [
+        f"B{number} 0.0 {number + 5}.5##person b{number}, {text}." for number in range(3) for text in ("one", "two")
+    ]
+    lines(folder / "charades_sta_train.txt", train)
+    test = ["C0 24.3 30.4##person c0, one.", "C0 5.0 1.0 7##person turns  round.", "C1 0.0 4.0##person eats."]
+    lines(folder / "charades_sta_test.txt", [*test, "C1 20.5 30.0##person is gone."])
+    lines(folder / "Charades_v1_test.csv", ["id,subject,length", "C0,a,30.00", "C1,b,20.00"])
+    return folder
+
+
 def activitynet(folder: Path) -> Path:
     """Two sentences a video; the second span of every video is written backwards, a third has no length."""
     for name, ids in ACTIVITY.items():

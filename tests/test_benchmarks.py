@@ -33,7 +33,10 @@ from mmi_tvr.datasets._benchmarks import (
 from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import MomentDataset
 
-NAMES = ("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights", "mscoco", "epic_kitchens")
+NAMES = (
+    *("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights", "charades_sta", "mscoco"),
+    "epic_kitchens",
+)
 FOR_TRAINING = ("cc3m", "webvid")  # without a test split
 WITH_QUERIES = ("cia", "cip", "vggface2")  # tests/test_people_datasets.py
 
@@ -179,10 +182,11 @@ def test_didemo_paragraphs_and_moments(tmp_path: Path) -> None:
     assert ids(test) == ["3@N_d.avi", "3@N_e.3gp"]  # as the list has them
     assert test.videos[0].captions == ("a dog jumps. it sits",)
     assert (test.videos[0].locations[0].start, test.videos[0].locations[0].end) == (0.0, 30.0)
-    assert test.videos[1].moments == (
-        AnnotatedMoment("a dog jumps.", 10.0, 15.0),
-        AnnotatedMoment("it sits", 25.0, 30.0),
-    )
+    assert [(moment.text, moment.start, moment.end) for moment in test.videos[1].moments] == [
+        ("a dog jumps.", 10.0, 15.0),
+        ("it sits", 25.0, 30.0),
+    ]
+    assert test.videos[1].moments[0].annotated == ((0.0, 10.0), (10.0, 15.0), (10.0, 15.0))
     moments = read("didemo", folder, unit="moment").videos
     assert [(moment.captions[0], moment.locations[0].start, moment.locations[0].end) for moment in moments[:2]] == [
         ("a dog jumps.", 10.0, 15.0),  # two of three annotators
@@ -219,6 +223,29 @@ def test_activitynet_paragraphs_moments_and_both_writings(tmp_path: Path) -> Non
     parts = [ids(read("activitynet", folder, split=split)) for split in ("train", "val")]
     assert sorted(parts[0] + parts[1]) == sorted(all_ids)
     assert len(parts[1]) == 1
+
+
+def test_charades_sta_cuts_spans_at_the_end_of_their_video(tmp_path: Path) -> None:
+    folder = files.charades_sta(tmp_path)
+    test = read("charades_sta", folder)
+    assert ids(test) == ["C0", "C1"]
+    assert test.videos[0].captions == ("person c0, one.", "person turns round.")
+    assert [(moment.start, moment.end) for moment in test.videos[0].moments] == [(24.3, 30.0), (1.0, 5.0)]
+    assert test.remarks[-1] == "without 1 sentence whose span has no length in its video"
+    train, val = (read("charades_sta", folder, split=split) for split in ("train", "val"))
+    whole = read("charades_sta", folder, split="train", hold_out=False)
+    assert sorted(ids(train) + ids(val)) == ids(whole) == ["B0", "B1", "B2"]
+    for name in ids(test):
+        (folder / f"{name}.mp4").touch()
+    dataset = plugins.build("datasets", "charades_sta", {"root": folder})
+    assert isinstance(dataset, MomentDataset)
+    assert [moment.sample for moment in dataset.moments()["events"]] == [0, 0, 1]
+    (folder / "charades_sta_test.txt").write_text("C0 1.0 ##no end.\n")
+    with pytest.raises(UsageError, match=r"charades_sta_test.txt: not as expected, lines: video id, start, end"):
+        read("charades_sta", folder)
+    (folder / "charades_sta_test.txt").write_text("C0 1.0 2.0 no marks.\n")
+    with pytest.raises(UsageError, match="line 1: 1 cell instead of 2"):
+        read("charades_sta", folder)
 
 
 def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_check_tells_of_a_split_without_annotation(tmp_path: Path) -> None:
     (files.didemo(tmp_path) / "train_data.json").unlink()
     shown = call("data", "check", "didemo", "--root", tmp_path)
     assert "there is no train_data.json; it comes with the data set (train)" in shown
-    with pytest.raises(UsageError, match="there are: activitynet, cc3m, cia, cip, didemo"):
+    with pytest.raises(UsageError, match="there are: activitynet, cc3m, charades_sta, cia, cip, didemo"):
         call("data", "check", "folder", "--root", tmp_path)
 
 
@@ -272,7 +272,9 @@ def benchmark_script(folder: Path, *words: str) -> subprocess.CompletedProcess[s
     return subprocess.run(script, env=env, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights"])
+@pytest.mark.parametrize(
+    "name", ["msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights", "charades_sta"]
+)
 def test_the_script_knows_every_benchmark_with_options_of_the_data_set(name: str, tmp_path: Path) -> None:
     done = benchmark_script(tmp_path, name, "some videos", "annotations")
     assert done.returncode == 7, "a command that fails ends the script"
@@ -289,7 +291,7 @@ def test_the_script_says_what_it_lacks(tmp_path: Path) -> None:
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert unknown.stderr == (
         "no benchmark is called imagenet; there are: msrvtt, msvd, lsmdc, didemo, activitynet, vatex, qvhighlights, "
-        "mscoco, epic_kitchens\n"
+        "charades_sta, mscoco, epic_kitchens\n"
     )
     assert benchmark_script(tmp_path, "msrvtt", "videos").stderr.endswith("ANNOTATIONS\n")
 

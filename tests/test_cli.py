@@ -233,7 +233,7 @@ def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     assert list(moments) == ["events", "captions", "collection", "baselines"]
     assert list(moments["events"]) == ["n", "pointing", "R1@0.3", "R1@0.5", "R1@0.7", "mIoU", "ci95"]
     assert (moments["events"]["n"], moments["captions"]["n"]) == (7, 3)
-    assert list(moments["baselines"]) == ["whole video", "middle of the video"]
+    assert list(moments["baselines"]) == ["whole video", "middle of the video", "query-blind guess"]
     contrast = shell.json("evaluate", "contrast", "moving_shapes", "--kind", "colour", "--limit", 4)
     assert contrast == shell.json("evaluate", "moving_shapes", "--contrast", "colour", "--limit", 4)
     assert set(contrast) == {"contrast", "n", "accuracy", "ci95"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +15,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmi_tvr import plugins
-from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.errors import MediaError, MissingExtra, UsageError
 from mmi_tvr.keyimages import from_video
 from mmi_tvr.protocols import KeyImageMethod
 from mmi_tvr.types import Frames, KeyImage, Video
 
 METHODS = plugins.names("keyimages")
+
+
+def needs_extra(name: str) -> None:
+    """Skip where the package that a method wraps is not installed."""
+    if name == "scenes":
+        pytest.importorskip("scenedetect")
 
 
 def plain(levels: list[int], step: float = 0.5) -> Frames:
@@ -57,6 +64,7 @@ def assert_contract(images: list[KeyImage], frames: Frames, duration: float, cou
 @given(video=videos(), count=st.integers(1, 14))
 def test_contract(name: str, video: tuple[Frames, float], count: int) -> None:
     frames, duration = video
+    needs_extra(name)
     method = plugins.build("keyimages", name, {"count": count})
     images = method.choose(frames, duration)
     assert_contract(images, frames, duration, count)
@@ -88,8 +96,24 @@ def test_methods_have_fingerprints_of_their_own() -> None:
 
 def test_pixels_do_not_keep_all_frames() -> None:
     frames = plain([0, 80, 160, 240])
-    for name in METHODS:
+    for name in ("disparity", "uniform"):
         assert all(image.pixels.base is None for image in plugins.build("keyimages", name).choose(frames, 2.0))
+
+
+def test_shots_are_cut_where_pyscenedetect_says() -> None:
+    needs_extra("scenes")
+    frames = plain([0] * 4 + [110] * 4 + [250] * 4)
+    images = plugins.build("keyimages", "scenes").choose(frames, 6.0)
+    assert [image.start for image in images] == [0.0, frames.times[4], frames.times[8]]
+    strongest = plugins.build("keyimages", "scenes", {"count": 2}).choose(frames, 6.0)
+    assert [image.start for image in strongest] == [0.0, frames.times[8]]
+    assert len(plugins.build("keyimages", "scenes", {"threshold": 255}).choose(frames, 6.0)) == 1
+
+
+def test_without_pyscenedetect_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    with pytest.raises(MissingExtra, match=r"scenes"):
+        plugins.build("keyimages", "scenes").choose(plain([0, 250]), 1.0)
 
 
 def test_a_still_video_has_one() -> None:
@@ -210,11 +234,12 @@ def test_uniform_takes_the_middles_of_equal_runs() -> None:
     assert len(plugins.build("keyimages", "uniform", {"count": 20}).choose(frames, 4.5)) == 9
 
 
-def test_the_last_segment_ends_with_the_video_or_the_last_frame() -> None:
-    for name in METHODS:
-        for duration, end in ((7.0, 7.0), (1.0, 1.75)):
-            images = plugins.build("keyimages", name).choose(plain([0, 0, 250, 250]), duration)
-            assert images[-1].end == end
+@pytest.mark.parametrize("name", METHODS)
+def test_the_last_segment_ends_with_the_video_or_the_last_frame(name: str) -> None:
+    needs_extra(name)
+    for duration, end in ((7.0, 7.0), (1.0, 1.75)):
+        images = plugins.build("keyimages", name).choose(plain([0, 0, 250, 250]), duration)
+        assert images[-1].end == end
 
 
 def test_from_video(tmp_path: Path) -> None:
@@ -228,6 +253,7 @@ def test_from_video(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_span_keeps_the_times_of_its_file(tmp_path: Path, name: str) -> None:
+    needs_extra(name)
     path = files.make_video(tmp_path / "three.mp4", seconds=9, colours=[files.RED, files.GREEN, files.BLUE])
     method = plugins.build("keyimages", name, {"count": 2})
     _, images = from_video(Video(path, 2.0, 5.0), method, size=32)

@@ -69,8 +69,8 @@ class EvaluationData:
             remarks = f" ({'; '.join(self.remarks)})" if self.remarks else ""
             raise UsageError(
                 f"{target} as chosen here does not say when in its videos things happen; moving_shapes does, and so "
-                "do train and val of qvhighlights, and didemo and activitynet with unit=paragraph, where the "
-                f"annotation has the times{remarks}"
+                "do train and val of qvhighlights, charades_sta, and didemo and activitynet with unit=paragraph, "
+                f"where the annotation has the times{remarks}"
             )
         return self.dataset.moments()
 

@@ -106,6 +106,7 @@ def _spans(descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedMoment]:
     texts = captions(entry["description"] for entry in descriptions)
     spans = []
     for entry, text in zip(descriptions, texts, strict=True):
-        first, last = Counter(tuple(span) for span in entry["times"]).most_common(1)[0][0]
-        spans.append(AnnotatedMoment(" ".join(text.split()), first * _SEGMENT, (last + 1) * _SEGMENT))
+        seconds = [(float(first) * _SEGMENT, (float(last) + 1) * _SEGMENT) for first, last in entry["times"]]
+        span = Counter(seconds).most_common(1)[0][0]
+        spans.append(AnnotatedMoment(" ".join(text.split()), *span, annotated=tuple(seconds)))
     return spans

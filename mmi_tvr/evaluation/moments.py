@@ -2,13 +2,14 @@
 
 A moment points right (`pointing`) where its time lies in an event that the sentence is about. Of the spans, IoU is the
 length of the intersection with the true one over that of their union (Gao et al., "TALL", ICCV 2017): R1@m counts those
-with at least m, mIoU is their mean; everything in percent. Twice: given the right video, and over the whole collection,
+with at least m, mIoU is their mean; everything in percent. What a benchmark measures besides (`moment_measures`) is
+measured where its annotation has what that takes. Twice: given the right video, and over the whole collection,
 where a query whose first video is not right counts as a miss, with an IoU of 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from ..scoring.similarity import Gallery
 from ..types import DescribedMoment, Embeddings, FloatArray, IdArray, Query, Sample, Span
 from ..utils.intervals import wilson
 from ..utils.tables import interval, text_table
+from . import moment_measures
 from .bootstrap import bootstrap_means, numbered_groups
 from .metrics import SCORE_TOLERANCE
 
@@ -28,7 +30,7 @@ THRESHOLDS = (0.3, 0.5, 0.7)
 POINTING, MEAN_IOU = "pointing", "mIoU"
 SPANS = (*(f"R1@{threshold}" for threshold in THRESHOLDS), MEAN_IOU)
 NAMES = (POINTING, *SPANS)
-WHOLE, MIDDLE = "whole video", "middle of the video"
+WHOLE, MIDDLE, BLIND = "whole video", "middle of the video", "query-blind guess"
 _TOLERANCE = 1e-9  # seconds are not whole in binary: an IoU of exactly m reaches m
 _BLOCK = 256  # queries scored at once
 
@@ -49,11 +51,13 @@ class MomentMetrics:
 @dataclass(frozen=True, slots=True)
 class MomentReport:
     """The metrics of every set of sentences, given the right video, over the whole collection, and of what needs no
-    model (by baseline, then set)."""
+    model (by baseline, then set); `official` has, by set and then by who answers, what its benchmark measures besides,
+    given the right video."""
 
     sets: Mapping[str, MomentMetrics]
     collection: Mapping[str, MomentMetrics]
     baselines: Mapping[str, Mapping[str, MomentMetrics]] = field(default_factory=dict)
+    official: Mapping[str, Mapping[str, MomentMetrics]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; everything in percent."""
@@ -61,6 +65,7 @@ class MomentReport:
             **_plain(self.sets),
             "collection": _plain(self.collection),
             "baselines": {title: _plain(sets) for title, sets in self.baselines.items()},
+            **({"official": {name: _plain(rows) for name, rows in self.official.items()}} if self.official else {}),
         }
 
     def lines(self) -> list[str]:
@@ -70,7 +75,13 @@ class MomentReport:
             rows.append(_row(f"{name} (the right video given)", metrics))
             rows.append(_row(f"{name} (whole collection)", self.collection[name]))
             rows += [_row(f"{name}: {title}", sets[name]) for title, sets in self.baselines.items()]
-        return text_table(rows)
+        lines = text_table(rows)
+        for name, answers in self.official.items():
+            measures = list(next(iter(answers.values())).values)
+            table = [[f"{name}, as its authors measure it", "n", *measures]]
+            table += [_row(f"  {title}", metrics, measures) for title, metrics in answers.items()]
+            lines += ["", *text_table(table)]
+        return lines
 
 
 class _Place(NamedTuple):
@@ -104,8 +115,8 @@ def evaluate_moments(
     columns = _columns(samples, embeddings)
     readable = [result for result in embeddings if not isinstance(result, MediaError)]
     gallery = Gallery.pack(readable)
-    sets, collection = {}, {}
-    baselines: dict[str, dict[str, MomentMetrics]] = {WHOLE: {}, MIDDLE: {}}
+    sets, collection, official = {}, {}, {}
+    baselines: dict[str, dict[str, MomentMetrics]] = {WHOLE: {}, MIDDLE: {}, BLIND: {}}
     for name, described in moments.items():
         usable = [moment for moment in described if moment.sample in columns]
         if not usable:
@@ -115,15 +126,20 @@ def evaluate_moments(
         groups = numbered_groups([samples[moment.sample].video for moment in usable], len(usable))
         given = [alternatives[0] for alternatives in places]
         videos = [readable[place.column] for place in given]
-        outcomes = _outcomes(locate(model, queries, videos), given)
-        sets[name] = _metrics(outcomes, groups)
+        located = locate(model, queries, videos)
+        sets[name] = _metrics(_outcomes(located, given), groups)
         whole = [_whole(video) for video in videos]
+        blind = _blind_guesses(given, whole, groups)
+        baselines[BLIND][name] = _metrics(_outcomes(blind, given), groups)
         baselines[WHOLE][name] = _metrics(_outcomes(whole, given), groups, SPANS)
         baselines[MIDDLE][name] = _metrics(_outcomes(whole, given), groups, (POINTING,))
         first = _first_places(model, gallery, queries, places)
         searched = locate(model, queries, [readable[place.column] for place in first])
         collection[name] = _metrics(_outcomes(searched, first), groups)
-    return MomentReport(sets, collection, baselines)
+        answers = {"the model": located, WHOLE: whole, BLIND: blind}
+        if measured := _official(usable, answers, whole, groups):
+            official[name] = measured
+    return MomentReport(sets, collection, baselines, official)
 
 
 def overlap(spans: FloatArray, truths: FloatArray) -> FloatArray:
@@ -204,6 +220,48 @@ def _whole(video: Embeddings) -> Span:
     return Span(start, end, (start + end) / 2)
 
 
+def _blind_guesses(given: Sequence[_Place], whole: Sequence[Span], groups: IdArray) -> list[Span]:
+    """Return what `moment_measures.blind_guesses` answers, in seconds of the files."""
+    starts = np.array([span.start for span in whole])
+    lengths = np.array([span.end for span in whole]) - starts
+    truths = [
+        [(first - start, last - start) for first, last in place.spans]
+        for place, start in zip(given, starts, strict=True)
+    ]
+    guesses = moment_measures.blind_guesses(truths, lengths, groups) + starts[:, None]
+    return [Span(*map(float, guess)) for guess in guesses]
+
+
+def _official(
+    moments: Sequence[DescribedMoment], answers: Mapping[str, Sequence[Span]], whole: Sequence[Span], groups: IdArray
+) -> dict[str, MomentMetrics]:
+    """Return what the benchmark of these moments measures besides, by who answers; nothing where it does not."""
+    names: Sequence[str]
+    measure: Callable[[FloatArray, Sequence[moment_measures.Spans]], FloatArray]
+    if all(moment.annotated for moment in moments):
+        names, measure = moment_measures.DIDEMO, moment_measures.didemo_measures
+        starts = np.array([span.start for span in whole])
+        truths = [
+            [(first - start, last - start) for first, last in moment.annotated]
+            for moment, start in zip(moments, starts, strict=True)
+        ]
+    elif any(moment.repeated for moment in moments):
+        names, measure = moment_measures.MAP, moment_measures.average_precisions
+        starts = np.zeros(len(moments))
+        truths = [list(_spans(moment)) for moment in moments]
+    else:
+        return {}
+    return {
+        title: _metrics(
+            measure(np.array([(span.start, span.end) for span in spans]) - starts[:, None], truths),
+            groups,
+            names,
+            names,
+        )
+        for title, spans in answers.items()
+    }
+
+
 def _outcomes(spans: Sequence[Span], places: Sequence[_Place]) -> FloatArray:
     """Return what counts of each span, by `NAMES`: (N, 5), 0..1."""
     ratios = _best_overlaps(spans, [place.spans for place in places])
@@ -214,16 +272,25 @@ def _outcomes(spans: Sequence[Span], places: Sequence[_Place]) -> FloatArray:
     return np.column_stack([points, *reached, ratios]).astype(np.float64)
 
 
-def _metrics(outcomes: FloatArray, groups: IdArray, names: Sequence[str] = NAMES) -> MomentMetrics:
-    """Summarise outcomes (N, 5) of queries whose videos have these numbers (N,)."""
+def _metrics(
+    outcomes: FloatArray, groups: IdArray, names: Sequence[str] = NAMES, columns: Sequence[str] = NAMES
+) -> MomentMetrics:
+    """Summarise outcomes of queries.
+
+    Args:
+        outcomes: (N, columns), 0..1.
+        groups: The numbers of the queries' videos (N,).
+        names: Which columns count.
+        columns: What all of them are.
+    """
     means, ends = outcomes.mean(axis=0), bootstrap_means(outcomes, groups)
     videos = int(groups.max()) + 1
     values, ci95 = {}, {}
-    for column, name in enumerate(NAMES):
+    for column, name in enumerate(columns):
         if name not in names:
             continue
         values[name] = 100 * float(means[column])
-        unanimous = name != MEAN_IOU and means[column] in (0, 1)
+        unanimous = not name.startswith(MEAN_IOU) and means[column] in (0, 1)
         low, high = wilson(float(means[column]), videos) if unanimous else 100 * ends[:, column]
         ci95[name] = (float(low), float(high))
     return MomentMetrics(len(outcomes), values, ci95)
@@ -233,6 +300,6 @@ def _plain(sets: Mapping[str, MomentMetrics]) -> dict[str, Any]:
     return {name: metrics.as_dict() for name, metrics in sets.items()}
 
 
-def _row(title: str, metrics: MomentMetrics) -> list[str]:
-    cells = [interval(metrics.values[name], *metrics.ci95[name]) if name in metrics.values else "" for name in NAMES]
+def _row(title: str, metrics: MomentMetrics, names: Sequence[str] = NAMES) -> list[str]:
+    cells = [interval(metrics.values[name], *metrics.ci95[name]) if name in metrics.values else "" for name in names]
     return [title, str(metrics.n), *cells]

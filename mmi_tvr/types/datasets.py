@@ -48,7 +48,8 @@ class DescribedMoment:
 
     `events` are the stretches that the sentence is about, where the span has others between them; none means the whole
     span. `elsewhere` holds (sample, start, end) of moments of other samples of which the sentence is true as well, and
-    `repeated` (start, end) of further ones of the same sample.
+    `repeated` (start, end) of further ones of the same sample. `annotated` are the spans that several annotators gave,
+    where a benchmark counts them all.
     """
 
     text: str
@@ -58,6 +59,7 @@ class DescribedMoment:
     events: tuple[tuple[float, float], ...] = ()
     elsewhere: tuple[tuple[int, float, float], ...] = ()
     repeated: tuple[tuple[float, float], ...] = ()
+    annotated: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

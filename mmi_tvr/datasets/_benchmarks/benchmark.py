@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -196,5 +196,15 @@ def limit_remark(videos: int, listed: int) -> tuple[str, ...]:
 
 def _described(moment: AnnotatedMoment, sample: int, start: float) -> DescribedMoment:
     """Return a moment of a sample whose video begins at this second of its file."""
-    repeated = tuple((start + first, start + last) for first, last in moment.repeated)
-    return DescribedMoment(moment.text, sample, start + moment.start, start + moment.end, repeated=repeated)
+
+    def shifted(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+        return tuple((start + first, start + last) for first, last in spans)
+
+    return DescribedMoment(
+        moment.text,
+        sample,
+        start + moment.start,
+        start + moment.end,
+        repeated=shifted(moment.repeated),
+        annotated=shifted(moment.annotated),
+    )

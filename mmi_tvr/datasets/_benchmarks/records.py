@@ -30,7 +30,7 @@ class VideoLocation:
 @dataclass(frozen=True, slots=True)
 class AnnotatedMoment:
     """A sentence, and when it happens, in seconds from where its video's location begins; `repeated` are further
-    spans of which it is true as well.
+    spans of which it is true as well, `annotated` those that several annotators gave.
 
     ValueError for a span that lies in no video: before its start, without an end, or written backwards.
     """
@@ -39,6 +39,7 @@ class AnnotatedMoment:
     start: float
     end: float
     repeated: tuple[tuple[float, float], ...] = ()
+    annotated: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         for start, end in ((self.start, self.end), *self.repeated):
