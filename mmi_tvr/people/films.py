@@ -10,6 +10,7 @@ from typing import Protocol
 from ..media.video import MediaInfo
 from ..protocols import FaceEncoder
 from ..types import Face, FloatArray, Frames, Pixels, Video
+from . import upright
 from .tracks import FaceTrack, tracks_of
 
 # Decisions: two pictures a second are enough for tracks (who is in the picture for less is nobody that one looks for),
@@ -29,19 +30,35 @@ class SampleFrames(Protocol):
 @dataclass(frozen=True, slots=True)
 class FilmFaces:
     """The face tracks of a film, the earliest first, and the sides (width, height) of the pictures that their boxes are
-    in; `seconds` is how long the film is."""
+    in; `seconds` is how long the film is. The picture of a photo was turned to the left by `quarters` for that."""
 
     tracks: tuple[FaceTrack, ...]
     sides: tuple[int, int]
     seconds: float
+    quarters: int = 0
 
 
 def film_faces(video: Video, encoder: FaceEncoder, sample: SampleFrames, fps: float = FPS) -> FilmFaces:
-    """Return who is to be seen in a film, looked at `fps` times a second; MediaError where it cannot be used."""
+    """Return who is to be seen in a film, looked at `fps` times a second, or in a photo.
+
+    MediaError where it cannot be used.
+
+    Decision: a photo is looked at larger, and read as `people add` reads it, upright. A film is looked at as it lies.
+    """
+    if video.picture:
+        info, frames = sample(video, 1.0, 2, upright.SIDE)
+        if len(frames.pixels) == 1:
+            return _photo_faces(frames.pixels[0], encoder, info.duration)
     pictures = _FilmPictures(video, sample, fps)
     tracks = sorted(tracks_of(iter(pictures), _LargestFaces(encoder)), key=lambda track: track.start - track.end)
     longest = sorted(tracks[:MAX_TRACKS], key=lambda track: (track.start, track.box))
     return FilmFaces(tuple(longest), pictures.sides, pictures.seconds)
+
+
+def _photo_faces(picture: Pixels, encoder: FaceEncoder, seconds: float) -> FilmFaces:
+    turned, _, quarters = upright.upright(picture, encoder)
+    tracks = sorted(tracks_of(iter([(0.0, turned)]), _LargestFaces(encoder)), key=lambda track: track.box)
+    return FilmFaces(tuple(tracks), (turned.shape[1], turned.shape[0]), seconds, quarters)
 
 
 class _FilmPictures:

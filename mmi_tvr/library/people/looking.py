@@ -17,6 +17,7 @@ from ...errors import MediaError, MmiTvrError, UnreadableFile
 from ...media.guarded import DecoderPool, limits
 from ...people import PEOPLE_FILE
 from ...people.films import FilmFaces, film_faces
+from ...people.upright import turned_back
 from ...protocols import FaceEncoder
 from ...types import Video
 from ...utils.installation import require
@@ -168,7 +169,10 @@ def sightings_of(faces: FilmFaces) -> list[Sighting]:
             start=track.start,
             end=track.end,
             time=track.time,
-            box=(track.box[0] / width, track.box[1] / height, track.box[2] / width, track.box[3] / height),
+            box=turned_back(
+                (track.box[0] / width, track.box[1] / height, track.box[2] / width, track.box[3] / height),
+                faces.quarters,
+            ),
             quality=track.quality,
             descriptor=track.descriptor,
         )
