@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import wave
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from people_media import drawn
+from fakes import FakeModel, clipped
+from people_media import drawn, film
 from PIL import Image
 
 from mmi_tvr import plugins
+from mmi_tvr.config import Section, Settings
+from mmi_tvr.library import Library
+from mmi_tvr.library.people import PeopleStore
 from mmi_tvr.library.people.looking import sightings_of
+from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.media.video import sample_with_info
 from mmi_tvr.people.faces import fake
 from mmi_tvr.people.faces.fake import FakeFaces
 from mmi_tvr.people.films import film_faces
 from mmi_tvr.types import Face, Pixels, Video
+
+FAKE = Settings(faces=Section(name="fake"))
 
 
 class LikesFacesUpright(FakeFaces):
@@ -59,3 +67,27 @@ def test_an_animation_is_a_film(tmp_path: Path) -> None:
     (track,) = faces.tracks
     assert (track.frames, faces.quarters) == (4, 0)
     assert track.end > 1
+
+
+def test_people_of_a_library_are_in_photos_and_films_and_in_no_recording(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    film(files / "ben.mp4", ["ben"], seconds=1.0)
+    Image.fromarray(drawn("anna")).rotate(90, expand=True).save(files / "anna.png")
+    with wave.open(str(files / "song.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
+    encoder = plugins.build("people.faces", "fake", {})
+    with Library(tmp_path / "library", model=FakeModel(), settings=FAKE, relevance=clipped) as library:
+        report = library.index([files], people=True).people
+        assert report is not None
+        assert (report.videos, report.sightings, report.problems) == (2, 2, ())
+        with PeopleStore.open_to_write(library.path) as store, store.transaction():
+            for name in ("anna", "ben"):
+                store.add(name, encoder.describe(drawn(name), encoder.detect(drawn(name))))
+            recognise(store, encoder.threshold)
+        for name in ("anna", "ben"):
+            (hit,) = library.search(f"[{name}]")
+            assert (hit.path.stem, [one.name for one in hit.people]) == (name, [name])
+        status = library.status().people
+        assert status is not None
+        assert (status.looked_at, status.pending) == (2, 0)
