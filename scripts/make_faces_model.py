@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from mmi_tvr import models
 from mmi_tvr.cli._console import command, say
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.experiments.pretrain import faces_model
-from mmi_tvr.utils import array_cache
+from mmi_tvr.utils import array_cache, interruption
 
 SCRIPTS = Path(__file__).parent
 CONFIG = SCRIPTS.parent / "configs" / "clip-pad-moving-faces.yaml"
@@ -35,8 +36,7 @@ def main() -> None:
     start = time.monotonic()
     for words in _steps(run, args.set, args.cpu):
         say(escape(f"python {shlex.join(words)}"))
-        if code := subprocess.run([sys.executable, *words], check=False).returncode:
-            raise MmiTvrError(f"stopped (exit code {code}); run the same command again to go on")
+        run_step([sys.executable, *words])
     faces_model.install(run, run / "training" / "model", folder)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     minutes, seconds = (time.monotonic() - start) / 60, used.ru_utime + used.ru_stime
@@ -74,6 +74,26 @@ def _steps(run: Path, changes: Sequence[str], cpu: bool) -> Iterator[list[str]]:
         yield [str(SCRIPTS / "train.py"), *arguments, *_set([*places, *others])]
     law = ["--split", "val", "--lost", "2", "--lost-parts", "5", "--law", "--save"]
     yield [str(SCRIPTS / "nothing_found.py"), "moving_faces", "--model", str(training / "model"), *law]
+
+
+def run_step(command: Sequence[str]) -> None:
+    """Run a command to its end. Asked to stop, it is given the time to save what it has (`utils.interruption`).
+
+    Raises:
+        Interrupted: it was stopped.
+        MmiTvrError: it failed, and has said why.
+    """
+    with subprocess.Popen(command) as process:
+
+        def pass_on(number: int, frame: object) -> None:
+            process.send_signal(number)
+
+        with interruption.signal_handler(pass_on, signal.SIGTERM), interruption.stop_event(signal.SIGINT):
+            code = process.wait()  # Ctrl-C reaches both: the command decides
+    if code == interruption.EXIT_CODE:
+        raise interruption.Interrupted
+    if code:
+        raise MmiTvrError(f"{Path(command[1]).name} stopped with exit code {code}; the same command again goes on")
 
 
 def _set(changes: Sequence[str]) -> list[str]:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmi_tvr import config
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.experiments.pretrain.options import FacesOptions
+from mmi_tvr.utils.progress import Progress
+
+if TYPE_CHECKING:
+    from mmi_tvr.train.loop import StepReport
 
 
 def main() -> None:
@@ -26,11 +32,24 @@ def main() -> None:
     from mmi_tvr.experiments.pretrain.face_run import pretrain_towers
 
     with show_progress() as progress:
-        progress.begin("face encoder", options.encoder.steps)
-        people = pretrain_encoder(args.folder, options.encoder, on_step=lambda report: progress.advance(), cpu=args.cpu)
-        progress.begin("towers", options.towers.steps)
-        recall = pretrain_towers(args.folder, options.towers, on_step=lambda report: progress.advance(), cpu=args.cpu)
+        on_step = _shown(progress, "face encoder", options.encoder.steps)
+        people = pretrain_encoder(args.folder, options.encoder, on_step=on_step, cpu=args.cpu)
+        on_step = _shown(progress, "towers", options.towers.steps)
+        recall = pretrain_towers(args.folder, options.towers, on_step=on_step, cpu=args.cpu)
     print(json.dumps({"towers": recall, "people": {name: figures._asdict() for name, figures in people.items()}}))
+
+
+def _shown(progress: Progress, title: str, steps: int) -> Callable[[StepReport], None]:
+    """Return what shows each step of a stage; a resumed one begins at the step where it was stopped."""
+    progress.begin(title, steps)
+    shown = 0
+
+    def on_step(report: StepReport) -> None:
+        nonlocal shown
+        progress.advance(report.step - shown)
+        shown = report.step
+
+    return on_step
 
 
 if __name__ == "__main__":
