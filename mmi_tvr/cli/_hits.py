@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..report import answer_table, key_image_times, level_text, people_text, time_range, verdict
+from ..report import answer_table, clock_time, key_image_times, level_text, people_text, time_range, verdict
 from ..search import SearchResult
 from ..types import DescriptionMatch, Explanation, Hit
 from ..utils.budget import Usage
@@ -40,6 +40,9 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         is_example = result.query.example is not None and hit.id is not None and hit.id == result.query.example.item
         itself = "  (the example itself)" if is_example else ""
         out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}{itself}", markup=False)
+        if len(hit.moments) > 1 and (others := [one for one in hit.moments[1:] if not one.text]):
+            spans = ", ".join(f"{clock_time(one.start)}-{clock_time(one.end)}" for one in others)
+            out.print(f"   also at {spans}", style="dim", markup=False)
         if levels := level_text(result, hit):
             out.print(f"   {printable(levels)}", style="dim", markup=False)
         if hit.people:

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from .. import config
 from ..errors import LibraryMissing, UsageError
+from ..library.search_options import MAX_MORE
 from ..queries import Expansion, parse_where
 from ..report import facet_text, search_page, time_range
 from ..search import Coverage, SearchResult
@@ -104,6 +105,9 @@ LikeOption = Annotated[
         help="look for what is like a picture, a video, or the moment of one (@75, @1:15); TEXT may say more",
     ),
 ]
+MoreOption = Annotated[
+    int, typer.Option(min=1, max=MAX_MORE, metavar="N", help="at most so many moments of each file, the best first")
+]
 PersonOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
 ]
@@ -122,6 +126,7 @@ def search(
     library: LibraryOption,
     like: LikeOption = None,
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
+    more: MoreOption = 1,
     min_relevance: MinRelevanceOption = None,
     min_score: MinScoreOption = None,
     rerank: RerankOption = None,
@@ -180,6 +185,7 @@ def search(
                 me=None if me is None else decoded(me),
                 only=only,
                 like=None if like is None else _from_here(decoded(like)),
+                more=more,
                 preview=None if as_json else _say_first,
                 **filter_keywords(kind, since, until, folder, longer, shorter, place),
             )

@@ -139,10 +139,10 @@ def checked_channels(value: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name.strip() for name in names))
 
 
-def checked_count(value: object, name: str, most: int) -> int:
-    """Return a number from 0 to `most`. UsageError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise UsageError(f"{name} is a number from 0 to {most}, not {shown(value)}")
+def checked_count(value: object, name: str, most: int, least: int = 0) -> int:
+    """Return a number from `least` to `most`. UsageError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise UsageError(f"{name} is a number from {least} to {most}, not {shown(value)}")
     return value
 
 

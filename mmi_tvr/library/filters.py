@@ -145,12 +145,11 @@ def _kinds(value: object) -> tuple[MediaKind, ...]:
 
 def _folders(value: object) -> tuple[Path, ...]:
     listed = [value] if isinstance(value, str | os.PathLike) else value
-    if not is_list(listed) or not all(isinstance(one, str | os.PathLike) for one in listed):
+    paths = [os.fspath(one) for one in listed if isinstance(one, str | os.PathLike)] if is_list(listed) else []
+    folders = [path for path in paths if isinstance(path, str) and path and "\0" not in path]
+    if not is_list(listed) or not folders or len(folders) != len(listed):
         raise UsageError(f"folder is a path or a list of paths, not {value!r:.60}")
-    paths = [os.fspath(one) for one in listed]
-    if not all(isinstance(path, str) and path and "\0" not in path for path in paths):
-        raise UsageError(f"folder is a path or a list of paths, not {value!r:.60}")
-    return tuple(real_path(Path(path).expanduser()) for path in paths)
+    return tuple(real_path(Path(path).expanduser()) for path in folders)
 
 
 def _below(folder: Path) -> tuple[bytes, bytes, bytes]:

@@ -16,6 +16,8 @@ from .arguments import checked_count, checked_flag, checked_levels, checked_name
 from .examples import ExampleSource, checked_like
 from .filters import FilterKeywords, MediaFilter, checked_filter
 
+MAX_MORE = 50  # moments of a hit
+
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -38,6 +40,7 @@ class SearchKeywords(FilterKeywords, total=False):
     - `like`: what hits are to be like, besides what the query says, which may be "": a picture, a video, the moment of
       one ("FILE@SECONDS"), whether it is in the library or not; or a `types.ItemMoment` of the library. Such a search
       is not re-ranked.
+    - `more`: at most so many moments of each hit (`Hit.moments`), 1 to 50, the best first.
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
       replaces what a search reads. Of `asearch`, in its thread.
     """
@@ -51,6 +54,7 @@ class SearchKeywords(FilterKeywords, total=False):
     me: str | None
     only: bool
     like: str | os.PathLike[str] | ItemMoment | None
+    more: int
     preview: Preview | None
 
 
@@ -71,6 +75,7 @@ class SearchOptions:
     only: bool = False
     like: ExampleSource | None = None
     items: MediaFilter = field(default_factory=MediaFilter)
+    more: int = 1
     preview: Preview | None = None
 
 
@@ -98,6 +103,7 @@ def search_options(
     me: str | None = None,
     only: bool = False,
     like: str | os.PathLike[str] | ItemMoment | None = None,
+    more: int = 1,
     preview: Preview | None = None,
     **filters: Unpack[FilterKeywords],
 ) -> SearchOptions:
@@ -118,5 +124,6 @@ def search_options(
         only=checked_flag(only, "only"),
         like=None if like is None else checked_like(like),
         items=checked_filter(filters),
+        more=checked_count(more, "more", MAX_MORE, least=1),
         preview=checked_preview(preview),
     )

@@ -184,6 +184,7 @@ class LibraryReader:
             reranker=reranker,
             exact=options.exact,
             only=options.only,
+            more=options.more,
             preview=None if preview is None else lambda result: preview(finish(result)),
         )
         if catalogue.is_outdated():

@@ -103,8 +103,14 @@ def likeness(gallery: Gallery, example: FloatArray, scoring: Scoring) -> FloatAr
 
 def most_alike(example: FloatArray, video: Embeddings, scoring: Scoring) -> Span:
     """Return the stretch of the key image of a video that is most like an example (E, D)."""
-    best = int(similarities(example, video.moments, scoring).mean(axis=0).argmax())
+    best = int(moment_likeness(example, video, scoring).argmax())
     return Span(*map(float, video.segments[best]))
+
+
+def moment_likeness(example: FloatArray, video: Embeddings, scoring: Scoring) -> FloatArray:
+    """Return how like an example (E, D) each key image of a video is, (K,)."""
+    mean: FloatArray = similarities(example, video.moments, scoring).mean(axis=0)
+    return mean
 
 
 def example_law(model: Model, sample: Gallery, size: int, with_text: bool) -> ExampleLaw:

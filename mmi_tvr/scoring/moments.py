@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..protocols import LocatingModel, Model
 from ..types import Embeddings, FloatArray, Scoring, Span
@@ -59,10 +60,44 @@ def _best_run(query: FloatArray, video: Embeddings, scoring: Scoring) -> Span:
     if pace[best] > _MOVING:
         alike = pace >= pace[best] / 2
     neighbours = (video.moments[1:] * video.moments[:-1]).sum(axis=1)  # (K - 1,)
+    return _run(best, alike, neighbours, video)[0]
+
+
+def further_spans(scores: FloatArray, video: Embeddings, first: Span, count: int) -> list[Span]:
+    """Return at most `count` further stretches of a video that are like a query, the best first, besides the first one.
+
+    Each is a key image with the neighbours that are nearly as like the query, up to a cut. Stretches do not overlap.
+    Decision: none is shown whose score is nearer to that of the video's worst key image than to its best one's.
+
+    Args:
+        scores: of its key images, (K,).
+        video: with these key images.
+        first: the stretch that is shown already.
+        count: at most so many.
+    """
+    starts, ends = video.segments[:, 0], video.segments[:, 1]
+    spread = max(float(np.ptp(scores)), _TOLERANCE)
+    free = (ends <= first.start + _TOLERANCE) | (starts >= first.end - _TOLERANCE)
+    neighbours = (video.moments[1:] * video.moments[:-1]).sum(axis=1)  # (K - 1,)
+    spans: list[Span] = []
+    while len(spans) < count and free.any():
+        best = int(np.argmax(np.where(free, scores, -np.inf)))
+        if scores[best] < scores.max() - spread / 2:
+            break
+        alike = free & (scores >= scores[best] - _LEVEL * spread - _TOLERANCE)
+        span, rows = _run(best, alike, neighbours, video)
+        spans.append(span)
+        free[rows] = False
+    return spans
+
+
+def _run(best: int, alike: NDArray[np.bool_], neighbours: FloatArray, video: Embeddings) -> tuple[Span, slice]:
+    """Return the stretch of a key image with those beside it that are alike, up to a cut, and their rows."""
     parted = np.flatnonzero(~(alike[1:] & alike[:-1]) | (neighbours < _SAME_SHOT))  # after these key images
     first = int(parted[parted < best].max(initial=-1)) + 1
-    last = int(parted[parted >= best].min(initial=len(scores) - 1))
-    return Span(float(video.segments[first, 0]), float(video.segments[last, 1]), float(video.segments[best, 2]))
+    last = int(parted[parted >= best].min(initial=len(alike) - 1))
+    span = Span(float(video.segments[first, 0]), float(video.segments[last, 1]), float(video.segments[best, 2]))
+    return span, slice(first, last + 1)
 
 
 def _pace(video: Embeddings) -> FloatArray:

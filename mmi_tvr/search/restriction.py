@@ -28,7 +28,8 @@ class Restriction:
 
 @dataclass(frozen=True, slots=True)
 class ResultOptions:
-    """What `Searcher.search` is told of the results, and what queries that are searched together are restricted to."""
+    """What `Searcher.search` is told of the results (`more`: moments of each hit), and what queries that are searched
+    together are restricted to."""
 
     top: int
     min_relevance: float | None
@@ -36,6 +37,7 @@ class ResultOptions:
     preview: Preview | None
     exact: bool
     only: bool
+    more: int = 1
     restriction: Restriction = Restriction()
 
 

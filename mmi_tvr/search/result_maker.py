@@ -14,10 +14,12 @@ from ..protocols import AppearanceSource, AttributeSource, Model, Reranker
 from ..queries import PreparedQuery, characters_read, query_remarks
 from ..scoring import examples, matching
 from ..scoring.appearances import locate_seen
+from ..scoring.blocks import similarities
 from ..scoring.decision import Decision, decide, people_are_there
 from ..scoring.hits import hits_of
+from ..scoring.moments import further_spans
 from ..scoring.ranking import Ranking
-from ..types import FloatArray, Hit, Span
+from ..types import Embeddings, FloatArray, Hit, HitMoment, Span
 from ..utils.budget import Usage, spending
 from ..utils.stage_clock import StageClock
 from ..utils.wording import model_title
@@ -226,6 +228,11 @@ class ResultMaker:
         with clock.stage("relevance"):
             vector = ranked.vector if ranked.query.positive.text else None
             hits = tuple(hits_of(shown, vector, spans, self._model.scoring))
+            if options.more > 1:
+                hits = tuple(
+                    replace(hit, moments=self._moments(ranked, video, span, options.more))
+                    for hit, video, span in zip(hits, shown.vectors, spans, strict=True)
+                )
         if self._attributes is not None:
             with clock.stage("labels"):
                 labels = self._attributes.shared(ranked.query.attributes, numbers)
@@ -240,6 +247,15 @@ class ResultMaker:
                     for number, hit in zip(numbers, hits, strict=True)
                 )
         return hits
+
+    def _moments(self, ranked: RankedQuery, video: Embeddings, span: Span, count: int) -> tuple[HitMoment, ...]:
+        """Return at most `count` stretches of a hit, the one that is shown first."""
+        if ranked.example is not None:
+            scores = examples.moment_likeness(ranked.example, video, self._model.scoring)
+        else:
+            scores = similarities(video.moments, ranked.vector, self._model.scoring)
+        spans = [span, *further_spans(scores, video, span, count - 1)]
+        return tuple(HitMoment(one.start, one.end) for one in spans)
 
 
 def _is_decided_by_people(ranked: RankedQuery, options: ResultOptions) -> bool:

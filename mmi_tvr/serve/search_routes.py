@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import MediaError, UsageError
+from ..library.search_options import MAX_MORE
 from ..queries import checked_query, parse_where
 from ..types import ItemMoment, QueryExample, as_where
 from ..types import Query as SearchQuery
@@ -50,6 +51,7 @@ class SearchRequest(BaseModel):
     persons: list[str] = []
     me: str | None = None
     only: bool = False
+    more: Annotated[int, Field(ge=1, le=MAX_MORE)] = 1
     kind: list[str] = []
     since: str | None = None
     until: str | None = None
@@ -70,6 +72,7 @@ async def search(
     top: Top = 5,
     min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
     rerank: bool | None = None,
+    more: Annotated[int, Query(ge=1, le=MAX_MORE, description="moments of each hit, at most")] = 1,
     where: Annotated[list[str] | None, Query(description="LEVEL=NAME; only what shows this")] = None,
     kind: Annotated[list[str] | None, Query(description="some of image, video, audio")] = None,
     since: Annotated[str | None, Query(description="taken then or later: 2024, 2024-05, 2024-05-01")] = None,
@@ -83,8 +86,8 @@ async def search(
     classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
     moment = _item_moment(like)
     body = SearchRequest(
-        query=q, like=moment, top=top, min_relevance=min_relevance, rerank=rerank, where=classes, kind=kind or [],
-        since=since, until=until, folder=folder or [], longer=longer, shorter=shorter, place=place,
+        query=q, like=moment, top=top, more=more, min_relevance=min_relevance, rerank=rerank, where=classes,
+        kind=kind or [], since=since, until=until, folder=folder or [], longer=longer, shorter=shorter, place=place,
     )  # fmt: skip
     return await answer(request, service, body)
 

@@ -54,7 +54,7 @@ from .media import (
 )
 from .people import Appearance, Face, Person, PersonPicture
 from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
-from .search import DescriptionMatch, Hit, Query, as_where
+from .search import SEEN, DescriptionMatch, Hit, HitMoment, Query, as_where
 from .text import clean_text
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "MEDIA_KINDS",
     "MOMENT_BITS",
     "PRECOMPUTED",
+    "SEEN",
     "UNIT_TOLERANCE",
     "Answer",
     "AnswerRequest",
@@ -88,6 +89,7 @@ __all__ = [
     "FloatArray",
     "Frames",
     "Hit",
+    "HitMoment",
     "IdArray",
     "ItemMoment",
     "JudgedBy",

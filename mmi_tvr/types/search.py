@@ -20,6 +20,7 @@ from .text import clean_text
 
 _HANDLE = re.compile(r"\[([^\[\]]+)\]")
 _SOMEBODY = "a person"
+SEEN = "seen"  # the channel that every library has: key images through its model
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,25 @@ class DescriptionMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class HitMoment:
+    """A stretch of a hit, in seconds, by the channel that found it; `text` is what is said or written there."""
+
+    start: float
+    end: float
+    found_by: str = SEEN
+    text: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: one of `moments` of a hit)."""
+        return {
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "found_by": self.found_by,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer: the best moment of a video.
 
@@ -143,6 +163,10 @@ class Hit:
     `id` is the video's number in its library, which no other video is ever given; None outside of one. `facts` say
     whether it is a video or a picture, and when and where it was taken; `companions` are further files of the same item
     (the clip of a live photo, the RAW photo of a picture). The times of a still picture are 0.
+
+    `found_by` names the channels that found it, the surest first, and `moments` the stretches that they found, the best
+    first; none: what was seen, from `start` to `end`. Of an item in which the model saw nothing of the query, or has
+    nothing to see, `score` is that of the channel.
     """
 
     path: Path
@@ -161,6 +185,8 @@ class Hit:
     people: tuple[Appearance, ...] = ()
     facts: MediaFacts = field(default_factory=MediaFacts)
     companions: tuple[Path, ...] = ()
+    found_by: tuple[str, ...] = (SEEN,)
+    moments: tuple[HitMoment, ...] = ()
 
     @property
     def kind(self) -> MediaKind:
@@ -187,6 +213,8 @@ class Hit:
             "also": [str(path) for path in self.copies],
             "missing": self.is_missing,
             "also_missing": [str(path) for path in self.copies if path in self.missing],
+            "found_by": list(self.found_by),
+            "moments": [moment.as_dict() for moment in self.moments or (HitMoment(self.start, self.end),)],
         }
         if self.companions:
             document["companions"] = [str(path) for path in self.companions]
