@@ -54,6 +54,9 @@ class Options(BaseOptions):
     threads: int = Field(1, ge=1, description="of the CPU, at most")
 
 
+embed_queries = query_vectors  # `protocols.QueryEmbeddingModule`
+
+
 def build(options: Options) -> HeardSpeech:
     return HeardSpeech(options, Whisper(options.model, options.language, options.threads))
 

@@ -62,6 +62,9 @@ class Options(BaseOptions):
     threads: int = Field(1, ge=1, description="of the CPU, at most")
 
 
+embed_queries = query_vectors  # `protocols.QueryEmbeddingModule`
+
+
 def build(options: Options) -> ReadText:
     return ReadText(options, RapidOcr(options.side, options.threads))
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.markup import escape
 
 from ..library.channel_report import ChannelsReport, ChannelsStatus, ChannelStatus
+from ..types import SEEN
 from ..utils.printable import printable
 from ..utils.wording import counted, library_option
 from ._console import out, say
 
 _MAX_NAMED = 20  # files that are listed by name
-_SEEN = "seen"  # which `status` has rows of its own for
 
 
 def say_channels(report: ChannelsReport, library: Path) -> None:
@@ -40,7 +40,7 @@ def channel_rows(status: ChannelsStatus, library: Path) -> dict[str, str]:
     """Return a row of `status` for each channel but the one that every library has."""
     if status.error:
         return {"channels": status.error}
-    return {name: _row(name, channel, library) for name, channel in status.channels.items() if name != _SEEN}
+    return {name: _row(name, channel, library) for name, channel in status.channels.items() if name != SEEN}
 
 
 def _row(name: str, channel: ChannelStatus, library: Path) -> str:
@@ -54,7 +54,7 @@ def _row(name: str, channel: ChannelStatus, library: Path) -> str:
 def print_channel_problems(status: ChannelsStatus, index_command: str) -> None:
     """Print the files that channels cannot read."""
     for name, channel in status.channels.items():
-        if name == _SEEN or not channel.problems:
+        if name == SEEN or not channel.problems:
             continue
         count = counted(len(channel.problems), "file")
         out.print(f"\n{count} that {name} cannot read ({index_command} --retry tries again):", markup=False)

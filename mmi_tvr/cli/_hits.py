@@ -11,13 +11,14 @@ from rich.text import Text
 
 from ..report import answer_table, clock_time, key_image_times, level_text, people_text, time_range, verdict
 from ..search import SearchResult
-from ..types import DescriptionMatch, Explanation, Hit
+from ..types import DescriptionMatch, Explanation, Hit, HitMoment
 from ..utils.budget import Usage
 from ..utils.printable import printable
 from ..utils.wording import counted
 from ._console import out, say
 
 _SHOWN_DESCRIPTION = 90  # characters of what a video was described as
+_SHOWN_TEXT = 120  # characters of what is said or written
 
 
 def print_hits(result: SearchResult, explain: bool = False) -> None:
@@ -40,6 +41,9 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
         is_example = result.query.example is not None and hit.id is not None and hit.id == result.query.example.item
         itself = "  (the example itself)" if is_example else ""
         out.print(f"{numbers}{printable(hit.path)}{_file_remark(hit)}{itself}", markup=False)
+        for moment in hit.moments:
+            if moment.text is not None:
+                out.print(f"   {_moment_line(moment)}", style="dim", markup=False)
         if len(hit.moments) > 1 and (others := [one for one in hit.moments[1:] if not one.text]):
             spans = ", ".join(f"{clock_time(one.start)}-{clock_time(one.end)}" for one in others)
             out.print(f"   also at {spans}", style="dim", markup=False)
@@ -62,6 +66,12 @@ def _title(result: SearchResult) -> str:
     text, example = result.query.text, result.query.example
     like = f"like {printable(example.title)}" if example else ""
     return ", ".join([*([repr(text)] if text else []), *([like] if like else [])])
+
+
+def _moment_line(moment: HitMoment) -> str:
+    """Return what is said or written at a moment, and when."""
+    text = shorten(printable(moment.text or ""), _SHOWN_TEXT, placeholder=" ...")
+    return f'{moment.found_by} {clock_time(moment.start)}: "{text}"'
 
 
 def _usage(usage: Usage) -> str:

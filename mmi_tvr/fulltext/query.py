@@ -28,8 +28,8 @@ class WordQuery:
     @property
     def expression(self) -> str | None:
         """The query in the language of FTS5; None where there is nothing to look for."""
-        exact = [_phrase(words) for words in self.exact]
-        ranked = " OR ".join(exact + [_phrase(words) for words in self.terms])
+        exact = [phrase(words) for words in self.exact]
+        ranked = " OR ".join(exact + [phrase(words) for words in self.terms])
         return " AND ".join([*exact, f"({ranked})"]) if ranked else None
 
 
@@ -67,5 +67,6 @@ def _pairs(run: list[str]) -> Iterator[str]:
         yield f"{one} {other}"
 
 
-def _phrase(words: str) -> str:
+def phrase(words: str) -> str:
+    """Return words that follow one another in the language of FTS5."""
     return f'"{words}"'

@@ -212,10 +212,14 @@ class Catalogue(CatalogueFile):
         rows = np.array(self._db.execute(sql).fetchall(), dtype=np.int64).reshape(-1, 2)
         return np.sort((rows[:, 0] << MOMENT_BITS) + rows[:, 1])
 
-    def entries(self, numbers: Iterable[int]) -> dict[int, VideoEntry]:
-        """Return what a search needs of those of these contents that can be searched, by number."""
+    def entries(self, numbers: Iterable[int], unseen: bool = False) -> dict[int, VideoEntry]:
+        """Return what a search needs of those of these contents that can be searched, by number.
+
+        unseen: whether those are among them in which there is nothing to see; they have no segments.
+        """
         number_list = json.dumps([int(number) for number in numbers])
-        among = "content IN (SELECT id FROM searchable WHERE id IN (SELECT value FROM json_each(?)))"
+        view = "contents WHERE state = 'indexed' AND" if unseen else "searchable WHERE"
+        among = f"content IN (SELECT id FROM {view} id IN (SELECT value FROM json_each(?)))"
         paths_sql = f"SELECT content, path FROM main_files WHERE {among} ORDER BY path"
         moments_sql = f'SELECT content, start, "end", time FROM moments WHERE {among} ORDER BY content, k'
         paths: dict[int, list[Path]] = {}
@@ -225,17 +229,17 @@ class Catalogue(CatalogueFile):
             paths.setdefault(number, []).append(_to_path(path))
         for number, *segment in self._db.execute(moments_sql, (number_list,)):
             segments.setdefault(number, []).append(tuple(segment))
-        facts, companions = known_facts(self._db, segments), self.companions(segments)
+        facts, companions = known_facts(self._db, paths), self.companions(paths)
         self._db.execute("COMMIT")
         return {
             number: VideoEntry(
                 paths=tuple(paths[number]),
-                segments=np.array(segments[number]),
+                segments=np.array(segments.get(number, ())).reshape(-1, 3),
                 facts=facts[number],
                 companions=companions.get(number, ()),
             )
             for number in paths
-            if number in segments
+            if unseen or number in segments
         }
 
     def content_of(self, path: Path, stamp: tuple[int, int]) -> int | None:

@@ -8,7 +8,7 @@ errors. `Library.search` starts again when it is raised.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from ..errors import IndexMissing
 from ..protocols import Index
@@ -32,6 +32,11 @@ def _changed_where(vanished: tuple[type[Exception], ...]) -> Iterator[None]:
         yield
     except vanished as error:
         raise StateChanged from error
+
+
+def state_changed_where_files_vanish() -> AbstractContextManager[None]:
+    """Raise StateChanged where files of vectors are gone that were there a moment ago."""
+    return _changed_where(_FILES_VANISHED)
 
 
 def open_to_read(components: Components) -> ReadIndex | None:

@@ -22,14 +22,14 @@ from ..scoring.descriptions import MIN_DESCRIBED
 from ..scoring.examples import require_pictures_read
 from ..search import Coverage, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
-from ..types import Hit, Query, QueryExample
+from ..types import Query, QueryExample
 from ..utils.sqlite import is_writable
 from ..utils.wording import library_option, model_title
 from .appearances import LibraryPeople
 from .arguments import Calibrate
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
-from .channels import channels_status
+from .channels import ChannelsReader, FusedSearch, channels_status, needed_hits, with_texts
 from .components import Components
 from .descriptions import Descriptions
 from .examples import ExampleReader, ExampleSource
@@ -42,6 +42,7 @@ from .people.looking import people_status
 from .reading import StateChanged, open_to_read
 from .rebuild import unfinished
 from .report import FacetReport, Status
+from .results import coverage_of, existing_first, refused
 from .search_options import SearchOptions, restricted
 from .translated import ShownLog, count_translated
 from .turns import SharedModels
@@ -116,6 +117,7 @@ class LibraryReader:
         self._reranker: _BuiltReranker | None = None
         self._reweighted: _ReweightedSearcher | None = None
         self._expander = LibraryExpander()
+        self._channels = ChannelsReader(path)
         self.memory = QueryMemory(0)
 
     def close(self) -> None:
@@ -123,6 +125,7 @@ class LibraryReader:
         self._drop_state()
         self._reranker = None
         self._expander.close()
+        self._channels.close()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -151,16 +154,18 @@ class LibraryReader:
         catalogue = self.catalogue()
         state = self._present_state(catalogue)
         searcher, coverage = state.searcher, state.coverage
+        channels = self._channels.present(catalogue, state.catalogue_version)
         if searcher is None:
             model = catalogue.meta("model") or ""
-            return [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
+            nothing = [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
+            if channels is None:
+                return nothing
+            numbers = options.items.numbers(catalogue)
+            fusion = FusedSearch(options.top, options.min_relevance, numbers, model)
+            return [existing_first(with_texts(channels, catalogue, one, fusion)) for one in nothing]
         numbers = options.items.numbers(catalogue)
         if numbers is not None and not numbers:
-            decision, texts = options.items.refusal(catalogue), options.items.texts
-            nothing = SearchResult(
-                (), queries[0], searcher.model.name, {"total": 0.0}, coverage, decision=decision, filters=texts, among=0
-            )
-            return [replace(nothing, query=query) for query in queries]
+            return [refused(query, searcher.model, options.items, catalogue, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         queries = [restricted(query, options.where) for query in queries]
         if options.like is not None:
@@ -168,18 +173,23 @@ class LibraryReader:
             queries = [replace(query, example=example) for query in queries]
         prepared = self._prepared(queries, options, catalogue, searcher.model, state.people)
         searcher = self._with_levels(searcher, options.levels)
+        model = searcher.model
+        least = model.scoring.min_relevance
+        fusion = FusedSearch(options.top, options.min_relevance, numbers, model_title(model), least)
 
         def finish(result: SearchResult) -> SearchResult:
-            remarks = (*result.remarks, *state.people.remarks(result))
+            if channels is not None:
+                result = with_texts(channels, catalogue, result, fusion)
+            remarks = (*result.remarks, *state.people.remarks(result), *self._channels.remarks())
             among = None if numbers is None else len(numbers)
             result = replace(result, coverage=coverage, remarks=remarks, filters=options.items.texts, among=among)
-            return _existing_first(result)
+            return existing_first(result)
 
         preview = options.preview
         results = searcher.search_all(
             prepared,
-            options.top,
-            options.min_relevance,
+            options.top if channels is None else needed_hits([one.query for one in prepared], options.top),
+            options.min_relevance if channels is None else 0.0,
             videos=numbers,
             reranker=reranker,
             exact=options.exact,
@@ -252,7 +262,7 @@ class LibraryReader:
             index=components.section("index").name,
             videos=counts.indexed_contents + counts.unseen_contents,
             moments=counts.moments,
-            pending=_coverage(catalogue).pending,
+            pending=coverage_of(catalogue).pending,
             files=counts.files,
             duration=catalogue.duration(),
             size=_size(self.path),
@@ -293,7 +303,7 @@ class LibraryReader:
         if self._state is None or self._state.catalogue_version != version:
             self._drop_state()
             people = LibraryPeople(catalogue)
-            self._state = _LibraryState(version, _coverage(catalogue), self._make_searcher(catalogue, people), people)
+            self._state = _LibraryState(version, coverage_of(catalogue), self._make_searcher(catalogue, people), people)
         return self._state
 
     def _descriptions(self, catalogue: Catalogue, model: Model, fingerprint: str) -> Descriptions | None:
@@ -382,31 +392,6 @@ class LibraryReader:
         if self._state is not None:
             self._state.close()
             self._state = self._reweighted = None
-
-
-def _coverage(catalogue: Catalogue) -> Coverage:
-    counts = catalogue.counts()
-    return Coverage(
-        searched=counts.indexed_contents,
-        pending=counts.pending_contents + counts.unread_files,
-        quarantined=counts.quarantined_contents + counts.unreadable_files,
-        translated=count_translated(catalogue),
-    )
-
-
-def _existing_first(result: SearchResult) -> SearchResult:
-    """Return a result whose hits lead with a path at which there is a file now."""
-    closest = None if result.closest is None else _hit_existing_first(result.closest)
-    return replace(result, hits=tuple(_hit_existing_first(hit) for hit in result.hits), closest=closest)
-
-
-def _hit_existing_first(hit: Hit) -> Hit:
-    paths = (hit.path, *hit.copies)
-    missing = tuple(path for path in paths if not os.path.exists(path))
-    if not missing:
-        return hit
-    path, *copies = sorted(paths, key=lambda path: path in missing)
-    return replace(hit, path=path, copies=tuple(copies), missing=missing)
 
 
 def _size(folder: Path) -> int:

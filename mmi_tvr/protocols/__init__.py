@@ -54,7 +54,14 @@ from .datasets import (
     PersonDataset,
     QueryDataset,
 )
-from .modules import AblatedModule, AutomaticModule, AvailableModule, CheckpointModule, TrainableModule
+from .modules import (
+    AblatedModule,
+    AutomaticModule,
+    AvailableModule,
+    CheckpointModule,
+    QueryEmbeddingModule,
+    TrainableModule,
+)
 from .rooms import (
     Answerer,
     AppearanceSource,
@@ -117,6 +124,7 @@ __all__ = [
     "PersonDataset",
     "PublishedIndex",
     "QueryDataset",
+    "QueryEmbeddingModule",
     "RelevanceCalibration",
     "RemarkingModel",
     "Reranker",

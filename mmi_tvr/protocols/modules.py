@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ..types import Availability, Variant
+from ..types import Availability, FloatArray, Query, Variant
 from .capabilities import TrainableModel
 
 
@@ -57,3 +57,12 @@ class AblatedModule(Protocol):
     """A model with an ablation table."""
 
     VARIANTS: Mapping[str, Variant]  # the first row is the full model
+
+
+@runtime_checkable
+class QueryEmbeddingModule(Protocol):
+    """A channel whose queries can be embedded without making it: a search then loads nothing that reads files."""
+
+    def embed_queries(self, queries: Sequence[Query]) -> FloatArray:
+        """Return unit vectors (N, D), as `Channel.embed_queries`. Channels with the same function share its work."""
+        ...

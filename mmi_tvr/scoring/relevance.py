@@ -89,9 +89,14 @@ def calibrate(model: Model, sample: Gallery, size: int) -> RelevanceCalibration:
     if model.scoring.score_law is not None:
         return LogisticLaw(model.scoring.score_law, size)
     best = sample.score(background_vectors(model), model.scoring).max(axis=1).astype(np.float64)  # (S,)
+    law = fitted_law(best)
+    return GumbelLaw(law.mu + law.beta * math.log(max(size, 1) / len(sample)), law.beta)
+
+
+def fitted_law(best: NDArray[np.float64]) -> GumbelLaw:
+    """Return the law of the best scores (S,) that unrelated sentences get, by moments."""
     beta = max(best.std() * math.sqrt(6) / math.pi, _FLOOR)
-    mu_of_sample = best.mean() - _EULER * beta
-    return GumbelLaw(mu_of_sample + beta * math.log(max(size, 1) / len(sample)), beta)
+    return GumbelLaw(best.mean() - _EULER * beta, beta)
 
 
 def background_texts() -> tuple[str, ...]:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from .fusing import FusedSearch, needed_hits, with_texts
 from .reading import ChannelReading
+from .searching import ChannelsReader
 from .status import channels_status, forget_other_contents
 from .store import CHANNELS, ChannelStore
 
-__all__ = ["CHANNELS", "ChannelReading", "ChannelStore", "channels_status", "forget_other_contents"]
+__all__ = [
+    "CHANNELS",
+    "ChannelReading",
+    "ChannelStore",
+    "ChannelsReader",
+    "FusedSearch",
+    "channels_status",
+    "forget_other_contents",
+    "needed_hits",
+    "with_texts",
+]

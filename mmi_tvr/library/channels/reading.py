@@ -24,6 +24,7 @@ from ...types import FloatArray, IdArray, MediaFile
 from ...utils.progress import Progress
 from ..catalogue import Catalogue, Content, File
 from ..channel_report import ChannelReport, ChannelsReport
+from .searching import fit_laws
 from .status import channel_files, channel_status
 from .store import ChannelStore, RememberedChannel, has_channels, remembered_channels
 
@@ -103,6 +104,7 @@ class ChannelReading:
                 status = channel_status(store, catalogue, name, self._remembered[name])
                 reports[name] = replace(reports[name], status=status)
             store.discard_unused_vectors()
+            fit_laws(store)
         if not reports and self._requested is None:
             return None
         return ChannelsReport(reports, time.monotonic() - started)

@@ -6,11 +6,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ...errors import MissingExtra, MmiTvrError
+from ...types import SEEN
 from ..catalogue import Catalogue, CatalogueCounts, Content
 from ..channel_report import ChannelsStatus, ChannelStatus
 from .store import ChannelStore, RememberedChannel, has_channels
-
-SEEN = "seen"  # the channel that every library has: key images through its model
 
 
 def channel_files(catalogue: Catalogue, channel: RememberedChannel) -> list[Content]:

@@ -1,0 +1,46 @@
+"""What a library adds to results: how much of it was searched, and which files are there now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from ..protocols import Model
+from ..search import Coverage, SearchResult
+from ..types import Hit, Query
+from .catalogue import Catalogue
+from .filters import MediaFilter
+from .translated import count_translated
+
+
+def existing_first(result: SearchResult) -> SearchResult:
+    """Return a result whose hits lead with a path at which there is a file now."""
+    closest = None if result.closest is None else _hit_existing_first(result.closest)
+    return replace(result, hits=tuple(_hit_existing_first(hit) for hit in result.hits), closest=closest)
+
+
+def _hit_existing_first(hit: Hit) -> Hit:
+    paths = (hit.path, *hit.copies)
+    missing = tuple(path for path in paths if not os.path.exists(path))
+    if not missing:
+        return hit
+    path, *copies = sorted(paths, key=lambda path: path in missing)
+    return replace(hit, path=path, copies=tuple(copies), missing=missing)
+
+
+def refused(query: Query, model: Model, filters: MediaFilter, catalogue: Catalogue, coverage: Coverage) -> SearchResult:
+    """Return the result of a query where no item of a library passes the filters."""
+    decision = filters.refusal(catalogue)
+    nothing = SearchResult((), query, model.name, {"total": 0.0}, coverage, decision=decision)
+    return replace(nothing, filters=filters.texts, among=0)
+
+
+def coverage_of(catalogue: Catalogue) -> Coverage:
+    """Return how much of a library a search can see."""
+    counts = catalogue.counts()
+    return Coverage(
+        searched=counts.indexed_contents,
+        pending=counts.pending_contents + counts.unread_files,
+        quarantined=counts.quarantined_contents + counts.unreadable_files,
+        translated=count_translated(catalogue),
+    )

@@ -1,0 +1,178 @@
+"""Searching what is seen, said and written at once: one order, how each hit was found, and what cannot be searched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import FakeChannel, FakeModel, clipped, colour_video, word_vectors
+
+from mmi_tvr.cli import search as command
+from mmi_tvr.cli._hits import print_hits
+from mmi_tvr.errors import MissingExtra
+from mmi_tvr.library import Library
+from mmi_tvr.types import Query
+
+LINES = {
+    "red": "0 the ship leaves the harbour at seven\n4 nobody has seen the umbrella",
+    "green": "1 a lecture about moss and stones\n9 the ship is late",
+    "blue": "",
+    "white": "",
+}
+WRITTEN = {"blue": "2 exit to platform nine"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for colour, lines in LINES.items():
+        colour_video(folder / f"{colour}.mp4", colour, seconds=0.5)
+        (folder / f"{colour}.said").write_text(lines)
+    return folder
+
+
+class Writing(FakeChannel):
+    """Reads FILE.mp4's lines of WRITTEN."""
+
+    def moments(self, source, start=0.0):  # type: ignore[no-untyped-def]
+        from mmi_tvr.types import ChannelMoment, Passage, Span
+
+        for line in filter(None, [WRITTEN.get(source.path.stem)]):
+            second, _, text = line.partition(" ")
+            span = Span(float(second), float(second) + 1, float(second))
+            yield Passage(0.0, 10.0, [ChannelMoment(span, word_vectors([text])[0], text)])
+
+
+@pytest.fixture(autouse=True)
+def fake_channels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
+    for name, channel in (("heard", FakeChannel("heard")), ("read", Writing("read", ("image", "video")))):
+        monkeypatch.setattr(f"mmi_tvr.channels.{name}.build", lambda options, channel=channel: channel)
+        monkeypatch.setattr(f"mmi_tvr.channels.{name}.embed_queries", channel.embed_queries)
+
+
+@pytest.fixture
+def library(tmp_path: Path, clips: Path) -> Iterator[Library]:
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
+        opened.index([clips], channels=["heard", "read"])
+        yield opened
+
+
+def test_one_search_finds_what_is_seen_said_and_written(library: Library) -> None:
+    by_sight = library.search("red", top=3)
+    assert (by_sight[0].path.stem, by_sight[0].found_by) == ("red", ("seen",))
+    spoken = library.search("the ship leaves the harbour at seven")[0]
+    assert (spoken.path.stem, spoken.found_by[0], spoken.start) == ("red", "heard", 0.0)
+    moments = [(one.found_by, one.start, one.text) for one in spoken.moments]
+    assert ("heard", 0.0, "the ship leaves the harbour at seven") in moments
+    written = library.search("exit to platform nine")[0]
+    assert (written.path.stem, written.found_by[0], written.start, written.end) == ("blue", "read", 2.0, 3.0)
+    document = written.as_dict()
+    assert document["found_by"][0] == "read"
+    text = {"start": 2.0, "end": 3.0, "found_by": "read", "text": "exit to platform nine"}
+    assert text in document["moments"]
+    assert json.dumps(document)
+    absent = {hit.path.stem: hit for hit in library.search("nobody has seen the umbrella", top=9)}["red"]
+    assert (absent.start, absent.found_by[0]) == (4.0, "heard")  # what is said is not read as "without"
+
+
+def test_words_in_quotation_marks_must_be_there(library: Library) -> None:
+    result = library.search('"the ship"', top=9)
+    assert sorted(hit.path.stem for hit in result) == ["green", "red"]
+    assert result.decision.reason == 'texts have the words "the ship"'
+    assert {hit.path.stem: hit.found_by for hit in result}["green"] == ("heard",)
+    assert {hit.path.stem: hit.start for hit in result} == {"green": 9.0, "red": 0.0}
+    nothing = library.search('red "the ships"', top=9)
+    assert not nothing
+    assert nothing.decision.reason == 'no text has the words "the ships"'
+    assert nothing.closest is None
+
+
+def test_a_list_of_queries_and_a_least_relevance(library: Library) -> None:
+    one, other = library.search(["exit to platform nine", "green"], top=2, min_relevance=0.5)
+    assert one[0].path.stem == "blue"
+    assert other[0].path.stem == "green"
+    assert all(hit.relevance >= 0.5 for hit in (*one, *other))
+    everything = library.search("a lecture", top=9, min_relevance=0)
+    assert len(everything) == 4
+
+
+def test_what_is_not_there_is_not_found_by_texts_either(library: Library, tmp_path: Path, clips: Path) -> None:
+    text = "zebras paint violins"
+    with Library(tmp_path / "seen only", model=FakeModel(), relevance=clipped) as plain:
+        plain.index([clips])
+        assert library.search(text).is_found == plain.search(text).is_found
+
+
+def test_without_channels_a_search_is_as_it_was(library: Library, tmp_path: Path, clips: Path) -> None:
+    with Library(tmp_path / "seen only", model=FakeModel(), relevance=clipped) as plain:
+        plain.index([clips])
+        for text in ("red", "blue and white", "zebras"):
+            alone, other_hits = plain.search(text, min_relevance=0), library.search(text, min_relevance=0)
+            assert "texts" not in alone.seconds
+            for hit, other in zip(alone, other_hits, strict=True):
+                assert (hit.path, hit.score, hit.found_by[-1]) == (other.path, other.score, "seen")
+                assert hit.as_dict()["moments"] == [
+                    {"start": round(hit.start, 3), "end": round(hit.end, 3), "found_by": "seen", "text": None}
+                ]
+
+
+def test_a_search_sees_what_has_been_read_meanwhile(library: Library, clips: Path, tmp_path: Path) -> None:
+    assert not library.search('"fresh words"')
+    folder = tmp_path / "more"
+    colour_video(folder / "cyan.mp4", "cyan", seconds=0.5)
+    (folder / "cyan.said").write_text("0 fresh words")
+    with Library(library.path, model=FakeModel(), relevance=clipped) as writer:
+        writer.index([folder])
+    assert library.search('"fresh words"')[0].path.stem == "cyan"
+    with Library(library.path, model=FakeModel(), relevance=clipped) as writer:
+        writer.remove([folder])
+    assert not library.search('"fresh words"')
+
+
+def test_a_library_on_a_read_only_disk_is_searched(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.close()
+    for module in ("mmi_tvr.fulltext.database", "mmi_tvr.library.catalogue_file", "mmi_tvr.library.searching"):
+        monkeypatch.setattr(f"{module}.is_writable", lambda path: False)
+    assert library.search("exit to platform nine")[0].path.stem == "blue"
+
+
+def test_without_the_packages_of_a_channel_its_words_are_searched(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*arguments: object) -> None:
+        raise MissingExtra("faster_whisper", "speech", "pip install")
+
+    monkeypatch.delattr("mmi_tvr.channels.heard.embed_queries")
+    monkeypatch.setattr("mmi_tvr.channels.heard.build", missing)
+    library.close()
+    assert library.search('"the umbrella"')[0].path.stem == "red"
+
+
+def test_without_the_full_text_extra_what_is_seen_is_searched(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(module: str, extra: str) -> None:
+        raise MissingExtra(module, extra, "pip install")
+
+    library.close()
+    monkeypatch.setattr("mmi_tvr.fulltext.folding.require", missing)
+    result = library.search("red")
+    assert result[0].path.stem == "red"
+    assert result.remarks[-1] == "what is said and written is not searched: opencc is not installed: pip install"
+
+
+def test_an_empty_text_asks_no_channel(library: Library) -> None:
+    channels = library._reader._channels.present(library._reader.catalogue(), 0)
+    assert channels is not None
+    assert channels.search([Query("")], 5) == [{}]
+
+
+def test_hits_say_how_they_were_found(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    result = library.search("exit to platform nine")
+    command._say_remarks(result, False, library.path)
+    print_hits(result)
+    out = capsys.readouterr().out
+    assert 'read 0:02: "exit to platform nine"' in out
