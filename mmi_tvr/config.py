@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -54,6 +54,20 @@ class SearchSection(plugins.BaseOptions):
             except UsageError as error:
                 raise ValueError(str(error)) from error
         return self
+
+
+class WatchSection(plugins.BaseOptions):
+    """When a watcher works, and how much (`mmi-tvr watch`)."""
+
+    idle: float = Field(60.0, ge=0, le=86400, description="seconds since anybody touched this machine; 0: whoever does")
+    battery: bool = Field(False, description="work on battery, too")
+    load: float = Field(0.5, gt=0, le=1, description="the share of the processors that others may use; 1: all")
+    budget_hour: float = Field(1800.0, ge=0, le=1e9, description="CPU seconds within any hour; 0: any number")
+    budget_day: float = Field(14400.0, ge=0, le=1e9, description="CPU seconds within any 24 hours; 0: any number")
+    settle: float = Field(5.0, ge=0.1, le=3600, description="seconds since the last write of a file that is taken in")
+    rescan: float = Field(900.0, ge=1, le=604800, description="seconds from one look at all folders to the next")
+    threads: int = Field(1, ge=1, le=64, description="threads of the model, and processes that decode")
+    priority: Literal["idle", "normal"] = Field("idle", description="idle: what nobody else needs, the least of all")
 
 
 class CommonSettings(plugins.BaseOptions):
@@ -118,6 +132,7 @@ class Settings(CommonSettings):
         Section(name="sface"), description="who finds and describes faces, for the people of a library"
     )
     channels: dict[str, dict[str, Any]] = Field({}, description="options of the channels of a library, by name")
+    watch: WatchSection = Field(WatchSection(), description="when and how much a watcher works")
     data: dict[str, Any] = Field({}, description="for training: data sets and batch size (`train.settings`)")
     train: dict[str, Any] = Field({}, description="for training: stages, learning rates (`train.settings`)")
 

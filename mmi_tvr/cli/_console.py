@@ -243,6 +243,15 @@ def print_json(document: Mapping[str, Any]) -> None:
         stdout.flush()  # a full disk is our error, not the interpreter's
 
 
+def print_line(document: Mapping[str, Any]) -> None:
+    """Print one JSON document as a line on stdout, at once: for programs that follow long work."""
+    client = current_terminal()
+    stdout = sys.stdout if client is None else client.stdout
+    with files.naming("the output"):
+        stdout.write(strict_json.dumps(document, ascii_only=True) + "\n")
+        stdout.flush()
+
+
 def end_with_files(documents: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """End a command about files, each of which has a document: print these as one where that is asked for, and exit
     with 1 where a file has an `error`."""
@@ -354,7 +363,7 @@ class ProgressLines:
 
     def advance(self, steps: int = 1) -> None:
         """Count steps, and print a line where the last one is old enough."""
-        if self._done == 0:
+        if self._done == 0 and steps:
             self._printed_done = steps - 1  # a run that is resumed begins with all the steps that it did before
         self._done += steps
         seconds = time.monotonic() - self._printed_at

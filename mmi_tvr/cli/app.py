@@ -59,6 +59,7 @@ def run() -> NoReturn:
             serve,
             training,
             transcribe,
+            watch,
         )
 
         for module in (
@@ -82,6 +83,7 @@ def run() -> NoReturn:
             serve,
             mcp,
             desktop,
+            watch,
             doctor,
             demo,
         ):

@@ -120,6 +120,7 @@ class Library:
         translate: int | None = None,
         people: bool | None = None,
         channels: Sequence[str] | None = None,
+        settle: float = 0.0,
         wait: float = 60.0,
         progress: Progress | None = None,
     ) -> IndexReport:
@@ -141,6 +142,7 @@ class Library:
                 the library remembers, which is no.
             channels: names of the channels that read all files, from now on, besides what is seen ("heard", "read");
                 none: no channel does (what is known stays); None: as the library remembers, which is none.
+            settle: new and changed files are left to a later run until so many seconds passed since their last write.
             wait: seconds to wait while another process writes.
             progress: hears how far the work is.
 
@@ -158,7 +160,8 @@ class Library:
         retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
         translate = checked_translate(translate, rebuild)
         people, channels = None if people is None else checked_flag(people, "people"), checked_channels(channels)
-        wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
+        settle, wait = checked_seconds(settle, "settle"), checked_seconds(wait, "wait")
+        progress = checked_progress(progress)
         missing = [path for path in targets if not os.path.lexists(path)]
         if missing and not self.exists:
             raise UsageError(f"{missing[0]}: no such file or folder")
@@ -176,7 +179,7 @@ class Library:
                 indexing.components.settle(rebuild, translate)
                 faces.settle()
                 reading.settle()
-                report = indexing.run(targets, patterns, retry, catalogue)
+                report = indexing.run(targets, patterns, retry, catalogue, settle)
             report = replace(report, people=faces.run(catalogue, retry, progress))
             return replace(report, channels=reading.run(catalogue, retry, progress))
 

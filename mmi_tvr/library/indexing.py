@@ -52,17 +52,25 @@ class Indexing:
         self.progress = progress
         self.cache = FeatureCache(folder / FEATURES)
         self._index: Index | None = None
+        self._unsettled: list[Path] = []  # written so short ago that they are left to a later run
         self._reasons: dict[int, str] = {}  # why contents go on waiting, by number
 
     def close(self) -> None:
         if self._index is not None:
             self._index.close()
 
-    def run(self, paths: Sequence[Path], exclude: Sequence[str] | None, retry: bool, present: Catalogue) -> IndexReport:
+    def run(
+        self,
+        paths: Sequence[Path],
+        exclude: Sequence[str] | None,
+        retry: bool,
+        present: Catalogue,
+        settle: float = 0.0,
+    ) -> IndexReport:
         """Bring the library up to date with these files and folders (none: all that it knows).
 
         Args:
-            paths, exclude, retry: as `Library.index` has them.
+            paths, exclude, retry, settle: as `Library.index` has them.
             present: what searches read; another one than that of a rebuild.
         """
         started = time.monotonic()
@@ -74,7 +82,7 @@ class Indexing:
             with self.catalogue.transaction():
                 self.catalogue.set_pending(state="quarantined")
         waiting = {content.number for content in self.catalogue.pending_contents()}
-        tags, unreachable = self.read(worklist.scan, worklist.files)
+        tags, unreachable = self.read(worklist.scan, worklist.files, settle)
         removed = self.forget(worklist.vanished, tags)
         self._reasons |= probe_contents(self.catalogue, self.progress)
         is_changed = bool(self.catalogue.meta("unpaired"))
@@ -95,6 +103,7 @@ class Indexing:
             quarantined=tuple(sorted(unusable.items())),
             unreadable=tuple(sorted(worklist.scan.unreadable.items())),
             without_videos=tuple(worklist.without_videos()),
+            unsettled=tuple(self._unsettled),
             embedded=embedded,
             seconds=time.monotonic() - started,
             translation=translation,
@@ -113,10 +122,13 @@ class Indexing:
 
     # Files -> contents
 
-    def read(self, scanned: Scan, files: Mapping[Path, File]) -> tuple[dict[Path, Tag], dict[Path, str]]:
+    def read(
+        self, scanned: Scan, files: Mapping[Path, File], settle: float = 0.0
+    ) -> tuple[dict[Path, Tag], dict[Path, str]]:
         """Hash every file whose stamp is new, or that could not be read before, and put it into the catalogue.
 
-        What is known of a file that cannot be read now (its disk is away, its permissions are closed) is kept.
+        What is known of a file that cannot be read now (its disk is away, its permissions are closed) is kept, and so
+        is what is known of one that was written less than `settle` seconds ago.
 
         Returns:
             What each file is, and why those files cannot be read of which something is known.
@@ -128,7 +140,10 @@ class Indexing:
             before = files.get(path)
             if before is not None and before.stamp == stamp and before.content is not None:
                 tags[path] = "unchanged"
-        fresh = [path for path in scanned.files if path not in tags]
+        self._unsettled = [path for path in scanned.unsettled(settle) if path not in tags]
+        tags.update((path, "unchanged") for path in self._unsettled if path in files)
+        skipped = {*tags, *self._unsettled}
+        fresh = [path for path in scanned.files if path not in skipped]
         if fresh:
             self.progress.begin("reading", len(fresh))
         if fresh or self.catalogue.meta("unread"):

@@ -107,6 +107,7 @@ class IndexReport:
     - `removed`: files that are gone from indexed folders, or excluded now, and were forgotten.
     - `quarantined`: files that cannot be used, also those that were quarantined before.
     - `unreadable`: folders that could not be looked into; nothing of theirs was forgotten.
+    - `unsettled`: new or changed files that were left to a later run, because they were written only just now.
     - `without_videos`: folders that hold no video, with what they hold.
     """
 
@@ -119,6 +120,7 @@ class IndexReport:
     quarantined: Reasons = ()
     unreadable: Reasons = ()
     without_videos: Reasons = ()
+    unsettled: tuple[Path, ...] = ()
     embedded: int = 0  # videos that were embedded in this run
     seconds: float = 0.0
     translation: TranslationReport | None = None  # where vectors were translated for another model
@@ -140,6 +142,8 @@ class IndexReport:
             "without_videos": _reasons(self.without_videos),
             "seconds": self.seconds,
         }
+        if self.unsettled:
+            document["unsettled"] = [str(path) for path in self.unsettled]
         if self.translation:
             document["translation"] = self.translation.as_dict()
         if self.people:

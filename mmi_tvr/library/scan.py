@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,15 @@ class Scan:
                 self.files[path] = (status.st_size, status.st_mtime_ns)
             else:
                 self._refuse(path, NOT_A_FILE)
+
+    def unsettled(self, seconds: float) -> list[Path]:
+        """Return the files that were written less than so many seconds ago: they may be growing.
+
+        A time of modification in the future says nothing about that (decision): such a file counts as settled, because
+        it would never be taken in otherwise.
+        """
+        now = time.time_ns()
+        return [path for path, (_, modified) in self.files.items() if 0 <= now - modified < seconds * 1e9]
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.files[path] = UNREADABLE

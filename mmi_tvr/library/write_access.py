@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from ..errors import LibraryReadOnly
@@ -25,8 +25,15 @@ from .translated import SHOWN_FILE
 
 _LIBRARY_FILES = (
     CATALOGUE, LOCK, HOLDER, SKELETONS_FILE, FEATURES, REBUILD_FILE, FORMER_FILE, SHOWN_FILE, "vectors",
-    pool.FOLDER, PEOPLE_FILE, KEYS_FILE, CHANNELS, "service.",  # how the files of a service begin (`serve.address`)
+    pool.FOLDER, PEOPLE_FILE, KEYS_FILE, CHANNELS,
+    "service.", "watch.",  # how the files of a service (`serve.address`) and of a watcher (`watch.status`) begin
 )  # fmt: skip
+
+
+def library_place(folder: Path) -> AbstractContextManager[None]:
+    """Make the folder of a library where there is none; it goes again where nothing stays in it. Raises UsageError
+    where something else is in the folder, or it cannot be made."""
+    return library_folder(folder, folder / CATALOGUE, _LIBRARY_FILES)
 
 
 @contextmanager
@@ -48,7 +55,7 @@ def write_access(folder: Path, wait: float, progress: Progress, create: bool = F
     path = folder / CATALOGUE
     if not create:
         Catalogue.require_file(path)
-    with library_folder(folder, path, _LIBRARY_FILES) if create else nullcontext():
+    with library_place(folder) if create else nullcontext():
         if not is_writable(path):
             raise LibraryReadOnly(folder, "a read-only disk, or missing permissions")
         names = os.listdir(folder)

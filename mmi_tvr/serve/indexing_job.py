@@ -1,17 +1,20 @@
 """Bringing a library up to date from a service: one run at a time, which can be paused and goes on where it was.
 
 A paused run has ended (decision): it gives back the writer's lock and all memory, nothing is lost, and whoever uses
-the command line meanwhile need not wait for somebody to come back to a page.
+the command line meanwhile need not wait for somebody to come back to a page. The pause is the library's
+(`library.pausing`): a watcher of it rests, too, and `mmi-tvr watch pause` pauses a run here.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import Any, Literal
 
-from ..errors import MmiTvrError, one_line
+from ..errors import LibraryReadOnly, MmiTvrError, one_line
 from ..library import Library
+from ..library.pausing import current_pause, pause, resume
 from ..utils.interruption import Interrupted
 
 _LOGGER = logging.getLogger(__name__)
@@ -37,13 +40,15 @@ class IndexingJob:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, retry: bool = False) -> bool:
-        """Begin a run, or take up a paused one; False where one is under way.
+        """Begin a run, or take up a paused one, which lifts the library's pause; False where one is under way.
 
         retry: try files again that were set aside.
         """
         with self._lock:
             if self.is_running:
                 return False
+            with suppress(LibraryReadOnly):  # which the run will say
+                resume(self._library.path)
             self._retry = retry
             self._stop.clear()
             self._state, self._problem = "running", None
@@ -53,9 +58,11 @@ class IndexingJob:
             return True
 
     def pause(self) -> bool:
-        """Have the run end at its next step; False where none is under way."""
+        """Have the run end at its next step, and pause the library; False where none is under way."""
         if not self.is_running:
             return False
+        with suppress(LibraryReadOnly):  # then there is no watcher, either
+            pause(self._library.path)
         self._stop.set()
         return True
 
@@ -71,13 +78,17 @@ class IndexingJob:
         """Return plain values for JSON (`GET /api/index`)."""
         with self._lock:
             return {
-                "state": self._state,
+                "state": self._current_state(),
                 "stage": self._stage,
                 "done": self._done,
                 "total": self._total,
                 "problem": self._problem,
                 "report": self._report,
             }
+
+    def _current_state(self) -> JobState:
+        """Return the state, which is that of the library where it is paused and no run is under way."""
+        return self._state if self._state == "running" or not current_pause(self._library.path) else "paused"
 
     def _run(self) -> None:
         state: JobState = "failed"
@@ -117,5 +128,5 @@ class IndexingJob:
 
     def _check(self) -> None:
         """Raise Interrupted where the run is to end."""
-        if self._stop.is_set():
+        if self._stop.is_set() or current_pause(self._library.path):
             raise Interrupted
