@@ -24,6 +24,7 @@ from ..errors import UnreadableQuery, UsageError
 from ..evaluation.trec import run_line, run_tag
 from ..library import Library
 from ..library.filters import FilterKeywords, checked_filter
+from ..queries import checked_exclusions
 from ..search import SearchResult
 from ..types import Query
 from ..utils import files, strict_json
@@ -51,6 +52,7 @@ class InferSettings(plugins.BaseOptions):
     rerank: bool = False
     format: Literal["jsonl", "parquet"] = "jsonl"
     where: dict[str, list[str]] = Field({}, description="classes that all videos are to show, by level")
+    without: list[str] = Field([], description="what is not to be there")
     items: dict[str, Any] = Field({}, description="which items of a library are searched (`library.filters`)")
     settings: dict[str, Any] = Field({}, description="of the library's search, as a settings file has them")
 
@@ -68,6 +70,7 @@ def create(
     output_format: str = "jsonl",
     where: Mapping[str, Collection[str]] | None = None,
     items: FilterKeywords | None = None,
+    without: Sequence[str] = (),
     settings: config.Settings | None = None,
     shard_size: int = 1000,
 ) -> BatchFolder:
@@ -83,6 +86,7 @@ def create(
         output_format: of the files of hits, jsonl or parquet.
         where: classes that all videos of the hits are to show, by level, besides those of each query.
         items: which items of a library are searched (`library.filters`).
+        without: what is not to be there, besides what each query excludes.
         settings: of the library's search.
         shard_size: queries in a shard.
     Raises:
@@ -100,6 +104,8 @@ def create(
         values["where"] = {level: sorted(names) for level, names in where.items()}
     if restriction := checked_filter(items or {}).texts:
         values["items"] = {name: value for name, value in (items or {}).items() if value is not None}
+    if excluded := checked_exclusions(without):
+        values["without"] = list(excluded)
     request = {
         "queries": str(table.absolute()),
         "column": column,
@@ -113,6 +119,8 @@ def create(
         items = queries(table, column, id_column)
         if chosen.embeddings and (where or any("where" in item for item in items)):
             raise UsageError("where: a library knows what its videos show, embeddings do not: name a library")
+        if chosen.embeddings and excluded:
+            raise UsageError("without (--not): name a library; of embeddings, write it into each query (without ...)")
         if chosen.embeddings and restriction:
             name = next(iter(restriction))
             raise UsageError(f"{name}: a library knows its items, embeddings do not: name a library")
@@ -246,6 +254,7 @@ class InferTask:
                 options.min_relevance,
                 rerank=options.rerank,
                 where=options.where,
+                without=options.without,
                 **cast(FilterKeywords, options.items),
             )
             return [_hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result]) for result in results]

@@ -105,6 +105,9 @@ LikeOption = Annotated[
         help="look for what is like a picture, a video, or the moment of one (@75, @1:15); TEXT may say more",
     ),
 ]
+NotOption = Annotated[
+    list[str] | None, typer.Option("--not", metavar="TEXT", help="what is not to be there; may be repeated")
+]
 MoreOption = Annotated[
     int, typer.Option(min=1, max=MAX_MORE, metavar="N", help="at most so many moments of each file, the best first")
 ]
@@ -125,6 +128,7 @@ def search(
     *,
     library: LibraryOption,
     like: LikeOption = None,
+    without: NotOption = None,
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
     more: MoreOption = 1,
     min_relevance: MinRelevanceOption = None,
@@ -185,6 +189,7 @@ def search(
                 me=None if me is None else decoded(me),
                 only=only,
                 like=None if like is None else _from_here(decoded(like)),
+                without=[decoded(one) for one in without or ()],
                 more=more,
                 preview=None if as_json else _say_first,
                 **filter_keywords(kind, since, until, folder, longer, shorter, place),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..queries import checked_relevance, checked_top
+from ..queries import checked_exclusions, checked_relevance, checked_top
 from ..search import Preview
 from ..skeletons.expansion import MAX_WORDINGS
 from ..types import ItemMoment, Query, Where, as_where
@@ -40,6 +40,7 @@ class SearchKeywords(FilterKeywords, total=False):
     - `like`: what hits are to be like, besides what the query says, which may be "": a picture, a video, the moment of
       one ("FILE@SECONDS"), whether it is in the library or not; or a `types.ItemMoment` of the library. Such a search
       is not re-ranked.
+    - `without`: what is not to be there, besides what the query excludes itself; one sentence or several.
     - `more`: at most so many moments of each hit (`Hit.moments`), 1 to 50, the best first.
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
       replaces what a search reads. Of `asearch`, in its thread.
@@ -54,6 +55,7 @@ class SearchKeywords(FilterKeywords, total=False):
     me: str | None
     only: bool
     like: str | os.PathLike[str] | ItemMoment | None
+    without: str | Sequence[str]
     more: int
     preview: Preview | None
 
@@ -75,6 +77,7 @@ class SearchOptions:
     only: bool = False
     like: ExampleSource | None = None
     items: MediaFilter = field(default_factory=MediaFilter)
+    without: tuple[str, ...] = ()
     more: int = 1
     preview: Preview | None = None
 
@@ -103,6 +106,7 @@ def search_options(
     me: str | None = None,
     only: bool = False,
     like: str | os.PathLike[str] | ItemMoment | None = None,
+    without: str | Sequence[str] = (),
     more: int = 1,
     preview: Preview | None = None,
     **filters: Unpack[FilterKeywords],
@@ -124,6 +128,7 @@ def search_options(
         only=checked_flag(only, "only"),
         like=None if like is None else checked_like(like),
         items=checked_filter(filters),
+        without=checked_exclusions(without),
         more=checked_count(more, "more", MAX_MORE, least=1),
         preview=checked_preview(preview),
     )

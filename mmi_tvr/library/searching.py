@@ -16,7 +16,7 @@ from .. import plugins
 from ..config import Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
 from ..protocols import Model, Reranker
-from ..queries import PreparedQuery, QueryMemory
+from ..queries import PreparedQuery, QueryMemory, excluding
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
 from ..scoring.examples import require_pictures_read
@@ -228,6 +228,8 @@ class LibraryReader:
         changes = {name: value for name, value in explicit.items() if value is not None}
         section = self.settings.search.model_copy(update=changes)
         prepared = [people.read(query, options.persons, options.me, section.literal) for query in queries]
+        excluded = [people.read(Query(text), (), options.me, literal=True) for text in options.without]
+        prepared = [excluding(query, excluded) for query in prepared]
         if not section.expand:
             return prepared
         with_text = [query for query in prepared if query.positive.text]

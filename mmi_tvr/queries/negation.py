@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..utils.chinese import has_chinese
 from . import negation_chinese, negation_english
 
-_MAX_EXCLUDED = 4  # parts of one sentence
+MAX_EXCLUDED = 4  # parts of one sentence
 _MAX_CHARACTERS = 400  # a sentence or two: what is longer is a text, and read as it stands
 
 
@@ -41,12 +41,12 @@ def split(text: str) -> QueryParts:
     grammar = negation_chinese if has_chinese(text) else negation_english
     rest = text
     excluded: list[str] = []
-    while len(excluded) <= _MAX_EXCLUDED:
+    while len(excluded) <= MAX_EXCLUDED:
         exclusion = grammar.first_exclusion(rest)
         if exclusion is None:
             break
         rest, parts = exclusion
         excluded += parts
-    if not excluded or len(excluded) > _MAX_EXCLUDED or not grammar.says_something(rest):
+    if not excluded or len(excluded) > MAX_EXCLUDED or not grammar.says_something(rest):
         return QueryParts(text)
     return QueryParts(rest, tuple(dict.fromkeys(excluded)))

@@ -29,7 +29,7 @@ class ParsedQuery:
 
 
 def parse(query: Query) -> ParsedQuery:
-    """Return the parts of a query (`negation`).
+    """Return the parts of a query (`negation`). Beside an example, a sentence may say only what is not to be there.
 
     People who are excluded by themselves are absent; an excluded part that says more of them ("[ben] on a bike") is one
     like any other. People whose handles are not in the text are to be seen, whatever it says.
@@ -40,6 +40,9 @@ def parse(query: Query) -> ParsedQuery:
     handles = [handle for handle in dict.fromkeys(_HANDLE.findall(query.text)) if handle in query.persons]
     if not handles:
         parts = split(query.text)
+        if query.example is not None and says_only_what_is_excluded(query.text):  # the example is what is looked for
+            excluded = split(_SOMETHING[has_chinese(query.text)] + query.text).excluded
+            return ParsedQuery(replace(query, text=""), excluded)
         return ParsedQuery(replace(query, text=parts.positive) if parts.excluded else query, parts.excluded)
     words = _stand_ins(query.text, handles)
     written = replace(query, text=_EXCEPT.sub("without ", query.text)).text_with(words)
@@ -58,6 +61,17 @@ def parse(query: Query) -> ParsedQuery:
     return ParsedQuery(replace(query, text=parts.positive, persons=persons), tuple(excluded), tuple(absent))
 
 
+def says_only_what_is_excluded(text: str) -> bool:
+    """Return whether a sentence says nothing but what is not to be there.
+
+    >>> [says_only_what_is_excluded(text) for text in ("without people", "no dogs", "people", "没有人")]
+    [True, True, False, True]
+    """
+    something = _SOMETHING[has_chinese(text)]
+    parts = split(something + text)
+    return bool(parts.excluded) and parts.positive.strip(" ,，") == something.strip(" ,，")
+
+
 def names_people_only(query: Query) -> bool:
     """Return whether a query says nothing but whom it looks for.
 
@@ -74,10 +88,8 @@ def names_people_only(query: Query) -> bool:
 def _split(text: str, words: Mapping[str, str]) -> QueryParts:
     """Return the parts of a sentence in which words stand for handles, with the handles put back."""
     parts = split(text)
-    if not parts.excluded:
-        something = _SOMETHING[has_chinese(text)]
-        if split(something + text).positive.strip(" ,，") == something.strip(" ,，"):
-            raise UnreadableQuery('the query says only who is not to be there; say what is: "a beach without [ben]"')
+    if not parts.excluded and says_only_what_is_excluded(text):
+        raise UnreadableQuery('the query says only who is not to be there; say what is: "a beach without [ben]"')
     return QueryParts(_put_back(parts.positive, words), tuple(_put_back(part, words) for part in parts.excluded))
 
 

@@ -55,6 +55,7 @@ class CandidateScores:
         example: FloatArray,
         query: FloatArray | None,
         excluded: FloatArray,
+        weight: float,
         entries: Mapping[int, VideoEntry],
         matches: Mapping[int, DescriptionMatch],
         law: ExampleLaw,
@@ -65,6 +66,7 @@ class CandidateScores:
             example: (E, D).
             query: (D,) of the sentence besides; None where there is none.
             excluded: (X, D).
+            weight: What the scores of sentences count beside likeness where nothing but these is excluded.
             entries: The candidates.
             matches: Of descriptions.
             law: What likeness counts, and what the scores are worth.
@@ -76,7 +78,7 @@ class CandidateScores:
         scores = np.zeros_like(likenesses)
         if query is not None:
             scores = gallery.score(query[None], self.model.scoring)[0]
-        changes = {"example": likenesses, **self._changes(gallery, excluded, entries, matches)}
+        changes = {"example": likenesses, **self._changes(gallery, excluded, entries, matches, weight)}
         relevances = law.relevance(scores + likenesses, example)
         return _ranking(gallery, entries, scores, relevances, changes, matches)
 
@@ -91,11 +93,12 @@ class CandidateScores:
         excluded: FloatArray,
         entries: Mapping[int, VideoEntry],
         matches: Mapping[int, DescriptionMatch],
+        weight: float = 1.0,
     ) -> dict[str, FloatArray]:
         """Return by name what changes the scores of candidates besides what is looked for."""
         changes = {}
         if len(excluded):
-            changes["excluded"] = -exclusion.penalties(gallery.score(excluded, self.model.scoring))
+            changes["excluded"] = -weight * exclusion.penalties(gallery.score(excluded, self.model.scoring))
         if matches:
             of_videos = [matches.get(number) for number in sorted(entries)]
             changes["description"] = description_changes(of_videos, self.description_weight)

@@ -270,7 +270,11 @@ class Searcher:
         """Return queries, all or none of which have a text, with their vectors."""
         if not queries[0].positive.text:
             nothing = np.zeros((1, self.index.dim), np.float32)
-            return [_EmbeddedQuery(one, nothing[0], nothing[:0], self._examples.vectors(one)) for one in queries]
+            excluded = [self._excluded(query, nothing[:0], with_faces) for query in queries]
+            return [
+                _EmbeddedQuery(query, nothing[0], rows, self._examples.vectors(query))
+                for query, rows in zip(queries, excluded, strict=True)
+            ]
         vectors, excluded = query_vectors(self.model, queries, with_faces, self._memory)  # (N, D), and (X, D) each
         if self.attributes is not None:
             named = self.attributes.named([query.positive for query in queries])
@@ -279,6 +283,13 @@ class Searcher:
             _EmbeddedQuery(*parts, self._examples.vectors(parts[0]))
             for parts in zip(queries, vectors, excluded, strict=True)
         ]
+
+    def _excluded(self, query: PreparedQuery, nothing: FloatArray, with_faces: bool) -> FloatArray:
+        """Return the vectors (X, D) of what a query without a text excludes."""
+        if not query.excluded:
+            return nothing
+        texts = [Query(text, persons=query.query.persons) for text in query.excluded]
+        return query_vectors(self.model, [PreparedQuery(text, text) for text in texts], with_faces, self._memory)[0]
 
     def _rank(
         self,
@@ -309,8 +320,9 @@ class Searcher:
             else:
                 example_law = self._examples.law(bool(text))
                 sentence = query.vector if text else None
+                weight = 1.0 if text or not query.prepared.excluded else 1 / self._examples.law(True).weight
                 ranking = self._scores.rank_by_example(
-                    query.example, sentence, query.excluded, shown, matches, example_law
+                    query.example, sentence, query.excluded, weight, shown, matches, example_law
                 )
             ranking = by_presence(prepared, ranking, options.restriction.people)
         clock = so_far + clock.share(1)

@@ -51,6 +51,7 @@ class SearchRequest(BaseModel):
     persons: list[str] = []
     me: str | None = None
     only: bool = False
+    without: list[str] = []
     more: Annotated[int, Field(ge=1, le=MAX_MORE)] = 1
     kind: list[str] = []
     since: str | None = None
@@ -72,6 +73,7 @@ async def search(
     top: Top = 5,
     min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
     rerank: bool | None = None,
+    without: Annotated[list[str] | None, Query(description="what is not to be there")] = None,
     more: Annotated[int, Query(ge=1, le=MAX_MORE, description="moments of each hit, at most")] = 1,
     where: Annotated[list[str] | None, Query(description="LEVEL=NAME; only what shows this")] = None,
     kind: Annotated[list[str] | None, Query(description="some of image, video, audio")] = None,
@@ -86,8 +88,9 @@ async def search(
     classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
     moment = _item_moment(like)
     body = SearchRequest(
-        query=q, like=moment, top=top, more=more, min_relevance=min_relevance, rerank=rerank, where=classes,
-        kind=kind or [], since=since, until=until, folder=folder or [], longer=longer, shorter=shorter, place=place,
+        query=q, like=moment, without=without or [], top=top, more=more, min_relevance=min_relevance, rerank=rerank,
+        where=classes, kind=kind or [], since=since, until=until, folder=folder or [], longer=longer, shorter=shorter,
+        place=place,
     )  # fmt: skip
     return await answer(request, service, body)
 
