@@ -5,7 +5,7 @@ Names and signatures are contracts. Ours:
     Search(s query, u limit) -> (b found, s reason, aa{sv} results)
     Open(s id)
     Status() -> a{sv}
-    Pause() -> b, Resume() -> b             whether that changed something
+    Pause() -> b, Resume() -> b             of all work that nobody waits for; whether that changed it
     signal Progress(s stage, t done, t total), signal Changed()
 
 A result has `id`, `uri`, `name`, `description` and `kind` (s), `start` and `end` (d, seconds), `relevance` (d, 0 to 1),

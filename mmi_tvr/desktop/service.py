@@ -107,7 +107,8 @@ class DesktopService:
 
     def _picture_of(self, result: DesktopResult) -> Callable[[], Path | None]:
         middle = (result.second + max(result.second, result.end)) / 2
-        return lambda: self._thumbnails.stored(result.path) or self._thumbnails.make(result.path, middle)
+        is_picture = result.kind == "image"
+        return lambda: self._thumbnails.stored(result.path) or self._thumbnails.make(result.path, middle, is_picture)
 
     async def pixels(self, thumbnail: Path) -> tuple[int, int, int, bool, int, int, bytes] | None:
         """Return the pixels of a thumbnail (`thumbnails.pixels_of`)."""

@@ -58,8 +58,8 @@ class ThumbnailCache:
                         return thumbnail
         return None
 
-    def make(self, path: Path, second: float) -> Path | None:
-        """Make the thumbnail of a file of what it shows at a second; None where that is not possible.
+    def make(self, path: Path, second: float, is_picture: bool = False) -> Path | None:
+        """Make the thumbnail of a file, a film at a second or a picture; None where that is not possible.
 
         What lies in the cache itself gets none, as the specification says.
         """
@@ -67,7 +67,7 @@ class ThumbnailCache:
             return None
         try:
             status = path.stat()
-            video = Video(path, max(0.0, second - _SPAN / 2), second + _SPAN / 2)
+            video = Video(path, max(0.0, second - _SPAN / 2), second + _SPAN / 2, is_picture)
             _, frames = self._decoders.sample(video, 1 / _SPAN, 1, _SIZES[_NEW])
         except (OSError, MediaError):
             return None

@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import LibraryBusy, MmiTvrError, UnreadableQuery, UsageError
 from ..library import Library, Status
 from ..library.items import LibraryItems
+from ..library.pausing import current_pause, pause, resume
 from ..search import SearchResult
 from ..utils import strict_json
 from .address import identity
@@ -102,17 +103,28 @@ class SharedLibrary:
         return self._job.as_dict() if reply is None else _answer(reply)
 
     def pause(self) -> bool:
-        """Have the indexing run end at its next step; return whether one was under way. Raises MmiTvrError."""
-        return self._order("pause", self._job.pause)
-
-    def resume(self) -> bool:
-        """Bring the library up to date, from where a paused run ended; return whether that began.
+        """Pause the library (`library.pausing`), and have its indexing run end at its next step; return whether that
+        changed something.
 
         Raises MmiTvrError.
         """
+        self._check_library()
+        was_paused = current_pause(self.path) is not None
+        pause(self.path)
+        return self._order("pause", self._job.pause) or not was_paused
+
+    def resume(self) -> bool:
+        """Lift the pause, and bring the library up to date; return whether that changed something.
+
+        Raises MmiTvrError.
+        """
+        self._check_library()
+        was_paused = resume(self.path)
+        return self._order("resume", self._job.start) or was_paused
+
+    def _check_library(self) -> None:
         if not self.library.exists:
             self.status()  # raises LibraryMissing
-        return self._order("resume", self._job.start)
 
     def _order(self, order: str, here: Callable[[], bool]) -> bool:
         reply = request(self.path, "POST", f"/api/index/{order}", {}) if self.service() is not None else None
