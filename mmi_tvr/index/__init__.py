@@ -70,7 +70,7 @@ def open_index(
 
     Args:
         name: `auto`, or a file of this room.
-        options: those of the named index.
+        options: those of the named index; `auto` takes those of faiss.
         path: the folder of the index.
         dim: the width D of its vectors.
         fingerprint: of the model that makes them.
@@ -83,7 +83,7 @@ def open_index(
         LibraryBusy: another process holds it.
     """
     if name == "auto":
-        name, options = "faiss", {"graph_from": AUTO_GRAPH_FROM}
+        name, options = "faiss", {"graph_from": AUTO_GRAPH_FROM, **(options or {})}
     index: Index = plugins.build("index", name, options, path=path, dim=dim, fingerprint=fingerprint, create=create)
     return index
 

@@ -4,13 +4,16 @@ Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search u
 World graphs", TPAMI 2020, as implemented by faiss. The flat store stays the truth, so a flat index upgrades in
 place, and back. The graph covers the first rows of one generation of the store; the rows behind it are searched
 exactly, and so is whatever a filter makes too rare for the graph. A flush brings the graph up to date.
+
+With fewer `bits` the graph holds codes instead of vectors (faiss's scalar quantiser). They propose `oversample` times
+as many rows as are wanted, which are then scored exactly from the store.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,7 @@ from .flat import FlatIndex
 _EXACT_ROWS = 8_192  # so few allowed rows are searched exactly in about a millisecond
 _MAX_EF = 4_096  # a wider beam costs more than exact search
 _TAIL_SHARE = 0.05  # rows behind the graph, as a share of it, that are worth writing the graph file again
+_TRAINING_ROWS = 100_000  # that the ranges of codes are learned from
 _ADD = 10_000  # rows inserted between two chances to interrupt
 
 
@@ -37,6 +41,8 @@ class Options(BaseOptions):
     ef_search: int = Field(256, ge=8, description="beam width while searching: search time against recall")
     threads: int | None = Field(None, ge=1, description="OpenMP threads, for the whole process (default: faiss's own)")
     graph_from: int = Field(10_000, ge=1, description="fewer vectors than this are searched exactly, without a graph")
+    bits: Literal[32, 16, 8] = Field(32, description="of each number in the graph: 16 and 8 take less memory")
+    oversample: int = Field(4, ge=1, description="with fewer bits: so many times the wanted rows are scored exactly")
 
 
 def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> FaissIndex:
@@ -61,9 +67,8 @@ class FaissIndex(FlatIndex):
         graph = self._read_graph()
         covered = min(graph.ntotal, store.rows) if graph is not None else 0
         allowed_covered = covered if allowed is None else int(np.count_nonzero(allowed[:covered]))
-        # Of a beam of ef nodes about ef * allowed_covered / covered are allowed.
-        beam = int(max(self.options.ef_search, 2 * limit) * covered / max(allowed_covered, 1))
-        if allowed_covered <= _EXACT_ROWS or beam > _MAX_EF:
+        beam = self._beam(limit, covered, allowed_covered)
+        if allowed_covered <= _EXACT_ROWS or beam is None:
             return _exact.search(store.vectors, store.ids, queries, limit, allowed)
         best = self._search_graph(graph, queries, limit, beam, _node_mask(allowed, covered, graph.ntotal))
         incomplete = np.flatnonzero(best[1][:, min(limit, allowed_covered) - 1] < 0)
@@ -92,6 +97,18 @@ class FaissIndex(FlatIndex):
         super().close()
         self._graph = self._graph_path = None
 
+    def _beam(self, limit: int, covered: int, allowed: int) -> int | None:
+        """Return how many nodes a walk keeps in sight; None where exact search costs less.
+
+        Args:
+            limit: rows to return.
+            covered: nodes of the graph.
+            allowed: how many of them pass the filter.
+        """
+        # Of a beam of ef nodes about ef * allowed / covered are allowed.
+        beam = int(max(self.options.ef_search, 2 * limit) * covered / max(allowed, 1))
+        return beam if beam <= _MAX_EF else None
+
     def _search_graph(
         self, graph: Any, queries: FloatArray, limit: int, beam: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[FloatArray, IdArray]:
@@ -107,22 +124,31 @@ class FaissIndex(FlatIndex):
         Returns:
             Scores and ids (N, limit), padded where the walk reached fewer.
         """
-        faiss, store = self._faiss(), self.store
-        # A selector keeps no bitmap of its own: `bits` must outlive the search.
-        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
-        labels = graph.search(queries, limit, params=faiss.SearchParametersHNSW(efSearch=beam, sel=selector))[1]
+        store = self.store
+        labels = self._propose(graph, queries, limit, beam, allowed)
         query_rows, ranks = np.nonzero(labels >= 0)
         rows = labels[query_rows, ranks]
         scores = _exact.dots(store.vectors, rows, queries, query_rows)
         return merge(nothing_found(len(queries), limit), query_rows, scores, store.ids[rows])
 
+    def _propose(
+        self, graph: Any, queries: FloatArray, limit: int, beam: int, allowed: NDArray[np.bool_] | None
+    ) -> NDArray[np.int64]:
+        """Return the rows (N, limit or more) that are scored exactly, -1 where there are fewer; see `_search_graph`."""
+        faiss = self._faiss()
+        proposed = limit if self.options.bits == 32 else limit * self.options.oversample
+        # A selector keeps no bitmap of its own: `bits` must outlive the search.
+        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        settings = faiss.SearchParametersHNSW(efSearch=max(beam, proposed), sel=selector)
+        labels: NDArray[np.int64] = graph.search(queries, proposed, params=settings)[1]
+        return labels
+
     def _grow_graph(self, graph: Any) -> None:
         """Add the rows behind the graph to it, or build one where it is None, and write its file."""
         faiss, store = self._faiss(), self.store
         if graph is None:
-            graph = faiss.IndexHNSWFlat(self.dim, self.options.m, faiss.METRIC_INNER_PRODUCT)
-            graph.hnsw.efConstruction = self.options.ef_construction
+            graph = self._new_graph(faiss)
         elif not self._growable:
             graph = faiss.read_index(str(self._path()))
         for first in range(graph.ntotal, store.rows, _ADD):
@@ -136,6 +162,23 @@ class FaissIndex(FlatIndex):
                 with suppress(PermissionError):  # Windows, while a reader has it open
                     old.unlink(missing_ok=True)
         self._graph, self._graph_path, self._growable = graph, path, True
+
+    def _new_graph(self, faiss: Any) -> Any:
+        """Return an empty graph, of codes whose ranges are learned from the first rows."""
+        metric, bits = faiss.METRIC_INNER_PRODUCT, self.options.bits
+        if bits == 32:
+            graph = faiss.IndexHNSWFlat(self.dim, self.options.m, metric)
+        else:
+            code = faiss.ScalarQuantizer.QT_fp16 if bits == 16 else faiss.ScalarQuantizer.QT_8bit
+            graph = faiss.IndexHNSWSQ(self.dim, code, self.options.m, metric)
+            graph.train(self._training_rows())
+        graph.hnsw.efConstruction = self.options.ef_construction
+        return graph
+
+    def _training_rows(self) -> FloatArray:
+        """Return vectors that the ranges of codes are learned from."""
+        rows: FloatArray = np.ascontiguousarray(self.store.vectors[:_TRAINING_ROWS])
+        return rows
 
     def _read_graph(self) -> Any:
         """Return the graph of the store's present generation, from memory or disk; None if there is none."""
@@ -153,6 +196,8 @@ class FaissIndex(FlatIndex):
     def _path(self) -> Path:
         """Return the graph's file. A graph of another generation, or built otherwise, has another name."""
         build = f"{self.store.generation}-m{self.options.m}-ef{self.options.ef_construction}"
+        if self.options.bits != 32:
+            build += f"-b{self.options.bits}"
         return self.store.folder / f"graph-{build}.faiss"
 
     def _faiss(self) -> Any:

@@ -1,14 +1,18 @@
 """Exact search with numpy on a memory map: the oracle of the other indexes, and the default of a library.
 
 Opening reads the ids alone; a search reads the vectors from the page cache and copies none of the collection.
+
+With fewer `bits` (`_codes`), a search scans codes of the vectors, and scores the best of them exactly.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
@@ -18,11 +22,18 @@ from ._store import DEAD, VectorStore
 
 
 class Options(BaseOptions):
-    """The flat index has nothing to set."""
+    """How many bits of each number are looked at before the best are scored exactly."""
+
+    bits: Literal[32, 16, 8, 1] = Field(32, description="of each number: 32 is exact; 16, 8 and 1 are scanned as codes")
+    oversample: int = Field(16, ge=1, description="with fewer bits: so many times the wanted rows are scored exactly")
 
 
 def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> FlatIndex:
     """Return the index in the folder `path`, made there where `create` is true. Errors as `index.open_index`."""
+    if options.bits != 32:
+        from ._codes import CodeIndex
+
+        return CodeIndex(options.bits, options.oversample, Path(path), dim, fingerprint, create)
     return FlatIndex(Path(path), dim, fingerprint, create)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from ..types import Face, FloatArray, Pixels
 
@@ -62,6 +61,8 @@ def _sharpness(picture: Pixels, face: Face) -> float:
     inside = picture[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
     if min(inside.shape[:2]) < 2:
         return 0.0
+    from scipy import ndimage  # at use: a search would wait for it
+
     grey: FloatArray = inside.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     shrink = [min(1.0, _SIDE / length) for length in grey.shape]
     smaller = ndimage.zoom(ndimage.uniform_filter(grey, [max(1, round(1 / s)) for s in shrink]), shrink, order=1)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from ..protocols import FaceEncoder
 from ..types import Face, FloatArray, Pixels
@@ -111,6 +110,8 @@ def _pairs(
     """The number of a face -> that of the track it goes on with."""
     if not tracks or not faces:
         return {}
+    from scipy.optimize import linear_sum_assignment  # at use: a search would wait for it
+
     overlaps = overlap(np.array(faces), np.array(tracks))  # (faces, tracks)
     rows, columns = linear_sum_assignment(-overlaps)
     return {int(r): int(c) for r, c in zip(rows, columns, strict=True) if overlaps[r, c] > MIN_OVERLAP}

@@ -1,4 +1,5 @@
-"""Dual-stage search over a million synthetic vectors: flat, faiss and Milvus Lite, each in processes of its own.
+"""Dual-stage search over a million synthetic vectors: flat, faiss and Milvus Lite, each in processes of its own; flat
+and faiss also by codes of fewer bits.
 
 The product's own `Searcher` asks for candidates by whole videos and by key images, then scores those videos exactly
 from their stored vectors. The truth is every video scored; recall@10 is the share of its ten best that are found.
@@ -31,7 +32,11 @@ SCORING = Scoring(moment_weight=0.5, top_moments=1)
 # Name -> index, its options, and at most so many vectors. What Milvus Lite can hold compares its kinds of index.
 ENGINES: dict[str, tuple[str, dict[str, Any], int]] = {
     "flat": ("flat", {}, 1_000_000),
+    "flat, 16 bits": ("flat", {"bits": 16}, 1_000_000),
+    "flat, 8 bits": ("flat", {"bits": 8}, 1_000_000),
+    "flat, 1 bit": ("flat", {"bits": 1}, 1_000_000),
     "faiss": ("faiss", {"graph_from": 1}, 1_000_000),
+    "faiss, 8 bits": ("faiss", {"graph_from": 1, "bits": 8}, 1_000_000),
     "Lite FLAT": ("milvus", {}, 1_000_000),
     "Lite HNSW": ("milvus", {"index_type": "HNSW"}, 100_000),
     "Lite SQ8": ("milvus", {"index_type": "IVF_SQ8"}, 100_000),
@@ -53,7 +58,7 @@ def _compare(size: int, width: int, query_count: int, folder: Path) -> Iterator[
         f"top {TOP}, {query_count} queries one by one"
     )
     yield (
-        f"  {'engine':<9} {'vectors':>9} {'build s':>8} {'disk MB':>8} {'recall@10':>9} {'video@10':>8} {'p50 ms':>8} "
+        f"  {'engine':<13} {'vectors':>9} {'build s':>8} {'disk MB':>8} {'recall@10':>9} {'video@10':>8} {'p50 ms':>8} "
         f"{'p95 ms':>8} {'stage 1':>8} {'stage 2':>8} {'build MB':>9} {'search MB':>9} {'mapped':>7}"
     )
     vectors = folder / "vectors.f32"
@@ -68,7 +73,7 @@ def _compare(size: int, width: int, query_count: int, folder: Path) -> Iterator[
         truth, nearest = _truth(vectors, count, width, queries)
         p50, p95 = np.percentile(np.array(result["total"]) * 1000, [50, 95])
         yield (
-            f"  {name:<9} {count:9,} {seconds:8.1f} {disk / 1e6:8.0f} {_shared(result['hits'], truth):9.4f} "
+            f"  {name:<13} {count:9,} {seconds:8.1f} {disk / 1e6:8.0f} {_shared(result['hits'], truth):9.4f} "
             f"{_shared(result['videos'], nearest):8.4f} {p50:8.1f} {p95:8.1f} "
             f"{np.median(result['search']) * 1000:8.1f} {np.median(result['score']) * 1000:8.1f} "
             f"{build_peak:9.0f} {result['peak']:9.0f} {result['mapped']:7.0f}"
