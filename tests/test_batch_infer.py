@@ -360,6 +360,7 @@ def test_a_query_that_cannot_be_read_costs_no_other_and_names_nobody(
             store.add("Annegret", np.eye(1, 6, dtype=np.float32))
     monkeypatch.setattr(infer, "Library", lambda path, settings=None: Library(path, model=FakeModel()))
     rows = [{"id": name, "query": text} for name, text in (("a", "red"), ("b", "[annegrit] red"), ("c", "green"))]
+    rows.append({"id": "d", "query": "[annegret] red"})
     for together in (1, 32):
         monkeypatch.setattr(infer.InferTask, "batch_size", together)
         output = tmp_path / f"hits {together}"
@@ -367,4 +368,10 @@ def test_a_query_that_cannot_be_read_costs_no_other_and_names_nobody(
         assert [row["query"] for row in hits] == ["a", "c"]
         reason = "[annegrit]: nobody is known by that name; without brackets, words are words"
         assert BatchFolder(output).quarantined() == [("b", reason)]
+        shards = sorted((output / "done").iterdir())
+        outcomes = {one.pop("id"): one for shard in shards for one in map(json.loads, shard.read_text().splitlines())}
+        absent = "1 of the people of the query is in none of these 8 videos; in 8 of the videos nobody has looked"
+        assert outcomes["d"]["hits"] == 0
+        assert outcomes["d"]["remark"].startswith(absent)
+        assert "remark" not in outcomes["a"]
         assert not any("Annegret" in file.read_text() for file in output.rglob("*") if file.is_file())

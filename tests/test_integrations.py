@@ -23,11 +23,11 @@ from mmi_tvr.errors import MediaError, MissingExtra, UsageError
 from mmi_tvr.integrations import _documents
 from mmi_tvr.integrations import datasets as exports
 from mmi_tvr.library import Library
-from mmi_tvr.scoring.decision import Decision
+from mmi_tvr.scoring.decision import Decision, nobody_is_there, people_are_there
 from mmi_tvr.search import SearchResult
 from mmi_tvr.types import Answer, Appearance, Explanation, Hit, Query, Sample, Video
 
-KEYS = {"path", "start", "end", "time", "score", "relevance", "found", "also", "explanation"}
+KEYS = {"path", "start", "end", "time", "score", "relevance", "found", "reason", "also", "explanation"}
 NEEDS = {"langchain": "langchain_core", "llamaindex": "llama_index.core"}
 CLASSES = {"langchain": "LangChainVideoRetriever", "llamaindex": "LlamaIndexVideoRetriever"}
 
@@ -173,14 +173,30 @@ def test_an_explanation_is_text_for_a_language_model_and_data_for_a_program() ->
 def test_who_is_in_a_hit_goes_neither_to_documents_nor_to_files_of_a_batch() -> None:
     people = (Appearance("Annegret", 1.0, 2.0, 0.9),)
     hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, people=people)
-    result = SearchResult((hit,), Query("circle"), "mmi", {}, decision=Decision(True, "why"), people={"Annegret": 1})
-    assert "Annegret" in json.dumps(result.as_dict())
+    decision = people_are_there({"Annegret": 1})
+    result = SearchResult((hit,), Query("circle"), "mmi", {}, decision=decision, people={"Annegret": 1})
+    assert result.as_dict()["found_reason"] == "Annegret was recognised in 1 video"
+    assert _documents.metadata(result, hit)["reason"] == "the people of the query were recognised"
     leaving = [
         _documents.page_text(hit),
         _documents.metadata(result, hit),
         infer._hit_rows(result, [("a", "/films/a.mp4")]),
     ]
     assert "Annegret" not in json.dumps(leaving)
+
+
+def test_an_empty_list_of_documents_says_in_the_log_why_and_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    empty = SearchResult((), Query("[Annegret]"), "mmi", {}, decision=nobody_is_there({"Annegret": 0, "Ben": 2}, 3, 1))
+    with caplog.at_level("INFO", "mmi_tvr.integrations"):
+        assert _documents._logged(empty) is empty
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "nothing matches: 1 of the people of the query is in none of these 3 videos; in 1 of the videos nobody has "
+        "looked for faces yet"
+    )
+    both = nobody_is_there({"Annegret": 1, "Ben": 2}, 3, 0).public_reason
+    assert both == "no video shows all of the people of the query, and nobody who is excluded"
+    assert nobody_is_there({}, 3, 0).public_reason == "everybody is excluded"
 
 
 # As a dataset

@@ -162,7 +162,7 @@ class InferTask:
         if self.settings.format == "parquet":
             require("pyarrow.parquet", "train")
         self._build_model = build_model
-        self._search: Callable[[Sequence[Query]], list[list[HitRow]]]
+        self._search: Callable[[Sequence[Query]], list[Outcome]]
         self._close: Callable[[], object] = lambda: None
 
     def begin(self) -> Mapping[str, str]:
@@ -188,12 +188,12 @@ class InferTask:
         """Return the hits of queries; of those that cannot be searched as they are written, the reason, which names
         nobody else, because it stays in the results."""
         try:
-            hits = self._search([_query(item) for item in items.values()])
+            outcomes = self._search([_query(item) for item in items.values()])
         except UnreadableQuery as error:
             if len(items) == 1:
                 return {number: {"reason": error.reason} for number in items}
             return {number: self._outcomes({number: item})[number] for number, item in items.items()}
-        return {number: {"hits": rows} for number, rows in zip(items, hits, strict=True)}
+        return dict(zip(items, outcomes, strict=True))
 
     def publish(
         self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path
@@ -205,7 +205,7 @@ class InferTask:
         target.parent.mkdir(exist_ok=True)
         files.write_atomically(target, _as_parquet(hits) if self.settings.format == "parquet" else _as_jsonl(hits))
         return {
-            number: {"hits": len(outcome["hits"])} if "hits" in outcome else outcome
+            number: {**outcome, "hits": len(outcome["hits"])} if "hits" in outcome else outcome
             for number, outcome in outcomes.items()
         }
 
@@ -229,13 +229,13 @@ class InferTask:
     def _begin_with_embeddings(self, collection: EmbeddingCollection) -> Mapping[str, str]:
         searcher = collection.searcher(self.device, self._build_model)
 
-        def search(queries: Sequence[Query]) -> list[list[HitRow]]:
+        def search(queries: Sequence[Query]) -> list[Outcome]:
             results = searcher.search_all(queries, self.settings.top, self.settings.min_relevance)
-            rows_of_queries = []
+            outcomes = []
             for result in results:
                 items = [collection.item_of(hit) for hit in result]
-                rows_of_queries.append(_hit_rows(result, [(item["id"], item["path"]) for item in items]))
-            return rows_of_queries
+                outcomes.append(_outcome(result, [(item["id"], item["path"]) for item in items]))
+            return outcomes
 
         self._search, self._close = search, searcher.index.close
         state = collection.folder.state()
@@ -246,7 +246,7 @@ class InferTask:
         }
 
     def _begin_with_library(self, library: Library) -> Mapping[str, str]:
-        def search(queries: Sequence[Query]) -> list[list[HitRow]]:
+        def search(queries: Sequence[Query]) -> list[Outcome]:
             options = self.settings
             results = library.search(
                 queries,
@@ -257,7 +257,7 @@ class InferTask:
                 without=options.without,
                 **cast(FilterKeywords, options.items),
             )
-            return [_hit_rows(result, [(str(hit.path), str(hit.path)) for hit in result]) for result in results]
+            return [_outcome(result, [(str(hit.path), str(hit.path)) for hit in result]) for result in results]
 
         self._search, self._close = search, library.close
         state = library.status()
@@ -280,6 +280,12 @@ def trec_line(row: Mapping[str, Any], tag: str, reranked: bool) -> str:
     """
     score = 1 / row["rank"] if reranked else row["score"]
     return run_line(row["query"], row["video"], row["rank"], score, tag)
+
+
+def _outcome(result: SearchResult, names: Sequence[tuple[str, str]]) -> Outcome:
+    """Return the hits of a query (`_hit_rows`); where there are none, a remark that says why, and nobody's name."""
+    remark = {} if result else {"remark": result.decision.public_reason}
+    return {"hits": _hit_rows(result, names), **remark}
 
 
 def _hit_rows(result: SearchResult, names: Sequence[tuple[str, str]]) -> list[HitRow]:

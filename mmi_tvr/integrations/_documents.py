@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from ..report.explanation import answer_text
 from ..search import SearchResult
 from ..types import Hit
 from ..utils.wording import library_option
+
+_log = logging.getLogger("mmi_tvr.integrations")
 
 
 class SearchedLibrary:
@@ -29,16 +32,23 @@ class SearchedLibrary:
     def search(self, query: str) -> SearchResult:
         """Return the result of a query."""
         result: SearchResult = self._library.search(query, **self._options)
-        return result
+        return _logged(result)
 
     async def asearch(self, query: str) -> SearchResult:
         """Return the result of a query, while the event loop goes on."""
         result: SearchResult = await self._library.asearch(query, **self._options)
-        return result
+        return _logged(result)
 
     def close(self) -> None:
         """Close the library."""
         self._library.close()
+
+
+def _logged(result: SearchResult) -> SearchResult:
+    """Say in the log why a result is empty, which a list of documents cannot, without the names of people."""
+    if not result:
+        _log.info("nothing matches: %s", result.decision.public_reason)
+    return result
 
 
 def page_text(hit: Hit) -> str:
@@ -51,8 +61,8 @@ def page_text(hit: Hit) -> str:
 
 
 def metadata(result: SearchResult, hit: Hit) -> dict[str, Any]:
-    """Return the fields of one of a result's hits as values that JSON can carry, and whether something was found;
-    `explanation` is None without re-ranking.
+    """Return the fields of one of a result's hits as values that JSON can carry, and whether something was found, and
+    why; `explanation` is None without re-ranking.
 
     Decision: without `people`, because documents go on to servers, and names do not leave the machine.
     """
@@ -64,6 +74,7 @@ def metadata(result: SearchResult, hit: Hit) -> dict[str, Any]:
         "score": hit.score,
         "relevance": hit.relevance,
         "found": result.is_found,
+        "reason": result.decision.public_reason,
         "also": [str(path) for path in hit.copies],
         "explanation": hit.explanation.as_dict() if hit.explanation else None,
     }

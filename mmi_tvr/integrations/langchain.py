@@ -32,7 +32,7 @@ def _retriever_class() -> type[Any]:
     documents = require("langchain_core.documents", "langchain")
 
     class LangChainVideoRetriever(retrievers.BaseRetriever):  # type: ignore[misc, name-defined]
-        """Documents of the best moments: path, start, end, score, relevance, found and explanation in their metadata.
+        """Documents of the best moments; metadata: path, start, end, score, relevance, found, reason, explanation.
 
         library: its folder. model: None takes the library's own. top, min_relevance, rerank: as `Library.search`. An
         empty list says that nothing matches. Safe to use from several threads, which wait for each other.

@@ -35,7 +35,7 @@ def _retriever_class() -> type[Any]:
     schema = require("llama_index.core.schema", "llamaindex")
 
     class LlamaIndexVideoRetriever(base_class):  # type: ignore[misc, valid-type]
-        """Nodes of the best moments: path, start, end, score, relevance, found and explanation in their metadata.
+        """Nodes of the best moments; metadata: path, start, end, score, relevance, found, reason, explanation.
 
         A node's own score is the relevance, which can be compared across queries. library: its folder. model: None
         takes the library's own. top, min_relevance, rerank: as `Library.search`; `base` goes to BaseRetriever. An empty

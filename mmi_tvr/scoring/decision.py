@@ -10,14 +10,22 @@ from ..utils.wording import counted
 
 MATCHES = 0.5  # how well the best hit has to match, by the law of a model's matching head
 _MOST_DECIMALS = 6
+_THEM = "the people of the query"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a search has found something; the `reason` is a clause without a full stop."""
+    """Whether a search has found something; the `reason` is a clause without a full stop, and `nameless` the same for
+    what leaves the machine, where the reason names people."""
 
     is_found: bool
     reason: str
+    nameless: str = ""
+
+    @property
+    def public_reason(self) -> str:
+        """The reason without names of people."""
+        return self.nameless or self.reason
 
 
 NOTHING_INDEXED = Decision(False, "nothing is indexed yet")
@@ -49,17 +57,20 @@ def nobody_is_there(counts: Mapping[str, int], videos: int, unseen: int) -> Deci
     >>> nobody_is_there({"anna": 0}, 38, 0).reason, nobody_is_there({"anna": 3, "ben": 1}, 38, 2).reason
     ('anna is in none of these 38 videos', 'no video shows all of anna (3 videos), ben (1 video), and nobody who is \
 excluded; in 2 of the videos nobody has looked for faces yet')
+    >>> nobody_is_there({"anna": 0}, 38, 0).public_reason
+    '1 of the people of the query is in none of these 38 videos'
     """
     absent = [name for name, count in counts.items() if not count]
     if absent:
-        verb = "is" if len(absent) == 1 else "are"
-        reason = f"{' and '.join(absent)} {verb} in none of these {counted(videos, 'video')}"
-    else:
+        there = f"{'is' if len(absent) == 1 else 'are'} in none of these {counted(videos, 'video')}"
+        reason, nameless = f"{' and '.join(absent)} {there}", f"{len(absent):,} of the people of the query {there}"
+    elif counts:
         parts = ", ".join(f"{name} ({counted(count, 'video')})" for name, count in counts.items())
-        reason = f"no video shows all of {parts}, and nobody who is excluded" if parts else "everybody is excluded"
-    if unseen:
-        reason += f"; in {unseen:,} of the videos nobody has looked for faces yet"
-    return Decision(False, reason)
+        reason, nameless = (f"no video shows all of {who}, and nobody who is excluded" for who in (parts, _THEM))
+    else:
+        reason = nameless = "everybody is excluded"
+    pending = f"; in {unseen:,} of the videos nobody has looked for faces yet" if unseen else ""
+    return Decision(False, reason + pending, nameless + pending)
 
 
 def people_are_there(counts: Mapping[str, int]) -> Decision:
@@ -69,7 +80,7 @@ def people_are_there(counts: Mapping[str, int]) -> Decision:
     'anna was recognised in 3 videos'
     """
     parts = [f"{name} was recognised in {counted(count, 'video')}" for name, count in counts.items()]
-    return Decision(True, ", ".join(parts))
+    return Decision(True, ", ".join(parts), f"{_THEM} were recognised")
 
 
 def decide(best: float | None, least: float | None, model: str, model_least: float, match: float | None) -> Decision:
