@@ -49,6 +49,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("moments", {"id": 99}),
     ("describe", {"id": 1}),
     ("status", {}),
+    ("search", {"query": "red", "kind": ["image"], "since": "2001"}),
 ]
 
 
@@ -113,6 +114,10 @@ def test_wrong_use_is_an_answer_of_one_line(answers: SimpleNamespace, number: in
     assert words in reply.content[0].text
 
 
+def test_a_search_among_pictures_alone(answers: SimpleNamespace) -> None:
+    assert answers.calls[8].structured_content["hits"] == []
+
+
 def test_moments_and_what_is_known_of_a_file(answers: SimpleNamespace) -> None:
     moments, description, status = (answers.calls[number].structured_content for number in (4, 6, 7))
     assert moments["id"] == description["id"] == 1
@@ -171,7 +176,7 @@ class Answering:
         return self.document
 
 
-def searched(query: str) -> dict[str, Any]:
+def searched(query: str, with_texts: bool = False) -> dict[str, Any]:
     """Return what an assistant sees of a search that anna berg and ben are known in."""
     people = [{"name": name, "from": 1.0, "to": 2.0, "confidence": 0.7} for name in ("anna berg", "ben", "carl")]
     document = {
@@ -181,9 +186,12 @@ def searched(query: str) -> dict[str, Any]:
         "remarks": ["[anna] is read as anna berg"],
         "people": [{"name": "anna berg", "videos": 3}, {"name": "ben", "videos": 1}],
         "coverage": {},
-        "hits": [{"id": 1, "path": "/a.mp4", "people": people, "skeleton": {}, "future": "carl"}],
-    }
-    return AssistantTools(Answering(document)).search(query)  # type: ignore[arg-type]
+        "hits": [{
+            "id": 1, "path": "/a.mp4", "people": people, "skeleton": {}, "future": "carl",
+            "moments": [{"start": 1.0, "end": 2.0, "found_by": "heard", "text": "carl says hello"}],
+        }],
+    }  # fmt: skip
+    return AssistantTools(Answering(document), with_texts).search(query)  # type: ignore[arg-type]
 
 
 def test_people_are_named_where_the_question_names_them() -> None:
@@ -195,6 +203,11 @@ def test_people_are_named_where_the_question_names_them() -> None:
         assert "people" not in answer["hits"][0]
         assert answer["reason"] == "somebody is in 3 videos"
         assert not any(name in json.dumps(answer) for name in ("berg", "ben", "carl"))
+
+
+def test_what_is_said_is_passed_on_where_somebody_chose_that() -> None:
+    assert searched("x")["hits"][0]["moments"] == [{"start": 1.0, "end": 2.0, "found_by": "heard"}]
+    assert searched("x", with_texts=True)["hits"][0]["moments"][0]["text"] == "carl says hello"
 
 
 def test_who_else_is_known_is_not_said() -> None:

@@ -25,7 +25,7 @@ from mmi_tvr.errors import MissingExtra
 from mmi_tvr.library import Library
 from mmi_tvr.report.playlist import playlist
 from mmi_tvr.report.timeline import edit_decision_list, timeline
-from mmi_tvr.types import Hit
+from mmi_tvr.types import Hit, HitMoment
 from mmi_tvr.utils.addresses import file_uri
 
 ODD = os.fsdecode(b"-red \xff\n#1 [b].mp4")
@@ -191,6 +191,17 @@ def test_a_playlist_has_the_seconds_of_each_moment() -> None:
         "#EXTVLCOPT:stop-time=7.722",
     ]
     assert lines[6:8] == ["#EXTINF:-1,照片.jpg", "/films/照片.jpg"]  # a still has none
+
+
+def test_a_hit_of_several_moments_is_several_entries() -> None:
+    """Those of `search --more`, in the order of time; two channels may have the same one."""
+    moments = (HitMoment(8.0, 9.0), HitMoment(1.0, 2.0, "heard", "hello"), HitMoment(8.0, 9.0, "read", "hello"))
+    hit = Hit(Path("/a.mp4"), 8.0, 9.0, 8.5, 0.4, 0.9, moments=moments)
+    lines = playlist([hit]).decode().splitlines()
+    assert [line for line in lines if "start-time" in line] == [
+        "#EXTVLCOPT:start-time=1.000", "#EXTVLCOPT:start-time=8.000",
+    ]  # fmt: skip
+    assert lines.count("/a.mp4") == 2
 
 
 def test_a_timeline_is_read_by_its_own_package() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ..library import Library
@@ -14,7 +16,13 @@ def register(app: typer.Typer) -> None:
     app.command()(mcp)
 
 
-def mcp(*, library: LibraryOption) -> None:
+def mcp(
+    *,
+    library: LibraryOption,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="let the assistant see what is said and written in hits, too")
+    ] = False,
+) -> None:
     """Answer an assistant on standard input and output (Model Context Protocol): search, moments, describe, status.
 
     It is started by the assistant, and reads the library alone.
@@ -24,6 +32,6 @@ def mcp(*, library: LibraryOption) -> None:
 
     shared = SharedLibrary(Library(library))
     try:
-        assistants.run(shared)
+        assistants.run(shared, texts)
     finally:
         shared.close()

@@ -13,6 +13,11 @@ from ..utils.printable import printable
 PLAYLIST_MARK = b"# made by mmi-tvr"
 
 
+def hit_spans(hit: Hit) -> list[tuple[float, float]]:
+    """Return start and end of each moment of a hit, in the order of time; of a hit without any, its own."""
+    return sorted({(moment.start, moment.end) for moment in hit.moments}) or [(hit.start, hit.end)]
+
+
 def playlist(hits: Iterable[Hit]) -> bytes:
     """Return a playlist that plays the moments of these hits, one behind another.
 
@@ -20,13 +25,12 @@ def playlist(hits: Iterable[Hit]) -> bytes:
     """
     lines = ["#EXTM3U", PLAYLIST_MARK.decode()]
     for hit in hits:
-        seconds = max(0.0, hit.end - hit.start)
-        lines.append(
-            f"#EXTINF:{seconds:.3f},{printable(hit.path.name)}" if seconds else f"#EXTINF:-1,{printable(hit.path.name)}"
-        )
-        if seconds:
-            lines += [f"#EXTVLCOPT:start-time={hit.start:.3f}", f"#EXTVLCOPT:stop-time={hit.end:.3f}"]
-        lines.append(_entry(hit.path))
+        for start, end in hit_spans(hit):
+            seconds = max(0.0, end - start)
+            lines.append(f"#EXTINF:{f'{seconds:.3f}' if seconds else '-1'},{printable(hit.path.name)}")
+            if seconds:
+                lines += [f"#EXTVLCOPT:start-time={start:.3f}", f"#EXTVLCOPT:stop-time={end:.3f}"]
+            lines.append(_entry(hit.path))
     return "\n".join([*lines, ""]).encode()
 
 

@@ -13,6 +13,7 @@ from ..types import Hit
 from ..utils.addresses import file_uri
 from ..utils.installation import require
 from ..utils.printable import printable
+from .playlist import hit_spans
 
 TIMELINE_MARK = b"mmi-tvr"
 _RATE = 25
@@ -44,18 +45,19 @@ def _timeline(hits: Iterable[Hit], title: str) -> Any:
     otio = require("opentimelineio", _EXTRA)
     track = otio.schema.Track("moments", kind=otio.schema.TrackKind.Video)
     for hit in hits:
-        first, last = round(hit.start * _RATE), round(hit.end * _RATE)
-        frames = max(last - first, 1) if hit.end > hit.start else _STILL_FRAMES
-        track.append(
-            otio.schema.Clip(
-                name=printable(hit.path.name),
-                media_reference=otio.schema.ExternalReference(target_url=file_uri(hit.path)),
-                source_range=otio.opentime.TimeRange(
-                    otio.opentime.RationalTime(first, _RATE), otio.opentime.RationalTime(frames, _RATE)
-                ),
-                metadata={"mmi-tvr": {"relevance": float(hit.relevance)}},
+        for start, end in hit_spans(hit):
+            first, last = round(start * _RATE), round(end * _RATE)
+            frames = max(last - first, 1) if end > start else _STILL_FRAMES
+            track.append(
+                otio.schema.Clip(
+                    name=printable(hit.path.name),
+                    media_reference=otio.schema.ExternalReference(target_url=file_uri(hit.path)),
+                    source_range=otio.opentime.TimeRange(
+                        otio.opentime.RationalTime(first, _RATE), otio.opentime.RationalTime(frames, _RATE)
+                    ),
+                    metadata={"mmi-tvr": {"relevance": float(hit.relevance)}},
+                )
             )
-        )
     document = otio.schema.Timeline(f"mmi-tvr: {printable(title)}", metadata={"mmi-tvr": {"query": printable(title)}})
     document.tracks.append(track)
     return document

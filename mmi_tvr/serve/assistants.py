@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ _MOST_HITS = 50
 _MOST_FILES = 50  # set-aside files that a status lists
 _HIT_FIELDS = (
     "id", "kind", "path", "start", "end", "time", "relevance", "date", "also", "companions", "missing", "labels",
-    "description",
+    "description", "found_by",
 )  # fmt: skip
 _STATUS_FIELDS = (
     "library", "model", "videos", "kinds", "key_images", "pending", "files", "seconds", "folders", "writer",
@@ -43,8 +43,10 @@ Number = Annotated[int, Field(ge=0, le=2**53, description="the `id` of a hit")]
 class AssistantTools:
     """The tools: methods that return plain values for JSON. They raise MmiTvrError, whose line is the answer then."""
 
-    def __init__(self, library: SharedLibrary) -> None:
+    def __init__(self, library: SharedLibrary, with_texts: bool = False) -> None:
+        """Args: the library, and whether hits carry what is said and written in them."""
         self._library = library
+        self._with_texts = with_texts
 
     def search(
         self,
@@ -56,11 +58,26 @@ class AssistantTools:
         where: Annotated[
             list[str] | None, Field(description="LEVEL=NAME, such as action=spins: only what shows this")
         ] = None,
+        kind: Annotated[
+            list[Literal["video", "image", "audio"]] | None, Field(description="only files of these kinds")
+        ] = None,
+        since: Annotated[
+            str | None, Field(description="taken on this day or later: YYYY, YYYY-MM or YYYY-MM-DD")
+        ] = None,
+        until: Annotated[str | None, Field(description="taken on this day or before")] = None,
     ) -> dict[str, Any]:
         """Search the library: the best moments for a sentence, best first, one for each file."""
         classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
         try:
-            result = self._library.search(query, top=top, min_relevance=min_relevance, where=classes)
+            result = self._library.search(
+                query,
+                top=top,
+                min_relevance=min_relevance,
+                where=classes,
+                kind=[*(kind or ())],
+                since=since,
+                until=until,
+            )
         except UnreadableQuery as error:
             raise MmiTvrError(error.reason) from error  # the message may name others who are known
         people = [person["name"] for person in result["people"]]
@@ -73,7 +90,7 @@ class AssistantTools:
             {
                 "found": result["found"],
                 "reason": reason,
-                "hits": [_hit(hit, visible) for hit in result["hits"]],
+                "hits": [self._hit(hit, visible) for hit in result["hits"]],
                 "coverage": result["coverage"],
             }
         )
@@ -104,10 +121,23 @@ class AssistantTools:
             }
         )
 
+    def _hit(self, hit: Mapping[str, Any], visible: frozenset[str]) -> dict[str, Any]:
+        """Return what of a hit is passed on; of people, those who may be named."""
+        fields = {field: hit[field] for field in _HIT_FIELDS if field in hit}
+        fields["moments"] = [
+            {key: value for key, value in moment.items() if key != "text" or self._with_texts}
+            for moment in hit["moments"]
+        ]
+        people = [one for one in hit.get("people", ()) if one["name"] in visible]
+        return {**fields, "people": people} if people else fields
 
-def run(library: SharedLibrary) -> None:
-    """Answer an assistant on standard input and output until it closes them. MissingExtra without the extra `mcp`."""
-    make_server(AssistantTools(library)).run(transport="stdio")
+
+def run(library: SharedLibrary, with_texts: bool = False) -> None:
+    """Answer an assistant on standard input and output until it closes them (arguments as of `AssistantTools`).
+
+    Raises MissingExtra without the extra `mcp`.
+    """
+    make_server(AssistantTools(library, with_texts)).run(transport="stdio")
 
 
 def make_server(tools: AssistantTools) -> Any:
@@ -135,13 +165,6 @@ def _answering(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
             raise failure(str(error)) from error
 
     return answer
-
-
-def _hit(hit: Mapping[str, Any], visible: frozenset[str]) -> dict[str, Any]:
-    """Return what of a hit is passed on; of people, those who may be named."""
-    people = [one for one in hit.get("people", ()) if one["name"] in visible]
-    fields = {field: hit[field] for field in _HIT_FIELDS if field in hit}
-    return {**fields, "people": people} if people else fields
 
 
 def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
