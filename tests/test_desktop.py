@@ -337,10 +337,12 @@ def test_indexing_is_paused_and_resumed(session: Session) -> None:
 @needs_bus
 def test_a_running_service_holds_the_model(session: Session) -> None:
     async def work(caller: Caller) -> Any:
+        await caller.call(GNOME, "LaunchSearch", "asu", ["红", "a&b #1"], 0)
         return await caller.call(BUS_NAME, "Status"), await caller.call(BUS_NAME, "Search", "su", "cyan red", 2)
 
-    with Library(session.library, FakeModel(), relevance=clipped) as library, served(library):
+    with Library(session.library, FakeModel(), relevance=clipped) as library, served(library) as client:
         status, answer = session.call(work)
+        assert session.opened() == [[f"{client.running.url}/?q=%E7%BA%A2%20a%26b%20%231"]]  # all results, on the page
     assert status["served"].value
     assert answer[2]
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from ..errors import UsageError
@@ -20,13 +21,15 @@ from ..utils.sqlite import FileStamp, file_stamp
 
 MOST_RESULTS = 100
 _REMEMBERED = 64  # searches: a person types back and forth
-_ID = re.compile(r"(\d{1,15})@(\d{1,9}\.\d\d)")
+_ID = re.compile(r"([0-9]{1,15})@([0-9]{1,9}\.[0-9]{2})")
+_SHOWN_TEXT = 60  # characters of what is said
 _SHORTEST = 2  # characters of a query of Latin letters
 
 
 @dataclass(frozen=True, slots=True)
 class DesktopResult:
-    """A moment of a file. `id` names it for good; `second` is where it begins, 0 in a still."""
+    """A moment of a file. `id` names it for good; `second` is where it begins, 0 in a still. `text` is what is said or
+    written there, where that is how it was found."""
 
     id: str
     path: Path
@@ -34,6 +37,7 @@ class DesktopResult:
     end: float = 0.0
     relevance: float = 0.0
     kind: str = "video"
+    text: str = ""
 
     @property
     def name(self) -> str:
@@ -41,11 +45,11 @@ class DesktopResult:
 
     def description(self, picture: str) -> str:
         """Return the line below the name: when it is in the file, and in which folder. picture: the word for one."""
-        folder = printable(self.path.parent)
-        if self.kind == "image":
-            return f"{picture} · {folder}"
         span = dict.fromkeys((clock_time(self.second), clock_time(max(self.second, self.end))))
-        return f"{'–'.join(span)} · {folder}"
+        parts = [picture if self.kind == "image" else "–".join(span), printable(self.path.parent)]
+        if self.text:
+            parts.insert(1, f"“{shorten(printable(self.text), _SHOWN_TEXT, placeholder=' …')}”")
+        return " · ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +118,18 @@ class DesktopSearch:
             raise UsageError(f"{printable(paths[0])}: this file is away")
         second = float(parts[2])
         end = next((end for start, end, _ in item.moments if abs(start - second) < 0.01), 0.0)
-        return DesktopResult(id, path, second, end, kind=item.facts.kind)
+        with self._lock:
+            searched = (one for results in self._remembered.values() for one in results.results)
+            text = next((one.text for one in searched if one.id == id), "")
+        return DesktopResult(id, path, second, end, kind=item.facts.kind, text=text)
 
     def stamp(self) -> FileStamp:
-        """Return what changes whenever the library does."""
-        return file_stamp(self.library.path / CATALOGUE)
+        """Return what changes whenever the library does. An empty log says nothing: whoever reads makes one."""
+        return tuple(one for one in file_stamp(self.library.path / CATALOGUE) if one is not None and one[-1] > 0)
 
 
 def result_of(hit: Mapping[str, Any]) -> DesktopResult:
     """Return the result of a hit's document."""
-    start = float(hit["start"])
-    kind = hit.get("kind", "video")
-    return DesktopResult(
-        f"{hit['id']}@{start:.2f}", Path(hit["path"]), start, float(hit["end"]), hit["relevance"], kind
-    )
+    start, end = float(hit["start"]), float(hit["end"])
+    text = hit["moments"][0]["text"] or ""
+    return DesktopResult(f"{hit['id']}@{start:.2f}", Path(hit["path"]), start, end, hit["relevance"], hit["kind"], text)
