@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 from killing import Run, driver
+from media_files import make_sound
+from PIL import Image
 
 from mmi_tvr.errors import IndexMismatch
 from mmi_tvr.features.cache import FeatureCache
@@ -116,6 +118,27 @@ def test_killed_at_every_few_steps_of_a_first_run(tmp_path, folder, run: Run):
         assert run(library, folder) is not None
         check(library, folder)
     assert kills > 10
+
+
+def test_killed_among_pictures_recordings_and_live_photos(tmp_path, run: Run):
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for colour in ("red", "blue"):
+        Image.new("RGB", (64, 48), COLOURS[colour]).save(folder / f"{colour}.png")
+    colour_video(folder / "blue.mp4", "blue", seconds=0.5)  # the clip of a live photo
+    colour_video(folder / "green.mp4", "green", seconds=0.5)
+    make_sound(folder / "talk.m4a", 0.5)
+    steps = run(tmp_path / "measured", folder)
+    for fatal in range(1, steps, steps // 7):
+        library = tmp_path / f"killed at {fatal}"
+        assert run(library, folder, fatal) is None
+        assert run(library, folder) is not None
+        with Library(library, model=FakeModel(), relevance=clipped) as opened:
+            status = opened.status()
+            assert (status.kinds, status.pending) == ({"video": 1, "image": 2, "audio": 1}, 0)
+            hits = opened.search("blue", top=9, min_relevance=0)
+            assert sorted(hit.path.name for hit in hits) == ["blue.png", "green.mp4", "red.png"]
+            assert hits[0].companions == (folder / "blue.mp4",)
 
 
 def test_killed_at_every_few_steps_of_a_rebuild(tmp_path, folder, run: Run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 from media_files import make_sound
 from PIL import Image, TiffImagePlugin
+from serving import served
 
 from mmi_tvr.library import Library
 from mmi_tvr.media.facts import read_facts
@@ -288,6 +290,29 @@ def test_pages_show_pictures_as_pictures(media, library):
     assert '<img src="data:image/jpeg' in page
     assert f'href="{(media / "red.jpg").as_uri()}"' in page  # whole, without a moment
     assert "<video" not in page
+
+
+def test_a_service_shows_and_sends_all_kinds(media, library):
+    shutil.copy(media / "red.jpg", media / "red.mp4")
+    picture(media / "blue.mp4", "blue", format="PNG")
+    library.index(media)
+    with served(library) as client:
+        items = {Path(item["paths"][0]).name: item for item in client.get("/api/items").json()["items"]}
+        assert {name: item["kind"] for name, item in items.items()} == {
+            "red.jpg": "image", "green.mp4": "video", "talk.m4a": "audio", "blue.mp4": "image",
+        }  # fmt: skip
+        assert (items["red.jpg"]["width"], items["red.jpg"]["seconds"]) == (64, 0)
+        photo, talk = (f"/api/items/{items[name]['id']}" for name in ("red.jpg", "talk.m4a"))
+        reply = client.get(f"{photo}/thumbnail?second=7&size=32")
+        assert (reply.status, reply.headers["content-type"]) == (200, "image/jpeg")
+        with Image.open(BytesIO(reply.body)) as thumbnail:
+            red, _, blue = thumbnail.resize((1, 1)).getpixel((0, 0))
+        assert red > 200 > 100 > blue
+        assert client.get(f"{talk}/thumbnail").status == 422
+        assert client.get(f"{photo}/media").headers["content-type"] == "image/jpeg"
+        reply = client.get(f"{talk}/media", Range="bytes=0-9")
+        assert (reply.status, reply.headers["content-type"], len(reply.body)) == (206, "audio/mp4", 10)
+        assert client.get(f"/api/items/{items['blue.mp4']['id']}/media").headers["content-type"] == "image/png"
 
 
 @pytest.mark.parametrize(

@@ -182,11 +182,12 @@ def _print_status(state: Status) -> None:
         "folders": ", ".join(str(root.path) for root in state.roots) or "none",
         "writing now": state.writer or "nobody",
     }
-    if state.unseen:
-        rows["not seen"] = f"{counted(state.unseen, 'recording')}: nothing to see; the extra speech hears what is said"
+    index_command = f"mmi-tvr index {library_option(state.path)}"
+    if state.unseen and "heard" not in state.channels.channels:
+        recordings = counted(state.unseen, "recording")
+        rows["not seen"] = f"{recordings}: nothing to see; {index_command} --channels heard hears them (extra speech)"
     if not state.writable:
         rows["read-only"] = "this library can be searched, and cannot be written where it lies"
-    index_command = f"mmi-tvr index {library_option(state.path)}"
     if state.rebuilding is not None:
         to_go = (
             f"{counted(state.rebuilding, 'video')} to go"

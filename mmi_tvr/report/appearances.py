@@ -11,7 +11,8 @@ _STRETCHES = 4  # of one person; what is left is counted
 
 
 def people_text(hit: Hit) -> str:
-    """Return who was recognised in the video of a hit, and when, as one line; empty where nobody was.
+    """Return who was recognised in the video of a hit, and when (not of a still picture), as one line; empty where
+    nobody was.
 
     >>> from pathlib import Path
     >>> from mmi_tvr.types import Appearance
@@ -20,6 +21,8 @@ def people_text(hit: Hit) -> str:
     >>> people_text(Hit(Path("a.mp4"), 0.0, 1.0, 0.5, 0.9, 0.9, people=seen))
     'anna 0:02-0:10, 0:20-0:21; ben 0:00-0:03'
     """
+    if hit.facts.is_still:
+        return "; ".join(dict.fromkeys(one.name for one in hit.people))
     times: dict[str, list[str]] = {}
     for one in hit.people:
         times.setdefault(one.name, []).append(f"{clock_time(one.start)}-{clock_time(math.ceil(one.end))}")

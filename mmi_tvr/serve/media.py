@@ -21,6 +21,7 @@ from fastapi import HTTPException
 from fastapi.responses import Response, StreamingResponse
 
 from ..library.items import LibraryItem
+from ..media.signatures import picture_format
 from ..types import MediaKind
 
 _BLOCK = 256 << 10  # bytes that are read at once
@@ -110,7 +111,8 @@ def media_response(item: LibraryItem, method: str, range_header: str | None) -> 
 
 
 def _media_type(path: Path, kind: MediaKind) -> str:
-    """Return the type of a file that is of a kind by its bytes: by its name, where that does not say another kind.
+    """Return the type of a file that is of a kind by its bytes: by its name, where that does not say another kind; else
+    a picture's by its bytes.
 
     >>> _media_type(Path("a.JPG"), "image"), _media_type(Path("a.mp4"), "audio"), _media_type(Path("a.jpg"), "video")
     ('image/jpeg', 'audio/mp4', 'application/octet-stream')
@@ -118,7 +120,9 @@ def _media_type(path: Path, kind: MediaKind) -> str:
     by_name = _TYPES.get(path.suffix.lower(), "")
     if kind == "audio":
         by_name = _SOUND_OF.get(by_name, by_name)
-    return by_name if by_name.startswith(f"{kind}/") else "application/octet-stream"
+    if by_name.startswith(f"{kind}/"):
+        return by_name
+    return f"image/{(picture_format(path) or 'x').lower()}" if kind == "image" else "application/octet-stream"
 
 
 class _FileResponse(StreamingResponse):
