@@ -15,6 +15,7 @@ from fakes import COLOURS, FakeModel, RecordedProgress, colour_video
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from PIL import Image
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import MediaError, MmiTvrError
@@ -231,6 +232,21 @@ def test_an_error_in_ahead_work_reaches_the_consumer():
 def test_batches_close_when_full_or_when_time_is_up():
     assert list(_batches(range(5), size=2, seconds=60)) == [[0, 1], [2, 3], [4]]
     assert list(_batches(range(3), size=2, seconds=0)) == [[0], [1], [2]]
+
+
+def test_pictures_are_encoded_together_in_larger_batches(tmp_path):
+    film = Source(Video(colour_video(tmp_path / "film.mp4", "red")))
+    pictures = []
+    for number, name in enumerate([*COLOURS] * 2):
+        Image.new("RGB", (8, 8), COLOURS[name]).save(tmp_path / f"{number}.png")
+        pictures.append(Source(Video(tmp_path / f"{number}.png", picture=True)))
+    batches = list(extract([film, *pictures, film], FakeModel(), METHOD))
+    assert [len(batch) for batch in batches] == [1, len(pictures), 1]
+    assert [position for batch in batches for position, _ in batch] == [*range(len(pictures) + 2)]
+    assert [len(result.segments) for _, result in batches[1]] == [1] * len(pictures)
+    assert np.allclose(
+        [result.arrays["mean"][0] for _, result in batches[1]], [COLOURS[name] for name in [*COLOURS] * 2]
+    )
 
 
 def test_every_video_gets_features_or_the_reason_in_its_place(tmp_path):

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +22,8 @@ from .cache import Source, stamp_of
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-BATCH_VIDEOS = 8  # videos encoded and committed together
+BATCH_VIDEOS = 8  # videos encoded and committed together,
+BATCH_PICTURES = 96  # or pictures: about as many as the key images of these
 BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may cost
 
 
@@ -31,21 +34,21 @@ def extract(
     them.
 
     Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
-    batches of pictures are held at a time. A file that hangs or crashes its decoder is one more MediaError. `workers`
-    is how many processes decode; None: as `media.guarded.limits` says. UsageError where the model sees no pictures.
+    batches of pictures are held at a time. Films and picture files have batches of their own. A file that hangs or
+    crashes its decoder is one more MediaError. `workers` is how many processes decode; None: as `media.guarded.limits`
+    says. UsageError where the model sees no pictures.
     """
     require_pictures(model)
-    decoders = DecoderPool(limits(workers))
     size = model.image_size  # which may load the model: here, and not in all threads at once
-
-    def decode(source: Source) -> list[KeyImage] | MediaError:
-        return _decode(source, method, size, decoders.sample)
-
     position = 0
-    ahead = _ahead(decode, sources, BATCH_VIDEOS, decoders.limits.workers, decoders.stop)
-    for batch in _batches(ahead, BATCH_VIDEOS, BATCH_SECONDS):
-        yield list(enumerate(_encode(batch, model), start=position))
-        position += len(batch)
+    for is_picture, alike in groupby(sources, key=lambda source: source.video.picture):
+        decoders = DecoderPool(limits(workers))
+        decode = partial(_decode, method=method, size=size, sample=decoders.sample)
+        together = BATCH_PICTURES if is_picture else BATCH_VIDEOS
+        ahead = _ahead(decode, alike, together, decoders.limits.workers, decoders.stop)
+        for batch in _batches(ahead, together, BATCH_SECONDS):
+            yield list(enumerate(_encode(batch, model), start=position))
+            position += len(batch)
 
 
 def reads_pictures(model: Model) -> bool:

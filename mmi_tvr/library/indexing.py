@@ -235,7 +235,7 @@ class Indexing:
         """
         size = self.catalogue.meta("translate")
         if size is None:
-            contents = self.catalogue.pending_contents()
+            contents = sorted(self.catalogue.pending_contents(), key=lambda content: content.kind != "image")
             if self.catalogue.meta("rebuilding") is None:
                 contents += translated_contents(self.catalogue, ShownLog(self.folder).numbers().tolist())
             return self.embed(contents), None
