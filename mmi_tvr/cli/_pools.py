@@ -14,7 +14,7 @@ from rich.markup import escape
 from ..config import RERANK, AnySettings
 from ..errors import UsageError
 from ..library import pools_folder, refuse_foreign_folder
-from ..questions import editing, pool, selection
+from ..questions import editing, pool
 from ..questions.pool import Pool
 from ..rerank import with_absolute_pools, with_pools
 from ._console import say
@@ -114,11 +114,3 @@ def settings_with_pools(settings: AnySettings, folder: Path | None) -> AnySettin
     check_pools(folder)
     section = with_absolute_pools(with_pools(settings.rerank or RERANK, folder))
     return settings.model_copy(update={"rerank": section})
-
-
-def selection_warning(questions: Pool) -> str | None:
-    """Return why the questions should be chosen (again); None where the selection is current."""
-    lock = selection.read(questions)
-    if lock is None:
-        return f"no questions are chosen yet; run: {selection.choose_command(questions)}"
-    return selection.stale_reason(lock, questions)

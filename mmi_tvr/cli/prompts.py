@@ -16,15 +16,14 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from ..errors import ConfigError, MmiTvrError, UsageError
+from ..errors import MmiTvrError, UsageError
 from ..library import pools_folder
-from ..protocols import Model
-from ..questions import editing, pool
+from ..questions import checking, editing, pool
 from ..questions import selection as question_selection
 from ..questions.pool import Pool, PoolQuestion
 from ..questions.selection import chosen_ids, question_document
 from ..utils.printable import printable
-from ..utils.wording import counted, model_title
+from ..utils.wording import counted
 from . import chosen_questions, selection
 from ._console import JsonOption, LibraryOption, ModelOption, out, print_json, say
 from ._pools import (
@@ -32,10 +31,8 @@ from ._pools import (
     PoolChoice,
     PoolOption,
     say_unread_pools,
-    selection_warning,
 )
 
-_MAX_PAIRS = 10  # pairs of similar questions that are printed
 group = typer.Typer(help="The questions that are asked about texts and videos.", no_args_is_help=True)
 
 KindChoice = Enum("KindChoice", {name: name for name in pool.KINDS}, type=str)  # type: ignore[misc]
@@ -200,14 +197,14 @@ def check(
     model: ModelOption = None,
     similar: Annotated[
         float, typer.Option(min=0, max=1, help="likeness from which two questions are pointed out")
-    ] = 0.7,
+    ] = checking.SIMILAR,
     no_similar: Annotated[bool, typer.Option("--no-similar", help="do not compare meanings; needs no model")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with the pools, with line numbers (exit code 1), and what may be: questions that mean nearly
     the same, a choice that is out of date."""
-    comparing_model = None if no_similar else _comparing_model(model)
-    documents = [_check_document(which, comparing_model, similar) for which in files or _library_files(library)]
+    comparing_model = None if no_similar else checking.comparing_model(model)
+    documents = [checking.check_document(which, comparing_model, similar) for which in files or _library_files(library)]
     ok = not any(document["problems"] for document in documents)
     if as_json:
         print_json({"ok": ok, "pools": documents})
@@ -225,25 +222,6 @@ chosen_questions.register(group)
 def _library_files(library: Path) -> list[str | Path]:
     say_unread_pools(library)
     return [*pool.in_folder(pools_folder(library)).values()]
-
-
-def _check_document(which: str | Path, model: Model | None, similar: float) -> dict[str, Any]:
-    """Return a pool's path, counts, problems and warnings; without a model no meanings are compared."""
-    document: dict[str, Any] = {"path": str(which), "problems": [], "warnings": []}
-    try:
-        questions = pool.load(which)
-        document |= {"path": str(questions.path), "about": questions.about}
-        document |= {"questions": len(questions.questions), "enabled": len(questions.enabled)}
-        warning = selection_warning(questions)
-        if warning:
-            document["warnings"].append(warning)
-        if model is not None:
-            document["warnings"] += _similar_warnings(questions, model, similar)
-    except ConfigError as error:
-        document["path"], document["problems"] = str(error).partition(": ")[0], list(error.problems)
-    except UsageError as error:
-        document["problems"] = [str(error)]
-    return document
 
 
 def _set_enabled(ids: Sequence[str], choice: PoolChoice, as_json: bool, *, enabled: bool) -> None:
@@ -296,7 +274,7 @@ def _report_questions(changed: Pool, ids: Sequence[str], participle: str, as_jso
 def _say_changed(changed: Pool, ids: Sequence[str], participle: str) -> None:
     change = f"{participle} {', '.join(ids)}" if ids else "nothing changed"
     say(f"{change} in {escape(str(changed.path))} ({len(changed.enabled)} of {len(changed.questions)} enabled)")
-    if ids and (warning := selection_warning(changed)):
+    if ids and (warning := checking.selection_warning(changed)):
         say(f"[yellow]{escape(warning)}[/]")
 
 
@@ -323,37 +301,6 @@ def _edit_in_editor(choice: PoolChoice, questions: Pool, id: str) -> Pool:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return changed
-
-
-def _comparing_model(name: str | None) -> Model:
-    """Return the model that compares meanings.
-
-    Decision: the offline one where --model is not given, which reads sentences of many languages; a model that was
-    trained on a few captions finds all other sentences alike.
-    """
-    from .. import models
-
-    return models.make(models.section(name or models.FALLBACK))
-
-
-def _similar_warnings(questions: Pool, model: Model, threshold: float) -> list[str]:
-    """Return a line for each pair of enabled questions that mean nearly the same."""
-    import numpy as np
-
-    from ..questions.clustering import similar_pairs
-    from ..types import Query
-
-    enabled = questions.enabled
-    vectors = np.asarray(model.embed_queries([Query(question.text) for question in enabled]), dtype=np.float64)
-    pairs = similar_pairs(vectors, threshold)
-    warnings = []
-    for first, second, cosine in pairs[:_MAX_PAIRS]:
-        ids = f"{enabled[first].id} and {enabled[second].id}"
-        texts = f"{enabled[first].text} / {enabled[second].text}"
-        warnings.append(f"{ids} are nearly the same to {model_title(model)} ({cosine:.2f}): {texts}")
-    if len(pairs) > _MAX_PAIRS:
-        warnings.append(f"and {len(pairs) - _MAX_PAIRS} more such pairs")
-    return warnings
 
 
 def _print_list(questions: Pool, rows: Sequence[dict[str, Any]], chosen: int) -> None:

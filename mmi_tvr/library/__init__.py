@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..media.names import VIDEO_SUFFIXES
 from .core import Library
-from .own_pools import library_model, pools_folder, refuse_foreign_folder
+from .own_pools import editable_pool, library_model, own_pool, pool_drafts, pools_folder, refuse_foreign_folder
 from .report import DescribeReport, FacetReport, IndexReport, PeopleReport, Status, TranslationReport
 from .tuning import RerankingTuned
 
@@ -23,7 +23,10 @@ __all__ = [
     "RerankingTuned",
     "Status",
     "TranslationReport",
+    "editable_pool",
     "library_model",
+    "own_pool",
+    "pool_drafts",
     "pools_folder",
     "refuse_foreign_folder",
 ]

@@ -6,14 +6,14 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from ..config import Section, Settings
 from ..errors import UsageError
@@ -61,6 +61,7 @@ from .write_access import write_access
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+Answer = TypeVar("Answer")
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
 
 
@@ -336,6 +337,11 @@ class Library:
             searcher = self._reader.searcher(self._reader.catalogue())
             if searcher is not None:
                 searcher.model.embed_queries([Query("a dog runs")])  # some load their words at the first sentence
+
+    def with_model(self, function: Callable[[Model], Answer]) -> Answer:
+        """Return the result of a function of the library's model, in its turn. Raises as a search does."""
+        with self._models.turn:
+            return function(self._reader.components(self._reader.catalogue()).load().model)
 
     def remember_sentences(self, count: int) -> None:
         """Keep the vectors of the last sentences that were searched for, in memory; 0: none, which is the default."""

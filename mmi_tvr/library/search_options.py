@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -12,7 +13,7 @@ from ..queries import checked_exclusions, checked_relevance, checked_top
 from ..search import Preview
 from ..skeletons.expansion import MAX_WORDINGS
 from ..types import ItemMoment, Query, Where, as_where
-from .arguments import checked_count, checked_flag, checked_levels, checked_names, checked_preview
+from .arguments import checked_count, checked_flag, checked_levels, checked_names, checked_path, checked_preview
 from .examples import ExampleSource, checked_like
 from .filters import FilterKeywords, MediaFilter, checked_filter
 
@@ -42,6 +43,7 @@ class SearchKeywords(FilterKeywords, total=False):
       is not re-ranked.
     - `without`: what is not to be there, besides what the query excludes itself; one sentence or several.
     - `more`: at most so many moments of each hit (`Hit.moments`), 1 to 50, the best first.
+    - `pools`: a folder with question pools (text.yaml, video.yaml) that a re-ranking asks instead of the library's.
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
       replaces what a search reads. Of `asearch`, in its thread.
     """
@@ -57,6 +59,7 @@ class SearchKeywords(FilterKeywords, total=False):
     like: str | os.PathLike[str] | ItemMoment | None
     without: str | Sequence[str]
     more: int
+    pools: Path | None
     preview: Preview | None
 
 
@@ -79,6 +82,7 @@ class SearchOptions:
     items: MediaFilter = field(default_factory=MediaFilter)
     without: tuple[str, ...] = ()
     more: int = 1
+    pools: Path | None = None
     preview: Preview | None = None
 
 
@@ -108,6 +112,7 @@ def search_options(
     like: str | os.PathLike[str] | ItemMoment | None = None,
     without: str | Sequence[str] = (),
     more: int = 1,
+    pools: Path | None = None,
     preview: Preview | None = None,
     **filters: Unpack[FilterKeywords],
 ) -> SearchOptions:
@@ -130,5 +135,6 @@ def search_options(
         items=checked_filter(filters),
         without=checked_exclusions(without),
         more=checked_count(more, "more", MAX_MORE, least=1),
+        pools=None if pools is None else checked_path(pools, "pools"),
         preview=checked_preview(preview),
     )

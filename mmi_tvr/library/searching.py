@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import plugins
-from ..config import Section, Settings
+from ..config import RERANK, Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
 from ..protocols import Model, Reranker
 from ..queries import PreparedQuery, QueryMemory, excluding
+from ..rerank import with_pools
+from ..rerank.skeleton import SkeletonReranker
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
 from ..scoring.examples import require_pictures_read
@@ -38,6 +40,7 @@ from .facets import library_facets
 from .former import former_model
 from .indexing import FEATURES
 from .lock import writer
+from .own_pools import pools_state
 from .people.looking import people_status
 from .reading import StateChanged, open_to_read
 from .rebuild import unfinished
@@ -77,11 +80,12 @@ class _ReweightedSearcher:
 
 @dataclass(frozen=True, slots=True)
 class _BuiltReranker:
-    """A re-ranker, and what it was built from."""
+    """A re-ranker, and what it was built from; `pools` is the state of the files of its questions."""
 
     reranker: Reranker
     section: Section
     model: Model
+    pools: tuple[object, ...]
 
 
 class LibraryReader:
@@ -167,6 +171,8 @@ class LibraryReader:
         if numbers is not None and not numbers:
             return [refused(query, searcher.model, options.items, catalogue, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
+        if options.pools is not None:
+            reranker = _asking(reranker, with_pools(RERANK, options.pools), searcher.model)
         queries = [restricted(query, options.where) for query in queries]
         if options.like is not None:
             example = self._example(options.like, catalogue, searcher)
@@ -370,8 +376,11 @@ class LibraryReader:
         if configured is None and not rerank:
             return None
         section = components.reranking(model)
-        built = self._reranker
+        pools, built = pools_state(section), self._reranker
         if built is not None and built.section == section and built.model is model:
+            if built.pools != pools:
+                built = replace(built, reranker=_asking(built.reranker, section, model), pools=pools)
+                self._reranker = built
             return built.reranker
         reranker: Reranker = plugins.build(
             "rerank",
@@ -382,7 +391,7 @@ class LibraryReader:
             store=self._open_store(),
             device=components.device,
         )
-        self._reranker = _BuiltReranker(reranker, section, model)
+        self._reranker = _BuiltReranker(reranker, section, model, pools)
         return reranker
 
     def _open_store(self) -> SkeletonStore:
@@ -394,6 +403,13 @@ class LibraryReader:
         if self._state is not None:
             self._state.close()
             self._state = self._reweighted = None
+
+
+def _asking(reranker: Reranker | None, section: Section, model: Model) -> Reranker:
+    """Return a re-ranker that asks the questions of a section's pools. UsageError where it asks none at all."""
+    if not isinstance(reranker, SkeletonReranker):
+        raise UsageError("the settings re-rank by another method, which asks no questions")
+    return reranker.asking(section, model)
 
 
 def _size(folder: Path) -> int:

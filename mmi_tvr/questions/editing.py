@@ -153,10 +153,20 @@ def _edit(path: Path, change: Callable[[CommentedSeq], None]) -> Pool:
     if "\r\n" in old:
         new = new.replace("\n", "\r\n")
     pool = pools.parse(new, path)
-    if new != old:
-        write_atomically(path.with_name(path.name + BACKUP), path.read_bytes())
-        write_atomically(path, new.encode())
+    put(path, new)
     return pool
+
+
+def put(path: Path, text: str) -> Path:
+    """Write the text of a pool in the place of its file, where it is another one; the former one stays as *.bak.
+
+    Returns the path.
+    """
+    former, content = path.read_bytes(), text.encode()
+    if content != former:
+        write_atomically(path.with_name(path.name + BACKUP), former)
+        write_atomically(path, content)
+    return path
 
 
 def _take_trailing_comment(entry: CommentedMap) -> str:

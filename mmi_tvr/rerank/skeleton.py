@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -27,6 +28,9 @@ from ._budget import ANSWERS_SHARE
 from ._judging import judgements_or_reasons
 from ._looking import VideoLooks
 from ._options import RerankOptions, require_language
+
+if TYPE_CHECKING:
+    from ..questions.pool import PoolQuestion
 
 _FIRST_LOOK = 5.0  # seconds in which a server says which model it has, before the first search
 
@@ -77,18 +81,23 @@ def describer(options: Options, *, model: Model, store: SkeletonStore | None = N
 
 
 def _describer(options: Options, model: Model, store: SkeletonStore | None, device: str) -> Describer:
-    from ..questions import pool, selection
-
     answerer: Answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=device, model=model
     )
-    questions = {}
-    files: dict[pool.About, str] = {"text": options.text, "video": options.video}
-    for about, file in files.items():
+    return Describer(*_questions(options, model), answerer, store)
+
+
+def _questions(options: Options, model: Model) -> tuple[tuple[PoolQuestion, ...], tuple[PoolQuestion, ...]]:
+    """Return the questions that are asked of texts, and those of videos."""
+    from ..questions import pool, selection
+
+    def chosen(file: str, about: pool.About) -> tuple[PoolQuestion, ...]:
         loaded = pool.load(file, about)
-        questions[about] = selection.selected_questions(loaded)[: options.questions]
+        questions = selection.selected_questions(loaded)[: options.questions]
         selection.warn_if_stale(loaded, model.fingerprint())
-    return Describer(questions["text"], questions["video"], answerer, store)
+        return questions
+
+    return chosen(options.text, "text"), chosen(options.video, "video")
 
 
 class SkeletonReranker:
@@ -114,6 +123,17 @@ class SkeletonReranker:
         self.views = views
         self.looks = looks
         self.seconds: Mapping[str, float] = {}
+
+    def asking(self, section: Section, model: Model) -> SkeletonReranker:
+        """Return a re-ranker of the same answerer and judge that asks the questions of other pools, or of the same ones
+        after an edit. Raises UsageError or ConfigError where a pool cannot be used.
+
+        section: of settings; its pools count.
+        """
+        files = {about: section.options[about] for about in ("text", "video")}
+        options: Options = self.options.model_copy(update=files)
+        describer = Describer(*_questions(options, model), self.describer.answerer, self.describer.store)
+        return SkeletonReranker(options, describer, self.judge, self.views, self.looks)
 
     def rerank(self, query: Query, candidates: IdArray, cosines: FloatArray) -> list[Explanation]:
         """Return an explanation of each candidate: see `protocols.Reranker`."""

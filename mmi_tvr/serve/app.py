@@ -27,7 +27,7 @@ from ..errors import (
     UsageError,
 )
 from ..library.items import ItemMissing
-from . import collection_routes, item_routes, page, people_routes, search_routes, service_routes
+from . import collection_routes, item_routes, page, people_routes, pool_routes, search_routes, service_routes
 from .answers import JsonResponse
 from .search_queue import Overloaded
 from .security import Guard, Message, Receive, Send, TooSlow
@@ -62,7 +62,7 @@ def make_app(service: Service) -> Guard:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    for routes in (search_routes, item_routes, people_routes, collection_routes, service_routes, page):
+    for routes in (search_routes, item_routes, people_routes, pool_routes, collection_routes, service_routes, page):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=page.STATIC))
     app.add_exception_handler(MmiTvrError, _package_error)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Body, HTTPException
 from pydantic import BaseModel, ConfigDict
 
-from ..library import pools_folder
-from ..questions import pool, selection
 from .answers import JsonResponse, TheService
 
 router = APIRouter(prefix="/api", tags=["collection"])
@@ -33,24 +30,6 @@ async def status(service: TheService) -> JsonResponse:
 async def facets(service: TheService) -> JsonResponse:
     """What the videos show, as classes that a search can be restricted to: the JSON of `mmi-tvr facets --json`."""
     return JsonResponse((await service.in_turn(service.library.facets)).as_dict())
-
-
-@router.get("/pools")
-async def pools(service: TheService) -> JsonResponse:
-    """The questions that are asked of texts and videos: the JSON of `mmi-tvr prompts list --json`."""
-
-    def read() -> dict[str, list[dict[str, Any]]]:
-        files = pool.in_folder(pools_folder(service.library.path))
-        loaded = [pool.load(files[about]) for about in pool.ABOUT]
-        return {
-            questions.about: [
-                selection.question_document(question, selection.chosen_ids(questions))
-                for question in questions.questions
-            ]
-            for questions in loaded
-        }
-
-    return JsonResponse(await anyio.to_thread.run_sync(read))
 
 
 @router.get("/index")
