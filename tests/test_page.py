@@ -1,4 +1,4 @@
-"""The page in a real browser: searching, playing, people, the collection; keys, languages, and what axe-core says."""
+"""The page in a real browser: every view, playing, keys, languages, and what axe-core says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from browsing import opened_page, started_browser, violations, wait_until
 from fakes import FakeModel, clipped, colour_video
 from people_media import drawn, film
+from PIL import Image
 from serving import Client, served
 
 from mmi_tvr import plugins
@@ -21,6 +22,7 @@ from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.serve.page import STATIC
 
+pytestmark = pytest.mark.filterwarnings("ignore::mmi_tvr.errors.StaleSelection")
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -43,7 +45,11 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     film(folder / "films" / "both.mp4", ["anna"], ["anna", "ben"])
     (folder / "films" / "broken.mp4").write_bytes(b"nothing that plays")
     encoder: FaceEncoder = plugins.build("people.faces", "fake", {})
-    with Library(folder / "library", FakeModel(), Settings(faces=Section(name="fake")), clipped) as library:
+    rerank = Section(name="skeleton", answerer={"name": "fake"}, judge={"name": "fake"})
+    settings = Settings(faces=Section(name="fake"), rerank=rerank)
+    model = FakeModel()
+    model.reads = frozenset({"text", "pictures"})
+    with Library(folder / "library", model, settings, clipped) as library:
         library.index(folder / "films", people=True)
         with PeopleStore.open_to_write(library.path) as store:
             picture = drawn("anna")
@@ -162,6 +168,54 @@ def test_the_collection_says_what_was_set_aside_and_tries_again(page: Page, clie
     assert "broken.mp4" in page.inner_text(".files")
 
 
+def test_questions_are_edited_compared_and_chosen(page: Page, client: Client) -> None:
+    page.goto(f"{client.running.url}/pools")
+    page.wait_for_selector("tbody tr")
+    assert page.locator("tbody tr").count() == 50
+    row = page.locator("tbody tr", has=page.locator("[title=Asked]")).first
+    row.get_by_role("button").click()
+    page.fill("#text", "Is it red?")
+    page.fill("#query", "red")
+    page.click("text=Compare before and after")
+    page.wait_for_selector("dialog tbody tr")
+    assert "Is it red?" in page.inner_text("dialog ul")
+    assert violations(page) == []
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector("dialog", state="detached")
+    assert "choose again" in page.inner_text("[role=status]")
+    assert "Is it red?" in page.inner_text("table")
+    page.locator("tbody input").first.uncheck()
+    page.wait_for_selector("text=49 enabled")
+    page.click("text=Choose again")
+    page.wait_for_selector("text=is asked now")
+    page.click("text=Show the groups")
+    page.wait_for_selector("svg g.group-0 path")
+    page.click("text=Add a question")
+    page.fill("#text", "Is it red")  # as good as there
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector("dialog [role=alert]")
+    assert violations(page) == []
+
+
+def test_a_picture_and_a_moment_are_searched_by(page: Page, client: Client, tmp_path: Path) -> None:
+    page.goto(f"{client.running.url}/?any=")
+    page.wait_for_selector(".chips .chip")
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(tmp_path / "mine.png")
+    page.set_input_files("input[type=file]", tmp_path / "mine.png")
+    page.wait_for_selector(".open")
+    assert set(names(page)[:2]) == {"red.mp4", "blue then red.mp4"}
+    assert "like mine.png" in page.inner_text(".chips")
+    page.locator(".open", has_text="blue then red.mp4").click()
+    page.click("text=More like this")
+    page.wait_for_selector(".chips img[src*=thumbnail]")
+    page.wait_for_selector(".results[aria-busy=false] .open")
+    assert names(page)[0] == "red.mp4"  # not itself
+    assert "like=" in page.url
+    page.reload()
+    page.wait_for_selector(".open")
+    assert names(page)[0] == "red.mp4"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_keeps_anybody_from_using_a_view(browser: Browser, client: Client, scheme: str) -> None:
     url = client.running.url
@@ -173,7 +227,7 @@ def test_nothing_serious_keeps_anybody_from_using_a_view(browser: Browser, clien
         page.locator(".open").nth(1).click()
         page.wait_for_selector("dialog .why")
         assert violations(page) == []
-        for view, ready in (("people", "img.face"), ("collection", ".files td")):
+        for view, ready in (("people", "img.face"), ("collection", ".files td"), ("pools", "tbody tr")):
             page.goto(f"{url}/{view}")
             page.wait_for_selector(ready)
             assert violations(page) == []

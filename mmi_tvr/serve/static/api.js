@@ -23,9 +23,10 @@ export function post(path, document_, signal) {
 }
 
 /** Return the result of a search by a picture, with or without words. Raises as `get` does. */
-export function searchByPicture(file, words, top, signal) {
+export function searchByPicture(file, words, wish, signal) {
   if (file.size > MOST_BYTES) throw new ApiError(413, t("too_large"));
-  const values = new URLSearchParams({ q: words, top, name: file.name });
+  const values = new URLSearchParams({ q: words, top: wish.top, name: file.name });
+  if (wish.min_relevance !== undefined) values.set("min_relevance", wish.min_relevance);
   const headers = { "Content-Type": "application/octet-stream" };
   return request(`/api/search/example?${values}`, { method: "POST", headers, body: file, signal });
 }

@@ -54,6 +54,7 @@ export class Filters {
   /** Search by a moment of the library. */
   setExample(hit) {
     this.picture = null;
+    this.flags.rerank = false; // an example says nothing that could be asked about
     this.like = { id: hit.id, second: hit.time, name: fileName(hit.path) };
     this.update();
   }
@@ -61,6 +62,7 @@ export class Filters {
   /** Search by a picture of somebody's own. */
   setPicture(file) {
     this.like = null;
+    this.flags.rerank = false;
     this.picture = file;
     this.update();
   }

@@ -89,7 +89,7 @@ class SearchView {
     this.say(wish.rerank ? t("reranking") : t("searching"), true);
     try {
       const result = picture
-        ? await searchByPicture(picture, this.query, top, signal)
+        ? await searchByPicture(picture, this.query, wish, signal)
         : await post("/api/search", { query: this.query, ...wish }, signal);
       await this.fetchItems(result, signal);
       this.present(result, top);
