@@ -172,7 +172,7 @@ class LibraryReader:
             return [refused(query, searcher.model, options.items, catalogue, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         if options.pools is not None:
-            reranker = _asking(reranker, with_pools(RERANK, options.pools), searcher.model)
+            reranker = _with_pools_of(reranker, with_pools(RERANK, options.pools), searcher.model)
         queries = [restricted(query, options.where) for query in queries]
         if options.like is not None:
             example = self._example(options.like, catalogue, searcher)
@@ -379,7 +379,7 @@ class LibraryReader:
         pools, built = pools_state(section), self._reranker
         if built is not None and built.section == section and built.model is model:
             if built.pools != pools:
-                built = replace(built, reranker=_asking(built.reranker, section, model), pools=pools)
+                built = replace(built, reranker=_with_pools_of(built.reranker, section, model), pools=pools)
                 self._reranker = built
             return built.reranker
         reranker: Reranker = plugins.build(
@@ -405,11 +405,11 @@ class LibraryReader:
             self._state = self._reweighted = None
 
 
-def _asking(reranker: Reranker | None, section: Section, model: Model) -> Reranker:
+def _with_pools_of(reranker: Reranker | None, section: Section, model: Model) -> Reranker:
     """Return a re-ranker that asks the questions of a section's pools. UsageError where it asks none at all."""
     if not isinstance(reranker, SkeletonReranker):
         raise UsageError("the settings re-rank by another method, which asks no questions")
-    return reranker.asking(section, model)
+    return reranker.with_pools_of(section, model)
 
 
 def _size(folder: Path) -> int:

@@ -124,7 +124,7 @@ class SkeletonReranker:
         self.looks = looks
         self.seconds: Mapping[str, float] = {}
 
-    def asking(self, section: Section, model: Model) -> SkeletonReranker:
+    def with_pools_of(self, section: Section, model: Model) -> SkeletonReranker:
         """Return a re-ranker of the same answerer and judge that asks the questions of other pools, or of the same ones
         after an edit. Raises UsageError or ConfigError where a pool cannot be used.
 

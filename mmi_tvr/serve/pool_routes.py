@@ -163,7 +163,7 @@ async def compare(request: Request, service: TheService, body: Annotated[Compare
     with ExitStack() as stack:
         drafts = stack.enter_context(pool_drafts(service.library.path))
         file = drafts / f"{body.about}.yaml"
-        asked_before = _asked(file)
+        chosen_before = _chosen(file)
         await service.in_turn(lambda: _edited(file, body.edits))
         if body.choose:
 
@@ -174,8 +174,8 @@ async def compare(request: Request, service: TheService, body: Annotated[Compare
             await service.in_turn(lambda: service.library.with_model(choose_again))
         before = await service.search(request, query, options)
         after = await service.search(request, query, {**options, "pools": drafts})
-        asked = {"before": asked_before, "after": _asked(file)}
-    return JsonResponse({"about": body.about, "asked": asked, "before": before.as_dict(), "after": after.as_dict()})
+        chosen = {"before": chosen_before, "after": _chosen(file)}
+    return JsonResponse({"about": body.about, "asked": chosen, "before": before.as_dict(), "after": after.as_dict()})
 
 
 def _documents(library: Path) -> dict[str, list[dict[str, Any]]]:
@@ -187,7 +187,7 @@ def _questions(questions: Pool) -> list[dict[str, Any]]:
     return [selection.question_document(question, chosen) for question in questions.questions]
 
 
-def _asked(file: Path) -> list[dict[str, str]]:
+def _chosen(file: Path) -> list[dict[str, str]]:
     """Return the questions of a pool that are asked, by id and text."""
     return [{"id": question.id, "text": question.text} for question in selection.selected_questions(pool.load(file))]
 
