@@ -1,4 +1,4 @@
-"""What tests share. They keep out of the user's cache: a run and its processes have one of their own."""
+"""What tests share. They keep out of the user's cache and state: a run and its processes have some of their own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_CACHE] = os.environ["MMI_TVR_CACHE"] = tempfile.mkdtemp(prefix="mmi-tvr-tests-")
+    os.environ["XDG_STATE_HOME"] = os.path.join(config.stash[_CACHE], "state")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..library.catalogue_file import CATALOGUE
-from ..report import clock_time
+from ..report import clock_range
 from ..serve.shared import SharedLibrary
 from ..utils.printable import printable
 from ..utils.sqlite import FileStamp, file_stamp
@@ -45,8 +45,8 @@ class DesktopResult:
 
     def description(self, picture: str) -> str:
         """Return the line below the name: when it is in the file, and in which folder. picture: the word for one."""
-        span = dict.fromkeys((clock_time(self.second), clock_time(max(self.second, self.end))))
-        parts = [picture if self.kind == "image" else "–".join(span), printable(self.path.parent)]
+        span = picture if self.kind == "image" else clock_range(self.second, max(self.second, self.end))
+        parts = [span, printable(self.path.parent)]
         if self.text:
             parts.insert(1, f"“{shorten(printable(self.text), _SHOWN_TEXT, placeholder=' …')}”")
         return " · ".join(parts)

@@ -13,7 +13,7 @@ from .page import search_page
 from .people import FaceCard, SeenFace, face_crop, people_page
 from .photos import NumberedPhoto, photos_page
 from .queries import query_page
-from .times import clock_time, time_range
+from .times import clock_range, clock_time, time_range
 
 __all__ = [
     "FaceCard",
@@ -21,6 +21,7 @@ __all__ = [
     "SeenFace",
     "answer_table",
     "casting_page",
+    "clock_range",
     "clock_time",
     "evaluation_page",
     "face_crop",

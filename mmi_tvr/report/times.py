@@ -11,7 +11,16 @@ def time_range(hit: Hit) -> str:
     """Return the hit's time range as m:ss-m:ss, in whole seconds that contain it; of a still picture, that word."""
     if hit.facts.is_still:
         return "picture"
-    return f"{clock_time(hit.start)}-{clock_time(math.ceil(hit.end))}"
+    return clock_range(hit.start, hit.end)
+
+
+def clock_range(start: float, end: float) -> str:
+    """Return a stretch of time in whole seconds that contain it.
+
+    >>> clock_range(5.9, 7.2)
+    '0:05-0:08'
+    """
+    return f"{clock_time(start)}-{clock_time(math.ceil(end))}"
 
 
 def clock_time(seconds: float) -> str:
