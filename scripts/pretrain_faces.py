@@ -10,7 +10,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmi_tvr import config
 from mmi_tvr.cli._console import command, show_progress
@@ -20,23 +20,31 @@ from mmi_tvr.utils.progress import Progress
 if TYPE_CHECKING:
     from mmi_tvr.train.loop import StepReport
 
+_PARTS = ("encoder", "towers")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where runs, the checkpoint `clip` and `faces.safetensors` go")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one option")
+    parser.add_argument("--only", choices=_PARTS, help="one of the two, so that both can be made at once")
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
     options = config.read(FacesOptions, None, args.set)
     from mmi_tvr.experiments.pretrain.face_encoder import pretrain_encoder
     from mmi_tvr.experiments.pretrain.face_run import pretrain_towers
 
+    parts = (args.only,) if args.only else _PARTS
+    measured: dict[str, Any] = {}
     with show_progress() as progress:
-        on_step = _shown(progress, "face encoder", options.encoder.steps)
-        people = pretrain_encoder(args.folder, options.encoder, on_step=on_step, cpu=args.cpu)
-        on_step = _shown(progress, "towers", options.towers.steps)
-        recall = pretrain_towers(args.folder, options.towers, on_step=on_step, cpu=args.cpu)
-    print(json.dumps({"towers": recall, "people": {name: figures._asdict() for name, figures in people.items()}}))
+        if "encoder" in parts:
+            on_step = _shown(progress, "face encoder", options.encoder.steps)
+            people = pretrain_encoder(args.folder, options.encoder, on_step=on_step, cpu=args.cpu)
+            measured["people"] = {name: figures._asdict() for name, figures in people.items()}
+        if "towers" in parts:
+            on_step = _shown(progress, "towers", options.towers.steps)
+            measured["towers"] = pretrain_towers(args.folder, options.towers, on_step=on_step, cpu=args.cpu)
+    print(json.dumps(measured))
 
 
 def _shown(progress: Progress, title: str, steps: int) -> Callable[[StepReport], None]:

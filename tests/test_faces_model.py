@@ -107,8 +107,9 @@ def test_a_step_that_is_asked_to_stop_saves_before_it_ends(tmp_path: Path) -> No
         "def stop(*_):\n    time.sleep(0.2)\n    Path('saved').touch()\n    sys.exit(130)\n"
         "signal.signal(signal.SIGTERM, stop)\nPath('ready').touch()\ntime.sleep(20)\n"
     )
-    runner = "import sys; from make_faces_model import run_step; run_step([sys.executable, *sys.argv[1:]])"
+    runner = "import sys; from make_faces_model import run_step; run_step([[sys.executable, *sys.argv[1:]]])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}
+    both = runner.replace("sys.argv[1:]]]", "sys.argv[1:3]], [sys.executable, *sys.argv[3:]]]")
     arguments = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", runner, str(step)], **arguments) as process:
         while not (tmp_path / "ready").exists():
@@ -119,3 +120,9 @@ def test_a_step_that_is_asked_to_stop_saves_before_it_ends(tmp_path: Path) -> No
     assert (tmp_path / "saved").exists()
     failed = subprocess.run([sys.executable, "-c", runner, "-c", "raise SystemExit(3)"], check=False, **arguments)
     assert "stopped with exit code 3; the same command again goes on" in failed.stderr
+    for name in ("saved", "ready"):
+        (tmp_path / name).unlink()
+    fails = "import os, time\nwhile not os.path.exists('ready'):\n    time.sleep(0.05)\nraise SystemExit(4)"
+    failed = subprocess.run([sys.executable, "-c", both, str(step), "x", "-c", fails], check=False, **arguments)
+    assert "-c stopped with exit code 4" in failed.stderr
+    assert (tmp_path / "saved").exists()  # the other one had the time to save

@@ -14,7 +14,7 @@ from ...utils.files import write_atomically
 NAME = "moving-faces"
 SCRIPT = "scripts/make_faces_model.py"
 ABOUT = "drawn people, by their faces (moving_faces)"
-_CLIP, _FACES = "clip", "faces.safetensors"  # in the run's folder, where `pretrain_towers` and `pretrain_encoder` end
+CLIP, FACES = "clip", "faces.safetensors"  # in the run's folder, where `pretrain_towers` and `pretrain_encoder` end
 
 
 def install(run: Path, trained: Path, folder: Path) -> None:
@@ -33,11 +33,11 @@ def install(run: Path, trained: Path, folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(trained, draft)
-    shutil.copytree(run / _CLIP, draft / _CLIP)
-    shutil.copyfile(run / _FACES, draft / _FACES)
+    shutil.copytree(run / CLIP, draft / CLIP)
+    shutil.copyfile(run / FACES, draft / FACES)
     settings = models.read(draft).as_dict() | {"about": ABOUT}
-    settings["options"]["checkpoint"] = _CLIP
-    settings["options"]["faces"]["weights"] = str((folder / _FACES).absolute())
+    settings["options"]["checkpoint"] = CLIP
+    settings["options"]["faces"]["weights"] = str((folder / FACES).absolute())
     write_atomically(draft / models.SETTINGS, json.dumps(settings, indent=1).encode())
     if folder.exists():
         shutil.rmtree(folder)
