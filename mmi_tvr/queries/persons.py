@@ -41,8 +41,9 @@ def parse(query: Query) -> ParsedQuery:
     if not handles:
         parts = split(query.text)
         if query.example is not None and says_only_what_is_excluded(query.text):  # the example is what is looked for
-            excluded = split(_SOMETHING[has_chinese(query.text)] + query.text).excluded
-            return ParsedQuery(replace(query, text=""), excluded)
+            return ParsedQuery(
+                replace(query, text=""), split(_SOMETHING[has_chinese(query.text)] + query.text).excluded
+            )
         return ParsedQuery(replace(query, text=parts.positive) if parts.excluded else query, parts.excluded)
     words = _stand_ins(query.text, handles)
     written = replace(query, text=_EXCEPT.sub("without ", query.text)).text_with(words)
