@@ -24,8 +24,8 @@ OPTIONS: dict[str, dict[str, int]] = {
     "search": {
         **_COMMON, "--top": 1, "--min-relevance": 1, "--rerank": 0, "--no-rerank": 0, "--explain": 0, "--literal": 0,
         "--no-literal": 0, "--expand": 1, "--exact": 0, "--levels": 1, "--where": 1, "--person": 1, "--me": 1,
-        "--only": 0, "--like": 1, "--not": 1, "--more": 1, "--kind": 1, "--since": 1, "--until": 1, "--in": 1,
-        "--longer": 1, "--shorter": 1, "--place": 1,
+        "--only": 0, "--like": 1, "--not": 1, "--unfold": 0, "--more": 1, "--kind": 1, "--since": 1, "--until": 1,
+        "--in": 1, "--longer": 1, "--shorter": 1, "--place": 1,
     },
     "facets": {**_COMMON, "--top": 1},
     "status": _COMMON,

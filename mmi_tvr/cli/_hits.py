@@ -91,6 +91,8 @@ def _description_line(description: DescriptionMatch) -> str:
 def _file_remark(hit: Hit) -> str:
     """Return what stands behind the path of a hit: whether its file is missing, its copies, and what belongs to it."""
     remarks = ["missing"] if hit.is_missing else []
+    if hit.similar:
+        remarks.append(f"+{counted(len(hit.similar), 'near-duplicate')}")
     if hit.copies:
         missing = sum(path in hit.missing for path in hit.copies)
         remarks.append(f"+{counted(len(hit.copies), 'copy', 'copies')}" + (f", {missing} missing" if missing else ""))

@@ -111,6 +111,9 @@ NotOption = Annotated[
 MoreOption = Annotated[
     int, typer.Option(min=1, max=MAX_MORE, metavar="N", help="at most so many moments of each file, the best first")
 ]
+UnfoldOption = Annotated[
+    bool, typer.Option("--unfold", help="show each near-duplicate (mmi-tvr duplicates) as a hit of its own")
+]
 PersonOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
 ]
@@ -131,6 +134,7 @@ def search(
     without: NotOption = None,
     top: Annotated[int, typer.Option(min=1, help="at most so many videos")] = 5,
     more: MoreOption = 1,
+    unfold: UnfoldOption = False,
     min_relevance: MinRelevanceOption = None,
     min_score: MinScoreOption = None,
     rerank: RerankOption = None,
@@ -191,6 +195,7 @@ def search(
                 like=None if like is None else _from_here(decoded(like)),
                 without=[decoded(one) for one in without or ()],
                 more=more,
+                fold=not unfold,
                 preview=None if as_json else _say_first,
                 **filter_keywords(kind, since, until, folder, longer, shorter, place),
             )

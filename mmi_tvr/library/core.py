@@ -46,6 +46,7 @@ from .catalogue_file import CATALOGUE
 from .channels import ChannelReading, forget_other_contents
 from .components import Components
 from .describing import describe
+from .duplicates import DuplicateReport
 from .former import open_former
 from .indexing import Indexing
 from .people import looking
@@ -317,6 +318,19 @@ class Library:
                 self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="library")
             future = self._worker.submit(work)
         return await asyncio.wrap_future(future)
+
+    def duplicates(self, progress: Progress | None = None) -> DuplicateReport:
+        """Look for near-duplicates among what nobody looked at yet, and return all groups of them; nothing is deleted.
+
+        From then on, a search shows those of one group as one hit.
+
+        Raises:
+            LibraryMissing: there is no library.
+            MmiTvrError: what is known of them cannot be read or written.
+        """
+        progress = checked_progress(progress)
+        with self._models.turn:
+            return self._reader.duplicates(progress)
 
     def facets(self) -> FacetReport:
         """Return what the videos show, as classes that `search(where=...)` takes.

@@ -42,6 +42,8 @@ class SearchKeywords(FilterKeywords, total=False):
       one ("FILE@SECONDS"), whether it is in the library or not; or a `types.ItemMoment` of the library. Such a search
       is not re-ranked.
     - `without`: what is not to be there, besides what the query excludes itself; one sentence or several.
+    - `fold`: whether near-duplicates (`Library.duplicates`) are one hit, the best of them, with the others in
+      `Hit.similar`.
     - `more`: at most so many moments of each hit (`Hit.moments`), 1 to 50, the best first.
     - `pools`: a folder with question pools (text.yaml, video.yaml) that a re-ranking asks instead of the library's.
     - `preview`: called with the result as it is without re-ranking, before that begins; once more where another process
@@ -58,6 +60,7 @@ class SearchKeywords(FilterKeywords, total=False):
     only: bool
     like: str | os.PathLike[str] | ItemMoment | None
     without: str | Sequence[str]
+    fold: bool
     more: int
     pools: Path | None
     preview: Preview | None
@@ -81,6 +84,7 @@ class SearchOptions:
     like: ExampleSource | None = None
     items: MediaFilter = field(default_factory=MediaFilter)
     without: tuple[str, ...] = ()
+    fold: bool = True
     more: int = 1
     pools: Path | None = None
     preview: Preview | None = None
@@ -111,6 +115,7 @@ def search_options(
     only: bool = False,
     like: str | os.PathLike[str] | ItemMoment | None = None,
     without: str | Sequence[str] = (),
+    fold: bool = True,
     more: int = 1,
     pools: Path | None = None,
     preview: Preview | None = None,
@@ -133,6 +138,7 @@ def search_options(
         only=checked_flag(only, "only"),
         like=None if like is None else checked_like(like),
         items=checked_filter(filters),
+        fold=checked_flag(fold, "fold"),
         without=checked_exclusions(without),
         more=checked_count(more, "more", MAX_MORE, least=1),
         pools=None if pools is None else checked_path(pools, "pools"),

@@ -25,6 +25,7 @@ from ..scoring.examples import require_pictures_read
 from ..search import Coverage, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query, QueryExample
+from ..utils.progress import Progress
 from ..utils.sqlite import is_writable
 from ..utils.wording import library_option, model_title
 from .appearances import LibraryPeople
@@ -34,6 +35,7 @@ from .catalogue_file import CATALOGUE
 from .channels import ChannelsReader, FusedSearch, channels_status, needed_hits, with_texts
 from .components import Components
 from .descriptions import Descriptions
+from .duplicates import DuplicateReport, KnownDuplicates, look_for_duplicates
 from .examples import ExampleReader, ExampleSource
 from .expanding import LibraryExpander
 from .facets import library_facets
@@ -123,6 +125,7 @@ class LibraryReader:
         self._expander = LibraryExpander()
         self._channels = ChannelsReader(path)
         self.memory = QueryMemory(0)
+        self._duplicates = KnownDuplicates(path)
 
     def close(self) -> None:
         """Let go of files and of the model."""
@@ -201,6 +204,7 @@ class LibraryReader:
             exact=options.exact,
             only=options.only,
             more=options.more,
+            groups=self._duplicates.groups(catalogue) if options.fold else None,
             preview=None if preview is None else lambda result: preview(finish(result)),
         )
         if catalogue.is_outdated():
@@ -243,6 +247,14 @@ class LibraryReader:
             raise UsageError("expand writes other wordings of a sentence, and there is none: leave it out")
         expanded = iter(self._expander.expand(with_text, section, self.components(catalogue), model))
         return [next(expanded) if query.positive.text else query for query in prepared]
+
+    def duplicates(self, progress: Progress) -> DuplicateReport:
+        """Look for near-duplicates. Errors as `Library.duplicates`."""
+        catalogue = self.catalogue()
+        searcher = self.searcher(catalogue)
+        if searcher is None:
+            return DuplicateReport((), 0, 0)
+        return look_for_duplicates(self.path, catalogue, searcher.index, progress)
 
     def facets(self) -> FacetReport:
         """Return what the videos show. Errors as `Library.facets`."""

@@ -42,6 +42,7 @@ def hits_of(ranking: Ranking, query: FloatArray | None, spans: Sequence[Span], s
                 explanation=explanation,
                 description=ranking.matches.get(number),
                 id=number,
+                similar=tuple(ranking.folded.get(number, ())),
                 facts=entry.facts,
                 companions=entry.companions,
             )

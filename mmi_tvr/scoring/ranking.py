@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..types import DescriptionMatch, Embeddings, Explanation, FloatArray, IdArray, VideoEntry
+from ..types import DescriptionMatch, Embeddings, Explanation, FloatArray, IdArray, SimilarItem, VideoEntry
 from .joint import permutation
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Candidates side by side: numbers (n,), scores of the model and their relevances (n,), entries, vectors; by name,
-    what else changes each score (n,); by number, how descriptions match, and after a re-ranking explanations."""
+    what else changes each score (n,); by number, how descriptions match, after a re-ranking explanations, and near-
+    duplicates that were left out."""
 
     numbers: IdArray
     model_scores: FloatArray
@@ -25,6 +26,7 @@ class Ranking:
     changes: Mapping[str, FloatArray] = field(default_factory=dict)
     matches: Mapping[int, DescriptionMatch] = field(default_factory=dict)
     explanations: Mapping[int, Explanation] = field(default_factory=dict)
+    folded: Mapping[int, Sequence[SimilarItem]] = field(default_factory=dict)
 
     @property
     def scores(self) -> FloatArray:
@@ -52,6 +54,19 @@ class Ranking:
     def relevant(self, least: float) -> Ranking:
         """Return the candidates of at least this relevance."""
         return self._take(np.flatnonzero(self.relevances >= least))
+
+    def fold(self, groups: Mapping[int, int]) -> Ranking:
+        """Return the candidates with the first one alone of each group, which knows the others; groups: by number."""
+        leaders: dict[int, int] = {}
+        folded: dict[int, list[SimilarItem]] = {}
+        rows = []
+        for row, number in enumerate(self.numbers.tolist()):
+            leader = leaders.setdefault(groups[number], number) if number in groups else number
+            if leader == number:
+                rows.append(row)
+            else:
+                folded.setdefault(leader, []).append(SimilarItem(number, self.entries[row].paths[0]))
+        return replace(self._take(np.array(rows, np.intp)), folded=folded) if folded else self
 
     def first(self, count: int) -> Ranking:
         """Return the best `count` candidates."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..protocols import Reranker
 from ..queries import PreparedQuery, names_people_only
@@ -28,7 +29,8 @@ class Restriction:
 
 @dataclass(frozen=True, slots=True)
 class ResultOptions:
-    """What `Searcher.search` is told of the results (`more`: moments of each hit), and what queries that are searched
+    """What `Searcher.search` is told of the results (`more`: moments of each hit; `groups` of near-
+    duplicates: number -> group), and what queries that are searched
     together are restricted to."""
 
     top: int
@@ -38,6 +40,7 @@ class ResultOptions:
     exact: bool
     only: bool
     more: int = 1
+    groups: Mapping[int, int] = field(default_factory=dict)
     restriction: Restriction = Restriction()
 
 

@@ -279,4 +279,4 @@ def _shown(ranking: Ranking, result: SearchResult, options: ResultOptions) -> Ra
     """Return the candidates that a result shows: the best one alone where nothing was found."""
     if _nothing_found(result, options):
         return ranking.first(1)
-    return ranking.relevant(options.min_relevance or 0.0).first(options.top)
+    return ranking.relevant(options.min_relevance or 0.0).fold(options.groups).first(options.top)

@@ -117,6 +117,7 @@ class Searcher:
         preview: Preview | None = None,
         only: bool = False,
         more: int = 1,
+        groups: Mapping[int, int] | None = None,
     ) -> SearchResult:
         """Return the best videos for a query, each with its best moment.
 
@@ -138,13 +139,14 @@ class Searcher:
             preview: Called with the result as it is without re-ranking, before that begins.
             only: Only videos in which the query's people were recognised, also with a model that reads persons itself.
             more: At most so many moments of each video (`Hit.moments`), the best first.
+            groups: Number -> group of near-duplicates, of which the best alone is a hit (`Hit.similar`).
 
         Raises:
             UsageError: For an empty query, people of whom nobody knows where they are, an example with a model that
                 reads none, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that cannot search
                 exactly.
         """
-        return self.search_all([query], top, min_relevance, videos, reranker, exact, preview, only, more)[0]
+        return self.search_all([query], top, min_relevance, videos, reranker, exact, preview, only, more, groups)[0]
 
     def search_all(
         self,
@@ -157,6 +159,7 @@ class Searcher:
         preview: Preview | None = None,
         only: bool = False,
         more: int = 1,
+        groups: Mapping[int, int] | None = None,
     ) -> list[SearchResult]:
         """Return the result of each query, in order, as `search` does.
 
@@ -165,7 +168,9 @@ class Searcher:
         """
         checked = [prepare(query) for query in queries]
         top = checked_top(top)
-        options = ResultOptions(top, checked_relevance(min_relevance), reranker, preview, exact, only, more)
+        options = ResultOptions(
+            top, checked_relevance(min_relevance), reranker, preview, exact, only, more, groups or {}
+        )
         if "text" not in self.model.reads and any(query.positive.text for query in checked):
             raise UsageError(
                 f"{model_title(self.model)} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"

@@ -52,6 +52,7 @@ class SearchRequest(BaseModel):
     me: str | None = None
     only: bool = False
     without: list[str] = []
+    fold: bool = True
     more: Annotated[int, Field(ge=1, le=MAX_MORE)] = 1
     kind: list[str] = []
     since: str | None = None

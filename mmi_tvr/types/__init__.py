@@ -54,7 +54,7 @@ from .media import (
 )
 from .people import Appearance, Face, Person, PersonPicture
 from .scoring import Block, Filter, MatchLaw, PartialQueries, ScoreLaw, Scoring
-from .search import SEEN, DescriptionMatch, Hit, HitMoment, Query, as_where
+from .search import SEEN, DescriptionMatch, Hit, HitMoment, Query, SimilarItem, as_where
 from .text import clean_text
 
 __all__ = [
@@ -117,6 +117,7 @@ __all__ = [
     "Scoring",
     "ShownVideo",
     "Side",
+    "SimilarItem",
     "Skeleton",
     "Span",
     "Triplet",

@@ -146,6 +146,18 @@ class HitMoment:
 
 
 @dataclass(frozen=True, slots=True)
+class SimilarItem:
+    """A near-duplicate of a hit: its number in the library, and its path."""
+
+    id: int
+    path: Path
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: one of `similar` of a hit)."""
+        return {"id": self.id, "path": str(self.path)}
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer: the best moment of a video.
 
@@ -167,6 +179,8 @@ class Hit:
     `found_by` names the channels that found it, the surest first, and `moments` the stretches that they found, the best
     first; none: what was seen, from `start` to `end`. Of an item in which the model saw nothing of the query, or has
     nothing to see, `score` is that of the channel.
+
+    `similar` are near-duplicates that would have been hits behind it, and are shown as one with it.
     """
 
     path: Path
@@ -187,6 +201,7 @@ class Hit:
     companions: tuple[Path, ...] = ()
     found_by: tuple[str, ...] = (SEEN,)
     moments: tuple[HitMoment, ...] = ()
+    similar: tuple[SimilarItem, ...] = ()
 
     @property
     def kind(self) -> MediaKind:
@@ -216,6 +231,8 @@ class Hit:
             "found_by": list(self.found_by),
             "moments": [moment.as_dict() for moment in self.moments or (HitMoment(self.start, self.end),)],
         }
+        if self.similar:
+            document["similar"] = [item.as_dict() for item in self.similar]
         if self.companions:
             document["companions"] = [str(path) for path in self.companions]
         if self.facts.date_source:

@@ -1,0 +1,124 @@
+"""Near-duplicates: found by vectors and fingerprints, listed, and shown as one hit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeModel, RecordedProgress, clipped
+from media_files import make_video
+from PIL import Image
+
+from mmi_tvr import Library
+from mmi_tvr.library.duplicates import DUPLICATES_FILE, duplicate_groups
+from mmi_tvr.scoring.fingerprints import LEAST, fingerprint, picture_likeness
+from mmi_tvr.types import Pixels
+
+
+def scene(seed: int, width: int = 160, height: int = 120) -> Pixels:
+    """Return a picture of coloured patches; scenes of other seeds are others, also where their mean colours agree."""
+    generator = np.random.default_rng(seed)
+    patches = Image.fromarray(generator.integers(0, 255, (5, 6, 3), dtype=np.uint8))
+    return np.asarray(patches.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def likeness(left: Pixels, right: Pixels) -> float:
+    return picture_likeness(fingerprint(left)[None], fingerprint(right)[None])
+
+
+def test_what_was_saved_again_is_alike_and_nothing_else(tmp_path: Path) -> None:
+    picture = scene(1)
+    Image.fromarray(picture).save(tmp_path / "again.jpg", quality=30)
+    with Image.open(tmp_path / "again.jpg") as again:
+        assert likeness(picture, np.asarray(again)) > LEAST
+    small = np.asarray(Image.fromarray(picture).resize((80, 50)))
+    assert likeness(picture, small) > LEAST
+    assert likeness(picture, picture[3:-3, 4:-4]) > LEAST
+    brighter = np.clip(picture.astype(np.float64) * 1.15, 0, 255).astype(np.uint8)
+    assert likeness(picture, brighter) > LEAST
+    others = [likeness(picture, scene(seed)) for seed in range(2, 30)]
+    assert max(others) < LEAST
+    assert likeness(picture, picture[:, ::-1]) < LEAST
+
+
+def test_pictures_of_one_shade_are_told_apart_by_it() -> None:
+    red, blue = np.full((9, 9, 3), (250, 0, 0), np.uint8), np.full((9, 9, 3), (0, 0, 250), np.uint8)
+    grey, lighter = np.full((9, 9, 3), 100, np.uint8), np.full((9, 9, 3), 110, np.uint8)
+    assert likeness(red, red) == pytest.approx(1.0)
+    assert likeness(red, blue) < LEAST
+    assert likeness(grey, lighter) == 1.0
+    assert likeness(grey, np.full((9, 9, 3), 250, np.uint8)) == 0.0
+    assert likeness(grey, scene(3)) < LEAST
+
+
+def test_groups() -> None:
+    numbers = {"a": 4, "b": 2, "c": 9, "d": 5, "e": 7}
+    assert duplicate_groups([("a", "b"), ("c", "b"), ("d", "gone")], numbers) == [[2, 4, 9]]
+    assert duplicate_groups([], numbers) == []
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Two versions of one photo and of one film, other photos and films, one as long and one longer."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for seed in (1, 2, 3):
+        Image.fromarray(scene(seed)).save(folder / f"photo{seed}.png")
+    Image.fromarray(scene(1, 100, 75)).save(folder / "photo1 small.jpg", quality=60)
+    films = {"film": [scene(7), scene(8)], "other": [scene(7), scene(9)], "longer": [scene(7), scene(8)] * 3}
+    for name, scenes in films.items():
+        make_video(folder / f"{name}.mp4", fps=8, pictures=[one for one in scenes for _ in range(8)])
+    half = [np.asarray(Image.fromarray(one).resize((80, 60))) for one in (scene(7), scene(8))]
+    make_video(folder / "film half.mp4", fps=8, pictures=[one for one in half for _ in range(8)])
+    return folder
+
+
+def test_a_library_lists_them_and_a_search_shows_one_of_each_group(tmp_path: Path, album: Path) -> None:
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in album.iterdir())
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(album)
+        assert all(not hit.similar for hit in library.search("red", top=99, min_relevance=0))
+        progress = RecordedProgress()
+        report = library.duplicates(progress)
+        groups = [[item.paths[0].name for item in group] for group in report.groups]
+        assert sorted(map(sorted, groups)) == [["film half.mp4", "film.mp4"], ["photo1 small.jpg", "photo1.png"]]
+        assert all(group[0].size >= group[1].size for group in report.groups)
+        assert (report.items, report.unread) == (8, 0)
+        folded = library.search("red", top=99, min_relevance=0)
+        plain = library.search("red", top=99, min_relevance=0, fold=False)
+        assert (len(folded), len(plain)) == (6, 8)
+        similar = {hit.path.name: [item.path.name for item in hit.similar] for hit in folded if hit.similar}
+        assert {frozenset([name, *others]) for name, others in similar.items()} == set(map(frozenset, groups))
+        [first, second] = library.search("red", top=2, min_relevance=0)
+        assert second.id not in {item.id for item in first.similar}  # two hits are of two groups
+        assert len(folded[0].as_dict().get("similar", [])) == len(folded[0].similar)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in album.iterdir()) == before
+
+
+def test_an_item_is_looked_at_once_and_a_new_one_joins(tmp_path: Path, album: Path) -> None:
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(album)
+        library.duplicates()
+        progress = RecordedProgress()
+        assert len(library.duplicates(progress).groups) == 2
+        assert progress.stages == [("looking for near-duplicates", 0)]
+        Image.fromarray(scene(2, 90, 60)).save(album / "photo2 again.webp", quality=70)
+        library.index()
+        assert len(library.duplicates().groups) == 3
+        os.unlink(album / "photo1 small.jpg")
+        library.index()
+        assert len(library.duplicates().groups) == 2
+        (tmp_path / "library" / DUPLICATES_FILE).write_bytes(b"no database")
+        assert len(library.search("red", top=99, min_relevance=0)) == 8  # a damaged file folds nothing
+
+
+def test_what_cannot_be_read_is_counted_and_looked_at_again(tmp_path: Path, album: Path) -> None:
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(album)
+        (album / "photo1.png").rename(album / "away")
+        assert library.duplicates().unread == 1
+        (album / "away").rename(album / "photo1.png")
+        assert library.duplicates().unread == 0
+        assert len(library.duplicates().groups) == 2
