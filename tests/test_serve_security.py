@@ -20,6 +20,7 @@ from serving import Client, Reply, parsed, served
 
 from mmi_tvr.library import Library
 from mmi_tvr.serve import connections, security
+from mmi_tvr.serve.page import _VIEWS
 from mmi_tvr.serve.security import Access
 
 SECRET = b"do not tell: 8c1f"
@@ -116,14 +117,25 @@ def test_changes_come_from_this_site_alone(client: Client) -> None:
 def test_beyond_this_machine_a_token_is_needed(open_client: Client) -> None:
     token = token_of(open_client)
     assert open_client.running.needs_token
-    for target in ("/api/search?q=red", "/api/items", "/api/items/1/media", "/metrics", "/api/openapi.json", "/docs"):
+    for target in (
+        "/api/search?q=red",
+        "/api/items",
+        "/api/items/1/media",
+        "/api/pools",
+        "/metrics",
+        "/api/openapi.json",
+        "/docs",
+    ):
         assert open_client.get(target).status == 401
         assert open_client.get(f"{target}{'&' if '?' in target else '?'}token={token}").status == 401  # never in a URL
         for wrong in ("Bearer", f"Basic {token}", "Bearer x", f"Bearer {token[:-1]}", "Bearer \xff"):
             assert open_client.get(target, Authorization=wrong).status == 401
     assert open_client.get("/api/search?q=red", Authorization=f"Bearer {token}").json()["found"]
     assert open_client.get("/healthz").json() == {"status": "ok"}
-    assert b"Sign in" in open_client.get("/?q=red").body
+    for page in ("/?q=red", "/people", "/collection", "/pools"):
+        assert b"Sign in" in open_client.get(page).body
+    assert {path for path, _, _ in _VIEWS} == security.PAGES
+    assert open_client.post("/api/pools/edit", {"about": "text", "edits": []}).status == 401
     assert open_client.get("/static/page.css").status == 200
     assert open_client.get("/static/../api/items").status in (401, 404)
     assert open_client.get("/healthz", Host="evil.example").status == 421
@@ -205,12 +217,16 @@ HOSTILE_BODIES = [
     b'{"query": "' + b"a" * 60_000 + b'"}',
     b"a" * 100_000,
     b'{"query": "a", "query": {"$ne": ""}}',
+    b'{"about": "../../text", "edits": [{"action": "remove", "id": "../t01"}], "query": "red"}',
+    b'{"about": "text", "edits": [{"action": "add", "text": "!!python/object:os.system", "kind": {}}], "query": "red"}',
+    b'{"about": "text", "edits": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
 ]
 
 
 @pytest.mark.parametrize("body", HOSTILE_BODIES, ids=range(len(HOSTILE_BODIES)))
 def test_hostile_documents_are_refused_in_one_line(client: Client, body: bytes) -> None:
-    for target in ("/api/search", "/api/index", "/api/session"):
+    pools = ("/api/pools/edit", "/api/pools/choose", "/api/pools/compare")
+    for target in ("/api/search", "/api/index", "/api/session", "/api/people/forget", *pools):
         if target == "/api/index" and body in (b"", b"null"):
             continue  # that is a wish to index
         reply = client.request("POST", target, body)
@@ -237,6 +253,11 @@ HEADS = [
     b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999\r\n\r\n",
     b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n",
     b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST /api/pools/edit HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    b"POST /api/pools/compare HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n{",
+    b"GET /api/pools/groups?about=%2e%2e%2fetc HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /api/items?id=1&id=-1&id=x%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    b"GET /pools/../api/items HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n",
     b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(5_000)) + b"\r\n",
@@ -271,7 +292,9 @@ def test_hostile_heads(client: Client, head: bytes, monkeypatch: pytest.MonkeyPa
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "X"]),
     parts=st.lists(
-        st.sampled_from(["api", "items", "search", "1", "media", "..", "%2e%2e", "static", "command", "", "index"])
+        st.sampled_from(
+            ["api", "items", "search", "1", "media", "..", "%2e%2e", "static", "command", "", "index", "pools", "edit"]
+        )
         | st.text(max_size=8),
         max_size=6,
     ),

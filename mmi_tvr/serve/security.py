@@ -39,7 +39,8 @@ _WRITE_SECONDS = 60.0  # until a client has taken the next piece of an answer
 _SESSIONS = 64
 OF_SOCKET = "of_socket"  # in the state of requests that came over the socket in the library
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-SIGN_IN = "/sign-in"  # the page for the token, in the place of the page
+PAGES = frozenset({"/", "/people", "/collection", "/pools"})
+SIGN_IN = "/sign-in"  # the page for the token, in the place of a page
 _OPEN = frozenset({"/healthz", "/api/session", SIGN_IN})  # without a token: they have nothing of the library
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
@@ -172,7 +173,7 @@ class Guard:
             refused = _body_refusal(headers, _most_bytes(scope))
             if refused is None and not is_of_socket(scope):
                 refused = self._access.refusal(scope["method"], scope["path"], headers)
-        if refused is not None and refused[0] == 401 and scope["path"] == "/":
+        if refused is not None and refused[0] == 401 and scope["path"] in PAGES:
             scope, refused = {**scope, "path": SIGN_IN, "raw_path": SIGN_IN.encode()}, None
         if refused is not None:
             await _answer(exchange.send, *refused)

@@ -5,12 +5,19 @@ import { element, fileName, printable } from "./dom.js";
 import { addressOf, pictureChooser } from "./pictures.js";
 import { count, t } from "./words.js";
 
+const KINDS = { video: "films", image: "pictures", audio: "recordings" };
+const FIELDS = { since: "date", until: "date", longer: "text", shorter: "text" }; // name -> type of the field
+const MOMENTS = 6; // of each hit, at most
+
 /** The chips above the results. `changed` is called where somebody changes one. */
 export class Filters {
   constructor(changed) {
     this.changed = changed;
     this.where = []; // [level, name]
     this.persons = [];
+    this.kind = [];
+    this.without = [];
+    this.fields = {}; // of FIELDS, those that restrict something
     this.like = null; // a moment of the library, {id, second, name}
     this.picture = null; // a file that somebody dropped here
     this.flags = { rerank: false, any: false };
@@ -24,6 +31,9 @@ export class Filters {
   read(values) {
     this.where = values.getAll("where").map((text) => [text.slice(0, text.indexOf("=")), text.slice(text.indexOf("=") + 1)]);
     this.persons = values.getAll("person");
+    this.kind = values.getAll("kind").filter((name) => name in KINDS);
+    this.without = values.getAll("without");
+    this.fields = Object.fromEntries(Object.keys(FIELDS).filter((name) => values.get(name)).map((name) => [name, values.get(name)]));
     const like = values.get("like")?.match(/^(\d+)@(\d+(?:\.\d+)?)$/);
     this.like = like ? { id: Number(like[1]), second: Number(like[2]), name: values.get("name") ?? "" } : null;
     for (const name of Object.keys(this.flags)) this.flags[name] = values.has(name);
@@ -33,6 +43,8 @@ export class Filters {
   write(values) {
     for (const [level, name] of this.where) values.append("where", `${level}=${name}`);
     for (const name of this.persons) values.append("person", name);
+    for (const list of ["kind", "without"]) for (const name of this[list]) values.append(list, name);
+    for (const [name, value] of Object.entries(this.fields)) values.set(name, value);
     if (this.like) {
       values.set("like", `${this.like.id}@${this.like.second.toFixed(2)}`);
       values.set("name", this.like.name);
@@ -44,7 +56,7 @@ export class Filters {
   request() {
     const where = {};
     for (const [level, name] of this.where) (where[level] ??= []).push(name);
-    const wish = { where, persons: this.persons };
+    const wish = { where, persons: this.persons, kind: this.kind, without: this.without, more: MOMENTS, ...this.fields };
     if (this.like) wish.like = { id: this.like.id, second: this.like.second };
     if (this.flags.rerank) wish.rerank = true;
     if (this.flags.any) wish.min_relevance = 0;
@@ -81,6 +93,9 @@ export class Filters {
     const chips = [
       ...this.where.map((pair) => this.chip(`${printable(pair[0])}: ${printable(pair[1])}`, () => this.drop("where", pair))),
       ...this.persons.map((name) => this.chip(printable(name), () => this.drop("persons", name))),
+      ...this.kind.map((name) => this.chip(t(KINDS[name]), () => this.drop("kind", name))),
+      ...this.without.map((text) => this.chip(t("without", { text: printable(text) }), () => this.drop("without", text))),
+      ...Object.entries(this.fields).map(([name, value]) => this.chip(`${t(name)} ${printable(value)}`, () => delete this.fields[name])),
     ];
     if (this.like) chips.unshift(this.chip(t("like", { name: this.like.name }), () => (this.like = null), thumbnail(this.like.id, this.like.second, 64)));
     if (this.picture) chips.unshift(this.chip(t("like", { name: printable(this.picture.name) }), () => (this.picture = null), addressOf(this.picture)));
@@ -114,7 +129,8 @@ export class Filters {
   async fill() {
     const facets = get("/api/facets").catch(() => ({})); // most models read no classes off videos
     const people = get("/api/people").catch(() => ({ people: [] }));
-    const groups = [this.flagGroup()];
+    const kinds = Object.keys(KINDS).map((name) => this.option(t(KINDS[name]), null, () => this.add("kind", name)));
+    const groups = [this.flagGroup(), this.group(t("kinds"), kinds), this.fieldGroup()];
     const persons = (await people).people.map((one) => this.option(printable(one.name), one.videos, () => this.add("persons", one.name)));
     if (persons.length) groups.push(this.group(t("people"), persons));
     for (const [level, names] of Object.entries(await facets)) {
@@ -130,6 +146,21 @@ export class Filters {
       this.update();
     };
     return this.group(t("how"), Object.keys(this.flags).map((name) => this.option(t(name), null, set(name))));
+  }
+
+  fieldGroup() {
+    const nodes = [...Object.entries(FIELDS), ["without_words", "text"]].map(([name, type]) => {
+      const field = element("input", { id: `f-${name}`, type, placeholder: type === "text" && name in FIELDS ? "1:30" : "", size: 12 });
+      field.addEventListener("change", () => {
+        if (!field.value.trim()) return;
+        if (name in FIELDS) this.fields[name] = field.value.trim();
+        else this.without.push(field.value.trim());
+        field.value = "";
+        this.update();
+      });
+      return element("span", { className: "field" }, element("label", { htmlFor: field.id }, t(name)), field);
+    });
+    return this.group(t("limits"), nodes);
   }
 
   group(title, options) {

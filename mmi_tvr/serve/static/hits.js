@@ -57,7 +57,8 @@ export function bar(hit, item) {
 
 function tags(hit) {
   const names = (hit.people ?? []).map((one) => one.name);
-  const texts = [...(hit.found_by ?? []).map((channel) => t(`by_${channel}`)), ...new Set(names)];
+  const channels = String(hit.found_by ?? "seen") === "seen" ? [] : hit.found_by; // what is seen is the usual case
+  const texts = [...channels.map((channel) => t(`by_${channel}`)), ...new Set(names)];
   if (hit.missing) texts.unshift(t("missing"));
   if (!texts.length) return null;
   return element("span", { className: "tags" }, ...texts.map((text) => element("span", { className: "tag" }, text)));
