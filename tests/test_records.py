@@ -21,7 +21,9 @@ GATHERING = {
     "_OpenTrack",
     "_Pictures",
     "_Progress",
+    "_RunningJob",
     "_WaitingSearch",
+    "_WatchedFolder",
 }
 
 

@@ -408,7 +408,8 @@ def test_units_are_written_and_removed_under_the_config_folder_alone(home: Path,
     for line in ("CPUSchedulingPolicy=idle", "IOSchedulingClass=idle", "CPUWeight=1", "IOWeight=1", "Nice=19"):
         assert line in text.splitlines()
     assert UnitFiles.of(tmp_path / "other").unit != files.unit
-    assert install(tmp_path / "a library", ["watch", "/other films"]) == written  # replaces its own
+    assert install(tmp_path / "a library", ["watch"], spare_time=False) == written  # replaces its own
+    assert "idle" not in files.unit.read_text()
     assert uninstall(tmp_path / "a library") == [files.link, files.unit, files.autostart]
     assert uninstall(tmp_path / "a library") == []
     assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(home)} == before

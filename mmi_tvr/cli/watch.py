@@ -12,8 +12,10 @@ import typer
 from rich.markup import escape
 
 from .. import config
-from ..errors import LibraryMissing, UsageError
+from ..errors import UsageError
 from ..library import Library
+from ..library.catalogue import Catalogue
+from ..library.catalogue_file import CATALOGUE
 from ..library.pausing import pause, resume
 from ..utils.installation import require
 from ..utils.printable import printable
@@ -112,7 +114,7 @@ def watch(
     options = config.load(settings, overrides)
     folders = [Path(word) for word in words]
     if install:
-        _say_files("written", _install(library, folders, settings, overrides), as_json)
+        _say_files("written", _install(library, folders, settings, overrides, options.watch.priority), as_json)
         return
     if not once:
         require("watchdog", "watch")
@@ -125,10 +127,10 @@ def watch(
 
 def _act(action: str, library: Path, minutes: float | None, as_json: bool) -> None:
     """Pause, resume or show the watcher of a library."""
-    from ..watch.status import status_document
+    from ..watch.status import is_watched, status_document
 
-    if not Library(library).exists and not library.is_dir():
-        raise LibraryMissing(library)
+    if not is_watched(library):  # else it is being made
+        Catalogue.require_file(library / CATALOGUE)
     if action == "pause":
         pause(library, None if minutes is None else minutes * 60)
     elif action == "resume":
@@ -166,8 +168,18 @@ def _print_status(document: Mapping[str, Any]) -> None:
         out.print(f"{name:<12} {printable(str(value))}", markup=False)
 
 
-def _install(library: Path, folders: list[Path], settings: Path | None, overrides: list[str]) -> list[Path]:
-    """Write the files that start this watcher with a session."""
+def _install(
+    library: Path, folders: list[Path], settings: Path | None, overrides: list[str], priority: str
+) -> list[Path]:
+    """Write the files that start this watcher with a session.
+
+    Args:
+        library: its folder.
+        folders: that are watched; none: all that the library knows.
+        settings: file of them.
+        overrides: settings besides, as --set has them.
+        priority: that the work has.
+    """
     from ..watch import units
     from ..watch.running import folders_to_watch
 
@@ -178,7 +190,7 @@ def _install(library: Path, folders: list[Path], settings: Path | None, override
         arguments += ["--config", os.path.abspath(config.find("configs", settings))]
     for override in overrides:
         arguments += ["--set", override]
-    return units.install(absolute, arguments)
+    return units.install(absolute, arguments, spare_time=priority == "idle")
 
 
 def _uninstall(library: Path) -> list[Path]:

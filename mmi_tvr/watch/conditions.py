@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -51,7 +51,6 @@ class NotPaused:
         return Objection(f"paused{until}")
 
 
-@dataclass(slots=True)
 class WithinBudget:
     """Work goes on until so many CPU seconds were used within an hour, and a day (0: any number).
 
@@ -59,18 +58,18 @@ class WithinBudget:
     used up, work waits until a quarter of it is free again: each start loads the model.
     """
 
-    ledger: BudgetLedger
-    hour: float
-    day: float
-    is_used_up: bool = field(default=False, init=False)
+    def __init__(self, ledger: BudgetLedger, hour: float, day: float) -> None:
+        self._ledger = ledger
+        self._limits = (("hour", hour, HOUR), ("24 hours", day, DAY))
+        self._is_used_up = False
 
     def objection(self) -> Objection | None:
-        for name, limit, span in (("hour", self.hour, HOUR), ("24 hours", self.day, DAY)):
-            used = self.ledger.used(span)
-            if limit and used >= limit * (_FREE_AGAIN if self.is_used_up else 1):
-                self.is_used_up = True
+        for name, limit, span in self._limits:
+            used = self._ledger.used(span)
+            if limit and used >= limit * (_FREE_AGAIN if self._is_used_up else 1):
+                self._is_used_up = True
                 return Objection(f"{used:,.0f} CPU s used in the last {name} (budget {limit:,.0f})", urgent=False)
-        self.is_used_up = False
+        self._is_used_up = False
         return None
 
 

@@ -34,7 +34,7 @@ How = Literal["events", "rescans", "away"]
 
 
 @dataclass(slots=True)
-class _Watched:
+class _WatchedFolder:
     identity: Identity | None = None  # None: away
     watch: ObservedWatch | None = None  # None: rescans have to do
 
@@ -88,7 +88,7 @@ class WatchedFolders:
         from watchdog.observers import Observer
 
         self._library, self._changes, self._wake, self._say = library, changes, wake, say
-        self._folders = {folder: _Watched() for folder in folders}
+        self._folders = {folder: _WatchedFolder() for folder in folders}
         self._observer: BaseObserver | None = None
         self._library_watch: ObservedWatch | None = None
         self._limited = False
@@ -161,7 +161,7 @@ class WatchedFolders:
                 self._say_limited()
             return None
 
-    def _unwatch(self, entry: _Watched) -> None:
+    def _unwatch(self, entry: _WatchedFolder) -> None:
         watch, entry.watch = entry.watch, None
         if watch is not None and self._observer is not None:
             with suppress(KeyError, OSError):  # it ended by itself when the folder was deleted

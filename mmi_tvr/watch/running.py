@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..library.scan import real_path
 from ..library.write_access import library_place
 from ..utils.interruption import Interrupted, signal_handler
 from ..utils.sqlite import is_writable
-from ..utils.wording import library_option
+from ..utils.wording import counted, library_option
 from .budget import BudgetLedger
 from .bus import DesktopBus
 from .changes import Changes
@@ -31,9 +32,10 @@ from .idle import IdleTime
 from .job import WorkerProcess
 from .power import Power
 from .status import only_watcher, write_status
-from .watcher import Audience, Folders, Watcher
+from .watcher import Audience, Folders, Watcher, WatcherParts
 
 _END_SECONDS = 1.0  # for the step that is under way, when a watcher ends
+_WAKE_SECONDS = 0.1  # events of so long are taken together: thousands come at once
 _WRITER_SECONDS = 60.0  # a single pass waits so long for another process that writes, as `mmi-tvr index` does
 
 
@@ -110,7 +112,8 @@ def run(
         else:
             folders = stack.enter_context(closing(WatchedFolders(watched, folder, changes, wake, audience.say)))
             conditions = conditions_of(options, folder, ledger, idle_time, Power(system))
-        watcher = Watcher(
+            audience.say(f"watching {counted(len(watched), 'folder')}, until Ctrl-C: {', '.join(map(str, watched))}")
+        parts = WatcherParts(
             library=folder,
             options=options,
             settings=_explicit(settings),
@@ -124,8 +127,9 @@ def run(
             writer=lambda: _writer(folder),
             idle_source=lambda: idle_time.source,
         )
+        watcher = Watcher(parts)
         stack.callback(watcher.close, worker.wait, _END_SECONDS)
-        _loop(watcher, wakeups, wake, _until_done if once else None)
+        _loop(watcher, wakeups, wake, partial(_until_done, folder) if once else None)
 
 
 def _loop(
@@ -149,6 +153,7 @@ def _loop(
                 return
             try:
                 wakeups.get(timeout=seconds)
+                time.sleep(_WAKE_SECONDS)
                 while True:
                     wakeups.get_nowait()
             except queue.Empty:
@@ -157,14 +162,14 @@ def _loop(
         raise Interrupted
 
 
-def _until_done(watcher: Watcher, begun: float) -> bool:
+def _until_done(library: Path, watcher: Watcher, begun: float) -> bool:
     """Return whether a single pass is done: twice where files were still being written. Raises MmiTvrError."""
     if watcher.last_problem is not None:
         raise MmiTvrError(watcher.last_problem)
     reason = watcher.waits_for
-    if reason is not None and current_pause(watcher.library) is None and time.monotonic() - begun > _WRITER_SECONDS:
-        raise LibraryBusy(f"{watcher.library}: {reason}; try again when it is done")
-    is_paused = reason is not None and current_pause(watcher.library) is not None
+    if reason is not None and current_pause(library) is None and time.monotonic() - begun > _WRITER_SECONDS:
+        raise LibraryBusy(f"{library}: {reason}; try again when it is done")
+    is_paused = reason is not None and current_pause(library) is not None
     return is_paused or watcher.is_up_to_date or watcher.runs >= 2
 
 

@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 from ..errors import LibraryBusy, LibraryReadOnly
 from ..library import Library
 from ..library.pausing import current_pause
-from ..utils.files import write_atomically
 from .budget import DAY, HOUR, BudgetLedger
 
 LOCK_FILE = "watch.lock"  # held while a watcher runs; a kill gives it back
@@ -32,7 +31,7 @@ def only_watcher(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.5, poll_interval=0.05)  # who asks whether a watcher runs holds it for a moment
     except Timeout:
         pid = read_status(folder).get("pid")
         who = f"process {pid}" if pid else "another process"
@@ -46,6 +45,7 @@ def only_watcher(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             (folder / STATUS_FILE).unlink(missing_ok=True)
+            (folder / f"{STATUS_FILE}.tmp").unlink(missing_ok=True)
             if not Library(folder).exists:  # the first run failed: nothing of a watcher stays
                 (folder / LOCK_FILE).unlink(missing_ok=True)
         lock.release()
@@ -65,9 +65,12 @@ def is_watched(folder: Path) -> bool:
 
 
 def write_status(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write what a watcher does; a full disk is no reason to stop (decision)."""
+    """Write what a watcher does. Neither a full disk nor a power cut matters (decision): it is written every few
+    seconds, and means something only while the watcher runs."""
+    draft = folder / f"{STATUS_FILE}.tmp"
     with suppress(OSError):
-        write_atomically(folder / STATUS_FILE, json.dumps({"pid": os.getpid(), **document}).encode())
+        draft.write_text(json.dumps({"pid": os.getpid(), **document}), encoding="ascii")
+        os.replace(draft, folder / STATUS_FILE)
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -24,18 +24,20 @@ Description=mmi-tvr: take in new media of {library} in spare time
 
 [Service]
 ExecStart={command}
+{priority}TimeoutStopSec=10
+Restart=on-abnormal
+RestartSec=60
+
+[Install]
+WantedBy=default.target
+"""
+_IDLE = """\
 Nice=19
 CPUSchedulingPolicy=idle
 IOSchedulingClass=idle
 CPUWeight=1
 IOWeight=1
 Slice=background.slice
-TimeoutStopSec=10
-Restart=on-abnormal
-RestartSec=60
-
-[Install]
-WantedBy=default.target
 """
 _AUTOSTART = """\
 # Written by mmi-tvr watch --install; mmi-tvr watch --uninstall removes it.
@@ -74,12 +76,13 @@ def config_home() -> Path:
     return configured if configured.is_absolute() else Path("~/.config").expanduser()
 
 
-def install(library: Path, arguments: Sequence[str]) -> list[Path]:
+def install(library: Path, arguments: Sequence[str], spare_time: bool = True) -> list[Path]:
     """Write the files that start a watcher, and return them.
 
     Args:
         library: absolute path of its folder.
         arguments: of `mmi-tvr`; paths among them are absolute.
+        spare_time: whether the unit has the lowest priority.
 
     Raises:
         UsageError: a path cannot stand in such files, or a file of this name is not ours.
@@ -87,7 +90,11 @@ def install(library: Path, arguments: Sequence[str]) -> list[Path]:
     """
     files = UnitFiles.of(library)
     words = [*_program(), *arguments]
-    unit = _UNIT.format(library=unit_word(str(library)), command=" ".join(map(unit_word, words)))
+    unit = _UNIT.format(
+        library=unit_word(str(library)),
+        command=" ".join(map(unit_word, words)),
+        priority=_IDLE if spare_time else "",
+    )
     autostart = _AUTOSTART.format(command=" ".join(map(autostart_word, words)))
     for path in (files.unit, files.autostart):
         if path.exists() and _MARK not in path.read_bytes():

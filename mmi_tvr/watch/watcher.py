@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -63,7 +63,7 @@ class Audience(Protocol):
 
 
 @dataclass(slots=True)
-class _Run:
+class _RunningJob:
     """A job that is under way."""
 
     job: Job
@@ -76,9 +76,9 @@ class _Run:
     stopped_at: float = 0.0
 
 
-@dataclass(slots=True)
-class Watcher:
-    """Follows folders. `step` does what is to be done now and says when the next one is due.
+@dataclass(frozen=True, slots=True)
+class WatcherParts:
+    """What a watcher works with.
 
     Args:
         library: its folder.
@@ -111,19 +111,27 @@ class Watcher:
     idle_source: Callable[[], str | None] = lambda: None
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    runs: int = field(default=0, init=False)  # that were done to their end
-    failures: int = field(default=0, init=False)
-    last_problem: str | None = field(default=None, init=False)
-    _run: _Run | None = field(default=None, init=False)
-    _state: State | None = field(default=None, init=False)
-    _reason: str | None = field(default=None, init=False)
-    _since: float = field(default=0.0, init=False)
-    _last_run: Mapping[str, Any] | None = field(default=None, init=False)
-    _next_check: float = field(default=float("-inf"), init=False)
-    _next_rescan: float = field(default=float("-inf"), init=False)
-    _not_before: float = field(default=float("-inf"), init=False)
-    _worker_since: float | None = field(default=None, init=False)
-    _status_at: float = field(default=float("-inf"), init=False)
+
+
+class Watcher:
+    """Follows folders. `step` does what is to be done now and says when the next one is due.
+
+    `runs` counts jobs that were done to their end; `last_problem` is what went wrong since the last of them.
+    """
+
+    def __init__(self, parts: WatcherParts) -> None:
+        self.runs = 0
+        self.last_problem: str | None = None
+        self._parts = parts
+        self._failures = 0
+        self._run: _RunningJob | None = None
+        self._state: State | None = None
+        self._reason: str | None = None
+        self._since = 0.0
+        self._last_run: Mapping[str, Any] | None = None
+        self._next_look = self._next_check = self._next_rescan = self._not_before = float("-inf")
+        self._status_at = float("-inf")
+        self._worker_since: float | None = None  # since when its process has had nothing to do, if it is there
 
     @property
     def waits_for(self) -> str | None:
@@ -133,61 +141,62 @@ class Watcher:
     @property
     def is_up_to_date(self) -> bool:
         """Return whether nothing is left to be done: no job, no folder that is due or not quiet yet."""
-        return self._run is None and self.changes.next_due(self.monotonic()) is None
+        return self._run is None and self._parts.changes.next_due(self._parts.monotonic()) is None
 
     def step(self) -> float:
         """Do what is to be done now, and return in how many seconds the next step is due at the latest."""
-        now = self.monotonic()
+        now = self._parts.monotonic()
         if now >= self._next_check:
-            self.folders.check()
+            self._parts.folders.check()
             self._next_check = now + CHECK_SECONDS
         if now >= self._next_rescan:
-            self.changes.note_all(self.folders.present())
+            self._parts.changes.note_all(self._parts.folders.present())
             self._next_rescan = now + self._rescan_seconds()
-        for reply in self.worker.replies():
+        for reply in self._parts.worker.replies():
             self._take(reply, now)
-        used = self.worker.cpu_seconds()
-        self.ledger.add(used)
-        if self._run is not None:
-            self._run.cpu_seconds += used
-            return self._step_of_run(self._run, now)
-        return self._step_without_run(now)
+        if self._run is None:
+            return self._step_without_run(now)
+        if now >= self._next_look:  # replies come more often than that
+            self._next_look = now + STEP_SECONDS
+            self._run.cpu_seconds += self._count_cpu()
+            self._look_at_run(self._run, now)
+        return self._next_look - now
 
     def close(self, wait: Callable[[float], bool], seconds: float) -> None:
         """End: have the worker stop, kill it where `wait` says that it did not end in so many seconds, and count."""
-        self.worker.stop()
+        self._parts.worker.stop()
         if not wait(seconds):
-            self.worker.kill()
-        self.ledger.add(self.worker.cpu_seconds())
-        self.ledger.save()
+            self._parts.worker.kill()
+        self._parts.ledger.add(self._parts.worker.cpu_seconds())
+        self._parts.ledger.save()
 
     # A run
 
-    def _step_of_run(self, run: _Run, now: float) -> float:
+    def _look_at_run(self, run: _RunningJob, now: float) -> None:
         """Stop a run that may not go on, and end it where it does not stop."""
         if run.stopped is None:
-            run.stopped = first_objection(self.conditions)
+            run.stopped = first_objection(self._parts.conditions)
             if run.stopped is not None:
                 run.stopped_at = now
-                self.worker.stop()
+                self._parts.worker.stop()
                 self._enter("waiting", run.stopped.reason)
         elif run.stopped.urgent and now - run.stopped_at >= _GRACE_SECONDS:
-            self.worker.kill()
+            self._parts.worker.kill()
             self._end_run(run, run.stopped.reason)
         if now - self._status_at >= _STATUS_SECONDS:
             self._publish()
-        return STEP_SECONDS
 
     def _start(self, now: float) -> None:
-        folders = tuple(self.changes.take(now))
-        job = Job(self.library, folders, self.options.settle, self.settings)
+        folders = tuple(self._parts.changes.take(now))
+        job = Job(self._parts.library, folders, self._parts.options.settle, self._parts.settings)
         try:
-            self.worker.start(job)
+            self._parts.worker.start(job)
         except MmiTvrError as error:
-            self.changes.note_all(folders)
+            self._parts.changes.note_all(folders)
             self._fail(str(error), now)
             return
-        self._run, self._worker_since = _Run(job, now), now
+        self._run, self._worker_since = _RunningJob(job, now), now
+        self._next_look = now + STEP_SECONDS
         self._enter("working", None)
 
     def _take(self, reply: Mapping[str, Any], now: float) -> None:
@@ -199,12 +208,12 @@ class Watcher:
             return
         if "begin" in reply:
             run.stage, run.total, run.done = reply["begin"], reply["total"], 0
-            self.audience.begin(run.stage, run.total)
+            self._parts.audience.begin(run.stage, run.total)
         elif "advance" in reply:
             run.done += reply["advance"]
-            self.audience.advance(reply["advance"])
+            self._parts.audience.advance(reply["advance"])
         elif "say" in reply:
-            self.audience.say(reply["say"])
+            self._parts.audience.say(reply["say"])
         elif "report" in reply:
             self._finish(run, reply["report"], now)
         elif "busy" in reply:
@@ -219,59 +228,59 @@ class Watcher:
             if run.stopped is None:
                 self._fail(f"the indexing process ended: {problem or 'without a reason'}", now)
 
-    def _finish(self, run: _Run, report: Mapping[str, Any], now: float) -> None:
+    def _finish(self, run: _RunningJob, report: Mapping[str, Any], now: float) -> None:
         """Take the report of a run that is done."""
         run.cpu_seconds += self._count_cpu()
         self._run = None
-        self.runs, self.failures, self.last_problem = self.runs + 1, 0, None
-        self._last_run = {"at": stamp(self.now()), "cpu_seconds": round(run.cpu_seconds, 2), **report}
+        self.runs, self._failures, self.last_problem = self.runs + 1, 0, None
+        self._last_run = {"at": stamp(self._parts.now()), "cpu_seconds": round(run.cpu_seconds, 2), **report}
         for path in report.get("unsettled", ()):
             for folder in run.job.folders:
                 if Path(path).is_relative_to(folder):
-                    self.changes.note(folder, path, now)
-        pause = min(self.options.rescan, _SCAN_SHARE * report["seconds"] if not report["embedded"] else 0.0)
+                    self._parts.changes.note(folder, path, now)
+        pause = min(self._parts.options.rescan, _SCAN_SHARE * report["seconds"] if not report["embedded"] else 0.0)
         self._not_before = now + pause
         self._next_rescan = max(self._next_rescan, now + pause)
-        self.audience.report(report, run.cpu_seconds)
+        self._parts.audience.report(report, run.cpu_seconds)
         self._worker_since = now
         self._publish()
 
-    def _end_run(self, run: _Run, reason: str) -> None:
+    def _end_run(self, run: _RunningJob, reason: str) -> None:
         """Take that a run ended before it was done: its folders are still to be looked at."""
         run.cpu_seconds += self._count_cpu()
         self._run = None
-        self.changes.note_all(run.job.folders)
-        self.audience.end_run(reason)
+        self._parts.changes.note_all(run.job.folders)
+        self._parts.audience.end_run(reason)
 
     def _fail(self, problem: str, now: float) -> None:
         """Take that something went wrong, and wait longer each time."""
         first, most = _FAILED_SECONDS
-        self._not_before = now + min(most, first * 2**self.failures)
-        self.failures += 1
+        self._not_before = now + min(most, first * 2**self._failures)
+        self._failures += 1
         if problem != self.last_problem:
-            self.audience.say(problem)
+            self._parts.audience.say(problem)
         self.last_problem = problem
 
     def _count_cpu(self) -> float:
-        used = self.worker.cpu_seconds()
-        self.ledger.add(used)
+        used = self._parts.worker.cpu_seconds()
+        self._parts.ledger.add(used)
         return used
 
     # Without a run
 
     def _step_without_run(self, now: float) -> float:
         if self._worker_since is not None and now - self._worker_since >= _IDLE_WORKER_SECONDS:
-            self.worker.stop()
+            self._parts.worker.stop()
             self._worker_since = None
-        if not self.changes.is_due(now):
+        if not self._parts.changes.is_due(now):
             self._enter("watching", None)
             return self._seconds_to_next(now)
         if now < self._not_before:
             if self.last_problem is not None:
                 self._enter("waiting", self.last_problem)
             return min(WAIT_SECONDS, self._not_before - now)
-        objection = first_objection(self.conditions)
-        reason = self.writer() if objection is None else objection.reason
+        objection = first_objection(self._parts.conditions)
+        reason = self._parts.writer() if objection is None else objection.reason
         if reason is not None:
             self._enter("waiting", reason)
             return WAIT_SECONDS
@@ -280,7 +289,7 @@ class Watcher:
 
     def _seconds_to_next(self, now: float) -> float:
         """Return when something will be to do, if nothing happens until then."""
-        next_due = self.changes.next_due(now)
+        next_due = self._parts.changes.next_due(now)
         times = [self._next_check - now, self._next_rescan - now]
         if next_due is not None:
             times.append(next_due)
@@ -288,31 +297,31 @@ class Watcher:
 
     def _rescan_seconds(self) -> float:
         """Return the time to the next rescan; without events, it is all there is."""
-        return min(self.options.rescan, 60.0) if self.folders.only_rescans else self.options.rescan
+        return min(self._parts.options.rescan, 60.0) if self._parts.folders.only_rescans else self._parts.options.rescan
 
     # What others see
 
     def _enter(self, state: State, reason: str | None) -> None:
         if state == self._state and _kind(reason) == _kind(self._reason):
             return
-        self._state, self._reason, self._since = state, reason, self.now()
-        self.audience.state(state, reason)
+        self._state, self._reason, self._since = state, reason, self._parts.now()
+        self._parts.audience.state(state, reason)
         self._publish()
 
     def _publish(self) -> None:
         """Write what other processes may read."""
-        self._status_at = self.monotonic()
+        self._status_at = self._parts.monotonic()
         run = self._run
-        self.write_status(
+        self._parts.write_status(
             {
                 "state": self._state,
                 "reason": self._reason,
                 "since": stamp(self._since),
-                "folders": [{"path": str(path), "by": how} for path, how in self.folders.states().items()],
+                "folders": [{"path": str(path), "by": how} for path, how in self._parts.folders.states().items()],
                 "progress": None if run is None else {"stage": run.stage, "done": run.done, "total": run.total},
                 "last_run": self._last_run,
-                "idle_by": self.idle_source(),
-                "budget": {"hour": self.options.budget_hour, "day": self.options.budget_day},
+                "idle_by": self._parts.idle_source(),
+                "budget": {"hour": self._parts.options.budget_hour, "day": self._parts.options.budget_day},
             }
         )
 
