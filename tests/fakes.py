@@ -205,7 +205,7 @@ def best(library: Library, text: str) -> str:
 
 
 class FakeChannel:
-    """Reads what stands in FILE.said: lines of a second, and a text that lasts a second; each line is a passage.
+    """Reads what stands in FILE.said: lines of a second, and a text that lasts a second; each `lines` are a passage.
 
     A line "cannot be read" sets the file aside, and "a kill" raises KeyboardInterrupt, unless `unkillable`. Vectors are
     of the words of a text. `read` has the seconds from which files were read, by name.
@@ -219,13 +219,14 @@ class FakeChannel:
         self.name = name
         self.kinds: frozenset[MediaKind] = frozenset(kinds)
         self.version = version
+        self.lines = 1
         self.unkillable = False
         self.read: list[tuple[str, float]] = []
 
     def moments(self, source: MediaFile, start: float = 0.0) -> Iterator[Passage]:
         self.read.append((source.path.name, start))
-        lines = source.path.with_suffix(".said")
-        for line in lines.read_text().splitlines() if lines.exists() else ():
+        script, moments = source.path.with_suffix(".said"), []
+        for line in script.read_text().splitlines() if script.exists() else ():
             second, _, text = line.partition(" ")
             time = float(second)
             if time < start:
@@ -234,8 +235,12 @@ class FakeChannel:
                 raise MediaError(source.path, text)
             if text == "a kill" and not self.unkillable:
                 raise KeyboardInterrupt
-            moment = ChannelMoment(Span(time, time + 1, time), word_vectors([text])[0], text)
-            yield Passage(time, time + 1, [moment])
+            moments.append(ChannelMoment(Span(time, time + 1, time), word_vectors([text])[0], text))
+            if len(moments) == self.lines:
+                yield Passage(moments[0].span.start, time + 1, moments)
+                moments = []
+        if moments:
+            yield Passage(moments[0].span.start, moments[-1].span.end, moments)
 
     def embed_queries(self, queries: Sequence[Query]) -> FloatArray:
         return word_vectors([query.spoken for query in queries])

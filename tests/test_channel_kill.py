@@ -20,6 +20,7 @@ from mmi_tvr.library import Library
 
 channel = FakeChannel()
 heard.build = lambda options: channel
+heard.embed_queries = channel.embed_queries
 
 def work(library):
     with Library(library, model=FakeModel()) as opened:
@@ -51,7 +52,7 @@ def test_killed_at_many_steps(tmp_path: Path) -> None:
     for colour, lines in (("red", LINES), ("green", ["0 other"])):
         colour_video(tmp_path / "clips" / f"{colour}.mp4", colour, seconds=0.5)
         (tmp_path / "clips" / f"{colour}.said").write_text("\n".join(lines))
-    with driver(DRIVER, MMI_TVR_DECODE_WORKERS="0") as run:
+    with driver(DRIVER, MMI_TVR_DECODE_WORKERS="0", MMI_TVR_CACHE=str(tmp_path / "cache")) as run:
         with Library(tmp_path / "seen", model=FakeModel()) as opened:
             opened.index([tmp_path / "clips"])
 

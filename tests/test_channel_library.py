@@ -35,18 +35,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "clips"
 
 
+def installed_channel(channel: FakeChannel, monkeypatch: pytest.MonkeyPatch) -> FakeChannel:
+    """Put a channel in the place of the real one of its name."""
+    monkeypatch.setattr(f"mmi_tvr.channels.{channel.name}.build", lambda options: channel)
+    monkeypatch.setattr(f"mmi_tvr.channels.{channel.name}.embed_queries", channel.embed_queries)
+    return channel
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))  # vectors of background sentences are the fakes' own
+
+
 @pytest.fixture
 def speech(monkeypatch: pytest.MonkeyPatch) -> FakeChannel:
-    channel = FakeChannel("heard")
-    monkeypatch.setattr("mmi_tvr.channels.heard.build", lambda options: channel)
-    return channel
+    return installed_channel(FakeChannel("heard"), monkeypatch)
 
 
 @pytest.fixture
 def writing(monkeypatch: pytest.MonkeyPatch) -> FakeChannel:
-    channel = FakeChannel("read", ("image", "video"))
-    monkeypatch.setattr("mmi_tvr.channels.read.build", lambda options: channel)
-    return channel
+    return installed_channel(FakeChannel("read", ("image", "video")), monkeypatch)
 
 
 @pytest.fixture
@@ -216,12 +224,14 @@ def test_wrong_names_and_options_are_one_line_before_any_work(folder: Path, libr
         from_values({"channels": {"read": {"sides": 7}}})
 
 
-def test_options_are_remembered(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_remembered(
+    folder: Path, tmp_path: Path, speech: FakeChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     languages = []
 
     def build(options):  # type: ignore[no-untyped-def]
         languages.append(options.language)
-        return FakeChannel("heard")
+        return speech
 
     monkeypatch.setattr("mmi_tvr.channels.heard.build", build)
     settings = Settings(channels={"heard": {"language": "de"}})
@@ -263,3 +273,39 @@ def test_the_command_line_says_what_channels_did(
     assert status["heard"]["problems"] == [{"path": str(folder / "red.mp4"), "reason": "cannot be read"}]
     both = runner.invoke(app, ["index", *options, "--no-channels", "--channels", "heard"])
     assert isinstance(both.exception, UsageError)
+
+
+def test_a_recording_of_ten_hours_is_stored_with_all_its_moments(
+    folder: Path, library: Library, speech: FakeChannel
+) -> None:
+    """A sentence every five seconds: more than a block of ids holds."""
+    hours = [f"{second} sentence {second}" for second in range(0, 36_000, 5)]
+    (folder / "red.said").write_text("\n".join(hours))
+    speech.lines = 500
+    library.index([folder], channels=["heard"])
+    store = ChannelStore.open_to_read(library.path)
+    assert store is not None
+    with store:
+        channel = store.remembered()["heard"]
+        ids = store.texts.ids("heard", channel.fingerprint or "")
+        vectors = store.open_vectors("heard", channel, create=False)
+        assert vectors is not None
+        assert len(ids) == len(set(ids.tolist())) == len(hours) + 1
+        assert vectors.ids().tolist() == ids.tolist()
+        assert len(store.texts.blocks("heard")) == 3  # two of the recording, one of another file
+        vectors.close()
+    assert library.search('"sentence 35995"')[0].start == 35_995
+    assert {hit.path.stem for hit in library.search("lecture about moss sentence", top=3, min_relevance=0)} >= {"green"}
+
+
+def test_a_run_can_be_left_between_two_passages(folder: Path, library: Library, speech: FakeChannel) -> None:
+    class Impatient(RecordedProgress):
+        def advance(self, steps: int = 1) -> None:
+            super().advance(steps)
+            if self.stages[-1][0].startswith("reading: heard") and not steps:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        library.index([folder], channels=["heard"], progress=Impatient())
+    library.index()
+    assert len(stored(library)) == 3

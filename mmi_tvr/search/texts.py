@@ -21,7 +21,7 @@ from ..protocols import Index
 from ..scoring.relevance import GumbelLaw, fitted_law
 from ..types import Filter, FloatArray
 
-WORDS = 0.1  # what the share of words counts beside the cosine
+WORDS = 0.05  # what the share of words counts beside the cosine
 _CANDIDATES = 50  # moments by vector, and as many by words
 _MOST_CANDIDATES = 12_800
 _DEEPER = 4  # times as many where they are of too few items

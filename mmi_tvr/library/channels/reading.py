@@ -96,10 +96,10 @@ class ChannelReading:
         reports = {name: ChannelReport(unusable=reason) for name, reason in self._unusable.items()}
         with ChannelStore.open_to_write(self._folder) as store:
             store.keep_contents(catalogue.content_hashes())
-            for name, channel in self._usable.items():
-                reports[name] = _FileReading(store, name, channel, self._remembered[name]).run(
-                    catalogue, retry, progress
-                )
+            for name in [*self._usable]:  # what a recogniser holds in memory goes before the next one comes
+                files = _FileReading(store, name, self._usable.pop(name), self._remembered[name])
+                reports[name] = files.run(catalogue, retry, progress)
+                del files
             for name in self._unusable:
                 status = channel_status(store, catalogue, name, self._remembered[name])
                 reports[name] = replace(reports[name], status=status)
@@ -139,7 +139,7 @@ class _FileReading:
                 progress.begin(f"reading: {self._name}", len(pending))
             for content in pending:
                 try:
-                    files += self._read(content, stamps, vectors)
+                    files += self._read(content, stamps, vectors, progress)
                 except _UNUSABLE as error:
                     unusable = str(error)
                     break
@@ -153,7 +153,7 @@ class _FileReading:
         through = {content for content, one in readings.items() if one.is_complete or one.reason is not None}
         return [content for content in channel_files(catalogue, self._remembered) if content.sha256 not in through]
 
-    def _read(self, content: Content, stamps: Mapping[Path, File], vectors: Index) -> bool:
+    def _read(self, content: Content, stamps: Mapping[Path, File], vectors: Index, progress: Progress) -> bool:
         """Read a file (on), and return whether it is through with it."""
         path = next((path for path in content.paths if path.exists()), None)
         if path is None or not _is_unchanged(path, stamps[path]):  # its disk is away, or it is written just now
@@ -171,6 +171,7 @@ class _FileReading:
             for passage in self._channel.moments(MediaFile(path, content.kind), start):
                 texts.append(sha256, self._name, passage, keep_vectors)
                 self._moments += len(passage.moments)
+                progress.advance(0)  # a long file can be left here: the next run goes on
         except UnreadableFile:
             return False
         except MediaError as error:

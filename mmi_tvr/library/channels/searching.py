@@ -14,7 +14,7 @@ from ...fulltext.index import TextMoment
 from ...fulltext.shares import WordShares
 from ...protocols import Channel, Index, QueryEmbeddingModule
 from ...scoring.relevance import GumbelLaw, background_texts
-from ...search.texts import ScoredItem, TextSearcher, calibrate
+from ...search.texts import WORDS, ScoredItem, TextSearcher, calibrate
 from ...types import FloatArray, Query
 from ...utils import array_cache
 from ..catalogue import Catalogue
@@ -22,7 +22,7 @@ from ..reading import state_changed_where_files_vanish
 from .store import ChannelStore, RememberedChannel, has_channels
 
 _BACKGROUND = 4  # every fourth background sentence: 32 of each language
-_LAWS = "laws"  # setting of the file: name -> [moments, mu, beta]
+_LAWS = "laws"  # setting of the file: name -> [WORDS, moments, mu, beta]
 _GROWN = 1.1  # times as many moments as when the law was fitted are worth another fit
 
 EmbedQueries = Callable[[Sequence[Query]], FloatArray]
@@ -188,8 +188,8 @@ def law_of(
     """Return what scores of a channel are worth: as the last run of `index` has fitted it, else fitted now."""
     stored = store.texts.setting(_LAWS, {}).get(name)
     moments = store.texts.count(name)
-    if stored is not None and stored[0] <= _GROWN * moments and moments <= _GROWN * stored[0]:
-        return GumbelLaw(stored[1], stored[2])
+    if stored is not None and stored[0] == WORDS and stored[1] / _GROWN <= moments <= stored[1] * _GROWN:
+        return GumbelLaw(*stored[2:])
     return _fitted(searcher, embed, remembered)
 
 
@@ -200,7 +200,7 @@ def fit_laws(store: ChannelStore) -> None:
         vectors = store.open_vectors(name, remembered, create=False)
         searcher = TextSearcher(name, store.texts, vectors, WordShares(store.texts))
         law = law_of(store, name, searcher, query_embedder(name, remembered), remembered)
-        laws[name] = [store.texts.count(name), law.mu, law.beta]
+        laws[name] = [WORDS, store.texts.count(name), law.mu, law.beta]
         if vectors is not None:
             vectors.close()
     if laws != store.texts.setting(_LAWS, {}):
