@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .bus import Bus, BusError
 
-_SILENT_SECONDS = 300.0  # after so long, desktops that did not answer are asked again
+_SILENT_SECONDS = 60.0  # after so long, desktops that did not answer are asked again
 
 
 @dataclass(frozen=True, slots=True)
