@@ -122,6 +122,7 @@ def test_moments_and_what_is_known_of_a_file(answers: SimpleNamespace) -> None:
     moments, description, status = (answers.calls[number].structured_content for number in (4, 6, 7))
     assert moments["id"] == description["id"] == 1
     assert {"start", "end", "time"} == set(moments["moments"][0])
+    assert not {"sha256", "date_source"} & (set(moments) | set(description))
     assert description["moments"] == len(moments["moments"])
     assert description["description"] is None
     assert (status["videos"], status["set_aside_files"]) == (2, 1)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from .. import __version__
 from ..errors import MmiTvrError, UnreadableQuery
+from ..library.items import LibraryItem
 from ..queries import parse_where
 from ..queries.names import folded
 from ..utils import strict_json
@@ -26,6 +27,9 @@ _MOST_FILES = 50  # set-aside files that a status lists
 _HIT_FIELDS = (
     "id", "kind", "path", "start", "end", "time", "relevance", "date", "also", "companions", "missing", "labels",
     "description", "found_by",
+)  # fmt: skip
+_ITEM_FIELDS = frozenset(
+    {"id", "kind", "state", "reason", "seconds", "width", "height", "date", "paths", "companions"}
 )  # fmt: skip
 _STATUS_FIELDS = (
     "library", "model", "videos", "kinds", "key_images", "pending", "files", "seconds", "folders", "writer",
@@ -99,15 +103,13 @@ class AssistantTools:
         """List the moments of a file: the stretches, in seconds, of which the library has pictures of their own."""
         item = self._library.items.item(id)
         moments = [{"start": start, "end": end, "time": time} for start, end, time in item.moments]
-        return _plain({**item.as_dict(), "moments": moments})
+        return _plain({**_item(item), "moments": moments})
 
     def describe(self, id: Number) -> dict[str, Any]:
         """Say what is known of a file: its paths, its length, and what it was described as, where somebody had it
         described (`description`)."""
         item = self._library.items.item(id)
-        return _plain(
-            {**item.as_dict(), "moments": len(item.moments), "description": self._library.items.description(id)}
-        )
+        return _plain({**_item(item), "moments": len(item.moments), "description": self._library.items.description(id)})
 
     def status(self) -> dict[str, Any]:
         """Say what is in the library: how many videos, which folders, and which files were set aside and why."""
@@ -165,6 +167,11 @@ def _answering(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
             raise failure(str(error)) from error
 
     return answer
+
+
+def _item(item: LibraryItem) -> dict[str, Any]:
+    """Return what of an item is passed on, as far as it is known."""
+    return {key: value for key, value in item.as_dict().items() if key in _ITEM_FIELDS and value is not None}
 
 
 def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
