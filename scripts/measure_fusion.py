@@ -124,8 +124,8 @@ def reciprocal_ranks(constant: float, weight: float) -> Fusion:
 
 FUSIONS: dict[str, Fusion] = {
     "seen alone": seen_alone,
-    **{f"noisy-or, text r^{power}": noisy_or(power) for power in (1, 2, 3, 5, 10, 20, 50)},
-    **{f"largest, text r^{power}": largest(power) for power in (1, 2, 3, 5, 10, 20, 50)},
+    **{f"noisy-or, text r^{power}": noisy_or(power) for power in (1, 3, 10, 20, 50, 100)},
+    **{f"largest, text r^{power}": largest(power) for power in (1, 3, 10, 20, 50, 100)},
     "reciprocal ranks, 60": reciprocal_ranks(60, 1),
     "reciprocal ranks, 60, text 1/2": reciprocal_ranks(60, 0.5),
     "reciprocal ranks, 1": reciprocal_ranks(1, 1),

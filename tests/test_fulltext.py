@@ -16,6 +16,7 @@ from mmi_tvr.errors import LibraryReadOnly, MmiTvrError
 from mmi_tvr.fulltext import folding
 from mmi_tvr.fulltext.index import TextIndex
 from mmi_tvr.fulltext.query import parse
+from mmi_tvr.fulltext.shares import WordShares
 from mmi_tvr.types import ChannelMoment, Passage, Span
 
 VECTOR = np.zeros(1, np.float32)
@@ -229,3 +230,22 @@ def test_the_index_agrees_with_the_texts(index: TextIndex) -> None:
         database.execute("DROP TRIGGER moment_removed")
     index.forget("two")
     assert not agrees(index.path)
+
+
+def test_shares_of_a_query_count_rare_words_more(index: TextIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(index, "the dog runs", "the cats sleep", "the umbrella", content="one")
+    stored(index, "the umbrella of the dogs", content="two", channel="read")
+    ids = {moment.text: moment.id for content in ("one", "two") for moment in index.texts(content)}
+    for counted in (4_096, 2):  # words that so many texts have are looked up of the candidates alone
+        monkeypatch.setattr("mmi_tvr.fulltext.shares._COUNTED", counted)
+        shares = WordShares(index)
+        dog, cat, umbrella, both = shares.shares("the umbrella, dog", [*ids.values()]).tolist()
+        assert both == pytest.approx(1)
+        assert 0 < cat < dog == pytest.approx(umbrella) < 1
+        assert shares.shares("zebra", [*ids.values()]).tolist() == [0, 0, 0, 0]
+        assert shares.shares("dog", []).tolist() == shares.shares("!?", []).tolist() == []
+    shares = WordShares(index)
+    everywhere = np.array([*index.blocks("heard"), *index.blocks("read")])
+    assert shares.best("umbrella, dog", 1, everywhere) == [ids["the umbrella of the dogs"]]
+    assert shares.best("umbrella, cats", 9, np.array([*index.blocks("read")])) == [ids["the umbrella of the dogs"]]
+    assert shares.best("zebra", 9, everywhere) == []

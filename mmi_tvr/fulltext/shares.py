@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import MOMENT_BITS, IdArray
 from .database import TextDatabase
 from .query import parse, phrase
 
@@ -27,35 +28,61 @@ class WordShares:
 
     def __init__(self, texts: TextDatabase) -> None:
         self._texts = texts
-        self._having: dict[str, frozenset[int]] = {}  # word -> ids of texts that have it, at most _COUNTED
+        self._having: dict[str, IdArray] = {}  # word -> ids of texts that have it, ascending, at most _COUNTED
         self._total: int | None = None
 
     def shares(self, text: str, ids: Sequence[int]) -> NDArray[np.float64]:
         """Return the share (n,) of what a query says that stands in each of n texts, 0..1."""
-        query = parse(text)
-        shares, rarities = np.zeros(len(ids)), 0.0
-        for word in (*query.exact, *query.terms) if ids else ():
-            having = self._texts_with(word)
-            rarity = self._rarity(len(having))
+        numbers = np.array(ids, np.int64)
+        shares, rarities = np.zeros(len(numbers)), 0.0
+        for word, having, rarity in self._words(text) if len(numbers) else ():
             rarities += rarity
             if len(having) >= _COUNTED:
                 having = self._which(word, ids)
-            shares += rarity * np.array([number in having for number in ids])
+            shares += rarity * np.isin(numbers, having)
         return shares / rarities if rarities else shares
+
+    def best(self, text: str, limit: int, blocks: IdArray) -> list[int]:
+        """Return the ids of at most `limit` texts, of these blocks, that have the largest share of what a query says.
+
+        Words that very many texts have are passed over, unless there are no others.
+        """
+        words = [(having, rarity) for _, having, rarity in self._words(text) if len(having)]
+        words = [one for one in words if len(one[0]) < _COUNTED] or words
+        if not words:
+            return []
+        ids, places = np.unique(np.concatenate([having for having, _ in words]), return_inverse=True)
+        weights = np.repeat([rarity for _, rarity in words], [len(having) for having, _ in words])
+        shares = np.bincount(places, weights)
+        allowed = np.isin(ids >> MOMENT_BITS, blocks)
+        ids, shares = ids[allowed], shares[allowed]
+        best: list[int] = ids[np.lexsort((ids, -shares))[:limit]].tolist()
+        return best
+
+    def _words(self, text: str) -> Iterator[tuple[str, IdArray, float]]:
+        """Yield the words of a query with the ids of texts that have them, and their rarity."""
+        query = parse(text)
+        for word in (*query.exact, *query.terms):
+            having = self._texts_with(word)
+            yield word, having, self._rarity(len(having))
 
     def _rarity(self, count: int) -> float:
         if self._total is None:
             self._total = int(self._texts.select("SELECT COUNT(*) FROM moments")[0][0])
         return math.log1p(max(0.0, self._total - count + 0.5) / (count + 0.5))
 
-    def _texts_with(self, word: str) -> frozenset[int]:
+    def _texts_with(self, word: str) -> IdArray:
         if word not in self._having:
             if len(self._having) >= _REMEMBERED:
                 self._having.clear()
             sql = "SELECT rowid FROM word_index WHERE word_index MATCH ? LIMIT ?"
-            self._having[word] = frozenset(number for (number,) in self._texts.select(sql, (phrase(word), _COUNTED)))
+            self._having[word] = _ids(self._texts.select(sql, (phrase(word), _COUNTED)))
         return self._having[word]
 
-    def _which(self, word: str, ids: Sequence[int]) -> frozenset[int]:
+    def _which(self, word: str, ids: Sequence[int]) -> IdArray:
         sql = "SELECT rowid FROM word_index WHERE word_index MATCH ? AND rowid IN (SELECT value FROM json_each(?))"
-        return frozenset(number for (number,) in self._texts.select(sql, (phrase(word), json.dumps([*ids]))))
+        return _ids(self._texts.select(sql, (phrase(word), json.dumps([*ids]))))
+
+
+def _ids(rows: Sequence[tuple[int]]) -> IdArray:
+    return np.array(rows, np.int64).reshape(-1)

@@ -3,7 +3,7 @@
     score of a moment = cosine of its vector and the query's + WORDS * share of the query's words that its text has
     score of an item  = that of its best moment
 
-Candidates are the moments nearest by vector, and the best by words (BM25). What stands in quotation marks must be in
+Candidates are the moments nearest by vector, and the best by words. What stands in quotation marks must be in
 the text as it is. Relevance is the share of unrelated sentences that find nothing as good here (`scoring.relevance`).
 """
 
@@ -19,7 +19,7 @@ from ..fulltext.query import parse
 from ..fulltext.shares import WordShares
 from ..protocols import Index
 from ..scoring.relevance import GumbelLaw, fitted_law
-from ..types import Filter, FloatArray
+from ..types import Filter, FloatArray, IdArray
 
 WORDS = 0.05  # what the share of words counts beside the cosine
 _CANDIDATES = 50  # moments by vector, and as many by words
@@ -108,26 +108,32 @@ class TextSearcher:
         self, text: str, vector: FloatArray | None, limit: int, contents: Collection[str] | None
     ) -> tuple[dict[int, TextMoment], dict[int, float]]:
         """Return moments that may match, and their cosines with the query, by id."""
-        by_words = self._texts.search(text, limit, [self.channel], contents)
-        moments = {hit.moment.id: hit.moment for hit in by_words}
+        blocks = np.array(self._blocks_of(contents), np.int64)
+        if parse(text).exact:
+            by_words = self._texts.search(text, limit, [self.channel], contents)
+            moments = {hit.moment.id: hit.moment for hit in by_words}
+        else:
+            moments = self._texts.moments(self._shares.best(text, limit, blocks))
         cosines = dict.fromkeys(moments, 0.0)
         if vector is None or self._vectors is None:
             return moments, cosines
-        cosines |= self._cosines(moments, vector)
         if not parse(text).exact:
-            nearest = self._nearest(vector, limit, contents)
-            new = self._texts.moments(nearest.keys() - moments.keys())
-            moments |= new
-            cosines |= {number: nearest[number] for number in new}
-        return moments, cosines
+            nearest = self._nearest(vector, limit, None if contents is None else blocks)
+            moments |= self._texts.moments(nearest.keys() - moments.keys())
+            cosines |= {number: nearest[number] for number in nearest.keys() & moments.keys()}
+        return moments, cosines | self._cosines([number for number in moments if not cosines.get(number)], vector)
 
-    def _nearest(self, vector: FloatArray, limit: int, contents: Collection[str] | None) -> dict[int, float]:
-        """Return the cosines of the nearest moments by id."""
+    def _blocks_of(self, contents: Collection[str] | None) -> list[int]:
+        """Return the blocks of ids of these contents (None: of all)."""
+        if contents is None:
+            return [*self._blocks]
+        return [block for block, content in self._blocks.items() if content in contents]
+
+    def _nearest(self, vector: FloatArray, limit: int, blocks: IdArray | None) -> dict[int, float]:
+        """Return the cosines of the nearest moments of these blocks (None: all) by id."""
         assert self._vectors is not None
-        blocks = None
-        if contents is not None:
-            blocks = frozenset(block for block, content in self._blocks.items() if content in contents)
-        scores, ids = self._vectors.search(vector[None], limit, Filter(videos=blocks))
+        where = Filter(videos=None if blocks is None else frozenset(blocks.tolist()))
+        scores, ids = self._vectors.search(vector[None], limit, where)
         return {number: score for number, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True) if number >= 0}
 
     def _cosines(self, ids: Iterable[int], vector: FloatArray) -> dict[int, float]:
