@@ -250,5 +250,5 @@ def test_the_newcomers_page_is_short_and_every_link_leads_somewhere() -> None:
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
-    linked = {Path(target).name for target in re.findall(r"\]\((docs/[\w.]+)", README)}
+    linked = {Path(target).name for target in re.findall(r"\]\((docs/[\w.]+\.md)", README)}
     assert linked == set(PAGES) - {"README.md"}
