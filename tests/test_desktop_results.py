@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 from fakes import FakeModel, clipped, colour_video
 from PIL import Image
 
-from mmi_tvr.desktop.results import DesktopSearch, result_of
+from mmi_tvr.desktop import page
+from mmi_tvr.desktop.page import page_url
+from mmi_tvr.desktop.results import DesktopResults, DesktopSearch, result_of
+from mmi_tvr.desktop.service import DesktopService
 from mmi_tvr.desktop.thumbnails import ThumbnailCache, pixels_of
-from mmi_tvr.errors import UsageError
+from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.media.guarded import DecoderPool, Limits
 from mmi_tvr.serve.shared import SharedLibrary
@@ -66,6 +73,9 @@ def test_an_id_outlives_the_process_and_a_picture_has_a_thumbnail(
     assert (width, height, stride, has_alpha, bits, channels) == (128, 64, 512, True, 8, 4)
     assert len(content) == stride * height
     assert content[0] > 200 > content[1] + 100
+    os.utime(again.path, (1, 1))  # it is another file now
+    assert thumbnails.stored(again.path) is None
+    assert thumbnails.make(again.path, 0.0, is_picture=True) == thumbnail
     thumbnail.write_bytes(b"no picture")
     assert thumbnails.stored(again.path) is None
     assert pixels_of(thumbnail) is None
@@ -88,3 +98,57 @@ def test_only_what_is_believed_is_shown_while_somebody_types(library: Library, f
         assert search.typed("red", 5)[0].name == "red.mp4"
         assert search.typed("r", 5) == ()
         assert search.typed("  ", 5) == ()
+
+
+def test_what_somebody_typed_past_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched, first = [], threading.Event()
+
+    def search(self: DesktopSearch, query: str, limit: int) -> DesktopResults:
+        searched.append(query)
+        first.wait(20)
+        return DesktopResults((), "", False)
+
+    monkeypatch.setattr(DesktopSearch, "search", search)
+
+    async def type_on() -> None:
+        service = DesktopService(Library(tmp_path / "none"))
+        tasks = [asyncio.ensure_future(service.typed(text, 5)) for text in ("re", "red", "red c")]
+        tasks.append(asyncio.ensure_future(service.search("blue", 5)))  # nobody types that
+        await asyncio.sleep(0.05)
+        first.set()
+        await asyncio.gather(*tasks)
+        assert service.in_flight == 0
+        service.close()
+
+    asyncio.run(type_on())
+    assert searched in (["re", "red c", "blue"], ["red c", "blue"])
+
+
+class Served:
+    """Stands for a library whose service comes up at the third look."""
+
+    def __init__(self, path: Path, looks: int = 3) -> None:
+        self.path = path
+        self._looks = looks
+
+    def service(self) -> dict[str, str] | None:
+        self._looks -= 1
+        return {"url": "http://127.0.0.1:1"} if self._looks <= 0 else None
+
+
+def test_the_page_is_that_of_a_running_service_or_one_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(page, "launch", started.append)
+    monkeypatch.setattr(page, "_LOOK_SECONDS", 0.0)
+    assert page_url(Served(tmp_path, 1)) == "http://127.0.0.1:1"  # type: ignore[arg-type]
+    assert started == []
+    assert page_url(Served(tmp_path)) == "http://127.0.0.1:1"  # type: ignore[arg-type]
+    assert started[0][1:] == ["-m", "mmi_tvr.cli", "serve", "--library", str(tmp_path), "--idle-exit", "900"]
+    monkeypatch.setattr(page, "_START_SECONDS", 0.01)
+    with pytest.raises(MmiTvrError, match="no page came up"):
+        page_url(Served(tmp_path, 10**9))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(MissingExtra):
+        page_url(Served(tmp_path))  # type: ignore[arg-type]
