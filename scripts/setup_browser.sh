@@ -10,7 +10,7 @@ command -v npm >/dev/null || packages+=(npm)
 if [ ${#packages[@]} -gt 0 ]; then
   as_root=()
   [ "$(id -u)" = 0 ] || as_root=(sudo)
-  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" apt-get update -qq || true # the next line says what is missing
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 if [ "$(cat .browser/version 2>/dev/null)" != "$axe" ]; then
