@@ -45,19 +45,11 @@ class WordShares:
     def best(self, text: str, limit: int, blocks: IdArray) -> list[int]:
         """Return the ids of at most `limit` texts, of these blocks, that have the largest share of what a query says.
 
-        Words that very many texts have are passed over, unless there are no others.
+        Words that very many texts have are passed over, unless none of these texts has another one.
         """
         words = [(having, rarity) for _, having, rarity in self._words(text) if len(having)]
-        words = [one for one in words if len(one[0]) < _COUNTED] or words
-        if not words:
-            return []
-        ids, places = np.unique(np.concatenate([having for having, _ in words]), return_inverse=True)
-        weights = np.repeat([rarity for _, rarity in words], [len(having) for having, _ in words])
-        shares = np.bincount(places, weights)
-        allowed = np.isin(ids >> MOMENT_BITS, blocks)
-        ids, shares = ids[allowed], shares[allowed]
-        best: list[int] = ids[np.lexsort((ids, -shares))[:limit]].tolist()
-        return best
+        rare = [one for one in words if len(one[0]) < _COUNTED]
+        return _largest_sums(rare, limit, blocks) or _largest_sums(words, limit, blocks)
 
     def _words(self, text: str) -> Iterator[tuple[str, IdArray, float]]:
         """Yield the words of a query with the ids of texts that have them, and their rarity."""
@@ -86,3 +78,15 @@ class WordShares:
 
 def _ids(rows: Sequence[tuple[int]]) -> IdArray:
     return np.array(rows, np.int64).reshape(-1)
+
+
+def _largest_sums(words: Sequence[tuple[IdArray, float]], limit: int, blocks: IdArray) -> list[int]:
+    """Return the ids of these blocks with the largest sums of what the words are worth that have them."""
+    if not words:
+        return []
+    ids, places = np.unique(np.concatenate([having for having, _ in words]), return_inverse=True)
+    sums = np.bincount(places, np.repeat([worth for _, worth in words], [len(having) for having, _ in words]))
+    allowed = np.isin(ids >> MOMENT_BITS, blocks)
+    ids, sums = ids[allowed], sums[allowed]
+    best: list[int] = ids[np.lexsort((ids, -sums))[:limit]].tolist()
+    return best
