@@ -434,6 +434,12 @@ def test_what_cannot_stand_in_a_unit_is_refused(path: str, home: Path) -> None:
     assert not home.exists()
 
 
+def test_a_unit_takes_neither_specifiers_nor_variables() -> None:
+    assert [unit_word(path) for path in ("/50%h", "/$HOME", '/"q"', "/back\\slash")] == [
+        '"/50%%h"', '"/$$HOME"', '"/\\"q\\""', '"/back\\\\slash"',
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("path", ODD)
 def test_a_desktop_reads_back_the_words_of_an_autostart_file(path: str) -> None:
     """By the rules of the desktop entry specification: the text's escapes first, then the quotes'."""

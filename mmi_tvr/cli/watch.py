@@ -152,6 +152,8 @@ def _print_status(document: Mapping[str, Any]) -> None:
     if paused is not None:
         rows["paused"] = f"since {paused['since']}" + (f", until {paused['until']}" if paused["until"] else "")
     folders = [f"{folder['path']} ({folder['by']})" for folder in document["folders"]]
+    if document["running"]:
+        rows["idle by"] = document["idle_by"] or "nobody's word: pressure on the processors counts"
     if folders:
         rows["folders"] = ", ".join(folders)
     progress = document["progress"]
