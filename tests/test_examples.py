@@ -216,3 +216,16 @@ def test_a_name_that_ends_like_a_second_is_a_name(library: Library, films: Path)
 @pytest.mark.parametrize("text", ["1:2:3:4", "-1", "1e3", "nan", "1:60", ""])
 def test_seconds_that_are_none(text: str) -> None:
     assert parse_seconds(text) is None
+
+
+def test_the_picture_itself_is_found_among_pictures_that_are_all_alike() -> None:
+    generator = np.random.default_rng(1)
+    segments = np.array([(0.0, 1.0, 0.5)])
+    rows = np.ones((40, 1, 16)) + 0.02 * generator.normal(size=(40, 1, 16))
+    rows = (rows / np.linalg.norm(rows, axis=2, keepdims=True)).astype(np.float32)
+    crowd = Gallery.pack([Embeddings(one[0], one, segments) for one in rows])
+    law = example_law(SeeingModel(scoring=Scoring()), crowd, 100_000, with_text=False)
+    assert law.relevance(np.array([1.0]), rows[0, 0])[0] >= 0.95
+    twins = Gallery.pack([Embeddings(rows[0, 0], rows[0], segments)] * 40)
+    law = example_law(SeeingModel(scoring=Scoring()), twins, 40, with_text=False)
+    assert law.relevance(np.array([1.0]), rows[0, 0])[0] >= 0.95

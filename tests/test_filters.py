@@ -101,13 +101,13 @@ def test_folders(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(films)
     assert found_names(library, folder="trip/../trip") == {"cyan"}
     nowhere = library.search("red", folder="trip2")
-    assert nowhere.decision.reason == f"no item of this library has in {films / 'trip2'} (0 items)"
+    assert nowhere.decision.reason == f"no item of this library passes in {films / 'trip2'} (0 items)"
 
 
 def test_what_leaves_nothing_says_how_many_each_part_leaves(library: Library) -> None:
     result = library.search("red", kind="image", since="2025")
     assert (len(result), result.is_found, result.among) == (0, False, 0)
-    assert result.decision.reason == "no item of this library has all of kind image (1 item), since 2025 (0 items)"
+    assert result.decision.reason == "no item of this library passes all of kind image (1 item), since 2025 (0 items)"
     assert result.coverage.searched == 6
     document = result.as_dict()
     assert document["filters"] == {"kind": "image", "since": "2025"}

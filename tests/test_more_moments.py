@@ -28,6 +28,8 @@ def test_the_next_best_stretches_that_do_not_overlap() -> None:
     assert spans_of([0.9, 0.1, 0.8, 0.79, 0.1, 0.7], first=0) == [(2, 4), (5, 6)]
     assert spans_of([0.9, 0.1, 0.8, 0.79, 0.1, 0.7], first=0, count=1) == [(2, 4)]
     assert spans_of([0.9, 0.1, 0.8, 0.79], first=0, cuts=(3,)) == [(2, 3), (3, 4)]
+    assert spans_of([0.9, 0.85, 0.86, 0.0], first=0) == [(2, 3)]  # what lies beside it is the same moment
+    assert spans_of([0.9, 0.85, 0.84, 0.0], first=0, cuts=(1,)) == [(1, 3)]
     assert spans_of([0.9, 0.1, 0.3, 0.2], first=0) == []  # nearer to the worst one
     assert spans_of([0.9], first=0) == []
     assert spans_of([0.9, 0.8], first=0, count=0) == []

@@ -70,7 +70,9 @@ class MediaFilter:
         """Return the decision where nothing passes: how many items pass each part by itself."""
         counts = {name: len(self._numbers(catalogue, (name,))) for name in self.texts}
         parts = [f"{name} {self.texts[name]} ({counted(count, 'item')})" for name, count in counts.items()]
-        return Decision(False, f"no item of this library has {'all of ' if len(parts) > 1 else ''}{', '.join(parts)}")
+        return Decision(
+            False, f"no item of this library passes {'all of ' if len(parts) > 1 else ''}{', '.join(parts)}"
+        )
 
     def _numbers(self, catalogue: Catalogue, names: Sequence[str]) -> frozenset[int]:
         """Return the numbers of the items that pass these parts."""

@@ -12,7 +12,8 @@ more like each other than like sentences, and a plain sum would hear the picture
 Relevance is the share of unrelated examples (key images of other videos of the same collection), with unrelated
 sentences where there is one, whose best hit here is worse: as in `relevance`, a Gumbel law. It is fitted by its
 quartiles, because a collection in which every fifth picture has a twin is no rarity. Decision: fewer than LEAST videos
-say nothing of that; there the likeness itself is the relevance.
+say nothing of that; there the likeness itself is the relevance. However alike a collection is, the picture itself has
+0.95 at least.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MIN_RELEVANCE = 0.8  # of the best hit of an example, below which nothing is lik
 LEAST = 8  # videos from which a law can be fitted
 PICTURES = "pictures"  # among what a model `reads`
 _UNRELATED = 128  # pictures that a law is fitted on
+_SURE = 3.0  # scales above mu: a relevance of 0.95
 _FLOOR = 1e-6
 
 
@@ -131,10 +133,14 @@ def example_law(model: Model, sample: Gallery, size: int, with_text: bool) -> Ex
         sentences = sample.score(background_vectors(model), scoring).astype(np.float64)
         weight = float(sentences.std() / max(scores[~itself].std(), _FLOOR))
         scores = sentences[np.arange(len(chosen)) % len(sentences)] + weight * scores
+    same = float(scores[itself].mean())
     best = np.where(itself, -np.inf, scores).max(axis=1)
     low, middle, high = np.quantile(best, (0.25, 0.5, 0.75))
     beta = max((high - low) / _quantile_distance(0.25, 0.75), _FLOOR)
     mu = middle + beta * math.log(-math.log(0.5)) + beta * math.log(max(size, 1) / videos)
+    if not with_text:  # the picture itself is found in every collection
+        mu = min(mu, same - _SURE * _FLOOR)
+        beta = min(beta, (same - mu) / _SURE)
     return ExampleLaw(weight, float(mu), float(beta))
 
 

@@ -66,8 +66,9 @@ def _best_run(query: FloatArray, video: Embeddings, scoring: Scoring) -> Span:
 def further_spans(scores: FloatArray, video: Embeddings, first: Span, count: int) -> list[Span]:
     """Return at most `count` further stretches of a video that are like a query, the best first, besides the first one.
 
-    Each is a key image with the neighbours that are nearly as like the query, up to a cut. Stretches do not overlap.
-    Decision: none is shown whose score is nearer to that of the video's worst key image than to its best one's.
+    Each is a key image with the neighbours that are nearly as like the query, up to a cut. Between two stretches lies a
+    cut, or a key image of neither. Decision: none is shown whose score is nearer to that of the video's worst key image
+    than to that of its best one.
 
     Args:
         scores: of its key images, (K,).
@@ -78,7 +79,10 @@ def further_spans(scores: FloatArray, video: Embeddings, first: Span, count: int
     starts, ends = video.segments[:, 0], video.segments[:, 1]
     spread = max(float(np.ptp(scores)), _TOLERANCE)
     free = (ends <= first.start + _TOLERANCE) | (starts >= first.end - _TOLERANCE)
+    shown = np.flatnonzero(~free)
     neighbours = (video.moments[1:] * video.moments[:-1]).sum(axis=1)  # (K - 1,)
+    if len(shown):
+        _take(free, slice(int(shown[0]), int(shown[-1]) + 1), neighbours)
     spans: list[Span] = []
     while len(spans) < count and free.any():
         best = int(np.argmax(np.where(free, scores, -np.inf)))
@@ -87,8 +91,17 @@ def further_spans(scores: FloatArray, video: Embeddings, first: Span, count: int
         alike = free & (scores >= scores[best] - _LEVEL * spread - _TOLERANCE)
         span, rows = _run(best, alike, neighbours, video)
         spans.append(span)
-        free[rows] = False
+        _take(free, rows, neighbours)
     return spans
+
+
+def _take(free: NDArray[np.bool_], rows: slice, neighbours: FloatArray) -> None:
+    """Mark key images as taken, and those beside them in the same shot."""
+    free[rows] = False
+    if rows.start > 0 and neighbours[rows.start - 1] >= _SAME_SHOT:
+        free[rows.start - 1] = False
+    if rows.stop < len(free) and neighbours[rows.stop - 1] >= _SAME_SHOT:
+        free[rows.stop] = False
 
 
 def _run(best: int, alike: NDArray[np.bool_], neighbours: FloatArray, video: Embeddings) -> tuple[Span, slice]:
