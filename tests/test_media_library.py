@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
+import sys
 from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
 import odd_pictures
+import picture_files
 import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 from media_files import make_sound
@@ -22,6 +25,7 @@ from mmi_tvr.media.facts import read_facts
 from mmi_tvr.media.names import is_media
 from mmi_tvr.report import search_page
 from mmi_tvr.types import MediaFacts
+from mmi_tvr.utils.environment import DECODE_WORKERS
 
 LIVE = "4B2E9B2C-0000-4000-8000-000000000001"
 
@@ -139,6 +143,36 @@ def test_a_live_photo_is_one_item_with_two_files(tmp_path, library):
     assert sorted(hits) == ["IMG_1.JPG", "trip.jpg", "trip.mp4"]
     assert hits["IMG_1.JPG"].as_dict()["companions"] == [str(folder / "IMG_1.MOV")]
     assert hits["trip.jpg"].companions == ()
+
+
+def test_the_files_of_a_live_photo_are_told_by_the_id_that_they_share(tmp_path, library):
+    folder = tmp_path / "media"
+    note = b"Apple iOS\0\0\1MM" + struct.pack(">HHHII", 1, 17, 2, len(LIVE) + 1, 28) + LIVE.encode() + b"\0"
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[37500] = note
+    picture(folder / "IMG_E7.jpg", "red", exif=exif)  # edited: its name is another one than the clip's
+    clip(folder / "IMG_7.mov", "blue", **{"com.apple.quicktime.content.identifier": LIVE})
+    picture(folder / "IMG_7.jpg", "green")
+    library.index(folder)
+    hits = {hit.path.name: hit for hit in library.search("blue", min_relevance=0)}
+    assert {name: [path.name for path in hit.companions] for name, hit in hits.items()} == {
+        "IMG_E7.jpg": ["IMG_7.mov"], "IMG_7.jpg": [],
+    }  # fmt: skip
+
+
+def test_a_photo_whose_extra_is_missing_waits_for_it(tmp_path, library, monkeypatch):
+    pytest.importorskip("pi_heif")
+    monkeypatch.setenv(DECODE_WORKERS, "0")
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "a.heic").write_bytes(picture_files.heic())
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pi_heif", None)
+        [(_, reason)] = library.index(folder).quarantined
+    assert "pip install" in reason
+    assert (library.status().pending, library.status().quarantined) == (1, ())
+    assert library.index().quarantined == ()
+    assert library.status().kinds == {"video": 0, "image": 1, "audio": 0}
 
 
 def test_what_is_left_of_a_live_photo_is_an_item(tmp_path, library):

@@ -250,7 +250,7 @@ class Indexing:
         contents, sources = [], []
         self._settle_unseen(candidates)
         for content in candidates:
-            if content.kind == "audio":
+            if content.kind == "audio" or content.number in self._reasons:  # nobody could look what the latter is
                 continue
             path = next((path for path in content.paths if path.exists()), None)
             if path is not None:  # without a file at hand (its disk is away) a content goes on waiting
