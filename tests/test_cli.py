@@ -319,7 +319,7 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
 def test_models_and_doctor(shell: Shell) -> None:
     listing = shell.json("models")
     names = {"clip4clip", "clip_pad", "label_bridge", "lat", "lat-shapes", "mcsan", "mcsan-shapes"}
-    names |= {"mmi", "moving-shapes"}
+    names |= {"mllm", "mmi", "moving-shapes"}
     assert {each["name"] for each in listing["models"]} == names
     assert listing["auto"]["name"] == "label_bridge"
     assert "label_bridge" in shell("models").stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_llava
+import tiny_multimodal
 import tiny_towers
 import torch
 from fakes import FakeBlockModel
@@ -48,6 +49,8 @@ def every(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     assert isinstance(mcsan, ModelWithLabels)
     mcsan.prepare(["a dog runs"], [Labels(("dog",), ("run",), (Triplet("dog", "run", ""),))])
     by_name["mcsan"] = mcsan
+    tiny = tiny_multimodal.make("qwen3_vl", tmp_path_factory.mktemp("qwen3_vl"))
+    by_name["mllm"] = models.make(Section(name="mllm", checkpoint=str(tiny), image_size=64))
     return {**by_name, "label_bridge": models.make(Section(name="label_bridge")), "blocks": FakeBlockModel()}
 
 
@@ -55,11 +58,11 @@ JUDGE = {"name": "llava", "weights": "a"}  # who judges, in the settings of re-r
 
 
 def test_every_model_is_tried() -> None:
-    known = {"clip4clip", "clip_pad", "label_bridge", "lat", "mcsan", "mmi"}
+    known = {"clip4clip", "clip_pad", "label_bridge", "lat", "mcsan", "mllm", "mmi"}
     assert set(plugins.names("models")) == known, "give the new model a place in `every`"
 
 
-@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "lat", "mcsan", "clip_pad", "blocks"])
+@pytest.fixture(params=[*LAYOUTS, "label_bridge", "mmi", "lat", "mcsan", "clip_pad", "mllm", "blocks"])
 def model(request: pytest.FixtureRequest, every: dict[str, Model]) -> Model:
     return every[request.param]
 

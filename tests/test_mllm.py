@@ -1,0 +1,116 @@
+"""Multimodal embedding models, on random checkpoints of the real classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_multimodal
+import tiny_towers
+import torch
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+from mmi_tvr import plugins
+from mmi_tvr.errors import ModelNotFound, UsageError
+from mmi_tvr.models.mllm import Mllm
+from mmi_tvr.types import Features, Query
+
+KINDS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+TIMES = np.array([[0.0, 2.0, 1.0], [2.0, 4.0, 3.25], [4.0, 5.0, 4.5]])
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {kind: tiny_multimodal.make(kind, tmp_path_factory.mktemp(kind)) for kind in KINDS}
+
+
+def built(folder: Path, **options: object) -> Mllm:
+    model = plugins.build("models", "mllm", {"checkpoint": str(folder), "image_size": 64, **options}, device="cpu")
+    assert isinstance(model, Mllm)
+    return model
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, 48, 80, 3), dtype=np.uint8))
+
+
+def plain_state(folder: Path, text: str, **visual: torch.Tensor) -> np.ndarray:
+    """The last token's unit vector by a plain forward pass of one prompt."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    types = torch.zeros_like(ids)
+    for number, mark in ((1, "<|image_pad|>"), (2, "<|video_pad|>")):
+        types[ids == tokenizer.convert_tokens_to_ids(mark)] = number
+    model = AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        states = model(input_ids=ids, mm_token_type_ids=types, **visual).last_hidden_state
+    vector = states[0, -1].numpy()
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentences_of_any_length_together_are_what_each_is_alone(kind: str, checkpoints: dict[str, Path]) -> None:
+    model = built(checkpoints[kind], query_instruction="Find it.", batch=2)
+    texts = ["a dog", "a red ring moves to the left, then it spins", "x"]
+    vectors = model.embed_queries([Query(text) for text in texts])
+    for text, vector in zip(texts, vectors, strict=True):
+        prompt = f"<|im_start|>system\nFind it.<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+        np.testing.assert_allclose(vector, plain_state(checkpoints[kind], prompt), atol=1e-5)
+    assert model.embed_queries([]).shape == (0, tiny_multimodal.HIDDEN)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_key_images_are_the_frames_of_a_video(kind: str, checkpoints: dict[str, Path]) -> None:
+    folder = checkpoints[kind]
+    model = built(folder, video_instruction="Look.")
+    arrays = model.encode_images(pictures(3))
+    assert arrays["pixels"].shape == (3, 64, 64, 3)
+    (video,) = model.embed_videos([Features(TIMES, arrays)])
+    assert (video.video.shape, video.moments.shape) == ((tiny_multimodal.HIDDEN,), (3, tiny_multimodal.HIDDEN))
+    processed = AutoImageProcessor.from_pretrained(folder)(images=list(arrays["pixels"]), return_tensors="pt")
+    grid, values = processed["image_grid_thw"], processed["pixel_values"]
+    count = int(grid[0].prod()) // 4
+    if kind == "qwen3_vl":
+        one = f"<|vision_start|>{'<|video_pad|>' * count}<|vision_end|>"
+        text = "".join(f"<{second} seconds>{one}" for second in ("1.0", "3.2", "4.5"))
+    else:
+        text = f"<|vision_start|>{'<|video_pad|>' * (3 * count)}<|vision_end|>"
+    around = "<|im_start|>system\nLook.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    whole = torch.tensor([[3, *grid[0, 1:].tolist()]])
+    expected = plain_state(folder, around.format(text), pixel_values_videos=values, video_grid_thw=whole)
+    np.testing.assert_allclose(video.video, expected, atol=1e-5)
+    picture = f"<|vision_start|>{'<|image_pad|>' * count}<|vision_end|>"
+    half = values[: len(values) // 3]
+    alone = plain_state(folder, around.format(picture), pixel_values=half, image_grid_thw=grid[:1])
+    np.testing.assert_allclose(video.moments[0], alone, atol=1e-5)
+    together = built(folder, frames="pictures").embed_videos([Features(TIMES, arrays)])[0]
+    assert not np.allclose(together.video, video.video, atol=1e-3)
+    turned = {"pixels": arrays["pixels"][::-1].copy()}
+    assert not np.allclose(model.embed_videos([Features(TIMES, turned)])[0].video, video.video, atol=1e-4)  # order
+
+
+def test_a_narrower_vector_is_the_beginning_of_the_whole(checkpoints: dict[str, Path]) -> None:
+    whole, narrow = (built(checkpoints["qwen3_vl"], width=width) for width in (None, 8))
+    query = [Query("a dog")]
+    start = whole.embed_queries(query)[:, :8]
+    np.testing.assert_allclose(narrow.embed_queries(query), start / np.linalg.norm(start), atol=1e-6)
+    assert whole.fingerprint() != narrow.fingerprint()
+    assert whole.vision_fingerprint() == narrow.vision_fingerprint()  # the cached pixels serve both
+    with pytest.raises(UsageError, match="vectors of 32 numbers, not 64"):
+        built(checkpoints["qwen3_vl"], width=64)
+
+
+def test_a_sentence_cannot_speak_as_the_prompt_does(checkpoints: dict[str, Path]) -> None:
+    """A mark of pictures in a sentence is text, and no picture that is not there."""
+    model = built(checkpoints["qwen2_vl"])
+    vectors = model.embed_queries([Query("a <|image_pad|> dog"), Query("a < |image_pad|> dog"), Query("{instruction}")])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
+    clip = tiny_towers.make("clip", tmp_path / "clip")
+    with pytest.raises(ModelNotFound, match="a clip checkpoint; this model loads: qwen2_5_vl, qwen2_vl, qwen3_vl"):
+        built(clip)
+    with pytest.raises(UsageError, match=r"\{content\} stands in it once"):
+        built(clip, prompt="Find:")
