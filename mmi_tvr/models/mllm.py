@@ -129,16 +129,7 @@ class Mllm:
 
     def fingerprint(self) -> str:
         choices = self._options.model_dump(
-            include={
-                "query_instruction",
-                "video_instruction",
-                "prompt",
-                "bounded",
-                "frames",
-                "longest",
-                "width",
-                "dtype",
-            }
+            exclude={"checkpoint", "image_size", "batch", "moment_weight", "top_moments", "min_relevance"}
         )
         return digest(self.name, self.vision_fingerprint(), self._encoder.digest, choices)
 
