@@ -134,16 +134,17 @@ FUSIONS: dict[str, Fusion] = {
 
 def table(queries: Sequence[FusionQuery]) -> str:
     """Return R@1 of each fusion on each group of queries, with its interval. Ties count against us."""
+    groups = [group for group in GROUPS if any(query.group == group for query in queries)]
     rows = []
     for name, fusion in FUSIONS.items():
         cells = [name]
-        for group in GROUPS:
+        for group in groups:
             ranks = [_rank(fusion(query.relevances), query.file) for query in queries if query.group == group]
             share = sum(rank == 1 for rank in ranks) / len(ranks)
             cells.append(interval(100 * share, *wilson(share, len(ranks))))
         rows.append(cells)
-    counts = [sum(query.group == group for query in queries) for group in GROUPS]
-    header = ["R@1", *(f"{group} (n={count})" for group, count in zip(GROUPS, counts, strict=True))]
+    counts = [sum(query.group == group for query in queries) for group in groups]
+    header = ["R@1", *(f"{group} (n={count})" for group, count in zip(groups, counts, strict=True))]
     return "\n".join(markdown_table([header, *rows], padded=True))
 
 

@@ -309,3 +309,23 @@ def test_a_run_can_be_left_between_two_passages(folder: Path, library: Library, 
         library.index([folder], channels=["heard"], progress=Impatient())
     library.index()
     assert len(stored(library)) == 3
+
+
+def test_a_damaged_file_of_texts_costs_the_channels_alone(folder: Path, library: Library, speech: FakeChannel) -> None:
+    library.index([folder], channels=["heard"])
+    library.close()
+    texts = library.path / "channels" / "texts.sqlite"
+    for log in texts.parent.glob("texts.sqlite-*"):
+        log.unlink()
+    texts.write_bytes(b"no database, but long enough to be taken for one" * 200)
+    advice = f"remove the folder {texts.parent}, and all is read again by the next run of mmi-tvr index"
+    assert library.search("red")[0].path.stem == "red"
+    assert library.search("red").remarks[-1].endswith(advice)
+    report = library.index()
+    assert report.unchanged == 3
+    assert report.channels is not None
+    assert (report.channels.error or "").endswith(advice)
+    assert (library.status().channels.error or "").endswith(advice)
+    shutil.rmtree(texts.parent)
+    library.index(channels=["heard"])
+    assert len(stored(library)) == 3

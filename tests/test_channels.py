@@ -337,6 +337,25 @@ def test_pictures_are_read(tmp_path: Path) -> None:
     assert OCR.recognise(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)) == []
 
 
+def test_pages_and_animated_pictures_are_read_as_films_are(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((60, 80, 3), level, np.uint8)) for level in (10, 120, 240)]
+    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=1_000)
+    lines = {10: [("first page", 0.99)], 120: [("second page", 0.99)], 240: []}
+    for name in ("a.tiff", "a.gif"):
+        channel = read.ReadText(read.Options(), Reader(lines))
+        passages = list(channel.moments(MediaFile(tmp_path / name, "image")))
+        assert texts(passages) == [(0.0, 1.0, "first page"), (1.0, 2.0, "second page")]
+        assert passages[-1].end == 3.0
+    many = [Image.fromarray(np.full((60, 80, 3), 10 + 220 * (page % 2), np.uint8)) for page in range(60)]
+    many[0].save(tmp_path / "many.tiff", save_all=True, append_images=many[1:])
+    channel = read.ReadText(read.Options(), Reader({10: [("odd", 0.99)], 230: [("even", 0.99)]}))
+    passages = list(channel.moments(MediaFile(tmp_path / "many.tiff", "image")))
+    assert [one.end for one in passages] == [48.0, 60.0]
+    assert sum(len(one.moments) for one in passages) == 60
+    assert next(channel.moments(MediaFile(tmp_path / "many.tiff", "image"), 48.0)).start == 48.0
+
+
 def transcribed(*words: object, code: int = 0) -> str:
     """Run `transcribe` in this process, and return what it prints."""
     app = typer.Typer()

@@ -246,7 +246,7 @@ def test_shares_of_a_query_count_rare_words_more(index: TextIndex, monkeypatch: 
         assert shares.shares("zebra", [*ids.values()]).tolist() == [0, 0, 0, 0]
         assert shares.shares("dog", []).tolist() == shares.shares("!?", []).tolist() == []
     shares = WordShares(index)
-    everywhere = np.array([*index.blocks("heard"), *index.blocks("read")])
-    assert shares.best("umbrella, dog", 1, everywhere) == [ids["the umbrella of the dogs"]]
+    blocks = np.array([*index.blocks("heard"), *index.blocks("read")])
+    assert shares.best("umbrella, dog", 1, blocks) == [ids["the umbrella of the dogs"]]
     assert shares.best("umbrella, cats", 9, np.array([*index.blocks("read")])) == [ids["the umbrella of the dogs"]]
-    assert shares.best("zebra", 9, everywhere) == []
+    assert shares.best("zebra", 9, blocks) == []

@@ -1,10 +1,10 @@
 """What is written in pictures and films, by PP-OCR: lines that come and go together are a moment.
 
-Decisions: of a film the picture in the middle of every second second is looked at, and read only where it differs from
-the one that was read last. A line of text counts as the same for as long as it is read in every such picture, give or
-take a wrong letter, and as it was read best; lines of the same stretch are one text. Passages are five minutes long:
-that bounds what a kill costs, and a moment's length. Lines of which the recogniser is not sure, and lone characters,
-are noise.
+Decisions: of a film the picture in the middle of every second second is looked at, of animated pictures and of files
+with several pages that of every second, and read only where it differs from the one that was read last. A line of text
+counts as the same for as long as it is read in every such picture, give or take a wrong letter, and as it was read
+best; lines of the same stretch are one text. Passages are five minutes long: that bounds what a kill costs, and a
+moment's length. Lines of which the recogniser is not sure, and lone characters, are noise.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from ._common import ENCODER, WIDTH, query_vectors, text_moments
 from ._ocr import RapidOcr, TextLine
 
 _PASSAGE = 300.0  # seconds
-_DECODED = 32.0  # seconds of a film whose pictures are in memory together
-_STILL = 1600  # pixels of the shorter side at which a photo is read
-_FILM = 720  # and a picture of a film
+_DECODED = {"video": 32.0, "image": 8.0}  # seconds of a film, or of pages, whose pictures are in memory together
+_SIDES = {"video": 720, "image": 1600}  # pixels of the shorter side at which a picture is read
+_PAGE = 1.0  # seconds that a still picture, or a page of a file of several, stands for
 _SAME = 0.8  # similarity of two readings of one line, at least
 _THUMBNAIL = (72, 128)  # rows, columns: the size at which two pictures are compared
 _PLACE = 2  # of these pixels: the side of a place that is compared
 _CHANGE = 12.0  # of 255: mean difference of a place that has changed
 _LEAST_CHARACTERS = 2
-_VERSION = 1  # of which pictures are read, and of how lines become moments
+_VERSION = 2  # of which pictures are read, and of how lines become moments
 
 
 class TextReader(Protocol):
@@ -85,26 +85,17 @@ class ReadText:
         if source.kind not in self.kinds:
             return
         with DecoderPool(limits(1)) as decoders:
-            if source.kind == "image":
-                yield self._of_picture(source, decoders)
-            else:
-                yield from self._of_film(source, start, decoders)
-
-    def _of_picture(self, source: MediaFile, decoders: DecoderPool) -> Passage:
-        info, frames = decoders.sample(Video(source.path, picture=True), 1.0, 1, _STILL)
-        tracks = LineTracks()
-        tracks.add(0.0, info.duration, self._lines(frames.pixels[0]))
-        return Passage(0.0, info.duration, _as_moments(tracks))
+            yield from self._of_film(source, start, decoders)
 
     def _of_film(self, source: MediaFile, start: float, decoders: DecoderPool) -> Iterator[Passage]:
         tracks, last_read, first = LineTracks(), LastPicture(), start
         duration = _duration(source, decoders)
         while start < duration:
-            end = min(start + _DECODED, first + _PASSAGE)
+            end = min(start + _DECODED[source.kind], first + _PASSAGE)
             info, frames = self._sampled(source, start, end, decoders)
             duration = info.duration
             end = min(end, duration)
-            for left, right, picture in _segments(frames, start, end):
+            for left, right, picture in _segments(frames, start, end, source.kind):
                 if last_read.differs(picture):
                     last_read.lines = self._lines(picture)
                 tracks.add(left, right, last_read.lines)
@@ -114,8 +105,11 @@ class ReadText:
                 tracks, first = LineTracks(), end
 
     def _sampled(self, source: MediaFile, start: float, end: float, decoders: DecoderPool) -> tuple[MediaInfo, Frames]:
-        pictures = max(1, round((end - start) / self._options.interval))
-        return decoders.sample(Video(source.path, start, end), 1 / self._options.interval, pictures, _FILM)
+        is_picture = source.kind == "image"
+        interval = _PAGE if is_picture else self._options.interval
+        pictures = max(1, round((end - start) / interval))
+        video = Video(source.path, start, end, is_picture)
+        return decoders.sample(video, 1 / interval, pictures, _SIDES[source.kind])
 
     def _lines(self, picture: Pixels) -> list[TextLine]:
         """The lines of a picture that are no noise."""
@@ -169,11 +163,12 @@ def _thumbnail(picture: Pixels) -> NDArray[np.float32]:
     return means
 
 
-def _segments(frames: Frames, start: float, end: float) -> Iterator[tuple[float, float, Pixels]]:
-    """The stretch that each picture stands for: from halfway to the one before until halfway to the next."""
+def _segments(frames: Frames, start: float, end: float, kind: MediaKind) -> Iterator[tuple[float, float, Pixels]]:
+    """The stretch that each picture stands for: of a film, from halfway to the one before until halfway to the next; a
+    page or a picture of an animation, until the next one comes."""
     times = frames.times.tolist()
-    middles = [(one + other) / 2 for one, other in pairwise(times)]
-    bounds = [start, *middles, end]
+    changes = times[1:] if kind == "image" else [(one + other) / 2 for one, other in pairwise(times)]
+    bounds = [start, *changes, end]
     yield from zip(bounds[:-1], bounds[1:], frames.pixels, strict=True)
 
 

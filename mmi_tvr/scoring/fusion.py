@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from ..types import SEEN
 
-STRICTNESS = 50.0
+STRICTNESS = 100.0
 BELIEVED = 0.5  # contribution from which on a text channel has found something
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ... import plugins
 from ...config import Settings
-from ...errors import MediaError, MissingExtra, ModelNotFound, UnreadableFile, UsageError
+from ...errors import MediaError, MissingExtra, MmiTvrError, ModelNotFound, UnreadableFile, UsageError
 from ...features.cache import stamp_of
 from ...fulltext import folding
 from ...protocols import Channel, Index
@@ -26,7 +26,7 @@ from ..catalogue import Catalogue, Content, File
 from ..channel_report import ChannelReport, ChannelsReport
 from .searching import fit_laws
 from .status import channel_files, channel_status
-from .store import ChannelStore, RememberedChannel, has_channels, remembered_channels
+from .store import ChannelStore, RememberedChannel, has_channels, remembered_channels, what_to_do
 
 _UNUSABLE = (MissingExtra, ModelNotFound)  # here and now; the library is as it was
 
@@ -56,8 +56,8 @@ class ChannelReading:
             if requested or has_channels(folder):
                 folding.fingerprint()  # what texts are stored with
             known = remembered_channels(folder)
-        except MissingExtra as error:
-            self._error = str(error)
+        except MmiTvrError as error:
+            self._error = what_to_do(error, folder)
         self._remembered = _switched(known, settings.channels, requested)
         for name, channel in self._remembered.items():
             if channel.is_on and self._error is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import plugins
-from ...errors import MissingExtra, ModelNotFound, UsageError
+from ...errors import MissingExtra, MmiTvrError, ModelNotFound, UsageError
 from ...fulltext.index import TextMoment
 from ...fulltext.shares import WordShares
 from ...protocols import Channel, Index, QueryEmbeddingModule
@@ -19,7 +19,7 @@ from ...types import FloatArray, Query
 from ...utils import array_cache
 from ..catalogue import Catalogue
 from ..reading import state_changed_where_files_vanish
-from .store import ChannelStore, RememberedChannel, has_channels
+from .store import ChannelStore, RememberedChannel, has_channels, what_to_do
 
 _BACKGROUND = 4  # every fourth background sentence: 32 of each language
 _LAWS = "laws"  # setting of the file: name -> [WORDS, moments, mu, beta]
@@ -158,8 +158,8 @@ class ChannelsReader:
             self._channels = None
         try:
             store = ChannelStore.open_to_read(self._library)
-        except MissingExtra as error:
-            self.problem = f"what is said and written is not searched: {error}"
+        except MmiTvrError as error:
+            self.problem = f"what is said and written is not searched: {what_to_do(error, self._library)}"
             return None
         assert store is not None
         try:

@@ -9,7 +9,7 @@ from ...errors import MissingExtra, MmiTvrError
 from ...types import SEEN
 from ..catalogue import Catalogue, CatalogueCounts, Content
 from ..channel_report import ChannelsStatus, ChannelStatus
-from .store import ChannelStore, RememberedChannel, has_channels
+from .store import ChannelStore, RememberedChannel, has_channels, what_to_do
 
 
 def channel_files(catalogue: Catalogue, channel: RememberedChannel) -> list[Content]:
@@ -41,7 +41,7 @@ def channels_status(folder: Path, catalogue: Catalogue, counts: CatalogueCounts)
             channels = store.remembered().items()
             others = {name: channel_status(store, catalogue, name, channel) for name, channel in channels}
     except MmiTvrError as error:
-        return ChannelsStatus({SEEN: seen}, str(error))
+        return ChannelsStatus({SEEN: seen}, what_to_do(error, folder))
     return ChannelsStatus({SEEN: seen, **others})
 
 

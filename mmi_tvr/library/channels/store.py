@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import index
-from ...errors import IndexMissing
+from ...errors import IndexMissing, MissingExtra, MmiTvrError, UsageError
 from ...fulltext.index import TextIndex
 from ...protocols import Index
 from ...types import MEDIA_KINDS, MediaKind
@@ -150,3 +150,10 @@ def remembered_channels(library: Path) -> dict[str, RememberedChannel]:
         return {}
     with store:
         return store.remembered()
+
+
+def what_to_do(error: MmiTvrError, library: Path) -> str:
+    """Return why the file of texts cannot be opened, and where it is damaged, the way out."""
+    if isinstance(error, MissingExtra | UsageError):
+        return str(error)
+    return f"{error}; remove the folder {library / CHANNELS}, and all is read again by the next run of mmi-tvr index"
