@@ -310,7 +310,7 @@ def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> Non
     assert text.count("data:image/jpeg;base64,") == pictures + 3
     assert text.count("What moves?") == 3
     printed = shell(*words, "--explain").stdout
-    assert printed.splitlines()[0].split() == ["moment", "relevance", "score", "joint", "video"]
+    assert printed.splitlines()[0].split() == ["moment", "relevance", "score", "joint", "file"]
     assert printed.count("What is there? a [red] circle") == 3
     assert printed.count("key images at") == printed.count("from cosine") == 3
     assert "no-rerank" in shell(*words, "--explain", "--no-rerank", code=2).stderr
