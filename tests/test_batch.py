@@ -19,6 +19,8 @@ import pytest
 from fakes import COLOURS, FakeModel, RecordedProgress, colour_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media_files import make_sound
+from PIL import Image
 from safetensors import safe_open
 
 from mmi_tvr import models
@@ -224,6 +226,18 @@ def test_a_silent_holder_of_another_machine_is_replaced(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="a"):
             lease.check()
     assert second.claim("a") is None  # what the first gives back is not its own any more
+
+
+def test_pictures_of_a_folder_are_items_and_recordings_are_none(tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    colour_video(folder / "film.mp4", "red", seconds=0.25)
+    Image.new("RGB", (8, 8), COLOURS["blue"]).save(folder / "photo.png")
+    make_sound(folder / "talk.m4a", 0.3)
+    batch = begin(tmp_path / "out", folder)
+    finish(batch)
+    outcomes = [outcome for shard in batch.shards() for outcome in batch.outcomes(shard)]
+    assert [outcome["id"] for outcome in outcomes] == ["film.mp4", "photo.png"]
+    assert batch.quarantined() == []
 
 
 def test_a_torn_lease_grows_old(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.library.catalogue import Catalogue, CatalogueCounts, Content, File
 from mmi_tvr.library.facts import put_facts
+from mmi_tvr.library.items import _CONTENT
 from mmi_tvr.library.migrations import LATEST, MIGRATIONS, migrate, schema_version
 from mmi_tvr.library.scan import Root
 from mmi_tvr.types import Embeddings, MediaFacts
@@ -205,6 +206,17 @@ def test_a_companion_is_no_item_by_itself(catalogue):
     catalogue.set_main_files({B: None})
     assert catalogue.pending_contents() == [Content(clip, "bb", (B, C))]
     assert catalogue.entries([photo])[photo].companions == ()
+
+
+def test_a_few_contents_are_looked_up_without_a_walk_over_all_files(catalogue):
+    queries = (
+        "SELECT id FROM searchable WHERE id IN (SELECT value FROM json_each('[1]'))",
+        f"{_CONTENT} AND id = 1",
+        "SELECT path FROM main_files WHERE content = 1",
+    )
+    for sql in queries:
+        plan = [row[3] for row in catalogue.connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
 
 
 def test_what_was_no_medium_gets_another_look():

@@ -20,11 +20,13 @@ from media_files import make_sound
 from PIL import Image, TiffImagePlugin
 from serving import served
 
+from mmi_tvr import plugins
+from mmi_tvr.encoder import Encoder
 from mmi_tvr.library import Library
 from mmi_tvr.media.facts import read_facts
 from mmi_tvr.media.names import is_media
 from mmi_tvr.report import search_page
-from mmi_tvr.types import MediaFacts
+from mmi_tvr.types import Embeddings, MediaFacts
 from mmi_tvr.utils.environment import DECODE_WORKERS
 
 LIVE = "4B2E9B2C-0000-4000-8000-000000000001"
@@ -143,6 +145,20 @@ def test_a_live_photo_is_one_item_with_two_files(tmp_path, library):
     assert sorted(hits) == ["IMG_1.JPG", "trip.jpg", "trip.mp4"]
     assert hits["IMG_1.JPG"].as_dict()["companions"] == [str(folder / "IMG_1.MOV")]
     assert hits["trip.jpg"].companions == ()
+
+
+def test_files_of_different_folders_are_different_items(tmp_path, library):
+    folder = tmp_path / "media"
+    picture(folder / "x" / "IMG.jpg", "red")
+    for elsewhere in (folder / "x" / "sub", folder / "xy", folder):
+        elsewhere.mkdir(exist_ok=True)
+        clip(elsewhere / "IMG.mov", "blue", seconds=1.0 + len(elsewhere.name) / 4)
+    library.index(folder)
+    assert library.status().kinds == {"video": 3, "image": 1, "audio": 0}
+    clip(folder / "x" / "IMG.mov", "green")
+    picture(folder / "x" / "other.jpg", "white")
+    library.index()
+    assert library.status().kinds == {"video": 3, "image": 2, "audio": 0}
 
 
 def test_the_files_of_a_live_photo_are_told_by_the_id_that_they_share(tmp_path, library):
@@ -377,6 +393,15 @@ def test_the_date_of_a_picture_without_one_is_its_files(tmp_path):
     photo = picture(tmp_path / "a.png", "red")
     os.utime(photo, (1e9, 1e9))
     assert read_facts(photo) == MediaFacts("image", 0.0, 64, 48, 1e9, None, "file")
+
+
+def test_an_encoder_takes_pictures_by_their_paths(media):
+    encoder = Encoder(FakeModel(), plugins.build("keyimages", "disparity", {}))
+    photo, film = encoder.embed([media / "red.jpg", media / "green.mp4"])
+    assert isinstance(photo, Embeddings)
+    assert isinstance(film, Embeddings)
+    assert photo.segments.tolist() == [[0, 1, 0]]
+    assert encoder.similarity(encoder.encode_query(["red"]), [photo, film])[0].argmax() == 0
 
 
 def test_a_page_of_a_file_that_holds_several(tmp_path, library):

@@ -29,7 +29,7 @@ from .catalogue import Catalogue, Content, File
 from .components import Components
 from .facts import known_facts
 from .file_tags import Tag, count_tags, hash_file, known_spelling, may_come_back, tag_of
-from .pairing import pair_files
+from .pairing import forget_unpaired, note_unpaired, pair_files
 from .probing import CHANGED, probe_contents
 from .report import IndexReport, TranslationReport
 from .scan import Scan
@@ -85,16 +85,14 @@ class Indexing:
         tags, unreachable = self.read(worklist.scan, worklist.files, settle)
         removed = self.forget(worklist.vanished, tags)
         self._reasons |= probe_contents(self.catalogue, self.progress)
-        is_changed = bool(self.catalogue.meta("unpaired"))
-        if is_changed:
-            self._pair()
+        is_paired_anew = self._pair()
         self.prune()
         embedded, translation = self._make_vectors(present)
         if not embedded and self.catalogue.meta("fingerprint") is not None:
             self._check_vectors()
         if self._index is not None:
             publish(self._index)
-        files = self.catalogue.files() if is_changed else worklist.files
+        files = self.catalogue.files() if is_paired_anew else worklist.files
         unusable = unreachable | self._unusable_files(tags, files)
         resumed = {path for path in tags if files[path].content in waiting}
         return IndexReport(
@@ -147,7 +145,9 @@ class Indexing:
         if fresh:
             self.progress.begin("reading", len(fresh))
         if fresh or self.catalogue.meta("unread"):
-            self._set_unread(len(fresh))
+            with self.catalogue.transaction():
+                self.catalogue.set_meta(unread=len(fresh))
+                note_unpaired(self.catalogue, fresh)
         for position, path in enumerate(fresh, start=1):
             before = files.get(path)
             sha256, reason = hash_file(path, scanned)
@@ -171,7 +171,7 @@ class Indexing:
     def _set_unread(self, count: int) -> None:
         """Note how many files of this scan have yet to be read, for a search beside it or after an interruption."""
         with self.catalogue.transaction():
-            self.catalogue.set_meta(unread=count, unpaired=True)
+            self.catalogue.set_meta(unread=count)
 
     def forget(self, vanished: Sequence[Path], tags: dict[Path, Tag]) -> list[Path]:
         """Drop vanished files and return those that are removed.
@@ -194,7 +194,7 @@ class Indexing:
                 removed.append(path)
         with self.catalogue.transaction():
             self.catalogue.drop_files(vanished)
-            self.catalogue.set_meta(unpaired=True)
+            note_unpaired(self.catalogue, vanished)
         return removed
 
     def remove(self, paths: Sequence[Path], tidy: bool = True) -> tuple[Path, ...]:
@@ -337,13 +337,19 @@ class Indexing:
             index.delete(extra)
             index.flush()
 
-    def _pair(self) -> None:
-        """Decide which files are one item. What is no item by itself any more loses its vectors, and waits."""
+    def _pair(self) -> bool:
+        """Decide which files are one item, and return whether there was anything to decide.
+
+        What is no item by itself any more loses its vectors, and waits.
+        """
         numbers = pair_files(self.catalogue)
+        if numbers is None:
+            return False
         self._delete_vectors(numbers)
         with self.catalogue.transaction():
             self.catalogue.set_pending(numbers)
-            self.catalogue.set_meta(unpaired=False)
+            forget_unpaired(self.catalogue)
+        return True
 
     def _delete_vectors(self, numbers: Sequence[int]) -> None:
         """Remove the vectors of contents from the index, durably."""

@@ -21,7 +21,10 @@ from .catalogue_file import CATALOGUE
 from .facts import known_facts
 
 MAX_ITEMS = 500  # of one page of a list
-_CONTENT = "SELECT id, sha256, state, reason FROM contents WHERE id IN (SELECT content FROM main_files)"
+_CONTENT = (
+    "SELECT id, sha256, state, reason FROM contents "
+    "WHERE EXISTS (SELECT 1 FROM main_files WHERE main_files.content = contents.id)"
+)
 
 
 class ItemMissing(UsageError):

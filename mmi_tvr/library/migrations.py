@@ -114,7 +114,8 @@ MIGRATIONS = (
     CREATE INDEX files_by_main ON files (main) WHERE main IS NOT NULL;
     CREATE VIEW main_files AS SELECT path, content FROM files WHERE main IS NULL AND content IS NOT NULL;
     CREATE VIEW searchable AS SELECT id FROM contents
-        WHERE state = 'indexed' AND id IN (SELECT content FROM main_files) AND id IN (SELECT content FROM moments);
+        WHERE state = 'indexed' AND EXISTS (SELECT 1 FROM files WHERE content = contents.id AND main IS NULL)
+        AND EXISTS (SELECT 1 FROM moments WHERE content = contents.id);
     UPDATE contents SET state = 'pending', reason = NULL
         WHERE state = 'quarantined' AND (reason LIKE 'is a still image%' OR reason LIKE 'has sound but no video%');
     """,

@@ -18,6 +18,7 @@ from ..types import MediaFacts
 from ..utils.progress import Progress
 from .catalogue import Catalogue, Content
 from .facts import UNKNOWN, put_facts
+from .pairing import note_unpaired
 
 CHANGED = "changed while it was being read; index it again"
 _TOGETHER = 64  # contents that are looked at and committed together
@@ -84,5 +85,5 @@ def _commit(
                 catalogue.set_quarantined(number, outcome.reason)
             elif outcome is not None:  # it was embedded by an older version, whatever is wrong with it now
                 put_facts(catalogue.connection, number, MediaFacts())
-        catalogue.set_meta(unpaired=True)
+        note_unpaired(catalogue, [path for content in contents for path in content.paths])
     return waiting
