@@ -40,7 +40,9 @@ def probe_contents(catalogue: Catalogue, progress: Progress) -> dict[int, str]:
     waiting: dict[int, str] = {}
     stamps = {path: file.stamp for path, file in catalogue.files().items()}
     progress.begin("looking at files", len(contents))
-    with DecoderPool(limits()) as decoders, ThreadPoolExecutor(max(1, decoders.limits.workers)) as threads:
+    chosen = limits()
+    # The decoders end first, also after Ctrl-C: what threads wait for then comes at once.
+    with ThreadPoolExecutor(max(1, chosen.workers)) as threads, DecoderPool(chosen) as decoders:
         for first in range(0, len(contents), _TOGETHER):
             batch = contents[first : first + _TOGETHER]
             outcomes = list(threads.map(partial(_probe, decoders, stamps), batch))
