@@ -370,7 +370,7 @@ def test_a_query_that_cannot_be_read_costs_no_other_and_names_nobody(
         assert BatchFolder(output).quarantined() == [("b", reason)]
         shards = sorted((output / "done").iterdir())
         outcomes = {one.pop("id"): one for shard in shards for one in map(json.loads, shard.read_text().splitlines())}
-        absent = "1 of the people of the query is in none of these 8 videos; in 8 of the videos nobody has looked"
+        absent = "1 of the people of the query is in none of these 8 files; in 8 of them nobody has looked"
         assert outcomes["d"]["hits"] == 0
         assert outcomes["d"]["remark"].startswith(absent)
         assert "remark" not in outcomes["a"]

@@ -175,7 +175,7 @@ def test_who_is_in_a_hit_goes_neither_to_documents_nor_to_files_of_a_batch() -> 
     hit = Hit(Path("/films/a.mp4"), 1.0, 2.5, 1.5, 0.5, 0.8, people=people)
     decision = people_are_there({"Annegret": 1})
     result = SearchResult((hit,), Query("circle"), "mmi", {}, decision=decision, people={"Annegret": 1})
-    assert result.as_dict()["found_reason"] == "Annegret was recognised in 1 video"
+    assert result.as_dict()["found_reason"] == "Annegret was recognised in 1 file"
     assert _documents.metadata(result, hit)["reason"] == "the people of the query were recognised"
     leaving = [
         _documents.page_text(hit),
@@ -191,11 +191,11 @@ def test_an_empty_list_of_documents_says_in_the_log_why_and_names_nobody(caplog:
         assert _documents._logged(empty) is empty
     (record,) = caplog.records
     assert record.getMessage() == (
-        "nothing matches: 1 of the people of the query is in none of these 3 videos; in 1 of the videos nobody has "
+        "nothing matches: 1 of the people of the query is in none of these 3 files; in 1 of them nobody has "
         "looked for faces yet"
     )
     both = nobody_is_there({"Annegret": 1, "Ben": 2}, 3, 0).public_reason
-    assert both == "no video shows all of the people of the query, and nobody who is excluded"
+    assert both == "no file shows all of the people of the query, and nobody who is excluded"
     assert nobody_is_there({}, 3, 0).public_reason == "everybody is excluded"
 
 

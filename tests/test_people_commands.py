@@ -208,7 +208,7 @@ def test_groups_get_names_are_merged_split_and_hidden(run: Run, folder: Path, tm
     assert "is somebody with a name" in run("name", "Ben", "Carl")
     number = run("list", "Ben", json_=True)["sightings"][0]["sighting"]
     assert "no sighting of Anna has this number" in run("split", "Anna", number)
-    hint = "seen 1 time in 1 video; to name them: mmi-tvr people name"
+    hint = "seen 1 time in 1 file; to name them: mmi-tvr people name"
     assert hint in run("split", "Ben", number)
     document = run("list", json_=True)
     assert [one["sightings"] for one in document["people"]] == [2, 1]

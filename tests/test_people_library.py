@@ -131,7 +131,7 @@ def test_a_search_for_people_is_one_where_they_are(clips: Path, library: Library
     assert stems(library, "me at the beach", me="anna") == ["both"]
     result = library.search("[carl]")
     assert not result.is_found
-    assert result.decision.reason == "carl is in none of these 3 videos"
+    assert result.decision.reason == "carl is in none of these 3 files"
     (hit,) = library.search("[anna] and [ben]")
     assert [(one.name, one.start < 2.0) for one in hit.people] == [("anna", True), ("ben", False)]
     assert hit.people[1].start <= hit.time <= hit.people[1].end
@@ -164,7 +164,7 @@ def test_videos_that_nobody_looked_at_are_said(clips: Path, library: Library, en
         library.search(faces)
     add(library, encoder, "anna")
     result = library.search("[anna] dances")
-    assert result.decision.reason.endswith("in 3 of the videos nobody has looked for faces yet")
+    assert result.decision.reason.endswith("in 3 of them nobody has looked for faces yet")
     assert any("mmi-tvr index --people" in remark for remark in result.remarks)
 
 
@@ -374,7 +374,7 @@ def test_hits_say_who_is_in_them(
     command._say_remarks(result, False, library.path)
     print_hits(result)
     captured = capsys.readouterr()
-    assert "anna was recognised in 1 video" in captured.err
+    assert "anna was recognised in 1 file" in captured.err
     assert "anna 0:00-0:0" in captured.out
     page = search_page(result)
     assert "Looked for anna (in 1 video), ben (in 2 videos)." in page
@@ -392,7 +392,7 @@ def test_an_index_run_says_what_it_did_about_people(clips: Path, capsys: pytest.
     cli_library._say_people(PeopleReport(True, 3, 12.0, 4, 3, 1, 2, problems, 1.5), Path("L"))
     cli_library._say_people(PeopleReport(False, named=3, clusters=1, people=2), Path("L"))
     lines = " ".join(capsys.readouterr().err.split())
-    assert "faces: 3 videos looked at, 4 sightings in 1.5 s; 2 people with a name (3 sightings), 1 without" in lines
+    assert "faces: 3 files looked at, 4 sightings in 1.5 s; 2 people with a name (3 sightings), 1 without" in lines
     assert "broken.mp4: crashes the decoder" in lines
     assert "faces are looked for no more; what is known stays" in lines
 
@@ -414,7 +414,7 @@ def test_status_says_in_how_many_videos_faces_were_looked_for(
     assert library.status().people == replace(looked_at, pending=0, problems=problems)
     cli_library.status(library.path)
     text = " ".join(capsys.readouterr().out.split())
-    assert "1 with a name, 1 without; faces looked for in 2 videos, 0 pending, 1 set aside (off: " in text
+    assert "1 with a name, 1 without; faces looked for in 2 files, 0 pending, 1 set aside (off: " in text
     assert "nobody.mp4: crashes the decoder" in text
     (library.path / KEYS_FILE).unlink()
     status = library.status()

@@ -126,12 +126,10 @@ def test_somebody_who_is_nowhere_is_an_answer(searcher: Searcher) -> None:
     result = searcher.search(of("green [carl]", "carl"))
     assert not result
     assert not result.is_found
-    assert result.decision.reason == (
-        "carl is in none of these 5 videos; in 1 of the videos nobody has looked for faces yet"
-    )
+    assert result.decision.reason == ("carl is in none of these 5 files; in 1 of them nobody has looked for faces yet")
     assert dict(result.people) == {"carl": 0}
     together = searcher.search(of("[anna] and [ben] dance without [ben]", "anna", "ben"))
-    assert together.decision.reason.startswith("no video shows all of anna (3 videos), ben (2 videos), and nobody who")
+    assert together.decision.reason.startswith("no file shows all of anna (3 files), ben (2 files), and nobody who")
     excluded = searcher.search(of("red without [anna]", "anna"), videos=frozenset({1}))
     assert excluded.decision.reason.startswith("everybody is excluded")
 
@@ -140,7 +138,7 @@ def test_nothing_but_people_is_answered_by_how_long_they_are_there(searcher: Sea
     result = searcher.search(of("[anna]", "anna"))
     assert [hit.path.stem for hit in result] == ["white", "green", "red"]
     assert [hit.relevance for hit in result] == pytest.approx([0.9, 0.7, 0.6])
-    assert result.decision.reason == "anna was recognised in 3 videos"
+    assert result.decision.reason == "anna was recognised in 3 files"
     assert result.is_found
     assert [hit.path.stem for hit in searcher.search(of("[anna]", "anna"), min_relevance=0.65)] == ["white", "green"]
     assert [hit.path.stem for hit in searcher.search(of("[anna] and [ben]", "anna", "ben"))] == ["green"]

@@ -211,7 +211,7 @@ def _print_status(state: Status) -> None:
         for path, reason in state.quarantined:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
     if state.people is not None and state.people.problems:
-        count = counted(len(state.people.problems), "video")
+        count = counted(len(state.people.problems), "file")
         out.print(f"\n{count} in which nobody can look for faces ({index_command} --retry tries again):", markup=False)
         for path, reason in state.people.problems:
             out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
@@ -223,7 +223,7 @@ def _people_text(people: PeopleStatus, library: Path) -> str:
     if people.error is not None:
         return people.error
     known = f"{people.named:,} with a name, {people.unnamed:,} without; "
-    looked_at = f"faces looked for in {counted(people.looked_at, 'video')}, {people.pending:,} pending"
+    looked_at = f"faces looked for in {counted(people.looked_at, 'file')}, {people.pending:,} pending"
     if people.problems:
         looked_at += f", {len(people.problems):,} set aside"
     switch = "" if people.is_on else f" (off: mmi-tvr index --people {library_option(library)})"
@@ -297,10 +297,10 @@ def _say_people(people: PeopleReport, library: Path) -> None:
         say(f"mmi-tvr people forget --all {option} removes it")
         return
     say(
-        f"faces: {counted(people.videos, 'video')} looked at, {counted(people.sightings, 'sighting')} "
+        f"faces: {counted(people.videos, 'file')} looked at, {counted(people.sightings, 'sighting')} "
         f"in {people.seconds:.1f} s; {known}: mmi-tvr people list {option}"
     )
     if people.problems:
-        say(f"[yellow]{counted(len(people.problems), 'video')} without a look for faces[/] (--retry tries again):")
+        say(f"[yellow]{counted(len(people.problems), 'file')} without a look for faces[/] (--retry tries again):")
         for path, reason in people.problems[:_MAX_NAMED]:
             say(f"  {escape(printable(path))}: {escape(reason)}")

@@ -188,7 +188,7 @@ def _say_forgotten(who: str, forgotten: Forgotten) -> None:
     else:
         parts = [
             counted(removed.photos, "photo"),
-            f"{counted(removed.sightings, 'sighting')} in {counted(removed.videos, 'video')}",
+            f"{counted(removed.sightings, 'sighting')} in {counted(removed.videos, 'file')}",
             *([f"{removed.alike:,} without a name that looked alike"] if removed.alike else []),
             counted(removed.keys, "key"),
         ]
@@ -236,8 +236,8 @@ def _called(person: StoredPerson) -> str:
 def _seen(person: StoredPerson) -> str:
     """Return where a person is seen, in words."""
     if not person.sightings:
-        return "seen in no video that was looked at for faces"
-    return f"seen {counted(person.sightings, 'time')} in {counted(person.videos, 'video')}"
+        return "seen in no file that was looked at for faces"
+    return f"seen {counted(person.sightings, 'time')} in {counted(person.videos, 'file')}"
 
 
 def _say_seen(person: StoredPerson, more: str = "") -> None:
@@ -254,7 +254,7 @@ def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], librar
     if not named:
         say(f"nobody has a name here; add somebody: mmi-tvr people add NAME PHOTO... {escape(option)}")
     else:
-        rows = [["name", "photos", "sightings", "videos", "consent"]]
+        rows = [["name", "photos", "sightings", "files", "consent"]]
         for person in named:
             consents = "; ".join(_consents(person))
             counts = [f"{person.photos:,}", f"{person.sightings:,}", f"{person.videos:,}"]
@@ -262,7 +262,7 @@ def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], librar
         for line in text_table(rows, left=(0, 4)):
             out.print(line, markup=False)
     if unnamed:
-        rows = [["number", "sightings", "videos"]]
+        rows = [["number", "sightings", "files"]]
         rows += [[str(one.number), f"{one.sightings:,}", f"{one.videos:,}"] for one in unnamed[:_MAX_NAMED]]
         out.print(f"\nwithout a name: {len(unnamed):,}")
         for line in text_table(rows):
@@ -274,9 +274,9 @@ def _print_people(named: list[StoredPerson], unnamed: list[StoredPerson], librar
 
 def _print_sightings(sightings: list[SeenAt]) -> None:
     if not sightings:
-        say("seen in no video that was looked at for faces")
+        say("seen in no file that was looked at for faces")
         return
-    rows = [["number", "from", "to", "confidence", "video"]]
+    rows = [["number", "from", "to", "confidence", "file"]]
     for seen in sightings:
         one, video = seen.sighting, printable(seen.path or "not indexed")
         confidence = "by hand" if one.by_hand else f"{one.confidence:.2f}"

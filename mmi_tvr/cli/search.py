@@ -276,7 +276,7 @@ def _say_remarks(result: SearchResult, exact: bool, library: Path) -> None:
     for facet in result.facets:
         say(escape(f"only {facet_text(facet)}"))
     for name, videos in result.people.items():
-        say(escape(f"{printable(name)} was recognised in {counted(videos, 'video')}"))
+        say(escape(f"{printable(name)} was recognised in {counted(videos, 'file')}"))
     _say_excluded(result, exact)
     if result.expansion:
         _say_expansion(result.expansion)

@@ -55,21 +55,21 @@ def nobody_is_there(counts: Mapping[str, int], videos: int, unseen: int) -> Deci
         unseen: In how many of these nobody has looked for faces.
 
     >>> nobody_is_there({"anna": 0}, 38, 0).reason, nobody_is_there({"anna": 3, "ben": 1}, 38, 2).reason
-    ('anna is in none of these 38 videos', 'no video shows all of anna (3 videos), ben (1 video), and nobody who is \
-excluded; in 2 of the videos nobody has looked for faces yet')
+    ('anna is in none of these 38 files', 'no file shows all of anna (3 files), ben (1 file), and nobody who is \
+excluded; in 2 of them nobody has looked for faces yet')
     >>> nobody_is_there({"anna": 0}, 38, 0).public_reason
-    '1 of the people of the query is in none of these 38 videos'
+    '1 of the people of the query is in none of these 38 files'
     """
     absent = [name for name, count in counts.items() if not count]
     if absent:
-        there = f"{'is' if len(absent) == 1 else 'are'} in none of these {counted(videos, 'video')}"
+        there = f"{'is' if len(absent) == 1 else 'are'} in none of these {counted(videos, 'file')}"
         reason, nameless = f"{' and '.join(absent)} {there}", f"{len(absent):,} of the people of the query {there}"
     elif counts:
-        parts = ", ".join(f"{name} ({counted(count, 'video')})" for name, count in counts.items())
-        reason, nameless = (f"no video shows all of {who}, and nobody who is excluded" for who in (parts, _THEM))
+        parts = ", ".join(f"{name} ({counted(count, 'file')})" for name, count in counts.items())
+        reason, nameless = (f"no file shows all of {who}, and nobody who is excluded" for who in (parts, _THEM))
     else:
         reason = nameless = "everybody is excluded"
-    pending = f"; in {unseen:,} of the videos nobody has looked for faces yet" if unseen else ""
+    pending = f"; in {unseen:,} of them nobody has looked for faces yet" if unseen else ""
     return Decision(False, reason + pending, nameless + pending)
 
 
@@ -77,9 +77,9 @@ def people_are_there(counts: Mapping[str, int]) -> Decision:
     """Return the decision where a query asks for nothing but people, and videos show them.
 
     >>> people_are_there({"anna": 3}).reason
-    'anna was recognised in 3 videos'
+    'anna was recognised in 3 files'
     """
-    parts = [f"{name} was recognised in {counted(count, 'video')}" for name, count in counts.items()]
+    parts = [f"{name} was recognised in {counted(count, 'file')}" for name, count in counts.items()]
     return Decision(True, ", ".join(parts), f"{_THEM} were recognised")
 
 
