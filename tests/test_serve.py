@@ -489,6 +489,8 @@ def test_a_picture_that_is_sent_is_searched_by(seeing: Client) -> None:
     both = seeing.request("POST", f"{target}&q=green", buffer.getvalue()).json()
     assert both["query"] == "green"
     assert "green" in {Path(hit["path"]).stem for hit in both["hits"]}
+    longer = seeing.request("POST", f"{target}&longer=3", buffer.getvalue()).json()
+    assert [Path(hit["path"]).stem for hit in longer["hits"]] == ["blue then red"]
 
 
 def test_what_is_sent_as_an_example_and_is_none(seeing: Client, client: Client) -> None:

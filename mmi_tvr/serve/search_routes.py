@@ -63,36 +63,50 @@ class SearchRequest(BaseModel):
     place: str | list[float] | None = None
 
 
+class SearchParameters(BaseModel):
+    """What an address says of a search."""
+
+    q: str = Field("", description="what happens in the video that is looked for, or is to be there besides")
+    top: Top = 5
+    min_relevance: Relevance = None
+    without: list[str] = Field([], description="what is not to be there")
+    person: list[str] = Field([], description="names of people, all of whom are to be there")
+    more: int = Field(1, ge=1, le=MAX_MORE, description="moments of each hit, at most")
+    where: list[str] = Field([], description="LEVEL=NAME; only what shows this")
+    kind: list[str] = Field([], description="some of image, video, audio")
+    since: str | None = Field(None, description="taken then or later: 2024, 2024-05, 2024-05-01")
+    until: str | None = Field(None, description="taken then or before")
+    folder: list[str] = Field([], description="below which it lies")
+    longer: str | None = Field(None, description="seconds at least, or 1:30")
+    shorter: str | None = Field(None, description="seconds at most")
+    place: str | None = Field(None, description="LAT,LON,KM or SOUTH,WEST,NORTH,EAST")
+
+    def request(self, **more: Any) -> SearchRequest:
+        """Return the request that this and `more` make."""
+        classes = {level: sorted(names) for level, names in parse_where(self.where).items()}
+        values = self.model_dump(include=SearchRequest.model_fields.keys())
+        return SearchRequest(**{**values, "query": self.q, "persons": self.person, "where": classes, **more})
+
+
+class SentenceParameters(SearchParameters):
+    """What `GET /api/search` takes."""
+
+    like: str | None = Field(None, description="ID@SECONDS or ID: an item of the library that hits are like")
+    rerank: bool | None = None
+
+
+class PictureParameters(SearchParameters):
+    """What `POST /api/search/example` takes besides the picture."""
+
+    name: str = Field("picture", max_length=1000, description="what the picture is called")
+
+
 @router.get("/search")
 async def search(
-    request: Request,
-    service: TheService,
-    q: Annotated[str, Query(description="what happens in the video that is looked for")] = "",
-    like: Annotated[
-        str | None, Query(description="ID@SECONDS or ID: an item of the library that hits are like")
-    ] = None,
-    top: Top = 5,
-    min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
-    rerank: bool | None = None,
-    without: Annotated[list[str] | None, Query(description="what is not to be there")] = None,
-    more: Annotated[int, Query(ge=1, le=MAX_MORE, description="moments of each hit, at most")] = 1,
-    where: Annotated[list[str] | None, Query(description="LEVEL=NAME; only what shows this")] = None,
-    kind: Annotated[list[str] | None, Query(description="some of image, video, audio")] = None,
-    since: Annotated[str | None, Query(description="taken then or later: 2024, 2024-05, 2024-05-01")] = None,
-    until: Annotated[str | None, Query(description="taken then or before")] = None,
-    folder: Annotated[list[str] | None, Query(description="below which it lies")] = None,
-    longer: Annotated[str | None, Query(description="seconds at least, or 1:30")] = None,
-    shorter: Annotated[str | None, Query(description="seconds at most")] = None,
-    place: Annotated[str | None, Query(description="LAT,LON,KM or SOUTH,WEST,NORTH,EAST")] = None,
+    request: Request, service: TheService, parameters: Annotated[SentenceParameters, Query()]
 ) -> JsonResponse:
     """The best moments for a sentence: the JSON of `mmi-tvr search --json`."""
-    classes = {level: sorted(names) for level, names in parse_where(where or ()).items()}
-    moment = _item_moment(like)
-    body = SearchRequest(
-        query=q, like=moment, without=without or [], top=top, more=more, min_relevance=min_relevance, rerank=rerank,
-        where=classes, kind=kind or [], since=since, until=until, folder=folder or [], longer=longer, shorter=shorter,
-        place=place,
-    )  # fmt: skip
+    body = parameters.request(like=_item_moment(parameters.like), rerank=parameters.rerank)
     return await answer(request, service, body)
 
 
@@ -104,12 +118,7 @@ async def search_by(request: Request, service: TheService, body: Annotated[Searc
 
 @router.post("/search/example")
 async def search_by_example(
-    request: Request,
-    service: TheService,
-    q: Annotated[str, Query(description="what the hits are to show besides")] = "",
-    name: Annotated[str, Query(max_length=1000, description="what the picture is called")] = "picture",
-    top: Top = 5,
-    min_relevance: Annotated[float | None, Query(ge=0, le=1)] = None,
+    request: Request, service: TheService, parameters: Annotated[PictureParameters, Query()]
 ) -> JsonResponse:
     """What is like the picture that is the body of the request: the bytes of a file (JPEG, PNG, WebP, ...)."""
     content = await request.body()
@@ -118,15 +127,23 @@ async def search_by_example(
     try:
         picture = await service.uploads.decode(content)
     except MediaError as error:
-        raise HTTPException(422, f"{name}: {error.reason}") from error
-    query = checked_query(SearchQuery(q, example=QueryExample(name, (picture,))))
-    result = await service.search(request, query, {"top": top, "min_relevance": min_relevance})
-    return JsonResponse(result.as_dict())
+        raise HTTPException(422, f"{parameters.name}: {error.reason}") from error
+    return await answer(request, service, parameters.request(), QueryExample(parameters.name, (picture,)))
 
 
-async def answer(request: Request, service: Service, body: SearchRequest) -> JsonResponse:
-    """Return the JSON of a search."""
-    query = checked_query(SearchQuery(body.query, where=as_where(body.where)), body.like is not None)
+async def answer(
+    request: Request, service: Service, body: SearchRequest, example: QueryExample | None = None
+) -> JsonResponse:
+    """Return the JSON of a search.
+
+    Args:
+        request: whose client waits for it.
+        service: searches.
+        body: what is looked for, and how.
+        example: a picture that hits are to be like.
+    """
+    sentence = SearchQuery(body.query, where=as_where(body.where), example=example)
+    query = checked_query(sentence, body.like is not None)
     options: dict[str, Any] = body.model_dump(exclude={"query", "where", "like"})
     if body.like is not None:
         options["like"] = ItemMoment(body.like.id, body.like.second)

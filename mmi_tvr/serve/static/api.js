@@ -22,11 +22,14 @@ export function post(path, document_, signal) {
   return request(path, { method: "POST", headers, body: JSON.stringify(document_), signal });
 }
 
-/** Return the result of a search by a picture, with or without words. Raises as `get` does. */
+/** Return the result of a search by a picture; `words` may be "", `wish` is what else a search takes. Raises as `get`. */
 export function searchByPicture(file, words, wish, signal) {
   if (file.size > MOST_BYTES) throw new ApiError(413, t("too_large"));
-  const values = new URLSearchParams({ q: words, top: wish.top, name: file.name });
-  if (wish.min_relevance !== undefined) values.set("min_relevance", wish.min_relevance);
+  const values = new URLSearchParams({ q: words, name: file.name });
+  const { where, persons, ...rest } = wish;
+  for (const [level, names] of Object.entries(where)) for (const name of names) values.append("where", `${level}=${name}`);
+  for (const name of persons) values.append("person", name);
+  for (const [name, value] of Object.entries(rest)) for (const one of [value].flat()) values.append(name, one);
   const headers = { "Content-Type": "application/octet-stream" };
   return request(`/api/search/example?${values}`, { method: "POST", headers, body: file, signal });
 }

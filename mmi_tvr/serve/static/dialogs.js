@@ -1,6 +1,6 @@
 // Small dialogs: to confirm, to ask for a word; and how an error is shown.
 
-import { element } from "./dom.js";
+import { element, printable } from "./dom.js";
 import { t } from "./words.js";
 
 /** Ask whether something that cannot be undone is meant; resolves to true or false. */
@@ -42,5 +42,5 @@ function opened(title, parts, main) {
 /** Show an error in the place of a node's content; `again` is tried by a button. */
 export function report(node, error, again = null) {
   const button = again && element("button", { type: "button", on: { click: again } }, t("again"));
-  node.replaceChildren(element("section", { className: "note", role: "alert" }, element("p", {}, error.message), button));
+  node.replaceChildren(element("section", { className: "note", role: "alert" }, element("p", { lang: "en" }, printable(error.message)), button));
 }

@@ -7,6 +7,7 @@ import { count, t } from "./words.js";
 
 const KINDS = { video: "films", image: "pictures", audio: "recordings" };
 const FIELDS = { since: "date", until: "date", longer: "text", shorter: "text" }; // name -> type of the field
+const MOST_OPTIONS = 30; // of a group, until somebody wants all
 const MOMENTS = 6; // of each hit, at most
 
 /** The chips above the results. `changed` is called where somebody changes one. */
@@ -164,7 +165,11 @@ export class Filters {
   }
 
   group(title, options) {
-    return element("fieldset", {}, element("legend", {}, title), ...options);
+    const rest = options.slice(MOST_OPTIONS);
+    const more = element("button", { type: "button" }, t("and_more", { n: rest.length }));
+    more.addEventListener("click", () => more.replaceWith(...rest));
+    const shown = rest.length ? [...options.slice(0, MOST_OPTIONS), more] : options;
+    return element("fieldset", {}, element("legend", {}, title), ...shown);
   }
 
   option(text, videos, listener) {

@@ -1,12 +1,13 @@
 // The view of the search: what is typed is searched for, filters are chips, results are a grid.
 
 import { get, isAborted, post, searchByPicture } from "./api.js";
-import { debounced, element } from "./dom.js";
+import { debounced, element, printable } from "./dom.js";
 import { Filters } from "./filters.js";
 import { hitList } from "./hits.js";
 import { count, t } from "./words.js";
 
 const PAUSE = 250; // milliseconds without a key before what is typed is searched for
+const LATE = 4000; // milliseconds after which the page says why it takes long
 const TOP = 24; // hits; "more" doubles them
 const MOST = 480;
 
@@ -87,6 +88,7 @@ class SearchView {
     this.shown = key;
     if (!this.query && !wish.like && !picture) return this.welcome(signal);
     this.say(wish.rerank ? t("reranking") : t("searching"), true);
+    const late = setTimeout(() => this.say(t("loading_model"), true), LATE);
     try {
       const result = picture
         ? await searchByPicture(picture, this.query, wish, signal)
@@ -97,6 +99,8 @@ class SearchView {
       if (isAborted(error)) return;
       this.shown = "";
       this.fail(error);
+    } finally {
+      clearTimeout(late);
     }
   }
 
@@ -119,7 +123,7 @@ class SearchView {
     const example = answer.like?.id ?? null; // it is like itself
     const result = { ...answer, hits: answer.hits.filter((hit) => hit.id !== example) };
     const actions = { similar: (hit) => this.filters.setExample(hit) };
-    const nodes = result.remarks.map((remark) => element("p", { className: "note" }, remark));
+    const nodes = result.remarks.map((remark) => element("p", { className: "note", lang: "en" }, printable(remark)));
     if (!result.found) nodes.push(this.nothing(result));
     nodes.push(hitList(result, this.items, actions));
     if (!result.hits.length && result.closest) {
@@ -139,7 +143,8 @@ class SearchView {
     const button = element("button", { type: "button", on: { click: any } }, t("show_any"));
     const reason = element("p", { lang: "en" }, result.found_reason);
     const title = t(result.hits.length ? "not_convincing" : "nothing_found");
-    return element("section", { className: "note" }, element("h2", {}, title), reason, result.hits.length ? null : button);
+    const more = !result.hits.length && result.closest; // where nothing passes the filters, there is nothing to show
+    return element("section", { className: "note" }, element("h2", {}, title), reason, more ? button : null);
   }
 
   fail(error) {
@@ -148,7 +153,7 @@ class SearchView {
       element(
         "section",
         { className: "note", role: "alert" },
-        element("p", {}, error.message),
+        element("p", { lang: "en" }, printable(error.message)),
         element("button", { type: "button", on: { click: again } }, t("again")),
       ),
     );

@@ -1,6 +1,7 @@
 // Why a hit is there: relevance, channels, people, levels, what was said of it, and skeletons side by side.
 
-import { clock, element, printable } from "./dom.js";
+import { media } from "./api.js";
+import { clock, element, fileName, printable } from "./dom.js";
 import { t } from "./words.js";
 
 const WORD = /[\p{L}\p{N}]+/gu;
@@ -23,6 +24,7 @@ export function why(result, hit) {
   if (hit.description) rows.push(row(t("description"), marked(hit.description.text, hit.description.words)));
   if (hit.date) rows.push(row(t("date"), hit.date.replace("T", " ").slice(0, 16)));
   for (const path of hit.companions ?? []) rows.push(row(t("companion"), printable(path)));
+  for (const one of hit.similar ?? []) rows.push(row(t("nearly_same"), element("a", { href: media(one.id) }, fileName(one.path))));
   for (const path of hit.also) rows.push(row(t("copy"), printable(path)));
   const nodes = [element("h3", {}, t("why")), element("dl", {}, rows.flat())];
   if (hit.skeleton) nodes.push(...skeletons(hit.skeleton));
