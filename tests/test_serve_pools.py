@@ -139,7 +139,10 @@ def test_what_an_edit_does_to_a_ranking(client: Client) -> None:
     assert asked_of_query(before) == questions["before"]
     client.post("/api/pools/edit", edits(edit, about="text"))  # and now in earnest
     after = client.post("/api/search", {"query": "red", "rerank": True, "min_relevance": 0}).json()
-    assert asked_of_query(after) == questions["after"]  # the service need not be started anew
+    assert asked_of_query(after) == questions["after"]
+    client.post("/api/pools/edit", edits({**edit, "text": "Is it blue?"}, about="text"))  # the same file once more
+    once_more = client.post("/api/search", {"query": "red", "rerank": True, "min_relevance": 0}).json()
+    assert asked_of_query(once_more) - questions["after"] == {"Is it blue?"}  # the service need not be started anew
     again = client.post("/api/pools/compare", {"query": "red", "about": "text", "choose": True}).json()
     assert len(again["asked"]["after"]) == len(again["asked"]["before"])
 
