@@ -61,7 +61,7 @@ def opened_page(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     problems: list[str] = []
     context = browser.new_context(**{"locale": "en-US", "viewport": {"width": 1200, "height": 800}, **options})
     page = context.new_page()
-    page.set_default_timeout(6_000)
+    page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: _note(problems, message.type, message.text))
     try:
@@ -72,7 +72,7 @@ def opened_page(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
         context.close()
 
 
-def wait_until(page: Page, expression: str, seconds: float = 10.0) -> None:
+def wait_until(page: Page, expression: str, seconds: float = 60.0) -> None:
     """Wait until an expression is true in a page, whose policy forbids playwright's own way of waiting (eval)."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):

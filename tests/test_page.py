@@ -76,14 +76,19 @@ def names(page: Page) -> list[str]:
 
 def search(page: Page, text: str) -> None:
     page.fill("#q", text)
-    page.wait_for_selector(".results[aria-busy=false] .open")
+    wait_for_results(page, text)
+
+
+def wait_for_results(page: Page, text: str) -> None:
+    """Wait until the hits of a query are there, and not those of what was typed before it."""
+    wait_until(page, f"document.title === '{text}' && document.querySelector('.results')?.ariaBusy === 'false'")
 
 
 def test_what_is_typed_is_searched_for_and_plays_from_its_second(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("/")  # the cursor is in the search field again
     page.keyboard.type("red")
-    page.wait_for_selector(".open")
+    wait_for_results(page, "red")
     assert names(page)[0] == "red.mp4"
     assert "q=red" in page.url
     assert page.title() == "red"
@@ -123,11 +128,11 @@ def test_nothing_to_find_an_error_and_going_on(page: Page, client: Client) -> No
     assert "too many wait" in page.inner_text("[role=alert]")
     page.unroute("**/api/search")
     page.click("[role=alert] button")
-    page.wait_for_selector(".open")
+    page.wait_for_selector(".results .open")
     page.goto(f"{client.running.url}/?q=red&where=action%3Dspins")
     page.wait_for_selector("[role=alert]")
     page.click(".chips button")  # without the filter
-    page.wait_for_selector(".open")
+    page.wait_for_selector(".results .open")
     assert "where" not in page.url
 
 
@@ -202,7 +207,7 @@ def test_a_picture_and_a_moment_are_searched_by(page: Page, client: Client, tmp_
     page.wait_for_selector(".chips .chip")
     Image.new("RGB", (64, 64), (255, 0, 0)).save(tmp_path / "mine.png")
     page.set_input_files("input[type=file]", tmp_path / "mine.png")
-    page.wait_for_selector(".open")
+    page.wait_for_selector(".results .open")
     assert set(names(page)[:2]) == {"red.mp4", "blue then red.mp4"}
     assert "like mine.png" in page.inner_text(".chips")
     page.locator(".open", has_text="blue then red.mp4").click()
@@ -212,7 +217,7 @@ def test_a_picture_and_a_moment_are_searched_by(page: Page, client: Client, tmp_
     assert names(page)[0] == "red.mp4"  # not itself
     assert "like=" in page.url
     page.reload()
-    page.wait_for_selector(".open")
+    page.wait_for_selector(".results .open")
     assert names(page)[0] == "red.mp4"
 
 
@@ -220,7 +225,7 @@ def test_a_picture_and_a_moment_are_searched_by(page: Page, client: Client, tmp_
 def test_nothing_serious_keeps_anybody_from_using_a_view(browser: Browser, client: Client, scheme: str) -> None:
     url = client.running.url
     with opened_page(browser, f"{url}/?q=red", color_scheme=scheme) as page:
-        page.wait_for_selector(".open")
+        page.wait_for_selector(".results .open")
         page.click("text=Filter")
         page.wait_for_selector(".panel fieldset")
         assert violations(page) == []
@@ -235,7 +240,7 @@ def test_nothing_serious_keeps_anybody_from_using_a_view(browser: Browser, clien
 
 def test_in_chinese_and_on_a_phone(browser: Browser, client: Client) -> None:
     with opened_page(browser, f"{client.running.url}/?q=red", locale="zh-CN", viewport=PHONE) as page:
-        page.wait_for_selector(".open")
+        page.wait_for_selector(".results .open")
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
         assert page.locator("nav a").first.inner_text() == "搜索"
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
