@@ -161,20 +161,23 @@ async def compare(request: Request, service: TheService, body: Annotated[Compare
     options = {"top": body.top, "min_relevance": 0.0, "rerank": True}
     await _library_there(service)
     with ExitStack() as stack:
-        drafts = stack.enter_context(pool_drafts(service.library.path))
+        drafts = await service.in_turn(lambda: stack.enter_context(pool_drafts(service.library.path)))
         file = drafts / f"{body.about}.yaml"
-        chosen_before = _chosen(file)
-        await service.in_turn(lambda: _edited(file, body.edits))
-        if body.choose:
 
-            def choose_again(model: Model) -> None:
-                questions = pool.load(file)
-                selection.write(_choice(questions, model, service.library.path), questions)
+        def edited() -> dict[str, Any]:
+            before = _chosen(file)
+            _edited(file, body.edits)
+            if body.choose:
+                service.library.with_model(choose_again)
+            return {"before": before, "after": _chosen(file)}
 
-            await service.in_turn(lambda: service.library.with_model(choose_again))
+        def choose_again(model: Model) -> None:
+            questions = pool.load(file)
+            selection.write(_choice(questions, model, service.library.path), questions)
+
+        chosen = await service.in_turn(edited)
         before = await service.search(request, query, options)
         after = await service.search(request, query, {**options, "pools": drafts})
-        chosen = {"before": chosen_before, "after": _chosen(file)}
     return JsonResponse({"about": body.about, "asked": chosen, "before": before.as_dict(), "after": after.as_dict()})
 
 

@@ -68,7 +68,7 @@ class PeopleView {
       actions,
     );
     if (person.name === undefined) actions.append(button(t("name"), () => this.name(person), "main"));
-    else actions.append(element("a", { href: `/?q=&person=${encodeURIComponent(person.name)}` }, t("search")));
+    else actions.append(element("a", { href: `/?q=${encodeURIComponent(`[${person.name}]`)}` }, t("search")));
     actions.append(button(t("merge"), () => this.merge(person, title)));
     actions.append(button(t(person.hidden ? "unhide" : "hide"), () => this.change("hide", { who: [who(person)], undo: person.hidden })));
     if (person.name !== undefined) actions.append(button(t("forget"), () => this.forget(person, title), "danger"));
