@@ -27,7 +27,8 @@ export function searchByPicture(file, words, wish, signal) {
   if (file.size > MOST_BYTES) throw new ApiError(413, t("too_large"));
   const values = new URLSearchParams({ q: words, name: file.name });
   const { where, persons, ...rest } = wish;
-  for (const [level, names] of Object.entries(where)) for (const name of names) values.append("where", `${level}=${name}`);
+  for (const [level, names] of Object.entries(where))
+    for (const name of names) values.append("where", `${level}=${name}`);
   for (const name of persons) values.append("person", name);
   for (const [name, value] of Object.entries(rest)) for (const one of [value].flat()) values.append(name, one);
   const headers = { "Content-Type": "application/octet-stream" };

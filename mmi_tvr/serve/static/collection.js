@@ -42,7 +42,9 @@ class CollectionView {
     const parts = [element("p", { role: "status" }, stateText(job))];
     if (job.state === "running") {
       const label = printable(job.stage || t("indexing"));
-      parts.push(element("progress", job.total ? { max: job.total, value: job.done, ariaLabel: label } : { ariaLabel: label }));
+      parts.push(
+        element("progress", job.total ? { max: job.total, value: job.done, ariaLabel: label } : { ariaLabel: label }),
+      );
       parts.push(this.action(t("pause"), "/api/index/pause"));
     } else if (job.state === "paused") {
       parts.push(this.action(t("resume"), "/api/index/resume", "main"));
@@ -99,11 +101,27 @@ class CollectionView {
   setAside(status) {
     const files = [...status.quarantined, ...(status.people?.problems ?? [])];
     if (!files.length) return [];
-    const rows = files.slice(0, MOST).map((file) =>
-      element("tr", {}, element("th", { scope: "row" }, printable(file.path)), element("td", { lang: "en" }, printable(file.reason))),
+    const rows = files
+      .slice(0, MOST)
+      .map((file) =>
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, printable(file.path)),
+          element("td", { lang: "en" }, printable(file.reason)),
+        ),
+      );
+    const retry = element(
+      "button",
+      { type: "button", on: { click: () => this.send("/api/index", { retry: true }) } },
+      t("retry"),
     );
-    const retry = element("button", { type: "button", on: { click: () => this.send("/api/index", { retry: true }) } }, t("retry"));
-    const heads = element("tr", {}, element("th", { scope: "col" }, t("file")), element("th", { scope: "col" }, t("reason")));
+    const heads = element(
+      "tr",
+      {},
+      element("th", { scope: "col" }, t("file")),
+      element("th", { scope: "col" }, t("reason")),
+    );
     const nodes = [
       element("h2", {}, `${t("set_aside")} (${files.length})`),
       element("p", {}, t("set_aside_hint")),
@@ -135,7 +153,8 @@ function kinds(status) {
 
 function hours(seconds) {
   const units = { style: "unit", unitDisplay: "short", maximumFractionDigits: 1 };
-  const [value, unit] = seconds < 120 ? [seconds, "second"] : seconds < 7200 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"];
+  const [value, unit] =
+    seconds < 120 ? [seconds, "second"] : seconds < 7200 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"];
   return new Intl.NumberFormat(language(), { ...units, unit }).format(value);
 }
 

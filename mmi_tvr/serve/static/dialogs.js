@@ -26,7 +26,13 @@ export async function ask(title, { label, main, value = "", choices = null }) {
 function opened(title, parts, main) {
   const dialog = element("dialog", { className: "sheet", "aria-labelledby": "dialog-title" });
   const cancel = element("button", { type: "button", on: { click: () => dialog.close() } }, t("cancel"));
-  const form = element("form", { method: "dialog" }, element("h2", { id: "dialog-title" }, title), ...parts, element("p", { className: "actions" }, main, cancel));
+  const form = element(
+    "form",
+    { method: "dialog" },
+    element("h2", { id: "dialog-title" }, title),
+    ...parts,
+    element("p", { className: "actions" }, main, cancel),
+  );
   dialog.append(form);
   document.body.append(dialog);
   dialog.showModal();
@@ -42,5 +48,12 @@ function opened(title, parts, main) {
 /** Show an error in the place of a node's content; `again` is tried by a button. */
 export function report(node, error, again = null) {
   const button = again && element("button", { type: "button", on: { click: again } }, t("again"));
-  node.replaceChildren(element("section", { className: "note", role: "alert" }, element("p", { lang: "en" }, printable(error.message)), button));
+  node.replaceChildren(
+    element(
+      "section",
+      { className: "note", role: "alert" },
+      element("p", { lang: "en" }, printable(error.message)),
+      button,
+    ),
+  );
 }

@@ -3,11 +3,14 @@
 // Control characters, marks of direction, invisible characters: spelled out, as the command line does.
 const UNSAFE = /[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}/gu;
 
+const NAMED = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
 /** Return a name or a text with everything that is invisible or turns the direction of writing spelled out. */
 export function printable(text) {
   return String(text).replace(UNSAFE, (character) => {
     const number = character.codePointAt(0);
     if (number >= 0xdc80 && number <= 0xdcff) return `\\x${(number - 0xdc00).toString(16)}`; // a byte that is no text
+    if (character in NAMED) return NAMED[character];
     return number < 0x100 ? `\\x${number.toString(16).padStart(2, "0")}` : `\\u${number.toString(16).padStart(4, "0")}`;
   });
 }

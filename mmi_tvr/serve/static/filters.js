@@ -24,17 +24,34 @@ export class Filters {
     this.flags = { rerank: false, any: false };
     this.chips = element("ul", { className: "chips", "aria-label": t("filters") });
     this.panel = element("div", { className: "panel", hidden: true });
-    this.button = element("button", { type: "button", "aria-expanded": "false", on: { click: () => this.toggle() } }, t("filter"));
+    this.button = element(
+      "button",
+      { type: "button", "aria-expanded": "false", on: { click: () => this.toggle() } },
+      t("filter"),
+    );
     this.chooser = pictureChooser((file) => this.setPicture(file));
-    this.node = element("section", { className: "filters", "aria-label": t("filters") }, this.button, this.chooser, this.chips, this.panel);
+    this.node = element(
+      "section",
+      { className: "filters", "aria-label": t("filters") },
+      this.button,
+      this.chooser,
+      this.chips,
+      this.panel,
+    );
   }
 
   read(values) {
-    this.where = values.getAll("where").map((text) => [text.slice(0, text.indexOf("=")), text.slice(text.indexOf("=") + 1)]);
+    this.where = values
+      .getAll("where")
+      .map((text) => [text.slice(0, text.indexOf("=")), text.slice(text.indexOf("=") + 1)]);
     this.persons = values.getAll("person");
     this.kind = values.getAll("kind").filter((name) => name in KINDS);
     this.without = values.getAll("without");
-    this.fields = Object.fromEntries(Object.keys(FIELDS).filter((name) => values.get(name)).map((name) => [name, values.get(name)]));
+    this.fields = Object.fromEntries(
+      Object.keys(FIELDS)
+        .filter((name) => values.get(name))
+        .map((name) => [name, values.get(name)]),
+    );
     const like = values.get("like")?.match(/^(\d+)@(\d+(?:\.\d+)?)$/);
     this.like = like ? { id: Number(like[1]), second: Number(like[2]), name: values.get("name") ?? "" } : null;
     for (const name of Object.keys(this.flags)) this.flags[name] = values.has(name);
@@ -57,7 +74,14 @@ export class Filters {
   request() {
     const where = {};
     for (const [level, name] of this.where) (where[level] ??= []).push(name);
-    const wish = { where, persons: this.persons, kind: this.kind, without: this.without, more: MOMENTS, ...this.fields };
+    const wish = {
+      where,
+      persons: this.persons,
+      kind: this.kind,
+      without: this.without,
+      more: MOMENTS,
+      ...this.fields,
+    };
     if (this.like) wish.like = { id: this.like.id, second: this.like.second };
     if (this.flags.rerank) wish.rerank = true;
     if (this.flags.any) wish.min_relevance = 0;
@@ -92,14 +116,34 @@ export class Filters {
 
   render() {
     const chips = [
-      ...this.where.map((pair) => this.chip(`${printable(pair[0])}: ${printable(pair[1])}`, () => this.drop("where", pair))),
+      ...this.where.map((pair) =>
+        this.chip(`${printable(pair[0])}: ${printable(pair[1])}`, () => this.drop("where", pair)),
+      ),
       ...this.persons.map((name) => this.chip(printable(name), () => this.drop("persons", name))),
       ...this.kind.map((name) => this.chip(t(KINDS[name]), () => this.drop("kind", name))),
-      ...this.without.map((text) => this.chip(t("without", { text: printable(text) }), () => this.drop("without", text))),
-      ...Object.entries(this.fields).map(([name, value]) => this.chip(`${t(name)} ${printable(value)}`, () => delete this.fields[name])),
+      ...this.without.map((text) =>
+        this.chip(t("without", { text: printable(text) }), () => this.drop("without", text)),
+      ),
+      ...Object.entries(this.fields).map(([name, value]) =>
+        this.chip(`${t(name)} ${printable(value)}`, () => delete this.fields[name]),
+      ),
     ];
-    if (this.like) chips.unshift(this.chip(t("like", { name: this.like.name }), () => (this.like = null), thumbnail(this.like.id, this.like.second, 64)));
-    if (this.picture) chips.unshift(this.chip(t("like", { name: printable(this.picture.name) }), () => (this.picture = null), addressOf(this.picture)));
+    if (this.like)
+      chips.unshift(
+        this.chip(
+          t("like", { name: this.like.name }),
+          () => (this.like = null),
+          thumbnail(this.like.id, this.like.second, 64),
+        ),
+      );
+    if (this.picture)
+      chips.unshift(
+        this.chip(
+          t("like", { name: printable(this.picture.name) }),
+          () => (this.picture = null),
+          addressOf(this.picture),
+        ),
+      );
     for (const [name, on] of Object.entries(this.flags)) {
       if (on) chips.push(this.chip(t(name), () => (this.flags[name] = false)));
     }
@@ -114,7 +158,17 @@ export class Filters {
     };
     const label = t("drop_filter", { name: text });
     const image = picture && element("img", { src: picture, alt: "" });
-    return element("li", {}, element("button", { type: "button", className: "chip", "aria-label": label, on: { click: listener } }, image, text, " ✕"));
+    return element(
+      "li",
+      {},
+      element(
+        "button",
+        { type: "button", className: "chip", "aria-label": label, on: { click: listener } },
+        image,
+        text,
+        " ✕",
+      ),
+    );
   }
 
   drop(list, value) {
@@ -132,10 +186,14 @@ export class Filters {
     const people = get("/api/people").catch(() => ({ people: [] }));
     const kinds = Object.keys(KINDS).map((name) => this.option(t(KINDS[name]), null, () => this.add("kind", name)));
     const groups = [this.flagGroup(), this.group(t("kinds"), kinds), this.fieldGroup()];
-    const persons = (await people).people.map((one) => this.option(printable(one.name), one.videos, () => this.add("persons", one.name)));
+    const persons = (await people).people.map((one) =>
+      this.option(printable(one.name), one.videos, () => this.add("persons", one.name)),
+    );
     if (persons.length) groups.push(this.group(t("people"), persons));
     for (const [level, names] of Object.entries(await facets)) {
-      const options = Object.entries(names).map(([name, facet]) => this.option(printable(name), facet.videos, () => this.add("where", [level, name])));
+      const options = Object.entries(names).map(([name, facet]) =>
+        this.option(printable(name), facet.videos, () => this.add("where", [level, name])),
+      );
       if (options.length) groups.push(this.group(printable(level), options));
     }
     this.panel.replaceChildren(...groups);
@@ -146,12 +204,20 @@ export class Filters {
       this.flags[name] = true;
       this.update();
     };
-    return this.group(t("how"), Object.keys(this.flags).map((name) => this.option(t(name), null, set(name))));
+    return this.group(
+      t("how"),
+      Object.keys(this.flags).map((name) => this.option(t(name), null, set(name))),
+    );
   }
 
   fieldGroup() {
     const nodes = [...Object.entries(FIELDS), ["without_words", "text"]].map(([name, type]) => {
-      const field = element("input", { id: `f-${name}`, type, placeholder: type === "text" && name in FIELDS ? "1:30" : "", size: 12 });
+      const field = element("input", {
+        id: `f-${name}`,
+        type,
+        placeholder: type === "text" && name in FIELDS ? "1:30" : "",
+        size: 12,
+      });
       field.addEventListener("change", () => {
         if (!field.value.trim()) return;
         if (name in FIELDS) this.fields[name] = field.value.trim();
@@ -173,7 +239,8 @@ export class Filters {
   }
 
   option(text, videos, listener) {
-    const words = videos === null ? null : element("span", { className: "quiet", title: count("video", videos) }, ` ${videos}`);
+    const words =
+      videos === null ? null : element("span", { className: "quiet", title: count("video", videos) }, ` ${videos}`);
     return element("button", { type: "button", className: "chip", on: { click: listener } }, text, words);
   }
 

@@ -40,7 +40,9 @@ function card(hit, item, open) {
 function cover(hit) {
   if (hit.kind === "audio") return element("span", { className: "cover audio", "aria-hidden": "true" }, "♪");
   const image = element("img", { className: "cover", alt: "", loading: "lazy", decoding: "async" });
-  image.addEventListener("error", () => image.replaceWith(element("span", { className: "cover none" }, t("no_picture"))));
+  image.addEventListener("error", () =>
+    image.replaceWith(element("span", { className: "cover none" }, t("no_picture"))),
+  );
   image.src = thumbnail(hit.id, hit.time);
   return image;
 }
@@ -49,8 +51,10 @@ function cover(hit) {
 export function bar(hit, item) {
   const length = item?.seconds ?? hit.end;
   const node = element("span", { className: "bar", "aria-hidden": "true" });
-  for (const one of hit.people ?? []) node.append(place(element("i", { className: "person" }), one.from, one.to, length));
-  for (const one of hit.moments ?? []) node.append(place(element("i", { className: "also" }), one.start, one.end, length));
+  for (const one of hit.people ?? [])
+    node.append(place(element("i", { className: "person" }), one.from, one.to, length));
+  for (const one of hit.moments ?? [])
+    node.append(place(element("i", { className: "also" }), one.start, one.end, length));
   node.append(place(element("i", { className: "best" }), hit.start, hit.end, length));
   return node;
 }

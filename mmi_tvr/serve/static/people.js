@@ -62,7 +62,16 @@ class PeopleView {
     const node = element(
       "article",
       { className: "person-card" },
-      element("button", { type: "button", className: "open", "aria-label": t("faces_of", { name: title }), on: { click: () => this.faces(person, title) } }, face),
+      element(
+        "button",
+        {
+          type: "button",
+          className: "open",
+          "aria-label": t("faces_of", { name: title }),
+          on: { click: () => this.faces(person, title) },
+        },
+        face,
+      ),
       element("h3", {}, title),
       element("p", { className: "quiet" }, person.hidden ? `${words} (${t("hidden")})` : words),
       actions,
@@ -70,7 +79,11 @@ class PeopleView {
     if (person.name === undefined) actions.append(button(t("name"), () => this.name(person), "main"));
     else actions.append(element("a", { href: `/?q=${encodeURIComponent(`[${person.name}]`)}` }, t("search")));
     actions.append(button(t("merge"), () => this.merge(person, title)));
-    actions.append(button(t(person.hidden ? "unhide" : "hide"), () => this.change("hide", { who: [who(person)], undo: person.hidden })));
+    actions.append(
+      button(t(person.hidden ? "unhide" : "hide"), () =>
+        this.change("hide", { who: [who(person)], undo: person.hidden }),
+      ),
+    );
     if (person.name !== undefined) actions.append(button(t("forget"), () => this.forget(person, title), "danger"));
     if (person.sightings) whenSeen(node, () => this.showFace(person, face));
     return node;
@@ -96,7 +109,12 @@ class PeopleView {
     });
     split.disabled = true;
     const close = button(t("close"), () => dialog.close());
-    dialog.append(element("h2", {}, title), list, element("p", { className: "quiet" }, t("split_hint")), element("p", { className: "actions" }, split, close));
+    dialog.append(
+      element("h2", {}, title),
+      list,
+      element("p", { className: "quiet" }, t("split_hint")),
+      element("p", { className: "actions" }, split, close),
+    );
     document.body.append(dialog);
     dialog.showModal();
     const seen = await this.sightings(person).catch((error) => report(list, error) ?? []);
@@ -108,7 +126,18 @@ class PeopleView {
         split.disabled = !chosen.size;
       });
       const place = one.path === null ? "" : `${fileName(one.path)} ${clock(one.from)}`;
-      list.append(element("li", {}, element("label", { htmlFor: box.id }, faceImage(one), element("span", { className: "quiet" }, box, ` ${place}`))));
+      list.append(
+        element(
+          "li",
+          {},
+          element(
+            "label",
+            { htmlFor: box.id },
+            faceImage(one),
+            element("span", { className: "quiet" }, box, ` ${place}`),
+          ),
+        ),
+      );
     }
     if (!seen.length) list.append(element("li", {}, t("no_faces")));
   }
@@ -135,7 +164,8 @@ class PeopleView {
   }
 
   async forgetAll() {
-    if (await confirm(t("forget_all"), t("forget_what"), t("forget_all"))) await this.change("forget", { all: true, prove: true });
+    if (await confirm(t("forget_all"), t("forget_what"), t("forget_all")))
+      await this.change("forget", { all: true, prove: true });
   }
 
   async change(verb, document_) {
@@ -143,7 +173,11 @@ class PeopleView {
     try {
       const answer = await post(`/api/people/${verb}`, document_);
       if (verb === "forget") {
-        receipt = element("p", { className: "note", role: "status" }, t(answer.traces?.length ? "traces_left" : "forgotten"));
+        receipt = element(
+          "p",
+          { className: "note", role: "status" },
+          t(answer.traces?.length ? "traces_left" : "forgotten"),
+        );
       }
     } catch (error) {
       receipt = element("p", { className: "note", role: "alert" }, error.message);
@@ -170,7 +204,8 @@ function best(sightings) {
 function faceImage(sighting) {
   const image = element("img", { className: "face", alt: "", loading: "lazy" });
   image.addEventListener("error", () => {
-    if (sighting.id !== null && !image.src.includes("/thumbnail")) image.src = thumbnail(sighting.id, sighting.from, 120);
+    if (sighting.id !== null && !image.src.includes("/thumbnail"))
+      image.src = thumbnail(sighting.id, sighting.from, 120);
   });
   image.src = `/api/people/sightings/${sighting.sighting}/face`;
   return image;

@@ -18,7 +18,11 @@ export function pictureChooser(take) {
     if (field.files.length) take(field.files[0]);
     field.value = "";
   });
-  const button = element("button", { type: "button", title: t("drop_hint"), on: { click: () => field.click() } }, t("picture"));
+  const button = element(
+    "button",
+    { type: "button", title: t("drop_hint"), on: { click: () => field.click() } },
+    t("picture"),
+  );
   const show = (on) => document.documentElement.classList.toggle("dropping", on);
   addEventListener("dragover", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;

@@ -10,9 +10,22 @@ const STAR = "M0,-9 2.6,-3 9,-2.8 4,1.4 5.6,8 0,4.2 -5.6,8 -4,1.4 -9,-2.8 -2.6,-
 /** Return the drawing of `GET /api/pools/groups`, with the questions' texts as its titles. */
 export function plot(answer, questions) {
   const texts = new Map(questions.map((one) => [one.id, printable(one.text)]));
-  const scale = { x: axis(answer.points.map((one) => one.x), SIZE.width), y: axis(answer.points.map((one) => one.y), SIZE.height) };
+  const scale = {
+    x: axis(
+      answer.points.map((one) => one.x),
+      SIZE.width,
+    ),
+    y: axis(
+      answer.points.map((one) => one.y),
+      SIZE.height,
+    ),
+  };
   const order = [...answer.points].sort((one, other) => Number(one.chosen) - Number(other.chosen)); // stars on top
-  const drawing = shape("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img", "aria-label": t("groups_of", { n: answer.groups }) });
+  const drawing = shape("svg", {
+    viewBox: `0 0 ${SIZE.width} ${SIZE.height}`,
+    role: "img",
+    "aria-label": t("groups_of", { n: answer.groups }),
+  });
   for (const one of order) {
     const place = `translate(${scale.x(one.x).toFixed(1)} ${scale.y(one.y).toFixed(1)})`;
     const form = one.group === null ? "none" : one.group % FORMS;
@@ -22,11 +35,22 @@ export function plot(answer, questions) {
     if (one.chosen) node.append(shape("text", { x: 11, y: 4 }, one.id));
     drawing.append(node);
   }
-  const key = answer.points.filter((one) => one.chosen).map((one) =>
-    element("li", {}, `★ ${one.id} ${texts.get(one.id) ?? ""} (${answer.points.filter((other) => other.group === one.group).length})`),
-  );
+  const key = answer.points
+    .filter((one) => one.chosen)
+    .map((one) =>
+      element(
+        "li",
+        {},
+        `★ ${one.id} ${texts.get(one.id) ?? ""} (${answer.points.filter((other) => other.group === one.group).length})`,
+      ),
+    );
   const stale = answer.stale ? element("p", { className: "quiet" }, t("choose_hint")) : null;
-  return element("figure", { className: "plot" }, drawing, element("figcaption", {}, stale, element("ul", { className: "plain" }, ...key)));
+  return element(
+    "figure",
+    { className: "plot" },
+    drawing,
+    element("figcaption", {}, stale, element("ul", { className: "plain" }, ...key)),
+  );
 }
 
 function axis(values, length) {

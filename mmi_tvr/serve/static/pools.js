@@ -7,8 +7,18 @@ import { plot } from "./plot.js";
 import { count, t } from "./words.js";
 
 const KINDS = [
-  "entities", "attributes", "counts", "actions", "relations", "places", "order", "interaction", "changes", "people",
-  "mood", "purpose",
+  "entities",
+  "attributes",
+  "counts",
+  "actions",
+  "relations",
+  "places",
+  "order",
+  "interaction",
+  "changes",
+  "people",
+  "mood",
+  "purpose",
 ];
 
 export function show(main) {
@@ -26,7 +36,11 @@ class PoolsView {
     main.replaceChildren(
       element("h1", {}, t("pools")),
       element("p", { className: "quiet lead" }, t("pools_hint")),
-      this.tabs, this.actions, this.message, this.picture, this.list,
+      this.tabs,
+      this.actions,
+      this.message,
+      this.picture,
+      this.list,
     );
     this.load();
   }
@@ -44,7 +58,16 @@ class PoolsView {
     this.tabs.replaceChildren(
       ...["text", "video"].map((about) => {
         const chosen = about === this.about;
-        return element("button", { type: "button", className: chosen ? "main" : "", "aria-pressed": String(chosen), on: { click: () => this.turnTo(about) } }, t(`about_${about}`));
+        return element(
+          "button",
+          {
+            type: "button",
+            className: chosen ? "main" : "",
+            "aria-pressed": String(chosen),
+            on: { click: () => this.turnTo(about) },
+          },
+          t(`about_${about}`),
+        );
       }),
     );
     this.actions.replaceChildren(
@@ -57,24 +80,55 @@ class PoolsView {
     const asked = questions.filter((one) => one.chosen).length;
     const enabled = questions.filter((one) => one.enabled).length;
     const rows = questions.map((one) => this.row(one));
-    const titles = ["asked", "question", "kind", "enabled", "edit"].map((key) => element("th", { scope: "col" }, t(key)));
+    const titles = ["asked", "question", "kind", "enabled", "edit"].map((key) =>
+      element("th", { scope: "col" }, t(key)),
+    );
     this.list.replaceChildren(
-      element("p", { className: "quiet" }, `${count("question", questions.length)}, ${t("of_which", { enabled, asked })}`),
-      element("div", { className: "scrolls", tabIndex: 0, role: "region", "aria-label": t("pools") },
-        element("table", { className: "files" }, element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows))),
+      element(
+        "p",
+        { className: "quiet" },
+        `${count("question", questions.length)}, ${t("of_which", { enabled, asked })}`,
+      ),
+      element(
+        "div",
+        { className: "scrolls", tabIndex: 0, role: "region", "aria-label": t("pools") },
+        element(
+          "table",
+          { className: "files" },
+          element("thead", {}, element("tr", {}, ...titles)),
+          element("tbody", {}, ...rows),
+        ),
+      ),
     );
   }
 
   row(question) {
-    const box = element("input", { type: "checkbox", checked: question.enabled, "aria-label": t("enable", { id: question.id }) });
+    const box = element("input", {
+      type: "checkbox",
+      checked: question.enabled,
+      "aria-label": t("enable", { id: question.id }),
+    });
     box.addEventListener("change", () => this.send([{ action: "change", id: question.id, enabled: box.checked }]));
-    const asked = question.chosen ? element("span", { title: t("asked") }, "★", element("span", { className: "unseen" }, t("asked"))) : "";
-    return element("tr", { className: question.enabled ? "" : "quiet" },
+    const asked = question.chosen
+      ? element("span", { title: t("asked") }, "★", element("span", { className: "unseen" }, t("asked")))
+      : "";
+    return element(
+      "tr",
+      { className: question.enabled ? "" : "quiet" },
       element("td", {}, asked),
-      element("th", { scope: "row" }, element("span", { className: "quiet" }, `${question.id} `), printable(question.text)),
+      element(
+        "th",
+        { scope: "row" },
+        element("span", { className: "quiet" }, `${question.id} `),
+        printable(question.text),
+      ),
       element("td", {}, t(`kind_${question.kind}`)),
       element("td", {}, box),
-      element("td", {}, button(t("edit"), () => this.edit(question), "", t("edit_which", { id: question.id }))),
+      element(
+        "td",
+        {},
+        button(t("edit"), () => this.edit(question), "", t("edit_which", { id: question.id })),
+      ),
     );
   }
 
@@ -110,10 +164,14 @@ class PoolsView {
     try {
       const answer = await get("/api/pools/check?similar=true");
       const items = answer.pools.flatMap((one) =>
-        [...one.problems, ...one.warnings].map((line) => element("li", { lang: "en" }, `${fileName(one.path)}: ${printable(line)}`)),
+        [...one.problems, ...one.warnings].map((line) =>
+          element("li", { lang: "en" }, `${fileName(one.path)}: ${printable(line)}`),
+        ),
       );
       const title = t(items.length ? (answer.ok ? "warnings" : "problems") : "no_problem");
-      this.message.replaceChildren(element("section", { className: "note" }, element("p", {}, title), element("ul", {}, ...items)));
+      this.message.replaceChildren(
+        element("section", { className: "note" }, element("p", {}, title), element("ul", {}, ...items)),
+      );
     } catch (error) {
       report(this.message, error);
     }
@@ -143,8 +201,18 @@ class PoolsView {
   /** Open a question, or a new one, to edit it, and to see what that does to the ranking of a query. */
   edit(question) {
     const dialog = element("dialog", { className: "sheet wide", "aria-labelledby": "edit-title" });
-    const text = element("textarea", { id: "text", value: question?.text ?? "", required: true, maxLength: 500, rows: 2 });
-    const kind = element("select", { id: "kind" }, ...KINDS.map((one) => element("option", { value: one, selected: one === question?.kind }, t(`kind_${one}`))));
+    const text = element("textarea", {
+      id: "text",
+      value: question?.text ?? "",
+      required: true,
+      maxLength: 500,
+      rows: 2,
+    });
+    const kind = element(
+      "select",
+      { id: "kind" },
+      ...KINDS.map((one) => element("option", { value: one, selected: one === question?.kind }, t(`kind_${one}`))),
+    );
     const note = element("input", { id: "note", value: question?.note ?? "", maxLength: 500 });
     const query = element("input", { id: "query", type: "search", value: recentQuery(), placeholder: t("query_hint") });
     const outcome = element("div", { role: "status" });
@@ -176,12 +244,20 @@ class PoolsView {
     const field = (id, node) => element("p", {}, element("label", { htmlFor: id }, t(id)), node);
     dialog.append(
       element("h2", { id: "edit-title" }, question ? t("edit_which", { id: question.id }) : t("add")),
-      field("text", text), field("kind", kind), field("note", note),
-      element("p", { className: "actions" }, button(t("save"), save, "main"), button(t("cancel"), () => dialog.close()),
-        question ? button(t("remove"), remove, "danger") : null),
+      field("text", text),
+      field("kind", kind),
+      field("note", note),
+      element(
+        "p",
+        { className: "actions" },
+        button(t("save"), save, "main"),
+        button(t("cancel"), () => dialog.close()),
+        question ? button(t("remove"), remove, "danger") : null,
+      ),
       element("h3", {}, t("effect")),
       field("query", query),
-      button(t("compare"), compare), outcome,
+      button(t("compare"), compare),
+      outcome,
     );
     dialog.addEventListener("close", () => dialog.remove());
     document.body.append(dialog);
@@ -202,19 +278,30 @@ function comparison(answer) {
     const step = before === undefined ? null : before - position;
     const arrow = step === null ? t("new") : step > 0 ? `▲ ${step}` : step < 0 ? `▼ ${-step}` : "=";
     const scores = [answer.before.hits[before], hit].map((one) => one?.skeleton?.joint?.toFixed(3) ?? "–");
-    return element("tr", {},
+    return element(
+      "tr",
+      {},
       element("td", {}, String(position + 1)),
       element("th", { scope: "row" }, fileName(hit.path)),
       element("td", {}, arrow),
       ...scores.map((score) => element("td", {}, score)),
     );
   });
-  const titles = ["rank", "file", "change", "score_before", "score_after"].map((key) => element("th", { scope: "col" }, t(key)));
+  const titles = ["rank", "file", "change", "score_before", "score_after"].map((key) =>
+    element("th", { scope: "col" }, t(key)),
+  );
   const same = JSON.stringify(answer.asked.before) === JSON.stringify(answer.asked.after);
   const texts = new Set(answer.asked.before.map((one) => one.text));
-  const fresh = answer.asked.after.filter((one) => !texts.has(one.text)).map((one) => element("li", {}, `${one.id} ${printable(one.text)}`));
+  const fresh = answer.asked.after
+    .filter((one) => !texts.has(one.text))
+    .map((one) => element("li", {}, `${one.id} ${printable(one.text)}`));
   return [
-    element("table", { className: "files" }, element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows)),
+    element(
+      "table",
+      { className: "files" },
+      element("thead", {}, element("tr", {}, ...titles)),
+      element("tbody", {}, ...rows),
+    ),
     same ? element("p", { className: "quiet" }, t("not_asked")) : element("p", { className: "quiet" }, t("asked_now")),
     element("ul", {}, ...fresh),
   ];

@@ -6,8 +6,10 @@ import { t } from "./words.js";
 
 const WORD = /[\p{L}\p{N}]+/gu;
 const EMPTY_WORDS = new Set(
-  ("a an and are at be by do does for from has have in is it its none no not of on or that the then there this to " +
-    "unknown was what when which who with yes 的 了 是 在 和").split(" "),
+  (
+    "a an and are at be by do does for from has have in is it its none no not of on or that the then there this to " +
+    "unknown was what when which who with yes 的 了 是 在 和"
+  ).split(" "),
 );
 
 /** Return the reasons of a hit of a result. */
@@ -15,7 +17,8 @@ export function why(result, hit) {
   const rows = [row(t("relevance"), gauge(hit.relevance))];
   if (hit.found_by?.length) rows.push(row(t("found_by"), hit.found_by.map((channel) => t(`by_${channel}`)).join(", ")));
   for (const one of hit.moments ?? []) {
-    if (one.text) rows.push(row(`${t(`by_${one.found_by}`)} ${clock(one.start)}`, element("q", {}, printable(one.text))));
+    if (one.text)
+      rows.push(row(`${t(`by_${one.found_by}`)} ${clock(one.start)}`, element("q", {}, printable(one.text))));
   }
   for (const [level, weight] of Object.entries(result.levels)) {
     if (weight && level in hit.scores) rows.push(row(printable(level), levelOf(hit, level)));
@@ -24,7 +27,8 @@ export function why(result, hit) {
   if (hit.description) rows.push(row(t("description"), marked(hit.description.text, hit.description.words)));
   if (hit.date) rows.push(row(t("date"), hit.date.replace("T", " ").slice(0, 16)));
   for (const path of hit.companions ?? []) rows.push(row(t("companion"), printable(path)));
-  for (const one of hit.similar ?? []) rows.push(row(t("nearly_same"), element("a", { href: media(one.id) }, fileName(one.path))));
+  for (const one of hit.similar ?? [])
+    rows.push(row(t("nearly_same"), element("a", { href: media(one.id) }, fileName(one.path))));
   for (const path of hit.also) rows.push(row(t("copy"), printable(path)));
   const nodes = [element("h3", {}, t("why")), element("dl", {}, rows.flat())];
   if (hit.skeleton) nodes.push(...skeletons(hit.skeleton));
@@ -63,7 +67,12 @@ function skeletons(skeleton) {
     const video = sameQuestions ? videoAnswers.get(text.question) : skeleton.video[number];
     body.append(element("tr", {}, cell(text, words.video), cell(video, words.text)));
   }
-  const titles = element("tr", {}, element("th", { scope: "col" }, t("of_query")), element("th", { scope: "col" }, t("of_video")));
+  const titles = element(
+    "tr",
+    {},
+    element("th", { scope: "col" }, t("of_query")),
+    element("th", { scope: "col" }, t("of_video")),
+  );
   nodes.push(element("table", { className: "skeletons" }, element("thead", {}, titles), body));
   nodes.push(element("p", { className: "quiet" }, element("mark", {}, t("both")), ` ${t("both_say")}`));
   return nodes;
