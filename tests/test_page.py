@@ -281,7 +281,7 @@ def test_every_word_is_there_and_used_and_nothing_comes_from_elsewhere() -> None
     templates = "".join(path.read_text(encoding="utf-8") for path in STATIC.parent.glob("templates/*.j2"))
     used = (
         set(re.findall(r'"(\w+)"', sources))
-        | {"idle", "rerank", "any"}
+        | {"idle", "rerank", "any", "duplicates"}
         | {"since", "until", "longer", "shorter", "without_words"}
         | set(re.findall(r'data-(?:word|label)="(\w+)"', templates))
     )

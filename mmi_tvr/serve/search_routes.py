@@ -71,6 +71,7 @@ class SearchParameters(BaseModel):
     min_relevance: Relevance = None
     without: list[str] = Field([], description="what is not to be there")
     person: list[str] = Field([], description="names of people, all of whom are to be there")
+    fold: bool = Field(True, description="near-duplicates of a hit are shown as one with it")
     more: int = Field(1, ge=1, le=MAX_MORE, description="moments of each hit, at most")
     where: list[str] = Field([], description="LEVEL=NAME; only what shows this")
     kind: list[str] = Field([], description="some of image, video, audio")
@@ -84,7 +85,7 @@ class SearchParameters(BaseModel):
     def request(self, **more: Any) -> SearchRequest:
         """Return the request that this and `more` make."""
         classes = {level: sorted(names) for level, names in parse_where(self.where).items()}
-        values = self.model_dump(include=SearchRequest.model_fields.keys())
+        values = self.model_dump(include=set(SearchRequest.model_fields))
         return SearchRequest(**{**values, "query": self.q, "persons": self.person, "where": classes, **more})
 
 

@@ -21,7 +21,7 @@ export class Filters {
     this.fields = {}; // of FIELDS, those that restrict something
     this.like = null; // a moment of the library, {id, second, name}
     this.picture = null; // a file that somebody dropped here
-    this.flags = { rerank: false, any: false };
+    this.flags = { rerank: false, any: false, duplicates: false };
     this.chips = element("ul", { className: "chips", "aria-label": t("filters") });
     this.panel = element("div", { className: "panel", hidden: true });
     this.button = element(
@@ -85,6 +85,7 @@ export class Filters {
     if (this.like) wish.like = { id: this.like.id, second: this.like.second };
     if (this.flags.rerank) wish.rerank = true;
     if (this.flags.any) wish.min_relevance = 0;
+    if (this.flags.duplicates) wish.fold = false;
     return wish;
   }
 

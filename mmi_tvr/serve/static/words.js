@@ -225,6 +225,7 @@ const WORDS = {
   file: ["File", "文件"],
   reason: ["Reason", "原因"],
   and_more: ["and {n} more", "另有 {n} 个"],
+  duplicates: ["Near-duplicates, too", "也显示近似重复"],
   any: ["Weak matches, too", "包括弱匹配"],
 };
 
