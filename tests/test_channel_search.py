@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeChannel, FakeModel, clipped, colour_video, word_vectors
+from media_files import make_sound
 
 from mmi_tvr.cli import search as command
 from mmi_tvr.cli._hits import print_hits
@@ -162,6 +163,34 @@ def test_without_the_full_text_extra_what_is_seen_is_searched(
     result = library.search("red")
     assert result[0].path.stem == "red"
     assert result.remarks[-1] == "what is said and written is not searched: opencc is not installed: pip install"
+
+
+def test_a_library_of_recordings_is_searched_by_what_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sound").mkdir()
+    for name, seconds, line in (("a", 1.0, "0 the ship is late"), ("b", 2.0, "3 a talk about bees")):
+        make_sound(tmp_path / "sound" / f"{name}.m4a", seconds)
+        (tmp_path / "sound" / f"{name}.said").write_text(line)
+    with Library(tmp_path / "recordings", model=FakeModel(), relevance=clipped) as library:
+        library.index([tmp_path / "sound"], channels=["heard"])
+        [hit] = library.search("a talk about bees", min_relevance=0.5)
+        assert (hit.path.name, hit.kind, hit.found_by, hit.start) == ("b.m4a", "audio", ("heard",), 3.0)
+        assert library.search("a talk about bees").coverage.searched == 2
+        absent = library.search("zebras")
+        assert not absent
+        assert absent.decision.reason == "nothing that is said or written comes near it"
+        assert library.search("a talk about bees", longer=60).filters
+        assert not library.search("a talk about bees", longer=60)
+
+
+def test_near_duplicates_are_one_hit_also_where_texts_find_them(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = {hit.path.stem: hit.id for hit in library.search("ship", top=9, min_relevance=0)}
+    groups = {by_name["green"]: 1, by_name["red"]: 1}
+    monkeypatch.setattr(library._reader._duplicates, "groups", lambda catalogue: groups)
+    [hit] = library.search('"the ship"', top=9)
+    assert [one.id for one in hit.similar] == [number for number in groups if number != hit.id]
+    assert len(library.search('"the ship"', top=9, fold=False)) == 2
 
 
 def test_an_empty_text_asks_no_channel(library: Library) -> None:

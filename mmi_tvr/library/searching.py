@@ -162,6 +162,8 @@ class LibraryReader:
         state = self._present_state(catalogue)
         searcher, coverage = state.searcher, state.coverage
         channels = self._channels.present(catalogue, state.catalogue_version)
+        if channels is not None and not coverage.searched:  # nothing can be seen
+            coverage = replace(coverage, searched=channels.count_items())
         if searcher is None:
             model = catalogue.meta("model") or ""
             nothing = [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
@@ -169,6 +171,8 @@ class LibraryReader:
                 return nothing
             numbers = options.items.numbers(catalogue)
             fusion = FusedSearch(options.top, options.min_relevance, numbers, model)
+            among = None if numbers is None else len(numbers)
+            nothing = [replace(one, filters=options.items.texts, among=among) for one in nothing]
             return [existing_first(with_texts(channels, catalogue, one, fusion)) for one in nothing]
         numbers = options.items.numbers(catalogue)
         if numbers is not None and not numbers:
@@ -184,7 +188,8 @@ class LibraryReader:
         searcher = self._with_levels(searcher, options.levels)
         model = searcher.model
         least = model.scoring.min_relevance
-        fusion = FusedSearch(options.top, options.min_relevance, numbers, model_title(model), least)
+        groups = self._duplicates.groups(catalogue) if options.fold else {}
+        fusion = FusedSearch(options.top, options.min_relevance, numbers, model_title(model), least, groups)
 
         def finish(result: SearchResult) -> SearchResult:
             if channels is not None:
@@ -204,7 +209,7 @@ class LibraryReader:
             exact=options.exact,
             only=options.only,
             more=options.more,
-            groups=self._duplicates.groups(catalogue) if options.fold else None,
+            groups=groups,
             preview=None if preview is None else lambda result: preview(finish(result)),
         )
         if catalogue.is_outdated():

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ...fulltext.query import parse
-from ...scoring.decision import Decision, decide
+from ...scoring.decision import NOTHING_INDEXED, Decision, decide
 from ...scoring.fusion import BELIEVED, contributions, fused_relevance
 from ...search import SearchResult
-from ...types import SEEN, Hit, HitMoment, Query, VideoEntry
+from ...types import SEEN, Hit, HitMoment, Query, SimilarItem, VideoEntry
 from ...utils.stage_clock import StageClock
 from ..catalogue import Catalogue
 from .searching import ChannelItem, LibraryChannels
 
+_NO_TEXT = Decision(False, "nothing that is said or written comes near it")
 _MOMENTS = 3  # of one channel, at most, in a hit
 _RESTRICTED = 50  # items, at least, of which it is looked up what is said where what is seen decides which they are
 
@@ -23,13 +24,15 @@ _RESTRICTED = 50  # items, at least, of which it is looked up what is said where
 class FusedSearch:
     """How a result is put together: at most `top` hits, each of the relevance `least` (None: as the model and the
     channels say), among the items of these `numbers` (None: all); `model_least` is the relevance from which what is
-    seen is to be believed."""
+    seen is to be believed, and `groups` has the group of each item that has near-duplicates, of which the best is the
+    hit."""
 
     top: int
     least: float | None
     numbers: frozenset[int] | None
     model_title: str
     model_least: float = 0.0
+    groups: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,27 @@ def fuse(
     hits = [_hit(item, entries, math.inf if exact else search.model_least) for item in items]
     if not decision.is_found and search.least != 0:
         return replace(result, hits=(), closest=next(iter(hits), None), decision=decision)
-    shown = [hit for hit in hits if hit.relevance >= (search.least or 0.0)]
+    shown = _folded([hit for hit in hits if hit.relevance >= (search.least or 0.0)], search.groups)
     return replace(result, hits=tuple(shown[: search.top]), closest=None, decision=decision)
+
+
+def _folded(hits: Sequence[Hit], groups: Mapping[int, int]) -> list[Hit]:
+    """Return the hits with the first one alone of each group, which knows the others."""
+    shown: list[Hit] = []
+    places: dict[int, int] = {}  # group -> where its first one stands
+    for hit in hits:
+        group = None if hit.id is None else groups.get(hit.id)
+        if group is None or group not in places:
+            if group is not None:
+                places[group] = len(shown)
+            shown.append(hit)
+            continue
+        assert hit.id is not None
+        leader = shown[places[group]]
+        similar = {one.id: one for one in (*leader.similar, SimilarItem(hit.id, hit.path), *hit.similar)}
+        others = tuple(one for number, one in similar.items() if number != leader.id)
+        shown[places[group]] = replace(leader, similar=others)
+    return shown
 
 
 def _items(
@@ -149,7 +171,11 @@ def _decision(result: SearchResult, items: Sequence[_Item], exact: Iterable[str]
     if search.least:
         best = max((fused_relevance(item.relevances) for item in items), default=None)
         return decide(best, search.least, search.model_title, search.model_least, None)
-    if result.decision.is_found or not items:
+    if result.decision.is_found:
+        return result.decision
+    if result.decision == NOTHING_INDEXED:  # of what can be seen; texts are there
+        result = replace(result, decision=_NO_TEXT)
+    if not items:
         return result.decision
     named = {name: max(item.relevances.get(name, 0.0) for item in items) for item in items for name in item.texts}
     worth = contributions(named)
