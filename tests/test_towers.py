@@ -178,6 +178,29 @@ def test_pictures_from_the_decoder_are_as_the_layouts_own_code_prepares_them(
     assert towers[layout].embed_images([images[0].pixels]).shape[0] == 1
 
 
+@pytest.mark.parametrize("legacy_end", [False, True])
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_the_text_tower_alone_says_what_transformers_says(tmp_path: Path, activation: str, legacy_end: bool) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["text_config"]["hidden_act"] = activation
+    if legacy_end:  # the end token has the largest number in any case
+        settings["text_config"]["eos_token_id"] = 2
+    (folder / "config.json").write_text(json.dumps(settings))
+    first, both = ClipTowers(folder, "cpu", text_first=True), ClipTowers(folder, "cpu")
+    assert "_model" not in vars(first)
+    sentences = ["a red dog", "a", "the dog runs " * 40, "一只红狗"]
+    np.testing.assert_allclose(first.embed_texts(sentences), both.embed_texts(sentences), atol=1e-6)
+    assert "_model" not in vars(first)
+    assert first.image_size == both.image_size
+    picture = [np.zeros((64, 64, 3), np.uint8)]
+    np.testing.assert_array_equal(first.embed_images(picture), both.embed_images(picture))
+
+
+def test_other_layouts_are_read_whole(folders: dict[str, Path]) -> None:
+    assert "_model" in vars(ClipTowers(folders["siglip"], "cpu", text_first=True))
+
+
 def test_cut_weights_are_one_line(tmp_path: Path) -> None:
     folder = tiny_towers.make("clip", tmp_path / "clip")
     weights = folder / "model.safetensors"

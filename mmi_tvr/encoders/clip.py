@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
+from ..utils.loading import late_property
+from .clip_text import ClipTextTower
 from .hub import LOCAL, checkpoint_digest, model_type
 from .quiet import quiet_loading
 from .sentences import SentenceReader
@@ -26,20 +28,20 @@ class ClipTowers:
     """
 
     @quiet_loading()
-    def __init__(self, folder: Path, device: str, batch: int = 32) -> None:
+    def __init__(self, folder: Path, device: str, batch: int = 32, *, text_first: bool = False) -> None:
         """Load a checkpoint.
 
         Args:
             folder: of the checkpoint.
             device: as `utils.device.resolve` takes it.
             batch: pictures or sentences that are read at once.
+            text_first: load what reads sentences alone, where the layout allows it; the rest at the first picture. What
+                is wrong with that rest is a ModelNotFound then.
 
         Raises:
             ModelNotFound: where the folder holds no checkpoint of the CLIP layout.
         """
-        import torch
-        from safetensors import SafetensorError
-        from transformers import AutoConfig, AutoImageProcessor, AutoModel
+        from transformers import AutoConfig
 
         kind = model_type(folder)
         if kind is None:
@@ -48,17 +50,41 @@ class ClipTowers:
             raise ModelNotFound(f"{folder}: a {kind} checkpoint; this model loads: {', '.join(sorted(MODEL_TYPES))}")
         try:
             config = AutoConfig.from_pretrained(folder, **LOCAL)
-            self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
-            self._processor = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
-            raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
+        except (OSError, ValueError) as error:
+            raise _no_checkpoint(folder, error) from error
+        self._folder = folder
+        self._device = resolve(device)
+        self._text = ClipTextTower.read(folder, config, self._device) if text_first else None
+        if self._text is None:
+            _ = self._model
         self._sentences = SentenceReader(folder, config)
         self.text_version = self._sentences.rules.version
-        self._device = resolve(device)
-        self._model.eval().to(self._device)
         self._batch = batch
         self.image_size = _image_size(config)
         self.digest = checkpoint_digest(folder)
+
+    @late_property
+    @quiet_loading()
+    def _model(self) -> Any:
+        """Both towers."""
+        import torch
+        from safetensors import SafetensorError
+        from transformers import AutoModel
+
+        try:
+            model = AutoModel.from_pretrained(self._folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
+            _ = self._processor
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
+            raise _no_checkpoint(self._folder, error) from error
+        return model.eval().to(self._device)
+
+    @late_property
+    @quiet_loading()
+    def _processor(self) -> Any:
+        """What makes the vision tower's inputs of pictures."""
+        from transformers import AutoImageProcessor
+
+        return AutoImageProcessor.from_pretrained(self._folder, **LOCAL)  # type: ignore[no-untyped-call]
 
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Return unit vectors (N, D) of N pictures of any size."""
@@ -68,7 +94,7 @@ class ClipTowers:
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""
         inputs = (self._sentences(batch) for batch in self._batches(texts))
-        return self._unit_vectors(self._model.get_text_features, inputs)
+        return self._unit_vectors(self._text or self._model.get_text_features, inputs)
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""
@@ -88,6 +114,10 @@ class ClipTowers:
                 parts.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+
+
+def _no_checkpoint(folder: Path, error: Exception) -> ModelNotFound:
+    return ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}")
 
 
 def _image_size(config: Any) -> int:

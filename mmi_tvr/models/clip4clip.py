@@ -36,7 +36,7 @@ CHECKPOINTS = {"checkpoint": "base"}
 
 
 def build(options: Options, *, device: str) -> Clip4Clip:
-    return Clip4Clip(options, ClipTowers(hub.locate(options.checkpoint), device, options.batch))
+    return Clip4Clip(options, ClipTowers(hub.locate(options.checkpoint), device, options.batch, text_first=True))
 
 
 def reads_checkpoint(name: str) -> bool:
