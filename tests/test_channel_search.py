@@ -14,7 +14,8 @@ from mmi_tvr.cli import search as command
 from mmi_tvr.cli._hits import print_hits
 from mmi_tvr.errors import MissingExtra
 from mmi_tvr.library import Library
-from mmi_tvr.types import Query
+from mmi_tvr.library.channels import ChannelStore
+from mmi_tvr.types import ChannelMoment, Passage, Query, Span
 
 LINES = {
     "red": "0 the ship leaves the harbour at seven\n4 nobody has seen the umbrella",
@@ -38,8 +39,6 @@ class Writing(FakeChannel):
     """Reads FILE.mp4's lines of WRITTEN."""
 
     def moments(self, source, start=0.0):  # type: ignore[no-untyped-def]
-        from mmi_tvr.types import ChannelMoment, Passage, Span
-
         for line in filter(None, [WRITTEN.get(source.path.stem)]):
             second, _, text = line.partition(" ")
             span = Span(float(second), float(second) + 1, float(second))
@@ -205,3 +204,17 @@ def test_hits_say_how_they_were_found(library: Library, capsys: pytest.CaptureFi
     print_hits(result)
     out = capsys.readouterr().out
     assert 'read 0:02: "exit to platform nine"' in out
+
+
+def test_what_a_run_under_way_has_read_is_searched(library: Library) -> None:
+    """The catalogue is as it was: the channels alone have changed."""
+    assert not library.search('"fresh words"')
+    white = next(hit for hit in library.search("white", top=9, min_relevance=0) if hit.path.stem == "white")
+    content = library._reader.catalogue().hashes_of([white.id or 0])[white.id or 0]
+    with ChannelStore.open_to_write(library.path) as store:
+        fingerprint = store.remembered()["heard"].fingerprint or ""
+        store.texts.begin(content, "heard", f"{fingerprint} again")
+        moment = ChannelMoment(Span(0, 1, 0), word_vectors(["fresh words"])[0], "fresh words")
+        store.texts.append(content, "heard", Passage(0, 1, [moment]))
+    hits = {hit.path.stem: hit for hit in library.search("fresh words", top=9, min_relevance=0)}
+    assert "fresh words" in [one.text for one in hits["white"].moments]
