@@ -456,6 +456,9 @@ def test_events_of_media_wake_a_watcher_and_others_do_not(tmp_path: Path) -> Non
         (folder / "new" / "nested" / "a.mp4").write_text("x")
         assert due_within(changes)
         assert changes.take(time.monotonic()) == [folder]
+        (folder / "new" / ".nomedia").touch()
+        assert due_within(changes)
+        changes.take(time.monotonic())
         for number in range(2000):
             (folder / f"{number}.mp4").touch()
         (folder / "new" / "nested" / "a.mp4").unlink()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from ..library.pausing import PAUSE_FILE
-from ..media.listing import is_hidden
+from ..media.listing import STOPS, is_hidden
 from ..media.names import is_media
 from ..utils.installation import require
 from .changes import Changes
@@ -205,10 +205,12 @@ class WatchedFolders:
         file = Path(path)
         if file.is_relative_to(self._library) or not file.is_relative_to(folder):
             return False
-        parts = file.relative_to(folder).parts
-        if any(map(is_hidden, parts)):
+        *above, name = file.relative_to(folder).parts or ("",)
+        if any(map(is_hidden, above)):
             return False
-        return is_directory or is_media(file.name)
+        if name in STOPS:  # all beside it is left out from now on, or no more
+            return True
+        return not is_hidden(name) and (is_directory or is_media(name))
 
     def _on_library_event(self, event: FileSystemEvent) -> None:
         if any(os.fsdecode(path).endswith(PAUSE_FILE) for path in (event.src_path, event.dest_path) if path):
