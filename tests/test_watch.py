@@ -276,6 +276,29 @@ def test_a_file_that_takes_long_is_given_up_for_a_person_and_not_for_the_budget(
     assert world.worker.kills == int(urgent)
 
 
+def test_somebody_comes_back_while_the_budget_waits_for_a_file(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.worker.hangs = True
+    world.arrive(1)
+    world.run(10)
+    world.reason.objecting = Objection("budget", urgent=False)
+    world.run(300)
+    world.reason.objecting = Objection("somebody is there")
+    world.run(59)
+    assert world.worker.kills == 0
+    world.run(10)
+    assert world.worker.kills == 1
+
+
+def test_a_folder_that_went_away_is_not_looked_at(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(10)
+    world.arrive(1)
+    world.folders.folders = ()
+    world.run(60)
+    assert len(world.worker.jobs) == 1
+
+
 def test_the_budget_ends_a_run_and_is_renewed(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.conditions[:] = [WithinBudget(world.ledger, 300, 0)]

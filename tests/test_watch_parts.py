@@ -376,7 +376,7 @@ def test_settings_choose_the_conditions(tmp_path: Path) -> None:
         options = load(overrides=overrides).watch
         return [type(item).__name__ for item in conditions_of(options, tmp_path, ledger, IdleTime(bus), Power(bus))]
 
-    assert kinds() == ["NotPaused", "WithinBudget", "OnMains", "UserIsIdle", "LowLoad"]
+    assert kinds() == ["NotPaused", "OnMains", "UserIsIdle", "LowLoad", "WithinBudget"]
     assert kinds("watch.idle=0", "watch.battery=true", "watch.load=1") == ["NotPaused", "WithinBudget"]
     assert load(overrides=["watch.settle=2"]).watch == WatchSection(settle=2)
     for wrong in ("watch.idle=-1", "watch.load=0", "watch.threads=0", "watch.hours=1", "watch.rescan=.inf"):

@@ -224,6 +224,7 @@ class _Lines:
     def __init__(self, library: Path) -> None:
         self._library = library
         self._progress: ProgressBars | ProgressLines | None = None
+        self._before: dict[str, Any] = {"quarantined": [], "unsettled": []}  # of the report before
 
     def state(self, state: str, reason: str | None) -> None:
         if state == "waiting" and reason:
@@ -246,10 +247,12 @@ class _Lines:
         self._end_progress()
         if any(report[name] for name in _ON_CHANGE) or report["removed"]:
             say(f"{_changes(report)} in {time_span(report['seconds'])}, {time_span(cpu_seconds)} of CPU")
-        if report["quarantined"]:
+        news = {name: report.get(name, []) for name in self._before}
+        before, self._before = self._before, news
+        if news["quarantined"] and news["quarantined"] != before["quarantined"]:
             command = f"mmi-tvr status {library_option(self._library)}"
             say(f"[yellow]{counted(len(report['quarantined']), 'file')} set aside[/]: {escape(command)} says why")
-        if report.get("unsettled"):
+        if news["unsettled"] and news["unsettled"] != before["unsettled"]:
             say(f"{counted(len(report['unsettled']), 'file')} written just now: left to the next look")
 
     def end_run(self, reason: str) -> None:

@@ -131,16 +131,14 @@ def conditions_of(
         power: who knows whether it runs on its battery.
     """
     processors = Processors(lambda: ledger.total)
-    conditions: list[Condition] = [
-        NotPaused(folder),
-        WithinBudget(ledger, options.budget_hour, options.budget_day),
-    ]
+    conditions: list[Condition] = [NotPaused(folder)]
     if not options.battery:
         conditions.append(OnMains(power))
     if options.idle:
         conditions.append(UserIsIdle(idle_time, processors, options.idle))
     if options.load < 1:
         conditions.append(LowLoad(processors, options.load))
+    conditions.append(WithinBudget(ledger, options.budget_hour, options.budget_day))  # behind what is urgent
     return conditions
 
 

@@ -174,20 +174,23 @@ class Watcher:
 
     def _look_at_run(self, run: _RunningJob, now: float) -> None:
         """Stop a run that may not go on, and end it where it does not stop."""
-        if run.stopped is None:
-            run.stopped = first_objection(self._parts.conditions)
-            if run.stopped is not None:
-                run.stopped_at = now
+        if run.stopped is None or not run.stopped.urgent:  # what is urgent may come behind what is not
+            objection = first_objection(self._parts.conditions)
+            if objection is not None and (run.stopped is None or objection.urgent):
+                run.stopped, run.stopped_at = objection, now
                 self._parts.worker.stop()
-                self._enter("waiting", run.stopped.reason)
-        elif run.stopped.urgent and now - run.stopped_at >= _GRACE_SECONDS:
+                self._enter("waiting", objection.reason)
+        elif now - run.stopped_at >= _GRACE_SECONDS:
             self._parts.worker.kill()
             self._end_run(run, run.stopped.reason)
         if now - self._status_at >= _STATUS_SECONDS:
             self._publish()
 
     def _start(self, now: float) -> None:
-        folders = tuple(self._parts.changes.take(now))
+        present = set(self._parts.folders.present())
+        folders = tuple(folder for folder in self._parts.changes.take(now) if folder in present)
+        if not folders:  # they went away meanwhile, and are due when they come back
+            return
         job = Job(self._parts.library, folders, self._parts.options.settle, self._parts.settings)
         try:
             self._parts.worker.start(job)
@@ -255,7 +258,7 @@ class Watcher:
     def _fail(self, problem: str, now: float) -> None:
         """Take that something went wrong, and wait longer each time."""
         first, most = _FAILED_SECONDS
-        self._not_before = now + min(most, first * 2**self._failures)
+        self._not_before = now + min(most, first * 2 ** min(self._failures, 10))
         self._failures += 1
         if problem != self.last_problem:
             self._parts.audience.say(problem)
