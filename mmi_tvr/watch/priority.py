@@ -21,7 +21,7 @@ def lower_priority() -> None:
     SCHED_IDLE and the idle class of disks give it what nobody else needs.
     """
     with suppress(OSError, AttributeError):
-        os.nice(_NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # whatever it was
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     number = _IOPRIO_SET.get(platform.machine()) if platform.system() == "Linux" else None
