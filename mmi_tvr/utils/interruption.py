@@ -8,8 +8,8 @@ what was not yet committed: `index` goes on with the file it was at |
 Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
 | batches (`batch.stopping`) | both wait for a place where nothing is half done, then exit code 130 | the same | \
 at most the items that were being tried |
-| a service (`serve.running`), a watcher (`watch.running`) | the end: within seconds, exit code 0 | the same | the step \
-that an indexing run was at |
+| a service (`serve.running`), a watcher (`watch.running`) | it ends within seconds, exit code 0 | the same | \
+the step that an indexing run was at |
 | decoder processes (`media`) | ignored: the process that asked decides | they end, and are started again | nothing |
 
 The message is printed by `cli._console.command`; a program that uses the library has no handler of ours.
