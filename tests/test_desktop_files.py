@@ -112,6 +112,12 @@ def test_what_was_changed_since_is_told(home: Path, monkeypatch: pytest.MonkeyPa
         installing.install(None)
 
 
+def test_a_missing_extra_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installing.install(None)
+    monkeypatch.setattr(installing, "installed", lambda module: False)
+    assert "dbus_fast is not installed: " in check()["problems"][0]  # type: ignore[index]
+
+
 def test_gnome_needs_one_file_more_and_that_is_said(home: Path, tmp_path: Path) -> None:
     installing.install(None)
     [note] = check()["notes"]  # type: ignore[misc]

@@ -29,11 +29,11 @@ def described(hit: Hit) -> str:
 
 
 def test_the_line_below_a_name_says_when_what_and_where() -> None:
-    said = HitMoment(61.0, 75.0, "heard", "hello\n" + "word " * 40)
+    speech = HitMoment(61.0, 75.0, "heard", "hello\n" + "word " * 40)
     assert described(Hit(Path("/a/b.mp4"), 61.0, 75.0, 62.0, 0.5, 0.9)) == "1:01-1:15 · /a"
     assert described(Hit(Path("/a/b.mp4"), 1.0, 1.9, 1.5, 0.5, 0.9)) == "0:01-0:02 · /a"
     assert described(Hit(Path("/a/b.jpg"), 0.0, 0.0, 0.0, 0.5, 0.9, facts=MediaFacts("image"))) == "picture · /a"
-    line = described(Hit(Path("/a/b.mp4"), 61.0, 75.0, 62.0, 0.5, 0.9, moments=(said,)))
+    line = described(Hit(Path("/a/b.mp4"), 61.0, 75.0, 62.0, 0.5, 0.9, moments=(speech,)))
     assert line.startswith("1:01-1:15 · “hello")
     assert line.endswith("…” · /a")
     assert len(line) < 100

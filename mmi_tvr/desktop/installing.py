@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ..errors import UsageError
 from ..utils.environment import default_library
 from ..utils.files import is_ours, write_output
+from ..utils.installation import install_extra, installed
 from .names import BUS_NAME, CHINESE, ENGLISH, OBJECT_PATH
 
 _MARK = b"made by: mmi-tvr desktop install"
@@ -141,6 +142,8 @@ def check(has_library: bool) -> DesktopCheck:
     states = {home / name: _state(home / name, content) for name, content in contents(_installed_library()).items()}
     searched = searched_library()
     problems = []
+    if not installed("dbus_fast"):
+        problems.append(f"dbus_fast is not installed: {install_extra('desktop')}")
     if any(state != "ok" for state in states.values()):
         problems.append("not installed here, or another installation wrote the files: mmi-tvr desktop install")
     if not has_library:

@@ -42,7 +42,7 @@ class ThumbnailCache:
     def stored(self, path: Path) -> Path | None:
         """Return the thumbnail of a file as it is now; None where there is none."""
         try:
-            mtime = int(path.stat().st_mtime)
+            mtime = str(int(path.stat().st_mtime))
         except OSError:
             return None
         uri = file_uri(path)
@@ -52,9 +52,8 @@ class ThumbnailCache:
                 if thumbnail.stat().st_size > _MAX_PNG:
                     continue
                 with Image.open(thumbnail, formats=["PNG"]) as picture:
-                    if isinstance(picture, PngImagePlugin.PngImageFile) and picture.text.get("Thumb::MTime") == str(
-                        mtime
-                    ):
+                    notes = picture.text if isinstance(picture, PngImagePlugin.PngImageFile) else {}
+                    if notes.get("Thumb::MTime") == mtime:
                         return thumbnail
         return None
 
