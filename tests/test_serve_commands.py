@@ -167,7 +167,7 @@ def test_a_client_prints_what_the_program_prints_and_loads_little(folder: Path) 
     watched = [sys.executable, "-X", "importtime", *PROGRAM[1:]]
     *_, imports = run(["search", "red"], watched)
     modules = {line.rpartition(b"|")[2].strip().partition(b".")[0] for line in imports.splitlines()}
-    assert not modules & {b"numpy", b"torch", b"rich", b"typer", b"pydantic", b"http", b"email", b"asyncio"}
+    assert not modules & {b"numpy", b"torch", b"rich", b"typer", b"pydantic", b"http", b"email", b"asyncio", b"inspect"}
     tests = Path(__file__).parent
     assert in_a_terminal(["search", "red"], PROGRAM) == in_a_terminal(["search", "red"], alone(tests))
 

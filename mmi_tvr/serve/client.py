@@ -19,9 +19,8 @@ import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import MmiTvrError
 from .address import SOCKET, reachable
@@ -30,8 +29,7 @@ _TIMEOUT = 5.0  # seconds to connect, and until a service says that it is at wor
 Write = Callable[[str, bytes], object]  # ("stdout" or "stderr", bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceReply:
+class ServiceReply(NamedTuple):
     """What a service answers to a request: the status of HTTP, and the body."""
 
     status: int
