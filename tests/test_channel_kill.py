@@ -63,7 +63,7 @@ def test_killed_at_many_steps(tmp_path: Path) -> None:
         assert steps is not None
         assert steps > 60
         kills = 0
-        for fatal in range(1, steps, 19):
+        for fatal in range(1, steps, 37):
             path = library(f"killed at {fatal}")
             kills += run(fatal, str(path)) is None
             assert run(0, str(path)) is not None
