@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from fakes import COLOURS, FakeBlockModel, FakeModel, colour_video
 from PIL import Image
 
 from mmi_tvr import Library, Query
+from mmi_tvr.batch import infer
+from mmi_tvr.batch.inputs import queries
 from mmi_tvr.errors import MediaError, UsageError
 from mmi_tvr.library.items import ItemMissing
 from mmi_tvr.scoring.examples import LEAST, MIN_RELEVANCE, example_law
@@ -211,6 +214,44 @@ def test_a_name_that_ends_like_a_second_is_a_name(library: Library, films: Path)
     odd = films / "red@3.png"
     odd.write_bytes((films / "red.png").read_bytes())
     assert names(library.search("", like=odd, top=1, min_relevance=0))[0] in ("red", "blue then red")
+
+
+def test_queries_of_a_batch_may_have_examples(tmp_path: Path) -> None:
+    table = tmp_path / "queries.jsonl"
+    rows = [
+        {"query": "red"},
+        {"query": "blue", "like": "a.png"},
+        {"query": "", "like": "gone.mp4@3"},
+        {"like": "a.png"},
+    ]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items = queries(table)
+    assert [item["text"] for item in items] == ["red", "blue", "", ""]
+    assert [item.get("like") for item in items] == [
+        None,
+        *(str(tmp_path / name) for name in ("a.png", "gone.mp4@3", "a.png")),
+    ]
+    searched: list[tuple[int, str | None]] = []
+
+    def search(some: Sequence[Query], like: str | None) -> list[dict[str, Any]]:
+        searched.append((len(some), like))
+        if like is not None and "gone" in like:
+            raise UsageError("gone.mp4: no such file")
+        return [{"hits": []} for _ in some]
+
+    task = infer.InferTask.__new__(infer.InferTask)
+    task._search = search
+    outcomes = task._outcomes(
+        {number: {"text": "green"} if number == 9 else items[number] for number in (0, 1, 2, 3, 9)}
+    )
+    assert list(outcomes) == [0, 1, 2, 3, 9]
+    assert outcomes[2] == {"reason": "gone.mp4: no such file"}
+    assert (2, None) in searched  # those without an example go together
+    table.write_text(json.dumps({"query": "red", "like": "1,204"}) + "\n")
+    assert "like" not in queries(table)[0]  # so many people like it
+    table.write_text(json.dumps({"query": " ", "like": " "}) + "\n")
+    with pytest.raises(UsageError, match="is empty or no text"):
+        queries(table)
 
 
 @pytest.mark.parametrize("text", ["1:2:3:4", "-1", "1e3", "nan", "1:60", ""])

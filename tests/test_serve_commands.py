@@ -55,6 +55,7 @@ COMMANDS = [
     ["search", "red", "--levels", "a=1"],
     ["search", "red", "--top", "0"],
     ["search", "红色 \U0001f697", "--json"],
+    ["search", "red", "--in", "films", "--longer", "1", "--more", "2", "--not", "blue", "--json"],
     ["search", "-"],
     ["search", "--json"],
     ["status"],

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from .. import config, models, plugins
-from ..errors import UnreadableQuery, UsageError
+from ..errors import MediaError, UnreadableQuery, UsageError
 from ..evaluation.trec import run_line, run_tag
 from ..library import Library
 from ..library.filters import FilterKeywords, checked_filter
@@ -33,7 +33,7 @@ from ..utils.installation import require
 from .embeddings import EmbeddingCollection
 from .extract import ModelFactory
 from .folder import MANIFEST, BatchFolder
-from .inputs import Item, queries, rows
+from .inputs import LIKE, Item, queries, rows
 from .journal import Outcome, json_line
 
 JOB = "infer"
@@ -119,6 +119,8 @@ def create(
         items = queries(table, column, id_column)
         if chosen.embeddings and (where or any("where" in item for item in items)):
             raise UsageError("where: a library knows what its videos show, embeddings do not: name a library")
+        if chosen.embeddings and any(LIKE in item for item in items):
+            raise UsageError("like: examples are compared with a library: name a library")
         if chosen.embeddings and excluded:
             raise UsageError("without (--not): name a library; of embeddings, write it into each query (without ...)")
         if chosen.embeddings and restriction:
@@ -162,7 +164,7 @@ class InferTask:
         if self.settings.format == "parquet":
             require("pyarrow.parquet", "train")
         self._build_model = build_model
-        self._search: Callable[[Sequence[Query]], list[Outcome]]
+        self._search: Callable[[Sequence[Query], str | None], list[Outcome]]
         self._close: Callable[[], object] = lambda: None
 
     def begin(self) -> Mapping[str, str]:
@@ -187,12 +189,23 @@ class InferTask:
     def _outcomes(self, items: Mapping[int, Item]) -> dict[int, Outcome]:
         """Return the hits of queries; of those that cannot be searched as they are written, the reason, which names
         nobody else, because it stays in the results."""
+        by_example = {number: item for number, item in items.items() if LIKE in item}
+        if by_example and len(items) > 1:
+            parts = [{number: items[number]} for number in by_example]
+            rest = {number: item for number, item in items.items() if number not in by_example}
+            answers = {number: one for part in (*parts, rest) if part for number, one in self._outcomes(part).items()}
+            return {number: answers[number] for number in items}
+        like = next((item[LIKE] for item in by_example.values()), None)
         try:
-            outcomes = self._search([_query(item) for item in items.values()])
+            outcomes = self._search([_query(item) for item in items.values()], like)
         except UnreadableQuery as error:
             if len(items) == 1:
                 return {number: {"reason": error.reason} for number in items}
             return {number: self._outcomes({number: item})[number] for number, item in items.items()}
+        except (MediaError, UsageError) as error:
+            if like is None:
+                raise
+            return {number: {"reason": str(error)} for number in items}
         return dict(zip(items, outcomes, strict=True))
 
     def publish(
@@ -229,7 +242,7 @@ class InferTask:
     def _begin_with_embeddings(self, collection: EmbeddingCollection) -> Mapping[str, str]:
         searcher = collection.searcher(self.device, self._build_model)
 
-        def search(queries: Sequence[Query]) -> list[Outcome]:
+        def search(queries: Sequence[Query], like: str | None) -> list[Outcome]:
             results = searcher.search_all(queries, self.settings.top, self.settings.min_relevance)
             outcomes = []
             for result in results:
@@ -246,14 +259,15 @@ class InferTask:
         }
 
     def _begin_with_library(self, library: Library) -> Mapping[str, str]:
-        def search(queries: Sequence[Query]) -> list[Outcome]:
+        def search(queries: Sequence[Query], like: str | None) -> list[Outcome]:
             options = self.settings
             results = library.search(
                 queries,
                 options.top,
                 options.min_relevance,
-                rerank=options.rerank,
+                rerank=options.rerank and like is None,
                 where=options.where,
+                like=like,
                 without=options.without,
                 **cast(FilterKeywords, options.items),
             )

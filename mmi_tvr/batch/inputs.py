@@ -24,6 +24,7 @@ Row = tuple[str, Mapping[str, Any]]  # where it stands, for messages, and its ce
 
 PATHS = ("path", "file", "video")  # columns that are looked for, in this order
 QUERIES = ("query", "text", "caption", "sentence")
+LIKE = "like"  # the column of examples
 _TEXT = "text"  # the only cell of a line of a .txt file
 
 
@@ -31,14 +32,16 @@ def queries(table: Path, column: str | None = None, id_column: str | None = None
     """Return {"id", "text"} of every query; without a column of ids (`id`), they are numbered from 1.
 
     Where an object in the column `where` (jsonl, parquet) restricts a query, its item has "where", too: names of
-    classes by level.
+    classes by level. Of a query with an example in the column `like` (FILE or FILE@SECONDS, relative to the list), it
+    has "like", and the text may be empty.
 
     Raises UsageError for an empty query, an id that comes twice, and whatever is wrong with the file.
     """
     items = [
         {"id": str(cell.row_number) if cell.row_id is None else cell.row_id, "text": clean_text(cell.text).strip()}
         | _where(cell)
-        for cell in _cells(table, QUERIES, column, id_column)
+        | _like(cell, table)
+        for cell in _cells(table, QUERIES, column, id_column, instead=LIKE)
     ]
     _refuse_repeated_ids(items, table)
     return items
@@ -122,7 +125,9 @@ class _Cell:
     row: Mapping[str, Any]
 
 
-def _cells(table: Path, known: Sequence[str], column: str | None, id_column: str | None) -> Iterator[_Cell]:
+def _cells(
+    table: Path, known: Sequence[str], column: str | None, id_column: str | None, instead: str | None = None
+) -> Iterator[_Cell]:
     """Yield the cell of each row that names an item.
 
     Args:
@@ -130,14 +135,17 @@ def _cells(table: Path, known: Sequence[str], column: str | None, id_column: str
         known: columns that are looked for, in this order, where none is named.
         column: the column of the cell, or None.
         id_column: the column of the id, which then has to be there; else `id`.
+        instead: a column; where a row has a text in it, its own cell may be empty, or not there.
     Raises:
         UsageError: a column is not there, a cell is empty or no text, or the list has no row.
     """
     number = 0
     for number, (where, row) in enumerate(rows(table), start=1):
-        name = _column(row, known, column, where)
-        text = row[name]
-        if not isinstance(text, str) or not clean_text(text).strip():
+        excused = instead is not None and _names_file(row.get(instead))
+        nothing_else = excused and not {*known, column} & set(row)
+        name = str(instead) if nothing_else else _column(row, known, column, where)
+        text = "" if nothing_else or (excused and row[name] is None) else row[name]
+        if not isinstance(text, str) or not (excused or clean_text(text).strip()):
             raise UsageError(f"{where}: {name!r} is empty or no text")
         if id_column is not None and id_column not in row:
             raise UsageError(f"{where}: no column is called {id_column!r}; there are: {', '.join(row)}")
@@ -180,6 +188,17 @@ def _where(cell: _Cell) -> Item:
     except UsageError as error:
         raise UsageError(f"{cell.where}: {error}") from error
     return {"where": {level: sorted(names) for level, names in where.items()}} if where else {}
+
+
+def _like(cell: _Cell, table: Path) -> Item:
+    """Return {"like"} of a query with an example, as an absolute path; else nothing. A column of that name with numbers
+    is another one."""
+    value = cell.row.get(LIKE)
+    return {LIKE: str(table.absolute().parent / str(value).strip())} if _names_file(value) else {}
+
+
+def _names_file(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and not value.strip().replace(",", "").isdigit()
 
 
 def _video(name: str, path: Path, start: float = 0.0, end: float | None = None) -> Item:

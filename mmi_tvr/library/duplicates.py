@@ -149,6 +149,7 @@ class KnownDuplicates:
         self._path = folder / DUPLICATES_FILE
         self._stamp: tuple[int, int] | None = None
         self._pairs: list[tuple[str, str]] = []
+        self._groups: tuple[int, dict[int, int]] | None = None  # of a version of the catalogue
 
     def groups(self, catalogue: Catalogue) -> dict[int, int]:
         """Return number -> number of the first one of its group, of all items that have near-duplicates."""
@@ -163,11 +164,14 @@ class KnownDuplicates:
                     self._pairs = database.execute("SELECT sha256, other FROM pairs").fetchall()
             except sqlite3.Error:  # it is being made, or damaged: a search goes without
                 self._pairs = []
-            self._stamp = stamp
+            self._stamp, self._groups = stamp, None
         if not self._pairs:
             return {}
-        groups = duplicate_groups(self._pairs, _numbers(catalogue))
-        return {number: group[0] for group in groups for number in group}
+        version = catalogue.data_version()
+        if self._groups is None or self._groups[0] != version:
+            groups = duplicate_groups(self._pairs, _numbers(catalogue))
+            self._groups = version, {number: group[0] for group in groups for number in group}
+        return self._groups[1]
 
 
 def look_for_duplicates(folder: Path, catalogue: Catalogue, index: Index, progress: Progress) -> DuplicateReport:
