@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +112,15 @@ def test_an_item_is_looked_at_once_and_a_new_one_joins(tmp_path: Path, album: Pa
         os.unlink(album / "photo1 small.jpg")
         library.index()
         assert len(library.duplicates().groups) == 2
+        fingerprints = "SELECT COUNT(*) FROM fingerprints"
+        with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
+            assert database.execute(fingerprints).fetchone() == (7,)  # none of the photo that is away
+        library.remove(album / "photo3.png")
+        with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
+            assert database.execute(fingerprints).fetchone() == (6,)
         (tmp_path / "library" / DUPLICATES_FILE).write_bytes(b"no database")
-        assert len(library.search("red", top=99, min_relevance=0)) == 8  # a damaged file folds nothing
+        assert len(library.search("red", top=99, min_relevance=0)) == 7  # a damaged file folds nothing
+        assert len(library.duplicates().groups) == 2  # and is made anew
 
 
 def test_what_cannot_be_read_is_counted_and_looked_at_again(tmp_path: Path, album: Path) -> None:

@@ -46,7 +46,7 @@ from .catalogue_file import CATALOGUE
 from .channels import ChannelReading, forget_other_contents
 from .components import Components
 from .describing import describe
-from .duplicates import DuplicateReport
+from .duplicates import DuplicateReport, forget_other_duplicates
 from .former import open_former
 from .indexing import Indexing
 from .people import looking
@@ -196,6 +196,7 @@ class Library:
             removed = self._remove(catalogue, targets, progress)
             looking.forget_other_contents(self.path, catalogue)
             forget_other_contents(self.path, catalogue)
+            forget_other_duplicates(self.path, catalogue)
             for other in (rebuilding.open_unfinished(self.path), open_former(self.path)):
                 if other is not None:
                     with closing(other), suppress(UsageError):  # it may know nothing of them

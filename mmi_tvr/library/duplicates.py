@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..protocols import Index
 from ..scoring.fingerprints import LEAST, PICTURES, fingerprint, picture_likeness
 from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
 from ..utils.progress import Progress
-from ..utils.sqlite import is_writable, new_in_memory, open_read_only, open_to_write, sqlite_errors
+from ..utils.sqlite import is_writable, new_in_memory, open_read_only, open_to_write, sqlite_errors, unusable
 from .catalogue import Catalogue
 
 DUPLICATES_FILE = "duplicates.sqlite"
@@ -88,12 +88,21 @@ class DuplicateStore:
 
     @classmethod
     def open(cls, folder: Path) -> DuplicateStore:
-        """Open that of the library in a folder, made where there is none."""
+        """Open that of the library in a folder, made where there is none; a damaged one is made anew."""
         path = folder / DUPLICATES_FILE
-        with sqlite_errors(path, _PURPOSE):
-            connection = open_to_write(path) if is_writable(folder / DUPLICATES_FILE) else new_in_memory()
+        if not is_writable(path):
+            connection = new_in_memory()
             connection.executescript(_TABLES)
-        return cls(path, connection)
+            return cls(path, connection)
+        try:
+            return cls(path, _opened(path))
+        except sqlite3.OperationalError as error:  # the disk is full, or somebody holds it
+            raise unusable(path, _PURPOSE, error) from error
+        except sqlite3.DatabaseError:
+            for name in ("", "-wal", "-shm"):
+                path.with_name(path.name + name).unlink(missing_ok=True)
+            with sqlite_errors(path, _PURPOSE):
+                return cls(path, _opened(path))
 
     def close(self) -> None:
         self._db.close()
@@ -108,17 +117,50 @@ class DuplicateStore:
         return None if row is None else np.frombuffer(row[0], np.uint8).reshape(-1, 192)
 
     def put_fingerprints(self, sha256: str, pictures: NDArray[np.uint8]) -> None:
-        with sqlite_errors(self._path, _PURPOSE), self._db:
+        with sqlite_errors(self._path, _PURPOSE), _transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?)", (sha256, pictures.tobytes()))
 
     def commit(self, looked: Iterable[str], pairs: Iterable[tuple[str, str, float]]) -> None:
         """Store which contents were looked at, and the pairs that are alike."""
-        with sqlite_errors(self._path, _PURPOSE), self._db:
+        with sqlite_errors(self._path, _PURPOSE), _transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", [*pairs])
             self._db.executemany("INSERT OR IGNORE INTO looked VALUES (?)", [(one,) for one in looked])
 
+    def keep_only(self, hashes: Collection[str]) -> None:
+        """Forget all contents but these."""
+        with sqlite_errors(self._path, _PURPOSE), _transaction(self._db):
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS present (sha256 TEXT PRIMARY KEY)")
+            self._db.execute("DELETE FROM present")
+            self._db.executemany("INSERT INTO present VALUES (?)", [(sha256,) for sha256 in hashes])
+            others = "NOT IN (SELECT sha256 FROM present)"
+            self._db.execute(f"DELETE FROM fingerprints WHERE sha256 {others}")
+            self._db.execute(f"DELETE FROM looked WHERE sha256 {others}")
+            self._db.execute(f"DELETE FROM pairs WHERE sha256 {others} OR other {others}")
+
     def pairs(self) -> list[tuple[str, str]]:
         return self._db.execute("SELECT sha256, other FROM pairs").fetchall()
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = open_to_write(path)
+    try:
+        connection.executescript(_TABLES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def duplicate_groups(pairs: Iterable[tuple[str, str]], numbers: Mapping[str, int]) -> list[list[int]]:
@@ -187,6 +229,7 @@ def look_for_duplicates(folder: Path, catalogue: Catalogue, index: Index, progre
     by_number = {number: sha256 for sha256, number in numbers.items()}
     unread: set[str] = set()
     with closing(DuplicateStore.open(folder)) as store, DecoderPool(limits()) as decoders:
+        store.keep_only(catalogue.content_hashes())
         waiting = sorted(numbers[sha256] for sha256 in store.not_looked_at(numbers))
         progress.begin("looking for near-duplicates", len(waiting))
         for first in range(0, len(waiting), _TOGETHER):
@@ -209,6 +252,13 @@ def look_for_duplicates(folder: Path, catalogue: Catalogue, index: Index, progre
     items = [[_item(number, entries[number]) for number in group if number in entries] for group in groups]
     ordered = [tuple(sorted(group, key=lambda item: (-item.size, item.id))) for group in items if len(group) > 1]
     return DuplicateReport(tuple(ordered), len(numbers), len(unread))
+
+
+def forget_other_duplicates(folder: Path, catalogue: Catalogue) -> None:
+    """Forget what is known of contents that a library has no more."""
+    if (folder / DUPLICATES_FILE).is_file():
+        with closing(DuplicateStore.open(folder)) as store:
+            store.keep_only(catalogue.content_hashes())
 
 
 class _FingerprintReader:

@@ -6,7 +6,7 @@ from ..protocols import Index, Model
 from ..queries import PreparedQuery
 from ..scoring.candidates import CandidateSearch
 from ..scoring.examples import ExampleLaw, example_law, example_vectors, picture_scoring
-from ..types import FloatArray
+from ..types import Filter, FloatArray
 from .calibration import sampled
 
 _DEEPER = 4  # times as many vectors are fetched where too few videos are among them
@@ -41,8 +41,12 @@ class ExampleSearch:
             videos: the numbers of those to search among; None for all.
         """
         search = CandidateSearch(self._index, picture_scoring(self._model.scoring), videos)
+        most: int | None = None  # vectors that can be fetched
         while True:
             numbers = frozenset[int]().union(*(one.numbers for one in search.nearest(example, limit)))
-            if len(numbers) >= top or limit >= self._index.count():
+            if len(numbers) >= top:
                 return numbers
-            limit = min(_DEEPER * limit, self._index.count())
+            most = self._index.count(Filter("moment", videos)) if most is None else most
+            if limit >= most:
+                return numbers
+            limit = min(_DEEPER * limit, most)
