@@ -134,7 +134,7 @@ def test_a_search_sees_what_has_been_read_meanwhile(library: Library, clips: Pat
 
 def test_a_library_on_a_read_only_disk_is_searched(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.close()
-    for module in ("mmi_tvr.fulltext.database", "mmi_tvr.library.catalogue_file", "mmi_tvr.library.searching"):
+    for module in ("mmi_tvr.fulltext.database", "mmi_tvr.library.catalogue_file", "mmi_tvr.library.status"):
         monkeypatch.setattr(f"{module}.is_writable", lambda path: False)
     assert library.search("exit to platform nine")[0].path.stem == "blue"
 

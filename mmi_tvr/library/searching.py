@@ -6,7 +6,6 @@ library: it is for one thread at a time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,30 +25,26 @@ from ..search import Coverage, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query, QueryExample
 from ..utils.progress import Progress
-from ..utils.sqlite import is_writable
 from ..utils.wording import library_option, model_title
 from .appearances import LibraryPeople
 from .arguments import Calibrate
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
-from .channels import ChannelsReader, FusedSearch, channels_status, needed_hits, with_texts
+from .channels import ChannelsReader, FusedSearch, needed_hits, with_texts
 from .components import Components
 from .descriptions import Descriptions
 from .duplicates import DuplicateReport, KnownDuplicates, look_for_duplicates
 from .examples import ExampleReader, ExampleSource
 from .expanding import LibraryExpander
 from .facets import library_facets
-from .former import former_model
 from .indexing import FEATURES
-from .lock import writer
 from .own_pools import pools_state
-from .people.looking import people_status
 from .reading import StateChanged, open_to_read
-from .rebuild import unfinished
 from .report import FacetReport, Status
 from .results import coverage_of, existing_first, refused
 from .search_options import SearchOptions, restricted
-from .translated import ShownLog, count_translated
+from .status import library_status
+from .translated import ShownLog
 from .turns import SharedModels
 from .video_lookup import VideoLookup
 
@@ -275,36 +270,8 @@ class LibraryReader:
 
     def status(self) -> Status:
         """Return what is in the library. Loads no model."""
-        from .. import models
-
         catalogue = self.catalogue()
-        components, rebuilding = self.components(catalogue), unfinished(self.path)
-        counts, model = catalogue.counts(), catalogue.meta("model")
-        return Status(
-            path=self.path,
-            model=model,
-            fingerprint=catalogue.meta("fingerprint"),
-            index=components.section("index").name,
-            videos=counts.indexed_contents + counts.unseen_contents,
-            moments=counts.moments,
-            pending=coverage_of(catalogue).pending,
-            files=counts.files,
-            duration=catalogue.duration(),
-            size=_size(self.path),
-            roots=tuple(catalogue.roots()),
-            quarantined=tuple(catalogue.quarantined_files()),
-            writer=writer(self.path),
-            rebuilding=None if rebuilding is None else rebuilding.pending,
-            translating=None if rebuilding is None else rebuilding.translate,
-            translated=count_translated(catalogue),
-            former=former_model(self.path),
-            writable=is_writable(catalogue.path),
-            model_title=models.spelled(components.section("model")) if model else None,
-            people=people_status(self.path, catalogue),
-            kinds=catalogue.kinds(),
-            unseen=counts.unseen_contents,
-            channels=channels_status(self.path, catalogue, counts),
-        )
+        return library_status(self.path, catalogue, self.components(catalogue))
 
     def catalogue(self) -> Catalogue:
         """Return the open catalogue, opened anew where its file was replaced."""
@@ -427,13 +394,3 @@ def _with_pools_of(reranker: Reranker | None, section: Section, model: Model) ->
     if not isinstance(reranker, SkeletonReranker):
         raise UsageError("the settings re-rank by another method, which asks no questions")
     return reranker.with_pools_of(section, model)
-
-
-def _size(folder: Path) -> int:
-    """Return the bytes of all files below a folder in which another process may be at work."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += os.stat(os.path.join(parent, name)).st_size
-    return total
