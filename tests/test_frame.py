@@ -37,7 +37,7 @@ def test_every_file_of_a_room_is_an_implementation_with_options(room: str) -> No
 
 
 def test_unknown_names_and_options_say_what_there_is() -> None:
-    with pytest.raises(UsageError, match="disparity, uniform"):
+    with pytest.raises(UsageError, match="disparity, scenes, uniform"):
         plugins.build("keyimages", "best")
     with pytest.raises(UsageError, match=r"unknown option 'cuont'.*count"):
         plugins.options("keyimages", "disparity", {"cuont": 3})

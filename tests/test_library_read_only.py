@@ -84,7 +84,7 @@ def test_a_full_disk_is_searched_and_said_to_be_full_by_name(folder, library, mo
     def no_room(path):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr("mmi_tvr.library.catalogue.open_to_write", no_room)
+    monkeypatch.setattr("mmi_tvr.library.catalogue_file.open_to_write", no_room)
     assert search_all(library.path) == NAMES
     monkeypatch.undo()
 
@@ -116,7 +116,7 @@ def test_what_a_writer_elsewhere_commits_is_seen(folder, library, close_to_us, m
     library.index(folder / "part0")
     library.close()
     monkeypatch.setattr(sqlite, "is_writable", lambda path: False)
-    monkeypatch.setattr("mmi_tvr.library.catalogue.is_writable", lambda path: False)
+    monkeypatch.setattr("mmi_tvr.library.catalogue_file.is_writable", lambda path: False)
     with Library(library.path, model=FakeModel(), relevance=clipped) as reader:
         assert len(reader.search("green", top=9)) == 2
         with Library(library.path, model=FakeModel(), relevance=clipped) as writer:
@@ -152,7 +152,10 @@ def test_an_older_catalogue_is_read_with_its_options_under_their_present_names(f
         settings = json.loads(text)
         settings["model"]["moments"] = 0.3
         database.execute("UPDATE meta SET value = ? WHERE key = 'settings'", (json.dumps(settings),))
-        database.execute("PRAGMA user_version = 1")
+        database.executescript(
+            "DROP VIEW searchable; DROP VIEW main_files; DROP TABLE media_facts; DROP INDEX files_by_main;"
+            "ALTER TABLE files DROP COLUMN main; PRAGMA user_version = 1"
+        )
     close_to_us(library.path)
     assert search_all(library.path) == NAMES
     with closing(Catalogue.open_to_read(path)) as catalogue:

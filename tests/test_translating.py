@@ -284,7 +284,8 @@ def test_the_commands_say_what_is_translated(folder: Path, capsys, monkeypatch) 
     with opened(folder) as library:
         report = library.index(translate=10)
         result = library.search("red")
-    library_commands._say_report(report, 18, folder)
+        state = library.status()
+    library_commands._say_report(report, state, folder)
     printed = capsys.readouterr().err
     assert "8 vectors translated, learned from 10 videos; on videos left out: R@1 " in printed
     document = report.as_dict()["translation"]
@@ -307,6 +308,7 @@ def test_marks_and_what_was_shown(tmp_path: Path, monkeypatch) -> None:
             numbers = [catalogue.content_number(str(digit) * 64) for digit in range(4)]
             for number in numbers:
                 catalogue.put_file(tmp_path / f"{number}.mp4", (1, 1), number)
+                catalogue.connection.execute("INSERT INTO moments VALUES (?, 0, 0, 1, 0.5)", (number,))
             VideoAttributes(catalogue).put(numbers[0], {"action": {"spins": 0.9}})
             mark_translated(catalogue, numbers[:3])
         assert VideoAttributes(catalogue).of(numbers) == {}  # the present model has yet to look
