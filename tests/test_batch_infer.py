@@ -325,7 +325,7 @@ def test_a_library_is_asked_for_what_the_settings_say(tmp_path: Path, monkeypatc
     monkeypatch.setattr(infer, "Library", lambda path, settings=None: Recorded(path, model=FakeModel()))
     table = write(tmp_path / "queries.csv", ROWS[:1])
     hits_of(tmp_path / "hits", table, tmp_path / "library", top=4, min_relevance=0.25, rerank=rerank)
-    assert calls == [((4, 0.25), {"rerank": rerank, "where": {}, "without": []})]
+    assert calls == [((4, 0.25), {"rerank": rerank, "where": {}, "like": None, "without": []})]
 
 
 def test_names_with_half_characters_reach_parquet(tmp_path: Path) -> None:
