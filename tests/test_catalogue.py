@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -220,14 +221,15 @@ def test_a_few_contents_are_looked_up_without_a_walk_over_all_files(catalogue):
 
 
 def test_what_was_no_medium_gets_another_look():
-    database = sqlite3.connect(":memory:", isolation_level=None)
-    for step in MIGRATIONS[:-1]:
-        database.executescript(step)
-    database.execute(f"PRAGMA user_version = {LATEST - 1}")
     reasons = ["is a still image, not a video", "has sound but no video stream", "is empty (0 bytes)"]
-    database.executemany("INSERT INTO contents (sha256, state, reason) VALUES (?1, 'quarantined', ?1)", zip(reasons))
-    migrate(database)
-    states = database.execute("SELECT state, reason FROM contents").fetchall()
+    rows = [(reason, reason) for reason in reasons]
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        for step in MIGRATIONS[:-1]:
+            database.executescript(step)
+        database.execute(f"PRAGMA user_version = {LATEST - 1}")
+        database.executemany("INSERT INTO contents (sha256, state, reason) VALUES (?, 'quarantined', ?)", rows)
+        migrate(database)
+        states = database.execute("SELECT state, reason FROM contents").fetchall()
     assert states == [("pending", None), ("pending", None), ("quarantined", "is empty (0 bytes)")]
 
 

@@ -304,10 +304,10 @@ def test_skeleton_is_cross_entropy_of_yes_among_yes_and_no() -> None:
 
 
 def test_temperature_is_a_scale_between_1_and_100() -> None:
-    assert float(losses.Temperature()()) == pytest.approx(1 / 0.07)
-    assert float(losses.Temperature(0.5)()) == pytest.approx(2)
-    assert float(losses.Temperature(5.0)()) == 1
-    assert float(losses.Temperature(0.001)()) == pytest.approx(100)
+    assert float(losses.Temperature()().detach()) == pytest.approx(1 / 0.07)
+    assert float(losses.Temperature(0.5)().detach()) == pytest.approx(2)
+    assert float(losses.Temperature(5.0)().detach()) == 1
+    assert float(losses.Temperature(0.001)().detach()) == pytest.approx(100)
 
 
 def test_temperature_comes_back_from_beyond_its_limit() -> None:
