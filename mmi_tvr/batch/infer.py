@@ -106,29 +106,37 @@ def create(
         values["items"] = {name: value for name, value in (items or {}).items() if value is not None}
     if excluded := checked_exclusions(without):
         values["without"] = list(excluded)
-    request = {
-        "queries": str(table.absolute()),
-        "column": column,
-        "ids": id_column,
-        "shard": shard_size,
-        **values,
-    }
+    request = {"queries": str(table.absolute()), "column": column, "ids": id_column, "shard": shard_size, **values}
 
     def plan() -> tuple[Mapping[str, Any], Sequence[Item]]:
         chosen = _validated(values, source)
         items = queries(table, column, id_column)
-        if chosen.embeddings and (where or any("where" in item for item in items)):
-            raise UsageError("where: a library knows what its videos show, embeddings do not: name a library")
-        if chosen.embeddings and any(LIKE in item for item in items):
-            raise UsageError("like: examples are compared with a library: name a library")
-        if chosen.embeddings and excluded:
-            raise UsageError("without (--not): name a library; of embeddings, write it into each query (without ...)")
-        if chosen.embeddings and restriction:
-            name = next(iter(restriction))
-            raise UsageError(f"{name}: a library knows its items, embeddings do not: name a library")
+        if chosen.embeddings:
+            _refuse_what_embeddings_lack(items, bool(where), excluded, restriction)
         return chosen.model_dump(mode="json"), items
 
     return BatchFolder.create(output, JOB, request, plan, shard_size)
+
+
+def _refuse_what_embeddings_lack(
+    items: Sequence[Item], where: bool, excluded: Sequence[str], restriction: Mapping[str, str]
+) -> None:
+    """Raise UsageError for queries that only a library can answer.
+
+    Args:
+        items: the queries.
+        where: whether all hits are to show certain classes.
+        excluded: what is not to be there.
+        restriction: which items are searched, by name of the option.
+    """
+    if where or any("where" in item for item in items):
+        raise UsageError("where: a library knows what its videos show, embeddings do not: name a library")
+    if any(LIKE in item for item in items):
+        raise UsageError("like: examples are compared with a library: name a library")
+    if excluded:
+        raise UsageError("without (--not): name a library; of embeddings, write it into each query (without ...)")
+    for name in restriction:
+        raise UsageError(f"{name}: a library knows its items, embeddings do not: name a library")
 
 
 def _validated(values: Mapping[str, Any], source: Path) -> InferSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..datasets import benchmark_names, read_listing
@@ -67,9 +67,7 @@ def matrix_report(
     report = evaluate_matrices(matrices, named.truth)
     if trec_folder is not None:
         _write_runs(trec_folder, matrices, named, force)
-    return MatrixReport(
-        report.shape, report.systems, report.comparisons, report.fusion, [*named.remarks, *report.remarks]
-    ), named.of
+    return replace(report, remarks=[*named.remarks, *report.remarks]), named.of
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from .query_metrics import people_of
 
 CAPTIONS = "captions"  # the set of absent queries that are present elsewhere, of whichever kind they are
 COMPOUND = "compound"  # the kind of queries of a data set that say everything
+
+_Video = TypeVar("_Video", bound=Hashable)  # the number of its sample, or the id
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,7 @@ def query_sets(
     if isinstance(dataset, PartialQueryDataset):
         for kind, queries in dataset.partial_queries().items():
             readable = [query for query in queries if query.sample in positions]
-            true = np.zeros((len(readable), len(positions)), bool)
-            for row, query in enumerate(readable):
-                true[row, [positions[video] for video in query.videos if video in positions]] = True
+            true = _truths([query.videos for query in readable], positions)
             vectors = embed([query.text for query in readable])
             sets[kind] = QuerySet(vectors, np.array([positions[query.sample] for query in readable]), {}, true)
     return sets
@@ -107,9 +108,7 @@ def sets_of_queries(
     sets = {}
     for kind in sorted(kinds, key=lambda kind: kind != first):
         of_kind = kinds[kind]
-        true = np.zeros((len(of_kind), len(positions)), bool)
-        for row, query in enumerate(of_kind):
-            true[row, [positions[name] for name in query.right if name in positions]] = True
+        true = _truths([query.right for query in of_kind], positions)
         sets[kind] = QuerySet(
             embed([query.query for query in of_kind]),
             true.argmax(axis=1),
@@ -118,3 +117,16 @@ def sets_of_queries(
             numbered_groups(people_of(of_kind), len(of_kind)),
         )
     return sets
+
+
+def _truths(right: Sequence[Collection[_Video]], positions: Mapping[_Video, int]) -> NDArray[np.bool_]:
+    """Return which of the M videos that are searched each of N sentences is true of (N, M).
+
+    Args:
+        right: All videos that each sentence is true of, also such as are not searched.
+        positions: Of the videos that are searched.
+    """
+    true = np.zeros((len(right), len(positions)), bool)
+    for row, videos in enumerate(right):
+        true[row, [positions[video] for video in videos if video in positions]] = True
+    return true
