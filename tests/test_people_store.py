@@ -119,7 +119,9 @@ def test_a_cluster_that_is_named_as_somebody_becomes_theirs(store: PeopleStore) 
     store.name_cluster(store.unnamed()[0].number, "ANNA", faces(BEN, 1))
     assert seen(store) == {"x": [(0, "Anna"), (4, "Anna")]}
     assert store.unnamed() == []
-    assert [one.by_hand for one in store.sightings()["x"]] == [False, True]
+    by_recognition, by_hand = store.sightings()["x"]
+    assert (by_recognition.by_hand, by_hand.by_hand) == (False, True)
+    assert (by_recognition.confidence < 1, by_hand.confidence) == (True, 1.0)
 
 
 def test_two_people_become_one_and_one_becomes_two(store: PeopleStore) -> None:

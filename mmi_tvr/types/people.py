@@ -60,7 +60,8 @@ class PersonPicture:
 class Appearance:
     """When somebody is in the picture of a video: from `start` to `end`, seconds on a player's clock.
 
-    `confidence` is the cosine of the face there with the nearest face that is known of that person.
+    `confidence` is the cosine of the face there with the nearest face that is known of that person; 1 where somebody
+    said by hand who it is.
     """
 
     name: str

@@ -37,7 +37,8 @@ class Sighting:
       bottom, as shares (0..1) of the picture's width and height.
     - `descriptor`: (F,) a unit vector, float32.
     - `name`: of whom it is; None: nobody named them yet.
-    - `confidence`: cosine with the nearest face of that person, 0 where there is no name.
+    - `confidence`: cosine with the nearest face of that person; 1 where somebody gave the name by hand, 0 where there
+      is no name.
     - `cluster`, `number`: by which the store knows the person, and this sighting; 0 before it is stored.
     - `by_hand`: somebody said who it is; no later recognition changes that.
     """

@@ -241,10 +241,11 @@ class PeopleStore(BoundDatabase):
         with self.reading():
             names = self._names()
             for row, content, cluster, confidence, by_hand, sealed, key in self.rows(sql, person, among, number):
+                name = names.get(cluster)
                 sighting = as_sighting(
                     self.opened(key, sealed, "sighting"),
-                    name=names.get(cluster),
-                    confidence=confidence,
+                    name=name,
+                    confidence=1.0 if by_hand and name is not None else confidence,
                     cluster=cluster,
                     number=row,
                     by_hand=bool(by_hand),
