@@ -8,55 +8,43 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from ..config import Section, Settings
-from ..errors import UsageError
 from ..protocols import Model
 from ..search import SearchResult
 from ..types import Query
 from ..utils.names import SpelledPaths
 from ..utils.progress import Progress
-from . import forking, migrating
-from . import rebuild as rebuilding
+from . import forking
 from .arguments import (
     Calibrate,
     ModelLike,
     Paths,
     checked_calibration,
-    checked_channels,
-    checked_flag,
     checked_model,
     checked_path,
     checked_paths,
-    checked_patterns,
     checked_progress,
     checked_queries,
     checked_seconds,
     checked_settings,
-    checked_translate,
 )
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
-from .channels import ChannelReading, forget_other_contents
 from .components import Components
 from .describing import describe
-from .duplicates import DuplicateReport, forget_other_duplicates
-from .former import open_former
-from .indexing import Indexing
-from .people import looking
-from .people.looking import FaceLooking
+from .duplicates import DuplicateReport
 from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
 from .searching import LibraryReader
 from .tuning import RerankingTuned, tune_reranking
 from .turns import SharedModels
+from .updating import forget_paths, update_library, update_options
 from .write_access import write_access
 
 if TYPE_CHECKING:
@@ -157,33 +145,20 @@ class Library:
             LibraryReadOnly: nothing can be written where the library lies.
             Exception: what the model raises.
         """
-        targets = [*map(SpelledPaths().find, checked_paths(paths))]
-        chosen, patterns = checked_model(model), checked_patterns(exclude)
-        retry, rebuild = checked_flag(retry, "retry"), checked_flag(rebuild, "rebuild")
-        translate = checked_translate(translate, rebuild)
-        people, channels = None if people is None else checked_flag(people, "people"), checked_channels(channels)
-        settle, wait = checked_seconds(settle, "settle"), checked_seconds(wait, "wait")
+        options = update_options(
+            paths,
+            model=model,
+            exclude=exclude,
+            retry=retry,
+            rebuild=rebuild,
+            translate=translate,
+            people=people,
+            channels=channels,
+            settle=settle,
+            wait=wait,
+        )
         progress = checked_progress(progress)
-        missing = [path for path in targets if not os.path.lexists(path)]
-        if missing and not self.exists:
-            raise UsageError(f"{missing[0]}: no such file or folder")
-        with write_access(self.path, wait, progress, create=True) as catalogue:
-            faces = FaceLooking(self.path, self._settings, people)
-            reading = ChannelReading(self.path, self._settings, channels)
-            if not rebuild:
-                components_of = partial(self._components, model=self._model if chosen is None else chosen)
-                translate = migrating.settle(self.path, catalogue, components_of, translate)
-                rebuild = translate is not None
-            with (
-                rebuilding.catalogue_to_write(self.path, catalogue, rebuild) as target,
-                closing(self._indexing(target, chosen, progress)) as indexing,
-            ):
-                indexing.components.settle(rebuild, translate)
-                faces.settle()
-                reading.settle()
-                report = indexing.run(targets, patterns, retry, catalogue, settle)
-            report = replace(report, people=faces.run(catalogue, retry, progress))
-            return replace(report, channels=reading.run(catalogue, retry, progress))
+        return update_library(self.path, options, self._settings, self._components, progress)
 
     def remove(self, paths: Paths, *, wait: float = 60.0, progress: Progress | None = None) -> tuple[Path, ...]:
         """Forget these files, and all that is below these folders; return what was forgotten.
@@ -192,16 +167,7 @@ class Library:
         """
         targets = [real_path(path) for path in map(SpelledPaths().find, checked_paths(paths))]
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
-        with write_access(self.path, wait, progress) as catalogue:
-            removed = self._remove(catalogue, targets, progress)
-            looking.forget_other_contents(self.path, catalogue)
-            forget_other_contents(self.path, catalogue)
-            forget_other_duplicates(self.path, catalogue)
-            for other in (rebuilding.open_unfinished(self.path), open_former(self.path)):
-                if other is not None:
-                    with closing(other), suppress(UsageError):  # it may know nothing of them
-                        self._remove(other, targets, progress, tidy=False)
-        return removed
+        return forget_paths(self.path, targets, self._components, wait, progress)
 
     def describe(self, *, wait: float = 60.0, progress: Progress | None = None) -> DescribeReport:
         """Ask every indexed video the chosen questions, so that no re-ranked search has to wait for it.
@@ -211,8 +177,8 @@ class Library:
         """
         wait, progress = checked_seconds(wait, "wait"), checked_progress(progress)
         with write_access(self.path, wait, progress) as catalogue:
-            model = self._models.maker_of(catalogue.meta("fingerprint")) or self._model
-            return describe(catalogue, self._components(catalogue, model), progress)
+            maker = self._models.maker_of(catalogue.meta("fingerprint"))
+            return describe(catalogue, self._components(catalogue, maker), progress)
 
     def tune_reranking(
         self,
@@ -389,6 +355,8 @@ class Library:
         return reader
 
     def _components(self, catalogue: Catalogue, model: Model | Section | None) -> Components:
+        """Return the components of a catalogue, with the model of this object where none is given."""
+        model = self._model if model is None else model
         return Components(self.path, catalogue, self._settings, model, self._models)
 
     # In a fork (`forking`)
@@ -408,17 +376,3 @@ class Library:
         self._models.renew_locks()
         self._reader = self._new_reader()
         self._worker, self._worker_lock = None, threading.Lock()
-
-    # Writing
-
-    def _indexing(self, catalogue: Catalogue, model: Model | Section | None, progress: Progress) -> Indexing:
-        """Return the writer's side, with the model of this object where none is given."""
-        components = self._components(catalogue, self._model if model is None else model)
-        return Indexing(self.path, catalogue, components, progress)
-
-    def _remove(
-        self, catalogue: Catalogue, paths: Sequence[Path], progress: Progress, tidy: bool = True
-    ) -> tuple[Path, ...]:
-        with closing(self._indexing(catalogue, None, progress)) as indexing:
-            indexing.reconcile()
-            return indexing.remove(paths, tidy)
