@@ -12,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import benches
 
+_HELPERS = ("timing", "_llava_checkpoint")  # of the parts
+
 
 def main() -> None:
-    parts = [
-        part.name for part in pkgutil.iter_modules(benches.__path__) if part.name not in ("timing", "llava_checkpoint")
-    ]
+    parts = part_names()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which to run: {', '.join(parts)} (default: all)")
     parser.add_argument("--clips", type=Path, help="a folder of videos for the decoding parts (default: the demo's)")
@@ -28,6 +28,11 @@ def main() -> None:
     for part in args.parts or parts:
         for line in importlib.import_module(f"benches.{part}").run(args):
             print(line, flush=True)
+
+
+def part_names() -> list[str]:
+    """Return the names of all parts."""
+    return [part.name for part in pkgutil.iter_modules(benches.__path__) if part.name not in _HELPERS]
 
 
 if __name__ == "__main__":
