@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from fakes import colour_video
 
 from mmi_tvr.cli._resident import ResidentCommands
 from mmi_tvr.cli.app import app
@@ -79,6 +82,14 @@ def parsed(received: bytes) -> Reply:
         return Reply()
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Reply(int(words[1]), headers, body)
+
+
+def colour_films(folder: Path) -> Path:
+    """Write four films of one or two colours, and return their folder."""
+    for name in ("blue", "green", "red"):
+        colour_video(folder / f"{name}.mp4", name)
+    colour_video(folder / "blue then red.mp4", "blue", "red")
+    return folder
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from .service import Service
 STATIC = Path(__file__).parent / "static"
 router = APIRouter(include_in_schema=False)
 _HITS = 24
-_PATIENCE = 1.5  # seconds that the page waits for a search
+_TIMEOUT = 1.5  # seconds that the page waits for a search
 _VIEWS = (
     ("/", "search", "Search"),
     ("/people", "people", "People"),
@@ -48,7 +48,7 @@ async def page(request: Request, service: TheService, q: Annotated[str, Query(ma
     result, problem, is_late = None, "", False
     if q.strip():
         try:
-            result = await asyncio.wait_for(_result(request, service, q), _PATIENCE)
+            result = await asyncio.wait_for(_result(request, service, q), _TIMEOUT)
         except asyncio.TimeoutError:
             is_late = True
         except MmiTvrError as error:
