@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio
+import numpy as np
 from fastapi import APIRouter, Body, Query, Request
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import models
@@ -226,7 +228,7 @@ def _choice(questions: Pool, model: Model, library: Path, groups: int | None = N
     )
 
 
-def _vectors(questions: Pool, model: Model) -> Any:
+def _vectors(questions: Pool, model: Model) -> NDArray[np.float64]:
     return clustering.question_vectors([question.text for question in questions.enabled], model)
 
 

@@ -22,11 +22,14 @@ export function post(path, document_, signal) {
   return request(path, { method: "POST", headers, body: JSON.stringify(document_), signal });
 }
 
-/** Return the result of a search by a picture; `words` may be "", `wish` is what else a search takes. Raises as `get`. */
-export function searchByPicture(file, words, wish, signal) {
+/**
+ * Return the result of a search by a picture; `words` may be "", `parameters` is what else a search takes.
+ * Raises as `get` does.
+ */
+export function searchByPicture(file, words, parameters, signal) {
   if (file.size > MOST_BYTES) throw new ApiError(413, t("too_large"));
   const values = new URLSearchParams({ q: words, name: file.name });
-  const { where, persons, ...rest } = wish;
+  const { where, persons, ...rest } = parameters;
   for (const [level, names] of Object.entries(where))
     for (const name of names) values.append("where", `${level}=${name}`);
   for (const name of persons) values.append("person", name);

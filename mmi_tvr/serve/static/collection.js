@@ -84,7 +84,8 @@ class CollectionView {
     if (status.writer) facts.push([t("writer"), printable(status.writer)]);
     if (status.rebuilding !== null) facts.push([t("rebuilding"), status.rebuilding]);
     for (const [channel, counts] of Object.entries(status.channels ?? {})) {
-      facts.push([t(`by_${channel}`), `${counts.done} (${t("pending", { n: counts.pending })})`]);
+      const waiting = counts.pending ? ` (${t("pending", { n: counts.pending })})` : "";
+      facts.push([`${t("found_by")}: ${t(`by_${channel}`)}`, `${counts.done}${waiting}`]);
     }
     const rows = facts.flatMap(([title, value]) => [element("dt", {}, title), element("dd", {}, String(value))]);
     const folders = status.folders.map((path) => element("li", {}, printable(path)));
@@ -147,8 +148,8 @@ function stateText(job) {
 
 function kinds(status) {
   const parts = Object.entries(status.kinds ?? {}).filter(([, number]) => number);
-  if (!parts.length) return count("video", status.videos);
-  return parts.map(([kind, number]) => count(kind === "video" ? "film" : kind, number)).join(", ");
+  if (!parts.length) return count("item", status.videos);
+  return parts.map(([kind, number]) => count(kind, number)).join(", ");
 }
 
 function hours(seconds) {

@@ -74,7 +74,7 @@ export class Filters {
   request() {
     const where = {};
     for (const [level, name] of this.where) (where[level] ??= []).push(name);
-    const wish = {
+    const parameters = {
       where,
       persons: this.persons,
       kind: this.kind,
@@ -82,11 +82,11 @@ export class Filters {
       more: MOMENTS,
       ...this.fields,
     };
-    if (this.like) wish.like = { id: this.like.id, second: this.like.second };
-    if (this.flags.rerank) wish.rerank = true;
-    if (this.flags.any) wish.min_relevance = 0;
-    if (this.flags.duplicates) wish.fold = false;
-    return wish;
+    if (this.like) parameters.like = { id: this.like.id, second: this.like.second };
+    if (this.flags.rerank) parameters.rerank = true;
+    if (this.flags.any) parameters.min_relevance = 0;
+    if (this.flags.duplicates) parameters.fold = false;
+    return parameters;
   }
 
   /** Search by a moment of the library. */
@@ -241,7 +241,7 @@ export class Filters {
 
   option(text, videos, listener) {
     const words =
-      videos === null ? null : element("span", { className: "quiet", title: count("video", videos) }, ` ${videos}`);
+      videos === null ? null : element("span", { className: "quiet", title: count("item", videos) }, ` ${videos}`);
     return element("button", { type: "button", className: "chip", on: { click: listener } }, text, words);
   }
 

@@ -57,7 +57,7 @@ class PeopleView {
   card(person) {
     const title = person.name === undefined ? t("number", { n: person.cluster }) : printable(person.name);
     const face = element("span", { className: "face", "aria-hidden": "true" }, title.slice(0, 1));
-    const words = [count("sighting", person.sightings), count("video", person.videos)].join(", ");
+    const words = [count("sighting", person.sightings), count("item", person.videos)].join(", ");
     const actions = element("p", { className: "actions" });
     const node = element(
       "article",

@@ -227,8 +227,8 @@ class PoolsView {
     };
     const compare = guarded(async () => {
       outcome.replaceChildren(element("p", { className: "quiet" }, t("reranking")));
-      const wish = { query: query.value.trim(), about: this.about, edits: edits(), choose: !question?.chosen };
-      outcome.replaceChildren(...comparison(await post("/api/pools/compare", wish)));
+      const body = { query: query.value.trim(), about: this.about, edits: edits(), choose: !question?.chosen };
+      outcome.replaceChildren(...comparison(await post("/api/pools/compare", body)));
     });
     const save = guarded(async () => {
       const answer = await post("/api/pools/edit", { about: this.about, edits: edits() });

@@ -1,6 +1,7 @@
 // The view of the search: what is typed is searched for, filters are chips, results are a grid.
 
 import { get, isAborted, post, searchByPicture } from "./api.js";
+import { report } from "./dialogs.js";
 import { debounced, element, printable } from "./dom.js";
 import { Filters } from "./filters.js";
 import { hitList } from "./hits.js";
@@ -77,22 +78,22 @@ class SearchView {
   }
 
   async search(top = TOP) {
-    const wish = { ...this.filters.request(), top };
+    const parameters = { ...this.filters.request(), top };
     const { picture } = this.filters;
-    const key = JSON.stringify([this.query, wish, picture?.name, picture?.size, picture?.lastModified]);
+    const key = JSON.stringify([this.query, parameters, picture?.name, picture?.size, picture?.lastModified]);
     if (key === this.shown) return;
     this.abort?.abort();
     this.abort = new AbortController();
     const { signal } = this.abort;
     this.writeAddress();
     this.shown = key;
-    if (!this.query && !wish.like && !picture) return this.welcome(signal);
-    this.say(wish.rerank ? t("reranking") : t("searching"), true);
+    if (!this.query && !parameters.like && !picture) return this.welcome(signal);
+    this.say(parameters.rerank ? t("reranking") : t("searching"), true);
     const late = setTimeout(() => this.say(t("loading_model"), true), LATE);
     try {
       const result = picture
-        ? await searchByPicture(picture, this.query, wish, signal)
-        : await post("/api/search", { query: this.query, ...wish }, signal);
+        ? await searchByPicture(picture, this.query, parameters, signal)
+        : await post("/api/search", { query: this.query, ...parameters }, signal);
       await this.fetchItems(result, signal);
       this.present(result, top);
     } catch (error) {
@@ -148,15 +149,7 @@ class SearchView {
   }
 
   fail(error) {
-    const again = () => this.search();
-    this.results.replaceChildren(
-      element(
-        "section",
-        { className: "note", role: "alert" },
-        element("p", { lang: "en" }, printable(error.message)),
-        element("button", { type: "button", on: { click: again } }, t("again")),
-      ),
-    );
+    report(this.results, error, () => this.search());
     this.say("");
   }
 
@@ -164,7 +157,7 @@ class SearchView {
     this.say("");
     try {
       const status = await get("/api/status", signal);
-      const lines = [count("video", status.videos)];
+      const lines = [count("item", status.videos)];
       if (status.pending) lines.push(t("pending", { n: status.pending }));
       const hint = t(status.videos ? "hint" : "nothing_indexed");
       this.results.replaceChildren(
