@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..evaluation import trec
 from ..evaluation.matrices import MatrixTruth, check_shape, make_truth, read_matrix, read_truth, row_blocks
 from ..evaluation.matrix_report import FUSED, MatrixReport, evaluate_matrices
-from ..evaluation.metrics import DirectionBlocks
+from ..evaluation.metrics import DirectionBlocks, columns_of_videos
 from ..protocols import GradedDataset, QueryDataset
 from ..types import FloatArray
 from ..utils.progress import Progress
@@ -113,13 +113,11 @@ def _of_dataset(choice: DataChoice, progress: Progress) -> _NamedTruth:
         if isinstance(dataset, GradedDataset):
             raise UsageError(f"captions fit the videos of {choice.target} to a degree, and not as right or wrong")
         entries = [(sample.id, sample.video, sample.captions) for sample in dataset.samples()]
-    columns: dict[Hashable, list[int]] = {}
-    for column, (_, video, _) in enumerate(entries):
-        columns.setdefault(video, []).append(column)
-    right = [columns[video] for _, video, captions in entries for _ in captions]
+    videos = [video for _, video, _ in entries]
+    right = columns_of_videos([video for _, video, captions in entries for _ in captions], videos)
     names = [f"{name}#{number}" for name, _, captions in entries for number in range(len(captions))]
-    truth = MatrixTruth(right, [video for _, video, _ in entries])
-    return _NamedTruth(truth, names, [name for name, _, _ in entries], f"{choice.target} {choice.split}", remarks)
+    of = f"{choice.target} {choice.split}"
+    return _NamedTruth(MatrixTruth(right, videos), names, [name for name, _, _ in entries], of, remarks)
 
 
 def _write_runs(folder: Path, matrices: Mapping[str, FloatArray], named: _NamedTruth, force: bool) -> None:

@@ -21,7 +21,7 @@ from .folds import FoldMetrics, fold_metrics
 from .graded import GradedDirections, Relevance, full_matches, graded_metrics
 from .lost_levels import count_lost
 from .merged_captions import merged_queries, rows_of
-from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionMetrics, DirectionRanks
+from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionGroups, DirectionMetrics, DirectionRanks
 from .moments import evaluate_moments
 from .report import Details, Report, gallery_blocks
 from .transductive import METHODS
@@ -63,14 +63,10 @@ class _TestSet:
             return metrics.both_directions(blocks.t2v, self.ground_truth, SCORE_TOLERANCE)
         return metrics.ranks_of_directions(blocks, self.ground_truth, SCORE_TOLERANCE)
 
-    def column_videos(self, ranks: DirectionRanks) -> list[Video]:
-        """Return the videos that the video-to-text ranks belong to."""
-        return [self.samples[column].video for column in ranks.columns]
-
-    def summary(self, ranks: DirectionRanks) -> DirectionMetrics:
-        """Return the metrics of both directions; queries of one video are drawn together."""
-        t2v = metrics.summary(ranks.t2v, groups=self.videos)
-        return DirectionMetrics(t2v, metrics.summary(ranks.v2t, groups=self.column_videos(ranks)))
+    @property
+    def groups(self) -> DirectionGroups:
+        """What is drawn together in the bootstrap: queries of one video."""
+        return DirectionGroups(self.videos, [sample.video for sample in self.samples])
 
     def lost_levels(self, ranks: DirectionRanks, scoring: Scoring) -> dict[str, int]:
         """Return by how many captions each level lost (`count_lost`); nothing without levels."""
@@ -82,16 +78,16 @@ class _TestSet:
         """Return mAP and nDCG by degree, where captions fit videos to a degree."""
         if self.relevance is None:
             return None
-        columns = [sample.video for sample in self.samples]
-        return graded_metrics(blocks, self.relevance, self.videos, columns, SCORE_TOLERANCE)
+        groups = self.groups
+        return graded_metrics(blocks, self.relevance, groups.rows, groups.columns, SCORE_TOLERANCE)
 
     def in_folds(self, blocks: DirectionBlocks, folds: Sequence[Sequence[int]]) -> FoldMetrics | None:
         """Return the metrics in folds of samples, by their numbers; None without folds."""
         readable = [[self.columns[number] for number in fold if number in self.columns] for fold in folds]
         if not any(readable):
             return None
-        videos = [sample.video for sample in self.samples]
-        return fold_metrics(blocks, self.ground_truth, readable, self.videos, videos)
+        groups = self.groups
+        return fold_metrics(blocks, self.ground_truth, readable, groups.rows, groups.columns)
 
     def merged(self, blocks: DirectionBlocks) -> DirectionMetrics:
         """Return the metrics where equal captions are one query (`merged_queries`).
@@ -100,15 +96,7 @@ class _TestSet:
         """
         rows, truth = merged_queries(self.captions, self.ground_truth)
         ranks = metrics.ranks_of_directions(rows_of(blocks, rows), truth, SCORE_TOLERANCE)
-        t2v = metrics.summary(ranks.t2v, groups=[self.videos[row] for row in rows])
-        return DirectionMetrics(t2v, metrics.summary(ranks.v2t, groups=self.column_videos(ranks)))
-
-    def gains(self, before: DirectionRanks, after: DirectionRanks) -> dict[str, Mapping[str, metrics.Difference]]:
-        """Return what `after` gains over `before`, by direction (paired bootstrap)."""
-        return {
-            "t2v": metrics.paired_bootstrap(before.t2v, after.t2v, self.videos),
-            "v2t": metrics.paired_bootstrap(before.v2t, after.v2t, self.column_videos(before)),
-        }
+        return replace(self.groups, rows=[self.videos[row] for row in rows]).summary(ranks)
 
 
 def evaluate(
@@ -156,13 +144,13 @@ def evaluate(
         MetricsError: Where too many samples are unreadable, or nothing is left to rank.
     """
     test_set = _readable(samples, embeddings, query_vectors, max_unreadable, relevance)
-    blocks = test_set.blocks(scoring, block)
+    blocks, groups = test_set.blocks(scoring, block), test_set.groups
     ranks = search_ranks = test_set.ranks(scoring, block)
     ranked_blocks = blocks
     if rerank is not None:
         ranked_blocks = rerank(blocks, test_set.captions, test_set.samples)
         ranks = metrics.ranks_of_directions(ranked_blocks, test_set.ground_truth, SCORE_TOLERANCE)
-    t2v, v2t = test_set.summary(ranks)
+    t2v, v2t = groups.summary(ranks)
     return Report(
         n=len(test_set.captions),
         videos=len(test_set.samples),
@@ -172,15 +160,13 @@ def evaluate(
         fingerprint=fingerprint,
         failures=test_set.failures,
         left_out=len(query_vectors) - len(test_set.captions),
-        transductive={name: test_set.summary(_normalised(name, blocks, test_set)) for name in transductive},
-        search_alone=test_set.summary(search_ranks) if rerank is not None else None,
-        gains=test_set.gains(search_ranks, ranks) if rerank is not None else {},
+        transductive={name: groups.summary(_normalised(name, blocks, test_set)) for name in transductive},
+        search_alone=groups.summary(search_ranks) if rerank is not None else None,
+        gains=groups.gains(search_ranks, ranks) if rerank is not None else {},
         merged=test_set.merged(ranked_blocks) if merge_captions else None,
         graded=test_set.graded(ranked_blocks),
         folds=test_set.in_folds(ranked_blocks, folds),
-        levels={
-            level.name: test_set.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks
-        },
+        levels={level.name: groups.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks},
         lost_levels=test_set.lost_levels(ranks, scoring),
         details=_details(test_set, ranks, scoring),
     )
@@ -222,21 +208,13 @@ def _readable(
         video_ids=[samples[owners[row]].id for row in rows],
         videos=videos,
         query_vectors=query_vectors[rows],
-        ground_truth=_same_videos(readable, videos)
+        ground_truth=metrics.columns_of_videos(videos, [sample.video for sample in readable])
         if of_readable is None
         else full_matches(of_readable, len(rows), len(numbers)),
         failures=failures,
         columns={number: column for column, number in enumerate(numbers)},
         relevance=of_readable,
     )
-
-
-def _same_videos(samples: Sequence[Sample], videos: Sequence[Video]) -> list[list[int]]:
-    """Return the numbers of the samples that are of each video."""
-    columns: dict[Video, list[int]] = {}
-    for column, sample in enumerate(samples):
-        columns.setdefault(sample.video, []).append(column)
-    return [columns[video] for video in videos]
 
 
 def _part_of(relevance: Relevance, rows: IdArray, columns: IdArray) -> Relevance:

@@ -16,7 +16,7 @@ from ..errors import MetricsError, UsageError
 from ..types import FloatArray, IdArray
 from ..utils.wording import counted
 from . import metrics
-from .metrics import SCORE_TOLERANCE, DirectionMetrics, DirectionRanks, MakeBlocks
+from .metrics import SCORE_TOLERANCE, DirectionGroups, DirectionRanks, MakeBlocks
 from .report import Report
 
 BLOCK = 256  # rows that are read or scored at once
@@ -42,18 +42,9 @@ class MatrixTruth:
         return len(self.ground_truth), len(self.videos)
 
     @property
-    def row_videos(self) -> list[Hashable]:
-        """The video of each row: that of the first of its right columns."""
-        return [self.videos[min(right)] for right in self.ground_truth]
-
-    def summary(self, ranks: DirectionRanks) -> DirectionMetrics:
-        """Return the metrics of both directions."""
-        t2v = metrics.summary(ranks.t2v, groups=self.row_videos)
-        return DirectionMetrics(t2v, metrics.summary(ranks.v2t, groups=self.column_videos(ranks)))
-
-    def column_videos(self, ranks: DirectionRanks) -> list[Hashable]:
-        """Return the videos that the video-to-text ranks belong to."""
-        return [self.videos[column] for column in ranks.columns]
+    def groups(self) -> DirectionGroups:
+        """What is drawn together in the bootstrap; a row belongs to the video of the first of its right columns."""
+        return DirectionGroups([self.videos[min(right)] for right in self.ground_truth], self.videos)
 
 
 def make_truth(truth: object, columns: int) -> MatrixTruth:
@@ -221,7 +212,7 @@ def evaluate_embeddings(
         pairs.ground_truth,
         SCORE_TOLERANCE if metric == "cosine" else 0.0,
     )
-    t2v, v2t = pairs.summary(ranks)
+    t2v, v2t = pairs.groups.summary(ranks)
     return Report(n=len(texts), videos=len(videos), t2v=t2v, v2t=v2t, model=name)
 
 

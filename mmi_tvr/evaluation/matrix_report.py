@@ -14,7 +14,7 @@ from . import metrics
 from .compare import RunComparison
 from .fusion import FusedRanks, fuse
 from .matrices import MatrixTruth, doubts, rank_matrix
-from .metrics import DirectionMetrics, DirectionRanks
+from .metrics import DirectionGroups, DirectionMetrics, DirectionRanks
 
 FUSED = "fused"
 _DIRECTIONS = {"t2v": "text-to-video", "v2t": "video-to-text"}
@@ -113,10 +113,11 @@ def evaluate_matrices(matrices: Mapping[str, FloatArray], truth: MatrixTruth) ->
     if fusion is not None:
         ranks[FUSED] = fusion.ranks
         pairs += [(name, FUSED) for name in names]
+    groups = truth.groups
     return MatrixReport(
         truth.shape,
-        {name: truth.summary(one) for name, one in ranks.items()},
-        [_comparison(baseline, contender, ranks, truth) for baseline, contender in pairs],
+        {name: groups.summary(one) for name, one in ranks.items()},
+        [_comparison(baseline, contender, ranks, groups) for baseline, contender in pairs],
         fusion,
         remarks,
     )
@@ -133,11 +134,8 @@ def _fusion(matrices: Mapping[str, FloatArray], truth: MatrixTruth) -> tuple[Fus
 
 
 def _comparison(
-    baseline: str, contender: str, ranks: Mapping[str, DirectionRanks], truth: MatrixTruth
+    baseline: str, contender: str, ranks: Mapping[str, DirectionRanks], groups: DirectionGroups
 ) -> RunComparison:
     before, after = ranks[baseline], ranks[contender]
-    differences = {
-        "t2v": metrics.paired_bootstrap(before.t2v, after.t2v, truth.row_videos),
-        "v2t": metrics.paired_bootstrap(before.v2t, after.v2t, truth.column_videos(before)),
-    }
-    return RunComparison(baseline, contender, {"t2v": len(before.t2v), "v2t": len(before.v2t)}, differences)
+    counts = {"t2v": len(before.t2v), "v2t": len(before.v2t)}
+    return RunComparison(baseline, contender, counts, groups.gains(before, after))

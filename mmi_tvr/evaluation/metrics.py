@@ -87,6 +87,18 @@ class DirectionMetrics(NamedTuple):
     v2t: Metrics
 
 
+def columns_of_videos(rows: Sequence[Hashable], columns: Sequence[Hashable]) -> list[list[int]]:
+    """Return for each row the columns that show its video, which are right for it.
+
+    >>> columns_of_videos(["b", "a"], ["a", "b", "a"])
+    [[1], [0, 2]]
+    """
+    of_video: dict[Hashable, list[int]] = {}
+    for column, video in enumerate(columns):
+        of_video.setdefault(video, []).append(column)
+    return [of_video[video] for video in rows]
+
+
 def ranks(blocks: Blocks, ground_truth: GroundTruth, tolerance: float = 0.0) -> IdArray:
     """Rank each query's best right candidate among all candidates, in one pass.
 
@@ -280,6 +292,29 @@ def paired_bootstrap(
         name: Difference(after[name] - before[name], float(low[row]), float(high[row]), float(p[row]))
         for row, name in enumerate(NAMES)
     }
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionGroups:
+    """What is drawn together in the bootstrap: the video of each row (N,), and that of each column (M,)."""
+
+    rows: Sequence[Hashable]
+    columns: Sequence[Hashable]
+
+    def summary(self, ranks: DirectionRanks) -> DirectionMetrics:
+        """Return the metrics of both directions."""
+        return DirectionMetrics(summary(ranks.t2v, self.rows), summary(ranks.v2t, self._described(ranks)))
+
+    def gains(self, before: DirectionRanks, after: DirectionRanks) -> dict[str, Mapping[str, Difference]]:
+        """Return what `after` gains over `before`, by direction (paired bootstrap)."""
+        return {
+            "t2v": paired_bootstrap(before.t2v, after.t2v, self.rows),
+            "v2t": paired_bootstrap(before.v2t, after.v2t, self._described(before)),
+        }
+
+    def _described(self, ranks: DirectionRanks) -> list[Hashable]:
+        """Return the videos that the video-to-text ranks belong to."""
+        return [self.columns[column] for column in ranks.columns]
 
 
 def sum_of_recalls(t2v: Metrics, v2t: Metrics) -> float:
