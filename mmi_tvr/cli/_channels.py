@@ -8,11 +8,9 @@ from rich.markup import escape
 
 from ..library.channel_report import ChannelsReport, ChannelsStatus, ChannelStatus
 from ..types import SEEN
-from ..utils.printable import printable
 from ..utils.wording import counted, library_option
-from ._console import out, say
-
-_MAX_NAMED = 20  # files that are listed by name
+from ._console import say
+from ._reasons import print_reasons, say_reasons
 
 
 def say_channels(report: ChannelsReport, library: Path) -> None:
@@ -29,11 +27,8 @@ def say_channels(report: ChannelsReport, library: Path) -> None:
             say(f"{name}: {counted(channel.files, 'file')} read, {counted(channel.moments, 'moment')} stored")
         problems = channel.status.problems
         if problems:
-            say(f"[yellow]{counted(len(problems), 'file')} not read by {name}[/] (--retry tries again):")
-            for path, reason in problems[:_MAX_NAMED]:
-                say(f"  {escape(printable(path))}: {escape(reason)}")
-            if len(problems) > _MAX_NAMED:
-                say(f"  and {len(problems) - _MAX_NAMED} more: mmi-tvr status {option} lists all")
+            title = f"[yellow]{counted(len(problems), 'file')} not read by {name}[/] (--retry tries again)"
+            say_reasons(title, problems, library)
 
 
 def channel_rows(status: ChannelsStatus, library: Path) -> dict[str, str]:
@@ -57,6 +52,4 @@ def print_channel_problems(status: ChannelsStatus, index_command: str) -> None:
         if name == SEEN or not channel.problems:
             continue
         count = counted(len(channel.problems), "file")
-        out.print(f"\n{count} that {name} cannot read ({index_command} --retry tries again):", markup=False)
-        for path, reason in channel.problems:
-            out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
+        print_reasons(f"{count} that {name} cannot read ({index_command} --retry tries again)", channel.problems)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,36 +40,31 @@ from ._evaluation_data import (
     load_model,
     require_generated,
 )
+from ._evaluation_options import (
+    CaptionsOption,
+    CheckpointOption,
+    ColumnOption,
+    GeneratedArgument,
+    LimitOption,
+    MaxUnreadableOption,
+    MergeCaptionsOption,
+    MomentsOption,
+    OutputOption,
+    PeopleCueOption,
+    RerankOption,
+    SkipMissingOption,
+    SplitOption,
+    TargetArgument,
+    TransductiveOption,
+    TrecOption,
+)
 from ._evaluation_output import Outputs, ReportFolder
 from ._pools import PoolsOption, settings_with_pools
 from ._query_evaluation import PersonCue
 from ._retrieval_evaluation import Measurements, caption_report, query_report
 from .data import AnnotationsOption, DataOption, RootOption
 
-TargetArgument = Annotated[
-    str, typer.Argument(metavar="DIR|NAME", help="folder of videos with captions; moving_shapes; or a benchmark")
-]
-GeneratedArgument = Annotated[str, typer.Argument(metavar="NAME", help="the data set: moving_shapes")]
-SplitOption = Annotated[str, typer.Option(help="of a data set: val, test")]
-CaptionsOption = Annotated[Path | None, typer.Option(help="the table (.tsv with a header, or .jsonl)")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="only the first so many videos")]
-TrecOption = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="write TREC runs and qrels of both directions"),
-]
-CheckpointOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="a model folder that training wrote (RUN/model)")
-]
-
-
 _SIMILARITIES = "--similarities"
-
-
-class Normalisation(str, Enum):
-    """Scores that look at all test queries together."""
-
-    dual_softmax = "dual-softmax"
-    query_bank = "query-bank"
 
 
 class EvaluateGroup(TyperGroup):
@@ -108,37 +102,23 @@ def retrieval(
     annotations: AnnotationsOption = None,
     option: DataOption = None,
     captions: CaptionsOption = None,
-    column: Annotated[str | None, typer.Option(help="which column holds the captions; * for all")] = None,
+    column: ColumnOption = None,
     split: SplitOption = "test",
     limit: LimitOption = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     download: DownloadOption = False,
-    transductive: Annotated[
-        list[Normalisation] | None, typer.Option(help="show this normalisation, too; may be repeated")
-    ] = None,
-    rerank: Annotated[
-        bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
-    ] = False,
+    transductive: TransductiveOption = None,
+    rerank: RerankOption = False,
     pools: PoolsOption = None,
-    merge_captions: Annotated[
-        bool, typer.Option("--merge-captions", help="besides: equal captions are one query with several right videos")
-    ] = False,
-    people: Annotated[
-        PersonCue, typer.Option(help="of a data set with people in its queries: say who by name, by face, or by both")
-    ] = PersonCue.both,
-    moments: Annotated[
-        bool, typer.Option("--moments", help="measure the spans, too: is it the right second of the video?")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="write report.json (for compare), report.html, heatmap.png")
-    ] = None,
+    merge_captions: MergeCaptionsOption = False,
+    people: PeopleCueOption = PersonCue.both,
+    moments: MomentsOption = False,
+    output: OutputOption = None,
     trec: TrecOption = None,
     force: ForceOption = False,
-    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out files that are not there")] = False,
-    max_unreadable: Annotated[
-        float, typer.Option(min=0, max=1, help="share of videos that may be unreadable")
-    ] = MAX_UNREADABLE,
+    skip_missing: SkipMissingOption = False,
+    max_unreadable: MaxUnreadableOption = MAX_UNREADABLE,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,

@@ -25,8 +25,9 @@ from ._console import (
     show_progress,
 )
 from ._evaluation_data import DataChoice, ModelChoice, load_data, load_model
+from ._evaluation_options import CaptionsOption, LimitOption, SplitOption, TargetArgument
 from .data import AnnotationsOption, DataOption, RootOption
-from .evaluation import CaptionsOption, LimitOption, SplitOption, TargetArgument, config_document
+from .evaluation import config_document
 
 
 def register(app: typer.Typer) -> None:

@@ -36,9 +36,9 @@ from ._console import (
 )
 from ._libraries import open_library
 from ._pools import say_unread_pools
+from ._reasons import MAX_NAMED, print_reasons, say_reasons
 
 _SUFFIXES = ".mp4, .mkv, .jpg, .png, .mp3, .wav and the like"
-_MAX_NAMED = 20  # files that are listed by name
 _PROBE = "mmi-tvr probe FILE shows what is in one"
 
 
@@ -207,14 +207,11 @@ def _print_status(state: Status) -> None:
         out.print(f"{name:<12} {printable(value)}", markup=False)
     if state.quarantined:
         count = counted(len(state.quarantined), "file")
-        out.print(f"\n{count} set aside ({index_command} --retry tries again, {_PROBE}):", markup=False)
-        for path, reason in state.quarantined:
-            out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
+        print_reasons(f"{count} set aside ({index_command} --retry tries again, {_PROBE})", state.quarantined)
     if state.people is not None and state.people.problems:
         count = counted(len(state.people.problems), "file")
-        out.print(f"\n{count} in which nobody can look for faces ({index_command} --retry tries again):", markup=False)
-        for path, reason in state.people.problems:
-            out.print(f"  {printable(path)}: {printable(reason)}", markup=False)
+        title = f"{count} in which nobody can look for faces ({index_command} --retry tries again)"
+        print_reasons(title, state.people.problems)
     print_channel_problems(state.channels, index_command)
 
 
@@ -245,20 +242,15 @@ def _say_report(report: IndexReport, state: Status, library: Path) -> None:
     )
     if report.translation and report.translation.quality:
         _say_translation(report.translation, report.translation.quality)
-    for path in report.removed[:_MAX_NAMED]:
+    for path in report.removed[:MAX_NAMED]:
         say(f"removed: {escape(str(path))} is gone")
-    if len(report.removed) > _MAX_NAMED:
-        say(f"  and {len(report.removed) - _MAX_NAMED} more")
+    if len(report.removed) > MAX_NAMED:
+        say(f"  and {len(report.removed) - MAX_NAMED} more")
     for path, contents in report.without_videos:
         say(f"{escape(printable(path))} {contents}; names end in {_SUFFIXES}")
     for title, reasons in (("quarantined", report.quarantined), ("not readable", report.unreadable)):
         if reasons:
-            say(f"[yellow]{len(reasons)} {title}[/]:")
-            for path, reason in reasons[:_MAX_NAMED]:
-                say(f"  {escape(str(path))}: {escape(reason)}")
-            if len(reasons) > _MAX_NAMED:
-                command = f"mmi-tvr status {library_option(library)}"
-                say(f"  and {len(reasons) - _MAX_NAMED} more: {escape(command)} lists all")
+            say_reasons(f"[yellow]{len(reasons)} {title}[/]", reasons, library)
     if report.quarantined:
         say(_PROBE)
 
@@ -301,6 +293,5 @@ def _say_people(people: PeopleReport, library: Path) -> None:
         f"in {people.seconds:.1f} s; {known}: mmi-tvr people list {option}"
     )
     if people.problems:
-        say(f"[yellow]{counted(len(people.problems), 'file')} without a look for faces[/] (--retry tries again):")
-        for path, reason in people.problems[:_MAX_NAMED]:
-            say(f"  {escape(printable(path))}: {escape(reason)}")
+        title = f"[yellow]{counted(len(people.problems), 'file')} without a look for faces[/] (--retry tries again)"
+        say_reasons(title, people.problems, library)

@@ -61,6 +61,13 @@ ClustersOption = Annotated[
     int | None, typer.Option("--clusters", "-k", min=1, help="how many; default: the best silhouette of 2..12")
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="another seed draws other starts")]
+RuleOption = Annotated[RuleChoice, typer.Option(help="closest to the centre, or after trying them on examples")]
+LimitsOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A=B", help="change one limit of the rule, such as answer=20")
+]
+ReportOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="write what was tried and why one was taken: JSON, and FILE.txt")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +160,7 @@ def choose(
     *,
     about: AboutOption = None,
     library: LibraryOption,
-    rule: Annotated[
-        RuleChoice, typer.Option(help="closest to the centre, or after trying them on examples")
-    ] = RuleChoice.closest,
+    rule: RuleOption = RuleChoice.closest,
     clusters: ClustersOption = None,
     seed: SeedOption = 0,
     model: ModelOption = None,
@@ -163,12 +168,8 @@ def choose(
     answerer_set: AnswererSetOption = None,
     data: DataOption = GENERATED_DATA,
     limit: Annotated[int, typer.Option(min=1, help="videos of the training split that questions are tried on")] = 16,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A=B", help="change one limit of the rule, such as answer=20")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write what was tried and why one was taken: JSON, and FILE.txt")
-    ] = None,
+    set_: LimitsOption = None,
+    report: ReportOption = None,
     force: ForceOption = False,
     file: PoolOption = None,
     download: DownloadOption = False,

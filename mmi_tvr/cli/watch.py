@@ -38,8 +38,40 @@ if TYPE_CHECKING:
     from ..watch.watcher import Audience
 
 _ACTIONS = ("pause", "resume", "status")
-_OPTIONS = ("idle", "battery", "load", "budget_hour", "budget_day", "settle", "rescan", "threads", "priority")
 _ON_CHANGE = ("added", "changed", "moved", "copies")
+
+WhatArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="DIR... | pause | resume | status",
+        help="folders, none: all known; or what a watcher shall do (a folder of that name: ./pause)",
+    ),
+]
+OnceOption = Annotated[bool, typer.Option("--once", help="do all that there is to do now, and end")]
+IdleOption = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="work when nobody touched the machine so long; 0: always")
+]
+BatteryOption = Annotated[bool | None, typer.Option("--battery/--no-battery", help="work on battery, too")]
+LoadOption = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="work while others use no more of the processors; 1: always")
+]
+BudgetHourOption = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="CPU seconds within any hour; 0: any number")
+]
+BudgetDayOption = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="CPU seconds within any 24 hours; 0: any number")
+]
+SettleOption = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="since the last write of a file that is taken in")
+]
+RescanOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="from one look at all folders to the next")]
+ThreadsOption = Annotated[int | None, typer.Option(metavar="N", help="threads of the model, processes that decode")]
+PriorityOption = Annotated[str | None, typer.Option(metavar="idle|normal", help="of the work; idle: behind all")]
+MinutesOption = Annotated[float | None, typer.Option(min=0.01, help="pause: so long; default: until resume")]
+InstallOption = Annotated[
+    bool, typer.Option("--install", help="have this start with your sessions, and say what was written")
+]
+UninstallOption = Annotated[bool, typer.Option("--uninstall", help="remove what --install wrote")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,44 +79,22 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="DIR... | pause | resume | status",
-            help="folders, none: all known; or what a watcher shall do (a folder of that name: ./pause)",
-        ),
-    ] = None,
+    what: WhatArgument = None,
     *,
     library: LibraryOption,
-    once: Annotated[bool, typer.Option("--once", help="do all that there is to do now, and end")] = False,
-    idle: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="work when nobody touched the machine so long; 0: always")
-    ] = None,
-    battery: Annotated[bool | None, typer.Option("--battery/--no-battery", help="work on battery, too")] = None,
-    load: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="work while others use no more of the processors; 1: always")
-    ] = None,
-    budget_hour: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="CPU seconds within any hour; 0: any number")
-    ] = None,
-    budget_day: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="CPU seconds within any 24 hours; 0: any number")
-    ] = None,
-    settle: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="since the last write of a file that is taken in")
-    ] = None,
-    rescan: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="from one look at all folders to the next")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="threads of the model, processes that decode")
-    ] = None,
-    priority: Annotated[str | None, typer.Option(metavar="idle|normal", help="of the work; idle: behind all")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="pause: so long; default: until resume")] = None,
-    install: Annotated[
-        bool, typer.Option("--install", help="have this start with your sessions, and say what was written")
-    ] = False,
-    uninstall: Annotated[bool, typer.Option("--uninstall", help="remove what --install wrote")] = False,
+    once: OnceOption = False,
+    idle: IdleOption = None,
+    battery: BatteryOption = None,
+    load: LoadOption = None,
+    budget_hour: BudgetHourOption = None,
+    budget_day: BudgetDayOption = None,
+    settle: SettleOption = None,
+    rescan: RescanOption = None,
+    threads: ThreadsOption = None,
+    priority: PriorityOption = None,
+    minutes: MinutesOption = None,
+    install: InstallOption = False,
+    uninstall: UninstallOption = False,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -94,9 +104,10 @@ def watch(
     `watch pause`, `watch resume` and `watch status` are about the watcher of a library, from any other process.
     """
     words = what or []
-    values = dict(
-        zip(_OPTIONS, (idle, battery, load, budget_hour, budget_day, settle, rescan, threads, priority), strict=True)
-    )
+    values = {
+        "idle": idle, "battery": battery, "load": load, "budget_hour": budget_hour, "budget_day": budget_day,
+        "settle": settle, "rescan": rescan, "threads": threads, "priority": priority,
+    }  # fmt: skip
     chosen = {name: value for name, value in values.items() if value is not None}
     if minutes is not None and words != ["pause"]:
         raise UsageError("--minutes goes with watch pause")
