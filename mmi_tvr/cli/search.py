@@ -112,7 +112,7 @@ MoreOption = Annotated[
     int, typer.Option(min=1, max=MAX_MORE, metavar="N", help="at most so many moments of each file, the best first")
 ]
 UnfoldOption = Annotated[
-    bool, typer.Option("--unfold", help="show each near-duplicate (mmi-tvr duplicates) as a hit of its own")
+    bool, typer.Option("--unfold", help="show each near-duplicate that mmi-tvr duplicates lists as a hit of its own")
 ]
 PersonOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="somebody who is to be in the video; may be repeated")
