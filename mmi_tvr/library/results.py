@@ -1,15 +1,19 @@
-"""What a library adds to results: how much of it was searched, and which files are there now."""
+"""What a library adds to results: how much of it was searched, which files are there now; results by texts alone."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..protocols import Model
 from ..search import Coverage, SearchResult
 from ..types import Hit, Query
 from .catalogue import Catalogue
+from .channels import FusedSearch, with_texts
+from .channels.searching import LibraryChannels
 from .filters import MediaFilter
+from .search_options import SearchOptions
 from .translated import count_translated
 
 
@@ -33,6 +37,33 @@ def refused(query: Query, model: Model, filters: MediaFilter, catalogue: Catalog
     decision = filters.refusal(catalogue)
     nothing = SearchResult((), query, model.name, {"total": 0.0}, coverage, decision=decision)
     return replace(nothing, filters=filters.texts, among=0)
+
+
+def by_texts_alone(
+    queries: Sequence[Query],
+    options: SearchOptions,
+    catalogue: Catalogue,
+    channels: LibraryChannels | None,
+    coverage: Coverage,
+) -> list[SearchResult]:
+    """Return the result of each query where a library has nothing that can be seen.
+
+    Args:
+        queries: of the search.
+        options: of the search.
+        catalogue: of the library.
+        channels: the text channels of the library; None where it has none: nothing is found.
+        coverage: of the library.
+    """
+    model = catalogue.meta("model") or ""
+    results = [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
+    if channels is None:
+        return results
+    numbers = options.items.numbers(catalogue)
+    fusion = FusedSearch(options.top, options.min_relevance, numbers, model)
+    among = None if numbers is None else len(numbers)
+    results = [replace(one, filters=options.items.texts, among=among) for one in results]
+    return [existing_first(with_texts(channels, catalogue, one, fusion)) for one in results]
 
 
 def coverage_of(catalogue: Catalogue) -> Coverage:

@@ -41,7 +41,7 @@ from .indexing import FEATURES
 from .own_pools import pools_state
 from .reading import StateChanged, open_to_read
 from .report import FacetReport, Status
-from .results import coverage_of, existing_first, refused
+from .results import by_texts_alone, coverage_of, existing_first, refused
 from .search_options import SearchOptions, restricted
 from .status import library_status
 from .translated import ShownLog
@@ -160,26 +160,14 @@ class LibraryReader:
         if channels is not None and not coverage.searched:  # nothing can be seen
             coverage = replace(coverage, searched=channels.count_items())
         if searcher is None:
-            model = catalogue.meta("model") or ""
-            nothing = [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
-            if channels is None:
-                return nothing
-            numbers = options.items.numbers(catalogue)
-            fusion = FusedSearch(options.top, options.min_relevance, numbers, model)
-            among = None if numbers is None else len(numbers)
-            nothing = [replace(one, filters=options.items.texts, among=among) for one in nothing]
-            return [existing_first(with_texts(channels, catalogue, one, fusion)) for one in nothing]
+            return by_texts_alone(queries, options, catalogue, channels, coverage)
         numbers = options.items.numbers(catalogue)
         if numbers is not None and not numbers:
             return [refused(query, searcher.model, options.items, catalogue, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         if options.pools is not None:
             reranker = _with_pools_of(reranker, with_pools(RERANK, options.pools), searcher.model)
-        queries = [restricted(query, options.where) for query in queries]
-        if options.like is not None:
-            example = self._example(options.like, catalogue, searcher)
-            queries = [replace(query, example=example) for query in queries]
-        prepared = self._prepared(queries, options, catalogue, searcher.model, state.people)
+        prepared = self._prepared(queries, options, catalogue, searcher, state.people)
         searcher = self._with_levels(searcher, options.levels)
         model = searcher.model
         least = model.scoring.min_relevance
@@ -230,10 +218,14 @@ class LibraryReader:
         queries: Sequence[Query],
         options: SearchOptions,
         catalogue: Catalogue,
-        model: Model,
+        searcher: Searcher,
         people: LibraryPeople,
     ) -> list[PreparedQuery]:
-        """Return the queries with their parts and other wordings, as the options or else the settings say."""
+        """Return the queries with all that the options add to them, or else the settings."""
+        queries = [restricted(query, options.where) for query in queries]
+        if options.like is not None:
+            example = self._example(options.like, catalogue, searcher)
+            queries = [replace(query, example=example) for query in queries]
         explicit = {"literal": options.literal, "expand": options.expand}
         changes = {name: value for name, value in explicit.items() if value is not None}
         section = self.settings.search.model_copy(update=changes)
@@ -245,7 +237,7 @@ class LibraryReader:
         with_text = [query for query in prepared if query.positive.text]
         if options.expand and not with_text:
             raise UsageError("expand writes other wordings of a sentence, and there is none: leave it out")
-        expanded = iter(self._expander.expand(with_text, section, self.components(catalogue), model))
+        expanded = iter(self._expander.expand(with_text, section, self.components(catalogue), searcher.model))
         return [next(expanded) if query.positive.text else query for query in prepared]
 
     def duplicates(self, progress: Progress) -> DuplicateReport:

@@ -74,7 +74,6 @@ def with_texts(
         catalogue: of the library.
         result: of what is seen, whatever the relevance.
         search: how they are put together.
-        restricted: whether the items of `result` alone may be channel_items.
     """
     clock = StageClock()
     with clock.stage("texts"):
@@ -101,7 +100,7 @@ def fuse(
 
     Args:
         result: of what is seen, in its order, whatever the relevance.
-        channel_items: what each text channel channel_items, by its name.
+        channel_items: what each text channel finds, by its name.
         entries: of the items that these found; an item without one may not be shown.
         search: how.
     """
@@ -164,7 +163,7 @@ def _item(number: int, hit: Hit | None, texts: Mapping[str, ChannelItem], places
 
 
 def _decision(result: SearchResult, items: Sequence[_Item], exact: Iterable[str], search: FusedSearch) -> Decision:
-    """Return whether something was channel_items: by what is seen, as the model says, or by a text channel."""
+    """Return whether something was found: by what is seen, as the model says, or by a text channel."""
     words = ", ".join(f'"{one}"' for one in exact)
     if words:
         return Decision(bool(items), f"{'texts have' if items else 'no text has'} the words {words}")
