@@ -422,6 +422,8 @@ def test_files_of_others_are_not_replaced(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did not write it"):
         install(tmp_path, ["watch"])
     assert not files.unit.exists()
+    assert uninstall(tmp_path) == []
+    assert files.autostart.exists()
 
 
 @pytest.mark.parametrize("path", ["/a\nb", "/a\tb", "/\udce9", "/\x1b[0m", "/\u2028"])

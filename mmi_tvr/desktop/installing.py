@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UsageError
+from ..utils.desktop_files import exec_word, xdg_folder
 from ..utils.environment import default_library
 from ..utils.files import is_ours, write_output
 from ..utils.installation import install_extra, installed
@@ -40,8 +41,7 @@ _SVG = f"""\
 
 def data_home() -> Path:
     """Return $XDG_DATA_HOME, or what it is where it is not set."""
-    folder = os.environ.get("XDG_DATA_HOME", "")
-    return Path(folder) if os.path.isabs(folder) else Path.home() / ".local" / "share"
+    return xdg_folder("XDG_DATA_HOME", ".local/share")
 
 
 def contents(library: Path | None) -> dict[str, str]:
@@ -62,7 +62,7 @@ def contents(library: Path | None) -> dict[str, str]:
         _ACTIVATION: f"[D-BUS Service]\n{mark}Name={BUS_NAME}\nExec={shlex.join([*program, 'run', *option])}\n",
         _APPLICATION: (
             f"[Desktop Entry]\n{mark}Type=Application\n{names}Icon={BUS_NAME}\n"
-            f"Exec={' '.join(map(_desktop_word, [*program, 'show', *option]))}\n"
+            f"Exec={' '.join(map(exec_word, [*program, 'show', *option]))}\n"
             "Terminal=false\nCategories=AudioVideo;Utility;\n"
         ),
         _GNOME_FILE: (
@@ -188,17 +188,3 @@ def _check_words(words: list[str]) -> None:
     for word in words:
         if any(ord(character) < 0x20 for character in word):
             raise UsageError(f"{word!r}: no desktop can start a program by a path with such characters; use another")
-
-
-def _desktop_word(word: str) -> str:
-    """Return a word as the Exec line of a .desktop file has it: in quotes, escaped twice, with % doubled.
-
-    >>> _desktop_word("/my 100%/a$b"), _desktop_word("run")
-    ('"/my 100%%/a\\\\\\\\$b"', 'run')
-    """
-    word = word.replace("%", "%%")
-    if not any(character in word for character in " \t\n\"'\\><~|&;$*?#()`"):
-        return word
-    for character in '\\"`$':
-        word = word.replace(character, f"\\{character}")
-    return '"' + word.replace("\\", "\\\\") + '"'

@@ -18,6 +18,7 @@ from ..errors import MediaError
 from ..media.guarded import DecoderPool
 from ..types import Video
 from ..utils.addresses import file_uri
+from ..utils.desktop_files import xdg_folder
 from ..utils.files import SOFTWARE, draft_of
 
 _SIZES = {"large": 256, "x-large": 512, "xx-large": 1024, "normal": 128}  # folders, in the order of our liking
@@ -36,8 +37,7 @@ class ThumbnailCache:
     @property
     def folder(self) -> Path:
         """Where the cache lies ($XDG_CACHE_HOME/thumbnails)."""
-        cache = os.environ.get("XDG_CACHE_HOME", "")
-        return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "thumbnails"
+        return xdg_folder("XDG_CACHE_HOME", ".cache") / "thumbnails"
 
     def stored(self, path: Path) -> Path | None:
         """Return the thumbnail of a file as it is now; None where there is none."""

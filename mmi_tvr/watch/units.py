@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
-from ..utils.files import write_atomically
+from ..utils.desktop_files import exec_word, xdg_folder
+from ..utils.files import is_ours, write_atomically
 from ..utils.hashing import digest
 
 _UNIT = """\
@@ -72,8 +73,7 @@ class UnitFiles:
 
 def config_home() -> Path:
     """Return $XDG_CONFIG_HOME, where that is an absolute path, else ~/.config."""
-    configured = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    return configured if configured.is_absolute() else Path("~/.config").expanduser()
+    return xdg_folder("XDG_CONFIG_HOME", ".config")
 
 
 def install(library: Path, arguments: Sequence[str], spare_time: bool = True) -> list[Path]:
@@ -97,7 +97,7 @@ def install(library: Path, arguments: Sequence[str], spare_time: bool = True) ->
     )
     autostart = _AUTOSTART.format(command=" ".join(map(autostart_word, words)))
     for path in (files.unit, files.autostart):
-        if path.exists() and _MARK not in path.read_bytes():
+        if path.exists() and not is_ours(path, _MARK):
             raise UsageError(f"{path}: is there, and mmi-tvr watch --install did not write it; move it away first")
     for path, text in ((files.unit, unit), (files.autostart, autostart)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,11 +109,11 @@ def install(library: Path, arguments: Sequence[str], spare_time: bool = True) ->
 
 
 def uninstall(library: Path) -> list[Path]:
-    """Remove the files that start the watcher of a library, and return those that were there."""
+    """Remove those of the files that start the watcher of a library that `install` wrote, and return them."""
     files = UnitFiles.of(library)
     removed = []
     for path in (files.link, files.unit, files.autostart):
-        if os.path.lexists(path):
+        if path.is_symlink() or (path.is_file() and is_ours(path, _MARK)):
             path.unlink()
             removed.append(path)
     for folder in (files.link.parent, files.autostart.parent):
@@ -135,16 +135,8 @@ def unit_word(text: str) -> str:
 
 
 def autostart_word(text: str) -> str:
-    r"""Return an argument as the Exec key of a desktop entry takes it: quoted, and escaped once more as a text.
-
-    >>> print(autostart_word('/my "50 %" $films'))
-    "/my \\"50 %%\\" \\$films"
-
-    Raises UsageError for what cannot stand there.
-    """
-    quoted = "".join(f"\\{letter}" if letter in '"`$\\' else letter for letter in _checked(text))
-    escaped = quoted.replace("\\", "\\\\").replace("%", "%%")
-    return f'"{escaped}"'
+    """Return an argument as an autostart file takes it (`exec_word`). Raises UsageError for what cannot stand there."""
+    return exec_word(_checked(text))
 
 
 def _checked(text: str) -> str:
