@@ -89,21 +89,26 @@ def run(
     """
     folder = Path(os.path.abspath(library.path))
     watched = folders_to_watch(library, paths)
-    with ExitStack() as stack:
-        stack.enter_context(library_place(folder))
+    with library_place(folder):
         if not is_writable(folder / CATALOGUE):
             raise LibraryReadOnly(folder, "a read-only disk, or missing permissions")
-        stack.enter_context(only_watcher(folder))
-        wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # signal handlers may put into it at any moment
+        with only_watcher(folder):
+            _watch(folder, settings, watched, audience, once)
 
-        def wake() -> None:
-            wakeups.put(None)
 
-        options = settings.watch
-        ledger, changes = BudgetLedger(folder), Changes(options.settle)
-        worker = WorkerProcess(options.threads, wake, spare_time=options.priority == "idle" and not once)
-        session, system = stack.enter_context(closing(DesktopBus("session"))), DesktopBus("system")
-        stack.enter_context(closing(system))
+def _watch(folder: Path, settings: Settings, watched: Sequence[Path], audience: Audience, once: bool) -> None:
+    """Watch folders (arguments and errors as of `run`), as the one watcher of the library in `folder`."""
+    wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # signal handlers may put into it at any moment
+
+    def wake() -> None:
+        wakeups.put(None)
+
+    options = settings.watch
+    ledger, changes = BudgetLedger(folder), Changes(options.settle)
+    worker = WorkerProcess(options.threads, wake, spare_time=options.priority == "idle" and not once)
+    with ExitStack() as stack:
+        session = stack.enter_context(closing(DesktopBus("session")))
+        system = stack.enter_context(closing(DesktopBus("system")))
         idle_time = IdleTime(session)
         folders: Folders
         conditions: Sequence[Condition]
