@@ -234,9 +234,8 @@ def test_a_running_service_is_asked_and_has_the_model(
     with Library(folder / "library", FakeModel(), relevance=clipped) as library, served(library) as client:
         assert shared.service()["url"] == client.running.url  # type: ignore[index]
         with monkeypatch.context() as patch:
-            patch.setattr(Library, "search", None)  # of this process
-            patch.setattr(sharing, "_SEARCH_SECONDS", 30.0)
-        served_document = shared.search("red", top=3)
+            patch.setattr(shared.library, "search", None)  # of this process
+            served_document = shared.search("red", top=3)
         assert not shared._holds_model
         with pytest.raises(MmiTvrError, match="empty"):
             shared.search(" ")

@@ -35,7 +35,7 @@ needs_bus = pytest.mark.skipif(
 )
 GNOME, KRUNNER = "org.gnome.Shell.SearchProvider2", "org.kde.krunner1"
 ODD = os.fsdecode(b"red \xff\n<b>.mp4")
-# The program, with the model that knows colours.
+# The program, with the model that knows colours, and takes longer for a film than the service between two looks at it.
 PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -43,7 +43,7 @@ from fakes import FakeModel, clipped
 from mmi_tvr.cli import desktop
 from mmi_tvr.cli.app import run
 from mmi_tvr.library import Library
-desktop.Library = lambda path: Library(path, FakeModel(), None, clipped)
+desktop.Library = lambda path: Library(path, FakeModel(delay=1.0), None, clipped)
 run()
 """
 RECORDING = """#!{python}
@@ -313,7 +313,8 @@ def test_a_library_is_rebuilt_meanwhile(session: Session) -> None:
 def test_indexing_is_paused_and_resumed(session: Session) -> None:
     colour_video(session.folder / "films/yellow.mp4", "yellow")
 
-    async def work(caller: Caller) -> tuple[bool, Any]:
+    async def work(caller: Caller) -> tuple[bool, list[str], Any]:
+        signals = await caller.signals(BUS_NAME)
         assert await caller.call(BUS_NAME, "Pause")
         assert current_pause(session.library)
         assert not await caller.call(BUS_NAME, "Pause")
@@ -326,10 +327,11 @@ def test_indexing_is_paused_and_resumed(session: Session) -> None:
                 await caller.call(BUS_NAME, "Resume")
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
-        return began, await caller.call(BUS_NAME, "Search", "su", "yellow", 1)
+        return began, signals, await caller.call(BUS_NAME, "Search", "su", "yellow", 1)
 
-    began, (is_found, _, [result]) = session.call(work)
+    began, signals, (is_found, _, [result]) = session.call(work)
     assert began
+    assert "Progress" in signals
     assert is_found
     assert result["name"].value == "yellow.mp4"
 
