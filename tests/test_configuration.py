@@ -20,8 +20,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mmi_tvr"
 OURS = {name: value for name, value in vars(environment).items() if name.isupper()}
 # Names that are only known when the code runs: an option, and a parameter that is called with two of ours.
-READERS = {f"os.environ.{method}" for method in ("get", "setdefault", "pop")} | {"os.getenv"}
-DYNAMIC = {("chat/client.py", "key_variable"), ("media/guarded.py", "variable")}
+READERS = {f"os.environ.{method}" for method in ("get", "setdefault", "pop")} | {"os.getenv", "xdg_folder"}
+DYNAMIC = {
+    ("chat/client.py", "key_variable"),
+    ("media/guarded.py", "variable"),
+    ("utils/desktop_files.py", "variable"),  # of `xdg_folder`
+}
 
 
 def table(heading: str) -> set[str]:
