@@ -24,7 +24,6 @@ from ._benchmarks import (
     build_benchmark,
     captions,
     checked_listing,
-    held_out_ids,
 )
 
 FACTS = BenchmarkFacts(
@@ -38,7 +37,6 @@ _VIDEOS = {"train": 10_009, "val_1": 4_917, "val_2": 4_885}
 _MOMENTS = {"val_1": 17_505, "val_2": 17_031}
 _HELD_OUT_SHARE = 0.05
 _HELD_OUT_VIDEOS = 500
-_SEED = 0
 
 
 class Options(HoldOutOptions):
@@ -57,10 +55,7 @@ def read(options: Options, annotations: Annotations) -> Listing:
     name = f"val_{options.annotator}" if options.split == "test" else "train"
     entries = annotations.json(f"{name}.json", official=_VIDEOS[name])
     with annotations.expecting("an object of videos with sentences and timestamps"):
-        ids = list(entries)
-        if options.split != "test" and options.hold_out:
-            held_out = held_out_ids(ids, _HELD_OUT_SHARE, _SEED)
-            ids = [id_ for id_ in ids if (id_ in held_out) == (options.split == "val")]
+        ids = options.in_split(list(entries), _HELD_OUT_SHARE)
         annotated = _paragraph if options.unit == "paragraph" else _moments
         videos = [video for id_ in ids for video in annotated(id_, entries[id_])]
     return checked_listing(videos, _size(options, name), annotations)

@@ -24,7 +24,6 @@ from ._benchmarks import (
     build_benchmark,
     caption,
     checked_listing,
-    held_out_ids,
 )
 
 FACTS = BenchmarkFacts(
@@ -35,7 +34,6 @@ FACTS = BenchmarkFacts(
 )
 _SENTENCES = {"train": 12_408, "test": 3_720}
 _HELD_OUT_SHARE = 0.1
-_SEED = 0
 _LAYOUT = "lines: video id, start, end, ##, sentence"
 _SPAN = re.compile(r"(\S+) +(\d+(?:\.\d+)?) +(\d+(?:\.\d+)?)(?: +\S+)? *")  # some copies have a further number
 
@@ -64,11 +62,7 @@ def read(options: Options, annotations: Annotations) -> Listing:
                 outside += 1
             else:
                 described.append(moment)
-    ids = list(moments)
-    if options.split != "test" and options.hold_out:
-        held_out = held_out_ids(ids, _HELD_OUT_SHARE, _SEED)
-        ids = [id_ for id_ in ids if (id_ in held_out) == (options.split == "val")]
-    videos = [_video(id_, moments[id_]) for id_ in ids]
+    videos = [_video(id_, moments[id_]) for id_ in options.in_split(list(moments), _HELD_OUT_SHARE)]
     sentences = _SENTENCES[part] if options.split == "test" or not options.hold_out else None
     remarks = [f"without {counted(outside, 'sentence')} whose span has no length in its video"] if outside else []
     return checked_listing(videos, SplitSize(None, None if outside else sentences), annotations, remarks)

@@ -29,7 +29,6 @@ from ._benchmarks import (
     caption,
     checked_listing,
     find_videos,
-    held_out_ids,
 )
 
 FACTS = BenchmarkFacts(
@@ -44,7 +43,6 @@ _SENTENCES = 3_842  # queries of test
 _VERBS = 97  # classes
 _NOUNS = frozenset(range(300))
 _HELD_OUT_SHARE = 0.05
-_SEED = 0
 _TIME = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 _COLUMNS = "columns narration_id, video_id, start_timestamp, stop_timestamp, narration, verb_class, noun_class, "
 _COLUMNS += "all_noun_classes"
@@ -162,11 +160,8 @@ def _read_actions(options: Options, annotations: Annotations) -> list[Action]:
         if file not in annotations.derived:
             annotations.derived[file] = [_action(row, annotations.place(line)) for line, row in rows]
     actions: list[Action] = annotations.derived[file]
-    if options.split == "test" or not options.hold_out:
-        return actions
-    films = list(dict.fromkeys(action.film for action in actions))
-    held_out = held_out_ids(films, _HELD_OUT_SHARE, _SEED)
-    return [action for action in actions if (action.film in held_out) == (options.split == "val")]
+    films = set(options.in_split(list(dict.fromkeys(action.film for action in actions)), _HELD_OUT_SHARE))
+    return [action for action in actions if action.film in films]
 
 
 def _action(row: Mapping[str, str], place: str) -> Action:

@@ -26,7 +26,6 @@ from ._benchmarks import (
     captions,
     checked_listing,
     find_videos,
-    held_out_ids,
 )
 
 FACTS = BenchmarkFacts(
@@ -52,7 +51,6 @@ _PICTURES = {
 _PARTS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}  # of Karpathy's file
 _KARPATHY_PICTURES = 123_287
 _RELEASE = {"train": ("captions_train2017.json", 118_287 + 591_753), "val": ("captions_val2017.json", 5_000 + 25_014)}
-_SEED = 0
 
 
 class Options(HoldOutOptions):
@@ -145,13 +143,11 @@ def _read_release(options: Options, annotations: Annotations) -> list[AnnotatedV
         texts = captions(annotation["caption"] for annotation in release["annotations"])
         for annotation, text in zip(release["annotations"], texts, strict=True):
             sentences[int(annotation["image_id"])].append(text)
-        pictures = [(int(picture["id"]), picture["file_name"]) for picture in release["images"]]
-        if options.split != "test" and options.hold_out:
-            share = _PICTURES["2017"]["val"] / _PICTURES["2017"]["train"]
-            held_out = held_out_ids([str(number) for number, _ in pictures], share, _SEED)
-            pictures = [picture for picture in pictures if (str(picture[0]) in held_out) == (options.split == "val")]
+        names = {int(picture["id"]): picture["file_name"] for picture in release["images"]}
+        share = _PICTURES["2017"]["val"] / _PICTURES["2017"]["train"]
         return [
-            AnnotatedVideo(str(number), tuple(sentences[number]), _locations(name, number)) for number, name in pictures
+            AnnotatedVideo(id_, tuple(sentences[int(id_)]), _locations(names[int(id_)], int(id_)))
+            for id_ in options.in_split([str(int(picture["id"])) for picture in release["images"]], share)
         ]
 
 

@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ...types import DescribedMoment, Sample
 from ...utils.wording import counted
 from .annotations import Annotations
-from .records import AnnotatedMoment, Listing
+from .records import AnnotatedMoment, Listing, held_out_ids
 from .videos import VideoFolder
 
 MAX_MISSING = 0.02  # decision: as for unreadable videos, a larger share makes another, easier test
@@ -59,6 +59,18 @@ class HoldOutOptions(BenchmarkOptions):
         if self.split == "val" and not self.hold_out:
             raise ValueError("without hold_out the validation videos are trained on: there is no val split")
         return self
+
+    def in_split(self, ids: Sequence[str], share: float) -> list[str]:
+        """Return which ids of the published list are of this split, in their order.
+
+        Args:
+            ids: of the test list, or else of the training list, of whose videos some are for validation.
+            share: of the training list that these are.
+        """
+        if self.split == "test" or not self.hold_out:
+            return list(ids)
+        held_out = held_out_ids(ids, share, seed=0)
+        return [id_ for id_ in ids if (id_ in held_out) == (self.split == "val")]
 
 
 @dataclass(frozen=True, slots=True)
