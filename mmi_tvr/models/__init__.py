@@ -95,14 +95,14 @@ def section(text: str) -> Section:
         return Section(name=text)
     if name in plugins.names("models"):
         return _with_checkpoint(name, checkpoint) if colon else Section(name=name)
-    if text in (*bundled(), *local()) or settings_file(Path(text)) or _trained_in_cache(text):
+    if text in _trained_names() or settings_file(Path(text)) or _trained_in_cache(text):
         return trained_section(text)
     if "/" in text or Path(text).is_dir():
         for reader in plugins.names("models"):
             module = plugins.load("models", reader) if plugins.origin("models", reader) is None else None
             if isinstance(module, CheckpointModule) and module.reads_checkpoint(text):
                 return _with_checkpoint(reader, text)
-    known = ", ".join((*plugins.names("models"), *bundled(), *local()))
+    known = ", ".join((*plugins.names("models"), *_trained_names()))
     raise UsageError(f"no model is called {text!r}; there are: {known}, auto, or a checkpoint's folder or hub name")
 
 
@@ -138,7 +138,7 @@ def spelled(chosen: Section) -> str:
     """
     option = _checkpoint_option(chosen.name)
     weights = chosen.options.get(WEIGHTS)
-    if weights and (weights in (*bundled(), *local()) or option != WEIGHTS):
+    if weights and (weights in _trained_names() or option != WEIGHTS):
         return str(weights)
     checkpoint = chosen.options.get(option) if option else None
     return f"{chosen.name}:{checkpoint}" if checkpoint else chosen.name
@@ -193,7 +193,7 @@ def checkpoints(chosen: Section) -> Iterator[str]:
     """
     options: Mapping[str, Any] = chosen.options
     if weights := options.get(WEIGHTS):
-        if not Path(weights).is_dir() and weights not in (*bundled(), *local()):
+        if not Path(weights).is_dir() and weights not in _trained_names():
             yield str(weights)
         options = merge(read_resolved(find(str(weights))).options, options)
     places = [get_option(options, option) for option in checkpoint_options(chosen.name)]
@@ -275,6 +275,11 @@ def _local_availability(name: str) -> Availability:
         return Availability(True, f"made on this machine; {read(find(name)).about}")
     except ModelNotFound as error:
         return Availability(False, str(error))
+
+
+def _trained_names() -> tuple[str, ...]:
+    """Return the names of trained models that stand for their folders."""
+    return *bundled(), *local()
 
 
 def _trained(name: str) -> Sequence[str]:

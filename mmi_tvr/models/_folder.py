@@ -23,6 +23,7 @@ from ..config import RERANK
 from ..encoders import hub
 from ..errors import ModelNotFound, one_line
 from ..protocols import CheckpointModule
+from ..types import Availability
 from ..utils import array_cache
 from ..utils.files import write_atomically
 from ..utils.wording import counted
@@ -80,6 +81,14 @@ class ModelSettings:
 def settings_file(folder: Path) -> Path | None:
     """Return the file with a model folder's settings; None where the folder is none."""
     return next((folder / name for name in settings_names() if (folder / name).is_file()), None)
+
+
+def cached_checkpoints(model_types: frozenset[str], advice: str) -> list[Availability]:
+    """Return a line for each checkpoint of these types in the local cache; without any, the advice."""
+    return [
+        Availability(True, f"{one.name} ({one.model_type}, {one.size / 1e6:,.0f} MB, in the local cache)", one.name)
+        for one in hub.cached(model_types)
+    ] or [Availability(False, advice)]
 
 
 def settings_names() -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ..encoders.clip import MODEL_TYPES, ClipTowers
 from ..plugins import BaseOptions
 from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
+from ._folder import cached_checkpoints
 
 
 class Options(BaseOptions):
@@ -53,12 +54,7 @@ def automatic() -> Mapping[str, Any] | None:
 def availability() -> Sequence[Availability]:
     """Return a line for each checkpoint of the local cache."""
     advice = "a CLIP-layout checkpoint: mmi-tvr models get recommended, or --model FOLDER"
-    return [
-        Availability(
-            True, f"{cached.name} ({cached.model_type}, {cached.size / 1e6:,.0f} MB, in the local cache)", cached.name
-        )
-        for cached in hub.cached(MODEL_TYPES)
-    ] or [Availability(False, advice)]
+    return cached_checkpoints(MODEL_TYPES, advice)
 
 
 class Clip4Clip:

@@ -23,6 +23,7 @@ from ..encoders.multimodal import MODEL_TYPES, MultimodalEncoder
 from ..plugins import BaseOptions
 from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
+from ._folder import cached_checkpoints
 
 _CHAT = "<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
 
@@ -72,12 +73,8 @@ def reads_checkpoint(name: str) -> bool:
 
 def availability() -> Sequence[Availability]:
     """Return a line for each checkpoint of the local cache."""
-    cached = hub.cached(MODEL_TYPES)
-    lines = [
-        Availability(True, f"{one.name} ({one.model_type}, {one.size / 1e6:,.0f} MB, in the local cache)", one.name)
-        for one in cached
-    ]
-    return lines or [Availability(False, "a multimodal embedding model: --model mllm:FOLDER (Qwen3-VL-Embedding, ...)")]
+    advice = "a multimodal embedding model: --model mllm:FOLDER (Qwen3-VL-Embedding, ...)"
+    return cached_checkpoints(MODEL_TYPES, advice)
 
 
 class Mllm:
