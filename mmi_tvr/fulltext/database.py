@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LibraryReadOnly, UsageError
-from ..utils.sqlite import is_writable, open_read_only, open_to_write, sqlite_errors
+from ..utils.sqlite import is_writable, open_read_only, open_to_write, sqlite_errors, transaction
 from . import folding
 
 if TYPE_CHECKING:
@@ -113,10 +113,8 @@ class TextDatabase:
         """A transaction: all that is written in it, or nothing."""
         if not self._writable:
             raise LibraryReadOnly(self.path.parent, "the folder or the file may not be written")
-        with self._turn, sqlite_errors(self.path, _PURPOSE):
-            self._db.execute("BEGIN IMMEDIATE")
-            with self._db:
-                yield self._db
+        with self._turn, sqlite_errors(self.path, _PURPOSE), transaction(self._db):
+            yield self._db
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -128,14 +126,13 @@ class TextDatabase:
         row = self._db.execute("SELECT fingerprint FROM folding").fetchone()
         if row == (self._folding,):
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        rows = self._db.execute("SELECT id, text FROM moments").fetchall()
-        folded = [(folded_words(text), number) for number, text in rows]
-        self._db.executemany("UPDATE moments SET words = ? WHERE id = ?", folded)
-        self._db.execute("INSERT INTO word_index (word_index) VALUES ('rebuild')")
-        self._db.execute("DELETE FROM folding")
-        self._db.execute("INSERT INTO folding VALUES (?)", (self._folding,))
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            rows = self._db.execute("SELECT id, text FROM moments").fetchall()
+            folded = [(folded_words(text), number) for number, text in rows]
+            self._db.executemany("UPDATE moments SET words = ? WHERE id = ?", folded)
+            self._db.execute("INSERT INTO word_index (word_index) VALUES ('rebuild')")
+            self._db.execute("DELETE FROM folding")
+            self._db.execute("INSERT INTO folding VALUES (?)", (self._folding,))
 
 
 def folded_words(text: str | None) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,15 @@ from ..protocols import Index
 from ..scoring.fingerprints import LEAST, PICTURES, fingerprint, picture_likeness
 from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
 from ..utils.progress import Progress
-from ..utils.sqlite import is_writable, new_in_memory, open_read_only, open_to_write, sqlite_errors, unusable
+from ..utils.sqlite import (
+    is_writable,
+    new_in_memory,
+    open_read_only,
+    open_to_write,
+    sqlite_errors,
+    transaction,
+    unusable,
+)
 from .catalogue import Catalogue
 
 DUPLICATES_FILE = "duplicates.sqlite"
@@ -117,18 +125,18 @@ class DuplicateStore:
         return None if row is None else np.frombuffer(row[0], np.uint8).reshape(-1, 192)
 
     def put_fingerprints(self, sha256: str, pictures: NDArray[np.uint8]) -> None:
-        with sqlite_errors(self._path, _PURPOSE), _transaction(self._db):
+        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?)", (sha256, pictures.tobytes()))
 
     def commit(self, looked: Iterable[str], pairs: Iterable[tuple[str, str, float]]) -> None:
         """Store which contents were looked at, and the pairs that are alike."""
-        with sqlite_errors(self._path, _PURPOSE), _transaction(self._db):
+        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", [*pairs])
             self._db.executemany("INSERT OR IGNORE INTO looked VALUES (?)", [(one,) for one in looked])
 
     def keep_only(self, hashes: Collection[str]) -> None:
         """Forget all contents but these."""
-        with sqlite_errors(self._path, _PURPOSE), _transaction(self._db):
+        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
             self._db.execute("CREATE TEMP TABLE IF NOT EXISTS present (sha256 TEXT PRIMARY KEY)")
             self._db.execute("DELETE FROM present")
             self._db.executemany("INSERT INTO present VALUES (?)", [(sha256,) for sha256 in hashes])
@@ -139,18 +147,6 @@ class DuplicateStore:
 
     def pairs(self) -> list[tuple[str, str]]:
         return self._db.execute("SELECT sha256, other FROM pairs").fetchall()
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -172,14 +168,15 @@ def duplicate_groups(pairs: Iterable[tuple[str, str]], numbers: Mapping[str, int
             neighbours[numbers[other]].add(numbers[one])
     groups, seen = [], set[int]()
     for start in sorted(neighbours):
+        if start in seen:
+            continue
         group, waiting = set[int](), [start]
         while waiting:
             number = waiting.pop()
             if number not in group:
                 group.add(number)
                 waiting += neighbours[number] - group
-        if start not in seen:
-            groups.append(sorted(group))
+        groups.append(sorted(group))
         seen |= group
     return groups
 

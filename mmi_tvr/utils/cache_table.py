@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .sqlite import is_writable, new_in_memory, open_read_only, open_to_write, sqlite_errors
+from .sqlite import is_writable, new_in_memory, open_read_only, open_to_write, sqlite_errors, transaction
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,8 +59,7 @@ class CacheTable:
 
     def _insert(self, rows: Iterable[tuple[str, ...]], columns: int) -> None:
         """Store rows of so many columns, all of them or none."""
-        with self._sqlite_errors(), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._sqlite_errors(), transaction(self._db):
             values = ", ".join("?" * columns)
             self._db.executemany(f"INSERT OR REPLACE INTO {self._table} VALUES ({values})", rows)
 

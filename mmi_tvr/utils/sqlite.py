@@ -96,6 +96,14 @@ def file_stamp(path: Path) -> FileStamp:
 
 
 @contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Commit everything inside together, or nothing; others may read meanwhile, and none may write."""
+    database.execute("BEGIN IMMEDIATE")
+    with database:
+        yield
+
+
+@contextmanager
 def sqlite_errors(path: Path, purpose: str) -> Iterator[None]:
     """Raise what SQLite raises inside as `unusable` says it."""
     try:
