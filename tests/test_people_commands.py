@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from mmi_tvr import plugins
 from mmi_tvr.cli import people as people_commands
+from mmi_tvr.cli._reasons import MAX_NAMED, say_reasons
 from mmi_tvr.errors import MmiTvrError
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
@@ -396,3 +397,12 @@ def test_numbers_stand_at_faces_also_at_the_edge_and_in_large_photos() -> None:
     assert not yellow[120:400].any()
     small = np.asarray(numbered(picture[:40, :40], []))
     assert (small.shape, small.max()) == ((40, 40, 3), 0)
+
+
+def test_a_long_list_of_files_says_how_many_more_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = [(Path(f"{number}.mp4"), "too [dark]") for number in range(MAX_NAMED + 2)]
+    say_reasons("2 set aside", reasons, Path("films"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["2 set aside:", "  0.mp4: too [dark]"]
+    assert lines[-1] == "  and 2 more: mmi-tvr status --library films lists all"
+    assert len(lines) == MAX_NAMED + 2

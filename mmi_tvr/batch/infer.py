@@ -197,24 +197,28 @@ class InferTask:
     def _outcomes(self, items: Mapping[int, Item]) -> dict[int, Outcome]:
         """Return the hits of queries; of those that cannot be searched as they are written, the reason, which names
         nobody else, because it stays in the results."""
-        by_example = {number: item for number, item in items.items() if LIKE in item}
-        if by_example and len(items) > 1:
-            parts = [{number: items[number]} for number in by_example]
-            rest = {number: item for number, item in items.items() if number not in by_example}
-            answers = {number: one for part in (*parts, rest) if part for number, one in self._outcomes(part).items()}
-            return {number: answers[number] for number in items}
-        like = next((item[LIKE] for item in by_example.values()), None)
+        texts = {number: item for number, item in items.items() if LIKE not in item}
+        outcomes = self._of_texts(texts) if texts else {}
+        return {number: self._of_example(item) if LIKE in item else outcomes[number] for number, item in items.items()}
+
+    def _of_texts(self, items: Mapping[int, Item]) -> dict[int, Outcome]:
+        """Return the same of queries without an example: together, and one by one where that fails for one of them."""
         try:
-            outcomes = self._search([_query(item) for item in items.values()], like)
+            return dict(zip(items, self._search([_query(item) for item in items.values()], None), strict=True))
         except UnreadableQuery as error:
             if len(items) == 1:
                 return {number: {"reason": error.reason} for number in items}
-            return {number: self._outcomes({number: item})[number] for number, item in items.items()}
+            return {number: self._of_texts({number: item})[number] for number, item in items.items()}
+
+    def _of_example(self, item: Item) -> Outcome:
+        """Return the same of a query with an example, whose file may be unusable."""
+        try:
+            [outcome] = self._search([_query(item)], item[LIKE])
+        except UnreadableQuery as error:
+            return {"reason": error.reason}
         except (MediaError, UsageError) as error:
-            if like is None:
-                raise
-            return {number: {"reason": str(error)} for number in items}
-        return dict(zip(items, outcomes, strict=True))
+            return {"reason": str(error)}
+        return outcome
 
     def publish(
         self, shard: str, items: Mapping[int, Item], outcomes: Mapping[int, Outcome], workdir: Path

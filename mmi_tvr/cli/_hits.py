@@ -9,7 +9,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..report import answer_table, clock_time, key_image_times, level_text, people_text, time_range, verdict
+from ..report import (
+    answer_table,
+    clock_range,
+    clock_time,
+    key_image_times,
+    level_text,
+    people_text,
+    time_range,
+    verdict,
+)
 from ..search import SearchResult
 from ..types import DescriptionMatch, Explanation, Hit, HitMoment
 from ..utils.budget import Usage
@@ -45,7 +54,7 @@ def print_hits(result: SearchResult, explain: bool = False) -> None:
             if moment.text is not None:
                 out.print(f"   {_moment_line(moment)}", style="dim", markup=False)
         if len(hit.moments) > 1 and (others := [one for one in hit.moments[1:] if not one.text]):
-            spans = ", ".join(f"{clock_time(one.start)}-{clock_time(one.end)}" for one in others)
+            spans = ", ".join(clock_range(one.start, one.end) for one in others)
             out.print(f"   also at {spans}", style="dim", markup=False)
         if levels := level_text(result, hit):
             out.print(f"   {printable(levels)}", style="dim", markup=False)

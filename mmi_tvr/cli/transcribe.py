@@ -14,7 +14,7 @@ from .. import config, plugins
 from ..errors import MediaError, MissingExtra, UsageError
 from ..media.guarded import DecoderPool, limits
 from ..protocols import Channel
-from ..report import clock_time
+from ..report import clock_range
 from ..types import ChannelMoment, MediaFile, MediaKind
 from ..utils.printable import printable
 from ._console import JsonOption, SetOption, end_with_files, out, say
@@ -104,7 +104,7 @@ def _print(document: dict[str, Any]) -> None:
     out.print(printable(document["path"]), markup=False)
     for name, moments in document["channels"].items():
         for moment in moments:
-            span = "" if document["kind"] == "image" else f"{clock_time(moment['start'])}-{clock_time(moment['end'])}"
+            span = "" if document["kind"] == "image" else clock_range(moment["start"], moment["end"])
             out.print(f"  {name:<6} {span:<13} {printable(moment['text'])}", markup=False)
         if not moments:
             out.print(f"  {name:<6} nothing", markup=False)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from ..types import Hit
-from .times import clock_time
+from .times import clock_range
 
 _STRETCHES = 4  # of one person; what is left is counted
 
@@ -25,7 +23,7 @@ def people_text(hit: Hit) -> str:
         return "; ".join(dict.fromkeys(one.name for one in hit.people))
     times: dict[str, list[str]] = {}
     for one in hit.people:
-        times.setdefault(one.name, []).append(f"{clock_time(one.start)}-{clock_time(math.ceil(one.end))}")
+        times.setdefault(one.name, []).append(clock_range(one.start, one.end))
     return "; ".join(f"{name} {_listed(stretches)}" for name, stretches in times.items())
 
 

@@ -15,7 +15,7 @@ from ..media.video import frames_at
 from ..utils.wording import counted
 from ._templates import template
 from .page import jpeg
-from .times import clock_time
+from .times import clock_range
 
 CLIPS = 100  # shown at most
 _SIDE = 200  # pixels of the shorter side of a picture
@@ -97,7 +97,7 @@ def _area(box: Sequence[float]) -> float:
 
 def _in_words(track: Mapping[str, Any]) -> str:
     """Return whose a track is, or why it is nobody's."""
-    span = f"{clock_time(track['start'])}-{clock_time(track['end'])}"
+    span = clock_range(track["start"], track["end"])
     if track["problem"]:
         return f"{span} {track['problem']}"
     if track["actor"]:

@@ -14,7 +14,7 @@ from ..types import Pixels
 from ..utils.wording import counted
 from ._templates import template
 from .page import jpeg
-from .times import clock_time
+from .times import clock_range
 
 _SIDE = 480  # pixels of the shorter side at which a video's picture is read
 _MARGIN = 0.3  # around a face, as a share of it
@@ -64,7 +64,7 @@ def people_page(cards: Sequence[FaceCard]) -> str:
 
 
 def _picture(face: SeenFace) -> _Picture:
-    span = f"{clock_time(face.start)}-{clock_time(face.end)}"
+    span = clock_range(face.start, face.end)
     link = f"{face.path.absolute().as_uri()}#t={face.start:.2f},{face.end:.2f}"
     try:
         pixels = frames_at(face.path, [face.time], size=_SIDE).pixels[0]
