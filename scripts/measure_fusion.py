@@ -8,20 +8,20 @@ paraphrases of both; right is the clip that has it. A row is chosen on the first
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from make_spoken_clips import SEPARATOR, rows
 
 from mmi_tvr import Library
 from mmi_tvr.cli._console import command, out
+from mmi_tvr.types import Query
 from mmi_tvr.utils.intervals import wilson
 from mmi_tvr.utils.tables import interval, markdown_table
 
-SEPARATOR = " | "  # between several sentences of what is seen
 GROUPS = ("seen", "spoken", "written", "spoken_paraphrase", "written_paraphrase")
 Relevances = Mapping[str, Mapping[str, float]]  # channel -> file -> relevance, the best first
 Fusion = Callable[[Relevances], Mapping[str, float]]  # -> file -> what it is ordered by
@@ -50,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measured(library: Path, clips: Path) -> list[FusionQuery]:
     """Return the queries of a folder of clips with the relevances that a library gives."""
-    with (clips / "clips.tsv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     texts = [
-        (text, group, row["file"]) for row in rows for group in GROUPS for text in row[group].split(SEPARATOR) if text
+        (text, group, row["file"])
+        for row in rows(clips / "clips.tsv")
+        for group in GROUPS
+        for text in row[group].split(SEPARATOR)
+        if text
     ]
     with Library(library) as opened:
         return [FusionQuery(text, group, file, relevances(opened, text)) for text, group, file in texts]
@@ -67,7 +69,6 @@ def relevances(library: Library, text: str) -> Relevances:
     channels = reader._channels.present(catalogue, catalogue.data_version())
     assert searcher is not None
     assert channels is not None
-    from mmi_tvr.types import Query
 
     result = searcher.search(text, top=10_000, min_relevance=0.0)
     by_channel = {"seen": {hit.path.name: hit.relevance for hit in result}}

@@ -235,6 +235,7 @@ def test_charades_sta_cuts_spans_at_the_end_of_their_video(tmp_path: Path) -> No
     train, val = (read("charades_sta", folder, split=split) for split in ("train", "val"))
     whole = read("charades_sta", folder, split="train", hold_out=False)
     assert sorted(ids(train) + ids(val)) == ids(whole) == ["B0", "B1", "B2"]
+    assert len(ids(val)) == 1
     for name in ids(test):
         (folder / f"{name}.mp4").touch()
     dataset = plugins.build("datasets", "charades_sta", {"root": folder})
