@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from fakes import FakeModel, clipped, colour_video
 
 from mmi_tvr import Library
+from mmi_tvr.cli._hits import print_hits
 from mmi_tvr.errors import UsageError
 from mmi_tvr.scoring.moments import further_spans
 from mmi_tvr.types import Embeddings, Span
@@ -35,7 +37,7 @@ def test_the_next_best_stretches_that_do_not_overlap() -> None:
     assert spans_of([0.9, 0.8], first=0, count=0) == []
 
 
-def test_more_moments_of_a_hit(tmp_path: Path) -> None:
+def test_more_moments_of_a_hit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     colour_video(tmp_path / "films" / "twice.mp4", "red", "blue", "red")
     colour_video(tmp_path / "films" / "once.mp4", "yellow", "blue")
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
@@ -51,6 +53,10 @@ def test_more_moments_of_a_hit(tmp_path: Path) -> None:
         assert all(end <= 2 or start >= 4 for start, end in seconds)
         [limited] = library.search("red", top=1, more=2)
         assert limited.moments == hit.moments[:2]
+        result = library.search("red", top=1)
+        further = replace(hit.moments[1], start=4.5, end=5.2)
+        print_hits(replace(result, hits=(replace(hit, moments=(hit.moments[0], further)),)))
+        assert "also at 0:04-0:06\n" in capsys.readouterr().out  # whole seconds that contain it
         for wrong in (0, 51, 1.5, True):
             with pytest.raises(UsageError, match="more is a number from 1 to 50"):
                 library.search("red", more=wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Options that restrict a search to some items of a library, and what they mean."""
+"""Options that restrict a search to some items of a library, and what they mean; and what is not to be there."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ ShorterOption = Annotated[str | None, typer.Option(metavar="SECONDS", help="at m
 PlaceOption = Annotated[
     str | None,
     typer.Option(metavar="LAT,LON,KM", help="taken so near to a place; or in a box SOUTH,WEST,NORTH,EAST"),
+]
+NotOption = Annotated[
+    list[str] | None, typer.Option("--not", metavar="TEXT", help="what is not to be there; may be repeated")
 ]
 
 

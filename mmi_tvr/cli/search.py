@@ -41,6 +41,7 @@ from ._filters import (
     InOption,
     KindOption,
     LongerOption,
+    NotOption,
     PlaceOption,
     ShorterOption,
     SinceOption,
@@ -104,9 +105,6 @@ LikeOption = Annotated[
         metavar="FILE[@SECONDS]",
         help="look for what is like a picture, a video, or the moment of one (@75, @1:15); TEXT may say more",
     ),
-]
-NotOption = Annotated[
-    list[str] | None, typer.Option("--not", metavar="TEXT", help="what is not to be there; may be repeated")
 ]
 MoreOption = Annotated[
     int, typer.Option(min=1, max=MAX_MORE, metavar="N", help="at most so many moments of each file, the best first")
