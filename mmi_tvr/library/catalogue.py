@@ -75,6 +75,11 @@ class CatalogueCounts:
     unread_files: int
     moments: int
 
+    @property
+    def pending(self) -> int:
+        """How many items wait to be looked at: contents, and files of which nobody knows yet whether they are new."""
+        return self.pending_contents + self.unread_files
+
 
 class Catalogue(CatalogueFile):
     """An open catalogue with what it lists."""

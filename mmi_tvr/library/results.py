@@ -71,7 +71,7 @@ def coverage_of(catalogue: Catalogue) -> Coverage:
     counts = catalogue.counts()
     return Coverage(
         searched=counts.indexed_contents,
-        pending=counts.pending_contents + counts.unread_files,
+        pending=counts.pending,
         quarantined=counts.quarantined_contents + counts.unreadable_files,
         translated=count_translated(catalogue),
     )

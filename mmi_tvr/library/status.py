@@ -15,7 +15,6 @@ from .lock import writer
 from .people.looking import people_status
 from .rebuild import unfinished
 from .report import Status
-from .results import coverage_of
 from .translated import count_translated
 
 
@@ -37,7 +36,7 @@ def library_status(folder: Path, catalogue: Catalogue, components: Components) -
         index=components.section("index").name,
         videos=counts.indexed_contents + counts.unseen_contents,
         moments=counts.moments,
-        pending=coverage_of(catalogue).pending,
+        pending=counts.pending,
         files=counts.files,
         duration=catalogue.duration(),
         size=_size(folder),

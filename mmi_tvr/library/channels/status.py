@@ -30,9 +30,8 @@ def channel_status(store: ChannelStore, catalogue: Catalogue, name: str, channel
 
 def channels_status(folder: Path, catalogue: Catalogue, counts: CatalogueCounts) -> ChannelsStatus:
     """Return how far each channel of a library has come, `seen` among them. Loads nothing."""
-    pending = counts.pending_contents + counts.unread_files
     quarantined = tuple(catalogue.quarantined_files())
-    seen = ChannelStatus(True, counts.indexed_contents, pending, quarantined)
+    seen = ChannelStatus(True, counts.indexed_contents, counts.pending, quarantined)
     try:
         store = ChannelStore.open_to_read(folder)
         if store is None:
