@@ -8,7 +8,7 @@ COPY prompts prompts
 RUN python -m pip wheel --no-cache-dir --no-deps --constraint constraints.txt --wheel-dir /wheels .
 
 FROM python:3.11.13-slim-bookworm
-# Which extras: docs/docker.md lists what each is for.
+# Which extras: pyproject.toml says what each is for.
 ARG EXTRAS=serve,mcp,fulltext,photos
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONUNBUFFERED=1 \
