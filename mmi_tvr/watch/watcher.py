@@ -226,10 +226,10 @@ class Watcher:
             self._end_run(run, reply["error"])
             self._fail(reply["error"], now)
         elif "ended" in reply:
-            problem = reply["ended"]
-            self._end_run(run, run.stopped.reason if run.stopped else f"the indexing process ended: {problem}")
+            problem = f"the indexing process ended: {reply['ended'] or 'without a reason'}"
+            self._end_run(run, run.stopped.reason if run.stopped else problem)
             if run.stopped is None:
-                self._fail(f"the indexing process ended: {problem or 'without a reason'}", now)
+                self._fail(problem, now)
 
     def _finish(self, run: _RunningJob, report: Mapping[str, Any], now: float) -> None:
         """Take the report of a run that is done."""
