@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 from fakes import FakeModel, clipped, colour_video
+from media_files import make_sound
 from model_server import wait_for
 from PIL import Image
 from serving import Client, colour_films, served
 
-from mmi_tvr.library import Library
+from mmi_tvr.library import Library, pausing
 from mmi_tvr.library.items import LibraryItems
 from mmi_tvr.serve import media, page
+from mmi_tvr.serve.indexing_job import IndexingJob
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,17 @@ def test_only_the_file_that_was_indexed_is_sent(tmp_path: Path) -> None:
             assert client.get(target).status == 409
 
 
+def test_a_recording_has_no_picture_and_is_sent_as_sound(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    sound = make_sound(tmp_path / "media" / "talk.m4a")
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(sound.parent)
+        with served(library) as client:
+            reply = client.get("/api/items/1/thumbnail")
+            assert (reply.status, "a recording" in reply.json()["error"]) == (422, True)
+            assert client.get("/api/items/1/media").headers["content-type"] == "audio/mp4"
+
+
 def handles_of(path: Path) -> int:
     links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
     return sum(os.path.lexists(link) and os.path.realpath(link) == str(path) for link in links)
@@ -225,3 +238,18 @@ def test_indexing_can_be_paused_and_goes_on(tmp_path: Path) -> None:
             wait_for(lambda: client.get("/api/index").json()["state"] == "done", 30)
             assert client.get("/api/status").json()["videos"] == 5
             assert client.get("/api/index").json()["report"]["quarantined"] == []
+
+
+def test_the_library_s_pause_ends_a_run(tmp_path: Path) -> None:
+    """As `mmi-tvr watch pause` does, from another process."""
+    colour_video(tmp_path / "films" / "red.mp4", "red")
+    with Library(tmp_path / "library", model=FakeModel(delay=0.3), relevance=clipped) as library:
+        library.index(tmp_path / "films")
+        for name in ("blue", "green", "yellow", "cyan"):
+            colour_video(tmp_path / "films" / f"{name}.mp4", name)
+        job = IndexingJob(library)
+        assert job.start()
+        wait_for(lambda: job.as_dict()["stage"] == "embedding", 30)
+        pausing.pause(library.path)
+        wait_for(lambda: not job.is_running, 30)
+        assert (job.as_dict()["state"], job.as_dict()["report"]) == ("paused", None)

@@ -338,6 +338,23 @@ def test_a_service_that_ends_in_the_middle_says_so(tmp_path: Path) -> None:
         socket_client.run_command(tmp_path, {}, lambda stream, text: None)
 
 
+@pytest.mark.parametrize(
+    ("content", "reply"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", (404, b"{}")),
+        (OK + b"all of it", (200, b"all of it")),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf", None),
+        (b"nonsense", None),
+        (b"", None),
+    ],
+)
+def test_the_reply_of_a_route_is_all_of_it_or_none(
+    tmp_path: Path, content: bytes, reply: tuple[int, bytes] | None
+) -> None:
+    with answering(tmp_path, content):
+        assert socket_client.request(tmp_path, "GET", "/healthz") == reply
+
+
 def test_the_path_of_a_socket_may_be_long(tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 20) / ("deeper" * 20)
     folder.mkdir(parents=True)

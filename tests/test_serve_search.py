@@ -20,6 +20,7 @@ from mmi_tvr import Query
 from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.queries import QueryMemory
+from mmi_tvr.serve import uploads
 from mmi_tvr.serve.search_queue import Overloaded, SearchQueue
 
 
@@ -209,3 +210,9 @@ def test_a_library_that_is_open_already_remembers_sentences(tmp_path: Path, monk
         first = library.search("red")
         monkeypatch.setattr(model, "embed_queries", None)
         assert library.search("red")[0] == first[0]
+
+
+def test_pictures_that_wait_are_bounded(seeing: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_WAITING", 0)
+    reply = seeing.request("POST", "/api/search/example", b"any picture")
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
