@@ -10,9 +10,12 @@ const WORDS = {
   people: ["People", "人物"],
   collection: ["Collection", "媒体库"],
   pools: ["Questions", "问题库"],
-  ask: ["What happens in the video you look for?", "您要找的视频里发生了什么？"],
+  ask: ["What are you looking for?", "您要找什么？"],
   no_library: ["There is no library here yet", "这里还没有媒体库"],
-  make_library: ["Make one of a folder of videos, in a terminal:", "在终端里用一个视频文件夹建立媒体库："],
+  make_library: [
+    "Make one of a folder of videos and pictures, in a terminal:",
+    "在终端里用一个存放视频和图片的文件夹建立媒体库：",
+  ],
   then_reload: [
     "This page goes on by itself once it is there. Your files stay where they are; nothing leaves this machine.",
     "建好之后本页会自动继续。您的文件留在原处，任何内容都不会离开这台电脑。",
@@ -85,7 +88,7 @@ const WORDS = {
   films: ["Videos", "视频"],
   pictures: ["Pictures", "图片"],
   recordings: ["Recordings", "录音"],
-  limits: ["When, and how long", "时间与时长"],
+  limits: ["When, how long, and without what", "时间、时长与不含的内容"],
   since: ["From", "从"],
   until: ["To", "到"],
   longer: ["At least", "至少"],
