@@ -226,6 +226,24 @@ def test_unfinished_and_bare_extractions_are_not_searched(tmp_path: Path, videos
         infer.create(tmp_path / "no hits", tmp_path / "q.txt", tmp_path / "good", top=0)
 
 
+def test_embeddings_are_not_asked_what_a_library_alone_knows(tmp_path: Path, videos: Path) -> None:
+    vectors = extracted(tmp_path / "vectors", videos)
+    plain = write(tmp_path / "plain.jsonl", [{"query": "red"}])
+    restricted = write(tmp_path / "restricted.jsonl", [{"query": "red", "where": {"object": ["ball"]}}])
+    by_example = write(tmp_path / "like.jsonl", [{"query": "red", "like": "red.mp4"}])
+    requests: list[tuple[Path, dict[str, Any], str]] = [
+        (restricted, {}, "where: a library knows"),
+        (plain, {"where": {"object": ["ball"]}}, "where: a library knows"),
+        (by_example, {}, "like: examples are compared with a library"),
+        (plain, {"without": ["blue"]}, "without .--not.: name a library"),
+        (plain, {"items": {"kind": "video"}}, "kind: a library knows its items"),
+    ]
+    for table, options, message in requests:
+        with pytest.raises(UsageError, match=message):
+            infer.create(tmp_path / "hits", table, vectors, **options)
+    assert not (tmp_path / "hits" / "manifest.json").exists()  # nothing was begun
+
+
 def test_vectors_of_another_model_are_not_searched(tmp_path: Path, videos: Path) -> None:
     collection = embeddings.EmbeddingCollection(extracted(tmp_path / "vectors", videos))
     with pytest.raises(IndexMismatch, match=r"its vectors were made by .*, but fake is now "):
