@@ -177,8 +177,10 @@ def test_a_library_of_recordings_is_searched_by_what_is_said(tmp_path: Path) -> 
         absent = library.search("zebras")
         assert not absent
         assert absent.decision.reason == "nothing that is said or written comes near it"
-        assert library.search("a talk about bees", longer=60).filters
-        assert not library.search("a talk about bees", longer=60)
+        assert library.search("a talk about bees", longer=1.5).among == 1
+        refused = library.search("a talk about bees", longer=60)
+        assert (refused.hits, refused.filters, refused.among) == ((), {"longer": "60 s"}, 0)
+        assert refused.decision.reason == "no item of this library passes longer 60 s (0 items)"
 
 
 def test_near_duplicates_are_one_hit_also_where_texts_find_them(

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..protocols import Model
 from ..search import Coverage, SearchResult
 from ..types import Hit, Query
 from .catalogue import Catalogue
@@ -32,10 +31,10 @@ def _hit_existing_first(hit: Hit) -> Hit:
     return replace(hit, path=path, copies=tuple(copies), missing=missing)
 
 
-def refused(query: Query, model: Model, filters: MediaFilter, catalogue: Catalogue, coverage: Coverage) -> SearchResult:
-    """Return the result of a query where no item of a library passes the filters."""
+def refused(query: Query, model: str, filters: MediaFilter, catalogue: Catalogue, coverage: Coverage) -> SearchResult:
+    """Return the result of a query where no item of a library passes the filters; `model` is its name."""
     decision = filters.refusal(catalogue)
-    nothing = SearchResult((), query, model.name, {"total": 0.0}, coverage, decision=decision)
+    nothing = SearchResult((), query, model, {"total": 0.0}, coverage, decision=decision)
     return replace(nothing, filters=filters.texts, among=0)
 
 
@@ -60,6 +59,8 @@ def by_texts_alone(
     if channels is None:
         return results
     numbers = options.items.numbers(catalogue)
+    if numbers is not None and not numbers:
+        return [refused(query, model, options.items, catalogue, coverage) for query in queries]
     fusion = FusedSearch(options.top, options.min_relevance, numbers, model)
     among = None if numbers is None else len(numbers)
     results = [replace(one, filters=options.items.texts, among=among) for one in results]

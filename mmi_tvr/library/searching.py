@@ -163,7 +163,7 @@ class LibraryReader:
             return by_texts_alone(queries, options, catalogue, channels, coverage)
         numbers = options.items.numbers(catalogue)
         if numbers is not None and not numbers:
-            return [refused(query, searcher.model, options.items, catalogue, coverage) for query in queries]
+            return [refused(query, searcher.model.name, options.items, catalogue, coverage) for query in queries]
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         if options.pools is not None:
             reranker = _with_pools_of(reranker, with_pools(RERANK, options.pools), searcher.model)
