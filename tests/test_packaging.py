@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mmi_tvr.channels import _ocr, _whisper
+from mmi_tvr.fulltext import folding
+
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -67,3 +70,16 @@ def test_the_build_has_all_that_the_package_is_built_of() -> None:
     assert extras
     assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in extras[1].split(","))
     assert not fnmatch.filter(copied, "*test*")
+
+
+def test_the_extras_of_channels_bring_what_their_texts_need() -> None:
+    """Whoever installs `speech` or `ocr` can keep and search what these read."""
+    project = (ROOT / "pyproject.toml").read_text()
+
+    def packages(extra: str) -> set[str]:
+        listed = re.search(rf"^{extra} = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
+        assert listed
+        return set(re.findall(r'"(.+?)"', listed[1]))
+
+    for extra in (_whisper.EXTRA, _ocr.EXTRA):
+        assert packages(folding.EXTRA) < packages(extra)
