@@ -1,4 +1,4 @@
-"""Write the corpus of odd and broken media files, and say what indexing must make of each (a table, tab-separated)."""
+"""Write the corpus of odd and broken films, pictures and recordings, and say what becomes of each (tab-separated)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,44 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+import odd_media
+import odd_pictures
+import odd_sounds
 from media_damage import mutants, whole_files
-from odd_media import corpus
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where to; must not exist")
     parser.add_argument("--seed", type=int, default=0, help="of the random damage")
-    parser.add_argument("--mutants", type=int, default=0, help="so many randomly damaged files in a folder beside them")
+    parser.add_argument("--mutants", type=int, default=0, help="so many randomly damaged films in a folder beside them")
     args = parser.parse_args()
     if args.folder.exists():
         parser.error(f"{args.folder} is there already")
-    print("kind", "file", "key images, or why there are none", sep="\t")
-    for each in corpus(args.folder, args.seed):
-        outcome = f"{each.outcome} or more" if each.damaged and isinstance(each.outcome, int) else each.outcome
-        print(each.kind, ascii(each.name)[1:-1], "walked: it is a folder" if outcome is None else outcome, sep="\t")
+    print("kind", "file", "what becomes of it", sep="\t")
+    for film in odd_media.corpus(args.folder / "films", args.seed):
+        _print(film.kind, film.name, _outcome(film))
+    for picture in odd_pictures.write(args.folder / "pictures"):
+        _print("picture", picture.name, picture.reason or "works")
+    for sound in odd_sounds.write(args.folder / "sounds"):
+        length = f"{'up to ' if sound.damaged else ''}{sound.seconds:g} s"
+        _print(f"sound: {sound.kind}", sound.name, sound.reason or f"{sound.medium}, {length}")
     if args.mutants:
         (args.folder / "mutants").mkdir()
         for name, content in islice(mutants(whole_files(args.folder), args.seed), args.mutants):
             (args.folder / "mutants" / name).write_bytes(content)
+
+
+def _outcome(film: odd_media.Odd) -> str:
+    if film.outcome is None:
+        return "walked: it is a folder"
+    if isinstance(film.outcome, str):
+        return film.outcome
+    return f"key images: {film.outcome}{' or more' if film.damaged else ''}"
+
+
+def _print(kind: str, name: str, outcome: str) -> None:
+    print(kind, ascii(name)[1:-1], outcome, sep="\t")
 
 
 if __name__ == "__main__":

@@ -24,12 +24,14 @@ from media_files import BLUE, GREEN, RED, Colour, make_sound
 from PIL import Image
 
 from mmi_tvr.library import IndexReport, Library
+from mmi_tvr.media import guarded
 
 Make = Callable[[Path], object]
 
 NO_MEDIA = "is not a media file, or its header is damaged or cut off"
 NO_FRAMES = "none of its frames can be decoded (damaged or cut off)"
 NO_VIDEO = "has no video stream"
+MOST_MEMORY = 400  # megabytes that a decoding process may have in memory, whatever file of the corpora it reads
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ def outcomes(library: Library, report: IndexReport) -> dict[str, int | str]:
     for entry in catalogue.entries(catalogue.searchable()).values():
         by_name |= {path.name: len(entry.segments) for path in entry.paths}
     return by_name
+
+
+def most_memory() -> int:
+    """The most megabytes that a decoding process, of those that wait for the next file, has had in memory (Linux)."""
+    statuses = [Path(f"/proc/{worker._process.pid}/status").read_text() for worker in guarded._idle._workers]
+    return max(int(status.partition("VmHWM:")[2].split()[0]) // 1024 for status in statuses)
 
 
 def _as(suffix: str, **how: object) -> Make:

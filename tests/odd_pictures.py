@@ -22,6 +22,7 @@ from picture_files import (
     noisy,
     pages,
     palette_with_alpha,
+    png_blank,
     png_bomb,
     png_deep,
     profile,
@@ -153,6 +154,7 @@ def _large() -> list[OddPicture]:
         OddPicture("zero.gif", lambda: b"GIF89a" + b"\0" * 7 + b",\0\0\0\0\0\0\0\0\0\x02\x02\x44\x01\0;", HEADER),
         OddPicture("bomb-progressive.jpg", lambda: _progressive_bomb(), TOO_LARGE.format("60,000", "60,000")),
         OddPicture("12-megapixels.jpg", lambda: jpeg(drawn((4000, 3000)), quality=30)),
+        OddPicture("100-megapixels.png", lambda: png_blank(10_000, 10_000), colours="any"),
     ]  # fmt: skip
 
 
@@ -265,7 +267,8 @@ def recipes() -> list[OddPicture]:
 
 
 def write(folder: Path) -> list[OddPicture]:
-    """Write every file into a folder and return what they are."""
+    """Write every file into a folder (made if need be) and return what they are."""
+    folder.mkdir(parents=True, exist_ok=True)
     pictures = recipes()
     for picture in pictures:
         (folder / picture.name).write_bytes(picture.make())

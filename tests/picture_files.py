@@ -142,6 +142,12 @@ def png_bomb() -> bytes:
     return png_chunks(header, (b"IDAT", zlib.compress(b"\0" * 1_000_000)))
 
 
+def png_blank(width: int, height: int) -> bytes:
+    """A PNG of white pixels, one bit each, all of which are there."""
+    rows = (b"\0" + b"\xff" * ((width + 7) // 8)) * height
+    return png_chunks(struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0), (b"IDAT", zlib.compress(rows, 1)))
+
+
 def with_alpha(mode: str) -> Image.Image:
     """The picture with an opaque upper half and a lower half of white that is transparent, over blue nothing."""
     image = drawn().convert("RGBA")

