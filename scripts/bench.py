@@ -11,8 +11,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import benches
+from benches.earlier import BASELINE
 
-_HELPERS = ("timing", "_llava_checkpoint")  # of the parts
+_HELPERS = ("timing", "earlier", "_llava_checkpoint")  # of the parts
 
 
 def main() -> None:
@@ -22,6 +23,9 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, help="a folder of videos for the decoding parts (default: the demo's)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds per comparison")
     parser.add_argument("--small", action="store_true", help="small sizes, to see that a part runs")
+    parser.add_argument(
+        "--against", metavar="COMMIT", default=BASELINE, help="what cold and index compare with (default: %(default)s)"
+    )
     args = parser.parse_args()
     if unknown := set(args.parts) - set(parts):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are: {', '.join(parts)}")

@@ -17,8 +17,9 @@ from mmi_tvr import config, plugins
 from mmi_tvr.cli import rerank as command
 from mmi_tvr.errors import MmiTvrError, UsageError
 from mmi_tvr.evaluation.rerank_tuning import JudgedCandidates, RerankSetting, Tuning, choices, tune
-from mmi_tvr.library import Library, RerankingTuned
+from mmi_tvr.library import Library
 from mmi_tvr.library import tuning as library_tuning
+from mmi_tvr.library.tuning import RerankingTuned
 from mmi_tvr.skeletons.skeletons import Describer
 from mmi_tvr.skeletons.store import SkeletonStore
 from mmi_tvr.utils.budget import Usage

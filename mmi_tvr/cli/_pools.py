@@ -14,7 +14,7 @@ from rich.markup import escape
 from ..config import RERANK, AnySettings
 from ..errors import UsageError
 from ..library import pools_folder, refuse_foreign_folder
-from ..questions import editing, pool
+from ..questions import pool
 from ..questions.pool import Pool
 from ..rerank import with_absolute_pools, with_pools
 from ._console import say
@@ -73,6 +73,8 @@ class PoolChoice:
 
     def editable(self, questions: Pool) -> Pool:
         """Return the pool, or the library's own copy of a packaged one; prints where it was just copied."""
+        from ..questions import editing
+
         if pool.is_packaged(questions.path):
             refuse_foreign_folder(self.library)
         path, copied = editing.editable_path(questions.path, pools_folder(self.library))

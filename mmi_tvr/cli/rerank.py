@@ -14,7 +14,8 @@ from rich.markup import escape
 from .. import config, plugins
 from ..errors import UsageError
 from ..evaluation.rerank_tuning import Measured, RerankSetting, Tuning
-from ..library import Library, RerankingTuned
+from ..library import Library
+from ..library.tuning import RerankingTuned
 from ..utils.tables import interval, text_table
 from ..utils.wording import counted, library_option
 from ._console import ConfigOption, JsonOption, LibraryOption, SetOption, out, print_json, say, show_progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
 from ..utils.loading import late_property
+from . import clip_settings
 from .clip_text import ClipTextTower
 from .hub import LOCAL, checkpoint_digest, model_type
 from .quiet import quiet_loading
@@ -27,7 +28,6 @@ class ClipTowers:
     Loads weights from safetensors only, and never runs code of the checkpoint.
     """
 
-    @quiet_loading()
     def __init__(self, folder: Path, device: str, batch: int = 32, *, text_first: bool = False) -> None:
         """Load a checkpoint.
 
@@ -41,17 +41,12 @@ class ClipTowers:
         Raises:
             ModelNotFound: where the folder holds no checkpoint of the CLIP layout.
         """
-        from transformers import AutoConfig
-
         kind = model_type(folder)
         if kind is None:
             raise ModelNotFound(f"{folder}: not a checkpoint: it has no config.json that names a model type")
         if kind not in MODEL_TYPES:
             raise ModelNotFound(f"{folder}: a {kind} checkpoint; this model loads: {', '.join(sorted(MODEL_TYPES))}")
-        try:
-            config = AutoConfig.from_pretrained(folder, **LOCAL)
-        except (OSError, ValueError) as error:
-            raise _no_checkpoint(folder, error) from error
+        config = self.config = clip_settings.read(folder)
         self._folder = folder
         self._device = resolve(device)
         self._text = ClipTextTower.read(folder, config, self._device) if text_first else None
@@ -103,17 +98,22 @@ class ClipTowers:
     def _batches(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         return (items[start : start + self._batch] for start in range(0, len(items), self._batch))
 
-    def _unit_vectors(self, tower: Callable[..., Any], batches: Iterable[Any]) -> NDArray[np.float32]:
+    def _unit_vectors(self, tower: Callable[..., Any], batches: Iterable[Mapping[str, Any]]) -> NDArray[np.float32]:
         import torch
 
         parts = []
         with torch.inference_mode():
             for inputs in batches:
-                output = tower(**inputs.to(self._device))
+                output = tower(**on_device(inputs, self._device))
                 # Depending on the architecture the projected features come bare or as an output's pooler_output.
                 parts.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+
+
+def on_device(inputs: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """Return the inputs of a tower with their tensors on a device."""
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 def _no_checkpoint(folder: Path, error: Exception) -> ModelNotFound:

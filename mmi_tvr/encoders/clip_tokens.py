@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..types import Pixels
 from ..utils.hashing import digest
-from .clip import ClipTowers
+from .clip import ClipTowers, on_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class ClipTokenTowers(ClipTowers):
         """
         import torch
 
-        inputs = self._sentences(texts).to(self._device)
+        inputs = on_device(self._sentences(texts), self._device)
         with torch.no_grad():
             output = self._model.text_model(**inputs)
         states = output.last_hidden_state.float()

@@ -122,13 +122,21 @@ def model_type(folder: Path) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file. ModelNotFound where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def read_tensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. ModelNotFound where it cannot be read.
 
+    prefixes: only of these, which the names are returned without.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    tensors = {}
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as stream:
+            for name in stream.keys():  # noqa: SIM118 (not a mapping)
+                prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+                if prefix is not None:
+                    tensors[name.removeprefix(prefix)] = stream.get_tensor(name)
+        return tensors
     except (OSError, SafetensorError) as error:
         raise ModelNotFound(f"{path}: its weights cannot be read: {one_line(error)}") from error
 

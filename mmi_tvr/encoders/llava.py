@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +23,13 @@ from ..utils.wording import counted
 from . import hub, lora
 from .options import LlavaOptions
 from .quiet import quiet_loading
+from .quoting import first_tokens, quote
 from .towers import LlavaTowers
 
 # bitsandbytes matches these from the start of a module's name, or as its end. Only the language model is quantised.
 _NOT_QUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
 _BATCH = 64  # texts that are read at once
-TOKEN_CHARACTERS = 32  # more than a token has on average: what lies behind is not read, and not looked at
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _COPIED = {".json", ".txt", ".model", ".jinja"}
 _LARGEST_DIFFERENCE = 0.02  # of two towers' weights, relative; bfloat16 rounds by 0.004 at most
 
@@ -135,10 +136,7 @@ class Llava(nn.Module):
 
         At most `limit` tokens, in which neither a special token nor the end of a quotation can be written.
         """
-        text = text[: TOKEN_CHARACTERS * limit].replace('"', "'")
-        for special in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
-            text = text.replace(special, f"{special[0]} {special[1:]}")
-        return first_tokens(self.tokenizer, text, limit)
+        return quote(text, limit, self.tokenizer.all_special_tokens, partial(first_tokens, self.tokenizer))
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, those of its pictures included."""
@@ -297,7 +295,7 @@ def merge(options: LlavaOptions, adapter: Path, folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: not empty; a merged model is written to a folder of its own")
     merged = lora.merge(load(options.model_copy(update={"bits": None}), device="cpu", adapter=adapter).model)
-    merged.to(_DTYPES[options.dtype])
+    merged.to(DTYPES[options.dtype])
     weights = {_published_name(name): weight for name, weight in merged.state_dict().items()}
     merged.save_pretrained(folder, state_dict=weights)
     for path in hub.locate(options.checkpoint).iterdir():
@@ -305,14 +303,6 @@ def merge(options: LlavaOptions, adapter: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)  # tokenizer, processor, chat template
         elif path.name == "clip" and path.is_dir():
             shutil.copytree(path, folder / path.name)
-
-
-def first_tokens(tokenizer: Any, text: str, limit: int) -> str:
-    """Return the beginning of a text that has so many tokens at most."""
-    offsets = tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit, return_offsets_mapping=True)[
-        "offset_mapping"
-    ]
-    return text[: offsets[-1][1]] if offsets else ""
 
 
 def last_token_states(states: Tensor, mask: Tensor) -> Tensor:
@@ -342,7 +332,7 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
             raise ModelNotFound(f"{folder}: a {model_type} checkpoint, not a LLaVA")
         model: Any = LlavaForConditionalGeneration.from_pretrained(
             folder,
-            dtype=_DTYPES[options.dtype],
+            dtype=DTYPES[options.dtype],
             attn_implementation=options.attention,
             use_safetensors=True,
             **hub.LOCAL,
@@ -372,7 +362,7 @@ def _quantisation(options: LlavaOptions) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=_DTYPES[options.dtype],
+        bnb_4bit_compute_dtype=DTYPES[options.dtype],
         llm_int8_skip_modules=_NOT_QUANTISED,
     )
 

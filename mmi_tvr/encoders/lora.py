@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, UsageError
 from ..utils.installation import require
+from .lora_file import PROJECTOR, WEIGHTS
 from .options import LoraOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
-PROJECTOR = "multi_modal_projector"
-_WEIGHTS = "adapter_model.safetensors"
 _SEARCH, _JUDGE = "default", "judge"  # what the two adapters are called in a PeftModel
 
 
@@ -61,8 +60,8 @@ def load(model: nn.Module, folder: Path, *, trainable: bool = False) -> Any:
     ModelNotFound where the folder holds no adapter in safetensors (pickled ones are not read).
     """
     peft = require("peft", "train")
-    if not (folder / _WEIGHTS).is_file():
-        raise ModelNotFound(f"{folder}: no adapter here ({_WEIGHTS} is missing)")
+    if not (folder / WEIGHTS).is_file():
+        raise ModelNotFound(f"{folder}: no adapter here ({WEIGHTS} is missing)")
     return _in_float32(peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable))
 
 
@@ -72,7 +71,7 @@ def attach_copy(model: nn.Module, options: LoraOptions, folder: Path) -> Any:
 
     peft = require("peft", "train")
     adapted = attach(model, options.model_copy(update={"projector": False}))
-    saved = {name: weight for name, weight in load_file(folder / _WEIGHTS).items() if PROJECTOR not in name}
+    saved = {name: weight for name, weight in load_file(folder / WEIGHTS).items() if PROJECTOR not in name}
     peft.set_peft_model_state_dict(adapted, saved)
     return adapted
 
@@ -82,8 +81,8 @@ def add_judge(model: Any, folder: Path) -> None:
 
     ModelNotFound where the folder holds no adapter in safetensors.
     """
-    if not (folder / _WEIGHTS).is_file():
-        raise ModelNotFound(f"{folder}: no adapter here ({_WEIGHTS} is missing)")
+    if not (folder / WEIGHTS).is_file():
+        raise ModelNotFound(f"{folder}: no adapter here ({WEIGHTS} is missing)")
     model.load_adapter(folder, _JUDGE)
     _in_float32(model)
 

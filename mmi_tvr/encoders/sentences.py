@@ -22,14 +22,17 @@ obeyed where SigLIP's says no.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelNotFound, one_line
+from ..utils.loading import late_property
 from ..utils.reading import MAX_CHARACTERS, characters_read
 from .hub import LOCAL
+from .quiet import quiet_loading
+from .tokenizer_file import FileTokenizer
 
 _CHINESE_CLIP_TOKENS = 52
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -92,16 +95,20 @@ class SentenceReader:
     """Tokenizer of a checkpoint, held to the rules of its layout."""
 
     def __init__(self, folder: Path, config: Any) -> None:
-        """Load the tokenizer.
+        """Load the tokenizer; CLIP's without transformers, where its files allow it.
 
         Args:
             folder: of the checkpoint.
-            config: its settings, as transformers reads them.
+            config: its settings (`clip_settings.read`), or as transformers reads them.
 
         Raises:
             ModelNotFound: where it has none, or its end token is not the one that the tower looks for.
         """
-        self._tokenizer = _load(folder)
+        self._folder = folder
+        self._file = FileTokenizer.read(folder) if config.model_type == "clip" else None
+        if self._file is not None:
+            self.rules = text_rules(config)
+            return
         self.rules = text_rules(config, cased=self._tokenizer.init_kwargs.get("do_lower_case") is False)
         if config.model_type == "metaclip_2" and self._tokenizer.eos_token_id != config.text_config.eos_token_id:
             # The tower would read the first place instead, and every sentence would be the same.
@@ -110,10 +117,18 @@ class SentenceReader:
                 f"looks for {config.text_config.eos_token_id}"
             )
 
-    def __call__(self, texts: Sequence[str]) -> Any:
+    @late_property
+    def _tokenizer(self) -> Any:
+        """As transformers reads it."""
+        return _load(self._folder)
+
+    def __call__(self, texts: Sequence[str]) -> Mapping[str, Any]:
         """Return the inputs of the text tower for N sentences, as tensors; what is longer than it reads is cut."""
-        return self._tokenizer(
-            [self.rules.normalise(text[:MAX_CHARACTERS]) for text in texts],
+        normal = [self.rules.normalise(text[:MAX_CHARACTERS]) for text in texts]
+        if self._file is not None and self._file.reads(normal):
+            return self._file.padded(normal, self.rules.tokens)
+        inputs: Mapping[str, Any] = self._tokenizer(
+            normal,
             return_tensors="pt",
             truncation=True,
             max_length=self.rules.tokens,
@@ -122,6 +137,7 @@ class SentenceReader:
             return_token_type_ids=False,
             return_attention_mask=not self.rules.full_length,
         )
+        return inputs
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""
@@ -131,9 +147,13 @@ class SentenceReader:
         """Return how many tokens sentences have, with those that stand around them, before anything is cut."""
         if not texts:
             return []
-        return list(map(len, self._tokenizer([self.rules.normalise(text) for text in texts])["input_ids"]))
+        normal = [self.rules.normalise(text) for text in texts]
+        if self._file is not None and self._file.reads(normal):
+            return list(map(len, self._file.ids(normal)))
+        return list(map(len, self._tokenizer(normal)["input_ids"]))
 
 
+@quiet_loading()
 def _load(folder: Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

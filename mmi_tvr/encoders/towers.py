@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 from ..errors import ModelNotFound, UsageError
 from ..types import Pixels
 from ..utils.hashing import digest
+from ..utils.loading import late_property
 from . import hub
 from .clip import ClipTowers
 from .options import LlavaOptions
 
 _SAMPLED = 1024  # values of a weight that its hash looks at
+_LAYER = -2  # of the vision tower that a LLaVA reads whose settings name none, as transformers has it
+_NO_WEIGHTS = {"vision_model.embeddings.position_ids"}  # what older checkpoints have besides
+
+WeightSample = tuple[str, list[int], str]  # name, shape, and values in hexadecimal
 
 
 class LlavaTowers(ClipTowers):
@@ -28,7 +33,7 @@ class LlavaTowers(ClipTowers):
     """
 
     def __init__(self, folder: Path, device: str, *, layers: Sequence[int], tokens: int, regions: int) -> None:
-        """Load the towers.
+        """Load what reads sentences; the vision tower comes at the first picture.
 
         Args:
             folder: of the CLIP checkpoint.
@@ -41,15 +46,15 @@ class LlavaTowers(ClipTowers):
             ModelNotFound: where the folder holds no CLIP.
             UsageError: where a picture has fewer patches than tokens or regions.
         """
-        super().__init__(folder, device)
-        vision = self._model.config.vision_config
-        if self._model.config.model_type != "clip":
-            raise ModelNotFound(f"{folder}: a {self._model.config.model_type} checkpoint; a LLaVA is built on CLIP")
+        super().__init__(folder, device, text_first=True)
+        if self.config.model_type != "clip":
+            raise ModelNotFound(f"{folder}: a {self.config.model_type} checkpoint; a LLaVA is built on CLIP")
+        vision = self.config.vision_config
         self._side = vision.image_size // vision.patch_size
         self._layers = tuple(layers)
         self._tokens = self._checked_grid(tokens, "tokens")
         self._regions = self._checked_grid(regions, "regions")
-        self.width = int(self._model.config.projection_dim)
+        self.width = int(self.config.projection_dim)
 
     @property
     def vision(self) -> Any:
@@ -95,9 +100,18 @@ class LlavaTowers(ClipTowers):
 
     def vision_fingerprint(self) -> str:
         """Return the hash of all that changes `image_features`; the text tower does not."""
+        return digest("llava towers", self._weight_samples, self._layers, self._tokens, self._regions, "float16")
+
+    @late_property
+    def _weight_samples(self) -> list[WeightSample]:
+        """Values of the weights of the vision tower, in the order in which transformers has them; from the file where
+        nothing has loaded them yet."""
+        names = _vision_names(self.config.vision_config.num_hidden_layers)
+        samples = None if "_model" in vars(self) else _read_samples(self._folder / "model.safetensors", names)
+        if samples is not None:
+            return samples
         modules = (self.vision, self._model.visual_projection)
-        weights = [_sampled(name, weight) for module in modules for name, weight in module.state_dict().items()]
-        return digest("llava towers", weights, self._layers, self._tokens, self._regions, "float16")
+        return [_sampled(name, weight) for module in modules for name, weight in module.state_dict().items()]
 
     def _pooled(self, tokens: Any, grid: int) -> Any:
         """Patch tokens (N, side**2, d) -> their means over the cells of a grid (N, grid**2, d)."""
@@ -112,7 +126,38 @@ class LlavaTowers(ClipTowers):
         return grid
 
 
-def _sampled(name: str, weight: Any) -> tuple[str, list[int], str]:
+def _vision_names(layers: int) -> list[str]:
+    """Return the names of the weights of CLIP's vision tower in its module."""
+    parts = [f"self_attn.{side}_proj" for side in ("k", "v", "q", "out")]
+    parts += ["layer_norm1", "mlp.fc1", "mlp.fc2", "layer_norm2"]
+    modules = [f"encoder.layers.{layer}.{part}" for layer in range(layers) for part in parts]
+    return [
+        "embeddings.class_embedding",
+        "embeddings.patch_embedding.weight",
+        "embeddings.position_embedding.weight",
+        *(f"{module}.{kind}" for module in ("pre_layrnorm", *modules, "post_layernorm") for kind in ("weight", "bias")),
+    ]
+
+
+def _read_samples(path: Path, names: Sequence[str]) -> list[WeightSample] | None:
+    """Return samples of the vision tower's weights and of its projection from a file.
+
+    None where it has others: transformers knows what to make of those.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    stored = {f"vision_model.{name}": name for name in names} | {"visual_projection.weight": "weight"}
+    try:
+        with safe_open(path, "pt") as stream:
+            present = {name for name in stream.keys() if name.startswith(("vision_", "visual_"))}  # noqa: SIM118
+            if present - _NO_WEIGHTS != stored.keys():
+                return None
+            return [_sampled(name, stream.get_tensor(key)) for key, name in stored.items()]
+    except (OSError, SafetensorError):
+        return None
+
+
+def _sampled(name: str, weight: Any) -> WeightSample:
     """Name, shape and evenly spread values of a weight: training changes them all (as `hub.checkpoint_digest`)."""
     flat = weight.detach().float().cpu().flatten()
     return name, list(weight.shape), flat[:: max(1, len(flat) // _SAMPLED)].numpy().tobytes().hex()
@@ -130,17 +175,16 @@ def load(options: LlavaOptions, *, regions: int, device: str = "auto") -> LlavaT
         ModelNotFound: where there is no LLaVA of CLIP's patch tokens, or no CLIP.
         UsageError: where a picture has fewer patches than tokens or regions.
     """
-    from transformers import AutoConfig
-
     folder = hub.locate(options.checkpoint)
     clip = hub.locate(options.clip) if options.clip else folder / "clip"
     if not clip.is_dir():
         raise ModelNotFound(
             f"{folder}: has no folder `clip`; name the CLIP checkpoint that it was built on (clip: ...)"
         )
-    config = AutoConfig.from_pretrained(folder, **hub.LOCAL)
-    if config.model_type != "llava" or config.vision_feature_select_strategy != "default":
-        raise ModelNotFound(f"{folder}: not a LLaVA that reads CLIP's patch tokens ({config.model_type})")
-    layers = config.vision_feature_layer
+    settings = hub.settings(folder)
+    kind = settings.get("model_type")
+    if kind != "llava" or settings.get("vision_feature_select_strategy", "default") != "default":
+        raise ModelNotFound(f"{folder}: not a LLaVA that reads CLIP's patch tokens ({kind})")
+    layers = settings.get("vision_feature_layer", _LAYER)
     layers = [layers] if isinstance(layers, int) else layers
     return LlavaTowers(clip, device, layers=layers, tokens=options.grid, regions=regions)

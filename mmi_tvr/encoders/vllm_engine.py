@@ -16,7 +16,7 @@ from ..errors import AnswerError, ModelNotFound, one_line
 from ..plugins import BaseOptions
 from ..utils.installation import require
 from ..utils.loading import LOADING, late_property
-from .lora import PROJECTOR
+from .lora_file import PROJECTOR
 
 _SETTINGS = "adapter_config.json"
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..chat.answer_words import spellings
 from ..chat.content import Content, around_pictures, quote
 from ..chat.replies import is_still_thinking
-from ..encoders.llava import TOKEN_CHARACTERS, first_tokens
+from ..encoders.quoting import TOKEN_CHARACTERS, first_tokens
 from ..errors import AnswerError, ModelNotFound, UsageError, one_line
 from ..prompt_templates import JudgeTemplate, VisualTemplate
 from ..types import Judgement

@@ -11,7 +11,6 @@ from ..media.names import VIDEO_SUFFIXES
 from .core import Library
 from .own_pools import editable_pool, library_model, own_pool, pool_drafts, pools_folder, refuse_foreign_folder
 from .report import DescribeReport, FacetReport, IndexReport, PeopleReport, Status, TranslationReport
-from .tuning import RerankingTuned
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -20,7 +19,6 @@ __all__ = [
     "IndexReport",
     "Library",
     "PeopleReport",
-    "RerankingTuned",
     "Status",
     "TranslationReport",
     "editable_pool",

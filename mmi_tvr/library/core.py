@@ -42,13 +42,14 @@ from .report import DescribeReport, FacetReport, IndexReport, Status
 from .scan import real_path
 from .search_options import SearchKeywords, search_options
 from .searching import LibraryReader
-from .tuning import RerankingTuned, tune_reranking
 from .turns import SharedModels
 from .updating import forget_paths, update_library, update_options
 from .write_access import write_access
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from .tuning import RerankingTuned
 
 Answer = TypeVar("Answer")
 _QUERIES_TOGETHER = 256  # of a list; in between, other threads take their turn
@@ -191,6 +192,8 @@ class Library:
         Nothing is changed but the stored answers. Errors and arguments as `library.tuning.tune_reranking`; paths are
         those that the library knows.
         """
+        from .tuning import tune_reranking
+
         with self._models.turn:
             return tune_reranking(self._reader, captions, questions, checked_progress(progress))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import config
 from ..config import Section
 from ..errors import UsageError
-from ..questions import editing, pool, selection
+from ..questions import pool, selection
 from ..questions.pool import FOLDER, About, Pool
 from .catalogue import Catalogue
 from .catalogue_file import CATALOGUE
@@ -49,6 +49,8 @@ def own_pool(library: Path, about: About) -> Pool:
 
 def editable_pool(library: Path, about: About) -> Path:
     """Return the file of a library's own pool; where it has none, the packaged one is copied there."""
+    from ..questions import editing
+
     path, _ = editing.editable_path(own_pool(library, about).path, pools_folder(library))
     return path
 

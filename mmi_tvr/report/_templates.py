@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, Template
+from typing import TYPE_CHECKING
+
 from markupsafe import Markup
 
 from ..utils.printable import printable
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 def template(name: str) -> Template:
     """Return a template of this folder."""
+    from jinja2 import Environment, PackageLoader
+
     environment = Environment(
         loader=PackageLoader("mmi_tvr.report", "."), autoescape=True, trim_blocks=True, finalize=_shown
     )

@@ -17,13 +17,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from packaging.requirements import Requirement
-
 from ..errors import MissingExtra
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 DISTRIBUTION = "mmi-tvr"
 _SOURCES = Path(__file__).parents[2]  # the checkout, where the package runs from one
@@ -99,6 +100,8 @@ def _installed(requirement: Requirement) -> ExtraPackage:
 
 def _requirements(extra: str) -> list[Requirement]:
     """Return what an extra adds to the plain installation."""
+    from packaging.requirements import Requirement
+
     every = map(Requirement, importlib.metadata.requires(DISTRIBUTION) or ())
     return [
         requirement

@@ -1,7 +1,6 @@
-"""The first search of a process: CPU seconds and modules of `mmi-tvr search`, against what it cannot do without.
+"""The first search of a process: CPU seconds and modules of `mmi-tvr search`, against an earlier commit's and torch's.
 
-Each row is a new interpreter; CPU time is user and system, so that a busy machine changes little.
-Above 1, a search takes so many times as long as `import torch`.
+Each row is a new interpreter; CPU time is user and system, so that a busy machine changes little. Rounds go in turn.
 """
 
 from __future__ import annotations
@@ -18,8 +17,11 @@ from statistics import median
 import av
 import numpy as np
 
+from . import earlier
+
 _COUNTED = "import sys, atexit; atexit.register(lambda: print(len(sys.modules), file=sys.stderr)); "
 _SEARCH = _COUNTED + "sys.argv[0] = 'mmi-tvr'; from mmi_tvr.cli import main; main()"
+_NOW = Path(__file__).parents[2]
 MODELS = ("label_bridge", "clip4clip:moving-shapes/base/clip", "moving-shapes")
 QUERY = "the red circle moves left"
 
@@ -27,32 +29,64 @@ QUERY = "the red circle moves left"
 def run(args: argparse.Namespace) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        codes = {"now": _NOW}
+        then = earlier.unpacked(args.against, root / "then")
+        if then is None:
+            yield f"no commit {args.against} here: nothing to compare with but torch"
+        else:
+            codes["then"] = then
         _video(root / "videos" / "grey.mp4")
         rows: dict[str, Sequence[str]] = {
             "python": [_COUNTED],
             "import torch": [_COUNTED + "import torch"],
-            "import transformers' CLIP": [_COUNTED + "from transformers import CLIPTextModelWithProjection"],
             "mmi-tvr --help": [_SEARCH, "--help"],
         }
         for number, model in enumerate(MODELS[:1] if args.small else MODELS):
-            library = str(root / str(number))
-            _cpu([_SEARCH, "index", str(root / "videos"), "--library", library, "--model", model])
-            rows[f"search, {model}"] = [_SEARCH, "search", QUERY, "--library", library]
-        yield f"a new process, CPU seconds (median of {args.repeats}), modules"
-        torch_seconds = None
-        for name, words in rows.items():
-            measured = [_cpu(words) for _ in range(args.repeats)]
-            seconds, modules = median(part[0] for part in measured), measured[0][1]
-            torch_seconds = seconds if name == "import torch" else torch_seconds
-            ratio = "" if torch_seconds is None else f"   {seconds / torch_seconds:5.2f}x"
-            yield f"  {name:<42} {seconds:6.2f} s {modules:6,}{ratio}"
+            rows[f"search, {model}"] = [_SEARCH, "search", QUERY, "--library", str(number)]
+            for name, code in codes.items():
+                (root / name).mkdir(exist_ok=True)
+                _cpu(
+                    [_SEARCH, "index", str(root / "videos"), "--library", str(number), "--model", model],
+                    code,
+                    root / name,
+                )
+        yield from _measured(rows, codes, root, args)
 
 
-def _cpu(words: Sequence[str]) -> tuple[float, int]:
-    """Return the CPU seconds of `python -c` with these words, and how many modules it had at its end."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def _measured(
+    rows: dict[str, Sequence[str]], codes: dict[str, Path], root: Path, args: argparse.Namespace
+) -> Iterator[str]:
+    yield f"a new process, CPU seconds (median of {args.repeats}) and modules; then: {args.against}"
+    yield f"  {'':<42} {'now':>16} {'then':>16} {'then / now':>11} {'now / torch':>12}"
+    torch_seconds = None
+    for name, words in rows.items():
+        measured: dict[str, list[tuple[float, int]]] = {code: [] for code in codes}
+        for _ in range(args.repeats):
+            for code, path in codes.items():
+                measured[code].append(_cpu(words, path, root / code))
+        seconds = {code: median(part[0] for part in parts) for code, parts in measured.items()}
+        torch_seconds = seconds["now"] if name == "import torch" else torch_seconds
+        cells = [
+            f"{seconds[code]:6.2f} s ({measured[code][0][1]:,})" if code in codes else "" for code in ("now", "then")
+        ]
+        ratio = f"{seconds['then'] / seconds['now']:.2f}" if "then" in codes and words[0] == _SEARCH else ""
+        share = "" if torch_seconds is None else f"{seconds['now'] / torch_seconds:.2f}"
+        yield f"  {name:<42} {cells[0]:>16} {cells[1]:>16} {ratio:>11} {share:>12}"
+
+
+def _cpu(words: Sequence[str], code: Path, folder: Path) -> tuple[float, int]:
+    """Return the CPU seconds of `python -c` with these words in a folder, and how many modules it had at its end.
+
+    code: where the package lies.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code)}
     process = subprocess.Popen(
-        [sys.executable, "-c", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=folder,
     )
     assert process.stderr is not None
     errors = process.stderr.read()

@@ -25,6 +25,7 @@ from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, s
 from .._score_law import ScoreLawOptions, scores_as_measured
 
 if TYPE_CHECKING:
+    from ...encoders.llama_text import LlamaTexts
     from ...encoders.llava import Llava
     from ...encoders.towers import LlavaTowers
     from .network import MmiNetwork
@@ -166,11 +167,40 @@ class Mmi:
         """The trained part; `train` changes it in place."""
         import torch
 
+        vars(self).pop("_query_network", None)  # before another copy of its weights comes
         with torch.inference_mode(False):  # whoever asks first: what is made in that mode can never be trained
-            return self._load()
+            large = None
+            if self.options.lvlm:
+                from ...encoders import llava
 
-    def _load(self) -> MmiNetwork:
-        from ...encoders import llava
+                large = llava.load(
+                    self.options.llava,
+                    device=self._device,
+                    adapter=self.adapter_folder(),
+                    judge=None if self._trainable else self.judge_adapter_folder(),
+                    trainable=self._trainable,
+                )
+                large.share_vision_tower(self.towers)
+            return self._load(large)
+
+    @late_property
+    def _query_network(self) -> MmiNetwork:
+        """The trained part as far as queries need it, which loads in a fraction of the time."""
+        import torch
+
+        from ...encoders.llama_text import LlamaTexts
+
+        if self._trainable or not self.options.lvlm:
+            return self.network
+        with torch.inference_mode(False):
+            texts = LlamaTexts.read(self.options.llava, self.adapter_folder(), self._device)
+            return self.network if texts is None else self._load(None, texts)
+
+    def _for_queries(self) -> MmiNetwork:
+        """Return the trained part, or as long as nobody needed all of it, the part that queries need."""
+        return self.network if "network" in vars(self) else self._query_network
+
+    def _load(self, large: Llava | None, query_texts: LlamaTexts | None = None) -> MmiNetwork:
         from ...nn.matching import MatchingHead
         from ...nn.moments import MomentHead
         from ...nn.video import VideoHead
@@ -178,21 +208,12 @@ class Mmi:
         from .network import MmiNetwork
 
         options, folder = self.options, self._folder
-        large = None
-        if options.lvlm:
-            large = llava.load(
-                options.llava,
-                device=self._device,
-                adapter=self.adapter_folder(),
-                judge=None if self._trainable else self.judge_adapter_folder(),
-                trainable=self._trainable,
-            )
-            large.share_vision_tower(self.towers)
         switches = {} if options.inductive else {"temporal": False, "spatial": False}
         head = VideoHead(self.towers.width, options.heads.model_copy(update=switches))
         moments = MomentHead(self.towers.width, options.moment_head) if options.moment_head else None
         matching = MatchingHead(self.towers.width, options.matching_head) if options.matching_head else None
-        network = MmiNetwork(self.towers.width, head, large, moments, matching).to(resolve(self._device))
+        network = MmiNetwork(self.towers.width, head, large, moments, matching, query_texts)
+        network = network.to(resolve(self._device))
         if folder:
             load_tensors(network, folder / HEADS, _head_names(network))
             new = {"moments": options.new_moment_head, "matching": options.new_matching_head}
@@ -232,17 +253,17 @@ class Mmi:
 
         from .network import unit
 
-        texts = [query.spoken for query in queries]
-        clip = torch.from_numpy(self.towers.embed_texts(texts)).to(self.network.temperature.log_scale.device)
+        texts, network = [query.spoken for query in queries], self._for_queries()
+        clip = torch.from_numpy(self.towers.embed_texts(texts)).to(network.temperature.log_scale.device)
         parts = []
         for start in range(0, len(texts), _BATCH):
             with torch.inference_mode():
-                parts.append(unit(self.network.texts(clip[start : start + _BATCH], texts[start : start + _BATCH])))
+                parts.append(unit(network.texts(clip[start : start + _BATCH], texts[start : start + _BATCH])))
         return np.concatenate(parts) if parts else np.zeros((0, self.towers.width), np.float32)
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, CLIP or the language model reads."""
-        return max(self.towers.characters_read(text), self.network.characters_read(text))
+        return max(self.towers.characters_read(text), self._for_queries().characters_read(text))
 
     def locate(self, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span] | None:
         """Return where each of N queries (N, D) happens in a video of its own; None without a moment head."""
@@ -253,7 +274,7 @@ class Mmi:
         spans: dict[int, Span] = {}
         for rows in _batches_by_length(videos):
             with torch.inference_mode():
-                located = self.network.locate(queries[rows], [videos[row] for row in rows])
+                located = self._for_queries().locate(queries[rows], [videos[row] for row in rows])
             spans |= zip(rows, (Span(*span) for span in located.tolist()), strict=True)
         return [spans[row] for row in range(len(videos))]
 
@@ -266,7 +287,7 @@ class Mmi:
         logits = np.empty(len(videos))
         for rows in _batches_by_length(videos):
             with torch.inference_mode():
-                logits[rows] = self.network.match(queries[rows], [videos[row] for row in rows]).tolist()
+                logits[rows] = self._for_queries().match(queries[rows], [videos[row] for row in rows]).tolist()
         return logits
 
     def vision_fingerprint(self) -> str:

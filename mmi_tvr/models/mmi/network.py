@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ... import prompt_templates
+from ...encoders.llama_text import LlamaTexts
 from ...encoders.llava import Llava
 from ...nn.losses import IGNORE_INDEX, Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
 from ...nn.matching import MatchingHead, matching_inputs, matching_loss
@@ -49,18 +50,27 @@ class MmiNetwork(nn.Module):
         llava: Llava | None,
         moments: MomentHead | None = None,
         matching: MatchingHead | None = None,
+        query_texts: LlamaTexts | None = None,
     ) -> None:
+        """Put the parts together. `query_texts` reads texts in the place of `llava`, for a network that no video is
+        shown to."""
         super().__init__()
         self.head = head
         self.llava = llava
+        self._query_texts = query_texts if llava is None else None
         self.moments = moments
         self.matching = matching
         self.temperature = Temperature()  # of the masked prediction
-        if llava is not None:
-            self.text_residual = zero_linear(llava.width, width)  # W_T
-            self.video_residual = zero_linear(llava.width, width)  # W_V
-            self.masked_image = nn.Parameter(torch.randn(llava.width) * 0.02)
-            self.guess = nn.Linear(llava.width, width)
+        large = self._text_reader
+        if large is not None:
+            self.text_residual = zero_linear(large.width, width)  # W_T
+            self.video_residual = zero_linear(large.width, width)  # W_V
+            self.masked_image = nn.Parameter(torch.randn(large.width) * 0.02)
+            self.guess = nn.Linear(large.width, width)
+
+    @property
+    def _text_reader(self) -> Llava | LlamaTexts | None:
+        return self._query_texts if self.llava is None else self.llava
 
     def language_layers(self) -> tuple[nn.Module, Sequence[nn.Module]] | None:
         """Return what calls the layers of the language model, and these (`train.protocol.ModelWithLayers`)."""
@@ -79,18 +89,18 @@ class MmiNetwork(nn.Module):
 
     def texts(self, clip: Tensor, texts: Sequence[str]) -> Tensor:
         """Return h_T (B, D) from CLIP's vectors (B, D) of the same texts."""
-        if self.llava is None:
+        large = self._text_reader
+        if large is None:
             return clip
-        prompts = [TEXT_PROMPT.format(text=self.llava.quote(text, _MAX_TEXT_TOKENS)) for text in texts]
-        states = self.llava.encode(prompts)  # (B, d_lm)
+        prompts = [TEXT_PROMPT.format(text=large.quote(text, _MAX_TEXT_TOKENS)) for text in texts]
+        states = large.encode(prompts)  # (B, d_lm)
         residual: Tensor = self.text_residual(normalize(states.to(clip), dim=-1))
         return clip + residual
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a text, from its start, the language model reads; 0 without one."""
-        if self.llava is None:
-            return 0
-        return min(len(text), len(self.llava.quote(text, _MAX_TEXT_TOKENS)))
+        large = self._text_reader
+        return 0 if large is None else min(len(text), len(large.quote(text, _MAX_TEXT_TOKENS)))
 
     # The protocol `Trainable`
 

@@ -1,0 +1,53 @@
+"""What a checkpoint of the CLIP layout says of its towers, without transformers where its file says all of it.
+
+Importing transformers takes as long as half of torch, and a search needs nothing else of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ..errors import ModelNotFound, one_line
+from . import hub
+from .quiet import quiet_loading
+
+_TEXT = (
+    "hidden_act",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "layer_norm_eps",
+    "eos_token_id",
+    "max_position_embeddings",
+)
+_VISION = ("image_size", "patch_size", "num_hidden_layers")
+_OLDER = ("text_config_dict", "vision_config_dict")  # would go before the newer names
+
+
+def read(folder: Path) -> Any:
+    """Return the settings of a checkpoint, as attributes.
+
+    CLIP's own come from `config.json` alone where that leaves nothing open; transformers fills in the rest of others.
+
+    Raises:
+        ModelNotFound: where transformers cannot read them.
+    """
+    values = hub.settings(folder)
+    text, vision = values.get("text_config"), values.get("vision_config")
+    if values.get("model_type") == "clip" and isinstance(text, dict) and isinstance(vision, dict):
+        is_whole = text.keys() >= set(_TEXT) and vision.keys() >= set(_VISION) and "projection_dim" in values
+        if is_whole and not any(values.get(name) for name in _OLDER):
+            towers = {"text_config": SimpleNamespace(**text), "vision_config": SimpleNamespace(**vision)}
+            return SimpleNamespace(**{**values, **towers})
+    return _by_transformers(folder)
+
+
+@quiet_loading()
+def _by_transformers(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, **hub.LOCAL)
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
