@@ -61,6 +61,7 @@ __all__ = [
     "CONTRAST_SETS",
     "ENTITIES",
     "OPPOSITE",
+    "PAIRS",
     "QUESTION_KINDS",
     "SHAPES",
     "ContrastAccuracy",

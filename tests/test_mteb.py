@@ -1,0 +1,192 @@
+"""Our models among mteb's, and our data sets among its tasks: held against our own evaluation, by mteb's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import FakeBlockModel, FakeModel, colour_video
+
+from mmi_tvr import plugins
+from mmi_tvr.datasets import moving_shapes
+from mmi_tvr.encoder import Encoder
+from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
+from mmi_tvr.types import Sample, Video
+
+mteb = pytest.importorskip("mteb")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch's own
+
+from mmi_tvr.integrations.mteb import MtebModel, contrast_task, retrieval_task  # noqa: E402
+
+TEXTS = {
+    "blue": ("blue", "nothing that is named"),
+    "green": ("green", "green cyan"),
+    "red": ("red", "another thing"),
+    "yellow": ("yellow", "red yellow white", "whatever"),
+}
+
+
+class Listed:
+    """A data set that is a list of samples."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    folder = tmp_path_factory.mktemp("colours")
+    for name in TEXTS:
+        colour_video(folder / f"{name}.mp4", name)
+    return [Sample(name, Video(folder / f"{name}.mp4"), texts) for name, texts in TEXTS.items()]
+
+
+def encoder(model: Any) -> Encoder:
+    return Encoder(model, plugins.build("keyimages", "disparity", {}))
+
+
+def scores_of(model: Any, task: Any) -> dict[str, float]:
+    (result,) = mteb.evaluate(model, [task], cache=None, show_progress_bar=False).task_results
+    scores: dict[str, float] = result.scores["test"][0]
+    return scores
+
+
+@pytest.mark.parametrize("kind", [FakeModel, FakeBlockModel])
+def test_retrieval_gives_our_numbers(kind: type[FakeModel], samples: list[Sample]) -> None:
+    """Key images that count and blocks that count otherwise for videos that ask are those of our evaluation."""
+    ours = encoder(kind())
+    report = evaluate_model(ours.model, samples, ours.embed)
+    model = MtebModel(ours)
+    for direction, metrics in (("t2v", report.t2v), ("v2t", report.v2t)):
+        scores = scores_of(model, retrieval_task(Listed(samples), f"Colours{direction}", direction))
+        assert scores["main_score"] == pytest.approx(metrics.r1 / 100, abs=1e-5)  # mteb rounds
+        assert scores["hit_rate_at_5"] == pytest.approx(metrics.r5 / 100, abs=1e-5)
+    assert 0 < report.t2v.r1 < 100  # a task that tells right from wrong
+
+
+def test_a_contrast_set_gives_our_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
+    ours = encoder(FakeModel())
+    task = contrast_task("colour", pairs=3)
+    scores = scores_of(MtebModel(ours), task)
+    options = moving_shapes.Options(split="colour", count=6)
+    pairs = pair_scores(ours.model, moving_shapes.build(options).samples(), ours.embed)
+    assert scores["accuracy"] == pytest.approx(moving_shapes.contrast_accuracy(pairs).accuracy / 100, abs=1e-5)
+    again = scores_of(MtebModel(ours), task)  # mteb unloads a task after each evaluation
+    assert again["accuracy"] == scores["accuracy"]
+
+
+def test_the_protocols_of_mteb_are_kept(samples: list[Sample]) -> None:
+    from mteb.models import EncoderProtocol, SearchProtocol
+
+    ours = encoder(FakeModel())
+    model = MtebModel(ours, "somebody/colours")
+    assert isinstance(model, EncoderProtocol)
+    assert isinstance(model, SearchProtocol)
+    meta = model.mteb_model_meta
+    assert (meta.name, meta.revision, meta.embed_dim) == ("somebody/colours", ours.fingerprint, 4)
+    assert MtebModel(ours).mteb_model_meta.name == "mmi-tvr/fake"
+
+
+def rows(**columns: Any) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict({"id": [str(number) for number in range(len(next(iter(columns.values()))))], **columns})
+
+
+def embedded(model: MtebModel, data: Any, category: str = "t2v", side: str | None = None) -> np.ndarray:
+    """What mteb gets of a data loader of these rows."""
+    from mteb.types import PromptType
+    from torch.utils.data import DataLoader
+
+    task = retrieval_task(Listed([]), "Colours")
+    metadata = task.metadata.model_copy(update={"category": category})
+    prompt_type = PromptType(side) if side else None
+    return model.encode(
+        DataLoader(data), task_metadata=metadata, hf_split="test", hf_subset="default", prompt_type=prompt_type
+    )
+
+
+def test_vectors_are_the_encoders(samples: list[Sample]) -> None:
+    """Of files, of videos that a data set carries, of pictures, and of documents with a title."""
+    from datasets import Image as ImageColumn
+    from datasets import Video as VideoColumn
+    from PIL import Image
+
+    ours = encoder(FakeModel())
+    model = MtebModel(ours)
+    files = [sample.video.path for sample in samples]
+    expected = ours.encode_video(files)
+    by_path = rows(video=[str(path) for path in files]).cast_column("video", VideoColumn())
+    np.testing.assert_array_equal(embedded(model, by_path, side="document"), expected)
+    carried = rows(video=[{"bytes": path.read_bytes(), "path": path.name} for path in files])
+    carried = carried.cast_column("video", VideoColumn())
+    np.testing.assert_array_equal(embedded(model, carried), expected)
+    pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
+    shown = embedded(model, rows(image=pictures).cast_column("image", ImageColumn()))
+    np.testing.assert_allclose(shown, ours.encode_query(["red", "blue"]), atol=0.02)
+    documents = rows(text=["sky", "blue"], title=["blue", ""])
+    np.testing.assert_array_equal(
+        embedded(model, documents, "v2t", "document"), ours.encode_query(["blue sky", "blue"])
+    )
+    pairwise = np.asarray(model.similarity_pairwise(expected, expected[::-1]))
+    np.testing.assert_allclose(pairwise, np.diag(np.asarray(model.similarity(expected, expected[::-1]))), atol=1e-6)
+
+
+def test_a_search_keeps_the_best_or_those_that_it_is_given(samples: list[Sample]) -> None:
+    ours = encoder(FakeModel())
+    model = MtebModel(ours)
+    task = retrieval_task(Listed(samples), "Colours")
+    task.load_data()
+    split = task.dataset["default"]["test"]
+    arguments = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
+    with pytest.raises(UsageError, match="index a corpus"):
+        model.search(split["queries"], top_k=1, **arguments)
+    model.index(split["corpus"], num_proc=None, **arguments)
+    hits = model.search(split["queries"], top_k=2, **arguments)
+    assert next(iter(hits["red-4"])) == "red"
+    assert {len(best) for best in hits.values()} == {2}
+    chosen = model.search(split["queries"], top_k=5, top_ranked={"red-4": ["green", "blue"]}, **arguments)
+    assert set(chosen["red-4"]) == {"green", "blue"}
+    assert chosen["blue-0"] == {}
+
+
+def test_a_search_scores_as_ours_does_whoever_asks(samples: list[Sample]) -> None:
+    ours = encoder(FakeBlockModel(moment_weight=0.3))
+    model = MtebModel(ours)
+    videos = ours.embed([sample.video for sample in samples])
+    captions = [caption for sample in samples for caption in sample.captions]
+    for direction in ("t2v", "v2t"):
+        task = retrieval_task(Listed(samples), "Colours", direction)
+        task.load_data()
+        split = task.dataset["default"]["test"]
+        model.index(split["corpus"], task_metadata=task.metadata)
+        hits = model.search(split["queries"], task_metadata=task.metadata, top_k=99)
+        expected = ours.similarity(ours.encode_query(captions), videos, direction)
+        if direction == "v2t":
+            expected = expected.T
+        rows = [[hits[query][document] for document in split["corpus"]["id"]] for query in split["queries"]["id"]]
+        np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_what_cannot_be_read_is_said(samples: list[Sample], tmp_path: Path) -> None:
+    model = MtebModel(encoder(FakeModel()))
+    with pytest.raises(UsageError, match="Colours: a row is text and video; our models read one text"):
+        embedded(model, rows(text=["a"], video=["a.mp4"]))
+    with pytest.raises(UsageError, match="a row is audio"):
+        embedded(model, rows(audio=["a.wav"]), "a2t", "query")
+    with pytest.raises(UsageError, match="a row is none of text, image, video, audio"):
+        embedded(model, rows(label=[1]))
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError, match="broken"):
+        embedded(model, rows(video=[str(tmp_path / "broken.mp4")]))
+    part = Sample("part", Video(samples[0].video.path, 0.5, 1.0), ("blue",))
+    with pytest.raises(UsageError, match="part is no whole video file"):
+        retrieval_task(Listed([part]), "Parts").load_data()
