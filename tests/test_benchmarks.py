@@ -32,6 +32,7 @@ from mmi_tvr.datasets._benchmarks import (
 )
 from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import MomentDataset
+from mmi_tvr.types import Saliency
 
 NAMES = (
     *("msrvtt", "msvd", "lsmdc", "didemo", "activitynet", "vatex", "qvhighlights", "charades_sta", "mscoco"),
@@ -254,7 +255,11 @@ def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
     val = read("qvhighlights", folder, split="val")
     assert ids(val) == files.HIGHLIGHTS["val"]
     assert val.videos[0].captions == ("a dog jumps.", "it sits")
-    expected = (AnnotatedMoment("a dog jumps.", 10, 24), AnnotatedMoment("it sits", 30, 150, ((0, 4),)))
+    rated = Saliency(75, (5,), ((1, 2, 4),), seconds=2.0)
+    expected = (
+        AnnotatedMoment("a dog jumps.", 10, 24, saliency=rated),
+        AnnotatedMoment("it sits", 30, 150, ((0, 4),), saliency=rated),
+    )
     assert val.videos[0].moments == expected
     assert val.remarks == ("highlight_val_release.jsonl is cut: 2 of 1,550 entries",)
     test = read("qvhighlights", folder)
@@ -271,12 +276,28 @@ def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
         described = dataset.moments()["events"]
         assert [moment.start for moment in described] == starts
         assert described[1].repeated == repeated
+        saliency = described[0].saliency
+        assert saliency is not None
+        assert saliency.middles()[[0, 5, -1]].tolist() == [start + 1, start + 11, start + 149]
+        assert saliency.table()[5].tolist() == [1, 2, 4]
+        assert saliency.table().sum() == 7
     colour_video(tmp_path / "clips" / "e_f_150.0_300.0.mp4")
     options = {"root": tmp_path / "clips", "annotations": folder, "split": "test"}
     without_windows = plugins.build("datasets", "qvhighlights", options)
     assert not isinstance(without_windows, MomentDataset)
     with pytest.raises(UsageError, match=r"does not say when.*no windows in the annotation"):
         EvaluationData(without_windows, {}).moments("qvhighlights")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("[5]", "[75]"), ("[5]", "[-1]"), ("[5]", "[5, 6]"), ("[[1, 2, 4]]", "[[]]"), ("[[1, 2, 4]]", "[1]")],
+)
+def test_ratings_of_clips_that_are_not_there_are_refused(before: str, after: str, tmp_path: Path) -> None:
+    path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl: not as expected"):
+        read("qvhighlights", tmp_path, split="val")
 
 
 @pytest.mark.parametrize("window", ["[NaN, 2]", "[2, NaN]", "[0, Infinity]", "[-5, 2]", f"[0, 1{400 * '0'}]"])

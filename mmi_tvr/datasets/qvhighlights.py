@@ -1,5 +1,5 @@
 """QVHighlights (Lei et al., NeurIPS 2021): about 10,000 stretches of YouTube videos, 150 s at most, with a sentence
-each and the windows in which it happens.
+each, the windows in which it happens, and the ratings that three annotators gave to clips of 2 s in them.
 
 Annotation: `highlight_train_release.jsonl`, `highlight_val_release.jsonl`, `highlight_test_release.jsonl`; the last one
 has no windows. Videos: `<YouTube id>_<start>_<end>.mp4`, or the whole YouTube videos.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..types import Saliency
 from ._benchmarks import (
     AnnotatedMoment,
     AnnotatedVideo,
@@ -28,10 +29,11 @@ from ._benchmarks import (
 FACTS = BenchmarkFacts(
     title="QVHighlights",
     protocol="each sentence is a query for its own stretch of 150 s among all of the split, and for its windows in it "
-    "(of several the nearest one counts); those of test are not published",
+    "(of several the nearest one counts) and its best clips there; those of test are not published",
     validation="the benchmark's own 1,550 sentences, on which its papers report moments, too",
 )
 _SENTENCES = {"train": 7_218, "val": 1_550, "test": 1_542}
+_CLIP = 2.0  # seconds
 _LAYOUT = "lines with vid, query and relevant_windows"
 
 
@@ -77,4 +79,17 @@ def _moment(text: str, entry: Mapping[str, Any]) -> AnnotatedMoment | None:
         return None
     longest = max(windows, key=lambda window: window[1] - window[0])
     others = tuple(window for window in windows if window != longest)
-    return AnnotatedMoment(text, *longest, others)
+    return AnnotatedMoment(text, *longest, others, saliency=_saliency(entry))
+
+
+def _saliency(entry: Mapping[str, Any]) -> Saliency | None:
+    """Return the ratings of a sentence, from 0 (very bad) to 4 (very good); None where the annotation has none."""
+    if not entry.get("saliency_scores"):
+        return None
+    count, clips = int(float(entry["duration"]) / _CLIP), tuple(map(int, entry["relevant_clip_ids"]))
+    ratings = tuple(tuple(map(int, clip)) for clip in entry["saliency_scores"])
+    if len(clips) != len(ratings) or len(set(map(len, ratings))) != 1 or not ratings[0]:
+        raise ValueError("relevant_clip_ids and saliency_scores do not run parallel")
+    if not 0 <= min(clips) <= max(clips) < count:
+        raise ValueError(f"a clip that is none of the {count} of its video: {max(clips)}")
+    return Saliency(count, clips, ratings, _CLIP)

@@ -2,14 +2,14 @@
 
 A moment points right (`pointing`) where its time lies in an event that the sentence is about. Of the spans, IoU is the
 length of the intersection with the true one over that of their union (Gao et al., "TALL", ICCV 2017): R1@m counts those
-with at least m, mIoU is their mean; everything in percent. What a benchmark measures besides (`moment_measures`) is
-measured where its annotation has what that takes. Twice: given the right video, and over the whole collection,
-where a query whose first video is not right counts as a miss, with an IoU of 0.
+with at least m, mIoU is their mean; everything in percent. Twice: given the right video, and over the whole collection,
+where a query whose first video is not right counts as a miss, with an IoU of 0. What benchmarks measure besides
+(`moment_benchmarks`) goes by what the annotation has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,11 +22,12 @@ from ..scoring.similarity import Gallery
 from ..types import DescribedMoment, Embeddings, FloatArray, IdArray, Query, Sample, Span
 from ..utils.intervals import wilson
 from ..utils.tables import interval, text_table
-from . import moment_measures
+from .blind_guesses import blind_guesses
 from .bootstrap import bootstrap_means, numbered_groups
 from .metrics import SCORE_TOLERANCE
+from .moment_benchmarks import Answers, further_measures, of_guesses, of_model, of_whole_videos, spans_of
+from .moment_measures import THRESHOLDS
 
-THRESHOLDS = (0.3, 0.5, 0.7)
 POINTING, MEAN_IOU = "pointing", "mIoU"
 SPANS = (*(f"R1@{threshold}" for threshold in THRESHOLDS), MEAN_IOU)
 NAMES = (POINTING, *SPANS)
@@ -51,7 +52,7 @@ class MomentMetrics:
 @dataclass(frozen=True, slots=True)
 class MomentReport:
     """The metrics of every set of sentences, given the right video, over the whole collection, and of what needs no
-    model (by baseline, then set); `official` has, by set and then by who answers, what its benchmark measures besides,
+    model (by baseline, then set); `official` has, by set and then by who answers, what benchmarks measure besides,
     given the right video."""
 
     sets: Mapping[str, MomentMetrics]
@@ -65,7 +66,7 @@ class MomentReport:
             **_plain(self.sets),
             "collection": _plain(self.collection),
             "baselines": {title: _plain(sets) for title, sets in self.baselines.items()},
-            **({"official": {name: _plain(rows) for name, rows in self.official.items()}} if self.official else {}),
+            "official": {name: _plain(rows) for name, rows in self.official.items()},
         }
 
     def lines(self) -> list[str]:
@@ -78,7 +79,7 @@ class MomentReport:
         lines = text_table(rows)
         for name, answers in self.official.items():
             measures = list(next(iter(answers.values())).values)
-            table = [[f"{name}, as its authors measure it", "n", *measures]]
+            table = [[f"{name}, as benchmarks measure", "n", *measures]]
             table += [_row(f"  {title}", metrics, measures) for title, metrics in answers.items()]
             lines += ["", *text_table(table)]
         return lines
@@ -129,16 +130,21 @@ def evaluate_moments(
         located = locate(model, queries, videos)
         sets[name] = _metrics(_outcomes(located, given), groups)
         whole = [_whole(video) for video in videos]
-        blind = _blind_guesses(given, whole, groups)
-        baselines[BLIND][name] = _metrics(_outcomes(blind, given), groups)
+        blind = _guesses(usable, whole, groups)
+        baselines[BLIND][name] = _metrics(_outcomes(blind.spans, given), groups)
         baselines[WHOLE][name] = _metrics(_outcomes(whole, given), groups, SPANS)
         baselines[MIDDLE][name] = _metrics(_outcomes(whole, given), groups, (POINTING,))
         first = _first_places(model, gallery, queries, places)
         searched = locate(model, queries, [readable[place.column] for place in first])
         collection[name] = _metrics(_outcomes(searched, first), groups)
-        answers = {"the model": located, WHOLE: whole, BLIND: blind}
-        if measured := _official(usable, answers, whole, groups):
-            official[name] = measured
+        answers = {
+            "the model": of_model(located, queries, videos, model.scoring),
+            WHOLE: of_whole_videos(whole),
+            BLIND: blind,
+        }
+        starts = np.array([span.start for span in whole])
+        names, measured = further_measures(usable, answers, starts, groups)
+        official[name] = {title: _metrics(values, groups, names, names) for title, values in measured.items()}
     return MomentReport(sets, collection, baselines, official)
 
 
@@ -157,7 +163,7 @@ def overlap(spans: FloatArray, truths: FloatArray) -> FloatArray:
 
 def overlaps(spans: Sequence[Span], moments: Sequence[DescribedMoment]) -> FloatArray:
     """Return the IoU (N,) of spans with those of moments, of several spans of a moment with the nearest one."""
-    return _best_overlaps(spans, [_spans(moment) for moment in moments])
+    return _best_overlaps(spans, [spans_of(moment) for moment in moments])
 
 
 def _best_overlaps(spans: Sequence[Span], truths: Sequence[Sequence[tuple[float, float]]]) -> FloatArray:
@@ -183,12 +189,7 @@ def _places(moment: DescribedMoment, columns: Mapping[int, int]) -> list[_Place]
         for sample, start, end in moment.elsewhere
         if sample in columns
     ]
-    return [_Place(columns[moment.sample], _spans(moment), _events(moment)), *elsewhere]
-
-
-def _spans(moment: DescribedMoment) -> Sequence[tuple[float, float]]:
-    """Return the spans of its own video at which a sentence is true."""
-    return ((moment.start, moment.end), *moment.repeated)
+    return [_Place(columns[moment.sample], spans_of(moment), _events(moment)), *elsewhere]
 
 
 def _events(moment: DescribedMoment) -> Sequence[tuple[float, float]]:
@@ -220,46 +221,16 @@ def _whole(video: Embeddings) -> Span:
     return Span(start, end, (start + end) / 2)
 
 
-def _blind_guesses(given: Sequence[_Place], whole: Sequence[Span], groups: IdArray) -> list[Span]:
-    """Return what `moment_measures.blind_guesses` answers, in seconds of the files."""
+def _guesses(moments: Sequence[DescribedMoment], whole: Sequence[Span], groups: IdArray) -> Answers:
+    """Return what `blind_guesses` answers; `groups` has the numbers of the sentences' videos (N,)."""
     starts = np.array([span.start for span in whole])
     lengths = np.array([span.end for span in whole]) - starts
     truths = [
-        [(first - start, last - start) for first, last in place.spans]
-        for place, start in zip(given, starts, strict=True)
+        [(first - start, last - start) for first, last in spans_of(moment)]
+        for moment, start in zip(moments, starts, strict=True)
     ]
-    guesses = moment_measures.blind_guesses(truths, lengths, groups) + starts[:, None]
-    return [Span(*map(float, guess)) for guess in guesses]
-
-
-def _official(
-    moments: Sequence[DescribedMoment], answers: Mapping[str, Sequence[Span]], whole: Sequence[Span], groups: IdArray
-) -> dict[str, MomentMetrics]:
-    """Return what the benchmark of these moments measures besides, by who answers; nothing where it does not."""
-    names: Sequence[str]
-    measure: Callable[[FloatArray, Sequence[moment_measures.Spans]], FloatArray]
-    if all(moment.annotated for moment in moments):
-        names, measure = moment_measures.DIDEMO, moment_measures.didemo_measures
-        starts = np.array([span.start for span in whole])
-        truths = [
-            [(first - start, last - start) for first, last in moment.annotated]
-            for moment, start in zip(moments, starts, strict=True)
-        ]
-    elif any(moment.repeated for moment in moments):
-        names, measure = moment_measures.MAP, moment_measures.average_precisions
-        starts = np.zeros(len(moments))
-        truths = [list(_spans(moment)) for moment in moments]
-    else:
-        return {}
-    return {
-        title: _metrics(
-            measure(np.array([(span.start, span.end) for span in spans]) - starts[:, None], truths),
-            groups,
-            names,
-            names,
-        )
-        for title, spans in answers.items()
-    }
+    ratings = [moment.saliency.table() if moment.saliency else None for moment in moments]
+    return of_guesses(blind_guesses(truths, lengths, groups, ratings), starts)
 
 
 def _outcomes(spans: Sequence[Span], places: Sequence[_Place]) -> FloatArray:

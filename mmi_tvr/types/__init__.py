@@ -33,7 +33,7 @@ from .arrays import (
 )
 from .channels import ChannelMoment, MediaFile, Passage
 from .choices import Availability, Published, Variant
-from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Sample, Triplet
+from .datasets import DescribedMoment, EvaluationQuery, Labels, LabelSource, PartialQuery, Saliency, Sample, Triplet
 from .examples import ItemMoment, QueryExample
 from .facets import Attributes, Facet, FacetCalibration, FacetSelection, FacetThreshold, Where
 from .media import (
@@ -112,6 +112,7 @@ __all__ = [
     "Published",
     "Query",
     "QueryExample",
+    "Saliency",
     "Sample",
     "ScoreLaw",
     "Scoring",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -219,4 +219,5 @@ def _described(moment: AnnotatedMoment, sample: int, start: float) -> DescribedM
         start + moment.end,
         repeated=shifted(moment.repeated),
         annotated=shifted(moment.annotated),
+        saliency=moment.saliency and replace(moment.saliency, start=start + moment.saliency.start),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import UsageError
-from ...types import clean_text
+from ...types import Saliency, clean_text
 from ...utils.hashing import digest
 from ...utils.wording import counted
 from .annotations import Annotations
@@ -30,7 +30,7 @@ class VideoLocation:
 @dataclass(frozen=True, slots=True)
 class AnnotatedMoment:
     """A sentence, and when it happens, in seconds from where its video's location begins; `repeated` are further
-    spans of which it is true as well, `annotated` those that several annotators gave.
+    spans of which it is true as well, `annotated` those that several annotators gave, `saliency` their ratings.
 
     ValueError for a span that lies in no video: before its start, without an end, or written backwards.
     """
@@ -40,6 +40,7 @@ class AnnotatedMoment:
     end: float
     repeated: tuple[tuple[float, float], ...] = ()
     annotated: tuple[tuple[float, float], ...] = ()
+    saliency: Saliency | None = None
 
     def __post_init__(self) -> None:
         for start, end in ((self.start, self.end), *self.repeated):
