@@ -14,10 +14,10 @@ from mmi_tvr import config
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.catalogue_file import CATALOGUE
-from mmi_tvr.library.description_words import indexed_words, query_words
 from mmi_tvr.library.descriptions import Description, Descriptions
 from mmi_tvr.scoring.descriptions import description_changes
 from mmi_tvr.types import DescriptionMatch, Query
+from mmi_tvr.utils.description_words import indexed_words, query_words
 
 DESCRIPTIONS = {
     "blue": "the sea at night; waves",

@@ -291,14 +291,16 @@ def test_the_joint_score_is_the_weighted_sum() -> None:
     assert [(each.text_skeleton, each.video_skeleton, each.probability) for each in explanations] == [
         ((), (), None)
     ] * 4
-    assert verdict(explanations[0]) == ("joint 1.820 from cosine 0.800 and look 0.750 (looker, by log-probabilities)")
+    assert verdict(explanations[0]) == (
+        "joint 1.820 = 0.4 x cosine 0.800 + 2 x look 0.750 (looker, by log-probabilities)"
+    )
     assert key_image_times(explanations[2]) == (0, 1, 2)
     assert explanations[0].as_dict()["visual"] == {
         "probability": 0.75, "prior": None, "normalised": 0.75, "judged_by": "log-probabilities", "times": [0.0]
     }  # fmt: skip
     json.dumps(explanations[0].as_dict())
     [with_prior] = looking(Looker(lambda *_: 0.75)).rerank(Query(RED), NUMBERS[:1], COSINES[:1])
-    assert "look 0.500 (yes 0.750, to anything 0.750)" in verdict(with_prior)
+    assert "x look 0.500 (looker, by log-probabilities; look: yes 0.750, to anything 0.750)" in verdict(with_prior)
 
 
 def test_priors_are_asked_once_and_stored(tmp_path: Path) -> None:
@@ -392,7 +394,7 @@ def test_the_third_term_is_off_and_changes_nothing() -> None:
     assert [each.joint_score for each in explanations] == [0.6 * float(cosine) + 0.3 * 0.5 for cosine in COSINES]
     assert all(each.visual is None and "visual" not in each.as_dict() for each in explanations)
     assert verdict(explanations[0]) == (
-        "joint 0.630 from cosine 0.800 and probability 0.500 (looker, by log-probabilities)"
+        "joint 0.630 = 0.6 x cosine 0.800 + 0.3 x probability 0.500 (looker, by log-probabilities)"
     )
 
 
@@ -408,7 +410,8 @@ def test_the_third_term_counts() -> None:
     looks = np.array([each.visual.normalised for each in explanations])
     assert looks == pytest.approx([0.5, 0.5, 0.9310345, 0.5])
     assert [each.joint_score for each in explanations] == pytest.approx(0.6 * COSINES + 0.15 + 0.2 * looks)
-    assert "cosine 0.800, probability 0.500 and look 0.500 (yes 0.900, to anything 0.900)" in verdict(explanations[0])
+    assert "0.6 x cosine 0.800 + 0.3 x probability 0.500 + 0.2 x look 0.500 (" in verdict(explanations[0])
+    assert "; look: yes 0.900, to anything 0.900)" in verdict(explanations[0])
 
 
 def test_a_failed_look_costs_the_joint_score_of_three_terms() -> None:

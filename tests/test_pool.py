@@ -32,6 +32,7 @@ questions:
       What happens
       first?
     kind: order
+    counterparts: [v30, v31]
   - id: t03
     kind: mood
     enabled: false
@@ -86,7 +87,7 @@ def test_fields_and_defaults(small: Path) -> None:
     loaded = pool.load(small)
     assert loaded.questions == (
         PoolQuestion("t01", "What key concepts are mentioned?", "entities", note="keep me"),
-        PoolQuestion("t02", "What happens first?", "order"),
+        PoolQuestion("t02", "What happens first?", "order", counterparts=("v30", "v31")),
         PoolQuestion("t03", "Is it: happy?", "mood", enabled=False, provenance={"model": "m", "date": "2026-01-02"}),
     )
     assert [each.id for each in loaded.enabled] == ["t01", "t02"]
@@ -109,6 +110,7 @@ def test_all_problems_at_once_with_their_lines() -> None:
             "  - {id: f, text: [How], kind: mood, language: English}",
             "  - a question",
             "  - {id: g, id: h, text: '!', kind: mood, provenance: me}",
+            "  - {id: i, text: How, kind: mood, counterparts: t08}",
         ]
     )
     reported = problems(text)
@@ -128,6 +130,7 @@ def test_all_problems_at_once_with_their_lines() -> None:
         (12, "id is there twice"),
         (12, "the question is empty"),
         (12, "provenance is a mapping"),
+        (13, "counterparts is a list of ids"),
     ]:
         assert any(each.startswith(f"line {line}: ") and message in each for each in reported), (
             line,

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import DescriptionMatch, FloatArray
+from ..utils.description_words import indexed_words, query_words
 from .catalogue import Catalogue
-from .description_words import indexed_words, query_words
 
 _WORDS_TABLE = "description_words"  # made by the first writer, because not every SQLite can
 _MAX_BYTES = 1 << 28  # of vectors that are held in memory; of more, candidates come by words and by pictures

@@ -228,6 +228,8 @@ def _as_entry(question: PoolQuestion) -> dict[str, Any]:
             entry[name] = _yaml_text(value)
         elif isinstance(value, dict):
             entry[name] = {key: _yaml_text(text) for key, text in value.items()}
+        elif isinstance(value, tuple):
+            entry[name] = list(value)
         else:
             entry[name] = value
     return entry

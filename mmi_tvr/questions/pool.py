@@ -32,7 +32,7 @@ KINDS = (
 MAX_LENGTH = 500  # characters of a question
 _INNER_BREAKS = dict.fromkeys((0x85, 0x2028, 0x2029), " ")  # YAML 1.1 would end a line there; no editor does
 FOLDER = "prompts"  # of a library, with the pools of its own
-_FIELDS = ("id", "text", "kind", "language", "enabled", "note", "provenance")
+_FIELDS = ("id", "text", "kind", "language", "enabled", "note", "counterparts", "provenance")
 _TAG = "tag:yaml.org,2002:"
 _ID = re.compile(r"[A-Za-z][\w-]{0,31}", re.ASCII)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
@@ -40,7 +40,8 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class PoolQuestion:
-    """One question of a pool. `provenance` says who proposed it: model, template, date; empty where a person did."""
+    """One question of a pool. `counterparts` are the ids of questions of the other pool whose answers can be compared
+    with its own; `provenance` says who proposed it: model, template, date; empty where a person did."""
 
     id: str
     text: str
@@ -49,6 +50,7 @@ class PoolQuestion:
     enabled: bool = True
     note: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict, hash=False)
+    counterparts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class _PoolParser:
             language=values.get("language", "en"),
             enabled=self._boolean(nodes["enabled"]) if "enabled" in nodes else True,
             note=values.get("note", ""),
+            counterparts=self._ids(nodes["counterparts"]) if "counterparts" in nodes else (),
             provenance=self._provenance(nodes["provenance"]) if "provenance" in nodes else {},
         )
 
@@ -226,6 +229,14 @@ class _PoolParser:
         value = node.value if isinstance(node, yaml.ScalarNode) else _node_type(node)
         self._report(node, f"enabled is true or false, not {value!r}")
         return True
+
+    def _ids(self, node: yaml.Node) -> tuple[str, ...]:
+        if isinstance(node, yaml.SequenceNode):
+            ids = [str(item.value) if isinstance(item, yaml.ScalarNode) else "" for item in node.value]
+            if all(_ID.fullmatch(id) for id in ids):
+                return tuple(ids)
+        self._report(node, "counterparts is a list of ids, such as [t08, t09]")
+        return ()
 
     def _provenance(self, node: yaml.Node) -> dict[str, str]:
         if isinstance(node, yaml.MappingNode) and all(isinstance(value, yaml.ScalarNode) for _, value in node.value):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -19,6 +20,7 @@ from ..config import Section
 from ..errors import MODEL_FAILURES, AnswerError, MmiTvrError, ServerUnusable, one_line
 from ..protocols import Answerer, Judge, Model
 from ..scoring.joint import JointScore
+from ..skeletons.comparison import comparable
 from ..skeletons.skeletons import Describer, VideoView, VideoViews, skeleton_text
 from ..skeletons.store import SkeletonStore
 from ..types import Explanation, FloatArray, IdArray, Judgement, Query, Skeleton, VisualJudgement
@@ -122,6 +124,7 @@ class SkeletonReranker:
         self.judge = judge
         self.views = views
         self.looks = looks
+        self._counterparts = {question.id: question.counterparts for question in describer.video_questions}
         self.seconds: Mapping[str, float] = {}
 
     def with_pools_of(self, section: Section, model: Model) -> SkeletonReranker:
@@ -223,14 +226,25 @@ class SkeletonReranker:
             judgement: of the two skeletons, or the reason where there is none.
             visual: what a look says, or the reason where it says nothing; None: nobody looked.
         """
-        name = self.judge.name
+        p = None if isinstance(judgement, str) else judgement.probability
+        plain = Explanation(
+            text,
+            video,
+            p,
+            cosine,
+            None,
+            judge=self.judge.name,
+            pairs=comparable(text, video, self._counterparts, p),
+        )
         if isinstance(judgement, str):
-            return Explanation(text, video, None, cosine, None, judgement, judge=name)
-        p = judgement.probability
+            return replace(plain, failure=judgement)
+        judged = replace(plain, judged_by=judgement.judged_by)
         if isinstance(visual, str):  # without one of its terms a score cannot be compared with the others
-            return Explanation(text, video, p, cosine, None, visual, judge=name, judged_by=judgement.judged_by)
-        joint = self.options.joint_score.score(cosine, p, visual.normalised if visual else 0.0)
-        return Explanation(text, video, p, cosine, joint, judge=name, judged_by=judgement.judged_by, visual=visual)
+            return replace(judged, failure=visual)
+        scoring, look = self.options.joint_score, visual.normalised if visual else None
+        joint = scoring.score(cosine, judgement.probability, look or 0.0)
+        terms = scoring.terms(cosine, judgement.probability, look)
+        return replace(judged, joint_score=joint, visual=visual, terms=terms)
 
 
 def _skeleton_problem(skeleton: Skeleton) -> str:

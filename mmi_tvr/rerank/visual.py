@@ -71,5 +71,8 @@ class VisualReranker:
         name = self.looks.judge.name
         if isinstance(visual, str):
             return Explanation((), (), None, cosine, None, visual, judge=name)
+        terms = self.options.joint_score.terms(cosine, None, visual.normalised)
         joint = self.options.joint_score.score(cosine, visual=visual.normalised)
-        return Explanation((), (), None, cosine, joint, judge=name, judged_by=visual.judged_by, visual=visual)
+        return Explanation(
+            (), (), None, cosine, joint, judge=name, judged_by=visual.judged_by, visual=visual, terms=terms
+        )

@@ -13,6 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..types import ScoreTerm
+
 _SUREST = 1e-4  # a probability is at least so far from 0 and from 1 (decision): log-odds of 9
 
 
@@ -32,6 +34,19 @@ class JointScore:
         0.57
         """
         return self.lambda_r * cosine + self.lambda_s * probability + self.lambda_v * visual
+
+    def terms(self, cosine: float, probability: float | None, visual: float | None) -> tuple[ScoreTerm, ...]:
+        """Return what `score` adds up; a term of which there is no value is left out.
+
+        >>> [term.name for term in JointScore(20, 0.6, 0.3).terms(0.5, 0.9, None)]
+        ['cosine', 'probability']
+        """
+        values = (
+            ("cosine", self.lambda_r, cosine),
+            ("probability", self.lambda_s, probability),
+            ("look", self.lambda_v, visual),
+        )
+        return tuple(ScoreTerm(name, weight, value) for name, weight, value in values if value is not None)
 
 
 def logit(probability: float) -> float:

@@ -36,6 +36,9 @@ class SkeletonQuestion(Protocol):
     @property
     def text(self) -> str: ...
 
+    @property
+    def counterparts(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class VideoView:

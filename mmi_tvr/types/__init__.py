@@ -7,11 +7,14 @@ needs no care of its own: queries, captions, what is asked and what is answered.
 from __future__ import annotations
 
 from .answers import (
+    Agreement,
     Answer,
+    AnswerPair,
     AnswerRequest,
     Explanation,
     JudgedBy,
     Judgement,
+    ScoreTerm,
     ShownVideo,
     Skeleton,
     VideoInput,
@@ -65,7 +68,9 @@ __all__ = [
     "PRECOMPUTED",
     "SEEN",
     "UNIT_TOLERANCE",
+    "Agreement",
     "Answer",
+    "AnswerPair",
     "AnswerRequest",
     "Appearance",
     "Attributes",
@@ -115,6 +120,7 @@ __all__ = [
     "Saliency",
     "Sample",
     "ScoreLaw",
+    "ScoreTerm",
     "Scoring",
     "ShownVideo",
     "Side",

@@ -106,11 +106,44 @@ class VisualJudgement:
         }
 
 
+# What two comparable answers say of each other: the video has all that the query says, or a part of that; or each says
+# something that the other does not, and the judge takes both for one scene (or there is no judgement), or for two.
+Agreement = Literal["agrees", "partly", "differs", "conflicts"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPair:
+    """Two answers that can be compared, by their positions in the query's and in the video's skeleton; `agreement` is
+    None where one of them says nothing."""
+
+    text: int
+    video: int
+    agreement: Agreement | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: an item of `pairs` in the `skeleton` of a hit)."""
+        return {"text": self.text, "video": self.video, "agreement": self.agreement}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTerm:
+    """A term of a joint score: weight * value. `name` is "cosine", "probability" or "look"."""
+
+    name: str
+    weight: float
+    value: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON (a documented contract: an item of `terms` in the `skeleton` of a hit)."""
+        return {"name": self.name, "weight": self.weight, "value": self.value}
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a hit has its rank: the skeletons of query and video, the probability that both describe one scene, what a
     look at the video says (`visual`), the cosine, and the joint score of these; or why there is no joint score
-    (`failure`). `judge` is the name of the one that judged, or failed to. What was not looked for is None."""
+    (`failure`). `judge` is the name of the one that judged, or failed to. What was not looked for is None. `pairs` are
+    the answers that can be compared, `terms` those that the joint score is the sum of."""
 
     text_skeleton: Skeleton
     video_skeleton: Skeleton
@@ -121,6 +154,16 @@ class Explanation:
     judge: str | None = None
     judged_by: JudgedBy | None = None
     visual: VisualJudgement | None = None
+    pairs: tuple[AnswerPair, ...] = ()
+    terms: tuple[ScoreTerm, ...] = ()
+
+    @property
+    def formula(self) -> str | None:
+        """How the joint score comes about, with the numbers of this hit; None where there is no joint score."""
+        if self.joint_score is None:
+            return None
+        terms = " + ".join(f"{term.weight:g} x {term.name} {term.value:.3f}" for term in self.terms)
+        return f"joint {self.joint_score:.3f} = {terms}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON (a documented contract: `skeleton` of a hit); `visual` where there is one."""
@@ -133,6 +176,9 @@ class Explanation:
             "judge": self.judge,
             "judged_by": self.judged_by,
             "missing": self.failure,
+            "pairs": [pair.as_dict() for pair in self.pairs],
+            "terms": [term.as_dict() for term in self.terms],
+            "formula": self.formula,
         }
         if self.visual is not None:
             values["visual"] = self.visual.as_dict()

@@ -54,22 +54,19 @@ function appearance(one) {
 
 function skeletons(skeleton) {
   const nodes = [element("h3", {}, t("skeletons")), element("p", { className: "quiet" }, verdict(skeleton))];
-  const videoAnswers = new Map(skeleton.video.map((answer) => [answer.question, answer]));
-  const sameQuestions = skeleton.text.length > 0 && skeleton.text.every((answer) => videoAnswers.has(answer.question));
   const words = {
     text: wordsOf(skeleton.text.map((answer) => answer.answer).join(" ")),
     video: wordsOf(skeleton.video.map((answer) => answer.answer).join(" ")),
   };
-  const rows = Math.max(skeleton.text.length, skeleton.video.length);
   const body = element("tbody");
-  for (let number = 0; number < rows; number += 1) {
-    const text = skeleton.text[number];
-    const video = sameQuestions ? videoAnswers.get(text.question) : skeleton.video[number];
-    body.append(element("tr", {}, cell(text, words.video), cell(video, words.text)));
+  for (const [mark, text, video] of answerRows(skeleton)) {
+    const title = element("th", { scope: "row", className: mark }, mark ? t(`answers_${mark}`) : "");
+    body.append(element("tr", {}, title, cell(text, words.video), cell(video, words.text)));
   }
   const titles = element(
     "tr",
     {},
+    element("th", { scope: "col" }, t("compared")),
     element("th", { scope: "col" }, t("of_query")),
     element("th", { scope: "col" }, t("of_video")),
   );
@@ -80,13 +77,23 @@ function skeletons(skeleton) {
 
 function verdict(skeleton) {
   if (skeleton.missing) return t("not_reranked", { reason: skeleton.missing });
-  const terms = [];
-  if (skeleton.joint !== null) terms.push(`${t("joint")} ${skeleton.joint.toFixed(3)}`);
-  terms.push(`${t("cosine")} ${skeleton.cosine.toFixed(3)}`);
-  if (skeleton.probability !== null) terms.push(`${t("same_scene")} ${skeleton.probability.toFixed(2)}`);
-  if (skeleton.visual) terms.push(`${t("look")} ${skeleton.visual.normalised.toFixed(2)}`);
-  if (skeleton.judge) terms.push(t("judged_by", { name: skeleton.judge }));
-  return terms.join(", ");
+  const terms = skeleton.terms.map((term) => `${term.weight} × ${t(`term_${term.name}`)} ${term.value.toFixed(3)}`);
+  const formula = `${t("joint")} ${skeleton.joint.toFixed(3)} = ${terms.join(" + ")}`;
+  return skeleton.judge ? `${formula}, ${t("judged_by", { name: skeleton.judge })}` : formula;
+}
+
+/** Return rows of a mark, an answer of the query and one of the video: what can be compared first, then the rest. */
+function answerRows(skeleton) {
+  const rows = skeleton.pairs.map((pair) => [
+    pair.agreement ?? "nothing",
+    skeleton.text[pair.text],
+    skeleton.video[pair.video],
+  ]);
+  const texts = skeleton.text.filter((_, place) => !skeleton.pairs.some((pair) => pair.text === place));
+  const videos = skeleton.video.filter((_, place) => !skeleton.pairs.some((pair) => pair.video === place));
+  for (let number = 0; number < Math.max(texts.length, videos.length); number += 1)
+    rows.push(["", texts[number], videos[number]]);
+  return rows;
 }
 
 function cell(answer, others) {

@@ -1,0 +1,108 @@
+"""What of two skeletons can be compared, and whether it agrees: for people who ask why a hit is there.
+
+Decision: words are compared, not meanings, clause by clause; where they differ, the judge decides whether that is a
+conflict, because it has read both skeletons as wholes. So no explanation speaks of a conflict that the judge does not
+see, and none is silent about words that differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ..types import Agreement, Answer, AnswerPair, Skeleton
+from ..utils.description_words import query_words
+
+Clause = frozenset[str]
+
+_EVEN = 0.5  # a probability below it says that there are two scenes
+_DENIALS = frozenset({"none", "nothing", "no", "无", "没有"})  # answers that say that there is none
+_NO_ANSWERS = frozenset({"unknown", "n/a", "未知", "不知道"})
+_CLAUSE_END = re.compile(
+    r"[,;.!?，。；、！？]|\b(?:and|then|before|after|while)\b|然后|接着|随后|之后|最后|同时|和", re.IGNORECASE
+)
+_IN_ORDER = re.compile(r"\b(?:then|before|after|first|finally)\b|先|然后|接着|随后|之后|最后", re.IGNORECASE)
+
+
+def comparable(
+    text: Skeleton, video: Skeleton, counterparts: Mapping[str, Sequence[str]], probability: float | None
+) -> tuple[AnswerPair, ...]:
+    """Return the answers that can be compared: those to the same question, and those to counterparts.
+
+    Args:
+        text: of the query.
+        video: of the video.
+        counterparts: by the id of a question about videos, those of questions about texts that it can be compared with.
+        probability: that both skeletons describe one scene; None: nobody judged.
+
+    Returns:
+        Pairs in the order of the query's answers; no answer is in two of them.
+    """
+    partners: dict[int, int] = {}
+    for number, answer in enumerate(video):
+        ids = counterparts.get(answer.question_id, ())
+        candidates = [
+            place
+            for place, other in enumerate(text)
+            if place not in partners and (other.question == answer.question or other.question_id in ids)
+        ]
+        if candidates:
+            partners[candidates[0]] = number
+    return tuple(
+        AnswerPair(place, number, agreement(_answer_text(text[place]), _answer_text(video[number]), probability))
+        for place, number in sorted(partners.items())
+    )
+
+
+def agreement(query: str, video: str, probability: float | None) -> Agreement | None:
+    """Return whether the words of two comparable answers agree; None where one of them says nothing.
+
+    Args:
+        query: the query's answer.
+        video: the video's.
+        probability: that both skeletons describe one scene; None: nobody judged.
+
+    >>> agreement("the red circle moves left", "a red circle moves left, then it grows", 0.9)
+    'agrees'
+    >>> agreement("a red circle and a blue ring", "red and blue", 0.9)
+    'partly'
+    >>> agreement("the ring grows, then it moves", "the ring moves, then it grows", 0.2)
+    'conflicts'
+    >>> agreement("a bicycle", "a bike", 0.9), agreement("none", "a bike", 0.9)
+    ('differs', None)
+    """
+    if _bare(query) in _DENIALS | _NO_ANSWERS or _bare(video) in _NO_ANSWERS:
+        return None
+    query_clauses, video_clauses = _clauses(query), [] if _bare(video) in _DENIALS else _clauses(video)
+    if not query_clauses or not _bare(video):
+        return None
+    if _within(query_clauses, video_clauses, in_order=bool(_IN_ORDER.search(query))):
+        return "agrees"
+    if video_clauses and _within(video_clauses, query_clauses, in_order=bool(_IN_ORDER.search(video))):
+        return "partly"
+    return "conflicts" if probability is not None and probability < _EVEN else "differs"
+
+
+def _answer_text(answer: Answer) -> str:
+    return "" if answer.error else answer.text
+
+
+def _bare(text: str) -> str:
+    return text.strip(" \t.。!！").casefold()
+
+
+def _clauses(text: str) -> list[Clause]:
+    """Return the words of each clause that says something."""
+    clauses = (frozenset(query_words(clause)) for clause in _CLAUSE_END.split(text))
+    return [clause for clause in clauses if clause]
+
+
+def _within(clauses: Sequence[Clause], others: Sequence[Clause], in_order: bool) -> bool:
+    """Return whether each clause is a part of one of the others; in_order: of a later one than the clause before."""
+    start = 0
+    for clause in clauses:
+        places = [place for place in range(start, len(others)) if clause <= others[place]]
+        if not places:
+            return False
+        start = places[0] + 1 if in_order else 0
+    return True
