@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", default=[], help="rows of the model's table; default: all")
     parser.add_argument("--limit", type=int, help="only the first so many test videos")
     parser.add_argument("--contrasts", nargs="*", default=CONTRASTS, help="kinds of contrast sets that are measured")
+    parser.add_argument("--against", metavar="ROW", help="differences are to this row; default: the full model")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change one setting for all")
     parser.add_argument("--cpu", action="store_true", help="leave accelerators alone")
     args = parser.parse_args()
@@ -31,6 +32,7 @@ def main() -> None:
             overrides=args.set,
             limit=args.limit,
             contrasts=args.contrasts,
+            against=args.against,
             cache=array_cache.folder() / "features",
             cpu=args.cpu,
             progress=progress,

@@ -12,6 +12,7 @@ from torch.nn import functional
 from mmi_tvr.errors import UsageError
 from mmi_tvr.nn import losses
 from mmi_tvr.nn.blocks import BlockSimilarity
+from mmi_tvr.nn.distillation import distillation
 from mmi_tvr.types import Block
 
 
@@ -335,3 +336,27 @@ def test_a_weight_without_its_term_raises() -> None:
 def test_losses_keep_their_names_and_descriptions() -> None:
     assert losses.info_nce.__name__ == "info_nce"
     assert losses.info_nce.__doc__.startswith("Return L_r")
+
+
+def test_distillation_is_the_divergence_within_each_list() -> None:
+    text, video = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    teacher, lists = torch.tensor([3.0, 1.0, 0.0, 2.0, 2.0, 9.0, -1.0]), torch.tensor([3, 3, 9, 3, 9, 1, 9])
+    loss = distillation(text, video, torch.tensor(5.0), teacher, lists)
+    expected = []
+    for number in (1, 3, 9):
+        rows = lists == number
+        student = (5 * functional.cosine_similarity(text[rows], video[rows])).log_softmax(0)
+        target = teacher[rows].softmax(0)
+        expected.append((target * (target.log() - student)).sum())
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    assert expected[0] == 0  # a query with one candidate
+    taught = distillation(text, video, torch.tensor(5.0), 5 * functional.cosine_similarity(text, video), lists)
+    assert float(taught.detach()) == pytest.approx(0, abs=1e-6)  # who says what the teacher says has nothing to learn
+    levels = distillation(
+        text, video, torch.tensor(5.0), teacher, lists, similarity=lambda t, v, _: torch.stack([t @ v.T, v @ t.T])
+    )
+    both = [
+        distillation(text, video, torch.tensor(5.0), teacher, lists, similarity=similarity)
+        for similarity in (lambda t, v, _: t @ v.T, lambda t, v, _: v @ t.T)
+    ]
+    torch.testing.assert_close(levels, both[0] + both[1])

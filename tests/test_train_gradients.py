@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 import train_toy
 from torch import Tensor, nn
 
 from mmi_tvr.nn import losses
+from mmi_tvr.nn.distillation import distillation
 from mmi_tvr.train import rng
 from mmi_tvr.train.bank import Bank
 from mmi_tvr.train.objective import Objective
@@ -26,10 +30,11 @@ class Linears(nn.Module):
         self.text, self.video = nn.Linear(6, 4), nn.Linear(6, 4)
         self.temperature = losses.Temperature()
 
-    def forward(self, text: Tensor, video: Tensor, groups: Tensor) -> Tensor:
+    def forward(self, text: Tensor, video: Tensor, groups: Tensor, lists: Tensor) -> Tensor:
         states, keys = self.text(video).view(-1, 1, 4), self.video(video).view(-1, 1, 4)
         every = torch.ones(len(text), 1, dtype=torch.bool)
         masked = losses.masked_prediction(states, keys, groups[:, None] % 2 == 0, every, self.temperature())
+        teacher = video[:, 0]
         text, video = self.text(text), self.video(video)
         over_batch = [
             losses.info_nce(text, video, self.temperature(), groups),
@@ -37,19 +42,22 @@ class Linears(nn.Module):
             losses.focal(video, text > 0.3),
             losses.kl(text, video, "batch"),
             losses.kl(text, video, "symmetric"),
+            distillation(text, video, self.temperature(), teacher, lists),
         ]
         return masked + torch.stack(over_batch).sum()
 
 
-def assert_full_batch_gradient(expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor) -> None:
+def assert_full_batch_gradient(
+    expected: dict[str, Tensor], text: Tensor, video: Tensor, groups: Tensor, lists: Tensor
+) -> None:
     rows = [slice(0, 3), slice(3, 8)][distributed.rank()]  # batches of different sizes
     model = Linears()
-    value = model(text[rows], video[rows], groups[rows])
+    value = model(text[rows], video[rows], groups[rows], lists[rows])
     value.backward()
     distributed.average_gradients(list(model.parameters()))
     wrapped = Linears()
     wrapper = nn.parallel.DistributedDataParallel(wrapped)  # torch's own averaging agrees
-    wrapper(text[rows], video[rows], groups[rows]).backward()
+    wrapper(text[rows], video[rows], groups[rows], lists[rows]).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(wrapped.get_parameter(name).grad, expected[name], rtol=1e-5, atol=1e-6)
@@ -65,13 +73,23 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
     generator = torch.Generator().manual_seed(5)
     text, video = torch.randn(2, 8, 6, generator=generator)
     groups = torch.tensor([0, 1, 2, 0, 3, 4, 5, 1])
+    lists = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
     model = Linears()
-    value = model(text, video, groups)
+    value = model(text, video, groups, lists)
     value.backward()
     expected = {name: parameter.grad for name, parameter in model.named_parameters()}
     train_toy.assert_in_two_processes(
-        assert_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups
+        assert_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups, lists
     )
+
+
+def embedded(model: train_toy.ToyModel, piece: Mapping[str, Any], taught: bool) -> tuple[Tensor, ...]:
+    """What a piece of a batch is embedded as; `taught`: with the rows that the term `distill` reads."""
+    if not taught:
+        return model.embed_batch(piece)
+    rows = piece["distill"]
+    query, candidate = model.embed_batch(rows)[:2]
+    return *model.embed_batch(piece), query, candidate, rows["teacher"], rows["lists"]
 
 
 def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
@@ -80,7 +98,13 @@ def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fa
     batch = train_toy.collate(
         [train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world_size())]
     )
-    weights = {"contrastive": 0.6} | ({"ranking": 0.5, "attributes": 0.7, "kl": 2.0} if wholes else {})
+    taught = range(1 + distributed.rank(), 1 + distributed.rank() + 2 * len(batch["ids"]), 2)
+    batch["distill"] = {
+        **train_toy.collate([train_toy.ToyPairs()[i] for i in taught]),
+        "teacher": torch.randn(len(batch["ids"]), generator=train_toy.seeded(4)),
+        "lists": torch.arange(len(batch["ids"])) // 3,
+    }
+    weights = {"contrastive": 0.6} | ({"ranking": 0.5, "attributes": 0.7, "kl": 2.0, "distill": 3.0} if wholes else {})
     bank = Bank(5)
     bank.extend(
         losses.EmbeddedPairs(*torch.randn(2, 4, 8, generator=train_toy.seeded(3)), torch.tensor([1, 2, 50, 51]))
@@ -100,9 +124,9 @@ def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fa
             after = torch.rand(1)
         else:  # the reference: the same pieces and draws, all their graphs in memory
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                parts = [model.embed_batch(piece) for piece in chunks(batch, 4)]
+                parts = [embedded(model, piece, wholes) for piece in chunks(batch, 4)]
             assert torch.equal(torch.rand(1), after)  # and the generators end where they would have
-            text, video, groups, *labels = (torch.cat(column) for column in zip(*parts, strict=True))
+            text, video, groups, *further = (torch.cat(column) for column in zip(*parts, strict=True))
             expected = {"contrastive": losses.info_nce(text, video, temperature(), groups)}
             if wholes:
                 expected = {
@@ -113,8 +137,11 @@ def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fa
                         text, video, 0.4, groups, similarity=model.similarity, true_of=train_toy.next_is_true,
                         mean_share=0.3,
                     ),
-                    "attributes": losses.focal(model.head(video), labels[0]),
+                    "attributes": losses.focal(model.head(video), further[0]),
                     "kl": losses.kl(text, video, "batch"),
+                    "distill": distillation(
+                        further[1], further[2], temperature(), *further[3:], similarity=model.similarity
+                    ),
                 }  # fmt: skip
             torch.testing.assert_close(terms, {name: term.detach() for name, term in expected.items()})
             losses.weighted_sum(expected, weights).backward()

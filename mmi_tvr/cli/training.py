@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from ..config import Section
+from ..train.options import DISTILL, SKELETON
 from ..utils import array_cache
 from ..utils.wording import counted
 from ._console import SetOption, out, say, show_progress
@@ -34,7 +35,7 @@ def train(
     from ..train import settings as training
 
     options = training.load(settings, set_ or ())
-    if pools is not None or "skeleton" in options.train.terms():
+    if pools is not None or {SKELETON, DISTILL}.intersection(options.train.terms()):
         options = settings_with_pools(options, pools)
     from ..train.run import run
     from ..utils import distributed

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from ..nn import losses
+from ..nn.distillation import distillation
 from ..nn.losses import EmbeddedPairs
 from . import gradcache
 from .bank import Bank
-from .options import CONTRASTIVE, RANKING
+from .options import CONTRASTIVE, DISTILL, RANKING
 from .protocol import Batch, ModelWithBatchTerms, ModelWithSimilarity, Trainable, chunks, size
+
+_OVER_BATCH = {CONTRASTIVE, RANKING, DISTILL}  # terms that are computed here, over the whole batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Objective:
 
     Args:
         model: is trained; it compares by cosine unless it offers `similarity`, and may offer `batch_terms`.
-        temperature: of `contrastive`.
+        temperature: of `contrastive`, and of the student in `distill`.
         chunk: pairs held in memory at once (None: all).
         bf16: autocast the model to bfloat16 on `device`.
         device: of the model.
@@ -85,13 +88,16 @@ class Objective:
             The terms, unweighted, and the pairs that were embedded.
         """
         pieces = chunks(batch, self._chunk)
-        whole = {CONTRASTIVE, RANKING} | (self._batch_terms.batch_term_names if self._batch_terms else frozenset())
+        whole = {CONTRASTIVE, RANKING, DISTILL} | (
+            self._batch_terms.batch_term_names if self._batch_terms else frozenset()
+        )
         over_batch = {name: weight * share for name, weight in weights.items() if name in whole}
         terms: dict[str, Tensor] = {}
         pairs = None
         if over_batch:
+            embed = self._embed_with_taught if DISTILL in over_batch else self._embed
             terms, embedded = gradcache.backward(
-                self._embed, pieces, lambda tensors: self._terms(tensors, over_batch, mean_share), over_batch
+                embed, pieces, lambda tensors: self._terms(tensors, over_batch, mean_share), over_batch
             )
             pairs = EmbeddedPairs(*embedded[:3])
         further = {name: weight for name, weight in weights.items() if name not in whole}
@@ -100,9 +106,15 @@ class Objective:
         return BatchLoss(batch["ids"], terms, pairs)
 
     def _terms(self, embedded: Sequence[Tensor], weights: Mapping[str, float], mean_share: float) -> dict[str, Tensor]:
-        """Return the terms over the whole batch, from what `embed_batch` returned for all of it."""
-        text, video, groups = embedded[:3]
+        """Return the terms over the whole batch, from what `embed_batch` returned for all of it, and behind that what
+        `distill` reads."""
         terms: dict[str, Tensor] = {}
+        if DISTILL in weights:
+            *embedded, query, candidate, teacher, lists = embedded
+            terms[DISTILL] = distillation(
+                query, candidate, self._temperature(), teacher, lists, similarity=self._similarity
+            )
+        text, video, groups = embedded[:3]
         if CONTRASTIVE in weights:
             bank = None if self._bank is None else self._bank.pairs
             terms[CONTRASTIVE] = losses.info_nce(
@@ -140,6 +152,11 @@ class Objective:
     def _embed(self, batch: Batch) -> tuple[Tensor, ...]:
         with self._autocast():
             return self._model.embed_batch(batch)
+
+    def _embed_with_taught(self, batch: Batch) -> tuple[Tensor, ...]:
+        taught = batch[DISTILL]
+        query, candidate = self._embed(taught)[:2]
+        return *self._embed(batch), query, candidate, taught["teacher"], taught["lists"]
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._bf16)

@@ -12,6 +12,8 @@ from ..utils.wording import counted
 
 CONTRASTIVE, RANKING = "contrastive", "ranking"  # the terms that the room computes itself, from `embed_batch`
 Captions = Literal["one", "all"]  # of each video in an epoch
+DISTILL = "distill"  # the term by which joint scores of candidates teach; computed by the room, too
+SKELETON = "skeleton"  # the term of pairs of skeletons, L_s
 UNPAIRED = "unpaired"  # the term of texts and videos that do not come as pairs; a model's own
 MOMENTS, MATCHING = "moments", "matching"  # the terms of heads that are trained in a run of their own each
 # Options that change no number of the training, so that a resumed run may have others.

@@ -10,10 +10,11 @@ import numpy as np
 from ..types import Features, Sample
 from ..utils import distributed
 from .labels import PairLabels
-from .options import UNPAIRED, Captions
+from .options import DISTILL, UNPAIRED, Captions
 from .protocol import Batch, BatchModel
 from .sampler import TwinSampler
 from .skeletons import SkeletonPairs
+from .teacher import Teacher
 
 
 class PairBatches:
@@ -35,6 +36,8 @@ class PairBatches:
         labels: of the pairs, as the model reads them; None: it reads none.
         unpaired: numbers of further samples, of which as many captions and videos as there are pairs come with each
             batch, drawn apart from each other.
+        teacher: of captions and candidates that are drawn apart from the pairs, as many rows in a batch; None: nobody
+            teaches.
     """
 
     def __init__(
@@ -51,9 +54,10 @@ class PairBatches:
         skeletons: SkeletonPairs | None = None,
         labels: PairLabels | None = None,
         unpaired: Sequence[int] = (),
+        teacher: Teacher | None = None,
     ) -> None:
         self._model, self._samples, self._features, self._seed = model, samples, features, seed
-        self._skeletons, self._labels, self._unpaired = skeletons, labels, unpaired
+        self._skeletons, self._labels, self._unpaired, self._teacher = skeletons, labels, unpaired, teacher
         sample_groups = usable_groups(usable, groups)
         self._pairs = None if captions == "one" else [(row, place) for row in usable for place in self._places(row)]
         if self._pairs is not None:
@@ -79,6 +83,8 @@ class PairBatches:
                 batch["skeletons"] = self._skeletons.draw(len(rows), dice)
             if self._unpaired:
                 batch[UNPAIRED] = self._drawn_apart(len(rows), dice)
+            if self._teacher is not None:
+                batch[DISTILL] = self._taught(self._teacher, len(rows), dice)
             yield batch
 
     def _drawn_apart(self, count: int, dice: np.random.Generator) -> Batch:
@@ -89,6 +95,11 @@ class PairBatches:
         captions = [self._samples[row].captions for row in of_texts]
         texts = [choices[int(dice.integers(len(choices)))] for choices in captions]
         return self._model.batch(texts, [self._features[row] for row in rows], rows)
+
+    def _taught(self, teacher: Teacher, count: int, dice: np.random.Generator) -> Batch:
+        """Return so many rows of a caption, a candidate and the teacher's logit (`nn.distillation`)."""
+        texts, rows, logits = teacher.draw(count, dice)
+        return {**self._model.batch(texts, [self._features[row] for row in rows], rows), **logits}
 
     def _places(self, row: int) -> range:
         return range(len(self._samples[row].captions))

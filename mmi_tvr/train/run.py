@@ -8,82 +8,43 @@ FOLDER/model/         the trained weights, as `--model FOLDER/model` reads them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from .. import models, plugins
-from ..config import Section
+from .. import models
 from ..errors import MediaError, UsageError
 from ..evaluation import evaluate, metrics
 from ..evaluation.graded import Relevance
 from ..evaluation.report import Report
-from ..features.cache import sampling_fingerprint
-from ..features.lazy import LazyFeatures, StoredFeatures
-from ..features.precomputed import DatasetFeatures, features_of, hand_over_graphs
+from ..features.lazy import LazyFeatures
 from ..protocols import (
-    Dataset,
-    DescribingDataset,
-    GeneratedDataset,
     GradedDataset,
-    GroupedDataset,
-    KeyImageMethod,
     ModelLearningFaces,
     ModelWithLabels,
     TrainableModel,
 )
-from ..rerank import skeleton as skeleton_reranking
-from ..rerank import skeleton_options
-from ..skeletons.store import SKELETONS_FILE, SkeletonStore
-from ..types import DescribedMoment, Embeddings, Query, Sample
+from ..types import Embeddings, Query, Sample
 from ..utils import distributed
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
-from ..utils.wording import counted
-from . import checkpoint, labels, skeletons
-from .features import shared_features
+from . import checkpoint, labels, language
 from .labels import PairLabels
 from .loop import Outcome, StepReport, Trainer
 from .matching import MatchingBatches, MatchingValidation
-from .moments import MomentBatches, MomentValidation, moments_of
-from .options import MATCHING, MOMENTS, UNPAIRED
+from .moments import MomentBatches, MomentValidation
+from .options import DISTILL, MATCHING, MOMENTS, UNPAIRED
 from .pairs import PairBatches
-from .persons import PersonBatches, PersonValidation, check_persons, person_data
-from .plan import say_plan
+from .persons import PersonBatches, PersonValidation, person_data
 from .protocol import EpochDataLoader
-from .settings import DataOptions, RunSettings
-from .skeletons import SkeletonPairs
+from .settings import RunSettings
+from .splits import SplitData, split_data
 
 MODEL = "model"
 _SHOWN = ("loss", "validation")  # of a step's numbers
-
-
-@dataclass(frozen=True, slots=True)
-class SplitData:
-    """A data set's samples and their features, the numbers of those that are usable, the groups of twins (None: the
-    data set knows none), when things happen (None: no stage weighs `moments`), and whether the captions of one sample
-    are true of another one's video (None: the data set does not know)."""
-
-    dataset: Dataset
-    samples: Sequence[Sample]
-    features: LazyFeatures
-    usable: Sequence[int]
-    groups: Sequence[Sequence[int]] | None
-    moments: Mapping[str, Sequence[DescribedMoment]] | None
-    describes: Callable[[int, int], bool] | None
-
-    def divided(self, share: float) -> tuple[Sequence[int], Sequence[int]]:
-        """Return the numbers of the first so many usable samples, and of the others; twins are not parted."""
-        if share == 1:
-            return self.usable, ()
-        first = set(self.usable[: max(1, round(share * len(self.usable)))])
-        for group in self.groups or ():
-            if not first.isdisjoint(group):
-                first.update(group)
-        return [row for row in self.usable if row in first], [row for row in self.usable if row not in first]
 
 
 def run(
@@ -114,15 +75,15 @@ def run(
         progress = Silent()
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
-    training = _split_data("training data", settings, settings.data.train, model, cache, progress)
+    training = split_data("training data", settings, settings.data.train, model, cache, progress)
     _check_bank(settings, training)
     pair_labels = None
     if isinstance(model, ModelWithLabels):
         pair_labels = labels.prepare(model, training.dataset, training.usable, cache, progress)
-    data = _batches(settings, model, training, pair_labels, folder, progress)
+    data = _batches(settings, model, training, pair_labels, folder, cache, progress)
     validation = None
     if settings.data.validation is not None:
-        validation = _split_data("validation data", settings, settings.data.validation, model, cache, progress)
+        validation = split_data("validation data", settings, settings.data.validation, model, cache, progress)
     validate = None if validation is None else _validation(settings, model, validation, progress)
     progress.begin("training", settings.train.steps)
     trainer = Trainer(
@@ -150,6 +111,7 @@ def _batches(
     training: SplitData,
     pair_labels: PairLabels | None,
     folder: Path,
+    cache: Path,
     progress: Progress,
 ) -> EpochDataLoader:
     if training.moments is not None:
@@ -186,19 +148,21 @@ def _batches(
             batch=settings.data.batch,
             seed=settings.train.seed,
         )
-    paired, unpaired = training.divided(settings.data.paired)
+    skeleton_pairs = language.skeleton_pairs(settings, model, training, folder, progress)
+    training, captioned = language.with_written_captions(settings, model, training, cache, progress)
     return PairBatches(
         model,
         training.samples,
         training.features,
-        paired,
+        captioned,
         training.groups,
         batch=settings.data.batch,
         seed=settings.train.seed,
         captions=settings.data.captions,
-        skeletons=_skeleton_pairs(settings, model, training, folder, progress),
+        skeletons=skeleton_pairs,
         labels=pair_labels,
-        unpaired=unpaired if UNPAIRED in settings.train.terms() else (),
+        unpaired=training.divided(settings.data.paired)[1] if UNPAIRED in settings.train.terms() else (),
+        teacher=language.teacher(settings, model, training, captioned, cache, progress),
     )
 
 
@@ -225,7 +189,9 @@ def _data_and_model(settings: RunSettings) -> dict[str, Any]:
         del record["data"]["paired"]
     if settings.data.persons is None:
         del record["data"]["persons"]
-    for term in {MOMENTS, MATCHING}.difference(settings.train.terms()):
+    if settings.data.written is None:
+        del record["data"]["written"]
+    for term in {MOMENTS, MATCHING, DISTILL}.difference(settings.train.terms()):
         del record["data"][term]
     return record
 
@@ -233,10 +199,12 @@ def _data_and_model(settings: RunSettings) -> dict[str, Any]:
 def _check_bank(settings: RunSettings, training: SplitData) -> None:
     """Raise UsageError where the memory bank holds more pairs than an epoch has: it would hold everything twice."""
     bank = settings.train.bank
-    paired, _ = training.divided(settings.data.paired)
+    paired, others = training.divided(settings.data.paired)
     pairs = len(paired)
     if bank and settings.data.captions == "all":
         pairs = sum(len(training.samples[row].captions) for row in paired)
+    if settings.data.written is not None:
+        pairs += len(others)
     if bank > pairs:
         raise UsageError(
             f"train.bank: {bank:,} pairs, and an epoch of the training data has {pairs:,}: "
@@ -294,96 +262,6 @@ def evaluated(
     vectors = model.embed_queries(captions)
     scoring, name = model.scoring, model.name
     return evaluate.evaluate(samples, embeddings, vectors, scoring, model=name, max_unreadable=1.0, relevance=relevance)
-
-
-def _split_data(
-    title: str, settings: RunSettings, section: Section, model: TrainableModel, cache: Path, progress: Progress
-) -> SplitData:
-    """Return a split with its features: those that it brings along, or what all processes make together."""
-    dataset: Dataset = plugins.build("datasets", section.name, section.options)
-    if settings.data.persons is not None:
-        check_persons(model, dataset)
-    samples = dataset.samples()
-    hand_over_graphs(dataset, model)
-    features: LazyFeatures
-    if with_features := features_of(dataset, section.name, model):
-        features = DatasetFeatures(with_features, len(samples), progress)
-    else:
-        features = _decoded_features(title, settings, dataset, model, cache, progress)
-    failures = features.failures
-    _check(section, samples, failures, settings.data)
-    if failures:
-        progress.say(f"left out: {counted(len(failures), 'video')}; the first: {next(iter(failures.values()))}")
-    usable = [number for number in range(len(samples)) if number not in failures]
-    groups = dataset.groups() if isinstance(dataset, GroupedDataset) else None
-    moments = moments_of(dataset, section.name) if MOMENTS in settings.train.terms() else None
-    describes = dataset.describes if isinstance(dataset, DescribingDataset) else None
-    return SplitData(dataset, samples, features, usable, groups, moments, describes)
-
-
-def _decoded_features(
-    title: str, settings: RunSettings, dataset: Dataset, model: TrainableModel, cache: Path, progress: Progress
-) -> StoredFeatures:
-    """Return the features of a data set's videos; process 0 renders what is generated."""
-    samples = dataset.samples()
-    videos = [samples[number].video for number in range(len(samples))]
-    generated = dataset if isinstance(dataset, GeneratedDataset) else None
-    if distributed.rank() == 0:
-        say_plan(title, generated, videos, model, _key_images(settings), cache, progress)
-    if generated is not None and distributed.rank() == 0:
-        pending = len(generated.pending())
-        if pending:
-            progress.begin("rendering", pending)
-            generated.generate(advance=progress.advance)
-    distributed.barrier()
-    return shared_features(videos, model, _key_images(settings), cache, progress)
-
-
-def _key_images(settings: RunSettings) -> KeyImageMethod:
-    method: KeyImageMethod = plugins.build("keyimages", settings.keyimages.name, settings.keyimages.options)
-    return method
-
-
-def _skeleton_pairs(
-    settings: RunSettings, model: TrainableModel, training: SplitData, folder: Path, progress: Progress
-) -> SkeletonPairs | None:
-    """Return pairs for L_s, where a stage weighs it; the same in every process, which process 0 makes. The answers
-    about videos are stored in the folder."""
-    if "skeleton" not in settings.train.terms():
-        return None
-    features = training.features
-    if not isinstance(features, StoredFeatures):
-        raise UsageError(
-            f"train.stages: the term `skeleton` looks at videos, and {settings.data.train.name} brings features alone: "
-            f"leave the term out"
-        )
-    options = skeleton_options(settings.rerank, model)
-    folder.mkdir(parents=True, exist_ok=True)
-    pairs = None
-    if distributed.rank() == 0:
-        store = SkeletonStore(folder / SKELETONS_FILE)
-        pairs = skeletons.make(
-            model,
-            skeleton_reranking.describer(options, model=model, store=store, device=settings.device),
-            training.samples,
-            features,
-            training.usable[: settings.data.skeletons.videos],
-            sampling=sampling_fingerprint(model, _key_images(settings)),
-            negatives=settings.data.skeletons.near,
-            seed=settings.train.seed,
-            progress=progress,
-        )
-    return cast("SkeletonPairs", distributed.all_gather_objects(pairs)[0])
-
-
-def _check(section: Section, samples: Sequence[Sample], failures: Mapping[int, MediaError], data: DataOptions) -> None:
-    """Raise UsageError where more videos failed than the settings allow."""
-    if len(failures) > data.unreadable * len(samples):
-        raise UsageError(
-            f"{section.name}: {len(failures)} of {counted(len(samples), 'video')} "
-            f"cannot be used, more than {data.unreadable:.0%} "
-            f"(the first: {next(iter(failures.values()))}); repair them, or allow more with data.unreadable"
-        )
 
 
 def _export(model: TrainableModel, settings: RunSettings, folder: Path, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from .. import config, plugins
 from ..config import CommonSettings, Section
 from ..errors import ConfigError, UsageError
-from .options import MATCHING, MOMENTS, UNPAIRED, Captions, TrainOptions
+from .options import DISTILL, MATCHING, MOMENTS, UNPAIRED, Captions, TrainOptions
 from .persons_options import PersonOptions
 
 
@@ -19,6 +19,16 @@ class SkeletonOptions(plugins.BaseOptions):
 
     videos: int = Field(2000, ge=2, description="the first so many training videos are described")
     near: int = Field(10, ge=1, description="hard negatives of each: the best other videos of the model's own search")
+
+
+class DistillOptions(plugins.BaseOptions):
+    """Candidates whose joint scores teach, for the term `distill`; the section `rerank` says who answers and judges."""
+
+    captions: int = Field(5, ge=1, description="so many of each captioned video are drawn")
+    candidates: int = Field(
+        8, ge=2, description="of each caption, among them its own video: the best by the model before training"
+    )
+    temperature: float = Field(0.03, gt=0, description="that joint scores are divided by: lower is surer")
 
 
 class MomentOptions(plugins.BaseOptions):
@@ -50,9 +60,15 @@ class DataOptions(plugins.BaseOptions):
         description="share of the training videos, from the first on, that come with their captions; of the others, "
         "videos and captions take part apart, in the term `unpaired`",
     )
+    written: str | None = Field(
+        None,
+        min_length=1,
+        description="a question whose answer becomes the caption of each video beyond `paired`; null: those have none",
+    )
     validation: Section | None = Field(None, description="another split, never the test split; chooses the checkpoint")
     batch: int = Field(256, ge=2, description="pairs in a batch of all processes together")
     skeletons: SkeletonOptions = Field(SkeletonOptions(), description="of stages that weigh `skeleton`")
+    distill: DistillOptions = Field(DistillOptions(), description="of stages that weigh `distill`")
     moments: MomentOptions = Field(MomentOptions(), description="of stages that weigh `moments`")
     matching: MatchingOptions = Field(MatchingOptions(), description="of stages that weigh `matching`")
     persons: PersonOptions | None = Field(
@@ -83,6 +99,21 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
                     problems.append(f"data: {section.name}'s test split is for evaluation alone; set split")
             except UsageError as error:
                 problems.append(str(error))
+    problems += _problems_of_terms(settings)
+    if settings.model.name == "auto":
+        problems.append("model: name the model that is trained")
+    if settings.data.validation == settings.data.train:
+        problems.append("data.validation: the training data themselves; name another split")
+    if settings.data.validation is None and any(stage.until is not None for stage in settings.train.stages):
+        problems.append("train.stages: `until` ends a stage by the validation; name data.validation")
+    if problems:
+        raise ConfigError(str(path), problems)
+    return settings.checked(str(path))
+
+
+def _problems_of_terms(settings: RunSettings) -> list[str]:
+    """Return what is wrong with the loss terms and the data that they learn from."""
+    problems = []
     terms = list(settings.train.terms())
     for term in {MOMENTS, MATCHING}.intersection(terms) if len(terms) > 1 else ():
         problems.append(
@@ -94,12 +125,11 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
             "train.stages: `unpaired` learns from videos and captions that are no pairs, and all are pairs; set "
             "data.paired below 1"
         )
-    if settings.model.name == "auto":
-        problems.append("model: name the model that is trained")
-    if settings.data.validation == settings.data.train:
-        problems.append("data.validation: the training data themselves; name another split")
-    if settings.data.validation is None and any(stage.until is not None for stage in settings.train.stages):
-        problems.append("train.stages: `until` ends a stage by the validation; name data.validation")
-    if problems:
-        raise ConfigError(str(path), problems)
-    return settings.checked(str(path))
+    if settings.data.written is not None and (settings.data.paired == 1 or UNPAIRED in settings.train.terms()):
+        problems.append(
+            "data.written: captions are written for videos that have none and no other part; set data.paired below 1, "
+            "and leave `unpaired` out of train.stages"
+        )
+    if settings.data.persons is not None and DISTILL in settings.train.terms():
+        problems.append("train.stages: `distill` learns from captions, and data.persons makes sentences of its own")
+    return problems

@@ -37,7 +37,8 @@ RESULT = "result.json"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What all runs of one ablation share. `limit`: the first so many of the test split and of each contrast set."""
+    """What all runs of one ablation share. `limit`: the first so many of the test split and of each contrast set;
+    `against`: the row that differences are to."""
 
     settings: RunSettings
     folder: Path
@@ -46,6 +47,7 @@ class Study:
     contrasts: Sequence[str]
     cpu: bool
     progress: Progress
+    against: str
 
 
 def ablate(
@@ -57,6 +59,7 @@ def ablate(
     overrides: Sequence[str] = (),
     limit: int | None = None,
     contrasts: Sequence[str] = CONTRASTS,
+    against: str | None = None,
     cache: Path,
     cpu: bool = False,
     progress: Progress | None = None,
@@ -72,6 +75,7 @@ def ablate(
         overrides: changes to the settings, as `--set` takes them.
         limit: the first so many videos of the test split and of each contrast set.
         contrasts: kinds of the contrast sets that are measured.
+        against: the row that differences are to; None: the model's first, the full model.
         cache: folder of vision features.
         cpu: leave accelerators alone.
 
@@ -82,12 +86,13 @@ def ablate(
     """
     settings = train_settings.load(path, overrides)
     rows = models.variants(settings.model.name)
-    if unknown := [name for name in variants if name not in rows]:
+    against = against or next(iter(rows))
+    if unknown := [name for name in (*variants, against) if name not in rows]:
         raise UsageError(f"no variant is called {unknown[0]!r}; there are: {', '.join(rows)}")
     if unknown := sorted(set(contrasts) - set(CONTRAST_SETS)):
         raise UsageError(f"no contrast set is called {unknown[0]!r}; there are: {', '.join(CONTRAST_SETS)}")
     rows = {name: variant for name, variant in rows.items() if name in variants or not variants}
-    study = Study(settings, folder, cache, limit, contrasts, cpu, progress or Silent())
+    study = Study(settings, folder, cache, limit, contrasts, cpu, progress or Silent(), against)
     for seed in range(seeds):  # seed by seed, so that an early look compares all variants
         for name, variant in rows.items():
             if variant.baseline is None or not seed:  # without training nothing is drawn
@@ -103,7 +108,7 @@ def _write_table(study: Study) -> str:
     if study.settings.data.persons is not None:
         lines = persons.table(rows, results)
     else:
-        lines = table(rows, results, next(iter(rows)))
+        lines = table(rows, results, study.against)
     text = f"{lines}\n\n{budget(study.settings, results.values())}"
     write_atomically(study.folder / "ablation.json", json.dumps(results).encode())
     write_atomically(study.folder / "ablation.md", (text + "\n").encode())

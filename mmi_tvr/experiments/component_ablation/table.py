@@ -29,17 +29,17 @@ def table(rows: Mapping[str, Variant], results: Mapping[str, Sequence[Result]], 
     """Return the table in Markdown.
 
     A row has, of each direction, our R@1 with 95 % intervals over videos (all seeds of a video are drawn together), its
-    spread over seeds, the difference to the row `full`, paired by seed and query, and the other recalls; then the sum
-    of all six, the contrast sets, what translations do where the model translates, how well labels are read where it
-    reads some, and what the paper prints.
+    spread over seeds, the difference to the row whose name is `full`, paired by seed and query, and the other recalls;
+    then the sum of all six, the contrast sets, what translations do where the model translates, how well labels are
+    read where it reads some, and what the paper prints.
     """
     translates, labels = (any(name in run for runs in results.values() for run in runs) for name in _OPTIONAL)
     header = ["variant", "seeds"]
     for title in map(str.upper, _DIRECTIONS):
-        header += [f"{title} R@1", "sd", "minus full", f"{title} R@5", f"{title} R@10", f"{title} MdR"]
+        header += [f"{title} R@1", "sd", f"minus {full}", f"{title} R@5", f"{title} R@10", f"{title} MdR"]
     measured = {contrast for runs in results.values() for run in runs for contrast in run["contrast"]}
     contrasts = [contrast for contrast in CONTRAST_SETS if contrast in measured]
-    header += ["SumR", "SumR minus full", *contrasts]
+    header += ["SumR", f"SumR minus {full}", *contrasts]
     if translates:
         header += ["cosine of pairs: GT-V, FV-T", "of others", "cycle error: v, t"]
     if labels:
