@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeChannel, FakeModel, clipped, colour_video, word_vectors
@@ -15,6 +16,8 @@ from mmi_tvr.cli._hits import print_hits
 from mmi_tvr.errors import MissingExtra
 from mmi_tvr.library import Library
 from mmi_tvr.library.channels import ChannelStore
+from mmi_tvr.queries import PreparedQuery
+from mmi_tvr.search.text_queries import TextQuery
 from mmi_tvr.types import ChannelMoment, Passage, Query, Span
 
 LINES = {
@@ -88,6 +91,8 @@ def test_words_in_quotation_marks_must_be_there(library: Library) -> None:
     assert not nothing
     assert nothing.decision.reason == 'no text has the words "the ships"'
     assert nothing.closest is None
+    assert "to exclude words: --not" in library.search('a talk without "the ship"').remarks[-1]
+    assert not library.search('"the ship" 没有').remarks
 
 
 def test_a_list_of_queries_and_a_least_relevance(library: Library) -> None:
@@ -174,6 +179,9 @@ def test_a_library_of_recordings_is_searched_by_what_is_said(tmp_path: Path) -> 
         [hit] = library.search("a talk about bees", min_relevance=0.5)
         assert (hit.path.name, hit.kind, hit.found_by, hit.start) == ("b.m4a", "audio", ("heard",), 3.0)
         assert library.search("a talk about bees").coverage.searched == 2
+        without = library.search('"talk"', without="bees", min_relevance=0)
+        assert (without.hits, without.without) == ((), ("bees",))
+        assert not library.search("a talk, no bees", min_relevance=0.5)
         absent = library.search("zebras")
         assert not absent
         assert absent.decision.reason == "nothing that is said or written comes near it"
@@ -194,10 +202,62 @@ def test_near_duplicates_are_one_hit_also_where_texts_find_them(
     assert len(library.search('"the ship"', top=9, fold=False)) == 2
 
 
+def spoken(library: Library, text: str, **more: Any) -> list[str]:
+    """Return the names of the files that a search finds by what is said in them, the best first."""
+    result = library.search(text, top=9, min_relevance=0, **more)
+    return [hit.path.stem for hit in result if hit.found_by[0] == "heard"]
+
+
+def test_texts_that_say_what_is_excluded_are_not_found_by_it(library: Library) -> None:
+    assert sorted(spoken(library, '"the ship"')) == ["green", "red"]
+    assert spoken(library, '"the ship"', without="the harbour") == ["green"]
+    assert (
+        spoken(library, '"the ship"', without=["harbour", "moss"]) == []
+    )  # said elsewhere in the file, it counts, too
+    assert sorted(spoken(library, '"the ship"', without='"at the harbour"')) == ["green", "red"]
+    assert spoken(library, '"the ship"', without='"leaves the harbour"') == ["green"]
+    assert "red" not in spoken(library, "the ship leaves at seven, no harbour")
+    result = library.search("the ship leaves at seven, no harbour", top=9, min_relevance=0)
+    assert result.without == ("harbour",)
+
+
+def test_what_is_excluded_by_the_meaning_of_it(library: Library) -> None:
+    library.search("the ship")
+    channels = library._reader._channels.present(
+        library._reader.catalogue(), library._reader.catalogue().data_version()
+    )
+    assert channels is not None
+    scales = {"words of its own": 0.05, "the ship leaves": 0.9, "the ship": 0.8}
+    vectors = {text: (number * word_vectors(["the ship is late"])[0]) for text, number in scales.items()}
+    channel = channels._channels["heard"]
+    alone = channel.search(TextQuery("the ship"), vectors, 5)
+    lowered = channel.search(TextQuery("the ship", ("the ship leaves",)), vectors, 5)
+    unchanged = channel.search(TextQuery("the ship", ("words of its own",)), vectors, 5)
+    assert [one.relevance for one in unchanged] == pytest.approx([one.relevance for one in alone], abs=1e-6)
+    assert lowered[0].relevance < alone[0].relevance
+    assert lowered[0].moments[0][1] == lowered[0].relevance
+
+
+def test_a_sentence_with_its_no_is_found_where_it_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    for colour, line in (
+        ("red", "soup without any onions"),
+        ("green", "soup with onions"),
+        ("blue", "soup of the day"),
+    ):
+        colour_video(folder / f"{colour}.mp4", colour, seconds=0.5)
+        (folder / f"{colour}.said").write_text(f"0 {line}")
+    with Library(tmp_path / "soups", model=FakeModel(), relevance=clipped) as library:
+        library.index([folder], channels=["heard"])
+        assert spoken(library, "soup without any onions") == ["red"]
+        assert spoken(library, '"soup"', without="onions") == ["blue"]
+        assert "green" in spoken(library, "soup without any onions", literal=True)
+
+
 def test_an_empty_text_asks_no_channel(library: Library) -> None:
     channels = library._reader._channels.present(library._reader.catalogue(), 0)
     assert channels is not None
-    assert channels.search([Query("")], 5) == [{}]
+    assert channels.search([PreparedQuery(Query(""), Query(""))], 5) == [{}]
 
 
 def test_hits_say_how_they_were_found(library: Library, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..queries import PreparedQuery
 from ..search import Coverage, SearchResult
 from ..types import Hit, Query
 from .catalogue import Catalogue
@@ -39,7 +40,7 @@ def refused(query: Query, model: str, filters: MediaFilter, catalogue: Catalogue
 
 
 def by_texts_alone(
-    queries: Sequence[Query],
+    queries: Sequence[PreparedQuery],
     options: SearchOptions,
     catalogue: Catalogue,
     channels: LibraryChannels | None,
@@ -55,16 +56,22 @@ def by_texts_alone(
         coverage: of the library.
     """
     model = catalogue.meta("model") or ""
-    results = [SearchResult((), query, model, {"total": 0.0}, coverage) for query in queries]
+    results = [
+        SearchResult((), one.query, model, {"total": 0.0}, coverage, remarks=one.remarks, without=one.without)
+        for one in queries
+    ]
     if channels is None:
         return results
     numbers = options.items.numbers(catalogue)
     if numbers is not None and not numbers:
-        return [refused(query, model, options.items, catalogue, coverage) for query in queries]
+        return [refused(one.query, model, options.items, catalogue, coverage) for one in queries]
     fusion = FusedSearch(options.top, options.min_relevance, numbers, model)
     among = None if numbers is None else len(numbers)
     results = [replace(one, filters=options.items.texts, among=among) for one in results]
-    return [existing_first(with_texts(channels, catalogue, one, fusion)) for one in results]
+    return [
+        existing_first(with_texts(channels, catalogue, result, query, fusion))
+        for result, query in zip(results, queries, strict=True)
+    ]
 
 
 def coverage_of(catalogue: Catalogue) -> Coverage:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import plugins
-from ..config import RERANK, Section, Settings
+from ..config import RERANK, SearchSection, Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
 from ..protocols import Model, Reranker
-from ..queries import PreparedQuery, QueryMemory, excluding
+from ..queries import PreparedQuery, QueryMemory
 from ..rerank import with_pools
 from ..rerank.skeleton import SkeletonReranker
 from ..scoring.blocks import reweighted
@@ -39,10 +39,11 @@ from .expanding import LibraryExpander
 from .facets import library_facets
 from .indexing import FEATURES
 from .own_pools import pools_state
+from .query_reading import read_queries
 from .reading import StateChanged, open_to_read
 from .report import FacetReport, Status
 from .results import by_texts_alone, coverage_of, existing_first, refused
-from .search_options import SearchOptions, restricted
+from .search_options import SearchOptions
 from .status import library_status
 from .translated import ShownLog
 from .turns import SharedModels
@@ -160,7 +161,8 @@ class LibraryReader:
         if channels is not None and not coverage.searched:  # nothing can be seen
             coverage = replace(coverage, searched=channels.count_items())
         if searcher is None:
-            return by_texts_alone(queries, options, catalogue, channels, coverage)
+            prepared = read_queries(queries, options, state.people, self._section(options).literal)
+            return by_texts_alone(prepared, options, catalogue, channels, coverage)
         numbers = options.items.numbers(catalogue)
         if numbers is not None and not numbers:
             return [refused(query, searcher.model.name, options.items, catalogue, coverage) for query in queries]
@@ -173,10 +175,11 @@ class LibraryReader:
         least = model.scoring.min_relevance
         groups = self._duplicates.groups(catalogue) if options.fold else {}
         fusion = FusedSearch(options.top, options.min_relevance, numbers, model_title(model), least, groups)
+        as_read = {id(one.query): one for one in prepared}  # of the query of a result
 
         def finish(result: SearchResult) -> SearchResult:
             if channels is not None:
-                result = with_texts(channels, catalogue, result, fusion)
+                result = with_texts(channels, catalogue, result, as_read[id(result.query)], fusion)
             remarks = (*result.remarks, *state.people.remarks(result), *self._channels.remarks())
             among = None if numbers is None else len(numbers)
             result = replace(result, coverage=coverage, remarks=remarks, filters=options.items.texts, among=among)
@@ -222,16 +225,11 @@ class LibraryReader:
         people: LibraryPeople,
     ) -> list[PreparedQuery]:
         """Return the queries with all that the options add to them, or else the settings."""
-        queries = [restricted(query, options.where) for query in queries]
         if options.like is not None:
             example = self._example(options.like, catalogue, searcher)
             queries = [replace(query, example=example) for query in queries]
-        explicit = {"literal": options.literal, "expand": options.expand}
-        changes = {name: value for name, value in explicit.items() if value is not None}
-        section = self.settings.search.model_copy(update=changes)
-        prepared = [people.read(query, options.persons, options.me, section.literal) for query in queries]
-        excluded = [people.read(Query(text), (), options.me, literal=True) for text in options.without]
-        prepared = [excluding(query, excluded) for query in prepared]
+        section = self._section(options)
+        prepared = read_queries(queries, options, people, section.literal)
         if not section.expand:
             return prepared
         with_text = [query for query in prepared if query.positive.text]
@@ -239,6 +237,12 @@ class LibraryReader:
             raise UsageError("expand writes other wordings of a sentence, and there is none: leave it out")
         expanded = iter(self._expander.expand(with_text, section, self.components(catalogue), searcher.model))
         return [next(expanded) if query.positive.text else query for query in prepared]
+
+    def _section(self, options: SearchOptions) -> SearchSection:
+        """Return how the settings search, with what the options say otherwise."""
+        explicit = {"literal": options.literal, "expand": options.expand}
+        changes = {name: value for name, value in explicit.items() if value is not None}
+        return self.settings.search.model_copy(update=changes)
 
     def duplicates(self, progress: Progress) -> DuplicateReport:
         """Look for near-duplicates. Errors as `Library.duplicates`."""

@@ -30,6 +30,17 @@ def contributions(relevances: Mapping[str, float]) -> dict[str, float]:
     return {name: one if name == SEEN else one**STRICTNESS for name, one in relevances.items()}
 
 
+def without_excluded(relevance: float, excluded: float) -> float:
+    """Return the relevance by a text channel of an item that says what is not to be there, which is excluded so much
+    (0..1): its contribution is multiplied by 1 - that.
+
+    >>> [round(without_excluded(0.9999, excluded), 3) for excluded in (0.0, 0.5, 1.0)]
+    [1.0, 0.993, 0.0]
+    """
+    lowered: float = relevance * (1 - excluded) ** (1 / STRICTNESS)
+    return lowered
+
+
 def fused_relevance(relevances: Mapping[str, float]) -> float:
     """Return the relevance, in 0..1, of an item that channels found, by their names.
 

@@ -29,10 +29,11 @@ _DEEPER = 4  # times as many where they are of too few items
 
 @dataclass(frozen=True, slots=True)
 class ScoredMoment:
-    """A moment, and how well it matches a query."""
+    """A moment, how well it matches a query, and the share of the query's words that its text has (0..1)."""
 
     moment: TextMoment
     score: float
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class ScoredItem:
     @property
     def score(self) -> float:
         return self.moments[0].score
+
+    @property
+    def share(self) -> float:
+        """The largest share of the query's words that one of its texts has."""
+        return max(moment.share for moment in self.moments)
 
 
 class TextSearcher:
@@ -94,13 +100,11 @@ class TextSearcher:
         self, text: str, vector: FloatArray | None, limit: int, contents: Collection[str] | None
     ) -> list[ScoredItem]:
         moments, cosines = self._candidates(text, vector, limit, contents)
-        shares = self._shares.shares(text, [*moments])
-        scores = {
-            number: cosines[number] + WORDS * share for number, share in zip(moments, shares.tolist(), strict=True)
-        }
+        shares = dict(zip(moments, self._shares.shares(text, [*moments]).tolist(), strict=True))
+        scores = {number: cosines[number] + WORDS * share for number, share in shares.items()}
         by_content: dict[str, list[ScoredMoment]] = {}
         for number in sorted(moments, key=lambda number: (-scores[number], number)):
-            scored = ScoredMoment(moments[number], scores[number])
+            scored = ScoredMoment(moments[number], scores[number], shares[number])
             by_content.setdefault(scored.moment.content, []).append(scored)
         return [ScoredItem(content, tuple(of_content)) for content, of_content in by_content.items()]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...fulltext.query import parse
+from ...queries import PreparedQuery
 from ...scoring.decision import NOTHING_INDEXED, Decision, decide
 from ...scoring.fusion import BELIEVED, contributions, fused_relevance
 from ...search import SearchResult
@@ -15,6 +17,8 @@ from ...utils.stage_clock import StageClock
 from ..catalogue import Catalogue
 from .searching import ChannelItem, LibraryChannels
 
+_NO_QUOTED = re.compile(r'(?:\b(?:without|no|not|except|nor)\b|没有|没|不含|不包括|而不是)\s*["“「『]', re.IGNORECASE)
+_QUOTED_REMARK = "what stands in quotation marks must be said or written, also behind a no; to exclude words: --not"
 _NO_TEXT = Decision(False, "nothing that is said or written comes near it")
 _MOMENTS = 3  # of one channel, at most, in a hit
 _RESTRICTED = 50  # items, at least, of which it is looked up what is said where what is seen decides which they are
@@ -65,7 +69,7 @@ def _is_restricted(query: Query) -> bool:
 
 
 def with_texts(
-    channels: LibraryChannels, catalogue: Catalogue, result: SearchResult, search: FusedSearch
+    channels: LibraryChannels, catalogue: Catalogue, result: SearchResult, query: PreparedQuery, search: FusedSearch
 ) -> SearchResult:
     """Return the result of what is seen together with what text channels find of its query.
 
@@ -73,17 +77,20 @@ def with_texts(
         channels: of the library.
         catalogue: of the library.
         result: of what is seen, whatever the relevance.
+        query: whose result it is.
         search: how they are put together.
     """
-    clock = StageClock()
+    clock, exact = StageClock(), parse(query.positive.spoken).exact
     with clock.stage("texts"):
         numbers = search.numbers
         if _is_restricted(result.query):
             numbers = frozenset(hit.id for hit in result if hit.id is not None)
-        [channel_items] = channels.search([result.query], search.top, numbers)
+        [channel_items] = channels.search([query], search.top, numbers)
         entries = catalogue.entries({item.number for items in channel_items.values() for item in items}, unseen=True)
-        fused = fuse(result, channel_items, entries, search)
+        fused = fuse(result, exact, channel_items, entries, search)
     seconds = clock.share(1).seconds()
+    if exact and _NO_QUOTED.search(query.positive.text):
+        fused = replace(fused, remarks=(*fused.remarks, _QUOTED_REMARK))
     return replace(
         fused,
         seconds={**result.seconds, "texts": seconds["texts"], "total": result.seconds["total"] + seconds["total"]},
@@ -92,6 +99,7 @@ def with_texts(
 
 def fuse(
     result: SearchResult,
+    exact: Sequence[str],
     channel_items: Mapping[str, Sequence[ChannelItem]],
     entries: Mapping[int, VideoEntry],
     search: FusedSearch,
@@ -100,11 +108,11 @@ def fuse(
 
     Args:
         result: of what is seen, in its order, whatever the relevance.
+        exact: words that texts must have as they are.
         channel_items: what each text channel finds, by its name.
         entries: of the items that these found; an item without one may not be shown.
         search: how.
     """
-    exact = parse(result.query.spoken).exact
     items = _items(result.hits, channel_items, entries)
     if exact:
         items = [item for item in items if item.texts]
@@ -162,7 +170,7 @@ def _item(number: int, hit: Hit | None, texts: Mapping[str, ChannelItem], places
     return _Item(number, hit, texts, fused_relevance(relevances))
 
 
-def _decision(result: SearchResult, items: Sequence[_Item], exact: Iterable[str], search: FusedSearch) -> Decision:
+def _decision(result: SearchResult, items: Sequence[_Item], exact: Sequence[str], search: FusedSearch) -> Decision:
     """Return whether something was found: by what is seen, as the model says, or by a text channel."""
     words = ", ".join(f'"{one}"' for one in exact)
     if words:

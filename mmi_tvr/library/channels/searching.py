@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ... import plugins
 from ...errors import MissingExtra, MmiTvrError, ModelNotFound, UsageError
 from ...fulltext.index import TextMoment
 from ...fulltext.shares import WordShares
 from ...protocols import Channel, Index, QueryEmbeddingModule
+from ...queries import PreparedQuery
 from ...scoring.relevance import GumbelLaw, background_texts
-from ...search.texts import WORDS, ScoredItem, TextSearcher, calibrate
+from ...search.text_queries import RelevantItem, TextChannel, TextQuery, Vectors
+from ...search.texts import WORDS, TextSearcher, calibrate
 from ...types import FloatArray, Query
 from ...utils import array_cache
 from ..catalogue import Catalogue
@@ -39,13 +39,6 @@ class ChannelItem:
     moments: tuple[tuple[TextMoment, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _SearchedChannel:
-    searcher: TextSearcher
-    law: GumbelLaw
-    embed: EmbedQueries | None
-
-
 class LibraryChannels:
     """The text channels of a library, open to be searched, as they were at one moment."""
 
@@ -58,15 +51,16 @@ class LibraryChannels:
         self._numbers = numbers
         self._version = store.texts.version()
         self._vectors: list[Index] = []
-        self._channels: dict[str, _SearchedChannel] = {}
+        self._channels: dict[str, TextChannel] = {}
+        self._embedders: dict[str, EmbedQueries | None] = {}
         shares = WordShares(store.texts)
         for name, remembered in store.remembered().items():
             vectors = store.open_vectors(name, remembered, create=False)
             if vectors is not None:
                 self._vectors.append(vectors)
             searcher = TextSearcher(name, store.texts, vectors, shares)
-            embed = query_embedder(name, remembered)
-            self._channels[name] = _SearchedChannel(searcher, law_of(store, name, searcher, embed, remembered), embed)
+            embed = self._embedders[name] = query_embedder(name, remembered)
+            self._channels[name] = TextChannel(name, searcher, law_of(store, name, searcher, embed, remembered))
 
     def close(self) -> None:
         for vectors in self._vectors:
@@ -82,41 +76,40 @@ class LibraryChannels:
         return len({content for channel in self._channels.values() for content in channel.searcher.contents()})
 
     def search(
-        self, queries: Sequence[Query], items: int, numbers: Collection[int] | None = None
+        self, queries: Sequence[PreparedQuery], items: int, numbers: Collection[int] | None = None
     ) -> list[dict[str, list[ChannelItem]]]:
         """Return for each query what each channel found, the best first, by its name.
 
         Args:
-            queries: with a text; one without, or by an example, finds nothing.
+            queries: one without a text, or by an example, finds nothing.
             items: so many at least are looked for in each channel.
             numbers: of the items to search among; None: all.
         """
         contents = None
         if numbers is not None:
             contents = {content for content, number in self._numbers.items() if number in numbers}
-        vectors: dict[EmbedQueries, FloatArray] = {}
+        read = [TextQuery.of(query) for query in queries]
+        sentences = tuple(dict.fromkeys(text for query in read for text in query.sentences))
+        vectors: dict[EmbedQueries | None, Vectors] = {None: dict.fromkeys(sentences)}
         results: list[dict[str, list[ChannelItem]]] = [{} for _ in queries]
-        for name, channel in self._channels.items():
-            if channel.embed is not None and channel.embed not in vectors:
-                vectors[channel.embed] = channel.embed(queries)
-            for row, query in enumerate(queries):
-                if query.text.strip() and query.example is None:
-                    vector = None if channel.embed is None else vectors[channel.embed][row]
+        for name, channel in self._channels.items() if sentences else ():
+            embed = self._embedders[name]
+            if embed is not None and embed not in vectors:
+                vectors[embed] = dict(zip(sentences, embed([Query(text) for text in sentences]), strict=True))
+            for row, query in enumerate(read):
+                if query.target:
                     with state_changed_where_files_vanish():
-                        scored = channel.searcher.search(query.spoken, vector, items, contents)
-                    results[row][name] = self._items(scored, channel.law)
+                        items_of_query = channel.search(query, vectors[embed], items, contents)
+                    results[row][name] = self._numbered(items_of_query)
         return results
 
-    def _items(self, scored: Sequence[ScoredItem], law: GumbelLaw) -> list[ChannelItem]:
-        items = []
-        for item in scored:
-            if item.content not in self._numbers:  # forgotten by the catalogue, and not yet by the channel
-                continue
-            scores = np.array([moment.score for moment in item.moments])
-            relevances = law.relevance(scores, scores).tolist()
-            moments = zip((moment.moment for moment in item.moments), relevances, strict=True)
-            items.append(ChannelItem(self._numbers[item.content], relevances[0], item.score, tuple(moments)))
-        return items
+    def _numbered(self, items: Sequence[RelevantItem]) -> list[ChannelItem]:
+        """Return items with their numbers, without those that the catalogue has forgotten and a channel not yet."""
+        return [
+            ChannelItem(self._numbers[item.content], item.relevance, item.score, item.moments)
+            for item in items
+            if item.content in self._numbers
+        ]
 
 
 class ChannelsReader:
