@@ -40,6 +40,9 @@ COLOURS = {
     "yellow": (255, 255, 0),
 }
 
+# What lies in the folder of a library of films, once nobody has it open.
+LIBRARY_FILES = ["catalogue.sqlite", "duplicates.sqlite", "features", "vectors", "writer.lock"]
+
 
 def unit(vectors: FloatArray) -> NDArray[np.float32]:
     """Return rows of length 1."""

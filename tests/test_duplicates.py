@@ -77,18 +77,18 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_library_lists_them_and_a_search_shows_one_of_each_group(tmp_path: Path, album: Path) -> None:
+def test_a_search_shows_one_of_each_group_and_they_are_listed(tmp_path: Path, album: Path) -> None:
     before = sorted((path.name, path.stat().st_mtime_ns) for path in album.iterdir())
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         library.index(album)
-        assert all(not hit.similar for hit in library.search("red", top=99, min_relevance=0))
+        folded = library.search("red", top=99, min_relevance=0)
         progress = RecordedProgress()
         report = library.duplicates(progress)
+        assert progress.stages == [("looking for near-duplicates", 0)]  # `index` has done it
         groups = [[item.paths[0].name for item in group] for group in report.groups]
         assert sorted(map(sorted, groups)) == [["film half.mp4", "film.mp4"], ["photo1 small.jpg", "photo1.png"]]
         assert all(group[0].size >= group[1].size for group in report.groups)
         assert (report.items, report.unread) == (8, 0)
-        folded = library.search("red", top=99, min_relevance=0)
         plain = library.search("red", top=99, min_relevance=0, fold=False)
         assert (len(folded), len(plain)) == (6, 8)
         similar = {hit.path.name: [item.path.name for item in hit.similar] for hit in folded if hit.similar}
@@ -99,35 +99,53 @@ def test_a_library_lists_them_and_a_search_shows_one_of_each_group(tmp_path: Pat
     assert sorted((path.name, path.stat().st_mtime_ns) for path in album.iterdir()) == before
 
 
-def test_an_item_is_looked_at_once_and_a_new_one_joins(tmp_path: Path, album: Path) -> None:
+def test_a_new_item_joins_and_one_that_is_away_leaves(tmp_path: Path, album: Path) -> None:
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         library.index(album)
-        library.duplicates()
-        progress = RecordedProgress()
-        assert len(library.duplicates(progress).groups) == 2
-        assert progress.stages == [("looking for near-duplicates", 0)]
         Image.fromarray(scene(2, 90, 60)).save(album / "photo2 again.webp", quality=70)
         library.index()
-        assert len(library.duplicates().groups) == 3
+        assert len(library.search("red", top=99, min_relevance=0)) == 6
         os.unlink(album / "photo1 small.jpg")
         library.index()
         assert len(library.duplicates().groups) == 2
-        fingerprints = "SELECT COUNT(*) FROM fingerprints"
+        assert len(library.search("red", top=99, min_relevance=0)) == 6
+        looked = "SELECT COUNT(*) FROM looked"
         with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
-            assert database.execute(fingerprints).fetchone() == (7,)  # none of the photo that is away
+            assert database.execute(looked).fetchone() == (8,)
         library.remove(album / "photo3.png")
         with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
-            assert database.execute(fingerprints).fetchone() == (6,)
+            assert database.execute(looked).fetchone() == (7,)
         (tmp_path / "library" / DUPLICATES_FILE).write_bytes(b"no database")
         assert len(library.search("red", top=99, min_relevance=0)) == 7  # a damaged file folds nothing
         assert len(library.duplicates().groups) == 2  # and is made anew
 
 
-def test_what_cannot_be_read_is_counted_and_looked_at_again(tmp_path: Path, album: Path) -> None:
+def test_a_killed_run_loses_none(tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
-        library.index(album)
+        with monkeypatch.context() as patch:
+            patch.setattr("mmi_tvr.library.indexing.compare_new_items", kill)
+            with pytest.raises(KeyboardInterrupt):
+                library.index(album)
+        library.index()
+        assert len(library.search("red", top=99, min_relevance=0)) == 6
+
+
+def test_features_without_fingerprints_are_left_to_the_command(
+    tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        with monkeypatch.context() as patch:
+            patch.setattr("mmi_tvr.features.extract.video_fingerprints", lambda frames, seconds: None)
+            library.index(album)
+        assert len(library.search("red", top=99, min_relevance=0)) == 8
         (album / "photo1.png").rename(album / "away")
         assert library.duplicates().unread == 1
         (album / "away").rename(album / "photo1.png")
         assert library.duplicates().unread == 0
-        assert len(library.duplicates().groups) == 2
+        progress = RecordedProgress()
+        assert len(library.duplicates(progress).groups) == 2
+        assert progress.stages == [("looking for near-duplicates", 0)]
+        assert len(library.search("red", top=99, min_relevance=0)) == 6

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fakes import COLOURS, FakeModel, clipped, colour_video
+from fakes import COLOURS, LIBRARY_FILES, FakeModel, clipped, colour_video
 from killing import Run, driver
 from media_files import make_sound
 from PIL import Image
@@ -75,7 +75,7 @@ def check(path: Path, folder: Path, vision: int = 0) -> None:
         report = library.index()
         assert (report.unchanged, report.embedded, report.removed) == (len(names), 0, ())
     assert len(list((path / "vectors").iterdir())) == 1
-    assert sorted(file.name for file in path.iterdir()) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+    assert sorted(file.name for file in path.iterdir()) == LIBRARY_FILES
 
 
 def check_complete(path: Path) -> None:
@@ -87,14 +87,14 @@ def check_complete(path: Path) -> None:
         index = library._reader.searcher(catalogue).index
         assert index.ids().tolist() == catalogue.expected_ids().tolist()
     assert len(list((path / "vectors").iterdir())) == 1
-    assert sorted(file.name for file in path.iterdir()) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+    assert sorted(file.name for file in path.iterdir()) == LIBRARY_FILES
 
 
 def check_search(path: Path) -> None:
     """What a kill leaves behind can be searched at once, as far as it goes."""
     with Library(path, model=FakeModel(), relevance=clipped) as library:
         if library.exists:
-            result = library.search("red", top=99)
+            result = library.search("red", top=99, fold=False)
             assert len(result) == result.coverage.searched
 
 
@@ -103,7 +103,7 @@ def check_answers(path: Path, folder: Path) -> None:
     answers = None
     for vision in (0, 1):
         with Library(path, model=FakeModel(vision=vision), relevance=clipped) as library, suppress(IndexMismatch):
-            answers = {hit.path.name for hit in library.search("red", top=99, min_relevance=0)}
+            answers = {hit.path.name for hit in library.search("red", top=99, min_relevance=0, fold=False)}
     assert answers == {file.name for file in folder.iterdir()}
 
 

@@ -229,8 +229,9 @@ def test_progress_is_one_step_a_file_and_one_a_video(folder, library):
     shutil.copy(folder / "part0" / "red.mp4", folder / "again.mp4")
     progress = RecordedProgress()
     library.index(folder, progress=progress)
-    assert progress.stages == [("reading", 5), ("looking at files", 4), ("embedding", 4)]
-    assert progress.steps == [5, 4, 4]
+    stages = [("reading", 5), ("looking at files", 4), ("embedding", 4), ("looking for near-duplicates", 4)]
+    assert progress.stages == stages
+    assert progress.steps == [5, 4, 4, 4]
 
 
 def test_copies_that_arrive_as_one_goes_are_one_move_and_one_copy(folder, library):

@@ -73,15 +73,15 @@ def test_what_is_known_of_a_file_that_cannot_be_read_is_kept(folder, library, cl
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), UnreadableFile("red.mp4", "no such file")])
 def test_a_file_that_fails_while_it_is_decoded_waits_for_the_next_run(folder, library, monkeypatch, error):
-    from_video = extract.keyimages.from_video
+    from_frames = extract.keyimages.from_frames
 
     def failing(video, *arguments):
         if video.path.name == "red.mp4":
             raise error
-        return from_video(video, *arguments)
+        return from_frames(video, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(extract.keyimages, "from_video", failing)
+        patch.setattr(extract.keyimages, "from_frames", failing)
         report = library.index(folder)
     assert counts(report) == {"added": 3, "embedded": 3, "quarantined": 1}
     assert [reason for _, reason in report.quarantined] in (["Input/output error"], ["no such file"])

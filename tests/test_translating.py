@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import COLOURS, FakeBlockModel, FakeModel, best, clipped, colour_video, counts
+from fakes import COLOURS, LIBRARY_FILES, FakeBlockModel, FakeModel, best, clipped, colour_video, counts
 
 from mmi_tvr import models
 from mmi_tvr.cli import library as library_commands
@@ -90,7 +90,7 @@ def test_some_are_embedded_and_all_others_translated(folder: Path, indexed: Path
         after = answers(library, "red")
     assert before.keys() == after.keys()
     assert 0 < max(abs(after[name] - before[name]) for name in after) < 0.3
-    assert files_of(folder) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+    assert files_of(folder) == LIBRARY_FILES
     assert len(list((folder / "library" / "vectors").iterdir())) == 1
     with Library(folder / "fresh", NEW, uniform(3), relevance=clipped) as fresh:
         fresh.index(indexed / "videos")
@@ -166,7 +166,7 @@ def test_until_the_last_is_embedded_the_former_model_takes_it_back(folder: Path,
         assert counts(report) == {"added": 1, "embedded": 1}
         assert (library.status().translated, library.status().former) == (0, None)
         assert [root.path.name for root in library.status().roots] == ["later", "videos"]
-    assert files_of(folder) == ["catalogue.sqlite", "features", "vectors", "writer.lock"]
+    assert files_of(folder) == LIBRARY_FILES
     assert len(list((folder / "library" / "vectors").iterdir())) == 1
 
 

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def duplicates(library: LibraryOption, as_json: JsonOption = False) -> None:
     """List near-duplicates: pictures and films that were saved again, smaller or in another format. Deletes nothing.
 
-    Each item is looked at once; from then on, `search` shows those of one group as one hit. Exit code 3: there is no
-    library.
+    `search` shows those of one group as one hit. What was indexed before `index` looked for them is decoded once. Exit
+    code 3: there is no library.
     """
     try:
         with open_library(library) as opened, show_progress() as progress:

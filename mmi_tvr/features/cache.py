@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -25,6 +26,7 @@ from ..utils.files import naming, write_atomically
 from ..utils.hashing import digest, file_digest
 
 MANIFEST = "manifest.jsonl"
+_FINGERPRINTS = "fingerprints"
 _STALE_SECONDS = 3600.0  # a file written aside that is older than this belongs to no living process
 
 
@@ -95,11 +97,20 @@ class FeatureCache:
             with safe_open(self.root / shard, framework="numpy") as stored:
                 names = [name for name in stored.keys() if name.startswith(f"{key}/")]  # noqa: SIM118 (not a mapping)
                 arrays = {name[len(key) + 1 :]: stored.get_tensor(name) for name in names}
-            segments = arrays.pop("segments")
+            segments, fingerprints = arrays.pop("segments"), arrays.pop(_FINGERPRINTS, None)
         except (FileNotFoundError, SafetensorError, KeyError):
             del self._shards[key]
             return None
-        return Features(segments, {name.partition("/")[2]: array for name, array in arrays.items()})
+        return Features(segments, {name.partition("/")[2]: array for name, array in arrays.items()}, fingerprints)
+
+    def fingerprints(self, key: str) -> NDArray[np.uint8] | None:
+        """Return the fingerprints of the features under this key, without these; None where there are none."""
+        try:
+            with safe_open(self.root / self._shards[key], framework="numpy") as stored:
+                fingerprints: NDArray[np.uint8] = stored.get_tensor(f"{key}/{_FINGERPRINTS}")
+        except (FileNotFoundError, SafetensorError, KeyError):
+            return None
+        return fingerprints
 
     def put(self, batch: Mapping[str, Features]) -> None:
         """Keep these features as one shard; durable when this returns. Keys that are there already are left as is."""
@@ -128,6 +139,8 @@ class FeatureCache:
         tensors = {}
         for key, features in batch.items():
             tensors[f"{key}/segments"] = np.ascontiguousarray(features.segments)
+            if features.fingerprints is not None:
+                tensors[f"{key}/{_FINGERPRINTS}"] = np.ascontiguousarray(features.fingerprints)
             for name, array in features.arrays.items():
                 tensors[f"{key}/arrays/{name}"] = np.ascontiguousarray(array)
         shard = f"{digest(*sorted(batch))}.safetensors"

@@ -6,16 +6,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import keyimages
 from ..errors import MediaError, UnreadableFile, UsageError
 from ..media.guarded import DecoderPool, limits
 from ..protocols import KeyImageMethod, Model, ModelOfFeatures
+from ..scoring.fingerprints import video_fingerprints
 from ..types import Features, KeyImage
 from .cache import Source, stamp_of
 
@@ -25,6 +28,14 @@ Out = TypeVar("Out")
 BATCH_VIDEOS = 8  # videos encoded and committed together,
 BATCH_PICTURES = 96  # or pictures: about as many as the key images of these
 BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may cost
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What a model looks at in a video, and the fingerprints (P, 192) of the whole of it; None of a span."""
+
+    images: list[KeyImage]
+    fingerprints: NDArray[np.uint8] | None
 
 
 def extract(
@@ -65,32 +76,37 @@ def require_pictures(model: Model) -> None:
         )
 
 
-def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages.Sample) -> list[KeyImage] | MediaError:
-    path = source.video.path
+def _decode(source: Source, method: KeyImageMethod, size: int, sample: keyimages.Sample) -> _Decoded | MediaError:
+    video, path = source.video, source.video.path
     try:
-        _, images = keyimages.from_video(source.video, method, size, sample)
+        info, frames = sample(video, method.fps, method.max_frames, size)
+        images = keyimages.from_frames(video, info, frames, method)
         if source.stamp is not None and stamp_of(path) != source.stamp:
             return MediaError(path, "the file changed while it was being read")
     except OSError as error:
         return UnreadableFile(path, error.strerror or str(error))
     except MediaError as error:
         return error
-    return images or MediaError(path, "no picture could be decoded")
+    if not images:
+        return MediaError(path, "no picture could be decoded")
+    is_whole = video.start == 0 and video.end is None
+    return _Decoded(images, video_fingerprints(frames, info.duration) if is_whole else None)
 
 
-def _encode(batch: Sequence[list[KeyImage] | MediaError], model: Model) -> list[Features | MediaError]:
+def _encode(batch: Sequence[_Decoded | MediaError], model: Model) -> list[Features | MediaError]:
     """Return the features of each video, from one call to the model for all pictures of the batch."""
-    pictures = [image.pixels for images in batch if not isinstance(images, MediaError) for image in images]
+    pictures = [image.pixels for one in batch if not isinstance(one, MediaError) for image in one.images]
     arrays = {name: np.asarray(array) for name, array in model.encode_images(pictures).items()} if pictures else {}
     results: list[Features | MediaError] = []
     first = 0
-    for images in batch:
-        if isinstance(images, MediaError):
-            results.append(images)
+    for decoded in batch:
+        if isinstance(decoded, MediaError):
+            results.append(decoded)
             continue
-        last = first + len(images)
-        segments = np.array([(image.start, image.end, image.time) for image in images], dtype=np.float64)  # (K, 3)
-        results.append(Features(segments, {name: array[first:last] for name, array in arrays.items()}))
+        last = first + len(decoded.images)
+        segments = np.array([(image.start, image.end, image.time) for image in decoded.images], np.float64)  # (K, 3)
+        of_video = {name: array[first:last] for name, array in arrays.items()}
+        results.append(Features(segments, of_video, decoded.fingerprints))
         first = last
     return results
 

@@ -10,7 +10,7 @@ from ..protocols import KeyImageMethod
 from ..types import Frames, KeyImage, Video
 from ._common import SamplingOptions, tile
 
-__all__ = ["Sample", "SamplingOptions", "from_video", "tile"]
+__all__ = ["Sample", "SamplingOptions", "from_frames", "from_video", "tile"]
 
 Sample = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
 
@@ -34,11 +34,16 @@ def from_video(
         MediaError: with the reason, where the file cannot be used.
     """
     info, frames = sample(video, method.fps, method.max_frames, size)
+    return info, from_frames(video, info, frames, method)
+
+
+def from_frames(video: Video, info: MediaInfo, frames: Frames, method: KeyImageMethod) -> list[KeyImage]:
+    """Return the key images of a video, or of a span of one, of which these frames were sampled (as `from_video`)."""
     end = info.duration if video.end is None else min(video.end, info.duration)
     start = max(video.start, info.start) if info.start < end else video.start
     # A frame that is on screen at the start of a span may have come up before it.
     inside = Frames((frames.times - start).clip(min=0.0), frames.pixels)
-    return info, [
+    return [
         replace(image, start=image.start + start, end=image.end + start, time=image.time + start)
         for image in method.choose(inside, end - start)
     ]

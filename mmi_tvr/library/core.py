@@ -290,9 +290,9 @@ class Library:
         return await asyncio.wrap_future(future)
 
     def duplicates(self, progress: Progress | None = None) -> DuplicateReport:
-        """Look for near-duplicates among what nobody looked at yet, and return all groups of them; nothing is deleted.
+        """Return all groups of near-duplicates, each of which a search shows as one hit; nothing is deleted.
 
-        From then on, a search shows those of one group as one hit.
+        What no indexing run has compared (it was indexed before runs did so) is looked at first.
 
         Raises:
             LibraryMissing: there is no library.

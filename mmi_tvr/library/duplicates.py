@@ -3,6 +3,10 @@
 Vectors propose, fingerprints decide: of each item, those whose vectors are nearest are looked at, and a pair counts
 whose pictures are alike to the eye (`scoring.fingerprints`). What was found stands in `duplicates.sqlite`, by content:
 an item is looked at once. Nothing is ever deleted, neither here nor in the folders.
+
+Fingerprints are made when an item is decoded for its features, and lie beside these: `index` compares what it has
+embedded, and decodes nothing for it. Items without (their features are from before there were any) are decoded by
+`duplicates` alone.
 """
 
 from __future__ import annotations
@@ -19,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
+from ..features.cache import FeatureCache
 from ..media.guarded import DecoderPool, limits
 from ..protocols import Index
-from ..scoring.fingerprints import LEAST, PICTURES, fingerprint, picture_likeness
+from ..scoring.fingerprints import LEAST, PICTURES, picture_likeness, video_fingerprints
 from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
 from ..utils.progress import Progress
 from ..utils.sqlite import (
@@ -43,6 +48,7 @@ _SIDE = 128  # pixels of the pictures that fingerprints are made of
 _LONGER = 1.1  # times as long, or a second longer, may one film be than the other
 _TABLES = """
     CREATE TABLE IF NOT EXISTS fingerprints (sha256 TEXT PRIMARY KEY, pictures BLOB) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS fresh (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS looked (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS pairs (
         sha256 TEXT, other TEXT, likeness REAL, PRIMARY KEY (sha256, other)
@@ -115,6 +121,18 @@ class DuplicateStore:
     def close(self) -> None:
         self._db.close()
 
+    def fresh(self) -> set[str]:
+        """Return the contents that runs of `index` have embedded and not compared."""
+        return {sha256 for (sha256,) in self._db.execute("SELECT sha256 FROM fresh")}
+
+    def add_fresh(self, hashes: Iterable[str]) -> None:
+        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
+            self._db.executemany("INSERT OR IGNORE INTO fresh VALUES (?)", [(one,) for one in hashes])
+
+    def clear_fresh(self) -> None:
+        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
+            self._db.execute("DELETE FROM fresh")
+
     def not_looked_at(self, hashes: Iterable[str]) -> set[str]:
         """Return those of these contents that nobody looked at."""
         return set(hashes) - {sha256 for (sha256,) in self._db.execute("SELECT sha256 FROM looked")}
@@ -142,6 +160,7 @@ class DuplicateStore:
             self._db.executemany("INSERT INTO present VALUES (?)", [(sha256,) for sha256 in hashes])
             others = "NOT IN (SELECT sha256 FROM present)"
             self._db.execute(f"DELETE FROM fingerprints WHERE sha256 {others}")
+            self._db.execute(f"DELETE FROM fresh WHERE sha256 {others}")
             self._db.execute(f"DELETE FROM looked WHERE sha256 {others}")
             self._db.execute(f"DELETE FROM pairs WHERE sha256 {others} OR other {others}")
 
@@ -213,42 +232,84 @@ class KnownDuplicates:
         return self._groups[1]
 
 
-def look_for_duplicates(folder: Path, catalogue: Catalogue, index: Index, progress: Progress) -> DuplicateReport:
+def look_for_duplicates(
+    folder: Path, catalogue: Catalogue, index: Index, cache: FeatureCache, progress: Progress
+) -> DuplicateReport:
     """Look at the items of a library that nobody looked at yet, and return all groups of near-duplicates.
 
     Args:
         folder: of the library.
         catalogue: of the library.
         index: its vectors.
+        cache: its features.
         progress: hears of the items.
     """
     numbers = _numbers(catalogue)
-    by_number = {number: sha256 for sha256, number in numbers.items()}
-    unread: set[str] = set()
     with closing(DuplicateStore.open(folder)) as store, DecoderPool(limits()) as decoders:
         store.keep_only(catalogue.content_hashes())
-        waiting = sorted(numbers[sha256] for sha256 in store.not_looked_at(numbers))
-        progress.begin("looking for near-duplicates", len(waiting))
-        for first in range(0, len(waiting), _TOGETHER):
-            some = waiting[first : first + _TOGETHER]
-            proposed = _proposed(index, some)
-            entries = catalogue.entries({number for pair in proposed for number in pair})
-            reader = _FingerprintReader(store, decoders, by_number, entries)
-            pairs = []
-            for one, other in proposed:
-                if one in entries and other in entries and _can_be_alike(entries[one].facts, entries[other].facts):
-                    likeness = reader.likeness(one, other)
-                    if likeness is not None and likeness >= LEAST:
-                        pairs.append((by_number[one], by_number[other], likeness))
-            unread |= reader.unread
-            looked = [by_number[number] for number in some if by_number[number] not in reader.unread]
-            store.commit(looked, pairs)
-            progress.advance(len(some))
+        reader = _FingerprintReader(store, cache, decoders)
+        _look(store.not_looked_at(numbers), numbers, store, reader, catalogue, index, progress)
         groups = duplicate_groups(store.pairs(), numbers)
     entries = catalogue.entries(number for group in groups for number in group)
     items = [[_item(number, entries[number]) for number in group if number in entries] for group in groups]
     ordered = [tuple(sorted(group, key=lambda item: (-item.size, item.id))) for group in items if len(group) > 1]
-    return DuplicateReport(tuple(ordered), len(numbers), len(unread))
+    return DuplicateReport(tuple(ordered), len(numbers), len(reader.unread))
+
+
+def note_new_items(folder: Path, hashes: Iterable[str]) -> None:
+    """Note which contents a run of `index` embeds, before it says so: a kill loses none of them."""
+    with closing(DuplicateStore.open(folder)) as store:
+        store.add_fresh(hashes)
+
+
+def compare_new_items(
+    folder: Path, catalogue: Catalogue, index: Index, cache: FeatureCache, progress: Progress
+) -> None:
+    """Look at what runs of `index` have embedded, without decoding anything. Arguments as `look_for_duplicates`."""
+    if not (folder / DUPLICATES_FILE).is_file():
+        return
+    with closing(DuplicateStore.open(folder)) as store:
+        fresh = store.fresh()
+        if fresh:
+            numbers = _numbers(catalogue)
+            reader = _FingerprintReader(store, cache, None)
+            _look(fresh & numbers.keys(), numbers, store, reader, catalogue, index, progress)
+            store.clear_fresh()
+
+
+def _look(
+    hashes: Collection[str],
+    numbers: Mapping[str, int],
+    store: DuplicateStore,
+    reader: _FingerprintReader,
+    catalogue: Catalogue,
+    index: Index,
+    progress: Progress,
+) -> None:
+    """Compare contents with those whose vectors are nearest, and store which of them are alike.
+
+    Args:
+        hashes: of the contents.
+        numbers: of all contents, by their hashes.
+        store: of what is known.
+        reader: of fingerprints.
+        catalogue, index, progress: as `look_for_duplicates` has them.
+    """
+    by_number = {number: sha256 for sha256, number in numbers.items()}
+    waiting = sorted(numbers[sha256] for sha256 in hashes)
+    progress.begin("looking for near-duplicates", len(waiting))
+    for first in range(0, len(waiting), _TOGETHER):
+        some = waiting[first : first + _TOGETHER]
+        proposed = _proposed(index, some)
+        entries = catalogue.entries({number for pair in proposed for number in pair})
+        pairs = []
+        for one, other in proposed:
+            if one in entries and other in entries and _can_be_alike(entries[one].facts, entries[other].facts):
+                likeness = reader.likeness((by_number[one], entries[one]), (by_number[other], entries[other]))
+                if likeness is not None and likeness >= LEAST:
+                    pairs.append((by_number[one], by_number[other], likeness))
+        store.commit([by_number[number] for number in some if by_number[number] not in reader.unread], pairs)
+        progress.advance(len(some))
 
 
 def forget_other_duplicates(folder: Path, catalogue: Catalogue) -> None:
@@ -259,55 +320,57 @@ def forget_other_duplicates(folder: Path, catalogue: Catalogue) -> None:
 
 
 class _FingerprintReader:
-    """Fingerprints of items, out of the store, or made of their files. `unread`: contents without a usable file."""
+    """Fingerprints of items: out of the store, from beside their features, or made of their files.
 
-    def __init__(
-        self,
-        store: DuplicateStore,
-        decoders: DecoderPool,
-        hashes: Mapping[int, str],
-        entries: Mapping[int, VideoEntry],
-    ) -> None:
+    `unread`: contents of which there are none.
+    """
+
+    def __init__(self, store: DuplicateStore, cache: FeatureCache, decoders: DecoderPool | None) -> None:
+        """Read fingerprints; without decoders, those that there are."""
         self._store = store
+        self._cache = cache
         self._decoders = decoders
-        self._hashes = hashes
-        self._entries = entries
+        self._keys = {key.partition("-")[0]: key for key in cache}  # of any way of sampling
+        self._fingerprints: dict[str, NDArray[np.uint8]] = {}
         self.unread: set[str] = set()
 
-    def likeness(self, one: int, other: int) -> float | None:
-        """Return how alike two items are to the eye; None where one of them cannot be looked at."""
-        fingerprints = [self._of(number) for number in (one, other)]
-        left, right = fingerprints
+    def likeness(self, one: tuple[str, VideoEntry], other: tuple[str, VideoEntry]) -> float | None:
+        """Return how alike two contents are to the eye; None where one of them has no fingerprints."""
+        left, right = self._of(*one), self._of(*other)
         return None if left is None or right is None else picture_likeness(left, right)
 
-    def _of(self, number: int) -> NDArray[np.uint8] | None:
-        sha256, entry = self._hashes[number], self._entries[number]
-        stored = self._store.fingerprints(sha256)
-        if stored is not None or sha256 in self.unread:
-            return stored
+    def _of(self, sha256: str, entry: VideoEntry) -> NDArray[np.uint8] | None:
+        if sha256 in self._fingerprints:
+            return self._fingerprints[sha256]
+        fingerprints = self._store.fingerprints(sha256)
+        if fingerprints is None and sha256 in self._keys:
+            fingerprints = self._cache.fingerprints(self._keys[sha256])
+        if fingerprints is None and sha256 not in self.unread:
+            fingerprints = self._decoded(entry)
+            if fingerprints is None:
+                self.unread.add(sha256)
+            else:
+                self._store.put_fingerprints(sha256, fingerprints)
+        if fingerprints is not None:
+            self._fingerprints[sha256] = fingerprints
+        return fingerprints
+
+    def _decoded(self, entry: VideoEntry) -> NDArray[np.uint8] | None:
         path = next((path for path in entry.paths if path.exists()), None)
-        try:
-            if path is None:
-                raise MediaError(entry.paths[0], "is away")
-            made_of_file = _fingerprints(path, entry.facts, self._decoders)
-        except MediaError:
-            self.unread.add(sha256)
+        if self._decoders is None or path is None:
             return None
-        self._store.put_fingerprints(sha256, made_of_file)
-        return made_of_file
+        try:
+            return _fingerprints(path, entry.facts, self._decoders)
+        except MediaError:
+            return None
 
 
 def _fingerprints(path: Path, facts: MediaFacts, decoders: DecoderPool) -> NDArray[np.uint8]:
-    """Return the fingerprints of a still (1, 192), or of a film at equal shares of its length (PICTURES, 192)."""
-    video = Video(path, picture=facts.kind == "image")
-    if facts.is_still:
-        _, frames = decoders.sample(video, 1.0, 1, _SIDE)
-        return fingerprint(frames.pixels[0])[None]
-    seconds = max(facts.seconds, 0.1)
-    _, frames = decoders.sample(video, PICTURES / seconds, PICTURES, _SIDE)
-    middles = (np.arange(PICTURES) + 0.5) * seconds / PICTURES
-    shown = np.maximum(np.searchsorted(frames.times, middles + 1e-3, side="right") - 1, 0)
-    return np.stack([fingerprint(frames.pixels[row]) for row in shown])
+    """Return the fingerprints of a file."""
+    video, seconds = Video(path, picture=facts.kind == "image"), max(facts.seconds, 0.1)
+    rate, count = (1.0, 1) if facts.is_still else (PICTURES / seconds, PICTURES)
+    _, frames = decoders.sample(video, rate, count, _SIDE)
+    return video_fingerprints(frames, seconds)
 
 
 def _can_be_alike(one: MediaFacts, other: MediaFacts) -> bool:

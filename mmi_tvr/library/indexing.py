@@ -27,6 +27,7 @@ from ..utils.wording import library_option
 from .attributes import VideoAttributes
 from .catalogue import Catalogue, Content, File
 from .components import Components
+from .duplicates import compare_new_items, note_new_items
 from .facts import known_facts
 from .file_tags import Tag, count_tags, hash_file, known_spelling, may_come_back, tag_of
 from .pairing import forget_unpaired, note_unpaired, pair_files
@@ -92,6 +93,7 @@ class Indexing:
             self._check_vectors()
         if self._index is not None:
             publish(self._index)
+            compare_new_items(self.folder, self.catalogue, self._index, self.cache, self.progress)
         files = self.catalogue.files() if is_paired_anew else worklist.files
         unusable = unreachable | self._unusable_files(tags, files)
         resumed = {path for path in tags if files[path].content in waiting}
@@ -299,6 +301,7 @@ class Indexing:
                 self._index = self.components.make_index(vectors.shape[1])
             self._index.upsert(ids, vectors)
             self._index.flush()
+            note_new_items(self.folder, [contents[position].sha256 for position, _ in batch])
         attributes = VideoAttributes(self.catalogue)
         surplus = self._surplus_ids(embedded)
         with self.catalogue.transaction():

@@ -14,6 +14,7 @@ from pathlib import Path
 from .. import plugins
 from ..config import RERANK, SearchSection, Section, Settings
 from ..errors import LibraryBusy, MmiTvrError, UsageError
+from ..features.cache import FeatureCache
 from ..protocols import Model, Reranker
 from ..queries import PreparedQuery, QueryMemory
 from ..rerank import with_pools
@@ -250,7 +251,8 @@ class LibraryReader:
         searcher = self.searcher(catalogue)
         if searcher is None:
             return DuplicateReport((), 0, 0)
-        return look_for_duplicates(self.path, catalogue, searcher.index, progress)
+        cache = FeatureCache(self.path / FEATURES, tidy=False)
+        return look_for_duplicates(self.path, catalogue, searcher.index, cache, progress)
 
     def facets(self) -> FacetReport:
         """Return what the videos show. Errors as `Library.facets`."""

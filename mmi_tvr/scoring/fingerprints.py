@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..types import Pixels
+from ..types import Frames, Pixels
 
 PICTURES = 5  # of a film
 LEAST = 0.93  # from which two pictures count as one
@@ -30,8 +30,24 @@ def fingerprint(picture: Pixels) -> NDArray[np.uint8]:
     return np.asarray(small, np.uint8).reshape(-1)
 
 
+def video_fingerprints(frames: Frames, seconds: float) -> NDArray[np.uint8]:
+    """Return the fingerprints (P, 192) of the pictures that are shown at equal shares of a video; P is PICTURES, or 1
+    where there is one picture alone.
+
+    Args:
+        frames: of the whole video.
+        seconds: its length.
+    """
+    if len(frames) == 1:
+        return fingerprint(frames.pixels[0])[None]
+    middles = (np.arange(PICTURES) + 0.5) * seconds / PICTURES
+    shown = np.maximum(np.searchsorted(frames.times, middles + 1e-3, side="right") - 1, 0)
+    return np.stack([fingerprint(frames.pixels[row]) for row in shown])
+
+
 def picture_likeness(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
-    """Return how alike two pictures, or films, are, -1..1, by their fingerprints (P, 192), of as many pictures each.
+    """Return how alike two pictures, or films, are, -1..1, by their fingerprints (P, 192), of as many pictures each (or
+    of one on one side).
 
     Pictures of one shade alone have nothing to be compared but that: they are alike by 1 or by 0.
 

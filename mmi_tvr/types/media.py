@@ -109,11 +109,13 @@ class Features:
     """What a vision tower said about the key images of one video, before any query, adapter or head.
 
     `segments` is (K, 3): start, end, time of each key image. `arrays` maps a name chosen by the model to an
-    array whose first axis is K.
+    array whose first axis is K. `fingerprints` (P, 192) are those of pictures at equal shares of the video
+    (`scoring.fingerprints`), which were taken when it was decoded; None where nobody did.
     """
 
     segments: NDArray[np.float64]
     arrays: Mapping[str, NDArray[Any]]
+    fingerprints: NDArray[np.uint8] | None = None
 
 
 class PrecomputedFeatures(NamedTuple):
