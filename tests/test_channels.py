@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from mmi_tvr import plugins
 from mmi_tvr.channels import _whisper, heard, read
-from mmi_tvr.channels._ocr import RapidOcr, TextLine
+from mmi_tvr.channels._ocr import RapidOcr, TextLine, is_of_unknown_script
 from mmi_tvr.channels._whisper import Speech
 from mmi_tvr.cli import transcribe
 from mmi_tvr.errors import MediaError, MissingExtra, MmiTvrError, ModelNotFound, UsageError
@@ -335,6 +335,16 @@ def test_pictures_are_read(tmp_path: Path) -> None:
     assert OCR is not None
     assert OCR.recognise(np.zeros((4, 400, 3), np.uint8)) == []
     assert OCR.recognise(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)) == []
+
+
+def test_of_ten_scripts_those_are_read_that_the_recogniser_knows_and_nothing_is_made_up() -> None:
+    """Latin, Chinese, Japanese; Korean, Cyrillic, Greek, Hebrew, Arabic, Georgian and Armenian, a line each."""
+    (passage,) = plugins.build("channels", "read").moments(MediaFile(DATA / "scripts.png", "image"))
+    assert [moment.text for moment in passage.moments] == [
+        "The museum opens at nine 博物馆九点开门 はくぶつかんは九時に開く"
+    ]
+    assert is_of_unknown_script("Το μουσείο ανοίγει")
+    assert not any(map(is_of_unknown_script, ("Łódź: 5 kΩ, 3 µm", "ラーメン", "ＡＢＣ 々〆", "Δt = 4", "x² ﬁne")))
 
 
 def test_pages_and_animated_pictures_are_read_as_films_are(tmp_path: Path) -> None:

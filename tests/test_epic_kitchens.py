@@ -135,7 +135,7 @@ def test_a_sentence_whose_action_is_not_there_is_left_out_of_a_cut_file_and_coun
     change(
         folder / SENTENCES, "P01_11_1,put plate on table", "P01_11_1,stir"
     )  # a line too low, as in the published file
-    assert any("not what was said of the action beside it" in remark for remark in read(folder).remarks)
+    assert any("beside an action of which something else was said" in remark for remark in read(folder).remarks)
     change(folder / SENTENCES, "P01_11_3", "P01_11_1")
     with pytest.raises(UsageError, match="line 4: P01_11_1 is there twice"):
         read(folder)

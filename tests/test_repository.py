@@ -13,7 +13,7 @@ TOP_LEVEL = {
     ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "CITATION.cff", "Dockerfile", "LICENSE", "README.md",
     "configs", "constraints.txt", "docs", "mmi_tvr", "prompts", "pyproject.toml", "scripts", "tests",
 }  # fmt: skip
-MADE_BY_US = {"docs/page.webp", "tests/data/speech.ogg", "tests/data/text.png"}
+MADE_BY_US = {"docs/page.webp", "tests/data/speech.ogg", "tests/data/scripts.png", "tests/data/text.png"}
 MEDIA = {
     ".aac", ".avi", ".avif", ".bmp", ".flac", ".gif", ".heic", ".jpeg", ".jpg", ".m4a", ".mkv", ".mov", ".mp3", ".mp4",
     ".mpg", ".ogg", ".opus", ".png", ".tif", ".tiff", ".wav", ".webm", ".webp", ".wmv",

@@ -38,7 +38,7 @@ _THUMBNAIL = (72, 128)  # rows, columns: the size at which two pictures are comp
 _PLACE = 2  # of these pixels: the side of a place that is compared
 _CHANGE = 12.0  # of 255: mean difference of a place that has changed
 _LEAST_CHARACTERS = 2
-_VERSION = 2  # of which pictures are read, and of how lines become moments
+_VERSION = 3  # of which pictures are read, and of how lines become moments
 
 
 class TextReader(Protocol):

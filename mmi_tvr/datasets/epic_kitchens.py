@@ -243,6 +243,7 @@ def _published_queries(actions: Sequence[Action], annotations: Annotations) -> t
     remarks = [f"without {counted(unknown, 'sentence')} of {file} whose actions are not there"] if unknown else []
     if other := sum(text != narrations[name] for name, text in queries.items()):
         remarks.append(
-            f"{counted(other, 'sentence')} of {file} not what was said of the action beside it, as published"
+            f"{file} is as published: {counted(other, 'sentence')} {'is' if other == 1 else 'are'} beside an action of "
+            f"which something else was said"
         )
     return queries, remarks
