@@ -12,6 +12,7 @@ import re
 import unicodedata
 from importlib import metadata
 
+from ..utils.chinese import has_chinese
 from ..utils.hashing import digest
 from ..utils.installation import require
 from ..utils.loading import loaded_once
@@ -23,6 +24,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
+_KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 _ACCENTED = re.compile("([A-Za-z\u00c0-\u058f])[\u0300-\u036f]+")
 
 
@@ -52,6 +54,15 @@ def fold(text: str) -> str:
     text = unicodedata.normalize("NFKD", text.casefold())
     text = unicodedata.normalize("NFKC", _ACCENTED.sub(r"\1", text)).casefold()
     return text if text.isascii() else text.translate(_simplified())
+
+
+def simplified(text: str) -> str:
+    """Return a Chinese text in simplified characters, and any other one, also a Japanese or Korean one, as it is.
+
+    >>> simplified("設定 29 度"), simplified("時刻を設定する")
+    ('设定 29 度', '時刻を設定する')
+    """
+    return text.translate(_simplified()) if has_chinese(text) and not _KANA_OR_HANGUL.search(text) else text
 
 
 def is_unspaced(character: str) -> bool:
