@@ -50,12 +50,7 @@ def test_a_service_from_start_to_sigterm(films: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mmi_tvr.cli", "serve", "--library", str(folder), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, killed(process):
         assert process.stdout is not None
-        text = ""
-        for line in process.stdout:
-            text += line
-            if line.startswith("}"):
-                break
-        document = json.loads(text)
+        document = json.loads(process.stdout.readline())
         assert document["pid"] == process.pid
         for path in (Path(document["token_file"]), folder / "service.sock"):
             assert path.stat().st_mode & 0o777 == 0o600

@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..library import Library
 from ..utils.installation import require
 from ..utils.wording import library_option
-from ._console import JsonOption, LibraryOption, out, print_json, say
+from ._console import JsonOption, LibraryOption, out, print_line, say
 
 if TYPE_CHECKING:
     from ..serve.running import RunningService
@@ -46,7 +46,7 @@ def serve(
 
     def ready(service: RunningService) -> None:
         if as_json:
-            print_json(service.as_dict())
+            print_line(service.as_dict())
         else:
             out.print(service.url, markup=False)
         _say_exposure(service, host)

@@ -77,7 +77,8 @@ class FlatIndex:
     def get(self, ids: IdArray) -> FloatArray:
         """Return the vectors (N, dim) of ids. KeyError for an unknown one."""
         row_of = self._rows_by_id()
-        return self.store.vectors[np.array([row_of[int(id_)] for id_ in np.asarray(ids)], np.int64)]
+        rows = np.fromiter(map(row_of.__getitem__, np.asarray(ids).tolist()), np.int64, len(ids))
+        return self.store.vectors[rows]
 
     def ids(self) -> IdArray:
         """Return every id, ascending."""

@@ -35,6 +35,7 @@ from .channels import ChannelsReader, FusedSearch, needed_hits, with_texts
 from .components import Components
 from .descriptions import Descriptions
 from .duplicates import DuplicateReport, KnownDuplicates, look_for_duplicates
+from .entry_memory import EntryMemory
 from .examples import ExampleReader, ExampleSource
 from .expanding import LibraryExpander
 from .facets import library_facets
@@ -321,7 +322,7 @@ class LibraryReader:
             return Searcher(
                 model,
                 index,
-                catalogue.entries,
+                EntryMemory(catalogue.entries),
                 calibration,
                 descriptions=descriptions,
                 description_weight=weight,

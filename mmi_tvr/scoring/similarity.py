@@ -45,12 +45,11 @@ class Gallery:
 
         ids: of all vectors of these videos, each video's own before its moments. Raises KeyError if one is unknown.
         """
-        stored = index.get(ids)
         of_videos = moment_of(ids) < 0
         starts = np.flatnonzero(of_videos)
         moments_before = starts - np.arange(len(starts))  # the moments among the ids in front of each video
         offsets = np.append(moments_before, np.count_nonzero(~of_videos))
-        return cls(stored[of_videos], stored[~of_videos], offsets)
+        return cls(index.get(ids[of_videos]), index.get(ids[~of_videos]), offsets)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -121,12 +120,20 @@ def _add_moments(
         step = max(1, _CELLS // max(1, per_video))
         for first in range(0, len(videos), step):
             batch = videos[first : first + step]
-            rows = (offsets[batch, None] + np.arange(length)).ravel()
+            rows = _rows_of(batch, offsets, int(length))
             # Queries lie innermost, (m, K, N): the reduction over K then runs along whole rows of memory.
             moment_scores = similarities(moments[rows], query_vectors, scoring, direction).reshape(
                 len(batch), length, len(query_vectors)
             )
             scores[:, batch] += weight * _top_mean(moment_scores, min(scoring.top_moments, int(length))).T
+
+
+def _rows_of(videos: NDArray[np.intp], offsets: IdArray, length: int) -> slice | NDArray[np.int64]:
+    """Return the rows of the moments of videos with `length` each: neighbours as a slice, which copies nothing."""
+    if videos[-1] - videos[0] == len(videos) - 1:
+        return slice(int(offsets[videos[0]]), int(offsets[videos[-1] + 1]))
+    rows: NDArray[np.int64] = (offsets[videos, None] + np.arange(length)).ravel()
+    return rows
 
 
 def _top_mean(scores: NDArray[np.float32], top: int) -> NDArray[np.float32]:

@@ -18,8 +18,8 @@ class JsonResponse(JSONResponse):
         return strict_json.dumps(content).encode()
 
 
-def service_of(request: Request) -> Service:
-    """Return the service that answers a request."""
+async def service_of(request: Request) -> Service:
+    """Return the service that answers a request (`async`, because anything else is called in a thread)."""
     service: Service = request.app.state.service
     return service
 

@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .printable import UNSAFE, decoded, spelled
@@ -33,7 +34,13 @@ def dumps(value: Any, *, indent: int | None = None, ascii_only: bool = False, so
         ascii_only: escape every other character, for a stream that is not UTF-8.
         sort_keys: order the keys of mappings.
     """
-    text = json.dumps(_strict(value), ensure_ascii=ascii_only, indent=indent, allow_nan=False, sort_keys=sort_keys)
+    encode = partial(json.dumps, indent=indent, allow_nan=False, sort_keys=sort_keys)
+    try:
+        text = encode(value, ensure_ascii=False)
+    except TypeError:  # a mapping of another type than dict
+        text = ""
+    if not text or ascii_only or _HALF.search(text):
+        text = encode(_strict(value), ensure_ascii=ascii_only)
     return UNSAFE.sub(lambda match: match[0] if match[0] in "\n\r" else f"\\u{ord(match[0]):04x}", text)
 
 

@@ -37,6 +37,7 @@ _ON_VECTORS = {"moments": MOMENTS, "matching": MATCHING}  # heads that change no
 _OF_A_RUN = {"weights", "new_moment_head", "new_matching_head", "score_law", "match_law"}
 _MAKE_SCORES = {"heads", "lvlm", "inductive", "moment_weight", "top_moments"}  # options that change scores
 _BATCH = 32
+_PAIRS = 128  # queries with a video each that a head reads at once
 
 
 class MatchLawOptions(BaseOptions):
@@ -350,8 +351,8 @@ class Mmi:
 def _batches_by_length(videos: Sequence[Embeddings]) -> Iterator[list[int]]:
     """Yield the rows of videos in batches of about as many key images each, so that little of a batch is padding."""
     rows = sorted(range(len(videos)), key=lambda row: len(videos[row].segments))
-    for start in range(0, len(rows), _BATCH):
-        yield rows[start : start + _BATCH]
+    for start in range(0, len(rows), _PAIRS):
+        yield rows[start : start + _PAIRS]
 
 
 def _weights(folder: Path) -> list[Path]:
