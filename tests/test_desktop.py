@@ -29,6 +29,8 @@ from mmi_tvr.utils.addresses import file_uri
 pytest.importorskip("dbus_fast")
 from session_bus import Caller, calling, script, session_bus
 
+from mmi_tvr.desktop.connection import SessionBus
+
 needs_bus = pytest.mark.skipif(
     shutil.which("dbus-run-session") is None and os.environ.get("DESKTOP_TESTS") != "required",
     reason="no dbus-run-session (apt: dbus)",
@@ -72,7 +74,7 @@ class Session:
         """Return what was opened since the last look, waiting for it."""
         log = self.folder / "opened"
         deadline = time.monotonic() + 20
-        while not log.exists() and time.monotonic() < deadline:
+        while not (log.exists() and log.read_text().endswith("\n")) and time.monotonic() < deadline:
             time.sleep(0.02)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         log.unlink()
@@ -230,6 +232,24 @@ def test_hostile_calls_are_answered_and_cost_nothing(session: Session) -> None:
     assert before == after
     assert [reply.body for reply in replies[:2]] == [[False, "nothing is looked for", []]] * 2
     assert len(replies) == len(HOSTILE) + 6
+
+
+@needs_bus
+def test_who_types_on_gets_the_last_results_and_disturbs_nobody_else(session: Session) -> None:
+    async def work(caller: Caller) -> tuple[list[Any], Any]:
+        await caller.call(BUS_NAME, "Status")
+        bus = await SessionBus(session.address).connect()
+        texts = [f"red {number:x}" for number in range(100, 140)]
+        letters = [caller.call(GNOME, "GetInitialResultSet", "as", [text]) for text in texts]
+        other = Caller(bus, BUS_NAME, OBJECT_PATH).call(GNOME, "GetInitialResultSet", "as", ["blue"])
+        *typed, of_other = await asyncio.gather(*letters, other)
+        bus.disconnect()
+        return typed, of_other
+
+    typed, of_other = session.call(work)
+    assert typed[-1]
+    assert sum(map(bool, typed)) < 10
+    assert of_other
 
 
 @needs_bus

@@ -6,7 +6,9 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeModel, clipped, colour_video
@@ -14,8 +16,8 @@ from PIL import Image
 
 from mmi_tvr.desktop import page
 from mmi_tvr.desktop.page import page_url
-from mmi_tvr.desktop.results import DesktopResults, DesktopSearch, result_of
-from mmi_tvr.desktop.service import DesktopService
+from mmi_tvr.desktop.results import DesktopResult, DesktopResults, DesktopSearch, result_of
+from mmi_tvr.desktop.service import CLIENT, DesktopService
 from mmi_tvr.desktop.thumbnails import ThumbnailCache, pixels_of
 from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.library import Library
@@ -57,7 +59,7 @@ def test_ids_that_are_none(search: DesktopSearch, id: str) -> None:
 def test_an_id_outlives_the_process_and_a_picture_has_a_thumbnail(
     search: DesktopSearch, library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = {one.name: one for one in search.search("red", 10).results}
+    results = {one.name: one for one in search.search(["red"], 10)[0].results}
     again = DesktopSearch(SharedLibrary(library)).result(results["photo.jpg"].id)
     assert (again.path, again.kind, again.second) == (folder / "photo.jpg", "image", 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -83,45 +85,98 @@ def test_an_id_outlives_the_process_and_a_picture_has_a_thumbnail(
 
 
 def test_what_changed_is_searched_anew(search: DesktopSearch, library: Library, folder: Path) -> None:
-    before = search.search("cyan", 10)
-    assert search.search(" cyan ", 10) is before
+    [before] = search.search(["cyan"], 10)
+    assert search.search([" cyan ", "", "cyan"], 10) == [
+        before,
+        DesktopResults((), "nothing is looked for", False),
+        before,
+    ]
+    assert search.search(["cyan"], 10)[0] is before
     colour_video(folder / "cyan.mp4", "cyan")
     library.index(folder)
-    assert search.search("cyan", 10).results[0].name == "cyan.mp4"
+    assert search.search(["cyan"], 10)[0].results[0].name == "cyan.mp4"
 
 
 def test_only_what_is_believed_is_shown_while_somebody_types(library: Library, folder: Path) -> None:
     colour_video(folder / "red.mp4", "red")
     with Library(library.path, FakeModel(), relevance=clipped) as one:
         one.index(folder)
-        search = DesktopSearch(SharedLibrary(one))
-        assert search.typed("red", 5)[0].name == "red.mp4"
-        assert search.typed("r", 5) == ()
-        assert search.typed("  ", 5) == ()
+        service = DesktopService(one)
+
+        async def type_texts() -> list[tuple[DesktopResult, ...]]:
+            return [await service.typed(text, 5) for text in ("red", "r", "  ", "zzz")]
+
+        typed = asyncio.run(type_texts())
+        service.close()
+    assert typed[0][0].name == "red.mp4"
+    assert typed[1:3] == [(), ()]
 
 
-def test_what_somebody_typed_past_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    searched, first = [], threading.Event()
+class SlowLibrary:
+    """Stands for `SharedLibrary.search_together`: notes what is searched together, and waits the first time."""
 
-    def search(self: DesktopSearch, query: str, limit: int) -> DesktopResults:
-        searched.append(query)
-        first.wait(20)
-        return DesktopResults((), "", False)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.turns: list[list[str]] = []
+        self.first = threading.Event()
+        monkeypatch.setattr(SharedLibrary, "search_together", lambda library, queries, top: self.search(queries))
 
-    monkeypatch.setattr(DesktopSearch, "search", search)
+    def search(self, queries: Sequence[str]) -> list[dict[str, Any]]:
+        self.turns.append(list(queries))
+        self.first.wait(20)
+        if "bad" in queries:
+            raise UsageError("bad")
+        return [{"hits": [], "found": True, "found_reason": query} for query in queries]
 
-    async def type_on() -> None:
-        service = DesktopService(Library(tmp_path / "none"))
-        tasks = [asyncio.ensure_future(service.typed(text, 5)) for text in ("re", "red", "red c")]
-        tasks.append(asyncio.ensure_future(service.search("blue", 5)))  # nobody types that
+
+def burst(folder: Path, calls: Sequence[tuple[str, str | None]], slow: SlowLibrary) -> list[Any]:
+    """Return the answers to calls that come while a first search is under way: (client, text); typed, or, where
+    nobody types (None), searched."""
+
+    async def scenario() -> list[Any]:
+        service = DesktopService(Library(folder / "none"))
+
+        async def call(client: str | None, text: str) -> Any:
+            if client is None:
+                return (await service.search(text, 5)).reason
+            CLIENT.set(client)
+            return await service.typed(text, 5)
+
+        before = asyncio.ensure_future(service.search("before", 5))
+        while not slow.turns:
+            await asyncio.sleep(0.01)
+        tasks = [asyncio.ensure_future(call(client, text)) for text, client in calls]
         await asyncio.sleep(0.05)
-        first.set()
-        await asyncio.gather(*tasks)
+        slow.first.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert (await before).reason == "before"
         assert service.in_flight == 0
         service.close()
+        return answers
 
-    asyncio.run(type_on())
-    assert searched in (["re", "red c", "blue"], ["red c", "blue"])
+    return asyncio.run(scenario())
+
+
+def test_a_burst_of_sentences_is_searched_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowLibrary(monkeypatch)
+    answers = burst(tmp_path, [(f"sentence {number % 20}", None) for number in range(40)], slow)
+    assert answers == [f"sentence {number % 20}" for number in range(40)]
+    assert slow.turns == [["before"], [f"sentence {number}" for number in range(20)]]
+
+
+def test_what_a_client_typed_past_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowLibrary(monkeypatch)
+    typed = [("re", "gnome"), ("re", "krunner"), ("red", "gnome"), ("red c", "gnome"), ("blue", None)]
+    answers = burst(tmp_path, typed, slow)
+    assert slow.turns == [["before"], ["re", "red c", "blue"]]
+    assert answers == [(), (), (), (), "blue"]
+
+
+def test_one_that_fails_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowLibrary(monkeypatch)
+    answers = burst(tmp_path, [("good", None), ("bad", None), ("bad", "gnome")], slow)
+    assert answers[0] == "good"
+    assert isinstance(answers[1], UsageError)
+    assert answers[2] == ()
 
 
 class Served:

@@ -144,7 +144,7 @@ def test_searches_that_wait_are_embedded_together_and_the_queue_is_bounded() -> 
     library: Any = HeldLibrary()
 
     async def scenario() -> list[Any]:
-        queue = SearchQueue(library, capacity=5)
+        queue = SearchQueue[Query, Any](lambda queries, options: library.search(queries, **options), capacity=5)
         first = queue.submit(Query("one"), {"top": 1})
         while not library.begun.is_set():
             await asyncio.sleep(0.01)

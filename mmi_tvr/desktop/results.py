@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -60,6 +60,23 @@ class DesktopResults:
     reason: str
     is_found: bool
 
+    @property
+    def believable(self) -> tuple[DesktopResult, ...]:
+        """The results, where the best is any good."""
+        return self.results if self.is_found else ()
+
+
+_NOTHING_LOOKED_FOR = DesktopResults((), "nothing is looked for", False)
+
+
+def is_worth_searching(text: str) -> bool:
+    """Return whether what somebody has typed so far says anything.
+
+    >>> is_worth_searching("re"), is_worth_searching("狗"), is_worth_searching("r "), is_worth_searching("")
+    (True, True, False, False)
+    """
+    return len(text.strip()) >= (_SHORTEST if text.isascii() else 1)
+
 
 class DesktopSearch:
     """Searches a library for desktops. For any number of threads."""
@@ -70,41 +87,39 @@ class DesktopSearch:
         self._remembered: OrderedDict[tuple[str, int], DesktopResults] = OrderedDict()
         self._stamp: FileStamp = ()
 
-    def search(self, query: str, limit: int) -> DesktopResults:
-        """Return the results of a query. Raises what `SharedLibrary.search` raises.
+    def search(self, queries: Sequence[str], limit: int) -> list[DesktopResults]:
+        """Return the results of each query; those that were not searched a moment ago are searched together.
 
         limit: at most so many, and at most MOST_RESULTS.
+
+        Raises what `SharedLibrary.search_together` raises.
         """
-        if not query.strip():
-            return DesktopResults((), "nothing is looked for", False)
-        key = " ".join(query.split()), max(1, min(limit, MOST_RESULTS))
-        stamp = self.stamp()
+        limit = max(1, min(limit, MOST_RESULTS))
+        sentences = [" ".join(query.split()) for query in queries]
+        results, stamp = {"": _NOTHING_LOOKED_FOR}, self.stamp()
         with self._lock:
             if stamp != self._stamp:
                 self._remembered.clear()
                 self._stamp = stamp
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-                return self._remembered[key]
-        document = self.library.search(key[0], top=key[1])
-        results = DesktopResults(
-            tuple(result_of(hit) for hit in document["hits"] if not hit["missing"]),
-            document["found_reason"],
-            document["found"],
-        )
+            for sentence in sentences:
+                if (sentence, limit) in self._remembered:
+                    self._remembered.move_to_end((sentence, limit))
+                    results[sentence] = self._remembered[sentence, limit]
+        new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in results]
+        if new:
+            documents = self.library.search_together(new, top=limit)
+            searched = {sentence: _results_of(one) for sentence, one in zip(new, documents, strict=True)}
+            self._remember(searched, limit, stamp)
+            results |= searched
+        return [results[sentence] for sentence in sentences]
+
+    def _remember(self, searched: Mapping[str, DesktopResults], limit: int, stamp: FileStamp) -> None:
+        """Remember results by their sentences, unless the library has changed since."""
         with self._lock:
             if stamp == self._stamp:
-                self._remembered[key] = results
+                self._remembered |= {(sentence, limit): results for sentence, results in searched.items()}
                 while len(self._remembered) > _REMEMBERED:
                     self._remembered.popitem(last=False)
-        return results
-
-    def typed(self, text: str, limit: int) -> tuple[DesktopResult, ...]:
-        """Return the believable results of what somebody has typed so far."""
-        if len(text.strip()) < _SHORTEST and text.isascii():
-            return ()
-        results = self.search(text, limit)
-        return results.results if results.is_found else ()
 
     def result(self, id: str) -> DesktopResult:
         """Return the result of an id, of a file that is there. Raises UsageError where there is none."""
@@ -126,6 +141,12 @@ class DesktopSearch:
     def stamp(self) -> FileStamp:
         """Return what changes whenever the library does. An empty log says nothing: whoever reads makes one."""
         return tuple(one for one in file_stamp(self.library.path / CATALOGUE) if one is not None and one[-1] > 0)
+
+
+def _results_of(document: Mapping[str, Any]) -> DesktopResults:
+    """Return the results of a search's document."""
+    hits = tuple(result_of(hit) for hit in document["hits"] if not hit["missing"])
+    return DesktopResults(hits, document["found_reason"], document["found"])
 
 
 def result_of(hit: Mapping[str, Any]) -> DesktopResult:

@@ -16,7 +16,7 @@ from ..library import Library
 from .connection import SessionBus
 from .interfaces import GnomeInterface, KRunnerInterface, SearchInterface
 from .names import BUS_NAME, OBJECT_PATH
-from .service import DesktopService
+from .service import CLIENT, DesktopService
 
 _TICK = 0.5  # seconds
 _WARM_UP_SECONDS = 0.5  # loading a model keeps this process from answering; what was called first has its answer first
@@ -101,9 +101,10 @@ class _Life:
         self._progress: tuple[str, int, int] = ("", 0, 0)
 
     def notice(self, message: Message) -> None:
-        """Take note of a call."""
+        """Take note of a call, and of whom it comes from, before it is answered."""
         if message.message_type is MessageType.METHOD_CALL:
             self._busy_at = time.monotonic()
+            CLIENT.set(f"{message.sender} {message.interface}")
 
     def is_over(self) -> bool:
         """Return whether nobody has called for so long, and nothing is under way."""

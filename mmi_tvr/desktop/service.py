@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -12,18 +15,20 @@ from urllib.parse import quote
 from ..errors import MmiTvrError
 from ..library import Library
 from ..media.guarded import DecoderPool, limits
+from ..serve.search_queue import Overloaded, SearchQueue
 from ..serve.shared import SharedLibrary
 from ..utils.addresses import file_uri
 from ..utils.sqlite import FileStamp
 from .names import labels
 from .page import page_url
 from .players import default_command, launch, open_command
-from .results import DesktopResult, DesktopResults, DesktopSearch
+from .results import DesktopResult, DesktopResults, DesktopSearch, is_worth_searching
 from .thumbnails import ThumbnailCache, pixels_of
 
 _WAITING = 4096  # calls that may wait for the library
 _MOST_METAS = 100  # results that are looked up at once
 _PICTURE_SECONDS = 0.7  # that results wait for pictures that must be made; those that come later are there next time
+CLIENT: ContextVar[str] = ContextVar("client", default="")  # who calls, and by which interface
 Answer = TypeVar("Answer")
 
 
@@ -43,40 +48,70 @@ class DesktopService:
         self._search = DesktopSearch(self.shared)
         self._decoders = DecoderPool(limits(1))
         self._thumbnails = ThumbnailCache(self._decoders)
-        self._library_thread = ThreadPoolExecutor(1, "desktop-search")
+        self._queue = SearchQueue[str, DesktopResults](
+            lambda queries, options: self._search.search(queries, options["limit"]), capacity=_WAITING
+        )
         self._picture_thread = ThreadPoolExecutor(1, "desktop-pictures")
         self._others = ThreadPoolExecutor(2, "desktop")
-        self._typed = 0  # how often somebody has typed on
-        self._waiting = 0
+        self._typed: dict[str, asyncio.Future[DesktopResults]] = {}  # what each client typed last
         self.in_flight = 0
 
     def close(self) -> None:
         """Let go of everything; what is under way in a thread ends with the process."""
-        for threads in (self._library_thread, self._picture_thread, self._others):
+        self._queue.close()
+        for threads in (self._picture_thread, self._others):
             threads.shutdown(wait=False, cancel_futures=True)
         self._decoders.stop()
 
     def warm_up(self) -> None:
         """Load the model beforehand; what fails, a search says."""
-        self._library_thread.submit(self.shared.load)
+
+        def load() -> None:
+            with suppress(MmiTvrError):
+                self.shared.load()
+
+        threading.Thread(target=load, name="warm-up", daemon=True).start()
 
     async def search(self, query: str, limit: int) -> DesktopResults:
         """Return the results of a query; none, with the reason, for an empty one. Raises MmiTvrError."""
-        return await self._in_turn(lambda: self._search.search(query, limit))
+        search = self._submit(query, limit)
+        self.in_flight += 1
+        try:
+            return await search
+        finally:
+            self.in_flight -= 1
 
     async def typed(self, text: str, limit: int) -> tuple[DesktopResult, ...]:
-        """Return the believable results of what somebody has typed so far; none where they have typed on, and none
-        where a search fails: a search box has no place for reasons (`Status` has one)."""
-        self._typed += 1
-        turn = self._typed
-
-        def work() -> tuple[DesktopResult, ...]:
-            return self._search.typed(text, limit) if turn == self._typed else ()
-
+        """Return the believable results of what somebody has typed so far; none where the same client has typed on, and
+        none where a search fails: a search box has no place for reasons (`Status` has one)."""
+        client = CLIENT.get()
+        overtaken = self._typed.pop(client, None)
+        if overtaken is not None:
+            overtaken.cancel()
+        if not is_worth_searching(text):
+            return ()
         try:
-            return await self._in_turn(work)
+            search = self._typed[client] = self._submit(text, limit)
+        except TooManyCalls:
+            return ()
+        self.in_flight += 1
+        try:
+            await asyncio.wait([search])
+            return () if search.cancelled() else search.result().believable
         except MmiTvrError:
             return ()
+        finally:
+            self.in_flight -= 1
+            search.cancel()
+            if self._typed.get(client) is search:
+                del self._typed[client]
+
+    def _submit(self, query: str, limit: int) -> asyncio.Future[DesktopResults]:
+        """Return what will hold the results of a query. Raises TooManyCalls."""
+        try:
+            return self._queue.submit(query, {"limit": limit})
+        except Overloaded:
+            raise TooManyCalls from None
 
     async def results(self, ids: Sequence[str]) -> list[DesktopResult]:
         """Return the results of ids; those of which there is nothing any more are left out."""
@@ -139,16 +174,6 @@ class DesktopService:
     async def run(self, function: Callable[[], Answer]) -> Answer:
         """Return the result of a function that may wait for files or for a service."""
         return await self._in(self._others, function)
-
-    async def _in_turn(self, function: Callable[[], Answer]) -> Answer:
-        """Return the result of a function that needs the library, one at a time. Raises TooManyCalls."""
-        if self._waiting >= _WAITING:
-            raise TooManyCalls
-        self._waiting += 1
-        try:
-            return await self._in(self._library_thread, function)
-        finally:
-            self._waiting -= 1
 
     async def _in(self, threads: ThreadPoolExecutor, function: Callable[[], Answer]) -> Answer:
         self.in_flight += 1

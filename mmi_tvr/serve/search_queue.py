@@ -3,25 +3,23 @@
 One thread searches, because the threads of a library take turns anyway. While it is at work, further searches gather,
 and the next turn takes all those with the same options: the busier it is, the cheaper each of them. Nobody waits for
 company (decision): a single search starts at once.
+
+What searches is passed in: a service's queue has a library, that of a desktop a library which another process may hold.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from ..library import Library
-from ..search import SearchResult
-from ..types import Query
-
-_LOGGER = logging.getLogger(__name__)
+AnyQuery = TypeVar("AnyQuery")
+AnyResult = TypeVar("AnyResult")
 
 
 class Overloaded(Exception):
@@ -33,19 +31,19 @@ class Overloaded(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class _WaitingSearch:
-    query: Query
+class _WaitingSearch(Generic[AnyQuery, AnyResult]):
+    query: AnyQuery
     options: Mapping[str, Any]
-    result: Future[SearchResult] = field(default_factory=Future)
+    result: Future[AnyResult] = field(default_factory=Future)
     arrival: float = field(default_factory=time.monotonic)
 
 
-class SearchQueue:
-    """Runs searches of a library in a thread of its own."""
+class SearchQueue(Generic[AnyQuery, AnyResult]):
+    """Runs searches in a thread of its own."""
 
     def __init__(
         self,
-        library: Library,
+        search: Callable[[Sequence[AnyQuery], Mapping[str, Any]], Sequence[AnyResult]],
         capacity: int = 64,
         batch_size: int = 32,
         observe: Callable[[Sequence[float]], object] = lambda seconds: None,
@@ -53,16 +51,16 @@ class SearchQueue:
         """Start the thread.
 
         Args:
-            library: what is searched.
+            search: returns the result of each of several queries with the same options.
             capacity: so many searches may wait.
             batch_size: so many are embedded together at most.
             observe: called behind each turn, with the seconds that each of its searches took since it came.
         """
-        self._library = library
+        self._search_together = search
         self._capacity = capacity
         self._batch_size = batch_size
         self._observe = observe
-        self._waiting: deque[_WaitingSearch] = deque()
+        self._waiting: deque[_WaitingSearch[AnyQuery, AnyResult]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="search", daemon=True)
@@ -71,17 +69,17 @@ class SearchQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def submit(self, query: Query, options: Mapping[str, Any]) -> asyncio.Future[SearchResult]:
+    def submit(self, query: AnyQuery, options: Mapping[str, Any]) -> asyncio.Future[AnyResult]:
         """Return what will hold the result; a search that is cancelled before its turn costs nothing.
 
         Args:
             query: what to look for.
-            options: those of `Library.search`; values that can be compared.
+            options: of the search; values that can be compared.
 
         Raises:
             Overloaded: the queue is full.
         """
-        search = _WaitingSearch(query, options)
+        search = _WaitingSearch[AnyQuery, AnyResult](query, options)
         with self._changed:
             if self._closed or len(self._waiting) >= self._capacity:
                 raise Overloaded
@@ -106,7 +104,7 @@ class SearchQueue:
             now = time.monotonic()
             self._observe([now - search.arrival for search in alive])
 
-    def _next_turn(self) -> list[_WaitingSearch]:
+    def _next_turn(self) -> list[_WaitingSearch[AnyQuery, AnyResult]]:
         """Return the oldest search with those that have the same options; none once the queue is closed."""
         with self._changed:
             while not self._waiting and not self._closed:
@@ -118,10 +116,10 @@ class SearchQueue:
             self._waiting = deque(search for search in self._waiting if search not in alike)
             return alike
 
-    def _search(self, searches: Sequence[_WaitingSearch]) -> None:
+    def _search(self, searches: Sequence[_WaitingSearch[AnyQuery, AnyResult]]) -> None:
         """Give each search its result or its error; where several fail together, each is tried by itself."""
         try:
-            results = self._library.search([search.query for search in searches], **searches[0].options)
+            results = self._search_together([search.query for search in searches], searches[0].options)
         except Exception as error:
             if len(searches) > 1:
                 for search in searches:

@@ -49,7 +49,9 @@ class Service:
         self.library = library
         self.access = access
         self.metrics = ServiceMetrics()
-        self.queue = SearchQueue(library, observe=self.metrics.count_searches)
+        self.queue = SearchQueue[Query, SearchResult](
+            lambda queries, options: library.search(queries, **options), observe=self.metrics.count_searches
+        )
         self.items = LibraryItems(library.path)
         self.overview = Library(library.path)  # for what needs no model, and must not wait until one is loaded
         self.thumbnails = Thumbnails()

@@ -7,7 +7,8 @@ always.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .indexing_job import IndexingJob
 
 _SEARCH_SECONDS = 120.0  # until a service has loaded its model and answered
 _REMEMBERED_SENTENCES = 1_000
+_REQUESTS = 16  # to a service at the same time, which has other clients, too
 _NOT_NOW = 409  # nothing is to be paused, or a run is under way
 
 
@@ -60,25 +62,33 @@ class SharedLibrary:
         return document if is_ours else None
 
     def search(self, query: str, **options: Any) -> dict[str, Any]:
-        """Return the document of a search (`SearchResult.as_dict`).
+        """Return the document of a search (`search_together`)."""
+        return self.search_together([query], **options)[0]
+
+    def search_together(self, queries: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+        """Return the document of each of several searches (`SearchResult.as_dict`); what is new is embedded together.
 
         Args:
-            query: what to look for.
+            queries: what to look for.
             **options: those of `Library.search` that JSON can carry.
 
         Raises:
-            MmiTvrError: as `Library.search`.
+            MmiTvrError: as `Library.search`, for any of them.
         """
         if self.service() is not None:
-            document = {"query": query, **options}
-            reply = request(self.path, "POST", "/api/search", document, timeout=_SEARCH_SECONDS)
-            if reply is not None:
+            with ThreadPoolExecutor(min(len(queries), _REQUESTS)) as threads:  # which the service embeds together
+                replies = [*threads.map(lambda query: self._request_search({"query": query, **options}), queries)]
+            answered = [reply for reply in replies if reply is not None]
+            if len(answered) == len(queries):
                 self._let_go()
-                return _answer(reply)
+                return [_answer(reply) for reply in answered]
         with self._lock:
             self._holds_model = True
-        result: SearchResult = self.library.search(query, **options)
-        return result.as_dict()
+        results: list[SearchResult] = self.library.search(queries, **options)
+        return [result.as_dict() for result in results]
+
+    def _request_search(self, document: Mapping[str, Any]) -> ServiceReply | None:
+        return request(self.path, "POST", "/api/search", document, timeout=_SEARCH_SECONDS)
 
     def status(self) -> Status:
         """Return what is in the library, without waiting for searches or for the model. Raises LibraryMissing."""
