@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -210,7 +211,7 @@ def search(
 
 def _from_here(path: str) -> str:
     """Return a path as it is from the folder in which the person stands."""
-    return str(working_folder() / Path(path).expanduser())
+    return str(working_folder() / Path(os.path.expanduser(path)))
 
 
 def _print_result(result: SearchResult, explain: bool, as_json: bool, is_exported: bool) -> None:

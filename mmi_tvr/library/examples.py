@@ -56,13 +56,13 @@ def checked_like(value: object) -> ExampleSource:
     text = os.fspath(value)
     if not text or "\0" in text:
         raise UsageError("like names no file: give the path of a picture or a video")
-    whole = SpelledPaths().find(Path(text).expanduser())
+    whole = SpelledPaths().find(Path(os.path.expanduser(text)))
     if os.path.lexists(whole):
         return ExampleFile(_checked_file(whole))
     name, at, time = text.rpartition("@")
     if not at or not name:
         raise UsageError(f"{printable(text)}: no such file")
-    path = SpelledPaths().find(Path(name).expanduser())
+    path = SpelledPaths().find(Path(os.path.expanduser(name)))
     if not os.path.lexists(path):
         raise UsageError(f"{printable(str(path))}: no such file")
     second = parse_seconds(time)

@@ -148,10 +148,18 @@ def _kinds(value: object) -> tuple[MediaKind, ...]:
 def _folders(value: object) -> tuple[Path, ...]:
     listed = [value] if isinstance(value, str | os.PathLike) else value
     paths = [os.fspath(one) for one in listed if isinstance(one, str | os.PathLike)] if is_list(listed) else []
-    folders = [path for path in paths if isinstance(path, str) and path and "\0" not in path]
+    folders = [path for path in paths if isinstance(path, str) and path and _can_be_path(path)]
     if not is_list(listed) or not folders or len(folders) != len(listed):
         raise UsageError(f"folder is a path or a list of paths, not {value!r:.60}")
-    return tuple(real_path(Path(path).expanduser()) for path in folders)
+    return tuple(real_path(Path(os.path.expanduser(path))) for path in folders)
+
+
+def _can_be_path(text: str) -> bool:
+    """Return whether a text has nothing that no path has: NUL, half characters."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeError:
+        return False
 
 
 def _below(folder: Path) -> tuple[bytes, bytes, bytes]:

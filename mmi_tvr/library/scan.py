@@ -107,8 +107,10 @@ def real_path(path: Path) -> Path:
 
     So one file has one name whichever way its folder was reached.
     """
-    path = Path(os.path.abspath(path))
-    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+    text = os.path.abspath(path)  # os.path throughout: pathlib raises for what cannot be looked at
+    if os.path.isdir(text):
+        return Path(os.path.realpath(text))
+    return Path(os.path.realpath(os.path.dirname(text)), os.path.basename(text))
 
 
 def owner(path: Path, roots: Collection[Path]) -> Path | None:

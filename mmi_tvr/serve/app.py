@@ -114,8 +114,14 @@ async def _package_error(request: Request, error: Exception) -> Response:
 async def _validation_error(request: Request, error: Exception) -> Response:
     """Say which parts of a request do not fit, without what was sent."""
     assert isinstance(error, RequestValidationError)
-    parts = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()[:5]]
-    return _problem(422, "; ".join(parts))
+    return _problem(422, "; ".join(map(_validation_line, error.errors()[:5])))
+
+
+def _validation_line(error: Mapping[str, Any]) -> str:
+    where, *inside = map(str, error["loc"])
+    if error["type"] == "json_invalid":
+        return f"the body is no JSON, from character {inside[0]} on"
+    return f"{'.'.join(inside) or where}: {error['msg']}"
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -63,7 +63,8 @@ async def media(
     service: TheService,
     number: ItemNumber,
     range_: Annotated[str | None, Header(alias="range", max_length=100)] = None,
+    if_range: Annotated[str | None, Header(max_length=100)] = None,
 ) -> Response:
     """The file of an item, or a range of its bytes."""
     one = await anyio.to_thread.run_sync(service.items.item, number)
-    return await anyio.to_thread.run_sync(media_response, one, request.method, range_)
+    return await anyio.to_thread.run_sync(media_response, one, request.method, range_, if_range)

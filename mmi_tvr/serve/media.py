@@ -79,15 +79,17 @@ def unchanged_file(item: LibraryItem) -> Path:
     return opened.path
 
 
-def media_response(item: LibraryItem, method: str, range_header: str | None) -> Response:
-    """Return a file of an item, or the range of bytes that a client wants of it.
+def media_response(item: LibraryItem, method: str, range_header: str | None, if_range: str | None = None) -> Response:
+    """Return a file of an item, or the range of bytes that a client wants of it; the file, where the client has the
+    beginning of another one (`if_range`, the entity tag of what it has).
 
     Several ranges at once are one whole file (RFC 9110 allows it): nobody plays a film by them, and a thousand that
     overlap would be a thousand copies.
     """
     opened = open_file(item)
+    tag = f'"{item.sha256}"'
     try:
-        first, last = _span(range_header, opened.size)
+        first, last = _span(range_header if if_range in (None, tag) else None, opened.size)
     except BaseException:
         os.close(opened.handle)
         raise
@@ -98,7 +100,7 @@ def media_response(item: LibraryItem, method: str, range_header: str | None) -> 
         "cache-control": "private, no-cache",
         "content-disposition": f"inline; filename*=UTF-8''{quote(os.fsencode(opened.path.name), safe='')}",
         "content-length": str(max(0, end - start + 1)),
-        "etag": f'"{item.sha256}"',
+        "etag": tag,
     }
     if partial:
         headers["content-range"] = f"bytes {start}-{end}/{opened.size}"

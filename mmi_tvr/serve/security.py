@@ -11,16 +11,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
+
+import anyio
 
 from ..utils import strict_json
 
@@ -46,6 +47,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# A Host header, without what an address may have besides (user, path), nor an address that holds for one interface.
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{0,5})?", re.ASCII | re.IGNORECASE)
 _HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -100,12 +103,10 @@ class Access:
 
         Beyond this machine any address will do; what may be read there, the token decides.
         """
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
+        parts = _HOST.fullmatch(host)
+        if parts is None:
             return False
-        if not name:
-            return False
+        name = parts["address"] or parts["name"]
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
@@ -229,8 +230,9 @@ class _Exchange:
     async def receive(self) -> Message:
         """Return the next message of the client. Raises TooSlow."""
         try:
-            message = await asyncio.wait_for(self._receive(), None if self._complete else _BODY_SECONDS)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(None if self._complete else _BODY_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
             self._slow = True
             raise TooSlow from None
         self._complete = not message.get("more_body", False)
@@ -241,8 +243,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             message = {**message, "headers": self._headers(message.get("headers", ()))}
         try:
-            await asyncio.wait_for(self._send(message), _WRITE_SECONDS)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(_WRITE_SECONDS):
+                await self._send(message)
+        except TimeoutError:
             raise ConnectionError("the client takes nothing") from None
 
     def _headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
