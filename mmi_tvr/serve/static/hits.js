@@ -15,17 +15,20 @@ export function hitList(result, items, actions) {
   const list = element("ol", { className: "hits" });
   result.hits.forEach((hit, position) => {
     const open = () => play(result, position, items, actions);
-    list.append(element("li", {}, card(hit, items.get(hit.id), open)));
+    const relevance = hit === result.closest ? null : hit.relevance; // of what was not found, it would mislead
+    list.append(element("li", {}, card(hit, relevance, items.get(hit.id), open)));
   });
   list.addEventListener("keydown", moveFocus);
   return list;
 }
 
-function card(hit, item, open) {
+function card(hit, relevance, item, open) {
   const when = isStill(hit) ? (hit.date ?? "").slice(0, 10) : moment(hit);
   const foot = element("span", { className: "foot quiet" }, element("span", {}, when));
-  const relevance = element("span", { className: "unseen" }, `${t("relevance")} `);
-  foot.append(element("span", { title: t("relevance") }, relevance, hit.relevance.toFixed(2)));
+  if (relevance !== null) {
+    const label = element("span", { className: "unseen" }, `${t("relevance")} `);
+    foot.append(element("span", { title: t("relevance") }, label, relevance.toFixed(2)));
+  }
   return element(
     "button",
     { type: "button", className: "open", disabled: hit.missing, on: { click: open } },

@@ -39,7 +39,7 @@ function parts(result, position, items, actions, dialog, show) {
   const head = element(
     "header",
     {},
-    element("h2", { id: "hit-title" }, fileName(hit.path)),
+    element("h2", { id: "hit-title", title: fileName(hit.path) }, fileName(hit.path)),
     button(t("previous"), "←", () => show(position - 1), position === 0),
     button(t("next"), "→", () => show(position + 1), position === result.hits.length - 1),
     close,

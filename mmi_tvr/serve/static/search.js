@@ -142,7 +142,7 @@ class SearchView {
   nothing(result) {
     const any = () => this.filters.showAny();
     const button = element("button", { type: "button", on: { click: any } }, t("show_any"));
-    const reason = element("p", { lang: "en" }, result.found_reason);
+    const reason = element("p", { className: "reason", lang: "en" }, result.found_reason);
     const title = t(result.hits.length ? "not_convincing" : "nothing_found");
     const more = !result.hits.length && result.closest; // where nothing passes the filters, there is nothing to show
     return element("section", { className: "note" }, element("h2", {}, title), reason, more ? button : null);

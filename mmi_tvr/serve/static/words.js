@@ -29,7 +29,7 @@ const WORDS = {
   item_other: ["{n} items", "{n} 个文件"],
   pending: ["{n} waiting to be indexed", "{n} 个等待建立索引"],
   hint: [
-    "Describe a moment in a sentence. / puts the cursor here, the arrow keys move among results, Enter plays one.",
+    "Describe a moment in a sentence. The key “/” brings you back here, the arrow keys move among results, Enter plays one.",
     "用一句话描述一个片段。按 / 键回到搜索框，方向键在结果间移动，回车键播放。",
   ],
   nothing_indexed: [
