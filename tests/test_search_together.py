@@ -41,6 +41,9 @@ class HeadedModel(FakeModel):
         self.network: Any = SimpleNamespace(locate=self._spans, match=self._logits)
         self.calls: list[tuple[str, int]] = []
 
+    def _for_queries(self) -> Any:
+        return self.network
+
     def locate(self, queries: FloatArray, videos: Sequence[Embeddings]) -> list[Span] | None:
         self.calls.append(("locate", len(videos)))
         return Mmi.locate(self, queries, videos)  # type: ignore[arg-type]
