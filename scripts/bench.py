@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"which to run: {', '.join(parts)} (default: all)")
     parser.add_argument("--clips", type=Path, help="a folder of videos for the decoding parts (default: the demo's)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds per comparison")
+    parser.add_argument("--engine", action="append", metavar="NAME", help="collection: this one alone (repeat it)")
+    parser.add_argument("--width", type=int, help="collection: of the vectors alone (default: 192, then 512)")
     parser.add_argument("--small", action="store_true", help="small sizes, to see that a part runs")
     parser.add_argument(
         "--against", metavar="COMMIT", default=BASELINE, help="what cold and index compare with (default: %(default)s)"

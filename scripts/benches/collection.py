@@ -36,6 +36,7 @@ ENGINES: dict[str, tuple[str, dict[str, Any], int]] = {
     "flat, 8 bits": ("flat", {"bits": 8}, 1_000_000),
     "flat, 1 bit": ("flat", {"bits": 1}, 1_000_000),
     "faiss": ("faiss", {"graph_from": 1}, 1_000_000),
+    "faiss, 16 bits": ("faiss", {"graph_from": 1, "bits": 16}, 1_000_000),
     "faiss, 8 bits": ("faiss", {"graph_from": 1, "bits": 8}, 1_000_000),
     "Lite FLAT": ("milvus", {}, 1_000_000),
     "Lite HNSW": ("milvus", {"index_type": "HNSW"}, 100_000),
@@ -47,12 +48,15 @@ _LITE_BYTES = 50  # of memory that Milvus Lite takes for each number of a vector
 
 def run(args: argparse.Namespace) -> Iterator[str]:
     size, query_count = (2_000, 4) if args.small else (1_000_000, 100)
-    for width in (32,) if args.small else (192, 512):  # 192: the bundled model's
+    if unknown := set(args.engine or ()) - set(ENGINES):
+        raise SystemExit(f"no such engine: {', '.join(sorted(unknown))}; there are: {', '.join(ENGINES)}")
+    engines = args.engine or list(ENGINES)
+    for width in (args.width,) if args.width else (32,) if args.small else (192, 512):  # 192: the bundled model's
         with tempfile.TemporaryDirectory() as folder:
-            yield from _compare(size, width, query_count, Path(folder))
+            yield from _compare(engines, size, width, query_count, Path(folder))
 
 
-def _compare(size: int, width: int, query_count: int, folder: Path) -> Iterator[str]:
+def _compare(engines: Sequence[str], size: int, width: int, query_count: int, folder: Path) -> Iterator[str]:
     yield (
         f"dual-stage search, {size:,} x {width} ({size // (MOMENTS + 1):,} videos of {MOMENTS + 1} vectors), "
         f"top {TOP}, {query_count} queries one by one"
@@ -63,7 +67,8 @@ def _compare(size: int, width: int, query_count: int, folder: Path) -> Iterator[
     )
     vectors = folder / "vectors.f32"
     _write(vectors, size, width)
-    for name, (engine, _, most) in ENGINES.items():
+    for name in engines:
+        engine, _, most = ENGINES[name]
         count = min(size, most, _fitting(width) if engine == "milvus" else size)
         queries = _queries(vectors, count, width, query_count)
         job = name, folder / name, vectors, count, width
