@@ -62,6 +62,31 @@ def frozen_numbers(network: Network) -> int:
     )
 
 
+class ToyLayers(train_toy.ToyModel):
+    """The toy with two frozen layers in place of one, which can be divided."""
+
+    def __init__(self, dropout: float = 0.3, seed: int = 0) -> None:
+        super().__init__(dropout, seed)
+        torch.manual_seed(100)
+        layers = nn.Linear(train_toy.WIDTH, 12), nn.Linear(12, 16)
+        self.frozen = nn.Sequential(*layers).requires_grad_(False)  # type: ignore[assignment]
+
+    def language_layers(self):
+        return self.frozen, list(self.frozen)
+
+
+def assert_divided_changes_nothing(checkpoint: Path, folder: Path) -> None:
+    """Neither gradients nor a run that is saved and goes on."""
+    assert_equal_when_sharded(checkpoint)
+    for name, changes in (("whole", {}), ("divided", {"shard": True})):
+        train_toy.trainer(folder / name, changes, model=ToyLayers).run(until=5)
+        assert train_toy.trainer(folder / name, changes, model=ToyLayers, resume=True).run().finished
+    assert train_toy.contents(folder / "whole") == train_toy.contents(folder / "divided")
+    assert train_toy.position(folder / "divided")[0] == 10
+    moved = train_toy.trainer(folder / "whole", {"shard": True}, model=ToyLayers, resume=True)  # of before, now divided
+    assert moved.run().step == 10
+
+
 def assert_equal_when_sharded(checkpoint: Path) -> None:
     whole, divided = Network(checkpoint), Network(checkpoint)
     shard_frozen_layers(divided, torch.device("cpu"))
@@ -71,8 +96,8 @@ def assert_equal_when_sharded(checkpoint: Path) -> None:
         assert torch.equal(before, after)
 
 
-def test_shares_of_two_processes_give_the_same_gradients(tmp_path: Path) -> None:
-    train_toy.assert_in_two_processes(assert_equal_when_sharded, tiny_llava.make(tmp_path))
+def test_shares_of_two_processes_give_the_same_gradients_and_the_same_run(tmp_path: Path) -> None:
+    train_toy.assert_in_two_processes(assert_divided_changes_nothing, tiny_llava.make(tmp_path / "llava"), tmp_path)
 
 
 def test_what_cannot_be_divided_is_said(tmp_path: Path) -> None:
