@@ -52,6 +52,9 @@ class HeadedModel(FakeModel):
         self.calls.append(("match", len(videos)))
         return Mmi.match(self, queries, videos)  # type: ignore[arg-type]
 
+    def _for_queries(self) -> Any:
+        return self.network
+
     def _spans(self, queries: FloatArray, videos: Sequence[Embeddings]) -> torch.Tensor:
         inputs = encoder_inputs(queries, videos)
         return best_spans(self._moments(**inputs), inputs["segments"], inputs["mask"])
@@ -110,6 +113,23 @@ def test_the_heads_decide_differently_and_see_different_videos(searcher: Searche
     assert {result.is_found for result in results} == {True, False}
     spans = {(hit.start, hit.end) for hit in searcher.search_all(SENTENCES, min_relevance=0)[0].hits}
     assert len(spans) == 5
+
+
+def test_the_text_tower_reads_all_queries_in_one_call_and_what_they_exclude_in_another(
+    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+    embed = searcher.model.embed_queries
+
+    def counted(queries: Sequence[Query]) -> FloatArray:
+        calls.append([query.text for query in queries])
+        return embed(queries)
+
+    monkeypatch.setattr(searcher.model, "embed_queries", counted)
+    searcher.search_all(SENTENCES)
+    looked_for, excluded = calls
+    assert len(looked_for) == len(SENTENCES)
+    assert excluded == ["blue"]
 
 
 def test_heads_read_all_queries_at_once_and_few_vectors_are_held(
