@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import benches
 from benches.earlier import BASELINE
 
-_HELPERS = ("timing", "earlier", "_llava_checkpoint")  # of the parts
+_HELPERS = ("timing", "earlier", "real_clips", "_llava_checkpoint")  # of the parts
 
 
 def main() -> None:

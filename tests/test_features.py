@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import tempfile
 import threading
 import time
@@ -32,6 +33,7 @@ from mmi_tvr.features.embed import Embedder, embed_all, embedding_fingerprint
 from mmi_tvr.features.extract import BATCH_VIDEOS, _ahead, _batches, extract
 from mmi_tvr.features.lazy import StoredFeatures, stored_features
 from mmi_tvr.types import Embeddings, Features, Video
+from mmi_tvr.utils.memory import reused_memory
 
 METHOD = plugins.build("keyimages", "disparity")
 
@@ -232,6 +234,75 @@ def test_an_error_in_ahead_work_reaches_the_consumer():
 def test_batches_close_when_full_or_when_time_is_up():
     assert list(_batches(range(5), size=2, seconds=60)) == [[0, 1], [2, 3], [4]]
     assert list(_batches(range(3), size=2, seconds=0)) == [[0], [1], [2]]
+
+
+def test_the_first_batch_closes_sooner():
+    assert list(_batches(range(5), size=3, seconds=60, first_seconds=0)) == [[0], [1, 2, 3], [4]]
+
+
+def test_many_small_shards_become_few_whose_features_stay(tmp_path):
+    cache = FeatureCache(tmp_path)
+    stored = {f"{number:03d}": features(number) for number in range(80)}
+    for number, (key, value) in enumerate(stored.items()):
+        cache.put({key: value})
+        if number == 10:
+            reader, before = FeatureCache(tmp_path, tidy=False), list(cache)
+            cache.merge_small_shards()
+            assert len(list(tmp_path.glob("*.safetensors"))) == 11, "few stay as they are"
+    cache.merge_small_shards()
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert all(same(reader.get(key), stored[key]) for key in before), "who reads beside it has them again"
+    for opened in (cache, FeatureCache(tmp_path)):
+        assert set(opened) == set(stored)
+        assert all(same(opened.get(key), value) for key, value in stored.items())
+
+
+def test_shards_are_merged_until_they_are_large(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmi_tvr.features.cache._LARGE_KEYS", 30)
+    monkeypatch.setattr("mmi_tvr.features.cache._MANY", 8)
+    cache = FeatureCache(tmp_path)
+    for number in range(8):
+        cache.put({f"{number} {key}": features(key) for key in range(10)})
+    cache.merge_small_shards()
+    lines = (FeatureCache(tmp_path).root / MANIFEST).read_text().splitlines()
+    assert sorted(len(json.loads(line)["keys"]) for line in lines) == [20, 30, 30]
+
+
+def test_a_kill_between_a_merge_and_the_end_of_the_small_shards_loses_nothing(tmp_path, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    cache = FeatureCache(tmp_path)
+    stored = {f"{number:03d}": features(number) for number in range(70)}
+    for key, value in stored.items():
+        cache.put({key: value})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            cache.merge_small_shards()
+    assert len(list(tmp_path.glob("*.safetensors"))) == 71
+    again = FeatureCache(tmp_path)
+    assert all(same(again.get(key), value) for key, value in stored.items())
+    again.merge_small_shards()
+    assert all(same(again.get(key), value) for key, value in stored.items())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_freed_memory_is_used_again_and_given_back_at_the_end():
+    import resource
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            np.ones(40 << 20, np.uint8)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    outside = faults()
+    with reused_memory(), reused_memory():
+        faults()
+        inside = faults()
+    assert inside < outside / 10
+    assert faults() > outside / 2
 
 
 def test_pictures_are_encoded_together_in_larger_batches(tmp_path):

@@ -234,6 +234,19 @@ def test_progress_is_one_step_a_file_and_one_a_video(folder, library):
     assert progress.steps == [5, 4, 4, 4]
 
 
+def test_of_many_new_files_a_few_are_searchable_before_the_others_are_looked_at(folder, library, monkeypatch):
+    monkeypatch.setattr("mmi_tvr.library.first_look._MANY", 4)
+    monkeypatch.setattr("mmi_tvr.library.first_look._FIRST", 3)
+    progress = RecordedProgress()
+    report = library.index(folder, progress=progress)
+    assert progress.stages[:5] == [
+        ("reading", 4), ("looking at files", 3), ("embedding", 3), ("looking at files", 1), ("embedding", 1)
+    ]  # fmt: skip
+    assert counts(report) == {"added": 4, "embedded": 4}
+    assert best(library, "red") == "red"
+    assert counts(library.index(folder)) == {"unchanged": 4}
+
+
 def test_copies_that_arrive_as_one_goes_are_one_move_and_one_copy(folder, library):
     red = folder / "part0" / "red.mp4"
     library.index(folder)

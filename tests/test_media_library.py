@@ -162,6 +162,17 @@ def test_files_of_different_folders_are_different_items(tmp_path, library):
     assert library.status().kinds == {"video": 3, "image": 2, "audio": 0}
 
 
+def test_a_clip_that_was_embedded_before_its_picture_was_looked_at_is_its_companion(tmp_path, library, monkeypatch):
+    monkeypatch.setattr("mmi_tvr.library.first_look._MANY", 2)
+    monkeypatch.setattr("mmi_tvr.library.first_look._FIRST", 1)
+    folder = tmp_path / "media"
+    picture(folder / "A.jpg", "red")
+    clip(folder / "A.MOV", "blue", **{"com.apple.quicktime.content.identifier": LIVE})
+    library.index(folder)
+    [hit] = library.search("blue", min_relevance=0)
+    assert (hit.path.name, [path.name for path in hit.companions]) == ("A.jpg", ["A.MOV"])
+
+
 def test_the_files_of_a_live_photo_are_told_by_the_id_that_they_share(tmp_path, library):
     folder = tmp_path / "media"
     note = b"Apple iOS\0\0\1MM" + struct.pack(">HHHII", 1, 17, 2, len(LIVE) + 1, 28) + LIVE.encode() + b"\0"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from ..utils.hashing import digest, file_digest
 
 MANIFEST = "manifest.jsonl"
 _FINGERPRINTS = "fingerprints"
+_MANY = 64  # small shards, from which they are merged
+_LARGE_KEYS, _LARGE_BYTES = 256, 16 << 20  # of a shard that is not small: reading a video's features reads its header
 _STALE_SECONDS = 3600.0  # a file written aside that is older than this belongs to no living process
 
 
@@ -91,15 +93,22 @@ class FeatureCache:
     def get(self, key: str) -> Features | None:
         """Return the features under this key; None where there are none, or their shard cannot be read any more."""
         shard = self._shards.get(key)
-        if shard is None:
-            return None
+        features = None if shard is None else self._read(shard, key)
+        if features is None and shard is not None:
+            shard = self._merged_shard(key)
+            features = None if shard is None else self._read(shard, key)
+        if features is None:
+            self._shards.pop(key, None)
+        return features
+
+    def _read(self, shard: str, key: str) -> Features | None:
+        """Return features of a shard; None where it is lost or damaged, or holds none of this key."""
         try:
             with safe_open(self.root / shard, framework="numpy") as stored:
                 names = [name for name in stored.keys() if name.startswith(f"{key}/")]  # noqa: SIM118 (not a mapping)
                 arrays = {name[len(key) + 1 :]: stored.get_tensor(name) for name in names}
             segments, fingerprints = arrays.pop("segments"), arrays.pop(_FINGERPRINTS, None)
         except (FileNotFoundError, SafetensorError, KeyError):
-            del self._shards[key]
             return None
         return Features(segments, {name.partition("/")[2]: array for name, array in arrays.items()}, fingerprints)
 
@@ -111,6 +120,15 @@ class FeatureCache:
         except (FileNotFoundError, SafetensorError, KeyError):
             return None
         return fingerprints
+
+    def _merged_shard(self, key: str) -> str | None:
+        """Return the shard to which the writer has moved a key meanwhile; None where it has not."""
+        if (self.root / self._shards[key]).exists():
+            return None
+        for shard, keys in _read_manifest(self.root / MANIFEST).items():
+            if (self.root / shard).exists():
+                self._shards.update(dict.fromkeys((one for one in keys if one in self._shards), shard))
+        return self._shards[key]
 
     def put(self, batch: Mapping[str, Features]) -> None:
         """Keep these features as one shard; durable when this returns. Keys that are there already are left as is."""
@@ -134,6 +152,40 @@ class FeatureCache:
         for shard in old_shards:
             (self.root / shard).unlink(missing_ok=True)
         return len(deleted)
+
+    def merge_small_shards(self) -> None:
+        """Put small shards together where there are many of them, so that their number stays bounded.
+
+        Only for the one process that writes here; others read on, and find again what was moved.
+        """
+        keys_by_shard: dict[str, list[str]] = defaultdict(list)
+        for key, shard in self._shards.items():
+            keys_by_shard[shard].append(key)
+        small = {}
+        for shard, keys in keys_by_shard.items():
+            size = _size(self.root / shard)
+            if len(keys) < _LARGE_KEYS and size < _LARGE_BYTES:
+                small[shard] = size
+        if len(small) < _MANY:
+            return
+        group: list[str] = []
+        for shard in small:
+            group.append(shard)
+            whole = sum(len(keys_by_shard[one]) for one in group) >= _LARGE_KEYS
+            if whole or sum(small[one] for one in group) >= _LARGE_BYTES:
+                self._merge(group, keys_by_shard)
+                group = []
+        if len(group) > 1:
+            self._merge(group, keys_by_shard)
+
+    def _merge(self, shards: Sequence[str], keys_by_shard: Mapping[str, Sequence[str]]) -> None:
+        """Write one shard in the place of several. It comes first: after a kill in between, opening settles on one."""
+        stored = {key: self.get(key) for shard in shards for key in keys_by_shard[shard]}
+        batch = {key: features for key, features in stored.items() if features is not None}
+        if batch:
+            self._write(batch)
+        for shard in set(shards) - set(self._shards.values()):
+            (self.root / shard).unlink(missing_ok=True)
 
     def _write(self, batch: Mapping[str, Features]) -> None:
         tensors = {}
@@ -178,6 +230,14 @@ class FeatureCache:
                 return list(json.loads(stored.metadata()["keys"]))
         except (SafetensorError, FileNotFoundError, KeyError, TypeError, ValueError):
             return []
+
+
+def _size(path: Path) -> int:
+    """Return bytes; 0 where there is no file any more."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _manifest_line(shard: str, keys: list[str]) -> str:

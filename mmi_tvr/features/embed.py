@@ -11,7 +11,7 @@ from ..types import Embeddings, Features, Video
 from ..utils.hashing import digest
 from ..utils.progress import Progress, Silent
 from .cache import FeatureCache, Source, feature_key, sampling_fingerprint, source_of
-from .extract import extract
+from .extract import BATCH_SECONDS, extract
 
 Result = tuple[int, Embeddings | MediaError]  # position in the list of sources, and what became of it
 
@@ -32,10 +32,11 @@ class Embedder:
         self.cache = cache
         self._sampling = sampling_fingerprint(model, method)
 
-    def batches(self, sources: Sequence[Source]) -> Iterator[list[Result]]:
+    def batches(self, sources: Sequence[Source], first_seconds: float = BATCH_SECONDS) -> Iterator[list[Result]]:
         """Yield every source exactly once: first those whose features are cached, then the others in order.
 
-        Features of a batch are durable in the cache before its embeddings are yielded.
+        Features of a batch are durable in the cache before its embeddings are yielded. `first_seconds` as `extract`
+        has it.
         """
         cached = [number for number, source in enumerate(sources) if self._is_cached(source)]
         missing = sorted(set(range(len(sources))).difference(cached))
@@ -48,7 +49,9 @@ class Embedder:
                 else:
                     batch.append((number, features))
             yield self._embed(batch)
-        for extracted in extract([sources[number] for number in missing], self.model, self.method):
+        for extracted in extract(
+            [sources[number] for number in missing], self.model, self.method, first_seconds=first_seconds
+        ):
             results = [(missing[position], result) for position, result in extracted]
             if self.cache is not None:
                 self.cache.put(

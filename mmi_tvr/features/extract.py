@@ -20,6 +20,7 @@ from ..media.guarded import DecoderPool, limits
 from ..protocols import KeyImageMethod, Model, ModelOfFeatures
 from ..scoring.fingerprints import video_fingerprints
 from ..types import Features, KeyImage
+from ..utils.memory import reused_memory
 from .cache import Source, stamp_of
 
 In = TypeVar("In")
@@ -28,6 +29,7 @@ Out = TypeVar("Out")
 BATCH_VIDEOS = 8  # videos encoded and committed together,
 BATCH_PICTURES = 96  # or pictures: about as many as the key images of these
 BATCH_SECONDS = 10.0  # or fewer, once so much time has passed: what a kill may cost
+FIRST_SECONDS = 1.0  # likewise of the first batch, where somebody waits for something to search
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +41,41 @@ class _Decoded:
 
 
 def extract(
-    sources: Sequence[Source], model: Model, method: KeyImageMethod, workers: int | None = None
+    sources: Sequence[Source],
+    model: Model,
+    method: KeyImageMethod,
+    workers: int | None = None,
+    first_seconds: float = BATCH_SECONDS,
 ) -> Iterator[list[tuple[int, Features | MediaError]]]:
     """Decode and encode: yield batches of (position in `sources`, features or why there are none), in order, all of
     them.
 
     Worker processes (`media.guarded`) decode the videos that come next while the model works on these; at most two
     batches of pictures are held at a time. Films and picture files have batches of their own. A file that hangs or
-    crashes its decoder is one more MediaError. `workers` is how many processes decode; None: as `media.guarded.limits`
-    says. UsageError where the model sees no pictures.
+    crashes its decoder is one more MediaError.
+
+    Args:
+        sources: films and pictures.
+        model: encodes pictures.
+        method: chooses key images.
+        workers: how many processes decode; None: as `media.guarded.limits` says.
+        first_seconds: the first batch is yielded once so much time has passed.
+
+    Raises:
+        UsageError: the model sees no pictures.
     """
     require_pictures(model)
     size = model.image_size  # which may load the model: here, and not in all threads at once
     position = 0
-    for is_picture, alike in groupby(sources, key=lambda source: source.video.picture):
-        decoders = DecoderPool(limits(workers))
-        decode = partial(_decode, method=method, size=size, sample=decoders.sample)
-        together = BATCH_PICTURES if is_picture else BATCH_VIDEOS
-        ahead = _ahead(decode, alike, together, decoders.limits.workers, decoders.stop)
-        for batch in _batches(ahead, together, BATCH_SECONDS):
-            yield list(enumerate(_encode(batch, model), start=position))
-            position += len(batch)
+    with reused_memory():
+        for is_picture, alike in groupby(sources, key=lambda source: source.video.picture):
+            decoders = DecoderPool(limits(workers))
+            decode = partial(_decode, method=method, size=size, sample=decoders.sample)
+            together = BATCH_PICTURES if is_picture else BATCH_VIDEOS
+            ahead = _ahead(decode, alike, together, decoders.limits.workers, decoders.stop)
+            for batch in _batches(ahead, together, BATCH_SECONDS, None if position else first_seconds):
+                yield list(enumerate(_encode(batch, model), start=position))
+                position += len(batch)
 
 
 def reads_pictures(model: Model) -> bool:
@@ -141,14 +157,17 @@ def _ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _batches(items: Iterable[Out], size: int, seconds: float) -> Iterator[list[Out]]:
-    """Yield lists of at most `size` items; a list is closed early once it has been open for `seconds`."""
+def _batches(
+    items: Iterable[Out], size: int, seconds: float, first_seconds: float | None = None
+) -> Iterator[list[Out]]:
+    """Yield lists of at most `size` items; a list is closed early once it has been open for `seconds`, the first one
+    for `first_seconds` (None: the same)."""
     batch: list[Out] = []
-    opened = time.monotonic()
+    opened, most = time.monotonic(), seconds if first_seconds is None else first_seconds
     for item in items:
         batch.append(item)
-        if len(batch) >= size or time.monotonic() - opened >= seconds:
+        if len(batch) >= size or time.monotonic() - opened >= most:
             yield batch
-            batch, opened = [], time.monotonic()
+            batch, opened, most = [], time.monotonic(), seconds
     if batch:
         yield batch

@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
+from ..errors import MediaError, UnreadableFile
+from ..features.cache import Source, stamp_of
+from ..types import Embeddings
 from ..utils.hashing import file_digest
 from ..utils.names import composed, only_fit
 from .catalogue import File
@@ -62,3 +65,15 @@ def tag_of(before: File | None, number: int | None, content_was_known: bool) -> 
     if before.content == number:
         return "unchanged"
     return "added" if before.content is None else "changed"
+
+
+def is_final(source: Source, outcome: Embeddings | MediaError) -> bool:
+    """Return whether an outcome is about the bytes that were hashed; if not, their content goes on waiting."""
+    if isinstance(outcome, Embeddings):
+        return True
+    if isinstance(outcome, UnreadableFile):
+        return False
+    try:
+        return stamp_of(source.video.path) == source.stamp
+    except OSError:
+        return False

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MediaError, MissingExtra, ModelNotFound, UnreadableFile, UsageError
-from ..features.cache import FeatureCache, Source, stamp_of
+from ..features.cache import FeatureCache, Source
 from ..features.embed import Embedder, Result
+from ..features.extract import FIRST_SECONDS
 from ..index import publish
 from ..protocols import Index
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
@@ -29,9 +30,10 @@ from .catalogue import Catalogue, Content, File
 from .components import Components
 from .duplicates import compare_new_items, note_new_items
 from .facts import known_facts
-from .file_tags import Tag, count_tags, hash_file, known_spelling, may_come_back, tag_of
+from .file_tags import Tag, count_tags, hash_file, is_final, known_spelling, may_come_back, tag_of
+from .first_look import embed_first
 from .pairing import forget_unpaired, note_unpaired, pair_files
-from .probing import CHANGED, probe_contents
+from .probing import CHANGED, probe_contents, unknown_contents
 from .report import IndexReport, TranslationReport
 from .scan import Scan
 from .survey import survey
@@ -85,10 +87,11 @@ class Indexing:
         waiting = {content.number for content in self.catalogue.pending_contents()}
         tags, unreachable = self.read(worklist.scan, worklist.files, settle)
         removed = self.forget(worklist.vanished, tags)
-        self._reasons |= probe_contents(self.catalogue, self.progress)
-        is_paired_anew = self._pair()
+        first = embed_first(self)
+        is_paired_anew = self.probe(unknown_contents(self.catalogue)) or bool(first)
         self.prune()
         embedded, translation = self._make_vectors(present)
+        embedded += first
         if not embedded and self.catalogue.meta("fingerprint") is not None:
             self._check_vectors()
         if self._index is not None:
@@ -265,12 +268,13 @@ class Indexing:
         self.progress.begin("embedding", len(contents))
         embedded = 0
         model = TurnTakingModel(loaded.model, self.components.models.turn)
-        for batch in Embedder(model, loaded.key_image_method, self.cache).batches(sources):
-            final = [(position, outcome) for position, outcome in batch if _is_final(sources[position], outcome)]
+        for batch in Embedder(model, loaded.key_image_method, self.cache).batches(sources, FIRST_SECONDS):
+            final = [(position, outcome) for position, outcome in batch if is_final(sources[position], outcome)]
             for position, outcome in batch:
                 if isinstance(outcome, UnreadableFile):
                     self._reasons[contents[position].number] = outcome.reason
             embedded += self._commit(contents, final)
+            self.cache.merge_small_shards()
             self.progress.advance(len(batch))
         return embedded
 
@@ -340,11 +344,12 @@ class Indexing:
             index.delete(extra)
             index.flush()
 
-    def _pair(self) -> bool:
-        """Decide which files are one item, and return whether there was anything to decide.
+    def probe(self, contents: Sequence[Content]) -> bool:
+        """Look at contents, decide which files are one item, and return whether there was anything to decide.
 
         What is no item by itself any more loses its vectors, and waits.
         """
+        self._reasons |= probe_contents(self.catalogue, self.progress, contents)
         numbers = pair_files(self.catalogue)
         if numbers is None:
             return False
@@ -388,15 +393,3 @@ class Indexing:
             if content in waiting and files[path].main is None:
                 unusable[path] = waiting[content]
         return unusable
-
-
-def _is_final(source: Source, outcome: Embeddings | MediaError) -> bool:
-    """Return whether an outcome is about the bytes that were hashed; if not, their content goes on waiting."""
-    if isinstance(outcome, Embeddings):
-        return True
-    if isinstance(outcome, UnreadableFile):
-        return False
-    try:
-        return stamp_of(source.video.path) == source.stamp
-    except OSError:
-        return False

@@ -24,17 +24,22 @@ CHANGED = "changed while it was being read; index it again"
 _TOGETHER = 64  # contents that are looked at and committed together
 
 
-def probe_contents(catalogue: Catalogue, progress: Progress) -> dict[int, str]:
-    """Look at all contents of which nothing is known and to which a file leads now.
+def unknown_contents(catalogue: Catalogue) -> list[Content]:
+    """Return the contents of which nothing is known and to which a file leads now."""
+    return catalogue.contents_with(f"{UNKNOWN} AND state != 'quarantined'")
+
+
+def probe_contents(catalogue: Catalogue, progress: Progress, contents: Sequence[Content]) -> dict[int, str]:
+    """Look at contents.
 
     Args:
         catalogue: that the run works on; the caller holds the writer's lock.
         progress: counts contents.
+        contents: of which nothing is known.
 
     Returns:
         Why contents go on waiting that cannot be looked at now, by number.
     """
-    contents = catalogue.contents_with(f"{UNKNOWN} AND state != 'quarantined'")
     if not contents:
         return {}
     waiting: dict[int, str] = {}

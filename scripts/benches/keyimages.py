@@ -10,7 +10,7 @@ from functools import partial
 from mmi_tvr import plugins
 from mmi_tvr.media.video import open_video
 
-from .frames import clips
+from .real_clips import clips
 from .timing import pooled, rounds
 
 SIZE = 224
