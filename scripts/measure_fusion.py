@@ -18,6 +18,7 @@ from make_spoken_clips import SEPARATOR, rows
 
 from mmi_tvr import Library
 from mmi_tvr.cli._console import command, out
+from mmi_tvr.queries import PreparedQuery
 from mmi_tvr.types import Query
 from mmi_tvr.utils.intervals import wilson
 from mmi_tvr.utils.tables import interval, markdown_table
@@ -72,7 +73,7 @@ def relevances(library: Library, text: str) -> Relevances:
 
     result = searcher.search(text, top=10_000, min_relevance=0.0)
     by_channel = {"seen": {hit.path.name: hit.relevance for hit in result}}
-    [items] = channels.search([Query(text)], 10_000)
+    [items] = channels.search([PreparedQuery(Query(text), Query(text))], 10_000)
     numbers = {hit.id: hit.path.name for hit in result}
     for name, of_channel in items.items():
         by_channel[name] = {numbers[item.number]: item.relevance for item in of_channel}

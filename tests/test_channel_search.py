@@ -238,6 +238,14 @@ def test_what_is_excluded_by_the_meaning_of_it(library: Library) -> None:
     assert lowered[0].moments[0][1] == lowered[0].relevance
 
 
+def test_what_is_quoted_without_marks_is_found_for_certain(library: Library) -> None:
+    for text in ("the ship leaves the harbour", "LEAVES the harbour, at seven!"):
+        first = library.search(text, min_relevance=0.9)[0]
+        assert (first.path.stem, first.found_by[0], first.relevance) == ("red", "heard", 1.0)
+    assert library.search("the harbour leaves the ship", min_relevance=0)[0].relevance < 1  # not in this order
+    assert library.search("the ship leaves", min_relevance=0)[0].relevance < 1  # too few to be a quotation
+
+
 def test_a_sentence_with_its_no_is_found_where_it_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     for colour, line in (

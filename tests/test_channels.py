@@ -19,7 +19,7 @@ from test_sound import recording, tone
 from typer.testing import CliRunner
 
 from mmi_tvr import plugins
-from mmi_tvr.channels import _whisper, heard, read
+from mmi_tvr.channels import _common, _whisper, heard, read
 from mmi_tvr.channels._ocr import RapidOcr, TextLine, is_of_unknown_script
 from mmi_tvr.channels._whisper import Speech
 from mmi_tvr.cli import transcribe
@@ -28,7 +28,7 @@ from mmi_tvr.fulltext.folding import tokens
 from mmi_tvr.fulltext.index import TextIndex
 from mmi_tvr.media.sound import RATE, SoundPiece, read_sound
 from mmi_tvr.protocols import Channel
-from mmi_tvr.types import FloatArray, MediaFile, Passage, Pixels, Query
+from mmi_tvr.types import FloatArray, MediaFile, Passage, Pixels, Query, Span
 from mmi_tvr.utils.installation import installed
 
 DATA = Path(__file__).parent / "data"
@@ -335,6 +335,20 @@ def test_pictures_are_read(tmp_path: Path) -> None:
     assert OCR is not None
     assert OCR.recognise(np.zeros((4, 400, 3), np.uint8)) == []
     assert OCR.recognise(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)) == []
+
+
+def test_chinese_is_embedded_in_simplified_characters_and_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded: list[str] = []
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        embedded.extend(texts)
+        return np.zeros((len(texts), _common.WIDTH), np.float32)
+
+    monkeypatch.setattr(_common.e5, "encode", encode)
+    [moment] = _common.text_moments([Span(0, 1, 0)], ["設定 29 度"])
+    _common.query_vectors([Query("設定"), Query("時刻を設定する")])
+    assert embedded == ["设定 29 度", "设定", "時刻を設定する"]  # the last one is Japanese
+    assert moment.text == "設定 29 度"
 
 
 def test_of_ten_scripts_those_are_read_that_the_recogniser_knows_and_nothing_is_made_up() -> None:

@@ -298,7 +298,9 @@ def say_read(result: SearchResult) -> None:
 def _say_excluded(result: SearchResult, exact: bool) -> None:
     """Say what the query excludes, and, where it was to be exact, that this keeps it from being certified."""
     if result.without:
-        say(escape(f"without: {', '.join(map(printable, result.without))} (--literal looks for it, too)"))
+        is_of_sentence = any(text in result.query.text for text in result.without)
+        advice = " (--literal looks for it, too)" if is_of_sentence else ""
+        say(escape(f"without: {', '.join(map(printable, result.without))}{advice}"))
         if exact:
             say("not certified: what a query excludes changes the order; --literal --exact certifies it as it stands")
 

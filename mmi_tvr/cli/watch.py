@@ -303,4 +303,5 @@ class _JsonLines:
 def _changes(report: Mapping[str, Any]) -> str:
     """Return what a run changed: '3 added, 1 moved'."""
     counts = {name: report[name] for name in _ON_CHANGE} | {"removed": len(report["removed"])}
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing new"
+    words = {name: "copy" if name == "copies" and count == 1 else name for name, count in counts.items()}
+    return ", ".join(f"{count:,} {words[name]}" for name, count in counts.items() if count) or "nothing new"

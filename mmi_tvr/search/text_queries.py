@@ -3,6 +3,9 @@
     contribution of an item = that of what is looked for * (1 - the largest of what is excluded)
 
 with contributions of `scoring.fusion`; a text that has most of the words of what is excluded says it for certain.
+Decision: a text in which a sentence stands word for word is as relevant as can be, however much else it says: no
+unrelated sentence stands in it.
+
 Decision: an item counts as a whole, as it does by what is seen: what is said anywhere in a recording counts against
 all of it. Each channel knows its own texts alone: a beach without people, of which people speak, is one.
 docs/channels.md has the measurement.
@@ -10,11 +13,12 @@ docs/channels.md has the measurement.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..fulltext.folding import tokens
 from ..fulltext.index import TextMoment
 from ..queries import PreparedQuery
 from ..scoring.fusion import contributions, without_excluded
@@ -23,6 +27,7 @@ from ..types import FloatArray, Query
 from .texts import ScoredItem, TextSearcher
 
 SAYING = 0.6  # share of the words of what is excluded from which on a text says it
+QUOTED = 4  # words (Chinese: characters) that are quoted, and no accident, where they stand in a text as in the query
 _DEEPER = 4  # times as many items for a query that excludes something: the best of them may say it
 
 Vectors = Mapping[str, FloatArray | None]  # of sentences, (D,); None where their words alone are searched
@@ -92,15 +97,13 @@ class TextChannel:
             contents: hashes of those to search among; None: all.
         """
         if not query.excluded:
-            return self._relevant(self._scored(query.target, vectors, items, contents))
-        relevant = {
-            one.content: one for one in self._relevant(self._scored(query.target, vectors, _DEEPER * items, contents))
-        }
+            return self._relevant(query.target, vectors, items, contents)
+        relevant = {one.content: one for one in self._relevant(query.target, vectors, _DEEPER * items, contents)}
         for content, excluded in self._excluded(query, vectors, relevant).items():
             relevant[content] = relevant[content].less(excluded)
         if query.sentence:
-            verbatim = [one for one in self._scored(query.sentence, vectors, items, contents) if one.share >= 1]
-            relevant |= {one.content: one for one in self._relevant(verbatim)}
+            verbatim = {one.content for one in self._scored(query.sentence, vectors, items, contents) if one.share >= 1}
+            relevant |= {one.content: one for one in self._relevant(query.sentence, vectors, items, verbatim)}
         return sorted((one for one in relevant.values() if one.relevance > 0), key=lambda one: -one.relevance)
 
     def _scored(self, text: str, vectors: Vectors, items: int, contents: Collection[str] | None) -> list[ScoredItem]:
@@ -119,11 +122,28 @@ class TextChannel:
         scores = np.array([score])
         return contributions({self.name: float(self.law.relevance(scores, scores)[0])})[self.name]
 
-    def _relevant(self, scored: Sequence[ScoredItem]) -> list[RelevantItem]:
-        items = []
-        for item in scored:
+    def _relevant(
+        self, text: str, vectors: Vectors, items: int, contents: Collection[str] | None
+    ) -> list[RelevantItem]:
+        """Return the items that are found by a sentence, the best first."""
+        relevant = []
+        for item in self._scored(text, vectors, items, contents):
             scores = np.array([moment.score for moment in item.moments])
             relevances = self.law.relevance(scores, scores).tolist()
-            moments = zip((moment.moment for moment in item.moments), relevances, strict=True)
-            items.append(RelevantItem(item.content, relevances[0], item.score, tuple(moments)))
-        return items
+            moments = [
+                (one.moment, 1.0 if one.share >= 1 and is_quoted(text, one.moment.text or "") else relevance)
+                for one, relevance in zip(item.moments, relevances, strict=True)
+            ]
+            moments.sort(key=lambda moment: -moment[1])
+            relevant.append(RelevantItem(item.content, moments[0][1], item.score, tuple(moments)))
+        return sorted(relevant, key=lambda one: -one.relevance)
+
+
+def is_quoted(sentence: str, text: str) -> bool:
+    """Return whether a sentence, if it is long enough, stands in a text word for word.
+
+    >>> [is_quoted(sentence, "And the ship leaves at seven.") for sentence in ("The ship leaves at", "the ship leaves")]
+    [True, False]
+    """
+    words = tokens(sentence)
+    return len(words) >= QUOTED and f" {' '.join(words)} " in f" {' '.join(tokens(text))} "

@@ -174,7 +174,8 @@ def _decision(result: SearchResult, items: Sequence[_Item], exact: Sequence[str]
     """Return whether something was found: by what is seen, as the model says, or by a text channel."""
     words = ", ".join(f'"{one}"' for one in exact)
     if words:
-        return Decision(bool(items), f"{'texts have' if items else 'no text has'} the words {words}")
+        less = " without what is excluded" if result.without else ""
+        return Decision(bool(items), f"{'texts have' if items else 'no text has'} the words {words}{less}")
     if search.least:
         best = max((fused_relevance(item.relevances) for item in items), default=None)
         return decide(best, search.least, search.model_title, search.model_least, None)
