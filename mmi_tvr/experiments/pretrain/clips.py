@@ -21,7 +21,7 @@ from ...nn.options import HeadOptions
 from ...nn.video import VideoHead, one_frame_per_segment
 from .data import text_numbers
 from .facts import FactReader
-from .frames import encode
+from .frames import encode, tower_groups
 from .layout import REGIONS
 
 
@@ -41,7 +41,7 @@ class ClipReader(nn.Module):
         self._tokenizer = tokenizer
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {"towers": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+        return tower_groups(self)
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         video = batch["video"]

@@ -32,7 +32,7 @@ from ...datasets.moving_faces import (
 from ...nn.losses import IGNORE_INDEX, Temperature, info_nce
 from ...train.protocol import Batch
 from .facts import FactReader
-from .frames import encode
+from .frames import encode, tower_groups
 
 SIDE = 64  # pixels of a picture
 CLASSES = (*map(len, PARAMETERS.values()), len(DOINGS), len(PLACES))
@@ -53,10 +53,7 @@ class FaceTowers(nn.Module):
         self._tokenizer = tokenizer
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        trained = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
-        layers = [parameter for name, parameter in trained if ".layers." in name and parameter.ndim == 2]
-        hidden = {id(parameter) for parameter in layers}
-        return {"layers": layers, "towers": [parameter for _, parameter in trained if id(parameter) not in hidden]}
+        return tower_groups(self)
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         pictures, texts = self.pictures(batch["pixels"]), self.texts(batch["texts"])

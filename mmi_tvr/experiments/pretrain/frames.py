@@ -37,7 +37,7 @@ class FrameTowers(nn.Module):
         self._tokenizer = tokenizer
 
     def parameter_groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {"towers": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+        return tower_groups(self)
 
     def loss_terms(self, batch: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Tensor]:
         output = self.clip.vision_model(batch["pixels"], output_hidden_states=True)
@@ -79,6 +79,16 @@ def _pooled(tokens: Tensor, grid: int) -> Tensor:
     side = int(tokens.shape[1] ** 0.5)
     square = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
     return functional.adaptive_avg_pool2d(square.float(), grid).flatten(2).transpose(1, 2)
+
+
+def tower_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return what is trained in a stage with CLIP towers: the matrices inside their blocks as `layers`, which Muon
+    trains; embeddings, projections, readers, biases and norms as `towers`."""
+    groups: dict[str, list[nn.Parameter]] = {"layers": [], "towers": []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups["layers" if ".layers." in name and parameter.ndim == 2 else "towers"].append(parameter)
+    return groups
 
 
 def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:

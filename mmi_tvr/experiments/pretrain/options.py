@@ -25,9 +25,9 @@ class PretrainOptions(BaseOptions):
     seed: int = Field(0, ge=0, description="of weights and data")
     videos: int = Field(24_000, ge=8, description="videos of the train split")
     frames: StageOptions = Field(
-        StageOptions(steps=3300, batch=256, rate=1e-3), description="towers on single pictures"
+        StageOptions(steps=2400, batch=256, rate=2e-3), description="towers on single pictures"
     )
-    clips: StageOptions = Field(StageOptions(steps=2000, batch=256, rate=2e-3), description="text tower on events")
+    clips: StageOptions = Field(StageOptions(steps=1700, batch=256, rate=2e-3), description="text tower on events")
     language: StageOptions = Field(StageOptions(steps=5400, batch=64, rate=2e-3), description="captions and answers")
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="bf16 is three times as fast where the processor multiplies it in hardware"

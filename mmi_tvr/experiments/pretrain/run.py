@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ...train.options import Stage, TrainOptions
 from ...train.plan import say_plan
 from ...train.protocol import EpochDataLoader
 from ...utils import distributed
+from ...utils.files import write_atomically
 from ...utils.interruption import Interrupted
 from ...utils.progress import Progress, Silent
 from . import layout
@@ -34,18 +36,17 @@ from .options import PretrainOptions, StageOptions
 
 # How a file's key images are chosen; what is trained on the features must be used with the same (`models.mmi`).
 _DISPARITY = {"fps": 4.0, "min_length": 0.5, "floor": 0.001, "count": 12}
+MEASURES = "measures.json"  # below the folder; written when all stages are done
 KEY_IMAGES = {"name": "disparity", **_DISPARITY}
 _TOKENIZER_VIDEOS = 2000  # videos whose texts the tokenizers learn from
+_SAVE_EVERY = 100  # steps, at most two minutes of two cores: what a power cut may cost
 _VALIDATION_VIDEOS = 500  # videos of the val split that a stage is measured on
 # Of each stage: the share of its steps, and the loss terms.
 _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
-    "frames": (
-        ("frames", 0.5, {"pictures": 1.0, "regions": 1.0, "places": 1.0}),
-        ("places", 0.5, {"pictures": 1.0, "regions": 1.0, "places": 2.0}),
-    ),
+    "frames": (("frames", 1.0, {"pictures": 1.0, "regions": 1.0, "places": 2.0}),),
     "clips": (
-        ("texts", 0.5, {"facts": 3.0, "clauses": 3.0}),
-        ("clips", 0.5, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
+        ("texts", 0.4, {"facts": 3.0, "clauses": 3.0}),
+        ("clips", 0.6, {"videos": 1.0, "means": 0.3, "stills": 0.5, "facts": 1.0, "clauses": 1.0, "shown": 3.0}),
     ),
     "language": (("language", 1.0, {"replies": 1.0, "judged": 1.0, "agrees": 1.0, "facts": 1.0, "events": 1.0}),),
 }
@@ -76,7 +77,10 @@ def pretrain(
         Interrupted: SIGTERM came, and the stage is saved up to there (`utils.interruption`).
     """
     stages = _Stages(folder, options, cache, progress or Silent(), cpu)
-    return {"frames": stages.frames(), "clips": stages.clips(), "language": stages.language()}
+    measures = {"frames": stages.frames(), "clips": stages.clips(), "language": stages.language()}
+    if distributed.rank() == 0:
+        write_atomically(folder / MEASURES, json.dumps(measures, indent=1).encode())
+    return measures
 
 
 class _Stages:
@@ -203,13 +207,13 @@ class _Stages:
                 for part, share, weights in _PARTS[name]
             ),
             learning_rates=dict.fromkeys((*groups, "temperature"), stage.rate),
-            muon=("layers",) if "layers" in groups else (),  # half as many steps again are needed without it
+            muon=("layers",),  # half as many steps again are needed without it
             weight_decay=0.05,
             warmup=0.05,
             precision=self._options.precision,
             seed=self._options.seed,
             validate_every=max(1, stage.steps // 8),
-            save_every=max(1, stage.steps // 8),
+            save_every=min(_SAVE_EVERY, max(1, stage.steps // 8)),
             log_every=10,
             keep=1,
         )
@@ -238,4 +242,4 @@ def _losses(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if name.startswith(("loss", "valid")))
 
 
-__all__ = ["KEY_IMAGES", "pretrain"]
+__all__ = ["KEY_IMAGES", "MEASURES", "pretrain"]

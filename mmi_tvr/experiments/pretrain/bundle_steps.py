@@ -1,0 +1,166 @@
+"""The steps from nothing to the package's own model, and to those that stand on its towers.
+
+RUN/frames, clips, language, base    pretraining (`run`)
+RUN/tuned, moments, matching, judge  the runs of the train room behind it
+RUN/bundle                           the model folder, with its card
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ... import models
+from ...models import mmi
+from ...utils.device import available, processors
+from ...utils.tables import markdown_table
+from .bundle import CARD
+from .judge import RECORD
+from .run import MEASURES
+from .steps import Spent, Step, set_options
+
+FOLDER = "bundle"
+_CONFIGS = Path("configs")
+_LAW_VIDEOS = 2000  # training videos by which the law of scores reads queries
+# Options of a chain that takes seconds: what each of its scripts does is done, and nothing is learned.
+_SMALL: Mapping[str, Sequence[str]] = {
+    "base": (
+        "videos=24",
+        *(f"{stage}.{option}" for stage in ("frames", "clips", "language") for option in ("steps=2", "batch=8")),
+    ),
+    "tuned": (
+        "train.stages=[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}},"
+        " {name: joint, steps: 2, weights: {contrastive: 0.6, skeleton: 0.3}}]",
+        "data.skeletons.videos=4",
+        "data.skeletons.near=2",
+    ),
+    "moments": ("train.stages=[{name: moments, steps: 2, weights: {moments: 1.0}}]", "data.moments.sentences=32"),
+    "matching": ("train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]", "data.matching.candidates=8"),
+    "judge": ("steps=2", "batch=4", "videos=16"),
+}
+_SMALL_DATA = ("data.train.count=24", "data.validation.count=12", "data.batch=8")
+_SMALL_LIMIT = 12  # videos that are measured
+
+
+def plan(
+    run: Path, scripts: Path, *, small: bool = False, processes: int | None = None, cpu: bool = False
+) -> list[Step]:
+    """Return the steps that make a model folder below `run`.
+
+    Args:
+        run: Folder of the runs.
+        scripts: Where the scripts are; `configs` stands beside.
+        small: Whether only the chain is run, in a minute or two.
+        processes: That train together; None: one with an accelerator, else two where there are as many processors.
+        cpu: Whether accelerators are left alone.
+    """
+    return _Plan(run, scripts, small, processes or _processes(cpu), ["--cpu"] if cpu else []).steps()
+
+
+def _processes(cpu: bool) -> int:
+    return min(2, processors()) if cpu or available()[0] == "cpu" else 1
+
+
+class _Plan:
+    def __init__(self, run: Path, scripts: Path, small: bool, processes: int, cpu: Sequence[str]) -> None:
+        self._run, self._scripts, self._small, self._processes, self._cpu = run, scripts, small, processes, cpu
+        self._bundle = run / FOLDER
+
+    def steps(self) -> list[Step]:
+        bundle = self._bundle
+        return [
+            Step(
+                "base",
+                [[self._script("pretrain_tiny"), str(self._run), *self._cpu, *self._small_options("base")]],
+                (self._run / MEASURES).is_file,
+                5400,
+                self._processes,
+            ),
+            Step(
+                "fine-tuning",
+                [self._train("moving_shapes", "tuned", f"model.llava.checkpoint={self._run / 'base'}")],
+                (self._run / "tuned" / "model" / models.SETTINGS).is_file,
+                900,
+                self._processes,
+            ),
+            Step(
+                "model folder",
+                [self._put(str(self._run / "base"), str(self._run / "tuned" / "model"))],
+                (bundle / CARD).is_file,
+                150,
+            ),
+            Step(
+                "law of scores",
+                [self._law(bundle, "--lost", "1", "--train", str(self._limit or _LAW_VIDEOS))],
+                lambda: "score_law" in models.read(bundle).options,
+                150,
+            ),
+            Step(
+                "heads for moments and matching",
+                [
+                    self._train("moving_shapes_moments", "moments", f"model.weights={bundle}"),
+                    self._train("moving_shapes_matching", "matching", f"model.weights={bundle}"),
+                ],
+                lambda: all(
+                    (self._run / name / "model" / models.SETTINGS).is_file() for name in ("moments", "matching")
+                ),
+                700,
+            ),
+            Step(
+                "judge, and law of matches",
+                [
+                    [
+                        *(self._script("train_judge"), str(self._run / "judge"), "--model", str(bundle), *self._cpu),
+                        *self._small_options("judge"),
+                    ],
+                    self._law(
+                        self._run / "matching" / "model", "--lost", "1", "--lost-parts", "2", "--score-weight", "10"
+                    ),
+                ],
+                lambda: (
+                    (self._run / "judge" / RECORD).is_file()
+                    and "match_law" in models.read(self._run / "matching" / "model").options
+                ),
+                400,
+            ),
+            self._part("moment head", "--moments", self._run / "moments" / "model", mmi.MOMENTS),
+            self._part("matching head", "--matching", self._run / "matching" / "model", mmi.MATCHING),
+            self._part("judge's adapter", "--judge", self._run / "judge", f"{mmi.JUDGE}/adapter_model.safetensors"),
+        ]
+
+    @property
+    def _limit(self) -> int | None:
+        return _SMALL_LIMIT if self._small else None
+
+    def _script(self, name: str) -> str:
+        return str(self._scripts / f"{name}.py")
+
+    def _small_options(self, step: str) -> list[str]:
+        return set_options(_SMALL[step]) if self._small else []
+
+    def _train(self, config: str, name: str, weights: str) -> list[str]:
+        settings = self._scripts.parent / _CONFIGS / f"{config}.yaml"
+        small = set_options(_SMALL_DATA) if self._small else []
+        return [
+            *(self._script("train"), "--config", str(settings), "--output", str(self._run / name), "--resume"),
+            *(*self._cpu, "--set", weights, *small, *self._small_options(name)),
+        ]
+
+    def _law(self, model: Path, *options: str) -> list[str]:
+        limit = ["--limit", str(self._limit)] if self._limit else []
+        words = ("moving_shapes", "--split", "val", "--model", str(model), "--law", "--save")
+        return [self._script("nothing_found"), *words, *options, *limit]
+
+    def _put(self, *words: str) -> list[str]:
+        limit = ["--limit", str(self._limit)] if self._limit else []
+        return [self._script("bundle"), *words, "--output", str(self._bundle), *limit]
+
+    def _part(self, name: str, option: str, source: Path, file: str) -> Step:
+        return Step(f"{name} into the folder", [self._put(option, str(source))], (self._bundle / file).is_file, 60)
+
+
+def log(times: Mapping[str, Spent]) -> list[str]:
+    """Return a table of what the steps took."""
+    rows = [[name, f"{spent.clock / 60:.1f}", f"{spent.processors / 60:.1f}"] for name, spent in times.items()]
+    total = [f"{sum(getattr(spent, kind) for spent in times.values()) / 60:.1f}" for kind in ("clock", "processors")]
+    return markdown_table([["step", "minutes", "minutes of processors"], *rows, ["all", *total]])
