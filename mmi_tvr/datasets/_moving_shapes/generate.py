@@ -34,7 +34,7 @@ from .world import (
 )
 
 VERSION = 1  # of the generator: other specs or captions need another number
-Contrast = Literal["order", "direction", "relation", "colour", "shape", "count", "role"]
+Contrast = Literal["order", "direction", "relation", "colour", "shape", "count", "role", "order3"]
 CONTRASTS: tuple[Contrast, ...] = ("order", "direction", "relation", "colour", "shape", "count")  # of a split's twins
 CONTRAST_SETS: tuple[Contrast, ...] = get_args(Contrast)
 SIZES = {"train": 24_000, "val": 1_000, "test": 1_000}
@@ -137,6 +137,14 @@ def _order(spec: Spec) -> Iterator[Spec]:
         yield replace(spec, events=swapped)
 
 
+def _order3(spec: Spec) -> Iterator[Spec]:
+    """Two of three events change places, the first and the last, too."""
+    if len(spec.events) == 3:
+        first, second, third = spec.events
+        for events in ((second, first, third), (first, third, second), (third, second, first)):
+            yield replace(spec, events=events)
+
+
 def _direction(spec: Spec) -> Iterator[Spec]:
     for position, event in enumerate(spec.events):
         if event.action in MOVES:
@@ -186,6 +194,7 @@ _VARIANTS: dict[str, Callable[[Spec], Iterator[Spec]]] = {
     "shape": _shape,
     "count": _count,
     "role": _role,
+    "order3": _order3,
 }
 
 
@@ -262,8 +271,8 @@ class _UsedSpecs:
 def contrast_specs(contrast: str, count: int) -> tuple[tuple[Spec, Spec], ...]:
     """Return `count` pairs of twins by one contrast, of the test split's descriptions.
 
-    Decision: the order set holds passing events only, so both videos of a pair show the same pictures, at other
-    times: a model that does not see order is at chance. The role set holds chases and passing events, and says of none
+    Decision: the sets of order hold passing events only, so both videos of a pair show the same pictures, at other
+    times: a model that does not see order is at chance. `order3` has three events in all of them. The role set holds chases and passing events, and says of none
     of its scenes how things stand.
     """
     if contrast not in CONTRAST_SETS:
@@ -283,4 +292,4 @@ def contrast_specs(contrast: str, count: int) -> tuple[tuple[Spec, Spec], ...]:
 def _candidate(dice: Dice, contrast: str) -> Spec:
     if contrast == "role":
         return replace(draw(dice, (*["chases"] * 4, *PASSING)), relation_stated=False)
-    return draw(dice, PASSING if contrast == "order" else ACTIONS)
+    return draw(dice, PASSING if contrast in ("order", "order3") else ACTIONS)

@@ -36,6 +36,9 @@ from .options import PretrainOptions, StageOptions
 
 # How a file's key images are chosen; what is trained on the features must be used with the same (`models.mmi`).
 _DISPARITY = {"fps": 4.0, "min_length": 0.5, "floor": 0.001, "count": 12}
+# In what the twins of training videos differ, in turn. The usual kinds, and the order of three events: of the twins of
+# `order` two in three have two events alone. What is trained behind has the same videos, whose features are there.
+TWINS = ("order", "direction", "relation", "order3", "colour", "shape", "count")
 MEASURES = "measures.json"  # below the folder; written when all stages are done
 KEY_IMAGES = {"name": "disparity", **_DISPARITY}
 _TOKENIZER_VIDEOS = 2000  # videos whose texts the tokenizers learn from
@@ -225,7 +228,8 @@ class _Stages:
 
 
 def _split(name: str, count: int) -> MovingShapes:
-    dataset: MovingShapes = plugins.build("datasets", "moving_shapes", {"split": name, "count": count})
+    twins = {"contrasts": TWINS} if name == "train" else {}
+    dataset: MovingShapes = plugins.build("datasets", "moving_shapes", {"split": name, "count": count, **twins})
     return dataset
 
 
@@ -242,4 +246,4 @@ def _losses(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if name.startswith(("loss", "valid")))
 
 
-__all__ = ["KEY_IMAGES", "MEASURES", "pretrain"]
+__all__ = ["KEY_IMAGES", "MEASURES", "TWINS", "pretrain"]
