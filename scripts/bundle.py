@@ -12,8 +12,7 @@ from pathlib import Path
 
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.encoders import hub
-
-NAME = "moving-shapes"
+from mmi_tvr.experiments.pretrain.options import NAME
 
 
 def main() -> None:
@@ -61,7 +60,7 @@ def main() -> None:
             )
             print(f"{args.output} ({megabytes(args.output):.1f} MB; vectors differ by {difference:.1e} at most)")
             return
-        size = bundle(args.base, args.trained, args.output, NAME, limit=args.limit, note=args.note, progress=progress)
+        size = bundle(args.base, args.trained, args.output, limit=args.limit, note=args.note, progress=progress)
     print(f"{args.output} ({size / 1e6:.1f} MB)")
 
 

@@ -175,7 +175,9 @@ def _fit_law(
     if args.save:
         folder = _model_folder(chosen)
         settings = models.read(folder)
-        models.write(folder, replace(settings, options={**settings.options, name: printed}))
+        options = {**settings.options, name: printed}
+        plugins.options("models", settings.name, options)  # scores that tell nothing give a law that nobody can read
+        models.write(folder, replace(settings, options=options))
         print(f"{folder / models.SETTINGS}: written")
     return lambda model, gallery, size: relevance.LogisticLaw(law, size)
 

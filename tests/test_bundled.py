@@ -62,7 +62,7 @@ def test_it_is_small_and_has_a_card() -> None:
         assert word in card
     known = (FOLDER / "model.json").read_text(encoding="utf-8")
     assert not re.search(r'"/|\.\./', known), "a path of some machine"
-    assert json.loads(known)["options"]["llava"]["checkpoint"] == "moving-shapes/base"
+    assert json.loads(known)["options"]["llava"]["checkpoint"] in ("base", "moving-shapes/base")
 
 
 def test_plain_transformers_loads_it() -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +22,6 @@ from mmi_tvr.experiments.pretrain import faces_model
 from mmi_tvr.models.clip_pad import ClipPad
 from mmi_tvr.nn.drawn_faces import DrawnFaceNetworks
 from mmi_tvr.types import Query
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -97,32 +91,3 @@ def test_an_evaluation_takes_it_or_says_what_makes_it(run: Path, local: Path, mo
     assert document["config"]["model"] == {"name": "clip_pad", "weights": "moving-faces"}
     assert document["config"]["keyimages"]["name"] == "uniform"
     assert document["persons"].keys() >= {"by_face"}
-
-
-def test_a_step_that_is_asked_to_stop_saves_before_it_ends(tmp_path: Path) -> None:
-    """The script gets SIGTERM alone; a command that fails is one line."""
-    step = tmp_path / "step.py"
-    step.write_text(
-        "import signal, sys, time\nfrom pathlib import Path\n"
-        "def stop(*_):\n    time.sleep(0.2)\n    Path('saved').touch()\n    sys.exit(130)\n"
-        "signal.signal(signal.SIGTERM, stop)\nPath('ready').touch()\ntime.sleep(20)\n"
-    )
-    runner = "import sys; from make_faces_model import run_step; run_step([[sys.executable, *sys.argv[1:]]])"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}
-    both = runner.replace("sys.argv[1:]]]", "sys.argv[1:3]], [sys.executable, *sys.argv[3:]]]")
-    arguments = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", runner, str(step)], **arguments) as process:
-        while not (tmp_path / "ready").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.terminate()
-        assert process.wait(20) == 130
-    assert (tmp_path / "saved").exists()
-    failed = subprocess.run([sys.executable, "-c", runner, "-c", "raise SystemExit(3)"], check=False, **arguments)
-    assert "stopped with exit code 3; the same command again goes on" in failed.stderr
-    for name in ("saved", "ready"):
-        (tmp_path / name).unlink()
-    fails = "import os, time\nwhile not os.path.exists('ready'):\n    time.sleep(0.05)\nraise SystemExit(4)"
-    failed = subprocess.run([sys.executable, "-c", both, str(step), "x", "-c", fails], check=False, **arguments)
-    assert "-c stopped with exit code 4" in failed.stderr
-    assert (tmp_path / "saved").exists()  # the other one had the time to save

@@ -116,7 +116,7 @@ def test_a_base_and_a_trained_run_become_the_packages_model(tmp_path: Path) -> N
     document["origin"]["settings"] = {"train": document["origin"]["train"]}  # as a run has it
     document["options"]["llava"]["checkpoint"] = str(bundled / "base")
     (trained / "model.json").write_text(json.dumps(document))
-    size = bundle(bundled / "base", trained, target, "moving-shapes", limit=2)
+    size = bundle(bundled / "base", trained, target, limit=2)
     assert size == sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     assert models.read(target).options == models.read(bundled).options
     for path in bundled.rglob("*.safetensors"):

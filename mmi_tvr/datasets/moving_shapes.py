@@ -4,7 +4,8 @@ One to three coloured shapes on a textured ground, one to three short events in 
 (15 English, 5 Chinese), all true and complete. `train`, `val` and `test` share no description; within val and within
 test no caption is true of another video, so R@1 can reach 100 %, and half of their videos have a twin that differs in
 one thing. The contrast sets (`order`, `direction`, `relation`, `colour`, `shape`, `count`, `role`, and `order3`, of
-three events) are pairs of such twins. `skew` gives train a long tail; entities, actions and relations of every video and caption are known exactly.
+three events) are pairs of such twins. `skew` gives train a long tail; entities, actions and relations of every video
+and caption are known exactly.
 
 Specs and captions are the same on every machine, to the bit. Files are rendered on demand (`generate`) into a
 cache; `render_frames` gives the same pictures without a codec.

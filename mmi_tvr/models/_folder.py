@@ -163,7 +163,7 @@ def write(folder: Path, settings: ModelSettings) -> None:
     values = settings.as_dict()
     for option in checkpoint_options(settings.name):
         place = get_option(values["options"], option)
-        if place and Path(place).is_dir():
+        if place and not (folder / place).is_dir() and Path(place).is_dir():  # what lies in the folder moves with it
             set_option(values["options"], option, str(Path(place).absolute()))
     write_atomically(folder / SETTINGS, json.dumps(values, indent=1).encode())
 

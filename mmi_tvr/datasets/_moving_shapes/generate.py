@@ -272,8 +272,8 @@ def contrast_specs(contrast: str, count: int) -> tuple[tuple[Spec, Spec], ...]:
     """Return `count` pairs of twins by one contrast, of the test split's descriptions.
 
     Decision: the sets of order hold passing events only, so both videos of a pair show the same pictures, at other
-    times: a model that does not see order is at chance. `order3` has three events in all of them. The role set holds chases and passing events, and says of none
-    of its scenes how things stand.
+    times: a model that does not see order is at chance. In `order3` all have three events. The role set holds chases
+    and passing events, and says of none of its scenes how things stand.
     """
     if contrast not in CONTRAST_SETS:
         raise UsageError(f"no contrast is called {contrast!r}; there are: {', '.join(CONTRAST_SETS)}")

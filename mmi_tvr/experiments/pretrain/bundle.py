@@ -33,19 +33,17 @@ def bundle(
     base: Path,
     trained: Path,
     folder: Path,
-    name: str,
     *,
     limit: int | None = None,
     note: str = "",
     progress: Progress | None = None,
 ) -> int:
-    """Write a bundled model from a checkpoint that `pretrain` made and a model folder that training wrote.
+    """Write the package's own model from a checkpoint that `pretrain` made and a model folder that training wrote.
 
     Args:
         base: the checkpoint, which travels along as BASE.
         trained: the model folder.
-        folder: replaced by what is written.
-        name: what the bundled model is called, which is the folder's name below hub.BUNDLED.
+        folder: replaced by what is written. It can be moved: its base is named as it lies in it.
         limit: videos of each split that the card measures; None takes all.
         note: what the card should say about how this copy was made.
 
@@ -64,8 +62,8 @@ def bundle(
             halve(source, target)
         else:
             adapter = json.loads(source.read_text(encoding="utf-8"))
-            write_json(target, adapter | {"base_model_name_or_path": f"{name}/{BASE}"})
-    models.set_option(settings["options"], base_option, f"{name}/{BASE}")
+            write_json(target, adapter | {"base_model_name_or_path": BASE})
+    models.set_option(settings["options"], base_option, BASE)
     origin = settings["origin"]
     settings["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
     settings["origin"]["train"] = origin["settings"]["train"]
@@ -74,6 +72,23 @@ def bundle(
     card = _card(folder, settings, limit, note, progress or Silent())
     write_atomically(folder / CARD, card.encode())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def install(folder: Path, target: Path) -> None:
+    """Put a copy of a bundled model in the place of another one; that one stays until the copy is there.
+
+    Args:
+        folder: of the model.
+        target: of the package.
+    """
+    draft, former = (target.with_name(f".{target.name}.{state}") for state in ("draft", "former"))
+    for leftover in (draft, former):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(folder, draft)
+    if target.exists():
+        target.rename(former)
+    draft.rename(target)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def halve(source: Path, target: Path) -> None:

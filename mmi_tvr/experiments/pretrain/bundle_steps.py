@@ -11,15 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ... import models
+from ...encoders import hub
 from ...models import mmi
 from ...utils.device import available, processors
 from ...utils.tables import markdown_table
+from . import acceptance
 from .bundle import CARD
 from .judge import RECORD
 from .run import MEASURES
 from .steps import Spent, Step, set_options
 
 FOLDER = "bundle"
+ON_TOWERS = ("lat", "mcsan")
 _CONFIGS = Path("configs")
 _LAW_VIDEOS = 2000  # training videos by which the law of scores reads queries
 # Options of a chain that takes seconds: what each of its scripts does is done, and nothing is learned.
@@ -30,9 +33,7 @@ _SMALL: Mapping[str, Sequence[str]] = {
     ),
     "tuned": (
         "train.stages=[{name: masked, steps: 1, weights: {caption: 1.0, masked: 1.0}},"
-        " {name: joint, steps: 2, weights: {contrastive: 0.6, skeleton: 0.3}}]",
-        "data.skeletons.videos=4",
-        "data.skeletons.near=2",
+        " {name: matched, steps: 2, weights: {contrastive: 1.0}}]",  # untrained, it has no answers for L_s
     ),
     "moments": ("train.stages=[{name: moments, steps: 2, weights: {moments: 1.0}}]", "data.moments.sentences=32"),
     "matching": ("train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]", "data.matching.candidates=8"),
@@ -55,6 +56,24 @@ def plan(
         cpu: Whether accelerators are left alone.
     """
     return _Plan(run, scripts, small, processes or _processes(cpu), ["--cpu"] if cpu else []).steps()
+
+
+def plan_on_towers(run: Path, scripts: Path, *, cpu: bool = False) -> list[Step]:
+    """Return the steps that make the other models of the package which stand on the towers of its own model (`plan`
+    says what the arguments are)."""
+    return _Plan(run, scripts, False, 1, ["--cpu"] if cpu else []).on_towers()
+
+
+def _has_option(folder: Path, name: str) -> bool:
+    """Return whether a model folder is there and has an option."""
+    return (folder / models.SETTINGS).is_file() and name in models.read(folder).options
+
+
+def _same_run(trained: Path, bundled: Path) -> bool:
+    """Return whether a model of the package is what a training wrote."""
+    if not (trained.is_dir() and (bundled / CARD).is_file()):
+        return False
+    return bool(models.read(trained).as_dict()["origin"]["saved"] == models.read(bundled).as_dict()["origin"]["saved"])
 
 
 def _processes(cpu: bool) -> int:
@@ -91,8 +110,8 @@ class _Plan:
             ),
             Step(
                 "law of scores",
-                [self._law(bundle, "--lost", "1", "--train", str(self._limit or _LAW_VIDEOS))],
-                lambda: "score_law" in models.read(bundle).options,
+                [self._law(bundle, "--lost", "1", *([] if self._small else ["--train", str(_LAW_VIDEOS)]))],
+                lambda: _has_option(bundle, "score_law"),
                 150,
             ),
             Step(
@@ -126,7 +145,44 @@ class _Plan:
             self._part("moment head", "--moments", self._run / "moments" / "model", mmi.MOMENTS),
             self._part("matching head", "--matching", self._run / "matching" / "model", mmi.MATCHING),
             self._part("judge's adapter", "--judge", self._run / "judge", f"{mmi.JUDGE}/adapter_model.safetensors"),
+            Step("measurement", [self._check()], (self._run / acceptance.FILE).is_file, 300),
         ]
+
+    def on_towers(self) -> list[Step]:
+        steps = []
+        for name in ON_TOWERS:
+            run, target = self._run / name, hub.BUNDLED / f"{name}-shapes"
+            steps += [
+                Step(
+                    f"{name} on the towers",
+                    [self._train(f"{name}-moving-shapes", name)],
+                    (run / "model" / models.SETTINGS).is_file,
+                    900,
+                ),
+                Step(
+                    f"{name} into the package",
+                    [
+                        [
+                            self._script("bundle"),
+                            "--on-towers",
+                            str(run / "model"),
+                            "--output",
+                            str(target),
+                            *self._limits(),
+                        ]
+                    ],
+                    lambda run=run, target=target: _same_run(run / "model", target),
+                    120,
+                ),
+            ]
+        return steps
+
+    def _check(self) -> list[str]:
+        words = (str(self._bundle), "--output", str(self._run / acceptance.FILE))
+        return [self._script("check_bundle"), *words, *self._limits()]
+
+    def _limits(self) -> list[str]:
+        return ["--limit", str(self._limit)] if self._limit else []
 
     @property
     def _limit(self) -> int | None:
@@ -138,22 +194,20 @@ class _Plan:
     def _small_options(self, step: str) -> list[str]:
         return set_options(_SMALL[step]) if self._small else []
 
-    def _train(self, config: str, name: str, weights: str) -> list[str]:
+    def _train(self, config: str, name: str, *changes: str) -> list[str]:
         settings = self._scripts.parent / _CONFIGS / f"{config}.yaml"
         small = set_options(_SMALL_DATA) if self._small else []
         return [
             *(self._script("train"), "--config", str(settings), "--output", str(self._run / name), "--resume"),
-            *(*self._cpu, "--set", weights, *small, *self._small_options(name)),
+            *(*self._cpu, *set_options(changes), *small, *self._small_options(name)),
         ]
 
     def _law(self, model: Path, *options: str) -> list[str]:
-        limit = ["--limit", str(self._limit)] if self._limit else []
         words = ("moving_shapes", "--split", "val", "--model", str(model), "--law", "--save")
-        return [self._script("nothing_found"), *words, *options, *limit]
+        return [self._script("nothing_found"), *words, *options, *self._limits()]
 
     def _put(self, *words: str) -> list[str]:
-        limit = ["--limit", str(self._limit)] if self._limit else []
-        return [self._script("bundle"), *words, "--output", str(self._bundle), *limit]
+        return [self._script("bundle"), *words, "--output", str(self._bundle), *self._limits()]
 
     def _part(self, name: str, option: str, source: Path, file: str) -> Step:
         return Step(f"{name} into the folder", [self._put(option, str(source))], (self._bundle / file).is_file, 60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,21 @@ from .noise import LEARNED, UNSEEN, Noise
 _TEXTS = 100  # test captions that each kind of skeleton is judged beside
 _TWIN = "its twin, where the answers differ"
 _ABOUT_RUN = ("git", "python", "torch", "saved", "step", "right", "options")
+_HEADER = ["video skeleton", "n", "mean p", "p above 0.5, percent"]
 _FILES = (f"{mmi.JUDGE}/adapter_model.safetensors", f"{mmi.JUDGE}/adapter_config.json", models.SETTINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeMeasure:
+    """How probable a judge takes it to be that one scene is described: p beside each text, of one kind of skeleton."""
+
+    kind: str
+    probabilities: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean of p."""
+        return float(np.mean(self.probabilities))
 
 
 def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress: Progress | None = None) -> list[str]:
@@ -55,20 +70,21 @@ def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress:
         (draft / weights).parent.mkdir(exist_ok=True)
         halve(run / weights, draft / weights)
         adapter = json.loads((run / config).read_text(encoding="utf-8"))
-        write_json(draft / config, adapter | {"base_model_name_or_path": f"{folder.name}/{BASE}"})
+        write_json(draft / config, adapter | {"base_model_name_or_path": BASE})
         write_json(draft / models.SETTINGS, settings)
 
     def measure(draft: Path) -> tuple[str, list[str]]:
         model, _ = loaded(draft, settings, progress or Silent())
         assert isinstance(model, mmi.Mmi)
-        table = markdown_table(measure_judge(LlavaJudge(model), limit or _TEXTS, progress or Silent()))
+        measures = judge_measures(LlavaJudge(model), limit or _TEXTS, progress or Silent())
+        table = markdown_table([_HEADER, *map(_row, measures)])
         return _section(table, settings["origin"]["judge"]), table
 
     return rewrite(folder, _FILES, "Judge", change, measure)
 
 
-def measure_judge(judge: Judge, texts: int, progress: Progress) -> list[list[str]]:
-    """Return p of kinds of video skeletons beside true skeletons of test captions, as rows of a table."""
+def judge_measures(judge: Judge, texts: int, progress: Progress) -> list[JudgeMeasure]:
+    """Return p of each kind of video skeleton beside true skeletons of so many test captions."""
     dataset: Any = plugins.build("datasets", "moving_shapes", {"split": "test", "count": 2 * texts})
     specs = dataset.specs()
     twins = {row: other for group in dataset.groups() for row in group for other in group if other != row}
@@ -90,17 +106,19 @@ def measure_judge(judge: Judge, texts: int, progress: Progress) -> list[list[str
             if isinstance(judgement, Judgement) and not same:
                 probabilities[kind].append(judgement.probability)
         progress.advance()
-    return [["video skeleton", "n", "mean p", "p above 0.5, percent"], *map(_row, kinds, probabilities.values())]
+    return [JudgeMeasure(kind, tuple(values)) for kind, values in probabilities.items()]
 
 
 def _noise(draw: Noise) -> Callable[[int, np.random.Generator], str]:
     return lambda row, dice: draw(dice)
 
 
-def _row(kind: str, values: Sequence[float]) -> list[str]:
+def _row(measure: JudgeMeasure) -> list[str]:
+    values = measure.probabilities
     if not values:
-        return [kind, "0", "-", "-"]
-    return [kind, str(len(values)), f"{np.mean(values):.3f}", f"{100 * np.mean(np.array(values) > 0.5):.0f}"]
+        return [measure.kind, "0", "-", "-"]
+    above = 100 * np.mean(np.array(values) > 0.5)
+    return [measure.kind, str(len(values)), f"{measure.mean:.3f}", f"{above:.0f}"]
 
 
 def _section(table: Sequence[str], origin: Mapping[str, Any]) -> str:

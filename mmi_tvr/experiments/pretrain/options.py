@@ -10,6 +10,8 @@ from pydantic import Field
 from ...plugins import BaseOptions
 from ...train.options import Stage, TrainOptions
 
+NAME = "moving-shapes"  # of the package's own model
+
 
 class StageOptions(BaseOptions):
     """One stage."""

@@ -204,14 +204,16 @@ def run_step(commands: Sequence[Command]) -> None:
         while None in (codes := [process.poll() for _, process in processes]) and not any(codes):
             time.sleep(_PAUSE)
         end()  # where one has failed; who has ended gets none
-        failed = [(process.wait(), command) for command, process in processes]
-    failed = sorted((one for one in failed if one[0]), key=lambda one: one[0] == interruption.EXIT_CODE)
-    if failed and failed[0][0] != interruption.EXIT_CODE and not stop_requested:
+        for _, process in processes:
+            process.wait()
+    ended = [(code, command) for code, (command, _) in zip(codes, processes, strict=True) if code]  # of themselves
+    failed = [one for one in ended if one[0] != interruption.EXIT_CODE]
+    if failed and not stop_requested:
         code, command = failed[0]
         raise MmiTvrError(
             f"{Path(command.words[1]).name} stopped with exit code {code}; the same command again goes on"
         )
-    if failed or stop_requested or interrupted.is_set():
+    if ended or stop_requested or interrupted.is_set():
         raise interruption.Interrupted
 
 
