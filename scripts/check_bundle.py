@@ -54,8 +54,8 @@ def _measure(folder: Path, limit: int | None, progress: Progress) -> dict[str, f
         embed = system.embedder(dataset, kind, progress)
         values[kind] = contrast_accuracy(pair_scores(model, dataset.samples(), embed)).accuracy
     values |= _retrieval(system, limit, progress)
-    asked = load_generated("test", limit or _ANSWERED, progress)
-    answers, _ = _reranking.answers(system.settings, asked, model, system.method, progress)
+    described = load_generated("test", limit or _ANSWERED, progress)
+    answers, _ = _reranking.answers(system.settings, described, model, system.method, progress)
     values["video_answers"] = answers["answers"]["video"]["all"]["accuracy"]
     judged = judge_measures(LlavaJudge(model), limit or _JUDGED, progress)
     values["noise"] = max(measure.mean for measure in judged if measure.kind.startswith("noise"))

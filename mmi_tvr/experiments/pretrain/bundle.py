@@ -20,12 +20,15 @@ from ...features.embed import embed_all
 from ...protocols import Model
 from ...types import Embeddings, Video
 from ...utils import array_cache
+from ...utils.device import processors
 from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
 from ...utils.tables import interval, markdown_row
+from ...utils.wording import counted
 
 BASE, CARD = "base", "README.md"
 Embed = Callable[[Sequence[Video]], list["Embeddings | MediaError"]]
+_SETS = (*CONTRASTS, "order3")  # contrast sets that the card has
 ABOUT = "knows coloured shapes that move, nothing else"
 
 
@@ -110,8 +113,17 @@ def _card(folder: Path, settings: Mapping[str, Any], limit: int | None, note: st
         steps=settings["origin"]["step"],
         validation=settings["origin"]["validation"]["value"],
         note=f"\n- {note}" if note else "",
+        hardware=_hardware(),
         measured=measured(model, embed, limit),
     )
+
+
+def _hardware() -> str:
+    """Return what this machine computes with."""
+    import torch
+
+    cores = counted(processors(), "processor core")
+    return f"{cores}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{cores}, no GPU"
 
 
 def measured(model: Model, embed: Embed, limit: int | None) -> str:
@@ -127,7 +139,7 @@ def measured(model: Model, embed: Embed, limit: int | None) -> str:
     bilingual = plugins.build("datasets", "moving_shapes", {"split": "test", "count": limit}).samples()
     chinese = [replace(sample, captions=sample.captions[-1:]) for sample in bilingual]  # the last caption is Chinese
     contrasts = [
-        (kind, contrast_accuracy(pair_scores(model, rendered(kind, limit).samples(), embed))) for kind in CONTRASTS
+        (kind, contrast_accuracy(pair_scores(model, rendered(kind, limit).samples(), embed))) for kind in _SETS
     ]
     rows = [markdown_row([kind, interval(accuracy.accuracy, *accuracy.ci95)]) for kind, accuracy in contrasts]
     return _MEASURED.format(
@@ -211,7 +223,7 @@ videos of coloured shapes, and **knows nothing else**: real videos are noise to 
 - Base: `scripts/pretrain_tiny.py` (seed 0; towers on single pictures, text tower on events, language model on captions
   and answers). Then `scripts/train.py --config configs/moving_shapes.yaml` (seed 0): step {steps}, with
   a SumR of {validation:.1f} (of 600) on the validation split.
-- Hardware: two processor cores, no GPU.{note}
+- Hardware: {hardware}.{note}
 
 {measured}
 

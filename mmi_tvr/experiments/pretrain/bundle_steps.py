@@ -8,6 +8,7 @@ RUN/bundle                           the model folder, with its card
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ... import models
@@ -39,6 +40,7 @@ _SMALL: Mapping[str, Sequence[str]] = {
     "matching": ("train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]", "data.matching.candidates=8"),
     "judge": ("steps=2", "batch=4", "videos=16"),
 }
+_NOTE = "This copy: one run of `scripts/make_bundle.sh`, with its defaults."
 _SMALL_DATA = ("data.train.count=24", "data.validation.count=12", "data.batch=8")
 _SMALL_LIMIT = 12  # videos that are measured
 
@@ -104,7 +106,7 @@ class _Plan:
             ),
             Step(
                 "model folder",
-                [self._put(str(self._run / "base"), str(self._run / "tuned" / "model"))],
+                [self._put(str(self._run / "base"), str(self._run / "tuned" / "model"), "--note", _NOTE)],
                 (bundle / CARD).is_file,
                 150,
             ),
@@ -171,7 +173,7 @@ class _Plan:
                             *self._limits(),
                         ]
                     ],
-                    lambda run=run, target=target: _same_run(run / "model", target),
+                    partial(_same_run, run / "model", target),
                     120,
                 ),
             ]
@@ -215,6 +217,9 @@ class _Plan:
 
 def log(times: Mapping[str, Spent]) -> list[str]:
     """Return a table of what the steps took."""
-    rows = [[name, f"{spent.clock / 60:.1f}", f"{spent.processors / 60:.1f}"] for name, spent in times.items()]
-    total = [f"{sum(getattr(spent, kind) for spent in times.values()) / 60:.1f}" for kind in ("clock", "processors")]
-    return markdown_table([["step", "minutes", "minutes of processors"], *rows, ["all", *total]])
+    total = Spent(sum(spent.clock for spent in times.values()), sum(spent.processors for spent in times.values()))
+    rows = [
+        [name, f"{spent.clock / 60:.1f}", f"{spent.processors / 60:.1f}"]
+        for name, spent in [*times.items(), ("all", total)]
+    ]
+    return markdown_table([["step", "minutes", "minutes of processors"], *rows])

@@ -22,7 +22,7 @@ class StageOptions(BaseOptions):
 
 
 class PretrainOptions(BaseOptions):
-    """The defaults are the stages of the bundled model; its card says where that copy was made otherwise."""
+    """The defaults are what scripts/make_bundle.sh takes; a bundled copy's card says where it was made otherwise."""
 
     seed: int = Field(0, ge=0, description="of weights and data")
     videos: int = Field(24_000, ge=8, description="videos of the train split")
@@ -30,7 +30,7 @@ class PretrainOptions(BaseOptions):
         StageOptions(steps=2400, batch=256, rate=2e-3), description="towers on single pictures"
     )
     clips: StageOptions = Field(StageOptions(steps=1700, batch=256, rate=2e-3), description="text tower on events")
-    language: StageOptions = Field(StageOptions(steps=5400, batch=64, rate=2e-3), description="captions and answers")
+    language: StageOptions = Field(StageOptions(steps=6400, batch=64, rate=2e-3), description="captions and answers")
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="bf16 is three times as fast where the processor multiplies it in hardware"
     )
