@@ -118,7 +118,14 @@ def test_a_base_and_a_trained_run_become_the_packages_model(tmp_path: Path) -> N
     (trained / "model.json").write_text(json.dumps(document))
     size = bundle(bundled / "base", trained, target, limit=2)
     assert size == sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    assert models.read(target).options == models.read(bundled).options
+    options = models.read(bundled).as_dict()["options"]
+    models.set_option(options, "llava.checkpoint", "base")  # as it lies in the folder, which can be moved
+    assert models.read(target).options == options
+    moved = target.rename(tmp_path / "moved")
+    assert models.read_resolved(moved).options["llava"]["checkpoint"] == str(moved / "base")
+    models.write(moved, models.read(moved))
+    assert models.read(moved).options == options
+    moved.rename(target)
     for path in bundled.rglob("*.safetensors"):
         before, after = load_file(path), load_file(target / path.relative_to(bundled))
         assert all(torch.equal(before[name], after[name]) for name in before), path.name

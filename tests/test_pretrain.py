@@ -49,7 +49,7 @@ from mmi_tvr.experiments.pretrain.data import (
 from mmi_tvr.experiments.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest_events, places
 from mmi_tvr.experiments.pretrain.language import LanguageStage, right_replies
 from mmi_tvr.experiments.pretrain.options import PretrainOptions
-from mmi_tvr.experiments.pretrain.run import pretrain
+from mmi_tvr.experiments.pretrain.run import parts, pretrain
 from mmi_tvr.types import Features
 
 VIDEOS = 16
@@ -419,6 +419,14 @@ def test_stages_make_a_checkpoint_and_can_be_run_again(tmp_path: Path, monkeypat
     assert {name: array.shape for name, array in seen_by.items()} == {
         "image": (1, 192), "regions": (1, 9, 192), "patches": (1, 4, 192),
     }  # fmt: skip
+
+
+def test_towers_that_are_not_asked_for_places_are_asked_for_all_else() -> None:
+    [with_places], [without] = parts("frames", 7), parts("frames", 7, places=False)
+    assert with_places.weights == {**without.weights, "places": 2.0}
+    assert with_places.steps == without.steps == 7
+    assert parts("clips", 10) == parts("clips", 10, places=False)
+    assert [part.steps for part in parts("clips", 10)] == [4, 6]
 
 
 def test_one_number_of_a_stage_is_changed_alone() -> None:

@@ -31,6 +31,9 @@ class PretrainOptions(BaseOptions):
     )
     clips: StageOptions = Field(StageOptions(steps=1700, batch=256, rate=2e-3), description="text tower on events")
     language: StageOptions = Field(StageOptions(steps=6400, batch=64, rate=2e-3), description="captions and answers")
+    places: bool = Field(
+        True, description="the towers are asked where things stand, how large they are and how far turned"
+    )
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="bf16 is three times as fast where the processor multiplies it in hardware"
     )

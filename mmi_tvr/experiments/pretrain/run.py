@@ -205,10 +205,7 @@ class _Stages:
     def _train_options(self, name: str, model: StageModel, stage: StageOptions) -> TrainOptions:
         groups = tuple(model.parameter_groups())
         return TrainOptions(
-            stages=tuple(
-                Stage(name=part, steps=max(1, round(share * stage.steps)), weights=weights)
-                for part, share, weights in _PARTS[name]
-            ),
+            stages=parts(name, stage.steps, self._options.places),
             learning_rates=dict.fromkeys((*groups, "temperature"), stage.rate),
             muon=("layers",),  # half as many steps again are needed without it
             weight_decay=0.05,
@@ -225,6 +222,21 @@ class _Stages:
         if distributed.rank() == 0:
             layout.save(self._base, self._clip, self._clip_tokenizer, self._llava, self._tokenizer)
         distributed.barrier()
+
+
+def parts(name: str, steps: int, places: bool = True) -> tuple[Stage, ...]:
+    """Return the parts of a stage, with the terms of each.
+
+    Args:
+        name: of the stage.
+        steps: of all its parts.
+        places: whether the towers are asked where things stand.
+    """
+    stages = []
+    for part, share, terms in _PARTS[name]:
+        weights = {term: weight for term, weight in terms.items() if places or term != "places"}
+        stages.append(Stage(name=part, steps=max(1, round(share * steps)), weights=weights))
+    return tuple(stages)
 
 
 def _split(name: str, count: int) -> MovingShapes:
@@ -246,4 +258,4 @@ def _losses(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if name.startswith(("loss", "valid")))
 
 
-__all__ = ["KEY_IMAGES", "MEASURES", "TWINS", "pretrain"]
+__all__ = ["KEY_IMAGES", "MEASURES", "TWINS", "parts", "pretrain"]
