@@ -254,6 +254,29 @@ def test_in_chinese_and_on_a_phone(browser: Browser, client: Client) -> None:
         assert page.locator("nav a").first.inner_text() == "Search"  # it is remembered
 
 
+def test_signing_in(browser: Browser, tmp_path: Path) -> None:
+    """As from another machine: what a browser says of where a form comes from is let in, and a wrong token is said."""
+    with Library(tmp_path / "none") as library, served(library, host="0.0.0.0") as client:
+        token = client.running.token_file.read_text(encoding="ascii").strip()
+        with opened_page(browser, f"{client.running.url}/people") as page:
+            assert violations(page) == []
+            for text, shown in (("wrong", "another token"), (token, "mmi-tvr index FOLDER")):
+                page.fill("#token", text)
+                page.keyboard.press("Enter")
+                page.wait_for_selector(f"main:has-text('{shown}')")
+
+
+def test_a_film_that_is_away_is_said_to_be(browser: Browser, tmp_path: Path) -> None:
+    films = colour_video(tmp_path / "films" / "red.mp4", "red").parent
+    with Library(tmp_path / "library", FakeModel(), relevance=clipped) as library:
+        library.index(films)
+        with served(library) as client, opened_page(browser, f"{client.running.url}/?q=red") as page:
+            page.wait_for_selector(".results .open")
+            (films / "red.mp4").unlink()
+            page.locator(".open").first.click()
+            page.wait_for_selector(".stage [role=alert]:has-text('not there any more')")
+
+
 def test_without_scripts_the_page_searches(browser: Browser, client: Client) -> None:
     with opened_page(browser, client.running.url, java_script_enabled=False) as page:
         page.fill("#q", "red")

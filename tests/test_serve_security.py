@@ -178,6 +178,10 @@ def test_a_browser_signs_in_with_a_cookie_that_scripts_cannot_read(open_client: 
     form = f"token={token_of(open_client)}".encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     assert open_client.request("POST", "/api/session", form, headers).status == 303
+    wrong = open_client.request("POST", "/api/session", b"token=wrong", headers)
+    assert wrong.status == 401
+    assert b"This is another token" in wrong.body
+    assert "set-cookie" not in wrong.headers
 
 
 def test_names_of_a_machine() -> None:

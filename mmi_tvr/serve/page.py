@@ -79,7 +79,12 @@ async def pools(service: TheService) -> HTMLResponse:
 @router.get(SIGN_IN, response_class=HTMLResponse)
 async def sign_in() -> HTMLResponse:
     """The field for the token."""
-    return HTMLResponse(_template("sign_in.html.j2").render())
+    return HTMLResponse(sign_in_html())
+
+
+def sign_in_html(is_wrong: bool = False) -> str:
+    """Return the page with the field for the token; is_wrong: somebody sent another one."""
+    return _template("sign_in.html.j2").render(is_wrong=is_wrong)
 
 
 async def _result(request: Request, service: Service, text: str) -> SearchResult:

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
 from .. import __version__
 from .answers import JsonResponse, TheService
+from .page import sign_in_html
 from .security import is_of_socket
 
 router = APIRouter(tags=["service"])
@@ -43,6 +44,8 @@ async def sign_in(request: Request, service: TheService) -> Response:
     body = await request.body()
     is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     session = service.access.sign_in(_token_of(body, is_form))
+    if session is None and is_form:
+        return HTMLResponse(sign_in_html(is_wrong=True), 401)
     if session is None:
         raise HTTPException(401, "a wrong token")
     answer: Response = RedirectResponse("/", 303) if is_form else Response(status_code=204)

@@ -53,6 +53,16 @@ export function media(id) {
   return `/api/items/${id}/media`;
 }
 
+/** Return why the file of an item cannot be had; null where it can. */
+export async function mediaProblem(id) {
+  try {
+    const reply = await fetch(media(id), { headers: { Range: "bytes=0-0" } });
+    return reply.ok ? null : (await reply.json()).error;
+  } catch {
+    return t("unreachable");
+  }
+}
+
 async function request(path, options) {
   let reply;
   try {

@@ -1,6 +1,6 @@
 // A hit in a dialog: it plays from its second, and says why it is there.
 
-import { media, thumbnail } from "./api.js";
+import { media, mediaProblem, thumbnail } from "./api.js";
 import { clock, element, fileName, place, printable } from "./dom.js";
 import { bar, isStill, moment } from "./hits.js";
 import { why } from "./why.js";
@@ -67,9 +67,11 @@ function viewer(hit) {
   player.addEventListener("loadedmetadata", () => {
     player.currentTime = hit.start;
   });
-  player.addEventListener("error", () => {
-    const note = element("p", { className: "note", role: "alert" }, t("cannot_play"));
-    player.replaceWith(...(hit.kind === "audio" ? [note] : [still(hit, thumbnail(hit.id, hit.time, 720)), note]));
+  player.addEventListener("error", async () => {
+    const problem = await mediaProblem(hit.id);
+    const note = element("p", { className: "note reason", role: "alert" }, problem ?? t("cannot_play"));
+    const hasPicture = !problem && hit.kind !== "audio";
+    player.replaceWith(...(hasPicture ? [still(hit, thumbnail(hit.id, hit.time, 720)), note] : [note]));
   });
   player.src = media(hit.id);
   return player;

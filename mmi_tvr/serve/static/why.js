@@ -60,7 +60,7 @@ function skeletons(skeleton) {
   };
   const body = element("tbody");
   for (const [mark, text, video] of answerRows(skeleton)) {
-    const title = element("th", { scope: "row", className: mark }, mark ? t(`answers_${mark}`) : "");
+    const title = mark ? element("th", { scope: "row", className: mark }, t(`answers_${mark}`)) : element("td");
     body.append(element("tr", {}, title, cell(text, words.video), cell(video, words.text)));
   }
   const titles = element(
