@@ -9,9 +9,12 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import picture_files
 import pytest
-from fakes import FakeModel, clipped
+from fakes import COLOURS, FakeChannel, FakeModel, clipped, colour_video
 from indexes import DIM, collection, naive, opened, recall, unit
+from media_files import make_sound
+from PIL import Image
 
 from mmi_tvr import index as indexes_room
 from mmi_tvr.config import Section, Settings
@@ -376,6 +379,58 @@ class TestLibraryOnAServer:
         with Library(path, model=FakeModel(), settings=Settings(index=Section(name="flat"))) as moved:
             moved.index(rebuild=True)
         assert self.collections(settings) == []
+
+    def test_a_library_of_all_kinds_answers_as_one_on_flat(self, media, tmp_path, settings, monkeypatch):
+        """What is seen and said, among items of some kinds, dates, folders, lengths and places."""
+        speech = FakeChannel("heard")
+        monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr("mmi_tvr.channels.heard.build", lambda options: speech)
+        monkeypatch.setattr("mmi_tvr.channels.heard.embed_queries", speech.embed_queries)
+        answers = []
+        for name, its_settings in (("flat", Settings(index=Section(name="flat"))), ("milvus", settings)):
+            with Library(tmp_path / name, model=FakeModel(), settings=its_settings, relevance=clipped) as library:
+                library.index(media, channels=["heard"])
+                answers.append([self.hits(library, query, **options) for query, options, _ in self.searches(media)])
+        [note] = (tmp_path / "milvus" / "vectors").glob("*/milvus.json")
+        _milvus_folder.discard(note.parent)
+        assert answers[0] == answers[1]
+        assert "talk.m4a" in [hit[0] for hit in answers[0][8]]
+        assert [len(hits) for hits in answers[0]] == [count for _, _, count in self.searches(media)]
+
+    @staticmethod
+    def hits(library: Library, query: str, **options) -> list[tuple]:
+        hits = library.search(query, top=3, min_relevance=options.pop("min_relevance", 0), **options)
+        return [(hit.path.name, round(hit.score, 3), hit.found_by, hit.start, len(hit.moments)) for hit in hits]
+
+    @staticmethod
+    def searches(media) -> list[tuple[str, dict, int]]:
+        """Queries, options, and how many hits of three there are."""
+        return [
+            ("red", {}, 3),
+            ("red", {"kind": "image"}, 1),
+            ("red", {"kind": "audio"}, 1),
+            ("red", {"since": "2024-02", "until": "2024-03-01"}, 1),
+            ("red", {"since": "2024-02", "until": "2024-02-28"}, 0),
+            ("red", {"folder": media / "films" / "blue.mp4"}, 1),
+            ("red", {"place": "47.2,-8.5,30"}, 1),
+            ("red", {"longer": 0.4, "kind": "video"}, 2),
+            ("the ship is late", {"kind": "audio,video", "min_relevance": 0.5}, 2),
+            ("green", {"kind": "video", "more": 3}, 2),
+            ("red", {"without": "green", "kind": "video"}, 2),
+        ]
+
+    @pytest.fixture
+    def media(self, tmp_path):
+        """A red picture with date and place, a green and a blue film, and a recording in which something is said."""
+        exif = picture_files.exif(e_36867="2024:02:29 12:30:00", e_36881="+02:00", g_1="N", g_2=(47.0, 15.0, 0.0))
+        exif.get_ifd(0x8825).update({3: "W", 4: (8.0, 30.0, 0.0)})
+        folder = tmp_path / "media"
+        for colour in ("green", "blue"):
+            colour_video(folder / "films" / f"{colour}.mp4", colour, seconds=0.5)
+        Image.new("RGB", (64, 48), COLOURS["red"]).save(folder / "red.jpg", exif=exif)
+        make_sound(folder / "talk.m4a", 2.0)
+        (folder / "talk.said").write_text("0 the ship is late\n1 a talk about bees")
+        return folder
 
     def test_two_libraries_do_not_share_a_name(self, folder, tmp_path, settings):
         with Library(tmp_path / "one", model=FakeModel(), settings=settings) as library:
