@@ -15,8 +15,8 @@ from PIL import Image
 
 from mmi_tvr import Library
 from mmi_tvr.library.duplicates import DUPLICATES_FILE, duplicate_groups
-from mmi_tvr.scoring.fingerprints import LEAST, fingerprint, picture_likeness
-from mmi_tvr.types import Pixels
+from mmi_tvr.scoring.fingerprints import LEAST, fingerprint, may_be_copies, video_fingerprints, video_likeness
+from mmi_tvr.types import Frames, Pixels
 
 
 def scene(seed: int, width: int = 160, height: int = 120) -> Pixels:
@@ -27,7 +27,7 @@ def scene(seed: int, width: int = 160, height: int = 120) -> Pixels:
 
 
 def likeness(left: Pixels, right: Pixels) -> float:
-    return picture_likeness(fingerprint(left)[None], fingerprint(right)[None])
+    return video_likeness(fingerprint(left)[None], fingerprint(right)[None], 0, 0)
 
 
 def test_what_was_saved_again_is_alike_and_nothing_else(tmp_path: Path) -> None:
@@ -53,6 +53,60 @@ def test_pictures_of_one_shade_are_told_apart_by_it() -> None:
     assert likeness(grey, lighter) == 1.0
     assert likeness(grey, np.full((9, 9, 3), 250, np.uint8)) == 0.0
     assert likeness(grey, scene(3)) < LEAST
+
+
+def film(
+    scenes: list[Pixels], start: float = 0.0, end: float | None = None, fps: float = 2.0
+) -> tuple[np.ndarray, float]:
+    """The fingerprints and the length of a film of a second a scene, or of a part of it."""
+    end = len(scenes) if end is None else end
+    times = np.arange(start + 0.5 / fps, end, 1 / fps)
+    pixels = np.stack([scenes[int(time)] for time in times])
+    return video_fingerprints(Frames(times - start, pixels), end - start), end - start
+
+
+def film_likeness(one: tuple[np.ndarray, float], other: tuple[np.ndarray, float]) -> float:
+    return video_likeness(one[0], other[0], one[1], other[1])
+
+
+def test_a_film_that_was_framed_or_cut_anew_is_alike_and_its_twins_are_not() -> None:
+    scenes = [scene(seed) for seed in range(20)]
+    whole = film(scenes)
+    letterboxed = [np.pad(one, ((30, 20), (0, 0), (0, 0))) for one in scenes]
+    pillarboxed = [np.pad(one, ((0, 0), (50, 50), (0, 0))) for one in scenes]
+    copies = {
+        "letterboxed": film(letterboxed),
+        "pillarboxed": film(pillarboxed, fps=1.5),
+        "start is away": film(scenes, 3.2),
+        "end is away": film(scenes, 0, 17),
+        "both are away": film(scenes, 1.7, 18.1),
+        "one scene is other": film([*scenes[:-1], scene(99)]),
+    }
+    assert {
+        name: film_likeness(whole, copy) for name, copy in copies.items() if film_likeness(whole, copy) < LEAST
+    } == {}
+    others = {
+        "in another order": film(scenes[::-1]),
+        "the last fifth is other": film([*scenes[:16], *(scene(seed) for seed in range(50, 54))]),
+        "others": film([scene(seed) for seed in range(30, 50)]),
+    }
+    assert {name: film_likeness(whole, one) for name, one in others.items() if film_likeness(whole, one) >= LEAST} == {}
+    for one in (*copies.values(), *others.values()):
+        assert film_likeness(one, whole) == pytest.approx(film_likeness(whole, one), abs=0.1)
+
+
+def test_a_dark_film_has_no_borders() -> None:
+    dark = [(scene(seed) // 8).astype(np.uint8) for seed in range(4)]
+    assert film_likeness(film(dark), film([one[::2, ::2] for one in dark])) > LEAST
+    black = [np.zeros((60, 80, 3), np.uint8)] * 4
+    assert film_likeness(film(black), film(black)) == 1.0
+    assert film_likeness(film(black), film(dark)) < LEAST
+
+
+def test_lengths_of_copies() -> None:
+    assert may_be_copies(100, 80.1)
+    assert not may_be_copies(100, 79)
+    assert may_be_copies(0.5, 1.4)  # a second is little
 
 
 def test_groups() -> None:
@@ -115,6 +169,9 @@ def test_a_new_item_joins_and_one_that_is_away_leaves(tmp_path: Path, album: Pat
         library.remove(album / "photo3.png")
         with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
             assert database.execute(looked).fetchone() == (7,)
+        with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
+            database.executescript("PRAGMA user_version = 0; DELETE FROM pairs;")
+        assert len(library.duplicates().groups) == 2  # what an older version knew is looked at anew
         (tmp_path / "library" / DUPLICATES_FILE).write_bytes(b"no database")
         assert len(library.search("red", top=99, min_relevance=0)) == 7  # a damaged file folds nothing
         assert len(library.duplicates().groups) == 2  # and is made anew

@@ -26,7 +26,7 @@ from ..errors import MediaError
 from ..features.cache import FeatureCache
 from ..media.guarded import DecoderPool, limits
 from ..protocols import Index
-from ..scoring.fingerprints import LEAST, PICTURES, picture_likeness, video_fingerprints
+from ..scoring.fingerprints import LEAST, MOST_PICTURES, may_be_copies, video_fingerprints, video_likeness
 from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
 from ..utils.progress import Progress
 from ..utils.sqlite import (
@@ -45,8 +45,10 @@ _PURPOSE = "what is known of near-duplicates"
 _NEAREST = 20  # items that are proposed for each
 _TOGETHER = 64  # items that are looked at between two commits
 _SIDE = 128  # pixels of the pictures that fingerprints are made of
-_LONGER = 1.1  # times as long, or a second longer, may one film be than the other
-_TABLES = """
+_FPS = 2.0  # pictures of a film that are compared
+_VERSION = 2  # of the fingerprints, and of what counts as alike: what was made by another one is forgotten
+_TABLES = f"""
+    PRAGMA user_version = {_VERSION};
     CREATE TABLE IF NOT EXISTS fingerprints (sha256 TEXT PRIMARY KEY, pictures BLOB) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS fresh (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS looked (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -54,6 +56,7 @@ _TABLES = """
         sha256 TEXT, other TEXT, likeness REAL, PRIMARY KEY (sha256, other)
     ) WITHOUT ROWID;
 """
+_NAMES = ("fingerprints", "fresh", "looked", "pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ class DuplicateStore:
 def _opened(path: Path) -> sqlite3.Connection:
     connection = open_to_write(path)
     try:
+        if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            connection.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in _NAMES))
         connection.executescript(_TABLES)
     except BaseException:
         connection.close()
@@ -337,7 +342,9 @@ class _FingerprintReader:
     def likeness(self, one: tuple[str, VideoEntry], other: tuple[str, VideoEntry]) -> float | None:
         """Return how alike two contents are to the eye; None where one of them has no fingerprints."""
         left, right = self._of(*one), self._of(*other)
-        return None if left is None or right is None else picture_likeness(left, right)
+        if left is None or right is None:
+            return None
+        return video_likeness(left, right, one[1].facts.seconds, other[1].facts.seconds)
 
     def _of(self, sha256: str, entry: VideoEntry) -> NDArray[np.uint8] | None:
         if sha256 in self._fingerprints:
@@ -366,19 +373,17 @@ class _FingerprintReader:
 
 
 def _fingerprints(path: Path, facts: MediaFacts, decoders: DecoderPool) -> NDArray[np.uint8]:
-    """Return the fingerprints of a file."""
-    video, seconds = Video(path, picture=facts.kind == "image"), max(facts.seconds, 0.1)
-    rate, count = (1.0, 1) if facts.is_still else (PICTURES / seconds, PICTURES)
-    _, frames = decoders.sample(video, rate, count, _SIDE)
-    return video_fingerprints(frames, seconds)
+    """Return the fingerprints of a still (1, 192), or of a film (P, 192)."""
+    video = Video(path, picture=facts.kind == "image")
+    _, frames = decoders.sample(video, _FPS, 1 if facts.is_still else MOST_PICTURES, _SIDE)
+    return video_fingerprints(frames, facts.seconds)
 
 
 def _can_be_alike(one: MediaFacts, other: MediaFacts) -> bool:
     """Return whether two items can be the same: both stills, or films of nearly one length."""
     if one.is_still or other.is_still:
         return one.is_still and other.is_still
-    shorter, longer = sorted((one.seconds, other.seconds))
-    return longer <= max(_LONGER * shorter, shorter + 1.0)
+    return may_be_copies(one.seconds, other.seconds)
 
 
 def _proposed(index: Index, numbers: Sequence[int]) -> list[tuple[int, int]]:
