@@ -90,15 +90,45 @@ def test_key_images_are_the_frames_of_a_video(kind: str, checkpoints: dict[str, 
     assert not np.allclose(model.embed_videos([Features(TIMES, turned)])[0].video, video.video, atol=1e-4)  # order
 
 
-def test_a_narrower_vector_is_the_beginning_of_the_whole(checkpoints: dict[str, Path]) -> None:
-    whole, narrow = (built(checkpoints["qwen3_vl"], width=width) for width in (None, 8))
+CHAT = "<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
+PUBLISHED = {  # as docs/search.md has them: settings, and what is read around a sentence and around frames
+    "GME": ({"prompt": f"{CHAT}<|endoftext|>"}, f"{CHAT}<|endoftext|>", "<|vision_start|>", "<|vision_end|>"),
+    "VLM2Vec-V2": ({"prompt": "{content} {instruction}", "bounded": False}, "{content} {instruction}", "", ""),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_prompts_of_gme_and_vlm2vec_are_settings(name: str, checkpoints: dict[str, Path]) -> None:
+    """Both are Qwen2-VL. The last token counts, whatever that is."""
+    settings, prompt, start, end = PUBLISHED[name]
+    folder = checkpoints["qwen2_vl"]
+    model = built(folder, query_instruction="Find it.", video_instruction="Look.", **settings)
+    text = prompt.format(instruction="Find it.", content="a red ring")
+    np.testing.assert_allclose(model.embed_queries([Query("a red ring")])[0], plain_state(folder, text), atol=1e-5)
+    arrays = model.encode_images(pictures(2))
+    processed = AutoImageProcessor.from_pretrained(folder)(images=list(arrays["pixels"]), return_tensors="pt")
+    grid = processed["image_grid_thw"]
+    marks = f"{start}{'<|video_pad|>' * (int(grid.prod(dim=1).sum()) // 4)}{end}"
+    expected = plain_state(
+        folder,
+        prompt.format(instruction="Look.", content=marks),
+        pixel_values_videos=processed["pixel_values"],
+        video_grid_thw=torch.tensor([[2, *grid[0, 1:].tolist()]]),
+    )
+    (video,) = model.embed_videos([Features(TIMES[:2], arrays)])
+    np.testing.assert_allclose(video.video, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_narrower_vector_is_the_beginning_of_the_whole(kind: str, checkpoints: dict[str, Path]) -> None:
+    whole, narrow = (built(checkpoints[kind], width=width) for width in (None, 8))
     query = [Query("a dog")]
     start = whole.embed_queries(query)[:, :8]
     np.testing.assert_allclose(narrow.embed_queries(query), start / np.linalg.norm(start), atol=1e-6)
     assert whole.fingerprint() != narrow.fingerprint()
     assert whole.vision_fingerprint() == narrow.vision_fingerprint()  # the cached pixels serve both
     with pytest.raises(UsageError, match="vectors of 32 numbers, not 64"):
-        built(checkpoints["qwen3_vl"], width=64)
+        built(checkpoints[kind], width=64)
 
 
 def test_a_sentence_cannot_speak_as_the_prompt_does(checkpoints: dict[str, Path]) -> None:
