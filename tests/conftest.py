@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeModel, clipped, colour_video
@@ -15,6 +16,7 @@ from fakes import FakeModel, clipped, colour_video
 from mmi_tvr.library import Library
 
 _CACHE = pytest.StashKey[str]()
+_SLOW = pytest.StashKey[int]()  # tests that were left out because they are slow
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +29,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.config.stash[_SLOW] = item.config.stash.get(_SLOW, 0) + 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)  # of a process of pytest-xdist: each leaves out the same
+    if output is not None:
+        output["slow"] = session.config.stash.get(_SLOW, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[_SLOW] = getattr(node, "workeroutput", {}).get("slow", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(_SLOW, 0):
+        terminalreporter.write_line(f"{count} slow tests were left out; all: bash scripts/test.sh --all")
 
 
 @pytest.fixture

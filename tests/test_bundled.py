@@ -84,6 +84,7 @@ def test_it_merges_into_a_plain_llava(tmp_path) -> None:
         torch.testing.assert_close(plain.encode(texts), tuned.encode(texts), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_captions_find_their_videos(setup) -> None:
     """The card says what is measured on everything; here on a part, with room for that."""
     few = shapes("test", 40).moments()
@@ -96,6 +97,7 @@ def test_captions_find_their_videos(setup) -> None:
     assert min(events["mIoU"], captions["mIoU"]) >= 75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "least"),
     [("order", 88), ("direction", 95), ("relation", 92), ("colour", 95), ("shape", 95), ("count", 90)],
@@ -105,6 +107,7 @@ def test_twins_are_told_apart(setup, kind: str, least: float) -> None:
     assert contrast.accuracy >= least
 
 
+@pytest.mark.slow
 def test_questions_are_answered_as_they_are_true(setup) -> None:
     model, method = setup
     document, _ = _reranking.answers(config.Settings(device="cpu"), shapes("test", 40), model, method, Silent())
@@ -118,6 +121,7 @@ def test_questions_are_answered_as_they_are_true(setup) -> None:
     assert right["video"]["relations"] >= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "least"), [("order", 85), ("direction", 90), ("shape", 80), ("colour", 90)])
 def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> None:
     """What is true of a caption, beside what is true of its own video and of its twin, asked the chosen questions."""

@@ -219,6 +219,7 @@ def test_evaluate_prints_the_contract(shell: Shell) -> None:
     assert "english" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     folder = shell.folder / "shapes"
     done = shell("data", "make", "moving_shapes", folder, "--split", "test", "--limit", 3)
@@ -241,6 +242,7 @@ def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     assert 0 <= contrast["ci95"][0] <= contrast["accuracy"] <= contrast["ci95"][1] <= 100
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_evaluated_kept_and_compared(shell: Shell) -> None:
     words = ("evaluate", "moving_shapes", "--limit", 12)
     ours = shell.json(*words, "--model", "moving-shapes", "--output", "runs/ours", "--transductive", "dual-softmax")
@@ -263,6 +265,7 @@ def test_the_bundled_model_is_evaluated_kept_and_compared(shell: Shell) -> None:
     assert "somewhere: no trained model here" in none.stderr
 
 
+@pytest.mark.slow
 def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_path: Path) -> None:
     clips = tmp_path / "shapes"
     shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 4)
@@ -281,6 +284,7 @@ def test_a_library_of_the_bundled_model_keeps_its_key_images(shell: Shell, tmp_p
     assert shell.json("status", "--library", fresh)["key_images"] == moments  # its own key images, not the other's
 
 
+@pytest.mark.slow
 def test_a_search_is_reranked_and_explained(shell: Shell, tmp_path: Path) -> None:
     clips, library = tmp_path / "shapes", tmp_path / "library"
     shell("data", "make", "moving_shapes", clips, "--split", "test", "--limit", 3)

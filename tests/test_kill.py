@@ -155,6 +155,7 @@ def test_killed_at_every_few_steps_of_a_rebuild(tmp_path, folder, run: Run):
     assert kills > 5
 
 
+@pytest.mark.slow
 def test_killed_at_every_few_steps_of_a_translation(tmp_path, folder, run: Run):
     """All is found at every moment, by the old model or by the new one; the same command, or a plain one, goes on."""
     for number, colour in enumerate(sorted(COLOURS)):

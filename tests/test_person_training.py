@@ -450,6 +450,7 @@ def _assert_one_gradient_and_resumed_runs(folder: Path, expected: Mapping[str, t
     _assert_resumed_bit_for_bit(folder, "data.train.handles=all")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_process")
 def test_two_processes_have_the_gradient_of_one_and_resume(tmp_path: Path) -> None:
     tiny_towers.make("clip", tmp_path)

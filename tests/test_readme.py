@@ -147,7 +147,14 @@ def services() -> Iterator[Services]:
     started.stop()
 
 
-@pytest.mark.parametrize(("page", "command"), [each for each in COMMANDS if each[1] not in NEEDS_A_NETWORK])
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [
+        pytest.param(page, command, marks=() if page == "README.md" else pytest.mark.slow)
+        for page, command in COMMANDS
+        if command not in NEEDS_A_NETWORK
+    ],
+)
 def test_command(folder: Path, services: Services, page: str, command: str) -> None:
     words = services.addressed(shortened(shlex.split(command)))
     cwd = ROOT if words[0] == "bash" else folder  # the checkout's own scripts belong to its own .venv

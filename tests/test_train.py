@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_process")
 LEARNED = ("lora", "heads", "temperature")
 
 
+@pytest.mark.slow
 def test_torchrun_trains_the_script(tmp_path: Path) -> None:
     """As a person starts it; two processes see the batches that one process would, in halves."""
     script = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -197,6 +197,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(finished: Path, training_cach
             assert (twice[key] - tensor).norm() <= 2e-3 * tensor.norm() + 1e-6, key
 
 
+@pytest.mark.slow
 def test_accelerate_launches_the_script_in_two_processes(finished: Path, tmp_path: Path) -> None:
     """Which have a share of the frozen layers each; a checkpoint is as that of one process."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

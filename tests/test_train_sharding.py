@@ -96,6 +96,7 @@ def assert_equal_when_sharded(checkpoint: Path) -> None:
         assert torch.equal(before, after)
 
 
+@pytest.mark.slow
 def test_shares_of_two_processes_give_the_same_gradients_and_the_same_run(tmp_path: Path) -> None:
     train_toy.assert_in_two_processes(assert_divided_changes_nothing, tiny_llava.make(tmp_path / "llava"), tmp_path)
 
