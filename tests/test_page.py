@@ -21,6 +21,7 @@ from mmi_tvr.library.people import PeopleStore
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.serve.page import STATIC
+from mmi_tvr.types import Answer, AnswerPair, Explanation, ScoreTerm
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmi_tvr.errors.StaleSelection")
 if TYPE_CHECKING:
@@ -218,6 +219,31 @@ def test_a_picture_and_a_moment_are_searched_by(page: Page, client: Client, tmp_
     page.reload()
     page.wait_for_selector(".results .open")
     assert names(page)[0] == "red.mp4"
+
+
+def test_an_explanation_pairs_answers_and_gives_the_formula(page: Page) -> None:
+    text = (Answer("t1", "Who?", "<b>a dog</b>"), Answer("t2", "Which colour?", "red"), Answer("t3", "Where?", "here"))
+    video = (Answer("v1", "Which colours?", "blue"), Answer("v2", "Who is there?", "a dog"))
+    pairs = (AnswerPair(0, 1, "agrees"), AnswerPair(1, 0, "conflicts"))
+    terms = (ScoreTerm("cosine", 0.6, 0.5), ScoreTerm("probability", 0.3, 0.25))
+    explanation = Explanation(text, video, 0.25, 0.5, 0.375, judge="llava", pairs=pairs, terms=terms)
+    search(page, "red")
+    page.locator(".open").first.click()
+    page.wait_for_selector("dialog .why")
+    page.evaluate(
+        """async (skeleton) => {
+            const { why } = await import("/static/why.js");
+            const hit = { relevance: 0.5, scores: {}, also: [], skeleton };
+            document.querySelector("dialog .why").replaceWith(why({ levels: {} }, hit));
+        }""",
+        explanation.as_dict(),
+    )
+    assert "joint score 0.375 = 0.6 × cosine 0.500 + 0.3 × same scene 0.250" in page.locator(".why").inner_text()
+    rows = [row.split("\t") for row in page.locator(".skeletons tbody tr").all_inner_texts()]
+    assert [row[0].strip() for row in rows] == ["agrees", "conflicts", ""]
+    assert ["Who?" in rows[0][1], "Who is there?" in rows[0][2], "Where?" in rows[2][1]] == [True] * 3
+    assert page.locator(".why b").count() == 0  # an answer is no markup
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
