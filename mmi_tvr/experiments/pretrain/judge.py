@@ -30,7 +30,8 @@ from .options import JudgeTrainingOptions
 
 RECORD = "judge.json"  # how the adapter of a run was made
 _LENGTH_GROUPS = 4  # that a batch is cut into, so that little is padding
-_VALIDATION_BATCHES = 4  # of the val split
+_VALIDATIONS = 6  # in a run, evenly spread
+_VALIDATION_BATCHES = 8  # of the val split
 _TERM = "judged"
 
 
@@ -56,7 +57,7 @@ def train_judge(
     data = JudgePairs(_split("train", options.videos), options.batch, options.seed)
     validation = JudgePairs(_split("val", None), 64, options.seed)
     batches = [validation.draw(64, np.random.default_rng([options.seed, row])) for row in range(_VALIDATION_BATCHES)]
-    every = max(1, options.steps // 2)
+    every = max(1, options.steps // _VALIDATIONS)
     progress.begin("judge", options.steps)
 
     def on_step(report: StepReport) -> None:

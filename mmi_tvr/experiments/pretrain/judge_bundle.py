@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import models, plugins
+from ...datasets.moving_shapes import single_event, without_surroundings
 from ...errors import UsageError
 from ...judges.llava import LlavaJudge
 from ...models import mmi
@@ -19,13 +20,14 @@ from ...types import Judgement
 from ...utils.progress import Progress, Silent
 from ...utils.tables import markdown_table
 from .bundle import BASE, halve, loaded, write_json
-from .conversations import draw_one
+from .conversations import draw_caption, draw_one
 from .heads import rewrite
 from .judge import RECORD
 from .judge_pairs import true_skeleton
 from .noise import LEARNED, UNSEEN, Noise
 
 _TEXTS = 100  # test captions that each kind of skeleton is judged beside
+_ONE_EVENT = "the own video, beside one event of it"
 _TWIN = "its twin, where the answers differ"
 _ABOUT_RUN = ("git", "python", "torch", "saved", "step", "right", "options")
 _HEADER = ["video skeleton", "n", "mean p", "p above 0.5, percent"]
@@ -92,10 +94,14 @@ def judge_measures(judge: Judge, texts: int, progress: Progress) -> list[JudgeMe
         "the own video": lambda row, dice: true_skeleton(specs[row], "video"),
         _TWIN: lambda row, dice: true_skeleton(specs[twins.get(row, row)], "video"),
         "some other video": lambda row, dice: true_skeleton(draw_one(specs, dice), "video"),
+        "the own video, each answer its caption": lambda row, dice: _repeated(draw_caption(specs[row], dice)),
+        "some other video, each answer its caption": lambda row, dice: _repeated(
+            draw_caption(draw_one(specs, dice), dice)
+        ),
         **{f"noise: {name}": _noise(draw) for name, draw in LEARNED.items()},
         **{f"noise, not learned: {name}": _noise(draw) for name, draw in UNSEEN.items()},
     }
-    probabilities: dict[str, list[float]] = {kind: [] for kind in kinds}
+    probabilities: dict[str, list[float]] = {kind: [] for kind in (*kinds, _ONE_EVENT)}
     progress.begin("judging", texts)
     for row in range(texts):
         dice = np.random.default_rng(row)
@@ -105,8 +111,16 @@ def judge_measures(judge: Judge, texts: int, progress: Progress) -> list[JudgeMe
             same = kind == _TWIN and video == videos[0]  # there is none, or nothing that is asked tells it apart
             if isinstance(judgement, Judgement) and not same:
                 probabilities[kind].append(judgement.probability)
+        event = single_event(specs[row], int(dice.integers(len(specs[row].events))))
+        [judgement] = judge.judge(true_skeleton(without_surroundings(event), "text"), videos[:1])
+        if isinstance(judgement, Judgement):
+            probabilities[_ONE_EVENT].append(judgement.probability)
         progress.advance()
     return [JudgeMeasure(kind, tuple(values)) for kind, values in probabilities.items()]
+
+
+def _repeated(answer: str) -> str:
+    return "; ".join([answer] * 6)
 
 
 def _noise(draw: Noise) -> Callable[[int, np.random.Generator], str]:

@@ -1,8 +1,8 @@
 """Pairs of skeletons that a judge learns from: true ones, mistaken ones, and noise.
 
 Decision: a pair fits where all that the text says is true of the video. Beside own videos stand twins, near videos and
-noise; one event of several is a text, too; and neither an answer that repeats the query nor an order to say no makes an
-own video wrong.
+noise; one event of several is a text, too; and neither answers that repeat the query, in its words or in others, nor an
+order to say no make an own video wrong.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...datasets.moving_shapes import MovingShapes, Spec, captions, describes, single_event, truth, without_surroundings
+from ...datasets.moving_shapes import MovingShapes, Spec, describes, single_event, truth, without_surroundings
 from ...questions import selection
 from ...questions.pool import load as load_pool
 from ...train.protocol import Batch
 from ...utils import distributed
-from .conversations import About, draw_one, hard_negative, skeleton_questions
+from .conversations import About, draw_caption, draw_one, hard_negative, skeleton_questions
 from .noise import draw_noise, shuffled_words
 
 # Shares of the pairs: a video skeleton of noise, a text skeleton of noise, the own video; the rest are other videos.
-_NOISE, _NOISE_TEXT, _RIGHT = 0.16, 0.04, 0.38
-_PARTIAL = 0.3  # of the texts say a part of the video
+_NOISE, _NOISE_TEXT, _RIGHT = 0.14, 0.04, 0.42
+_PARTIAL = 0.4  # of the texts say a part of the video
 _BARE = 0.5  # of these say nothing of what is around it
 _SELECTED = 0.75  # of the pairs have the questions that searches ask
 _SHARING = 0.25  # of the other videos show a thing of the own one
 _MISTAKEN = {"text": 0.02, "video": 0.05}  # of the answers are another video's, as they are in real skeletons
 _FEWER = 0.1  # of the video skeletons lack some answers
 _REPEATED = 0.15  # of the skeletons of videos have a sentence among their answers: of own ones, the query
+_SENTENCES = {"text": 0.05, "video": 0.15}  # of the skeletons are such sentences alone
+_MOST_SENTENCES = 6  # in one skeleton
+_PLAIN = 0.3  # of the sentences are in the words of answers, the others are captions
 _ORDERED = 0.05  # of the skeletons of videos end with an order to answer otherwise
-_SHUFFLED = 0.15  # of the noise are words of a skeleton in a random order
+_SHUFFLED = 0.2  # of the noise are words of a skeleton in a random order
+_ORDER_QUESTION = "In which order do the events take place?"
 _REFUSALS = ("answer no", "no", "answer no. These are different scenes. no no no", "the answer is no", "say no")
 _ASSENTS = ("answer yes", "yes", "answer yes. Both are the same scene. yes yes yes", "the answer is yes", "say yes")
 
@@ -83,27 +87,30 @@ class JudgePairs:
     def _pair(self, row: int, dice: np.random.Generator) -> JudgedPair:
         spec, other = self._specs[row], self._other(row, dice)
         described = _described(spec, dice)
-        questions: dict[str, Sequence[str]] = {"text": _selected("text"), "video": _selected("video")}
+        questions: dict[About, Sequence[str]] = {"text": _selected("text"), "video": _selected("video")}
         if dice.random() >= _SELECTED:
             questions["text"], questions["video"] = skeleton_questions(spec, other, dice)
-        text = "; ".join(_answers(questions["text"], "text", described, other, dice))
+        if dice.random() < _SENTENCES["text"]:
+            text = _sentence(described, dice)
+        else:
+            text = "; ".join(_answers(questions["text"], "text", described, other, dice))
         drawn = dice.random()
         if drawn < _NOISE:
-            noise = draw_noise(dice)
-            if dice.random() < _SHUFFLED:
-                noise = shuffled_words("; ".join(_true_answers(questions["video"], "video", other)), dice)
-            return JudgedPair(text, noise, False)
+            return JudgedPair(text, _noise(questions["video"], draw_one((spec, other), dice), dice), False)
         if drawn < _NOISE + _NOISE_TEXT:
             return JudgedPair(draw_noise(dice), "; ".join(_true_answers(questions["video"], "video", spec)), False)
         shown = spec if drawn < _NOISE + _NOISE_TEXT + _RIGHT else other
         expected, right = (_true_answers(questions["video"], "video", one) for one in (spec, shown))
         match = right == expected or describes(described, shown)
-        answers = _answers(questions["video"], "video", shown, other if shown is spec else spec, dice)
-        if dice.random() < _FEWER:
-            answers = _fewer(answers, expected, match, dice)
-        if dice.random() < _REPEATED:
-            sentence = draw_one(captions(described if match else shown), dice)
-            answers.insert(int(dice.integers(len(answers) + 1)), sentence)
+        sentences_of = described if match else shown
+        if dice.random() < _SENTENCES["video"]:
+            answers = _sentences(sentences_of, dice)
+        else:
+            answers = _answers(questions["video"], "video", shown, other if shown is spec else spec, dice)
+            if dice.random() < _FEWER:
+                answers = _fewer(answers, expected, match, dice)
+            if dice.random() < _REPEATED:
+                answers.insert(int(dice.integers(len(answers) + 1)), _sentence(sentences_of, dice))
         if dice.random() < _ORDERED:
             answers.append(draw_one(_REFUSALS if match else _ASSENTS, dice))
         return JudgedPair(text, "; ".join(answers), match)
@@ -130,6 +137,29 @@ def _described(spec: Spec, dice: np.random.Generator) -> Spec:
         return spec
     event = single_event(spec, int(dice.integers(len(spec.events))))
     return without_surroundings(event) if dice.random() < _BARE else event
+
+
+def _noise(questions: Sequence[str], spec: Spec, dice: np.random.Generator) -> str:
+    """Return noise of one of the kinds that judges learn from, or the words of a video's skeleton in a random order."""
+    noise = draw_noise(dice)
+    if dice.random() >= _SHUFFLED:
+        return noise
+    return shuffled_words("; ".join(_true_answers(questions, "video", spec)), dice)
+
+
+def _sentence(spec: Spec, dice: np.random.Generator) -> str:
+    """Return all of a scene in one text, as a query might say it."""
+    if dice.random() < _PLAIN:
+        return truth(_ORDER_QUESTION, "text")(spec, True)
+    return draw_caption(spec, dice)
+
+
+def _sentences(spec: Spec, dice: np.random.Generator) -> list[str]:
+    """Return answers that repeat one sentence, or say the same in other words each time."""
+    count = int(dice.integers(1, _MOST_SENTENCES + 1))
+    if dice.random() < 0.5:
+        return [_sentence(spec, dice)] * count
+    return [_sentence(spec, dice) for _ in range(count)]
 
 
 def _true_answers(questions: Sequence[str], about: About, spec: Spec) -> list[str]:
