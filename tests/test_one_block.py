@@ -26,7 +26,7 @@ from mmi_tvr.protocols import Index
 from mmi_tvr.scoring import relevance
 from mmi_tvr.scoring.joint import JointScore
 from mmi_tvr.scoring.similarity import Gallery
-from mmi_tvr.search import Searcher, SearchResult, VideoEntry
+from mmi_tvr.search import ResultOptions, Searcher, SearchResult, VideoEntry
 from mmi_tvr.types import Embeddings, Query, Sample, Scoring, Video, row_ids
 from mmi_tvr.utils.hashing import digest
 
@@ -151,8 +151,8 @@ def test_hits_are_what_they_were(videos: list[Embeddings], index: Index, number:
         ClippedScore(),
     )
     texts = [f"query {row}" for row in range(12)]
-    results = searcher.search_all(texts, top=7)
-    results += searcher.search_all(texts[:3], top=3, min_relevance=0.6, videos=frozenset(range(20, 70)))
+    results = searcher.search_all(texts, ResultOptions(7))
+    results += searcher.search_all(texts[:3], ResultOptions(3, 0.6), frozenset(range(20, 70)))
     assert hashed([plain_hits(result) for result in results]) == GOLDEN[f"hits {number}"]
 
 

@@ -15,7 +15,7 @@ from mmi_tvr.scoring.appearances import locate_seen, merged, stretches
 from mmi_tvr.scoring.personal import personal_law
 from mmi_tvr.scoring.relevance import GumbelLaw
 from mmi_tvr.scoring.similarity import Gallery
-from mmi_tvr.search import Searcher, VideoEntry, calibration_of
+from mmi_tvr.search import ResultOptions, Searcher, VideoEntry, calibration_of
 from mmi_tvr.types import Appearance, Embeddings, Explanation, Features, Person, Query, ScoreLaw, Scoring, row_ids
 
 COLOURS = ("red", "green", "blue", "white", "black")
@@ -97,7 +97,7 @@ def test_a_search_in_some_videos_is_restricted_further(searcher: Searcher) -> No
 
 
 def test_queries_of_a_list_are_restricted_by_themselves(searcher: Searcher) -> None:
-    results = searcher.search_all([of("[anna] red", "anna"), Query("red"), of("[ben] red", "ben")], 9, 0)
+    results = searcher.search_all([of("[anna] red", "anna"), Query("red"), of("[ben] red", "ben")], ResultOptions(9, 0))
     assert [len(result) for result in results] == [3, 5, 2]
     assert [dict(result.people) for result in results] == [{"anna": 3}, {}, {"ben": 2}]
 

@@ -19,7 +19,7 @@ from mmi_tvr.nn.moments import MomentHead, best_spans
 from mmi_tvr.nn.options import QueryHeadOptions
 from mmi_tvr.nn.query_encoder import encoder_inputs
 from mmi_tvr.scoring.relevance import LogisticLaw
-from mmi_tvr.search import Searcher, SearchResult, VideoEntry
+from mmi_tvr.search import ResultOptions, Searcher, SearchResult, VideoEntry
 from mmi_tvr.search import searcher as searcher_module
 from mmi_tvr.types import Embeddings, FloatArray, MatchLaw, Query, ScoreLaw, Scoring, Span, row_ids
 
@@ -101,7 +101,7 @@ def assert_same(together: SearchResult, alone: SearchResult) -> None:
 
 @pytest.mark.parametrize("min_relevance", [None, 0.0, 0.3])
 def test_what_is_found_is_the_same(searcher: Searcher, min_relevance: float | None) -> None:
-    results = searcher.search_all(SENTENCES, top=7, min_relevance=min_relevance)
+    results = searcher.search_all(SENTENCES, ResultOptions(7, min_relevance))
     assert any(result.is_found for result in results)
     for sentence, result in zip(SENTENCES, results, strict=True):
         assert_same(result, searcher.search(sentence, top=7, min_relevance=min_relevance))
@@ -111,7 +111,7 @@ def test_the_heads_decide_differently_and_see_different_videos(searcher: Searche
     """So that mixed-up rows show in the test above."""
     results = searcher.search_all(SENTENCES)
     assert {result.is_found for result in results} == {True, False}
-    spans = {(hit.start, hit.end) for hit in searcher.search_all(SENTENCES, min_relevance=0)[0].hits}
+    spans = {(hit.start, hit.end) for hit in searcher.search_all(SENTENCES, ResultOptions(min_relevance=0))[0].hits}
     assert len(spans) == 5
 
 
@@ -137,10 +137,10 @@ def test_heads_read_all_queries_at_once_and_few_vectors_are_held(
 ) -> None:
     model: Any = searcher.model
     model.calls.clear()
-    expected = searcher.search_all(SENTENCES, top=3, min_relevance=0)
+    expected = searcher.search_all(SENTENCES, ResultOptions(3, 0))
     assert model.calls == [("match", len(SENTENCES)), ("locate", 3 * len(SENTENCES))]
     model.calls.clear()
     monkeypatch.setattr(searcher_module, "_RANKED", 3 * searcher_module.MIN_CANDIDATES)
-    for one, other in zip(searcher.search_all(SENTENCES, top=3, min_relevance=0), expected, strict=True):
+    for one, other in zip(searcher.search_all(SENTENCES, ResultOptions(3, 0)), expected, strict=True):
         assert_same(one, other)
     assert [count for head, count in model.calls if head == "match"] == [3, 3, 2]

@@ -25,7 +25,7 @@ from ..evaluation.trec import run_line, run_tag
 from ..library import Library
 from ..library.filters import FilterKeywords, checked_filter
 from ..queries import checked_exclusions
-from ..search import SearchResult
+from ..search import ResultOptions, SearchResult
 from ..types import Query
 from ..utils import files, strict_json
 from ..utils.hashing import digest
@@ -255,7 +255,7 @@ class InferTask:
         searcher = collection.searcher(self.device, self._build_model)
 
         def search(queries: Sequence[Query], like: str | None) -> list[Outcome]:
-            results = searcher.search_all(queries, self.settings.top, self.settings.min_relevance)
+            results = searcher.search_all(queries, ResultOptions(self.settings.top, self.settings.min_relevance))
             outcomes = []
             for result in results:
                 items = [collection.item_of(hit) for hit in result]

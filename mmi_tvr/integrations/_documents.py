@@ -13,6 +13,7 @@ from ..library.arguments import ModelLike
 from ..report.explanation import answer_text
 from ..search import SearchResult
 from ..types import Hit
+from ..utils.addresses import file_uri
 from ..utils.wording import library_option
 
 _log = logging.getLogger("mmi_tvr.integrations")
@@ -83,4 +84,4 @@ def metadata(result: SearchResult, hit: Hit) -> dict[str, Any]:
 def moment_id(hit: Hit) -> str:
     """Return an id that is the same for the same moment of the same file."""
     fragment = "" if hit.facts.is_still else f"#t={hit.start:.3f},{hit.end:.3f}"
-    return hit.path.absolute().as_uri() + fragment
+    return file_uri(hit.path) + fragment

@@ -22,7 +22,7 @@ from ..rerank.skeleton import SkeletonReranker
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
 from ..scoring.examples import require_pictures_read
-from ..search import Coverage, Searcher, SearchResult, calibration_of
+from ..search import Coverage, ResultOptions, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query, QueryExample
 from ..utils.progress import Progress
@@ -188,11 +188,9 @@ class LibraryReader:
             return existing_first(result)
 
         preview = options.preview
-        results = searcher.search_all(
-            prepared,
+        result_options = ResultOptions(
             options.top if channels is None else needed_hits([one.query for one in prepared], options.top),
             options.min_relevance if channels is None else 0.0,
-            videos=numbers,
             reranker=reranker,
             exact=options.exact,
             only=options.only,
@@ -200,6 +198,7 @@ class LibraryReader:
             groups=groups,
             preview=None if preview is None else lambda result: preview(finish(result)),
         )
+        results = searcher.search_all(prepared, result_options, numbers)
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
         if coverage.translated:

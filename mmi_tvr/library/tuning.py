@@ -17,6 +17,7 @@ from ..evaluation.rerank_tuning import LAMBDAS, JudgedCandidates, Tuning, choice
 from ..protocols import Judge
 from ..queries import checked_query, prepare
 from ..rerank.skeleton import SkeletonReranker
+from ..search import ResultOptions
 from ..skeletons.skeletons import Describer, SkeletonQuestion, skeleton_text, text_skeletons
 from ..skeletons.store import SkeletonStore
 from ..types import Answer, Explanation, FloatArray, IdArray, Judgement, Query, Skeleton
@@ -78,7 +79,7 @@ def tune_reranking(
     recorder = _Recorder(max(depths))
     progress.begin("searching", len(pairs))
     prepared = [prepare(checked_query(text), reader.settings.search.literal) for _, text in pairs]
-    searcher.search_all(prepared, 1, 0.0, reranker=recorder)
+    searcher.search_all(prepared, ResultOptions(1, 0.0, recorder))
     progress.advance(len(pairs))
     counts = _question_counts(question_counts, reranker)
     with spending() as budget, SkeletonStore(array_cache.folder() / _JOURNAL) as store:

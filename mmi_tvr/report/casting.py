@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from ..errors import MediaError
 from ..media.video import frames_at
+from ..utils.addresses import file_uri
 from ..utils.wording import counted
 from ._templates import template
 from .page import jpeg
@@ -66,7 +67,7 @@ def _card(clip: Mapping[str, Any], folder: Path) -> CastCard:
     start = shown["time"] if shown else 0.0
     return CastCard(
         clip["clip"],
-        f"{path.absolute().as_uri()}#t={start:.2f}",
+        f"{file_uri(path)}#t={start:.2f}",
         _picture(path, start, shown),
         clip["actor"] or "",
         clip["confidence"],

@@ -16,6 +16,7 @@ from ..evaluation.lost_levels import Rivals, rivals
 from ..evaluation.report import Details, Report
 from ..types import Sample
 from ..utils import files
+from ..utils.addresses import file_uri
 from ..utils.installation import require
 from ..utils.wording import counted
 from ._templates import template
@@ -133,7 +134,7 @@ def _rivals(details: Details, rows: Sequence[int]) -> Sequence[Rivals | None]:
 
 def _ranked_video(sample: Sample, score: float) -> RankedVideo:
     video = sample.video
-    link = Path(video.path).absolute().as_uri()
+    link = file_uri(Path(video.path))
     caption = sample.captions[0] if sample.captions else ""
     return RankedVideo(sample.id, link, middle_picture(video), score, caption)
 

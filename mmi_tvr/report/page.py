@@ -14,6 +14,7 @@ from ..errors import MediaError
 from ..media.video import frames_at, probe, sample
 from ..search import SearchResult
 from ..types import Explanation, Hit, Pixels, Video
+from ..utils.addresses import file_uri
 from ..utils.wording import counted
 from ._templates import template
 from .appearances import people_text
@@ -98,7 +99,7 @@ def _jpeg(pixels: Pixels) -> str:
 def _card(result: SearchResult, hit: Hit) -> HitCard:
     # A media fragment (W3C): the browser starts at the moment and stops at its end.
     fragment = "" if hit.facts.is_still else f"#t={hit.start:.2f},{hit.end:.2f}"
-    link = hit.path.absolute().as_uri() + fragment
+    link = file_uri(hit.path) + fragment
     try:
         thumbnail, problem = "" if hit.kind == "audio" else picture(hit.path, hit.time), ""
     except MediaError as error:

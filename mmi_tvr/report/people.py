@@ -11,6 +11,7 @@ from PIL import Image
 from ..errors import MediaError
 from ..media.video import frames_at
 from ..types import Pixels
+from ..utils.addresses import file_uri
 from ..utils.wording import counted
 from ._templates import template
 from .page import jpeg
@@ -65,7 +66,7 @@ def people_page(cards: Sequence[FaceCard]) -> str:
 
 def _picture(face: SeenFace) -> _Picture:
     span = clock_range(face.start, face.end)
-    link = f"{face.path.absolute().as_uri()}#t={face.start:.2f},{face.end:.2f}"
+    link = f"{file_uri(face.path)}#t={face.start:.2f},{face.end:.2f}"
     try:
         pixels = frames_at(face.path, [face.time], size=_SIDE).pixels[0]
     except MediaError as error:

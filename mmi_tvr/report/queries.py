@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..evaluation.query_metrics import NAMES, QueryMetrics
 from ..evaluation.query_report import QueryDetails, QueryReport
 from ..types import PersonPicture, Video
+from ..utils.addresses import file_uri
 from ..utils.wording import counted
 from ._templates import template
 from .page import middle_picture
@@ -115,7 +116,7 @@ def _row(
     hits = [
         QueryHit(
             details.samples[column].id,
-            Path(details.samples[column].video.path).absolute().as_uri(),
+            file_uri(Path(details.samples[column].video.path)),
             thumbnail(details.samples[column].video),
             float(scores[column]),
             column in right,

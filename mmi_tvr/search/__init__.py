@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..types import VideoEntry
 from .calibration import calibration_of
+from .restriction import ResultOptions
 from .result import Coverage, Preview, SearchResult
 from .searcher import CANDIDATES_PER_HIT, MIN_CANDIDATES, Lookup, Searcher
 
@@ -18,6 +19,7 @@ __all__ = [
     "Coverage",
     "Lookup",
     "Preview",
+    "ResultOptions",
     "SearchResult",
     "Searcher",
     "VideoEntry",

@@ -29,16 +29,15 @@ class Restriction:
 
 @dataclass(frozen=True, slots=True)
 class ResultOptions:
-    """What `Searcher.search` is told of the results (`more`: moments of each hit; `groups` of near-
-    duplicates: number -> group), and what queries that are searched
-    together are restricted to."""
+    """What results are like, by the names of `Searcher.search`; and what queries that are searched together are
+    restricted to, which the searcher fills in."""
 
-    top: int
-    min_relevance: float | None
-    reranker: Reranker | None
-    preview: Preview | None
-    exact: bool
-    only: bool
+    top: int = 5
+    min_relevance: float | None = None
+    reranker: Reranker | None = None
+    preview: Preview | None = None
+    exact: bool = False
+    only: bool = False
     more: int = 1
     groups: Mapping[int, int] = field(default_factory=dict)
     restriction: Restriction = Restriction()

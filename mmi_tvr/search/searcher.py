@@ -146,31 +146,23 @@ class Searcher:
                 reads none, `top` below 1, `min_relevance` outside 0..1, or `exact` with an index that cannot search
                 exactly.
         """
-        return self.search_all([query], top, min_relevance, videos, reranker, exact, preview, only, more, groups)[0]
+        options = ResultOptions(top, min_relevance, reranker, preview, exact, only, more, groups or {})
+        return self.search_all([query], options, videos)[0]
 
     def search_all(
         self,
         queries: Sequence[str | Query | PreparedQuery],
-        top: int = 5,
-        min_relevance: float | None = None,
+        options: ResultOptions | None = None,
         videos: frozenset[int] | None = None,
-        reranker: Reranker | None = None,
-        exact: bool = False,
-        preview: Preview | None = None,
-        only: bool = False,
-        more: int = 1,
-        groups: Mapping[int, int] | None = None,
     ) -> list[SearchResult]:
-        """Return the result of each query, in order, as `search` does.
+        """Return the result of each query, in order, as `search` does with these options; without any, its defaults.
 
         Queries that are restricted alike (`Query.where`, their people) are embedded together; the seconds of what is
         done for several at once are shared out evenly among them.
         """
         checked = [prepare(query) for query in queries]
-        top = checked_top(top)
-        options = ResultOptions(
-            top, checked_relevance(min_relevance), reranker, preview, exact, only, more, groups or {}
-        )
+        options = options or ResultOptions()
+        options = replace(options, top=checked_top(options.top), min_relevance=checked_relevance(options.min_relevance))
         if "text" not in self.model.reads and any(query.positive.text for query in checked):
             raise UsageError(
                 f"{model_title(self.model)} reads no sentences: it answers by {', '.join(sorted(self.model.reads))}"

@@ -15,4 +15,5 @@ def file_uri(path: Path) -> str:
     >>> file_uri(Path("/films/a b#1.mp4"))
     'file:///films/a%20b%231.mp4'
     """
-    return "file://" + quote(os.fsencode(os.path.abspath(path)), safe=_SAFE)
+    whole = path.absolute().as_posix()  # a link and .. stay: without it, .. may lead elsewhere
+    return ("file://" if whole.startswith("/") else "file:///") + quote(os.fsencode(whole), safe=_SAFE)

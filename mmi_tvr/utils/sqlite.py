@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MmiTvrError
+from .addresses import file_uri
 
 BUSY_SECONDS = 30.0  # a connection waits so long for a lock that another one holds
 _COPY_ATTEMPTS = 3  # while somebody writes to what is copied
@@ -125,7 +126,7 @@ def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:
 
 def _readable(path: Path, option: str) -> sqlite3.Connection:
     """Return an open connection that has read from the file."""
-    connection = _connect(f"{path.absolute().as_uri()}?{option}", uri=True)
+    connection = _connect(f"{file_uri(path)}?{option}", uri=True)
     try:
         connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     except BaseException:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ...errors import LibraryReadOnly, MmiTvrError, UsageError
 from ...people import KEYS_FILE, PEOPLE_FILE
 from ...utils import sqlite
+from ...utils.addresses import file_uri
 from ...utils.wording import library_option
 
 _PRIVATE = 0o600
@@ -152,7 +153,7 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
     path, keys = folder / PEOPLE_FILE, folder / KEYS_FILE
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
+            f"{file_uri(path)}?mode={mode}",
             timeout=sqlite.BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
@@ -162,7 +163,7 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
         raise unusable(path, error) from error
     try:
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("ATTACH ? AS keys", (f"{keys.absolute().as_uri()}?mode={mode}",))
+        connection.execute("ATTACH ? AS keys", (f"{file_uri(keys)}?mode={mode}",))
         for schema in ("main", "keys"):
             connection.execute(f"PRAGMA {schema}.secure_delete = ON")
             if mode == "rw":
