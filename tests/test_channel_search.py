@@ -86,6 +86,7 @@ def test_words_in_quotation_marks_must_be_there(library: Library) -> None:
     assert sorted(hit.path.stem for hit in result) == ["green", "red"]
     assert result.decision.reason == 'texts have the words "the ship"'
     assert {hit.path.stem: hit.found_by for hit in result}["green"] == ("heard",)
+    assert [hit.relevance for hit in library.search('"the ship"', top=9, min_relevance=0.9)] == [1.0, 1.0]
     assert {hit.path.stem: hit.start for hit in result} == {"green": 9.0, "red": 0.0}
     nothing = library.search('red "the ships"', top=9)
     assert not nothing
@@ -259,6 +260,13 @@ def test_a_sentence_with_its_no_is_found_where_it_is_said(tmp_path: Path) -> Non
         library.index([folder], channels=["heard"])
         assert spoken(library, "soup without any onions") == ["red"]
         assert spoken(library, '"soup"', without="onions") == ["blue"]
+        (folder / "white.said").write_text("0 這道湯裡有洋蔥")
+        (folder / "cyan.said").write_text("0 这道汤里没有肉")
+        for colour in ("white", "cyan"):
+            colour_video(folder / f"{colour}.mp4", colour, seconds=0.5)
+        library.index(channels=["heard"])
+        assert sorted(spoken(library, '"这道汤里"')) == ["cyan", "white"]  # traditional for simplified
+        assert spoken(library, '"这道汤里"', without="洋葱") == ["cyan"]
         assert "green" in spoken(library, "soup without any onions", literal=True)
 
 

@@ -196,13 +196,15 @@ def _decision(result: SearchResult, items: Sequence[_Item], exact: Sequence[str]
 def _hit(item: _Item, entries: Mapping[int, VideoEntry], model_least: float) -> Hit:
     """Return the hit of an item: what is seen of it, with what the text channels add.
 
-    model_least: relevance from which what is seen has found it, too; infinite where texts alone can.
+    model_least: relevance from which what is seen has found it, too; infinite where texts alone can, which have the
+    words in quotation marks: then it is found for certain, and the relevances say in which order.
     """
     hit = item.hit or _text_hit(item, entries[item.number])
     if not item.texts:
         return hit
     worth = contributions(item.relevances)
-    named = item.texts if math.isinf(model_least) else worth
+    by_words = math.isinf(model_least)
+    named = item.texts if by_words else worth
     names = sorted(named, key=lambda name: -worth[name])
     least = {name: model_least if name == SEEN else BELIEVED for name in names}
     found_by = tuple(name for name in names if name == names[0] or worth[name] >= least[name])
@@ -213,7 +215,8 @@ def _hit(item: _Item, entries: Mapping[int, VideoEntry], model_least: float) -> 
         else:
             moments += _moments(name, item.texts[name], hit.facts.is_still)
     scores = {**hit.scores, **{name: one.score for name, one in item.texts.items()}}
-    hit = replace(hit, relevance=max(worth.values()), scores=scores, found_by=found_by, moments=tuple(moments))
+    relevance = 1.0 if by_words else max(worth.values())
+    hit = replace(hit, relevance=relevance, scores=scores, found_by=found_by, moments=tuple(moments))
     if found_by[0] == SEEN or hit.facts.is_still:
         return hit
     span = item.texts[found_by[0]].moments[0][0].span
