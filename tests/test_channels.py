@@ -14,6 +14,7 @@ import media_files as files
 import numpy as np
 import pytest
 import typer
+from fakes import FakeModel
 from PIL import Image, ImageDraw, ImageFont
 from test_sound import recording, tone
 from typer.testing import CliRunner
@@ -26,6 +27,7 @@ from mmi_tvr.cli import transcribe
 from mmi_tvr.errors import MediaError, MissingExtra, MmiTvrError, ModelNotFound, UsageError
 from mmi_tvr.fulltext.folding import tokens
 from mmi_tvr.fulltext.index import TextIndex
+from mmi_tvr.library import Library
 from mmi_tvr.media.sound import RATE, SoundPiece, read_sound
 from mmi_tvr.protocols import Channel
 from mmi_tvr.types import FloatArray, MediaFile, Passage, Pixels, Query, Span
@@ -127,6 +129,34 @@ def test_a_recording_goes_on_where_it_was_cut_off(long_recording: Path, tmp_path
         stored = [(moment.span.start, moment.text) for moment in index.texts("content")]
         assert stored == [(pytest.approx(start, abs=0.15), text) for start, _, text in whole]
         assert [hit.moment.span.start for hit in index.search("word")] != []
+
+
+def test_a_library_reads_no_stretch_of_a_long_recording_twice(
+    long_recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the second stretch: the next run begins with that one, and holds no more than one in memory."""
+
+    class Interrupted(Listener):
+        def recognise(self, samples: FloatArray) -> list[Speech]:
+            if len(self.seconds) == 1:
+                raise KeyboardInterrupt
+            return super().recognise(samples)
+
+    first, second = Interrupted(), Listener()
+    monkeypatch.setattr(heard, "build", lambda options: hears(first))
+    with Library(tmp_path / "library", model=FakeModel()) as library:
+        with pytest.raises(KeyboardInterrupt):
+            library.index([long_recording], channels=["heard"])
+        assert first.seconds == [pytest.approx(33.2, abs=0.2)]
+        monkeypatch.setattr(heard, "build", lambda options: hears(second))
+        report = library.index().channels
+        assert report is not None
+        assert (report.channels["heard"].files, report.channels["heard"].moments) == (1, 3)
+        assert sum(second.seconds) == pytest.approx(90 - first.seconds[0], abs=0.2)
+        assert max(second.seconds) <= heard.STRETCH
+        again = library.index().channels
+        assert again is not None
+        assert again.channels["heard"].files == 0
 
 
 def test_a_gap_parts_stretches(tmp_path: Path) -> None:

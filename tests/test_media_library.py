@@ -438,3 +438,21 @@ def test_odd_pictures_are_taken_in_or_set_aside_with_their_reason(tmp_path, libr
     assert quarantined == {name: reason for name, reason in recipes.items() if reason}
     assert library.status().videos + len(quarantined) >= len(recipes) - 1  # two of them have the same bytes, if any
     assert most_memory() < MOST_MEMORY
+
+
+def test_a_run_without_news_opens_no_file(media, library, monkeypatch):
+    """Which is why a library of 100,000 files is looked through within seconds (`scripts/bench.py media`)."""
+    for number in range(20):
+        picture(media / "album" / f"{number}.png", "blue", size=(20 + number, 20))
+    library.index(media)
+
+    def opened(*arguments: object) -> None:
+        raise AssertionError(f"opens {arguments}")
+
+    monkeypatch.setattr("mmi_tvr.library.file_tags.file_digest", opened)
+    monkeypatch.setattr("mmi_tvr.media.guarded.DecoderPool._request", opened)
+    report = library.index()
+    assert (report.unchanged, report.added, report.changed) == (23, 0, 0)
+    (media / "album" / "0.png").write_bytes(b"changed")
+    with pytest.raises(AssertionError, match=r"0\.png"):
+        library.index()

@@ -133,4 +133,5 @@ def _picture_likenesses(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> ND
     spread, other_spread = one.std(axis=1), other.std(axis=1)
     flat = (spread < _FLAT)[:, None] & (other_spread < _FLAT)[None]
     products = one @ other.T / one.shape[1] / np.maximum(spread[:, None] * other_spread[None], _FLAT**2)
-    return np.where(flat, (apart <= _SHADE).astype(np.float64), products)
+    likenesses: NDArray[np.float64] = np.where(flat, (apart <= _SHADE).astype(np.float64), products)
+    return likenesses
