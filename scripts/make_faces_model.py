@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.markup import escape
@@ -15,7 +16,8 @@ from rich.markup import escape
 from mmi_tvr import models
 from mmi_tvr.cli._console import command, say
 from mmi_tvr.experiments.pretrain import faces_model, steps
-from mmi_tvr.experiments.pretrain.steps import Step, set_options
+from mmi_tvr.experiments.pretrain.bundle_steps import has_option
+from mmi_tvr.experiments.pretrain.steps import ScriptRun, Step, set_options
 from mmi_tvr.utils import array_cache
 
 SCRIPTS = Path(__file__).parent
@@ -60,29 +62,28 @@ def _steps(run: Path, changes: Sequence[str], cpu: bool) -> list[Step]:
     pretraining = [*alone, *set_options(change for change in changes if change.startswith(_PRETRAINING))]
     others = [change for change in changes if not change.startswith(_PRETRAINING)]
     places = [f"model.checkpoint={run / faces_model.CLIP}", f"model.faces.weights={run / faces_model.FACES}"]
-    trained = ["--config", str(CONFIG), "--output", str(training), "--resume", *alone]
+    trained = [str(SCRIPTS / "train.py"), "--config", str(CONFIG), "--output", str(training), "--resume", *alone]
     law = ["--split", "val", "--lost", "2", "--lost-parts", "5", "--law", "--save"]
+    score_law = [str(SCRIPTS / "nothing_found.py"), "moving_faces", "--model", str(training / "model"), *law]
     return [
         Step(
             "towers and face encoder",
             [
-                [str(SCRIPTS / "pretrain_faces.py"), str(run), "--only", part, *pretraining]
+                ScriptRun(
+                    [str(SCRIPTS / "pretrain_faces.py"), str(run), "--only", part, *pretraining], (run / place).exists
+                )
                 for part, place in _PARTS.items()
-                if not (run / place).exists()
             ],
-            lambda: all((run / place).exists() for place in _PARTS.values()),
             _SECONDS["towers"],
         ),
         Step(
             "training",
-            [[str(SCRIPTS / "train.py"), *trained, *set_options([*places, *others])]],
-            (training / "model").is_dir,
+            [ScriptRun([*trained, *set_options([*places, *others])], (training / "model").is_dir)],
             _SECONDS["training"],
         ),
         Step(
             "score law",
-            [[str(SCRIPTS / "nothing_found.py"), "moving_faces", "--model", str(training / "model"), *law]],
-            lambda: "score_law" in models.read(training / "model").options,
+            [ScriptRun(score_law, partial(has_option, training / "model", "score_law"))],
             _SECONDS["law"],
         ),
     ]

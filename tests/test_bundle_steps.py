@@ -17,7 +17,7 @@ import pytest
 from mmi_tvr.errors import MmiTvrError, UsageError
 from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, steps
 from mmi_tvr.experiments.pretrain.bundle import install
-from mmi_tvr.experiments.pretrain.steps import Spent, Step, run_steps
+from mmi_tvr.experiments.pretrain.steps import ScriptRun, Spent, Step, run_steps
 
 ROOT = Path(__file__).parent.parent
 # Saves when it is asked to stop, and needs a while for it.
@@ -35,15 +35,14 @@ time.sleep(20)
 RUNNER = """
 import sys
 from pathlib import Path
-from mmi_tvr.experiments.pretrain.steps import Step, run_steps
-commands = [words.split(" ") for words in sys.argv[1:]]
-run_steps(Path("work"), [Step("one", commands, lambda: False)], print)
+from mmi_tvr.experiments.pretrain.steps import Step, ScriptRun, run_steps
+run_steps(Path("work"), [Step("one", [ScriptRun([script], lambda: False) for script in sys.argv[1:]])], print)
 """
 TOUCH = "import sys; from pathlib import Path; Path(sys.argv[1]).touch()"
 
 
 def touching(name: str, path: Path, seconds: float = 60.0) -> Step:
-    return Step(name, [["-c", TOUCH, str(path)]], path.exists, seconds)
+    return Step(name, [ScriptRun(["-c", TOUCH, str(path)], path.exists)], seconds)
 
 
 def test_steps_are_run_in_order_and_what_is_finished_is_left_out(tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_steps_are_run_in_order_and_what_is_finished_is_left_out(tmp_path: Path)
     assert again["first"] == times["first"]
     assert again["second"].clock > times["second"].clock  # both times count
     assert [line.split(";")[0] for line in lines[4:5]] == ["step 2 of 2, second"]
-    missing = Step("third", [["-c", "pass"]], (tmp_path / "c").exists)
+    missing = Step("third", [ScriptRun(["-c", "pass"], (tmp_path / "c").exists)])
     with pytest.raises(MmiTvrError, match="third: its scripts ended, and what they make is not there"):
         run_steps(tmp_path / "work", [missing], lines.append)
 
@@ -72,11 +71,22 @@ def test_the_time_that_is_left_follows_the_pace_of_this_machine(tmp_path: Path) 
     assert lines[0] == "step 2 of 2, second; about 60 s left for all"
 
 
+def test_of_tasks_that_run_at_once_those_that_are_finished_are_left_out(tmp_path: Path) -> None:
+    finished, pending = tmp_path / "finished", tmp_path / "pending"
+    finished.touch()
+    tasks = [
+        ScriptRun(["-c", "raise SystemExit(5)"], finished.exists),
+        ScriptRun(["-c", TOUCH, str(pending)], pending.exists),
+    ]
+    run_steps(tmp_path, [Step("both", tasks)], lambda line: None)
+    assert pending.exists()
+
+
 def test_processes_that_train_together_know_of_each_other(tmp_path: Path) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
     write = f"import json, os; from pathlib import Path; values = [os.environ.get(name) for name in {names!r}]; "
     write += f"Path({str(tmp_path)!r}, 'rank' + values[0]).write_text(json.dumps(values))"
-    run_steps(tmp_path, [Step("two", [["-c", write]], (tmp_path / "rank1").exists, processes=2)], lambda line: None)
+    run_steps(tmp_path, [Step("two", [ScriptRun(["-c", write], (tmp_path / "rank1").exists, 2)])], lambda line: None)
     first, second = (json.loads((tmp_path / f"rank{rank}").read_text()) for rank in range(2))
     assert first[:5] == ["0", "0", "2", "2", "127.0.0.1"]
     assert second[:2] == ["1", "1"]
@@ -146,21 +156,20 @@ def test_what_outlives_a_kill_saves_and_keeps_others_away_until_then(
 def test_the_plan_of_the_bundled_model(tmp_path: Path) -> None:
     scripts = ROOT / "scripts"
     plan = bundle_steps.plan(tmp_path, scripts, processes=2, cpu=True)
-    commands = [words for step in plan for words in step.commands]
+    commands = [task.words for step in plan for task in step.tasks]
     assert all(Path(words[0]).is_file() and "--cpu" in words for words in commands if "train" in Path(words[0]).stem)
-    assert {step.processes for step in plan[:2]} == {2}
-    assert not any(step.finished() for step in plan)
+    assert {task.processes for step in plan[:2] for task in step.tasks} == {2}
+    assert all(step.pending() == step.tasks for step in plan)
     assert sum(step.seconds for step in plan) <= 3 * 3600
     assert len({step.name for step in plan}) == len(plan)
     small = bundle_steps.plan(tmp_path, scripts, small=True, processes=1)
-    assert "language.steps=2" in small[0].commands[0]
-    assert not any("language.steps=2" in words for words in plan[0].commands)
+    assert "language.steps=2" in small[0].tasks[0].words
+    assert not any("language.steps=2" in task.words for task in plan[0].tasks)
     configs = [words[words.index("--config") + 1] for words in commands if "--config" in words]
     assert [Path(config).is_file() for config in configs] == [True] * 3
     behind = bundle_steps.plan_on_towers(tmp_path, scripts)
-    assert [Path(words[words.index("--output") + 1]).name for step in behind for words in step.commands] == [
-        "lat", "lat-shapes", "mcsan", "mcsan-shapes",
-    ]  # fmt: skip
+    outputs = [Path(task.words[task.words.index("--output") + 1]).name for step in behind for task in step.tasks]
+    assert outputs == ["lat", "lat-shapes", "mcsan", "mcsan-shapes"]
 
 
 def test_what_is_asked_of_a_copy(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said_at_once_and_together(tmp_path: Path) -> None:
     assert "trian" in text
     assert "no dataset is called 'nothing'" in text
     with pytest.raises(ConfigError, match="another split"):
-        load(CONFIG, ["data.validation={name: moving_shapes, split: train}"])
+        load(CONFIG, [f"data.validation={json.dumps(load(CONFIG).data.train.model_dump())}"])
     with pytest.raises(ConfigError, match=r"unknown option 'train\.stepps'"):
         load(CONFIG, ["train.stepps=3"])
     mixed = "train.stages=[{name: joint, steps: 2, weights: {contrastive: 1.0, moments: 1.0}}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,9 @@ from ..utils import array_cache
 from ..utils.wording import counted
 from ._console import SetOption, out, say, show_progress
 from ._pools import PoolsOption, settings_with_pools
+
+if TYPE_CHECKING:
+    from ..train.loop import Outcome
 
 _OF_THE_TRAINING = {"split", "limit", "missing", "allowed", "hold_out"}  # options of data that a test has otherwise
 
@@ -49,14 +52,20 @@ def train(
             cpu=cpu,
             progress=progress,
         )
+    if distributed.rank() == 0:
+        _say_outcome(outcome, options.data.train, output)
+    distributed.leave_group()
+
+
+def _say_outcome(outcome: Outcome, data: Section, output: Path) -> None:
+    """Print how a run ended, and what to do next."""
     if outcome.finished:
         best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""
-        words = [*_data_words(options.data.train), "--model", str(output / "model")]
+        words = [*_data_words(data), "--model", str(output / "model")]
         hint = f"try: mmi-tvr evaluate {shlex.join(words)}"
         out.print(f"{counted(outcome.step, 'step')}{best}; {hint}", markup=False)
     else:
         say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")
-    distributed.leave_group()
 
 
 def _data_words(data: Section) -> list[str]:

@@ -20,7 +20,7 @@ from . import acceptance
 from .bundle import CARD
 from .judge import RECORD
 from .run import MEASURES
-from .steps import Spent, Step, set_options
+from .steps import ScriptRun, Spent, Step, set_options
 
 FOLDER = "bundle"
 ON_TOWERS = ("lat", "mcsan")
@@ -57,18 +57,18 @@ def plan(
         processes: That train together; None: one with an accelerator, else two where there are as many processors.
         cpu: Whether accelerators are left alone.
     """
-    return _Plan(run, scripts, small, processes or _processes(cpu), ["--cpu"] if cpu else []).steps()
+    return _Plan(run.absolute(), scripts, small, processes or _processes(cpu), ["--cpu"] if cpu else []).steps()
 
 
 def plan_on_towers(run: Path, scripts: Path, *, cpu: bool = False) -> list[Step]:
     """Return the steps that make the other models of the package which stand on the towers of its own model (`plan`
     says what the arguments are)."""
-    return _Plan(run, scripts, False, 1, ["--cpu"] if cpu else []).on_towers()
+    return _Plan(run.absolute(), scripts, False, 1, ["--cpu"] if cpu else []).on_towers()
 
 
-def _has_option(folder: Path, name: str) -> bool:
+def has_option(folder: Path, name: str) -> bool:
     """Return whether a model folder is there and has an option."""
-    return (folder / models.SETTINGS).is_file() and name in models.read(folder).options
+    return (folder / models.SETTINGS).is_file() and models.read(folder).options.get(name) is not None
 
 
 def _same_run(trained: Path, bundled: Path) -> bool:
@@ -88,94 +88,51 @@ class _Plan:
         self._bundle = run / FOLDER
 
     def steps(self) -> list[Step]:
-        bundle = self._bundle
+        bundle, run = self._bundle, self._run
+        matching = run / "matching" / "model"
+        pretraining = [self._script("pretrain_tiny"), str(run), *self._cpu, *self._small_options("base")]
+        judge = [self._script("train_judge"), str(run / "judge"), "--model", str(bundle), *self._cpu]
+        reading = [] if self._small else ["--train", str(_LAW_VIDEOS)]
+        folder = self._put(str(run / "base"), str(run / "tuned" / "model"), "--note", _NOTE)
         return [
-            Step(
-                "base",
-                [[self._script("pretrain_tiny"), str(self._run), *self._cpu, *self._small_options("base")]],
-                (self._run / MEASURES).is_file,
-                5400,
-                self._processes,
-            ),
+            Step("base", [ScriptRun(pretraining, (run / MEASURES).is_file, self._processes)], 5400),
             Step(
                 "fine-tuning",
-                [self._train("moving_shapes", "tuned", f"model.llava.checkpoint={self._run / 'base'}")],
-                (self._run / "tuned" / "model" / models.SETTINGS).is_file,
+                [self._training("moving_shapes", "tuned", f"model.llava.checkpoint={run / 'base'}", self._processes)],
                 900,
-                self._processes,
             ),
-            Step(
-                "model folder",
-                [self._put(str(self._run / "base"), str(self._run / "tuned" / "model"), "--note", _NOTE)],
-                (bundle / CARD).is_file,
-                150,
-            ),
-            Step(
-                "law of scores",
-                [self._law(bundle, "--lost", "1", *([] if self._small else ["--train", str(_LAW_VIDEOS)]))],
-                lambda: _has_option(bundle, "score_law"),
-                150,
-            ),
+            Step("model folder", [ScriptRun(folder, (bundle / CARD).is_file)], 150),
+            Step("law of scores", [self._law(bundle, "score_law", "--lost", "1", *reading)], 150),
             Step(
                 "heads for moments and matching",
                 [
-                    self._train("moving_shapes_moments", "moments", f"model.weights={bundle}"),
-                    self._train("moving_shapes_matching", "matching", f"model.weights={bundle}"),
+                    self._training(f"moving_shapes_{name}", name, f"model.weights={bundle}")
+                    for name in ("moments", "matching")
                 ],
-                lambda: all(
-                    (self._run / name / "model" / models.SETTINGS).is_file() for name in ("moments", "matching")
-                ),
                 700,
             ),
             Step(
                 "judge, and law of matches",
                 [
-                    [
-                        *(self._script("train_judge"), str(self._run / "judge"), "--model", str(bundle), *self._cpu),
-                        *self._small_options("judge"),
-                    ],
-                    self._law(
-                        self._run / "matching" / "model", "--lost", "1", "--lost-parts", "2", "--score-weight", "10"
-                    ),
+                    ScriptRun([*judge, *self._small_options("judge")], (run / "judge" / RECORD).is_file),
+                    self._law(matching, "match_law", "--lost", "1", "--lost-parts", "2", "--score-weight", "10"),
                 ],
-                lambda: (
-                    (self._run / "judge" / RECORD).is_file()
-                    and "match_law" in models.read(self._run / "matching" / "model").options
-                ),
-                400,
+                500,
             ),
-            self._part("moment head", "--moments", self._run / "moments" / "model", mmi.MOMENTS),
-            self._part("matching head", "--matching", self._run / "matching" / "model", mmi.MATCHING),
-            self._part("judge's adapter", "--judge", self._run / "judge", f"{mmi.JUDGE}/adapter_model.safetensors"),
-            Step("measurement", [self._check()], (self._run / acceptance.FILE).is_file, 300),
+            self._part("moment head", "--moments", run / "moments" / "model", mmi.MOMENTS),
+            self._part("matching head", "--matching", matching, mmi.MATCHING),
+            self._part("judge's adapter", "--judge", run / "judge", f"{mmi.JUDGE}/adapter_model.safetensors"),
+            Step("measurement", [ScriptRun(self._check(), (run / acceptance.FILE).is_file)], 300),
         ]
 
     def on_towers(self) -> list[Step]:
         steps = []
         for name in ON_TOWERS:
-            run, target = self._run / name, hub.BUNDLED / f"{name}-shapes"
+            trained, target = self._run / name / "model", hub.BUNDLED / f"{name}-shapes"
+            words = [self._script("bundle"), "--on-towers", str(trained), "--output", str(target)]
             steps += [
-                Step(
-                    f"{name} on the towers",
-                    [self._train(f"{name}-moving-shapes", name)],
-                    (run / "model" / models.SETTINGS).is_file,
-                    900,
-                ),
-                Step(
-                    f"{name} into the package",
-                    [
-                        [
-                            self._script("bundle"),
-                            "--on-towers",
-                            str(run / "model"),
-                            "--output",
-                            str(target),
-                            *self._limits(),
-                        ]
-                    ],
-                    partial(_same_run, run / "model", target),
-                    120,
-                ),
+                Step(f"{name} on the towers", [self._training(f"{name}-moving-shapes", name)], 900),
+                Step(f"{name} into the package", [ScriptRun(words, partial(_same_run, trained, target))], 120),
             ]
         return steps
 
@@ -196,23 +153,36 @@ class _Plan:
     def _small_options(self, step: str) -> list[str]:
         return set_options(_SMALL[step]) if self._small else []
 
-    def _train(self, config: str, name: str, *changes: str) -> list[str]:
-        settings = self._scripts.parent / _CONFIGS / f"{config}.yaml"
-        small = set_options(_SMALL_DATA) if self._small else []
-        return [
-            *(self._script("train"), "--config", str(settings), "--output", str(self._run / name), "--resume"),
-            *(*self._cpu, *set_options(changes), *small, *self._small_options(name)),
-        ]
+    def _training(self, config: str, name: str, weights: str | None = None, processes: int = 1) -> ScriptRun:
+        """Return a run of the train room.
 
-    def _law(self, model: Path, *options: str) -> list[str]:
+        Args:
+            config: Name of its settings file.
+            name: Of its folder.
+            weights: Where it begins, as a change to the settings; None: where the settings say.
+            processes: That train together.
+        """
+        settings = self._scripts.parent / _CONFIGS / f"{config}.yaml"
+        changes = [*([weights] if weights else []), *(_SMALL_DATA if self._small else ())]
+        words = (self._script("train"), "--config", str(settings), "--output", str(self._run / name), "--resume")
+        return ScriptRun(
+            [*words, *self._cpu, *set_options(changes), *self._small_options(name)],
+            (self._run / name / "model" / models.SETTINGS).is_file,
+            processes,
+        )
+
+    def _law(self, model: Path, name: str, *options: str) -> ScriptRun:
         words = ("moving_shapes", "--split", "val", "--model", str(model), "--law", "--save")
-        return [self._script("nothing_found"), *words, *options, *self._limits()]
+        return ScriptRun(
+            [self._script("nothing_found"), *words, *options, *self._limits()], partial(has_option, model, name)
+        )
 
     def _put(self, *words: str) -> list[str]:
         return [self._script("bundle"), *words, "--output", str(self._bundle), *self._limits()]
 
     def _part(self, name: str, option: str, source: Path, file: str) -> Step:
-        return Step(f"{name} into the folder", [self._put(option, str(source))], (self._bundle / file).is_file, 60)
+        task = ScriptRun(self._put(option, str(source)), (self._bundle / file).is_file)
+        return Step(f"{name} into the folder", [task], 60)
 
 
 def log(times: Mapping[str, Spent]) -> list[str]:

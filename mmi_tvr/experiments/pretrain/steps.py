@@ -35,22 +35,37 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptRun:
+    """A Python script that is run.
+
+    Args:
+        words: Its path and arguments.
+        finished: Whether what it makes is there, whole.
+        processes: That it is started in, to train together (`utils.distributed`).
+    """
+
+    words: Sequence[str]
+    finished: Callable[[], bool]
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A part of long work.
+    """A part of long work: tasks that run at once.
 
     Args:
         name: Of the step, unique in the work.
-        commands: Arguments of Python, each a list; they run at once, each with its share of the processors.
-        finished: Whether what the step makes is there, whole.
+        tasks: Each has its share of the processors.
         seconds: That it takes on the machine that the defaults were measured on.
-        processes: That each command is started in, to train together (`utils.distributed`).
     """
 
     name: str
-    commands: Sequence[Sequence[str]]
-    finished: Callable[[], bool]
+    tasks: Sequence[ScriptRun]
     seconds: float = 60.0
-    processes: int = 1
+
+    def pending(self) -> list[ScriptRun]:
+        """Return the tasks that are not finished."""
+        return [task for task in self.tasks if not task.finished()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +94,21 @@ def run_steps(folder: Path, steps: Sequence[Step], say: Callable[[str], None]) -
     """
     with _locked(folder):
         for number, step in enumerate(steps):
-            if step.finished():
+            pending = step.pending()
+            if not pending:
                 continue
             left = _seconds_left(steps[number:], steps[:number], read_times(folder))
             say(f"step {number + 1} of {len(steps)}, {step.name}; about {time_span(left)} left for all")
             before, start = _children(), time.monotonic()
             try:
-                run_step([Command([sys.executable, *words], step.processes) for words in step.commands])
+                run_at_once(pending)
             finally:
                 spent = Spent(time.monotonic() - start, _children() - before)
                 times = read_times(folder)
                 former = times.get(step.name, Spent())
                 times[step.name] = Spent(former.clock + spent.clock, former.processors + spent.processors)
                 _write_times(folder, times)
-            if not step.finished():
+            if step.pending():
                 raise MmiTvrError(f"{step.name}: its scripts ended, and what they make is not there")
             say(f"{step.name}: done after {time_span(times[step.name].clock)}")
     return read_times(folder)
@@ -159,27 +175,19 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command, and how many processes it is started in, which train together."""
-
-    words: Sequence[str]
-    processes: int = 1
-
-
-def run_step(commands: Sequence[Command]) -> None:
-    """Run commands at once, to their ends, each process with its share of the processors. Asked to stop, or where one
+def run_at_once(tasks: Sequence[ScriptRun]) -> None:
+    """Run tasks at once, to their ends, each process with its share of the processors. Asked to stop, or where one
     fails, they are given the time to save what they have (`utils.interruption`).
 
     Raises:
         Interrupted: they were stopped.
         MmiTvrError: one failed, and has said why.
     """
-    total = sum(command.processes for command in commands)
+    total = sum(task.processes for task in tasks)
     threads = {"OMP_NUM_THREADS": str(max(1, processors() // total))} if total > 1 else {}
     stop_requested = False
     with ExitStack() as stack:
-        processes: list[tuple[Command, subprocess.Popen[bytes]]] = []
+        processes: list[tuple[ScriptRun, subprocess.Popen[bytes]]] = []
 
         def pass_on(number: int, frame: object) -> None:
             nonlocal stop_requested
@@ -192,27 +200,25 @@ def run_step(commands: Sequence[Command]) -> None:
 
         stack.enter_context(interruption.signal_handler(pass_on, signal.SIGTERM))
         interrupted = stack.enter_context(interruption.stop_event(signal.SIGINT))  # Ctrl-C reaches all: they decide
-        for command in commands:
-            for environment in _environments(command.processes):
+        for task in tasks:
+            for environment in _environments(task.processes):
                 process = subprocess.Popen(
-                    command.words,
+                    [sys.executable, *task.words],
                     env={**os.environ, **threads, **environment},
                     close_fds=False,  # the lock of the folder
                     preexec_fn=_end_with_parent,
                 )
-                processes.append((command, stack.enter_context(process)))
+                processes.append((task, stack.enter_context(process)))
         while None in (codes := [process.poll() for _, process in processes]) and not any(codes):
             time.sleep(_PAUSE)
         end()  # where one has failed; who has ended gets none
         for _, process in processes:
             process.wait()
-    ended = [(code, command) for code, (command, _) in zip(codes, processes, strict=True) if code]  # of themselves
+    ended = [(code, task) for code, (task, _) in zip(codes, processes, strict=True) if code]  # of themselves
     failed = [one for one in ended if one[0] != interruption.EXIT_CODE]
     if failed and not stop_requested:
-        code, command = failed[0]
-        raise MmiTvrError(
-            f"{Path(command.words[1]).name} stopped with exit code {code}; the same command again goes on"
-        )
+        code, task = failed[0]
+        raise MmiTvrError(f"{Path(task.words[0]).name} stopped with exit code {code}; the same command again goes on")
     if ended or stop_requested or interrupted.is_set():
         raise interruption.Interrupted
 
