@@ -99,6 +99,7 @@ class Whisper:
             vad_filter=True,
             temperature=0.0,
             condition_on_previous_text=False,  # else one invented sentence is repeated to the end
+            multilingual=self._language is None,  # else what is said in another language is lost, or translated
         )
         if self._language is None and info.language_probability < _LEAST_LANGUAGE:
             return []

@@ -28,7 +28,7 @@ _SEARCHED = 30  # seconds at the end of a stretch in which a quiet place to cut 
 _QUIET = 0.2  # seconds that such a place lasts
 _JOINED = 0.01  # seconds between two pieces that belong together
 _REPEATED = 1.0  # seconds between two sentences that one may be the repetition of the other
-_VERSION = 1  # of how sound is cut, and of what counts as speech
+_VERSION = 2  # of how sound is cut, and of what counts as speech
 
 
 class Recogniser(Protocol):
