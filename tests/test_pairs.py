@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from mmi_tvr.errors import UsageError
+from mmi_tvr.train import skeletons as training_skeletons
 from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.pairs import PairBatches
 from mmi_tvr.train.skeletons import SkeletonPairs
 from mmi_tvr.types import Sample, Video
+from mmi_tvr.utils.progress import Silent
 
 COUNT = 12
 
@@ -221,3 +224,14 @@ def test_loading_draws_nothing_from_the_runs_generator() -> None:
     state = torch.get_rng_state()
     list(DatasetLoader(Items(), Shifted(), lambda numbers: {"ids": numbers}).epoch(0))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_that_answers_nothing_cannot_compare_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    anything: Any = None
+    samples = [Sample(str(n), Video(Path(str(n))), ("a ring",)) for n in range(3)]
+    monkeypatch.setattr(training_skeletons.dataset, "video_views", lambda *arguments: [])
+    monkeypatch.setattr(training_skeletons.dataset, "describe", lambda *arguments: ([()] * 3, [()] * 3))
+    with pytest.raises(UsageError, match=r"of 3 training videos 0 got any, .* leave the term out"):
+        training_skeletons.make(
+            anything, anything, samples, anything, range(3), sampling="", negatives=2, seed=0, progress=Silent()
+        )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import UsageError
 from ..features.lazy import StoredFeatures
 from ..protocols import Model
 from ..scoring.similarity import Gallery
@@ -20,6 +21,7 @@ from ..skeletons import dataset
 from ..skeletons.skeletons import Describer, skeleton_text
 from ..types import FloatArray, IdArray, Query, Sample
 from ..utils.progress import Progress
+from ..utils.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ def make(
         negatives: hard negatives of each caption.
         seed: of the captions that are drawn.
         progress: of the describing.
+
+    Raises:
+        UsageError: fewer than two samples were answered about.
     """
     dice = np.random.default_rng(seed)
     chosen = [samples[number] for number in numbers]
@@ -76,6 +81,12 @@ def make(
     views = dataset.video_views(samples, features, sampling, numbers)
     texts, videos = dataset.describe(describer, captions, views, progress.begin, progress.advance)
     answered = [row for row in range(len(numbers)) if skeleton_text(texts[row]) and skeleton_text(videos[row])]
+    if len(answered) < 2:
+        raise UsageError(
+            f"train.stages: `skeleton` compares answers, and of {counted(len(numbers), 'training video')} "
+            f"{len(answered)} got any, with its caption: the model has to answer before; leave the term out, or name "
+            "who answers in `rerank.answerer`"
+        )
     gallery = Gallery.pack(model.embed_videos([features[numbers[row]] for row in answered]))
     queries = np.asarray(model.embed_queries([Query(captions[row]) for row in answered]))
     return SkeletonPairs(
