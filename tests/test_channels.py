@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import media_files as files
 import numpy as np
@@ -329,6 +331,23 @@ def test_what_nobody_says_is_no_text(whisper: _whisper.Whisper, sound: str) -> N
         "short": np.zeros(3),
     }
     assert whisper.recognise(samples[sound].astype(np.float32)) == []
+
+
+@needs_whisper
+def test_the_language_is_recognised_anew_unless_one_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a second language within a stretch is lost."""
+    options: list[bool] = []
+
+    class Model:
+        def transcribe(self, samples: FloatArray, **more: Any) -> tuple[list[Speech], Any]:
+            options.append(more["multilingual"])
+            return [], SimpleNamespace(language_probability=1.0)
+
+    monkeypatch.setattr(_whisper.Whisper, "_model", Model())
+    monkeypatch.setattr("faster_whisper.vad.get_speech_timestamps", lambda *arguments: [{"start": 0, "end": 1}])
+    for language in (None, "en"):
+        assert _whisper.Whisper("base", language, 1).recognise(np.zeros(1000, np.float32)) == []
+    assert options == [True, False]
 
 
 @needs_whisper
