@@ -60,6 +60,7 @@ def test_an_id_outlives_the_process_and_a_picture_has_a_thumbnail(
     search: DesktopSearch, library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = {one.name: one for one in search.search(["red"], 10)[0].results}
+    assert [search.result(one.id) for one in results.values()] == [*results.values()]  # as it was shown
     again = DesktopSearch(SharedLibrary(library)).result(results["photo.jpg"].id)
     assert (again.path, again.kind, again.second) == (folder / "photo.jpg", "image", 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -7,7 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -132,11 +132,13 @@ class DesktopSearch:
         if path is None:
             raise UsageError(f"{printable(paths[0])}: this file is away")
         second = float(parts[2])
-        end = next((end for start, end, _ in item.moments if abs(start - second) < 0.01), 0.0)
         with self._lock:
             searched = (one for results in self._remembered.values() for one in results.results)
-            text = next((one.text for one in searched if one.id == id), "")
-        return DesktopResult(id, path, second, end, kind=item.facts.kind, text=text)
+            remembered = next((one for one in searched if one.id == id), None)
+        if remembered is not None:  # a search says where its moment ends
+            return replace(remembered, path=path)
+        end = next((end for start, end, _ in item.moments if abs(start - second) < 0.01), 0.0)
+        return DesktopResult(id, path, second, end, kind=item.facts.kind)
 
     def stamp(self) -> FileStamp:
         """Return what changes whenever the library does. An empty log says nothing: whoever reads makes one."""
