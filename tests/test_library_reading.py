@@ -304,7 +304,7 @@ def test_a_loaded_model_is_kept_for_its_own_vectors_alone(reader):
 
 def test_a_reranker_is_built_again_when_its_section_or_model_changes(reader, monkeypatch):
     model, catalogue = FakeModel(), reader._reader.catalogue()
-    loaded = LoadedModel(model, plugins.build("keyimages", "uniform"), "fingerprint")
+    loaded = LoadedModel(model, plugins.build("keyimages", "uniform"), "fingerprint", Section(name="uniform"))
     monkeypatch.setattr(Components, "load", lambda components: loaded)
     build = Mock(side_effect=lambda *arguments, **context: object())
     monkeypatch.setattr(plugins, "build", build)

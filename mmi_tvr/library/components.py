@@ -223,7 +223,10 @@ class Components:
         if model is None:
             model = self.models.get(self.section("model"), self.device)
         require_pictures(model)
-        return LoadedModel(model, method, embedding_fingerprint(model, method))
+        latest = self.models.latest
+        if latest is not None and latest.model is model and latest.keyimages == keyimages and self.models.holds(model):
+            return latest  # the fingerprint of a model that nobody else has stays, and takes its time
+        return LoadedModel(model, method, embedding_fingerprint(model, method), keyimages)
 
     def _mismatch(self, problem: str, present: str, requested: str) -> str:
         from .. import models

@@ -293,28 +293,30 @@ class LibraryReader:
         if self._state is None or self._state.catalogue_version != version:
             self._drop_state()
             people = LibraryPeople(catalogue)
-            self._state = _LibraryState(version, coverage_of(catalogue), self._make_searcher(catalogue, people), people)
+            coverage = coverage_of(catalogue)
+            searcher = self._make_searcher(catalogue, people, coverage.searched)
+            self._state = _LibraryState(version, coverage, searcher, people)
         return self._state
 
-    def _descriptions(self, catalogue: Catalogue, model: Model, fingerprint: str) -> Descriptions | None:
-        """Return what videos were described as; None where too few were, or where that is not to count.
+    def _descriptions(self, catalogue: Catalogue, model: Model, fingerprint: str, videos: int) -> Descriptions | None:
+        """Return what videos were described as; None where too few of all were, or where that is not to count.
 
         Decision: not of models whose vectors have blocks, whose queries have no cosine with each other.
         """
         if not self.settings.search.descriptions or model.scoring.blocks:
             return None
         descriptions = Descriptions(catalogue, fingerprint)
-        enough = descriptions.count() >= MIN_DESCRIBED * catalogue.counts().indexed_contents
+        enough = descriptions.count() >= MIN_DESCRIBED * videos
         return descriptions if enough else None
 
-    def _make_searcher(self, catalogue: Catalogue, people: LibraryPeople) -> Searcher | None:
+    def _make_searcher(self, catalogue: Catalogue, people: LibraryPeople, videos: int) -> Searcher | None:
         components = self.components(catalogue)
-        index = open_to_read(components) if catalogue.counts().indexed_contents else None
+        index = open_to_read(components) if videos else None
         if index is None:
             return None
         try:
             model = components.load().model
-            descriptions = self._descriptions(catalogue, model, components.load().fingerprint)
+            descriptions = self._descriptions(catalogue, model, components.load().fingerprint, videos)
             weight = self.settings.search.descriptions
             calibration = self._calibrate(model, index)
             facets = library_facets(catalogue, model)

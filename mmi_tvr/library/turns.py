@@ -26,11 +26,13 @@ _MODELS = 2  # that are kept: while a rebuild goes on, the present one and the n
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A ready model, the method that chooses key images for it, and the fingerprint of the vectors that both make."""
+    """A ready model, the method that chooses key images for it, the fingerprint of the vectors that both make, and the
+    settings section of the method."""
 
     model: Model
     key_image_method: KeyImageMethod
     fingerprint: str
+    keyimages: Section
 
 
 class SharedModels:
@@ -53,6 +55,11 @@ class SharedModels:
                 for oldest in list(self._models)[:-_MODELS]:
                     del self._models[oldest]
             return self._models[key]
+
+    def holds(self, model: Model) -> bool:
+        """Return whether a model was loaded here, not passed in."""
+        with self._loading:
+            return any(model is one for one in self._models.values())
 
     def maker_of(self, fingerprint: str | None) -> Model | None:
         """Return the model that was needed last, if it made the vectors with this fingerprint."""
