@@ -21,7 +21,7 @@ from mmi_tvr.encoders import hub
 from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
 from mmi_tvr.experiments.pretrain import acceptance
 from mmi_tvr.experiments.pretrain.bundle import megabytes
-from mmi_tvr.experiments.pretrain.judge_bundle import judge_measures
+from mmi_tvr.experiments.pretrain.judge_bundle import REPEATED, judge_measures
 from mmi_tvr.experiments.pretrain.options import NAME
 from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.models import mmi
@@ -58,6 +58,7 @@ def _measure(folder: Path, limit: int | None, progress: Progress) -> dict[str, f
     answers, _ = _reranking.answers(system.settings, described, model, system.method, progress)
     values["video_answers"] = answers["answers"]["video"]["all"]["accuracy"]
     judged = judge_measures(LlavaJudge(model), limit or _JUDGED, progress)
+    values["repeated"] = next(measure.mean for measure in judged if measure.kind == REPEATED)
     values["noise"] = max(measure.mean for measure in judged if measure.kind.startswith("noise"))
     others = megabytes(hub.BUNDLED) - megabytes(hub.BUNDLED / NAME)
     values["megabytes"] = others + megabytes(folder)

@@ -181,6 +181,7 @@ def test_what_is_asked_of_a_copy(tmp_path: Path) -> None:
         "t2v_gain": 0.0,
         "v2t_gain": 0.3,
         "noise": 0.11,
+        "repeated": 0.9,
         "megabytes": 24.7,
     }
     assert acceptance.missed(good) == []

@@ -27,6 +27,7 @@ from .judge_pairs import true_skeleton
 from .noise import LEARNED, UNSEEN, Noise
 
 _TEXTS = 100  # test captions that each kind of skeleton is judged beside
+REPEATED = "the own video, each answer its caption"
 _ONE_EVENT = "the own video, beside one event of it"
 _TWIN = "its twin, where the answers differ"
 _ABOUT_RUN = ("git", "python", "torch", "saved", "step", "right", "options")
@@ -94,7 +95,7 @@ def judge_measures(judge: Judge, texts: int, progress: Progress) -> list[JudgeMe
         "the own video": lambda row, dice: true_skeleton(specs[row], "video"),
         _TWIN: lambda row, dice: true_skeleton(specs[twins.get(row, row)], "video"),
         "some other video": lambda row, dice: true_skeleton(draw_one(specs, dice), "video"),
-        "the own video, each answer its caption": lambda row, dice: _repeated(draw_caption(specs[row], dice)),
+        REPEATED: lambda row, dice: _repeated(draw_caption(specs[row], dice)),
         "some other video, each answer its caption": lambda row, dice: _repeated(
             draw_caption(draw_one(specs, dice), dice)
         ),
