@@ -60,7 +60,7 @@ def _measure(folder: Path, limit: int | None, progress: Progress) -> dict[str, f
     judged = judge_measures(LlavaJudge(model), limit or _JUDGED, progress)
     values["repeated"] = next(measure.mean for measure in judged if measure.kind == REPEATED)
     values["noise"] = max(measure.mean for measure in judged if measure.kind.startswith("noise"))
-    others = megabytes(hub.BUNDLED) - megabytes(hub.BUNDLED / NAME)
+    others = megabytes(hub.BUNDLED.parent) - megabytes(hub.BUNDLED / NAME)
     values["megabytes"] = others + megabytes(folder)
     return values
 

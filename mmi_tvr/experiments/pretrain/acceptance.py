@@ -38,7 +38,7 @@ CRITERIA: Mapping[str, Criterion] = {
     "v2t_gain": Criterion("what re-ranking adds to video-to-text R@1", 0.0),
     "noise": Criterion("p of skeletons that say nothing, mean of the worst kind", 0.2, "at most"),
     "repeated": Criterion("p of an own video whose answers all repeat the caption, mean", 0.8),
-    "megabytes": Criterion("weights of all models in the package, MB", 26.0, "at most"),
+    "megabytes": Criterion("weights in the whole package, MB", 26.0, "at most"),
 }
 
 
