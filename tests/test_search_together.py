@@ -52,9 +52,6 @@ class HeadedModel(FakeModel):
         self.calls.append(("match", len(videos)))
         return Mmi.match(self, queries, videos)  # type: ignore[arg-type]
 
-    def _for_queries(self) -> Any:
-        return self.network
-
     def _spans(self, queries: FloatArray, videos: Sequence[Embeddings]) -> torch.Tensor:
         inputs = encoder_inputs(queries, videos)
         return best_spans(self._moments(**inputs), inputs["segments"], inputs["mask"])
