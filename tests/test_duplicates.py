@@ -106,7 +106,8 @@ def test_a_dark_film_has_no_borders() -> None:
 def test_lengths_of_copies() -> None:
     assert may_be_copies(100, 80.1)
     assert not may_be_copies(100, 79)
-    assert may_be_copies(0.5, 1.4)  # a second is little
+    assert may_be_copies(3.6, 2.7)  # a second is little
+    assert not may_be_copies(1.2, 0.6)  # but half of this
 
 
 def test_groups() -> None:
@@ -151,6 +152,26 @@ def test_a_search_shows_one_of_each_group_and_they_are_listed(tmp_path: Path, al
         assert second.id not in {item.id for item in first.similar}  # two hits are of two groups
         assert len(folded[0].as_dict().get("similar", [])) == len(folded[0].similar)
     assert sorted((path.name, path.stat().st_mtime_ns) for path in album.iterdir()) == before
+
+
+def test_films_in_which_something_else_happens_are_listed_and_not_folded(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    for name, colour in (("red", (250, 0, 0)), ("blue", (0, 0, 250))):
+        pictures = []
+        for step in range(16):
+            pictures.append(scene(7).copy())
+            pictures[-1][50:70, 10 + 8 * step : 30 + 8 * step] = colour
+        make_video(tmp_path / "films" / f"{name}.mp4", fps=8, pictures=pictures)
+    for quality in (95, 60):  # of photos, such a pair is one
+        picture = scene(3) if quality == 95 else scene(3)[3:-3, 4:-4]
+        Image.fromarray(picture).save(tmp_path / "films" / f"{quality}.jpg", quality=quality)
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(tmp_path / "films")
+        assert sorted(len(group) for group in library.duplicates().groups) == [2, 2]
+        similar = {hit.path.name for hit in library.search("red", top=9, min_relevance=0) if hit.similar}
+        assert len(library.search("red", top=9, min_relevance=0)) == 3
+        assert similar <= {"95.jpg", "60.jpg"}
+        assert len(similar) == 1
 
 
 def test_a_new_item_joins_and_one_that_is_away_leaves(tmp_path: Path, album: Path) -> None:

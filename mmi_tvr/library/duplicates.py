@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..errors import MediaError
 from ..features.cache import FeatureCache
 from ..media.guarded import DecoderPool, limits
 from ..protocols import Index
-from ..scoring.fingerprints import LEAST, MOST_PICTURES, may_be_copies, video_fingerprints, video_likeness
+from ..scoring.fingerprints import FOLDED, LEAST, MOST_PICTURES, may_be_copies, video_fingerprints, video_likeness
 from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
 from ..utils.progress import Progress
 from ..utils.sqlite import (
@@ -211,11 +211,14 @@ class KnownDuplicates:
     def __init__(self, folder: Path) -> None:
         self._path = folder / DUPLICATES_FILE
         self._stamp: tuple[int, int] | None = None
-        self._pairs: list[tuple[str, str]] = []
+        self._pairs: list[tuple[str, str, float]] = []
         self._groups: tuple[int, dict[int, int]] | None = None  # of a version of the catalogue
 
     def groups(self, catalogue: Catalogue) -> dict[int, int]:
-        """Return number -> number of the first one of its group, of all items that have near-duplicates."""
+        """Return number -> number of the first one of its group, of all items that a search shows as one.
+
+        Decision: films have to be more alike (`FOLDED`) than those that `duplicates` lists, which somebody looks at.
+        """
         try:
             status = self._path.stat()
         except OSError:
@@ -224,7 +227,7 @@ class KnownDuplicates:
         if stamp != self._stamp:
             try:
                 with closing(open_read_only(self._path).connection) as database:
-                    self._pairs = database.execute("SELECT sha256, other FROM pairs").fetchall()
+                    self._pairs = database.execute("SELECT sha256, other, likeness FROM pairs").fetchall()
             except sqlite3.Error:  # it is being made, or damaged: a search goes without
                 self._pairs = []
             self._stamp, self._groups = stamp, None
@@ -232,9 +235,18 @@ class KnownDuplicates:
             return {}
         version = catalogue.data_version()
         if self._groups is None or self._groups[0] != version:
-            groups = duplicate_groups(self._pairs, _numbers(catalogue))
+            numbers = _numbers(catalogue)
+            groups = duplicate_groups(self._folded(catalogue, numbers), numbers)
             self._groups = version, {number: group[0] for group in groups for number in group}
         return self._groups[1]
+
+    def _folded(self, catalogue: Catalogue, numbers: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+        doubtful = {sha256 for sha256, _, likeness in self._pairs if likeness < FOLDED} & numbers.keys()
+        entries = catalogue.entries(numbers[sha256] for sha256 in doubtful)
+        stills = {
+            sha256 for sha256 in doubtful if numbers[sha256] in entries and entries[numbers[sha256]].facts.is_still
+        }
+        return ((one, other) for one, other, likeness in self._pairs if likeness >= FOLDED or one in stills)
 
 
 def look_for_duplicates(

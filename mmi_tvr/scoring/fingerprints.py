@@ -6,8 +6,8 @@ shares of its length, without the black that a letterbox puts around them. Two f
 offset that leaves most of the longer one in common; at the best of them nearly all pictures are alike, so twins that
 differ in what happens for a tenth of the time are told apart.
 
-Decisions: LEAST, and that a tenth of the pictures may differ more (a cut falls between two of them): chosen on one half
-of 38 real clips and their copies, and measured on the other (docs/search.md).
+Decisions: LEAST, FOLDED, and that a tenth of the pictures may differ more (a cut falls between two of them): chosen on
+one half of 38 real clips and their copies, and measured on the other (docs/search.md).
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from ..types import Frames, Pixels
 
 MOST_PICTURES = 64  # of a film
 LEAST = 0.93  # from which two pictures, or films, count as one
+FOLDED = 0.99  # from which a search shows two films as one
 _SIDE = 8  # pixels
 _FLAT = 2.0  # standard deviation of the numbers of a picture without anything in it
 _SHADE = 40.0  # by which the colours of two such pictures may differ
-_CUT_OFF = 0.2  # of a film, or a second, may be missing in its copy
+_CUT_OFF = 0.2  # of a film, or a second, may be missing in its copy,
+_CUT_OFF_SHORT = 0.4  # or this share of a film that is so short that a second is most of it
 _MAY_DIFFER = 0.1  # share of the pictures of a film
 _BLACK = 40  # brightness below which pixels are those of a border, where they stay so
 _SPECKS = 0.02  # of the pixels of a border may be brighter: what compression leaves there
@@ -75,8 +77,8 @@ def _bright(lines: NDArray[np.uint8]) -> tuple[int, int]:
 def may_be_copies(seconds: float, other_seconds: float) -> bool:
     """Return whether one film is long enough to be a copy of the other.
 
-    >>> may_be_copies(100, 80), may_be_copies(100, 79), may_be_copies(1.5, 0.6)
-    (True, False, True)
+    >>> may_be_copies(100, 80), may_be_copies(100, 79), may_be_copies(4.0, 3.1), may_be_copies(1.5, 0.6)
+    (True, False, True, False)
     """
     return abs(seconds - other_seconds) <= _cut_off(max(seconds, other_seconds))
 
@@ -121,8 +123,8 @@ def video_likeness(
 
 
 def _cut_off(seconds: float) -> float:
-    """Return the seconds that may be missing in a copy of a film of so many seconds."""
-    return max(_CUT_OFF * seconds, 1.0)
+    """Return the seconds that may be missing in a copy of a film: a second at least, of short ones less."""
+    return max(_CUT_OFF * seconds, min(1.0, _CUT_OFF_SHORT * seconds))
 
 
 def _picture_likenesses(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float64]:
