@@ -13,7 +13,7 @@ from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
 from ..utils.loading import late_property
-from . import clip_settings
+from . import clip_settings, pretrained
 from .clip_text import ClipTextTower
 from .hub import LOCAL, checkpoint_digest, model_type
 from .quiet import quiet_loading
@@ -67,7 +67,7 @@ class ClipTowers:
         from transformers import AutoModel
 
         try:
-            model = AutoModel.from_pretrained(self._folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
+            model = pretrained.load(AutoModel, self._folder, dtype=torch.float32)
             _ = self._processor
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
             raise _no_checkpoint(self._folder, error) from error

@@ -20,7 +20,7 @@ from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.device import resolve
 from ..utils.installation import require
 from ..utils.wording import counted
-from . import hub, lora
+from . import hub, lora, pretrained
 from .options import LlavaOptions
 from .quiet import quiet_loading
 from .quoting import first_tokens, quote
@@ -330,12 +330,11 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
         model_type = AutoConfig.from_pretrained(folder, **hub.LOCAL).model_type
         if model_type != "llava":
             raise ModelNotFound(f"{folder}: a {model_type} checkpoint, not a LLaVA")
-        model: Any = LlavaForConditionalGeneration.from_pretrained(
+        model: Any = pretrained.load(
+            LlavaForConditionalGeneration,
             folder,
             dtype=DTYPES[options.dtype],
             attn_implementation=options.attention,
-            use_safetensors=True,
-            **hub.LOCAL,
             **extra,
         )
     except ImportError as error:

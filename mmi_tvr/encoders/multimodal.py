@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ModelNotFound, UsageError, one_line
 from ..types import FloatArray, Pixels
 from ..utils.device import resolve
+from . import pretrained
 from .hub import LOCAL, checkpoint_digest, model_type
 from .quiet import quiet_loading
 
@@ -56,7 +57,7 @@ class MultimodalEncoder:
             layout = "no config.json names a model type" if kind is None else f"a {kind} checkpoint"
             raise ModelNotFound(f"{folder}: {layout}; this model loads: {', '.join(sorted(MODEL_TYPES))}")
         try:
-            self._model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=dtype, **LOCAL)
+            self._model = pretrained.load(AutoModel, folder, dtype=dtype)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
             self._pictures: Any = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes

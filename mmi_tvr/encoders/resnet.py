@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
+from . import pretrained
 from .hub import LOCAL, checkpoint_digest, model_type
 from .quiet import quiet_loading
 
@@ -44,7 +45,7 @@ class ResNetTower:
         if (kind := model_type(folder)) != MODEL_TYPE:
             raise ModelNotFound(f"{folder}: {f'a {kind} checkpoint' if kind else 'no checkpoint'}, not a ResNet")
         try:
-            model: Any = ResNetModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **LOCAL)
+            model: Any = pretrained.load(ResNetModel, folder, dtype=torch.float32)
             self._processor = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
             settings = self._processor.to_dict()
             # The shorter side of the pictures that it wants to see, before its processor crops the middle.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ..chat.answer_words import MIN_SHARE
-from ..encoders import hub
+from ..encoders import hub, pretrained
 from ..encoders.quiet import quiet_loading
 from ..errors import AnswerError, ModelNotFound, UsageError, one_line
 from ..protocols import Model
@@ -279,8 +279,7 @@ class TransformersJudge:
 
         try:
             kind: Any = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
-            dtype = self.options.dtype
-            model = kind.from_pretrained(self._folder, dtype=dtype, use_safetensors=True, **hub.LOCAL)
+            model = pretrained.load(kind, self._folder, dtype=self.options.dtype)
         except (OSError, ValueError, ImportError) as error:
             reason = one_line(error)
             raise ModelNotFound(f"{self._folder}: cannot be loaded as a language model: {reason}") from error

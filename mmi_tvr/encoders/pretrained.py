@@ -1,0 +1,39 @@
+"""Models of transformers from a checkpoint, whole: none with weights that the checkpoint has not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelNotFound
+from ..utils.wording import counted
+from .hub import LOCAL
+
+_MAX_NAMED = 3
+
+
+def load(kind: Any, folder: Path, **arguments: Any) -> Any:
+    """Return the model of a checkpoint.
+
+    transformers draws weights that it does not find at random, says so in a table on the screen, and goes on: vectors
+    of such a model look like any others.
+
+    Args:
+        kind: a model class of transformers, or an Auto class.
+        folder: of the checkpoint.
+        arguments: of its `from_pretrained`.
+
+    Raises:
+        ModelNotFound: where weights are missing: a checkpoint of another layout, or a part of one.
+        OSError, ValueError, RuntimeError, SafetensorError: as `from_pretrained` raises them.
+    """
+    model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **LOCAL, **arguments)
+    require_weights(sorted(report["missing_keys"]), folder)
+    return model
+
+
+def require_weights(missing: list[str], folder: Path) -> None:
+    """Raise ModelNotFound, with the first few names, where weights of a checkpoint are missing."""
+    if missing:
+        names = ", ".join(missing[:_MAX_NAMED]) + (", ..." if len(missing) > _MAX_NAMED else "")
+        raise ModelNotFound(f"{folder}: lacks {counted(len(missing), 'weight')} of its layout: {names}")
