@@ -17,11 +17,11 @@ from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedTokenizerFast
 
 from mmi_tvr import Library, models
 from mmi_tvr.cli import app as program
-from mmi_tvr.encoders import llava, lora
+from mmi_tvr.encoders import llava
 from mmi_tvr.encoders.clip import ClipTowers
 from mmi_tvr.encoders.hub import BUNDLED
 from mmi_tvr.encoders.llama_text import LlamaTexts
-from mmi_tvr.encoders.options import LlavaOptions, LoraOptions
+from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.encoders.tokenizer_file import FileTokenizer
 from mmi_tvr.encoders.towers import LlavaTowers
 from mmi_tvr.types import Embeddings, Query
@@ -47,16 +47,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapter(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of every layer that changes something, saved by peft."""
-    options = LlavaOptions(checkpoint=str(checkpoint), lora=LoraOptions(rank=4, alpha=8, dropout=0.0))
-    model, generator = llava.load(options, device="cpu", trainable=True), torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
-    folder = tmp_path_factory.mktemp("adapter")
-    lora.save(model.model, folder)
-    return folder
+    return tiny_llava.make_adapter(checkpoint, tmp_path_factory.mktemp("adapter"))
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

@@ -17,6 +17,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from mmi_tvr.encoders import llava, lora
+from mmi_tvr.encoders.options import LlavaOptions, LoraOptions
+
 IMAGE_SIZE, PATCH = 32, 8
 SIDE = IMAGE_SIZE // PATCH
 VISION = {
@@ -59,6 +62,18 @@ def make(folder: Path, seed: int = 0) -> Path:
     processor = {"processor_class": "LlavaProcessor", "patch_size": PATCH, "num_additional_image_tokens": 1}
     processor["vision_feature_select_strategy"] = "default"
     (folder / "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
+    return folder
+
+
+def make_adapter(checkpoint: Path, folder: Path) -> Path:
+    """Write an adapter of every layer that changes something into `folder`, as peft saves it. Returns `folder`."""
+    options = LlavaOptions(checkpoint=str(checkpoint), lora=LoraOptions(rank=4, alpha=8, dropout=0.0))
+    model, generator = llava.load(options, device="cpu", trainable=True), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    lora.save(model.model, folder)
     return folder
 
 

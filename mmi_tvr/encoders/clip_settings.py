@@ -13,15 +13,17 @@ from ..errors import ModelNotFound, one_line
 from . import hub
 from .quiet import quiet_loading
 
-_TEXT = (
-    "hidden_act",
+_TEXT_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
     "num_hidden_layers",
     "num_attention_heads",
-    "layer_norm_eps",
     "eos_token_id",
     "max_position_embeddings",
 )
-_VISION = ("image_size", "patch_size", "num_hidden_layers")
+_TEXT = (*_TEXT_SIZES, "hidden_act", "layer_norm_eps")
+_VISION = ("hidden_size", "image_size", "patch_size", "num_hidden_layers")
 _OLDER = ("text_config_dict", "vision_config_dict")  # would go before the newer names
 
 
@@ -37,7 +39,9 @@ def read(folder: Path) -> Any:
     text, vision = values.get("text_config"), values.get("vision_config")
     if values.get("model_type") == "clip" and isinstance(text, dict) and isinstance(vision, dict):
         is_whole = text.keys() >= set(_TEXT) and vision.keys() >= set(_VISION) and "projection_dim" in values
-        if is_whole and not any(values.get(name) for name in _OLDER):
+        is_whole = is_whole and all(type(text[name]) is int and text[name] > 0 for name in _TEXT_SIZES)
+        is_whole = is_whole and text["hidden_size"] % text["num_attention_heads"] == 0
+        if is_whole and not any(values.get(name) is not None for name in _OLDER):
             towers = {"text_config": SimpleNamespace(**text), "vision_config": SimpleNamespace(**vision)}
             return SimpleNamespace(**{**values, **towers})
     return _by_transformers(folder)

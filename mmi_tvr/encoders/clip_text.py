@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelNotFound, one_line
+from . import lora_file
 
 _EMBEDDINGS = "text_model.embeddings"
 _FINAL = "text_model.final_layer_norm"
 _HEAD = "text_projection.weight"
 _LEGACY_END = 2  # what older settings say of the end token, which is the largest number then
 _ACTIVATIONS = ("quick_gelu", "gelu")
+_OTHER_WEIGHTS = ("quantization_config", "transformers_weights")  # settings by which the file is not all that is read
+_COUNTED = ".position_ids"  # 0, 1, 2 ...: older files have it
+_SMALLEST = 2  # bytes of a number that is not quantised
 
 
 class ClipTextTower:
@@ -38,17 +42,23 @@ class ClipTextTower:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = folder / "model.safetensors"
-        if config.model_type != "clip" or config.text_config.hidden_act not in _ACTIVATIONS or not path.is_file():
+        path, text = folder / "model.safetensors", config.text_config
+        if config.model_type != "clip" or not path.is_file() or (folder / lora_file.SETTINGS).exists():
+            return None
+        if text.hidden_act not in _ACTIVATIONS or any(vars(config).get(name) for name in _OTHER_WEIGHTS):
             return None
         try:
             with safe_open(path, "pt") as stream:
                 names = [name for name in stream.keys() if name.startswith("text_")]  # noqa: SIM118
-                tensors = {name: stream.get_tensor(name) for name in names}
+                tensors = {name: stream.get_tensor(name) for name in names if not name.endswith(_COUNTED)}
         except (OSError, SafetensorError) as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error
-        needed = {f"{_EMBEDDINGS}.token_embedding.weight", f"{_FINAL}.weight", _HEAD}
-        return cls(tensors, config.text_config, device) if needed <= tensors.keys() else None
+        sizes = _shapes(text, config.projection_dim)
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != sizes or any(
+            not tensor.is_floating_point() or tensor.element_size() < _SMALLEST for tensor in tensors.values()
+        ):
+            return None
+        return cls(tensors, text, device)
 
     def __call__(self, input_ids: Any, attention_mask: Any = None) -> Any:
         """Return the projected states (N, D) of token ids (N, L). What stands behind the end token is never looked at,
@@ -90,3 +100,22 @@ class ClipTextTower:
 
     def _linear(self, name: str, states: Any) -> Any:
         return self._torch.nn.functional.linear(states, self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"])
+
+
+def _shapes(text: Any, joint_width: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a text tower and its projection, by name."""
+    width, hidden = text.hidden_size, text.intermediate_size
+    linear = {f"self_attn.{side}": (width, width) for side in ("q_proj", "k_proj", "v_proj", "out_proj")}
+    linear |= {"mlp.fc1": (hidden, width), "mlp.fc2": (width, hidden)}
+    shapes = {
+        f"{_EMBEDDINGS}.token_embedding.weight": (text.vocab_size, width),
+        f"{_EMBEDDINGS}.position_embedding.weight": (text.max_position_embeddings, width),
+        f"{_FINAL}.weight": (width,),
+        f"{_FINAL}.bias": (width,),
+        _HEAD: (joint_width, width),
+    }
+    for layer in range(text.num_hidden_layers):
+        for name, shape in {**linear, "layer_norm1": (width,), "layer_norm2": (width,)}.items():
+            module = f"text_model.encoder.layers.{layer}.{name}"
+            shapes |= {f"{module}.weight": shape, f"{module}.bias": shape[:1]}
+    return shapes

@@ -18,13 +18,60 @@ from torch.nn.functional import embedding, linear, scaled_dot_product_attention,
 
 from ..utils.device import resolve
 from . import hub, lora_file
-from .llava import DTYPES
+from .llava import DTYPES, check_length
 from .options import LlavaOptions
 from .quoting import quote
 from .tokenizer_file import FileTokenizer
 
 _PREFIXES = ("language_model.model.", "model.language_model.")  # of the published layout, and of transformers' own
-_SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "rms_norm_eps", "max_position_embeddings")
+# Decision: a checkpoint whose settings name anything but these is left to transformers, which knows more from year to
+# year (quantisation, other files of weights, kinds of attention).
+_LLAVA_SETTINGS = frozenset(
+    {
+        "architectures",
+        "dtype",
+        "ignore_index",
+        "image_seq_length",
+        "image_token_id",
+        "image_token_index",
+        "model_type",
+        "multimodal_projector_bias",
+        "pad_token_id",
+        "projector_hidden_act",
+        "text_config",
+        "tie_word_embeddings",
+        "torch_dtype",
+        "transformers_version",
+        "vision_config",
+        "vision_feature_layer",
+        "vision_feature_select_strategy",
+    }
+)
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_READ = frozenset({*_SIZES, "model_type", "hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_parameters"})
+_ROPE = {"rope_type", "rope_theta"}
+_OFF = ("attention_bias", "mlp_bias")
+_TEXT_SETTINGS = frozenset(
+    {
+        *_READ,
+        *_OFF,
+        "_name_or_path",
+        "architectures",
+        "attention_dropout",
+        "bos_token_id",
+        "dtype",
+        "eos_token_id",
+        "head_dim",
+        "initializer_range",
+        "num_key_value_heads",
+        "pad_token_id",
+        "pretraining_tp",
+        "tie_word_embeddings",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
 _KERNELS = ("sdpa", "eager")
 _BATCH = 64  # texts that are read at once
 
@@ -55,7 +102,7 @@ class LlamaTexts:
         self._settings = settings
         self._tokenizer = tokenizer
         self._attend = _sdpa if attention == "sdpa" else _eager
-        self._head_width = int(settings.get("head_dim") or self.width // settings["num_attention_heads"])
+        self._head_width = _head_width(settings)
 
     @classmethod
     def read(cls, options: LlavaOptions, adapter: Path | None, device: str) -> LlamaTexts | None:
@@ -65,33 +112,38 @@ class LlamaTexts:
         attention: `encoders.llava.load` reads those.
         """
         folder = hub.locate(options.checkpoint)
-        settings = hub.settings(folder).get("text_config")
-        path = folder / "model.safetensors"
-        if (
-            options.bits
-            or options.attention not in _KERNELS
-            or not isinstance(settings, dict)
-            or not _is_llama(settings)
-        ):
+        values = hub.settings(folder)
+        settings, path = values.get("text_config"), folder / "model.safetensors"
+        if options.bits or options.attention not in _KERNELS or not _is_llava(values) or not isinstance(settings, dict):
+            return None
+        if not _is_llama(settings) or not path.is_file() or (folder / lora_file.SETTINGS).exists():
             return None
         tokenizer = FileTokenizer.read(folder)
         saved = None if adapter is None else lora_file.read(adapter, resolve(device))
-        if tokenizer is None or not path.is_file() or (adapter is not None and saved is None):
+        if tokenizer is None or not tokenizer.is_a_token(_image_token(values)) or (adapter is not None and not saved):
+            return None
+        tensors, shapes = hub.read_tensors(path, _PREFIXES), _shapes(settings)
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes or (
+            saved is not None and not _fits(saved, shapes)
+        ):
+            return None
+        if any(tensor.dtype not in DTYPES.values() for tensor in tensors.values()):
             return None
         place, dtype = resolve(device), DTYPES[options.dtype]
-        tensors = {name: tensor.to(place, dtype) for name, tensor in hub.read_tensors(path, _PREFIXES).items()}
-        modules = {name.removesuffix(".weight") for name in tensors}
-        if "norm.weight" not in tensors or (saved is not None and not saved.pairs.keys() <= modules):
-            return None
-        return cls(tensors, saved, settings, tokenizer, options.attention)
+        placed = {name: tensor.to(place, dtype) for name, tensor in tensors.items()}
+        return cls(placed, saved, settings, tokenizer, options.attention)
 
     def quote(self, text: str, limit: int) -> str:
         """Return a person's text as part of a prompt, as `Llava.quote` does."""
         return quote(text, limit, self._tokenizer.special_tokens, self._tokenizer.first_tokens)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Return the states (B, d_lm) of the last tokens of B texts, in batches of like lengths."""
+        """Return the states (B, d_lm) of the last tokens of B texts, in batches of like lengths.
+
+        UsageError where one is longer than the model reads.
+        """
         lengths = [len(ids) for ids in self._tokenizer.ids(texts)]
+        check_length(max(lengths), self._settings["max_position_embeddings"])
         order = sorted(range(len(texts)), key=lambda row: lengths[row])
         parts = []
         for first in range(0, len(order), _BATCH):
@@ -150,13 +202,66 @@ class LlamaTexts:
         return result if self._adapter is None else self._adapter.add(name, states, result)
 
 
+def _is_llava(values: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint's settings are those of a LLaVA, and name nothing that is not known here."""
+    return values.get("model_type") == "llava" and values.keys() <= _LLAVA_SETTINGS and _image_token(values) >= 0
+
+
+def _image_token(values: Mapping[str, Any]) -> int:
+    """Return the id of the token that stands for a picture; -1 where settings do not say it once."""
+    named = [values[name] for name in ("image_token_id", "image_token_index") if name in values]
+    return named[0] if len(named) == 1 and type(named[0]) is int else -1
+
+
 def _is_llama(settings: Mapping[str, Any]) -> bool:
     """Return whether settings name everything that is read here, and nothing that is not done here."""
     rope = settings.get("rope_parameters")
-    is_plain = settings.get("model_type") == "llama" and settings.get("hidden_act") == "silu"
-    if not is_plain or settings.get("attention_bias") or settings.get("mlp_bias") or not isinstance(rope, dict):
+    if not _READ <= settings.keys() <= _TEXT_SETTINGS or any(settings.get(name) for name in _OFF):
         return False
-    return settings.keys() >= set(_SIZES) and rope.get("rope_type") == "default" and "rope_theta" in rope
+    if settings["model_type"] != "llama" or settings["hidden_act"] != "silu" or not isinstance(rope, dict):
+        return False
+    sizes = [settings[name] for name in (*_SIZES, "max_position_embeddings")]
+    sizes += [settings[name] for name in ("head_dim", "num_key_value_heads") if settings.get(name) is not None]
+    if not all(type(size) is int and size > 0 for size in sizes) or not isinstance(settings["rms_norm_eps"], float):
+        return False
+    if settings["hidden_size"] % settings["num_attention_heads"] or settings["num_attention_heads"] % _pairs(settings):
+        return False
+    return rope.keys() == _ROPE and rope["rope_type"] == "default" and type(rope["rope_theta"]) in (int, float)
+
+
+def _pairs(settings: Mapping[str, Any]) -> int:
+    """Return how many heads have keys and values of their own."""
+    return int(settings.get("num_key_value_heads") or settings["num_attention_heads"])
+
+
+def _head_width(settings: Mapping[str, Any]) -> int:
+    return int(settings.get("head_dim") or settings["hidden_size"] // settings["num_attention_heads"])
+
+
+def _shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a language model, by name."""
+    words, width, hidden, layers, heads = (settings[name] for name in _SIZES)
+    query, key = heads * _head_width(settings), _pairs(settings) * _head_width(settings)
+    layer = {
+        "input_layernorm": (width,),
+        "self_attn.q_proj": (query, width),
+        "self_attn.k_proj": (key, width),
+        "self_attn.v_proj": (key, width),
+        "self_attn.o_proj": (width, query),
+        "post_attention_layernorm": (width,),
+        "mlp.gate_proj": (hidden, width),
+        "mlp.up_proj": (hidden, width),
+        "mlp.down_proj": (width, hidden),
+    }
+    shapes = {f"layers.{i}.{name}.weight": shape for i in range(layers) for name, shape in layer.items()}
+    return {"embed_tokens.weight": (words, width), "norm.weight": (width,), **shapes}
+
+
+def _fits(adapter: lora_file.SavedAdapter, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Return whether all that an adapter adds to are layers of these shapes."""
+    return all(
+        shapes.get(f"{module}.weight") == (up.shape[0], down.shape[1]) for module, (down, up) in adapter.pairs.items()
+    )
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:

@@ -114,8 +114,7 @@ class Llava(nn.Module):
             raise UsageError(f"the texts have places for {counted(places, 'picture')}, and there are {pictures}")
         texts = [text.replace(self.image_token, self.image_token * self.tokens_per_image) for text in texts]
         tokens = self.tokenizer(texts, return_tensors="pt", padding=True, padding_side=side)
-        if tokens["input_ids"].shape[1] > self.context:
-            raise UsageError(f"a text has {tokens['input_ids'].shape[1]} tokens; the model reads {self.context}")
+        check_length(tokens["input_ids"].shape[1], self.context)
         device = self.base.get_input_embeddings().weight.device
         ids, mask = tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
         return Inputs(ids, self.embed(ids, visual), mask)
@@ -305,6 +304,12 @@ def merge(options: LlavaOptions, adapter: Path, folder: Path) -> None:
             shutil.copytree(path, folder / path.name)
 
 
+def check_length(tokens: int, context: int) -> None:
+    """Raise UsageError where a text has more tokens than a model reads."""
+    if tokens > context:
+        raise UsageError(f"a text has {tokens} tokens; the model reads {context}")
+
+
 def last_token_states(states: Tensor, mask: Tensor) -> Tensor:
     """Return the state of each row's last real token, on whichever side padding is. (B, L, d), (B, L) -> (B, d)."""
     positions = torch.arange(mask.shape[1], device=mask.device)
@@ -339,7 +344,7 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
         )
     except ImportError as error:
         raise UsageError(f"attention {options.attention!r} is not there: {one_line(error)}") from error
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
         raise ModelNotFound(f"{folder}: cannot be loaded as a LLaVA: {one_line(error)}") from error
     if not options.bits:
         return model.to(resolved)

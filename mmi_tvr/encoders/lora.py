@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelNotFound, UsageError
+from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.installation import require
 from .lora_file import PROJECTOR, WEIGHTS
 from .options import LoraOptions
@@ -57,12 +57,11 @@ def attach(model: nn.Module, options: LoraOptions) -> Any:
 def load(model: nn.Module, folder: Path, *, trainable: bool = False) -> Any:
     """Put a saved adapter, and its projector, onto `model`; return the PeftModel around it.
 
-    ModelNotFound where the folder holds no adapter in safetensors (pickled ones are not read).
+    ModelNotFound where the folder holds no adapter in safetensors (pickled ones are not read), or one of other layers.
     """
     peft = require("peft", "train")
-    if not (folder / WEIGHTS).is_file():
-        raise ModelNotFound(f"{folder}: no adapter here ({WEIGHTS} is missing)")
-    return _in_float32(peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable))
+    with _adapter_errors(folder):
+        return _in_float32(peft.PeftModel.from_pretrained(model, folder, is_trainable=trainable))
 
 
 def attach_copy(model: nn.Module, options: LoraOptions, folder: Path) -> Any:
@@ -79,11 +78,10 @@ def attach_copy(model: nn.Module, options: LoraOptions, folder: Path) -> Any:
 def add_judge(model: Any, folder: Path) -> None:
     """Put a saved adapter beside the one of a PeftModel, which stays the active one; `judging` makes it judge.
 
-    ModelNotFound where the folder holds no adapter in safetensors.
+    ModelNotFound where the folder holds no adapter in safetensors, or one of other layers.
     """
-    if not (folder / WEIGHTS).is_file():
-        raise ModelNotFound(f"{folder}: no adapter here ({WEIGHTS} is missing)")
-    model.load_adapter(folder, _JUDGE)
+    with _adapter_errors(folder):
+        model.load_adapter(folder, _JUDGE)
     _in_float32(model)
 
 
@@ -117,6 +115,19 @@ def trainable(model: nn.Module) -> dict[str, int]:
         if parameter.requires_grad:
             counts["projector" if PROJECTOR in name else "lora"] += parameter.numel()
     return counts
+
+
+@contextmanager
+def _adapter_errors(folder: Path) -> Iterator[None]:
+    """Raise what is wrong with a saved adapter as ModelNotFound."""
+    from safetensors import SafetensorError
+
+    if not (folder / WEIGHTS).is_file():
+        raise ModelNotFound(f"{folder}: no adapter here ({WEIGHTS} is missing)")
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, re.error, SafetensorError) as error:
+        raise ModelNotFound(f"{folder}: not an adapter of this model: {one_line(error)}") from error
 
 
 def _activate(layers: Sequence[Any], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 PROJECTOR = "multi_modal_projector"
 _NAME = re.compile(r"base_model\.model\.model\.language_model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+_TASKS = (None, "CAUSAL_LM")  # other tasks bring layers of their own
+_INSIDE = "model.language_model."  # where a LLaVA has its language model
 # Settings that change nothing of what an adapter adds to a linear layer, or are read here. Decision: an adapter with
 # any other that is set is left to peft, which knows more kinds from year to year.
 _HARMLESS = {
@@ -59,20 +62,39 @@ def read(folder: Path, device: Any) -> SavedAdapter | None:
     """Return the adapter in a folder; None where it is of a kind that peft alone reads, or is not there."""
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        tensors = hub.read_tensors(folder / WEIGHTS)
-        is_set = {name for name, value in settings.items() if value} - {"bias"}
-        scaling = settings["lora_alpha"] / settings["r"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelNotFound):
-        return None
-    if settings.get("peft_type") != "LORA" or settings.get("bias") != "none" or not is_set <= _HARMLESS:
-        return None
-    sides: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        match = _NAME.fullmatch(name)
-        if match is not None:
-            sides.setdefault(match["module"], {})[match["side"]] = tensor.to(device).float()
-        elif f".{PROJECTOR}." not in name:
+        if not _is_plain(settings):
             return None
+        tensors = hub.read_tensors(folder / WEIGHTS)
+        scaling = settings["lora_alpha"] / settings["r"]
+        sides: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            match = _NAME.fullmatch(name)
+            if match is not None and _is_target(match["module"], settings["target_modules"]):
+                sides.setdefault(match["module"], {})[match["side"]] = tensor.to(device).float()
+            elif f".{PROJECTOR}." not in name:
+                return None
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError, AttributeError, re.error, ModelNotFound):
+        return None
     if any(side.keys() != {"A", "B"} for side in sides.values()):
         return None
+    if any((len(side["A"]), side["B"].shape[-1]) != (settings["r"], settings["r"]) for side in sides.values()):
+        return None
     return SavedAdapter({module: (side["A"], side["B"]) for module, side in sides.items()}, scaling)
+
+
+def _is_plain(settings: Mapping[str, Any]) -> bool:
+    """Return whether settings say that B A x, scaled by alpha / r, is all that is added."""
+    is_set = {name for name, value in settings.items() if value is not None and value is not False and value != {}}
+    if settings.get("peft_type") != "LORA" or settings.get("bias") != "none" or not is_set - {"bias"} <= _HARMLESS:
+        return False
+    if settings.get("init_lora_weights", True) is not True:  # some of the other ways change the layer below
+        return False
+    return settings.get("task_type") in _TASKS and settings.get("modules_to_save") in (None, [], [PROJECTOR])
+
+
+def _is_target(module: str, targets: str | Sequence[str]) -> bool:
+    """Return whether peft adapts a module of the language model where its settings name these."""
+    name = _INSIDE + module
+    if isinstance(targets, str):
+        return re.fullmatch(targets, name) is not None
+    return any(name == target or name.endswith(f".{target}") for target in targets)

@@ -7,21 +7,57 @@ a one depends on more than the file.
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from . import hub
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 _FILE, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
+_LEGACY_NAMES, _LEGACY_ADDED = "special_tokens_map.json", "added_tokens.json"  # of settings without _ADDED
 _AS_IN_THE_FILE = frozenset({"TokenizersBackend", "PreTrainedTokenizerFast"})  # classes that add nothing to it
 _CLIP = frozenset({"CLIPTokenizer", "CLIPTokenizerFast"})
+# Kinds of checkpoints whose tokenizers have the class that their settings name. transformers overrules those of others.
+_KINDS = {"clip": _AS_IN_THE_FILE | _CLIP, "llava": _AS_IN_THE_FILE, None: _AS_IN_THE_FILE | _CLIP}
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_NEEDED_BY_CLIP = ("bos_token", "eos_token", "unk_token", "pad_token")  # its class has defaults of its own for these
 _MORE = ("extra_special_tokens", "additional_special_tokens")  # the former is the newer name
-_CHANGES = ("add_bos_token", "add_eos_token", "auto_map", "split_special_tokens")  # settings that change the ids
+_ADDED = "added_tokens_decoder"
+# Settings that change no ids, whatever they say. Decision: a tokenizer with any other setting that is not known here is
+# left to transformers, which knows more of them from year to year.
+_SILENT = frozenset(
+    {
+        "add_prefix_space",
+        "chat_template",
+        "clean_up_tokenization_spaces",
+        "do_lower_case",
+        "errors",
+        "is_local",
+        "local_files_only",
+        "model_max_length",
+        "name_or_path",
+        "padding_side",
+        "processor_class",
+        "special_tokens_map_file",
+        "tokenizer_class",
+    }
+)
+# Settings that change no ids as long as they say this.
+_USUAL = {
+    "add_bos_token": False,
+    "add_eos_token": False,
+    "backend": "tokenizers",
+    "split_special_tokens": False,
+    "truncation_side": "right",
+}
 _MOST_WORDS = 100_000  # transformers mends some of the larger vocabularies
-_CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# As transformers' CLIPTokenizer has it, whatever a checkpoint calls these two tokens.
+_CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 class FileTokenizer:
@@ -32,6 +68,7 @@ class FileTokenizer:
         self.special_tokens = tuple(special_tokens)
         self._tokenizer = tokenizer
         self._padding = padding
+        self._added = [_folded(token.content) for token in tokenizer.get_added_tokens_decoder().values()]
 
     @classmethod
     def read(cls, folder: Path) -> FileTokenizer | None:
@@ -41,30 +78,29 @@ class FileTokenizer:
         try:
             settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
             tokenizer = Tokenizer.from_file(str(folder / _FILE))
-            names = [_content(settings[name]) for name in _NAMED if settings.get(name)]
-            names += map(
-                _content, settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or ()
-            )
+            names = _special_tokens(settings)
+            is_plain = _is_plain(folder, settings, tokenizer)
+            padding = settings.get("pad_token") or settings.get("eos_token")
         except Exception:  # tokenizers raises nothing narrower; transformers says what is wrong
             return None
-        padding = settings.get("pad_token") or settings.get("eos_token")
-        if padding is None or any(settings.get(name) for name in _CHANGES):
+        if not is_plain or padding is None or not _are_special(tokenizer, names):
             return None
-        if tokenizer.get_vocab_size() > _MOST_WORDS or any(tokenizer.token_to_id(name) is None for name in names):
-            return None
-        kind = settings.get("tokenizer_class")
-        if kind in _CLIP:
-            if not _is_clip(tokenizer):
+        if settings["tokenizer_class"] in _CLIP:
+            if not _is_clip(tokenizer, settings):
                 return None
             _as_clip(tokenizer, _content(settings["bos_token"]), _content(settings["eos_token"]))
-        elif kind not in _AS_IN_THE_FILE or tokenizer.post_processor is None or not _are_special(tokenizer, names):
+        elif tokenizer.post_processor is None:
             return None
-        return cls(tokenizer, list(dict.fromkeys(names)), _content(padding))
+        return cls(tokenizer, names, _content(padding))
 
     def reads(self, texts: Sequence[str]) -> bool:
-        """Return whether no text has a special token written out."""
-        special = [token.lower() for token in self.special_tokens]
-        return not any(token in text.lower() for text in texts for token in special)
+        """Return whether no text has a special token written out, however it is spaced, composed or capitalised."""
+        return not any(token in _folded(text) for text in texts for token in self._added)
+
+    def is_a_token(self, number: int) -> bool:
+        """Return whether the token of an id, written out, is this id alone."""
+        token = self._tokenizer.id_to_token(number)
+        return token is not None and self._tokenizer.encode(token, add_special_tokens=False).ids == [number]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of texts, whole."""
@@ -104,20 +140,82 @@ def _content(token: str | Mapping[str, Any]) -> str:
     return token if isinstance(token, str) else str(token["content"])
 
 
+def _folded(text: str) -> str:
+    """Return a text composed, in lower case and with single spaces, as a tokenizer may read it."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).lower()
+
+
+def _special_tokens(settings: Mapping[str, Any]) -> list[str]:
+    """Return the tokens that settings name, each once, in transformers' order."""
+    names = [_content(settings[name]) for name in _NAMED if settings.get(name)]
+    names += [token for more in _MORE for token in settings.get(more) or ()]
+    return list(dict.fromkeys(names))
+
+
+def _is_plain(folder: Path, settings: Mapping[str, Any], tokenizer: Tokenizer) -> bool:
+    """Return whether a checkpoint says nothing of its tokenizer that is not in its file, or known here to be silent."""
+    if settings.get("tokenizer_class") not in _KINDS.get(hub.model_type(folder), frozenset()):
+        return False
+    if not settings.keys() <= {*_SILENT, *_USUAL, *_NAMED, *_MORE, _ADDED}:
+        return False
+    if any(settings.get(name, usual) != usual for name, usual in _USUAL.items()):
+        return False
+    more = [settings[name] for name in _MORE if settings.get(name)]
+    if len(more) > 1 or not all(isinstance(token, str) for tokens in more for token in tokens):
+        return False
+    if not all(isinstance(tokens, list) for tokens in more) or tokenizer.get_vocab_size() > _MOST_WORDS:
+        return False
+    truncation, padding = tokenizer.truncation, tokenizer.padding
+    if truncation is not None and truncation["direction"] != "right":
+        return False
+    if padding is not None and (padding["pad_to_multiple_of"] or not settings.get("pad_token")):
+        return False
+    if not settings.get("pad_token") and hub.model_type(folder) != "llava":  # `Llava` pads with the end token then
+        return False
+    return _added_as_in_the_file(folder, settings, tokenizer)
+
+
+def _added_as_in_the_file(folder: Path, settings: Mapping[str, Any], tokenizer: Tokenizer) -> bool:
+    """Return whether what else is said of added tokens repeats what the tokenizer's own file says."""
+    from tokenizers import AddedToken
+
+    added = tokenizer.get_added_tokens_decoder()
+    if _ADDED in settings:
+        return {int(number): AddedToken(**token) for number, token in settings[_ADDED].items()} == added
+    if (folder / _LEGACY_NAMES).is_file():
+        named = json.loads((folder / _LEGACY_NAMES).read_text(encoding="utf-8"))
+        if any(name not in _NAMED or _content(token) != _content(settings[name]) for name, token in named.items()):
+            return False
+    if (folder / _LEGACY_ADDED).is_file():
+        numbers = json.loads((folder / _LEGACY_ADDED).read_text(encoding="utf-8"))
+        return all(number in added and added[number].content == token for token, number in numbers.items())
+    return True
+
+
 def _are_special(tokenizer: Tokenizer, names: Sequence[str]) -> bool:
     """Return whether a file says of all these tokens that they are no text; transformers would add what is not."""
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     return special >= set(names)
 
 
-def _is_clip(tokenizer: Tokenizer) -> bool:
-    """Return whether a file's words are pieces as CLIP's are."""
+def _is_clip(tokenizer: Tokenizer, settings: Mapping[str, Any]) -> bool:
+    """Return whether a file's words are pieces as CLIP's are, and what is added to them are special tokens among these.
+
+    transformers makes this kind anew, from the pieces in the file.
+    """
     from tokenizers.models import BPE
 
     model = tokenizer.model
-    if not isinstance(model, BPE) or model.fuse_unk or model.dropout is not None:
+    if not isinstance(model, BPE) or any(not settings.get(name) for name in _NEEDED_BY_CLIP):
         return False
-    return model.end_of_word_suffix == "</w>" and not model.continuing_subword_prefix
+    if model.fuse_unk or model.byte_fallback or model.ignore_merges or model.dropout is not None:
+        return False
+    if model.unk_token != _content(settings["unk_token"]) or model.end_of_word_suffix != "</w>":
+        return False
+    added = tokenizer.get_added_tokens_decoder().items()
+    return not model.continuing_subword_prefix and all(
+        token.special and model.token_to_id(token.content) == number for number, token in added
+    )
 
 
 def _as_clip(tokenizer: Tokenizer, begin: str, end: str) -> None:

@@ -275,12 +275,13 @@ class TransformersJudge:
     @late_property
     @quiet_loading()
     def _model(self) -> Any:
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
         try:
             kind: Any = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
             model = pretrained.load(kind, self._folder, dtype=self.options.dtype)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             reason = one_line(error)
             raise ModelNotFound(f"{self._folder}: cannot be loaded as a language model: {reason}") from error
         return model.eval().to(resolve(self._device))
