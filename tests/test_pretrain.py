@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,11 @@ from mmi_tvr.experiments.pretrain.data import (
     text_numbers,
 )
 from mmi_tvr.experiments.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest_events, places
+from mmi_tvr.experiments.pretrain.frames import encode
 from mmi_tvr.experiments.pretrain.language import LanguageStage, right_replies
 from mmi_tvr.experiments.pretrain.options import PretrainOptions
 from mmi_tvr.experiments.pretrain.run import parts, pretrain
+from mmi_tvr.experiments.pretrain.tokens import ConversationTokenizer
 from mmi_tvr.types import Features
 
 VIDEOS = 16
@@ -129,6 +132,24 @@ def test_frame_batches_say_what_is_shown(dataset: MovingShapes) -> None:
             for shown in visible_shapes(spec, float(time))
         }
         assert (name, cell) in cells or name == "nothing"
+
+
+def test_workers_draw_the_same_batches(dataset: MovingShapes, words: tuple[Any, Any]) -> None:
+    """In the same order, epoch after epoch, and from where a run was stopped."""
+    tokenize = ConversationTokenizer(words[1], "<image>", layout.TOKENS**2)
+    for make in (
+        lambda workers: FrameBatches(dataset, 8, 3, workers),
+        lambda workers: ConversationBatches(dataset, features(VIDEOS), 8, 3, workers, tokenize=tokenize),
+    ):
+        alone, ahead = make(0), make(2)
+        for number, skip in ((0, 0), (1, 1), (0, 0)):
+            expected, drawn = (list(data.epoch(number, skip)) for data in (alone, ahead))
+            assert len(expected) == len(drawn) == 2 - skip
+            for one, other in zip(expected, drawn, strict=True):
+                assert one.keys() == other.keys()
+                for name, value in one.items():
+                    same = torch.equal if isinstance(value, torch.Tensor) else operator.eq
+                    assert name == "video" or same(value, other[name])
 
 
 def test_clip_batches_describe_their_key_image(dataset: MovingShapes) -> None:
@@ -255,7 +276,9 @@ def test_answers_of_a_skeleton_agree_up_to_the_first_token_that_does_not(words: 
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
     video = {"mask": torch.zeros(1, 1, dtype=torch.bool), "patches": torch.zeros(1, 1, llava.tokens_per_image, 1)}
     conversation = Conversation(skeleton_context("a red star"), False, [(prompt, reply)], [spans])
-    (group,) = LanguageStage(llava).read({"conversations": [conversation], "video": video})
+    stage = LanguageStage(llava)
+    tokenized = [stage.tokenize(conversation, 0)]
+    (group,) = stage.read({"conversations": [conversation], "tokenized": tokenized, "video": video})
     ids = words[1].encode(conversation.context + prompt)
     for known, text in ((1, 'a red two"'), (0, "ring;")):
         places = (group.agrees[0] == known).nonzero().flatten().tolist()
@@ -266,9 +289,12 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
     """A question among others gets the states that it gets alone, in the words of the template."""
     torch.manual_seed(0)
     llava = Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2).eval()
-    data = ConversationBatches(dataset, features(VIDEOS), 8, seed=0, video_share=0.4, caption_share=0.3)
+    stage = LanguageStage(llava)
+    data = ConversationBatches(
+        dataset, features(VIDEOS), 8, seed=0, tokenize=stage.tokenize, video_share=0.4, caption_share=0.3
+    )
     batch = data.batch(range(12), np.random.default_rng(1))
-    groups = LanguageStage(llava).read(batch)
+    groups = stage.read(batch)
     assert sorted(row for group in groups for row in group.rows) == [*range(12)]
     states_of = {row: (group.states[at], int(group.ends[at])) for group in groups for at, row in enumerate(group.rows)}
     template = prompt_templates.answer()
@@ -323,7 +349,8 @@ def test_events_are_read_behind_each_key_image(words: tuple[Any, Any], dataset: 
     """The reader sees no state but that of a key image's last token, in the rows that are shown any."""
     torch.manual_seed(0)
     stage = LanguageStage(Llava(layout.new_llava(layout.new_clip(words[0]), words[1]), words[1], 2))
-    batch = ConversationBatches(dataset, features(VIDEOS), 8, seed=0).batch(range(12), np.random.default_rng(1))
+    data = ConversationBatches(dataset, features(VIDEOS), 8, seed=0, tokenize=stage.tokenize)
+    batch = data.batch(range(12), np.random.default_rng(1))
     reader_inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
     grouped = stage.parameter_groups()
     assert {parameter.ndim for parameter in grouped["layers"]} == {2}
@@ -338,12 +365,30 @@ def test_events_are_read_behind_each_key_image(words: tuple[Any, Any], dataset: 
     states_of = {row: group.states[at] for group in stage.read(batch) for at, row in enumerate(group.rows)}
     first = states_of[looking[0]]
     picture = words[1].convert_tokens_to_ids("<image>")
-    ids = torch.tensor(
-        stage._tokenize(batch["conversations"][looking[0]], int(batch["video"]["mask"][looking[0]].sum())).ids
-    )
+    ids = torch.tensor(batch["tokenized"][looking[0]].ids)
     last = (ids == picture).nonzero()[:, 0][stage.llava.tokens_per_image - 1 :: stage.llava.tokens_per_image]
     assert any(torch.allclose(first[last[0]], state, atol=1e-6) for state in states)
     assert len(last) == int(batch["video"]["mask"][looking[0]].sum())
+
+
+def test_a_batch_in_one_piece_has_the_same_losses(
+    words: tuple[Any, Any], dataset: MovingShapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As accelerators read it, with more padding and fewer starts."""
+    torch.manual_seed(0)
+    clip = layout.new_clip(words[0])
+    stage = LanguageStage(Llava(layout.new_llava(clip, words[1]), words[1], 2)).eval()
+    data = ConversationBatches(dataset, features(VIDEOS), 8, seed=0, tokenize=stage.tokenize, video_share=0.4)
+    batch = data.batch(range(12), np.random.default_rng(1))
+    texts = ["a red ring", "a blue star grows, then a red ring moves to the left"] * 40
+    names = ("replies", "judged", "agrees", "facts", "events")
+    losses, vectors = stage.loss_terms(batch, names), encode(clip, words[0], texts)
+    assert len(stage.read(batch)) == 4
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.language._LENGTH_GROUPS", {})
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.frames._SENTENCES", {})
+    assert len(stage.read(batch)) == 1
+    torch.testing.assert_close(stage.loss_terms(batch, names), losses)
+    torch.testing.assert_close(encode(clip, words[0], texts), vectors)
 
 
 def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) -> None:
@@ -351,6 +396,11 @@ def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) 
     classes = facts(dataset.specs(), from_captions=True)
     vectors = torch.nn.functional.one_hot(torch.arange(len(classes)), 192).float()
     reader = FactReader(192)
+    told = [
+        torch.nn.functional.cross_entropy(scores, labels, ignore_index=-100)
+        for scores, labels in zip(reader.read(vectors).split(list(SIZES), dim=1), classes.T, strict=True)
+    ]
+    torch.testing.assert_close(reader(vectors, classes), torch.stack(told).mean())  # each fact by itself
     optimiser = torch.optim.Adam(reader.parameters(), lr=0.1)
     first = reader(vectors, classes).item()
     for _ in range(60):
@@ -383,7 +433,7 @@ def test_replies_are_counted_whole(words: tuple[Any, Any], dataset: MovingShapes
     torch.manual_seed(0)
     clip = layout.new_clip(words[0])
     stage = LanguageStage(Llava(layout.new_llava(clip, words[1]), words[1], 2))
-    batch = next(ConversationBatches(dataset, features(VIDEOS), 8, seed=0).epoch(0))
+    batch = next(ConversationBatches(dataset, features(VIDEOS), 8, seed=0, tokenize=stage.tokenize).epoch(0))
     groups = stage.read(batch)
     tokenizer = words[1]
     for group in groups:

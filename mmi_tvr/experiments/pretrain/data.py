@@ -9,10 +9,13 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
 
 from ...datasets.moving_shapes import (
     OPPOSITE,
@@ -49,6 +52,7 @@ from .conversations import (
 )
 from .facts import facts, latest_events, places, relation_facts
 from .layout import IMAGE_SIZE, REGIONS
+from .tokens import ConversationTokenizer
 
 _ABOUT: tuple[About, ...] = ("text", "video")
 _NOISE = 3.0  # grey levels: about what H.264 does to a picture of this size
@@ -56,18 +60,48 @@ _EVENT_SHARE = 0.6  # share of the pictures that are taken from within an event
 _PROPOSAL_CAPTIONS = 3  # captions that a question is proposed from
 
 
-class _SplitBatches(ABC):
-    """Batches of a split's videos, twins together (`train.protocol.EpochDataLoader`)."""
+class _Draft(NamedTuple):
+    """A batch that is to be drawn: its videos, and what its draws hang on."""
 
-    def __init__(self, dataset: MovingShapes, batch: int, seed: int) -> None:
+    rows: Sequence[int]
+    seed: Sequence[int]
+
+
+class _SplitBatches(ABC):
+    """Batches of a split's videos, twins together (`train.protocol.EpochDataLoader`).
+
+    Args:
+        dataset: a split of moving shapes.
+        batch: videos of all processes together.
+        seed: of the order and of everything that is drawn.
+        workers: processes that draw the next batches meanwhile; 0: none, each is drawn when it is asked for.
+    """
+
+    def __init__(self, dataset: MovingShapes, batch: int, seed: int, workers: int = 0) -> None:
         self._specs = dataset.specs()
         self._sampler = TwinSampler(dataset.groups(), batch, seed, distributed.rank(), distributed.world_size())
         self._seed = seed
+        self._drafts: list[_Draft] = []  # of the epoch; the loader's workers outlive it
+        self._loader: DataLoader[Batch] = DataLoader(
+            self,  # type: ignore[arg-type]  # it has items
+            batch_size=None,
+            sampler=self._drafts,  # what is passed to the workers, instead of numbers
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else the loader would draw from the run's own
+        )
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Yield this process's batches of one epoch, without the first `skip`."""
-        for batch_number, rows in enumerate(self._sampler.batches(number, skip), skip):
-            yield self.batch(rows, np.random.default_rng([self._seed, number, batch_number, distributed.rank()]))
+        self._drafts[:] = [
+            _Draft(rows, (self._seed, number, batch_number, distributed.rank()))
+            for batch_number, rows in enumerate(self._sampler.batches(number, skip), skip)
+        ]
+        yield from self._loader
+
+    def __getitem__(self, draft: _Draft) -> Batch:
+        return self.batch(draft.rows, np.random.default_rng(draft.seed))
 
     @abstractmethod
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
@@ -103,8 +137,10 @@ class FrameBatches(_SplitBatches):
 class _FeatureBatches(_SplitBatches):
     """Batches of videos whose key images are cached."""
 
-    def __init__(self, dataset: MovingShapes, features: Sequence[Features], batch: int, seed: int) -> None:
-        super().__init__(dataset, batch, seed)
+    def __init__(
+        self, dataset: MovingShapes, features: Sequence[Features], batch: int, seed: int, workers: int = 0
+    ) -> None:
+        super().__init__(dataset, batch, seed, workers)
         self._features = features
 
 
@@ -142,6 +178,8 @@ class ConversationBatches(_FeatureBatches):
         features: of each of its videos.
         batch: videos of all processes together.
         seed: of the order and of everything that is drawn.
+        workers: as `_SplitBatches` has them.
+        tokenize: makes tokens of a conversation and a number of key images.
         video_share: share of the conversations about key images.
         caption_share: share of those about captions; the rest compare skeletons.
     """
@@ -152,16 +190,19 @@ class ConversationBatches(_FeatureBatches):
         features: Sequence[Features],
         batch: int,
         seed: int,
+        workers: int = 0,
         *,
+        tokenize: ConversationTokenizer,
         video_share: float = 0.6,
         caption_share: float = 0.15,
     ) -> None:
-        super().__init__(dataset, features, batch, seed)
+        super().__init__(dataset, features, batch, seed, workers)
+        self._tokenize = tokenize
         self._video_share, self._caption_share = video_share, caption_share
 
     def batch(self, rows: Sequence[int], dice: np.random.Generator) -> Batch:
-        """Return video (`models.mmi.pack`), conversations, the facts (B, F) of what each of them is about, and the
-        latest events of each video, (K, E) of its key images."""
+        """Return video (`models.mmi.pack`), conversations, what they are as tokens (`tokenized`), the facts (B, F) of
+        what each of them is about, and the latest events at each key image (B, K, E)."""
         conversations, known_facts = [], []
         for position in range(len(rows)):
             conversation, fact = self._conversation(rows, position, dice)
@@ -176,8 +217,12 @@ class ConversationBatches(_FeatureBatches):
             "ids": list(rows),
             "video": pack(features),
             "conversations": conversations,
+            "tokenized": [
+                self._tokenize(conversation, len(video.segments))
+                for conversation, video in zip(conversations, features, strict=True)
+            ],
             "facts": torch.cat(known_facts),
-            "latest": events,
+            "latest": pad_sequence(events, batch_first=True, padding_value=IGNORE_INDEX),
         }
 
     def _conversation(
@@ -199,6 +244,10 @@ class ConversationBatches(_FeatureBatches):
         twin, other = self._specs[rows[twin_position]], self._specs[rows[int(dice.integers(len(rows)))]]
         negatives = [hard_negative(spec, twin, other, dice) for _ in range(JUDGED_SKELETONS)]
         return judging_conversation(spec, negatives, dice), torch.full_like(caption_facts, IGNORE_INDEX)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def text_numbers(texts: Sequence[str]) -> Tensor:

@@ -9,6 +9,7 @@ are classes instead of words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -62,17 +63,21 @@ class FactReader(nn.Module):
 
     def __init__(self, width: int, sizes: Sequence[int] = SIZES) -> None:
         super().__init__()
-        self.sizes = list(sizes)
         self.read = nn.Linear(width, sum(sizes))
+        # Of each fact the columns of `read` that score its classes, filled up with one behind the last: (F, C).
+        columns = [range(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+        filled = [[*own, *[sum(sizes)] * (max(sizes) - len(own))] for own in columns]
+        self.register_buffer("columns", torch.tensor(filled), persistent=False)
+        self.columns: Tensor
 
     def forward(self, vectors: Tensor, classes: Tensor) -> Tensor:
         """Return the mean cross-entropy of (B, D) vectors and (B, F) classes."""
-        parts = self.read(vectors).float().split(self.sizes, dim=-1)
-        losses = []
-        for part, labels in zip(parts, classes.T, strict=True):
-            loss = functional.cross_entropy(part, labels, ignore_index=IGNORE_INDEX, reduction="sum")
-            losses.append(loss / max(1, int((labels >= 0).sum())))
-        return torch.stack(losses).mean()
+        scores = functional.pad(self.read(vectors).float(), (0, 1), value=-torch.inf)[:, self.columns]  # (B, F, C)
+        losses = functional.cross_entropy(
+            scores.flatten(0, 1), classes.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
+        ).view_as(classes)
+        known = (classes != IGNORE_INDEX).sum(dim=0).clamp(min=1)  # (F,)
+        return (losses.sum(dim=0) / known).mean()
 
 
 def places(spec: Spec, time: float) -> Tensor:

@@ -21,7 +21,7 @@ from .data import text_numbers
 from .facts import PlaceReader
 from .layout import FEATURE_LAYER, REGIONS, TOKENS, padded
 
-_SENTENCES = 64  # sentences that are read at once
+_SENTENCES = {"cpu": 64}  # that are read at once; elsewhere all: there time goes into starts, not into padding
 
 
 class FrameTowers(nn.Module):
@@ -95,9 +95,10 @@ def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:
     """Return the vectors of sentences in CLIP's space, (B, D), with gradients. Sentences of like length go together."""
     model = clip.text_model
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    together = _SENTENCES.get(clip.device.type, len(texts))
     parts = []
-    for first in range(0, len(order), _SENTENCES):
-        sentences = [texts[row] for row in order[first : first + _SENTENCES]]
+    for first in range(0, len(order), together):
+        sentences = [texts[row] for row in order[first : first + together]]
         inputs = padded(tokenizer, sentences, model.config.max_position_embeddings)
         output = model(**{name: tensor.to(clip.device) for name, tensor in inputs.items()})
         parts.append(clip.text_projection(output.pooler_output))

@@ -21,34 +21,25 @@ from torch.nn import functional
 
 from ...encoders.llava import Inputs, Llava
 from ...nn.losses import IGNORE_INDEX
-from .conversations import AnswerSpan, Conversation
+from .conversations import Conversation
 from .facts import LATEST, FactReader
+from .tokens import ConversationTokenizer, TokenizedConversation
 
-_LENGTH_GROUPS = 4  # that a batch is cut into, so that little is padding
-
-
-class TokenizedConversation(NamedTuple):
-    """The tokens of one conversation: their ids, labels (the replies' own, IGNORE_INDEX elsewhere), the number of the
-    turn that each belongs to (0: what the conversation is about), positions, which go on behind that in every turn, and
-    whether the answer that a token belongs to is as expected up to there (IGNORE_INDEX where it belongs to none)."""
-
-    ids: Sequence[int]
-    labels: Sequence[int]
-    turns: Sequence[int]
-    positions: Sequence[int]
-    agrees: Sequence[int]
+# That a batch is cut into, so that little is padding; elsewhere one: there time goes into starts, not into padding.
+_LENGTH_GROUPS = {"cpu": 4}
 
 
 class HiddenStates(NamedTuple):
     """Conversations of like length, by their `rows` in the batch: `states` (B, L, d), `labels` and `agrees` (B, L), the
-    positions `ends` (B,) of the last token of what each conversation is about, and how many key `images` each shows."""
+    positions `ends` (B,) of the last token of what each conversation is about, and which key images it `shows`
+    (B, K)."""
 
     rows: Sequence[int]
     states: Tensor
     labels: Tensor
     agrees: Tensor
     ends: Tensor
-    images: Sequence[int]
+    shows: Tensor
 
 
 class LanguageStage(nn.Module):
@@ -62,6 +53,7 @@ class LanguageStage(nn.Module):
     def __init__(self, llava: Llava) -> None:
         super().__init__()
         self.llava = llava
+        self.tokenize = ConversationTokenizer(llava.tokenizer, llava.image_token, llava.tokens_per_image)
         self.facts, self.events = FactReader(llava.width), FactReader(llava.width, LATEST)
         self.agrees = FactReader(llava.width, (2,))
         llava.base.requires_grad_(True)
@@ -108,11 +100,7 @@ class LanguageStage(nn.Module):
         behind_context = torch.cat([group.states[torch.arange(len(group.ends)), group.ends] for group in groups])
         rows = [row for group in groups for row in group.rows]
         behind_images = torch.cat([self._behind_images(group) for group in groups])
-        events = [
-            batch["latest"][row][:count]
-            for group in groups
-            for row, count in zip(group.rows, group.images, strict=True)
-        ]
+        events = [batch["latest"][group.rows][group.shows] for group in groups]
         return {
             "facts": self.facts(behind_context.float(), batch["facts"][rows]),
             "events": self.events(behind_images.float(), torch.cat(events)),
@@ -120,21 +108,16 @@ class LanguageStage(nn.Module):
 
     def _behind_images(self, group: HiddenStates) -> Tensor:
         """Return the state at the last token of each key image, (N, d); <s> stands before the first."""
-        size = self.llava.tokens_per_image
-        return torch.cat([group.states[row, size : size * count + 1 : size] for row, count in enumerate(group.images)])
+        rows, images = group.shows.nonzero(as_tuple=True)
+        return group.states[rows, self.llava.tokens_per_image * (images + 1)]
 
     def read(self, batch: Mapping[str, Any]) -> list[HiddenStates]:
         """Return the states of all conversations, those of like length together."""
-        conversations: Sequence[Conversation] = batch["conversations"]
-        counts = batch["video"]["mask"].sum(dim=1).tolist()
-        tokenized = [
-            self._tokenize(conversation, count if conversation.with_images else 0)
-            for conversation, count in zip(conversations, counts, strict=True)
-        ]
-        order = sorted(range(len(conversations)), key=lambda row: len(tokenized[row].ids))
-        size = -(-len(order) // _LENGTH_GROUPS)
+        tokenized: Sequence[TokenizedConversation] = batch["tokenized"]
+        order = sorted(range(len(tokenized)), key=lambda row: len(tokenized[row].ids))
+        size = -(-len(order) // _LENGTH_GROUPS.get(batch["video"]["mask"].device.type, 1))
         return [
-            self._read_group(order[first : first + size], tokenized, conversations, batch["video"])
+            self._read_group(order[first : first + size], tokenized, batch["conversations"], batch["video"])
             for first in range(0, len(order), size)
         ]
 
@@ -171,41 +154,13 @@ class LanguageStage(nn.Module):
         inputs = Inputs(ids, self.llava.embed(ids, visual), _visible(turns))
         states = self.llava.states(inputs, positions)
         ends = (turns == 0).sum(dim=1) - 1
-        return HiddenStates(rows, states, labels, agrees, ends, mask.sum(dim=1).tolist())
-
-    def _tokenize(self, conversation: Conversation, images: int) -> TokenizedConversation:
-        """Return a conversation's tokens; so many key `images` stand before its context."""
-        tokenizer = self.llava.tokenizer
-        image_token = tokenizer.convert_tokens_to_ids(self.llava.image_token)
-        ids = [tokenizer.bos_token_id, *[image_token] * (images * self.llava.tokens_per_image)]
-        ids += tokenizer.encode(conversation.context, add_special_tokens=False) if conversation.context else []
-        start = len(ids)
-        labels, turns, positions = [IGNORE_INDEX] * start, [0] * start, [*range(start)]
-        agrees = [IGNORE_INDEX] * start
-        answers = conversation.answers or [()] * len(conversation.turns)
-        for number, ((prompt, reply), spans) in enumerate(zip(conversation.turns, answers, strict=True), 1):
-            tokens = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
-            prompt_ids = tokens["input_ids"]
-            reply_ids = [*tokenizer.encode(f" {reply}", add_special_tokens=False), tokenizer.eos_token_id]
-            size = len(prompt_ids) + len(reply_ids)
-            ids += prompt_ids + reply_ids
-            labels += [IGNORE_INDEX] * len(prompt_ids) + reply_ids
-            agrees += [_agrees(end, spans) for _, end in tokens["offset_mapping"]] + [IGNORE_INDEX] * len(reply_ids)
-            turns += [number] * size
-            positions += range(start, start + size)
-        return TokenizedConversation(ids, labels, turns, positions, agrees)
+        return HiddenStates(rows, states, labels, agrees, ends, mask)
 
 
 def _judging(group: HiddenStates, conversations: Sequence[Conversation]) -> Tensor:
     """Return which tokens, all but the first, belong to conversations that judge, (B, L - 1) bool."""
     rows = torch.tensor([bool(conversations[row].answers) for row in group.rows], device=group.labels.device)
     return rows[:, None].expand_as(group.labels[:, 1:])
-
-
-def _agrees(end: int, spans: Iterable[AnswerSpan]) -> int:
-    """Return whether a token that ends there belongs to what is as expected, IGNORE_INDEX where it belongs to no
-    answer."""
-    return next((int(end <= span.agreed) for span in spans if span.start < end <= span.end), IGNORE_INDEX)
 
 
 def _visible(turns: Tensor) -> Tensor:

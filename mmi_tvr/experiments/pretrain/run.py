@@ -23,6 +23,7 @@ from ...train.options import Stage, TrainOptions
 from ...train.plan import say_plan
 from ...train.protocol import EpochDataLoader
 from ...utils import distributed
+from ...utils.device import available, processors
 from ...utils.files import write_atomically
 from ...utils.interruption import Interrupted
 from ...utils.progress import Progress, Silent
@@ -43,6 +44,7 @@ MEASURES = "measures.json"  # below the folder; written when all stages are done
 KEY_IMAGES = {"name": "disparity", **_DISPARITY}
 _TOKENIZER_VIDEOS = 2000  # videos whose texts the tokenizers learn from
 _SAVE_EVERY = 100  # steps, at most two minutes of two cores: what a power cut may cost
+_MOST_WORKERS = 12  # processes that draw batches for an accelerator
 _VALIDATION_VIDEOS = 500  # videos of the val split that a stage is measured on
 # Of each stage: the share of its steps, and the loss terms.
 _PARTS: Mapping[str, Sequence[tuple[str, float, dict[str, float]]]] = {
@@ -89,6 +91,8 @@ def pretrain(
 class _Stages:
     def __init__(self, folder: Path, options: PretrainOptions, cache: Path, progress: Progress, cpu: bool) -> None:
         self._folder, self._options, self._cache, self._progress, self._cpu = folder, options, cache, progress, cpu
+        # An accelerator is done with a batch sooner than one process has drawn the next.
+        self._workers = 0 if cpu or available()[0] == "cpu" else min(_MOST_WORKERS, processors() - 1)
         self._base = folder / "base"
         self._train = _split("train", options.videos)
         self._val = _split("val", min(_VALIDATION_VIDEOS, options.videos))
@@ -112,7 +116,9 @@ class _Stages:
         def measure(_: object) -> float:
             return _recall(model.texts(val["texts"]), model.pictures(val["pixels"]))
 
-        recall = self._run_stage("frames", model, FrameBatches(self._train, stage.batch, seed), stage, measure)
+        recall = self._run_stage(
+            "frames", model, FrameBatches(self._train, stage.batch, seed, self._workers), stage, measure
+        )
         self._llava.model.vision_tower.load_state_dict(self._clip.vision_model.state_dict())
         self._save()
         return recall
@@ -127,7 +133,7 @@ class _Stages:
         def measure(_: object) -> float:
             return _recall(model.texts(val["texts"]), model.videos(val["video"])[0])
 
-        data = ClipBatches(self._train, self._features(self._train), stage.batch, seed)
+        data = ClipBatches(self._train, self._features(self._train), stage.batch, seed, self._workers)
         recall = self._run_stage("clips", model, data, stage, measure)
         self._save()
         return recall
@@ -136,13 +142,14 @@ class _Stages:
         """Return the percentage of replies about videos of val that are right to the last token."""
         stage, seed = self._options.language, self._options.seed
         model = LanguageStage(Llava(self._llava, self._tokenizer, layout.TOKENS))
-        val_loader = ConversationBatches(self._val, self._features(self._val), 2, seed)
+        val_loader = ConversationBatches(self._val, self._features(self._val), 2, seed, tokenize=model.tokenize)
         val = val_loader.batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
             return right_replies(model, val)
 
-        data = ConversationBatches(self._train, self._features(self._train), stage.batch, seed)
+        features = self._features(self._train)
+        data = ConversationBatches(self._train, features, stage.batch, seed, self._workers, tokenize=model.tokenize)
         percentage = self._run_stage("language", model, data, stage, measure)
         self._save()
         return percentage
