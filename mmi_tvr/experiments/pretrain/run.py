@@ -21,10 +21,11 @@ from ...train.features import shared_features
 from ...train.loop import StepReport, Trainer
 from ...train.options import Stage, TrainOptions
 from ...train.plan import say_plan
-from ...train.protocol import EpochDataLoader
+from ...train.protocol import Batch, EpochDataLoader
 from ...utils import distributed
 from ...utils.device import available, processors
 from ...utils.files import write_atomically
+from ...utils.installation import require
 from ...utils.interruption import Interrupted
 from ...utils.progress import Progress, Silent
 from . import layout
@@ -114,7 +115,7 @@ class _Stages:
         val = FrameBatches(self._val, 2, seed).batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
-            return _recall(model.texts(val["texts"]), model.pictures(val["pixels"]))
+            return _recall(model.texts(val["texts"]), model.pictures(_beside(model, val)["pixels"]))
 
         recall = self._run_stage(
             "frames", model, FrameBatches(self._train, stage.batch, seed, self._workers), stage, measure
@@ -131,7 +132,7 @@ class _Stages:
         val = val_loader.batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
-            return _recall(model.texts(val["texts"]), model.videos(val["video"])[0])
+            return _recall(model.texts(val["texts"]), model.videos(_beside(model, val)["video"])[0])
 
         data = ClipBatches(self._train, self._features(self._train), stage.batch, seed, self._workers)
         recall = self._run_stage("clips", model, data, stage, measure)
@@ -146,7 +147,7 @@ class _Stages:
         val = val_loader.batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
-            return right_replies(model, val)
+            return right_replies(model, _beside(model, val))
 
         features = self._features(self._train)
         data = ConversationBatches(self._train, features, stage.batch, seed, self._workers, tokenize=model.tokenize)
@@ -244,6 +245,12 @@ def parts(name: str, steps: int, places: bool = True) -> tuple[Stage, ...]:
         weights = {term: weight for term, weight in terms.items() if places or term != "places"}
         stages.append(Stage(name=part, steps=max(1, round(share * steps)), weights=weights))
     return tuple(stages)
+
+
+def _beside(model: StageModel, batch: Batch) -> Batch:
+    """Return a batch on the device of a model."""
+    moved: Batch = require("accelerate.utils", "train").send_to_device(batch, next(model.parameters()).device)
+    return moved
 
 
 def _split(name: str, count: int) -> MovingShapes:
