@@ -396,11 +396,11 @@ def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) 
     classes = facts(dataset.specs(), from_captions=True)
     vectors = torch.nn.functional.one_hot(torch.arange(len(classes)), 192).float()
     reader = FactReader(192)
-    told = [
+    losses = [
         torch.nn.functional.cross_entropy(scores, labels, ignore_index=-100)
         for scores, labels in zip(reader.read(vectors).split(list(SIZES), dim=1), classes.T, strict=True)
     ]
-    torch.testing.assert_close(reader(vectors, classes), torch.stack(told).mean())  # each fact by itself
+    torch.testing.assert_close(reader(vectors, classes), torch.stack(losses).mean())  # each fact by itself
     optimiser = torch.optim.Adam(reader.parameters(), lr=0.1)
     first = reader(vectors, classes).item()
     for _ in range(60):

@@ -66,7 +66,7 @@ class FactReader(nn.Module):
         self.read = nn.Linear(width, sum(sizes))
         # Of each fact the columns of `read` that score its classes, filled up with one behind the last: (F, C).
         columns = [range(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
-        filled = [[*own, *[sum(sizes)] * (max(sizes) - len(own))] for own in columns]
+        filled = [[*numbers, *[sum(sizes)] * (max(sizes) - len(numbers))] for numbers in columns]
         self.register_buffer("columns", torch.tensor(filled), persistent=False)
         self.columns: Tensor
 

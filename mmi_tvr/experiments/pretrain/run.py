@@ -115,7 +115,7 @@ class _Stages:
         val = FrameBatches(self._val, 2, seed).batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
-            return _recall(model.texts(val["texts"]), model.pictures(_beside(model, val)["pixels"]))
+            return _recall(model.texts(val["texts"]), model.pictures(_on_device_of(model, val)["pixels"]))
 
         recall = self._run_stage(
             "frames", model, FrameBatches(self._train, stage.batch, seed, self._workers), stage, measure
@@ -132,7 +132,7 @@ class _Stages:
         val = val_loader.batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
-            return _recall(model.texts(val["texts"]), model.videos(_beside(model, val)["video"])[0])
+            return _recall(model.texts(val["texts"]), model.videos(_on_device_of(model, val)["video"])[0])
 
         data = ClipBatches(self._train, self._features(self._train), stage.batch, seed, self._workers)
         recall = self._run_stage("clips", model, data, stage, measure)
@@ -147,7 +147,7 @@ class _Stages:
         val = val_loader.batch(range(len(self._val.items)), np.random.default_rng(seed))
 
         def measure(_: object) -> float:
-            return right_replies(model, _beside(model, val))
+            return right_replies(model, _on_device_of(model, val))
 
         features = self._features(self._train)
         data = ConversationBatches(self._train, features, stage.batch, seed, self._workers, tokenize=model.tokenize)
@@ -247,7 +247,7 @@ def parts(name: str, steps: int, places: bool = True) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _beside(model: StageModel, batch: Batch) -> Batch:
+def _on_device_of(model: StageModel, batch: Batch) -> Batch:
     """Return a batch on the device of a model."""
     moved: Batch = require("accelerate.utils", "train").send_to_device(batch, next(model.parameters()).device)
     return moved
