@@ -224,9 +224,9 @@ def test_what_was_no_medium_gets_another_look():
     reasons = ["is a still image, not a video", "has sound but no video stream", "is empty (0 bytes)"]
     rows = [(reason, reason) for reason in reasons]
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        for step in MIGRATIONS[:-1]:
+        for step in MIGRATIONS[:6]:
             database.executescript(step)
-        database.execute(f"PRAGMA user_version = {LATEST - 1}")
+        database.execute("PRAGMA user_version = 6")
         database.executemany("INSERT INTO contents (sha256, state, reason) VALUES (?, 'quarantined', ?)", rows)
         migrate(database)
         states = database.execute("SELECT state, reason FROM contents").fetchall()

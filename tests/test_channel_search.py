@@ -197,7 +197,7 @@ def test_near_duplicates_are_one_hit_also_where_texts_find_them(
 ) -> None:
     by_name = {hit.path.stem: hit.id for hit in library.search("ship", top=9, min_relevance=0)}
     groups = {by_name["green"]: 1, by_name["red"]: 1}
-    monkeypatch.setattr(library._reader._duplicates, "groups", lambda catalogue: groups)
+    monkeypatch.setattr(library._reader._duplicates, "groups", lambda catalogue, revision: groups)
     [hit] = library.search('"the ship"', top=9)
     assert [one.id for one in hit.similar] == [number for number in groups if number != hit.id]
     assert len(library.search('"the ship"', top=9, fold=False)) == 2

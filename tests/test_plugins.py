@@ -323,7 +323,11 @@ def test_the_page_shows_the_package_as_it_is(file: str) -> None:
 
 def test_the_page_names_every_room_and_every_capability() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    capabilities = [name for name in vars(protocols) if re.search(r"(Module|Dataset|Model\w*|PublishedIndex)$", name)]
+    capabilities = [
+        name
+        for name in vars(protocols)
+        if re.search(r"(Module|Dataset|Model\w*|(?:Exact|Published|Snapshot)Index)$", name)
+    ]
     assert len(capabilities) > 10
     assert not [name for name in (*plugins.ROOMS, *capabilities) if f"`{name}`" not in page]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import LibraryBusy
+from ..errors import IndexMissing, LibraryBusy
 from ..types import FloatArray, IdArray
 from ..utils.files import naming, sync, write_atomically
 from ..utils.wording import counted
@@ -113,6 +113,13 @@ class VectorStore:
     @property
     def generation(self) -> str:
         return self.manifest.generation
+
+    def is_outdated(self) -> bool:
+        """Return whether another process has committed since this state was read, or the files are gone."""
+        try:
+            return Manifest.read(self.folder) != self.manifest
+        except IndexMissing:
+            return True
 
     def begin_writing(self) -> None:
         """Before a write: take over what others have written meanwhile, and remove what killed writers left."""

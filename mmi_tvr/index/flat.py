@@ -90,6 +90,10 @@ class FlatIndex:
         allowed = self.allowed(where)
         return self.store.rows if allowed is None else int(np.count_nonzero(allowed))
 
+    def is_outdated(self) -> bool:
+        """Return whether another process has written since this was opened (`protocols.SnapshotIndex`)."""
+        return self.store.is_outdated()
+
     def flush(self) -> None:
         """Make all writes durable. LibraryBusy where another process has written meanwhile."""
         self.store.commit()

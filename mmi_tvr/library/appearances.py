@@ -11,11 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import IndexMismatch, MissingExtra, UsageError
+from ..people import PEOPLE_FILE
 from ..people.naming import likeness
 from ..queries import PreparedQuery, in_brackets, known_name, prepare, read_names
 from ..scoring.appearances import merged
 from ..search import SearchResult
 from ..types import Appearance, Person, Query
+from ..utils.files import file_identity
 from ..utils.wording import counted, library_option
 from .catalogue import Catalogue
 from .people import PeopleStore, Sighting
@@ -32,13 +34,27 @@ class LibraryPeople:
         self._catalogue = catalogue
         self._folder = catalogue.path.parent
         self._opened: PeopleStore | None = None
+        self._file: tuple[int, int] | None = None  # that was opened
 
     def close(self) -> None:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
 
+    def version(self) -> tuple[object, ...]:
+        """Return what changes when another process changes anything of the people of the library."""
+        try:
+            store = self._store()
+            return (self._file,) if store is None else (self._file, *store.version())
+        except MissingExtra:
+            return (self._file,)
+
     def _store(self) -> PeopleStore | None:
+        """Return the open store, opened anew where its file was replaced; None where there is none."""
+        present = file_identity(self._folder / PEOPLE_FILE)
+        if present != self._file:
+            self.close()
+            self._file = present
         if self._opened is None:
             self._opened = PeopleStore.open_to_read(self._folder)
         return self._opened

@@ -142,6 +142,11 @@ class Catalogue(CatalogueFile):
         self._db.execute("INSERT OR IGNORE INTO contents (sha256) VALUES (?)", (sha256,))
         return int(self._single_value("SELECT id FROM contents WHERE sha256 = ?", sha256))
 
+    def state_of(self, sha256: str) -> str | None:
+        """Return the state of the content of these bytes; None where there is none."""
+        state: str | None = self._single_value("SELECT state FROM contents WHERE sha256 = ?", sha256)
+        return state
+
     def content_states(self) -> dict[int, str]:
         """Return the state of every content by its number."""
         return dict(self._db.execute("SELECT id, state FROM contents").fetchall())
@@ -305,6 +310,11 @@ class Catalogue(CatalogueFile):
             unread_files=self.meta("unread", 0),
             moments=self._single_value("SELECT COUNT(*) FROM moments"),
         )
+
+    def count_pending(self) -> int:
+        """Return `CatalogueCounts.pending`, without counting all else."""
+        sql = "SELECT COUNT(*) FROM contents WHERE state = 'pending' AND id IN (SELECT content FROM main_files)"
+        return int(self._single_value(sql)) + int(self.meta("unread", 0))
 
     def duration(self) -> float:
         """Return the seconds of films and recordings that are indexed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LibraryMissing, MmiTvrError, UsageError
+from ..utils.files import file_identity
 from ..utils.sqlite import ReadOnlyDatabase, file_stamp, in_memory, is_writable, open_read_only, open_to_write
 from ..utils.wording import library_option
 from .migrations import LATEST, migrate, schema_version
@@ -42,7 +44,7 @@ class CatalogueFile:
         if not create:
             self.require_file(path)
         try:
-            self._identity = _identity(path)
+            self._identity = file_identity(path)
             database = open_read_only(path) if read_only else ReadOnlyDatabase(open_to_write(path))
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
@@ -97,7 +99,7 @@ class CatalogueFile:
         """Return whether the file has been replaced, or has changed in a way that this connection does not notice."""
         if self._stamp is not None and file_stamp(self.path) != self._stamp:
             return True
-        return _identity(self.path) != self._identity
+        return file_identity(self.path) != self._identity
 
     def _migrate(self, read_only: bool) -> None:
         version = schema_version(self._db)
@@ -122,11 +124,20 @@ class CatalogueFile:
         return None if row is None else row[0]
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything inside together, or nothing. Raises MmiTvrError where the file cannot be written."""
+    def transaction(self, is_searched: bool = True) -> Iterator[None]:
+        """Commit everything inside together, or nothing; what is committed has another `revision`.
+
+        is_searched: whether anything inside is what a search reads; False leaves the revision as it is, which is for
+            what no search reads but to count what is pending.
+
+        Raises MmiTvrError where the file cannot be written.
+        """
         self._db.execute("BEGIN IMMEDIATE")
+        changes = self._db.total_changes
         try:
             yield
+            if is_searched and self._db.total_changes > changes:
+                self._db.execute("UPDATE revision SET value = ?", (secrets.token_hex(8),))
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:  # SQLite has left it already where the disk was full
@@ -160,6 +171,10 @@ class CatalogueFile:
         """Return a number that changes when another connection commits."""
         return int(self._single_value("PRAGMA data_version"))
 
+    def revision(self) -> str:
+        """Return what changes when anything is committed that a search reads (`transaction`)."""
+        return str(self._single_value("SELECT value FROM revision"))
+
     # Settings
 
     def all_meta(self) -> dict[str, Any]:
@@ -174,12 +189,3 @@ class CatalogueFile:
         """Store settings, as JSON."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one of the same name; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

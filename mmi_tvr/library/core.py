@@ -332,6 +332,14 @@ class Library:
         with self._models.turn:
             self._reader.memory.resize(count)
 
+    def remember_results(self, hits: int) -> None:
+        """Keep the results of the last searches, in memory, until the library changes; 0: none, which is the default.
+
+        hits: so many at most of all of them together, about 2 KB each.
+        """
+        with self._models.turn:
+            self._reader.answers.resize(hits)
+
     def close(self) -> None:
         """Let go of files and of the model, once searches that go on are done. The object can be used again."""
         with self._worker_lock:

@@ -56,6 +56,7 @@ _TABLES = f"""
         sha256 TEXT, other TEXT, likeness REAL, PRIMARY KEY (sha256, other)
     ) WITHOUT ROWID;
 """
+_NO_GROUPS: Mapping[int, int] = {}
 _NAMES = ("fingerprints", "fresh", "looked", "pairs")
 
 
@@ -212,32 +213,37 @@ class KnownDuplicates:
         self._path = folder / DUPLICATES_FILE
         self._stamp: tuple[int, int] | None = None
         self._pairs: list[tuple[str, str, float]] = []
-        self._groups: tuple[int, dict[int, int]] | None = None  # of a version of the catalogue
+        self._groups: tuple[str, dict[int, int]] | None = None  # of a revision of the catalogue
 
-    def groups(self, catalogue: Catalogue) -> dict[int, int]:
+    def groups(self, catalogue: Catalogue, revision: str) -> Mapping[int, int]:
         """Return number -> number of the first one of its group, of all items that a search shows as one.
+
+        Args:
+            catalogue: of the library.
+            revision: of the catalogue.
 
         Decision: films have to be more alike (`FOLDED`) than those that `duplicates` lists, which somebody looks at.
         """
         try:
             status = self._path.stat()
         except OSError:
-            return {}
+            return _NO_GROUPS
         stamp = (status.st_mtime_ns, status.st_size)
         if stamp != self._stamp:
             try:
                 with closing(open_read_only(self._path).connection) as database:
-                    self._pairs = database.execute("SELECT sha256, other, likeness FROM pairs").fetchall()
+                    pairs = database.execute("SELECT sha256, other, likeness FROM pairs ORDER BY 1, 2").fetchall()
             except sqlite3.Error:  # it is being made, or damaged: a search goes without
-                self._pairs = []
-            self._stamp, self._groups = stamp, None
+                pairs = []
+            if pairs != self._pairs:
+                self._pairs, self._groups = pairs, None
+            self._stamp = stamp
         if not self._pairs:
-            return {}
-        version = catalogue.data_version()
-        if self._groups is None or self._groups[0] != version:
+            return _NO_GROUPS
+        if self._groups is None or self._groups[0] != revision:
             numbers = _numbers(catalogue)
             groups = duplicate_groups(self._folded(catalogue, numbers), numbers)
-            self._groups = version, {number: group[0] for group in groups for number in group}
+            self._groups = revision, {number: group[0] for group in groups for number in group}
         return self._groups[1]
 
     def _folded(self, catalogue: Catalogue, numbers: Mapping[str, int]) -> Iterator[tuple[str, str]]:

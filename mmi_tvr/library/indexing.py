@@ -150,7 +150,7 @@ class Indexing:
         if fresh:
             self.progress.begin("reading", len(fresh))
         if fresh or self.catalogue.meta("unread"):
-            with self.catalogue.transaction():
+            with self.catalogue.transaction(is_searched=False):
                 self.catalogue.set_meta(unread=len(fresh))
                 note_unpaired(self.catalogue, fresh)
         for position, path in enumerate(fresh, start=1):
@@ -162,7 +162,8 @@ class Indexing:
                 tags[path], unreachable[path] = "unchanged", f"{reason}; what is known of it is kept"
                 self._set_unread(len(fresh) - position)
                 continue
-            with self.catalogue.transaction():
+            waits = before is None and sha256 is not None and self.catalogue.state_of(sha256) in (None, "pending")
+            with self.catalogue.transaction(is_searched=not waits):
                 number = None if sha256 is None else self.catalogue.content_number(sha256)
                 self.catalogue.put_file(path, scanned.files[path], number, reason)
                 if number is not None and before is not None and states.get(number) == "quarantined":
@@ -175,7 +176,7 @@ class Indexing:
 
     def _set_unread(self, count: int) -> None:
         """Note how many files of this scan have yet to be read, for a search beside it or after an interruption."""
-        with self.catalogue.transaction():
+        with self.catalogue.transaction(is_searched=False):
             self.catalogue.set_meta(unread=count)
 
     def forget(self, vanished: Sequence[Path], tags: dict[Path, Tag]) -> list[Path]:
@@ -354,7 +355,7 @@ class Indexing:
         if numbers is None:
             return False
         self._delete_vectors(numbers)
-        with self.catalogue.transaction():
+        with self.catalogue.transaction(is_searched=bool(numbers)):
             self.catalogue.set_pending(numbers)
             forget_unpaired(self.catalogue)
         return True

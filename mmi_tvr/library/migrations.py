@@ -119,6 +119,11 @@ MIGRATIONS = (
     UPDATE contents SET state = 'pending', reason = NULL
         WHERE state = 'quarantined' AND (reason LIKE 'is a still image%' OR reason LIKE 'has sound but no video%');
     """,
+    # Whoever commits what a search reads changes the revision; versions that do not know of it cannot write any more.
+    """
+    CREATE TABLE IF NOT EXISTS revision (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL);
+    INSERT OR REPLACE INTO revision VALUES (0, lower(hex(randomblob(8))));
+    """,
 )
 LATEST = len(MIGRATIONS)
 

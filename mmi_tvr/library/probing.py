@@ -79,7 +79,12 @@ def _commit(
     """Write what became of a batch, and return why some of it goes on waiting, by number."""
     waiting = {}
     states = catalogue.content_states()
-    with catalogue.transaction():
+    waits = all(
+        states[content.number] == "pending"
+        and (outcome is None or isinstance(outcome, UnreadableFile) or _is_to_be_embedded(outcome))
+        for content, outcome in zip(contents, outcomes, strict=True)
+    )
+    with catalogue.transaction(is_searched=not waits):
         for content, outcome in zip(contents, outcomes, strict=True):
             number = content.number
             if isinstance(outcome, MediaFacts):
@@ -94,3 +99,8 @@ def _commit(
                 put_facts(catalogue.connection, number, MediaFacts())
         note_unpaired(catalogue, [path for content in contents for path in content.paths])
     return waiting
+
+
+def _is_to_be_embedded(outcome: MediaFacts | MediaError) -> bool:
+    """Return whether there is something to see in what was looked at, so that it goes on waiting."""
+    return isinstance(outcome, MediaFacts) and outcome.kind != "audio"

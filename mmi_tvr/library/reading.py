@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from ..errors import IndexMissing
-from ..protocols import Index
+from ..protocols import Index, SnapshotIndex
 from ..scoring.candidates import exact_index
 from ..types import Filter, FloatArray, IdArray
 from .components import Components
@@ -82,6 +82,10 @@ class ReadIndex:
     def ids(self) -> IdArray:
         with _changed_where(_FILES_VANISHED):
             return self._index.ids()
+
+    def is_outdated(self) -> bool:
+        """Return whether another process may have written since this was opened (`protocols.SnapshotIndex`)."""
+        return not isinstance(self._index, SnapshotIndex) or self._index.is_outdated()
 
     def count(self, where: Filter | None = None) -> int:
         with _changed_where(_FILES_VANISHED):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +88,18 @@ class SearchOptions:
     more: int = 1
     pools: Path | None = None
     preview: Preview | None = None
+
+    @property
+    def key(self) -> Hashable | None:
+        """What tells these options from others; None where a result depends on more than query, library and settings,
+        or is restricted."""
+        reads_more = self.like is not None or self.pools is not None or self.preview is not None
+        if reads_more or self.rerank or self.expand or self.levels or self.where or self.persons or self.items.texts:
+            return None
+        return (
+            self.top, self.min_relevance, self.rerank, self.literal, self.expand, self.exact, self.me, self.only,
+            self.without, self.fold, self.more,
+        )  # fmt: skip
 
 
 def restricted(query: Query, where: Where) -> Query:

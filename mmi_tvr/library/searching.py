@@ -6,9 +6,10 @@ library: it is for one thread at a time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from .. import plugins
@@ -22,11 +23,12 @@ from ..rerank.skeleton import SkeletonReranker
 from ..scoring.blocks import reweighted
 from ..scoring.descriptions import MIN_DESCRIBED
 from ..scoring.examples import require_pictures_read
-from ..search import Coverage, ResultOptions, Searcher, SearchResult, calibration_of
+from ..search import ResultOptions, Searcher, SearchResult, calibration_of
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Query, QueryExample
 from ..utils.progress import Progress
 from ..utils.wording import library_option, model_title
+from .answer_memory import AnsweringState, AnswerMemory
 from .appearances import LibraryPeople
 from .arguments import Calibrate
 from .catalogue import Catalogue
@@ -42,6 +44,7 @@ from .facets import library_facets
 from .indexing import FEATURES
 from .own_pools import pools_state
 from .query_reading import read_queries
+from .reader_state import BuiltReranker, LibraryState, PresentSearch, ReweightedSearcher
 from .reading import StateChanged, open_to_read
 from .report import FacetReport, Status
 from .results import by_texts_alone, coverage_of, existing_first, refused
@@ -52,40 +55,6 @@ from .turns import SharedModels
 from .video_lookup import VideoLookup
 
 _SEARCH_ATTEMPTS = 3  # while a writer replaces what a search reads
-
-
-@dataclass(frozen=True, slots=True)
-class _LibraryState:
-    """What a search needs of one version of the catalogue: a searcher (None while nothing is indexed), and counts."""
-
-    catalogue_version: int
-    coverage: Coverage
-    searcher: Searcher | None
-    people: LibraryPeople
-
-    def close(self) -> None:
-        self.people.close()
-        if self.searcher is not None:
-            self.searcher.index.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _ReweightedSearcher:
-    """A searcher whose levels count otherwise than those of the searcher `base`."""
-
-    searcher: Searcher
-    base: Searcher
-    levels: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _BuiltReranker:
-    """A re-ranker, and what it was built from; `pools` is the state of the files of its questions."""
-
-    reranker: Reranker
-    section: Section
-    model: Model
-    pools: tuple[object, ...]
 
 
 class LibraryReader:
@@ -117,12 +86,13 @@ class LibraryReader:
         self._decides_by_match = calibrate is None
         self._catalogue: Catalogue | None = None
         self._store: SkeletonStore | None = None
-        self._state: _LibraryState | None = None
-        self._reranker: _BuiltReranker | None = None
-        self._reweighted: _ReweightedSearcher | None = None
+        self._state: LibraryState | None = None
+        self._reranker: BuiltReranker | None = None
+        self._reweighted: ReweightedSearcher | None = None
         self._expander = LibraryExpander()
         self._channels = ChannelsReader(path)
         self.memory = QueryMemory(0)
+        self.answers = AnswerMemory(0)
         self._duplicates = KnownDuplicates(path)
 
     def close(self) -> None:
@@ -168,24 +138,40 @@ class LibraryReader:
         numbers = options.items.numbers(catalogue)
         if numbers is not None and not numbers:
             return [refused(query, searcher.model.name, options.items, catalogue, coverage) for query in queries]
+        groups = self._duplicates.groups(catalogue, state.revision)
+        people = state.people.version()
+        self.answers.settle(AnsweringState(searcher, state.revision, channels, self._channels.problem, people, groups))
+        started = time.perf_counter()
+        results = [self.answers.get(query, options) for query in queries]
+        seconds = {"total": (time.perf_counter() - started) / len(queries)}
+        new = [query for query, result in zip(queries, results, strict=True) if result is None]
+        present = PresentSearch(catalogue, coverage, searcher, state.people, channels, groups, numbers)
+        found = iter(self._search_anew(new, options, present) if new else ())
+        complete = [next(found) if result is None else replace(result, seconds=seconds) for result in results]
+        return [existing_first(replace(result, coverage=coverage)) for result in complete]
+
+    def _search_anew(
+        self, queries: Sequence[Query], options: SearchOptions, search: PresentSearch
+    ) -> list[SearchResult]:
+        """Return the result of each query, without its coverage; those that may be given out again are kept."""
+        catalogue, searcher, channels, people = search.catalogue, search.searcher, search.channels, search.people
         reranker = self.reranker(catalogue, searcher.model, options.rerank)
         if options.pools is not None:
             reranker = _with_pools_of(reranker, with_pools(RERANK, options.pools), searcher.model)
-        prepared = self._prepared(queries, options, catalogue, searcher, state.people)
+        prepared = self._prepared(queries, options, catalogue, searcher, people)
         searcher = self._with_levels(searcher, options.levels)
         model = searcher.model
         least = model.scoring.min_relevance
-        groups = self._duplicates.groups(catalogue) if options.fold else {}
-        fusion = FusedSearch(options.top, options.min_relevance, numbers, model_title(model), least, groups)
+        groups = search.groups if options.fold else {}
+        fusion = FusedSearch(options.top, options.min_relevance, search.numbers, model_title(model), least, groups)
         as_read = {id(one.query): one for one in prepared}  # of the query of a result
 
         def finish(result: SearchResult) -> SearchResult:
             if channels is not None:
                 result = with_texts(channels, catalogue, result, as_read[id(result.query)], fusion)
-            remarks = (*result.remarks, *state.people.remarks(result), *self._channels.remarks())
-            among = None if numbers is None else len(numbers)
-            result = replace(result, coverage=coverage, remarks=remarks, filters=options.items.texts, among=among)
-            return existing_first(result)
+            remarks = (*result.remarks, *people.remarks(result), *self._channels.remarks())
+            among = None if search.numbers is None else len(search.numbers)
+            return replace(result, remarks=remarks, filters=options.items.texts, among=among)
 
         preview = options.preview
         result_options = ResultOptions(
@@ -196,14 +182,20 @@ class LibraryReader:
             only=options.only,
             more=options.more,
             groups=groups,
-            preview=None if preview is None else lambda result: preview(finish(result)),
+            preview=None
+            if preview is None
+            else lambda result: preview(existing_first(replace(finish(result), coverage=search.coverage))),
         )
-        results = searcher.search_all(prepared, result_options, numbers)
+        results = searcher.search_all(prepared, result_options, search.numbers)
         if catalogue.is_outdated():
             raise StateChanged(f"{catalogue.path} was replaced during the search")
-        if coverage.translated:
+        if search.coverage.translated:
             self._note_shown(catalogue, results)
-        return [finish(result) for result in results]
+        results = [finish(result) for result in results]
+        if reranker is None and not search.coverage.translated:
+            for query, result in zip(queries, results, strict=True):
+                self.answers.put(query, options, result)
+        return results
 
     def _example(self, source: ExampleSource, catalogue: Catalogue, searcher: Searcher) -> QueryExample:
         """Return what hits are to be like."""
@@ -287,16 +279,22 @@ class LibraryReader:
         """Return a searcher for the library's present state; None while nothing is indexed."""
         return self._present_state(catalogue).searcher
 
-    def _present_state(self, catalogue: Catalogue) -> _LibraryState:
-        """Return what is open, opened anew where somebody has written since."""
+    def _present_state(self, catalogue: Catalogue) -> LibraryState:
+        """Return what is open, opened anew where somebody has written since what a search reads."""
         version = catalogue.data_version()
-        if self._state is None or self._state.catalogue_version != version:
+        state = self._state
+        if state is not None and state.catalogue_version == version:
+            return state
+        revision = catalogue.revision()  # before all that it stands for
+        present = None if state is None else state.at_version(version, revision, catalogue)
+        if present is None:
             self._drop_state()
             people = LibraryPeople(catalogue)
             coverage = coverage_of(catalogue)
             searcher = self._make_searcher(catalogue, people, coverage.searched)
-            self._state = _LibraryState(version, coverage, searcher, people)
-        return self._state
+            present = LibraryState(version, revision, coverage, searcher, people)
+        self._state = present
+        return present
 
     def _descriptions(self, catalogue: Catalogue, model: Model, fingerprint: str, videos: int) -> Descriptions | None:
         """Return what videos were described as; None where too few of all were, or where that is not to count.
@@ -348,7 +346,7 @@ class LibraryReader:
         searcher = Searcher(
             model, base.index, base.lookup, calibration, attributes=base.attributes, appearances=base.appearances
         )
-        self._reweighted = _ReweightedSearcher(searcher, base, levels)
+        self._reweighted = ReweightedSearcher(searcher, base, levels)
         return searcher
 
     def reranker(self, catalogue: Catalogue, model: Model, rerank: bool | None) -> Reranker | None:
@@ -375,7 +373,7 @@ class LibraryReader:
             store=self._open_store(),
             device=components.device,
         )
-        self._reranker = _BuiltReranker(reranker, section, model, pools)
+        self._reranker = BuiltReranker(reranker, section, model, pools)
         return reranker
 
     def _open_store(self) -> SkeletonStore:
@@ -384,6 +382,7 @@ class LibraryReader:
         return self._store
 
     def _drop_state(self) -> None:
+        self.answers.clear()
         if self._state is not None:
             self._state.close()
             self._state = self._reweighted = None

@@ -75,7 +75,7 @@ def survey(
         progress.say(f"left out by --exclude: {len(excluded)} of the files that were named")
         worklist.vanished += [path for path in excluded if path in files]
     worklist.roots = [root for root in roots.values() if any(root.path.is_relative_to(path) for path in targets)]
-    with catalogue.transaction():
+    with catalogue.transaction(is_searched=False):
         for root in worklist.roots:
             catalogue.add_root(root)
     walked = scan(worklist.roots, known=roots, skip=folder)
@@ -111,7 +111,7 @@ def _note_mounts(catalogue: Catalogue, walked: Scan, worklist: Worklist) -> None
         worklist.scan.unreadable.setdefault(mount, "nothing is mounted there now; what is known of it is kept")
     present = walked.mounts | elsewhere | bare
     if present != known:
-        with catalogue.transaction():
+        with catalogue.transaction(is_searched=False):
             catalogue.set_meta(mounts=sorted(map(str, present)))
 
 

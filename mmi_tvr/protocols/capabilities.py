@@ -68,6 +68,15 @@ class ExactIndex(Protocol):
 
 
 @runtime_checkable
+class SnapshotIndex(Protocol):
+    """An index whose reader keeps the state that it opened while another process writes."""
+
+    def is_outdated(self) -> bool:
+        """Return whether somebody has written since, so that opening it anew would give another state."""
+        ...
+
+
+@runtime_checkable
 class PublishedIndex(Protocol):
     """An index that others know by a name of its own (`milvus`)."""
 

@@ -26,7 +26,7 @@ from .security import Access
 from .thumbnails import Thumbnails
 from .uploads import Uploads
 
-REMEMBERED_SENTENCES = 10_000
+REMEMBERED_SENTENCES, REMEMBERED_HITS = 10_000, 20_000
 _LIBRARY_THREADS = 4  # threads that wait for the library at the same time, besides that of searches
 Answer = TypeVar("Answer")
 
@@ -63,6 +63,7 @@ class Service:
         self.last_request = time.monotonic()
         self.url: str | None = None
         library.remember_sentences(REMEMBERED_SENTENCES)
+        library.remember_results(REMEMBERED_HITS)
 
     def warm_up(self) -> None:
         """Load the model in a thread, so that nobody's first search has to wait for it. What fails, a search says."""

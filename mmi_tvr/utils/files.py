@@ -178,6 +178,15 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _mode(path: Path) -> int | None:
     """Return type and permissions of what is at a path; None where nothing is."""
     try:
