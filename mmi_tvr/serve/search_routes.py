@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, HTTPException, Query, Request
+from fastapi import APIRouter, Body, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import MediaError, UsageError
@@ -15,6 +15,7 @@ from ..types import ItemMoment, QueryExample, as_where
 from ..types import Query as SearchQuery
 from ..utils.seconds import parse_seconds
 from .answers import JsonResponse, TheService
+from .parameters import described, read_parameters
 from .service import Service
 
 router = APIRouter(prefix="/api", tags=["search"])
@@ -102,11 +103,10 @@ class PictureParameters(SearchParameters):
     name: str = Field("picture", max_length=1000, description="what the picture is called")
 
 
-@router.get("/search")
-async def search(
-    request: Request, service: TheService, parameters: Annotated[SentenceParameters, Query()]
-) -> JsonResponse:
+@router.get("/search", openapi_extra=described(SentenceParameters))
+async def search(request: Request, service: TheService) -> JsonResponse:
     """The best moments for a sentence: the JSON of `mmi-tvr search --json`."""
+    parameters = read_parameters(request, SentenceParameters)
     body = parameters.request(like=_item_moment(parameters.like), rerank=parameters.rerank)
     return await answer(request, service, body)
 
@@ -117,11 +117,10 @@ async def search_by(request: Request, service: TheService, body: Annotated[Searc
     return await answer(request, service, body)
 
 
-@router.post("/search/example")
-async def search_by_example(
-    request: Request, service: TheService, parameters: Annotated[PictureParameters, Query()]
-) -> JsonResponse:
+@router.post("/search/example", openapi_extra=described(PictureParameters))
+async def search_by_example(request: Request, service: TheService) -> JsonResponse:
     """What is like the picture that is the body of the request: the bytes of a file (JPEG, PNG, WebP, ...)."""
+    parameters = read_parameters(request, PictureParameters)
     content = await request.body()
     if not content:
         raise HTTPException(422, "the body is to be a picture, and it is empty")
