@@ -146,8 +146,8 @@ class LibraryReader:
         seconds = {"total": (time.perf_counter() - started) / len(queries)}
         new = [query for query, result in zip(queries, results, strict=True) if result is None]
         present = PresentSearch(catalogue, coverage, searcher, state.people, channels, groups, numbers)
-        found = iter(self._search_anew(new, options, present) if new else ())
-        complete = [next(found) if result is None else replace(result, seconds=seconds) for result in results]
+        fresh = iter(self._search_anew(new, options, present) if new else ())
+        complete = [next(fresh) if result is None else replace(result, seconds=seconds) for result in results]
         return [existing_first(replace(result, coverage=coverage)) for result in complete]
 
     def _search_anew(
