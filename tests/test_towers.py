@@ -120,8 +120,8 @@ def test_a_checkpoint_with_code_of_its_own_is_refused_at_once(folders: dict[str,
     (foreign / "hacked.py").write_text("raise SystemExit('ran')")
     (foreign / "config.json").write_text(json.dumps(settings))
     assert ClipTowers(foreign, "cpu").embed_texts(["a"]).shape == (1, 24), "a known layout is loaded without the code"
-    (foreign / "config.json").write_text(json.dumps({**settings, "model_type": "jina_clip"}))
-    with pytest.raises(ModelNotFound, match="a jina_clip checkpoint; this model loads: chinese_clip, clip"):
+    (foreign / "config.json").write_text(json.dumps({**settings, "model_type": "foreign_clip"}))
+    with pytest.raises(ModelNotFound, match="a foreign_clip checkpoint; this model loads: chinese_clip, clip"):
         ClipTowers(foreign, "cpu")
 
 

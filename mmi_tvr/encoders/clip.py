@@ -1,4 +1,5 @@
-"""Image and text towers of a Hugging Face checkpoint of the CLIP layout: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP."""
+"""Image and text towers of a Hugging Face checkpoint of the CLIP layout: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, and
+Jina-CLIP v2, of which transformers knows the text tower alone."""
 
 from __future__ import annotations
 
@@ -13,20 +14,25 @@ from ..errors import ModelNotFound, one_line
 from ..types import Pixels
 from ..utils.device import resolve
 from ..utils.loading import late_property
-from . import clip_settings, pretrained
+from . import clip_settings, hub, jina_clip, pretrained
 from .clip_text import ClipTextTower
 from .hub import LOCAL, checkpoint_digest, model_type
+from .jina_pictures import JinaPictures
 from .quiet import quiet_loading
 from .sentences import SentenceReader
 
-MODEL_TYPES = frozenset({"clip", "metaclip_2", "siglip", "siglip2", "chinese_clip"})
+AUTO_TYPES = frozenset({"clip", "metaclip_2", "siglip", "siglip2", "chinese_clip"})  # of transformers' Auto classes
+MODEL_TYPES = AUTO_TYPES | {jina_clip.MODEL_TYPE}
 
 
 class ClipTowers:
     """Pictures and sentences -> unit vectors of one space.
 
-    Loads weights from safetensors only, and never runs code of the checkpoint.
+    Loads weights from safetensors only, and never runs code of the checkpoint. `model_types` are those that it loads;
+    classes that look inside the towers load less.
     """
+
+    model_types = MODEL_TYPES
 
     def __init__(self, folder: Path, device: str, batch: int = 32, *, text_first: bool = False) -> None:
         """Load a checkpoint.
@@ -44,24 +50,36 @@ class ClipTowers:
         kind = model_type(folder)
         if kind is None:
             raise ModelNotFound(f"{folder}: not a checkpoint: it has no config.json that names a model type")
-        if kind not in MODEL_TYPES:
-            raise ModelNotFound(f"{folder}: a {kind} checkpoint; this model loads: {', '.join(sorted(MODEL_TYPES))}")
+        if kind not in self.model_types:
+            known = ", ".join(sorted(self.model_types))
+            raise ModelNotFound(f"{folder}: a {kind} checkpoint; this model loads: {known}")
         config = self.config = clip_settings.read(folder)
         self._folder = folder
         self._device = resolve(device)
-        self._text = ClipTextTower.read(folder, config, self._device) if text_first else None
+        self.image_size = _image_size(config)
+        self._text = self._text_tower() if text_first else None
         if self._text is None:
             _ = self._model
         self._sentences = SentenceReader(folder, config)
         self.text_version = self._sentences.rules.version
         self._batch = batch
-        self.image_size = _image_size(config)
         self.digest = checkpoint_digest(folder)
+
+    def _text_tower(self) -> Callable[..., Any] | None:
+        """What reads sentences, without the rest; None where the layout comes as a whole."""
+        if self.config.model_type == jina_clip.MODEL_TYPE:
+            tower: Callable[..., Any] = jina_clip.text_tower(self._folder, self.config, self._device)
+            return tower
+        return ClipTextTower.read(self._folder, self.config, self._device)
 
     @late_property
     @quiet_loading()
     def _model(self) -> Any:
         """Both towers."""
+        if self.config.model_type == jina_clip.MODEL_TYPE:
+            _ = self._processor
+            text = self._text or self._text_tower()
+            return jina_clip.JinaTowers(text, jina_clip.vision_tower(self._folder, self.config, self._device))
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModel
@@ -77,6 +95,8 @@ class ClipTowers:
     @quiet_loading()
     def _processor(self) -> Any:
         """What makes the vision tower's inputs of pictures."""
+        if self.config.model_type == jina_clip.MODEL_TYPE:
+            return JinaPictures(self._folder, self.image_size)
         from transformers import AutoImageProcessor
 
         return AutoImageProcessor.from_pretrained(self._folder, **LOCAL)  # type: ignore[no-untyped-call]
@@ -109,6 +129,12 @@ class ClipTowers:
                 parts.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
+
+
+def cached_towers() -> list[hub.Cached]:
+    """Return the checkpoints of the local cache that `ClipTowers` loads, the preferred first (`hub.cached`)."""
+    kinds = hub.cached(MODEL_TYPES)
+    return [one for one in kinds if one.model_type != jina_clip.MODEL_TYPE or jina_clip.is_known(one.folder)]
 
 
 def on_device(inputs: Mapping[str, Any], device: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..errors import ModelNotFound, one_line
-from . import hub
+from . import hub, jina_clip
 from .quiet import quiet_loading
 
 _TEXT_SIZES = (
@@ -33,9 +33,11 @@ def read(folder: Path) -> Any:
     CLIP's own come from `config.json` alone where that leaves nothing open; transformers fills in the rest of others.
 
     Raises:
-        ModelNotFound: where transformers cannot read them.
+        ModelNotFound: where they cannot be read.
     """
     values = hub.settings(folder)
+    if values.get("model_type") == jina_clip.MODEL_TYPE:
+        return jina_clip.read_settings(folder)
     text, vision = values.get("text_config"), values.get("vision_config")
     if values.get("model_type") == "clip" and isinstance(text, dict) and isinstance(vision, dict):
         is_whole = text.keys() >= set(_TEXT) and vision.keys() >= set(_VISION) and "projection_dim" in values

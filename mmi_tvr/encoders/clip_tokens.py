@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..types import Pixels
 from ..utils.hashing import digest
-from .clip import ClipTowers, on_device
+from .clip import AUTO_TYPES, ClipTowers, on_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,8 @@ class ClipTokenTowers(ClipTowers):
     A picture is one state; a sentence is the state that its tower reads it out of, and those of all its tokens. Where
     a layout ends without a projection (pictures of SigLIP), its states are in the common space already.
     """
+
+    model_types = AUTO_TYPES
 
     def __init__(self, folder: Path, device: str, batch: int = 32) -> None:
         """Load a checkpoint; as `ClipTowers`."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..utils.reading import MAX_CHARACTERS
-from .clip import ClipTowers
+from .clip import AUTO_TYPES, ClipTowers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,6 +68,8 @@ def joined(parts: Sequence[str | tuple[str, int, str]]) -> SlottedText:
 
 class ClipWordTowers(ClipTowers):
     """`ClipTowers` whose words can be moved, and whose text tower can be trained."""
+
+    model_types = AUTO_TYPES
 
     def __init__(self, folder: Path, device: str, batch: int = 32) -> None:
         """Load a checkpoint; as `ClipTowers`."""

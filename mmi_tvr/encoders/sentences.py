@@ -9,14 +9,16 @@ So the rules stand here, whatever a checkpoint's tokenizer files say or leave op
 | MetaCLIP 2 | as they are | 77 | changes nothing | the end token |
 | SigLIP, SigLIP 2 | lower case, no ASCII punctuation | 64 | all of it, right, not masked | the last place |
 | Chinese-CLIP | lower case, straight quotation marks | 52 of 512 | masked | [CLS] |
+| Jina-CLIP v2 | as they are | 512 | masked | the mean of all |
 | DistilBERT | by its tokenizer | 512 | masked | [CLS] |
 
 Sources: openai/CLIP `clip.tokenize`; facebookresearch/MetaCLIP `mini_clip/factory.py` and `model_worldwide.py`;
 google-research/big_vision `prompt_engineering.canonicalize_text`, as open_clip and transformers' SiglipTokenizer have
 it; NVlabs/RADIO PR 142 (12 points of zero-shot accuracy hang on it); transformers PR 43101, and its
-`convert_siglip_to_hf` (no attention mask); OFA-Sys/Chinese-CLIP `training/data.py`, `clip/utils.py`. No prompt is put
-around a sentence: captions are what they were trained on. What a tokenizer's file says of case (`do_lower_case`) is
-obeyed where SigLIP's says no.
+`convert_siglip_to_hf` (no attention mask); OFA-Sys/Chinese-CLIP `training/data.py`, `clip/utils.py`;
+jinaai/jina-clip-implementation `modeling_clip.py`. No prompt is put around a sentence: captions are what they were
+trained on; only an instruction that settings of a Jina-CLIP name stands in front. What a tokenizer's file says of case
+(`do_lower_case`) is obeyed where SigLIP's says no.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ def text_rules(config: Any, *, cased: bool = False) -> TextRules:
     if config.model_type == "distilbert":
         return TextRules(int(config.max_position_embeddings))
     tokens = int(config.text_config.max_position_embeddings)
+    if config.model_type == "jina_clip":
+        instruction = config.text_config.instruction
+        return TextRules(tokens, instruction.__add__, version=instruction)
     if config.model_type in ("siglip", "siglip2"):
         words = unpunctuated if cased else canonical
         return TextRules(tokens, words, full_length=True, version=f"{words.__name__}, unmasked")

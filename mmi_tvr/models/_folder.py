@@ -10,7 +10,7 @@ A folder without `model.json` whose settings are called NAME.json after a model 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,11 +83,11 @@ def settings_file(folder: Path) -> Path | None:
     return next((folder / name for name in settings_names() if (folder / name).is_file()), None)
 
 
-def cached_checkpoints(model_types: frozenset[str], advice: str) -> list[Availability]:
-    """Return a line for each checkpoint of these types in the local cache; without any, the advice."""
+def cached_checkpoints(cached: Sequence[hub.Cached], advice: str) -> list[Availability]:
+    """Return a line for each of these checkpoints of the local cache; without any, the advice."""
     return [
         Availability(True, f"{one.name} ({one.model_type}, {one.size / 1e6:,.0f} MB, in the local cache)", one.name)
-        for one in hub.cached(model_types)
+        for one in cached
     ] or [Availability(False, advice)]
 
 

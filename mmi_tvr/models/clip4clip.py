@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..encoders import hub
-from ..encoders.clip import MODEL_TYPES, ClipTowers
+from ..encoders.clip import ClipTowers, cached_towers
 from ..plugins import BaseOptions
 from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
@@ -24,7 +24,9 @@ from ._folder import cached_checkpoints
 class Options(BaseOptions):
     """Options of the zero-shot CLIP baseline."""
 
-    checkpoint: str = Field(description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP or Chinese-CLIP checkpoint")
+    checkpoint: str = Field(
+        description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP or Jina-CLIP v2 checkpoint"
+    )
     batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
@@ -47,14 +49,14 @@ def reads_checkpoint(name: str) -> bool:
 
 def automatic() -> Mapping[str, Any] | None:
     """Return the checkpoint of the local cache that `encoders.hub.cached` prefers."""
-    cached = hub.cached(MODEL_TYPES)
+    cached = cached_towers()
     return {"checkpoint": cached[0].name} if cached else None
 
 
 def availability() -> Sequence[Availability]:
     """Return a line for each checkpoint of the local cache."""
     advice = "a CLIP-layout checkpoint: mmi-tvr models get recommended, or --model FOLDER"
-    return cached_checkpoints(MODEL_TYPES, advice)
+    return cached_checkpoints(cached_towers(), advice)
 
 
 class Clip4Clip:

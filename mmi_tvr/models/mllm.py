@@ -74,7 +74,7 @@ def reads_checkpoint(name: str) -> bool:
 def availability() -> Sequence[Availability]:
     """Return a line for each checkpoint of the local cache."""
     advice = "a multimodal embedding model: --model mllm:FOLDER (Qwen3-VL-Embedding, ...)"
-    return cached_checkpoints(MODEL_TYPES, advice)
+    return cached_checkpoints(hub.cached(MODEL_TYPES), advice)
 
 
 class Mllm:
