@@ -43,6 +43,8 @@ def main() -> None:
 def serve(sample: Sample) -> None:
     """Answer requests until the parent closes its end, dies, or kills this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides when to stop
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever the caller ignores
     replies = sys.stdout.buffer
     sys.stdout = sys.stderr  # a stray print must not stand between replies
     memory_limit = _limit_memory()
@@ -52,10 +54,9 @@ def serve(sample: Sample) -> None:
     recording = _Recording()
     while True:
         request = json.loads(requests.get())
-        # Ends a decoder that hangs and whose parent is gone, also where it never lets another thread run.
-        faulthandler.dump_traceback_later(request["seconds"] + _GRACE, exit=True)
+        _end_after(request["seconds"] + _GRACE)
         header, arrays = _reply(sample, recording, request, memory_limit)
-        faulthandler.cancel_dump_traceback_later()
+        _end_after(None)
         _send(replies, header, arrays)
 
 
@@ -63,6 +64,19 @@ def _listen(source: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
     for line in source:
         requests.put(line)
     os._exit(0)  # the parent closed its end, maybe in the middle of a file
+
+
+def _end_after(seconds: float | None) -> None:
+    """End this process after so many seconds (None: do not), also where a decoder never lets another thread run.
+
+    For a decoder that hangs and whose parent is gone.
+    """
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0)  # no thread, as the other one needs for every file
+    elif seconds is None:
+        faulthandler.cancel_dump_traceback_later()
+    else:
+        faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def _reply(sample: Sample, recording: _Recording, request: dict[str, Any], memory_limit: int) -> Reply:

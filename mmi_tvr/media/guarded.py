@@ -30,6 +30,7 @@ import numpy as np
 from ..errors import MediaError, MmiTvrError, UnreadableFile, UsageError
 from ..types import Frames, MediaFacts, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
+from ._deadlines import Deadlines
 from .facts import read_facts
 from .file_report import FileReport, PictureOptions, report_on
 from .picture_facts import PictureFacts
@@ -288,17 +289,12 @@ class _Worker:
         self._process.returncode = 0
 
     def _read(self, seconds: float) -> Reply:
-        """One reply; a timer that kills the process ends the wait for it on every system alike."""
-        timer = threading.Timer(seconds, self._time_out)
-        timer.daemon = True
-        timer.start()
-        try:
+        """One reply; a deadline that kills the process ends the wait for it on every system alike."""
+        with _deadlines.within(seconds, self._time_out):
             line = self._replies.readline()
             header = json.loads(line) if line.endswith(b"\n") else {}  # else it was cut off
             arrays = [np.empty(shape, np.uint8) for shape in header.get("shapes", ())]
             complete = bool(header) and all(self._replies.readinto(array.data) == array.nbytes for array in arrays)
-        finally:
-            timer.cancel()
         if complete:
             return header, arrays
         self.alive = False
@@ -346,13 +342,14 @@ class _IdleWorkers:
 
 
 _idle = _IdleWorkers()
+_deadlines = Deadlines()
 
 
 def _after_fork() -> None:
-    """Leave the parent its workers."""
-    global _idle
+    """Leave the parent its workers, and its thread."""
+    global _idle, _deadlines
     _idle.disown()
-    _idle = _IdleWorkers()
+    _idle, _deadlines = _IdleWorkers(), Deadlines()
 
 
 def _at_exit() -> None:
