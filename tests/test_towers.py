@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,28 @@ import pytest
 import tiny_towers
 import torch
 from PIL import Image
-from transformers import AutoModel
+from safetensors.torch import load_file, save_file
+from tiny_towers import SIZE
+from transformers import AutoImageProcessor, AutoModel
 
 from mmi_tvr import keyimages, models, plugins
+from mmi_tvr.encoders import clip_settings
 from mmi_tvr.encoders.clip import ClipTowers
+from mmi_tvr.encoders.clip_vision import ClipPixels, ClipVisionTower
 from mmi_tvr.errors import ModelNotFound
 from mmi_tvr.types import Video
 from mmi_tvr.utils.installation import installed
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return settings
+
+
+def change(path: Path, **changes: Any) -> None:
+    """Set values of a file of settings; None: without."""
+    settings = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in settings.items() if value is not None}))
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +209,86 @@ def test_the_text_tower_alone_says_what_transformers_says(tmp_path: Path, activa
     np.testing.assert_allclose(first.embed_texts(sentences), both.embed_texts(sentences), atol=1e-6)
     assert "_model" not in vars(first)
     assert first.image_size == both.image_size
-    picture = [np.zeros((64, 64, 3), np.uint8)]
-    np.testing.assert_array_equal(first.embed_images(picture), both.embed_images(picture))
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_the_vision_tower_alone_says_what_transformers_says(tmp_path: Path, activation: str) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    change(folder / "config.json", vision_config={**settings_of(folder)["vision_config"], "hidden_act": activation})
+    first, both = ClipTowers(folder, "cpu", text_first=True), ClipTowers(folder, "cpu")
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((64, 64), (97, 211), (300, 65), (7, 5))]
+    np.testing.assert_allclose(first.embed_images(pictures), both.embed_images(pictures), atol=1e-6)
+    assert {"_model", "_processor"}.isdisjoint(vars(first))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "size": SIZE,
+            "crop_size": SIZE,
+            "image_processor_type": None,
+            "feature_extractor_type": "CLIPFeatureExtractor",
+        },
+        {"size": {"shortest_edge": SIZE + 7}},
+        {"resample": 2, "rescale_factor": 1 / 127},
+    ],
+)
+def test_pictures_are_prepared_as_by_transformers(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    change(folder / "preprocessor_config.json", **changes)
+    pixels = ClipPixels.read(folder)
+    assert pixels is not None
+    random = np.random.default_rng(0)
+    for size in ((64, 64), (65, 99), (480, 270), (20, 8)):
+        picture = random.integers(0, 256, (*size, 3), np.uint8)
+        theirs = AutoImageProcessor.from_pretrained(folder)(images=[picture], return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(pixels([picture])["pixel_values"], theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_processor_type": "SiglipImageProcessor"},
+        {"do_center_crop": False},
+        {"size": {"height": SIZE, "width": SIZE}},
+        {"crop_size": SIZE + 1},
+        {"crop_size": {"height": SIZE, "width": SIZE - 1}},
+        {"image_mean": 0.5},
+        {"do_pad": True},
+    ],
+)
+def test_other_preparations_are_left_to_transformers(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    change(folder / "preprocessor_config.json", **changes)
+    assert ClipPixels.read(folder) is None
+
+
+def test_a_tower_alone_reads_what_transformers_prepares(tmp_path: Path) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    change(folder / "preprocessor_config.json", image_mean=0.5)
+    first, both = ClipTowers(folder, "cpu", text_first=True), ClipTowers(folder, "cpu")
+    picture = [np.full((80, 70, 3), 90, np.uint8)]
+    np.testing.assert_allclose(first.embed_images(picture), both.embed_images(picture), atol=1e-6)
+    assert "_model" not in vars(first)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors: tensors.pop("vision_model.post_layernorm.weight"),
+        lambda tensors: tensors.update({"visual_projection.weight": torch.zeros(24, 31)}),
+        lambda tensors: tensors.update({"vision_model.encoder.layers.1.mlp.fc1.weight": torch.zeros(63, 32)}),
+    ],
+)
+def test_a_vision_tower_of_other_weights_is_left_to_transformers(tmp_path: Path, damage: Callable[..., Any]) -> None:
+    folder = tiny_towers.make("clip", tmp_path / "clip")
+    tensors = load_file(folder / "model.safetensors")
+    damage(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert ClipVisionTower.read(folder, clip_settings.read(folder), torch.device("cpu")) is None
 
 
 def test_other_layouts_are_read_whole(folders: dict[str, Path]) -> None:

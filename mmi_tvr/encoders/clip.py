@@ -16,6 +16,7 @@ from ..utils.device import resolve
 from ..utils.loading import late_property
 from . import clip_settings, hub, jina_clip, pretrained
 from .clip_text import ClipTextTower
+from .clip_vision import ClipPixels, ClipVisionTower
 from .hub import LOCAL, checkpoint_digest, model_type
 from .jina_pictures import JinaPictures
 from .quiet import quiet_loading
@@ -41,8 +42,8 @@ class ClipTowers:
             folder: of the checkpoint.
             device: as `utils.device.resolve` takes it.
             batch: pictures or sentences that are read at once.
-            text_first: load what reads sentences alone, where the layout allows it; the rest at the first picture. What
-                is wrong with that rest is a ModelNotFound then.
+            text_first: load what reads sentences alone, where the layout allows it; what reads pictures at the first
+                one, and without transformers where that can be. What is wrong with that is a ModelNotFound then.
 
         Raises:
             ModelNotFound: where the folder holds no checkpoint of the CLIP layout.
@@ -101,10 +102,27 @@ class ClipTowers:
 
         return AutoImageProcessor.from_pretrained(self._folder, **LOCAL)  # type: ignore[no-untyped-call]
 
+    @late_property
+    def _vision(self) -> ClipVisionTower | None:
+        """The vision tower alone; None where both towers are read together."""
+        return ClipVisionTower.read(self._folder, self.config, self._device) if self._text is not None else None
+
+    @late_property
+    def _pixels(self) -> ClipPixels | None:
+        """What makes its inputs; None where the layout's own code does."""
+        return ClipPixels.read(self._folder) if self._vision is not None else None
+
     def embed_images(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """Return unit vectors (N, D) of N pictures of any size."""
-        inputs = (self._processor(images=list(batch), return_tensors="pt") for batch in self._batches(images))
-        return self._unit_vectors(self._model.get_image_features, inputs)
+        inputs = (self._prepared(batch) for batch in self._batches(images))
+        return self._unit_vectors(self._vision or self._model.get_image_features, inputs)
+
+    def _prepared(self, images: Sequence[Pixels]) -> Mapping[str, Any]:
+        """Return the vision tower's inputs."""
+        if self._pixels is not None:
+            return self._pixels(images)
+        inputs: Mapping[str, Any] = self._processor(images=list(images), return_tensors="pt")
+        return inputs
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return unit vectors (N, D) of N sentences; what is longer than the tower reads is cut."""

@@ -15,6 +15,7 @@ from ..utils.hashing import digest
 from ..utils.loading import late_property
 from . import hub
 from .clip import ClipTowers
+from .clip_layers import layer_shapes
 from .options import LlavaOptions
 
 _SAMPLED = 1024  # values of a weight that its hash looks at
@@ -128,14 +129,15 @@ class LlavaTowers(ClipTowers):
 
 def _vision_names(layers: int) -> list[str]:
     """Return the names of the weights of CLIP's vision tower in its module."""
-    parts = [f"self_attn.{side}_proj" for side in ("k", "v", "q", "out")]
-    parts += ["layer_norm1", "mlp.fc1", "mlp.fc2", "layer_norm2"]
-    modules = [f"encoder.layers.{layer}.{part}" for layer in range(layers) for part in parts]
     return [
         "embeddings.class_embedding",
         "embeddings.patch_embedding.weight",
         "embeddings.position_embedding.weight",
-        *(f"{module}.{kind}" for module in ("pre_layrnorm", *modules, "post_layernorm") for kind in ("weight", "bias")),
+        "pre_layrnorm.weight",
+        "pre_layrnorm.bias",
+        *layer_shapes(layers, 0, 0),
+        "post_layernorm.weight",
+        "post_layernorm.bias",
     ]
 
 
