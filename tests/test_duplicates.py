@@ -193,9 +193,51 @@ def test_a_new_item_joins_and_one_that_is_away_leaves(tmp_path: Path, album: Pat
         with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as database:
             database.executescript("PRAGMA user_version = 0; DELETE FROM pairs;")
         assert len(library.duplicates().groups) == 2  # what an older version knew is looked at anew
-        (tmp_path / "library" / DUPLICATES_FILE).write_bytes(b"no database")
+    (tmp_path / "library" / DUPLICATES_FILE).write_bytes(b"no database")
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         assert len(library.search("red", top=99, min_relevance=0)) == 7  # a damaged file folds nothing
         assert len(library.duplicates().groups) == 2  # and is made anew
+
+
+def test_what_another_process_commits_is_folded_at_once(tmp_path: Path, album: Path) -> None:
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(album)
+
+        def count() -> int:
+            return len(library.search("red", top=99, min_relevance=0))
+
+        assert count() == 6
+        with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as other:  # keeps its log, as a run does
+            [*pairs] = other.execute("SELECT * FROM pairs")
+            before = (tmp_path / "library" / DUPLICATES_FILE).stat()
+            with other:
+                other.execute("DELETE FROM pairs")
+            assert count() == 8
+            with other:
+                other.executemany("INSERT INTO pairs VALUES (?, ?, ?)", pairs)
+            assert count() == 6
+            after = (tmp_path / "library" / DUPLICATES_FILE).stat()
+            assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+        with closing(sqlite3.connect(tmp_path / "library" / DUPLICATES_FILE)) as other:
+            other.execute("PRAGMA user_version = 99")
+        assert count() == 8, "what another version found is not folded"
+
+
+def test_a_file_that_was_replaced_is_read_anew_where_nothing_can_be_written(
+    tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(album)
+    path = tmp_path / "library" / DUPLICATES_FILE
+    monkeypatch.setattr("mmi_tvr.utils.sqlite.is_writable", lambda path: False)
+    monkeypatch.setattr("mmi_tvr.library.catalogue_file.is_writable", lambda path: False)
+    with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
+        for expected in (6, 8, 6):
+            assert len(library.search("red", top=99, min_relevance=0)) == expected
+            if expected == 6:
+                path.rename(tmp_path / "kept")
+            else:
+                (tmp_path / "kept").rename(path)
 
 
 def test_a_killed_run_loses_none(tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import platform
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,18 @@ def test_many_small_shards_become_few_whose_features_stay(tmp_path):
     for opened in (cache, FeatureCache(tmp_path)):
         assert set(opened) == set(stored)
         assert all(same(opened.get(key), value) for key, value in stored.items())
+
+
+def test_fingerprints_are_found_again_where_their_shards_were_merged(tmp_path):
+    cache, prints = FeatureCache(tmp_path), np.arange(192, dtype=np.uint8)[None]
+    for number in range(64):
+        cache.put({f"{number:03d}": replace(features(number), fingerprints=prints + np.uint8(number))})
+    reader = FeatureCache(tmp_path, tidy=False)
+    cache.merge_small_shards()
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    for number in range(64):
+        assert np.array_equal(reader.fingerprints(f"{number:03d}"), prints + np.uint8(number))
+    assert reader.fingerprints("none") is None
 
 
 def test_shards_are_merged_until_they_are_large(tmp_path, monkeypatch):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ MANIFEST = "manifest.jsonl"
 _FINGERPRINTS = "fingerprints"
 _MANY = 64  # small shards, from which they are merged
 _LARGE_KEYS, _LARGE_BYTES = 256, 16 << 20  # of a shard that is not small: reading a video's features reads its header
+_Read = TypeVar("_Read")
 _STALE_SECONDS = 3600.0  # a file written aside that is older than this belongs to no living process
 
 
@@ -92,14 +94,19 @@ class FeatureCache:
 
     def get(self, key: str) -> Features | None:
         """Return the features under this key; None where there are none, or their shard cannot be read any more."""
-        shard = self._shards.get(key)
-        features = None if shard is None else self._read(shard, key)
-        if features is None and shard is not None:
-            shard = self._merged_shard(key)
-            features = None if shard is None else self._read(shard, key)
+        features = self._read_wherever_it_is(key, self._read)
         if features is None:
             self._shards.pop(key, None)
         return features
+
+    def _read_wherever_it_is(self, key: str, read: Callable[[str, str], _Read | None]) -> _Read | None:
+        """Return what is read of a key's shard, or where the writer has moved it meanwhile, of the new one."""
+        if key not in self._shards:
+            return None
+        result = read(self._shards[key], key)
+        if result is None and (shard := self._merged_shard(key)) is not None:
+            result = read(shard, key)
+        return result
 
     def _read(self, shard: str, key: str) -> Features | None:
         """Return features of a shard; None where it is lost or damaged, or holds none of this key."""
@@ -114,8 +121,11 @@ class FeatureCache:
 
     def fingerprints(self, key: str) -> NDArray[np.uint8] | None:
         """Return the fingerprints of the features under this key, without these; None where there are none."""
+        return self._read_wherever_it_is(key, self._read_fingerprints)
+
+    def _read_fingerprints(self, shard: str, key: str) -> NDArray[np.uint8] | None:
         try:
-            with safe_open(self.root / self._shards[key], framework="numpy") as stored:
+            with safe_open(self.root / shard, framework="numpy") as stored:
                 fingerprints: NDArray[np.uint8] = stored.get_tensor(f"{key}/{_FINGERPRINTS}")
         except (FileNotFoundError, SafetensorError, KeyError):
             return None

@@ -30,9 +30,9 @@ from ..scoring.fingerprints import FOLDED, LEAST, MOST_PICTURES, may_be_copies, 
 from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
 from ..utils.progress import Progress
 from ..utils.sqlite import (
+    ObservedDatabase,
     is_writable,
     new_in_memory,
-    open_read_only,
     open_to_write,
     sqlite_errors,
     transaction,
@@ -207,13 +207,19 @@ def duplicate_groups(pairs: Iterable[tuple[str, str]], numbers: Mapping[str, int
 
 
 class KnownDuplicates:
-    """The groups of a library that were found so far, for searches: read again where its file has changed."""
+    """The groups of a library that were found so far, for searches: read again where somebody has written."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / DUPLICATES_FILE
-        self._stamp: tuple[int, int] | None = None
+        self._file: ObservedDatabase | None = None
         self._pairs: list[tuple[str, str, float]] = []
         self._groups: tuple[str, dict[int, int]] | None = None  # of a revision of the catalogue
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def groups(self, catalogue: Catalogue, revision: str) -> Mapping[int, int]:
         """Return number -> number of the first one of its group, of all items that a search shows as one.
@@ -225,19 +231,10 @@ class KnownDuplicates:
         Decision: films have to be more alike (`FOLDED`) than those that `duplicates` lists, which somebody looks at.
         """
         try:
-            status = self._path.stat()
-        except OSError:
-            return _NO_GROUPS
-        stamp = (status.st_mtime_ns, status.st_size)
-        if stamp != self._stamp:
-            try:
-                with closing(open_read_only(self._path).connection) as database:
-                    pairs = database.execute("SELECT sha256, other, likeness FROM pairs ORDER BY 1, 2").fetchall()
-            except sqlite3.Error:  # it is being made, or damaged: a search goes without
-                pairs = []
-            if pairs != self._pairs:
-                self._pairs, self._groups = pairs, None
-            self._stamp = stamp
+            self._read()
+        except (OSError, sqlite3.Error):  # there is none, it is being made, or damaged: a search goes without
+            self.close()
+            self._take([])
         if not self._pairs:
             return _NO_GROUPS
         if self._groups is None or self._groups[0] != revision:
@@ -245,6 +242,22 @@ class KnownDuplicates:
             groups = duplicate_groups(self._folded(catalogue, numbers), numbers)
             self._groups = revision, {number: group[0] for group in groups for number in group}
         return self._groups[1]
+
+    def _read(self) -> None:
+        """Read the pairs, where somebody has written since they were read."""
+        if self._file is not None and self._file.is_replaced():
+            self.close()
+        if self._file is None:
+            self._file = ObservedDatabase(self._path)
+        if self._file.has_changed():
+            database = self._file.connection
+            is_ours = database.execute("PRAGMA user_version").fetchone() == (_VERSION,)
+            rows = "SELECT sha256, other, likeness FROM pairs ORDER BY 1, 2"
+            self._take(database.execute(rows).fetchall() if is_ours else [])
+
+    def _take(self, pairs: list[tuple[str, str, float]]) -> None:
+        if pairs != self._pairs:
+            self._pairs, self._groups = pairs, None
 
     def _folded(self, catalogue: Catalogue, numbers: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         doubtful = {sha256 for sha256, _, likeness in self._pairs if likeness < FOLDED} & numbers.keys()

@@ -101,6 +101,7 @@ class LibraryReader:
         self._reranker = None
         self._expander.close()
         self._channels.close()
+        self._duplicates.close()
         if self._store is not None:
             self._store.close()
             self._store = None

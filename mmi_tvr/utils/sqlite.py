@@ -43,6 +43,37 @@ class ReadOnlyDatabase:
     stamp: FileStamp | None = None
 
 
+class ObservedDatabase:
+    """A database that is read again and again, and says when others have written to it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file. FileNotFoundError where there is none, sqlite3.Error where it is no database."""
+        self._path = path
+        self._identity = self._file()
+        # A connection that could write knows of every commit of others; what is read as it is, has the files' stamp.
+        database = ReadOnlyDatabase(open_to_write(path)) if is_writable(path) else open_read_only(path)
+        self.connection, self._stamp = database.connection, database.stamp
+        self._version: int | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+
+    def is_replaced(self) -> bool:
+        """Return whether this connection does not show any more what the file holds. OSError where it is gone."""
+        return self._file() != self._identity or (self._stamp is not None and file_stamp(self._path) != self._stamp)
+
+    def has_changed(self) -> bool:
+        """Return whether others have committed since this was asked for the last time; the first time, true."""
+        before = self._version
+        self._version = int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+        return self._version != before
+
+    def _file(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_dev, status.st_ino
+
+
 def is_writable(path: Path) -> bool:
     """Return whether a database in the file `path`, which need not be there, can be written, with its logs."""
     return path.parent.is_dir() and os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
