@@ -10,6 +10,7 @@ import pytest
 from train_shapes import CONFIG, SMALL
 
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
+from mmi_tvr.skeletons.dataset import PairJudge
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
 from mmi_tvr.train.teacher import Teacher
@@ -59,8 +60,44 @@ def test_a_caption_that_nobody_writes_is_said(training_cache: Path, tmp_path: Pa
         run(settings, tmp_path / "run", cache=training_cache, cpu=True)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.lvlm=false", "the language model of .* is switched off"),
+        ("rerank={name: visual}", "re-ranking by visual needs no descriptions"),
+        (
+            "rerank={answerer: {name: fake}, judge: {name: openai, base_url: 'http://127.0.0.1:9/v1'}}",
+            "nobody is there",
+        ),
+        ("rerank={answerer: {name: openai, base_url: 'http://127.0.0.1:9/v1'}}", "nobody is there"),
+    ],
+)
+def test_a_teacher_that_cannot_be_asked_is_refused_before_anything_is_stored(
+    tmp_path: Path, change: str, message: str
+) -> None:
+    settings = load(CONFIG, [*SMALL, STAGES, change])
+    with pytest.raises(MmiTvrError, match=message):
+        run(settings, tmp_path / "run", cache=tmp_path / "features", cpu=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_joint_scores_that_teach_nothing_are_not_kept(
+    training_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path / "cache"))
+    fakes = "rerank={answerer: {name: fake}, judge: {name: fake}}"
+    settings = load(CONFIG, [*SMALL, STAGES, "data.distill={candidates: 3, captions: 1}", fakes])
+    with monkeypatch.context() as patch:
+        patch.setattr(PairJudge, "probabilities", lambda self, row, columns: np.full(len(columns), np.nan, np.float32))
+        with pytest.raises(UsageError, match="of no caption two candidates are judged"):
+            run(settings, tmp_path / "first", cache=training_cache, cpu=True)
+    assert run(settings, tmp_path / "second", cache=training_cache, cpu=True).finished
+
+
 def test_what_has_no_meaning_together_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"set data\.paired below 1"):
         load(CONFIG, ["data.written=What happens?"])
+    with pytest.raises(ConfigError, match=r"data\.distill\.temperature"):  # joint scores over it have to be finite
+        load(CONFIG, [STAGES, "data.distill.temperature=1e-40"])
     with pytest.raises(ConfigError, match="`distill` learns from captions"):
         load(CONFIG, [STAGES, "data.persons={}"])

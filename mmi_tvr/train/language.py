@@ -45,6 +45,36 @@ class _CaptionQuestion(NamedTuple):
     counterparts: tuple[str, ...] = ()
 
 
+def check(settings: RunSettings, model: TrainableModel) -> None:
+    """Raise where nobody can answer or judge what the run asks: before features are made, and anything is stored.
+
+    Raises:
+        UsageError: the settings re-rank by something else, or the model has no language model to ask.
+        ServerUnusable: the server that is to answer or judge is not there.
+    """
+    terms = {SKELETON, DISTILL}.intersection(settings.train.terms())
+    if not terms and settings.data.written is None:
+        return
+    options = skeleton_options(settings.rerank, model)
+    _in_first_process(lambda: _ask_for_names(settings, options, model, judges=DISTILL in terms))
+
+
+def _ask_for_names(
+    settings: RunSettings, options: skeleton_reranking.Options, model: TrainableModel, *, judges: bool
+) -> None:
+    """Have the answerer, and the judge, name what they would answer by."""
+    skeleton_reranking.describer(options, model=model, device=settings.device)
+    if judges:
+        _judge(settings, options, model).fingerprint()
+
+
+def _judge(settings: RunSettings, options: skeleton_reranking.Options, model: TrainableModel) -> Judge:
+    judge: Judge = plugins.build(
+        "judges", options.judge.name, options.judge.options, device=settings.device, model=model
+    )
+    return judge
+
+
 def skeleton_pairs(
     settings: RunSettings, model: TrainableModel, training: SplitData, folder: Path, progress: Progress
 ) -> SkeletonPairs | None:
@@ -135,7 +165,7 @@ def teacher(
         progress: of the describing and judging.
 
     Raises:
-        UsageError: the data set brings features alone; no caption has two candidates that are judged.
+        UsageError: the data set brings features alone; no caption has two candidates, or two that are judged.
     """
     if DISTILL not in settings.train.terms():
         return None
@@ -145,11 +175,10 @@ def teacher(
     def make() -> Teacher:
         cache.mkdir(parents=True, exist_ok=True)
         store, device = SkeletonStore(cache / SKELETONS_FILE), settings.device
-        judge: Judge = plugins.build("judges", options.judge.name, options.judge.options, device=device, model=model)
-        result = teachers.make(
+        return teachers.make(
             model,
             skeleton_reranking.describer(options, model=model, store=store, device=device),
-            judge,
+            _judge(settings, options, model),
             training.samples,
             features,
             training.usable,
@@ -160,9 +189,6 @@ def teacher(
             temperature=settings.data.distill.temperature,
             progress=progress,
         )
-        if not result.texts:
-            raise UsageError("train.stages: the term `distill`: of no caption two candidates are judged; leave it out")
-        return result
 
     return _in_first_process(make)
 

@@ -75,6 +75,7 @@ def run(
         progress = Silent()
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
+    language.check(settings, model)
     training = split_data("training data", settings, settings.data.train, model, cache, progress)
     _check_bank(settings, training)
     pair_labels = None

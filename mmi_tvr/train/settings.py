@@ -28,7 +28,7 @@ class DistillOptions(plugins.BaseOptions):
     candidates: int = Field(
         8, ge=2, description="of each caption, among them its own video: the best by the model before training"
     )
-    temperature: float = Field(0.03, gt=0, description="that joint scores are divided by: lower is surer")
+    temperature: float = Field(0.03, ge=1e-4, description="that joint scores are divided by: lower is surer")
 
 
 class MomentOptions(plugins.BaseOptions):

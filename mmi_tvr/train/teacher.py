@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from ..features.lazy import StoredFeatures
 from ..protocols import Judge, Model
 from ..scoring.joint import JointScore
@@ -99,6 +100,9 @@ def make(
         candidates: M.
         temperature: that joint scores are divided by.
         progress: of the describing and judging.
+
+    Raises:
+        UsageError: no caption has two candidates, or two that are judged.
     """
     parts = (
         model.fingerprint(),
@@ -121,12 +125,25 @@ def make(
             describer, [caption.text for caption in captions], views, progress.begin, progress.advance
         )
         probabilities = _judged(PairJudge(*skeletons, judge), rows.reshape(numbers.shape), progress)
-        return {"candidates": numbers, "joint": joint.lambda_r * scores + joint.lambda_s * probabilities}
+        joint_scores = joint.lambda_r * scores + joint.lambda_s * probabilities
+        _with_two_judged(joint_scores)  # what teaches nothing is not kept: a judge may be there the next time
+        return {"candidates": numbers, "joint": joint_scores}
 
+    if len(usable) < 2:
+        raise UsageError("train.stages: the term `distill` ranks candidates, and there is one video; leave it out")
     arrays = array_cache.load_or_compute(_NAME, digest(*parts), compute)
-    enough = np.flatnonzero(np.isfinite(arrays["joint"]).sum(axis=1) > 1)
+    enough = _with_two_judged(arrays["joint"])
     logits = (arrays["joint"][enough] / temperature).astype(np.float32)
     return Teacher([captions[int(row)].text for row in enough], arrays["candidates"][enough], logits)
+
+
+def _with_two_judged(joint: FloatArray) -> IdArray:
+    """Return the captions of which two candidates or more are judged, by their joint scores (C, M). UsageError where
+    there are none."""
+    captions = np.flatnonzero(np.isfinite(joint).sum(axis=1) > 1)
+    if not len(captions):
+        raise UsageError("train.stages: the term `distill`: of no caption two candidates are judged; leave it out")
+    return captions
 
 
 def _best(
