@@ -8,12 +8,16 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from chat_server import ChatServer
 from fakes import FakeModel, clipped, colour_video
 
 from mmi_tvr.library import Library
+
+if TYPE_CHECKING:
+    from serving import Client
 
 _CACHE = pytest.StashKey[str]()
 _SLOW = pytest.StashKey[int]()  # tests that were left out because they are slow
@@ -80,3 +84,57 @@ def library(tmp_path: Path) -> Iterator[Library]:
     """A new library with the model that knows colours."""
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as opened:
         yield opened
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    """A language model's server that says what it is told to."""
+    with ChatServer() as running:
+        yield running
+
+
+# A LLaVA, imported where it is used: it brings transformers along.
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random LLaVA of the real layout, which no test changes."""
+    import tiny_llava
+
+    return tiny_llava.make(tmp_path_factory.mktemp("llava"))
+
+
+@pytest.fixture(scope="session")
+def adapter(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of that LLaVA, as peft saves it."""
+    import tiny_llava
+
+    return tiny_llava.make_adapter(checkpoint, tmp_path_factory.mktemp("adapter"))
+
+
+# A service, for the tests of one file together.
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of films of one colour each."""
+    from serving import colour_films
+
+    return colour_films(tmp_path_factory.mktemp("serve") / "films")
+
+
+@pytest.fixture(scope="module")
+def opened(films: Path) -> Iterator[Library]:
+    """A library of these films."""
+    with Library(films.parent / "library", model=FakeModel(), relevance=clipped) as library:
+        library.index(films)
+        yield library
+
+
+@pytest.fixture(scope="module")
+def client(opened: Library) -> Iterator[Client]:
+    """Sends requests to a service of that library."""
+    from serving import served
+
+    with served(opened) as one:
+        yield one

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -32,12 +31,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Mmi:
     checkpoint = talkative(tmp_path_factory.mktemp("llava"))
     values = {"llava": {"checkpoint": str(checkpoint), "grid": GRID, "lora": None}, "heads": HEADS}
     return plugins.build("models", "mmi", values, device="cpu")
-
-
-@pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with ChatServer() as running:
-        yield running
 
 
 def test_a_request_is_what_servers_take(model: Mmi, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:

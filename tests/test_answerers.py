@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,12 +45,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(checkpoint: Path) -> Mmi:
     values = {"llava": {"checkpoint": str(checkpoint), "grid": GRID, "lora": None}, "heads": HEADS}
     return plugins.build("models", "mmi", values, device="cpu")
-
-
-@pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with ChatServer() as running:
-        yield running
 
 
 def talkative(folder: Path) -> Path:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_llava
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -147,16 +146,6 @@ CHANGES = st.lists(
     min_size=1,
     max_size=3,
 )
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llava.make(tmp_path_factory.mktemp("llava"))
-
-
-@pytest.fixture(scope="module")
-def adapter(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llava.make_adapter(checkpoint, tmp_path_factory.mktemp("adapter"))
 
 
 def _changed(path: Path, change: Mapping[str, Any], *inside: str) -> None:

@@ -28,11 +28,6 @@ TEXTS = ["<image> a red circle moves left then grows", "<image><image> yes"]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llava.make(tmp_path_factory.mktemp("llava"))
-
-
-@pytest.fixture(scope="module")
 def options(checkpoint: Path) -> LlavaOptions:
     return LlavaOptions(checkpoint=str(checkpoint), grid=GRID, lora=LORA)
 

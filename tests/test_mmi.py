@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_llava
 import torch
 from torch.nn.functional import normalize
 
@@ -23,11 +22,6 @@ from mmi_tvr.types import Features, Query
 
 HEADS = {"heads": 2, "layers": 1, "expansion": 2, "grid": 2, "dropout": 0.0}
 TEXTS = ["a red circle moves left", "a blue square grows", "a red square moves right then grows"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llava.make(tmp_path_factory.mktemp("llava"))
 
 
 def options(checkpoint: Path, **changes: Any) -> mmi.Options:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_llava
 import torch
 from fakes import colour_video
 from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedTokenizerFast
@@ -38,16 +37,6 @@ CHECKPOINTS = {
     "language model": BUNDLED / "moving-shapes" / "base",
     "CLIP": BUNDLED / "moving-shapes" / "base" / "clip",
 }
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llava.make(tmp_path_factory.mktemp("llava"))
-
-
-@pytest.fixture(scope="module")
-def adapter(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llava.make_adapter(checkpoint, tmp_path_factory.mktemp("adapter"))
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,12 @@ from fakes import FakeModel, clipped, colour_video
 from media_files import make_sound
 from model_server import wait_for
 from PIL import Image
-from serving import Client, colour_films, served
+from serving import Client, served
 
 from mmi_tvr.library import Library, pausing
 from mmi_tvr.library.items import LibraryItems
 from mmi_tvr.serve import media, page
 from mmi_tvr.serve.indexing_job import IndexingJob
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return colour_films(tmp_path_factory.mktemp("serve") / "films")
-
-
-@pytest.fixture(scope="module")
-def opened(films: Path) -> Iterator[Library]:
-    with Library(films.parent / "library", model=FakeModel(), relevance=clipped) as library:
-        library.index(films)
-        yield library
-
-
-@pytest.fixture(scope="module")
-def client(opened: Library) -> Iterator[Client]:
-    with served(opened) as one:
-        yield one
 
 
 @pytest.mark.parametrize(

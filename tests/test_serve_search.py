@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fakes import FakeModel, clipped, colour_video
 from PIL import Image
-from serving import Client, colour_films, served
+from serving import Client, served
 
 from mmi_tvr import Query
 from mmi_tvr.errors import UsageError
@@ -22,24 +22,6 @@ from mmi_tvr.library import Library
 from mmi_tvr.queries import QueryMemory
 from mmi_tvr.serve import uploads
 from mmi_tvr.serve.search_queue import Overloaded, SearchQueue
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return colour_films(tmp_path_factory.mktemp("serve") / "films")
-
-
-@pytest.fixture(scope="module")
-def opened(films: Path) -> Iterator[Library]:
-    with Library(films.parent / "library", model=FakeModel(), relevance=clipped) as library:
-        library.index(films)
-        yield library
-
-
-@pytest.fixture(scope="module")
-def client(opened: Library) -> Iterator[Client]:
-    with served(opened) as one:
-        yield one
 
 
 def without_seconds(document: dict[str, Any]) -> dict[str, Any]:

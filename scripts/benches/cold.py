@@ -17,11 +17,10 @@ from statistics import median
 import av
 import numpy as np
 
-from . import earlier
+from . import earlier, timing
 
 _COUNTED = "import sys, atexit; atexit.register(lambda: print(len(sys.modules), file=sys.stderr)); "
 _SEARCH = _COUNTED + "sys.argv[0] = 'mmi-tvr'; from mmi_tvr.cli import main; main()"
-_NOW = Path(__file__).parents[2]
 MODELS = ("label_bridge", "clip4clip:moving-shapes/base/clip", "moving-shapes")
 QUERY = "the red circle moves left"
 
@@ -29,12 +28,9 @@ QUERY = "the red circle moves left"
 def run(args: argparse.Namespace) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        codes = {"now": _NOW}
-        then = earlier.unpacked(args.against, root / "then")
-        if then is None:
+        codes = earlier.codes(args.against, root / "then")
+        if "then" not in codes:
             yield f"no commit {args.against} here: nothing to compare with but torch"
-        else:
-            codes["then"] = then
         _video(root / "videos" / "grey.mp4")
         rows: dict[str, Sequence[str]] = {
             "python": [_COUNTED],
@@ -90,11 +86,10 @@ def _cpu(words: Sequence[str], code: Path, folder: Path) -> tuple[float, int]:
     )
     assert process.stderr is not None
     errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = timing.cpu_seconds(process)
     if process.returncode:
         raise RuntimeError(f"{words}: {errors.strip()}")
-    return usage.ru_utime + usage.ru_stime, int(errors.strip().splitlines()[-1])
+    return seconds, int(errors.strip().splitlines()[-1])
 
 
 def _video(path: Path) -> None:

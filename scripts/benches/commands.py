@@ -4,7 +4,6 @@ command, user and system, so that a busy machine changes little. Above 1, the se
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from statistics import median
 
 from mmi_tvr import plugins
 from mmi_tvr.utils.tables import bounds
+
+from . import timing
 
 _COMMAND = [sys.executable, "-m", "mmi_tvr.cli"]
 MODELS = ("moving-shapes", "label_bridge")  # the bundled one, and the offline default
@@ -53,8 +54,7 @@ def _cpu_seconds(library: Path) -> float:
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     answer = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = timing.cpu_seconds(process)
     if process.returncode or b'"hits"' not in answer:
         raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
+    return seconds

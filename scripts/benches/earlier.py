@@ -12,7 +12,14 @@ BASELINE = "6cd254e"
 _CHECKOUT = Path(__file__).parents[2]
 
 
-def unpacked(commit: str, folder: Path) -> Path | None:
+def codes(commit: str, folder: Path) -> dict[str, Path]:
+    """Return what PYTHONPATH names for the package as it is, "now", and for that of a commit, "then", which is written
+    below a folder; without "then" where the repository has no such commit."""
+    then = _unpacked(commit, folder)
+    return {"now": _CHECKOUT} if then is None else {"now": _CHECKOUT, "then": then}
+
+
+def _unpacked(commit: str, folder: Path) -> Path | None:
     """Write the package as it was at a commit below a folder, and return what PYTHONPATH names then; None where the
     repository has no such commit (a shallow clone, an archive)."""
     archive = subprocess.run(

@@ -26,7 +26,6 @@ from PIL import Image
 from . import earlier
 from .real_clips import clips
 
-_NOW = Path(__file__).parents[2]
 _TINY_MODEL = "clip4clip:moving-shapes/base/clip"
 _SIDES = (96, 72)
 _A_FOLDER = 200  # pictures in it
@@ -47,12 +46,9 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     pictures, repeats = (600, 1) if args.small else (2_000, args.repeats)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        codes = {"now": _NOW}
-        then = earlier.unpacked(args.against, folder / "code")
-        if then is None:
+        codes = earlier.codes(args.against, folder / "code")
+        if "then" not in codes:
             yield f"no commit {args.against} here: nothing to compare with"
-        else:
-            codes["then"] = then
         _write_pictures(folder / "pictures", pictures)
         _link_clips(folder / "clips", clips(args.clips)[: 2 if args.small else None])
         count = len(list((folder / "clips").iterdir()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmi_tvr.utils.tables import bounds
 
@@ -68,6 +71,13 @@ def pooled(title: str, measured: Sequence[Mapping[str, list[float]]], ours: str)
             line += f"   {total / totals[ours]:6.2f}x   {statistics.median(each):6.2f}x {spread}"
         lines.append(line)
     return lines
+
+
+def cpu_seconds(process: subprocess.Popen[Any]) -> float:
+    """Wait for a process, whose output has been read, and return the CPU seconds, user and system, of itself alone."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
 
 
 def peak() -> float:
