@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from mmi_tvr import Query
 from mmi_tvr.errors import UsageError
 from mmi_tvr.library import Library
 from mmi_tvr.queries import QueryMemory
-from mmi_tvr.serve import uploads
+from mmi_tvr.serve import search_queue, uploads
 from mmi_tvr.serve.search_queue import Overloaded, SearchQueue
 
 
@@ -149,6 +150,35 @@ def test_searches_that_wait_are_embedded_together_and_the_queue_is_bounded() -> 
     assert library.turns[:2] == [["one"], ["a", "c", "bad"]]  # then each of those by itself, for its own answer
     assert ["b"] in library.turns
     assert not any("gone" in turn for turn in library.turns)
+
+
+def test_memory_is_kept_while_searches_come_and_given_back_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    ended = threading.Event()
+
+    @contextmanager
+    def recorded() -> Iterator[None]:
+        steps.append("kept")
+        yield
+        steps.append("given back")
+        ended.set()
+
+    def search(queries: Sequence[Query], options: object) -> list[str]:
+        steps.extend(query.text for query in queries)
+        return [query.text for query in queries]
+
+    async def scenario() -> None:
+        queue = SearchQueue[Query, Any](search)
+        for text in ("one", "two"):
+            await queue.submit(Query(text), {})
+        assert await asyncio.to_thread(ended.wait, 10)
+        await queue.submit(Query("three"), {})
+        queue.close()
+
+    monkeypatch.setattr(search_queue, "reused_memory", recorded)
+    monkeypatch.setattr(search_queue, "_BUSY_SECONDS", 0.3)
+    asyncio.run(scenario())
+    assert steps[:6] == ["kept", "one", "two", "given back", "kept", "three"]
 
 
 def test_a_full_queue_says_when_to_come_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

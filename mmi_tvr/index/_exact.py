@@ -9,10 +9,12 @@ from ..types import FloatArray, IdArray
 from ._common import merge, nothing_found
 
 _SCORES, _QUERIES = 1 << 22, 256  # a block of scores is at most 16 MiB; few queries see many rows at once
-_GATHERED = 16_384  # rows copied out at once
+_GATHERED = 4_096  # rows copied out at once
 _GATHER_BELOW = 0.25  # a smaller share of allowed rows is cheaper to copy out, block by block, than to score around
-_FEW_QUERIES = 8  # up to so many, the transposed product is several times faster (OpenBLAS packs the smaller side)
-_PAIRS = 8_192  # vectors held in double precision at once
+# Up to so many queries, the transposed product of so many rows at a time is faster: OpenBLAS packs the right side, and
+# what is transposed then stays in the cache.
+_FEW_QUERIES, _TRANSPOSED = 64, 4_096
+_PAIRS = 256  # vectors held in double precision at once, few enough for a cache
 
 
 def search(
@@ -65,8 +67,7 @@ def _candidates(
         floor: the worst score among the best so far (Q,).
         limit: how many belong to the best.
     """
-    few = len(queries) <= _FEW_QUERIES
-    scores = np.ascontiguousarray((block @ queries.T).T) if few else queries @ block.T  # (Q, R)
+    scores = _products(block, queries)  # (Q, R)
     if masked is not None:
         scores[:, masked] = -np.inf
     # A float32 sum of D products of a unit vector is off by at most D * 2**-24 times the query's length (Higham 2002,
@@ -78,6 +79,18 @@ def _candidates(
     return query_rows, rows
 
 
+def _products(block: FloatArray, queries: FloatArray) -> NDArray[np.float32]:
+    """Return the dot products (Q, R) of vectors (R, D) and queries (Q, D), as float32 rounds them."""
+    if len(queries) > _FEW_QUERIES:
+        products: NDArray[np.float32] = queries @ block.T
+        return products
+    products = np.empty((len(queries), len(block)), np.float32)
+    for first in range(0, len(block), _TRANSPOSED):
+        rows = slice(first, first + _TRANSPOSED)
+        products[:, rows] = (block[rows] @ queries.T).T
+    return products
+
+
 def dots(vectors: FloatArray, rows: NDArray[np.intp], queries: FloatArray, query_rows: NDArray[np.intp]) -> FloatArray:
     """Return dot products (C,) of pairs, summed in double precision and rounded to float32 once.
 
@@ -87,9 +100,8 @@ def dots(vectors: FloatArray, rows: NDArray[np.intp], queries: FloatArray, query
         queries: (Q, D).
         query_rows: the row of `queries` in each pair (C,).
     """
-    scores = np.empty(len(rows), np.float32)
+    scores, exact_queries = np.empty(len(rows), np.float32), queries.astype(np.float64)
     for first in range(0, len(rows), _PAIRS):
         pairs = slice(first, first + _PAIRS)
-        left, right = vectors[rows[pairs]].astype(np.float64), queries[query_rows[pairs]].astype(np.float64)
-        scores[pairs] = np.einsum("ij,ij->i", left, right)
+        scores[pairs] = np.einsum("ij,ij->i", vectors[rows[pairs]].astype(np.float64), exact_queries[query_rows[pairs]])
     return scores

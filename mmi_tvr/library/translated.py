@@ -23,7 +23,7 @@ _MAX_SHOWN_BYTES = 1 << 20  # enough to know what is looked for
 
 def count_translated(catalogue: Catalogue) -> int:
     """Count the contents that can be searched by translated vectors."""
-    sql = "SELECT COUNT(*) FROM translated JOIN searchable ON id = content"
+    sql = "SELECT COUNT(*) FROM searchable WHERE id IN (SELECT content FROM translated)"
     return int(catalogue.connection.execute(sql).fetchone()[0])
 
 

@@ -18,6 +18,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ..utils.memory import reused_memory
+
+_BUSY_SECONDS = 1.0  # for so long after a search, what it has freed is kept for the next one (`reused_memory`)
+
 AnyQuery = TypeVar("AnyQuery")
 AnyResult = TypeVar("AnyResult")
 
@@ -97,19 +101,25 @@ class SearchQueue(Generic[AnyQuery, AnyResult]):
 
     def _work(self) -> None:
         while batch := self._next_turn():
-            alive = [search for search in batch if search.result.set_running_or_notify_cancel()]
-            if not alive:
-                continue
+            with reused_memory():
+                while batch:
+                    self._take_turn(batch)
+                    batch = self._next_turn(_BUSY_SECONDS)
+
+    def _take_turn(self, batch: Sequence[_WaitingSearch[AnyQuery, AnyResult]]) -> None:
+        """Make the searches of a turn that nobody has cancelled."""
+        alive = [search for search in batch if search.result.set_running_or_notify_cancel()]
+        if alive:
             self._search(alive)
             now = time.monotonic()
             self._observe([now - search.arrival for search in alive])
 
-    def _next_turn(self) -> list[_WaitingSearch[AnyQuery, AnyResult]]:
-        """Return the oldest search with those that have the same options; none once the queue is closed."""
+    def _next_turn(self, timeout: float | None = None) -> list[_WaitingSearch[AnyQuery, AnyResult]]:
+        """Return the oldest search with those that have the same options; none once the queue is closed, or where none
+        came within `timeout` seconds (None: wait for one)."""
         with self._changed:
-            while not self._waiting and not self._closed:
-                self._changed.wait()
-            if self._closed:
+            self._changed.wait_for(lambda: self._waiting or self._closed, timeout)
+            if self._closed or not self._waiting:
                 return []
             options = self._waiting[0].options
             alike = [search for search in self._waiting if search.options == options][: self._batch_size]
