@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ NAME = "multilingual-e5-small-q4"
 WIDTH = 384
 _REMEMBERED = 1_024  # sentences whose vectors are kept: several parts of a program read the same query
 _LENGTH = 512  # tokens that the model was trained to read; the engine would read on, for seconds
+_WIDEST = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
+_WRITTEN_OUT = unicodedata.normalize("NFKC", _WIDEST)  # 18 characters
 
 
 class _Engine:
@@ -71,11 +74,18 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
     """
     if not texts:
         return np.zeros((0, WIDTH), np.float32)
-    readable = [text[: read_length(text)].replace("\0", " ") for text in texts]
-    return _engine().encode(readable)
+    return _engine().encode([_readable(text[: read_length(text)]) for text in texts])
 
 
 def read_length(text: str) -> int:
     """Return how many characters of a text, from its start, are read."""
-    # The engine takes C strings: a NUL would end the sentence.
-    return characters_read(text, lambda part: _engine().count_tokens(part.replace("\0", " ")), _LENGTH)
+    return characters_read(text, lambda part: _engine().count_tokens(_readable(part)), _LENGTH)
+
+
+def _readable(text: str) -> str:
+    """Return a text that the engine can take, and reads as it would this one.
+
+    It takes C strings, so that a NUL would end the sentence; and it writes compatible characters out into room for four
+    a byte, which one character exceeds: many of that would overwrite other memory.
+    """
+    return text.replace("\0", " ").replace(_WIDEST, _WRITTEN_OUT)
