@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_weights_that_are_missing_are_not_drawn_at_random(case: str, tmp_path: P
     del tensors[name]
     save_file(tensors, path, {"format": "pt"})
     with pytest.raises(ModelNotFound, match=r"checkpoint: lacks 1 weight of its layout: "):
+        load(folder)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_settings_that_are_no_settings_are_one_line(case: str, tmp_path: Path) -> None:
+    """transformers raises what is no ValueError of a setting of another kind, and a TypeError of some."""
+    make, load = CASES[case]
+    folder = make(tmp_path / "checkpoint")
+    settings = json.loads((folder / "config.json").read_text())
+    if case == "resnet":
+        settings["hidden_sizes"] = "wide"
+    else:
+        settings["text_config"] = 7
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelNotFound):
         load(folder)
 
 

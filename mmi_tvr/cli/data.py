@@ -1,5 +1,5 @@
-"""`data make`: a generated data set as files. `data check`: what is there of a benchmark. `data convert-frozen`: a
-checkpoint that others published as pickles."""
+"""`data make`: a generated data set as files. `data check`: what is there of a benchmark. `data convert-frozen` and
+`data convert-clip-vip`: checkpoints that others published as pickles."""
 
 from __future__ import annotations
 
@@ -173,6 +173,24 @@ def convert_frozen(
             "Frozen as it is: mmi-tvr evaluate ... --set model.name=lat --set model.translator.kind=none "
             f"--set model.space=joint --set model.checkpoint={escape(shlex.quote(str(folder)))}"
         )
+
+
+@group.command("convert-clip-vip")
+def convert_clip_vip(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a checkpoint, such as pretrain_clipvip_base_32.pt")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="a new folder")],
+    clip: Annotated[
+        str, typer.Option(metavar="NAME", help="folder or hub name of the CLIP that it began as")
+    ] = "openai/clip-vit-base-patch32",
+) -> None:
+    """Write a published checkpoint of CLIP-ViP as safetensors, for clip4clip. Nothing in the file is run."""
+    from ..encoders import hub
+    from ..encoders.clip_vip_file import convert
+
+    additions = convert(file.expanduser(), folder.expanduser(), hub.locate(clip))
+    frames, proxies = additions["temporal_size"], 1 + additions["add_cls_num"]
+    say(f"{escape(str(folder))}: {counted(frames, 'place')} in time, {counted(proxies, 'proxy', 'proxies')} of a video")
+    say(f"to use it: --model {escape(shlex.quote(str(folder)))}")
 
 
 def benchmark_name(name: str) -> str:

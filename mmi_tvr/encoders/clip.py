@@ -82,13 +82,12 @@ class ClipTowers:
             text = self._text or self._text_tower()
             return jina_clip.JinaTowers(text, jina_clip.vision_tower(self._folder, self.config, self._device))
         import torch
-        from safetensors import SafetensorError
         from transformers import AutoModel
 
         try:
             model = pretrained.load(AutoModel, self._folder, dtype=torch.float32)
             _ = self._processor
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
+        except pretrained.unreadable() as error:
             raise _no_checkpoint(self._folder, error) from error
         return model.eval().to(self._device)
 

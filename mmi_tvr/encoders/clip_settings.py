@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ModelNotFound, one_line
 from . import hub, jina_clip
+from .pretrained import unreadable
 from .quiet import quiet_loading
 
 _TEXT_SIZES = (
@@ -23,6 +24,10 @@ _TEXT_SIZES = (
     "max_position_embeddings",
 )
 _TEXT = (*_TEXT_SIZES, "hidden_act", "layer_norm_eps")
+COLOUR_MEAN, COLOUR_STD = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)  # of CLIP's pictures
 _VISION = ("hidden_size", "image_size", "patch_size", "num_hidden_layers")
 _OLDER = ("text_config_dict", "vision_config_dict")  # would go before the newer names
 
@@ -55,5 +60,5 @@ def _by_transformers(folder: Path) -> Any:
 
     try:
         return AutoConfig.from_pretrained(folder, **hub.LOCAL)
-    except (OSError, ValueError) as error:
+    except unreadable() as error:
         raise ModelNotFound(f"{folder}: not a checkpoint of the CLIP layout: {one_line(error)}") from error

@@ -8,8 +8,6 @@ of its published files is {"state_dict": {NAME: tensor}, ...}, where a NAME begi
 from __future__ import annotations
 
 import json
-import pickle
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.files import publish, write_atomically
-from ..utils.torch_files import load_plain
 from ..utils.wording import counted
 from . import hub, vit
+from .state_file import read_state
 from .tower_sources import WEIGHTS, as_dict
 from .video_text import TowerSizes, VideoTextTowers
 
@@ -78,7 +76,7 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: not an empty folder; name a new one")
-    tensors, left_out = _model_tensors(_read(file), file)
+    tensors, left_out = _model_tensors(read_state(file), file)
     sizes = _sizes(tensors, tokenizer, file)
     try:
         with torch.device("meta"):
@@ -102,36 +100,6 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
         folder.rmdir()
     publish(draft, folder)
     return Conversion(sizes, [*left_out, *(_theirs(name) for name in tensors if name not in expected)])
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    """Return the tensors by name as the file has them."""
-    import torch
-
-    if not file.is_file():
-        raise ModelNotFound(f"{file}: no such file")
-    try:
-        content = load_plain(file)
-    except pickle.UnpicklingError as error:
-        raise ModelNotFound(_unsafe(file, str(error))) from error
-    except (OSError, ValueError) as error:
-        raise ModelNotFound(f"{file}: not a checkpoint that torch can read: {one_line(error)}") from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelNotFound(f"{file}: holds no state_dict of tensors")
-    return state
-
-
-def _unsafe(file: Path, message: str) -> str:
-    """Return the message of a file that would run code; torch's own names the first object that it refuses."""
-    refused = re.search(r"GLOBAL ([\w.]+)", message)
-    if refused is None:
-        return f"{file}: not a checkpoint that torch can read without running what is in it, or damaged; copy it again"
-    return (
-        f"{file}: holds more than tensors ({refused[1]}), which was not run. Strip it, where you trust the file and "
-        f"have its code at hand: python -c \"import torch; torch.save({{'state_dict': torch.load('{file.name}', "
-        f"weights_only=False, map_location='cpu')['state_dict']}}, 'stripped.pth')\""
-    )
 
 
 def _model_tensors(state: Mapping[str, Any], file: Path) -> tuple[dict[str, Tensor], list[str]]:

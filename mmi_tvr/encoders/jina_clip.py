@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, one_line
 from . import hub
-from .pretrained import require_weights
+from .pretrained import require_weights, unreadable
 from .quiet import quiet_loading
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def text_tower(folder: Path, config: Any, device: Any) -> Any:
         settings = AutoConfig.for_model(_TEXT_TYPE, **_text_sizes(config.changes))
         auto: Any = AutoModel
         model = auto.from_config(settings, add_pooling_layer=False, dtype=torch.float32)
-    except (TypeError, ValueError) as error:
+    except unreadable() as error:
         raise ModelNotFound(
             f"{folder}: its text tower cannot be made by this transformers ({one_line(error)}); it has to know "
             f"{_TEXT_TYPE}, as 5.23 does"

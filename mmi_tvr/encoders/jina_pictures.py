@@ -17,11 +17,10 @@ from PIL import Image
 
 from ..errors import ModelNotFound, one_line
 from ..types import Pixels
+from .clip_settings import COLOUR_MEAN, COLOUR_STD
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 class JinaPictures:
@@ -40,7 +39,7 @@ class JinaPictures:
             self._fill = int(settings.get("fill_color", 0))
             self._mean, self._std = (
                 np.asarray(settings.get(name) or default, np.float32)
-                for name, default in (("mean", _MEAN), ("std", _STD))
+                for name, default in (("mean", COLOUR_MEAN), ("std", COLOUR_STD))
             )
         except (OSError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of Jina-CLIP v2: {one_line(error)}") from error

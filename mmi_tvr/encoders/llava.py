@@ -324,7 +324,6 @@ def _published_name(name: str) -> str:
 
 
 def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
-    from safetensors import SafetensorError
     from transformers import AutoConfig, LlavaForConditionalGeneration
 
     resolved = resolve(device)
@@ -344,7 +343,7 @@ def _pretrained(folder: Path, options: LlavaOptions, device: str) -> Any:
         )
     except ImportError as error:
         raise UsageError(f"attention {options.attention!r} is not there: {one_line(error)}") from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
+    except pretrained.unreadable() as error:
         raise ModelNotFound(f"{folder}: cannot be loaded as a LLaVA: {one_line(error)}") from error
     if not options.bits:
         return model.to(resolved)

@@ -49,7 +49,6 @@ class MultimodalEncoder:
             UsageError: where its vectors have fewer than `width` numbers.
         """
         import torch
-        from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
         kind = model_type(folder)
@@ -60,7 +59,7 @@ class MultimodalEncoder:
             self._model = pretrained.load(AutoModel, folder, dtype=dtype)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
             self._pictures: Any = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # cut, or tensors of other sizes
+        except pretrained.unreadable() as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of that layout: {one_line(error)}") from error
         hidden = int(self._model.config.get_text_config().hidden_size)
         if width is not None and width > hidden:

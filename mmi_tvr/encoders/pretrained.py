@@ -25,11 +25,19 @@ def load(kind: Any, folder: Path, **arguments: Any) -> Any:
 
     Raises:
         ModelNotFound: where weights are missing: a checkpoint of another layout, or a part of one.
-        OSError, ValueError, RuntimeError, SafetensorError: as `from_pretrained` raises them.
+        Exception: those of `unreadable`.
     """
     model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **LOCAL, **arguments)
     require_weights(sorted(report["missing_keys"]), folder)
     return model
+
+
+def unreadable(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what transformers raises of a damaged checkpoint (cut files, settings of another kind), and `more`."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    return OSError, ValueError, TypeError, RuntimeError, ArithmeticError, SafetensorError, StrictDataclassError, *more
 
 
 def require_weights(missing: list[str], folder: Path) -> None:

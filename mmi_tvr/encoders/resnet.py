@@ -39,7 +39,6 @@ class ResNetTower:
             ModelNotFound: where the folder holds no ResNet.
         """
         import torch
-        from safetensors import SafetensorError
         from transformers import AutoImageProcessor, ResNetModel
 
         if (kind := model_type(folder)) != MODEL_TYPE:
@@ -50,7 +49,7 @@ class ResNetTower:
             settings = self._processor.to_dict()
             # The shorter side of the pictures that it wants to see, before its processor crops the middle.
             self.image_size = round(int(settings["size"]["shortest_edge"]) / float(settings.get("crop_pct") or 1))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except pretrained.unreadable(KeyError) as error:
             raise ModelNotFound(f"{folder}: not a ResNet of Hugging Face's layout: {one_line(error)}") from error
         self._device = resolve(device)
         self._model = model.eval().to(self._device)

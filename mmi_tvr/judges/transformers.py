@@ -235,7 +235,7 @@ class TransformersJudge:
 
         try:
             return AutoTokenizer.from_pretrained(self._folder, **hub.LOCAL)
-        except (OSError, ValueError) as error:
+        except pretrained.unreadable() as error:
             raise ModelNotFound(f"{self._folder}: no tokenizer that can be read: {one_line(error)}") from error
 
     @late_property
@@ -267,7 +267,7 @@ class TransformersJudge:
 
         try:
             model_type = AutoConfig.from_pretrained(self._folder, **hub.LOCAL).model_type
-        except (OSError, ValueError) as error:
+        except pretrained.unreadable() as error:
             reason = one_line(error)
             raise ModelNotFound(f"{self._folder}: cannot be loaded as a language model: {reason}") from error
         return model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
@@ -275,13 +275,12 @@ class TransformersJudge:
     @late_property
     @quiet_loading()
     def _model(self) -> Any:
-        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
         try:
             kind: Any = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
             model = pretrained.load(kind, self._folder, dtype=self.options.dtype)
-        except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        except pretrained.unreadable(ImportError) as error:
             reason = one_line(error)
             raise ModelNotFound(f"{self._folder}: cannot be loaded as a language model: {reason}") from error
         return model.eval().to(resolve(self._device))

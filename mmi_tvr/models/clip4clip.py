@@ -1,13 +1,14 @@
 """CLIP4Clip without training: a video is the mean of its key images' CLIP embeddings.
 
 Source: Luo et al., "CLIP4Clip: An Empirical Study of CLIP for End to End Video Clip Retrieval", 2021, the
-parameter-free similarity (mean pooling). The frames are key images instead of uniform ones (decision).
+parameter-free similarity (mean pooling). The frames are key images instead of uniform ones (decision). Of a CLIP-ViP,
+which reads the frames of a video together, `_clip_vip.py` makes the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,15 @@ from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
 from ._folder import cached_checkpoints
 
+if TYPE_CHECKING:
+    from ._clip_vip import ClipVip
+
 
 class Options(BaseOptions):
     """Options of the zero-shot CLIP baseline."""
 
     checkpoint: str = Field(
-        description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP or Jina-CLIP v2 checkpoint"
+        description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, Jina-CLIP v2 or CLIP-ViP"
     )
     batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
@@ -36,10 +40,21 @@ class Options(BaseOptions):
 AUTOMATIC = 10  # better than any model that needs no checkpoint
 CHECKPOINT = "checkpoint"
 CHECKPOINTS = {"checkpoint": "base"}
+_VIDEO_TYPE = "clip_vip"  # of checkpoints whose vision tower reads the key images of a video together
 
 
-def build(options: Options, *, device: str) -> Clip4Clip:
-    return Clip4Clip(options, ClipTowers(hub.locate(options.checkpoint), device, options.batch, text_first=True))
+def build(options: Options, *, device: str) -> Clip4Clip | ClipVip:
+    folder = hub.locate(options.checkpoint)
+    if hub.model_type(folder) == _VIDEO_TYPE:
+        from ..encoders.clip_vip import ClipVipTowers
+        from ._clip_vip import ClipVip
+
+        return ClipVip(_scoring(options), ClipVipTowers(folder, device, options.batch))
+    return Clip4Clip(options, ClipTowers(folder, device, options.batch, text_first=True))
+
+
+def _scoring(options: Options) -> Scoring:
+    return Scoring(options.moment_weight, options.top_moments, options.min_relevance)
 
 
 def reads_checkpoint(name: str) -> bool:
@@ -66,7 +81,7 @@ class Clip4Clip:
     reads = frozenset({"text", "pictures"})
 
     def __init__(self, options: Options, towers: ClipTowers) -> None:
-        self.scoring = Scoring(options.moment_weight, options.top_moments, options.min_relevance)
+        self.scoring = _scoring(options)
         self.image_size = towers.image_size
         self._towers = towers
 
