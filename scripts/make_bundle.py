@@ -32,6 +32,8 @@ def main() -> None:
         "--on-towers", action="store_true", help="with --install: make the package's other models on its towers, too"
     )
     args = parser.parse_args()
+    if args.processes is not None and args.processes < 1:
+        parser.error("--processes is 1 or more")
     if args.small and args.install:
         parser.error("--small makes nothing that is worth to be installed")
     if args.on_towers and not args.install:

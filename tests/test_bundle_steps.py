@@ -17,7 +17,8 @@ import pytest
 from mmi_tvr.errors import MmiTvrError, UsageError
 from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, steps
 from mmi_tvr.experiments.pretrain.bundle import install
-from mmi_tvr.experiments.pretrain.steps import ScriptRun, Spent, Step, run_steps
+from mmi_tvr.experiments.pretrain.steps import ScriptRun, Spent, Step, run_at_once, run_steps
+from mmi_tvr.utils.interruption import Interrupted
 
 ROOT = Path(__file__).parent.parent
 # Saves when it is asked to stop, and needs a while for it.
@@ -113,6 +114,29 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_stop_while_a_process_is_being_started_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "step.py").write_text(STEP)
+    start = subprocess.Popen
+
+    def start_and_stop(*words: object, **options: object) -> subprocess.Popen[bytes]:
+        process = start(*words, cwd=tmp_path, **options)  # type: ignore[call-overload]
+        wait_for(tmp_path / "ready")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("mmi_tvr.experiments.pretrain.steps.subprocess.Popen", start_and_stop)
+    with pytest.raises(Interrupted):
+        run_at_once([ScriptRun(["step.py"], lambda: False)])
+    assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"first": 1}', '{"first": {"clock": null}}', "\xff"])
+def test_times_that_are_damaged_are_forgotten(tmp_path: Path, content: str) -> None:
+    (tmp_path / steps.TIMES).write_bytes(content.encode("latin-1"))
+    run_steps(tmp_path, [touching("first", tmp_path / "a")], lambda line: None)
+    assert list(steps.read_times(tmp_path)) == ["first"]
 
 
 def test_a_step_that_is_asked_to_stop_saves_before_it_ends(

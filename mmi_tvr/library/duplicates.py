@@ -12,7 +12,7 @@ embedded, and decodes nothing for it. Items without (their features are from bef
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -43,6 +43,7 @@ from .catalogue import Catalogue
 DUPLICATES_FILE = "duplicates.sqlite"
 _PURPOSE = "what is known of near-duplicates"
 _NEAREST = 20  # items that are proposed for each
+_REMEMBERED = 4096  # items whose fingerprints are in memory, 12 KB each
 _TOGETHER = 64  # items that are looked at between two commits
 _SIDE = 128  # pixels of the pictures that fingerprints are made of
 _FPS = 2.0  # pictures of a film that are compared
@@ -367,7 +368,7 @@ class _FingerprintReader:
         self._cache = cache
         self._decoders = decoders
         self._keys = {key.partition("-")[0]: key for key in cache}  # of any way of sampling
-        self._fingerprints: dict[str, NDArray[np.uint8]] = {}
+        self._fingerprints: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()  # of the last contents
         self.unread: set[str] = set()
 
     def likeness(self, one: tuple[str, VideoEntry], other: tuple[str, VideoEntry]) -> float | None:
@@ -391,6 +392,8 @@ class _FingerprintReader:
                 self._store.put_fingerprints(sha256, fingerprints)
         if fingerprints is not None:
             self._fingerprints[sha256] = fingerprints
+            if len(self._fingerprints) > _REMEMBERED:
+                self._fingerprints.popitem(last=False)
         return fingerprints
 
     def _decoded(self, entry: VideoEntry) -> NDArray[np.uint8] | None:

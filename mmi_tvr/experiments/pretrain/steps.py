@@ -115,12 +115,12 @@ def run_steps(folder: Path, steps: Sequence[Step], say: Callable[[str], None]) -
 
 
 def read_times(folder: Path) -> dict[str, Spent]:
-    """Return what the steps of a folder have taken so far."""
+    """Return what the steps of a folder have taken so far; nothing where the file is damaged."""
     try:
         values = json.loads((folder / TIMES).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return {name: Spent(float(spent["clock"]), float(spent["processors"])) for name, spent in values.items()}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):
         return {}
-    return {name: Spent(**spent) for name, spent in values.items()}
 
 
 def _write_times(folder: Path, times: Mapping[str, Spent]) -> None:
@@ -209,6 +209,8 @@ def run_at_once(tasks: Sequence[ScriptRun]) -> None:
                     preexec_fn=_end_with_parent,
                 )
                 processes.append((task, stack.enter_context(process)))
+        if stop_requested:  # perhaps while one was being started, which nobody has told
+            end()
         while None in (codes := [process.poll() for _, process in processes]) and not any(codes):
             time.sleep(_PAUSE)
         end()  # where one has failed; who has ended gets none
