@@ -81,6 +81,25 @@ def test_one_search_finds_what_is_seen_said_and_written(library: Library) -> Non
     assert (absent.start, absent.found_by[0]) == (4.0, "heard")  # what is said is not read as "without"
 
 
+def test_a_kept_result_is_given_out_until_a_channel_has_read_more(tmp_path: Path, clips: Path) -> None:
+    path = tmp_path / "library"
+    with (
+        Library(path, model=FakeModel(), relevance=clipped) as writer,
+        Library(path, model=FakeModel(), relevance=clipped) as keeping,
+    ):
+        writer.index([clips])
+        keeping.remember_results(100)
+        for channels in (["heard"], ["read"], []):
+            for _ in range(2):
+                kept = keeping.search("the ship leaves the harbour at seven", 9, 0.0).as_dict() | {"seconds": {}}
+                with Library(path, model=FakeModel(), relevance=clipped) as other:
+                    fresh = other.search("the ship leaves the harbour at seven", 9, 0.0).as_dict() | {"seconds": {}}
+                assert kept == fresh
+            assert len(keeping._reader.answers) == 1
+            writer.index(channels=channels)
+        assert "heard" in kept["hits"][0]["found_by"]
+
+
 def test_words_in_quotation_marks_must_be_there(library: Library) -> None:
     result = library.search('"the ship"', top=9)
     assert sorted(hit.path.stem for hit in result) == ["green", "red"]

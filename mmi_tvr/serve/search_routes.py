@@ -86,7 +86,7 @@ class SearchParameters(BaseModel):
     def request(self, **more: Any) -> SearchRequest:
         """Return the request that this and `more` make."""
         classes = {level: sorted(names) for level, names in parse_where(self.where).items()}
-        values = self.model_dump(include=set(SearchRequest.model_fields))
+        values = {name: value for name, value in self if name in SearchRequest.model_fields}
         return SearchRequest(**{**values, "query": self.q, "persons": self.person, "where": classes, **more})
 
 
@@ -144,7 +144,7 @@ async def answer(
     """
     sentence = SearchQuery(body.query, where=as_where(body.where), example=example)
     query = checked_query(sentence, body.like is not None)
-    options: dict[str, Any] = body.model_dump(exclude={"query", "where", "like"})
+    options: dict[str, Any] = {name: value for name, value in body if name not in ("query", "where", "like")}
     if body.like is not None:
         options["like"] = ItemMoment(body.like.id, body.like.second)
     result = await service.search(request, query, options)
