@@ -31,9 +31,10 @@ from mmi_tvr.features.cache import (
     stamp_of,
 )
 from mmi_tvr.features.embed import Embedder, embed_all, embedding_fingerprint
-from mmi_tvr.features.extract import BATCH_VIDEOS, _ahead, _batches, extract
+from mmi_tvr.features.extract import BATCH_VIDEOS, _ahead, extract
 from mmi_tvr.features.lazy import StoredFeatures, stored_features
 from mmi_tvr.types import Embeddings, Features, Video
+from mmi_tvr.utils.batching import in_batches
 from mmi_tvr.utils.memory import reused_memory
 
 METHOD = plugins.build("keyimages", "disparity")
@@ -233,12 +234,12 @@ def test_an_error_in_ahead_work_reaches_the_consumer():
 
 
 def test_batches_close_when_full_or_when_time_is_up():
-    assert list(_batches(range(5), size=2, seconds=60)) == [[0, 1], [2, 3], [4]]
-    assert list(_batches(range(3), size=2, seconds=0)) == [[0], [1], [2]]
+    assert list(in_batches(range(5), size=2, seconds=60)) == [[0, 1], [2, 3], [4]]
+    assert list(in_batches(range(3), size=2, seconds=0)) == [[0], [1], [2]]
 
 
 def test_the_first_batch_closes_sooner():
-    assert list(_batches(range(5), size=3, seconds=60, first_seconds=0)) == [[0], [1, 2, 3], [4]]
+    assert list(in_batches(range(5), size=3, seconds=60, first_seconds=0)) == [[0], [1, 2, 3], [4]]
 
 
 def test_many_small_shards_become_few_whose_features_stay(tmp_path):

@@ -178,7 +178,7 @@ def test_files_that_were_not_read_yet_are_pending(folder, library):
     with pytest.raises(KeyboardInterrupt):
         library.index(folder, progress=Interrupting())
     coverage = library.search("red").coverage
-    assert (coverage.searched, coverage.pending) == (1, 3)  # two were read, the third and the fourth are to be
+    assert (coverage.searched, coverage.pending) == (1, 3)  # of what one commit holds, nothing
     library.index(folder)
     assert library.search("red").coverage.pending == library.status().pending == 0
 

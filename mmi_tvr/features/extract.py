@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from ..media.guarded import DecoderPool, limits
 from ..protocols import KeyImageMethod, Model, ModelOfFeatures
 from ..scoring.fingerprints import video_fingerprints
 from ..types import Features, KeyImage
+from ..utils.batching import in_batches
 from ..utils.memory import reused_memory
 from .cache import Source, stamp_of
 
@@ -73,7 +73,7 @@ def extract(
             decode = partial(_decode, method=method, size=size, sample=decoders.sample)
             together = BATCH_PICTURES if is_picture else BATCH_VIDEOS
             ahead = _ahead(decode, alike, together, decoders.limits.workers, decoders.stop)
-            for batch in _batches(ahead, together, BATCH_SECONDS, None if position else first_seconds):
+            for batch in in_batches(ahead, together, BATCH_SECONDS, None if position else first_seconds):
                 yield list(enumerate(_encode(batch, model), start=position))
                 position += len(batch)
 
@@ -155,19 +155,3 @@ def _ahead(
     finally:  # also when the consumer stops early or Ctrl-C arrives
         stop()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _batches(
-    items: Iterable[Out], size: int, seconds: float, first_seconds: float | None = None
-) -> Iterator[list[Out]]:
-    """Yield lists of at most `size` items; a list is closed early once it has been open for `seconds`, the first one
-    for `first_seconds` (None: the same)."""
-    batch: list[Out] = []
-    opened, most = time.monotonic(), seconds if first_seconds is None else first_seconds
-    for item in items:
-        batch.append(item)
-        if len(batch) >= size or time.monotonic() - opened >= most:
-            yield batch
-            batch, opened, most = [], time.monotonic(), seconds
-    if batch:
-        yield batch

@@ -30,12 +30,12 @@ from .catalogue import Catalogue, Content, File
 from .components import Components
 from .duplicates import compare_new_items, note_new_items
 from .facts import known_facts
-from .file_tags import Tag, count_tags, hash_file, is_final, known_spelling, may_come_back, tag_of
+from .file_tags import Tag, count_tags, is_final, known_spelling
 from .first_look import embed_first
+from .hashing import read_files
 from .pairing import forget_unpaired, note_unpaired, pair_files
 from .probing import CHANGED, probe_contents, unknown_contents
 from .report import IndexReport, TranslationReport
-from .scan import Scan
 from .survey import survey
 from .translated import ShownLog, translated_contents
 from .translating import StoredVectors, Translation
@@ -55,7 +55,6 @@ class Indexing:
         self.progress = progress
         self.cache = FeatureCache(folder / FEATURES)
         self._index: Index | None = None
-        self._unsettled: list[Path] = []  # written so short ago that they are left to a later run
         self._reasons: dict[int, str] = {}  # why contents go on waiting, by number
 
     def close(self) -> None:
@@ -85,7 +84,8 @@ class Indexing:
             with self.catalogue.transaction():
                 self.catalogue.set_pending(state="quarantined")
         waiting = {content.number for content in self.catalogue.pending_contents()}
-        tags, unreachable = self.read(worklist.scan, worklist.files, settle)
+        read = read_files(self.catalogue, self.progress, worklist.scan, worklist.files, settle)
+        tags = read.tags
         removed = self.forget(worklist.vanished, tags)
         first = embed_first(self)
         is_paired_anew = self.probe(unknown_contents(self.catalogue)) or bool(first)
@@ -98,7 +98,7 @@ class Indexing:
             publish(self._index)
             compare_new_items(self.folder, self.catalogue, self._index, self.cache, self.progress)
         files = self.catalogue.files() if is_paired_anew else worklist.files
-        unusable = unreachable | self._unusable_files(tags, files)
+        unusable = read.unreachable | self._unusable_files(tags, files)
         resumed = {path for path in tags if files[path].content in waiting}
         return IndexReport(
             **count_tags({path: tag for path, tag in tags.items() if path not in unusable}, resumed),
@@ -106,7 +106,7 @@ class Indexing:
             quarantined=tuple(sorted(unusable.items())),
             unreadable=tuple(sorted(worklist.scan.unreadable.items())),
             without_videos=tuple(worklist.without_videos()),
-            unsettled=tuple(self._unsettled),
+            unsettled=tuple(read.unsettled),
             embedded=embedded,
             seconds=time.monotonic() - started,
             translation=translation,
@@ -124,60 +124,6 @@ class Indexing:
             self.components.load()
 
     # Files -> contents
-
-    def read(
-        self, scanned: Scan, files: Mapping[Path, File], settle: float = 0.0
-    ) -> tuple[dict[Path, Tag], dict[Path, str]]:
-        """Hash every file whose stamp is new, or that could not be read before, and put it into the catalogue.
-
-        What is known of a file that cannot be read now (its disk is away, its permissions are closed) is kept, and so
-        is what is known of one that was written less than `settle` seconds ago.
-
-        Returns:
-            What each file is, and why those files cannot be read of which something is known.
-        """
-        states = self.catalogue.content_states()
-        tags: dict[Path, Tag] = {}
-        unreachable: dict[Path, str] = {}
-        for path, stamp in scanned.files.items():
-            before = files.get(path)
-            if before is not None and before.stamp == stamp and before.content is not None:
-                tags[path] = "unchanged"
-        self._unsettled = [path for path in scanned.unsettled(settle) if path not in tags]
-        tags.update((path, "unchanged") for path in self._unsettled if path in files)
-        skipped = {*tags, *self._unsettled}
-        fresh = [path for path in scanned.files if path not in skipped]
-        if fresh:
-            self.progress.begin("reading", len(fresh))
-        if fresh or self.catalogue.meta("unread"):
-            with self.catalogue.transaction(is_searched=False):
-                self.catalogue.set_meta(unread=len(fresh))
-                note_unpaired(self.catalogue, fresh)
-        for position, path in enumerate(fresh, start=1):
-            before = files.get(path)
-            sha256, reason = hash_file(path, scanned)
-            self.progress.advance()
-            is_known = before is not None and before.content is not None
-            if is_known and reason is not None and may_come_back(path, reason):
-                tags[path], unreachable[path] = "unchanged", f"{reason}; what is known of it is kept"
-                self._set_unread(len(fresh) - position)
-                continue
-            waits = before is None and sha256 is not None and self.catalogue.state_of(sha256) in (None, "pending")
-            with self.catalogue.transaction(is_searched=not waits):
-                number = None if sha256 is None else self.catalogue.content_number(sha256)
-                self.catalogue.put_file(path, scanned.files[path], number, reason)
-                if number is not None and before is not None and states.get(number) == "quarantined":
-                    self.catalogue.set_pending([number])  # written again with the same bytes: worth another look
-                self.catalogue.set_meta(unread=len(fresh) - position)
-            tags[path] = tag_of(before, number, number in states)
-            if number is not None:
-                states.setdefault(number, "pending")
-        return tags, unreachable
-
-    def _set_unread(self, count: int) -> None:
-        """Note how many files of this scan have yet to be read, for a search beside it or after an interruption."""
-        with self.catalogue.transaction(is_searched=False):
-            self.catalogue.set_meta(unread=count)
 
     def forget(self, vanished: Sequence[Path], tags: dict[Path, Tag]) -> list[Path]:
         """Drop vanished files and return those that are removed.
