@@ -31,6 +31,7 @@ from .video import MediaInfo, sample_with_info
 
 _GRACE = 5.0  # seconds behind the time limit: the parent is gone, or would have ended this process by then
 _MIN_MEMORY = 4 << 30  # bytes
+BUFFER = 1 << 16  # bytes, so that a small reply is one turn between the two processes
 
 Sample = Callable[[Video, float, int, int], tuple[MediaInfo, Frames]]
 Reply = tuple[dict[str, Any], list[Pixels]]
@@ -45,7 +46,7 @@ def serve(sample: Sample) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides when to stop
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever the caller ignores
-    replies = sys.stdout.buffer
+    replies = os.fdopen(sys.stdout.fileno(), "wb", buffering=BUFFER, closefd=False)
     sys.stdout = sys.stderr  # a stray print must not stand between replies
     memory_limit = _limit_memory()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()

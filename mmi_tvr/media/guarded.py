@@ -31,6 +31,7 @@ from ..errors import MediaError, MmiTvrError, UnreadableFile, UsageError
 from ..types import Frames, MediaFacts, Pixels, Video
 from ..utils.environment import DECODE_SECONDS, DECODE_WORKERS
 from ._deadlines import Deadlines
+from ._worker import BUFFER
 from .facts import read_facts
 from .file_report import FileReport, PictureOptions, report_on
 from .picture_facts import PictureFacts
@@ -249,6 +250,7 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                bufsize=BUFFER,
                 pipesize=_PIPE_SIZE,
                 creationflags=_CREATION_FLAGS,
             )
