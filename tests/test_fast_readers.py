@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,22 @@ def test_every_single_change_of_a_tokenizer(checkpoint: Path, tmp_path: Path, pa
         _changed_tokenizer(checkpoint / part, folder, [change])
         taken += _assert_reads_as_transformers(folder)
     assert 10 <= taken <= len(changes) - 25
+
+
+@pytest.mark.parametrize("part", KINDS)
+def test_threads_share_a_tokenizer(checkpoint: Path, part: str) -> None:
+    tokenizer = FileTokenizer.read(checkpoint / part)
+    assert tokenizer is not None
+    texts = ["a", "a red circle moves left " * 20]
+    rows, padded = tokenizer.ids(texts), tokenizer.padded(texts, 9)["input_ids"]
+
+    def read(number: int) -> bool:
+        if number % 2:
+            return tokenizer.ids(texts) == rows
+        return torch.equal(tokenizer.padded(texts, 9)["input_ids"], padded)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(2000)))
 
 
 ADAPTER_SETTINGS: list[dict[str, Any]] = [

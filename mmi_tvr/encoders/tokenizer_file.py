@@ -67,7 +67,9 @@ class FileTokenizer:
         """Take over a tokenizer, the tokens that are no text, and the one of them that fills up."""
         self.special_tokens = tuple(special_tokens)
         self._tokenizer = tokenizer
-        self._padding = padding
+        self._padding_id = cast(int, tokenizer.token_to_id(padding))
+        tokenizer.no_truncation()  # both are done here: threads share a tokenizer, and its settings with it
+        tokenizer.no_padding()
         self._added = [_folded(token.content) for token in tokenizer.get_added_tokens_decoder().values()]
 
     @classmethod
@@ -104,8 +106,6 @@ class FileTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of texts, whole."""
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def padded(self, texts: Sequence[str], limit: int | None = None) -> dict[str, Any]:
@@ -115,21 +115,24 @@ class FileTokenizer:
         """
         import torch
 
-        if limit is None:
-            self._tokenizer.no_truncation()
-        else:
-            self._tokenizer.enable_truncation(limit)
-        self._tokenizer.enable_padding(pad_id=self._tokenizer.token_to_id(self._padding), pad_token=self._padding)
-        encodings = self._tokenizer.encode_batch(list(texts))
+        rows = self.ids(texts)
+        if limit is not None:
+            rows = [self._cut(text, limit) if len(ids) > limit else ids for text, ids in zip(texts, rows, strict=True)]
+        longest = max(map(len, rows))
         return {
-            "input_ids": torch.tensor([encoding.ids for encoding in encodings]),
-            "attention_mask": torch.tensor([encoding.attention_mask for encoding in encodings]),
+            "input_ids": torch.tensor([ids + [self._padding_id] * (longest - len(ids)) for ids in rows]),
+            "attention_mask": torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in rows]),
         }
+
+    def _cut(self, text: str, limit: int) -> list[int]:
+        """Return the ids of the beginning of a text, so many of them with those that stand around it."""
+        encoding: Encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding.truncate(limit - self._tokenizer.num_special_tokens_to_add(False))
+        ids: list[int] = self._tokenizer.post_process(encoding).ids
+        return ids
 
     def first_tokens(self, text: str, limit: int) -> str:
         """Return the beginning of a text that has so many tokens at most."""
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
         encoding: Encoding = self._tokenizer.encode(text, add_special_tokens=False)
         offsets = encoding.offsets[:limit]
         return text[: offsets[-1][1]] if offsets else ""
