@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import peft
 import pytest
 import tiny_multimodal
 import tiny_towers
 import torch
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from mmi_tvr import plugins
 from mmi_tvr.errors import ModelNotFound, UsageError
@@ -144,3 +148,85 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
         built(clip)
     with pytest.raises(UsageError, match=r"\{content\} stands in it once"):
         built(clip, prompt="Find:")
+
+
+@pytest.fixture(scope="module", params=["lora", "rslora", "dora"])
+def adapter(
+    request: pytest.FixtureRequest, checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A random adapter of PEFT on a Qwen2-VL, as it is saved today: its layers are named as transformers names them."""
+    kinds = {"use_rslora": request.param == "rslora", "use_dora": request.param == "dora"}
+    model = Qwen2VLForConditionalGeneration.from_pretrained(checkpoints["qwen2_vl"])
+    # The layers of the language model and, by `qkv`, of the vision tower, as VLM2Vec-V2 trains both.
+    adapted = peft.get_peft_model(
+        model, peft.LoraConfig(r=3, lora_alpha=12, target_modules=["q_proj", "down_proj", "qkv"], **kinds)
+    )
+    torch.manual_seed(0)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data.add_(torch.randn_like(parameter) * 0.3)
+    folder = tmp_path_factory.mktemp("adapter")
+    adapted.save_pretrained(folder)
+    expected = adapted.merge_and_unload()
+    expected.save_pretrained(folder.with_name(f"{folder.name}-merged"))
+    for path in checkpoints["qwen2_vl"].iterdir():
+        if path.name not in ("config.json", "model.safetensors"):
+            shutil.copy(path, folder.with_name(f"{folder.name}-merged"))
+    return folder
+
+
+@pytest.mark.parametrize("names", ["of today", "of former versions"])
+def test_an_adapter_is_added_to_its_base(names: str, adapter: Path, tmp_path: Path) -> None:
+    """VLM2Vec-V2 is published so. What PEFT merges is the reference."""
+    folder = shutil.copytree(adapter, tmp_path / "adapter")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    assert any(name.startswith("base_model.model.model.language_model.layers") for name in tensors)
+    assert any(".visual." in name for name in tensors)
+    if names == "of former versions":
+        former = {"model.model.language_model.": "model.model.", "model.model.visual.": "model.visual."}
+        for today, before in former.items():
+            tensors = {name.replace(today, before): tensor for name, tensor in tensors.items()}
+        save_file(tensors, folder / "adapter_model.safetensors")
+    model, merged = built(folder), built(adapter.with_name(f"{adapter.name}-merged"))
+    query, arrays = [Query("a red ring")], model.encode_images(pictures(2))
+    np.testing.assert_allclose(model.embed_queries(query), merged.embed_queries(query), atol=1e-5)
+    (one,), (other,) = (each.embed_videos([Features(TIMES[:2], arrays)]) for each in (model, merged))
+    np.testing.assert_allclose(one.video, other.video, atol=1e-5)
+    plain = built(Path(json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]))
+    assert not np.allclose(model.embed_queries(query), plain.embed_queries(query), atol=1e-3)
+    assert model.fingerprint() != plain.fingerprint()
+
+
+def test_an_adapter_that_fits_nowhere_is_one_line(adapter: Path, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    def changed(name: str, tensors: dict[str, torch.Tensor] | None = None, **settings: object) -> Path:
+        folder = shutil.copytree(adapter, tmp_path / name)
+        values = {**json.loads((folder / "adapter_config.json").read_text()), **settings}
+        (folder / "adapter_config.json").write_text(json.dumps(values))
+        if tensors is not None:
+            save_file(tensors, folder / "adapter_model.safetensors")
+        return folder
+
+    assert built(changed("moved", base_model_name_or_path="/gone"), base=str(checkpoints["qwen2_vl"])).name == "mllm"
+    layer, weight = "base_model.model.model.language_model.layers.0.self_attn.q_proj", torch.ones(3, 32)
+    pair = {f"{layer}.lora_A.weight": weight, f"{layer}.lora_B.weight": torch.ones(32, 3)}
+    for folder, says in (
+        (changed("base", base_model_name_or_path="/gone"), "/gone: no such folder"),
+        (changed("type", peft_type="IA3"), "not a LoRA adapter that names its base"),
+        (
+            changed("saved", modules_to_save=["lm_head"]),
+            "modules_to_save is not known here; merge the adapter into its ba",
+        ),
+        (changed("empty", {}), "holds no LoRA adapter"),
+        (
+            changed("layer", {name.replace("layers.0", "layers.9"): one for name, one in pair.items()}),
+            "has no layer model",
+        ),
+        (changed("half", {f"{layer}.lora_A.weight": weight}), "q_proj does not fit the model"),
+        (changed("size", {**pair, f"{layer}.lora_A.weight": torch.ones(3, 7)}), "q_proj does not fit the model"),
+        (
+            changed("part", {**pair, f"{layer}.lora_C.weight": weight.clone()}),
+            "lora_C.weight is no part of a LoRA adapter",
+        ),
+    ):
+        with pytest.raises(ModelNotFound, match=says):
+            built(folder)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ..errors import ModelNotFound, UsageError, one_line
 from ..types import FloatArray, Pixels
 from ..utils.device import resolve
-from . import pretrained
-from .hub import LOCAL, checkpoint_digest, model_type
+from ..utils.hashing import digest
+from . import adapter_file, pretrained
+from .hub import LOCAL, checkpoint_digest, locate, model_type
 from .quiet import quiet_loading
 
 MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
@@ -35,14 +36,17 @@ class MultimodalEncoder:
     """
 
     @quiet_loading()
-    def __init__(self, folder: Path, device: str, width: int | None = None, dtype: str = "float32") -> None:
+    def __init__(
+        self, folder: Path, device: str, width: int | None = None, dtype: str = "float32", base: str | None = None
+    ) -> None:
         """Load a checkpoint.
 
         Args:
-            folder: of the checkpoint.
+            folder: of the checkpoint, or of a LoRA adapter.
             device: as `utils.device.resolve` takes it.
             width: keep so many numbers of a vector (Matryoshka); None keeps all.
             dtype: float32, bfloat16 or float16, of the weights.
+            base: folder or hub name of the checkpoint that the adapter was trained on; None: the one that it names.
 
         Raises:
             ModelNotFound: where the folder holds no checkpoint of these layouts.
@@ -51,12 +55,18 @@ class MultimodalEncoder:
         import torch
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
+        adapter = folder if adapter_file.is_adapter(folder) else None
+        if adapter is not None:
+            named = adapter_file.base_name(adapter)
+            folder = locate(base or named)
         kind = model_type(folder)
         if kind not in MODEL_TYPES:
             layout = "no config.json names a model type" if kind is None else f"a {kind} checkpoint"
             raise ModelNotFound(f"{folder}: {layout}; this model loads: {', '.join(sorted(MODEL_TYPES))}")
         try:
             self._model = pretrained.load(AutoModel, folder, dtype=dtype)
+            if adapter is not None:
+                adapter_file.add(self._model, adapter)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
             self._pictures: Any = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
         except pretrained.unreadable() as error:
@@ -66,6 +76,8 @@ class MultimodalEncoder:
             raise UsageError(f"width: {folder} has vectors of {hidden} numbers, not {width}")
         self.width = width or hidden
         self.digest = checkpoint_digest(folder)
+        if adapter is not None:
+            self.digest = digest("adapted", self.digest, checkpoint_digest(adapter))
         self._kind = kind
         self._device = resolve(device)
         self._model.eval().to(self._device)

@@ -31,7 +31,8 @@ _CHAT = "<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n{content
 class Options(BaseOptions):
     """Options of a multimodal embedding model; the defaults are those of Qwen3-VL-Embedding."""
 
-    checkpoint: str = Field(description="folder or hub name of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint")
+    checkpoint: str = Field(description="folder or hub name of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL, or an adapter")
+    base: str | None = Field(None, description="of an adapter: the checkpoint below it; default: the one that it names")
     query_instruction: str = Field(
         "Retrieve videos relevant to the user's query.", description="what the system says before a sentence"
     )
@@ -58,12 +59,12 @@ class Options(BaseOptions):
 
 
 CHECKPOINT = "checkpoint"
-CHECKPOINTS = {"checkpoint": "base"}
+CHECKPOINTS = {"checkpoint": "base", "base": "adapted"}
 
 
 def build(options: Options, *, device: str) -> Mllm:
     folder = hub.locate(options.checkpoint)
-    return Mllm(options, MultimodalEncoder(folder, device, options.width, options.dtype))
+    return Mllm(options, MultimodalEncoder(folder, device, options.width, options.dtype, options.base))
 
 
 def reads_checkpoint(name: str) -> bool:
@@ -126,7 +127,7 @@ class Mllm:
 
     def fingerprint(self) -> str:
         choices = self._options.model_dump(
-            exclude={"checkpoint", "image_size", "batch", "moment_weight", "top_moments", "min_relevance"}
+            exclude={"checkpoint", "base", "image_size", "batch", "moment_weight", "top_moments", "min_relevance"}
         )
         return digest(self.name, self.vision_fingerprint(), self._encoder.digest, choices)
 
