@@ -19,8 +19,9 @@ from mmi_tvr.index import open_index
 from mmi_tvr.library import Library
 from mmi_tvr.queries import checked_query
 from mmi_tvr.scoring.moments import locate
-from mmi_tvr.search import Searcher, VideoEntry
-from mmi_tvr.types import Embeddings, Explanation, Scoring, clean_text, row_ids
+from mmi_tvr.scoring.relevance import LogisticLaw
+from mmi_tvr.search import Searcher, VideoEntry, calibration_of
+from mmi_tvr.types import Embeddings, Explanation, ScoreLaw, Scoring, clean_text, row_ids
 from mmi_tvr.utils.reading import MAX_CHARACTERS
 
 
@@ -387,3 +388,13 @@ def test_of_no_video_nothing_is_found(recording_index, collection):
         result = searcher.search("anything", min_relevance=least, videos=frozenset())
         assert (result.hits, result.closest, result.is_found) == ((), None, False)
         assert result.decision.reason == "there was no video to search among"
+
+
+def test_a_model_with_a_law_of_its_own_is_calibrated_without_a_look_at_the_vectors(tmp_path):
+    index = open_index("flat", path=tmp_path / "vectors", dim=3, fingerprint="maker")
+    ids = np.concatenate([row_ids(1, 2), row_ids(5, 1)])
+    index.add(ids, np.eye(3, dtype=np.float32)[np.zeros(len(ids), int)])
+    index.get = None
+    law = ScoreLaw(middle=0.5, slope=10)
+    assert calibration_of(FakeModel(scoring=Scoring(score_law=law)), index) == LogisticLaw(law, 2)
+    index.close()

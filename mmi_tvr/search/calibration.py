@@ -12,8 +12,11 @@ from ..types import IdArray, Query, moment_of, video_of
 
 
 def calibration_of(model: Model, index: Index) -> RelevanceCalibration:
-    """Calibrate relevance on a collection."""
-    return relevance.calibrate(model, *sampled(index, index.ids()))
+    """Calibrate relevance on a collection; a model that brings its own law needs no look at the vectors."""
+    ids, law = index.ids(), model.scoring.score_law
+    if law is not None:
+        return relevance.LogisticLaw(law, int(np.count_nonzero(moment_of(ids) < 0)))
+    return relevance.calibrate(model, *sampled(index, ids))
 
 
 def personal_calibration(model: Model, index: Index, query: Query, videos: frozenset[int] | None) -> PersonalLaw:
