@@ -19,8 +19,13 @@ _EVEN = 0.5  # a probability below it says that there are two scenes
 _DENIALS = frozenset({"none", "nothing", "no", "无", "没有"})  # answers that say that there is none
 _NO_ANSWERS = frozenset({"unknown", "n/a", "未知", "不知道"})
 _CLAUSE_END = re.compile(
-    r"[,;.!?，。；、！？]|\b(?:and|then|before|after|while)\b|然后|接着|随后|之后|最后|同时|和", re.IGNORECASE
+    r"[,;.!?，。；、！？]|\b(?:and|then|(?:before|after)(?:\s+(?:that|this|which))?|while)\b|"
+    "然后|接着|随后|之后|最后|同时|和",
+    re.IGNORECASE,
 )
+# What stands behind these was before what stands in front of them.
+_EARLIER = re.compile(r"\bafter\b(?!\s+(?:that|this|which))|\bbefore\s+(?:that|this|which)\b", re.IGNORECASE)
+_BEFORE = re.compile(r"\bbefore\b(?!\s+(?:that|this|which))", re.IGNORECASE)
 _IN_ORDER = re.compile(r"\b(?:then|before|after|first|finally)\b|先|然后|接着|随后|之后|最后", re.IGNORECASE)
 
 
@@ -92,9 +97,21 @@ def _bare(text: str) -> str:
 
 
 def _clauses(text: str) -> list[Clause]:
-    """Return the words of each clause that says something."""
-    clauses = (frozenset(query_words(clause)) for clause in _CLAUSE_END.split(text))
-    return [clause for clause in clauses if clause]
+    """Return the words of each clause that says something, in the order of what happens: "A after B" is B, then A."""
+    clauses: list[Clause] = []
+    end, between, turns = 0, "", False
+    for match in (*_CLAUSE_END.finditer(text), None):
+        clause = frozenset(query_words(text[end : len(text) if match is None else match.start()]))
+        if clause:
+            was_turned = turns  # by "before A, B"
+            turns = not clauses and _BEFORE.search(between) is not None
+            is_earlier = was_turned or (clauses and _EARLIER.search(between) is not None)
+            clauses.insert(len(clauses) - 1 if is_earlier else len(clauses), clause)
+            between = ""
+        if match is not None:
+            between += f"{match[0]} "
+            end = match.end()
+    return clauses
 
 
 def _within(clauses: Sequence[Clause], others: Sequence[Clause], in_order: bool) -> bool:
