@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import train_toy
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.utils import checkpoint as checkpointing
 
 from mmi_tvr.errors import UsageError
 from mmi_tvr.nn import losses
@@ -20,6 +23,7 @@ from mmi_tvr.train.bank import Bank
 from mmi_tvr.train.objective import Objective
 from mmi_tvr.train.options import TrainOptions
 from mmi_tvr.train.protocol import chunks
+from mmi_tvr.utils import device
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -343,3 +347,76 @@ def test_every_generator_starts_from_the_seed_and_comes_back_behind_what_leaves_
     with pytest.raises(KeyError):
         fail()
     assert draw() == first
+
+
+class _Adapted(train_toy.ToyModel):
+    """A toy with an adapter on its texts, and layers that are computed again in the backward pass."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__(dropout=0.0)
+        torch.manual_seed(0)
+        config = peft.LoraConfig(target_modules=["0"], init_lora_weights=False)
+        self.text = peft.get_peft_model(self.text, config)
+        self.seen: list[bool] = []
+        self._fails = fails
+        self.layer.register_forward_hook(lambda module, *_: self.seen.append(module.cast_input_dtype_enabled))
+
+    @property
+    def layer(self) -> Any:
+        return self.text.base_model.model[0]
+
+    def embed_batch(self, batch: Any) -> tuple[Tensor, ...]:
+        if self._fails:
+            raise ValueError("broken")
+        frozen = self.frozen(batch["text"])
+        text = checkpointing.checkpoint(self.text, frozen, use_reentrant=False)
+        return text, self.video(batch["video"]["features"]), batch["group"]
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_adapters_spare_the_cast_that_autocast_takes_back(bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In layers that are computed again too; and what is learned is the same."""
+    batch = train_toy.collate([train_toy.ToyPairs()[i] for i in range(8)])
+    gradients = []
+    for spared in (True, False):
+        if not spared:
+            monkeypatch.setattr("mmi_tvr.train.objective.inputs_as_they_are", lambda model: nullcontext())
+        model = _Adapted()
+        objective = Objective(model, losses.Temperature(), chunk=None, bf16=bf16, device=torch.device("cpu"))
+        objective.backward(batch, {"contrastive": 1.0})
+        assert model.seen == [not (spared and bf16)] * 2
+        assert model.layer.cast_input_dtype_enabled
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    torch.testing.assert_close(*gradients)
+
+
+def test_adapters_cast_again_after_an_error() -> None:
+    model = _Adapted(fails=True)
+    objective = Objective(model, losses.Temperature(), chunk=None, bf16=True, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match="broken"):
+        objective.backward(train_toy.collate([train_toy.ToyPairs()[0]]), {"contrastive": 1.0})
+    assert model.layer.cast_input_dtype_enabled
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("flags : fpu amx_bf16\nflags : fpu\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("vendor_id : x\nflags : fpu avx512f avx512_vnni\n", False),
+        ("", False),
+    ],
+)
+def test_auto_is_bfloat16_where_the_processor_has_it(
+    cpuinfo: str, expected: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(device, "_PROCESSORS", tmp_path / "cpuinfo")
+    device._processor_flags.cache_clear()
+    monkeypatch.setattr("mmi_tvr.train.loop.Objective", lambda *_, bf16, **__: chosen.append(bf16))
+    chosen: list[bool] = []
+    (tmp_path / "cpuinfo").write_text(cpuinfo, encoding="utf-8")
+    for precision in ("auto", "float32", "bf16"):
+        train_toy.trainer(tmp_path / precision, {"precision": precision})
+    assert chosen == [expected, False, True]
+    device._processor_flags.cache_clear()

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from ..errors import MetricsError, MmiTvrError, UsageError
 from ..nn.losses import Temperature
 from ..utils import distributed, files, interruption
+from ..utils.device import multiplies_bfloat16
 from ..utils.hashing import digest
 from ..utils.installation import require
 from . import checkpoint, optimizer, rng, schedule, trackers
@@ -127,7 +128,7 @@ class Trainer:
             model,
             self._temperature,
             chunk=options.chunk,
-            bf16=options.precision == "bf16",
+            bf16=_in_bfloat16(options.precision, self._device),
             device=self._device,
             margin=options.margin,
             bank=self._bank,
@@ -380,3 +381,7 @@ class Trainer:
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin so, under the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _in_bfloat16(precision: str, device: torch.device) -> bool:
+    return precision == "bf16" or (precision == "auto" and multiplies_bfloat16(device))

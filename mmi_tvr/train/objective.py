@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..nn import losses
 from ..nn.distillation import distillation
 from ..nn.losses import EmbeddedPairs
 from . import gradcache
+from .adapters import inputs_as_they_are
 from .bank import Bank
 from .options import CONTRASTIVE, DISTILL, RANKING
 from .protocol import Batch, ModelWithBatchTerms, ModelWithSimilarity, Trainable, chunks, size
@@ -87,6 +88,10 @@ class Objective:
         Returns:
             The terms, unweighted, and the pairs that were embedded.
         """
+        with inputs_as_they_are(self._model) if self._bf16 else nullcontext():
+            return self._backward(batch, weights, share, mean_share)
+
+    def _backward(self, batch: Batch, weights: Mapping[str, float], share: float, mean_share: float) -> BatchLoss:
         pieces = chunks(batch, self._chunk)
         whole = {CONTRASTIVE, RANKING, DISTILL} | (
             self._batch_terms.batch_term_names if self._batch_terms else frozenset()

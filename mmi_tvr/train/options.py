@@ -72,7 +72,10 @@ class TrainOptions(BaseOptions):
     bank: int = Field(0, ge=0, description="of `contrastive`: pairs of past batches that are negatives besides")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one step")
     chunk: int | None = Field(None, ge=1, description="gradient caching: pairs held in memory at once (None: all)")
-    precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast, parameters stay as they are")
+    precision: Literal["float32", "bf16", "auto"] = Field(
+        "float32",
+        description="bf16: autocast, parameters stay as they are; auto: bf16 where the device has instructions for it",
+    )
     shard: bool = Field(
         False, description="divide the frozen layers of the language model among the processes (FSDP), to spare memory"
     )

@@ -19,8 +19,10 @@ from typing import Any
 
 from benches import _llava_checkpoint, timing
 from benches.rerank import CANDIDATES, skeletons
+from mmi_tvr.utils.wording import counted
 
 _MATMUL = {"cuda": 8192, "cpu": 512}  # side of the matrices by which the processor's peak is measured
+_KEPT = 4  # times fewer texts where what layers compute is kept
 _BYTES_OF_A_GB = 2**30
 
 
@@ -57,10 +59,30 @@ def run(args: argparse.Namespace) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = _llava_checkpoint.write(Path(folder) / "llava", args.small, device)
         bench = _Bench(checkpoint, device, sizes, max(1, min(args.repeats, 3)))
-        for kernel in ("sdpa", "flash_attention_2"):
-            yield from bench.training_step(kernel, None, peak)
-        yield from bench.training_step("sdpa", 4, peak)
-        yield from bench.with_the_model(args.repeats)
+        steps = [_Step("sdpa"), _Step("flash_attention_2"), _Step("sdpa", bits=4), _Step("sdpa", checkpointing=False)]
+        for step in steps:
+            yield from _where_it_fits(bench.training_step(step, peak), device)
+        yield from _where_it_fits(bench.with_the_model(args.repeats), device)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A training step: by which `kernel` of attention, weights of so many `bits` (None: as they are), and whether
+    layers are computed again in the backward pass (`checkpointing`)."""
+
+    kernel: str
+    bits: int | None = None
+    checkpointing: bool = True
+
+    def __str__(self) -> str:
+        weights = "QLoRA (NF4)" if self.bits else "LoRA"
+        return f"{weights}, bfloat16, {self.kernel}, layers {'recomputed' if self.checkpointing else 'kept'}"
+
+    @property
+    def missing(self) -> str | None:
+        """The package that it needs and that is not there."""
+        needed = "flash_attn" if self.kernel == "flash_attention_2" else "bitsandbytes" if self.bits else None
+        return needed if needed and importlib.util.find_spec(needed) is None else None
 
 
 @dataclass(frozen=True)
@@ -70,22 +92,18 @@ class _Bench:
     sizes: Sizes
     repeats: int
 
-    def training_step(self, kernel: str, bits: int | None, peak: float) -> Iterator[str]:
-        """A step of LoRA, layers recomputed: tokens a second, the share of the peak, memory."""
-        title = f"training step, {'QLoRA (NF4)' if bits else 'LoRA'}, bfloat16, {kernel}, layers recomputed"
-        missing = "flash_attn" if kernel == "flash_attention_2" else "bitsandbytes" if bits else None
-        if missing and importlib.util.find_spec(missing) is None:
-            yield f"{title}: not measured, {missing} is not installed"
+    def training_step(self, kind: _Step, peak: float) -> Iterator[str]:
+        """Tokens a second of a step, the share of the peak, memory."""
+        if kind.missing:
+            yield f"training step, {kind}: not measured, {kind.missing} is not installed"
             return
-        llava = self._language_model(kernel, bits)
-        step, tokens = self._step(llava), self.sizes.texts * self.sizes.tokens
+        llava = self._language_model(kind)
+        texts = self.sizes.texts if kind.checkpointing else max(1, self.sizes.texts // _KEPT)
+        yield f"training step, {kind}: {counted(texts, 'text')} of {self.sizes.tokens:,} tokens"
+        step, tokens = self._step(llava, texts), texts * self.sizes.tokens
         seconds, memory = _measured(step, self.repeats, self.device)
-        flops = tokens * _flops_per_token(llava, self.sizes.tokens)
-        yield f"{title}: {self.sizes.texts} texts of {self.sizes.tokens:,} tokens"
-        share = flops / seconds / peak
+        share = tokens * _flops_per_token(llava, self.sizes.tokens) / seconds / peak
         yield f"  {tokens / seconds:,.0f} tokens/s, {seconds:.2f} s a step; {share:.1%} of the peak; {memory}"
-        del step, llava
-        _release(self.device)
 
     def with_the_model(self, repeats: int) -> Iterator[str]:
         """What the retrieval model does with its language model: a large batch, embeddings, judgements."""
@@ -93,7 +111,7 @@ class _Bench:
 
         from mmi_tvr import models
 
-        model: Any = models.trainable(self._section(bits=None, kernel="sdpa"), self.device)
+        model: Any = models.trainable(self._section(_Step("sdpa")), self.device)
         pictures = torch.randint(0, 256, (self.sizes.key_images, model.image_size, model.image_size, 3)).byte().numpy()
         seconds, memory = _measured(lambda: model.encode_images(list(pictures)), self.repeats, self.device)
         yield f"vision tower: {len(pictures) / seconds:.1f} key images/s; {memory}"
@@ -133,40 +151,53 @@ class _Bench:
         times = np.arange(len(pictures), dtype=float)
         return Features(np.stack([times, times + 1, times + 0.5], axis=1), model.encode_images(pictures))
 
-    def _step(self, llava: Any) -> Callable[[], object]:
+    def _step(self, llava: Any, texts: int) -> Callable[[], object]:
         import torch
 
-        tokens = torch.randint(5, 400, (self.sizes.texts, self.sizes.tokens), device=self.device)
+        tokens = torch.randint(5, 400, (texts, self.sizes.tokens), device=self.device)
         trained = [parameter for parameter in llava.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=1e-5)
 
         def step() -> None:
             from mmi_tvr.encoders.llava import Inputs
+            from mmi_tvr.train.adapters import inputs_as_they_are
 
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(self.device, torch.bfloat16):
-                states = llava.states(Inputs(tokens, llava.embed(tokens), torch.ones_like(tokens)))
-            torch.autograd.backward(states.float().square().mean())
+            with inputs_as_they_are(llava):
+                with torch.autocast(self.device, torch.bfloat16):
+                    states = llava.states(Inputs(tokens, llava.embed(tokens), torch.ones_like(tokens)))
+                torch.autograd.backward(states.float().square().mean())
             optimizer.step()
 
         return step
 
-    def _language_model(self, kernel: str, bits: int | None) -> Any:
+    def _language_model(self, kind: _Step) -> Any:
         from mmi_tvr.encoders import llava
         from mmi_tvr.encoders.options import LlavaOptions
 
-        options = LlavaOptions.model_validate(self._options(kernel, bits))
+        options = LlavaOptions.model_validate(self._options(kind))
         return llava.load(options, device=self.device, trainable=True).train().to(self.device)
 
-    def _section(self, kernel: str, bits: int | None) -> Any:
+    def _section(self, kind: _Step) -> Any:
         from mmi_tvr.config import Section
 
         heads = {"grid": 1, "heads": 2} if self.sizes is _SMALL else {}
-        return Section(name="mmi", llava=self._options(kernel, bits), heads=heads)
+        return Section(name="mmi", llava=self._options(kind), heads=heads)
 
-    def _options(self, kernel: str, bits: int | None) -> dict[str, Any]:
-        common = {"dtype": "bfloat16", "checkpointing": True}
-        return common | {"checkpoint": str(self.checkpoint), "attention": kernel, "bits": bits}
+    def _options(self, kind: _Step) -> dict[str, Any]:
+        common = {"checkpoint": str(self.checkpoint), "dtype": "bfloat16"}
+        return common | {"attention": kind.kernel, "bits": kind.bits, "checkpointing": kind.checkpointing}
+
+
+def _where_it_fits(lines: Iterator[str], device: str) -> Iterator[str]:
+    """Yield the lines of a part; one more says where the card's memory did not suffice."""
+    import torch
+
+    try:
+        yield from lines
+    except torch.OutOfMemoryError as error:
+        yield f"  not measured: {str(error).splitlines()[0]}"
+    _release(device)
 
 
 def _judging(model: Any, repeats: int, device: str) -> Iterator[str]:

@@ -34,9 +34,7 @@ class PretrainOptions(BaseOptions):
     places: bool = Field(
         True, description="the towers are asked where things stand, how large they are and how far turned"
     )
-    precision: Literal["float32", "bf16"] = Field(
-        "bf16", description="bf16 is three times as fast where the processor multiplies it in hardware"
-    )
+    precision: Literal["float32", "bf16", "auto"] = Field("auto", description="as of `train.precision`")
 
 
 class JudgeTrainingOptions(BaseOptions):
@@ -47,7 +45,7 @@ class JudgeTrainingOptions(BaseOptions):
     steps: int = Field(600, ge=1, description="optimiser steps")
     batch: int = Field(32, ge=2, description="pairs a step")
     rate: float = Field(1.5e-3, gt=0, description="peak learning rate")
-    precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
+    precision: Literal["float32", "bf16", "auto"] = Field("auto", description="as of PretrainOptions")
 
 
 class FaceStageOptions(BaseOptions):
@@ -57,7 +55,7 @@ class FaceStageOptions(BaseOptions):
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(128, ge=2, description="pictures a step")
     rate: float = Field(2e-3, gt=0, description="peak learning rate")
-    precision: Literal["float32", "bf16"] = Field("bf16", description="as of PretrainOptions")
+    precision: Literal["float32", "bf16", "auto"] = Field("auto", description="as of PretrainOptions")
 
     def train_options(
         self, terms: Sequence[str], groups: Sequence[str], *, weight_decay: float, validations: int
