@@ -95,27 +95,35 @@ def test_key_images_are_the_frames_of_a_video(kind: str, checkpoints: dict[str, 
 
 
 CHAT = "<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
-PUBLISHED = {  # as docs/search.md has them: settings, and what is read around a sentence and around frames
-    "GME": ({"prompt": f"{CHAT}<|endoftext|>"}, f"{CHAT}<|endoftext|>", "<|vision_start|>", "<|vision_end|>"),
-    "VLM2Vec-V2": ({"prompt": "{content} {instruction}", "bounded": False}, "{content} {instruction}", "", ""),
+PUBLISHED = {  # as docs/search.md has them: settings, what is read of a sentence, and of a video, around its marks
+    "GME": (
+        {"prompt": f"{CHAT}<|endoftext|>"},
+        "<|im_start|>system\nFind it.<|im_end|>\n<|im_start|>user\na red ring<|im_end|>\n"
+        "<|im_start|>assistant\n<|endoftext|>",
+        "<|im_start|>system\nLook.<|im_end|>\n<|im_start|>user\n<|vision_start|>{}<|vision_end|><|im_end|>\n"
+        "<|im_start|>assistant\n<|endoftext|>",
+    ),
+    "VLM2Vec-V2": (
+        {"prompt": "{content} {instruction}", "query_prompt": "{instruction} {content}", "bounded": False},
+        "Find it. a red ring",
+        "{} Look.",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_prompts_of_gme_and_vlm2vec_are_settings(name: str, checkpoints: dict[str, Path]) -> None:
     """Both are Qwen2-VL. The last token counts, whatever that is."""
-    settings, prompt, start, end = PUBLISHED[name]
+    settings, sentence, around = PUBLISHED[name]
     folder = checkpoints["qwen2_vl"]
     model = built(folder, query_instruction="Find it.", video_instruction="Look.", **settings)
-    text = prompt.format(instruction="Find it.", content="a red ring")
-    np.testing.assert_allclose(model.embed_queries([Query("a red ring")])[0], plain_state(folder, text), atol=1e-5)
+    np.testing.assert_allclose(model.embed_queries([Query("a red ring")])[0], plain_state(folder, sentence), atol=1e-5)
     arrays = model.encode_images(pictures(2))
     processed = AutoImageProcessor.from_pretrained(folder)(images=list(arrays["pixels"]), return_tensors="pt")
     grid = processed["image_grid_thw"]
-    marks = f"{start}{'<|video_pad|>' * (int(grid.prod(dim=1).sum()) // 4)}{end}"
     expected = plain_state(
         folder,
-        prompt.format(instruction="Look.", content=marks),
+        around.format("<|video_pad|>" * (int(grid.prod(dim=1).sum()) // 4)),
         pixel_values_videos=processed["pixel_values"],
         video_grid_thw=torch.tensor([[2, *grid[0, 1:].tolist()]]),
     )
@@ -148,6 +156,8 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
         built(clip)
     with pytest.raises(UsageError, match=r"\{content\} stands in it once"):
         built(clip, prompt="Find:")
+    with pytest.raises(UsageError, match=r"query_prompt: \{content\} stands in it once"):
+        built(clip, query_prompt="{content} {content}")
 
 
 @pytest.fixture(scope="module", params=["lora", "rslora", "dora"])

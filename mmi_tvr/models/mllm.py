@@ -40,6 +40,7 @@ class Options(BaseOptions):
         "Represent the user's input.", description="what the system says before the key images of a video"
     )
     prompt: str = Field(_CHAT, description="the whole prompt, with {content}, and {instruction} where there is one")
+    query_prompt: str | None = Field(None, description="the whole prompt of a sentence; default: as `prompt`")
     bounded: bool = Field(True, description="marks of where vision begins and ends stand around key images")
     frames: Literal["video", "pictures"] = Field("video", description="key images are a video's frames, or pictures")
     image_size: int = Field(224, ge=28, description="side of the square that key images are squeezed into, in pixels")
@@ -53,8 +54,9 @@ class Options(BaseOptions):
 
     @model_validator(mode="after")
     def _content_has_a_place(self) -> Options:
-        if self.prompt.count("{content}") != 1:
-            raise ValueError("prompt: {content} stands in it once, where the sentence or the video goes")
+        for name, prompt in (("prompt", self.prompt), ("query_prompt", self.query_prompt)):
+            if prompt is not None and prompt.count("{content}") != 1:
+                raise ValueError(f"{name}: {{content}} stands in it once, where the sentence or the video goes")
         return self
 
 
@@ -98,7 +100,7 @@ class Mllm:
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Return unit vectors of each video, read as a whole, and of its key images, each read as a picture."""
-        prompt = self._prompt(self._options.video_instruction, "{video}")
+        prompt = _filled(self._options.prompt, self._options.video_instruction, "{video}")
         embeddings = []
         for video in features:
             frames = list(video.arrays["pixels"])
@@ -113,8 +115,9 @@ class Mllm:
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return unit vectors (N, D)."""
         instruction, size = self._options.query_instruction, self._options.batch
+        prompt = self._options.prompt if self._options.query_prompt is None else self._options.query_prompt
         texts = [query.spoken[: self.characters_read(query.spoken)] for query in queries]
-        prompts = [self._prompt(instruction, text.replace("<|", "< |")) for text in texts]
+        prompts = [_filled(prompt, instruction, text.replace("<|", "< |")) for text in texts]
         parts = [self._encoder.embed_texts(prompts[start : start + size]) for start in range(0, len(prompts), size)]
         return np.concatenate(parts) if parts else self._encoder.embed_texts([])
 
@@ -131,5 +134,6 @@ class Mllm:
         )
         return digest(self.name, self.vision_fingerprint(), self._encoder.digest, choices)
 
-    def _prompt(self, instruction: str, content: str) -> str:
-        return self._options.prompt.replace("{instruction}", instruction).replace("{content}", content)
+
+def _filled(prompt: str, instruction: str, content: str) -> str:
+    return prompt.replace("{instruction}", instruction).replace("{content}", content)
