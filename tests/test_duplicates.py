@@ -14,8 +14,16 @@ from media_files import make_video
 from PIL import Image
 
 from mmi_tvr import Library
-from mmi_tvr.library.duplicates import DUPLICATES_FILE, duplicate_groups
-from mmi_tvr.scoring.fingerprints import LEAST, fingerprint, may_be_copies, video_fingerprints, video_likeness
+from mmi_tvr.library.duplicate_store import DUPLICATES_FILE
+from mmi_tvr.library.duplicates import duplicate_groups
+from mmi_tvr.scoring.fingerprints import (
+    LEAST,
+    fingerprint,
+    may_be_copies,
+    still_likenesses,
+    video_fingerprints,
+    video_likeness,
+)
 from mmi_tvr.types import Frames, Pixels
 
 
@@ -53,6 +61,18 @@ def test_pictures_of_one_shade_are_told_apart_by_it() -> None:
     assert likeness(grey, lighter) == 1.0
     assert likeness(grey, np.full((9, 9, 3), 250, np.uint8)) == 0.0
     assert likeness(grey, scene(3)) < LEAST
+
+
+def test_many_stills_are_compared_as_one_by_one() -> None:
+    pictures = [scene(seed) for seed in range(6)] + [np.full((9, 9, 3), shade, np.uint8) for shade in (0, 20, 120, 180)]
+    prints = np.stack([fingerprint(picture) for picture in pictures])  # (10, 192)
+    rows, columns = np.indices((10, 10)).reshape(2, -1)
+    likenesses = still_likenesses(prints[rows], prints[columns]).reshape(10, 10)
+    np.testing.assert_allclose(likenesses[:6, :6], np.corrcoef(prints[:6]))
+    distances = np.abs(prints[6:, None].astype(float) - prints[None, 6:]).mean(axis=2)
+    np.testing.assert_array_equal(likenesses[6:, 6:], distances <= 40)
+    assert np.abs(likenesses[:6, 6:]).max() < LEAST
+    assert likeness(pictures[0], pictures[1]) == pytest.approx(likenesses[0, 1])
 
 
 def film(

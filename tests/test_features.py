@@ -266,9 +266,11 @@ def test_fingerprints_are_found_again_where_their_shards_were_merged(tmp_path):
     reader = FeatureCache(tmp_path, tidy=False)
     cache.merge_small_shards()
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
-    for number in range(64):
-        assert np.array_equal(reader.fingerprints(f"{number:03d}"), prints + np.uint8(number))
-    assert reader.fingerprints("none") is None
+    cache.put({"new": features(64)})
+    read = reader.fingerprints([*(f"{number:03d}" for number in range(64)), "none", "new"])
+    assert sorted(read) == [f"{number:03d}" for number in range(64)]
+    assert all(np.array_equal(read[f"{number:03d}"], prints + np.uint8(number)) for number in range(64))
+    assert cache.fingerprints(["new", "none"]) == {}
 
 
 def test_shards_are_merged_until_they_are_large(tmp_path, monkeypatch):

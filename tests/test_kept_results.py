@@ -20,7 +20,7 @@ from mmi_tvr.config import Section, Settings
 from mmi_tvr.library import Library, catalogue_file
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.catalogue_file import CATALOGUE
-from mmi_tvr.library.duplicates import DuplicateStore
+from mmi_tvr.library.duplicate_store import DuplicateStore
 from mmi_tvr.library.people import People, PeopleStore
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.search import Searcher, SearchResult

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ MANIFEST = "manifest.jsonl"
 _FINGERPRINTS = "fingerprints"
 _MANY = 64  # small shards, from which they are merged
 _LARGE_KEYS, _LARGE_BYTES = 256, 16 << 20  # of a shard that is not small: reading a video's features reads its header
-_Read = TypeVar("_Read")
 _STALE_SECONDS = 3600.0  # a file written aside that is older than this belongs to no living process
 
 
@@ -94,24 +93,17 @@ class FeatureCache:
 
     def get(self, key: str) -> Features | None:
         """Return the features under this key; None where there are none, or their shard cannot be read any more."""
-        features = self._read_wherever_it_is(key, self._read)
+        features = self._read(key)
+        if features is None and key in self._shards and self._merged_shard(key) is not None:
+            features = self._read(key)
         if features is None:
             self._shards.pop(key, None)
         return features
 
-    def _read_wherever_it_is(self, key: str, read: Callable[[str, str], _Read | None]) -> _Read | None:
-        """Return what is read of a key's shard, or where the writer has moved it meanwhile, of the new one."""
-        if key not in self._shards:
-            return None
-        result = read(self._shards[key], key)
-        if result is None and (shard := self._merged_shard(key)) is not None:
-            result = read(shard, key)
-        return result
-
-    def _read(self, shard: str, key: str) -> Features | None:
-        """Return features of a shard; None where it is lost or damaged, or holds none of this key."""
+    def _read(self, key: str) -> Features | None:
+        """Return the features of a key's shard; None where it is lost or damaged, or holds none of this key."""
         try:
-            with safe_open(self.root / shard, framework="numpy") as stored:
+            with safe_open(self.root / self._shards[key], framework="numpy") as stored:
                 names = [name for name in stored.keys() if name.startswith(f"{key}/")]  # noqa: SIM118 (not a mapping)
                 arrays = {name[len(key) + 1 :]: stored.get_tensor(name) for name in names}
             segments, fingerprints = arrays.pop("segments"), arrays.pop(_FINGERPRINTS, None)
@@ -119,16 +111,26 @@ class FeatureCache:
             return None
         return Features(segments, {name.partition("/")[2]: array for name, array in arrays.items()}, fingerprints)
 
-    def fingerprints(self, key: str) -> NDArray[np.uint8] | None:
-        """Return the fingerprints of the features under this key, without these; None where there are none."""
-        return self._read_wherever_it_is(key, self._read_fingerprints)
+    def fingerprints(self, keys: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+        """Return the fingerprints of the features under these keys, without the features, of those that have any."""
+        present = [key for key in keys if key in self._shards]
+        fingerprints = self._read_fingerprints(present)
+        lost = [key for key in present if key not in fingerprints]
+        moved = [self._merged_shard(key) for key in lost]  # those of one shard are found again together
+        if any(moved):
+            fingerprints |= self._read_fingerprints(lost)
+        return fingerprints
 
-    def _read_fingerprints(self, shard: str, key: str) -> NDArray[np.uint8] | None:
-        try:
-            with safe_open(self.root / shard, framework="numpy") as stored:
-                fingerprints: NDArray[np.uint8] = stored.get_tensor(f"{key}/{_FINGERPRINTS}")
-        except (FileNotFoundError, SafetensorError, KeyError):
-            return None
+    def _read_fingerprints(self, keys: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+        """Return fingerprints by key; each shard is opened once."""
+        keys_by_shard: dict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            keys_by_shard[self._shards[key]].append(key)
+        fingerprints: dict[str, NDArray[np.uint8]] = {}
+        for shard, some in keys_by_shard.items():
+            with suppress(FileNotFoundError, SafetensorError), safe_open(self.root / shard, "numpy") as stored:
+                names = {f"{key}/{_FINGERPRINTS}": key for key in some}
+                fingerprints |= {names[name]: stored.get_tensor(name) for name in names.keys() & set(stored.keys())}
         return fingerprints
 
     def _merged_shard(self, key: str) -> str | None:

@@ -12,53 +12,25 @@ embedded, and decodes nothing for it. Items without (their features are from bef
 from __future__ import annotations
 
 import sqlite3
-from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..errors import MediaError
 from ..features.cache import FeatureCache
 from ..media.guarded import DecoderPool, limits
 from ..protocols import Index
-from ..scoring.fingerprints import FOLDED, LEAST, MOST_PICTURES, may_be_copies, video_fingerprints, video_likeness
-from ..types import Filter, MediaFacts, Video, VideoEntry, row_ids, video_of
+from ..scoring.fingerprints import FOLDED
+from ..types import MediaFacts, VideoEntry
 from ..utils.progress import Progress
-from ..utils.sqlite import (
-    ObservedDatabase,
-    is_writable,
-    new_in_memory,
-    open_to_write,
-    sqlite_errors,
-    transaction,
-    unusable,
-)
+from ..utils.sqlite import ObservedDatabase
 from .catalogue import Catalogue
+from .comparing import FingerprintReader, compare
+from .duplicate_store import DUPLICATES_FILE, VERSION, DuplicateStore
 
-DUPLICATES_FILE = "duplicates.sqlite"
-_PURPOSE = "what is known of near-duplicates"
-_NEAREST = 20  # items that are proposed for each
-_REMEMBERED = 4096  # items whose fingerprints are in memory, 12 KB each
-_TOGETHER = 64  # items that are looked at between two commits
-_SIDE = 128  # pixels of the pictures that fingerprints are made of
-_FPS = 2.0  # pictures of a film that are compared
-_VERSION = 2  # of the fingerprints, and of what counts as alike: what was made by another one is forgotten
-_TABLES = f"""
-    PRAGMA user_version = {_VERSION};
-    CREATE TABLE IF NOT EXISTS fingerprints (sha256 TEXT PRIMARY KEY, pictures BLOB) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS fresh (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS looked (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS pairs (
-        sha256 TEXT, other TEXT, likeness REAL, PRIMARY KEY (sha256, other)
-    ) WITHOUT ROWID;
-"""
 _NO_GROUPS: Mapping[int, int] = {}
-_NAMES = ("fingerprints", "fresh", "looked", "pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,93 +68,6 @@ class DuplicateReport:
         """Return plain values for JSON (a documented contract: `mmi-tvr duplicates --json`)."""
         groups = [[item.as_dict() for item in group] for group in self.groups]
         return {"groups": groups, "items": self.items, "unread": self.unread}
-
-
-class DuplicateStore:
-    """What is known of near-duplicates, by content. Where nothing can be written, it is forgotten again."""
-
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path = path
-        self._db = connection
-
-    @classmethod
-    def open(cls, folder: Path) -> DuplicateStore:
-        """Open that of the library in a folder, made where there is none; a damaged one is made anew."""
-        path = folder / DUPLICATES_FILE
-        if not is_writable(path):
-            connection = new_in_memory()
-            connection.executescript(_TABLES)
-            return cls(path, connection)
-        try:
-            return cls(path, _opened(path))
-        except sqlite3.OperationalError as error:  # the disk is full, or somebody holds it
-            raise unusable(path, _PURPOSE, error) from error
-        except sqlite3.DatabaseError:
-            for name in ("", "-wal", "-shm"):
-                path.with_name(path.name + name).unlink(missing_ok=True)
-            with sqlite_errors(path, _PURPOSE):
-                return cls(path, _opened(path))
-
-    def close(self) -> None:
-        self._db.close()
-
-    def fresh(self) -> set[str]:
-        """Return the contents that runs of `index` have embedded and not compared."""
-        return {sha256 for (sha256,) in self._db.execute("SELECT sha256 FROM fresh")}
-
-    def add_fresh(self, hashes: Iterable[str]) -> None:
-        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
-            self._db.executemany("INSERT OR IGNORE INTO fresh VALUES (?)", [(one,) for one in hashes])
-
-    def clear_fresh(self) -> None:
-        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
-            self._db.execute("DELETE FROM fresh")
-
-    def not_looked_at(self, hashes: Iterable[str]) -> set[str]:
-        """Return those of these contents that nobody looked at."""
-        return set(hashes) - {sha256 for (sha256,) in self._db.execute("SELECT sha256 FROM looked")}
-
-    def fingerprints(self, sha256: str) -> NDArray[np.uint8] | None:
-        """Return the fingerprints (P, 192) of a content; None where they were not made."""
-        row = self._db.execute("SELECT pictures FROM fingerprints WHERE sha256 = ?", (sha256,)).fetchone()
-        return None if row is None else np.frombuffer(row[0], np.uint8).reshape(-1, 192)
-
-    def put_fingerprints(self, sha256: str, pictures: NDArray[np.uint8]) -> None:
-        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
-            self._db.execute("INSERT OR REPLACE INTO fingerprints VALUES (?, ?)", (sha256, pictures.tobytes()))
-
-    def commit(self, looked: Iterable[str], pairs: Iterable[tuple[str, str, float]]) -> None:
-        """Store which contents were looked at, and the pairs that are alike."""
-        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
-            self._db.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", [*pairs])
-            self._db.executemany("INSERT OR IGNORE INTO looked VALUES (?)", [(one,) for one in looked])
-
-    def keep_only(self, hashes: Collection[str]) -> None:
-        """Forget all contents but these."""
-        with sqlite_errors(self._path, _PURPOSE), transaction(self._db):
-            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS present (sha256 TEXT PRIMARY KEY)")
-            self._db.execute("DELETE FROM present")
-            self._db.executemany("INSERT INTO present VALUES (?)", [(sha256,) for sha256 in hashes])
-            others = "NOT IN (SELECT sha256 FROM present)"
-            self._db.execute(f"DELETE FROM fingerprints WHERE sha256 {others}")
-            self._db.execute(f"DELETE FROM fresh WHERE sha256 {others}")
-            self._db.execute(f"DELETE FROM looked WHERE sha256 {others}")
-            self._db.execute(f"DELETE FROM pairs WHERE sha256 {others} OR other {others}")
-
-    def pairs(self) -> list[tuple[str, str]]:
-        return self._db.execute("SELECT sha256, other FROM pairs").fetchall()
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = open_to_write(path)
-    try:
-        if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-            connection.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in _NAMES))
-        connection.executescript(_TABLES)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def duplicate_groups(pairs: Iterable[tuple[str, str]], numbers: Mapping[str, int]) -> list[list[int]]:
@@ -252,7 +137,7 @@ class KnownDuplicates:
             self._file = ObservedDatabase(self._path)
         if self._file.has_changed():
             database = self._file.connection
-            is_ours = database.execute("PRAGMA user_version").fetchone() == (_VERSION,)
+            is_ours = database.execute("PRAGMA user_version").fetchone() == (VERSION,)
             rows = "SELECT sha256, other, likeness FROM pairs ORDER BY 1, 2"
             self._take(database.execute(rows).fetchall() if is_ours else [])
 
@@ -284,8 +169,8 @@ def look_for_duplicates(
     numbers = _numbers(catalogue)
     with closing(DuplicateStore.open(folder)) as store, DecoderPool(limits()) as decoders:
         store.keep_only(catalogue.content_hashes())
-        reader = _FingerprintReader(store, cache, decoders)
-        _look(store.not_looked_at(numbers), numbers, store, reader, catalogue, index, progress)
+        reader = FingerprintReader(store, cache, catalogue, decoders)
+        compare(store.not_looked_at(numbers), numbers, store, reader, catalogue, index, progress)
         groups = duplicate_groups(store.pairs(), numbers)
     entries = catalogue.entries(number for group in groups for number in group)
     items = [[_item(number, entries[number]) for number in group if number in entries] for group in groups]
@@ -309,44 +194,9 @@ def compare_new_items(
         fresh = store.fresh()
         if fresh:
             numbers = _numbers(catalogue)
-            reader = _FingerprintReader(store, cache, None)
-            _look(fresh & numbers.keys(), numbers, store, reader, catalogue, index, progress)
+            reader = FingerprintReader(store, cache, catalogue, None)
+            compare(fresh & numbers.keys(), numbers, store, reader, catalogue, index, progress)
             store.clear_fresh()
-
-
-def _look(
-    hashes: Collection[str],
-    numbers: Mapping[str, int],
-    store: DuplicateStore,
-    reader: _FingerprintReader,
-    catalogue: Catalogue,
-    index: Index,
-    progress: Progress,
-) -> None:
-    """Compare contents with those whose vectors are nearest, and store which of them are alike.
-
-    Args:
-        hashes: of the contents.
-        numbers: of all contents, by their hashes.
-        store: of what is known.
-        reader: of fingerprints.
-        catalogue, index, progress: as `look_for_duplicates` has them.
-    """
-    by_number = {number: sha256 for sha256, number in numbers.items()}
-    waiting = sorted(numbers[sha256] for sha256 in hashes)
-    progress.begin("looking for near-duplicates", len(waiting))
-    for first in range(0, len(waiting), _TOGETHER):
-        some = waiting[first : first + _TOGETHER]
-        proposed = _proposed(index, some)
-        entries = catalogue.entries({number for pair in proposed for number in pair})
-        pairs = []
-        for one, other in proposed:
-            if one in entries and other in entries and _can_be_alike(entries[one].facts, entries[other].facts):
-                likeness = reader.likeness((by_number[one], entries[one]), (by_number[other], entries[other]))
-                if likeness is not None and likeness >= LEAST:
-                    pairs.append((by_number[one], by_number[other], likeness))
-        store.commit([by_number[number] for number in some if by_number[number] not in reader.unread], pairs)
-        progress.advance(len(some))
 
 
 def forget_other_duplicates(folder: Path, catalogue: Catalogue) -> None:
@@ -354,83 +204,6 @@ def forget_other_duplicates(folder: Path, catalogue: Catalogue) -> None:
     if (folder / DUPLICATES_FILE).is_file():
         with closing(DuplicateStore.open(folder)) as store:
             store.keep_only(catalogue.content_hashes())
-
-
-class _FingerprintReader:
-    """Fingerprints of items: out of the store, from beside their features, or made of their files.
-
-    `unread`: contents of which there are none.
-    """
-
-    def __init__(self, store: DuplicateStore, cache: FeatureCache, decoders: DecoderPool | None) -> None:
-        """Read fingerprints; without decoders, those that there are."""
-        self._store = store
-        self._cache = cache
-        self._decoders = decoders
-        self._keys = {key.partition("-")[0]: key for key in cache}  # of any way of sampling
-        self._fingerprints: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()  # of the last contents
-        self.unread: set[str] = set()
-
-    def likeness(self, one: tuple[str, VideoEntry], other: tuple[str, VideoEntry]) -> float | None:
-        """Return how alike two contents are to the eye; None where one of them has no fingerprints."""
-        left, right = self._of(*one), self._of(*other)
-        if left is None or right is None:
-            return None
-        return video_likeness(left, right, one[1].facts.seconds, other[1].facts.seconds)
-
-    def _of(self, sha256: str, entry: VideoEntry) -> NDArray[np.uint8] | None:
-        if sha256 in self._fingerprints:
-            return self._fingerprints[sha256]
-        fingerprints = self._store.fingerprints(sha256)
-        if fingerprints is None and sha256 in self._keys:
-            fingerprints = self._cache.fingerprints(self._keys[sha256])
-        if fingerprints is None and sha256 not in self.unread:
-            fingerprints = self._decoded(entry)
-            if fingerprints is None:
-                self.unread.add(sha256)
-            else:
-                self._store.put_fingerprints(sha256, fingerprints)
-        if fingerprints is not None:
-            self._fingerprints[sha256] = fingerprints
-            if len(self._fingerprints) > _REMEMBERED:
-                self._fingerprints.popitem(last=False)
-        return fingerprints
-
-    def _decoded(self, entry: VideoEntry) -> NDArray[np.uint8] | None:
-        path = next((path for path in entry.paths if path.exists()), None)
-        if self._decoders is None or path is None:
-            return None
-        try:
-            return _fingerprints(path, entry.facts, self._decoders)
-        except MediaError:
-            return None
-
-
-def _fingerprints(path: Path, facts: MediaFacts, decoders: DecoderPool) -> NDArray[np.uint8]:
-    """Return the fingerprints of a still (1, 192), or of a film (P, 192)."""
-    video = Video(path, picture=facts.kind == "image")
-    _, frames = decoders.sample(video, _FPS, 1 if facts.is_still else MOST_PICTURES, _SIDE)
-    return video_fingerprints(frames, facts.seconds)
-
-
-def _can_be_alike(one: MediaFacts, other: MediaFacts) -> bool:
-    """Return whether two items can be the same: both stills, or films of nearly one length."""
-    if one.is_still or other.is_still:
-        return one.is_still and other.is_still
-    return may_be_copies(one.seconds, other.seconds)
-
-
-def _proposed(index: Index, numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return pairs of each of these items with those whose vectors are nearest, the smaller number first."""
-    vectors = index.get(np.concatenate([row_ids(number, 0) for number in numbers]))
-    _, ids = index.search(vectors, _NEAREST + 1, Filter(level="video"))
-    pairs = {
-        (min(number, other), max(number, other))
-        for number, row in zip(numbers, ids, strict=True)
-        for other in video_of(row[row >= 0]).tolist()
-        if other != number
-    }
-    return sorted(pairs)
 
 
 def _numbers(catalogue: Catalogue) -> dict[str, int]:

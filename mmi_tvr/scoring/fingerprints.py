@@ -13,6 +13,7 @@ one half of 38 real clips and their copies, and measured on the other (docs/sear
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def video_likeness(
     (1.0, 0.0)
     """
     if len(left) == len(right) == 1:
-        return float(_picture_likenesses(left, right)[0, 0])
+        return float(still_likenesses(left, right)[0])
     if left_seconds > right_seconds:
         left, right, left_seconds, right_seconds = right, left, right_seconds, left_seconds
     right_seconds = max(right_seconds, 0.1)
@@ -122,6 +123,36 @@ def video_likeness(
     return best
 
 
+def still_likenesses(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return how alike the two stills of each of N pairs are, -1..1, as `video_likeness`.
+
+    Args:
+        left: fingerprints (N, 192), one of each pair.
+        right: fingerprints (N, 192), the other of each.
+    """
+    one, other = left.astype(np.float64), right.astype(np.float64)
+    apart = np.abs(one - other).mean(axis=1)
+    one, other = (rows - rows.mean(axis=1, keepdims=True) for rows in (one, other))
+    spread, other_spread = one.std(axis=1), other.std(axis=1)
+    return _correlations(np.einsum("nd,nd->n", one, other) / one.shape[1], spread, other_spread, apart)
+
+
+def _correlations(
+    products: NDArray[np.float64], spread: NDArray[np.float64], other_spread: NDArray[np.float64], apart: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the correlations of pictures; those of one shade alone are alike by 1 or by 0.
+
+    Args:
+        products: means of the products of their numbers, whose means are taken away.
+        spread, other_spread: standard deviations, and
+        apart: mean distances of their colours; of shapes that go together with the products'.
+    """
+    flat = (spread < _FLAT) & (other_spread < _FLAT)
+    correlations = products / np.maximum(spread * other_spread, _FLAT**2)
+    likenesses: NDArray[np.float64] = np.where(flat, (apart <= _SHADE).astype(np.float64), correlations)
+    return likenesses
+
+
 def _cut_off(seconds: float) -> float:
     """Return the seconds that may be missing in a copy of a film: a second at least, of short ones less."""
     return max(_CUT_OFF * seconds, min(1.0, _CUT_OFF_SHORT * seconds))
@@ -132,8 +163,5 @@ def _picture_likenesses(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> ND
     one, other = left.astype(np.float64), right.astype(np.float64)
     apart = np.abs(one[:, None] - other[None]).mean(axis=2)
     one, other = (rows - rows.mean(axis=1, keepdims=True) for rows in (one, other))
-    spread, other_spread = one.std(axis=1), other.std(axis=1)
-    flat = (spread < _FLAT)[:, None] & (other_spread < _FLAT)[None]
-    products = one @ other.T / one.shape[1] / np.maximum(spread[:, None] * other_spread[None], _FLAT**2)
-    likenesses: NDArray[np.float64] = np.where(flat, (apart <= _SHADE).astype(np.float64), products)
-    return likenesses
+    spread, other_spread = one.std(axis=1)[:, None], other.std(axis=1)[None]
+    return _correlations(one @ other.T / one.shape[1], spread, other_spread, apart)
