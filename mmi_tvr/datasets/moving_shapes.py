@@ -232,7 +232,11 @@ class MovingShapes:
     def sample(self, number: int) -> Sample:
         """Return a sample by its number."""
         texts = captions(self.items[number].spec)[: self.options.captions]
-        return Sample(self.sample_id(number), Video(self.path(number)), texts)
+        return Sample(self.sample_id(number), self.video(number), texts)
+
+    def video(self, number: int) -> Video:
+        """Return a sample's video, without the work that its captions are."""
+        return Video(self.path(number))
 
     def path(self, number: int) -> Path:
         """Return where a sample's file lies. A cached file is never stale: its name has a hash of all that is in it."""

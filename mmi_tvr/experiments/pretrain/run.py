@@ -164,7 +164,7 @@ class _Stages:
             {"llava": {"checkpoint": str(self._base), "grid": layout.TOKENS}, "heads": {"grid": layout.REGIONS}},
             device="cpu" if self._cpu else "auto",
         )
-        videos = [dataset.sample(number).video for number in range(len(dataset.items))]
+        videos = [dataset.video(number) for number in range(len(dataset.items))]
         if distributed.rank() == 0:
             say_plan(dataset.options.split, dataset, videos, model, method, self._cache, self._progress)
             if pending := len(dataset.pending()):
