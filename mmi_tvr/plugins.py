@@ -46,9 +46,10 @@ ROOMS = (
 
 
 class BaseOptions(BaseModel):
-    """Base of every options class: frozen, and an unknown key is an error instead of being ignored."""
+    """Base of every options class: frozen, and an unknown key is an error instead of being ignored; so is a number that
+    is none, or without an end."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from mmi_tvr.errors import MediaError, MissingExtra, MmiTvrError, ModelNotFound,
 from mmi_tvr.fulltext.folding import tokens
 from mmi_tvr.fulltext.index import TextIndex
 from mmi_tvr.library import Library
+from mmi_tvr.media.guarded import DecoderPool
 from mmi_tvr.media.sound import RATE, SoundPiece, read_sound
 from mmi_tvr.protocols import Channel
 from mmi_tvr.types import FloatArray, MediaFile, Passage, Pixels, Query, Span
@@ -255,6 +256,26 @@ def test_a_film_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
         passages = list(channel.moments(MediaFile(cut, "video")))
         assert [text for _, _, text in texts(passages)][:2] == ["one", "two"]
         assert passages[-1].end < 80
+
+
+def test_however_often_a_film_is_looked_at_few_pictures_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, sample = [], DecoderPool.sample
+
+    def counted(pool: DecoderPool, *arguments: Any) -> Any:
+        info, frames = sample(pool, *arguments)
+        counts.append(len(frames))
+        return info, frames
+
+    monkeypatch.setattr(DecoderPool, "sample", counted)
+    path = film(tmp_path / "a.mp4", [40, 220], 32)
+    for interval, least in ((0.5, 60), (2.0, 30), (1e6, 1)):
+        counts.clear()
+        channel, _ = reads({40: [("one", 0.99)], 220: [("two", 0.99)]}, interval=interval)
+        assert texts(list(channel.moments(MediaFile(path, "video"))))[0][2] == "one"
+        assert max(counts) <= 16
+        assert sum(counts) >= least
 
 
 def test_a_line_that_changes_in_one_corner_is_read_again() -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from mmi_tvr import config
+from mmi_tvr import config, plugins
 from mmi_tvr.errors import UsageError
 from mmi_tvr.utils import array_cache, environment
 
@@ -148,3 +149,12 @@ def test_the_hub_draws_no_bars_beside_ours_unless_a_person_says_so(
         env={**variables, **before}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == after, done.stderr
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400"])
+def test_a_number_that_is_none_or_without_an_end_is_refused(value: str) -> None:
+    """Intervals, temperatures and shares are computed with, hours later."""
+    with pytest.raises(UsageError, match=r"interval: Input should be a finite number"):
+        plugins.options("channels", "read", {"interval": float(value)})
+    with pytest.raises(ValidationError, match="finite number"):
+        config.SearchSection(seconds=float(value))

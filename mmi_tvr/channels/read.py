@@ -30,7 +30,7 @@ from ._common import ENCODER, WIDTH, query_vectors, text_moments
 from ._ocr import RapidOcr, TextLine
 
 _PASSAGE = 300.0  # seconds
-_DECODED = {"video": 32.0, "image": 8.0}  # seconds of a film, or of pages, whose pictures are in memory together
+_DECODED = {"video": 16, "image": 8}  # pictures of a film, or pages, that are in memory together
 _SIDES = {"video": 720, "image": 1600}  # pixels of the shorter side at which a picture is read
 _PAGE = 1.0  # seconds that a still picture, or a page of a file of several, stands for
 _SAME = 0.8  # similarity of two readings of one line, at least
@@ -58,7 +58,7 @@ class Options(BaseOptions):
 
     confidence: float = Field(0.85, ge=0, le=1, description="of the recogniser, at least, for a line")
     side: int = Field(736, ge=64, description="pixels of the longer side at which text is looked for")
-    interval: float = Field(2.0, gt=0, description="seconds of a film between two pictures")
+    interval: float = Field(2.0, ge=0.04, description="seconds of a film between two pictures")
     threads: int = Field(1, ge=1, description="of the CPU, at most")
 
 
@@ -91,7 +91,7 @@ class ReadText:
         tracks, last_read, first = LineTracks(), LastPicture(), start
         duration = _duration(source, decoders)
         while start < duration:
-            end = min(start + _DECODED[source.kind], first + _PASSAGE)
+            end = min(start + _DECODED[source.kind] * self._interval(source), first + _PASSAGE)
             info, frames = self._sampled(source, start, end, decoders)
             duration = info.duration
             end = min(end, duration)
@@ -105,11 +105,14 @@ class ReadText:
                 tracks, first = LineTracks(), end
 
     def _sampled(self, source: MediaFile, start: float, end: float, decoders: DecoderPool) -> tuple[MediaInfo, Frames]:
-        is_picture = source.kind == "image"
-        interval = _PAGE if is_picture else self._options.interval
+        interval = self._interval(source)
         pictures = max(1, round((end - start) / interval))
-        video = Video(source.path, start, end, is_picture)
+        video = Video(source.path, start, end, source.kind == "image")
         return decoders.sample(video, 1 / interval, pictures, _SIDES[source.kind])
+
+    def _interval(self, source: MediaFile) -> float:
+        """Return the seconds between two pictures that are looked at."""
+        return _PAGE if source.kind == "image" else self._options.interval
 
     def _lines(self, picture: Pixels) -> list[TextLine]:
         """The lines of a picture that are no noise."""
