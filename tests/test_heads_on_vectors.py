@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from train_shapes import ROOT, SMALL
 from mmi_tvr import models
 from mmi_tvr.encoders import hub
 from mmi_tvr.errors import UsageError
+from mmi_tvr.evaluation import nothing_found
+from mmi_tvr.evaluation.nothing_found import NothingToLose, Trials
 from mmi_tvr.experiments.pretrain.bundle import bundle
 from mmi_tvr.experiments.pretrain.matching import bundle_matching
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
@@ -68,7 +71,9 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(training_cache: Pat
         bundle_moments(tmp_path / "model", package, limit=2)
 
 
-def test_a_matching_head_is_trained_beside_what_stays_as_it_is(training_cache: Path, tmp_path: Path) -> None:
+def test_a_matching_head_is_trained_beside_what_stays_as_it_is(
+    training_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stages = "train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]"
     settings = load(ROOT / "configs" / "moving_shapes_matching.yaml", (*SMALL, stages, "data.matching.candidates=3"))
     outcome = run(settings, tmp_path, cache=training_cache, cpu=True)
@@ -104,6 +109,18 @@ def test_a_matching_head_is_trained_beside_what_stays_as_it_is(training_cache: P
     model = models.make(models.trained_section(str(package)), "cpu")
     assert model.scoring.match_law == MatchLaw(0.25, 2.0)
     assert model.fingerprint() == models.make(models.trained_section("moving-shapes"), "cpu").fingerprint()
+    measure = nothing_found.trials
+
+    def trials(model: Any, videos: Any, queries: Any, size: int) -> Trials:
+        if size == 3:
+            raise NothingToLose("among 3 videos no caption finds its video first")
+        return measure(model, videos, queries, size)
+
+    monkeypatch.setattr("mmi_tvr.evaluation.nothing_found.trials", trials)
+    measured = bundle_matching(trained, package, sizes=(3, 2), limit=4)
+    assert [of_size.size for of_size in measured["captions"]] == [2], (
+        "a size in which nothing is found first has no row"
+    )
     (trained / "matching.safetensors").unlink()
     with pytest.raises(UsageError, match=r"no matching head here \(matching\.safetensors is missing\)"):
         bundle_matching(trained, package, sizes=(2,), limit=4)

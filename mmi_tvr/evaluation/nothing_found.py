@@ -125,6 +125,10 @@ class Trials:
         }
 
 
+class NothingToLose(UsageError):
+    """No caption finds its video first, so that none can be lost."""
+
+
 Calibrate = Callable[[Model, Gallery, int], RelevanceCalibration]
 
 
@@ -147,8 +151,8 @@ def trials(
         calibrate: The law of what decides (`scoring.matching`), for a model and a collection.
 
     Raises:
-        UsageError: For a size or a number of shuffles below 1, for fewer than 2 videos, and where no caption finds its
-            video first.
+        UsageError: For a size or a number of shuffles below 1, and for fewer than 2 videos.
+        NothingToLose: No caption finds its video first.
     """
     if size < 1:
         raise UsageError(f"a collection has at least 1 video, not {size}")
@@ -158,7 +162,7 @@ def trials(
         raise UsageError(f"{counted(len(embeddings), 'video')}: nothing is absent from fewer than 2")
     results = _search(model, embeddings, queries, size, shuffles, calibrate)
     if not results.right.any():
-        raise UsageError(f"among {counted(size, 'video')} no caption finds its video first: nothing can be lost")
+        raise NothingToLose(f"among {counted(size, 'video')} no caption finds its video first: nothing can be lost")
     owners = np.broadcast_to(queries.owners if queries.people is None else queries.people, results.right.shape)
     right, searched = results.right, ~np.isnan(results.absent)
     return Trials(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ...errors import MediaError
 from ...evaluation import nothing_found
-from ...evaluation.nothing_found import Trials
+from ...evaluation.nothing_found import NothingToLose, Trials
 from ...evaluation.query_sets import CAPTIONS, query_sets
 from ...models import mmi
 from ...scoring.decision import MATCHES
@@ -59,10 +60,11 @@ def bundle_matching(
         videos = [result for result in results if not isinstance(result, MediaError)]
         positions = {number: number for number in range(len(videos))}  # all of them can be read: they were made here
         sets = query_sets(test, positions, embed_texts, {})
-        measured = {
-            kind: [nothing_found.trials(model, videos, queries, size) for size in sizes]
-            for kind, queries in sets.items()
-        }
+        measured: dict[str, list[Trials]] = {kind: [] for kind in sets}
+        for kind, queries in sets.items():
+            for size in sizes:
+                with suppress(NothingToLose):  # a run of a few steps may find nothing first; its row is left out
+                    measured[kind].append(nothing_found.trials(model, videos, queries, size))
         return _section(measured, settings["origin"]["matching"]), measured
 
     return bundle_head(_HEAD, trained, folder, measure)
