@@ -11,7 +11,8 @@ code of their own (`auto_map`), which is never run. What they hold, and how it i
     preprocessor_config.json                              encoders/jina_pictures.py
 
 Decisions: the adapter is added to the weights once, W + alpha / rank B A (of a table of words A B), which is the same
-as reading both. No instruction stands before a sentence, as the settings have it (`default_instruction_task`: null).
+as reading both. No instruction stands before a sentence, as the settings have it (`default_instruction_task`: null) and
+as mteb reads it.
 """
 
 from __future__ import annotations
