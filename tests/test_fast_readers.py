@@ -220,6 +220,30 @@ def test_every_single_change_of_a_tokenizer(checkpoint: Path, tmp_path: Path, pa
     assert 10 <= taken <= len(changes) - 25
 
 
+def test_clip_as_it_was_published_is_read_without_transformers(checkpoint: Path, tmp_path: Path) -> None:
+    """Its files are older: tokens have settings in two files, and the tokenizer's leaves some out."""
+    folder, tokens = tmp_path / KINDS["clip"] / "changed", {}
+    _changed_tokenizer(checkpoint / "clip", folder, [])
+    content = json.loads((folder / "tokenizer.json").read_text())
+    for token in content["added_tokens"]:
+        token["normalized"] = True
+    for name in ("byte_fallback", "ignore_merges"):
+        del content["model"][name]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    for name in ("unk_token", "bos_token", "eos_token"):
+        text = "<|startoftext|>" if name == "bos_token" else "<|endoftext|>"
+        tokens[name] = {"content": text, **FLAGS, "normalized": True, "__type": "AddedToken"}
+    settings = {
+        **tokens, "pad_token": "<|endoftext|>", "add_prefix_space": False, "errors": "replace", "do_lower_case": True,
+        "name_or_path": "./clip_ViT_B_32/", "model_max_length": 77, "tokenizer_class": "CLIPTokenizer",
+        "special_tokens_map_file": "./special_tokens_map.json",
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    names = {name: {key: value for key, value in token.items() if key != "__type"} for name, token in tokens.items()}
+    (folder / "special_tokens_map.json").write_text(json.dumps({**names, "pad_token": "<|endoftext|>"}))
+    assert _assert_reads_as_transformers(folder)
+
+
 @pytest.mark.parametrize("part", KINDS)
 def test_threads_share_a_tokenizer(checkpoint: Path, part: str) -> None:
     tokenizer = FileTokenizer.read(checkpoint / part)
