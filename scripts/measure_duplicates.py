@@ -187,6 +187,8 @@ def main() -> None:
     parser.add_argument("copies", type=Path, help="where copies are kept; those that are there are not made again")
     args = parser.parse_args()
     paths = sorted(path for path in args.clips.iterdir() if path.suffix in VIDEO_SUFFIXES)
+    if len(paths) < 4:
+        parser.error(f"{args.clips}: {len(paths)} films, and two halves of them have to have pairs: four at least")
     for path in paths:
         make_copies(path, args.copies)
     names = [path.name for path in paths]

@@ -19,6 +19,7 @@ from make_spoken_clips import rows
 
 from mmi_tvr import Library
 from mmi_tvr.cli._console import command, out
+from mmi_tvr.errors import UsageError
 from mmi_tvr.fulltext.folding import tokens
 from mmi_tvr.library.channels import ChannelStore
 from mmi_tvr.utils.intervals import wilson
@@ -66,7 +67,8 @@ def measured(library: Path, folder: Path) -> dict[str, list[Recording]]:
     """Return the recordings of a folder by language, as a library has recognised and finds them."""
     by_language = defaultdict(list)
     store = ChannelStore.open_to_read(library)
-    assert store is not None
+    if store is None:
+        raise UsageError(f"{library}: nothing is known of what is said: index it with --channels heard")
     with store, Library(library) as opened:
         contents = opened._reader.catalogue().contents_with("state = 'indexed'")
         hashes = {path.name: content.sha256 for content in contents for path in content.paths}

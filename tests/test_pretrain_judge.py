@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from mmi_tvr.experiments.pretrain.judge_bundle import bundle_judge
 from mmi_tvr.experiments.pretrain.judge_pairs import JudgePairs, true_skeleton
 from mmi_tvr.experiments.pretrain.noise import LEARNED, UNSEEN, draw_noise, shuffled_words
 from mmi_tvr.experiments.pretrain.options import JudgeTrainingOptions
+from mmi_tvr.utils.interruption import Interrupted
+from mmi_tvr.utils.progress import Silent
 
 BUNDLED = hub.BUNDLED / "moving-shapes"
 
@@ -118,6 +122,31 @@ def test_an_adapter_is_trained_from_the_one_that_searches_and_a_finished_run_sta
     largest = max(float((judging[name] - searching[name].float()).abs().max()) for name in judging)
     assert 0 < largest < 3 * options.rate * options.steps
     assert train_judge("moving-shapes", tmp_path, options, cpu=True) == right
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_a_run_that_is_asked_to_stop_makes_no_judge_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    """Before the first validation, and behind it."""
+
+    class Stopping(Silent):
+        steps = 0
+
+        def advance(self, steps: int = 1) -> None:
+            self.steps += steps
+            if self.steps == last:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(judge, "_VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(judge, "_VALIDATIONS", 2)
+    options = JudgeTrainingOptions(videos=8, steps=6, batch=2, precision="float32")
+    with pytest.raises(Interrupted):
+        train_judge("moving-shapes", tmp_path, options, progress=Stopping(), cpu=True)
+    assert not (tmp_path / RECORD).exists()
+    assert not (tmp_path / "judge").exists()
+    train_judge("moving-shapes", tmp_path, options, cpu=True)
+    assert (tmp_path / RECORD).exists()
 
 
 def test_right_judgements_are_counted_over_all_batches() -> None:

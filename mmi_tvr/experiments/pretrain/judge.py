@@ -23,6 +23,7 @@ from ...nn.losses import skeleton_cross_entropy
 from ...train import checkpoint
 from ...train.loop import StepReport, Trainer
 from ...train.options import Stage, TrainOptions
+from ...utils.interruption import Interrupted
 from ...utils.progress import Progress, Silent
 from .bundle import write_json
 from .judge_pairs import JudgePairs
@@ -49,6 +50,9 @@ def train_judge(
 
     Returns:
         The percentage of pairs of the val split that the best checkpoint judges right.
+
+    Raises:
+        Interrupted: it was asked to stop, and has saved.
     """
     progress = progress or Silent()
     settings = models.read_resolved(models.find(weights))
@@ -89,6 +93,8 @@ def train_judge(
     )
     progress.advance(trainer.step)
     outcome = trainer.run()
+    if not outcome.finished:  # what it is worth so far is no judge
+        raise Interrupted
     assert outcome.best is not None
     checkpoint.load_trained(stage, checkpoint.folder_of(folder / "checkpoints", outcome.best.step))
     lora.save(stage.llava.model, folder / mmi.JUDGE)
