@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmi_tvr.errors import MmiTvrError, UsageError
-from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, steps
+from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, heads, steps
 from mmi_tvr.experiments.pretrain.bundle import install
 from mmi_tvr.experiments.pretrain.steps import ScriptRun, Spent, Step, run_at_once, run_steps
+from mmi_tvr.utils.files import write_atomically
 from mmi_tvr.utils.interruption import Interrupted
 
 ROOT = Path(__file__).parent.parent
@@ -114,6 +116,40 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("written", range(3))
+def test_a_part_that_is_cut_off_on_its_way_into_the_folder_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    def change(draft: Path) -> None:
+        (draft / "part.safetensors").write_text("weights")
+        (draft / "model.json").write_text("new")
+
+    def interrupted(path: Path, content: bytes) -> None:
+        nonlocal written
+        if path.parent == tmp_path / "bundle":
+            if not written:
+                raise KeyboardInterrupt
+            written -= 1
+        write_atomically(path, content)
+
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "README.md").write_text("8.1 MB in float16\n\n## Limits\n")
+    (folder / "model.json").write_text("old")
+    arguments: tuple[Any, ...] = (("part.safetensors", "model.json"), "Part", change, lambda draft: ("good\n", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(heads, "write_atomically", interrupted)
+        patch.setattr(heads, "megabytes", lambda draft: 8.2)
+        with pytest.raises(KeyboardInterrupt):
+            heads.rewrite(folder, *arguments)
+        assert not (folder / "part.safetensors").exists()
+    monkeypatch.setattr(heads, "megabytes", lambda draft: 8.2)
+    assert heads.rewrite(folder, *arguments) == 1
+    assert (folder / "part.safetensors").read_text() == "weights"
+    assert (folder / "model.json").read_text() == "new"
+    assert "## Part" in (folder / "README.md").read_text()
 
 
 def test_a_stop_while_a_process_is_being_started_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def rewrite(
 
     Args:
         folder: The bundled model.
-        files: What `change` writes, below the folder.
+        files: What `change` writes, below the folder; the first of them says that it is done.
         heading: Of the section of the card.
         change: Changes a copy of the folder.
         measure: Measures the changed copy, and returns the section (without its heading) with what it measured.
@@ -106,7 +106,7 @@ def rewrite(
         card = with_section((draft / CARD).read_text(encoding="utf-8"), heading, section)
         card = re.sub(r"\d+\.\d MB in float16", f"{megabytes(draft):.1f} MB in float16", card)
         write_atomically(draft / CARD, card.encode())
-        for name in (*files, CARD):
+        for name in (CARD, *reversed(files)):  # the first file last: where it is, nothing is half done
             (folder / name).parent.mkdir(exist_ok=True)
             write_atomically(folder / name, (draft / name).read_bytes())
     return result
