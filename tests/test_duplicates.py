@@ -243,14 +243,19 @@ def test_what_another_process_commits_is_folded_at_once(tmp_path: Path, album: P
         assert count() == 8, "what another version found is not folded"
 
 
+@pytest.mark.parametrize("disk", ["read-only", "full"])
 def test_a_file_that_was_replaced_is_read_anew_where_nothing_can_be_written(
-    tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch, disk: str
 ) -> None:
+    def no_room(path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database or disk is full")
+
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         library.index(album)
     path = tmp_path / "library" / DUPLICATES_FILE
-    monkeypatch.setattr("mmi_tvr.utils.sqlite.is_writable", lambda path: False)
-    monkeypatch.setattr("mmi_tvr.library.catalogue_file.is_writable", lambda path: False)
+    for module in ("utils.sqlite", "library.catalogue_file"):
+        name, function = ("is_writable", lambda path: False) if disk == "read-only" else ("open_to_write", no_room)
+        monkeypatch.setattr(f"mmi_tvr.{module}.{name}", function)
     with Library(tmp_path / "library", model=FakeModel(), relevance=clipped) as library:
         for expected in (6, 8, 6):
             assert len(library.search("red", top=99, min_relevance=0)) == expected

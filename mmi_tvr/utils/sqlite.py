@@ -18,7 +18,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,17 @@ class ObservedDatabase:
         """Open the file. FileNotFoundError where there is none, sqlite3.Error where it is no database."""
         self._path = path
         self._identity = self._file()
-        # A connection that could write knows of every commit of others; what is read as it is, has the files' stamp.
-        database = ReadOnlyDatabase(open_to_write(path)) if is_writable(path) else open_read_only(path)
+        database = self._opened()
         self.connection, self._stamp = database.connection, database.stamp
         self._version: int | None = None
+
+    def _opened(self) -> ReadOnlyDatabase:
+        """Open the file so that every commit of others is known; where it cannot be written, or a full disk has no room
+        for the log that SQLite reads with, as it is, with the files' stamp."""
+        if is_writable(self._path):
+            with suppress(sqlite3.OperationalError):
+                return ReadOnlyDatabase(open_to_write(self._path))
+        return open_read_only(self._path)
 
     def close(self) -> None:
         """Let go of the file."""
