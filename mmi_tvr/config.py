@@ -235,7 +235,7 @@ def find(folder: str, name: str | Path) -> Path:
         candidates = [(PACKAGED / folder / name).with_suffix(".yaml"), name] if bare else [name]
     else:
         candidates = [name, Path.cwd() / folder / name, PACKAGED / folder / name]
-    if not name.suffix:
+    if name.name and not name.suffix:  # "." and "/" have no name that could be longer
         candidates += [candidate.with_suffix(".yaml") for candidate in candidates]
     for candidate in candidates:
         if candidate.is_file():

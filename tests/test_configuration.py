@@ -158,3 +158,10 @@ def test_a_number_that_is_none_or_without_an_end_is_refused(value: str) -> None:
         plugins.options("channels", "read", {"interval": float(value)})
     with pytest.raises(ValidationError, match="finite number"):
         config.SearchSection(seconds=float(value))
+
+
+@pytest.mark.parametrize("folder", ["configs", "prompts"])
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "nothing/"])
+def test_what_has_no_name_is_no_settings_file(folder: str, name: str) -> None:
+    with pytest.raises(UsageError, match="no such file, and no packaged"):
+        config.find(folder, name)
