@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,36 @@ def test_a_kept_result_is_given_out_until_a_channel_has_read_more(tmp_path: Path
             assert len(keeping._reader.answers) == 1
             writer.index(channels=channels)
         assert "heard" in kept["hits"][0]["found_by"]
+
+
+def test_a_folder_of_channels_that_is_replaced_or_removed_is_noticed(library: Library, tmp_path: Path) -> None:
+    """The catalogue is as it was, and a file that is open is not the one that lies there."""
+    library.remember_results(100)
+    channels, backup = library.path / "channels", tmp_path / "backup"
+
+    def found_by() -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+        """Return how hits were found, and what was said of the search; a new object finds the same."""
+        result = library.search("exit to platform nine", 9, 0.0)
+        assert library.search("exit to platform nine", 9, 0.0).hits == result.hits
+        with Library(library.path, model=FakeModel(), relevance=clipped) as other:
+            fresh = other.search("exit to platform nine", 9, 0.0)
+        assert (result.hits, result.remarks) == (fresh.hits, fresh.remarks)
+        return [hit.found_by for hit in result], result.remarks
+
+    whole = found_by()
+    assert whole[0][0][0] == "read"
+    shutil.move(channels, backup)
+    assert {name for names in found_by()[0] for name in names} == {"seen"}
+    shutil.copytree(backup, channels)
+    assert found_by() == whole
+    shutil.rmtree(channels)
+    channels.mkdir()
+    (channels / "texts.sqlite").write_bytes(b"no database" * 1000)
+    assert "remove the folder" in found_by()[1][0]
+    shutil.rmtree(channels)
+    assert found_by()[1] == ()
+    shutil.copytree(backup, channels)
+    assert found_by() == whole
 
 
 def test_words_in_quotation_marks_must_be_there(library: Library) -> None:
@@ -305,9 +336,24 @@ def test_hits_say_how_they_were_found(library: Library, capsys: pytest.CaptureFi
 
 def test_what_a_run_under_way_has_read_is_searched(library: Library) -> None:
     """The catalogue is as it was: the channels alone have changed."""
+    read_meanwhile(library)
+
+
+def test_what_a_run_under_way_has_read_is_searched_where_nothing_may_be_written(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.close()
+    database = "mmi_tvr.fulltext.database.is_writable"
+    monkeypatch.setattr(database, lambda path: False)
+    read_meanwhile(library, lambda: monkeypatch.setattr(database, lambda path: True))
+
+
+def read_meanwhile(library: Library, before_writing: Callable[[], None] = lambda: None) -> None:
+    """Search, have another one write to a channel, and see that a search finds it."""
     assert not library.search('"fresh words"')
     white = next(hit for hit in library.search("white", top=9, min_relevance=0) if hit.path.stem == "white")
     content = library._reader.catalogue().hashes_of([white.id or 0])[white.id or 0]
+    before_writing()
     with ChannelStore.open_to_write(library.path) as store:
         fingerprint = store.remembered()["heard"].fingerprint or ""
         store.texts.begin(content, "heard", f"{fingerprint} again")

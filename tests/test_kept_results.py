@@ -21,9 +21,11 @@ from mmi_tvr.library import Library, catalogue_file
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.catalogue_file import CATALOGUE
 from mmi_tvr.library.duplicate_store import DuplicateStore
+from mmi_tvr.library.indexing import Indexing
 from mmi_tvr.library.people import People, PeopleStore
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.search import Searcher, SearchResult
+from mmi_tvr.types import row_ids
 
 QUERIES = ("red", "blue", "green, no red", "green")
 
@@ -207,6 +209,28 @@ def test_an_index_of_which_a_killed_run_has_left_more_is_opened_anew(
     index.close()
 
 
+def test_vectors_that_a_killed_run_has_left_are_gone_from_results_when_they_are_deleted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relevance is fitted on all vectors, also on those of which the catalogue says nothing."""
+    path = tmp_path / "library"
+    with Library(path, FakeModel()) as writer, Library(path, FakeModel()) as keeping:
+        writer.index(folder)
+        keeping.remember_results(1_000)
+        index = keeping._reader.components(keeping._reader.catalogue()).open_index(create=True)
+        assert index is not None
+        strangers = FakeModel()._embed(np.random.default_rng(0).uniform(0, 255, (30, 3)))
+        index.add(np.concatenate([row_ids(100 + number, 1) for number in range(30)]), strangers.repeat(2, axis=0))
+        index.flush()
+        index.close()
+        reconcile, before = Indexing.reconcile, []
+        monkeypatch.setattr(Indexing, "reconcile", lambda run: (before.append(searched(keeping)), reconcile(run)))
+        writer.index()
+        with Library(path, FakeModel()) as other:
+            fresh = searched(other)
+        assert searched(keeping) == fresh != before[0]
+
+
 def test_a_new_film_changes_what_is_searched_once(
     library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +282,20 @@ def test_only_so_many_hits_are_kept(keeping: Library) -> None:
     assert not len(keeping._reader.answers)
     keeping.search("red", 1)
     assert not len(keeping._reader.answers)
+
+
+def test_what_a_hit_has_many_of_takes_room_for_hits(keeping: Library, library: Library, folder: Path) -> None:
+    keeping.remember_results(6)
+    keeping.search("red", 1, 0.0)
+    assert len(keeping._reader.answers) == 1
+    for number in range(25):
+        shutil.copy(file_of(folder, "red"), folder / f"copy {number}.mp4")
+    library.index()
+    assert len(keeping.search("red", 1, 0.0)[0].copies) == 25
+    assert not len(keeping._reader.answers)
+    keeping.remember_results(7)
+    keeping.search("red", 1, 0.0)
+    assert len(keeping._reader.answers) == 1
 
 
 # People

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LibraryReadOnly, UsageError
-from ..utils.sqlite import is_writable, open_read_only, open_to_write, sqlite_errors, transaction
+from ..utils.files import file_identity
+from ..utils.sqlite import (
+    ReadOnlyDatabase,
+    file_stamp,
+    is_writable,
+    open_read_only,
+    open_to_write,
+    sqlite_errors,
+    transaction,
+)
 from . import folding
 
 if TYPE_CHECKING:
@@ -69,7 +78,10 @@ class TextDatabase:
         self._folding = folding.fingerprint()
         self._writable = is_writable(path)
         with sqlite_errors(path, _PURPOSE):
-            self._db = open_to_write(path) if self._writable else open_read_only(path).connection
+            identity = file_identity(path)
+            database = ReadOnlyDatabase(open_to_write(path)) if self._writable else open_read_only(path)
+            self._db, self._stamp = database.connection, database.stamp
+            self._identity = identity or file_identity(path)  # it may have been made here
             try:
                 if self._version() > _VERSION:
                     raise UsageError(f"{path}: a newer mmi-tvr made this file of texts: upgrade mmi-tvr")
@@ -92,6 +104,12 @@ class TextDatabase:
     def version(self) -> int:
         """Return a number that changes when another connection commits."""
         return int(self.select("PRAGMA data_version")[0][0])
+
+    def is_replaced(self) -> bool:
+        """Return whether another file lies at the path, or none, or one that changes without `version` telling."""
+        if self._stamp is not None and file_stamp(self.path) != self._stamp:
+            return True
+        return file_identity(self.path) != self._identity
 
     def setting(self, key: str, default: Any = None) -> Any:
         """Return what whoever keeps the file has stored under a key."""

@@ -17,6 +17,8 @@ from ..types import Query
 from .channels.searching import LibraryChannels
 from .search_options import SearchOptions
 
+_PARTS = 5  # moments, near-duplicates or copies of hits take as much memory as one more hit: about 400 bytes each
+
 
 @dataclass(frozen=True, slots=True)
 class AnsweringState:
@@ -95,8 +97,12 @@ def _key(query: Query, options: SearchOptions) -> Hashable | None:
 
 
 def _cost(result: SearchResult) -> int:
-    """Return how many hits a result counts as: at least one, so that empty ones cannot grow without a limit."""
-    return len(result.hits) + 1
+    """Return how many hits a result counts as: at least one, so that empty ones cannot grow without a limit.
+
+    What a hit has many of counts besides: its moments, its near-duplicates, its copies.
+    """
+    parts = sum(len(hit.moments) + len(hit.similar) + len(hit.copies) for hit in result.hits)
+    return len(result.hits) + 1 + parts // _PARTS
 
 
 def _names_people(result: SearchResult) -> bool:

@@ -137,7 +137,7 @@ class CatalogueFile:
         try:
             yield
             if is_searched and self._db.total_changes > changes:
-                self._db.execute("UPDATE revision SET value = ?", (secrets.token_hex(8),))
+                self._renew_revision()
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:  # SQLite has left it already where the disk was full
@@ -145,6 +145,14 @@ class CatalogueFile:
             if isinstance(error, sqlite3.OperationalError):
                 raise MmiTvrError(f"{self.path}: cannot be written ({error})") from error
             raise
+
+    def note_other_vectors(self) -> None:
+        """Commit another `revision`: vectors that the catalogue says nothing of have gone. Errors as `transaction`."""
+        with self.transaction(is_searched=False):
+            self._renew_revision()
+
+    def _renew_revision(self) -> None:
+        self._db.execute("UPDATE revision SET value = ?", (secrets.token_hex(8),))
 
     def copy_to(self, path: Path) -> None:
         """Write this state to another file, which is whole or not there. MmiTvrError where it cannot be written."""

@@ -335,7 +335,8 @@ class Library:
     def remember_results(self, hits: int) -> None:
         """Keep the results of the last searches, in memory, until the library changes; 0: none, which is the default.
 
-        hits: so many at most of all of them together, about 2 KB each.
+        hits: so many at most of all of them together, about 2 KB each; what one has many of (moments, near-duplicates,
+                copies) counts besides.
         """
         with self._models.turn:
             self._reader.answers.resize(hits)

@@ -264,6 +264,7 @@ class Indexing:
         if len(surplus) and self._index is not None:
             self._index.delete(surplus)
             self._index.flush()
+            self.catalogue.note_other_vectors()
         return len(embedded)
 
     def _surplus_ids(self, embedded: Sequence[tuple[int, Embeddings]]) -> IdArray:
@@ -290,6 +291,7 @@ class Indexing:
         if index is not None and len(extra):
             index.delete(extra)
             index.flush()
+            self.catalogue.note_other_vectors()
 
     def probe(self, contents: Sequence[Content]) -> bool:
         """Look at contents, decide which files are one item, and return whether there was anything to decide.

@@ -17,9 +17,10 @@ from ...search.text_queries import RelevantItem, TextChannel, TextQuery, Vectors
 from ...search.texts import WORDS, TextSearcher, calibrate
 from ...types import FloatArray, Query
 from ...utils import array_cache
+from ...utils.sqlite import FileStamp
 from ..catalogue import Catalogue
 from ..reading import state_changed_where_files_vanish
-from .store import ChannelStore, RememberedChannel, has_channels, what_to_do
+from .store import ChannelStore, RememberedChannel, has_channels, texts_stamp, what_to_do
 
 _BACKGROUND = 4  # every fourth background sentence: 32 of each language
 _LAWS = "laws"  # setting of the file: name -> [WORDS, moments, mu, beta]
@@ -68,8 +69,8 @@ class LibraryChannels:
         self._store.close()
 
     def is_outdated(self) -> bool:
-        """Return whether somebody has written since this was opened."""
-        return self._store.texts.version() != self._version
+        """Return whether somebody has written since this was opened, or has replaced or removed what is open."""
+        return self._store.texts.is_replaced() or self._store.texts.version() != self._version
 
     def count_items(self) -> int:
         """Return how many items have moments that can be searched."""
@@ -121,6 +122,7 @@ class ChannelsReader:
         self._catalogue_version: int | None = None
         self._numbers: dict[str, int] = {}
         self.problem: str | None = None  # why they cannot be searched
+        self._problem_stamp: FileStamp = ()  # of the file of texts that it was said of
 
     def close(self) -> None:
         if self._channels is not None:
@@ -140,8 +142,13 @@ class ChannelsReader:
             self.close()
         if self._channels is not None and not self._channels.is_outdated():
             return self._channels
-        if not has_channels(self._library) or self.problem is not None:
+        if not has_channels(self._library):
+            self.close()
             return None
+        stamp = texts_stamp(self._library)
+        if self.problem is not None and stamp == self._problem_stamp:
+            return None
+        self.problem = None
         if self._catalogue_version != version:
             contents = catalogue.contents_with("state = 'indexed'")
             self._numbers = {content.sha256: content.number for content in contents}
@@ -153,6 +160,7 @@ class ChannelsReader:
             store = ChannelStore.open_to_read(self._library)
         except MmiTvrError as error:
             self.problem = f"what is said and written is not searched: {what_to_do(error, self._library)}"
+            self._problem_stamp = stamp
             return None
         assert store is not None
         try:

@@ -22,6 +22,7 @@ from ...errors import IndexMissing, MissingExtra, MmiTvrError, UsageError
 from ...fulltext.index import TextIndex
 from ...protocols import Index
 from ...types import MEDIA_KINDS, MediaKind
+from ...utils.sqlite import FileStamp, file_stamp
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -141,6 +142,11 @@ class ChannelStore:
 def has_channels(library: Path) -> bool:
     """Return whether a library has, or ever had, channels."""
     return (library / CHANNELS / _TEXTS).is_file()
+
+
+def texts_stamp(library: Path) -> FileStamp:
+    """Return what changes whenever somebody writes to the channels' file of texts, replaces it or removes it."""
+    return file_stamp(library / CHANNELS / _TEXTS)
 
 
 def remembered_channels(library: Path) -> dict[str, RememberedChannel]:
