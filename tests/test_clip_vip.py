@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import media_files
@@ -166,6 +168,14 @@ def test_what_is_no_clip_vip_is_one_line(clip: Path, folder: Path, tmp_path: Pat
     ):
         with pytest.raises(ModelNotFound, match=says):
             convert(published(clip, tmp_path / "broken.pt", **changes), tmp_path / "out", clip)
+    for value in (
+        torch.zeros(3, 32).to_sparse(),
+        torch.zeros(3, 32, device="meta"),
+        torch.zeros(3, 32, dtype=torch.complex64),
+        torch.zeros(3, 32).to(torch.float8_e4m3fn),
+    ):
+        with pytest.raises(ModelNotFound, match=r"added_cls is sparse, .*; save it dense"):
+            convert(published(clip, tmp_path / "broken.pt", added_cls=value), tmp_path / "out", clip)
     torch.save({"state_dict": {"added": print}}, tmp_path / "code.pt")
     with pytest.raises(ModelNotFound, match="which was not run"):
         convert(tmp_path / "code.pt", tmp_path / "out", clip)
@@ -186,6 +196,27 @@ def test_what_is_no_clip_vip_is_one_line(clip: Path, folder: Path, tmp_path: Pat
     save_file(tensors, damaged / "model.safetensors")
     with pytest.raises(ModelNotFound, match="lacks 1 weight of its layout"):
         models.make(models.section(str(damaged)))
+
+
+def test_a_conversion_that_fails_at_writing_leaves_nothing(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = published(clip, tmp_path / "file.pt")
+    monkeypatch.setattr("mmi_tvr.encoders.clip_vip_file.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        convert(file, tmp_path / "out", clip)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.pt"]
+
+
+def test_a_conversion_follows_links(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "empty")
+    convert(published(clip, tmp_path / "file.pt"), tmp_path / "out", clip)
+    assert (tmp_path / "empty" / "model.safetensors").is_file()
+    assert (tmp_path / "out").is_symlink()
 
 
 def test_the_command_converts(clip: Path, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, UsageError, one_line
-from ..utils.files import publish, write_atomically
+from ..utils.files import draft_of_folder, write_atomically
 from . import hub
 from .clip_vip import ADDITIONS, MODEL_TYPE, PREFIX, PROXIES, TIMES, ProxyClip, clip_config, give_weights
 from .pretrained import unreadable
-from .state_file import read_state
+from .state_file import read_state, require_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,32 +62,25 @@ def convert(file: Path, folder: Path, clip: Path) -> dict[str, Any]:
     except unreadable() as error:
         raise ModelNotFound(f"{clip}: not a CLIP checkpoint: {one_line(error)}") from error
     give_weights(model, tensors, file)
-    draft = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    for path in clip.iterdir():
-        if path.suffix in (".json", ".txt", ".model") and not path.name.endswith(".index.json"):
-            shutil.copy(path, draft / path.name)
     weights = {f"{PREFIX}{name}": tensors[name].float().contiguous() for name in model.weights()}
-    write_atomically(draft / _WEIGHTS, save(weights))
-    write_atomically(
-        draft / hub.CONFIG, json.dumps({**settings, "model_type": MODEL_TYPE, ADDITIONS: additions}, indent=1).encode()
-    )
-    if folder.exists():
-        folder.rmdir()
-    publish(draft, folder)
+    settings = {**settings, "model_type": MODEL_TYPE, ADDITIONS: additions}
+    with draft_of_folder(folder) as draft:
+        for path in clip.iterdir():
+            if path.suffix in (".json", ".txt", ".model") and not path.name.endswith(".index.json") and path.is_file():
+                shutil.copy(path, draft / path.name)
+        write_atomically(draft / _WEIGHTS, save(weights))
+        write_atomically(draft / hub.CONFIG, json.dumps(settings, indent=1).encode())
     return additions
 
 
 def _model_tensors(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by bare names. ModelNotFound where one is not finite."""
+    """Return the tensors of a file by bare names. ModelNotFound where one holds other than finite numbers."""
     import torch
 
     tensors = {}
     for name, value in read_state(file).items():
         if isinstance(value, torch.Tensor):
             bare = str(name).removeprefix(_PARALLEL).removeprefix(PREFIX)
-            if value.is_floating_point() and not value.isfinite().all():
-                raise ModelNotFound(f"{file}: {name} has values that are not finite")
+            require_numbers(file, str(name), value)
             tensors[bare] = value
     return tensors

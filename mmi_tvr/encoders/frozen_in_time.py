@@ -8,17 +8,16 @@ of its published files is {"state_dict": {NAME: tensor}, ...}, where a NAME begi
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, UsageError, one_line
-from ..utils.files import publish, write_atomically
+from ..utils.files import draft_of_folder, write_atomically
 from ..utils.wording import counted
 from . import hub, vit
-from .state_file import read_state
+from .state_file import read_state, require_numbers
 from .tower_sources import WEIGHTS, as_dict
 from .video_text import TowerSizes, VideoTextTowers
 
@@ -90,15 +89,10 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
             f"{tokenizer}: its tokenizer has {counted(len(words), 'token')}, and the text tower in {file} "
             f"{sizes.text.vocab_size:,}: name the tokenizer that it was trained with"
         )
-    draft = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    words.save_pretrained(draft)
-    write_atomically(draft / WEIGHTS, save({name: tensors[name].float().contiguous() for name in expected}))
-    write_atomically(draft / hub.CONFIG, json.dumps(as_dict(sizes), indent=1).encode())
-    if folder.exists():
-        folder.rmdir()
-    publish(draft, folder)
+    with draft_of_folder(folder) as draft:
+        words.save_pretrained(draft)
+        write_atomically(draft / WEIGHTS, save({name: tensors[name].float().contiguous() for name in expected}))
+        write_atomically(draft / hub.CONFIG, json.dumps(as_dict(sizes), indent=1).encode())
     return Conversion(sizes, [*left_out, *(_theirs(name) for name in tensors if name not in expected)])
 
 
@@ -164,8 +158,6 @@ def _text_heads(tokenizer: Path, width: int) -> int:
 
 def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> None:
     """Raise ModelNotFound unless all tensors are there, of their shapes, dense, and finite."""
-    import torch
-
     _require([name for name in expected if name not in tensors], file)
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
@@ -173,10 +165,7 @@ def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: 
                 f"{file}: {_theirs(name)} is {list(tensors[name].shape)}, and {list(tensor.shape)} is what goes with "
                 f"the other tensors"
             )
-        if tensors[name].layout is not torch.strided or tensors[name].is_meta or tensors[name].is_quantized:
-            raise ModelNotFound(f"{file}: {_theirs(name)} is sparse, quantized or without its numbers; save it dense")
-        if not tensors[name].isfinite().all():
-            raise ModelNotFound(f"{file}: {_theirs(name)} has values that are not finite")
+        require_numbers(file, _theirs(name), tensors[name])
 
 
 def _require(missing: Sequence[str], file: Path) -> None:

@@ -6,10 +6,13 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelNotFound, one_line
 from ..utils.torch_files import load_plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HOLDERS = ("state_dict", "model_state_dict")  # beside which a file may have optimizer states and the like
 
@@ -36,6 +39,15 @@ def read_state(file: Path) -> Mapping[str, Any]:
     if not isinstance(state, Mapping) or not any(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelNotFound(f"{file}: holds no state_dict of tensors")
     return state
+
+
+def require_numbers(file: Path, name: str, tensor: Tensor) -> None:
+    """Raise ModelNotFound unless a tensor of a file is an array of finite numbers, all of which are there."""
+    is_array = str(tensor.layout) == "torch.strided" and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
+    if not is_array or tensor.is_complex() or (tensor.is_floating_point() and tensor.itemsize < 2):  # float8
+        raise ModelNotFound(f"{file}: {name} is sparse, quantized, complex or without its numbers; save it dense")
+    if not tensor.isfinite().all():
+        raise ModelNotFound(f"{file}: {name} has values that are not finite")
 
 
 def _unsafe(file: Path, message: str) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -159,6 +160,24 @@ def writer_of_draft(path: Path) -> int | None:
     """
     match = _DRAFT.fullmatch(path.name)
     return int(match[1]) if match else None
+
+
+@contextmanager
+def draft_of_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which then takes the place of `path`, a new folder or an empty one.
+
+    After an error nothing of it is left. A link is followed. Raises OSError.
+    """
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        if target.exists():
+            target.rmdir()
+        publish(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def publish(draft: Path, path: Path) -> None:
