@@ -12,17 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmi_tvr import config
+from mmi_tvr import config, models
 from mmi_tvr.cli import _reranking
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.cli._evaluation_data import EvaluationModel, ModelChoice, load_generated, load_model
 from mmi_tvr.datasets.moving_shapes import contrast_accuracy
-from mmi_tvr.encoders import hub
 from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
 from mmi_tvr.experiments.pretrain import acceptance
-from mmi_tvr.experiments.pretrain.bundle import megabytes
+from mmi_tvr.experiments.pretrain.bundle import package_megabytes
 from mmi_tvr.experiments.pretrain.judge_bundle import REPEATED, judge_measures
-from mmi_tvr.experiments.pretrain.options import NAME
 from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.models import mmi
 from mmi_tvr.utils.progress import Progress
@@ -32,7 +30,7 @@ _ANSWERED, _JUDGED = 300, 100  # test videos that are asked about, test captions
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of the model")
+    parser.add_argument("folder", type=Path, help="of the model; or the name of one that the package carries")
     parser.add_argument("--output", type=Path, help="write the numbers as JSON")
     parser.add_argument("--limit", type=int, help="only the first so many videos, or captions, of each part")
     args = parser.parse_args()
@@ -60,8 +58,7 @@ def _measure(folder: Path, limit: int | None, progress: Progress) -> dict[str, f
     judged = judge_measures(LlavaJudge(model), limit or _JUDGED, progress)
     values["repeated"] = next(measure.mean for measure in judged if measure.kind == REPEATED)
     values["noise"] = max(measure.mean for measure in judged if measure.kind.startswith("noise"))
-    others = megabytes(hub.BUNDLED.parent) - megabytes(hub.BUNDLED / NAME)
-    values["megabytes"] = others + megabytes(folder)
+    values["megabytes"] = package_megabytes(models.find(str(folder)))
     return values
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from mmi_tvr.encoders import hub
 from mmi_tvr.errors import MmiTvrError, UsageError
 from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, heads, steps
-from mmi_tvr.experiments.pretrain.bundle import install
+from mmi_tvr.experiments.pretrain.bundle import install, megabytes, package_megabytes
 from mmi_tvr.experiments.pretrain.steps import ScriptRun, Spent, Step, run_at_once, run_steps
 from mmi_tvr.utils.files import write_atomically
 from mmi_tvr.utils.interruption import Interrupted
@@ -274,3 +275,10 @@ def test_a_copy_takes_the_place_of_the_former_one(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "old")
     install(tmp_path / "new", tmp_path / "old")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_a_copy_takes_the_place_of_the_present_one_in_the_packages_size(tmp_path: Path) -> None:
+    whole, own = megabytes(hub.BUNDLED.parent), megabytes(hub.BUNDLED / "moving-shapes")
+    assert package_megabytes(hub.BUNDLED / "moving-shapes") == pytest.approx(whole)
+    assert package_megabytes(tmp_path) == pytest.approx(whole - own)
+    assert 0 < own < whole < 26

@@ -12,6 +12,7 @@ from typing import Any
 from ... import models, plugins
 from ...config import Section
 from ...datasets.moving_shapes import CONTRASTS, contrast_accuracy
+from ...encoders import hub
 from ...errors import MediaError
 from ...evaluation.evaluate import evaluate_model, pair_scores
 from ...evaluation.report import Report
@@ -25,6 +26,7 @@ from ...utils.files import write_atomically
 from ...utils.progress import Progress, Silent
 from ...utils.tables import interval, markdown_row
 from ...utils.wording import counted
+from .options import NAME
 
 BASE, CARD = "base", "README.md"
 Embed = Callable[[Sequence[Video]], list["Embeddings | MediaError"]]
@@ -182,6 +184,11 @@ def embedding(model: Model, section: Section, progress: Progress) -> Embed:
 def megabytes(folder: Path) -> float:
     """Return the size of all tensors below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
+
+
+def package_megabytes(folder: Path) -> float:
+    """Return the size of all weights of the package with a copy of its own model in the place of the present one."""
+    return megabytes(hub.BUNDLED.parent) - megabytes(hub.BUNDLED / NAME) + megabytes(folder)
 
 
 def rendered(split: str, limit: int | None, seed: int = 0) -> Any:
