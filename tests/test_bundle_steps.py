@@ -278,7 +278,7 @@ def test_a_copy_takes_the_place_of_the_former_one(tmp_path: Path) -> None:
 
 
 def test_a_copy_takes_the_place_of_the_present_one_in_the_packages_size(tmp_path: Path) -> None:
-    whole, own = megabytes(hub.BUNDLED.parent), megabytes(hub.BUNDLED / "moving-shapes")
+    whole, present = megabytes(hub.BUNDLED.parent), megabytes(hub.BUNDLED / "moving-shapes")
     assert package_megabytes(hub.BUNDLED / "moving-shapes") == pytest.approx(whole)
-    assert package_megabytes(tmp_path) == pytest.approx(whole - own)
-    assert 0 < own < whole < 26
+    assert package_megabytes(tmp_path) == pytest.approx(whole - present)
+    assert 0 < present < whole < 26

@@ -379,7 +379,7 @@ def test_it_ends_when_nobody_calls_and_says_so_where_there_is_no_library(session
         patch.setenv("XDG_DATA_HOME", environment["XDG_DATA_HOME"])
         installing.install(None)
     activation = tmp_path / "data/dbus-1/services" / f"{BUS_NAME}.service"
-    activation.write_text(activation.read_text().replace("desktop run", "desktop run --idle-exit 0.5"))
+    activation.write_text(activation.read_text().replace("desktop run", "desktop run --idle-exit 3"))
 
     async def work(caller: Caller) -> tuple[Any, Any, Any, int]:
         error = await caller.error(BUS_NAME, "Search", "su", "red", 5)

@@ -15,6 +15,7 @@ import numpy as np
 from .. import plugins
 from ..errors import UsageError
 from ..features.cache import sampling_fingerprint
+from ..features.extract import reads_pictures
 from ..features.lazy import StoredFeatures
 from ..protocols import Judge, TrainableModel
 from ..rerank import skeleton as skeleton_reranking
@@ -49,12 +50,18 @@ def check(settings: RunSettings, model: TrainableModel) -> None:
     """Raise where nobody can answer or judge what the run asks: before features are made, and anything is stored.
 
     Raises:
-        UsageError: the settings re-rank by something else, or the model has no language model to ask.
+        UsageError: the model looks at no videos, the settings re-rank by something else, or the model has no language
+            model to ask.
         ServerUnusable: the server that is to answer or judge is not there.
     """
     terms = {SKELETON, DISTILL}.intersection(settings.train.terms())
     if not terms and settings.data.written is None:
         return
+    if not reads_pictures(model):
+        setting = f"train.stages: the term `{min(terms)}`" if terms else "data.written"
+        raise UsageError(
+            f"{setting} looks at videos, and {settings.data.train.name} brings features alone: leave it out"
+        )
     options = skeleton_options(settings.rerank, model)
     _in_first_process(lambda: _ask_for_names(settings, options, model, judges=DISTILL in terms))
 
@@ -81,7 +88,7 @@ def skeleton_pairs(
     """Return pairs for L_s, where a stage weighs it. The answers about videos are stored in the folder of the run."""
     if SKELETON not in settings.train.terms():
         return None
-    features = _stored(settings, training, "train.stages: the term `skeleton`")
+    features = _stored(training)
     options = skeleton_options(settings.rerank, model)
 
     def make() -> SkeletonPairs:
@@ -124,7 +131,7 @@ def with_written_captions(
     question = settings.data.written
     if question is None:
         return training, paired
-    features = _stored(settings, training, "data.written")
+    features = _stored(training)
     options = skeleton_options(settings.rerank, model)
 
     def write() -> dict[int, str]:
@@ -169,7 +176,7 @@ def teacher(
     """
     if DISTILL not in settings.train.terms():
         return None
-    features = _stored(settings, training, "train.stages: the term `distill`")
+    features = _stored(training)
     options = skeleton_options(settings.rerank, model)
 
     def make() -> Teacher:
@@ -204,10 +211,8 @@ def _drawn_captions(training: SplitData, numbers: Sequence[int], count: int) -> 
     return drawn
 
 
-def _stored(settings: RunSettings, training: SplitData, what: str) -> StoredFeatures:
-    """Return the features of videos that can be looked at. UsageError where there are no videos."""
-    if not isinstance(training.features, StoredFeatures):
-        raise UsageError(f"{what} looks at videos, and {settings.data.train.name} brings features alone: leave it out")
+def _stored(training: SplitData) -> StoredFeatures:
+    assert isinstance(training.features, StoredFeatures)  # the model looks at videos (`check`)
     return training.features
 
 
