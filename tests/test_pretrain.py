@@ -25,7 +25,7 @@ from mmi_tvr.datasets.moving_shapes import (
     visible_shapes,
 )
 from mmi_tvr.encoders.llava import Llava
-from mmi_tvr.experiments.pretrain import layout
+from mmi_tvr.experiments.pretrain import frames, language, layout
 from mmi_tvr.experiments.pretrain.conversations import (
     DESCRIBE,
     Conversation,
@@ -52,7 +52,7 @@ from mmi_tvr.experiments.pretrain.frames import encode
 from mmi_tvr.experiments.pretrain.language import LanguageStage, right_replies
 from mmi_tvr.experiments.pretrain.options import PretrainOptions
 from mmi_tvr.experiments.pretrain.run import parts, pretrain
-from mmi_tvr.experiments.pretrain.tokens import ConversationTokenizer
+from mmi_tvr.experiments.pretrain.tokens import ConversationTokenizer, groups_of_like_length
 from mmi_tvr.types import Features
 
 VIDEOS = 16
@@ -384,8 +384,12 @@ def test_a_batch_in_one_piece_has_the_same_losses(
     names = ("replies", "judged", "agrees", "facts", "events")
     losses, vectors = stage.loss_terms(batch, names), encode(clip, words[0], texts)
     assert len(stage.read(batch)) == 4
-    monkeypatch.setattr("mmi_tvr.experiments.pretrain.language._LENGTH_GROUPS", {})
-    monkeypatch.setattr("mmi_tvr.experiments.pretrain.frames._SENTENCES", {})
+    for module in (language, frames):
+        monkeypatch.setattr(
+            module,
+            "groups_of_like_length",
+            lambda lengths, count, device: groups_of_like_length(lengths, count, torch.device("cuda")),
+        )
     assert len(stage.read(batch)) == 1
     torch.testing.assert_close(stage.loss_terms(batch, names), losses)
     torch.testing.assert_close(encode(clip, words[0], texts), vectors)

@@ -20,8 +20,9 @@ from ...nn.losses import Temperature, info_nce
 from .data import text_numbers
 from .facts import PlaceReader
 from .layout import FEATURE_LAYER, REGIONS, TOKENS, padded
+from .tokens import groups_of_like_length
 
-_SENTENCES = {"cpu": 64}  # that are read at once; elsewhere all: there time goes into starts, not into padding
+_SENTENCES = 64  # that are read at once, at most
 
 
 class FrameTowers(nn.Module):
@@ -94,12 +95,11 @@ def tower_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:
     """Return the vectors of sentences in CLIP's space, (B, D), with gradients. Sentences of like length go together."""
     model = clip.text_model
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    together = _SENTENCES.get(clip.device.type, len(texts))
+    groups = groups_of_like_length([len(text) for text in texts], -(-len(texts) // _SENTENCES), clip.device)
     parts = []
-    for first in range(0, len(order), together):
-        sentences = [texts[row] for row in order[first : first + together]]
-        inputs = padded(tokenizer, sentences, model.config.max_position_embeddings)
+    for rows in groups:
+        inputs = padded(tokenizer, [texts[row] for row in rows], model.config.max_position_embeddings)
         output = model(**{name: tensor.to(clip.device) for name, tensor in inputs.items()})
         parts.append(clip.text_projection(output.pooler_output))
-    return torch.cat(parts)[torch.tensor(order, device=clip.device).argsort()]
+    order = torch.tensor([row for rows in groups for row in rows], device=clip.device)
+    return torch.cat(parts)[order.argsort()]

@@ -28,9 +28,10 @@ from ...utils.progress import Progress, Silent
 from .bundle import write_json
 from .judge_pairs import JudgePairs
 from .options import JudgeTrainingOptions
+from .tokens import groups_of_like_length
 
 RECORD = "judge.json"  # how the adapter of a run was made
-_LENGTH_GROUPS = 4  # that a batch is cut into, so that little is padding
+_LENGTH_GROUPS = 4  # that a batch is cut into
 _VALIDATIONS = 6  # in a run, evenly spread
 _VALIDATION_BATCHES = 8  # of the val split
 _TERM = "judged"
@@ -123,16 +124,13 @@ class JudgeStage(nn.Module):
         """Return the logits (B,) of both answers, and which pairs match, those of like length together."""
         template = prompt_templates.judge()
         prompts = template.prompts(self.llava.quote, batch["text"], batch["video"])
-        order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-        size = -(-len(order) // _LENGTH_GROUPS)
+        device = self.llava.base.get_input_embeddings().weight.device
+        groups = groups_of_like_length([len(prompt) for prompt in prompts], _LENGTH_GROUPS, device)
         logits = torch.cat(
-            [
-                self.llava.logits(self.llava(self.llava.inputs([prompts[row] for row in order[first : first + size]])))
-                for first in range(0, len(order), size)
-            ]
+            [self.llava.logits(self.llava(self.llava.inputs([prompts[row] for row in rows]))) for rows in groups]
         )  # (B, V)
         yes, no = (self.llava.first_token_id(word) for word in (template.positive, template.negative))
-        return logits[:, yes], logits[:, no], batch["match"].to(logits.device)[order]
+        return logits[:, yes], logits[:, no], batch["match"].to(device)[[row for rows in groups for row in rows]]
 
 
 @torch.no_grad()

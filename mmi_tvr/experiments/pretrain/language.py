@@ -23,10 +23,9 @@ from ...encoders.llava import Inputs, Llava
 from ...nn.losses import IGNORE_INDEX
 from .conversations import Conversation
 from .facts import LATEST, FactReader
-from .tokens import ConversationTokenizer, TokenizedConversation
+from .tokens import ConversationTokenizer, TokenizedConversation, groups_of_like_length
 
-# That a batch is cut into, so that little is padding; elsewhere one: there time goes into starts, not into padding.
-_LENGTH_GROUPS = {"cpu": 4}
+_LENGTH_GROUPS = 4  # that a batch is cut into
 
 
 class HiddenStates(NamedTuple):
@@ -114,11 +113,10 @@ class LanguageStage(nn.Module):
     def read(self, batch: Mapping[str, Any]) -> list[HiddenStates]:
         """Return the states of all conversations, those of like length together."""
         tokenized: Sequence[TokenizedConversation] = batch["tokenized"]
-        order = sorted(range(len(tokenized)), key=lambda row: len(tokenized[row].ids))
-        size = -(-len(order) // _LENGTH_GROUPS.get(batch["video"]["mask"].device.type, 1))
+        lengths = [len(conversation.ids) for conversation in tokenized]
         return [
-            self._read_group(order[first : first + size], tokenized, batch["conversations"], batch["video"])
-            for first in range(0, len(order), size)
+            self._read_group(rows, tokenized, batch["conversations"], batch["video"])
+            for rows in groups_of_like_length(lengths, _LENGTH_GROUPS, batch["video"]["mask"].device)
         ]
 
     def _read_group(

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from ...nn.losses import IGNORE_INDEX
 from .conversations import AnswerSpan, Conversation
+
+
+def groups_of_like_length(lengths: Sequence[int], count: int, device: torch.device) -> list[list[int]]:
+    """Return the numbers of texts in `count` groups of like length, so that little is padding.
+
+    Decision: on an accelerator there is one group. What a small model takes there is starts, and not padding.
+
+    >>> groups_of_like_length([30, 10, 20, 11], 2, torch.device("cpu"))
+    [[1, 3], [2, 0]]
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    size = -(-len(order) // (count if device.type == "cpu" else 1))
+    return [order[first : first + size] for first in range(0, len(order), size)]
 
 
 class TokenizedConversation(NamedTuple):
