@@ -336,7 +336,7 @@ def test_hits_say_how_they_were_found(library: Library, capsys: pytest.CaptureFi
 
 def test_what_a_run_under_way_has_read_is_searched(library: Library) -> None:
     """The catalogue is as it was: the channels alone have changed."""
-    read_meanwhile(library)
+    assert_read_meanwhile(library)
 
 
 def test_what_a_run_under_way_has_read_is_searched_where_nothing_may_be_written(
@@ -345,10 +345,10 @@ def test_what_a_run_under_way_has_read_is_searched_where_nothing_may_be_written(
     library.close()
     database = "mmi_tvr.fulltext.database.is_writable"
     monkeypatch.setattr(database, lambda path: False)
-    read_meanwhile(library, lambda: monkeypatch.setattr(database, lambda path: True))
+    assert_read_meanwhile(library, lambda: monkeypatch.setattr(database, lambda path: True))
 
 
-def read_meanwhile(library: Library, before_writing: Callable[[], None] = lambda: None) -> None:
+def assert_read_meanwhile(library: Library, before_writing: Callable[[], None] = lambda: None) -> None:
     """Search, have another one write to a channel, and see that a search finds it."""
     assert not library.search('"fresh words"')
     white = next(hit for hit in library.search("white", top=9, min_relevance=0) if hit.path.stem == "white")

@@ -300,7 +300,8 @@ def test_a_film_that_is_away_is_said_to_be(browser: Browser, tmp_path: Path) -> 
             page.wait_for_selector(".results .open")
             (films / "red.mp4").unlink()
             page.locator(".open").first.click()
-            page.wait_for_selector(".stage [role=alert]:has-text('not there any more')")
+            alert = page.wait_for_selector(".stage [role=alert]:has-text('not there any more')")
+            assert alert is not None
 
 
 def test_without_scripts_the_page_searches(browser: Browser, client: Client) -> None:

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from ..plugins import BaseOptions
 from ..types import Filter, FloatArray, IdArray
-from ..utils.files import publish
+from ..utils.files import change_stamp, publish
 from . import _exact
 from ._common import checked_limit, checked_queries, merge, nothing_found
 from .flat import FlatIndex
@@ -58,7 +58,7 @@ class FaissIndex(FlatIndex):
         self.options = options
         self._graph: Any = None  # faiss.IndexHNSWFlat whose labels are rows of the store
         self._graph_path: Path | None = None  # where it was looked for or written to
-        self._graph_stamp: tuple[int, int] | None = None  # of that file, as it was read or written
+        self._graph_stamp: tuple[int, ...] | None = None  # of that file, as it was read or written
         self._growable = False  # a graph on a memory map is open at once and costs no memory, but cannot grow
 
     def search(self, queries: FloatArray, limit: int, where: Filter | None = None) -> tuple[FloatArray, IdArray]:
@@ -84,7 +84,9 @@ class FaissIndex(FlatIndex):
 
     def is_outdated(self) -> bool:
         """Return whether another process has written since this was opened, vectors or a graph."""
-        return super().is_outdated() or (self._graph_path is not None and self._graph_stamp != _stamp(self._path()))
+        return super().is_outdated() or (
+            self._graph_path is not None and self._graph_stamp != change_stamp(self._path())
+        )
 
     def flush(self) -> None:
         """Commit the store, then build or extend the graph where enough rows are behind it (minutes per million)."""
@@ -167,7 +169,7 @@ class FaissIndex(FlatIndex):
                 with suppress(PermissionError):  # Windows, while a reader has it open
                     old.unlink(missing_ok=True)
         self._graph, self._graph_path, self._growable = graph, path, True
-        self._graph_stamp = _stamp(path)
+        self._graph_stamp = change_stamp(path)
 
     def _new_graph(self, faiss: Any) -> Any:
         """Return an empty graph, of codes whose ranges are learned from the first rows."""
@@ -190,7 +192,7 @@ class FaissIndex(FlatIndex):
         """Return the graph of the store's present generation, from memory or disk; None if there is none."""
         path = self._path()
         if self._graph_path != path:
-            self._graph, self._graph_stamp = None, _stamp(path)
+            self._graph, self._graph_stamp = None, change_stamp(path)
             if self._graph_stamp is not None:
                 # One that cannot be read is as good as none: it can always be built again from the store.
                 with suppress(RuntimeError):
@@ -212,15 +214,6 @@ class FaissIndex(FlatIndex):
         if self.options.threads:
             faiss.omp_set_num_threads(self.options.threads)
         return faiss
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one of its name; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _node_mask(allowed: NDArray[np.bool_] | None, covered: int, nodes: int) -> NDArray[np.bool_] | None:

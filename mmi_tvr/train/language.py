@@ -125,7 +125,7 @@ def with_written_captions(
         progress: of the writing.
 
     Raises:
-        UsageError: the data set brings features alone; nothing is written of any video.
+        UsageError: nothing is written of any video.
     """
     paired, others = training.divided(settings.data.paired)
     question = settings.data.written
@@ -172,7 +172,7 @@ def teacher(
         progress: of the describing and judging.
 
     Raises:
-        UsageError: the data set brings features alone; no caption has two candidates, or two that are judged.
+        UsageError: no caption has two candidates, or two that are judged.
     """
     if DISTILL not in settings.train.terms():
         return None

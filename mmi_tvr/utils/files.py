@@ -206,6 +206,15 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def change_stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what is another one once a file was replaced or written; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def _mode(path: Path) -> int | None:
     """Return type and permissions of what is at a path; None where nothing is."""
     try:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ..errors import MmiTvrError
 from .addresses import file_uri
+from .files import change_stamp
 
 BUSY_SECONDS = 30.0  # a connection waits so long for a lock that another one holds
 _COPY_ATTEMPTS = 3  # while somebody writes to what is copied
@@ -131,7 +132,7 @@ def new_in_memory() -> sqlite3.Connection:
 
 def file_stamp(path: Path) -> FileStamp:
     """Return what changes whenever somebody writes to the database."""
-    return tuple(_stamp(file) for file in (path, _with_suffix(path, "-wal")))
+    return tuple(change_stamp(file) for file in (path, _with_suffix(path, "-wal")))
 
 
 @contextmanager
@@ -183,17 +184,9 @@ def _copied_into_memory(path: Path) -> sqlite3.Connection:
 
 
 def _has_log(path: Path) -> bool:
-    stamp = _stamp(_with_suffix(path, "-wal"))
+    stamp = change_stamp(_with_suffix(path, "-wal"))
     return stamp is not None and stamp[-1] > 0
 
 
 def _with_suffix(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

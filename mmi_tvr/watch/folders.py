@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from ..library.pausing import PAUSE_FILE
 from ..media.listing import STOPS, is_hidden
 from ..media.names import is_media
+from ..utils.files import file_identity
 from ..utils.installation import require
 from .changes import Changes
 
@@ -128,7 +129,7 @@ class WatchedFolders:
         """
         changed = False
         for folder, entry in self._folders.items():
-            identity = _identity(folder)
+            identity = file_identity(folder)
             if identity != entry.identity:
                 changed = True
                 self._unwatch(entry)
@@ -242,14 +243,6 @@ def _noted_events() -> list[type[FileSystemEvent]]:
         events.DirMovedEvent,
         events.DirDeletedEvent,
     ]
-
-
-def _identity(folder: Path) -> Identity | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _read(path: Path) -> bytes:
