@@ -25,7 +25,7 @@ from .conversations import Conversation
 from .facts import LATEST, FactReader
 from .tokens import ConversationTokenizer, TokenizedConversation, groups_of_like_length
 
-_LENGTH_GROUPS = 4  # that a batch is cut into
+_LENGTH_GROUPS = 8  # that a batch is cut into
 
 
 class HiddenStates(NamedTuple):

@@ -68,7 +68,6 @@ _PROCESSOR: dict[str, Any] = {
     "num_additional_image_tokens": 1,
     "vision_feature_select_strategy": "default",
 }
-_EAGER: dict[str, Any] = {"attn_implementation": "eager"}  # attention in plain tensor operations
 
 
 def clip_tokenizer(texts: Iterable[str]) -> Any:
@@ -124,7 +123,7 @@ def new_clip(tokenizer: Any, image_size: int = IMAGE_SIZE) -> Any:
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = _TEXT | ends | {"pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
     vision = _VISION | {"image_size": image_size}
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH, **_EAGER)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH)
     return CLIPModel(config)
 
 
@@ -140,7 +139,6 @@ def new_llava(clip: Any, tokenizer: Any) -> Any:
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(IMAGE_SIZE // PATCH) ** 2,
         tie_word_embeddings=True,
-        **_EAGER,
     )
     model = LlavaForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(clip.vision_model.state_dict())
