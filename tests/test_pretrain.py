@@ -383,7 +383,7 @@ def test_a_batch_in_one_piece_has_the_same_losses(
     texts = ["a red ring", "a blue star grows, then a red ring moves to the left"] * 40
     names = ("replies", "judged", "agrees", "facts", "events")
     losses, vectors = stage.loss_terms(batch, names), encode(clip, words[0], texts)
-    assert len(stage.read(batch)) == 4
+    assert len(stage.read(batch)) == 6
     for module in (language, frames):
         monkeypatch.setattr(
             module,
