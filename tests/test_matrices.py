@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import benchmark_files
 import numpy as np
@@ -115,6 +116,20 @@ def test_the_ranks_of_a_fusion_are_those_of_the_weighted_sum() -> None:
     assert fused.ranks.columns.tolist() == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-200, 1e250])
+def test_a_fusion_does_not_depend_on_how_large_scores_are(size: float) -> None:
+    truth = make_truth(None, N)
+    usual, other = (
+        evaluate_matrices({"A": scores_of(1), "B": factor * scores_of(2).astype(np.float64)}, truth)
+        for factor in (1.0, size)
+    )
+    assert usual.fusion is not None
+    assert other.fusion is not None
+    assert other.fusion.weights == usual.fusion.weights
+    assert other.systems[FUSED].t2v.mnr == usual.systems[FUSED].t2v.mnr
+
+
 def test_a_fusion_that_is_impossible_costs_no_other_number() -> None:
     few = evaluate_matrices({"A": scores_of(1)[:3, :3], "B": scores_of(2)[:3, :3]}, make_truth(None, 3))
     assert list(few.systems) == ["A", "B"]
@@ -155,7 +170,7 @@ def test_what_is_no_npy_file_is_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cut short"):
         read_matrix(tmp_path / "B.npy")
     np.savez(tmp_path / "C.npz", scores_of(1))
-    with pytest.raises(UsageError, match="several arrays"):
+    with pytest.raises(UsageError, match=r"an archive of arrays \(arr_0\)"):
         read_matrix(tmp_path / "C.npz")
     with pytest.raises(UsageError, match="No such file"):
         read_matrix(tmp_path / "nothing.npy")
@@ -173,8 +188,9 @@ def test_wrong_use_says_what_to_do(tmp_path: Path) -> None:
              "--ground-truth", saved(tmp_path / "six.npy", np.array([0, 0, 1, 1, 2, 3])), wide)  # fmt: skip
     with pytest.raises(UsageError, match="named twice"):
         call("evaluate", "--similarities", wide, wide)
-    with pytest.raises(UsageError, match="name it with --dataset"):
-        call("evaluate", "--similarities", wide, "--annotations", tmp_path)
+    for words in (("--annotations", tmp_path), ("--limit", 5), ("--split", "val"), ("--column", "caption")):
+        with pytest.raises(UsageError, match=f"{words[0]}: of which data set"):
+            call("evaluate", "--similarities", wide, *words)
 
 
 def test_distances_and_transposed_matrices_are_remarked_on() -> None:
@@ -184,6 +200,7 @@ def test_distances_and_transposed_matrices_are_remarked_on() -> None:
     assert not evaluate_matrices({"A": one, "B": other}, truth).remarks
     assert "transposed" in evaluate_matrices({"A": one, "B": other.T}, truth).remarks[0]
     assert "distances?" in evaluate_matrices({"A": -one}, truth).remarks[0]
+    assert not any("transposed" in remark for remark in evaluate_matrices({"A": one, "B": -one}, truth).remarks)
 
 
 def test_a_data_set_says_what_is_right_without_its_videos(tmp_path: Path) -> None:
@@ -196,10 +213,40 @@ def test_a_data_set_says_what_is_right_without_its_videos(tmp_path: Path) -> Non
     assert document["systems"]["A"]["t2v"]["R@1"] == 50
     qrels = (tmp_path / "trec" / "A" / "t2v.qrels").read_text()
     assert qrels == "video9#0 mmi-tvr video9 1\nvideo8#0 mmi-tvr video8 1\n"
+    assert not any(
+        "video by video" in remark for remark in document["remarks"]
+    )  # one caption a video: the order of rows is plain
     with pytest.raises(UsageError, match="2 x 2; msrvtt train has 10 captions"):
         call(*words, "--split", "train", "-o", "protocol=full")
     with pytest.raises(UsageError, match="fit the videos of epic_kitchens to a degree"):
         call("evaluate", "epic_kitchens", "--similarities", scores, "--annotations", tmp_path)
+
+
+def test_rows_of_a_data_set_stand_video_by_video(tmp_path: Path) -> None:
+    """Two sentences of one video, with another's between them in the annotation."""
+    benchmark_files.qvhighlights(tmp_path)
+    path = tmp_path / "highlight_val_release.jsonl"
+    entry = json.loads(path.read_text().splitlines()[0])
+    names = ["a_0.0_150.0", "b_0.0_150.0", "a_0.0_150.0"]
+    path.write_text("".join(json.dumps(entry | {"vid": name}) + "\n" for name in names))
+    scores = saved(tmp_path / "A.npy", np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    words = ("evaluate", "qvhighlights", f"--similarities={scores}", "--annotations", tmp_path, "--split", "val")
+    document = json.loads(call(*words, "--json"))
+    assert document["systems"]["A"]["t2v"]["R@1"] == 100
+    assert "rows are read video by video" in document["remarks"][-1]
+
+
+def test_runs_of_systems_that_are_called_by_paths_stay_in_their_folder(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "A.npy" for name in ("one", "two")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir()
+        saved(path, scores_of(number))
+    call("evaluate", "--similarities", *paths, "--trec", tmp_path / "runs")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        str(path).replace("/", "%2F") for path in paths
+    ]
+    assert [len(list(path.parent.iterdir())) for path in paths] == [1, 1]
+    assert trec.folder_name("..") == "%2E%2E"
 
 
 def test_runs_and_qrels_give_the_recalls_of_the_report(tmp_path: Path) -> None:
@@ -275,7 +322,7 @@ def test_vectors_of_any_encoder_are_evaluated(metric: str) -> None:
         (np.ones((2, 3)), np.ones((2, 3)), [[0], []], "row 1 of the ground truth names no column"),
         (np.ones((2, 3)), np.ones((2, 3)), [0, "a"], "'a' is no number of a column"),
         (np.ones((2, 3)), np.ones((2, 3)), [0, True], "True is no number of a column"),
-        (np.ones((2, 3)), np.ones((2, 3)), 7, "int is no ground truth"),
+        (np.ones((2, 3)), np.ones((2, 3)), 7, "is no ground truth"),
         (np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3), bool), "has 3 columns, the scores have 2"),
         (np.ones((2, 3)), np.ones((2, 3)), np.array([0.0, 1.0]), "is no ground truth"),
     ],
@@ -283,6 +330,39 @@ def test_vectors_of_any_encoder_are_evaluated(metric: str) -> None:
 def test_vectors_that_cannot_be_evaluated_are_refused(text: object, video: object, truth: object, message: str) -> None:
     with pytest.raises((UsageError, MetricsError), match=message):
         evaluate_embeddings(text, video, truth)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+@pytest.mark.parametrize(
+    ("size", "kind"), [(1e-25, "float32"), (1e30, "float32"), (1e-200, "float64"), (1e250, "float64")]
+)
+def test_ranks_do_not_depend_on_how_large_vectors_are(size: float, kind: str, metric: Any) -> None:
+    rng = np.random.default_rng(0)
+    video = rng.standard_normal((40, 8))
+    text = video + rng.standard_normal((40, 8))
+    usual, other = (
+        evaluate_embeddings((text * factor).astype(kind), (video * factor).astype(kind), metric=metric)
+        for factor in (1.0, size if size > 1 or metric == "cosine" else 1.0)
+    )
+    assert other.as_dict() == usual.as_dict()
+    assert 0 < usual.t2v.r1 < 100
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        torch.tensor([0, 2, 1]),
+        list(torch.tensor([0, 2, 1])),
+        torch.eye(3, dtype=torch.bool)[[0, 2, 1]],
+        [{0}, frozenset({2}), np.array([1])],
+        [torch.tensor([0]), range(2, 3), (1,)],
+    ],
+    ids=["tensor", "numbers", "booleans", "sets", "rows"],
+)
+def test_a_truth_may_come_as_arrays_of_any_kind(truth: Any) -> None:
+    video = np.eye(3)
+    assert evaluate_embeddings(video[[0, 2, 1]], video, truth).t2v.r1 == 100
 
 
 def test_equal_vectors_are_ties_and_count_against_the_system() -> None:

@@ -63,7 +63,7 @@ def matrix_report(
     for name, scores in matrices.items():
         check_shape(name, scores, named.truth, named.of)
         if trec_folder is not None:
-            trec.check_folder(trec_folder / name, force)
+            trec.check_folder(trec_folder / trec.folder_name(name), force)
     report = evaluate_matrices(matrices, named.truth)
     if trec_folder is not None:
         _write_runs(trec_folder, matrices, named, force)
@@ -99,13 +99,13 @@ def _truth(name: str, scores: FloatArray, choice: TruthChoice, progress: Progres
 
 def _of_dataset(choice: DataChoice, progress: Progress) -> _NamedTruth:
     """Return what is right of a data set. A benchmark's annotation is enough: its videos need not be there."""
-    remarks: Sequence[str] = ()
+    remarks: list[str] = []
     entries: list[tuple[str, Hashable, Sequence[str]]]
     if choice.target in benchmark_names() and choice.annotations is not None:
         options = benchmark_options(choice.root or choice.annotations, choice.annotations, choice.option)
         listing = read_listing(choice.target, options | {"split": choice.split})
         entries = [(video.id, video.locations[:1], video.captions) for video in listing.videos[: choice.limit]]
-        remarks = listing.remarks
+        remarks = [*listing.remarks]
     else:
         dataset = load_data(choice, progress).dataset
         if isinstance(dataset, QueryDataset):
@@ -117,6 +117,8 @@ def _of_dataset(choice: DataChoice, progress: Progress) -> _NamedTruth:
     right = columns_of_videos([video for _, video, captions in entries for _ in captions], videos)
     names = [f"{name}#{number}" for name, _, captions in entries for number in range(len(captions))]
     of = f"{choice.target} {choice.split}"
+    if len(names) > len(videos):
+        remarks.append("rows are read video by video: all captions of the first one, then all of the second, ...")
     return _NamedTruth(MatrixTruth(right, videos), names, [name for name, _, _ in entries], of, remarks)
 
 
@@ -124,4 +126,6 @@ def _write_runs(folder: Path, matrices: Mapping[str, FloatArray], named: _NamedT
     for name, scores in matrices.items():
         blocks = row_blocks(scores)
         names = trec.TrecNames(named.captions, named.videos, name)
-        trec.write_runs(folder / name, DirectionBlocks(blocks, blocks), named.truth.ground_truth, names, force)
+        trec.write_runs(
+            folder / trec.folder_name(name), DirectionBlocks(blocks, blocks), named.truth.ground_truth, names, force
+        )

@@ -75,9 +75,11 @@ class EvaluateGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put a command in front of words that name none."""
-        if _SIMILARITIES in args:
-            place = args.index(_SIMILARITIES)
+        place = next((place for place, word in enumerate(args) if word.split("=")[0] == _SIMILARITIES), None)
+        if place is not None:
             before, after = args[:place], args[place + 1 :]
+            if "=" in args[place]:
+                after = [args[place].split("=", 1)[1], *after]
             if before and not before[0].startswith("-"):
                 before = ["--dataset", *before]
             args = ["similarities", *before, *after]
@@ -179,14 +181,30 @@ def similarities(
     data = None
     if dataset is not None:
         data = DataChoice(dataset, root, annotations, option or (), captions, column, split, limit)
-    elif root or annotations or option or captions:
-        raise UsageError("--root, --annotations, --option and --captions go with a data set: name it with --dataset")
+    else:
+        _refuse_without_dataset(
+            {
+                "--root": root,
+                "--annotations": annotations,
+                "--option": option,
+                "--captions": captions,
+                "--column": column,
+                "--limit": limit,
+                "--split": split if split != "test" else None,
+            }
+        )
     with show_progress() as progress:
         report, truth = matrix_report(matrices, TruthChoice(ground_truth, data), trec, force, progress)
     if as_json:
         print_json({**report.as_dict(), "ground_truth": truth, "files": list(map(str, matrices))})
     else:
         out.print(report.table(), markup=False)
+
+
+def _refuse_without_dataset(options: Mapping[str, object]) -> None:
+    """Raise UsageError where options that choose a part of a data set were given, and none is named."""
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(given)}: of which data set? name it with --dataset")
 
 
 @group.command()

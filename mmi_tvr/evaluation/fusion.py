@@ -68,9 +68,7 @@ class _Side:
 
     def scales(self, rows: IdArray) -> FloatArray:
         """Return the factor of each matrix: one over the standard deviation of its rows; 1 where that is 0."""
-        deviations = np.array([np.std(np.asarray(matrix[rows], np.float64)) for matrix in self.matrices])
-        factors: FloatArray = 1 / np.where(deviations > 0, deviations, 1.0)
-        return factors
+        return np.array([_one_over_deviation(np.asarray(matrix[rows], np.float64)) for matrix in self.matrices])
 
 
 def fuse(matrices: Sequence[FloatArray], truth: MatrixTruth, seed: int = 0) -> FusedRanks:
@@ -155,6 +153,13 @@ def _transposed(ground_truth: Sequence[Collection[int]]) -> tuple[IdArray, list[
             rows_of.setdefault(column, []).append(row)
     columns = sorted(rows_of)
     return np.array(columns), [rows_of[column] for column in columns]
+
+
+def _one_over_deviation(scores: FloatArray) -> float:
+    """Return one over the standard deviation of scores; 1 where that is 0. No square of a score leaves the range."""
+    peak = float(np.abs(scores).max())
+    deviation = peak * float(np.std(scores / peak)) if peak >= np.finfo(np.float64).tiny else 0.0
+    return 1 / deviation if deviation > 0 else 1.0
 
 
 def _shares(counts: IdArray) -> Weights:

@@ -5,12 +5,14 @@ Nothing here knows a model. Rows are captions, columns are videos, larger is bet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+import math
+from collections.abc import Collection, Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MetricsError, UsageError
 from ..types import FloatArray, IdArray
@@ -62,6 +64,8 @@ def make_truth(truth: object, columns: int) -> MatrixTruth:
     >>> make_truth([0, 0, 1], 2).shape, make_truth(None, 2).ground_truth
     ((3, 2), [[0], [1]])
     """
+    if truth is not None and not isinstance(truth, Sequence):
+        truth = _as_array(truth)  # a tensor, a column of a table
     if truth is None:
         right = [[column] for column in range(columns)]
     elif isinstance(truth, np.ndarray) and truth.dtype == np.bool_ and truth.ndim == 2:
@@ -160,7 +164,7 @@ def doubts(scores: FloatArray, ranks: DirectionRanks, first: FloatArray | None =
     if first is not None and scores.shape[0] == scores.shape[1] >= _LEAST_SIDE:
         stretch = slice(0, 1000)
         ours, theirs = (_centred(np.asarray(side[stretch, stretch], np.float64)) for side in (scores, first))
-        if _correlation(ours, theirs.T) > _correlation(ours, theirs) + _SUSPICION:
+        if _correlation(ours, theirs.T) > max(0.0, _correlation(ours, theirs)) + _SUSPICION:
             remarks.append("agrees with the first matrix transposed, and not as it is: are captions its columns?")
     return remarks
 
@@ -168,7 +172,7 @@ def doubts(scores: FloatArray, ranks: DirectionRanks, first: FloatArray | None =
 def evaluate_embeddings(
     text: Any,
     video: Any,
-    truth: Sequence[int] | Sequence[Collection[int]] | IdArray | None = None,
+    truth: Sequence[int] | Sequence[Collection[int]] | IdArray | NDArray[np.bool_] | None = None,
     *,
     metric: Metric = "cosine",
     name: str = "",
@@ -178,8 +182,8 @@ def evaluate_embeddings(
     Args:
         text: Vectors of the captions (N, D); arrays of numpy, or what `numpy.asarray` takes (tensors on the CPU).
         video: Vectors of the videos (M, D).
-        truth: For each caption the number of its video, or of all that are right; None: the i-th caption describes
-            the i-th video.
+        truth: For each caption the number of its video, or of all that are right, or booleans (N, M); None: the i-th
+            caption describes the i-th video.
         metric: "cosine" or "dot". Scores of unit vectors that differ by less than 1e-6 are ties.
         name: Of the system, for the table.
 
@@ -207,6 +211,8 @@ def evaluate_embeddings(
         )
     if metric == "cosine":
         texts, videos = _unit(texts, "text"), _unit(videos, "video")
+    else:
+        texts, videos = _within_range(texts, videos)
     ranks = metrics.both_directions(
         lambda: (texts[start : start + BLOCK] @ videos.T for start in range(0, len(texts), BLOCK)),
         pairs.ground_truth,
@@ -226,10 +232,13 @@ def _load(path: Path) -> Any:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except (ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
         raise _no_array(path) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise UsageError(f"{path}: several arrays in one file; save the matrix alone: numpy.save(FILE, matrix)")
-    return array
+    if isinstance(array, np.ndarray):
+        return array
+    with array as archive:
+        names = ", ".join(archive.files)
+    raise UsageError(
+        f"{path}: an archive of arrays ({names}), and no .npy file; save the matrix alone: numpy.save(FILE, matrix)"
+    )
 
 
 def _no_array(path: Path) -> UsageError:
@@ -242,7 +251,10 @@ def _no_array(path: Path) -> UsageError:
 def _entries(truth: object) -> Sequence[object]:
     if isinstance(truth, np.ndarray):
         if truth.ndim != 1 or truth.dtype.kind not in "iu":
-            raise UsageError(f"{truth.dtype} of shape {truth.shape} is no ground truth: it needs whole numbers (rows,)")
+            raise UsageError(
+                f"{truth.dtype} of shape {truth.shape} is no ground truth: it needs whole numbers (rows,), or booleans "
+                "(rows, columns)"
+            )
         return list(truth)
     if isinstance(truth, Sequence) and not isinstance(truth, str):
         return truth
@@ -250,20 +262,29 @@ def _entries(truth: object) -> Sequence[object]:
 
 
 def _columns(entry: object) -> list[int]:
-    """Return the right columns of a row."""
-    entries = entry if isinstance(entry, Collection) and not isinstance(entry, str) else [entry]
-    numbers = [int(number) for number in entries if isinstance(number, int | np.integer) and number is not True]
-    if len(numbers) < len(entries):
+    """Return the right columns of a row: of a whole number, or of several."""
+    numbers = _as_array(list(entry) if isinstance(entry, Set) else entry)
+    if numbers.size and (numbers.dtype.kind not in "iu" or numbers.ndim > 1):
         raise UsageError(f"{entry!r} is no number of a column, and no collection of such numbers")
-    return sorted(set(numbers))
+    return sorted(set(np.atleast_1d(numbers).tolist()))
+
+
+def _as_array(values: object) -> Any:
+    """Return what numpy makes of numbers. UsageError where that is no array."""
+    try:
+        return np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor on a device, of another kind; ragged lists
+        raise UsageError(
+            f"no array of numbers: {error} (a tensor is handed over as .detach().float().cpu())"
+        ) from error
 
 
 def _vectors(values: Any, side: str) -> FloatArray:
     """Return vectors (N, D) as float32, or as float64 where they are. UsageError where they are none."""
     try:
-        array = np.asarray(values)
-    except (RuntimeError, TypeError, ValueError) as error:  # a tensor with a gradient or on a device; ragged lists
-        raise UsageError(f"{side}: no array of numbers: {error}") from error
+        array: FloatArray = _as_array(values)
+    except UsageError as error:
+        raise UsageError(f"{side}: {error}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
         raise UsageError(f"{side}: {array.dtype} of shape {array.shape} holds no vectors: it needs numbers (N, D)")
     if not np.isfinite(array).all():
@@ -273,16 +294,30 @@ def _vectors(values: Any, side: str) -> FloatArray:
 
 
 def _unit(vectors: FloatArray, side: str) -> FloatArray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not lengths.all():
-        raise MetricsError(f"{side}: vector {int(lengths.argmin())} is zero, and has no cosine with anything")
-    unit: FloatArray = vectors / lengths
+    """Return vectors of length 1, however long or short these are."""
+    peaks = np.abs(vectors).max(axis=1, keepdims=True)
+    if not peaks.all():
+        raise MetricsError(f"{side}: vector {int(peaks.argmin())} is zero, and has no cosine with anything")
+    within = np.ldexp(vectors, -np.frexp(peaks)[1])  # by powers of two: no square leaves the range of the numbers
+    unit: FloatArray = within / np.linalg.norm(within, axis=1, keepdims=True)
     return unit
 
 
+def _within_range(*sides: FloatArray) -> list[FloatArray]:
+    """Return both sides' vectors so that no product of them is too large a number; the order of products stays."""
+    peaks = [float(np.abs(vectors).max()) for vectors in sides]
+    if math.prod(peaks) * sides[0].shape[1] < float(np.finfo(np.result_type(*sides)).max):
+        return list(sides)
+    return [
+        np.ldexp(vectors.astype(np.float64), -math.frexp(peak)[1]) for vectors, peak in zip(sides, peaks, strict=True)
+    ]
+
+
 def _centred(matrix: FloatArray) -> FloatArray:
-    """Return a matrix without what all its rows, and all its columns, have in common; infinities count as nothing."""
+    """Return a matrix without what all its rows, and all its columns, have in common, divided by its largest number;
+    infinities count as nothing."""
     finite = np.where(np.isfinite(matrix), matrix, 0.0)
+    finite /= float(np.abs(finite).max()) or 1.0
     centred: FloatArray = finite - finite.mean(axis=0) - finite.mean(axis=1, keepdims=True) + finite.mean()
     return centred
 

@@ -64,6 +64,16 @@ def one_word(text: str) -> str:
     )
 
 
+def folder_name(system: str) -> str:
+    """Return what the folder of a system's runs is called; a system may be called by a path.
+
+    >>> folder_name("runs/A.npy"), folder_name("..")
+    ('runs%2FA.npy', '%2E%2E')
+    """
+    name = system.replace("%", "%25").replace("/", "%2F")
+    return name if name.strip(".") else name.replace(".", "%2E")
+
+
 def check_folder(folder: Path, force: bool = False) -> None:
     """Raise UsageError where the files could not be written: before the work."""
     files.check_folder(folder)
