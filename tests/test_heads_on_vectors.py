@@ -71,26 +71,43 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(training_cache: Pat
         bundle_moments(tmp_path / "model", package, limit=2)
 
 
-def test_a_matching_head_is_trained_beside_what_stays_as_it_is(
-    training_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def matching_run(training_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """Two steps of a matching head: the run's folder, and its best validation."""
     stages = "train.stages=[{name: matching, steps: 2, weights: {matching: 1.0}}]"
     settings = load(ROOT / "configs" / "moving_shapes_matching.yaml", (*SMALL, stages, "data.matching.candidates=3"))
-    outcome = run(settings, tmp_path, cache=training_cache, cpu=True)
+    folder = tmp_path_factory.mktemp("matching")
+    outcome = run(settings, folder, cache=training_cache, cpu=True)
     assert outcome.best is not None
-    bundled, trained = hub.BUNDLED / "moving-shapes", tmp_path / "model"
+    return folder, outcome.best.value
+
+
+@pytest.fixture
+def trained(matching_run: tuple[Path, float], tmp_path: Path) -> Path:
+    """A copy of the trained model, which a test may change."""
+    return shutil.copytree(matching_run[0] / "model", tmp_path / "trained")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    return shutil.copytree(hub.BUNDLED / "moving-shapes", tmp_path / "package")
+
+
+def test_a_matching_head_is_trained_beside_what_stays_as_it_is(matching_run: tuple[Path, float]) -> None:
+    folder, best = matching_run
     for name in ("heads.safetensors", "moments.safetensors"):
-        before, after = (load_file(folder / name) for folder in (bundled, trained))
+        before, after = (load_file(model / name) for model in (hub.BUNDLED / "moving-shapes", folder / "model"))
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key].float(), after[key].float()) for key in before)
-    numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    numbers = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert numbers["loss/matching"] == numbers["loss"] > 0
-    assert 0 < numbers["validation"] == outcome.best.value <= 100
+    assert 0 < numbers["validation"] == best <= 100
+
+
+def test_a_matching_head_is_bundled_with_its_law_and_its_measurements(trained: Path, package: Path) -> None:
     document = json.loads((trained / "model.json").read_text())
     document["options"]["match_law"] = {"middle": 0.25, "slope": 2.0}  # as scripts/nothing_found.py prints it
     (trained / "model.json").write_text(json.dumps(document))
-    package = tmp_path / "package"
-    shutil.copytree(bundled, package)
     measured = bundle_matching(trained, package, sizes=(2,), limit=4)
     assert set(measured) == {"captions", "events", "short"}
     assert measured["captions"][0].size == 2
@@ -105,10 +122,16 @@ def test_a_matching_head_is_trained_beside_what_stays_as_it_is(
     assert all(torch.equal(halved[name], head[name].half()) for name in head)
     options = models.read(package).options
     assert options["match_law"]["middle"] == 0.25
-    assert options["score_law"] == models.read(bundled).options["score_law"], "relevance stays as it was"
+    score_law = models.read(hub.BUNDLED / "moving-shapes").options["score_law"]
+    assert options["score_law"] == score_law, "relevance stays as it was"
     model = models.make(models.trained_section(str(package)), "cpu")
     assert model.scoring.match_law == MatchLaw(0.25, 2.0)
     assert model.fingerprint() == models.make(models.trained_section("moving-shapes"), "cpu").fingerprint()
+
+
+def test_a_size_in_which_nothing_is_found_first_has_no_row(
+    trained: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measure = nothing_found.trials
 
     def trials(model: Any, videos: Any, queries: Any, size: int) -> Trials:
@@ -118,9 +141,10 @@ def test_a_matching_head_is_trained_beside_what_stays_as_it_is(
 
     monkeypatch.setattr("mmi_tvr.evaluation.nothing_found.trials", trials)
     measured = bundle_matching(trained, package, sizes=(3, 2), limit=4)
-    assert [of_size.size for of_size in measured["captions"]] == [2], (
-        "a size in which nothing is found first has no row"
-    )
+    assert [of_size.size for of_size in measured["captions"]] == [2]
+
+
+def test_a_model_without_a_matching_head_is_not_bundled(trained: Path, package: Path) -> None:
     (trained / "matching.safetensors").unlink()
     with pytest.raises(UsageError, match=r"no matching head here \(matching\.safetensors is missing\)"):
         bundle_matching(trained, package, sizes=(2,), limit=4)

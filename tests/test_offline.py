@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,13 +69,12 @@ print(json.dumps({"results": results, "connections": connections}))
 """
 
 
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each command ended with, what it messages, and what was asked of the network."""
-    here = tmp_path_factory.mktemp("offline")
-    videos = here / "videos"
-    colour_video(videos / "red.mp4", "red", seconds=1.0)
-    (videos / "captions.tsv").write_text("file\tcaption\nred.mp4\ta red circle\n")
+def write_files(here: Path) -> None:
+    """Write a folder with a video and its caption, another one like it, and a cache of the hub with a whole and a
+    partial model."""
+    colour_video(here / "videos" / "red.mp4", "red", seconds=1.0)
+    (here / "videos" / "captions.tsv").write_text("file\tcaption\nred.mp4\ta red circle\n")
+    shutil.copytree(here / "videos", here / "others")
     repository = here / "home" / "hub" / "models--someone--tiny"
     tiny_towers.make("siglip2", repository / "snapshots" / ("1" * 40))
     (repository / "refs").mkdir()
@@ -82,25 +82,37 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     partial = here / "home" / "hub" / "models--someone--partial"
     shutil.copytree(repository, partial)
     (partial / "snapshots" / ("1" * 40) / "model.safetensors").unlink()
-    others = shutil.copytree(videos, here / "others")
-    settings = here / "train.yaml"
-    data = {"train": {"name": "folder", "root": str(videos)}, "validation": {"name": "folder", "root": str(others)}}
+
+
+def write_training(here: Path) -> Path:
+    """Write the settings of a training whose model is not here."""
+    data = {
+        "train": {"name": "folder", "root": str(here / "videos")},
+        "validation": {"name": "folder", "root": str(here / "others")},
+    }
     stages = [{"name": "joint", "steps": 1, "weights": {"contrastive": 1.0}}]
     model = {"name": "mmi", "llava": {"checkpoint": "owner/nothing"}}
-    settings.write_text(json.dumps({"model": model, "data": data, "train": {"stages": stages}}))
+    path = here / "train.yaml"
+    path.write_text(json.dumps({"model": model, "data": data, "train": {"stages": stages}}))
+    return path
+
+
+def commands(here: Path) -> dict[str, list[str]]:
+    """Return what is run: a command's words, or a class and what its call is given."""
+    videos = str(here / "videos")
 
     def index(name: str) -> list[str]:
-        return ["index", str(videos), "--library", str(here / name.replace("/", "-")), "--model", name]
+        return ["index", videos, "--library", str(here / name.replace("/", "-")), "--model", name]
 
-    commands = {
+    return {
         "index": index("owner/nothing"),
         "index partial": index("someone/partial"),
-        "evaluate": ["evaluate", str(videos), "--model", "owner/nothing"],
+        "evaluate": ["evaluate", videos, "--model", "owner/nothing"],
         "cluster": ["prompts", "cluster", "--model", "owner/nothing"],
-        "extract": ["batch", "extract", str(videos), "--output", str(here / "out"), "--model", "owner/nothing"],
-        "train": ["train", "--config", str(settings), "--output", str(here / "run"), "--cpu"],
+        "extract": ["batch", "extract", videos, "--output", str(here / "out"), "--model", "owner/nothing"],
+        "train": ["train", "--config", str(write_training(here)), "--output", str(here / "run"), "--cpu"],
         "Encoder": ["Encoder", "owner/nothing"],
-        "Library": ["Library", "owner/nothing", str(here / "api"), str(videos)],
+        "Library": ["Library", "owner/nothing", str(here / "api"), videos],
         "get by its short name": index("siglip2-base"),
         "tiny": index("someone/tiny"),
         "tiny Encoder": ["Encoder", "someone/tiny"],
@@ -108,6 +120,14 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "models": ["models"],
         "card": ["hub", "card", "moving-shapes", "someone/copy"],
     }
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What each command ended with, what it messages, and what was asked of the network."""
+    here = tmp_path_factory.mktemp("offline")
+    write_files(here)
+    words = commands(here)
     with HubServer({}) as hub:
         hidden = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "MMI_TVR_MODEL"}
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
@@ -117,13 +137,13 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "HF_HUB_CACHE": str(here / "home" / "hub"),
         }
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(list(commands.values()))],
+            [sys.executable, "-c", PROGRAM, json.dumps(list(words.values()))],
             env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         document = json.loads(done.stdout.splitlines()[-1])
     return {
-        "results": dict(zip(commands, document["results"], strict=True)),
+        "results": dict(zip(words, document["results"], strict=True)),
         "connections": document["connections"],
         "requests": hub.requests,
         "children": done.stderr,

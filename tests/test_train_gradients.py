@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -78,7 +78,7 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
     value = model(text, video, groups, lists)
     value.backward()
     expected = {name: parameter.grad for name, parameter in model.named_parameters()}
-    train_toy.assert_in_two_processes(
+    train_toy.run_in_two_processes(
         assert_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups, lists
     )
 
@@ -92,9 +92,8 @@ def embedded(model: train_toy.ToyModel, piece: Mapping[str, Any], taught: bool) 
     return *model.embed_batch(piece), query, candidate, rows["teacher"], rows["lists"]
 
 
-def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
-    """The cached gradient is that of the same chunks held in memory together; `wholes`: of all terms over the batch, by
-    another similarity, with a bank."""
+def batch_of_process() -> dict[str, Any]:
+    """This process's share of the pairs, with rows that the term `distill` reads."""
     batch = train_toy.collate(
         [train_toy.ToyPairs()[i] for i in range(distributed.rank(), 22, distributed.world_size())]
     )
@@ -104,11 +103,38 @@ def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fa
         "teacher": torch.randn(len(batch["ids"]), generator=train_toy.seeded(4)),
         "lists": torch.arange(len(batch["ids"])) // 3,
     }
+    return batch
+
+
+def plain_terms(
+    model: train_toy.ToyModel, temperature: Tensor, parts: Sequence[tuple[Tensor, ...]], bank: Bank | None
+) -> dict[str, Tensor]:
+    """The terms over the whole batch, from all its pieces; without a bank the contrastive one alone."""
+    text, video, groups, *further = (torch.cat(column) for column in zip(*parts, strict=True))
+    if bank is None:
+        return {"contrastive": losses.info_nce(text, video, temperature, groups)}
+    labels, query, candidate, teacher, lists = further
+    return {
+        "contrastive": losses.info_nce(text, video, temperature, groups, similarity=model.similarity, bank=bank.pairs),
+        "ranking": losses.ranking(
+            text, video, 0.4, groups, similarity=model.similarity, true_of=train_toy.next_is_true, mean_share=0.3
+        ),
+        "attributes": losses.focal(model.head(video), labels),
+        "kl": losses.kl(text, video, "batch"),
+        "distill": distillation(query, candidate, temperature, teacher, lists, similarity=model.similarity),
+    }
+
+
+def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = False) -> None:
+    """The cached gradient is that of the same chunks held in memory together; `wholes`: of all terms over the batch, by
+    another similarity, with a bank."""
+    batch = batch_of_process()
     weights = {"contrastive": 0.6} | ({"ranking": 0.5, "attributes": 0.7, "kl": 2.0, "distill": 3.0} if wholes else {})
-    bank = Bank(5)
-    bank.extend(
-        losses.EmbeddedPairs(*torch.randn(2, 4, 8, generator=train_toy.seeded(3)), torch.tensor([1, 2, 50, 51]))
-    )
+    bank = Bank(5) if wholes else None
+    if bank is not None:
+        bank.extend(
+            losses.EmbeddedPairs(*torch.randn(2, 4, 8, generator=train_toy.seeded(3)), torch.tensor([1, 2, 50, 51]))
+        )
     gradients: list[dict[str, Tensor]] = []
     for chunk in (4, None):
         torch.manual_seed(2)
@@ -116,7 +142,7 @@ def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fa
         temperature = losses.Temperature()
         make = Objective(
             model, temperature, chunk=chunk, bf16=bf16, device=torch.device("cpu"), margin=0.4,
-            bank=bank if wholes else None, describes=train_toy.describes,
+            bank=bank, describes=train_toy.describes,
         )  # fmt: skip
         rng.seed(11 + distributed.rank())
         if chunk:
@@ -126,36 +152,25 @@ def assert_cached_gradient(dropout: float, bf16: bool = False, wholes: bool = Fa
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 parts = [embedded(model, piece, wholes) for piece in chunks(batch, 4)]
             assert torch.equal(torch.rand(1), after)  # and the generators end where they would have
-            text, video, groups, *further = (torch.cat(column) for column in zip(*parts, strict=True))
-            expected = {"contrastive": losses.info_nce(text, video, temperature(), groups)}
-            if wholes:
-                expected = {
-                    "contrastive": losses.info_nce(
-                        text, video, temperature(), groups, similarity=model.similarity, bank=bank.pairs
-                    ),
-                    "ranking": losses.ranking(
-                        text, video, 0.4, groups, similarity=model.similarity, true_of=train_toy.next_is_true,
-                        mean_share=0.3,
-                    ),
-                    "attributes": losses.focal(model.head(video), further[0]),
-                    "kl": losses.kl(text, video, "batch"),
-                    "distill": distillation(
-                        further[1], further[2], temperature(), *further[3:], similarity=model.similarity
-                    ),
-                }  # fmt: skip
+            expected = plain_terms(model, temperature(), parts, bank)
             torch.testing.assert_close(terms, {name: term.detach() for name, term in expected.items()})
             losses.weighted_sum(expected, weights).backward()
         parameters = {**dict(model.named_parameters()), "scale": temperature.log_scale}
         distributed.average_gradients([p for p in parameters.values() if p.requires_grad])
         gradients.append({name: p.grad for name, p in parameters.items() if p.grad is not None})
-    assert gradients[0].keys() == gradients[1].keys()
-    assert {"scale", "text.0.weight", "video.3.bias"} <= gradients[0].keys()
-    assert not wholes or {"bias", "mix", "head.weight"} <= gradients[0].keys()
-    for name, expected_gradient in gradients[1].items():
-        largest = expected_gradient.abs().max()
+    cached, plain = gradients
+    assert {"scale", "text.0.weight", "video.3.bias"} <= cached.keys()
+    assert not wholes or {"bias", "mix", "head.weight"} <= cached.keys()
+    assert_same_gradient(cached, plain, 2e-2 if bf16 else 1e-5)
+
+
+def assert_same_gradient(cached: dict[str, Tensor], plain: dict[str, Tensor], tolerance: float) -> None:
+    assert cached.keys() == plain.keys()
+    for name, expected in plain.items():
+        largest = expected.abs().max()
         assert largest > 1e-4, name
-        worst = float((gradients[0][name] - expected_gradient).abs().max() / largest.clamp(min=1e-3))
-        assert worst < (2e-2 if bf16 else 1e-5), (name, worst)
+        worst = float((cached[name] - expected).abs().max() / largest.clamp(min=1e-3))
+        assert worst < tolerance, (name, worst)
 
 
 def assert_cached_gradients() -> None:
@@ -175,4 +190,4 @@ def test_cached_gradient_is_the_plain_one(dropout: float, bf16: bool) -> None:
 
 
 def test_cached_gradient_is_the_plain_one_in_two_processes() -> None:
-    train_toy.assert_in_two_processes(assert_cached_gradients)
+    train_toy.run_in_two_processes(assert_cached_gradients)
