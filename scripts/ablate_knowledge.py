@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,12 @@ from mmi_tvr import config, models, plugins
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments import question_ablation
+from mmi_tvr.protocols import KeyImageMethod
 from mmi_tvr.utils import array_cache
+
+if TYPE_CHECKING:
+    from mmi_tvr.models.mmi import Mmi
+    from mmi_tvr.rerank.skeleton import Options
 
 
 def main() -> None:
@@ -45,21 +51,48 @@ def main() -> None:
 def _run(
     args: argparse.Namespace, pools: list[tuple[str, str, str]], weights: list[float], progress: show_progress
 ) -> dict[str, object]:
+    from mmi_tvr.questions import pool
+    from mmi_tvr.rerank import skeleton_options
+
+    settings = config.load(None, args.set)
+    section = models.section(args.model)
+    model = models.make(section, settings.device)
+    options = skeleton_options(settings.rerank, model)
+    cases = question_ablation.cases(
+        pool.load(options.text),
+        pool.load(options.video),
+        model,
+        seeds=args.seeds,
+        other_pools={name: (pool.load(text), pool.load(video)) for name, text, video in pools},
+        weights=weights,
+    )
+    prefixes = tuple(args.only.split(","))
+    chosen = [case for case in cases if case.name.startswith(prefixes)]
+    if not chosen:
+        raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in cases)}")
+    images = models.key_images(section) or settings.keyimages
+    method = plugins.build("keyimages", images.name, images.options)
+    shared = _shared_inputs(args, model, method, options, settings.device, progress)
+    return question_ablation.ablate(shared, chosen, args.output, progress)
+
+
+def _shared_inputs(
+    args: argparse.Namespace,
+    model: Mmi,
+    method: KeyImageMethod,
+    options: Options,
+    device: str,
+    progress: show_progress,
+) -> question_ablation.SharedInputs:
+    """Return what all rows have in common: a search, a describer and a judge, and the videos with their features."""
     from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
     from mmi_tvr.features.lazy import stored_features
     from mmi_tvr.models import clip4clip
-    from mmi_tvr.questions import pool
-    from mmi_tvr.rerank import skeleton, skeleton_options
+    from mmi_tvr.rerank import skeleton
     from mmi_tvr.skeletons import dataset as skeleton_dataset
     from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
     from mmi_tvr.types import Query
 
-    settings = config.load(None, args.set)
-    section = models.section(args.model)
-    images = models.key_images(section) or settings.keyimages
-    model = models.make(section, settings.device)
-    method = plugins.build("keyimages", images.name, images.options)
-    options = skeleton_options(settings.rerank, model)
     dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
     progress.begin("rendering", len(dataset.pending()))
     dataset.generate(advance=progress.advance)
@@ -74,9 +107,9 @@ def _run(
     )
     args.output.mkdir(parents=True, exist_ok=True)
     store = SkeletonStore(args.output / SKELETONS_FILE)
-    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=settings.device)
+    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=device)
     searcher = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
-    shared = question_ablation.SharedInputs(
+    return question_ablation.SharedInputs(
         model=searcher,
         samples=samples,
         embeddings=searcher.embed_videos(features[:]),
@@ -87,19 +120,6 @@ def _run(
         options=options,
         store=store,
     )
-    cases = question_ablation.cases(
-        pool.load(options.text),
-        pool.load(options.video),
-        model,
-        seeds=args.seeds,
-        other_pools={name: (pool.load(text), pool.load(video)) for name, text, video in pools},
-        weights=weights,
-    )
-    prefixes = tuple(args.only.split(","))
-    chosen = [case for case in cases if case.name.startswith(prefixes)]
-    if not chosen:
-        raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in cases)}")
-    return question_ablation.ablate(shared, chosen, args.output, progress)
 
 
 def _weight(text: str) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +13,16 @@ from ..errors import UsageError
 from ..evaluation.evaluate import Rerank
 from ..evaluation.metrics import DirectionBlocks
 from ..features.cache import FeatureCache, sampling_fingerprint
-from ..features.lazy import StoredFeatures, stored_features
-from ..protocols import KeyImageMethod, Model
+from ..features.lazy import stored_features
+from ..protocols import Answerer, KeyImageMethod, Model
 from ..skeletons.skeletons import VideoView
 from ..types import AnswerRequest, FloatArray, Sample
 from ..utils import array_cache
 from ..utils.progress import Progress
 
 if TYPE_CHECKING:
+    from ..questions.answer_accuracy import AnswerAccuracy
+    from ..questions.pool import About
     from ..rerank.skeleton import SkeletonReranker
     from ..rerank.visual import VisualReranker
 
@@ -35,7 +36,6 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     Raises as the `build` of its method does, and UsageError where that is neither skeleton nor visual.
     """
     from ..rerank import rerank_section
-    from ..skeletons import dataset as skeleton_dataset
     from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 
     section = rerank_section(settings.rerank, model)
@@ -48,10 +48,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     )
 
     def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
-        views = skeleton_dataset.video_views(
-            samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
-        )
-        return _reranked(ranker, blocks, captions, views, progress)
+        return _reranked(ranker, blocks, captions, _views(samples, model, method, progress), progress)
 
     return rerank
 
@@ -111,45 +108,21 @@ def answers(
     Returns:
         The document and the table.
     """
-    from ..datasets.moving_shapes import answerable, truth
-    from ..questions import pool
-    from ..questions.answer_accuracy import AnswerAccuracy, accuracy_table, answer_accuracy
+    from ..questions.answer_accuracy import accuracy_table
     from ..rerank import skeleton_options
-    from ..skeletons import dataset as skeleton_dataset
 
     options = skeleton_options(settings.rerank, model)
     answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
     )
-    specs, samples = dataset.specs(), dataset.samples()
-    views = skeleton_dataset.video_views(
-        samples, _features(samples, model, method, progress), sampling_fingerprint(model, method)
-    )
-    make_request: dict[pool.About, Callable[[str, int], AnswerRequest]] = {
-        "text": lambda question, number: AnswerRequest(question, text=samples[number].captions[0]),
-        "video": lambda question, number: AnswerRequest.of_video(question, views[number].shown(answerer.video_input)),
+    views = _views(dataset.samples(), model, method, progress)
+    pools: dict[About, str] = {"text": options.text, "video": options.video}
+    accuracies: dict[str, dict[str, AnswerAccuracy]] = {
+        about: _pool_accuracy(about, file, answerer, dataset, views, progress) for about, file in pools.items()
     }
-
-    def true_answer(about: pool.About, question: str, number: int) -> str | None:
-        return truth(question, about)(specs[number], about == "text")
-
-    accuracies: dict[str, dict[str, AnswerAccuracy]] = {}
-    files: dict[pool.About, str] = {"text": options.text, "video": options.video}
-    for about, file in files.items():
-        questions = pool.load(file, about)
-        with_truth = set(answerable(about))
-        progress.begin(f"answers, {about}", len(samples))
-        accuracies[about] = answer_accuracy(
-            answerer,
-            [question for question in questions.enabled if question.text in with_truth],
-            len(samples),
-            make_request[about],
-            partial(true_answer, about),
-            progress.advance,
-        )
     document = {
         "answerer": answerer.name,
-        "videos": len(samples),
+        "videos": len(views),
         "answers": {
             about: {kind: accuracy.as_dict() for kind, accuracy in kinds.items()} for about, kinds in accuracies.items()
         },
@@ -157,7 +130,45 @@ def answers(
     return document, accuracy_table(accuracies)
 
 
-def _features(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: Progress) -> StoredFeatures:
+def _pool_accuracy(
+    about: About, file: str, answerer: Answerer, dataset: Any, views: Sequence[VideoView], progress: Progress
+) -> dict[str, AnswerAccuracy]:
+    """Ask the questions of one pool whose true answer is known, of every video or of its first caption.
+
+    Args:
+        about: of which of the two the pool asks.
+        file: the pool.
+        answerer: is asked.
+        dataset: as `answers` takes it.
+        views: its videos.
+        progress: one stage.
+    """
+    from ..datasets.moving_shapes import answerable, truth
+    from ..questions import pool
+    from ..questions.answer_accuracy import answer_accuracy
+
+    specs, samples = dataset.specs(), dataset.samples()
+
+    def request(question: str, number: int) -> AnswerRequest:
+        if about == "text":
+            return AnswerRequest(question, text=samples[number].captions[0])
+        return AnswerRequest.of_video(question, views[number].shown(answerer.video_input))
+
+    def true_answer(question: str, number: int) -> str | None:
+        return truth(question, about)(specs[number], about == "text")
+
+    with_truth = set(answerable(about))
+    questions = [question for question in pool.load(file, about).enabled if question.text in with_truth]
+    progress.begin(f"answers, {about}", len(samples))
+    return answer_accuracy(answerer, questions, len(samples), request, true_answer, progress.advance)
+
+
+def _views(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: Progress) -> list[VideoView]:
+    """Return the videos of a data set with their features, which are made where the cache has none."""
+    from ..skeletons import dataset as skeleton_dataset
+
     progress.begin("features", len(samples))
     videos = [sample.video for sample in samples]
-    return stored_features(videos, model, method, FeatureCache(array_cache.folder() / "features"), progress.advance)
+    cache = FeatureCache(array_cache.folder() / "features")
+    features = stored_features(videos, model, method, cache, progress.advance)
+    return skeleton_dataset.video_views(samples, features, sampling_fingerprint(model, method))

@@ -39,6 +39,7 @@ from .moments import MomentBatches, MomentValidation
 from .options import DISTILL, MATCHING, MOMENTS, UNPAIRED
 from .pairs import PairBatches
 from .persons import PersonBatches, PersonValidation, person_data
+from .persons_options import PersonOptions
 from .protocol import EpochDataLoader
 from .settings import RunSettings
 from .splits import SplitData, split_data
@@ -137,18 +138,35 @@ def _batches(
             seed=settings.train.seed,
             progress=progress,
         )
-    if (options := settings.data.persons) is not None:
-        people = person_data(model, training.dataset, training.usable, options, progress)
-        reader = cast("ModelLearningFaces", model)  # else there would be no people
-        return PersonBatches(
-            reader,
-            people,
-            training.features,
-            options,
-            groups=training.groups,
-            batch=settings.data.batch,
-            seed=settings.train.seed,
-        )
+    if settings.data.persons is not None:
+        return _person_batches(settings, model, training, settings.data.persons, progress)
+    return _pair_batches(settings, model, training, pair_labels, folder, cache, progress)
+
+
+def _person_batches(
+    settings: RunSettings, model: TrainableModel, training: SplitData, options: PersonOptions, progress: Progress
+) -> PersonBatches:
+    people = person_data(model, training.dataset, training.usable, options, progress)
+    return PersonBatches(
+        cast("ModelLearningFaces", model),  # else there would be no people
+        people,
+        training.features,
+        options,
+        groups=training.groups,
+        batch=settings.data.batch,
+        seed=settings.train.seed,
+    )
+
+
+def _pair_batches(
+    settings: RunSettings,
+    model: TrainableModel,
+    training: SplitData,
+    pair_labels: PairLabels | None,
+    folder: Path,
+    cache: Path,
+    progress: Progress,
+) -> PairBatches:
     skeleton_pairs = language.skeleton_pairs(settings, model, training, folder, progress)
     training, captioned = language.with_written_captions(settings, model, training, cache, progress)
     return PairBatches(
