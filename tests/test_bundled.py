@@ -167,7 +167,9 @@ def test_it_says_when_nothing_is_there(setup) -> None:
 def test_it_does_not_refuse_queries_that_say_a_part(setup) -> None:
     model, dataset = setup[0], plugins.build("datasets", "moving_shapes", {"split": "test", "count": 60})
     vectors = embedder(setup)([sample.video for sample in samples("test", 60)])
-    for queries in dataset.partial_queries().values():
+    partial_queries = dataset.partial_queries()
+    assert partial_queries
+    for queries in partial_queries.values():
         true = np.array([[video in query.videos for video in range(60)] for query in queries])
         texts = model.embed_queries([Query(query.text) for query in queries])
         partial = nothing_found.QuerySet(texts, np.array([query.sample for query in queries]), {}, true)

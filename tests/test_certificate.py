@@ -228,6 +228,7 @@ def test_a_bound_is_never_below_the_score(squash: float, length: float, measured
                 reach[block.name] = bounds.widened(z.min(axis=1), z.max(axis=1), probes)
     bound = bounds.bound(queries, scoring, reach)
     scores = similarities(queries, vectors, scoring)
+    assert len(bound.probes) > 0
     for probes, offsets in zip(bound.probes, bound.offsets, strict=True):
         upper = probes @ vectors.T + offsets[:, None]
         assert (upper >= scores).all()
@@ -246,6 +247,7 @@ def test_the_lines_touch_the_sigmoid_and_lie_as_low_as_they_can() -> None:
         bound = bounds.bound(query, Scoring(blocks=blocks), {"only": np.array([[low, high]])})
         z = np.linspace(low, high, 5001)
         curve = 1 / (1 + np.exp(-(squash + z)))
+        assert len(bound.probes) > 0
         for slope, offset in zip(bound.probes[:, 0, 0], bound.offsets[:, 0], strict=True):
             gap = slope * z + offset - curve
             assert gap.min() >= 0

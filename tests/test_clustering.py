@@ -237,6 +237,7 @@ def test_proposals_that_are_there_already_or_nearly() -> None:
 def test_captions_are_data_for_proposals() -> None:
     who = answerer()
     generate(pool_of("Who is it?"), who, 2)
+    assert len(who.requests) > 0
     for ask in who.requests:
         assert ask.text is not None
         assert all(f"something {colour}" in ask.text for colour in SHOWN)
@@ -244,6 +245,7 @@ def test_captions_are_data_for_proposals() -> None:
         assert "Write one short question" in ask.question
     seeing = answerer()
     generate(pool_of("Who is it?", about="video"), seeing, 2)
+    assert len(seeing.requests) > 0
     assert all(ask.features is not None and "{" not in ask.question for ask in seeing.requests)
 
 

@@ -79,6 +79,7 @@ def test_relevance_is_half_the_verb_and_half_the_nouns() -> None:
         for _ in range(30)
     ]
     measured = relevance(actions[:12], actions)
+    assert measured.shape == (12, 30)
     for row, caption in enumerate(actions[:12]):
         for column, action in enumerate(actions):
             overlap = len(caption.nouns & action.nouns) / len(caption.nouns | action.nouns)

@@ -130,6 +130,7 @@ def test_threads_may_share_an_encoder(name: str, phone_call: Pixels) -> None:
         return encoder.describe(picture, encoder.detect(picture))
 
     alone = [described(picture) for picture in pictures[:3]] * 4
+    assert max(map(len, alone)) > 0
     with ThreadPoolExecutor(4) as pool:
         for vectors, expected in zip(pool.map(described, pictures), alone, strict=True):
             np.testing.assert_array_equal(vectors, expected)

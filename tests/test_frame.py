@@ -28,6 +28,7 @@ ROOMS = ("keyimages", "models", "index", "datasets")
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_file_of_a_room_is_an_implementation_with_options(room: str) -> None:
+    assert plugins.names(room)
     for name in plugins.names(room):
         module = plugins.load(room, name)
         assert issubclass(module.Options, plugins.BaseOptions)
@@ -258,6 +259,7 @@ def test_errors_are_one_family() -> None:
 
     classes = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     kinds = [kind for kind in classes if issubclass(kind, Exception) and not issubclass(kind, Warning)]
+    assert len(kinds) > 5
     assert all(issubclass(kind, MmiTvrError) for kind in kinds)
     drawn = errors.__doc__ or ""
     assert all(kind.__name__ in drawn for kind in kinds)

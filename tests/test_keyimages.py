@@ -97,7 +97,9 @@ def test_methods_have_fingerprints_of_their_own() -> None:
 def test_pixels_do_not_keep_all_frames() -> None:
     frames = plain([0, 80, 160, 240])
     for name in ("disparity", "uniform"):
-        assert all(image.pixels.base is None for image in plugins.build("keyimages", name).choose(frames, 2.0))
+        chosen = plugins.build("keyimages", name).choose(frames, 2.0)
+        assert len(chosen) > 0
+        assert all(image.pixels.base is None for image in chosen)
 
 
 def test_shots_are_cut_where_pyscenedetect_says() -> None:

@@ -129,6 +129,7 @@ def test_killed_among_pictures_recordings_and_live_photos(tmp_path, run: Run):
     colour_video(folder / "green.mp4", "green", seconds=0.5)
     make_sound(folder / "talk.m4a", 0.5)
     steps = run(tmp_path / "measured", folder)
+    assert steps > 7
     for fatal in range(1, steps, steps // 7):
         library = tmp_path / f"killed at {fatal}"
         assert run(library, folder, fatal) is None

@@ -377,7 +377,9 @@ def test_what_cannot_be_is_one_line(checkpoint: Path) -> None:
 def test_rows_of_the_ablation_are_options_that_there_are(checkpoint: Path) -> None:
     full = options(checkpoint, translator={"depth": 3}, symmetric=True)
     base = full.model_dump()
-    for name, variant in models.variants("lat").items():
+    variants = models.variants("lat")
+    assert {"full", "no-changes"} <= variants.keys()
+    for name, variant in variants.items():
         if variant.baseline is not None:
             section = Section(**variant.baseline(base))
             clip = models.make(Section(name="clip4clip", checkpoint=str(checkpoint)), "cpu")

@@ -197,6 +197,7 @@ def test_odd_parses_stay_trees(sentence: str, tmp_path: Path) -> None:
     (tmp_path / "parses.conllu").write_text(conllu_text(sentence))
     text = " ".join(word.split("/")[0] for word in sentence.split())
     (parsed,) = ConlluParser(tmp_path / "parses.conllu").parse([text])
+    assert len(parsed) == len(sentence.split())
     for place in range(len(parsed)):
         for _ in parsed:
             place = parsed[place].head

@@ -203,6 +203,7 @@ def test_pairs_are_true_and_false_and_hold_the_vectors_of_both() -> None:
 def test_negatives_are_the_best_of_the_search_that_are_wrong() -> None:
     drawn, model = batches(candidates=1), FakeModel()
     videos = model.embed_videos(features())
+    assert len(drawn._queries) > 0
     for query, nearest in zip(drawn._queries, drawn._false[:, 0].tolist(), strict=True):
         [vector] = model.embed_queries([Query(query.text)])
         wrong = [row for row in range(len(USABLE)) if row not in query.videos]

@@ -155,8 +155,10 @@ def test_tokens_of_the_tower_stand_for_words(towers: Path, tmp_path: Path) -> No
 
 def test_levels_of_a_video_read_scaled_key_images_and_what_changed(towers: Path) -> None:
     sides = prepared(towers, {"differences": True}).network.video_levels
+    given = videos()
+    assert len(given) == 4
     with torch.no_grad():
-        for video in videos():
+        for video in given:
             images = torch.from_numpy(video.arrays["image"])[None]
             mask = torch.ones(images.shape[:2], dtype=torch.bool)
             levels = sides(images, mask)
@@ -174,7 +176,9 @@ def test_levels_of_a_video_read_scaled_key_images_and_what_changed(towers: Path)
 def test_a_level_that_sees_nothing_still_has_its_length(model: Mcsan) -> None:
     with torch.no_grad():
         model.network.video_levels.entity.balance.zero_()
-    for one in model.embed_videos(videos()):
+    embedded = model.embed_videos(videos())
+    assert len(embedded) == 4
+    for one in embedded:
         assert np.linalg.norm(one.video) == pytest.approx(1, abs=1e-6)
         assert np.linalg.norm(one.moments, axis=1) == pytest.approx(1, abs=1e-6)
 
@@ -212,6 +216,7 @@ def test_probabilities_of_labels_are_those_of_the_heads(model: Mcsan) -> None:
 
 def test_gradient_caching_is_the_plain_gradient(model: Mcsan) -> None:
     plain, cached = (gradients(model, WEIGHTS, chunk) for chunk in (None, 2))
+    assert 0 < len(plain) == len(cached)
     for name, gradient in plain.items():
         assert gradient is not None, name
         largest = float(gradient.abs().max().clamp(min=1e-3))
@@ -368,7 +373,9 @@ def test_role_graphs_tell_verbs_from_nouns(towers: Path, monkeypatch: pytest.Mon
 def test_the_settings_file_and_every_row_of_the_table_are_valid() -> None:
     settings = run_settings.load(CONFIG)
     terms = set(settings.train.terms())
-    for name, row in models.variants("mcsan").items():
+    rows = models.variants("mcsan")
+    assert {"full", "global"} <= rows.keys()
+    for name, row in rows.items():
         if row.baseline is None:
             options = plugins.options("models", "mcsan", merge(settings.model.options, row.changes))
             assert row.without_terms <= terms, name

@@ -168,6 +168,7 @@ def test_a_large_block_is_looked_at_in_slices(monkeypatch):
     scores = rng.standard_normal((50, 20)).round(1)
     ground_truth = [{int(column)} for column in rng.integers(0, 20, 50)]
     in_one_slice = metrics.both_directions(lambda: [scores], ground_truth)
+    assert len(in_one_slice.t2v) == 50
     monkeypatch.setattr(score_blocks, "CELLS", 60)
     for one, other in zip(metrics.both_directions(lambda: [scores], ground_truth), in_one_slice, strict=True):
         assert one.tolist() == other.tolist()

@@ -87,6 +87,8 @@ def test_model_offers_the_protocol(model: Model) -> None:
 def test_features_have_one_row_per_picture_and_do_not_depend_on_the_batch(model: Model) -> None:
     whole = model.encode_images(pictures(5))
     single = model.encode_images(pictures(5)[3:4])
+    assert whole.keys() == single.keys()
+    assert len(whole) > 0
     for name, array in whole.items():
         assert len(array) == 5
         np.testing.assert_allclose(array[3], single[name][0], rtol=2e-2, atol=2e-3)
@@ -112,6 +114,7 @@ def test_embeddings_are_unit_vectors_of_one_space_and_their_blocks_equally_long(
 def test_scores_of_a_model_are_those_of_its_blocks_or_cosines(model: Model) -> None:
     videos = model.embed_videos([features(model, 2), features(model, 3, seed=1)])
     queries = model.embed_queries([Query("a dog runs"), Query("red and blue")])
+    assert len(queries) == len(videos) == 2
     for row, query in enumerate(queries):
         for column, video in enumerate(videos):
             whole = naive_similarity(query, video.video, model.scoring)

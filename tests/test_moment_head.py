@@ -55,7 +55,9 @@ def proposals(seed: int, mask: Tensor) -> MomentProposals:
 def test_the_answer_is_the_mean_of_those_that_agree_with_the_one_that_most_agree_with() -> None:
     _, _, segments, mask = videos(0, 60)
     proposed = proposals(1, mask)
-    for row, answer in enumerate(best_spans(proposed, segments, mask).tolist()):
+    answers = best_spans(proposed, segments, mask).tolist()
+    assert len(answers) == 60
+    for row, answer in enumerate(answers):
         images = [k for k in range(MOST) if mask[row, k]]
         spans = proposed.spans[row].tolist()
         weights = np.exp([float(proposed.logits[row, k]) for k in images])
@@ -126,6 +128,7 @@ def test_a_video_does_not_depend_on_its_batch_or_on_what_stands_in_its_padding()
     queries, images, segments, mask = videos(4)
     with torch.no_grad():
         together = best_spans(head(queries, images, segments, mask), segments, mask)
+        assert len(together) == BATCH
         for row, count in enumerate(mask.sum(dim=1).tolist()):
             part = images[row : row + 1, :count], segments[row : row + 1, :count], mask[row : row + 1, :count]
             alone = best_spans(head(queries[row : row + 1], *part), part[1], part[2])

@@ -173,7 +173,9 @@ def test_a_picture_shows_its_face_where_the_box_says() -> None:
     """The face of a bald person without anything else is of its skin's colour in the middle of its box."""
     looks = faces.Looks(*(values[0] for values in faces.PARAMETERS.values()))
     dark = looks._replace(skin="dark")
-    for scene in dataset_of(count=6).items:
+    scenes = dataset_of(count=6).items
+    assert len(scenes) == 6
+    for scene in scenes:
         left, top, right, bottom = (round(side) for side in faces.face_box(scene, 0.0, 64))
         pale_picture, dark_picture = (faces.render_frames(scene, [0.0], 64, one)[0] for one in (looks, dark))
         changed = np.abs(pale_picture.astype(int) - dark_picture).max(axis=-1) > 40
@@ -192,6 +194,7 @@ def test_every_value_of_a_parameter_shows(parameter: str) -> None:
         faces.render_frames(scene, [0.0], 64, plain._replace(**{parameter: value}))[0].astype(int)
         for value in faces.PARAMETERS[parameter]
     ]
+    assert len(pictures) > 1
     for one, other in combinations(pictures, 2):
         assert (np.abs(one - other).max(axis=-1) > 30).sum() >= 4
 

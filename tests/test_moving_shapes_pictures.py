@@ -53,6 +53,7 @@ def test_what_moves_does_as_told_and_stays_in_the_picture(spec):
     motion = Motion(spec)
     for time in TIMES:
         poses = motion.at(time)
+        assert len(poses) == len(spec.things) > 0
         for pose in poses:
             for x, y in pose.centres:
                 assert pose.radius <= min(x, y, 1 - x, 1 - y)
@@ -107,7 +108,9 @@ def test_pictures_of_two_sizes_are_the_same_picture(spec):
 
 @pytest.mark.parametrize("kind", ["order", "order3"])
 def test_order_contrast_shows_the_same_pictures_at_other_times(kind):
-    for spec, variant in contrast_specs(kind, 15):
+    pairs = contrast_specs(kind, 15)
+    assert len(pairs) == 15
+    for spec, variant in pairs:
         ticks = [tick / 10 for tick in range(spec.duration // 100)]
         pictures = [
             [picture.tobytes() for picture in render_frames(video_spec, ticks, 32)] for video_spec in (spec, variant)

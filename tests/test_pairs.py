@@ -36,9 +36,9 @@ def pairs(usable: Sequence[int] = range(COUNT), groups: Any = None, **options: A
 
 def test_twins_share_a_batch() -> None:
     data = pairs([n for n in range(COUNT) if n not in (6, 7)], [(n, n + 1) for n in range(0, COUNT, 2)])
-    for number in range(10):
-        for batch in data.epoch(number):
-            assert all(sample ^ 1 in batch["numbers"] for sample in batch["numbers"])
+    batches = [batch for number in range(10) for batch in data.epoch(number)]
+    assert min(len(batch["numbers"]) for batch in batches) > 1
+    assert all(sample ^ 1 in batch["numbers"] for batch in batches for sample in batch["numbers"])
 
 
 def test_what_cannot_be_used_is_left_out() -> None:
@@ -102,8 +102,9 @@ def test_captions_hang_on_seed_epoch_batch_and_process(monkeypatch: pytest.Monke
 
 
 def test_the_captions_of_a_batch_are_those_of_its_number() -> None:
-    data = pairs(batch=4)
-    for number, batch in enumerate(data.epoch(3)):
+    batches = list(pairs(batch=4).epoch(3))
+    assert len(batches) == 3
+    for number, batch in enumerate(batches):
         dice = np.random.default_rng([1, 3, number, 0])
         expected = [f"{sample} {'abcd'[int(dice.integers(4))]}" for sample in batch["numbers"]]
         assert batch["texts"] == expected

@@ -189,7 +189,9 @@ def test_a_name_is_never_below_the_threshold_nor_within_the_margin(threshold: fl
     rng = np.random.default_rng(seed)
     gallery = {str(number): _units(*rng.normal(size=(2, 4))) for number in range(3)}
     faces = _units(*rng.normal(size=(6, 4)))
-    for face, naming in zip(faces, name_faces(faces, gallery, threshold, margin), strict=True):
+    namings = name_faces(faces, gallery, threshold, margin)
+    assert len(namings) == 6
+    for face, naming in zip(faces, namings, strict=True):
         best = sorted(((rows @ face).max(), name) for name, rows in gallery.items())
         clear = 1 - best[-1][0] <= (1 - margin) * (1 - best[-2][0])
         assert naming.name == (best[-1][1] if best[-1][0] >= threshold and clear else None)
@@ -221,6 +223,7 @@ def test_sizes_fall() -> None:
     rng = np.random.default_rng(2)
     labels = cluster(_units(*rng.normal(size=(50, 4))), 0.6)
     counts = np.bincount(labels)
+    assert len(counts) > 2
     assert all(larger >= smaller for larger, smaller in pairwise(counts))
 
 

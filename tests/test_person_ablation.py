@@ -54,7 +54,9 @@ def test_rows_of_clip_pad_are_options_that_there_are() -> None:
     from mmi_tvr.train.settings import load
 
     settings = load(CONFIG)
-    for name, variant in models.variants("clip_pad").items():
+    variants = models.variants("clip_pad")
+    assert {"full", "untrained"} <= variants.keys()
+    for name, variant in variants.items():
         changed = component_ablation.variant_settings(settings, variant, 0)
         assert (changed.model == settings.model and changed.data == settings.data) == (name in ("full", "untrained"))
         plugins.options("models", "clip_pad", changed.model.options)

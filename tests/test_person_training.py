@@ -86,7 +86,9 @@ def batches(options: Mapping[str, Any], batch: int = 6, epoch: int = 0, skip: in
 
 def test_a_face_is_of_another_picture_of_the_same_person_unless_the_leak_is_asked_for() -> None:
     for same in (False, True):
-        for batch in batches({"mix": {"image": 1}, "same_picture": same}):
+        given = batches({"mix": {"image": 1}, "same_picture": same})
+        assert len(given) == 2
+        for batch in given:
             for row, query in zip(batch["features"], batch["queries"], strict=True):
                 [(handle, person)] = query.persons.items()
                 assert query.text == f"an image of [{handle}]"
@@ -148,7 +150,9 @@ def test_twins_share_a_batch_of_captions() -> None:
         cast("Any", Recorder()), people(), cast("Any", range(12)), PersonOptions(compound=1.0),
         groups=[[number, number + 6] for number in range(6)], batch=4, seed=0,
     )  # fmt: skip
-    for batch in loader.epoch(0):
+    epoch = list(loader.epoch(0))
+    assert len(epoch) == 3
+    for batch in epoch:
         assert {(number + 6) % 12 for number in batch["features"]} == set(batch["features"])
 
 
@@ -456,4 +460,4 @@ def test_two_processes_have_the_gradient_of_one_and_resume(tmp_path: Path) -> No
     tiny_towers.make("clip", tmp_path)
     expected = _loss_gradient(tmp_path, range(6))
     assert {name.split(".")[0] for name in expected} == {"mlp", "towers"}
-    train_toy.assert_in_two_processes(_assert_one_gradient_and_resumed_runs, tmp_path, expected)
+    train_toy.run_in_two_processes(_assert_one_gradient_and_resumed_runs, tmp_path, expected)

@@ -197,10 +197,10 @@ def shown(code: float | tuple[float, float, float], transfer: int, primaries: in
 
 @pytest.mark.parametrize("transfer", [16, 18])
 def test_greys_below_the_knee_keep_their_light(transfer: int) -> None:
-    for code in np.linspace(0, 1, 40):
-        light = light_of(code, transfer)
-        if light < 0.7:
-            assert shown(code, transfer) == pytest.approx(srgb(light), abs=0.7)
+    below = [(code, light) for code in np.linspace(0, 1, 40) if (light := light_of(code, transfer)) < 0.7]
+    assert len(below) > 10
+    for code, light in below:
+        assert shown(code, transfer) == pytest.approx(srgb(light), abs=0.7)
 
 
 @pytest.mark.parametrize(("transfer", "white"), [(16, 0.58), (18, 0.75)])
@@ -254,7 +254,7 @@ def test_files_of_high_dynamic_range(tmp_path: Path, name, codec, pixels, option
 
 def test_standard_pictures_are_left_alone(tmp_path: Path) -> None:
     """Every other characteristic, also numbers that FFmpeg keeps free, costs nothing and changes nothing."""
-    rest = set(range(20)) - {16, 18}
+    rest = (*range(16), 17, 19)
     assert not any(_colour.needs_conversion(transfer, primaries) for transfer in rest for primaries in (1, 2, 5, 6, 8))
 
 

@@ -182,6 +182,7 @@ def test_clauses_tell_a_relation_and_its_opposite(dataset: MovingShapes) -> None
 
 def test_talks_are_true(dataset: MovingShapes) -> None:
     dice = np.random.default_rng(0)
+    assert len(dataset.specs()) == VIDEOS
     for spec in dataset.specs():
         own_answers = {question.text: question.answer for question in questions(spec)}
         for about, conversation in (
@@ -319,6 +320,7 @@ def test_turns_do_not_see_each_other(words: tuple[Any, Any], dataset: MovingShap
 
 def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
     """Told again from the class numbers, and compared with what the captions say."""
+    assert len(dataset.specs()) == VIDEOS
     for spec in dataset.specs():
         classes, shown = (facts([spec], from_captions=captioned)[0].tolist() for captioned in (True, False))
         assert len(classes) == len(SIZES)
@@ -338,6 +340,7 @@ def test_facts_are_those_of_the_spec(dataset: MovingShapes) -> None:
 
 
 def test_the_latest_event_is_the_one_that_began_last(dataset: MovingShapes) -> None:
+    assert len(dataset.specs()) == VIDEOS
     for spec in dataset.specs():
         before, *rows = latest_events(spec, [0.0, *(start / 1000 + 0.3 * spec.length / 1000 for start in spec.starts)])
         assert before == [len(ACTIONS), len(COLOURS), len(SHAPES), 0]

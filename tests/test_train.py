@@ -153,7 +153,7 @@ def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_not_finite_stops_every_process(tmp_path: Path) -> None:
-    train_toy.assert_in_two_processes(assert_names_the_poisoned_pairs, tmp_path)
+    train_toy.run_in_two_processes(assert_names_the_poisoned_pairs, tmp_path)
 
 
 def test_nan_from_validation_is_no_choice(tmp_path: Path) -> None:
@@ -236,6 +236,7 @@ def test_accumulated_batches_have_the_mean_of_their_gradients(tmp_path: Path) ->
         gradients.append([parameter.grad.clone() for parameter in alone._model.judge.parameters()])
     rng.seed(3)
     both._add_gradients(both._batches(), stage, mean_share=0.0)
+    assert len(gradients[0]) > 0
     for together, *parts in zip(both._model.judge.parameters(), *gradients, strict=True):
         torch.testing.assert_close(together.grad, (parts[0] + parts[1]) / 2)
 

@@ -84,7 +84,7 @@ def test_ten_steps_are_five_and_five_more_with_muon(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_steps_are_five_and_five_more_in_two_processes(tmp_path: Path) -> None:
-    train_toy.assert_in_two_processes(assert_resuming_changes_nothing, tmp_path)
+    train_toy.run_in_two_processes(assert_resuming_changes_nothing, tmp_path)
     assert {
         name.partition("/")[2][0]
         for name in checkpoint.read_tensors(

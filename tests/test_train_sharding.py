@@ -98,7 +98,7 @@ def assert_equal_when_sharded(checkpoint: Path) -> None:
 
 @pytest.mark.slow
 def test_shares_of_two_processes_give_the_same_gradients_and_the_same_run(tmp_path: Path) -> None:
-    train_toy.assert_in_two_processes(assert_divided_changes_nothing, tiny_llava.make(tmp_path / "llava"), tmp_path)
+    train_toy.run_in_two_processes(assert_divided_changes_nothing, tiny_llava.make(tmp_path / "llava"), tmp_path)
 
 
 def test_what_cannot_be_divided_is_said(tmp_path: Path) -> None:

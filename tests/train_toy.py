@@ -176,8 +176,8 @@ def trainer(
     )
 
 
-def assert_in_two_processes(function: Callable[..., None], *arguments: Any) -> None:
-    """Run a function that asserts in two processes that form a group; what fails there fails here.
+def run_in_two_processes(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a function that asserts, in two processes that form a group; what fails there fails here.
 
     They are spawned: a fork (accelerate's debug_launcher) inherits the locks of threads that earlier tests started.
     """
