@@ -13,6 +13,7 @@ import odd_media
 import odd_pictures
 import odd_sounds
 from media_damage import mutants, whole_files
+from odd_films import Odd
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
             (args.folder / "mutants" / name).write_bytes(content)
 
 
-def _outcome(film: odd_media.Odd) -> str:
+def _outcome(film: Odd) -> str:
     if film.outcome is None:
         return "walked: it is a folder"
     if isinstance(film.outcome, str):

@@ -45,7 +45,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "keyimages": (("keyimages/*.py",), ("keyimages",)),
     "train": (("train/sampler.py", "train/pairs.py", "train/dataloader.py"), ("sampler", "pairs", "train_parts")),
     "nn": (("nn/*.py",), ("heads", "losses")),
-    "features": (("features/*.py",), ("features",)),
+    "features": (("features/*.py",), ("feature_cache", "features")),
     "batch": (("batch/leases.py",), ("batch_leases", "batch_units")),
 }  # fmt: skip
 _PRELOADED = ("torch", "av", "PIL.Image", "safetensors.numpy", "hypothesis", "pydantic", "typer", "rich.progress")

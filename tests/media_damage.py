@@ -45,7 +45,7 @@ def two_colours(path: Path, **how: object) -> Path:
 
 
 def mutants(whole: Bytes, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of damaged files; `whole` holds intact ones by suffix (`odd_media.whole_files`)."""
+    """Names and contents of damaged files; `whole` holds intact ones by suffix (`whole_files`)."""
     chance = random.Random(seed)
     kinds = sorted(whole)
     number = 0

@@ -1,6 +1,6 @@
 """The real channels in a library: a recording and a picture are found by what is said and written in them.
 
-The two files are those of `test_channels`. What has nothing to say costs nothing and is no error: silence, a chord.
+The two files are those of `recognisers`. What has nothing to say costs nothing and is no error: silence, a chord.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeModel, clipped
-from test_channels import DATA, needs_whisper
+from recognisers import DATA, needs_whisper
 from test_sound import recording, tone
 
 from mmi_tvr.library import Library
