@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -244,7 +245,9 @@ def test_charades_sta_cuts_spans_at_the_end_of_their_video(tmp_path: Path) -> No
     assert isinstance(dataset, MomentDataset)
     assert [moment.sample for moment in dataset.moments()["events"]] == [0, 0, 1]
     (folder / "charades_sta_test.txt").write_text("C0 1.0 ##no end.\n")
-    with pytest.raises(UsageError, match=r"charades_sta_test.txt: not as expected, lines: video id, start, end"):
+    with pytest.raises(
+        UsageError, match=r"charades_sta_test.txt, line 1: not as expected, lines: video id, start, end"
+    ):
         read("charades_sta", folder)
     (folder / "charades_sta_test.txt").write_text("C0 1.0 2.0 no marks.\n")
     with pytest.raises(UsageError, match="line 1: 1 cell instead of 2"):
@@ -292,12 +295,13 @@ def test_qvhighlights_have_a_sentence_for_their_windows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("[5]", "[75]"), ("[5]", "[-1]"), ("[5]", "[5, 6]"), ("[[1, 2, 4]]", "[[]]"), ("[[1, 2, 4]]", "[1]")],
-)
+    [("[5]", "[75]"), ("[5]", "[-1]"), ("[5]", "[5, 6]"), ("[[1, 2, 4]]", "[[]]"), ("[[1, 2, 4]]", "[1]"),
+     ("[[1, 2, 4]]", "[[1, 2, 5]]"), ("[[1, 2, 4]]", "[[1, 2.5, 4]]"), ('"vid": "', '"vid": 5, "old": "')],
+)  # fmt: skip
 def test_ratings_of_clips_that_are_not_there_are_refused(before: str, after: str, tmp_path: Path) -> None:
     path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
     path.write_text(path.read_text().replace(before, after))
-    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl: not as expected"):
+    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl, line 1: not as expected"):
         read("qvhighlights", tmp_path, split="val")
 
 
@@ -305,12 +309,61 @@ def test_ratings_of_clips_that_are_not_there_are_refused(before: str, after: str
 def test_a_span_that_lies_in_no_video_is_refused(window: str, tmp_path: Path) -> None:
     path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
     path.write_text(path.read_text().replace("[10, 24]", window))
-    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl: not as expected.*(no span|too large)"):
+    with pytest.raises(UsageError, match=r"highlight_val_release\.jsonl, line 1: not as expected.*(no span|too large)"):
         read("qvhighlights", tmp_path, split="val")
     captions = {"v_a": {"duration": 9, "sentences": ["a dog"], "timestamps": [json.loads(window)]}}
     (tmp_path / "val_1.json").write_text(json.dumps(captions))
-    with pytest.raises(UsageError, match=r"val_1\.json: not as expected.*(no span|too large)"):
+    with pytest.raises(UsageError, match=r"val_1\.json, video v_a: not as expected.*(no span|too large)"):
         read("activitynet", tmp_path)
+
+
+def test_windows_without_length_and_sentences_without_ratings_are_counted(tmp_path: Path) -> None:
+    """A window that is there twice counts twice, as in moment_detr's code; one written backwards is turned round."""
+    path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
+    first, second = map(json.loads, path.read_text().splitlines())
+    first["relevant_windows"] = [[10, 10], [24, 10], [10, 24]]
+    del second["saliency_scores"]
+    path.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    val = read("qvhighlights", tmp_path, split="val")
+    moment = val.videos[0].moments[0]
+    assert (moment.start, moment.end, moment.repeated) == (10, 24, ((10, 24),))
+    assert val.remarks[1:] == (
+        "without 1 window of no length",
+        "1 of 2 sentences without ratings: highlights are not measured",
+    )
+
+
+def test_spans_past_the_end_are_cut_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    entry = {"duration": 9, "sentences": ["a", " ", "b", "c"], "timestamps": [[0, 20], [1, 2], [10, 12], [3, 3]]}
+    (tmp_path / "val_1.json").write_text(json.dumps({"v_a": entry}))
+    (video,) = read("activitynet", tmp_path).videos
+    assert video.captions == ("a b c",)
+    assert [(moment.text, moment.start, moment.end) for moment in video.moments] == [("a", 0, 9)]
+    remarks = ("without the moment of 2 sentences, whose span has no length", "without 1 empty sentence")
+    assert read("activitynet", tmp_path).remarks[-2:] == remarks
+    files.didemo(tmp_path)
+    path = tmp_path / "test_data.json"
+    path.write_text(path.read_text().replace("it sits", ""))
+    assert read("didemo", tmp_path).remarks[-1] == "without 2 empty sentences"  # of the two videos on the list
+
+
+@pytest.mark.parametrize("times", ["[[3, 1]]", "[[5, 6]]", "[[-1, 0]]", "[[0.5, 1]]", "[]", "[[null, 1]]"])
+def test_segments_that_no_annotator_can_have_given_are_refused(times: str, tmp_path: Path) -> None:
+    path = files.didemo(tmp_path) / "test_data.json"
+    path.write_text(path.read_text().replace("[[0, 1], [2, 2], [2, 2]]", times))
+    with pytest.raises(UsageError, match=r"test_data\.json, entry 1: not as expected"):
+        read("didemo", tmp_path)
+
+
+def test_annotation_files_may_be_gzipped(tmp_path: Path) -> None:
+    path = files.qvhighlights(tmp_path) / "highlight_val_release.jsonl"
+    plain = read("qvhighlights", tmp_path, split="val")
+    (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert read("qvhighlights", tmp_path, split="val").videos == plain.videos
+    (tmp_path / f"{path.name}.gz").write_bytes(b"not packed")
+    with pytest.raises(UsageError, match=r"jsonl\.gz: cannot be unpacked"):
+        read("qvhighlights", tmp_path, split="val")
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ Annotation: `train.json`, `val_1.json`, `val_2.json`. Videos: `v_<YouTube id>.mp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
 
+from ..utils.wording import counted
 from ._benchmarks import (
     AnnotatedMoment,
     AnnotatedVideo,
@@ -24,7 +27,10 @@ from ._benchmarks import (
     build_benchmark,
     captions,
     checked_listing,
+    empty_sentences,
 )
+
+Sentences = Sequence[tuple[str, AnnotatedMoment | None]]  # of a video
 
 FACTS = BenchmarkFacts(
     title="ActivityNet Captions",
@@ -56,9 +62,17 @@ def read(options: Options, annotations: Annotations) -> Listing:
     entries = annotations.json(f"{name}.json", official=_VIDEOS[name])
     with annotations.expecting("an object of videos with sentences and timestamps"):
         ids = options.in_split(list(entries), _HELD_OUT_SHARE)
-        annotated = _paragraph if options.unit == "paragraph" else _moments
-        videos = [video for id_ in ids for video in annotated(id_, entries[id_])]
-    return checked_listing(videos, _size(options, name), annotations)
+        sentences = {id_: _sentences(entry) for id_, entry in annotations.visit(_of(ids, entries), "video")}
+    annotated = _paragraph if options.unit == "paragraph" else _moments
+    videos = [video for id_ in ids for video in annotated(id_, sentences[id_])]
+    return checked_listing(videos, _size(options, name), annotations, _remarks(options, sentences))
+
+
+def _remarks(options: Options, sentences: Mapping[str, Sentences]) -> list[str]:
+    texts = [text for described in sentences.values() for text, _ in described]
+    without = sum(moment is None for described in sentences.values() for _, moment in described)
+    remarks = [f"without the moment of {counted(without, 'sentence')}, whose span has no length"] if without else []
+    return remarks + (empty_sentences(texts) if options.unit == "paragraph" else [])
 
 
 def _size(options: Options, name: str) -> SplitSize:
@@ -72,31 +86,43 @@ def _size(options: Options, name: str) -> SplitSize:
     return SplitSize(count, count)
 
 
-def _paragraph(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
-    text = " ".join(" ".join(captions(entry["sentences"])).split())
-    moments = tuple(moment for moment in _sentences(entry).values() if moment.text)
+def _paragraph(name: str, sentences: Sentences) -> list[AnnotatedVideo]:
+    text = " ".join(text for text, _ in sentences if text)
+    moments = tuple(moment for _, moment in sentences if moment is not None and moment.text)
     return [AnnotatedVideo(name, (text,) if text else (), _locations(name), moments)]
 
 
-def _moments(name: str, entry: Mapping[str, Any]) -> list[AnnotatedVideo]:
+def _moments(name: str, sentences: Sentences) -> list[AnnotatedVideo]:
     """Return each sentence's span as a video of its own."""
     return [
-        AnnotatedVideo(f"{name}#{number}", (moment.text,), _locations(name, moment.start, moment.end))
-        for number, moment in _sentences(entry).items()
+        AnnotatedVideo(f"{name}#{number}", (text,), _locations(name, moment.start, moment.end))
+        for number, (text, moment) in enumerate(sentences)
+        if moment is not None
     ]
 
 
-def _sentences(entry: Mapping[str, Any]) -> dict[int, AnnotatedMoment]:
-    """Return the sentences with their spans, by number.
+def _sentences(entry: Mapping[str, Any]) -> Sentences:
+    """Return the sentences with their spans; None where that has no length in the video.
 
-    Decision: a span written backwards is turned round, one of no length is left out; train.json has two of each.
+    Decision: a span written backwards is turned round, one that reaches past the end of its video is cut there.
     """
-    sentences = {}
-    for number, (span, sentence) in enumerate(zip(entry["timestamps"], captions(entry["sentences"]), strict=True)):
+    sentences = []
+    length = float(entry.get("duration") or math.inf)
+    texts, spans = captions(entry["sentences"]), entry["timestamps"]
+    if len(texts) != len(spans):
+        raise ValueError(f"{counted(len(texts), 'sentence')} with {counted(len(spans), 'timestamp')}")
+    for span, sentence in zip(spans, texts, strict=True):
+        text = " ".join(sentence.split())
         start, end = sorted(float(time) for time in span)
-        if start != end:
-            sentences[number] = AnnotatedMoment(" ".join(sentence.split()), start, end)
+        moment = None if start == end else AnnotatedMoment(text, start, end)
+        if moment is not None and end > length:
+            moment = None if start >= length else replace(moment, end=length)
+        sentences.append((text, moment))
     return sentences
+
+
+def _of(ids: Sequence[str], entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(id_, entries[id_]) for id_ in ids]
 
 
 def _locations(name: str, start: float = 0.0, end: float | None = None) -> tuple[VideoLocation, ...]:

@@ -7,6 +7,7 @@ Annotation: `charades_sta_train.txt`, `charades_sta_test.txt`, a line `<video id
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -54,7 +55,7 @@ def read(options: Options, annotations: Annotations) -> Listing:
     moments: dict[str, list[AnnotatedMoment]] = {}  # by video
     outside = 0
     with annotations.expecting(_LAYOUT):
-        for number, (span, sentence) in lines:
+        for number, (span, sentence) in annotations.visit(lines):
             text = " ".join(caption(sentence, annotations.place(number)).split())
             name, moment = _moment(span, text, lengths)
             described = moments.setdefault(name, [])
@@ -92,5 +93,13 @@ def _lengths(part: str, annotations: Annotations) -> dict[str, float]:
     name = f"Charades_v1_{part}.csv"
     if not annotations.has(name):
         return {}
+    rows = annotations.rows(name)
     with annotations.expecting("columns id and length"):
-        return {row["id"]: float(row["length"]) for _, row in annotations.rows(name)}
+        return {row["id"]: _seconds(row["length"]) for _, row in annotations.visit(rows)}
+
+
+def _seconds(length: str) -> float:
+    seconds = float(length)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"a length of {seconds:g} s")
+    return seconds

@@ -28,10 +28,12 @@ from ._benchmarks import (
     build_benchmark,
     captions,
     checked_listing,
+    empty_sentences,
 )
 
 SECONDS = 30.0  # of each video; one segment of the annotation is 5 s
 _SEGMENT = 5.0
+_SEGMENTS = range(6)
 FACTS = BenchmarkFacts(
     title="DiDeMo",
     protocol="paragraph: a video's descriptions, joined, are one query for its first 30 s; "
@@ -55,24 +57,25 @@ def build(options: Options) -> Benchmark:
 def read(options: Options, annotations: Annotations) -> Listing:
     """Return the split as the annotation has it."""
     split = options.split
-    descriptions: dict[str, list[Mapping[str, Any]]] = {}  # by video
+    lists = (f"ce_{split}_list.txt", f"{split}_list.txt")
+    listed = annotations.lines(*lists, official=_VIDEOS[split]) if annotations.has(*lists) else None
+    moments: dict[str, list[tuple[str, AnnotatedMoment]]] = {}  # by video, with the description's id
     entries = annotations.json(f"{split}_data.json", official=_DESCRIPTIONS[split])
     with annotations.expecting("a list of descriptions with video, description and times"):
-        for entry in entries:
-            descriptions.setdefault(entry["video"], []).append(entry)
-    ids, size = list(descriptions), SplitSize(None, None)
-    remarks: list[str] = []
-    lists = (f"ce_{split}_list.txt", f"{split}_list.txt")
-    if annotations.has(*lists):
-        ids, size = annotations.lines(*lists, official=_VIDEOS[split]), _size(options)
-    else:
+        for _, entry in annotations.visit(enumerate(entries, start=1), "entry"):
+            name = f"{entry['video']}#{entry['annotation_id']}" if options.unit == "moment" else ""
+            moments.setdefault(entry["video"], []).append((name, _moment(entry)))
+    ids = list(moments) if listed is None else listed
+    annotated = _paragraph if options.unit == "paragraph" else _moments
+    videos = [video for name in ids for video in annotated(name, moments.get(name, ()))]
+    remarks = []
+    if listed is None:
         remarks = [
             f"no {lists[0]}: all {counted(len(ids), 'video')} of the annotation, where papers use {_VIDEOS[split]:,}"
         ]
-    annotated = _paragraph if options.unit == "paragraph" else _moments
-    with annotations.expecting("a list of descriptions with video, description and times"):
-        videos = [video for name in ids for video in annotated(name, descriptions.get(name, ()))]
-    return checked_listing(videos, size, annotations, remarks)
+    if options.unit == "paragraph":
+        remarks += empty_sentences(moment.text for name in ids for _, moment in moments.get(name, ()))
+    return checked_listing(videos, SplitSize(None, None) if listed is None else _size(options), annotations, remarks)
 
 
 def _size(options: Options) -> SplitSize:
@@ -80,33 +83,34 @@ def _size(options: Options) -> SplitSize:
     return SplitSize(count, count)
 
 
-def _paragraph(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
+def _paragraph(name: str, moments: Sequence[tuple[str, AnnotatedMoment]]) -> list[AnnotatedVideo]:
     """Join the descriptions in the order of the annotation."""
-    moments = _spans(descriptions)
-    text = " ".join(moment.text for moment in moments if moment.text)
-    described = tuple(moment for moment in moments if moment.text)
+    described = tuple(moment for _, moment in moments if moment.text)
+    text = " ".join(moment.text for moment in described)
     return [AnnotatedVideo(name, (text,) if text else (), (VideoLocation(name, 0.0, SECONDS),), described)]
 
 
-def _moments(name: str, descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedVideo]:
+def _moments(name: str, moments: Sequence[tuple[str, AnnotatedMoment]]) -> list[AnnotatedVideo]:
     """Return each description's span as a video of its own."""
     return [
-        AnnotatedVideo(
-            f"{name}#{entry['annotation_id']}", (moment.text,), (VideoLocation(name, moment.start, moment.end),)
-        )
-        for entry, moment in zip(descriptions, _spans(descriptions), strict=True)
+        AnnotatedVideo(id_, (moment.text,), (VideoLocation(name, moment.start, moment.end),)) for id_, moment in moments
     ]
 
 
-def _spans(descriptions: Sequence[Mapping[str, Any]]) -> list[AnnotatedMoment]:
-    """Return the descriptions with the span that most annotators gave.
+def _moment(entry: Mapping[str, Any]) -> AnnotatedMoment:
+    """Return a description with the span that most annotators gave.
 
     Decision: of equally frequent spans the first one counts.
     """
-    texts = captions(entry["description"] for entry in descriptions)
-    spans = []
-    for entry, text in zip(descriptions, texts, strict=True):
-        seconds = [(float(first) * _SEGMENT, (float(last) + 1) * _SEGMENT) for first, last in entry["times"]]
-        span = Counter(seconds).most_common(1)[0][0]
-        spans.append(AnnotatedMoment(" ".join(text.split()), *span, annotated=tuple(seconds)))
-    return spans
+    (text,) = captions([entry["description"]])
+    spans = [_seconds(*segments) for segments in entry["times"]]
+    if not spans:
+        raise ValueError("a description without times")
+    return AnnotatedMoment(" ".join(text.split()), *Counter(spans).most_common(1)[0][0], annotated=tuple(spans))
+
+
+def _seconds(first: float, last: float) -> tuple[float, float]:
+    """Return the span from the first to the last segment, both included."""
+    if first not in _SEGMENTS or last not in _SEGMENTS or first > last:
+        raise ValueError(f"from {first} to {last} is no stretch of segments 0 to {_SEGMENTS[-1]}")
+    return first * _SEGMENT, (last + 1) * _SEGMENT

@@ -66,10 +66,13 @@ def _english(annotations: Annotations) -> Mapping[str, Sequence[str]]:
     if annotations.has("captions_msvd.json") or not annotations.has("raw-captions.pkl"):
         sentences = annotations.json("captions_msvd.json", official=_CLIPS)
         with annotations.expecting("a list of sentences for each video"):
-            return {name: captions(texts) for name, texts in sentences.items()}
+            return {name: captions(texts) for name, texts in annotations.visit(sentences.items(), "video")}
     word_lists = annotations.plain_pickle("raw-captions.pkl", official=_CLIPS)
     with annotations.expecting("lists of words for each video"):
-        return {name: captions(" ".join(words) for words in texts) for name, texts in word_lists.items()}
+        return {
+            name: captions(" ".join(words) for words in texts)
+            for name, texts in annotations.visit(word_lists.items(), "video")
+        }
 
 
 def _chinese(annotations: Annotations) -> Mapping[str, Sequence[str]]:
@@ -79,7 +82,7 @@ def _chinese(annotations: Annotations) -> Mapping[str, Sequence[str]]:
     rows = annotations.rows("msvd_cn_captions_release_utf8.csv", official=_CHINESE)
     sentences: dict[str, list[str]] = {}
     with annotations.expecting("columns video_id and sentence, and videos of the mapping"):
-        for line, row in rows:
+        for line, row in annotations.visit(rows):
             text = caption(row["sentence"], annotations.place(line))
             sentences.setdefault(names[row["video_id"].rpartition(".")[0]], []).append(text)
     return sentences

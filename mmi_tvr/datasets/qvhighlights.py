@@ -7,10 +7,11 @@ has no windows. Videos: `<YouTube id>_<start>_<end>.mp4`, or the whole YouTube v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..types import Saliency
+from ..utils.wording import counted
 from ._benchmarks import (
     AnnotatedMoment,
     AnnotatedVideo,
@@ -34,6 +35,7 @@ FACTS = BenchmarkFacts(
 )
 _SENTENCES = {"train": 7_218, "val": 1_550, "test": 1_542}
 _CLIP = 2.0  # seconds
+_RATINGS = range(5)
 _LAYOUT = "lines with vid, query and relevant_windows"
 
 
@@ -50,11 +52,14 @@ def read(options: Options, annotations: Annotations) -> Listing:
     official = _SENTENCES[options.split]
     entries = annotations.json_lines(f"highlight_{options.split}_release.jsonl", official=official)
     queries: dict[str, list[tuple[str, AnnotatedMoment | None]]] = {}  # by video
+    left_out = 0
     with annotations.expecting(_LAYOUT):
-        texts = captions(entry["query"] for entry in entries)
-        for entry, text in zip(entries, texts, strict=True):
+        for _, entry in annotations.visit(entries):
+            name, text = captions([entry["vid"], entry["query"]])
+            windows = [_window(window) for window in entry.get("relevant_windows", ())]
+            left_out += windows.count(None)
             text = " ".join(text.split())
-            queries.setdefault(entry["vid"], []).append((text, _moment(text, entry)))
+            queries.setdefault(name, []).append((text, _moment(text, list(filter(None, windows)), entry)))
         videos = [
             AnnotatedVideo(
                 name,
@@ -64,22 +69,37 @@ def read(options: Options, annotations: Annotations) -> Listing:
             )
             for name, described in queries.items()
         ]
-    remarks = [] if any(video.moments for video in videos) else ["no windows in the annotation: no moments to measure"]
-    return checked_listing(videos, SplitSize(None, official), annotations, remarks)
+    remarks = [f"without {counted(left_out, 'window')} of no length"] if left_out else []
+    return checked_listing(videos, SplitSize(None, official), annotations, [*remarks, *_missing(videos)])
 
 
-def _moment(text: str, entry: Mapping[str, Any]) -> AnnotatedMoment | None:
+def _missing(videos: Sequence[AnnotatedVideo]) -> list[str]:
+    """Return what a reader should know of windows and ratings that are not there."""
+    moments = [moment for video in videos for moment in video.moments]
+    if not moments:
+        return ["no windows in the annotation: no moments to measure"]
+    unrated = sum(moment.saliency is None for moment in moments)
+    if 0 < unrated < len(moments):
+        return [f"{unrated} of {counted(len(moments), 'sentence')} without ratings: highlights are not measured"]
+    return []
+
+
+def _window(window: Sequence[float]) -> tuple[float, float] | None:
+    """Return a window; None where it has no length. Decision: one that is written backwards is turned round."""
+    start, end = window
+    first, last = sorted((float(start), float(end)))
+    return None if first == last else (first, last)  # what is no number is an error
+
+
+def _moment(text: str, windows: list[tuple[float, float]], entry: Mapping[str, Any]) -> AnnotatedMoment | None:
     """Return the windows of a sentence; None where there are none, or there is no sentence.
 
     Decision: the longest window is the one to train on, and the others are as right.
     """
-    windows = [(float(start), float(end)) for start, end in entry.get("relevant_windows", ())]
-    windows = [(start, end) for start, end in windows if not start >= end]  # what is no number is an error
     if not text or not windows:
         return None
-    longest = max(windows, key=lambda window: window[1] - window[0])
-    others = tuple(window for window in windows if window != longest)
-    return AnnotatedMoment(text, *longest, others, saliency=_saliency(entry))
+    longest = windows.pop(windows.index(max(windows, key=lambda window: window[1] - window[0])))
+    return AnnotatedMoment(text, *longest, tuple(windows), saliency=_saliency(entry))
 
 
 def _saliency(entry: Mapping[str, Any]) -> Saliency | None:
@@ -87,9 +107,15 @@ def _saliency(entry: Mapping[str, Any]) -> Saliency | None:
     if not entry.get("saliency_scores"):
         return None
     count, clips = int(float(entry["duration"]) / _CLIP), tuple(map(int, entry["relevant_clip_ids"]))
-    ratings = tuple(tuple(map(int, clip)) for clip in entry["saliency_scores"])
+    ratings = tuple(tuple(map(_rating, clip)) for clip in entry["saliency_scores"])
     if len(clips) != len(ratings) or len(set(map(len, ratings))) != 1 or not ratings[0]:
         raise ValueError("relevant_clip_ids and saliency_scores do not run parallel")
     if not 0 <= min(clips) <= max(clips) < count:
         raise ValueError(f"a clip that is none of the {count} of its video: {max(clips)}")
     return Saliency(count, clips, ratings, _CLIP)
+
+
+def _rating(value: float) -> int:
+    if value not in _RATINGS:
+        raise ValueError(f"a rating is one of 0 to {_RATINGS[-1]}, not {value}")
+    return int(value)

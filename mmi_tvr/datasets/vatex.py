@@ -63,10 +63,11 @@ def _sentences(options: Options, annotations: Annotations) -> dict[str, tuple[st
     if annotations.has(official) or not annotations.has("vatex_data.json"):
         records = annotations.json(official, official=_OFFICIAL[official])
         with annotations.expecting("records with videoID and sentences"):
-            sentences = {record["videoID"]: record.get(key) or () for record in records}
+            numbered = annotations.visit(enumerate(records, start=1), "entry")
+            sentences = {record["videoID"]: record.get(key) or () for _, record in numbered}
     else:
         records = annotations.json("vatex_data.json")
         with annotations.expecting("sentences for each video"):
             sentences = {name: record.get(key) or () for name, record in records.items()}
     with annotations.expecting("sentences are texts"):
-        return {name: captions(texts) for name, texts in sentences.items()}
+        return {name: captions(texts) for name, texts in annotations.visit(sentences.items(), "video")}

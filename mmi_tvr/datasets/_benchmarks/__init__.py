@@ -45,6 +45,7 @@ from .records import (
     caption,
     captions,
     checked_listing,
+    empty_sentences,
     held_out_ids,
     youtube_clip_locations,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "captions",
     "check_benchmark",
     "checked_listing",
+    "empty_sentences",
     "find_videos",
     "handle_of",
     "held_out_ids",

@@ -1,4 +1,5 @@
-"""Reads official annotation files as they are distributed, plain or inside their zip, and notes which of them are cut.
+"""Reads official annotation files as they are distributed, plain, inside their zip or gzipped, and notes which of them
+are cut.
 
 A file with fewer entries than the official one is cut: it is used, and `remarks` say so. One with more is not the
 official file, which is an error. What does not parse, or does not look as it should, is a UsageError with the file.
@@ -6,18 +7,22 @@ official file, which is an error. What does not parse, or does not look as it sh
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import UsageError
 from ...utils.textfiles import comma_separated, decode, numbered_lines, parse_json, tab_separated, with_header
 from ...utils.wording import counted
 
+Key = TypeVar("Key")
+Entry = TypeVar("Entry")
 Parse = Callable[[bytes, Path], Any]  # a file's bytes, and its path for messages
 
 
@@ -33,6 +38,7 @@ class Annotations:
         self._uncounted: set[str] = set()
         self.derived: dict[str, Any] = {}  # what an adapter computed from files, for its next split
         self.used: list[str] = []  # files of the split that is being read
+        self._place = ""  # in the last file: of the entry that is being read
 
     def start_split(self) -> None:
         """Forget which files were used: `remarks` and `complete` are about those read from here on."""
@@ -49,16 +55,16 @@ class Annotations:
         return not any(name in self._cut or name in self._uncounted for name in self.used)
 
     def has(self, *names: str) -> bool:
-        """Return whether one of these files (or a zip with a file of that name) is there."""
+        """Return whether one of these files (or a zip with a file of that name, or its .gz) is there."""
         return self._locate(names) is not None
 
     def json(self, *names: str, official: int | None = None, count: Callable[[Any], int] = len) -> Any:
         """Read the first of these JSON files that is there. count: its number of entries, held against `official`."""
         return self._read_once(names, lambda data, path: parse_json(decode(data, path)), official, count)
 
-    def json_lines(self, *names: str, official: int | None = None) -> list[Any]:
-        """Read a file with one JSON value a line; empty lines are passed over."""
-        values: list[Any] = self._read_once(names, _parse_json_lines, official, len)
+    def json_lines(self, *names: str, official: int | None = None) -> list[tuple[int, Any]]:
+        """Read a file with one JSON value a line: line numbers and values; empty lines are passed over."""
+        values: list[tuple[int, Any]] = self._read_once(names, _parse_json_lines, official, len)
         return values
 
     def lines(self, *names: str, official: int | None = None) -> list[str]:
@@ -110,18 +116,28 @@ class Annotations:
         """Return the name of the file that was read last, and a line of it, for messages."""
         return f"{self.folder / self.used[-1]}, line {line}"
 
+    def visit(self, entries: Iterable[tuple[Key, Entry]], word: str = "line") -> Iterator[tuple[Key, Entry]]:
+        """Yield entries with their numbers or names; errors meanwhile say of which one they are (`expecting`)."""
+        for key, entry in entries:
+            self._place = f", {word} {key}"
+            yield key, entry
+        self._place = ""
+
     def plain_pickle(self, *names: str, official: int | None = None) -> Any:
         """Read a pickle of lists, mappings, texts and numbers. One that names anything else is refused, not run."""
         return self._read_once(names, _parse_plain_pickle, official, len)
 
     @contextmanager
     def expecting(self, layout: str) -> Iterator[None]:
-        """Inside, an error means that the last file read does not look as `layout` describes: it is a UsageError."""
+        """Inside, an error means that the last file read does not look as `layout` describes: it is a UsageError, which
+        names the entry that is being visited."""
+        self._place = ""
         try:
             yield
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{self.folder / self.used[-1]}: not as expected, {layout} ({reason})") from error
+            place = f"{self.folder / self.used[-1]}{self._place}"
+            raise UsageError(f"{place}: not as expected, {layout} ({reason})") from error
 
     def _read_once(
         self, names: tuple[str, ...], parse: Parse, official: int | None, count: Callable[[Any], int]
@@ -163,7 +179,7 @@ class Annotations:
 
     def _locate(self, names: tuple[str, ...]) -> tuple[Path, str] | None:
         """Return the first file that is there, or a zip and its member."""
-        for name in names:
+        for name in (*names, *(f"{name}.gz" for name in names)):
             if (self.folder / name).is_file():
                 return self.folder / name, ""
         for path in sorted(self.folder.glob("*.zip")):
@@ -179,6 +195,11 @@ class Annotations:
 
 
 def _read_bytes(path: Path, member: str) -> bytes:
+    if not member and path.suffix == ".gz":
+        try:
+            return gzip.decompress(path.read_bytes())
+        except (OSError, EOFError, zlib.error) as error:
+            raise UsageError(f"{path}: cannot be unpacked ({error})") from error
     if not member:
         return path.read_bytes()
     try:
@@ -193,12 +214,12 @@ def _parse_lines(data: bytes, path: Path) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
-def _parse_json_lines(data: bytes, path: Path) -> list[Any]:
+def _parse_json_lines(data: bytes, path: Path) -> list[tuple[int, Any]]:
     values = []
     for number, line in numbered_lines(io.BytesIO(data), path):
         if line.strip():
             try:
-                values.append(parse_json(line))
+                values.append((number, parse_json(line)))
             except ValueError as error:
                 raise UsageError(f"{path}, line {number}: not JSON ({error})") from error
     return values

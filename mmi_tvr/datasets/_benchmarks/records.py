@@ -172,6 +172,12 @@ def captions(texts: Iterable[Any]) -> tuple[str, ...]:
     return tuple(clean_text(text).strip() for text in texts)
 
 
+def empty_sentences(texts: Iterable[str]) -> list[str]:
+    """Return the remark on sentences that say nothing, where they are joined to one caption; none where all do."""
+    empty = sum(not text for text in texts)
+    return [f"without {counted(empty, 'empty sentence')}"] if empty else []
+
+
 def held_out_ids(ids: Sequence[str], share: float, seed: int) -> frozenset[str]:
     """Choose a share of the ids, at least one and not all, by a hash of seed and id: the same on every machine.
 
