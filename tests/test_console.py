@@ -133,18 +133,25 @@ def test_a_log_gets_a_line_every_so_many_seconds(
     monkeypatch.setattr(time, "monotonic", clock)
     with _console.show_progress() as progress:  # the tests' stderr is no terminal
         progress.begin("features", 1000)
-        for second in range(1, 41):
+        for second in range(1, 42):
             clock.return_value = float(second)
             progress.advance(5)
         progress.begin("training", 1000)
         progress.advance(900)  # of the run before
         clock.return_value += 20
         progress.advance(9)
+        progress.begin("embedding", 1000)
+        clock.return_value += 30
+        progress.advance(64)
+        clock.return_value += 20
+        progress.advance(2)
         progress.say("[half] done")
     assert capsys.readouterr().err.splitlines() == [
-        "features: 100 of 1,000, 4.8/s, about 3.1 min left",
-        "features: 200 of 1,000, 5.0/s, about 2.7 min left",
-        "training: 909 of 1,000, 0.5/s, about 3.0 min left",
+        "features: 105 of 1,000, 5.0/s, about 3.0 min left",
+        "features: 205 of 1,000, 5.0/s, about 2.6 min left",
+        "training: 909 of 1,000, 0.45/s, about 3.4 min left",
+        "embedding: 64 of 1,000",
+        "embedding: 66 of 1,000, 0.10/s, about 2.6 h left",
         "[half] done",
     ]
 

@@ -362,17 +362,22 @@ class ProgressLines:
         self._printed_at, self._printed_done = time.monotonic(), 0
 
     def advance(self, steps: int = 1) -> None:
-        """Count steps, and print a line where the last one is old enough."""
-        if self._done == 0 and steps:
-            self._printed_done = steps - 1  # a run that is resumed begins with all the steps that it did before
+        """Count steps, and print a line where the last one is old enough.
+
+        Several steps at once at the start of a stage, as after a resume, say nothing of the rate.
+        """
+        is_start = steps > 1 and not self._done
         self._done += steps
-        seconds = time.monotonic() - self._printed_at
-        if seconds < self._interval or self._done == self._printed_done:
-            return
-        rate = (self._done - self._printed_done) / seconds
-        left = time_span((self._total - self._done) / rate)
-        self.say(f"{self._stage}: {self._done:,} of {self._total:,}, {rate:.1f}/s, about {left} left")
-        self._printed_at, self._printed_done = time.monotonic(), self._done
+        now = time.monotonic()
+        seconds, news = now - self._printed_at, self._done - self._printed_done
+        is_due = seconds >= self._interval and news > 0
+        if is_due:
+            rate = news / seconds
+            left = time_span((self._total - self._done) / rate)
+            pace = "" if is_start else f", {rate:.{1 if rate >= 1 else 2}f}/s, about {left} left"
+            self.say(f"{self._stage}: {self._done:,} of {self._total:,}{pace}")
+        if is_due or is_start:
+            self._printed_at, self._printed_done = now, self._done
 
     def say(self, message: str) -> None:
         """Print a line, as it is."""
