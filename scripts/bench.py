@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import benches
 from benches.earlier import BASELINE
 
-_HELPERS = ("timing", "earlier", "real_clips", "_llava_checkpoint")  # of the parts
+_HELPERS = ("timing", "earlier", "real_clips", "_llava_checkpoint", "_corpus")  # of the parts
 
 
 def main() -> None:
@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds per comparison")
     parser.add_argument("--engine", action="append", metavar="NAME", help="collection: this one alone (repeat it)")
     parser.add_argument("--width", type=int, help="collection: of the vectors alone (default: 192, then 512)")
+    parser.add_argument("--library", type=Path, help="collection: the vectors of this library, not synthetic ones")
+    parser.add_argument("--queries", type=Path, metavar="FILE", help="collection: what is asked of it, a line each")
     parser.add_argument("--small", action="store_true", help="small sizes, to see that a part runs")
     parser.add_argument(
         "--against", metavar="COMMIT", default=BASELINE, help="what cold and index compare with (default: %(default)s)"

@@ -1,7 +1,9 @@
-"""Photos of 12 megapixels into a library, by stage, with the share of the model; a large library with nothing new.
+"""Photos of 12 megapixels into a library, by stage, with the share of the model; near-duplicates among many; a large
+library with nothing new.
 
 The photos are generated (smooth shapes with a camera's noise, JPEG of quality 90); each has bytes of its own. The model
-of the first run sees the mean colour alone, so that what is timed is reading, looking and decoding.
+of the first run sees the mean colour alone, so that what is timed is reading, looking and decoding. Near-duplicates are
+looked for with vectors and features as wide as those of label_bridge.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import argparse
 import io
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ _A_FOLDER = 1000  # files in it
 
 
 def run(args: argparse.Namespace) -> Iterator[str]:
-    photos, files, model_photos = (12, 2_000, 4) if args.small else (1_000, 100_000, 64)
+    photos, files, model_photos, pictures = (12, 2_000, 4, 64) if args.small else (1_000, 100_000, 64, 20_000)
     sides = (800, 600) if args.small else SIDES
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -51,6 +53,7 @@ def run(args: argparse.Namespace) -> Iterator[str]:
         parts = ", ".join(f"{stage} {photos / spent:,.0f} a second" for stage, spent in seconds.items())
         yield f"  without a model   {photos / total:8.1f} photos a second ({parts})"
         yield _share_of_the_model(folder / "photos", model_photos, total / photos)
+        yield _near_duplicates(folder, pictures, pictures // 20)
         yield from _nothing_new(folder, files)
 
 
@@ -79,14 +82,26 @@ class _MeanColour:
         return "mean colour"
 
 
-class _Stages:
-    """A progress that takes the time of each stage."""
+class _WideVectors(_MeanColour):
+    """A model that costs nothing, whose vectors and features are as wide as those of label_bridge."""
 
-    def __init__(self) -> None:
+    name = "wide vectors"
+    _projection = np.random.default_rng(0).standard_normal((3, 1384)).astype(np.float32)
+
+    def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
+        logits = np.zeros((len(images), 2, 1000), np.float16)
+        return {"mean": super().encode_images(images)["mean"] @ self._projection, "logits": logits}
+
+
+class _Stages:
+    """A progress that takes the time of each stage, by the clock or by another one."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self._begun: list[tuple[str, float]] = []
 
     def begin(self, stage: str, total: int) -> None:
-        self._begun.append((stage, time.perf_counter()))
+        self._begun.append((stage, self._clock()))
 
     def advance(self, steps: int = 1) -> None:
         pass
@@ -96,7 +111,7 @@ class _Stages:
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each stage; the last one ends now."""
-        ends = [begun for _, begun in self._begun[1:]] + [time.perf_counter()]
+        ends = [begun for _, begun in self._begun[1:]] + [self._clock()]
         return {stage: end - begun for (stage, begun), end in zip(self._begun, ends, strict=True)}
 
 
@@ -136,6 +151,26 @@ def _share_of_the_model(folder: Path, count: int, without: float) -> str:
     each = (time.perf_counter() - started) / len(pictures)
     share = each / (each + without)
     return f"  model label_bridge {each * 1000:7.1f} ms a photo, {100 * share:.0f} % of both together"
+
+
+def _near_duplicates(folder: Path, count: int, new: int) -> str:
+    """Say what comparing `new` pictures with their neighbours in a library of `count` others costs."""
+    pictures, stages = folder / "pictures", _Stages(time.process_time)
+    with Library(folder / "compared", model=_WideVectors()) as library:
+        _write_small_pictures(pictures, range(count))
+        library.index(pictures)
+        _write_small_pictures(pictures, range(count, count + new))
+        library.index(pictures, progress=stages)
+    spent = 1000 * stages.seconds()["looking for near-duplicates"] / new
+    return f"  near-duplicates of {new:,} new pictures in a library of {count:,}: {spent:.2f} CPU ms each"
+
+
+def _write_small_pictures(folder: Path, numbers: range) -> None:
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(numbers.start)
+    for number in numbers:
+        pixels = Image.fromarray(random.integers(0, 255, (6, 8, 3), np.uint8))
+        pixels.resize((96, 72)).save(folder / f"{number:06d}.jpg")
 
 
 def _nothing_new(folder: Path, count: int) -> Iterator[str]:
