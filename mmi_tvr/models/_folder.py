@@ -26,6 +26,7 @@ from ..protocols import CheckpointModule
 from ..types import Availability
 from ..utils import array_cache
 from ..utils.files import write_atomically
+from ..utils.loading import late_property
 from ..utils.wording import counted
 
 SETTINGS = "model.json"
@@ -76,6 +77,29 @@ class ModelSettings:
                 **({"about": self.about} if self.about else {}),
             }
         )
+
+
+class FromModelFolder:
+    """Base of a model that `weights` may be given to: what it says of that folder (`protocols.TrainedModel`)."""
+
+    options: TrainedOptions
+
+    @property
+    def weights(self) -> str | None:
+        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
+        return self.options.weights
+
+    def key_image_section(self) -> Mapping[str, Any] | None:
+        """Return the settings section of the key images that the weights were trained on."""
+        return self._settings.keyimages if self._settings else None
+
+    @property
+    def _folder(self) -> Path | None:
+        return find(self.options.weights) if self.options.weights else None
+
+    @late_property
+    def _settings(self) -> ModelSettings | None:
+        return read(self._folder) if self._folder else None
 
 
 def settings_file(folder: Path) -> Path | None:

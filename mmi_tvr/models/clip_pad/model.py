@@ -18,7 +18,15 @@ from ...protocols import FaceEncoder
 from ...types import Embeddings, Features, FloatArray, Pixels, Query, ScoreLaw, Scoring
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, read_resolved, save_tensors, write
+from .._folder import (
+    FromModelFolder,
+    ModelSettings,
+    TrainedOptions,
+    load_tensors,
+    read_resolved,
+    save_tensors,
+    write,
+)
 from .._score_law import ScoreLawOptions, scores_as_measured
 from ..clip4clip import mean_of_key_images, vision_fingerprint
 from .persons import encoder_of, person_vector
@@ -70,7 +78,7 @@ class Options(TrainedOptions):
         return " ".join(word.split())
 
 
-class ClipPad:
+class ClipPad(FromModelFolder):
     """The model behind the protocol.
 
     Decision: TOK is the vector of a common word (`word`) plus what the MLP makes of the face. The MLP starts at zero,
@@ -78,6 +86,7 @@ class ClipPad:
     what `Query.spoken` says of persons without a name. A person without faces is read by the name.
     """
 
+    options: Options
     name = "clip_pad"
     reads = frozenset({"text", "persons", "pictures"})
 
@@ -97,19 +106,6 @@ class ClipPad:
         ):
             return None
         return law.law()
-
-    @property
-    def weights(self) -> str | None:
-        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
-        return self.options.weights
-
-    def key_image_section(self) -> Mapping[str, Any] | None:
-        """Return the settings section of the key images that the weights were trained on."""
-        return read(self._folder).keyimages if self._folder else None
-
-    @property
-    def _folder(self) -> Path | None:
-        return find(self.options.weights) if self.options.weights else None
 
     @late_property
     def towers(self) -> ClipWordTowers:

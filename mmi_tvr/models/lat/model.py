@@ -17,7 +17,7 @@ from ...nn.options import TranslatorOptions
 from ...types import Block, Embeddings, Features, Pixels, Query, Scoring, Side
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
-from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
+from .._folder import FromModelFolder, ModelSettings, TrainedOptions, load_tensors, save_tensors, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,13 +84,14 @@ class Options(TrainedOptions):
         return self
 
 
-class Lat:
+class Lat(FromModelFolder):
     """The model behind the protocol. Weights are loaded at the first picture or query.
 
     Decision: each token of D numbers has the length sqrt(D), so that the cycle loss weighs the same beside the inter
     loss whatever the tower's scale, and a trained tower cannot make it small by small states.
     """
 
+    options: Options
     name = "lat"
     reads = frozenset({"text", "pictures"})
 
@@ -123,19 +124,6 @@ class Lat:
         of_others = int(self.options.search_levels != "global")
         first, second = (0, 0) if self.options.search_levels == "token" else self._summaries
         return first + of_others, second + of_others
-
-    @property
-    def weights(self) -> str | None:
-        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
-        return self.options.weights
-
-    def key_image_section(self) -> Mapping[str, Any] | None:
-        """Return the settings section of the key images that the weights were trained on."""
-        return read(self._folder).keyimages if self._folder else None
-
-    @property
-    def _folder(self) -> Path | None:
-        return find(self.options.weights) if self.options.weights else None
 
     @late_property
     def towers(self) -> LatTowers:

@@ -18,7 +18,7 @@ from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from ...utils.padding import padded
 from .._facets import read_facets
-from .._folder import ModelSettings, find, load_tensors, read, save_tensors, write
+from .._folder import FromModelFolder, ModelSettings, load_tensors, save_tensors, write
 from .captions import CaptionReader, Lexicon, ReadCaption, caption_remarks
 from .options import TOKENS, Options
 from .word_rows import word_rows
@@ -39,10 +39,11 @@ _NO_VECTOR = {
 _OF_THE_TRAINING = {"weights", "word_vectors", "word_list", "parses"}  # options that a trained folder does without
 
 
-class Mcsan:
+class Mcsan(FromModelFolder):
     """MCSAN on frozen towers. The network is made at its first use: of trained weights, or, before a training, of the
     words and labels of the captions that `prepare` gets."""
 
+    options: Options
     name = "mcsan"
 
     def __init__(self, options: Options, device: str = "auto") -> None:
@@ -52,18 +53,9 @@ class Mcsan:
         self._captions = CaptionReader(roles=options.graph == "roles", words=options.words, parses=options.parses)
 
     @property
-    def weights(self) -> str | None:
-        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
-        return self.options.weights
-
-    @property
     def scoring(self) -> Scoring:
         """How vectors are compared, by level; the offset is as training has left it so far."""
         return Scoring(min_relevance=self.options.min_relevance, blocks=self._blocks())
-
-    def key_image_section(self) -> Mapping[str, Any] | None:
-        """Return the settings section of the key images that the weights were trained on."""
-        return self._settings.keyimages if self._settings else None
 
     @late_property
     def towers(self) -> Towers:
@@ -278,14 +270,6 @@ class Mcsan:
         write(folder, ModelSettings(self.name, options, keyimages, rerank, origin or {}))
 
     # What it is made of
-
-    @property
-    def _folder(self) -> Path | None:
-        return find(self.options.weights) if self.options.weights else None
-
-    @late_property
-    def _settings(self) -> ModelSettings | None:
-        return read(self._folder) if self._folder else None
 
     def _blocks(self) -> Any:
         from .network import blocks

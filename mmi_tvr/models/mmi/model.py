@@ -21,7 +21,7 @@ from ...types import Embeddings, Features, FloatArray, MatchLaw, Pixels, Query, 
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from ...utils.wording import model_title
-from .._folder import ModelSettings, TrainedOptions, find, load_tensors, read, save_tensors, write
+from .._folder import FromModelFolder, ModelSettings, TrainedOptions, load_tensors, save_tensors, write
 from .._score_law import ScoreLawOptions, scores_as_measured
 
 if TYPE_CHECKING:
@@ -78,9 +78,10 @@ class Options(TrainedOptions):
     )
 
 
-class Mmi:
+class Mmi(FromModelFolder):
     """The model behind the protocol. Weights are loaded at the first picture or query."""
 
+    options: Options
     name = "mmi"
     reads = frozenset({"text", "pictures"})
 
@@ -111,15 +112,6 @@ class Mmi:
         trained = self._settings.options if self._settings else None
         return scores_as_measured(self.options, trained, _MAKE_SCORES)
 
-    @property
-    def weights(self) -> str | None:
-        """The trained weights that it was made from: a folder, a hub name, or a bundled model's name."""
-        return self.options.weights
-
-    def key_image_section(self) -> Mapping[str, Any] | None:
-        """Return the settings section of the key images that the weights were trained on."""
-        return self._settings.keyimages if self._settings else None
-
     def rerank_section(self) -> Mapping[str, Any] | None:
         """Return the settings section of re-ranking that the weights came with."""
         return self._settings.rerank if self._settings else None
@@ -148,14 +140,6 @@ class Mmi:
         """Return the folder of the adapter that judges alone; None where there is none."""
         judge = self._folder / JUDGE if self._folder else None
         return judge if judge and judge.is_dir() else None
-
-    @late_property
-    def _settings(self) -> ModelSettings | None:
-        return read(self._folder) if self._folder else None
-
-    @property
-    def _folder(self) -> Path | None:
-        return find(self.options.weights) if self.options.weights else None
 
     @late_property
     def towers(self) -> LlavaTowers:
