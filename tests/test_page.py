@@ -23,7 +23,6 @@ from mmi_tvr.protocols import FaceEncoder
 from mmi_tvr.serve.page import STATIC
 from mmi_tvr.types import Answer, AnswerPair, Explanation, ScoreTerm
 
-pytestmark = pytest.mark.filterwarnings("ignore::mmi_tvr.errors.StaleSelection")
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 

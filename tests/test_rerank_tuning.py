@@ -140,7 +140,6 @@ def library(tmp_path: Path, **judge: object) -> Library:
     return Library(tmp_path / "library", FakeModel(), settings=settings, relevance=clipped)
 
 
-@pytest.mark.filterwarnings("ignore::mmi_tvr.errors.StaleSelection")
 def test_a_library_is_tuned_and_an_interrupted_run_goes_on(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +172,6 @@ def test_a_library_is_tuned_and_an_interrupted_run_goes_on(
             opened.tune_reranking({folder / "other.mp4": ["one"]})
 
 
-@pytest.mark.filterwarnings("ignore::mmi_tvr.errors.StaleSelection")
 def test_fewer_questions_are_asked_where_the_settings_say_so(tmp_path: Path, folder: Path) -> None:
     with library(tmp_path) as opened:
         opened.index(folder)

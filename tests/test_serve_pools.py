@@ -16,7 +16,6 @@ from mmi_tvr.config import Section, Settings
 from mmi_tvr.library import Library
 from mmi_tvr.questions import pool
 
-pytestmark = pytest.mark.filterwarnings("ignore::mmi_tvr.errors.StaleSelection")
 RERANK = Section(name="skeleton", answerer={"name": "fake"}, judge={"name": "fake"})
 WRONG: list[tuple[str, dict[str, Any], int, str]] = [
     ("edit", {"about": "video", "edits": []}, 422, "edits: "),
