@@ -35,7 +35,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "index": (
         ("index/__init__.py", "index/flat.py", "index/faiss.py", "index/_exact.py", "index/_store.py",
          "index/_common.py"),
-        ("index_flat", "index_large", "index"),
+        ("index_flat", "index_store", "index_large", "index"),
     ),
     "library": (
         ("library/*.py",),
